@@ -803,8 +803,8 @@ async def test_W12_a_crash_between_code_and_reply_ends_the_consent_and_the_user_
     [record] = await house.deputy.vault.scan("consent")
     dead = record.json | {"status": "confirmed", "code": "", "verifier": "", "returned": house.clock.now}
     assert await house.deputy.vault.swap(record, dead)  # as the process that died has left it
-    place = house.deputy.vault.key_prefix(ALICE, "google", "google")
-    async with house.store.lock(f"consent-{place}", 1):  # somebody is still at it
+    key = house.deputy.vault.key_prefix(ALICE, "google", "google")
+    async with house.store.lock(f"consent-{key}", 1):  # somebody is still at it
         assert (await house.ask()).id == asked.id and await house.status(asked) == ("pending", "")
     assert await house.status(asked) == ("failed", "interrupted")
     with suppress(InvalidInput):

@@ -179,14 +179,14 @@ async def test_R1_a_refresh_whose_callers_are_all_cancelled_is_saved(house: Refr
 async def test_R1_a_finished_refresh_that_is_still_listed_does_not_stop_the_loop(house: Refreshing) -> None:
     """A caller whose token was refused meets the task that has just brought that very token."""
     grant, refresher = await house.now(), house.deputy.refresher
-    place = house.deputy.vault.record_key(grant)
+    key = house.deputy.vault.record_key(grant)
 
     async def meets() -> Grant:
         done: asyncio.Task[Grant] = asyncio.create_task(_value(grant))
         await done
-        refresher._running[place] = done
-        asyncio.get_running_loop().call_soon(refresher._running.pop, place, None)
-        return await refresher._join(place, grant.access_token)
+        refresher._running[key] = done
+        asyncio.get_running_loop().call_soon(refresher._running.pop, key, None)
+        return await refresher._join(key, grant.access_token)
 
     turns = 0
 
@@ -417,8 +417,8 @@ async def test_R3_a_caller_that_waited_long_enough_gets_an_error_or_the_old_toke
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh, "LOCK_WAIT", 0.05)
-    place = house.deputy.vault.record_key(await house.now())
-    async with house.store.lock(f"grant-{place}", 1):
+    key = house.deputy.vault.record_key(await house.now())
+    async with house.store.lock(f"grant-{key}", 1):
         house.clock.now += HOUR - 30
         assert await house.act()  # in its last minute the old token still serves
         house.expire()

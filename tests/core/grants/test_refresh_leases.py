@@ -130,9 +130,9 @@ async def test_lease_of_a_holder_that_is_gone_is_taken_over_when_it_has_ended(mo
     monkeypatch.setattr(refresh, "LOCK_WAIT", 0.2)
     store = CutLocksStore()
     two = await Two.on(store, store)
-    place = two.one.vault.record_key(two.before)
+    key = two.one.vault.record_key(two.before)
     began = time.time()
-    async with store.lock(f"grant-{place}", 1) as lock:
+    async with store.lock(f"grant-{key}", 1) as lock:
         gone = two.one.refresher._intent(two.before, lock)
         await gone.write(began, 1)
     with pytest.raises(ProviderUnavailable, match="Another process"):

@@ -187,9 +187,9 @@ async def _undelivered(queue: RevocationQueue, *entries: Any) -> list[str]:
 async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> None:
     house = await House().begin()
     await _three(house)
-    store, place = house.deputy.vault.store, house.deputy.vault.key_prefix(BOB)
+    store, record_key = house.deputy.vault.store, house.deputy.vault.key_prefix(BOB)
     for kind in ("grant", "consent"):
-        [(key, sealed), *_] = await store.scan(kind, place)
+        [(key, sealed), *_] = await store.scan(kind, record_key)
         assert await store.swap(kind, key, sealed, sealed[:-1] + bytes([sealed[-1] ^ 1]))
     with pytest.raises(VaultError, match=r"Disconnected 2, but 1 grants"):
         await house.deputy.revoke_all()

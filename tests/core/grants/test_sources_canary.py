@@ -18,9 +18,9 @@ ALICE = "alice@acme.test"
 Fault = Callable[[World, Deputy], Awaitable[object]]
 
 
-def answers(place: str, status: int, body: object) -> Fault:
+def answers(key: str, status: int, body: object) -> Fault:
     async def act(world: World, deputy: Deputy) -> object:
-        world.answers[place] = status, body
+        world.answers[key] = status, body
         return await deputy.act("notes_count_notes", {}, user="alice")
 
     return act

@@ -40,12 +40,12 @@ async def to(made: Server) -> AsyncIterator[Connection]:
     await connection.close()
 
 
-async def put(to: Connection, place: str, value: bytes) -> None:
-    await to.execute("INSERT INTO deputize_record VALUES (%s, %s)", (place, value))
+async def put(to: Connection, key: str, value: bytes) -> None:
+    await to.execute("INSERT INTO deputize_record VALUES (%s, %s)", (key, value))
 
 
-async def there(to: Connection, place: str) -> bytes | None:
-    row = await (await to.execute("SELECT value FROM deputize_record WHERE place = %s", (place,))).fetchone()
+async def there(to: Connection, key: str) -> bytes | None:
+    row = await (await to.execute("SELECT value FROM deputize_record WHERE place = %s", (key,))).fetchone()
     return bytes(row[0]) if row else None
 
 
@@ -107,7 +107,7 @@ async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to
     await put(to, "erased/a.", b"sealed")
     await mine.put_again(to)
     found = await (await to.execute("SELECT place FROM deputize_record ORDER BY place")).fetchall()
-    assert [place for (place,) in found] == ["act/o.b", "erased/a.", "outbox/a.b", "received/a.b"]
+    assert [key for (key,) in found] == ["act/o.b", "erased/a.", "outbox/a.b", "received/a.b"]
 
 
 def test_it_is_bounded_by_number_size_and_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +138,7 @@ async def test_what_is_kept_is_sealed(made: Server, to: Connection) -> None:
     [grant] = await deputy.vault.grants(User("alice"))
     assert isinstance(store, PostgresStore) and store._inside and grant.refresh_token
     kept = store._inside._failover.recent._places
-    assert any(place.startswith("grant/") for place in kept)
+    assert any(key.startswith("grant/") for key in kept)
     held = b"".join(one.newest or b"" for one in kept.values()) + "".join(kept).encode()
     for word in (grant.refresh_token.reveal(), "alice", "example.test"):
         assert word.encode() not in held

@@ -166,17 +166,17 @@ def test_a_process_that_was_silent_for_so_long_goes_on_after_its_file_was_droppe
 
 
 async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> None:
-    place = await Place(tmp_path).open()
-    await connect(place.deputy, place.sandbox, "readonly")
-    older = place.rows()
-    await connect(place.deputy, place.sandbox, "send")
-    newer = place.rows()
-    await connect(place.deputy, place.sandbox, "readonly", user="bob", as_="bob@example.test")
-    await place.deputy.revoke("bob")
-    stones = place.rows()
-    await place.deputy.close()
+    key = await Place(tmp_path).open()
+    await connect(key.deputy, key.sandbox, "readonly")
+    older = key.rows()
+    await connect(key.deputy, key.sandbox, "send")
+    newer = key.rows()
+    await connect(key.deputy, key.sandbox, "readonly", user="bob", as_="bob@example.test")
+    await key.deputy.revoke("bob")
+    stones = key.rows()
+    await key.deputy.close()
     again = await Place(tmp_path).open()
-    again.sandbox = place.sandbox
+    again.sandbox = key.sandbox
     assert await later(again.deputy, tmp_path / "audit").turn() == 1
     assert await again.behind() == []
     told = [row for row in again.deputy.audit.rows() if row["event"] == "grant.snapshot"]

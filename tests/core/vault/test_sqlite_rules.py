@@ -593,7 +593,9 @@ async def test_flipped_bit_in_a_key_is_told_as_damage(tmp_path: Path, path: Path
     whole, key, told = path.read_bytes(), b"grant/row002", 0
     text = 13 + 2 * len(key)  # the header's word for a text of this length: sqlite.org/fileformat2.html 2.1
     places = [hit.start() for hit in re.finditer(re.escape(key), whole)]
-    for number, at in enumerate(one for place in places for one in range(place - 6, place) if whole[one] == text):
+    for number, at in enumerate(
+        one for record_key in places for one in range(record_key - 6, record_key) if whole[one] == text
+    ):
         damaged = tmp_path / f"damaged{number}" / "vault.db"
         damaged.parent.mkdir(mode=0o700)
         damaged.write_bytes(whole[:at] + bytes([whole[at] ^ bit]) + whole[at + 1 :])

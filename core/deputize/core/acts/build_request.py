@@ -33,7 +33,7 @@ def address_of(root: str, request: Request) -> str:
     if request.path and not _is_below(request.path):
         raise InvalidInput(f"{request.path[:80]!r}: a tool's path must stay below the API's root.", fix_by="operator")
     try:
-        path = _PLACE.sub(lambda place: segment(place[1], request.at[place[1]]), request.path)
+        path = _PLACE.sub(lambda key: segment(key[1], request.at[key[1]]), request.path)
         url = root + path + _query(request.params)
     except UnicodeEncodeError:
         raise lone_surrogate() from None

@@ -55,7 +55,7 @@ def _is_under_way(row: Record) -> bool:
 
 
 async def _marked(user: User, vault: Vault) -> None:
-    place, mark = vault.key_prefix(user), {"expires": time.time() + MARKED}
-    while not await vault.insert("erased", place, mark):
-        if (known := await vault.get("erased", place)) and await vault.swap(known, mark):
+    key, mark = vault.key_prefix(user), {"expires": time.time() + MARKED}
+    while not await vault.insert("erased", key, mark):
+        if (known := await vault.get("erased", key)) and await vault.swap(known, mark):
             return

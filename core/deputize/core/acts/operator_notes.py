@@ -14,15 +14,15 @@ class OperatorNotes:
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
 
-    async def read(self, place: str) -> dict[str, Any]:
+    async def read(self, key: str) -> dict[str, Any]:
         """The note; empty where there is none."""
-        record = await self.vault.get("meta", _key(place))
+        record = await self.vault.get("meta", _key(key))
         return record.json if record else {}
 
-    async def write(self, place: str, said: Mapping[str, Any]) -> None:
+    async def write(self, key: str, said: Mapping[str, Any]) -> None:
         """Keep this, in place of what was there; nothing is kept of what says nothing."""
         while True:
-            record = await self.vault.get("meta", _key(place))
+            record = await self.vault.get("meta", _key(key))
             if (record.json if record else {}) == said:
                 return
             if record and not said:
@@ -30,10 +30,10 @@ class OperatorNotes:
             elif record:
                 done = await self.vault.swap(record, dict(said))
             else:
-                done = await self.vault.insert("meta", _key(place), dict(said))
+                done = await self.vault.insert("meta", _key(key), dict(said))
             if done:
                 return
 
 
-def _key(place: str) -> str:
-    return f"told.{place}"
+def _key(key: str) -> str:
+    return f"told.{key}"

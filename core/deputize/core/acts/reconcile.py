@@ -50,7 +50,7 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
     intents, used = _done(rows)
     ended = {row.key: LedgerRecord.of(row).state for row in await vault.scan("act")}
     acts = {key for key, state in ended.items() if state is not State.UNKNOWN}  # what was done is known as done
-    known = {key.value([place]) for key in ring for place in acts}
+    known = {key.value([record_key]) for key in ring for record_key in acts}
     approvals = [ApprovalRecord.of(row) for row in await vault.scan("approval")]
     unused = {one.id for one in approvals if one.status in (Status.PENDING, Status.APPROVED)}
     gone = [row for row in intents if _counts(row, now) and row["record"] not in known]
@@ -64,7 +64,7 @@ async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row],
     """The rows of acts whose use their mandate does not know any more, and of mandates that count though they ended."""
     held = {one.id: one for one in map(MandateRecord.of, await vault.scan("mandate"))}
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
-    spent = {(id, key.value([place])) for id, place in places for key in ring}
+    spent = {(id, key.value([record_key])) for id, record_key in places for key in ring}
     by = ((row, row.get("answered_by")) for row in intents)
     unconsumed = [row for row, mandate in by if mandate in held and (mandate, row.get("record")) not in spent]
     counts = {id for id, one in held.items() if not one.ended}

@@ -86,7 +86,7 @@ def scrub_token(body: bytes, token: Secret) -> bytes:
 def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
     """The same where any of its characters is escaped. No pattern is made of a token: `re` would keep it."""
     plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
-    found = sorted({place for form in forms for place in _places(plain, form.replace(b"\\", b""))})
+    found = sorted({key for form in forms for key in _places(plain, form.replace(b"\\", b""))})
     escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
     escape = next(escapes, None) if found else None
 

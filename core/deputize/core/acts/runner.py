@@ -85,7 +85,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
     masked = redact(re.sub(_ADDRESS, lambda url: url[1] + ("?[redacted]" if url[2] else ""), plain))[:LONGEST_BUG]
     frames = [(frame.f_code.co_filename, line) for frame, line in walk_tb(bug.__traceback__)]
     code = getattr(tool.steps, "__code__", None)
-    own = [place for place in frames if code and place[0] == code.co_filename]
+    own = [key for key in frames if code and key[0] == code.co_filename]
     file, line = (own or frames)[-1]
     return f"{type(bug).__name__} at {file}:{line}: {masked.encode('unicode_escape').decode()}"
 

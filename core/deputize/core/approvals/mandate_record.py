@@ -199,7 +199,7 @@ def is_covered(show: Preview, targets: Collection[str]) -> bool:
     people = {one.lower() for one in targets}
     places = show.reached[len(show.people) :]
     named = all(_domain_of(one) in people or (one in people and not re.fullmatch(_DOMAIN, one)) for one in show.people)
-    return bool(show.reached) and named and all(place in targets for place in places)
+    return bool(show.reached) and named and all(key in targets for key in places)
 
 
 def _domain_of(person: str) -> str | None:

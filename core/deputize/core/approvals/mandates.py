@@ -147,9 +147,9 @@ class Mandates:
     async def _insert(self, user: User, name: str, offer: MandateOffer, *, approval: str = "", **facts: Any) -> Mandate:
         facts |= {"most": offer.max_acts, "until": offer.expires_at, "expires": offer.expires_at}
         given = MandateRecord(id=name, tenant=user.tenant, user=user.id, approval=approval, **facts)
-        place = self.vault.key_prefix(user) + name
-        if await self.rows.put(place, given) is None:
-            return (await self.rows.load(place) or given).public()
+        key = self.vault.key_prefix(user) + name
+        if await self.rows.put(key, given) is None:
+            return (await self.rows.load(key) or given).public()
         audience, until = given.audience.name.lower(), round(given.until)
         await self.audit.record(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
         return given.public()

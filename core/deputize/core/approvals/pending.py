@@ -72,14 +72,14 @@ class AskedOf:
         Nothing is looked at where only this process has written since it last was, and has not asked for so many; and
         nothing opened where not even so many may wait.
         """
-        place = self.vault.key_prefix(user)
+        record_key = self.vault.key_prefix(user)
         known = _may_wait_in(self.vault.store)
-        if (number := known.get(place, most)) >= most:
-            marks = await self.vault.marks("approval", place)
+        if (number := known.get(record_key, most)) >= most:
+            marks = await self.vault.marks("approval", record_key)
             number = sum(self._answered.get(key) != mark for key, mark in marks)
             if number >= most:
                 number = len(await self._waiting(user))
-        known[place] = number + 1
+        known[record_key] = number + 1
         return number >= most
 
     async def _waiting(self, user: User) -> list[ApprovalRecord]:

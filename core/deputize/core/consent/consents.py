@@ -254,11 +254,11 @@ class Consents:
         await self.settle(self.repository.engine.vault.key_prefix(user) if user else "")
         await self._queue.flush()
 
-    async def settle(self, place: str = "", *, wait: bool = False) -> None:
+    async def settle(self, key: str = "", *, wait: bool = False) -> None:
         """Finish what processes that died have left below this place, which is a user's, or everybody's: tokens that
         came are kept where their consent still waits for them, and end where it does not. ``wait``: for those, too,
         that another process is at work on, up to `LOCK_WAIT`."""
-        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, place, LOCK_WAIT if wait else 0.0))
+        await self.repository.engine.in_flight.run(partial(self._redeemer.settle, key, LOCK_WAIT if wait else 0.0))
 
     async def waiting(self, user: User) -> list[Consent]:
         """What the user is being asked now."""

@@ -143,8 +143,8 @@ class GrantWriter:
         moment."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_whole(record.user, record.provider, record.app)
-        place = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
-        replaced = await end_what_lies(self.queue, place)
+        key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
+        replaced = await end_what_lies(self.queue, key)
 
         async def enqueue_replaced(old: Grant, new: Grant) -> None:
             if entry := await self.queue.enqueue_replaced(old, new):
@@ -158,7 +158,7 @@ class GrantWriter:
             await self._take_back(reply)
             if record.other == "switch" and before:
                 await accounts.prefer(before)
-        replaced += await end_what_lies(self.queue, place)  # it has ended with many meanwhile
+        replaced += await end_what_lies(self.queue, key)  # it has ended with many meanwhile
         await self.queue.deliver(*replaced)
         return ended is not None
 

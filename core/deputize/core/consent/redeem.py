@@ -56,12 +56,12 @@ class Redeemer:
             elif record is not None and record.id == found.id and record.status == "confirmed":
                 await self.repository.end(record, "failed", INTERRUPTED)
 
-    async def settle(self, place: str = "", patience: float = 0.0) -> None:
+    async def settle(self, key: str = "", patience: float = 0.0) -> None:
         """Finish what processes that died have left below this place, which is a user's, or everybody's.
 
         ``patience``: seconds to wait for a process that is at work on one, until it has finished or died, too.
         """
-        async for reply in self.received.below(place):
+        async for reply in self.received.below(key):
             async with self._alone(reply.user, reply.provider, reply.app, patience) as alone:
                 now = await self.received.again(reply) if alone else None
                 try:

@@ -43,7 +43,7 @@ async def _watched(consents: Consents, ids: Iterable[str]) -> list[tuple[str, st
     """The records by which these may end."""
     records = [await consents.repository.by_id(one) for one in ids]
     places = [consents.repository.owner(record) for record in records if record]
-    return [(kind, place) for place in places for kind in ("consent", "grant")]
+    return [(kind, key) for key in places for kind in ("consent", "grant")]
 
 
 async def _now(consents: Consents, consent_id: str) -> Consent | None:

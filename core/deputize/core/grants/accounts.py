@@ -113,8 +113,8 @@ class Accounts:
         return str(note.json["app"]) if note else ""
 
     async def _note(self, user: User, family: str, app: str) -> None:
-        place, note = self.vault.key_prefix(user, family), {"app": app}
-        while not await self.vault.insert("chosen", place, note):
-            old = await self.vault.get("chosen", place)
+        key, note = self.vault.key_prefix(user, family), {"app": app}
+        while not await self.vault.insert("chosen", key, note):
+            old = await self.vault.get("chosen", key)
             if old and await self.vault.swap(old, note):
                 return

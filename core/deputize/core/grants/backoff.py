@@ -54,12 +54,12 @@ class Backoff:
     def __len__(self) -> int:
         return len(self._pauses)
 
-    def pause(self, place: str) -> Pause | None:
+    def pause(self, key: str) -> Pause | None:
         """The pause that this grant is in now. A clock that was set back makes none longer."""
-        found = self._pauses.get(place)
+        found = self._pauses.get(key)
         return found if found and 0 < found.until - self.clock() <= found.length * JITTER else None
 
-    def allows_second_try(self, place: str, outcome: Outcome, *, urgent: bool) -> bool:
+    def allows_second_try(self, key: str, outcome: Outcome, *, urgent: bool) -> bool:
         """Whether the same request is worth sending once more at once, after this outcome. ``urgent``: callers have no
         other token.
 
@@ -70,16 +70,16 @@ class Backoff:
         """
         if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
             return False
-        return outcome.detail == UNANSWERED or (urgent and place not in self._pauses)
+        return outcome.detail == UNANSWERED or (urgent and key not in self._pauses)
 
-    def failed(self, place: str, outcome: Outcome) -> Pause:
+    def failed(self, key: str, outcome: Outcome) -> Pause:
         """A pause as long as the provider asks for; else twice as long as the last, with jitter."""
-        before = self._pauses.get(place)
+        before = self._pauses.get(key)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
         until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311
-        self._pauses[place] = Pause(until, length, outcome)
-        return self._pauses[place]
+        self._pauses[key] = Pause(until, length, outcome)
+        return self._pauses[key]
 
-    def succeeded(self, place: str) -> None:
+    def succeeded(self, key: str) -> None:
         """The next pause is a short one again."""
-        self._pauses.pop(place, None)
+        self._pauses.pop(key, None)

@@ -35,14 +35,14 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
         before, grant = entry, current
 
 
-async def end_what_lies(queue: RevocationQueue, place: str) -> list[Record]:
+async def end_what_lies(queue: RevocationQueue, key: str) -> list[Record]:
     """Finish the end of a grant that has ended with many and lies here yet: something newer is to take its place, or it
     came too late. Its entry in the queue, to be delivered once the newer one lies there: else both might end."""
     vault = queue.vault
     ends = await vault.ended.look(fresh=True)
     grant = None
     with suppress(VaultError):  # a damaged one is written over: nobody knows its tokens any more
-        grant = await vault.stored(place) if ends.epoch else None
+        grant = await vault.stored(key) if ends.epoch else None
     if grant is None or grant.status == "revoked" or not vault.has_ended(grant):
         return []
     leaked = any(end.leaked and end.covers(grant.user.tenant, grant.epoch) for end in ends.open)

@@ -49,7 +49,7 @@ class WaitingConsents(Protocol):
         """End those that waited when many grants ended."""
         ...
 
-    async def settle(self, place: str = "") -> None:
+    async def settle(self, key: str = "") -> None:
         """Keep or end the tokens that came for consents below this place."""
         ...
 

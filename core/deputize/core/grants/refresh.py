@@ -99,7 +99,7 @@ class Refresher:
             raise GrantLost(grant.reason, grant)
         if self.is_valid(grant) and grant.access_token != failed:
             return grant
-        place = self.vault.record_key(grant)
+        key = self.vault.record_key(grant)
         try:
             again = await self.sources.again(grant)
         except NotObtained as none:
@@ -108,77 +108,77 @@ class Refresher:
             if self._unexpired(grant):  # only refused, which may be an outage: it serves again when that is over
                 raise GrantLost(none.reason, grant) from None
             raise await self.end(grant, none.reason, replaced=True) from None
-        return await portal().hop(lambda: self._join(place, failed, again))
+        return await portal().hop(lambda: self._join(key, failed, again))
 
-    async def _join(self, place: str, failed: Secret | None, again: Ask | None = None) -> Grant:
+    async def _join(self, key: str, failed: Secret | None, again: Ask | None = None) -> Grant:
         """The result of the one refresh of this grant in this process. Runs on the portal's loop only."""
         while True:
-            task = self._running.get(place)
+            task = self._running.get(key)
             if task is None or task.done():
                 # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = self._in_flight.run(lambda: self._locked(place, failed, again))
-                self._running[place] = task = asyncio.create_task(hop)
-                task.add_done_callback(lambda done: self._forget(place, done))
-                return await self._waited_for(task, place, failed)
-            grant = await self._waited_for(task, place, failed)
+                hop = self._in_flight.run(lambda: self._locked(key, failed, again))
+                self._running[key] = task = asyncio.create_task(hop)
+                task.add_done_callback(lambda done: self._forget(key, done))
+                return await self._waited_for(task, key, failed)
+            grant = await self._waited_for(task, key, failed)
             if grant.access_token != failed:
                 return grant
 
-    async def _waited_for(self, task: asyncio.Task[Grant], place: str, failed: Secret | None) -> Grant:
+    async def _waited_for(self, task: asyncio.Task[Grant], key: str, failed: Secret | None) -> Grant:
         """The refreshed grant; after a while the old one if it can be used, else why there is none yet."""
         done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
-        grant = await self.vault.grant(place)
+        grant = await self.vault.grant(key)
         if grant and self._is_usable(grant, failed):
             return grant
-        if place in self._unsaved:
+        if key in self._unsaved:
             raise not_saved()
         raise ProviderUnavailable("The provider takes long to refresh the grant.", hint="Try again in a minute.")
 
-    def _forget(self, place: str, task: asyncio.Task[Grant]) -> None:
-        if self._running.get(place) is task:
-            del self._running[place]
-            self._unsaved.discard(place)
+    def _forget(self, key: str, task: asyncio.Task[Grant]) -> None:
+        if self._running.get(key) is task:
+            del self._running[key]
+            self._unsaved.discard(key)
         if not task.cancelled():
             task.exception()  # asked for, though all who waited have given up
 
-    async def _locked(self, place: str, failed: Secret | None, again: Ask | None) -> Grant:
+    async def _locked(self, key: str, failed: Secret | None, again: Ask | None) -> Grant:
         try:
-            async with self.vault.store.lock(f"grant-{place}", LOCK_WAIT) as lock:
-                return await self._refresh(place, failed, again, lock)
+            async with self.vault.store.lock(f"grant-{key}", LOCK_WAIT) as lock:
+                return await self._refresh(key, failed, again, lock)
         except TimeoutError:
-            grant = await self.vault.grant(place)
+            grant = await self.vault.grant(key)
             if grant and self._is_usable(grant, failed):
                 return grant
             raise ProviderUnavailable("Another process is still refreshing this grant.") from None
 
-    async def _refresh(self, place: str, failed: Secret | None, again: Ask | None, lock: HeldLock | None) -> Grant:
-        grant = await self.vault.grant(place)
+    async def _refresh(self, key: str, failed: Secret | None, again: Ask | None, lock: HeldLock | None) -> Grant:
+        grant = await self.vault.grant(key)
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.is_valid(grant) and grant.access_token != failed:
             return grant  # somebody else did it
         await self.registry.arrived(grant.app)
         self._check_origin(grant)
-        if (refused := self.is_valid(grant)) and self._refusals.pause(place):
+        if (refused := self.is_valid(grant)) and self._refusals.pause(key):
             raise self._refused(grant, again)
         if (ask := refresh_request(grant, again)) is None:
             return await self._unrenewable(grant, failed)
-        if pause := self._backoff.pause(place):
+        if pause := self._backoff.pause(key):
             return self._meanwhile(grant, failed, pause)
         intent = self._intent(grant, lock)
         await intent.write(self.clock(), LOCK_WAIT)
-        if lock and not await self._holds_same(place, grant):  # whoever had the lease before has stored what came
+        if lock and not await self._holds_same(key, grant):  # whoever had the lease before has stored what came
             await intent.end()
-            return await self._refresh(place, failed, again, lock)
+            return await self._refresh(key, failed, again, lock)
         asked_at = self.clock()
         try:
             tokens = await self._ask(grant, ask, intent, urgent=not self._is_usable(grant, failed))
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
-            self._backoff.succeeded(place)
+            self._backoff.succeeded(key)
             if why := why_refused(self._row(grant)[0], grant, tokens):
                 await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
                 return await self._ended(grant, why, intent)
@@ -188,7 +188,7 @@ class Refresher:
                 await intent.end()
                 raise
             if refused:
-                self._refusals.failed(place, _REFUSED)
+                self._refusals.failed(key, _REFUSED)
             await intent.end()
             await self.outbox.deliver(*([left] if left else []))
             return saved
@@ -203,19 +203,19 @@ class Refresher:
             return await self._ended(grant, why, intent, told=reason == GRANT_DEAD and refreshes(grant) and not taken)
         taken |= outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         await (intent.leave() if taken else intent.end())
-        return self._meanwhile(grant, failed, self._backoff.failed(place, outcome))
+        return self._meanwhile(grant, failed, self._backoff.failed(key, outcome))
 
-    async def _holds_same(self, place: str, grant: Grant) -> bool:
+    async def _holds_same(self, key: str, grant: Grant) -> bool:
         """Whether the grant has the same tokens yet."""
-        now = await self.vault.grant(place)
+        now = await self.vault.grant(key)
         return now is not None and (now.access_token, now.refresh_token) == (grant.access_token, grant.refresh_token)
 
     def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
         """What is written down before this grant is refreshed."""
         bound = grant.proof_key is not None or self._row(grant)[0].oauth.dpop  # it may be sent again with a nonce
-        place, token = self.vault.record_key(grant), grant.refresh_token or grant.access_token
+        key, token = self.vault.record_key(grant), grant.refresh_token or grant.access_token
         holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
-        return Intent(self.vault, place, token, holder=holder, lock=lock, seconds=seconds)
+        return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
         """A grant for which no new token can be had: it ends when its time is up, or when the provider says so."""

@@ -36,9 +36,9 @@ class Intent:
     """
 
     def __init__(
-        self, vault: Vault, place: str, token: Secret, *, holder: str, lock: HeldLock | None, seconds: float
+        self, vault: Vault, key: str, token: Secret, *, holder: str, lock: HeldLock | None, seconds: float
     ) -> None:
-        self.vault, self.place, self.token = vault, place, fingerprint(token)
+        self.vault, self.place, self.token = vault, key, fingerprint(token)
         self.holder, self.lock, self.seconds = holder, lock, seconds
         self.reopened = False
         self._record: Record | None = None

@@ -84,9 +84,9 @@ class RevocationEntries:
         kept = before.refresh_token is not None and after.refresh_token == before.refresh_token
         ending = after if kept else before  # kept: no later refresh of that one ends what came without one
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
-        place, family = self.vault.record_key(before), "" if kept else ending.family
+        key, family = self.vault.record_key(before), "" if kept else ending.family
         held = {"held": True} if self._ends_with_grant(before.provider) else {}
-        more = {"place": place, "replaced": True, "family": family, **held, **noted(ending.origin)}
+        more = {"place": key, "replaced": True, "family": family, **held, **noted(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
@@ -108,9 +108,9 @@ class RevocationEntries:
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
         return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
-    async def entries(self, place: str, *, leaked: bool = False) -> list[Record]:
+    async def entries(self, key: str, *, leaked: bool = False) -> list[Record]:
         """The entries below this place; ``leaked``: to be sent as others may have the tokens, see `enqueue_grant`."""
-        found = (await self.vault.scan_open("outbox", place))[0]
+        found = (await self.vault.scan_open("outbox", key))[0]
         return [await self.as_leaked(entry) for entry in found] if leaked else found
 
     async def as_leaked(self, entry: Record) -> Record:

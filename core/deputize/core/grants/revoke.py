@@ -47,22 +47,22 @@ class Revoker:
         provider that neither the settings know nor the user has had a grant of; `VaultError` where a grant of theirs
         does not open, when all others have ended.
         """
-        place = self.vault.key_prefix(user)
-        await self._check_provider(place, provider)
-        await self.outbox.flush(but=place)
+        key = self.vault.key_prefix(user)
+        await self._check_provider(key, provider)
+        await self.outbox.flush(but=key)
         ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
-        await self.consents.settle(place)
+        await self.consents.settle(key)
         tried = {entry.key for _, entry in ended if entry}
-        await self.outbox.deliver(*(o for o in await self.outbox.entries(place, leaked=leaked) if o.key not in tried))
-        whole = _whole(revoked, (await self.vault.scan_open("grant", place))[1])
+        await self.outbox.deliver(*(o for o in await self.outbox.entries(key, leaked=leaked) if o.key not in tried))
+        whole = _whole(revoked, (await self.vault.scan_open("grant", key))[1])
         await self.accounts.choose_next(user, {one.provider for one in whole})
         return whole
 
-    async def _check_provider(self, place: str, name: str) -> None:
+    async def _check_provider(self, key: str, name: str) -> None:
         """A grant outlives its provider's row in the settings, and its user may end it all the same."""
         if name and name not in self.registry.providers:
-            if not any(grant.provider == name for grant in await self._grants(place)):
+            if not any(grant.provider == name for grant in await self._grants(key)):
                 self.registry.provider(name)
 
     async def disconnect_all(
@@ -78,9 +78,9 @@ class Revoker:
         await self.many.end(tenant, leaked=leaked, progress=progress)
         return _whole(list(progress.found.values()), progress.damaged, progress.stones)
 
-    async def _grants(self, place: str) -> list[Grant]:
+    async def _grants(self, key: str) -> list[Grant]:
         """The grants there that open: a damaged one must not keep the others alive."""
-        records, _ = await self.vault.scan_open("grant", place)
+        records, _ = await self.vault.scan_open("grant", key)
         return [Grant.unpack(record.plain, record.generation) for record in records]
 
     async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:

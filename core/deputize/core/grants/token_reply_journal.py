@@ -123,12 +123,12 @@ class ReceivedReplies:
         """What came for this consent: one reply, or two where a link and a code were both followed."""
         return [reply async for reply in self.below(self._place(user, provider, app, consent))]
 
-    async def below(self, place: str = "") -> AsyncIterator[Received]:
+    async def below(self, key: str = "") -> AsyncIterator[Received]:
         """Those below this place, which is a user's, or everybody's. One that does not open is left alone, as is one
         of a later version."""
-        async for rows, _ in self.vault.pages("received", after=place):
+        async for rows, _ in self.vault.pages("received", after=key):
             for row in rows:
-                if not row.key.startswith(place):
+                if not row.key.startswith(key):
                     return
                 if reply := readable(row):
                     yield reply

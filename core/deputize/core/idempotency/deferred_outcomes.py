@@ -34,35 +34,35 @@ class Unsaved:
     def __len__(self) -> int:
         return len(self._endings)
 
-    def keep(self, place: str, lock: str, write: Callable[[], Awaitable[None]]) -> None:
+    def keep(self, key: str, lock: str, write: Callable[[], Awaitable[None]]) -> None:
         """Keep what was to be written of the act in this place, under the lock of its runs. ``write`` changes nothing
         where another run has gone on, and raises `Conflict` then."""
-        self._endings[place] = _Ending(lock, write, os.getpid())
+        self._endings[key] = _Ending(lock, write, os.getpid())
 
-    async def settle(self, place: str) -> None:
+    async def settle(self, key: str) -> None:
         """Write how the act in this place ended, if that waits here. Raises `StoreUnavailable` while it cannot be."""
-        waits = self._endings.get(place)
+        waits = self._endings.get(key)
         if waits is None:
             return
         if waits.pid != os.getpid():  # a forked parent's, which writes it itself
-            del self._endings[place]
+            del self._endings[key]
             return
         with suppress(TimeoutError):  # a run is under way, and will find it
             async with self._store.lock(waits.lock, WAIT):
-                await self._write(place)
+                await self._write(key)
 
     async def settle_all(self) -> None:
         """The same for all; what cannot be written yet goes on waiting."""
         with suppress(StoreUnavailable):
-            for place in list(self._endings):
-                await self.settle(place)
+            for key in list(self._endings):
+                await self.settle(key)
 
-    async def _write(self, place: str) -> None:
-        if ending := self._endings.pop(place, None):
+    async def _write(self, key: str) -> None:
+        if ending := self._endings.pop(key, None):
             try:
                 await ending.write()
             except Conflict:
                 return  # another run says how it ended
             except BaseException:
-                self._endings.setdefault(place, ending)
+                self._endings.setdefault(key, ending)
                 raise

@@ -150,9 +150,9 @@ class Ledger:
         found, _ = await self.vault.scan_open("act", self.vault.key_prefix(user))
         return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
 
-    def _id_at(self, place: str) -> str:
+    def _id_at(self, key: str) -> str:
         """Under the vault's key, since an act's own is made of what others may guess: its arguments."""
-        return hmac.digest(self.vault.keys.index, b"act" + place.encode(), "sha256").hex()[:12]
+        return hmac.digest(self.vault.keys.index, b"act" + key.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
         """The recorded result, if this act has one; reads have none, nor has a call that nobody can make again.

@@ -62,10 +62,10 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
     """
     if app := await known_client(server, provider, vault=vault, redirect=redirect):
         return app
-    place = _place(provider, redirect)
+    key = _place(provider, redirect)
     try:
-        async with vault.store.lock(f"client-{place}", LOCK_WAIT):
-            kept = await vault.get("meta", place)
+        async with vault.store.lock(f"client-{key}", LOCK_WAIT):
+            kept = await vault.get("meta", key)
             if kept and _good(kept):
                 return _app(server, kept)
             return await _registered(server, provider, vault, redirect, http, kept)
@@ -89,10 +89,10 @@ async def client_again(
 ) -> App | None:
     """A new registration in place of ``app``, which the server knows no more, or the one that another process has made;
     None where it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
-    place = _place(provider, redirect)
+    key = _place(provider, redirect)
     try:
-        async with vault.store.lock(f"client-{place}", LOCK_WAIT):
-            kept = await vault.get("meta", place)
+        async with vault.store.lock(f"client-{key}", LOCK_WAIT):
+            kept = await vault.get("meta", key)
             if kept is None or server.client_id:
                 return None
             if kept.json["client_id"] != app.client_id:
@@ -156,8 +156,8 @@ async def _registered(
     """Register, and keep it. Whoever calls this has the lock."""
     known = await KnownServers(vault).read(server)
     metadata = known.metadata if known else {}
-    place = metadata.get("registration_endpoint")
-    if not isinstance(place, str) or not place:
+    key = metadata.get("registration_endpoint")
+    if not isinstance(key, str) or not key:
         raise refused(
             server,
             "takes no client that nobody has registered there",
@@ -166,7 +166,7 @@ async def _registered(
         )
     asked = _request(metadata, redirect, known.offered if known else ())
     content = _client(
-        await _registration_reply(server, http, place, asked), redirect, asked["token_endpoint_auth_method"]
+        await _registration_reply(server, http, key, asked), redirect, asked["token_endpoint_auth_method"]
     )
     if isinstance(content, str):
         raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
@@ -191,17 +191,17 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
     }
 
 
-async def _registration_reply(server: McpServer, http: Http, place: str, asked: dict[str, Any]) -> Mapping[str, Any]:
+async def _registration_reply(server: McpServer, http: Http, key: str, asked: dict[str, Any]) -> Mapping[str, Any]:
     """RFC 7591 3.2. An error shows its name; the server's own words about it are for the log."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
-    request = httpx.Request("POST", place, headers=headers, content=json.dumps(asked).encode())
+    request = httpx.Request("POST", key, headers=headers, content=json.dumps(asked).encode())
     answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
     try:
         said = json.loads(answer.content)
     except (ValueError, RecursionError):
         said = None
     if answer.status_code >= 500 or answer.status_code == 429:
-        raise ProviderUnavailable(f"{urlsplit(place).netloc} could not register a client now.")
+        raise ProviderUnavailable(f"{urlsplit(key).netloc} could not register a client now.")
     if answer.status_code not in (200, 201) or not isinstance(said, dict):
         name = said.get("error") if isinstance(said, dict) else ""
         if isinstance(said, dict) and isinstance(words := said.get("error_description"), str):

@@ -153,9 +153,9 @@ async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressG
         if origin_at(pointer) != server.origin:
             raise refused(server, f"names metadata at another origin: {shown(pointer)}", "It is not read.")
         places.insert(0, pointer)
-    for place in dict.fromkeys(places):
-        await guard.check(place)
-        if (said := await document(http, place)) is not None:
+    for key in dict.fromkeys(places):
+        await guard.check(key)
+        if (said := await document(http, key)) is not None:
             if not covers(said.get("resource"), server):
                 raise refused(
                     server,

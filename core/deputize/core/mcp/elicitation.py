@@ -138,9 +138,9 @@ def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
     """What a person has filled in, as the server wants it. ``given``: by the fields' places. Raises `InvalidInput`,
     which names each field at fault and no value."""
     content, faults = dict[str, Any](), list[str]()
-    for place, field in enumerate(part["fields"]):
+    for key, field in enumerate(part["fields"]):
         try:
-            value = _value(field, given.get(str(place), "")[: LONGEST_TEXT + 1])
+            value = _value(field, given.get(str(key), "")[: LONGEST_TEXT + 1])
         except ValueError:
             faults.append(f"{field['title']}: not a number.")
             continue

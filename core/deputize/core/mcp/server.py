@@ -100,9 +100,9 @@ class McpServer(ValueObject):
                 hint="At most 31 characters of a-z, 0-9, _ and -, a letter first: its tools are called NAME_tool.",
             )
         self._check("url", self.url)
-        for place in ("client_document", "issuer"):
-            if said := getattr(self, place):
-                self._check(place, said)
+        for key in ("client_document", "issuer"):
+            if said := getattr(self, key):
+                self._check(key, said)
         for origin in self.trusted_origins:
             self._check("trusted_origins", origin)
         if self.client_secret and not self.client_id:
@@ -110,7 +110,7 @@ class McpServer(ValueObject):
         if self.client_id and self.client_document:
             raise SettingsError(f"[mcp.{self.name}]: client_id and client_document are two ways; give one of them.")
 
-    def _check(self, place: str, url: str) -> None:
+    def _check(self, key: str, url: str) -> None:
         try:
             parts = urlsplit(url)
         except ValueError:
@@ -124,7 +124,7 @@ class McpServer(ValueObject):
         ):
             shown = re.sub(r"(?<=//)[^/?#]*@", "...@", url)[:120]  # a password, perhaps
             raise SettingsError(
-                f"[mcp.{self.name}] {place} {shown!r} is not an https address.",
+                f"[mcp.{self.name}] {key} {shown!r} is not an https address.",
                 hint="Write https://host/path in ASCII, without a user or a fragment; http is for 127.0.0.1 only.",
             )
 

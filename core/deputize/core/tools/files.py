@@ -77,7 +77,7 @@ class Files:
 
     async def _claimed(self, user: User, file: File) -> Record:
         """The file's row, which takes its share of the user's quota; one process at a time decides about it."""
-        place = self.vault.key_prefix(user)
+        key = self.vault.key_prefix(user)
         content = {
             "name": one_segment(file.name),
             "mime": file.mime.lower() if re.fullmatch(_MIME, file.mime.lower()) else "application/octet-stream",
@@ -85,7 +85,7 @@ class Files:
             "expires": self.clock() + self.life,
         }
         try:
-            async with self.vault.store.lock(f"files-{int(place[:8], 16) % STRIPES:02d}", WAIT):
+            async with self.vault.store.lock(f"files-{int(key[:8], 16) % STRIPES:02d}", WAIT):
                 sizes = await self._sizes(user)
                 hint = "A file is gone a day after it was kept."
                 if sum(sizes) + len(file.content) > self.quota:
@@ -94,7 +94,7 @@ class Files:
                     raise InvalidInput(f"A user may have at most {self.most} files.", hint=hint)
                 while True:
                     handle = "".join(secrets.choice(_LETTERS) for _ in range(10))
-                    if row := await self.vault.insert("file", place + handle, content):
+                    if row := await self.vault.insert("file", key + handle, content):
                         return row
         except TimeoutError:
             raise StoreUnavailable("Too many files are being kept.", hint="Try again; nothing was kept.") from None

@@ -26,10 +26,10 @@ class GrantIndex:
 
     def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
         """Where a grant lies; with fewer parts, the beginning of the places of several."""
-        place = self._digest("user", user.tenant, user.id) + "."
+        key = self._digest("user", user.tenant, user.id) + "."
         if provider:
-            place += self._digest("app", provider, app) + "."
-        return place + self._digest("account", subject) if subject else place
+            key += self._digest("app", provider, app) + "."
+        return key + self._digest("account", subject) if subject else key
 
     def record_key(self, grant: Grant) -> str:
         """Where this grant lies."""

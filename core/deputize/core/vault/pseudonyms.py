@@ -121,10 +121,10 @@ def without_key(vault: Vault, user: User) -> Pseudonym:
 
 async def _key_of(vault: Vault, user: User) -> Secret:
     """The user's key, made where there is none."""
-    place = vault.key_prefix(user)
-    while (record := await vault.get(KIND, place)) is None:
+    record_key = vault.key_prefix(user)
+    while (record := await vault.get(KIND, record_key)) is None:
         key = Secret(secrets.token_hex(32))
-        await vault.insert(KIND, place, {"tenant": user.tenant, "user": user.id, "key": key})
+        await vault.insert(KIND, record_key, {"tenant": user.tenant, "user": user.id, "key": key})
     found: Secret = record.json["key"]
     return found
 

@@ -83,8 +83,8 @@ class Sealer:
         try:
             mark, generation, nonce = _HEAD.unpack_from(sealed)
             decrypt = self._decrypt[mark]
-            place = sealed[:_NONCE] + _place(kind, key)
-            return generation, SecretBytes(decrypt(nonce, sealed[_CIPHERTEXT:], place))
+            record_key = sealed[:_NONCE] + _place(kind, key)
+            return generation, SecretBytes(decrypt(nonce, sealed[_CIPHERTEXT:], record_key))
         except (StructError, KeyError, InvalidTag, ValueError):
             raise VaultError("A record in the vault cannot be opened.") from None
 

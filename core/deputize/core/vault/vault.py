@@ -97,28 +97,28 @@ class Vault(Records):
                 found.append(grant)
         return found, damaged
 
-    def _grant_or_none(self, place: str, sealed: bytes) -> Grant | None:
+    def _grant_or_none(self, key: str, sealed: bytes) -> Grant | None:
         """The grant of a row; None where the row is damaged, for all that its key is here."""
         try:
-            return self._grant(place, sealed)
+            return self._grant(key, sealed)
         except VaultError:
             if not self.sealer.knows(sealed):
                 raise
         return None
 
-    async def stored(self, place: str) -> Grant | None:
+    async def stored(self, key: str) -> Grant | None:
         """The grant in this place as it is written there: with its tokens, though it may have ended with many."""
-        record = await self.get("grant", place)
+        record = await self.get("grant", key)
         return Grant.unpack(record.plain, record.generation) if record else None
 
-    async def grant(self, place: str) -> Grant | None:
+    async def grant(self, key: str) -> Grant | None:
         """The grant in this place."""
         await self.ended.look()
-        sealed = await self.store.get("grant", place)
+        sealed = await self.store.get("grant", key)
         if sealed is None:
             return None
         await self.find_keys(sealed)
-        return self._grant(place, sealed)
+        return self._grant(key, sealed)
 
     async def find(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """The grant to act with: of the named account (name or subject), else the default one. None: there is none.
@@ -143,18 +143,18 @@ class Vault(Records):
         bound to no other key.
         ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
         """
-        place = self.record_key(grant)
+        key = self.record_key(grant)
         await self.ended.look(fresh=True)
         others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
         while True:
-            if sealed := await self.store.get("grant", place):
+            if sealed := await self.store.get("grant", key):
                 await self.find_keys(sealed)
-            if sealed is None or self._grant_or_none(place, sealed) is None:
-                if stored := await self._put(place, sealed, fresh := replace(grant, default=first)):
+            if sealed is None or self._grant_or_none(key, sealed) is None:
+                if stored := await self._put(key, sealed, fresh := replace(grant, default=first)):
                     return replace(fresh, generation=stored.generation)
                 continue
-            old = self._opened("grant", place, sealed)
+            old = self._opened("grant", key, sealed)
             before = Grant.unpack(old.plain, old.generation)
             alive = before.status == "active" and not self.has_ended(before)
             same = same_origin(before, grant) and before.proof_key == grant.proof_key
@@ -170,14 +170,14 @@ class Vault(Records):
             if stored := await self.swap(old, fresh.pack()):
                 return replace(fresh, generation=stored.generation)
 
-    async def _put(self, place: str, damaged: bytes | None, grant: Grant) -> Record | None:
+    async def _put(self, key: str, damaged: bytes | None, grant: Grant) -> Record | None:
         """A grant where none lies, or over one that nobody can open any more. None: another write came first."""
         if damaged is None:
-            return await self.insert("grant", place, grant.pack())
+            return await self.insert("grant", key, grant.pack())
         generation, plain = generation_of(damaged) + 1, grant.pack()
-        sealed = self.sealer.seal("grant", place, generation, plain)
-        if await self.store.swap("grant", place, damaged, sealed):
-            return Record("grant", place, generation, plain, sealed)
+        sealed = self.sealer.seal("grant", key, generation, plain)
+        if await self.store.swap("grant", key, damaged, sealed):
+            return Record("grant", key, generation, plain, sealed)
         return None
 
     async def drop_shut(self) -> int:
@@ -199,21 +199,21 @@ class Vault(Records):
         await self.ended.look()
         if new.status != "revoked" and self.has_ended(old):
             return None
-        place = self.record_key(old)
-        while (record := await self.get("grant", place)) and Grant.unpack(record.plain, record.generation) == old:
+        key = self.record_key(old)
+        while (record := await self.get("grant", key)) and Grant.unpack(record.plain, record.generation) == old:
             if stored := await self.swap(record, new.pack()):
                 return replace(new, generation=stored.generation)
         return None
 
-    def _grant(self, place: str, sealed: bytes) -> Grant:
+    def _grant(self, key: str, sealed: bytes) -> Grant:
         """The grant of a row; one that has ended with many is as good as a tombstone.
 
         Acts at the same time share the one that is open; with the last of them it is gone.
         """
-        row = place, sealed
+        row = key, sealed
         grant = self._shared.get(row)
         if grant is None:
-            generation, plain = self.unsealed("grant", place, sealed)
+            generation, plain = self.unsealed("grant", key, sealed)
             grant = self._shared[row] = Grant.unpack(plain, generation)
         return grant.tombstone() if self.ended.over(grant.user.tenant, grant.epoch) else grant
 

@@ -206,17 +206,17 @@ class GrantSources:
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # somebody else did it
-            place = self.vault.key_prefix(owner, app.provider, app.name)
-            self.refused.check(place, session)
+            key = self.vault.key_prefix(owner, app.provider, app.name)
+            self.refused.check(key, session)
             try:
                 async with marked(self.engine, owner, app.provider, app.name) as mark:
                     grant = await self._entered(owner, app, ask, scopes, held, mark)
             except Refusal as refusal:
-                self.refused.failed(place, session, refusal.outcome)
+                self.refused.failed(key, session, refusal.outcome)
                 raise await self._refusal_told(owner, app, refusal.outcome) from None
-            self.refused.succeeded(place)
+            self.refused.succeeded(key)
             if isinstance(app.source, ServiceAccount):
-                self._brought[place] = self.engine.clock()
+                self._brought[key] = self.engine.clock()
             return grant
 
     @asynccontextmanager

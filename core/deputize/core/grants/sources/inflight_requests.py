@@ -39,9 +39,9 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
         await vault.delete(mark)
 
 
-async def stop(vault: Vault, place: str) -> None:
+async def stop(vault: Vault, key: str) -> None:
     """Let no request below this place, which is a user's or an app's of theirs, come to a grant any more."""
-    for mark in (await vault.scan_open(KIND, place))[0]:
+    for mark in (await vault.scan_open(KIND, key))[0]:
         await vault.delete(mark)
 
 

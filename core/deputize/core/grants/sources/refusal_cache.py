@@ -18,25 +18,25 @@ class RefusedRequests:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._backoff, self._sessions = Backoff(clock), dict[str, str]()
 
-    def check(self, place: str, session: str) -> None:
+    def check(self, key: str, session: str) -> None:
         """Raise what the last request came to, if it is too early for another one. ``session``: fingerprint of the
         session token, "" for none."""
-        pause = self._backoff.pause(place)
+        pause = self._backoff.pause(key)
         if pause is None:
             return
         if pause.outcome.kind is not Kind.REAUTH:
             raise pause.error()
-        if self._sessions.get(place) == session:
+        if self._sessions.get(key) == session:
             raise NotObtained(pause.outcome.detail or str(Kind.REAUTH), pause.outcome.claims)
 
-    def failed(self, place: str, session: str, outcome: Outcome) -> None:
+    def failed(self, key: str, session: str, outcome: Outcome) -> None:
         """A request was refused."""
-        if self._sessions.get(place, session) != session:
-            self._backoff.succeeded(place)  # the next pause is a short one again
-        self._sessions[place] = session
-        self._backoff.failed(place, outcome)
+        if self._sessions.get(key, session) != session:
+            self._backoff.succeeded(key)  # the next pause is a short one again
+        self._sessions[key] = session
+        self._backoff.failed(key, outcome)
 
-    def succeeded(self, place: str) -> None:
+    def succeeded(self, key: str) -> None:
         """A request has brought tokens."""
-        self._sessions.pop(place, None)
-        self._backoff.succeeded(place)
+        self._sessions.pop(key, None)
+        self._backoff.succeeded(key)

@@ -132,8 +132,8 @@ class TokenImporter:
         )
 
     async def _kept(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
-        place = self.vault.record_key(fresh)
-        replaced = await end_what_lies(self.queue, place)
+        key = self.vault.record_key(fresh)
+        replaced = await end_what_lies(self.queue, key)
 
         async def replacing(before: Grant, after: Grant) -> None:
             if before.status == "revoked" and not came.again:
@@ -145,7 +145,7 @@ class TokenImporter:
             raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
         stopped = not await self.vault.delete(came.mark)
-        replaced += await end_what_lies(self.queue, place)
+        replaced += await end_what_lies(self.queue, key)
         if stopped or self.vault.has_ended(fresh):  # meanwhile, alone or with many
             await self._take_back(grant)
             raise _Refused(DISCONNECTED)

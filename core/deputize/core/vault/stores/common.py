@@ -24,9 +24,9 @@ def place(kind: str, key: str) -> str:
     return f"{kind}/{key}"
 
 
-def kind_at(place: object) -> str:
+def kind_at(key: object) -> str:
     """The kind of the records at a place, or from there on."""
-    return str(place).partition("/")[0]
+    return str(key).partition("/")[0]
 
 
 def span(kind: str, prefix: str, after: str = "") -> tuple[str, str]:

@@ -120,8 +120,8 @@ class AccessTokens:
         at, known = self._looked_up.get(key, (float("-inf"), None))
         if at > now - LOOKED_UP:
             return known
-        place = self.issuer.endpoint(await self.issuer.metadata(), "introspection_endpoint")
-        if not place:
+        record_key = self.issuer.endpoint(await self.issuer.metadata(), "introspection_endpoint")
+        if not record_key:
             raise SettingsError(f"The server at {self.issuer.url} names no introspection_endpoint.")
         form = urlencode({"token": token.reveal(), "token_type_hint": "access_token"})
         headers = {
@@ -129,7 +129,7 @@ class AccessTokens:
             "accept": "application/json",
             "authorization": basic(app.client_id, secret_of(app)),
         }
-        answer = await self.issuer.json(httpx.Request("POST", place, headers=headers, content=form.encode()))
+        answer = await self.issuer.json(httpx.Request("POST", record_key, headers=headers, content=form.encode()))
         if answer is None:
             raise SettingsError(
                 f"The server at {self.issuer.url} does not tell the client {app.client_id!r} what a token is.",

@@ -199,12 +199,12 @@ class SignIn:
     async def _farther(self, token: Secret | None) -> str:
         """Where the session at the issuer ends; "" where it offers no such place, or cannot be asked."""
         try:
-            place = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
+            key = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
         except ProviderUnavailable:
             return ""
         back = {"client_id": self.app.client_id, "post_logout_redirect_uri": f"{self._base}/signed-out"}
         hint = {"id_token_hint": token.reveal()} if token else {}
-        return place + ("&" if "?" in place else "?") + urlencode(back | hint) if place else ""
+        return key + ("&" if "?" in key else "?") + urlencode(back | hint) if key else ""
 
     async def _ended(self, site: Site, request: Request) -> Response:
         return site.say(request, 200, texts.SIGNED_OUT)

@@ -49,14 +49,14 @@ class Sessions(ValueObject):
     async def begin(self, user: User, id_token: Secret | None) -> str:
         """A new session; the value of its cookie. ``id_token``: kept for its end only (RP-Initiated Logout 1.0)."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
-        ends, place = self.clock() + self.lasts, self._place(cookie)
+        ends, key = self.clock() + self.lasts, self._place(cookie)
         content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._used(ends)}
         kept = {"id_token": id_token} if id_token else {}
         claims = content_of(id_token.reveal()) if id_token else {}
-        await self.vault.insert("session", place, content | kept)
+        await self.vault.insert("session", key, content | kept)
         names = [self._name(kind, str(claims[kind])) for kind in NAMES if claims.get(kind)]
         for name in names:
-            await self.vault.insert("session_names", name + place.rpartition(".")[2], {"place": place, "expires": ends})
+            await self.vault.insert("session_names", name + key.rpartition(".")[2], {"place": key, "expires": ends})
         if await self._is_over(names, claims):  # heard while the person was on the way back
             await self.end(cookie)
         return cookie
@@ -100,8 +100,8 @@ class Sessions(ValueObject):
                 whose.append(user)
         return whose
 
-    async def _ended(self, place: str, logout: Logout) -> User | None:
-        while record := await self.vault.get("session", place):
+    async def _ended(self, key: str, logout: Logout) -> User | None:
+        while record := await self.vault.get("session", key):
             content = record.json
             token = content.get("id_token")
             subject = content_of(token.reveal()).get("sub") if token else None
@@ -134,13 +134,13 @@ class Sessions(ValueObject):
 
     async def _record(self, cookie: str) -> Record | None:
         """The row of a session that has not ended, and is of this issuer."""
-        place = self._place(cookie)
-        record = await self.vault.get("session", place) if place else None
+        key = self._place(cookie)
+        record = await self.vault.get("session", key) if key else None
         if record is None:
             return None
         content = record.json
         alive = content["expires"] > self.clock() and content["issuer"] == self.issuer
-        return record if alive and place.startswith(self.vault.key_prefix(_user(content))) else None
+        return record if alive and key.startswith(self.vault.key_prefix(_user(content))) else None
 
     def _place(self, cookie: str) -> str:
         """Where the row of this cookie lies; "" for what is no cookie of ours."""

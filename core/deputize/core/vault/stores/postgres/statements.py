@@ -49,27 +49,27 @@ class Statements:
         """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
         return (await self._decided(sql, values))[0][0]
 
-    async def insert(self, place: str, value: bytes) -> bool:
+    async def insert(self, key: str, value: bytes) -> bool:
         """Whether the place was free. Raises as `rows`."""
-        changed, repeated = await self._changes(_notifying(INSERT, place), place, value)
-        return changed or (repeated and await self._lies_there(place, value))
+        changed, repeated = await self._changes(_notifying(INSERT, key), key, value)
+        return changed or (repeated and await self._lies_there(key, value))
 
-    async def swap(self, place: str, old: bytes, new: bytes) -> bool:
+    async def swap(self, key: str, old: bytes, new: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`."""
-        changed, repeated = await self._changes(_notifying(SWAP, place), new, place, old)
-        return changed or (repeated and await self._lies_there(place, new))
+        changed, repeated = await self._changes(_notifying(SWAP, key), new, key, old)
+        return changed or (repeated and await self._lies_there(key, new))
 
-    async def delete(self, place: str, old: bytes) -> bool:
+    async def delete(self, key: str, old: bytes) -> bool:
         """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
-        changed, repeated = await self._changes(_notifying(DELETE, place), place, old)
-        if not changed and repeated and not await self.rows(GET, place):
+        changed, repeated = await self._changes(_notifying(DELETE, key), key, old)
+        if not changed and repeated and not await self.rows(GET, key):
             raise StoreUnavailable(
                 "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
             )
         return changed
 
-    async def _lies_there(self, place: str, value: bytes) -> bool:
-        return [bytes(row[0]) for row in await self.rows(GET, place)] == [value]
+    async def _lies_there(self, key: str, value: bytes) -> bool:
+        return [bytes(row[0]) for row in await self.rows(GET, key)] == [value]
 
     async def _changes(self, sql: str, *values: object) -> tuple[bool, bool]:
         """Whether it changed a record, and whether an earlier try may have done that."""
@@ -110,8 +110,8 @@ class Statements:
                 raise refused(error) from None
 
 
-def _notifying(sql: str, place: str) -> str:
-    return _TOLD[sql] if place.partition("/")[0] in AWAITED else sql
+def _notifying(sql: str, key: str) -> str:
+    return _TOLD[sql] if key.partition("/")[0] in AWAITED else sql
 
 
 async def _executed(connection: Connection, sql: str, values: Sequence[object]) -> tuple[Rows, int]:

@@ -213,10 +213,10 @@ class _Inside:
             self._asked.discard(ended)
             ended.set()
 
-    async def wrote(self, write: Awaitable[bool], place: str, old: bytes | None, new: bytes | None) -> bool:
+    async def wrote(self, write: Awaitable[bool], key: str, old: bytes | None, new: bytes | None) -> bool:
         """A write, which is remembered for a while where it was done."""
         if done := await write:
-            self._failover.recent.add(place, old, new)
+            self._failover.recent.add(key, old, new)
             self._failover.wrote()
         return done
 

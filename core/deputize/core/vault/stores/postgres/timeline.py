@@ -88,24 +88,24 @@ class RecentWrites:
         self._drop_old()
         return bool(self._places)
 
-    def add(self, place: str, old: bytes | None, new: bytes | None) -> None:
+    def add(self, key: str, old: bytes | None, new: bytes | None) -> None:
         """A write was acknowledged that put ``new`` there in place of ``old``; None: no record."""
-        if place.partition("/")[0] not in PUT_AGAIN:
+        if key.partition("/")[0] not in PUT_AGAIN:
             return
-        one = self._places.pop(place, None) or _Written(None, 0.0)
+        one = self._places.pop(key, None) or _Written(None, 0.0)
         self._size += len(new or b"") - len(one.newest or b"")
         one.follows(*([one.newest] if one.at else []), old)
         one.newest, one.at = new, self._clock()
-        self._places[place] = one
+        self._places[key] = one
         self._drop_old()
 
     def _drop_old(self) -> None:
         while self._places:
-            place = next(iter(self._places))
-            old = self._places[place].at < self._clock() - KEPT
+            key = next(iter(self._places))
+            old = self._places[key].at < self._clock() - KEPT
             if not (old or len(self._places) > MAX_RECORDS or self._size > MAX_BYTES):
                 return
-            self._size -= len(self._places.pop(place).newest or b"")
+            self._size -= len(self._places.pop(key).newest or b"")
 
     async def put_again(self, connection: Connection, places: Iterable[str] | None = None) -> int:
         """Write again what is not there, where an earlier state is that this process knows; how many that were.
@@ -115,40 +115,40 @@ class RecentWrites:
         psycopg raises.
         """
         count, left = 0, list[str]()
-        for place in list(self._places if places is None else places):
-            if (one := self._places.get(place)) is None:
+        for key in list(self._places if places is None else places):
+            if (one := self._places.get(key)) is None:
                 continue
-            there = await _at(connection, place)
-            knows = _digest(there) in one.before or (there is None and place.startswith("act/"))
-            if there == one.newest or (there is None and await _erased(connection, place)):
+            there = await _at(connection, key)
+            knows = _digest(there) in one.before or (there is None and key.startswith("act/"))
+            if there == one.newest or (there is None and await _erased(connection, key)):
                 done = False
-            elif done := knows and await _written(connection, place, there, one.newest):
+            elif done := knows and await _written(connection, key, there, one.newest):
                 count += 1
             if one.newest is None or not (done or there == one.newest):
-                left.append(place)
+                left.append(key)
         self.left = left
         return count
 
 
-async def _at(connection: Connection, place: str) -> bytes | None:
-    row = await (await connection.execute(_GET, (place,), binary=True)).fetchone()
+async def _at(connection: Connection, key: str) -> bytes | None:
+    row = await (await connection.execute(_GET, (key,), binary=True)).fetchone()
     return bytes(row[0]) if row else None
 
 
-async def _erased(connection: Connection, place: str) -> bool:
+async def _erased(connection: Connection, record_key: str) -> bool:
     """Whether nothing is to lie there, since its user was erased lately (`deputize.core.acts.erase`). Else where a
     record is gone it was lost: before its time nobody removes the record of an act."""
-    kind, _, key = place.partition("/")
+    kind, _, key = record_key.partition("/")
     return kind in _GOES_WITH_ITS_USER and await _at(connection, f"erased/{key.partition('.')[0]}.") is not None
 
 
-async def _written(connection: Connection, place: str, old: bytes | None, new: bytes | None) -> bool:
+async def _written(connection: Connection, key: str, old: bytes | None, new: bytes | None) -> bool:
     if new is None:
-        done = await connection.execute(_DELETE, (place, old))
+        done = await connection.execute(_DELETE, (key, old))
     elif old is None:
-        done = await connection.execute(_INSERT, (place, new))
+        done = await connection.execute(_INSERT, (key, new))
     else:
-        done = await connection.execute(_SWAP, (new, place, old))
+        done = await connection.execute(_SWAP, (new, key, old))
     return done.rowcount == 1
 
 

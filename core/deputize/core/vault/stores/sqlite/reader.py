@@ -41,8 +41,8 @@ class Known:
         self._ranges = defaultdict[str, Kept](dict)
 
     def _alike(self, asked: Asked) -> Kept:
-        statement, (place, *_) = asked
-        return (self._records if statement is GET else self._ranges)[kind_at(place)]
+        statement, (key, *_) = asked
+        return (self._records if statement is GET else self._ranges)[kind_at(key)]
 
     def rows_of(self, asked: Asked) -> Rows | None:
         """The answer, where it is known."""
@@ -60,9 +60,9 @@ class Known:
 
     def follow(self, header: bytes, changes: Sequence[Change]) -> None:
         """Go on after these changes, and nobody else's. Whoever looks meanwhile finds another header, until the end."""
-        for place, value in changes:
-            self._ranges.pop(kind_at(place), None)
-            self.keep((GET, (place,)), [] if value is None else [(value,)])
+        for key, value in changes:
+            self._ranges.pop(kind_at(key), None)
+            self.keep((GET, (key,)), [] if value is None else [(value,)])
         self.header = header
 
 
