@@ -40,11 +40,11 @@ class CutLocksStore(MemoryStore):
         return self._cuttable(name, timeout)
 
     @asynccontextmanager
-    async def _cuttable(self, name: str, patience: float) -> AsyncIterator[CutLock]:
+    async def _cuttable(self, name: str, timeout: float) -> AsyncIterator[CutLock]:
         async def take() -> bool:
             return self.names.take(name)
 
-        await wait_until(take, patience)
+        await wait_until(take, timeout)
         lock = CutLock(self, name)
         self.held.append(lock)
         try:

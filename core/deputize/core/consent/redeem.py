@@ -42,12 +42,12 @@ class Redeemer:
     def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: GrantWriter) -> None:
         self.repository, self.received, self.keeper = repository, received, keeper
 
-    async def go_on(self, found: ConsentRecord, patience: float = 0.0) -> None:
+    async def go_on(self, found: ConsentRecord, timeout: float = 0.0) -> None:
         """Bring a consent whose code is here to its end; nothing where another process is at work on it.
 
-        Runs to its end once begun. ``patience``: seconds to wait for another one of this user and app.
+        Runs to its end once begun. ``timeout``: seconds to wait for another one of this user and app.
         """
-        async with self._alone(found.user, found.provider, found.app, patience) as alone:
+        async with self._alone(found.user, found.provider, found.app, timeout) as alone:
             if not alone or await self._finished(found):
                 return
             record = await self.repository.again(found)
@@ -56,13 +56,13 @@ class Redeemer:
             elif record is not None and record.id == found.id and record.status == "confirmed":
                 await self.repository.end(record, "failed", INTERRUPTED)
 
-    async def settle(self, key: str = "", patience: float = 0.0) -> None:
+    async def settle(self, key: str = "", timeout: float = 0.0) -> None:
         """Finish what processes that died have left below this place, which is a user's, or everybody's.
 
-        ``patience``: seconds to wait for a process that is at work on one, until it has finished or died, too.
+        ``timeout``: seconds to wait for a process that is at work on one, until it has finished or died, too.
         """
         async for reply in self.received.below(key):
-            async with self._alone(reply.user, reply.provider, reply.app, patience) as alone:
+            async with self._alone(reply.user, reply.provider, reply.app, timeout) as alone:
                 now = await self.received.again(reply) if alone else None
                 try:
                     await (self.keeper.keep_or_end(now) if now else _nothing())
@@ -70,13 +70,13 @@ class Redeemer:
                     log.warning("A consent cannot be finished: %s", damaged.code)
 
     @asynccontextmanager
-    async def _alone(self, user: User, provider: str, app: str, patience: float) -> AsyncIterator[bool]:
+    async def _alone(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[bool]:
         """Whether nobody else redeems a consent of this user for this app, as long as the block lasts."""
         vault = self.repository.engine.vault
         async with AsyncExitStack() as lock:
             try:
                 name = f"consent-{vault.key_prefix(user, provider, app)}"
-                await lock.enter_async_context(vault.store.lock(name, patience))
+                await lock.enter_async_context(vault.store.lock(name, timeout))
                 alone = True
             except TimeoutError:
                 alone = False

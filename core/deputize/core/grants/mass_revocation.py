@@ -143,9 +143,9 @@ class MassRevocation:
             if await self._alone(turn, 0.0):
                 await self._follow_all(progress or EndProgress())
 
-    async def _alone(self, turn: AsyncExitStack, patience: float) -> bool:
+    async def _alone(self, turn: AsyncExitStack, timeout: float) -> bool:
         try:
-            await turn.enter_async_context(self.vault.store.lock(LOCK, patience))
+            await turn.enter_async_context(self.vault.store.lock(LOCK, timeout))
         except TimeoutError:
             return False
         return True

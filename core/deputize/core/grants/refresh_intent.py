@@ -44,10 +44,10 @@ class Intent:
         self._record: Record | None = None
         self._until = 0.0
 
-    async def write(self, now: float, patience: float) -> None:
+    async def write(self, now: float, timeout: float) -> None:
         """Write it down, durably. ``now``: Unix seconds. Raises TimeoutError where another one's lease does not end
         within so many seconds, `StoreUnavailable` where the lock is lost: nothing may be sent then."""
-        deadline = time.monotonic() + patience
+        deadline = time.monotonic() + timeout
         while True:
             old = await self.vault.get("intent", self.place)
             stored = await self.lock.confirm() if self.lock else 0.0

@@ -117,12 +117,12 @@ class LockContract:
 
     async def test_a_held_lock_times_out_for_others_and_stays_held(self, store: Store) -> None:
         async with store.lock("one", 1):
-            for patience in (0.2, 0):
+            for timeout in (0.2, 0):
                 began = time.monotonic()
                 with pytest.raises(TimeoutError):
-                    async with store.lock("one", patience):
+                    async with store.lock("one", timeout):
                         raise AssertionError("two holders")
-                assert patience <= time.monotonic() - began < patience + 1
+                assert timeout <= time.monotonic() - began < timeout + 1
         async with store.lock("one", 0):
             await asyncio.sleep(0)
 

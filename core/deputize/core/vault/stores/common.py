@@ -64,9 +64,9 @@ class Names:
             self._taken.remove(name)
 
 
-async def wait_until(taken: Callable[[], Awaitable[bool]], patience: float) -> None:
-    """Try until it succeeds. Raises TimeoutError after ``patience`` seconds; cancelled, it has taken nothing."""
-    deadline = time.monotonic() + patience
+async def wait_until(taken: Callable[[], Awaitable[bool]], timeout: float) -> None:
+    """Try until it succeeds. Raises TimeoutError after ``timeout`` seconds; cancelled, it has taken nothing."""
+    deadline = time.monotonic() + timeout
     while not await taken():
         left = deadline - time.monotonic()
         if left <= 0:

@@ -69,11 +69,11 @@ class MemoryStore:
         return self._locked(name, timeout)
 
     @asynccontextmanager
-    async def _locked(self, name: str, patience: float) -> AsyncIterator[None]:
+    async def _locked(self, name: str, timeout: float) -> AsyncIterator[None]:
         async def take() -> bool:
             return self._names.take(name)
 
-        await wait_until(take, patience)
+        await wait_until(take, timeout)
         try:
             yield
         finally:

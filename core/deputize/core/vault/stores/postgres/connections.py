@@ -41,11 +41,11 @@ class Connections:
         self._room = asyncio.Semaphore(most)
 
     @asynccontextmanager
-    async def one(self, patience: float) -> AsyncIterator[Connection]:
+    async def one(self, timeout: float) -> AsyncIterator[Connection]:
         """A connection for one statement. Raises `StoreUnavailable` where none is free in time, `Lost` where none can
         be made."""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 await self._room.acquire()
         except TimeoutError:
             raise StoreUnavailable("The vault has too much to do.", hint="Try again later.") from None
@@ -98,11 +98,11 @@ async def connected(address: Address) -> Connection:
         raise Lost(sent=False, fault=fault_of(error)) from None
 
 
-async def answered(connection: Connection, work: Coroutine[Any, Any, T], patience: float = ANSWER) -> T:
+async def answered(connection: Connection, work: Coroutine[Any, Any, T], timeout: float = ANSWER) -> T:
     """What a statement came to. Raises `Lost` where no answer comes in time, and closes the connection then."""
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait((task,), timeout=patience)
+        done, _ = await asyncio.wait((task,), timeout=timeout)
     except BaseException:
         await _given_up(connection, task)
         raise

@@ -135,9 +135,9 @@ class PostgresStore:
                 await self._do(lambda at: at.listen(watch, end=True))
 
     @asynccontextmanager
-    async def _locked(self, name: str, patience: float) -> AsyncIterator[SessionLock]:
+    async def _locked(self, name: str, timeout: float) -> AsyncIterator[SessionLock]:
         taken: list[SessionLock] = []
-        await wait_until(lambda: self._take(name, taken), patience)
+        await wait_until(lambda: self._take(name, taken), timeout)
         try:
             yield taken[0]
         finally:

@@ -40,12 +40,12 @@ _NETWORK = {
 }
 
 
-def connect(path: Path, *, mode: str = "ro", patience: float = BUSY_SECONDS) -> CountedConnection:
+def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> CountedConnection:
     """A connection of the standard library. ``mode``: ro or rw; never makes a file."""
     uri = f"file:{quote(str(path))}?mode={mode}"
     with opening():
         connection = sqlite3.connect(
-            uri, uri=True, timeout=patience, isolation_level=None, check_same_thread=False, factory=CountedConnection
+            uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, factory=CountedConnection
         )
         connection.count(path)
         return connection

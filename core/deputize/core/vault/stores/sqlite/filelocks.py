@@ -23,10 +23,10 @@ class FileLocks:
         self._names = Names()
 
     @asynccontextmanager
-    async def hold(self, name: str, patience: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``patience`` seconds, `StoreUnavailable` for a file of no use."""
+    async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
+        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` for a file of no use."""
         file = await asyncio.to_thread(self._file, name)
-        await wait_until(lambda: self._take(name, file), patience)
+        await wait_until(lambda: self._take(name, file), timeout)
         try:
             yield
         finally:

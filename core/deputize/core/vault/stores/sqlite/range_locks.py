@@ -43,11 +43,11 @@ class RangeLocks:
         self._ended = self._forgotten = False
 
     @asynccontextmanager
-    async def hold(self, name: str, patience: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``patience`` seconds, `StoreUnavailable` for a file of no use."""
+    async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
+        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` for a file of no use."""
         taken: list[int] = []
         at = _byte(name)
-        await wait_until(lambda: self._take(name, at, taken), patience)
+        await wait_until(lambda: self._take(name, at, taken), timeout)
         try:
             yield
         finally:

@@ -167,7 +167,7 @@ class Reader:
     def _open(self) -> CountedConnection:
         if self._ended:
             raise _closed()
-        return connect(self._path, patience=0)
+        return connect(self._path, timeout=0)
 
     def _close(self) -> None:
         self._index, self._known = None, Known(b"")  # each new log begins with the same header

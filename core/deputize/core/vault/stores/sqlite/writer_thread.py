@@ -60,10 +60,10 @@ class Owner:
         self._last: Future[None] | None = None
         self._go_on = Event()
 
-    async def write(self, patience: float, statement: str, *values: object) -> bool:
+    async def write(self, timeout: float, statement: str, *values: object) -> bool:
         """Whether the statement changed a record, durably. A cancelled caller does not cancel it.
 
-        Raises `StoreUnavailable` once closed, and where it cannot begin in ``patience`` seconds: then it is taken back,
+        Raises `StoreUnavailable` once closed, and where it cannot begin in ``timeout`` seconds: then it is taken back,
         and did not happen. One that began and takes that long again may still arrive.
         """
         loop = asyncio.get_running_loop()
@@ -71,7 +71,7 @@ class Owner:
         with self._gate:
             self._open()
             self._put(write)
-        write.late = loop.call_later(patience, self._take_back, write, patience)
+        write.late = loop.call_later(timeout, self._take_back, write, timeout)
         try:
             return await write.answer
         finally:
@@ -94,8 +94,8 @@ class Owner:
                 self._jobs.put(None)
             return self._last
 
-    def pause(self, first: Callable[[], None], patience: float) -> None:
-        """Finish what was asked, run ``first``, then stand still until `go_on`. Waits ``patience`` seconds at most."""
+    def pause(self, first: Callable[[], None], timeout: float) -> None:
+        """Finish what was asked, run ``first``, then stand still until `go_on`. Waits ``timeout`` seconds at most."""
         still = Event()
         go_on = self._go_on = Event()
 
@@ -110,7 +110,7 @@ class Owner:
             if self._thread is None or self._last is not None:
                 return
             self._put((Future[None](), stand))
-        still.wait(patience)
+        still.wait(timeout)
 
     def go_on(self) -> None:
         """End a pause."""
@@ -126,12 +126,12 @@ class Owner:
             self._thread = Thread(target=self._run, name="deputize vault", daemon=True)
             self._thread.start()
 
-    def _take_back(self, write: Write, patience: float) -> None:
+    def _take_back(self, write: Write, timeout: float) -> None:
         """What waits for too long does not happen; what has begun is waited for once more."""
         with self._gate:
             write.taken_back = not write.begun
         if not write.taken_back:
-            write.late = write.loop.call_later(patience, _give_up, write)
+            write.late = write.loop.call_later(timeout, _give_up, write)
         elif not write.answer.done():
             write.answer.set_exception(StoreUnavailable("The vault has too much to do.", hint="Try again later."))
 
