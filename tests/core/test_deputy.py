@@ -399,12 +399,12 @@ async def test_R31_after_a_day_it_is_said_once_and_still_owed_and_tried_once_a_d
     house.line.seen.clear()
     for hours, tries in ((1, 0), (12, 0), (12, 1), (12, 1)):
         house.clock.now += hours * 3600
-        await house.deputy.outbox.flush()
+        await house.deputy.revocation_queue.flush()
         assert house.line.count(REVOKE) == tries
     assert house.events().count("revoke.abandoned") == 1
     house.line.answers.clear()
     house.clock.now += 86400
-    await house.deputy.outbox.flush()
+    await house.deputy.revocation_queue.flush()
     assert house.live() == 0 and await house.deputy.revoker.retry() == []
 
 

@@ -83,7 +83,7 @@ class DiskHouse(House):
         await self.begin()
         audit = Audit(self.folder, self.deputy.vault.keys.audit, clock=self.clock)
         deputy, self.deputy.audit = self.deputy, audit
-        for part in (deputy.outbox, deputy.refresher, deputy.revoker, deputy.approvals.rows):
+        for part in (deputy.revocation_queue, deputy.refresher, deputy.revoker, deputy.approvals.rows):
             part.audit = audit
         exchange(deputy, audit=audit)
         deputy.executor.audit = audit

@@ -44,7 +44,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
         _instead_of_none(settings, backup.expanduser())
         return
     with opened() as deputy:
-        folder, enqueue = settings.audit_trail, deputy.outbox.enqueue_in
+        folder, enqueue = settings.audit_trail, deputy.revocation_queue.enqueue_in
         work = put_back(deputy.vault, backup.expanduser(), deputy.audit, folder, enqueue)
         doubted = deputy.run(work)
     show.out.print(f"Restored. {show.counted(doubted, 'grant')} to be confirmed when next used, or asked for anew.")

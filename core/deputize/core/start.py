@@ -93,8 +93,8 @@ def from_settings(
         )
         for server in settings.mcp_servers():
             portal().run(deputy.add_mcp(server))
-        portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
-        portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.outbox.enqueue_in))
+        portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.revocation_queue.enqueue_in))
+        portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.revocation_queue.enqueue_in))
         if settings.audit_retention_days:
             retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_retention_days)
             deputy.sweeper.jobs.append(retention.turn)

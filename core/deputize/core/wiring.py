@@ -120,10 +120,10 @@ class Components:
     def _grants(self) -> None:
         """What obtains, refreshes and ends grants."""
         engine = self.engine
-        self.outbox, self.accounts = RevocationQueue(engine), Accounts(engine)
-        self.refresher = Refresher(engine, self.outbox)
+        self.revocation_queue, self.accounts = RevocationQueue(engine), Accounts(engine)
+        self.refresher = Refresher(engine, self.revocation_queue)
         self.sources = self.refresher.sources
-        self.consents = Consents(engine, self.outbox)
+        self.consents = Consents(engine, self.revocation_queue)
         self.asking = Asking(engine, self.accounts, self.consents)
 
     def _acts(
@@ -152,8 +152,8 @@ class Components:
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)
         self.checker = CallChecker(self.resolver, self.authorizer, self.previewer, self.ledger, self.questions)
         self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.resolver)
-        many = MassRevocation(engine, self.consents, self.outbox, self._mandates.end_all)
-        self.revoker = Revoker(engine, self.accounts, self.consents, self.outbox, many)
+        many = MassRevocation(engine, self.consents, self.revocation_queue, self._mandates.end_all)
+        self.revoker = Revoker(engine, self.accounts, self.consents, self.revocation_queue, many)
         self.sweeper = Sweeper(
             engine.vault,
             self.files.remove,

@@ -69,7 +69,7 @@ async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_p
     await back_up(vault, tmp_path / "backup", time.time())
     await home.deputy.revoke("alice")
     assert await home.allow("write") == "granted" and home.families == 1
-    await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.outbox.enqueue_in)
+    await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
     assert await unknown(vault, home.sandbox, time.time) == set()
     await deputy.revoker.retry()
     assert home.families == 0
@@ -87,7 +87,7 @@ async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) 
     with suppress(Died):
         await home.allow("read", deputy=dying)
     assert fate.dead and home.families == 1
-    await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.outbox.enqueue_in)
+    await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
     assert await unknown(vault, home.sandbox, time.time) == set()
     await deputy.consents.recover()
     assert home.families == 0 and await families(vault) == []  # its consent is not in the backup
@@ -135,7 +135,7 @@ async def test_each_family_is_told_apart_by_what_becomes_of_it() -> None:
     with suppress(Died):
         dying = await build(vault=dead, transport=home.line, apps=[LINEAR], providers={"linear": row})
         await home.allow("write", deputy=dying)
-    await home.deputy.outbox.enqueue(User("bob"), "linear", "linear", Tokens(Secret("a"), None, None, 0.0))
+    await home.deputy.revocation_queue.enqueue(User("bob"), "linear", "linear", Tokens(Secret("a"), None, None, 0.0))
     states = sorted(one.state for one in await families(one.vault))
     assert states == ["active", "pending_revocation", "received", "superseded"]
     await home.deputy.close()

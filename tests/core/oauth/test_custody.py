@@ -259,7 +259,7 @@ async def _rival(house: House) -> Deputy:
 async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_away(house: House, step: int) -> None:
     other = await _rival(house)
     house.line.answers[REVOKE] = [answer(503)]  # whoever is first is not heard
-    house.store.meddler = Meddler(step, other.outbox.retry)
+    house.store.meddler = Meddler(step, other.revocation_queue.retry)
     await house.deputy.revoke("alice", "google")
     house.store.meddler = None
     await house.deputy.revoker.retry()
@@ -270,7 +270,7 @@ async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_aw
 async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by_whoever_finds_it(house: House) -> None:
     grant = await house.grant()
     assert grant
-    await house.deputy.outbox.enqueue_grant(grant)  # and here the process died
+    await house.deputy.revocation_queue.enqueue_grant(grant)  # and here the process died
     other = await _rival(house)
     house.line.answers[REVOKE] = [answer(503)]
     assert await other.revoker.retry() == ["queued"]

@@ -285,7 +285,7 @@ async def test_R30_an_expired_access_token_is_replaced_before_it_is_ended_and_th
         assert [one.upstream for one in await deputy.revoke("alice", "github_app")] == ["queued"]
         [owed] = await deputy.vault.scan("outbox")
         assert owed.json["token"] == Secret("ghu2")
-        assert await deputy.outbox.retry() == ["done"]
+        assert await deputy.revocation_queue.retry() == ["done"]
         told = [json.loads(one.content)["access_token"] for one in line.to(f"{API}/applications")]
         assert told == ["ghu2", "ghu2"] and await deputy.vault.scan("outbox") == []
         assert len(line.to("https://github.com/login/oauth/access_token")) == 2

@@ -58,13 +58,13 @@ class Home:
         vault = await new_vault(self.file, KEY)
         audit = Audit(self.folder, vault.keys.audit)
         self.deputy = await build(self.sandbox, vault=vault, toolkits=[gmail], audit=audit, policy=ask_before_sending)
-        await take_into_use(vault, audit, self.folder, self.deputy.outbox.enqueue_in)
+        await take_into_use(vault, audit, self.folder, self.deputy.revocation_queue.enqueue_in)
         return self
 
     async def restore(self, file: Path) -> int:
         """What ``deputize vault restore`` does."""
         deputy = self.deputy
-        return await restore(deputy.vault, file, deputy.audit, self.folder, deputy.outbox.enqueue_in)
+        return await restore(deputy.vault, file, deputy.audit, self.folder, deputy.revocation_queue.enqueue_in)
 
     async def put_back(self) -> None:
         """The deputy ends, the backup is copied over the vault, and the deputy starts."""
@@ -294,7 +294,7 @@ async def test_W14_a_start_that_is_cut_off_doubts_again_at_the_next(home: Home) 
     vault.store.swap = failing  # type: ignore[method-assign]
     audit = Audit(home.folder, vault.keys.audit)
     with suppress(StoreUnavailable):
-        await take_into_use(vault, audit, home.folder, home.deputy.outbox.enqueue_in)
+        await take_into_use(vault, audit, home.folder, home.deputy.revocation_queue.enqueue_in)
     audit.close()
     await vault.close()
     await home.start()

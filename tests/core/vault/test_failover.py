@@ -71,7 +71,7 @@ async def machine(pair: Pair, sandbox: Sandbox) -> Machine:
     deputy = await build(
         sandbox, vault=vault, audit=audit, toolkits=[gmail], transport=sandbox.transport(), policy=allow_all
     )
-    await follow_failovers(vault, audit, table, deputy.outbox.enqueue_in)
+    await follow_failovers(vault, audit, table, deputy.revocation_queue.enqueue_in)
     return Machine(deputy, table)
 
 

@@ -52,8 +52,8 @@ async def restored(vault: Vault, folder: Path) -> None:
     """What a restore does with the copy and the vault."""
     deputy = await build(vault=vault)
     audited = await AuditedGenerations.read(folder, vault)
-    assert await distrust(vault, audited, deputy.outbox.enqueue_in) == NUMBER
-    await keep_what_may_live(vault, vault, deputy.outbox.enqueue_in)
+    assert await distrust(vault, audited, deputy.revocation_queue.enqueue_in) == NUMBER
+    await keep_what_may_live(vault, vault, deputy.revocation_queue.enqueue_in)
     await count_anew(vault, Audit(None, b"a" * 32), 1.0, 0)
 
 

@@ -74,12 +74,17 @@ class GrantLost(Exception):
 class Refresher:
     """Hands out grants whose access token is good now."""
 
-    def __init__(self, engine: Engine, outbox: RevocationQueue) -> None:
-        self.vault, self.http, self.audit, self.outbox = engine.vault, engine.http, engine.audit, outbox
+    def __init__(self, engine: Engine, revocation_queue: RevocationQueue) -> None:
+        self.vault, self.http, self.audit, self.revocation_queue = (
+            engine.vault,
+            engine.http,
+            engine.audit,
+            revocation_queue,
+        )
         self.registry, self.providers, self.apps = engine.registry, engine.providers, engine.apps
         self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
         self._backoff, self.clock = Backoff(engine.clock), engine.clock
-        self.sources = GrantSources(engine, outbox, self.end)
+        self.sources = GrantSources(engine, revocation_queue, self.end)
         self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
 
     def is_valid(self, grant: Grant) -> bool:
@@ -180,7 +185,7 @@ class Refresher:
         else:
             self._backoff.succeeded(key)
             if why := why_refused(self._row(grant)[0], grant, tokens):
-                await self.outbox.end(grant.user, grant.provider, grant.app, tokens)
+                await self.revocation_queue.end(grant.user, grant.provider, grant.app, tokens)
                 return await self._ended(grant, why, intent)
             try:
                 saved, left = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
@@ -190,7 +195,7 @@ class Refresher:
             if refused:
                 self._refusals.failed(key, _REFUSED)
             await intent.end()
-            await self.outbox.deliver(*([left] if left else []))
+            await self.revocation_queue.deliver(*([left] if left else []))
             return saved
         reason = outcome.detail or str(outcome.kind)
         await self._tell(TokenRefreshFailed(facts_of(grant), reason))
@@ -257,13 +262,13 @@ class Refresher:
         that never arrived live on there, and by the one they came for it may know the family to end.
         """
         tell = not told or must_revoke_on_end(grant)
-        lost = await self.outbox.enqueue_grant(grant, replaced=True) if tell else None
+        lost = await self.revocation_queue.enqueue_grant(grant, replaced=True) if tell else None
         try:
             newer = await self._end_with(grant, reason)
         except GrantLost:
             if intent:
                 await intent.end()
-            await self.outbox.deliver(*([lost] if lost else []))
+            await self.revocation_queue.deliver(*([lost] if lost else []))
             raise
         if intent:
             await intent.end()
@@ -312,7 +317,7 @@ class Refresher:
         for attempt in range(SAVE_TRIES):
             try:
                 if not noted:
-                    left, noted = await self.outbox.enqueue_replaced(old, new), True
+                    left, noted = await self.revocation_queue.enqueue_replaced(old, new), True
                 if saved := await self.vault.replace(old, new):
                     break
                 current = await self.vault.grant(self.vault.record_key(old))
@@ -322,7 +327,7 @@ class Refresher:
                     saved = current  # by the try before, whose answer was lost
                     break
                 if current.refresh_token != old.refresh_token:  # a newer consent brought tokens of its own
-                    return current, await self.outbox.enqueue_replaced(new, current)
+                    return current, await self.revocation_queue.enqueue_replaced(new, current)
                 old, new = current, merged(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
                 self._unsaved.add(self.vault.record_key(old))
@@ -343,7 +348,7 @@ class Refresher:
         """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
         lifetime = max(new.expires_at - new.obtained_at, 0.0)
         tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
-        await self.outbox.end(old.user, old.provider, old.app, tokens)
+        await self.revocation_queue.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
 
     def _is_usable(self, grant: Grant, failed: Secret | None) -> bool:
@@ -369,10 +374,10 @@ class Refresher:
     async def end(self, grant: Grant, reason: str, *, replaced: bool = False) -> GrantLost:
         """The same, and its tokens end at the provider, too: else the next consent would bring the same grant back.
         ``replaced``: no tombstone comes of it, whoever finishes it; see `RevocationQueue.enqueue_grant`."""
-        queued = await self.outbox.enqueue_grant(grant, replaced=replaced)
+        queued = await self.revocation_queue.enqueue_grant(grant, replaced=replaced)
         lost = await self.mark_lost(grant, reason)
         if queued:
-            await self.outbox.deliver(queued)
+            await self.revocation_queue.deliver(queued)
         return lost
 
     async def _end_with(self, grant: Grant, reason: str) -> Grant:

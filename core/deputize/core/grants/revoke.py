@@ -31,11 +31,11 @@ class Revoker:
         engine: Engine,
         accounts: Accounts,
         consents: WaitingConsents,
-        outbox: RevocationQueue,
+        revocation_queue: RevocationQueue,
         many: MassRevocation,
     ) -> None:
         self.vault, self.registry, self.apps, self.audit = engine.vault, engine.registry, engine.apps, engine.audit
-        self.accounts, self.consents, self.outbox, self.many = accounts, consents, outbox, many
+        self.accounts, self.consents, self.revocation_queue, self.many = accounts, consents, revocation_queue, many
 
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
@@ -49,12 +49,14 @@ class Revoker:
         """
         key = self.vault.key_prefix(user)
         await self._check_provider(key, provider)
-        await self.outbox.flush(but=key)
+        await self.revocation_queue.flush(but=key)
         ended = await self._end_here(user, provider, app, account, leaked)
         revoked = await self._send(ended)
         await self.consents.settle(key)
         tried = {entry.key for _, entry in ended if entry}
-        await self.outbox.deliver(*(o for o in await self.outbox.entries(key, leaked=leaked) if o.key not in tried))
+        await self.revocation_queue.deliver(
+            *(o for o in await self.revocation_queue.entries(key, leaked=leaked) if o.key not in tried)
+        )
         whole = _whole(revoked, (await self.vault.scan_open("grant", key))[1])
         await self.accounts.choose_next(user, {one.provider for one in whole})
         return whole
@@ -101,12 +103,14 @@ class Revoker:
         theirs = [grant for grant in found if provider in ("", grant.provider)]
         for grant in theirs if account is None else called(theirs, account):
             if grant.status != "revoked":
-                ended += await end_grant(self.outbox, grant, leaked=leaked)
+                ended += await end_grant(self.revocation_queue, grant, leaked=leaked)
         return ended
 
     async def _send(self, ended: list[Ended]) -> list[Revoked]:
         entries = [entry for _, entry in ended if entry]
-        upstream = dict(zip([entry.key for entry in entries], await self.outbox.deliver(*entries), strict=True))
+        upstream = dict(
+            zip([entry.key for entry in entries], await self.revocation_queue.deliver(*entries), strict=True)
+        )
         return [await self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
     async def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
@@ -115,7 +119,7 @@ class Revoker:
 
     async def retry(self) -> list[Upstream]:
         """Send the revocations that could not be sent before; how far each came."""
-        return await self.outbox.retry()
+        return await self.revocation_queue.retry()
 
 
 def _whole(revoked: list[Revoked], shut: int, number: int = 0) -> list[Revoked]:
