@@ -38,7 +38,7 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
         steps.ForOperator: lambda _, step: notes.write(step.place, step.said),
         steps.Keep: partial(store_file, files),
         steps.Take: partial(take_file, files),
-        steps.Parse: parse_file,
+        steps.ParseFile: parse_file,
         steps.TimeZone: partial(find_zone, engine.zones),
         steps.Wait: partial(wait_moment, engine),
     }
@@ -114,7 +114,7 @@ async def take_file(files: Files, run: ExecutionContext, step: steps.Take) -> st
     return file
 
 
-async def parse_file(run: ExecutionContext, step: steps.Parse) -> Any:
+async def parse_file(run: ExecutionContext, step: steps.ParseFile) -> Any:
     """Return what a parser in a process of its own makes of the bytes."""
     from deputize.core.tools.parser_sandbox import parsed  # few tools read what strangers made
 
