@@ -76,7 +76,7 @@ STEPS: dict[str, tuple[Any, str, Any]] = {
     "reading the run's store": (InMemoryStateStore, "get", of_ours(InMemoryStateStore.get)),
     "writing the run's store": (InMemoryStateStore, "set", of_ours(InMemoryStateStore.set)),
 }
-OF_A_DEPUTY = ("prepare", "act", "wait", "decide")
+OF_A_DEPUTY = ("check_calls", "act", "wait_for_consents", "decide")
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ async def test_whatever_raises_in_the_deputy_its_text_reaches_no_model_stream_or
 ) -> None:
     monkeypatch.setattr(deputy, method, fails)
     await check(deputy, sandbox, caplog)
-    assert method == "prepare" or len(sandbox.sent("alice@example.test")) <= 2
+    assert method == "check_calls" or len(sandbox.sent("alice@example.test")) <= 2
 
 
 @pytest.mark.parametrize("how", ["sync", "async", "async later", "not awaitable", "of the run's store"])

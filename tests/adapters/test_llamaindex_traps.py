@@ -119,11 +119,11 @@ async def test_trap_an_exception_is_not_said_to_the_model_in_its_own_words(
         raise RuntimeError("401 Authorization: Bearer ya29.secret")
 
     await connect(deputy, sandbox, "readonly")
-    for broken_part in ("act", "prepare"):
+    for broken_part in ("act", "check_calls"):
         with monkeypatch.context() as patch:
             patch.setattr(deputy, broken_part, broken)
             said = str(await agent("FunctionAgent", deputy, SEARCH).run("go on"))
-            assert "ya29" not in said and (broken_part == "prepare" or said.endswith("The tool failed."))
+            assert "ya29" not in said and (broken_part == "check_calls" or said.endswith("The tool failed."))
     assert "ya29" not in caplog.text
 
 

@@ -49,7 +49,7 @@ async def said(graph: Any, form: str, what: Any) -> Command[Any]:
 
 
 async def breaks(
-    graph: Any, given: Any, deputy: Deputy, monkeypatch: pytest.MonkeyPatch, where: str = "prepare"
+    graph: Any, given: Any, deputy: Deputy, monkeypatch: pytest.MonkeyPatch, where: str = "check_calls"
 ) -> None:
     """Alice's run fails in the gate, or in the act."""
 
@@ -57,7 +57,7 @@ async def breaks(
         raise ConnectionError("A bug.")
 
     with monkeypatch.context() as patches:
-        patches.setattr(deputy if where == "prepare" else deputy.previewer, where, failing)
+        patches.setattr(deputy if where == "check_calls" else deputy.previewer, where, failing)
         with pytest.raises(ConnectionError):
             await graph.ainvoke(given, config(), context=ALICE)
 
@@ -82,7 +82,7 @@ async def test_a_gate_that_broke_after_its_wait_is_its_owners(
     assert len(sandbox.sent(MINE)) == len(calls) and not sandbox.sent(HIS)
 
 
-@pytest.mark.parametrize("where", ["prepare", "allowed"])
+@pytest.mark.parametrize("where", ["check_calls", "allowed"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
 async def test_a_no_after_the_graph_inside_broke_holds(
@@ -105,7 +105,7 @@ async def test_a_no_after_the_graph_inside_broke_holds(
     assert not sandbox.sent(MINE)
 
 
-@pytest.mark.parametrize("where", ["prepare", "allowed"])
+@pytest.mark.parametrize("where", ["check_calls", "allowed"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
 async def test_a_strangers_no_where_the_graph_inside_broke_is_nobodys(
     calls: Any, where: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

@@ -103,7 +103,12 @@ def test_a_provider_out_of_reach_is_found_and_left_alone_offline(cli: Command, p
 
 
 def test_an_issuer_out_of_reach_is_told_with_the_setting_that_names_it(cli: Command) -> None:
-    app = {"ISSUER": "https://127.0.0.1:9", "PRIVATE": "true", "CLIENT_ID": "id", "CLIENT_SECRET": "secret"}
+    app = {
+        "ISSUER": "https://127.0.0.1:9",
+        "ALLOW_PRIVATE_NETWORK": "true",
+        "CLIENT_ID": "id",
+        "CLIENT_SECRET": "secret",
+    }
     settings = {f"DEPUTIZE_APPS__CRM__{name}": value for name, value in app.items()}
     bad(cli("doctor", "--json", **settings), "crm", "firewall", "issuer in [apps.crm] is https://127.0.0.1:9")
 

@@ -106,7 +106,7 @@ def test_settings_of_the_wrong_kind_are_named_without_their_values(cli: Command,
     refused(found, "settings_error", "port")
     assert "hush-hush" not in found.stderr
     (home / "deputize.toml").write_text("[apps.google\nclient_secret = 'hush-hush'")
-    found = cli("--config", "deputize.toml", "grants")
+    found = cli("--config", "deputize.toml", "accounts")
     refused(found, "settings_error", "deputize.toml")
     assert "hush-hush" not in found.stderr
 
@@ -152,7 +152,7 @@ def test_anchors_that_are_not_there_are_wrong_usage(cli: Command) -> None:
     assert found.exit_code == 2 and "nowhere" in found.stderr
 
 
-@pytest.mark.parametrize("words", [["no-such-command"], ["grants", "--no-such-option"], ["act"], ["demo", "--json"]])
+@pytest.mark.parametrize("words", [["no-such-command"], ["accounts", "--no-such-option"], ["act"], ["demo", "--json"]])
 def test_wrong_usage_ends_with_2(words: list[str], cli: Command) -> None:
     assert cli(*words).exit_code == 2
 
@@ -163,7 +163,7 @@ def test_a_real_process_ends_in_the_same_words(home: Path, provider: Provider) -
     for words, code, env in (
         (["act", "gmail_serch_emails"], 1, {}),
         (["act", "gmail_search_emails", "not json"], 2, {}),
-        (["grants"], 1, {"DEPUTIZE_KEY": new_key()}),
+        (["accounts"], 1, {"DEPUTIZE_KEY": new_key()}),
     ):
         found = run(*words, home=home, **settings | env)
         assert (found.returncode, found.stdout) == (code, ""), found

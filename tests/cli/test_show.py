@@ -58,7 +58,7 @@ def test_an_approval_is_shown_whole_with_what_changed() -> None:
         "text": f"one\nto: eve@evil.test\n{'x' * 9000}",
         "cc": "(emptied)",
     }
-    show.approval(asked(preview, what="Send this email", changed=("text",)), console)
+    show.approval(asked(preview, summary="Send this email", changed_fields=("text",)), console)
     text = page.getvalue()
     for part in ("Send this email", "to: a@example.test, b@example.test", "text: (changed)", "cc: (emptied)"):
         assert part in text

@@ -38,7 +38,7 @@ from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, p
 from tests.support.house import build, connect, consent
 
 GRAPH: Final = block("README.md", "act_node(deputy")
-RESUME: Final = block("README.md", "resume_when_done(deputy")
+RESUME: Final = block("README.md", "resume_when_done(deputy, graph")
 AGENT: Final = block("README.md", "GmailToolSpec(deputy")
 PLAIN: Final = block("README.md", "emails = await")
 
@@ -64,7 +64,7 @@ async def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator
         for name, value in {
             "HOME": str(tmp_path / "home"),
             "PORT": "0",
-            "SANDBOX": google,
+            "SANDBOX_URL": google,
             "APPS__GOOGLE__CLIENT_ID": GOOGLE_CLIENT_ID,
             "APPS__GOOGLE__CLIENT_SECRET": GOOGLE_CLIENT_SECRET,
         }.items():

@@ -63,91 +63,91 @@ async def place(tmp_path: Path) -> Place:
     return made
 
 
-async def test_V2_an_older_row_put_back_is_named_with_both_generations(key: Place) -> None:
-    older = key.rows()
-    await connect(key.deputy, key.sandbox, "send")
-    assert await key.behind() == []
-    key.put_back(older)
-    [found] = await key.behind()
+async def test_V2_an_older_row_put_back_is_named_with_both_generations(place: Place) -> None:
+    older = place.rows()
+    await connect(place.deputy, place.sandbox, "send")
+    assert await place.behind() == []
+    place.put_back(older)
+    [found] = await place.behind()
     assert found == GenerationMismatch(ALICE, "google", "google", "alice@example.test", 1, 2)
-    await key.deputy.close()
+    await place.deputy.close()
 
 
-async def test_V2_a_revoked_grant_that_was_put_back_is_found(key: Place) -> None:
-    older = key.rows()
-    await key.deputy.revoke("alice", "google")
-    key.put_back(older)
-    [found] = await key.behind()
+async def test_V2_a_revoked_grant_that_was_put_back_is_found(place: Place) -> None:
+    older = place.rows()
+    await place.deputy.revoke("alice", "google")
+    place.put_back(older)
+    [found] = await place.behind()
     assert (found.generation, found.audited) == (1, 2)
-    await key.deputy.close()
+    await place.deputy.close()
 
 
-async def test_V2_a_row_that_was_removed_is_found(key: Place) -> None:
-    key.put_back({})
-    [found] = await key.behind()
+async def test_V2_a_row_that_was_removed_is_found(place: Place) -> None:
+    place.put_back({})
+    [found] = await place.behind()
     assert (found.user, found.provider, found.generation, found.audited) == (ALICE, "google", 0, 1)
-    await key.deputy.close()
+    await place.deputy.close()
 
 
-async def test_V2_a_refresh_undone_and_a_death_undone_are_found(key: Place) -> None:
-    older = key.rows()
-    key.sandbox.expire_access_tokens()
-    grant = await key.vault.find(ALICE, "google", "google")
-    assert grant and await key.vault.replace(grant, replace(grant, expires_at=1.0))
-    assert await key.deputy.act("gmail_search", {}, user="alice")
-    newer = key.rows()
-    key.put_back(older)
-    assert [(one.generation, one.audited) for one in await key.behind()] == [(1, 3)]
-    key.put_back(newer)
-    assert await key.behind() == []
-    key.sandbox._world.authority.tokens.clear()
+async def test_V2_a_refresh_undone_and_a_death_undone_are_found(place: Place) -> None:
+    older = place.rows()
+    place.sandbox.expire_access_tokens()
+    grant = await place.vault.find(ALICE, "google", "google")
+    assert grant and await place.vault.replace(grant, replace(grant, expires_at=1.0))
+    assert await place.deputy.act("gmail_search", {}, user="alice")
+    newer = place.rows()
+    place.put_back(older)
+    assert [(one.generation, one.audited) for one in await place.behind()] == [(1, 3)]
+    place.put_back(newer)
+    assert await place.behind() == []
+    place.sandbox._world.authority.tokens.clear()
     with pytest.raises(ReconsentRequired):
-        await key.deputy.act("gmail_search", {}, user="alice")
-    key.put_back(newer)
-    assert [one.audited for one in await key.behind()] == [4]
-    await key.deputy.close()
+        await place.deputy.act("gmail_search", {}, user="alice")
+    place.put_back(newer)
+    assert [one.audited for one in await place.behind()] == [4]
+    await place.deputy.close()
 
 
-async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(key: Place) -> None:
+async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(place: Place) -> None:
     for user, subject in ((User("bob"), "1"), (User("alice", "acme"), "2"), (ALICE, "3")):
-        await key.vault.add(
+        await place.vault.add(
             Grant(user, "google", "google", Account(subject, f"{subject}@x"), frozenset(), Secret("ya29.x"))
         )
-    assert await key.behind() == []
-    key.deputy.audit.flush()
-    found = await ahead(key.vault, key.folder)
+    assert await place.behind() == []
+    place.deputy.audit.flush()
+    found = await ahead(place.vault, place.folder)
     assert {one.account for one in found} == {"1@x", "2@x", "3@x"} and {one.audited for one in found} == {0}
-    await key.deputy.close()
+    await place.deputy.close()
 
 
-async def test_V2_the_audits_new_key_makes_nobody_forget(key: Place) -> None:
-    older = key.rows()
-    await connect(key.deputy, key.sandbox, "send")
-    await key.vault.renew_audit_key()
-    await key.deputy.close()
-    again = await key.open()
+async def test_V2_the_audits_new_key_makes_nobody_forget(place: Place) -> None:
+    older = place.rows()
+    await connect(place.deputy, place.sandbox, "send")
+    await place.vault.renew_audit_key()
+    await place.deputy.close()
+    again = await place.open()
     again.put_back(older)
     assert [(one.generation, one.audited) for one in await again.behind()] == [(1, 2)]
     await again.deputy.close()
 
 
-async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(key: Place) -> None:
-    key.deputy.audit.flush()
-    [file] = key.folder.glob("*.jsonl")
+async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Place) -> None:
+    place.deputy.audit.flush()
+    [file] = place.folder.glob("*.jsonl")
     row = next(json.loads(line) for line in file.read_text().splitlines() if "grant_gen" in line)
     forged = json.dumps(row | {"grant_gen": 99}).replace(", ", ",").replace(": ", ":")
     with file.open("a") as to:
         to.write(f"{forged}\n")
-    assert await key.behind() == []
-    assert AuditedGenerations(key.folder, [b"x" * 32], await People.of(key.deputy.vault)).gone([]) == []
-    await key.deputy.close()
+    assert await place.behind() == []
+    assert AuditedGenerations(place.folder, [b"x" * 32], await People.of(place.deputy.vault)).gone([]) == []
+    await place.deputy.close()
 
 
-async def test_V2_what_no_row_told_cannot_be_missed(key: Place) -> None:
+async def test_V2_what_no_row_told_cannot_be_missed(place: Place) -> None:
     """The limit, as SECURITY.md says it: a write that no row tells can be undone unseen."""
-    older = key.rows()
-    grant = await key.vault.find(ALICE, "google", "google")
-    assert grant and await key.vault.replace(grant, replace(grant, default=False))
-    key.put_back(older)
-    assert await key.behind() == []
-    await key.deputy.close()
+    older = place.rows()
+    grant = await place.vault.find(ALICE, "google", "google")
+    assert grant and await place.vault.replace(grant, replace(grant, default=False))
+    place.put_back(older)
+    assert await place.behind() == []
+    await place.deputy.close()

@@ -101,25 +101,25 @@ def test_a_key_listed_twice_is_refused() -> None:
         parse_keys(f"{key},{key}=")
 
 
-def test_V4_a_key_file_is_made_private_whatever_the_umask(key: Path, umask: int) -> None:
-    made = KeyFile(key).make_key()
-    assert KeyFile(key).read_keys() == made
+def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: int) -> None:
+    made = KeyFile(place).make_key()
+    assert KeyFile(place).read_keys() == made
     assert len(made[0]) == 32
-    assert key.stat().st_mode & 0o777 == 0o600
-    assert key.parent.stat().st_mode & 0o777 == 0o700
-    assert [file.name for file in key.parent.iterdir()] == ["key"]
+    assert place.stat().st_mode & 0o777 == 0o600
+    assert place.parent.stat().st_mode & 0o777 == 0o700
+    assert [file.name for file in place.parent.iterdir()] == ["key"]
 
 
-def test_a_key_file_is_never_written_over(key: Path) -> None:
-    made = KeyFile(key).make_key()
+def test_a_key_file_is_never_written_over(place: Path) -> None:
+    made = KeyFile(place).make_key()
     with pytest.raises(SettingsError, match="there already"):
-        KeyFile(key).make_key()
-    assert KeyFile(key).read_keys() == made
-    assert len(list(key.parent.iterdir())) == 1
+        KeyFile(place).make_key()
+    assert KeyFile(place).read_keys() == made
+    assert len(list(place.parent.iterdir())) == 1
 
 
 def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
-    key: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     steps: list[str] = []
     fsync, link = os.fsync, os.link
@@ -134,12 +134,12 @@ def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
 
     monkeypatch.setattr(os, "fsync", note_fsync)
     monkeypatch.setattr(os, "link", note_link)
-    KeyFile(key).make_key()
+    KeyFile(place).make_key()
     assert steps == ["sync new", "name", "sync private"]
 
 
 @pytest.mark.processes
-def test_two_processes_making_a_key_file_at_once_end_with_one_key(key: Path) -> None:
+def test_two_processes_making_a_key_file_at_once_end_with_one_key(place: Path) -> None:
     script = (
         "import sys, pathlib\nfrom deputize.core.errors import SettingsError\n"
         "from deputize.core.vault.key_sources.file import KeyFile\n"
@@ -147,7 +147,9 @@ def test_two_processes_making_a_key_file_at_once_end_with_one_key(key: Path) -> 
         "try: KeyFile(path).make_key()\nexcept SettingsError: pass\n"
         "print(KeyFile(path).read_keys()[0].hex())\n"
     )
-    started = [subprocess.Popen([sys.executable, "-c", script, key], stdin=-1, stdout=-1, text=True) for _ in range(4)]
+    started = [
+        subprocess.Popen([sys.executable, "-c", script, place], stdin=-1, stdout=-1, text=True) for _ in range(4)
+    ]
     for process in started:
         assert process.stdout and process.stdout.readline() == "ready\n"
     seen = {process.communicate("go\n", timeout=30)[0] for process in started}
@@ -155,21 +157,21 @@ def test_two_processes_making_a_key_file_at_once_end_with_one_key(key: Path) -> 
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o777])
-def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(key: Path, mode: int) -> None:
-    KeyFile(key).make_key()
-    key.chmod(mode)
+def test_V4_a_key_file_open_to_others_is_refused_with_the_command_that_closes_it(place: Path, mode: int) -> None:
+    KeyFile(place).make_key()
+    place.chmod(mode)
     with pytest.raises(SettingsError) as caught:
-        KeyFile(key).read_keys()
-    assert caught.value.hint == f"Run: chmod 600 '{key}'"
-    key.chmod(0o400)
-    KeyFile(key).read_keys()
+        KeyFile(place).read_keys()
+    assert caught.value.hint == f"Run: chmod 600 '{place}'"
+    place.chmod(0o400)
+    KeyFile(place).read_keys()
 
 
-def test_V4_a_key_file_of_another_account_is_refused(key: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    KeyFile(key).make_key()
+def test_V4_a_key_file_of_another_account_is_refused(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    KeyFile(place).make_key()
     monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
     with pytest.raises(SettingsError, match="another account"):
-        KeyFile(key).read_keys()
+        KeyFile(place).read_keys()
 
 
 def test_V9_no_key_file_is_made_in_a_folder_open_to_others(tmp_path: Path) -> None:

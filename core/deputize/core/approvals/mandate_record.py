@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import field, fields
+from dataclasses import field
 from typing import Any, Final, TypeAlias
 
 from deputize.core.audit.common_fields import OfMandate
@@ -173,8 +173,20 @@ class MandateRecord(StoredRecord):
 
     def public(self) -> Mandate:
         """As a person sees it."""
-        same = {one.name: getattr(self, one.name) for one in fields(Mandate) if one.name not in ("user", "used")}
-        return Mandate(user=self.owner, used=len(self.spent), **same)
+        return Mandate(
+            id=self.id,
+            user=self.owner,
+            agent=self.agent,
+            tools=self.tools,
+            targets=self.targets,
+            audience=self.audience,
+            max_acts=self.most,
+            expires_at=self.until,
+            used=len(self.spent),
+            account=self.account,
+            allow_destructive=self.destroys,
+            approval=self.approval,
+        )
 
     def facts(self) -> OfMandate:
         """What audit rows say of it: not whom it names."""
