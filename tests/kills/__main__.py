@@ -23,7 +23,7 @@ from typing import Final, TypeVar
 
 from tests.kills.process import Work
 from tests.kills.trial import BEFORE, FAULTS, Plan, Seen, length, played
-from tests.support.mortal import When
+from tests.support.kill_points import When
 from tests.support.postgres import postgres_server
 
 T = TypeVar("T")

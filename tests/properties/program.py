@@ -20,7 +20,7 @@ from deputize.sandbox.deputies import apps
 from tests.properties.played import Stage, toolkits
 from tests.properties.witness import Wire, Witness
 from tests.support.house import build
-from tests.support.mortal import Fate, MortalStore
+from tests.support.kill_points import Fate, MortalStore
 
 
 class Place(Protocol):

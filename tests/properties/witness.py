@@ -18,7 +18,7 @@ from urllib.parse import parse_qs
 import httpx
 
 from tests.properties.played import POSTING, text_of
-from tests.support.mortal import Died, Fate
+from tests.support.kill_points import Died, Fate
 
 IDENTITY: Final = ("/v1/me", "/oauth2/v3/userinfo", "/v1/userinfo")
 

@@ -22,7 +22,7 @@ from deputize.core.vault.vault import Vault
 from tests.kills.process import Doom, KilledStore
 from tests.support.foreign import give, provider_at
 from tests.support.house import PAGES
-from tests.support.mortal import MortalLine, When
+from tests.support.kill_points import MortalLine, When
 
 FORK: Final = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["tests.support.foreign_process", "tests.support.forked"])

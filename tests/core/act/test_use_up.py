@@ -22,7 +22,7 @@ from deputize.sandbox.deputies import give_grant
 from tests.core.act.test_mandates import MODIFY, World
 from tests.support.graphs import SEND
 from tests.support.house import build, connect, new_vault
-from tests.support.mortal import Died, Fate
+from tests.support.kill_points import Died, Fate
 
 CALL = Call("thread", "message", "1")
 

@@ -25,8 +25,8 @@ from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from tests.support.families import alive, unknown
 from tests.support.faults import FaultyStore, Meddler
 from tests.support.house import Clock, at_provider, build, google_app
+from tests.support.kill_points import Died, Fate, Hiccup, MortalLine, MortalStore, When
 from tests.support.kits import PREFIX, gmail
-from tests.support.mortal import Died, Fate, Hiccup, MortalLine, MortalStore, When
 
 ALICE = User("alice")
 LOCAL = AnyLocalUser()

@@ -21,7 +21,7 @@ from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
 from tests.support.families import unknown
 from tests.support.faults import answer
 from tests.support.house import build, consent, new_vault
-from tests.support.mortal import Died, Fate, MortalStore
+from tests.support.kill_points import Died, Fate, MortalStore
 from tests.support.provider_fields import with_fields
 
 
