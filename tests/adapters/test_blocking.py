@@ -24,6 +24,7 @@ from tests.support.agents import agent as llamaindex_agent
 from tests.support.agents import asked, ended, visit
 from tests.support.blocking import noted
 from tests.support.created import agent
+from tests.support.graph_builds import GO_ON
 from tests.support.graphs import (
     SEARCH,
     SEND,
@@ -37,7 +38,6 @@ from tests.support.graphs import (
     tool_messages,
 )
 from tests.support.house import build, consent, new_vault
-from tests.support.ways import GO_ON
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -23,6 +23,7 @@ from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.created import MODES, agent
+from tests.support.graph_builds import fan_out
 from tests.support.graphs import (
     SEARCH,
     SEND,
@@ -37,7 +38,6 @@ from tests.support.graphs import (
     tool_messages,
 )
 from tests.support.house import build, connect, consent
-from tests.support.ways import fan_out
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

@@ -10,8 +10,8 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Command, interrupt
 
 from tests.support.features.scene import Row, Scene, invoked
+from tests.support.graph_builds import ask_for_a_word
 from tests.support.graphs import SEND, Context, Graph, asking, wired
-from tests.support.ways import ask_for_a_word
 
 WORD: Final = {"name": "ask_for_a_word", "args": {}, "id": "word"}
 
