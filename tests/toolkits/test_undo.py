@@ -14,7 +14,7 @@ import pytest
 import deputize.toolkits.gmail
 from deputize.core import Conflict, Undo, User
 from tests.support.house import Clock
-from tests.support.kept import differences, everything
+from tests.support.provider_state import differences, everything
 from tests.support.shown import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
