@@ -19,8 +19,8 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.support.agents import Model, agent, ended, plainly
 from tests.support.created import Scripted
 from tests.support.graphs import Context, asking, config, plain, wired
+from tests.support.hostile_texts import ADDRESS, a_mail
 from tests.support.house import build
-from tests.support.plots import ADDRESS, a_mail
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
