@@ -11,9 +11,9 @@ from langgraph.types import Command
 from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.created import MODES, agent
 from tests.support.graphs import SEARCH, SEND, Context, Graph, config, grant_all, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import MODES, agent
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

@@ -23,7 +23,6 @@ from deputize.sandbox import Sandbox
 from tests.support.agents import agent as llamaindex_agent
 from tests.support.agents import asked, ended, visit
 from tests.support.blocking import noted
-from tests.support.created import agent
 from tests.support.graph_builds import GO_ON
 from tests.support.graphs import (
     SEARCH,
@@ -38,6 +37,7 @@ from tests.support.graphs import (
     tool_messages,
 )
 from tests.support.house import build, consent, new_vault
+from tests.support.scripted_agents import agent
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

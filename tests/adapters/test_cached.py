@@ -24,9 +24,9 @@ from deputize.adapters.langgraph import act_node
 from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, tool_messages, wired
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent
 
 SAME: Any = CachePolicy(key_func=lambda state: b"same")
 FIND = {**SEARCH, "type": "tool_call"}

@@ -17,11 +17,11 @@ from langgraph.types import Command, Send
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from tests.support.created import agent, calling
 from tests.support.features.drop_in import Case, Heard, around, run, seen, streamed, told
 from tests.support.features.host_tools import CASES, call, plain
 from tests.support.graphs import SEND, Context, approvals_of, config
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent, calling
 
 
 @pytest.fixture

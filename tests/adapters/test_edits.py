@@ -11,9 +11,9 @@ from langgraph.types import Command
 
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")
 OTHER: dict[str, Any] = {**SEND["args"], "body": "No, sorry."}

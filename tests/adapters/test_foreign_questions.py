@@ -162,7 +162,7 @@ async def test_an_agent_with_our_middleware_waits_as_well() -> None:
     from langchain_core.messages import AIMessage, HumanMessage
     from langgraph.checkpoint.memory import InMemorySaver
 
-    from tests.support.created import Scripted
+    from tests.support.scripted_agents import Scripted
 
     _, deputy = await granted(asks(LINK), text("did it"))
     said = [AIMessage("", tool_calls=[dict(CALL)]), AIMessage("done")]

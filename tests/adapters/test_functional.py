@@ -14,9 +14,9 @@ from langgraph.types import Command
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.created import Scripted
 from tests.support.graphs import SEARCH, SEND, Context, Graph, config, grant_all
 from tests.support.house import build, connect
+from tests.support.scripted_agents import Scripted
 
 ALICE = Context("alice")
 

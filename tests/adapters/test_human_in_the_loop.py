@@ -10,9 +10,9 @@ from langgraph.types import Command, Interrupt
 from deputize.adapters.langgraph import RESUME, decisions_by_id
 from deputize.core import InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent
 
 ALICE, MALLORY = Context("alice"), Context("mallory")
 APPROVE = {"decisions": [{"type": "approve"}]}

@@ -23,9 +23,9 @@ from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, tool_messages, wired
 from tests.support.house import build, connect
+from tests.support.scripted_agents import calling
 
 Mailboxes = set[str]
 BOB = Context("bob")

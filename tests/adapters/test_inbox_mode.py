@@ -13,9 +13,9 @@ from deputize.adapters.langgraph import requests_in
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, SettingsError
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
 from tests.support.graphs import SEND, Context, Graph, asking, config, plain, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import calling
 
 ALICE, MALLORY = Context("alice"), Context("mallory")
 YES, NO = {"type": "approve"}, {"type": "reject", "message": "not him"}

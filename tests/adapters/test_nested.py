@@ -15,9 +15,9 @@ from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, wired
 from tests.support.house import build, connect
+from tests.support.scripted_agents import calling
 
 ALICE = Context("alice")
 DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "call_0"}

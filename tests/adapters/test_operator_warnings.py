@@ -16,9 +16,9 @@ from deputize.adapters.langgraph import act_node
 from deputize.adapters.llamaindex import GmailToolSpec
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, NO_USER, NO_USER_IN_GRAPH
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
 from tests.support.graphs import SEARCH, Context, Graph, asking
 from tests.support.house import build
+from tests.support.scripted_agents import agent
 
 
 @pytest.fixture(autouse=True)

@@ -29,7 +29,6 @@ from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Deputy, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.created import agent
 from tests.support.graph_builds import fan_out
 from tests.support.graphs import (
     SEARCH,
@@ -46,6 +45,7 @@ from tests.support.graphs import (
     wired,
 )
 from tests.support.house import GMAIL, Recorder, build, connect
+from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

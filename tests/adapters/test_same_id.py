@@ -13,9 +13,9 @@ from deputize.adapters.llamaindex import ApprovalResponse
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support import agents
-from tests.support.created import agent
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent
 
 ALICE = Context("alice")
 CAROL: dict[str, Any] = {**SEND, "args": {**SEND["args"], "to": ["carol@example.test"]}}

@@ -12,9 +12,9 @@ from deputize.adapters.langgraph import RESUME
 from deputize.adapters.langgraph.resume_scope import NO_TASK
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
-from tests.support.created import begun
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import begun
 
 ALICE, MALLORY = Context("alice"), Context("mallory")
 OTHER = {**SEND, "id": "other", "args": {**SEND["args"], "subject": "Dinner"}}

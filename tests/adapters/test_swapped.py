@@ -15,10 +15,10 @@ from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support import agents
-from tests.support.created import agent as created
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import Recorder, build, connect
 from tests.support.matrix import Killed
+from tests.support.scripted_agents import agent as created
 
 ALICE = Context("alice")
 WAYS = ("act_node", "create_agent")

@@ -25,10 +25,10 @@ from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy, User, V
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser
 from tests.support import agents
-from tests.support.created import calling
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
 from tests.support.house import Clock
 from tests.support.provider_state import everything
+from tests.support.scripted_agents import calling
 from tests.support.shown import ShownWorld, shown_world
 from tests.support.swaps import HIDING, SWAPS, Given, Swap
 from tests.toolkits.driving import NOW

@@ -12,9 +12,9 @@ from langchain_core.messages import AIMessage, BaseMessage, SystemMessage
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, system_prompt
 from deputize.sandbox import Sandbox
-from tests.support.created import Scripted
 from tests.support.graphs import Context
 from tests.support.house import build
+from tests.support.scripted_agents import Scripted
 
 ASKED = {"messages": [("user", "What is new?")]}
 

@@ -18,9 +18,9 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from deputize.toolkits._shared.page import tokens
-from tests.support.created import Scripted
 from tests.support.graphs import SEND, Context, Graph, approvals_of, config, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import Scripted
 
 ALICE = Context("alice")
 START: dict[str, Any] = {"messages": [("user", "tell bob I am late")]}

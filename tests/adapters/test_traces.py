@@ -17,10 +17,10 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, run, text
 from tests.support.canary import Wiretap, hits
-from tests.support.created import agent
 from tests.support.graph_builds import GO_ON
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, consents_of, plain
 from tests.support.house import build, consent, new_vault
+from tests.support.scripted_agents import agent
 from tests.support.traces import TRACERS, Trace, langsmith, openinference, traceloop
 
 KINDS: Final = {"access_token", "refresh_token", "code", "code_verifier", "client_secret", "state"}

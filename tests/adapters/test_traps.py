@@ -22,7 +22,6 @@ from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.created import MODES, agent
 from tests.support.graph_builds import fan_out
 from tests.support.graphs import (
     SEARCH,
@@ -38,6 +37,7 @@ from tests.support.graphs import (
     tool_messages,
 )
 from tests.support.house import build, connect, consent
+from tests.support.scripted_agents import MODES, agent
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

@@ -16,9 +16,9 @@ from langgraph.types import Command, interrupt
 from deputize.adapters.langgraph import RESUME, act_node, decisions_by_id, requests_in, resume_when_done
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
-from tests.support.created import begun
 from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
 from tests.support.house import build, connect
+from tests.support.scripted_agents import begun
 
 ALICE, MINE = Context("alice"), "alice@example.test"
 SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}

@@ -16,9 +16,9 @@ from langgraph.types import Command, interrupt
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
-from tests.support.created import agent
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages, wired
 from tests.support.house import build, connect
+from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")
 DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "draft"}

@@ -20,7 +20,7 @@ PAGE: Final = "docs/langgraph-server.md"
 BEFORE: Final = {
     "agents.py": """
 import os
-from tests.support.created import calling
+from tests.support.scripted_agents import calling
 from tests.support.graphs import SEND
 os.environ["DEPUTIZE_SANDBOX_URL"] = os.environ["SERVER_SANDBOX"]
 model = calling(SEND)

@@ -20,9 +20,9 @@ from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, blocks, run, text
 from tests.support.agents import Model
-from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND, asking, config, tool_messages
 from tests.support.house import build, connect, consent
+from tests.support.scripted_agents import calling
 
 OWN, TOKENS, ARCADE, AUTH0 = [
     f"docs/migrating/{page}.md" for page in ("toolnode", "google-tokens", "arcade", "auth0-ai")

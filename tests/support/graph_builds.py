@@ -15,8 +15,8 @@ from langgraph.types import Send, interrupt
 from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy
-from tests.support.created import agent, calling
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, plain, wired
+from tests.support.scripted_agents import agent, calling
 
 CALLS: Final = (SEND, SEARCH)
 GO_ON: Final[dict[str, Any]] = {"messages": [HumanMessage("go on")]}

@@ -27,7 +27,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tests.support import created
+from tests.support import scripted_agents
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def _instrumented(instrumentor: Any, trace: SpanTrace, around: Around) -> Iterat
         for place in _MADE_BY:
             patches.setattr(place, pytest.importorskip(place.rpartition(".")[0]).__dict__[place.rpartition(".")[2]])
         instrumentor.instrument(tracer_provider=provider, skip_dep_check=True)
-        patches.setattr(created, "create_agent", agents.create_agent)
+        patches.setattr(scripted_agents, "create_agent", agents.create_agent)
         try:
             yield trace
         finally:

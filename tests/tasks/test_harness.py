@@ -11,7 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap
-from tests.support.created import Scripted as Answering
+from tests.support.scripted_agents import Scripted as Answering
 from tests.tasks import __main__ as command
 from tests.tasks.changes import changes, fits
 from tests.tasks.end import End

@@ -27,9 +27,9 @@ from langgraph_swarm import create_handoff_tool, create_swarm
 from langgraph_swarm.swarm import SwarmState
 
 from deputize.adapters.langgraph import act_node
-from tests.support.created import Scripted, calling
 from tests.support.features.scene import Row, Scene, agent_of, gates, invoked
 from tests.support.graphs import SEND, Context, Graph, wired
+from tests.support.scripted_agents import Scripted, calling
 
 AGENT: Final = ("create_agent",)
 GO_ON: Final = {"messages": [HumanMessage("write to bob@example.test, my mail is alice@example.test")]}

@@ -15,9 +15,9 @@ from deepagents import create_deep_agent  # pyright: ignore[reportMissingModuleS
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
-from tests.support.created import Scripted
 from tests.support.features.scene import Row, Scene, gates, line_of, scene_of
 from tests.support.graphs import SEND, Context
+from tests.support.scripted_agents import Scripted
 
 GO_ON: Final = {"messages": [HumanMessage("write to Bob")]}
 CLEAR: Final = {"name": "clear_desk", "args": {}, "id": "clear"}

@@ -25,9 +25,9 @@ from deputize.adapters.langgraph import act_node, requests_in
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, Policy, PolicyDenied, allow_all, ask_before_sending
 from deputize.sandbox import Sandbox
-from tests.support.created import calling
 from tests.support.graphs import SEND, Context, Graph, asking, config, wired
 from tests.support.house import build, connect, consent
+from tests.support.scripted_agents import calling
 
 GATED: Final = ("act_node", "create_agent")
 """The ways that ask Alice; a plain ``ToolNode`` has to be allowed everything beforehand."""

@@ -18,8 +18,8 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
-from tests.support.created import calling
 from tests.support.graphs import SEARCH, SEND
+from tests.support.scripted_agents import calling
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
