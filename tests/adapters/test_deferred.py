@@ -14,7 +14,7 @@ import pytest
 from deputize.core import allow_all
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
-from tests.support.deferring import FRAMEWORKS, MAILS, Play, framework, mails
+from tests.support.deferred_conversations import FRAMEWORKS, MAILS, Play, framework, mails
 from tests.support.graphs import SEARCH, SEND
 
 ROOT = Path(__file__).parents[2]
@@ -31,7 +31,7 @@ async def test_each_mail_goes_out_once_or_not_at_all(name: str, how: str) -> Non
 async def done(name: str, folder: Path, step: str, base: str, ends: int = 0) -> str:
     """One step, in a process of its own; what it printed."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.deferring", name, str(folder), step, base,
+        sys.executable, "-m", "tests.support.deferred_conversations", name, str(folder), step, base,
         stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
     try:

@@ -34,7 +34,7 @@ from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferring import FORGED, Play, Turn
+from tests.support.deferred_conversations import FORGED, Play, Turn
 from tests.support.google_adk_runs import (
     APP,
     Asking,

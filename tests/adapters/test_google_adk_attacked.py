@@ -24,7 +24,7 @@ from google.genai import types
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import User
 from tests.support.canary import dump
-from tests.support.deferring import Play, Turn
+from tests.support.deferred_conversations import Play, Turn
 from tests.support.google_adk_runs import APP, Asking, Chat, agent_of, message, played
 from tests.support.graphs import SEARCH, SEND
 

@@ -46,7 +46,7 @@ from deputize.core import (
 )
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferring import FORGED, Play, who_called
+from tests.support.deferred_conversations import FORGED, Play, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
 from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, loaded, turn_of

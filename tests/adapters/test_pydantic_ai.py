@@ -33,7 +33,7 @@ from deputize.adapters.pydantic_ai import DeputyToolset, answers, requests_in
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferring import FORGED, Play, who_called
+from tests.support.deferred_conversations import FORGED, Play, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect, consent
 from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of

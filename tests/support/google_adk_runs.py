@@ -22,7 +22,7 @@ from pydantic import Field
 
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 from deputize.core import Deputy
-from tests.support.deferring import Turn
+from tests.support.deferred_conversations import Turn
 
 APP: Final = "mail"
 _chats: Final = itertools.count()
@@ -158,7 +158,7 @@ class Chat:
 
 
 class Runs:
-    """See `tests.support.deferring.Framework`. ``resumable``: whether ADK is told to keep where an agent was."""
+    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK is told to keep where an agent was."""
 
     notes_owner = True
 

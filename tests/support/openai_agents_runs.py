@@ -19,7 +19,7 @@ from openai.types.responses import (
 
 from deputize.adapters.openai_agents import requests_in, settle, tools
 from deputize.core import Deputy
-from tests.support.deferring import Turn
+from tests.support.deferred_conversations import Turn
 
 QUIET: Final = RunConfig(tracing_disabled=True)
 _threads: Final = itertools.count()
@@ -87,7 +87,7 @@ async def loaded(agent: Agent[Any], saved: str, user: str) -> RunState[Any, Any]
 
 
 class Runs:
-    """See `tests.support.deferring.Framework`."""
+    """See `tests.support.deferred_conversations.Framework`."""
 
     notes_owner = False
 

@@ -14,7 +14,7 @@ from pydantic_ai.models.function import AgentInfo, FunctionModel
 
 from deputize.adapters.pydantic_ai import DeputyToolset, answers
 from deputize.core import Deputy
-from tests.support.deferring import Turn
+from tests.support.deferred_conversations import Turn
 
 
 @dataclass
@@ -70,7 +70,7 @@ def kept_of(saved: str) -> tuple[list[ModelMessage], DeferredToolRequests]:
 
 
 class Runs:
-    """See `tests.support.deferring.Framework`."""
+    """See `tests.support.deferred_conversations.Framework`."""
 
     notes_owner = True
 
