@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Act, Deputy, Verdict
 from tests.cli.conftest import Command, Provider, connected
-from tests.support.starring import KIT
+from tests.support.undo_toolkit import KIT
 
 
 @pytest.fixture

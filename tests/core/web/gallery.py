@@ -19,7 +19,7 @@ from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local.server import serve
 from tests.core.web.world import SESSION, World, make, signed_in
 from tests.support.chromium import Chromium
-from tests.support.starring import KIT
+from tests.support.undo_toolkit import KIT
 
 LETTER = (
     "Dear Bob,\n\nas agreed the offer is attached. " + "It is valid until the end of the month. " * 12 + "\n\nAlice"

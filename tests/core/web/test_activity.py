@@ -17,7 +17,7 @@ from deputize.core.web.app import pages_app
 from deputize.core.web.pages.history import history_of, uses_of
 from deputize.sandbox import Page
 from tests.core.web.world import World, make, words_of
-from tests.support.starring import KIT
+from tests.support.undo_toolkit import KIT
 
 
 def allow(act: Act) -> Verdict:
