@@ -1,6 +1,6 @@
 """Alice and Bob with Linear's tools, against Linear as emulate plays it. The first user is a decoy.
 
-emulate knows a part of Linear's schema, so documents are cut down to it on the way (`tests.support.pruned`).
+emulate knows a part of Linear's schema, so documents are cut down to it on the way (`tests.support.pruned_linear`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.core.vault.vault import Vault
 from deputize.toolkits.linear import TOOLKIT
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
-from tests.support.pruned import PrunedLinear
+from tests.support.pruned_linear import PrunedLinear
 from tests.support.strict import StrictTransport, consent_click
 from tests.support.used import tools_called
 from tests.toolkits.linear_calls import EVERY
