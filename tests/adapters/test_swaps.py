@@ -27,9 +27,9 @@ from deputize.sandbox import Browser
 from tests.support import agents
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
 from tests.support.house import Clock
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.support.provider_state import everything
 from tests.support.scripted_agents import calling
-from tests.support.shown import ShownWorld, shown_world
 from tests.support.swaps import HIDING, SWAPS, Given, Swap
 from tests.toolkits.driving import NOW
 from tests.toolkits.undo_ways import SCOPES

@@ -11,7 +11,7 @@ from deputize.core import Audience, Preview
 from deputize.core.tools.tool import Effect
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
 from tests.support.answers import HARMS, Harm, writing_tools
-from tests.support.shown import shown_world
+from tests.support.preview_coverage import shown_world
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, linear_calls, slack_calls
 from tests.toolkits.shown_rows import AUDIENCES, ROWS, Row
 from tests.toolkits.test_salesforce_tools import EXAMPLES

@@ -7,7 +7,7 @@ from typing import Final
 
 from deputize.core.tools.tool import Tool
 from tests.support.answers import writing_tools
-from tests.support.shown import words
+from tests.support.preview_coverage import words
 from tests.toolkits.shown_rows import AUDIENCES
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "toolkits.md"

@@ -13,7 +13,7 @@ from email.message import EmailMessage
 from typing import Any, Final
 
 from deputize.core import User
-from tests.support.shown import ShownWorld
+from tests.support.preview_coverage import ShownWorld
 from tests.toolkits.github_play import SITE
 
 Given = Mapping[str, Any]

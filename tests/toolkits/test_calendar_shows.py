@@ -13,9 +13,9 @@ from deputize.sandbox.google.calendar.seed import ROOM
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world, words
+from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.toolkits.calendar_calls import BOB, STAND_UP, TEAM, TRAVEL
 from tests.toolkits.driving import NOW
 
@@ -211,7 +211,9 @@ async def test_a_time_has_its_weekday_and_zone_and_says_which_of_two_is_meant(
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the description it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"])
+    monkeypatch.setattr(
+        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"]
+    )
     assert "slides" in await world.unseen("calendar_create_event", FULL, formats=OURS)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import ApprovalRequired, Audience, Call, InvalidInput, ask_before_sending
 from deputize.sandbox.github.git import blob_sha, commit, packed
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, GARDEN, SITE
 
 COMMIT: Final[dict[str, Any]] = {"repo": SITE, "branch": "main", "message": "M"}

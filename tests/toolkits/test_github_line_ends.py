@@ -13,7 +13,7 @@ from deputize.core.tools.preview import show_rows
 from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits._shared.line_ends import BOM, split_lines, with_lf
 from deputize.toolkits._shared.long_text import digest
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, SITE
 from tests.toolkits.test_github_commits_shown import put
 from tests.toolkits.test_line_ends import FILES, made

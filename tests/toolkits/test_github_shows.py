@@ -11,9 +11,9 @@ import pytest
 from deputize.core import Audience
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.github import TOOLKIT
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 
@@ -317,7 +317,9 @@ def is_mark(word: str) -> bool:
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the message it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "message"])
+    monkeypatch.setattr(
+        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "message"]
+    )
     assert "jot" in await world.unseen("github_write_file", NEW, formats=OURS)
 
 

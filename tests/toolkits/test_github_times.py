@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, SITE
 
 

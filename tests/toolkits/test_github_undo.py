@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import Conflict
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.github_play import ALL, SITE
 from tests.toolkits.test_github_shows import RELEASE, ROWS, every
 

@@ -10,9 +10,9 @@ import pytest
 from deputize.core import Effect
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.gmail import TOOLKIT
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world, words
+from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(
@@ -209,7 +209,7 @@ def test_every_writing_tool_has_a_row() -> None:
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of bcc it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "bcc"])
+    monkeypatch.setattr(preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "bcc"])
     assert "secretly" in await world.unseen(*ROWS[0], formats=OURS)
 
 

@@ -11,7 +11,7 @@ from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.excerpt import level
-from tests.support.shown import shown_world
+from tests.support.preview_coverage import shown_world
 from tests.toolkits.data.mails.corpus import carriers
 from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
 from tests.toolkits.data.mails.corpus.tongues import TONGUES

@@ -10,9 +10,9 @@ import pytest
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 
@@ -252,7 +252,9 @@ async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, a
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the text it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"])
+    monkeypatch.setattr(
+        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"]
+    )
     assert "delta" in await world.unseen(*ROWS[0], formats=FORMATS)
 
 

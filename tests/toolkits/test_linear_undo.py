@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.test_linear_shows import ROWS, SCOPES, by_row
 
 TIMES: Final = frozenset(("updatedAt", "editedAt", "createdAt", "completedAt"))

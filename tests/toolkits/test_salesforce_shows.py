@@ -12,9 +12,9 @@ from deputize.core.tools.preview import show_rows
 from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.salesforce.seed import record_id, user_id
 from deputize.toolkits.salesforce import TOOLKIT
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world, words
+from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(
@@ -145,7 +145,9 @@ def test_every_writing_tool_has_a_row() -> None:
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the address it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "Email"])
+    monkeypatch.setattr(
+        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "Email"]
+    )
     assert "reynard" in await world.unseen(f"salesforce_{ROWS[0][0]}", ROWS[0][1])
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Act, ApprovalRequired, Call, Verdict
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.shown_rows import ROWS, Row
 
 MORE = "zqxj"

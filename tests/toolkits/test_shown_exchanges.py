@@ -18,7 +18,7 @@ from deputize.core.acts.runner import Runner
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.plugins import find_toolkits
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import SITE
 from tests.toolkits.shown_rows import ROWS, SCOPES, Row

@@ -9,7 +9,7 @@ import pytest
 from deputize.core import Call
 from deputize.core.errors import OutcomeUnknown
 from deputize.core.tools.preview import show_rows
-from tests.support.shown import ShownWorld, shown_world
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.slack_calls import lost
 from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, World, world

@@ -11,9 +11,9 @@ import pytest
 from deputize.core import PROVIDERS, Effect
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.slack import TOOLKIT
-from tests.support import shown
+from tests.support import preview_coverage
 from tests.support.house import Clock
-from tests.support.shown import ShownWorld, shown_world, words
+from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(
@@ -225,7 +225,9 @@ def test_every_writing_tool_has_a_row() -> None:
 
 async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     """The test above can fail: without the row of the text it does."""
-    monkeypatch.setattr(shown, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "text"])
+    monkeypatch.setattr(
+        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "text"]
+    )
     assert "hello" in await world.unseen(*ROWS[0], formats=OURS)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import Preview, Undo
 from deputize.core.acts.execution_context import ExecutionContext
-from tests.support.shown import ShownWorld, made, shown_world
+from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.support.shown import ShownWorld
+from tests.support.preview_coverage import ShownWorld
 from tests.toolkits import test_calendar_shows as calendar
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail
