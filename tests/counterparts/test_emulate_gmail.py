@@ -11,11 +11,11 @@ import pytest
 from deputize.core import App, Deputy, File, InvalidInput, NotFound, Secret, User, allow_all
 from deputize.toolkits.gmail import TOOLKIT
 from tests.counterparts.test_emulate_acts import PEOPLE, visit
+from tests.support.called_tools import tools_called
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.examples import EXAMPLES
 from tests.support.house import GMAIL, build
 from tests.support.strict import StrictTransport
-from tests.support.used import tools_called
 
 pytestmark = pytest.mark.counterpart
 SANDBOX_ONLY: Final = {"set_vacation", "set_signature"}  # emulate answers both with 404

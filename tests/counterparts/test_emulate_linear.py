@@ -17,11 +17,11 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.toolkits.linear import TOOLKIT
+from tests.support.called_tools import tools_called
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
 from tests.support.pruned_linear import PrunedLinear
 from tests.support.strict import StrictTransport, consent_click
-from tests.support.used import tools_called
 from tests.toolkits.linear_calls import EVERY
 
 pytestmark = pytest.mark.counterpart
