@@ -30,7 +30,7 @@ from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.support.provider_state import everything
 from tests.support.scripted_agents import calling
-from tests.support.swaps import HIDING, SWAPS, Given, Swap
+from tests.support.swap_attacks import HIDING, SWAPS, Given, Swap
 from tests.toolkits.driving import NOW
 from tests.toolkits.undo_ways import SCOPES
 
