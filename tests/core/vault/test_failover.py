@@ -25,7 +25,7 @@ from deputize.sandbox import Sandbox
 from tests.support.house import build, consent
 from tests.support.kits import MAIL, READ, SEND, gmail
 from tests.support.postgres import Server
-from tests.support.standby import Standby, asked, primary_and_standby
+from tests.support.postgres_standby import Standby, asked, primary_and_standby
 
 pytestmark = pytest.mark.counterpart
 
