@@ -25,7 +25,7 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.graphs import Context, config
 from tests.support.house import build, connect
-from tests.support.strict_rules import breaches
+from tests.support.openai_strict_rules import breaches
 
 NULL: Final = {"type": "null"}
 NULLS: Final = {"unread": None, "skip_automated": None, "limit": None, "from": None}

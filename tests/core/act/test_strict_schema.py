@@ -12,7 +12,7 @@ from deputize.core import InvalidInput, Tool
 from deputize.core.tools.strict_schema import as_meant, strict_schema
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
-from tests.support.strict_rules import breaches, objects_in
+from tests.support.openai_strict_rules import breaches, objects_in
 
 TOOLS = new_deputy(Sandbox()).tools()
 BY_NAME = {tool.name: tool for tool in TOOLS}
