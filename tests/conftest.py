@@ -20,7 +20,7 @@ from tests.support.counterparts import require_emulate
 from tests.support.discovery import Discovery
 from tests.support.emulate import Emulate
 from tests.support.lanes import LANES, MAX_PROCESSES, Part, Run, few, staggered, thin, worker
-from tests.support.strict import StrictTransport
+from tests.support.strict_emulate import StrictTransport
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

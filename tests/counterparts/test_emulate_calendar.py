@@ -23,7 +23,7 @@ from tests.sandbox.play import Clock
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.house import build, connect
 from tests.support.house import consent as walk
-from tests.support.strict import StrictTransport, answered, lost_after_acting
+from tests.support.strict_emulate import StrictTransport, answered, lost_after_acting
 from tests.toolkits.calendar_calls import STAND_UP, TRAVEL
 
 pytestmark = pytest.mark.counterpart

@@ -34,7 +34,7 @@ from tests.support.discovery import (
     SpecificationError,
 )
 from tests.support.emulate import BOBS_SECRET, Emulate, Production, oauth_client
-from tests.support.strict import (
+from tests.support.strict_emulate import (
     StrictTransport,
     answered,
     consent_click,

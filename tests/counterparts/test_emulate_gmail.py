@@ -15,7 +15,7 @@ from tests.support.called_tools import tools_called
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.examples import EXAMPLES
 from tests.support.house import GMAIL, build
-from tests.support.strict import StrictTransport
+from tests.support.strict_emulate import StrictTransport
 
 pytestmark = pytest.mark.counterpart
 SANDBOX_ONLY: Final = {"set_vacation", "set_signature"}  # emulate answers both with 404

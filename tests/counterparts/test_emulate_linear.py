@@ -21,7 +21,7 @@ from tests.support.called_tools import tools_called
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
 from tests.support.pruned_linear import PrunedLinear
-from tests.support.strict import StrictTransport, consent_click
+from tests.support.strict_emulate import StrictTransport, consent_click
 from tests.toolkits.linear_calls import EVERY
 
 pytestmark = pytest.mark.counterpart

@@ -39,7 +39,7 @@ from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
-from tests.support.strict import StrictTransport, answered, consent_click
+from tests.support.strict_emulate import StrictTransport, answered, consent_click
 
 pytestmark = pytest.mark.counterpart
 PAGES = "https://deputize.example.test"

@@ -25,7 +25,7 @@ from tests.support.called_tools import tools_called
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
 from tests.support.house import new_vault, no_sleep, public_names
-from tests.support.strict import StrictTransport, consent_click, lost_after_acting
+from tests.support.strict_emulate import StrictTransport, consent_click, lost_after_acting
 from tests.toolkits.slack_calls import CASES
 from tests.toolkits.slack_world import EVERYTHING
 

@@ -29,7 +29,7 @@ from tests.support.counterparts import require_emulate, require_oidc_provider
 from tests.support.emulate import Emulate
 from tests.support.house import PAGES, build
 from tests.support.oidc_provider import OidcProvider, Person
-from tests.support.strict import StrictTransport, consent_click, forms
+from tests.support.strict_emulate import StrictTransport, consent_click, forms
 
 pytestmark = pytest.mark.counterpart
 

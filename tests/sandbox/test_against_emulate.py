@@ -20,7 +20,7 @@ from tests.sandbox.connecting import Landing
 from tests.sandbox.play import ALICE
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, Production, oauth_client
-from tests.support.strict import consent_click
+from tests.support.strict_emulate import consent_click
 
 pytestmark = pytest.mark.counterpart
 

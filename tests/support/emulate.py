@@ -4,7 +4,7 @@
         transport = Production(emulate.urls)      # an httpx transport: https://gmail.googleapis.com/... is answered
 
 `Production` adds nothing to emulate's answers but the addresses. emulate takes any unknown token for its first user and
-checks few scopes: what tests rely on stands in `tests.support.strict`.
+checks few scopes: what tests rely on stands in `tests.support.strict_emulate`.
 """
 
 from __future__ import annotations
