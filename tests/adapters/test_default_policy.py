@@ -19,8 +19,8 @@ from deputize.core import Deputy
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.answers import HARMS, Harm
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
+from tests.support.harmful_calls import HARMS, Harm
 from tests.support.house import build
 from tests.toolkits.driving import NOW
 

@@ -10,7 +10,7 @@ import pytest
 from deputize.core import Audience, Preview
 from deputize.core.tools.tool import Effect
 from tests.docs.writing_tools import BEGIN, PAGE, by_default, written
-from tests.support.answers import HARMS, Harm, writing_tools
+from tests.support.harmful_calls import HARMS, Harm, writing_tools
 from tests.support.preview_coverage import shown_world
 from tests.toolkits import calendar_calls, github_calls, gmail_calls, linear_calls, slack_calls
 from tests.toolkits.shown_rows import AUDIENCES, ROWS, Row

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from deputize.core.tools.tool import Tool
-from tests.support.answers import writing_tools
+from tests.support.harmful_calls import writing_tools
 from tests.support.preview_coverage import words
 from tests.toolkits.shown_rows import AUDIENCES
 
