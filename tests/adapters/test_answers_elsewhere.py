@@ -18,8 +18,8 @@ from deputize.core.vault.stores.postgres.connections import Lost
 from deputize.core.vault.stores.postgres.statements import Statements
 from deputize.sandbox import Sandbox
 from tests.core.vault.test_postgres_listening import LISTENING, made, two
+from tests.support.gmail_toolkit import MAIL
 from tests.support.house import connect
-from tests.support.kits import MAIL
 from tests.support.mcp_clients import by_bearer, client, served
 from tests.support.postgres import Server
 

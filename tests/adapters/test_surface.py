@@ -21,7 +21,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.openai_agents import tools as openai_tools
 from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy, DeputyProtocol, Effect, Tool
-from tests.support.kits import gmail
+from tests.support.gmail_toolkit import gmail
 
 ADAPTERS: Final = tuple(sorted((Path(__file__).parents[2] / "adapters/deputize/adapters").rglob("*.py")))
 STATED: Final = {

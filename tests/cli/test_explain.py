@@ -28,7 +28,7 @@ from deputize.core.audit.explain import SHORTEST, stories
 from deputize.core.settings import Settings
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider, connected
-from tests.support.kits import SEND, SENDING, raw
+from tests.support.gmail_toolkit import SEND, SENDING, raw
 
 KIT = Toolkit("gmail", provider="google", shows=True)
 SAYS = {"text": "Hello"}

@@ -40,8 +40,8 @@ from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, answer, broken
+from tests.support.gmail_toolkit import ALL, MAIL, PREFIX, READ, SEND, gmail
 from tests.support.house import build, connect, consent, google_app, new_vault
-from tests.support.kits import ALL, MAIL, PREFIX, READ, SEND, gmail
 
 ALICE, BOB, TENANT = User("alice"), User("bob"), User("alice", "acme")
 NOBODY: list[Any] = [None, "", " ", "\t\n", 0, -7, False, True, 7.0, b"alice", ["alice"], {"id": "alice"}, ...]

@@ -24,8 +24,8 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import ALICE, BOB
 from tests.core.grants.test_refresh import Refreshing, served
 from tests.support.faults import TOKEN
+from tests.support.gmail_toolkit import ALL, gmail
 from tests.support.house import build, connect, new_vault, played
-from tests.support.kits import ALL, gmail
 
 
 class Kept(Refreshing):
@@ -131,7 +131,7 @@ import asyncio, signal, sys
 from pathlib import Path
 from deputize.core import PROVIDERS, exit_on_sigterm
 from tests.support.house import build, new_vault
-from tests.support.kits import gmail
+from tests.support.gmail_toolkit import gmail
 
 path, base, asked = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
 

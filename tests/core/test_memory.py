@@ -13,7 +13,7 @@ from contextlib import suppress
 from deputize.core import DeputizeError
 from deputize.sandbox import Sandbox
 from tests.support.house import build, connect
-from tests.support.kits import ALL, MAIL, gmail
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 
 MARKS = b"ya29.", b"1//0"
 

@@ -21,8 +21,8 @@ from deputize.core.web.signin.issuer import Issuer
 from deputize.core.web.signin.sign_in_sessions import Sessions
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.house import Clock, build, connect, new_vault
-from tests.support.kits import ALL, MAIL, gmail
 
 HOUR = 3600.0
 JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])

@@ -19,8 +19,8 @@ from deputize.core.vault.stores.postgres.statements import GET, Statements
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.house import build, connect
-from tests.support.kits import ALL, MAIL, gmail
 from tests.support.postgres import Server, postgres_server
 
 pytestmark = pytest.mark.counterpart

@@ -34,9 +34,9 @@ from deputize.core.vault.stores import Store, open_store
 from deputize.core.vault.vault import Vault
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
+from tests.support.gmail_toolkit import MAIL, PREFIX, gmail
 from tests.support.house import at_provider, build, google_app
 from tests.support.kill_points import Fate, MortalLine, MortalStore, When
-from tests.support.kits import MAIL, PREFIX, gmail
 
 APPS: Final = (
     google_app(),

@@ -27,8 +27,8 @@ from deputize.core import (
 )
 from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import Api, ApiCall
+from tests.support.gmail_toolkit import READ, SEND, SENDING, raw
 from tests.support.house import Clock
-from tests.support.kits import READ, SEND, SENDING, raw
 
 PAL: Final = "pal@acme.example"
 """Who is told: what goes to somebody is asked about."""

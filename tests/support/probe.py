@@ -9,8 +9,8 @@ from typing import Any
 from deputize.core import Call, Deputy, Effect, Steps, Toolkit, allow_all, any_of
 from deputize.sandbox import Sandbox
 from tests.support.faults import Line
+from tests.support.gmail_toolkit import READ
 from tests.support.house import build, connect
-from tests.support.kits import READ
 
 PROBE = Toolkit("probe", provider="google", api="gmail")
 _steps: list[Callable[[], Steps]] = []

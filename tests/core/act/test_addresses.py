@@ -32,8 +32,8 @@ from deputize.core.acts.provider_requests import ProviderTransport
 from deputize.core.http.aiohttp import _parts
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line, answer, shown
+from tests.support.gmail_toolkit import ALL, READ, gmail
 from tests.support.house import build, connect
-from tests.support.kits import ALL, READ, gmail
 
 yarl = pytest.importorskip("yarl")
 ROOT = PROVIDERS["google"].apis.roots["gmail"]

@@ -28,8 +28,8 @@ from deputize.core import (
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line
+from tests.support.gmail_toolkit import LABELS, READ, SEND, SENDING, raw
 from tests.support.house import build, connect
-from tests.support.kits import LABELS, READ, SEND, SENDING, raw
 
 KIT = Toolkit("gmail", provider="google")
 THEIRS = {"recipient": "to", "text": "body"}

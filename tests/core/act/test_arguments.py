@@ -30,7 +30,7 @@ from deputize.core.idempotency import ledger
 from deputize.core.tools.plugins import find_toolkits
 from tests.core.act.test_policy import Asking
 from tests.core.consent.test_consents import House
-from tests.support.kits import ALL, MAIL, SEND
+from tests.support.gmail_toolkit import ALL, MAIL, SEND
 
 CAROL = {**MAIL, "to": "carol@example.test"}
 CALL = Call("t", "m1", "c")

@@ -8,8 +8,8 @@ from deputize.core import Alias, Deputy, Effect, InvalidInput, Need, Request, St
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
+from tests.support.gmail_toolkit import READ, SEND
 from tests.support.house import build, connect
-from tests.support.kits import READ, SEND
 
 
 def kit(name: str, provider: str = "google", /, **tools: str) -> Toolkit:

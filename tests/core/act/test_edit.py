@@ -25,8 +25,8 @@ from deputize.core import (
     any_of,
 )
 from tests.core.act.test_policy import Asking
+from tests.support.gmail_toolkit import ALL, MAIL
 from tests.support.house import GMAIL, build, connect, consent
-from tests.support.kits import ALL, MAIL
 
 OTHER = {**MAIL, "body": "No, sorry."}
 

@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core.acts.batched_reads import InStep
 from tests.core.consent.test_consents import House
-from tests.support.kits import ALL, MAIL
+from tests.support.gmail_toolkit import ALL, MAIL
 
 
 async def test_answers_that_come_at_the_same_time_are_taken_together_before_one_is_used() -> None:

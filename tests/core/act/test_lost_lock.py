@@ -34,8 +34,8 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.cut_locks import CutLocksStore
 from tests.support.faults import Line
+from tests.support.gmail_toolkit import MAIL, READ, SEND, SENDING, raw
 from tests.support.house import build, consent
-from tests.support.kits import MAIL, READ, SEND, SENDING, raw
 from tests.support.postgres import postgres
 
 MESSAGES = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")

@@ -7,7 +7,7 @@ import pytest
 
 from deputize.core import Act, Approval, Conflict, Declined, InvalidInput, User, Verdict
 from tests.core.act.test_mandates import World, world
-from tests.support.kits import SENDING
+from tests.support.gmail_toolkit import SENDING
 
 __all__ = ["world"]
 

@@ -35,8 +35,8 @@ from deputize.core.approvals.service import APPROVAL_TTL, Decision
 from deputize.core.tools.preview import argument_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from tests.core.consent.test_consents import House
+from tests.support.gmail_toolkit import ALL, MAIL, SEND
 from tests.support.house import consent
-from tests.support.kits import ALL, MAIL, SEND
 
 CALL = Call("t", "m1", "c")
 

@@ -26,8 +26,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_mandates import KIT, MODIFY
 from tests.support.faults import GMAIL_API, Line, answer
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.house import build, connect
-from tests.support.kits import ALL, MAIL, gmail
 
 CALL = Call("t", "m", "c")
 

@@ -6,7 +6,7 @@ import pytest
 
 from deputize.core import Account, ActKey, Effect, Run, SettingsError, Steps, Toolkit
 from tests.core.consent.test_consents import House
-from tests.support.kits import ALL, gmail
+from tests.support.gmail_toolkit import ALL, gmail
 
 NOW = 1795528800.0
 RUN = Run(ActKey.of("one"), frozenset({"read"}), Account("1", "alice@example.test"), {"draft": "d1"}, NOW)

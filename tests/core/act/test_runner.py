@@ -32,10 +32,10 @@ from deputize.core import (
 )
 from deputize.core.acts import provider_requests as exchange
 from tests.core.consent.test_consents import House
-from tests.support import kits
+from tests.support import gmail_toolkit
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
+from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, SEND
 from tests.support.house import consent, set_sleep
-from tests.support.kits import ALL, FALSY, MAIL, READ, SEND
 from tests.support.probe import probing
 
 
@@ -276,7 +276,7 @@ async def test_log_names_line_and_message_when_tool_breaks(
     [said] = [one for one in caplog.records if "bug in the tool" in one.message]
     assert said.levelname == "WARNING" and "wrong key" not in caught.value.message
     at = re.fullmatch(rf"gmail_{tool}: bug in the tool: KeyError at (.+):(\d+): .*wrong key.", said.message)
-    assert at and at[1] == kits.__file__
+    assert at and at[1] == gmail_toolkit.__file__
     lines, start = inspect.getsourcelines(getattr(kits, tool))
     assert ("no such field" if tool == "broken" else "raise KeyError(body)") in lines[int(at[2]) - start]
 
@@ -289,7 +289,7 @@ async def test_log_of_broken_tool_has_no_secret(
     token = grant.access_token.reveal()
     signed = "https://files.example.test/up?sig=abcdef1234"
     echoed = f"{token} {quote(token, safe='')} {json.dumps(token)} Bearer zzzz1234ZZZZ5678 {signed}\nforged: line"
-    monkeypatch.setattr(kits, "KeyError", ValueError, raising=False)  # its text is as it was given
+    monkeypatch.setattr(gmail_toolkit, "KeyError", ValueError, raising=False)  # its text is as it was given
     with pytest.raises(DeputizeError):
         await house.act("broken_read", body=echoed)
     said = caplog.text
@@ -317,7 +317,7 @@ class Mute(Exception):
 async def test_log_of_broken_tool_is_written_when_its_message_cannot_be(
     house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kits, "KeyError", Mute, raising=False)
+    monkeypatch.setattr(gmail_toolkit, "KeyError", Mute, raising=False)
     with pytest.raises(InvalidInput):
         await house.act("broken_at_once", body="x")
     assert "bug in the tool: Mute at " in caplog.text

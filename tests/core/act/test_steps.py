@@ -34,8 +34,8 @@ from deputize.core import (
 )
 from deputize.core.tools.steps import HEADERS, MIB, Step
 from tests.support.faults import GMAIL_API, answer, broken
+from tests.support.gmail_toolkit import READ
 from tests.support.house import set_sleep
-from tests.support.kits import READ
 from tests.support.probe import Probe, probing
 
 PATH = "/users/me/messages"

@@ -16,8 +16,8 @@ from deputize.core.approvals.service import APPROVAL_TTL
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.house import PAGES, Clock, build, connect
-from tests.support.kits import ALL, MAIL, gmail
 
 
 @pytest.fixture

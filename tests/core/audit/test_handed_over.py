@@ -16,8 +16,8 @@ from deputize.core.audit import commit_thread, read, verify
 from deputize.core.errors import StoreUnavailable
 from deputize.sandbox import Sandbox
 from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, write
+from tests.support.gmail_toolkit import ALL
 from tests.support.house import build, connect, new_vault
-from tests.support.kits import ALL
 from tests.support.lanes import sample
 
 DYING = """
@@ -27,7 +27,7 @@ from deputize.core import Call, allow_all
 from deputize.core.audit import Audit
 from deputize.sandbox import Sandbox
 from tests.support.house import build, new_vault
-from tests.support.kits import MAIL, gmail
+from tests.support.gmail_toolkit import MAIL, gmail
 
 folder, number = Path(sys.argv[1]), int(sys.argv[2])
 

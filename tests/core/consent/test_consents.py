@@ -40,8 +40,8 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.faults import REVOKE, TOKEN, USERINFO, FaultyStore, Line, Meddler, answer, broken, shown
+from tests.support.gmail_toolkit import ALL, LABELS, MAIL, PREFIX, READ, SEND, gmail
 from tests.support.house import PAGES, Clock, at_provider, build, consent, google_app, new_vault
-from tests.support.kits import ALL, LABELS, MAIL, PREFIX, READ, SEND, gmail
 from tests.support.provider_fields import with_fields
 
 ALICE, BOB = User("alice"), User("bob")
@@ -184,7 +184,7 @@ from pathlib import Path
 from deputize.core import ConsentRequired
 from deputize.sandbox import Sandbox
 from tests.support.house import build, new_vault
-from tests.support.kits import gmail
+from tests.support.gmail_toolkit import gmail
 
 async def main():
     deputy = await build(Sandbox(), vault=await new_vault(Path(sys.argv[1]), b"k" * 32), toolkits=[gmail])

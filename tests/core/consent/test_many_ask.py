@@ -9,8 +9,8 @@ from deputize.core import Call, ReconsentRequired
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from tests.support.gmail_toolkit import gmail
 from tests.support.house import build, connect
-from tests.support.kits import gmail
 
 ACTS = 60
 

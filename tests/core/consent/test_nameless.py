@@ -14,8 +14,8 @@ from deputize.core.vault.grant import Grant
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support.faults import USERINFO, Line
+from tests.support.gmail_toolkit import PREFIX, gmail
 from tests.support.house import PAGES, build, consent
-from tests.support.kits import PREFIX, gmail
 from tests.support.provider_fields import with_fields
 
 ROW = with_fields(

@@ -25,8 +25,8 @@ from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from deputize.sandbox.salesforce import SALESFORCE_CLIENT_ID, SALESFORCE_CLIENT_SECRET
 from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, Line, Meddler, answer
+from tests.support.gmail_toolkit import ALL, gmail
 from tests.support.house import Clock, build, connect, consent, new_vault
-from tests.support.kits import ALL, gmail
 from tests.support.provider_fields import with_fields
 
 ALICE = User("alice")

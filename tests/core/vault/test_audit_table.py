@@ -32,8 +32,8 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.audit_table import KEY, execute, made, server, some, table
+from tests.support.gmail_toolkit import MAIL, READ, SEND, gmail
 from tests.support.house import build, consent
-from tests.support.kits import MAIL, READ, SEND, gmail
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server
 

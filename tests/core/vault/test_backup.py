@@ -38,9 +38,9 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN
+from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.house import build, connect, consent, new_vault
 from tests.support.key_source import KeysInMemory
-from tests.support.kits import ALL, MAIL, gmail
 
 ALICE, KEY = User("alice"), b"k" * 32
 

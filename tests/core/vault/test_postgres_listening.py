@@ -20,8 +20,8 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.core.web.ops.measured_store import MeasuredStore
 from deputize.sandbox import Sandbox
+from tests.support.gmail_toolkit import READ, gmail
 from tests.support.house import build, consent
-from tests.support.kits import READ, gmail
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server, postgres_server
 

@@ -17,8 +17,8 @@ from deputize.core.vault.stores.postgres.store import PostgresStore
 from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_RECORDS, STATES, RecentWrites
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from tests.support.gmail_toolkit import READ, gmail
 from tests.support.house import build, consent
-from tests.support.kits import READ, gmail
 from tests.support.postgres import Server, postgres_server
 
 pytestmark = pytest.mark.counterpart

@@ -17,8 +17,8 @@ from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
+from tests.support.gmail_toolkit import gmail
 from tests.support.house import build, connect, new_vault
-from tests.support.kits import gmail
 
 ALICE = User("alice")
 
