@@ -13,7 +13,7 @@ from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Requ
 from deputize.core.acts.rate_limit import MAX_BUCKETS, MAX_WAIT, WINDOW, Budgets
 from tests.support.faults import GMAIL_API, answer
 from tests.support.house import Clock, set_sleep
-from tests.support.probe import Probe, probing
+from tests.support.probe_toolkit import Probe, probing
 
 ALICE, BOB = User("alice"), User("bob")
 GET = Request("GET", "/users/me/messages")

@@ -16,7 +16,7 @@ import pytest
 from deputize.core import InvalidInput, NotFound, OutcomeUnknown, Request, Steps
 from deputize.core.acts import runner
 from tests.support.faults import GMAIL_API, answer
-from tests.support.probe import Probe, probing
+from tests.support.probe_toolkit import Probe, probing
 
 PATH = "/users/me/messages"
 ASKED = Request("GET", PATH)

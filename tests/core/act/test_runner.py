@@ -36,7 +36,7 @@ from tests.support import gmail_toolkit
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, SEND
 from tests.support.house import consent, set_sleep
-from tests.support.probe import probing
+from tests.support.probe_toolkit import probing
 
 
 @pytest.fixture

@@ -36,7 +36,7 @@ from deputize.core.tools.steps import HEADERS, MIB, Step
 from tests.support.faults import GMAIL_API, answer, broken
 from tests.support.gmail_toolkit import READ
 from tests.support.house import set_sleep
-from tests.support.probe import Probe, probing
+from tests.support.probe_toolkit import Probe, probing
 
 PATH = "/users/me/messages"
 CALENDAR = ("www.googleapis.com", "/calendar")

@@ -36,7 +36,7 @@ from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
 from deputize.core.http.public_address import is_public
 from tests.support.faults import answer, broken
-from tests.support.probe import Probe, probing
+from tests.support.probe_toolkit import Probe, probing
 
 HOST = "logs.example.test"
 URL = f"https://{HOST}/a/b%2Fc?sig=x%3D1&y=2"

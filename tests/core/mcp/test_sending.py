@@ -17,7 +17,7 @@ from deputize.core.mcp.rules import MCP, MCP_HEADERS
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers import PROVIDERS
 from tests.support.faults import GMAIL_API
-from tests.support.probe import Probe, probing
+from tests.support.probe_toolkit import Probe, probing
 
 
 def speaking_mcp(root: str) -> dict[str, Provider]:
