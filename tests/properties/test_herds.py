@@ -62,7 +62,7 @@ class Herd:
 
 @contextmanager
 def _program(vault: str, providers: str, *more: str) -> Iterator[Remote]:
-    command = [sys.executable, "-W", "error", "-m", "tests.support.machine", vault, providers, *more]
+    command = [sys.executable, "-W", "error", "-m", "tests.support.machine_process", vault, providers, *more]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Remote(process)

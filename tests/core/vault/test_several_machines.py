@@ -19,7 +19,7 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from tests.support.house import PAGES
-from tests.support.machine import SIGNED_IN
+from tests.support.machine_process import SIGNED_IN
 from tests.support.postgres import postgres_server
 
 pytestmark = pytest.mark.counterpart
@@ -73,7 +73,7 @@ class Balancer(httpx.AsyncBaseTransport):
 
 @contextmanager
 def machine(vault: str, providers: str) -> Iterator[Remote]:
-    command = [sys.executable, "-W", "error", "-m", "tests.support.machine", vault, providers]
+    command = [sys.executable, "-W", "error", "-m", "tests.support.machine_process", vault, providers]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield Remote(process)

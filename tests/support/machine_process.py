@@ -1,7 +1,7 @@
 """One of several machines with one vault in Postgres, as a program: it serves the pages, and does what stdin says.
 
-python -m tests.support.machine VAULT PROVIDERS      a line of JSON in, a line of JSON out
-python -m tests.support.machine VAULT PROVIDERS 5    where a token request may take five seconds
+python -m tests.support.machine_process VAULT PROVIDERS      a line of JSON in, a line of JSON out
+python -m tests.support.machine_process VAULT PROVIDERS 5    where a token request may take five seconds
 """
 
 from __future__ import annotations
