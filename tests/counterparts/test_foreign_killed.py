@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core.mcp import protocol
 from tests.counterparts.test_foreign_servers import WAYS, deputy_at, running
-from tests.support.foreign_process import Place, lived, once
+from tests.support.foreign_mcp_process import Place, lived, once
 
 pytestmark = pytest.mark.counterpart
 
