@@ -27,7 +27,7 @@ from tests.core.mcp.test_servers import House
 from tests.core.web.world import sign_in, signed_in
 from tests.support.agents import Calling, Model
 from tests.support.canary import dump
-from tests.support.foreign import text
+from tests.support.foreign_mcp import text
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat
 from tests.support.graphs import Context, approvals_of, asking, config, tool_messages, wired

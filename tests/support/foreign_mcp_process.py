@@ -20,7 +20,7 @@ from deputize.core.mcp.tools import foreign_toolkit
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.kills.process import Doom, KilledStore
-from tests.support.foreign import give, provider_at
+from tests.support.foreign_mcp import give, provider_at
 from tests.support.house import PAGES
 from tests.support.kill_points import MortalLine, When
 

@@ -23,7 +23,7 @@ from deputize.core import (
     allow_all,
 )
 from deputize.core.mcp.server import McpServer, ToolOverride
-from tests.support.foreign import LEGACY, URL, Foreign, definition, foreign_deputy, text
+from tests.support.foreign_mcp import LEGACY, URL, Foreign, definition, foreign_deputy, text
 
 LOOK, SEND = definition("look", readOnlyHint=True), definition("send")
 READS_LOOK = McpServer("other", URL, tools={"look": ToolOverride(effect="reads")})

@@ -14,7 +14,7 @@ from deputize.core.mcp.pins import Pin, effect_of, repeat_of
 from deputize.core.mcp.schemas import faults_of
 from deputize.core.mcp.server import McpServer, ToolOverride
 from deputize.core.mcp.tools import foreign_toolkit, left_out
-from tests.support.foreign import URL, definition
+from tests.support.foreign_mcp import URL, definition
 
 SERVER = McpServer("other", URL)
 

@@ -14,7 +14,7 @@ from deputize.core import Act, Call, Deputy, InvalidInput, OutcomeUnknown, User,
 from deputize.core.mcp import protocol
 from deputize.core.mcp.results import MAX_TEXT
 from deputize.core.mcp.server import McpServer, ToolOverride
-from tests.support.foreign import TOKEN, URL, Foreign, definition, foreign_deputy, text
+from tests.support.foreign_mcp import TOKEN, URL, Foreign, definition, foreign_deputy, text
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ import pytest
 from deputize.core import Call, OutcomeUnknown, ProviderUnavailable, allow_all
 from deputize.core.acts import sse_resume as resuming
 from deputize.core.acts.sse_resume import Stopped, UntilResponse, can_resume, resumed, stopped_at
-from tests.support.foreign import LEGACY, MODERN, TOKEN, Foreign, definition, foreign_deputy, text
+from tests.support.foreign_mcp import LEGACY, MODERN, TOKEN, Foreign, definition, foreign_deputy, text
 
 SEND = definition("send")
 STREAM = {"content-type": "text/event-stream"}

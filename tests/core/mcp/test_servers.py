@@ -32,7 +32,7 @@ from deputize.core.provenance.extract import ADDRESSES, PEOPLE
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.toolkits._shared.text import FACTS, WRITERS
-from tests.support.foreign import Foreign, definition
+from tests.support.foreign_mcp import Foreign, definition
 from tests.support.house import Clock, no_sleep, public_names
 from tests.support.mcp_world import URL, McpWorld
 

@@ -28,7 +28,7 @@ from deputize.core import (
 from deputize.core.acts import provider_requests as exchange
 from deputize.core.mcp import protocol
 from deputize.core.mcp.server import McpServer, ToolOverride
-from tests.support.foreign import LEGACY, MODERN, TOKEN, URL, Foreign, definition, foreign_deputy, give, text
+from tests.support.foreign_mcp import LEGACY, MODERN, TOKEN, URL, Foreign, definition, foreign_deputy, give, text
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from typing import Any, Final
 from deputize.core import App, ApprovalRequired, Call, DeputizeError, Deputy, User, allow_all
 from deputize.core.mcp.server import McpServer
 from tests.counterparts.mcp.conformance_client import AsHttps
-from tests.support.foreign import give, provider_at
+from tests.support.foreign_mcp import give, provider_at
 from tests.support.house import PAGES, new_vault
 
 CONTEXT: Final[dict[str, Any]] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
