@@ -12,7 +12,7 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID
 from deputize.sandbox.oauth import digest
 from tests.properties.played import SCOPES, Stage
 from tests.properties.witness import Family, Witness
-from tests.support.families import alive, ends_with, unknown
+from tests.support.token_families import alive, ends_with, unknown
 
 USERS: Final = ("alice", "bob")
 Answer: TypeAlias = Literal["yes", "no"]

@@ -12,7 +12,7 @@ from tests.properties.parts import place_of
 from tests.properties.trial import PEOPLE, Choice, Trial
 from tests.properties.weather import Weather, ended
 from tests.properties.witness import Violated
-from tests.support.families import alive, unknown
+from tests.support.token_families import alive, unknown
 
 BOB = PEOPLE[1]
 

@@ -17,11 +17,11 @@ from deputize.core.grants.families import families
 from deputize.core.grants.token_reply_journal import SEAL_TRIES
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of
-from tests.support.families import unknown
 from tests.support.faults import REVOKE, TOKEN, USERINFO, Line, answer
 from tests.support.gmail_toolkit import gmail
 from tests.support.house import build
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore
+from tests.support.token_families import unknown
 
 LOCAL = AnyLocalUser()
 WHOAMI = "GET openidconnect.googleapis.com/v1/userinfo"

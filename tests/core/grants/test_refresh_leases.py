@@ -24,10 +24,10 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_custody import LINEAR
 from tests.support.cut_locks import CutLocksStore
-from tests.support.families import alive, unknown
 from tests.support.faults import FaultyStore, Line, Meddler
 from tests.support.house import build, consent
 from tests.support.postgres import Server, postgres_server
+from tests.support.token_families import alive, unknown
 
 ALICE = User("alice")
 TOKEN = ("api.linear.app", "/oauth/token")

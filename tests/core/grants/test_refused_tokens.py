@@ -18,9 +18,9 @@ from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.slack import SLACK_CLIENT_ID
 from tests.core.oauth.test_custody import GITHUB, LINEAR, SALESFORCE
-from tests.support.families import alive, unknown
 from tests.support.faults import Line
 from tests.support.house import Clock, build, consent
+from tests.support.token_families import alive, unknown
 
 SLACK = App("slack", SLACK_CLIENT_ID, pkce=True)
 APPS = {"linear": LINEAR, "github": GITHUB, "salesforce": SALESFORCE, "slack": SLACK}
