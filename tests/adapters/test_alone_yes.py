@@ -134,7 +134,7 @@ async def test_yes_is_recorded_in_its_own_transaction_before_the_claim(
 async def of_child(folder: Path, step: str) -> dict[str, Any] | int:
     """What a process showed that did this step; or what ended it."""
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.support.yes_child", str(folder), step,
+        sys.executable, "-m", "tests.support.approve_child", str(folder), step,
         stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
     )  # fmt: skip
     shown, _ = await asyncio.wait_for(child.communicate(), 60)

@@ -1,4 +1,4 @@
-"""A process that resumes a graph with a yes and is killed: ``python -m tests.support.yes_child FOLDER STEP``.
+"""A process that resumes a graph with a yes and is killed: ``python -m tests.support.approve_child FOLDER STEP``.
 
 ``ask``, ``wake`` (with nothing), ``nudge`` (with a resume that says nothing) and ``approve`` end by themselves, and
 print a JSON line. Any other step approves, too, and dies by SIGKILL: ``heard``, before the transaction that records the
