@@ -30,7 +30,7 @@ class Server:
         self.port, self.asked = free_port(), list[str]()
 
     async def start(self) -> None:
-        words = [sys.executable, "-m", "tests.support.leaving_child", str(self.port), "0"]
+        words = [sys.executable, "-m", "tests.support.shutdown_child", str(self.port), "0"]
         self.process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
         await reached(self.port)
 

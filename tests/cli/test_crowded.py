@@ -23,7 +23,7 @@ def test_it_says_so_once_and_ends_in_time() -> None:
     with ExitStack() as ends:
         server = ends.enter_context(
             subprocess.Popen(
-                [sys.executable, "-m", "tests.support.leaving_child", str(port), "0"],
+                [sys.executable, "-m", "tests.support.shutdown_child", str(port), "0"],
                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, few),
             )

@@ -1,4 +1,4 @@
-"""A small server that ends as `deputize serve` does: python -m tests.support.leaving_child PORT DRAIN
+"""A small server that ends as `deputize serve` does: python -m tests.support.shutdown_child PORT DRAIN
 
 POST /call answers after a moment, and says on stdout what it was asked, a line each.
 """
