@@ -20,8 +20,6 @@ from deputize.core import ApprovalRequired, Call, Deputy
 from deputize.core.audit import Audit
 from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
-from tests.support.agents import agent as llamaindex_agent
-from tests.support.agents import asked, ended, visit
 from tests.support.blocking import noted
 from tests.support.graph_builds import GO_ON
 from tests.support.graphs import (
@@ -37,6 +35,8 @@ from tests.support.graphs import (
     tool_messages,
 )
 from tests.support.house import build, consent, new_vault
+from tests.support.llamaindex_agents import agent as llamaindex_agent
+from tests.support.llamaindex_agents import asked, ended, visit
 from tests.support.scripted_agents import agent
 
 pytestmark = [  # LlamaIndex's own

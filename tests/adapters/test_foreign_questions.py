@@ -25,12 +25,12 @@ from deputize.sandbox import Browser, Page
 from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, asks, replies
 from tests.core.mcp.test_servers import House
 from tests.core.web.world import sign_in, signed_in
-from tests.support.agents import Calling, Model
 from tests.support.canary import dump
 from tests.support.foreign_mcp import text
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat
 from tests.support.graphs import Context, approvals_of, asking, config, tool_messages, wired
+from tests.support.llamaindex_agents import Calling, Model
 from tests.support.mcp_clients import by_bearer, raw, served
 from tests.support.pydantic_ai_runs import model_of
 

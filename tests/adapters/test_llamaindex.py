@@ -36,10 +36,10 @@ from deputize.adapters.llamaindex import (
 from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
 from deputize.core.tools.plugins import built_in_names, find_toolkits
 from deputize.sandbox import Sandbox
-from tests.support.agents import KINDS, agent, asked, ended, plainly, rest, visit
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect, consent
+from tests.support.llamaindex_agents import KINDS, agent, asked, ended, plainly, rest, visit
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

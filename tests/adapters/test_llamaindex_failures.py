@@ -18,10 +18,10 @@ from deputize.adapters.llamaindex.consent_batching import Together
 from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from tests.support.agents import Model, agent, ended, visit
 from tests.support.canary import dump
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
+from tests.support.llamaindex_agents import Model, agent, ended, visit
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.support.agents import KINDS, MAILS, STAGES, Play
 from tests.support.house import build
+from tests.support.llamaindex_agents import KINDS, MAILS, STAGES, Play
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [  # LlamaIndex's own
@@ -47,7 +47,7 @@ async def test_over_three_processes_each_mail_goes_out_once_or_not_at_all(tmp_pa
     mails: dict[str, int] = {}
     for stage in STAGES:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "tests.support.agents", str(tmp_path), stage,
+            sys.executable, "-m", "tests.support.llamaindex_agents", str(tmp_path), stage,
             stdout=subprocess.PIPE, cwd=ROOT, env={**os.environ, "PYTHONWARNINGS": "ignore"},
         )  # fmt: skip
         out, _ = await asyncio.wait_for(child.communicate(), 120)

@@ -27,9 +27,9 @@ from deputize.adapters.llamaindex import (
 from deputize.adapters.llamaindex import run_state as llamaindex_saved
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
-from tests.support.agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
+from tests.support.llamaindex_agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -25,9 +25,9 @@ from deputize.adapters.llamaindex import (
 )
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
-from tests.support.agents import KINDS, agent, asked, ended
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
+from tests.support.llamaindex_agents import KINDS, agent, asked, ended
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -30,9 +30,9 @@ from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
-from tests.support.agents import Calling
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat, said
+from tests.support.llamaindex_agents import Calling
 from tests.support.openai_agents_runs import QUIET, Asking
 from tests.toolkits.test_round_trips import long
 

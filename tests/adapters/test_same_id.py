@@ -12,7 +12,7 @@ from langgraph.types import Command
 from deputize.adapters.llamaindex import ApprovalResponse
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from tests.support import agents
+from tests.support import llamaindex_agents
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
 from tests.support.house import build, connect
 from tests.support.scripted_agents import agent
@@ -116,8 +116,8 @@ async def test_a_done_act_that_is_only_replayed_is_not_sent_again(deputy: Deputy
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
 async def test_llamaindex_sends_both_of_two_calls_of_one_id(deputy: Deputy, sandbox: Sandbox) -> None:
-    handler = agents.agent("FunctionAgent", deputy, SEND, CAROL).run("go on")
-    for request in await agents.asked(handler, 2):
+    handler = llamaindex_agents.agent("FunctionAgent", deputy, SEND, CAROL).run("go on")
+    for request in await llamaindex_agents.asked(handler, 2):
         handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
-    await agents.ended(handler)
+    await llamaindex_agents.ended(handler)
     assert receivers(sandbox) == ["bob", "carol"]

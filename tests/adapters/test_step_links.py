@@ -6,7 +6,7 @@ import pytest
 
 from deputize.adapters.llamaindex import ApprovalRequest
 from tests.adapters.test_swapped import WAYS, World, begun, graph_of, llama, send_draft, world
-from tests.support import agents
+from tests.support import llamaindex_agents
 
 __all__ = ["world"]
 
@@ -25,7 +25,7 @@ async def test_all_calls_of_a_message_have_one_link(way: str, world: World) -> N
 
 @llama
 async def test_an_event_has_the_link_of_its_run(world: World) -> None:
-    handler = agents.agent("FunctionAgent", world.deputy, send_draft(await world.draft())).run("go on")
-    [ask] = await agents.asked(handler)
+    handler = llamaindex_agents.agent("FunctionAgent", world.deputy, send_draft(await world.draft())).run("go on")
+    [ask] = await llamaindex_agents.asked(handler)
     assert isinstance(ask, ApprovalRequest) and ask.request_link.endswith(f"/asks/{ask.request_id}") and ask.request_id
     await handler.cancel_run()

@@ -14,7 +14,7 @@ from deputize.core import Act, Audience, Call, Deputy, User, Verdict
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
-from tests.support import agents
+from tests.support import llamaindex_agents
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.house import Recorder, build, connect
 from tests.support.matrix import Killed
@@ -213,11 +213,11 @@ async def test_a_pause_shows_words_as_they_leave_and_where_the_rest_is(way: str,
 
 
 @llama
-@pytest.mark.parametrize("kind", agents.KINDS)
+@pytest.mark.parametrize("kind", llamaindex_agents.KINDS)
 async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kind: str, world: World) -> None:
     draft = await world.draft()
-    handler = agents.agent(kind, world.deputy, send_draft(draft)).run("go on")
-    [first] = await agents.asked(handler)
+    handler = llamaindex_agents.agent(kind, world.deputy, send_draft(draft)).run("go on")
+    [first] = await llamaindex_agents.asked(handler)
     assert isinstance(first, ApprovalRequest) and (first.summary, first.preview["to"]) == (
         "Send this draft",
         "bob@example.test",
@@ -225,19 +225,19 @@ async def test_a_run_asks_again_for_a_draft_that_was_rewritten_after_the_yes(kin
     await world.deputy.decide(first.approval_id, "approve", by="alice")
     await world.rewrite(draft)
     handler.ctx.send_event(ApprovalResponse(approval_id=first.approval_id, by="alice"))
-    [second] = await agents.asked(handler)
+    [second] = await llamaindex_agents.asked(handler)
     assert second.preview["to"] == "eve@evil.test" and "to" in second.changed_fields and world.sent == []
     handler.ctx.send_event(ApprovalResponse(approval_id=second.approval_id, by="alice", decision="reject"))
-    await agents.ended(handler)
+    await llamaindex_agents.ended(handler)
     assert world.sent == []
 
 
 @llama
 async def test_a_run_sends_what_was_shown_though_the_draft_is_swapped_on_the_way(world: World) -> None:
     draft = await world.draft()
-    handler = agents.agent("FunctionAgent", world.deputy, send_draft(draft)).run("go on")
-    [ask] = await agents.asked(handler)
+    handler = llamaindex_agents.agent("FunctionAgent", world.deputy, send_draft(draft)).run("go on")
+    [ask] = await llamaindex_agents.asked(handler)
     world.on_send(lambda: world.rewrite(draft))
     handler.ctx.send_event(ApprovalResponse(approval_id=ask.approval_id, by="alice", decision="approve"))
-    await agents.ended(handler)
+    await llamaindex_agents.ended(handler)
     assert world.sent == [("bob@example.test", "As agreed.")]

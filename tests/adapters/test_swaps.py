@@ -24,7 +24,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import ApprovalRequired, Call, DeputizeError, Deputy, User, Verdict, ask_before_sending
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser
-from tests.support import agents
+from tests.support import llamaindex_agents
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
 from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world
@@ -150,16 +150,16 @@ class Workflow(Nodes):
 
     async def begin(self) -> Asked:
         spec = DeputyToolSpec(self.deputy, self.tool, user="alice")
-        llm = agents.Calling(respond=agents.Model([self.calls]))
+        llm = llamaindex_agents.Calling(respond=llamaindex_agents.Model([self.calls]))
         agent = FunctionAgent(name="one", tools=[*spec.to_tool_list()], llm=llm, timeout=30, streaming=False)
         self.handler = agent.run("go on")
-        [ask] = await agents.asked(self.handler)
+        [ask] = await llamaindex_agents.asked(self.handler)
         return as_asked(ask)
 
     async def go_on(self, ask: Asked) -> Asked | str:
         self.handler.ctx.send_event(ApprovalResponse(approval_id=ask["approval_id"], by="alice"))
-        asks = await agents.asked(self.handler)
-        return as_asked(asks[0]) if asks else await agents.ended(self.handler)
+        asks = await llamaindex_agents.asked(self.handler)
+        return as_asked(asks[0]) if asks else await llamaindex_agents.ended(self.handler)
 
 
 SURFACES: Final = (Plain, Page, Nodes, Created, Workflow)

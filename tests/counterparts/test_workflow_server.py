@@ -21,10 +21,10 @@ from deputize.adapters.llamaindex.server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, run
-from tests.support.agents import Calling, Model, agent, visit
 from tests.support.counterparts import workflow_server
 from tests.support.graphs import SEARCH, SEND
 from tests.support.house import build, connect
+from tests.support.llamaindex_agents import Calling, Model, agent, visit
 
 pytestmark = [
     pytest.mark.counterpart,

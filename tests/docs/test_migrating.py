@@ -19,9 +19,9 @@ from deputize.core import ApprovalRequired, Deputy, User
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, blocks, run, text
-from tests.support.agents import Model
 from tests.support.graphs import SEARCH, SEND, asking, config, tool_messages
 from tests.support.house import build, connect, consent
+from tests.support.llamaindex_agents import Model
 from tests.support.scripted_agents import calling
 
 OWN, TOKENS, ARCADE, AUTH0 = [

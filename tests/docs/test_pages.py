@@ -21,9 +21,9 @@ from tests.docs import test_deferred_pages, test_langgraph_pages, test_migrating
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
-from tests.support.agents import Model
 from tests.support.graphs import SEND
 from tests.support.house import build, connect, consent
+from tests.support.llamaindex_agents import Model
 
 WEB: Final = "docs/web-applications.md"
 LLAMA: Final = "docs/llamaindex.md"

@@ -1,6 +1,6 @@
 """LlamaIndex agents of each kind over the Gmail tools, with models that answer from the history alone.
 
-``python -m tests.support.agents FOLDER STAGE`` plays one stage of every conversation of the matrix in a process of its
+``python -m tests.support.llamaindex_agents FOLDER STAGE`` plays one stage of every conversation of the matrix in a process of its
 own: what it leaves to the next one lies in FOLDER. Prints the mails that each conversation has sent, as one JSON line.
 """
 
