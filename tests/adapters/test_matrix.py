@@ -1,7 +1,7 @@
 """How many mails go out: every way into a graph, sync and async, in memory and with a new process for every step.
 
 The whole table, once; where a run takes a part of the sweeps, that part of the courses of each cell on disk, too.
-`python -m tests.support.matrix 1 disk` plays all of those, and with 50 each of them fifty times.
+`python -m tests.support.langgraph_matrix 1 disk` plays all of those, and with 50 each of them fifty times.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, grant_all, plain
 from tests.support.house import build, connect
 from tests.support.lanes import Part, Run
-from tests.support.matrix import CELLS, MAILS, Cell, played, row
+from tests.support.langgraph_matrix import CELLS, MAILS, Cell, played, row
 
 ALICE = Context("alice")
 RACES = 5

@@ -1,6 +1,6 @@
 """How many mails go out: each way into a graph, resumed in each way, in memory or by a new process for every step.
 
-``python -m tests.support.matrix 50`` plays every cell 50 times and prints how often it came out as it should; more
+``python -m tests.support.langgraph_matrix 50`` plays every cell 50 times and prints how often it came out as it should; more
 words (``act_node``, ``disk``, ``parallel``) choose some of it. The requests of all processes wait at random, so that
 every run of a race is another one; the seed of one that went wrong is printed.
 """
@@ -315,7 +315,7 @@ class Play:
 
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.matrix", "tests.support.forked"])
+FORK.set_forkserver_preload(["tests.support.langgraph_matrix", "tests.support.forked"])
 
 
 async def mails(play: Play, how: str) -> int:
