@@ -27,8 +27,8 @@ from deputize.core.oauth import flow
 from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps
-from tests.support.engine import exchange
 from tests.support.house import Clock, build, consent
+from tests.support.replace_parts import exchange
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 POLLS = ("POST", "/login/oauth/access_token")

@@ -30,7 +30,7 @@ from deputize.core.web.ops.access_logs import LinkFilter, hide_links, without_li
 from deputize.sandbox.google import APP
 from tests.core.web.world import World, answered, make, path_of, press
 from tests.support.counterparts import require
-from tests.support.engine import exchange
+from tests.support.replace_parts import exchange
 
 AT = "/agents"
 TICKET = "3q2-7wAAAAAAcanary_canaryAAAAAAAAAAAAAAAAAAA"

@@ -38,7 +38,7 @@ from tests.core.web.world import (
     signed_in,
     words_of,
 )
-from tests.support.engine import exchange
+from tests.support.replace_parts import exchange
 
 EVIL = "<script>alert('x')</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
 
