@@ -32,7 +32,7 @@ from tests.kills.process import UPKEEP, USERS, Place, Work, carry_out, leave, ru
 from tests.support.token_families import alive, unknown
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.kills.process", "tests.support.forked"])
+FORK.set_forkserver_preload(["tests.kills.process", "tests.support.fork_preload"])
 
 BEFORE: Final = {
     "connect": (),

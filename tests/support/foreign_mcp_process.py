@@ -25,7 +25,7 @@ from tests.support.house import PAGES
 from tests.support.kill_points import MortalLine, When
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.foreign_mcp_process", "tests.support.forked"])
+FORK.set_forkserver_preload(["tests.support.foreign_mcp_process", "tests.support.fork_preload"])
 KEY: Final = b"k" * 32
 PATIENCE: Final = 30.0
 

@@ -315,7 +315,7 @@ class Play:
 
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.support.langgraph_matrix", "tests.support.forked"])
+FORK.set_forkserver_preload(["tests.support.langgraph_matrix", "tests.support.fork_preload"])
 
 
 async def mails(play: Play, how: str) -> int:
