@@ -24,7 +24,7 @@ import deputize.toolkits
 from deputize.core import ApprovalRequired, Call, Deputy
 from deputize.core.audit import Audit
 from deputize.sandbox import Sandbox
-from tests.support.house import build, connect, new_vault
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 OURS: Final = tuple(str(Path(package.__path__[0])) for package in (deputize.core, deputize.toolkits))
 USER: Final = "alice"

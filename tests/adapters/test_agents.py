@@ -12,7 +12,7 @@ from deputize.adapters.langgraph import requests_in
 from deputize.core import Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, config, grant_all, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import MODES, agent
 
 ALICE, BOB = Context("alice"), Context("bob")

@@ -30,7 +30,7 @@ from tests.support.graphs import (
     tool_messages,
     wired,
 )
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")

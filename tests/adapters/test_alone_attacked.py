@@ -33,7 +33,7 @@ from tests.support.graphs import (
     tool_messages,
     wired,
 )
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 
 pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")

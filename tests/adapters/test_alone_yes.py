@@ -22,7 +22,7 @@ from deputize.core.vault.stores.sqlite.writer import Writer
 from deputize.core.vault.stores.sqlite.writer_thread import Write
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import Clock, build, connect, new_vault
+from tests.support.sandbox_deputy import Clock, build, connect, new_vault
 
 ROOT = Path(__file__).parents[2]
 ALICE, BOB = Context("alice"), Context("bob")

@@ -19,9 +19,9 @@ from deputize.core.vault.stores.postgres.statements import Statements
 from deputize.sandbox import Sandbox
 from tests.core.vault.test_postgres_listening import LISTENING, made, two
 from tests.support.gmail_toolkit import MAIL
-from tests.support.house import connect
 from tests.support.mcp_clients import by_bearer, client, served
 from tests.support.postgres import Server
+from tests.support.sandbox_deputy import connect
 
 __all__ = ["made", "two"]
 

@@ -34,9 +34,9 @@ from tests.support.graphs import (
     plain,
     tool_messages,
 )
-from tests.support.house import build, consent, new_vault
 from tests.support.llamaindex_agents import agent as llamaindex_agent
 from tests.support.llamaindex_agents import asked, ended, visit
+from tests.support.sandbox_deputy import build, consent, new_vault
 from tests.support.scripted_agents import agent
 
 pytestmark = [  # LlamaIndex's own

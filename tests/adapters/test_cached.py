@@ -25,7 +25,7 @@ from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUN
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, tool_messages, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
 
 SAME: Any = CachePolicy(key_func=lambda state: b"same")

@@ -18,7 +18,7 @@ from deputize.core.audit import Audit
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, files, hits, walk_error
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, plain, sqlite_saver
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 ALICE = Context("alice")
 KEY = bytes(range(9, 200, 6))[:32]

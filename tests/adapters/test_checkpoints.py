@@ -21,7 +21,7 @@ from langgraph.types import Command
 from deputize.core import PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 
 ROOT = Path(__file__).parents[2]
 ALICE = Context("alice")

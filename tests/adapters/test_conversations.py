@@ -18,8 +18,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.graphs import Context, asking, config, plain, wired
 from tests.support.hostile_texts import ADDRESS, a_mail
-from tests.support.house import build
 from tests.support.llamaindex_agents import Model, agent, ended, plainly
+from tests.support.sandbox_deputy import build
 from tests.support.scripted_agents import Scripted
 
 pytestmark = [  # LlamaIndex's own

@@ -21,7 +21,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
 from tests.support.harmful_calls import HARMS, Harm
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.driving import NOW
 
 ALICE = Context("alice")

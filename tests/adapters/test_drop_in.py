@@ -20,7 +20,7 @@ from deputize.sandbox import Sandbox
 from tests.support.features.drop_in import Case, Heard, around, run, seen, streamed, told
 from tests.support.features.host_tools import CASES, call, plain
 from tests.support.graphs import SEND, Context, approvals_of, config
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent, calling
 
 

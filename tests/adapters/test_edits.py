@@ -12,7 +12,7 @@ from langgraph.types import Command
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")

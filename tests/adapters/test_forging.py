@@ -16,7 +16,7 @@ from deputize.adapters.llamaindex import DeputyToolSpec
 from deputize.core import Alias, Deputy, InvalidInput, Run, Steps, Toolkit, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import Context, asking, config, plain, tool_messages, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 FORGED: list[dict[str, Any]] = [
     {"user": "bob"},

@@ -15,7 +15,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, config, grant_all
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import Scripted
 
 ALICE = Context("alice")

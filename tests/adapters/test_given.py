@@ -23,8 +23,8 @@ from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy, InvalidInput, SettingsError, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH
-from tests.support.house import build
 from tests.support.pydantic_ai_runs import Runs
+from tests.support.sandbox_deputy import build
 
 Made = Callable[..., Any]
 ALL: Final[dict[str, Made]] = {

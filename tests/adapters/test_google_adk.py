@@ -47,7 +47,7 @@ from tests.support.google_adk_runs import (
     stored,
 )
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*EXPERIMENTAL.*:UserWarning")  # ResumabilityConfig is; it still works
 

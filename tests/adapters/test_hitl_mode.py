@@ -18,7 +18,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, grant_all, plain, tool_messages
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 from tests.support.scripted_agents import calling
 
 ALICE, BOB = Context("alice"), Context("bob")

@@ -11,7 +11,7 @@ from deputize.adapters.langgraph import RESUME, decisions_by_id
 from deputize.core import InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
 
 ALICE, MALLORY = Context("alice"), Context("mallory")

@@ -24,7 +24,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, tool_messages, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
 
 Mailboxes = set[str]

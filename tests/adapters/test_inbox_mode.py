@@ -14,7 +14,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, asking, config, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
 
 ALICE, MALLORY = Context("alice"), Context("mallory")

@@ -23,8 +23,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant, new_deputy
 from tests.support.examples import EXAMPLES, arguments
 from tests.support.graphs import SEND, Context, asking, config, tool_messages, wired
-from tests.support.house import GMAIL, build, connect
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import GMAIL, build, connect
 
 SANDBOX = Sandbox()
 ROWS = [(kit, tool) for kit, rows in EXAMPLES.items() for tool in rows]

@@ -29,7 +29,7 @@ from tests.support.graphs import (
     sqlite_saver,
     tool_messages,
 )
-from tests.support.house import build, connect, consent, new_vault
+from tests.support.sandbox_deputy import build, connect, consent, new_vault
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

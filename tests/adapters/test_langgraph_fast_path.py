@@ -18,7 +18,7 @@ from deputize.core import Deputy, PolicyDenied, Request, Steps, Toolkit, User, V
 from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT as GMAIL_TOOLS
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, grant_all, plain, tool_messages, wired
-from tests.support.house import GMAIL, build, connect, consent
+from tests.support.sandbox_deputy import GMAIL, build, connect, consent
 
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})

@@ -38,8 +38,8 @@ from deputize.core.tools.plugins import built_in_names, find_toolkits
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect, consent
 from tests.support.llamaindex_agents import KINDS, agent, asked, ended, plainly, rest, visit
+from tests.support.sandbox_deputy import build, connect, consent
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -20,8 +20,8 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.canary import dump
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import Model, agent, ended, visit
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

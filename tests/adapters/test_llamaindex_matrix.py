@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.support.house import build
 from tests.support.llamaindex_agents import KINDS, MAILS, STAGES, Play
+from tests.support.sandbox_deputy import build
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [  # LlamaIndex's own

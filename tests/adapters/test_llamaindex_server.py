@@ -35,8 +35,8 @@ from deputize.adapters.llamaindex.server import handler_prefix
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import agent, asked, ended
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -22,8 +22,8 @@ from deputize.core import Consent, Deputy, User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import Clock, build, connect
 from tests.support.llamaindex_agents import ALICE, Model, agent, asked, ended, plainly, rest, visit
+from tests.support.sandbox_deputy import Clock, build, connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -28,8 +28,8 @@ from deputize.adapters.llamaindex import run_state as llamaindex_saved
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import ALICE, KINDS, Calling, Model, agent, asked, ended, plainly, visit
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
@@ -280,7 +280,7 @@ async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(depu
 
 
 async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sandbox: Sandbox) -> None:
-    from tests.support.house import Clock
+    from tests.support.sandbox_deputy import Clock
 
     clock = Clock(1_800_000_000.0)
     sandbox = Sandbox(clock=clock)

@@ -26,8 +26,8 @@ from deputize.adapters.llamaindex import (
 from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import KINDS, agent, asked, ended
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),

@@ -14,7 +14,7 @@ from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Call, Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 ALICE, BOB = Context("alice"), Context("bob")
 MORE: dict[str, Any] = {"max_acts": 10, "expires_at": 4e9, "targets": ["@example.test"]}

@@ -17,9 +17,9 @@ from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, grant_all, plain
-from tests.support.house import build, connect
 from tests.support.lanes import Part, Run
 from tests.support.langgraph_matrix import CELLS, MAILS, Cell, played, row
+from tests.support.sandbox_deputy import build, connect
 
 ALICE = Context("alice")
 RACES = 5

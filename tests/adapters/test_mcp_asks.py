@@ -17,8 +17,8 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.core import Approval, Consent, Deputy, Need, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
-from tests.support.house import GMAIL, build, connect, consent
 from tests.support.mcp_clients import MODES, by_bearer, client, served
+from tests.support.sandbox_deputy import GMAIL, build, connect, consent
 
 TOOL: Final = "gmail_send_email"
 OWN_PAGE: Final = "http://127.0.0.1:8736/connections"

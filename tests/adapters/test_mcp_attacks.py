@@ -11,8 +11,8 @@ import pytest
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, house
 from tests.adapters.test_mcp_rounds import ACCEPT, ARGS, approve, asked, said
-from tests.support.house import connect
 from tests.support.mcp_clients import raw
+from tests.support.sandbox_deputy import connect
 
 YES: Final = {"deputize": {"action": "accept", "content": {"decision": "approve"}}}
 

@@ -26,10 +26,10 @@ from tests.adapters.test_mcp_asks import TOOL, text
 from tests.cli.driving import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import consent
 from tests.support.mcp_clients import forms_alone
 from tests.support.mcp_matrix import ROOT, answers
 from tests.support.mcp_process import beside
+from tests.support.sandbox_deputy import consent
 
 BODY: Final = "A letter that no log may hold"
 MODES: Final = ("2026-07-28", "legacy forms", "legacy silent")

@@ -28,11 +28,11 @@ from tests.adapters.test_mcp_rounds import ACCEPT, approve
 from tests.cli.driving import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, new_vault
 from tests.support.mcp_clients import Raw, by_bearer, raw, served
 from tests.support.mcp_crowd import WRITTEN, Echo, connected, kit, memory_of
 from tests.support.mcp_matrix import ROOT, Life, answers
 from tests.support.mcp_process import KEY
+from tests.support.sandbox_deputy import build, new_vault
 
 USERS, AT_ONCE, SECONDS = 20, 200, 5.0
 A_WHILE, A_MINUTE = 15.0, 60.0

@@ -21,10 +21,10 @@ from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, Person, house, text
 from tests.adapters.test_mcp_rounds import ARGS, approve
 from tests.adapters.test_mcp_sessions import Handshaker
-from tests.support.house import GMAIL, connect, consent, new_vault
 from tests.support.mcp_clients import forms_alone
 from tests.support.mcp_matrix import Life
 from tests.support.mcp_process import beside
+from tests.support.sandbox_deputy import GMAIL, connect, consent, new_vault
 
 FORMS: Final[dict[str, Any]] = {"elicitation": {}}
 ALICE: Final = {"authorization": "Bearer alice"}

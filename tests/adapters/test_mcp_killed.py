@@ -21,9 +21,9 @@ from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL
 from tests.adapters.test_mcp_rounds import ACCEPT, ARGS, asked, said
 from tests.cli.driving import free_port
-from tests.support.house import connect
 from tests.support.mcp_clients import Raw, raw
 from tests.support.mcp_process import beside
+from tests.support.sandbox_deputy import connect
 
 
 @dataclass

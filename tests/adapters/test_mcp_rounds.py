@@ -18,8 +18,8 @@ from deputize.core.consent.consents import TICKET_LIFE
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import OWN_PAGE, TOOL, House, house
 from tests.support.graphs import SEND
-from tests.support.house import Clock, connect, consent, new_vault
 from tests.support.mcp_clients import Raw, client, raw
+from tests.support.sandbox_deputy import Clock, connect, consent, new_vault
 
 ARGS: Final = SEND["args"]
 ACCEPT: Final = {"deputize": {"action": "accept"}}

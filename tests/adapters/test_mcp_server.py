@@ -11,8 +11,8 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.core import Approval, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.mcp_clients import MODES, by_bearer, client, served
+from tests.support.sandbox_deputy import build, connect
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -19,7 +19,7 @@ from deputize.core import allow_all
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, house
 from tests.adapters.test_mcp_rounds import ARGS, Slow, approve
-from tests.support.house import connect, new_vault
+from tests.support.sandbox_deputy import connect, new_vault
 
 URL: Final[dict[str, Any]] = {"elicitation": {"url": {}}}
 

@@ -20,7 +20,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, grant_all, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import Scripted, calling
 
 ALICE, BOB = Context("alice"), Context("bob")

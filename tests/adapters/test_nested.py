@@ -16,7 +16,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
 
 ALICE = Context("alice")

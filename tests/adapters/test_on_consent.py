@@ -16,7 +16,7 @@ from deputize.adapters.langchain import tools
 from deputize.core import Consent, Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, asking, config, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 CALL = {"type": "tool_call", "name": "gmail_whoami", "id": "1", "args": {}}
 

@@ -48,8 +48,8 @@ from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import FORGED, Play, who_called
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, loaded, turn_of
+from tests.support.sandbox_deputy import build, connect
 
 CONTEXT = {"user": "alice", "chat": "1"}
 

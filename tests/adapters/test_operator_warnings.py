@@ -17,7 +17,7 @@ from deputize.adapters.llamaindex import GmailToolSpec
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, NO_USER, NO_USER_IN_GRAPH
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, Context, Graph, asking
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.support.scripted_agents import agent
 
 

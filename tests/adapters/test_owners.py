@@ -16,7 +16,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
 
 ALICE, BOB, NOBODY = Context("alice"), Context("bob"), Context("")

@@ -18,7 +18,7 @@ from deputize.core import Deputy, PolicyDenied, StoreUnavailable
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 
 pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")

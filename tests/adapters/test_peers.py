@@ -44,7 +44,7 @@ from tests.support.graphs import (
     tool_messages,
     wired,
 )
-from tests.support.house import GMAIL, Recorder, build, connect
+from tests.support.sandbox_deputy import GMAIL, Recorder, build, connect
 from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")

@@ -17,8 +17,8 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, hits
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
-from tests.support.house import build, consent, new_vault
 from tests.support.postgres import postgres
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 pytestmark = pytest.mark.counterpart
 ALICE = Context("alice")

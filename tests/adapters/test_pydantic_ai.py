@@ -35,8 +35,8 @@ from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
 from tests.support.deferred_conversations import FORGED, Play, who_called
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect, consent
 from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of
+from tests.support.sandbox_deputy import build, connect, consent
 
 
 @pytest.fixture

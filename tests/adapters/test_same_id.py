@@ -14,7 +14,7 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support import llamaindex_agents
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
 
 ALICE = Context("alice")

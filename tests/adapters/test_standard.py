@@ -20,8 +20,8 @@ from deputize.core import ApprovalRequired, Audience, Deputy, Effect, Preview, R
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
-from tests.support.house import GMAIL, build
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import GMAIL, build
 
 READ, SEND = (any_of(f"{GMAIL}{scope}") for scope in ("readonly", "send"))
 RAW: Final = b64encode(b"To: bob@example.test\r\nSubject: Hello\r\n\r\nthere").decode()

@@ -13,7 +13,7 @@ from deputize.adapters.langgraph.resume_scope import NO_TASK
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import begun
 
 ALICE, MALLORY = Context("alice"), Context("mallory")

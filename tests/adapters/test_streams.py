@@ -21,7 +21,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = pytest.mark.filterwarnings("ignore:Pydantic serializer warnings:UserWarning")  # of a tool's runtime
 ALICE, MINE = Context("alice"), "alice@example.test"

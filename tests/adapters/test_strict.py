@@ -24,8 +24,8 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.graphs import Context, config
-from tests.support.house import build, connect
 from tests.support.openai_strict_rules import breaches
+from tests.support.sandbox_deputy import build, connect
 
 NULL: Final = {"type": "null"}
 NULLS: Final = {"unread": None, "skip_automated": None, "limit": None, "from": None}

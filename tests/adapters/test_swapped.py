@@ -16,8 +16,8 @@ from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support import llamaindex_agents
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.house import Recorder, build, connect
 from tests.support.langgraph_matrix import Killed
+from tests.support.sandbox_deputy import Recorder, build, connect
 from tests.support.scripted_agents import agent as created
 
 ALICE = Context("alice")

@@ -26,9 +26,9 @@ from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser
 from tests.support import llamaindex_agents
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.support.provider_state import everything
+from tests.support.sandbox_deputy import Clock
 from tests.support.scripted_agents import calling
 from tests.support.swap_attacks import HIDING, SWAPS, Given, Swap
 from tests.toolkits.driving import NOW

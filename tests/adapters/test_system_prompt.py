@@ -13,7 +13,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, system_prompt
 from deputize.sandbox import Sandbox
 from tests.support.graphs import Context
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.support.scripted_agents import Scripted
 
 ASKED = {"messages": [("user", "What is new?")]}

@@ -31,9 +31,9 @@ from deputize.core import Deputy, InvalidInput, User, ask_before_sending
 from deputize.core.audit import Audit
 from tests.support import google_adk_runs, openai_agents_runs, pydantic_ai_runs
 from tests.support.graphs import Graph, config, wired
-from tests.support.house import Clock, new_vault
 from tests.support.llamaindex_agents import Calling, Model, asked
 from tests.support.mcp_clients import Raw, by_bearer, served
+from tests.support.sandbox_deputy import Clock, new_vault
 from tests.support.scripted_agents import calling
 from tests.support.token_sources import BOT, EXCHANGE, World, app, bot_app, deputy_with
 

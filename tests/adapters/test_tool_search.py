@@ -19,7 +19,7 @@ from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from deputize.toolkits._shared.page import tokens
 from tests.support.graphs import SEND, Context, Graph, approvals_of, config, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import Scripted
 
 ALICE = Context("alice")

@@ -23,8 +23,8 @@ from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, Toolkit
 from deputize.core.tools.canonical import canonical
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat
-from tests.support.house import build
 from tests.support.openai_agents_runs import QUIET, Asking
+from tests.support.sandbox_deputy import build
 
 SCHEMA: Final = {
     "type": "object",

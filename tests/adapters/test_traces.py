@@ -19,7 +19,7 @@ from tests.docs.blocks import block, run, text
 from tests.support.canary import Wiretap, hits
 from tests.support.graph_builds import GO_ON
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, consents_of, plain
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 from tests.support.scripted_agents import agent
 from tests.support.traces import TRACERS, Trace, langsmith, openinference, traceloop
 

@@ -36,7 +36,7 @@ from tests.support.graphs import (
     plain,
     tool_messages,
 )
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 from tests.support.scripted_agents import MODES, agent
 
 ALICE, BOB = Context("alice"), Context("bob")

@@ -17,7 +17,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")

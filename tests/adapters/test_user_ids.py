@@ -30,9 +30,9 @@ from tests.adapters.test_identity import (
 )
 from tests.support.google_adk_runs import Runs as AdkRuns
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, tool_messages
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import agent, ended
 from tests.support.pydantic_ai_runs import Runs as PydanticRuns
+from tests.support.sandbox_deputy import build, connect
 
 UUID_OF_ALICE: Final = UUID("6f1c2a3e-0000-4000-8000-00000000a11c")
 

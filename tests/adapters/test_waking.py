@@ -17,7 +17,7 @@ from deputize.adapters.langgraph import RESUME, act_node, decisions_by_id, reque
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import begun
 
 ALICE, MINE = Context("alice"), "alice@example.test"

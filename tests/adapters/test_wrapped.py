@@ -17,7 +17,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages, wired
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
 
 ALICE, BOB = Context("alice"), Context("bob")

@@ -17,7 +17,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.sandbox import Sandbox
 from tests.adapters.test_alone_yes import ALICE, BOB, MINE, World, begun
 from tests.support.graphs import SEND, approvals_of, asking, config, tool_messages
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 
 HIS = "bob@example.test"
 HIS_EDIT = {"decision": "edit", "arguments": {**SEND["args"], "body": "His."}}

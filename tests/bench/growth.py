@@ -42,8 +42,8 @@ from deputize.core.vault.stores.sqlite.file import TABLE
 from deputize.core.vault.stores.sqlite.table import pack
 from deputize.core.vault.vault import Vault
 from tests.bench.__main__ import KIT, SCOPE, TOKEN
-from tests.support.house import build, google_app
 from tests.support.postgres import postgres_server
+from tests.support.sandbox_deputy import build, google_app
 
 KEYS: Final = (b"n" * 32, b"k" * 32)
 """The new root key, and the one that the vault is filled with."""

@@ -21,7 +21,7 @@ from deputize.core import Call, Deputy, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.gmail import TOOLKIT
-from tests.support.house import GMAIL, build
+from tests.support.sandbox_deputy import GMAIL, build
 
 SIZES = (1_000, 100_000, 300_000, 1_000_000)
 _WORDS = "spring sale garden delivery order shoes weather library ticket flight museum coffee winter account".split()

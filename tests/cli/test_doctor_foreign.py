@@ -18,8 +18,8 @@ from deputize.core.mcp import discovery as found
 from deputize.core.settings import Settings
 from tests.cli.conftest import Command
 from tests.cli.test_mcp_servers import Terminal, home, terminal  # noqa: F401
-from tests.support.house import public_names
 from tests.support.mcp_world import ISSUER, URL
+from tests.support.sandbox_deputy import public_names
 
 NAME = "MCP server acme"
 

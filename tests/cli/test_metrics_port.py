@@ -14,8 +14,8 @@ from tests.cli.conftest import Command
 from tests.cli.driving import free_port
 from tests.cli.serving_world import KEY, around
 from tests.cli.several_servers import Server
-from tests.support.house import build
 from tests.support.mcp_clients import client
+from tests.support.sandbox_deputy import build
 
 
 @pytest.mark.processes

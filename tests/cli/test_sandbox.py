@@ -18,8 +18,8 @@ from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps
 from tests.cli.conftest import Command
 from tests.cli.driving import free_port, talk
-from tests.support.house import build, consent
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import build, consent
 
 
 @pytest.mark.processes

@@ -26,9 +26,9 @@ from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command
 from tests.cli.driving import CLI, environment, free_port, run
 from tests.cli.serving_world import KEY, Around, Person, around
-from tests.support.house import build
 from tests.support.login_issuer import SECRET
 from tests.support.mcp_clients import client
+from tests.support.sandbox_deputy import build
 
 MAIL = {"to": ["bob@example.test"], "subject": "Hello", "body": "Hello Bob"}
 

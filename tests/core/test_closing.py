@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import httpx
 
 from deputize.sandbox import Sandbox
-from tests.support.house import Clock, build, connect
+from tests.support.sandbox_deputy import Clock, build, connect
 
 
 class Counted(httpx.AsyncBaseTransport):

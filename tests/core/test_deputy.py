@@ -41,7 +41,7 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, answer, broken
 from tests.support.gmail_toolkit import ALL, MAIL, PREFIX, READ, SEND, gmail
-from tests.support.house import build, connect, consent, google_app, new_vault
+from tests.support.sandbox_deputy import build, connect, consent, google_app, new_vault
 
 ALICE, BOB, TENANT = User("alice"), User("bob"), User("alice", "acme")
 NOBODY: list[Any] = [None, "", " ", "\t\n", 0, -7, False, True, 7.0, b"alice", ["alice"], {"id": "alice"}, ...]

@@ -27,8 +27,8 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, answer
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import build, connect, new_vault
 from tests.support.kill_points import Fate, MortalLine, MortalStore
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 CAROL = User("carol-4711", "acme")
 MAIL_OF_CAROL = "alice@example.test"

@@ -31,8 +31,8 @@ from tests.core.consent.test_consents import House
 from tests.support.canary import Wiretap, frame_hits, frames, hits
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, USERINFO, answer, broken
 from tests.support.gmail_toolkit import ALL, PREFIX
-from tests.support.house import at_provider, new_vault
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import at_provider, new_vault
 
 LOCAL = AnyLocalUser()
 ALWAYS = 10**6

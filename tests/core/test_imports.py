@@ -74,7 +74,7 @@ def test_core_loads_no_authlib_before_a_token_request(core: set[str]) -> None:
 def test_the_portal_starts_with_the_first_sync_call_only() -> None:
     program = """
 import asyncio, threading
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 deputy = asyncio.run(build())
 assert not [t for t in threading.enumerate() if "portal" in t.name]
 """

@@ -25,7 +25,7 @@ from tests.core.consent.test_consents import ALICE, BOB
 from tests.core.grants.test_refresh import Refreshing, served
 from tests.support.faults import TOKEN
 from tests.support.gmail_toolkit import ALL, gmail
-from tests.support.house import build, connect, new_vault, played
+from tests.support.sandbox_deputy import build, connect, new_vault, played
 
 
 class Kept(Refreshing):
@@ -130,7 +130,7 @@ PROGRAM = """
 import asyncio, signal, sys
 from pathlib import Path
 from deputize.core import PROVIDERS, exit_on_sigterm
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 from tests.support.gmail_toolkit import gmail
 
 path, base, asked = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

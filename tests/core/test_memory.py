@@ -12,7 +12,7 @@ import asyncio, gc, sys
 from contextlib import suppress
 from deputize.core import DeputizeError
 from deputize.sandbox import Sandbox
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
 
 MARKS = b"ya29.", b"1//0"

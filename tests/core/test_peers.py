@@ -63,8 +63,8 @@ from tests.core.grants.test_refresh import _expired as expired_vault
 from tests.sandbox.connecting import SCOPES, visitor
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, FaultyStore, Line, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, gmail
-from tests.support.house import build, connect, consent, google_app, new_vault
 from tests.support.replace_parts import exchange
+from tests.support.sandbox_deputy import build, connect, consent, google_app, new_vault
 
 HOUR = 3600.0
 BOB = User("bob")

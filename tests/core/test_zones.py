@@ -32,7 +32,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.zones import KNOWN, MachineZone, Zones, zone_name
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
-from tests.support.house import Clock, build, new_vault
+from tests.support.sandbox_deputy import Clock, build, new_vault
 
 READ = "https://www.googleapis.com/auth/gmail.modify"
 ALICE, BOB = User("alice"), User("bob", "other")

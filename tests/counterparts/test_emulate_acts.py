@@ -28,7 +28,7 @@ from deputize.core import (
 )
 from deputize.core.consent.consents import AnyLocalUser
 from tests.support.emulate import BOBS_SECRET, oauth_client
-from tests.support.house import GMAIL, build
+from tests.support.sandbox_deputy import GMAIL, build
 from tests.support.strict_emulate import StrictTransport, answered, consent_click, lost_after_acting
 
 pytestmark = pytest.mark.counterpart

@@ -21,8 +21,8 @@ from deputize.toolkits.calendar import TOOLKIT
 from tests.counterparts.test_emulate_acts import PEOPLE, visit
 from tests.sandbox.play import Clock
 from tests.support.emulate import BOBS_SECRET, oauth_client
-from tests.support.house import build, connect
-from tests.support.house import consent as walk
+from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import consent as walk
 from tests.support.strict_emulate import StrictTransport, answered, lost_after_acting
 from tests.toolkits.calendar_calls import STAND_UP, TRAVEL
 

@@ -24,7 +24,7 @@ from deputize.sandbox.github.git import blob_sha, packed
 from deputize.toolkits.github import TOOLKIT
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import BOBS_SECRET, Emulate, oauth_client
-from tests.support.house import Recorder, build, set_sleep
+from tests.support.sandbox_deputy import Recorder, build, set_sleep
 from tests.support.strict_emulate import StrictTransport, answered, consent_click, lost_after_acting
 from tests.toolkits.github_calls import CASES
 from tests.toolkits.github_play import ALL, Play

@@ -14,7 +14,7 @@ from tests.counterparts.test_emulate_acts import PEOPLE, visit
 from tests.support.called_tools import tools_called
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.examples import EXAMPLES
-from tests.support.house import GMAIL, build
+from tests.support.sandbox_deputy import GMAIL, build
 from tests.support.strict_emulate import StrictTransport
 
 pytestmark = pytest.mark.counterpart

@@ -24,7 +24,7 @@ from deputize.toolkits.slack import TOOLKIT
 from tests.support.called_tools import tools_called
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, oauth_client
-from tests.support.house import new_vault, no_sleep, public_names
+from tests.support.sandbox_deputy import new_vault, no_sleep, public_names
 from tests.support.strict_emulate import StrictTransport, consent_click, lost_after_acting
 from tests.toolkits.slack_calls import CASES
 from tests.toolkits.slack_world import EVERYTHING

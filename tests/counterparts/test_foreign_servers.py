@@ -21,7 +21,7 @@ from deputize.core.mcp.servers import Looked
 from tests.counterparts.test_langgraph_server import free_port
 from tests.support.counterparts import mcp_python
 from tests.support.foreign_mcp import give, provider_at
-from tests.support.house import PAGES, new_vault
+from tests.support.sandbox_deputy import PAGES, new_vault
 
 pytestmark = pytest.mark.counterpart
 

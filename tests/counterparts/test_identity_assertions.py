@@ -40,8 +40,8 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.grant_sources import IdentityAssertion
 from tests.counterparts.test_token_sources import session
 from tests.support.counterparts import mcp_python, require_oidc_provider
-from tests.support.house import build
 from tests.support.oidc_provider import READ, AtHome, OidcProvider, app_of, found
+from tests.support.sandbox_deputy import build
 
 pytestmark = pytest.mark.counterpart
 SERVER = Path(__file__).with_name("fastmcp_identity_assertions.py")

@@ -23,8 +23,8 @@ from deputize.core.background_loop import portal
 from deputize.core.mcp import protocol
 from deputize.core.mcp.server import McpServer, ToolOverride
 from tests.support.counterparts import CHECKOUT
-from tests.support.house import PAGES, new_vault
 from tests.support.mcp_oauth import McpOauth
+from tests.support.sandbox_deputy import PAGES, new_vault
 
 pytestmark = pytest.mark.counterpart
 

@@ -17,8 +17,8 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.core import Approval, Deputy, Effect, InvalidInput, Request, Steps, Toolkit, any_of
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import mcp_conformance
-from tests.support.house import build, connect
 from tests.support.mcp_clients import served
+from tests.support.sandbox_deputy import build, connect
 
 SCOPE: Final = "https://www.googleapis.com/auth/gmail.send"
 SCENARIOS: Final[Mapping[str, frozenset[str]]] = {

@@ -19,8 +19,8 @@ from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequir
 from deputize.core.oauth.grant_sources import SessionToken, TokenExchange
 from deputize.core.oauth.pkce import challenge_of
 from tests.support.counterparts import require_oidc_provider
-from tests.support.house import PAGES
 from tests.support.oidc_provider import OidcProvider, Person, deputy_for
+from tests.support.sandbox_deputy import PAGES
 
 pytestmark = pytest.mark.counterpart
 BY_ID_TOKEN = TokenExchange(session="id_token")

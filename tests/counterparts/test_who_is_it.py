@@ -27,8 +27,8 @@ from deputize.sandbox.cookies import Jar
 from tests.counterparts.test_emulate_providers import ISSUER, PEOPLE, app_of, found
 from tests.support.counterparts import require_emulate, require_oidc_provider
 from tests.support.emulate import Emulate
-from tests.support.house import PAGES, build
 from tests.support.oidc_provider import OidcProvider, Person
+from tests.support.sandbox_deputy import PAGES, build
 from tests.support.strict_emulate import StrictTransport, consent_click, forms
 
 pytestmark = pytest.mark.counterpart

@@ -23,8 +23,8 @@ from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, run
 from tests.support.counterparts import workflow_server
 from tests.support.graphs import SEARCH, SEND
-from tests.support.house import build, connect
 from tests.support.llamaindex_agents import Calling, Model, agent, visit
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = [
     pytest.mark.counterpart,

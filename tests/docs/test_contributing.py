@@ -50,7 +50,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.store_contract import StoreContract
 from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.support import acme_store
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 PROVIDER: Final = block("CONTRIBUTING.md", "ACME = Provider(")
 RULES: Final = block("CONTRIBUTING.md", "ACME_RULES = replace(")

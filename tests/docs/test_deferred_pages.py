@@ -16,9 +16,9 @@ from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, blocks, run, text
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.graphs import SEND
-from tests.support.house import build, consent
 from tests.support.openai_agents_runs import Asking
 from tests.support.pydantic_ai_runs import Deps, model_of
+from tests.support.sandbox_deputy import build, consent
 
 PYDANTIC: Final = "docs/pydantic-ai.md"
 OPENAI: Final = "docs/openai-agents.md"

@@ -36,7 +36,7 @@ from tests.docs.deploying import (
     unit,
 )
 from tests.support.counterparts import require, require_deploying
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 SERVERS = ("compose", "kubernetes", "systemd")
 ALL = (*SERVERS, "compose, tables", "kubernetes, tables")

@@ -23,7 +23,7 @@ from deputize.core import Approval, Consent, Deputy, User
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import block, blocks, run, text
 from tests.support.graphs import SEARCH, SEND, config, tool_messages
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 from tests.support.scripted_agents import Scripted
 
 GRAPH: Final = "docs/langgraph.md"

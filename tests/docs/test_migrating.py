@@ -20,8 +20,8 @@ from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.docs.blocks import ROOT, blocks, run, text
 from tests.support.graphs import SEARCH, SEND, asking, config, tool_messages
-from tests.support.house import build, connect, consent
 from tests.support.llamaindex_agents import Model
+from tests.support.sandbox_deputy import build, connect, consent
 from tests.support.scripted_agents import calling
 
 OWN, TOKENS, ARCADE, AUTH0 = [

@@ -22,8 +22,8 @@ from tests.docs.blocks import ROOT, block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.docs.generated import PAGES
 from tests.support.graphs import SEND
-from tests.support.house import build, connect, consent
 from tests.support.llamaindex_agents import Model
+from tests.support.sandbox_deputy import build, connect, consent
 
 WEB: Final = "docs/web-applications.md"
 LLAMA: Final = "docs/llamaindex.md"

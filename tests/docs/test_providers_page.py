@@ -20,7 +20,7 @@ from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
 from tests.core.oauth.test_discover import METADATA
 from tests.docs.blocks import block, blocks, run, text
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 
 PAGE: Final = "docs/providers.md"
 ANY_PORT: Final = {"google", "github", "github_app"}

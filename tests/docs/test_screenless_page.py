@@ -16,7 +16,7 @@ from deputize.core.tools.needs import asks_of
 from deputize.core.tools.plugins import find_toolkits
 from tests.core.providers.test_source_settings import googles_file
 from tests.docs.blocks import blocks, run, text
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import EXCHANGE, READ, World, app, bot_app, deputy_with, provider
 
 PAGE: Final = "docs/grants-without-a-screen.md"

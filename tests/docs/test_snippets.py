@@ -34,8 +34,8 @@ from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, blocks, run, text
 from tests.docs.commands import commands, parse
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages
-from tests.support.house import build, connect, consent
 from tests.support.llamaindex_agents import Model
+from tests.support.sandbox_deputy import build, connect, consent
 
 GRAPH: Final = block("README.md", "act_node(deputy")
 RESUME: Final = block("README.md", "resume_when_done(deputy, graph")

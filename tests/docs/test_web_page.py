@@ -23,7 +23,7 @@ from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps, register_pages
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.docs.blocks import block, run, text
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 
 WEB: Final = "docs/web-applications.md"
 SERVER: Final = "docs/langgraph-server.md"

@@ -22,7 +22,7 @@ from deputize.core.web.signin.sign_in_sessions import Sessions
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import Clock, build, connect, new_vault
+from tests.support.sandbox_deputy import Clock, build, connect, new_vault
 
 HOUR = 3600.0
 JUMPS = pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["ahead", "back"])

@@ -20,8 +20,8 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.faults.conftest import Row
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import build, connect
 from tests.support.postgres import Server, postgres_server
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = pytest.mark.counterpart
 

@@ -35,8 +35,8 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from tests.support.gmail_toolkit import MAIL, PREFIX, gmail
-from tests.support.house import at_provider, build, google_app
 from tests.support.kill_points import Fate, MortalLine, MortalStore, When
+from tests.support.sandbox_deputy import at_provider, build, google_app
 
 APPS: Final = (
     google_app(),

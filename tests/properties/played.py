@@ -28,7 +28,7 @@ from deputize.core import (
 from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import Api, ApiCall
 from tests.support.gmail_toolkit import READ, SEND, SENDING, raw
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 
 PAL: Final = "pal@acme.example"
 """Who is told: what goes to somebody is asked about."""

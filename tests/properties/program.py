@@ -19,8 +19,8 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox.deputies import apps
 from tests.properties.played import Stage, toolkits
 from tests.properties.witness import Wire, Witness
-from tests.support.house import build
 from tests.support.kill_points import Fate, MortalStore
+from tests.support.sandbox_deputy import build
 
 
 class Place(Protocol):

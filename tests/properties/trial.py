@@ -20,8 +20,8 @@ from tests.properties.oracle import USERS, Answer, Asked, Given, Oracle
 from tests.properties.played import NAMES, PAL, SCOPES, Stage
 from tests.properties.program import Keys, Place, Program
 from tests.properties.witness import Witness
-from tests.support.house import at_provider
 from tests.support.kill_points import Died
+from tests.support.sandbox_deputy import at_provider
 
 How: TypeAlias = Literal["plainly", "cancelled", "before", "after"]
 """How a step ends: by itself, cancelled at an await, or with its program, before or after one of its writes."""

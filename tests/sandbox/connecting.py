@@ -14,7 +14,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import Grant, User
 from deputize.sandbox import Browser, Sandbox, slack
 from deputize.sandbox.deputies import CLIENTS, PAGES, apps
-from tests.support.house import new_vault, no_sleep
+from tests.support.sandbox_deputy import new_vault, no_sleep
 
 SCOPES = {
     "google": ("https://www.googleapis.com/auth/gmail.readonly",),

@@ -26,8 +26,8 @@ from deputize.core.settings import Settings
 from deputize.sandbox import Sandbox
 from deputize.sandbox.any_provider import ApiCall
 from deputize.sandbox.deputies import apps
-from tests.support.house import build, consent
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import build, consent
 
 ACME: Final = Provider(
     name="acme",

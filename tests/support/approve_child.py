@@ -27,7 +27,7 @@ from deputize.core.vault.stores.sqlite.writer import Writer
 from deputize.core.vault.stores.sqlite.writer_thread import Write
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, approvals_of, asking, config, plain
-from tests.support.house import build, connect, new_vault
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 KEY = bytes(range(5, 240, 7))[:32]
 MINE = "alice@example.test"

@@ -20,7 +20,7 @@ from blockbuster import BlockBuster, blockbuster
 from deputize.core.tools.plugins import toolkit_names
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import new_deputy
-from tests.support.house import consent
+from tests.support.sandbox_deputy import consent
 
 _THEIRS: Final = ("/tests/", "/deputize/sandbox/", "/logging/__init__.py", "importlib._bootstrap")
 """Where a call is not ours: the test's own, the played providers', the handlers of a host's log, an import."""

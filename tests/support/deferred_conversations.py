@@ -22,7 +22,7 @@ import httpx
 from deputize.core import Approval, Deputy, Policy, ask_before_sending
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 FRAMEWORKS: Final = ("pydantic_ai", "openai_agents", "google_adk")
 MAILS: Final = {

@@ -19,7 +19,7 @@ from deputize.core.mcp.tools import foreign_toolkit
 from deputize.core.oauth.identity import Identity
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
-from tests.support.house import PAGES, new_vault, no_sleep, public_names
+from tests.support.sandbox_deputy import PAGES, new_vault, no_sleep, public_names
 
 URL: Final = "https://mcp.other.example/mcp"
 TOKEN: Final = "tok-alice-7f3a9c"

@@ -21,8 +21,8 @@ from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from tests.kills.process import Doom, KilledStore
 from tests.support.foreign_mcp import give, provider_at
-from tests.support.house import PAGES
 from tests.support.kill_points import MortalLine, When
+from tests.support.sandbox_deputy import PAGES
 
 FORK: Final = multiprocessing.get_context("forkserver")
 FORK.set_forkserver_preload(["tests.support.foreign_mcp_process", "tests.support.fork_preload"])

@@ -16,7 +16,7 @@ from langgraph.types import Command
 
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, plain, sqlite_saver
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 KEY = bytes(range(5, 240, 7))[:32]
 

@@ -20,7 +20,7 @@ from deputize.adapters.host import Context as Context
 from deputize.adapters.langgraph import act_node, requests_in
 from deputize.core import Consent, Deputy
 from deputize.sandbox import Sandbox
-from tests.support.house import consent
+from tests.support.sandbox_deputy import consent
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 SEARCH: dict[str, Any] = {"name": "gmail_search_emails", "args": {"query": "from:bob"}, "id": "search"}

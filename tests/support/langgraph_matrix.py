@@ -34,7 +34,7 @@ from deputize.sandbox import Sandbox
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.graph_builds import WAYS, graph_of, start_of
 from tests.support.graphs import Context, Graph, config, sqlite_saver
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 KEY: Final = bytes(range(11, 250, 7))[:32]
 CONSENT, APPROVAL, WORD = "deputize.consent", "deputize.approval", "word"

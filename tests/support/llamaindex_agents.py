@@ -43,7 +43,7 @@ from deputize.adapters.llamaindex import (
 from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND
-from tests.support.house import build, consent, new_vault
+from tests.support.sandbox_deputy import build, consent, new_vault
 
 KINDS: Final = ("FunctionAgent", "AgentWorkflow", "ReActAgent")
 MAILS: Final = {"granted": 1, "denied": 0, "early": 0, "duplicate": 1, "foreign": 1}

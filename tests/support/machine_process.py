@@ -23,7 +23,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
 from deputize.core.web.local.server import serve
 from tests.support.gmail_toolkit import MAIL, READ, SEND, gmail
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 SIGNED_IN: Final = "who"
 """Cookie that says who the browser's person is."""

@@ -27,9 +27,9 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.vault import Vault
-from tests.support.house import build, google_app, new_vault
 from tests.support.mcp_clients import by_bearer
 from tests.support.mcp_process import KEY
+from tests.support.sandbox_deputy import build, google_app, new_vault
 
 WRITTEN: Final = "/written"
 """Where the provider says what was written: user, number, how often."""

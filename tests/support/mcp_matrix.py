@@ -23,8 +23,8 @@ from deputize.sandbox import Browser, Sandbox
 from tests.cli.driving import free_port
 from tests.core.web.world import sign_in, signed_in
 from tests.support.counterparts import mcp_before_python, mcp_python
-from tests.support.house import PAGES, consent
 from tests.support.mcp_process import PID, beside
+from tests.support.sandbox_deputy import PAGES, consent
 
 ROOT: Final = Path(__file__).parents[2]
 

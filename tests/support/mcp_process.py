@@ -18,8 +18,8 @@ import uvicorn
 
 from deputize.adapters.mcp import DeputyServer
 from deputize.core import PROVIDERS, Deputy
-from tests.support.house import build, new_vault
 from tests.support.mcp_clients import by_bearer
+from tests.support.sandbox_deputy import build, new_vault
 
 KEY = bytes(range(3, 250, 7))[:32]
 PID = "server.pid"

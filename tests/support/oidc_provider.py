@@ -45,7 +45,7 @@ from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
 from deputize.core.oauth.grant_sources import Source
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
-from tests.support.house import PAGES, build, new_vault, public_names
+from tests.support.sandbox_deputy import PAGES, build, new_vault, public_names
 from tests.support.strict_emulate import forms
 
 SERVER: Final = CHECKOUT / "tests" / "counterparts" / "oidc_provider" / "server.mjs"

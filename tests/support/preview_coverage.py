@@ -27,7 +27,7 @@ from deputize.core import Act, Call, Deputy, Preview, Verdict
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import Clock, build
+from tests.support.sandbox_deputy import Clock, build
 
 Arguments = Mapping[str, Any]
 Make = Arguments | Callable[["ShownWorld"], Any]

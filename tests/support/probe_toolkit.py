@@ -10,7 +10,7 @@ from deputize.core import Call, Deputy, Effect, Steps, Toolkit, allow_all, any_o
 from deputize.sandbox import Sandbox
 from tests.support.faults import Line
 from tests.support.gmail_toolkit import READ
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 PROBE = Toolkit("probe", provider="google", api="gmail")
 _steps: list[Callable[[], Steps]] = []

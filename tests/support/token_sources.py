@@ -48,8 +48,8 @@ from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.vault.vault import Vault
-from tests.support.house import build
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import build
 
 TYPE_OF: Final = "urn:ietf:params:oauth:token-type:"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:"

@@ -23,7 +23,7 @@ from deputize.sandbox.deputies import apps, give_grant, new_browser
 from deputize.toolkits._shared.page import tokens
 from tests.support.canary import Wiretap, hits
 from tests.support.graphs import Graph
-from tests.support.house import PAGES, build
+from tests.support.sandbox_deputy import PAGES, build
 from tests.tasks.changes import changes, kept
 from tests.tasks.end import ALICE, End
 from tests.tasks.model import Scripted

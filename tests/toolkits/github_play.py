@@ -14,7 +14,7 @@ from deputize.sandbox.github import APP, GITHUB_APP
 from deputize.sandbox.github.git import blob_sha, packed
 from deputize.sandbox.oauth import App as Client
 from deputize.toolkits.github import TOOLKIT
-from tests.support.house import Recorder, build, set_sleep
+from tests.support.sandbox_deputy import Recorder, build, set_sleep
 
 SITE: Final = "acme/website"
 GUIDE_SHA: Final = blob_sha(packed("One\nTwo\nThree\nFour\n"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits import test_calendar_shows as calendar
 from tests.toolkits import test_github_shows as github
 from tests.toolkits import test_gmail_shows as gmail

@@ -16,7 +16,7 @@ from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits.slack import TOOLKIT
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.driving import NOW
 
 ENG, GENERAL, LEADS, ATTIC = "C0ENG000001", "C0GENERAL01", "G0LEADS0001", "C0ATTIC0001"

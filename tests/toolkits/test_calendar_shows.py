@@ -14,8 +14,8 @@ from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from tests.support import preview_coverage
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world, words
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.calendar_calls import BOB, STAND_UP, TEAM, TRAVEL
 from tests.toolkits.driving import NOW
 

@@ -13,7 +13,7 @@ import pytest
 
 from deputize.core import InvalidInput
 from deputize.sandbox import Sandbox
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.made_files import FONT, asked, docx, line, objects, office, pdf, run, stream, text, xlsx, zipped
 
 ENTITIES = "".join(f'<!ENTITY {chr(98 + n)} "{f"&{chr(97 + n)};" * 10}">' for n in range(9))

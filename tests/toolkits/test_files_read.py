@@ -18,7 +18,7 @@ from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.toolkits._documents.reader import parse
 from deputize.toolkits._shared.page import tokens
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.made_files import asked, docx, line, links, pdf, pptx, rows, run, text, xlsx, zipped
 from tests.toolkits.slack_world import ENG, world

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core import Conflict, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.sandbox.faults import bad_gateway
-from tests.support.house import set_sleep
+from tests.support.sandbox_deputy import set_sleep
 from tests.toolkits.github_play import SITE, Play
 
 Count = Callable[[Play], int]

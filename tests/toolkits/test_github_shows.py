@@ -12,8 +12,8 @@ from deputize.core import Audience
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.github import TOOLKIT
 from tests.support import preview_coverage
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, made, shown_world
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 

@@ -15,7 +15,7 @@ from deputize.core.user_requests import Approval
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.github.git import commit, packed
-from tests.support.house import Recorder, build
+from tests.support.sandbox_deputy import Recorder, build
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
 
 PRIVATE: Final = "acme/platform"

@@ -16,7 +16,7 @@ from deputize.core.tools.trusted_authors import Withheld
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.gmail.trusted_authors import ANSWERED, FORWARDED, NO_SCOPE, OUTSIDE, UNPROVEN, Screen
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.driving import ALICE, KEY, NOW
 from tests.toolkits.mailbox import b64, container, leaf
 

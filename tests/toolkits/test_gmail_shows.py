@@ -11,8 +11,8 @@ from deputize.core import Effect
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support import preview_coverage
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world, words
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(

@@ -9,8 +9,8 @@ import httpx
 import pytest
 
 from deputize.core import Approval, ApprovalRequired, Call, Conflict, OutcomeUnknown, Verdict, ask_before_sending
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.calendar_calls import BOB, STAND_UP, TEAM
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_google_undo import SCOPES, everything

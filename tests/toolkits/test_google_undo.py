@@ -11,8 +11,8 @@ import pytest
 
 from deputize.core import Conflict, InvalidInput
 from deputize.sandbox.google.calendar.seed import ROOM
-from tests.support.house import Clock
 from tests.support.preview_coverage import Make, ShownWorld, made, shown_world
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits import test_calendar_shows as of_calendar
 from tests.toolkits import test_gmail_shows as of_gmail
 from tests.toolkits.driving import NOW

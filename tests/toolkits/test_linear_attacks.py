@@ -19,7 +19,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.linear import views
 from deputize.sandbox.linear.seed import stable_id
-from tests.support.house import Clock, build
+from tests.support.sandbox_deputy import Clock, build
 from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 from tests.toolkits.test_linear_shows import DESIGN, PROJECT, RELIABILITY

@@ -11,8 +11,8 @@ from deputize.core.tools.preview import show_rows
 from deputize.sandbox.linear.seed import stable_id
 from deputize.toolkits.linear import TOOLKIT
 from tests.support import preview_coverage
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, made, shown_world
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 

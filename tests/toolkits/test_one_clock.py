@@ -33,7 +33,7 @@ from deputize.core.zones import Zone
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.salesforce.seed import record_id
-from tests.support.house import Recorder, build
+from tests.support.sandbox_deputy import Recorder, build
 
 BERLIN: Final = ZoneInfo("Europe/Berlin")
 NOW: Final = datetime(2026, 11, 30, 23, 30, tzinfo=UTC).timestamp()

@@ -24,7 +24,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.google.contacts import person
 from deputize.toolkits.linear import TOOLKIT as LINEAR_KIT
 from deputize.toolkits.slack import TOOLKIT as SLACK_KIT
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.driving import KEY, NOW, drive
 
 ALICE, BOB, EVE = "alice@example.test", "bob@example.test", "bob@evil.test"

@@ -34,7 +34,7 @@ from deputize.core.tools.plugins import find_toolkits
 from deputize.core.web.pages import texts
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.toolkits.test_failure_rows import TOOLS
 
 REASONS: Final[dict[str, Any]] = {

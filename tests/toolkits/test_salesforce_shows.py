@@ -13,8 +13,8 @@ from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.salesforce.seed import record_id, user_id
 from deputize.toolkits.salesforce import TOOLKIT
 from tests.support import preview_coverage
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, shown_world, words
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 
 OURS: Final = frozenset(

@@ -15,8 +15,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.people import BOB
 from deputize.sandbox.salesforce.seed import record_id, stamp, user_id
-from tests.support.house import Recorder, build
 from tests.support.preview_coverage import ShownWorld, made, shown_world
+from tests.support.sandbox_deputy import Recorder, build
 from tests.toolkits.driving import NOW
 from tests.toolkits.test_salesforce_shows import IDS, ROWS, SCOPES
 

@@ -17,8 +17,8 @@ from deputize.core import Act, ApprovalRequired, Audience, Call, Effect, Preview
 from deputize.core.acts.runner import Runner
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.plugins import find_toolkits
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, made, shown_world
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import SITE
 from tests.toolkits.shown_rows import ROWS, SCOPES, Row

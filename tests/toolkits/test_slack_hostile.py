@@ -16,8 +16,8 @@ from deputize.core import ApprovalRequired, MandateOffer, ask_before_sending
 from deputize.core.errors import ConsentRequired, DeputizeError, InvalidInput
 from deputize.sandbox.slack.seed import REPORT
 from deputize.toolkits.slack import TOOLKIT
-from tests.support.house import PAGES
 from tests.support.lanes import examples, sample
+from tests.support.sandbox_deputy import PAGES
 from tests.toolkits.driving import NOW
 from tests.toolkits.slack_calls import CASES, Case, filled
 from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, GENERAL, method_of, world

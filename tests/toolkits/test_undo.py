@@ -13,9 +13,9 @@ import pytest
 
 import deputize.toolkits.gmail
 from deputize.core import Conflict, Undo, User
-from tests.support.house import Clock
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.provider_state import differences, everything
+from tests.support.sandbox_deputy import Clock
 from tests.toolkits.driving import NOW
 from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
 

@@ -13,7 +13,7 @@ import httpx
 
 from deputize.core import ApprovalRequired, Call
 from tests.core.act.test_mandates import KIT
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 
 KEY = b"k" * 32
 

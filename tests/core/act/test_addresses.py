@@ -33,7 +33,7 @@ from deputize.core.http.aiohttp import _parts
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line, answer, shown
 from tests.support.gmail_toolkit import ALL, READ, gmail
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 yarl = pytest.importorskip("yarl")
 ROOT = PROVIDERS["google"].apis.roots["gmail"]

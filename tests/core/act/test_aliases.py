@@ -29,7 +29,7 @@ from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from tests.support.faults import GMAIL_API, Line
 from tests.support.gmail_toolkit import LABELS, READ, SEND, SENDING, raw
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 KIT = Toolkit("gmail", provider="google")
 THEIRS = {"recipient": "to", "text": "body"}

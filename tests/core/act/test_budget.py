@@ -12,8 +12,8 @@ import pytest
 from deputize.core import Call, OutcomeUnknown, PublicRequest, RateLimited, Request, SettingsError, Steps, User
 from deputize.core.acts.rate_limit import MAX_BUCKETS, MAX_WAIT, WINDOW, Budgets
 from tests.support.faults import GMAIL_API, answer
-from tests.support.house import Clock, set_sleep
 from tests.support.probe_toolkit import Probe, probing
+from tests.support.sandbox_deputy import Clock, set_sleep
 
 ALICE, BOB = User("alice"), User("bob")
 GET = Request("GET", "/users/me/messages")

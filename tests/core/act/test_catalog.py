@@ -9,7 +9,7 @@ from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.gmail_toolkit import READ, SEND
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 
 def kit(name: str, provider: str = "google", /, **tools: str) -> Toolkit:

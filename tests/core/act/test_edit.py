@@ -26,7 +26,7 @@ from deputize.core import (
 )
 from tests.core.act.test_policy import Asking
 from tests.support.gmail_toolkit import ALL, MAIL
-from tests.support.house import GMAIL, build, connect, consent
+from tests.support.sandbox_deputy import GMAIL, build, connect, consent
 
 OTHER = {**MAIL, "body": "No, sorry."}
 

@@ -25,8 +25,8 @@ from deputize.core.vault.sweeper import Sweeper
 from deputize.core.vault.vault import Vault
 from tests.support.canary import files as files_in
 from tests.support.faults import FaultyStore, Meddler
-from tests.support.house import Clock, build, new_vault
 from tests.support.probe_toolkit import probing
+from tests.support.sandbox_deputy import Clock, build, new_vault
 
 ALICE, BOB = User("alice"), User("bob")
 KEY = bytes(range(32))

@@ -34,7 +34,7 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import Line, answer, broken
 from tests.support.gmail_toolkit import ALL, MAIL, SEND, gmail
-from tests.support.house import Clock, build, connect, new_vault
+from tests.support.sandbox_deputy import Clock, build, connect, new_vault
 
 SENDING = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")
 DRAFTS = ("gmail.googleapis.com", "/gmail/v1/users/me/drafts")
@@ -313,7 +313,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core import Call, allow_all
 from deputize.sandbox import Sandbox
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 from tests.support.gmail_toolkit import MAIL, gmail
 
 folder, tool, place, when = Path(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]

@@ -35,8 +35,8 @@ from deputize.sandbox import Sandbox
 from tests.support.cut_locks import CutLocksStore
 from tests.support.faults import Line
 from tests.support.gmail_toolkit import MAIL, READ, SEND, SENDING, raw
-from tests.support.house import build, consent
 from tests.support.postgres import postgres
+from tests.support.sandbox_deputy import build, consent
 
 MESSAGES = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
 SENT = ("gmail.googleapis.com", "/gmail/v1/users/me/messages/send")

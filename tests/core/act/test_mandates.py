@@ -45,8 +45,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.gmail_toolkit import SENDING, raw
-from tests.support.house import Clock, Recorder, build, new_vault
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore
+from tests.support.sandbox_deputy import Clock, Recorder, build, new_vault
 
 MODIFY: Final = "https://www.googleapis.com/auth/gmail.modify"
 DAY: Final = 86400.0

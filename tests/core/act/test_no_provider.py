@@ -28,7 +28,7 @@ from deputize.core import (
     Verdict,
     allow_all,
 )
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 KEPT = Toolkit("kept", provider="", shows=True)
 

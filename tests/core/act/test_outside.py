@@ -33,7 +33,7 @@ from deputize.core.tools.untrusted import Untrusted
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits._shared.text import FACTS, WRITERS
-from tests.support.house import Clock, build
+from tests.support.sandbox_deputy import Clock, build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 NOON = 1_795_608_000.0  # 2026-11-25, 12:00 UTC

@@ -35,7 +35,7 @@ from deputize.core import (
 from deputize.core.audit.sinks import Memory
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 LABELS = "https://www.googleapis.com/auth/gmail.labels"

@@ -36,7 +36,7 @@ from deputize.core.tools.preview import argument_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from tests.core.consent.test_consents import House
 from tests.support.gmail_toolkit import ALL, MAIL, SEND
-from tests.support.house import consent
+from tests.support.sandbox_deputy import consent
 
 CALL = Call("t", "m1", "c")
 

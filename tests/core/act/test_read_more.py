@@ -25,7 +25,7 @@ from deputize.core import (
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 READ, MODIFY = (f"https://www.googleapis.com/auth/gmail.{name}" for name in ("readonly", "modify"))
 TEXT = "".join(f"line {n}\n" for n in range(400))

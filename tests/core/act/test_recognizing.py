@@ -11,7 +11,7 @@ import pytest
 from deputize.core import Call, Deputy, InvalidInput, User, allow_all
 from deputize.core.acts.call_dedup import CALL_TTL
 from deputize.sandbox import Sandbox
-from tests.support.house import Clock, build, connect, new_vault
+from tests.support.sandbox_deputy import Clock, build, connect, new_vault
 
 SEND: Final = "gmail_send_email"
 MAIL: Final[dict[str, Any]] = {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."}

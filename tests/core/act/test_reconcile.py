@@ -27,7 +27,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.core.act.test_mandates import KIT, MODIFY
 from tests.support.faults import GMAIL_API, Line, answer
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 CALL = Call("t", "m", "c")
 

@@ -39,8 +39,8 @@ from deputize.core.vault.grant import Grant
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from tests.support.faults import Line, broken, shown
-from tests.support.house import build, set_sleep
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import build, set_sleep
 
 ROWS: Final[list[dict[str, Any]]] = json.loads(
     (Path(__file__).parents[1] / "failures" / "rows.json").read_text(encoding="utf-8")

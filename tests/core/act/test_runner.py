@@ -35,8 +35,8 @@ from tests.core.consent.test_consents import House
 from tests.support import gmail_toolkit
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, SEND
-from tests.support.house import consent, set_sleep
 from tests.support.probe_toolkit import probing
+from tests.support.sandbox_deputy import consent, set_sleep
 
 
 @pytest.fixture

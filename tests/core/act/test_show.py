@@ -48,7 +48,7 @@ from deputize.core.tools.preview import argument_rows, show_rows
 from deputize.core.user_requests import MAX_IN_PAYLOAD
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import Clock, Recorder, build
+from tests.support.sandbox_deputy import Clock, Recorder, build
 
 MODIFY = "https://www.googleapis.com/auth/gmail.modify"
 DRAFT: dict[str, Any] = {"to": ["bob@example.test"], "subject": "Contract", "body": "As agreed."}

@@ -35,8 +35,8 @@ from deputize.core import (
 from deputize.core.tools.steps import HEADERS, MIB, Step
 from tests.support.faults import GMAIL_API, answer, broken
 from tests.support.gmail_toolkit import READ
-from tests.support.house import set_sleep
 from tests.support.probe_toolkit import Probe, probing
+from tests.support.sandbox_deputy import set_sleep
 
 PATH = "/users/me/messages"
 CALENDAR = ("www.googleapis.com", "/calendar")

@@ -11,7 +11,7 @@ import pytest
 from deputize.core import Deputy, Effect, InvalidInput, Steps, Tool, ToolIndex, Toolkit
 from deputize.core.tools.catalog import Catalog
 from deputize.sandbox import Sandbox
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 from tests.support.tool_questions import ENGLISH, GERMAN, HELD_OUT, questions_of
 
 

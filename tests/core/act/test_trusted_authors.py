@@ -9,7 +9,7 @@ import pytest
 from deputize.core import Request, Run, Steps, Toolkit, Undo
 from deputize.core.errors import InvalidInput, NotFound, SettingsError
 from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, screened, without_texts
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 
 def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:

@@ -26,7 +26,7 @@ from deputize.core.approvals.service import Decision
 from deputize.core.audit import Audit, read
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.support.house import Clock, build, new_vault
+from tests.support.sandbox_deputy import Clock, build, new_vault
 from tests.support.undo_toolkit import KIT, MODIFY
 
 

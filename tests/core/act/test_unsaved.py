@@ -12,7 +12,7 @@ from deputize.core import Call, DeputizeError, Deputy, OutcomeUnknown, allow_all
 from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 CALL: Final = Call("t", "m1", "c")
 

@@ -21,8 +21,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from tests.core.act.test_mandates import MODIFY, World
 from tests.support.graphs import SEND
-from tests.support.house import build, connect, new_vault
 from tests.support.kill_points import Died, Fate
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 CALL = Call("thread", "message", "1")
 

@@ -17,7 +17,7 @@ from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import PAGES, Clock, build, connect
+from tests.support.sandbox_deputy import PAGES, Clock, build, connect
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def test_rows_written_while_it_closes_are_kept(make: Make, folder: Path) -> None
 
 
 async def test_a_deputy_that_closes_over_a_slow_disk_does_not_hold_up_its_loop(make: Make, disk: Disk) -> None:
-    from tests.support.house import build
+    from tests.support.sandbox_deputy import build
 
     audit = make()
     deputy = await build(audit=audit)

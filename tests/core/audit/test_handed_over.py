@@ -17,8 +17,8 @@ from deputize.core.errors import StoreUnavailable
 from deputize.sandbox import Sandbox
 from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, write
 from tests.support.gmail_toolkit import ALL
-from tests.support.house import build, connect, new_vault
 from tests.support.lanes import sample
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 DYING = """
 import asyncio, os, signal, sys
@@ -26,7 +26,7 @@ from pathlib import Path
 from deputize.core import Call, allow_all
 from deputize.core.audit import Audit
 from deputize.sandbox import Sandbox
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 from tests.support.gmail_toolkit import MAIL, gmail
 
 folder, number = Path(sys.argv[1]), int(sys.argv[2])

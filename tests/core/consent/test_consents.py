@@ -41,8 +41,8 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.faults import REVOKE, TOKEN, USERINFO, FaultyStore, Line, Meddler, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, LABELS, MAIL, PREFIX, READ, SEND, gmail
-from tests.support.house import PAGES, Clock, at_provider, build, consent, google_app, new_vault
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import PAGES, Clock, at_provider, build, consent, google_app, new_vault
 
 ALICE, BOB = User("alice"), User("bob")
 LOCAL = AnyLocalUser()
@@ -183,7 +183,7 @@ import asyncio, sys
 from pathlib import Path
 from deputize.core import ConsentRequired
 from deputize.sandbox import Sandbox
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 from tests.support.gmail_toolkit import gmail
 
 async def main():

@@ -27,8 +27,8 @@ from deputize.core.oauth import flow
 from deputize.core.providers import GITHUB
 from deputize.sandbox import Browser, Page, Sandbox
 from deputize.sandbox.deputies import apps
-from tests.support.house import Clock, build, consent
 from tests.support.replace_parts import exchange
+from tests.support.sandbox_deputy import Clock, build, consent
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 POLLS = ("POST", "/login/oauth/access_token")

@@ -10,7 +10,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import gmail
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 ACTS = 60
 

@@ -15,8 +15,8 @@ from deputize.core.web.app import pages_app
 from deputize.sandbox import Sandbox
 from tests.support.faults import USERINFO, Line
 from tests.support.gmail_toolkit import PREFIX, gmail
-from tests.support.house import PAGES, build, consent
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import PAGES, build, consent
 
 ROW = with_fields(
     PROVIDERS["google"],

@@ -19,8 +19,8 @@ from deputize.core.vault.vault import Vault
 from tests.core.consent.test_consents import House, ticket_of
 from tests.support.faults import REVOKE, TOKEN, USERINFO, Line, answer
 from tests.support.gmail_toolkit import gmail
-from tests.support.house import build
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore
+from tests.support.sandbox_deputy import build
 from tests.support.token_families import unknown
 
 LOCAL = AnyLocalUser()

@@ -40,7 +40,7 @@ from deputize.core.vault.rollback import ahead, behind
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox, google
 from deputize.sandbox.oauth import App as Client
-from tests.support.house import GMAIL, PAGES, at_provider, build, consent, google_app, new_vault
+from tests.support.sandbox_deputy import GMAIL, PAGES, at_provider, build, consent, google_app, new_vault
 
 ALICE, BOB, DECOY = "alice@example.test", "bob@example.test", "decoy@example.test"
 READ, SEND = f"{GMAIL}readonly", f"{GMAIL}send"

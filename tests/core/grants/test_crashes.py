@@ -24,8 +24,8 @@ from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET
 from deputize.sandbox.linear import LINEAR_CLIENT_ID, LINEAR_CLIENT_SECRET
 from tests.support.faults import FaultyStore, Meddler
 from tests.support.gmail_toolkit import PREFIX, gmail
-from tests.support.house import Clock, at_provider, build, google_app
 from tests.support.kill_points import Died, Fate, Hiccup, MortalLine, MortalStore, When
+from tests.support.sandbox_deputy import Clock, at_provider, build, google_app
 from tests.support.token_families import alive, unknown
 
 ALICE = User("alice")

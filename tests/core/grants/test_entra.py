@@ -28,7 +28,7 @@ from deputize.core.audit import Audit
 from deputize.core.failures.parse import MAX_CLAIMS
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 from deputize.core.vault.vault import Vault
-from tests.support.house import Clock, new_vault
+from tests.support.sandbox_deputy import Clock, new_vault
 from tests.support.token_sources import ON_BEHALF_OF, World, app, deputy_with, provider
 
 PLACE: Final = "auth.api.test/token"

@@ -19,9 +19,9 @@ from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
 from tests.support.faults import answer
-from tests.support.house import build, consent, new_vault
 from tests.support.kill_points import Died, Fate, MortalStore
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import build, consent, new_vault
 from tests.support.token_families import unknown
 
 

@@ -17,7 +17,7 @@ from deputize.core.oauth.identity import Imports
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.grant import Account, Grant
 from deputize.sandbox import Sandbox, github, linear, slack
-from tests.support.house import Clock, build, new_vault
+from tests.support.sandbox_deputy import Clock, build, new_vault
 from tests.support.token_sources import READ, WRITE, World, app, bot_app, deputy_with, provider
 
 ALICE = "alice@acme.test"

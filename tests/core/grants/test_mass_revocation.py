@@ -27,8 +27,8 @@ from tests.core.grants.test_crashes import WHEN, World
 from tests.core.vault.test_sweeping import counted
 from tests.support.faults import GMAIL_API, TOKEN, answer
 from tests.support.gmail_toolkit import ALL, READ, gmail
-from tests.support.house import at_provider, build, connect, consent, new_vault
 from tests.support.kill_points import Died, Fate
+from tests.support.sandbox_deputy import at_provider, build, connect, consent, new_vault
 from tests.support.token_families import alive
 
 ALICE, BOB = User("alice"), User("bob", "acme")

@@ -36,7 +36,7 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Meddler, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, gmail
-from tests.support.house import build, connect, new_vault, played
+from tests.support.sandbox_deputy import build, connect, new_vault, played
 
 HOUR = 3600.0
 
@@ -251,7 +251,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core import PROVIDERS, DeputizeError
 from deputize.core.grants import refresh
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 from tests.support.gmail_toolkit import gmail
 
 path, base, number, die = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]

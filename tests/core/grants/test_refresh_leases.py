@@ -25,8 +25,8 @@ from deputize.sandbox import Sandbox
 from tests.core.oauth.test_custody import LINEAR
 from tests.support.cut_locks import CutLocksStore
 from tests.support.faults import FaultyStore, Line, Meddler
-from tests.support.house import build, consent
 from tests.support.postgres import Server, postgres_server
+from tests.support.sandbox_deputy import build, consent
 from tests.support.token_families import alive, unknown
 
 ALICE = User("alice")

@@ -19,7 +19,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.slack import SLACK_CLIENT_ID
 from tests.core.oauth.test_custody import GITHUB, LINEAR, SALESFORCE
 from tests.support.faults import Line
-from tests.support.house import Clock, build, consent
+from tests.support.sandbox_deputy import Clock, build, consent
 from tests.support.token_families import alive, unknown
 
 SLACK = App("slack", SLACK_CLIENT_ID, pkce=True)

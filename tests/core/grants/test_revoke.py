@@ -34,7 +34,7 @@ from tests.core.grants.test_refresh import _fleet
 from tests.core.vault.test_sweeping import counted
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, Line, answer
 from tests.support.gmail_toolkit import ALL, READ, gmail
-from tests.support.house import build, connect, consent, google_app, new_vault, played
+from tests.support.sandbox_deputy import build, connect, consent, google_app, new_vault, played
 
 ALICE, BOB = User("alice", "acme"), User("bob", "acme")
 ELSEWHERE = User("alice", "other")

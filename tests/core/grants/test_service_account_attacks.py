@@ -23,7 +23,7 @@ from deputize.core import (
     any_of,
     ask_before_sending,
 )
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import BOT, EXCHANGE, WRITE, World, app, bot_app, deputy_with
 
 boards = Toolkit("boards", provider="api", shows=True)

@@ -37,7 +37,7 @@ from deputize.core import (
 )
 from deputize.core.audit import Audit
 from deputize.core.vault.rollback import behind
-from tests.support.house import Clock, new_vault
+from tests.support.sandbox_deputy import Clock, new_vault
 from tests.support.token_sources import BOT, EXCHANGE, READ, WRITE, World, app, bot_app, deputy_with
 
 ACME = f"Acme Ltd (service account {BOT})"

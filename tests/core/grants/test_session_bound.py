@@ -19,7 +19,7 @@ from deputize.core import (
 )
 from deputize.core.grants.sources import session
 from deputize.core.oauth.grant_sources import Source
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import (
     API,
     ASSERTION,

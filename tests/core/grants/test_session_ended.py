@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core import ConsentRequired, Deputy, ReconsentRequired, User
 from deputize.core.oauth.grant_sources import Source
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import (
     ASSERTION,
     BOT,

@@ -22,7 +22,7 @@ from deputize.core.oauth.grant_sources import Source, TokenExchange
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.vault import Vault
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import (
     ASSERTION,
     COMPANY,

@@ -11,7 +11,7 @@ import pytest
 from deputize.core import DeputizeError, Deputy
 from deputize.core.audit import Audit
 from tests.support.canary import files, frame_hits, hits, walk_error
-from tests.support.house import Clock, new_vault
+from tests.support.sandbox_deputy import Clock, new_vault
 from tests.support.token_sources import ASSERTION, EXCHANGE, READ, World, app, bot_app, deputy_with, forged
 
 ALICE = "alice@acme.test"

@@ -15,8 +15,8 @@ from deputize.core import DeputizeError, Deputy
 from deputize.core.oauth.grant_sources import Source
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from tests.support.house import Clock
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore, When
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import ASSERTION, EXCHANGE, World, app, deputy_with
 
 WHEN: Final[tuple[When, ...]] = ("before", "after")

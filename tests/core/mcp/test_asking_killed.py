@@ -16,8 +16,8 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.mcp.test_asking_the_user import LINK, SEND, asks
 from tests.support.foreign_mcp import URL, Foreign, give, provider_at, text
-from tests.support.house import PAGES, no_sleep, public_names
 from tests.support.kill_points import Fate, MortalLine, MortalStore, When
+from tests.support.sandbox_deputy import PAGES, no_sleep, public_names
 
 KEY = b"k" * 32
 ALICE = User("alice")

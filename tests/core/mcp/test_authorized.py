@@ -35,8 +35,8 @@ from deputize.core.mcp.server import AccountTool, McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
-from tests.support.house import Clock, no_sleep, public_names
 from tests.support.mcp_world import ISSUER, URL, McpWorld
+from tests.support.sandbox_deputy import Clock, no_sleep, public_names
 
 acme = Toolkit("acme", provider="acme")
 

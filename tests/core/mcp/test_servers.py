@@ -33,8 +33,8 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.toolkits._shared.text import FACTS, WRITERS
 from tests.support.foreign_mcp import Foreign, definition
-from tests.support.house import Clock, no_sleep, public_names
 from tests.support.mcp_world import URL, McpWorld
+from tests.support.sandbox_deputy import Clock, no_sleep, public_names
 
 LOOK, SEND, BAD = definition("look", readOnlyHint=True), definition("send"), definition("bad name")
 

@@ -26,8 +26,8 @@ from deputize.sandbox.salesforce import SALESFORCE_CLIENT_ID, SALESFORCE_CLIENT_
 from tests.core.consent.test_consents import House
 from tests.support.faults import REVOKE, Line, Meddler, answer
 from tests.support.gmail_toolkit import ALL, gmail
-from tests.support.house import Clock, build, connect, consent, new_vault
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import Clock, build, connect, consent, new_vault
 
 ALICE = User("alice")
 LINEAR = App("linear", LINEAR_CLIENT_ID, Secret(LINEAR_CLIENT_SECRET))
@@ -313,7 +313,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
-from tests.support.house import build, new_vault
+from tests.support.sandbox_deputy import build, new_vault
 
 folder, before = Path(sys.argv[1]), sys.argv[2]
 replace = Vault.replace

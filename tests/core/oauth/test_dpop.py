@@ -38,9 +38,9 @@ from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.grant import Account, Grant, Secret
 from tests.core.oauth.test_any_server import Open, connect, opened, start
 from tests.support.canary import frame_hits
-from tests.support.house import no_sleep, set_sleep
 from tests.support.oidc_server import API, OidcServer
 from tests.support.provider_fields import with_fields
+from tests.support.sandbox_deputy import no_sleep, set_sleep
 
 __all__ = ["opened"]  # a fixture
 FREE = "of a confidential client: whoever authenticates may use it"

@@ -31,7 +31,7 @@ from deputize.core.vault.grant import Secret
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import apps
-from tests.support.house import PAGES, build, consent, new_vault
+from tests.support.sandbox_deputy import PAGES, build, consent, new_vault
 
 ACME: Final[dict[str, Any]] = {
     "label": "Acme",

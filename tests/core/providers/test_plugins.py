@@ -14,8 +14,8 @@ from deputize.core import PROVIDERS, App, Deputy, SettingsError
 from deputize.core.oauth.registry import Registry
 from deputize.core.providers import PLUGINS, known
 from deputize.core.settings import Settings
-from tests.support.house import new_vault
 from tests.support.packages import put
+from tests.support.sandbox_deputy import new_vault
 
 ROW: Final = """
 from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider

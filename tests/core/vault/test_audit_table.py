@@ -33,9 +33,9 @@ from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.audit_table import KEY, execute, made, server, some, table
 from tests.support.gmail_toolkit import MAIL, READ, SEND, gmail
-from tests.support.house import build, consent
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server
+from tests.support.sandbox_deputy import build, consent
 
 __all__ = ["made", "server", "table"]
 

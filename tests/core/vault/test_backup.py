@@ -39,8 +39,8 @@ from deputize.sandbox import Sandbox
 from tests.core.vault.processes import heard, start
 from tests.support.faults import TOKEN
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
-from tests.support.house import build, connect, consent, new_vault
 from tests.support.key_source import KeysInMemory
+from tests.support.sandbox_deputy import build, connect, consent, new_vault
 
 ALICE, KEY = User("alice"), b"k" * 32
 

@@ -23,9 +23,9 @@ from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import MAIL, READ, SEND, gmail
-from tests.support.house import build, consent
 from tests.support.postgres import Server
 from tests.support.postgres_standby import Standby, asked, primary_and_standby
+from tests.support.sandbox_deputy import build, consent
 
 pytestmark = pytest.mark.counterpart
 

@@ -25,7 +25,7 @@ from deputize.sandbox.store_contract import StoreContract
 from tests.support import acme_store, packages
 from tests.support.acme_store import AcmeStore
 from tests.support.faults import FaultyStore
-from tests.support.house import PAGES, build, connect
+from tests.support.sandbox_deputy import PAGES, build, connect
 
 
 @pytest.mark.sweep

@@ -24,8 +24,8 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import ALL, gmail
-from tests.support.house import build, connect
 from tests.support.key_source import KeysInMemory
+from tests.support.sandbox_deputy import build, connect
 
 OLD, NEW = os.urandom(32), os.urandom(32)
 ALICE = User("alice")

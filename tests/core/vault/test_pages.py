@@ -20,7 +20,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import PAGE, Vault
 from tests.core.grants.test_mass_revocation import filled
 from tests.support.faults import FaultyStore
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 NUMBER = 2 * PAGE + 1
 LARGE = frozenset({"grant", "outbox", "act", "received", "session"})

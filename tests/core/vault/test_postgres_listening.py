@@ -21,9 +21,9 @@ from deputize.core.vault.vault import Vault
 from deputize.core.web.ops.measured_store import MeasuredStore
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import READ, gmail
-from tests.support.house import build, consent
 from tests.support.lossy_socket import lossy
 from tests.support.postgres import USER, Server, postgres_server
+from tests.support.sandbox_deputy import build, consent
 
 pytestmark = pytest.mark.counterpart
 

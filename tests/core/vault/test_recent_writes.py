@@ -18,8 +18,8 @@ from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_RECORDS, STAT
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import READ, gmail
-from tests.support.house import build, consent
 from tests.support.postgres import Server, postgres_server
+from tests.support.sandbox_deputy import build, consent
 
 pytestmark = pytest.mark.counterpart
 

@@ -21,7 +21,7 @@ from deputize.core.vault.retention import Retention
 from deputize.core.vault.rollback import GenerationMismatch, behind
 from tests.core.vault.test_chain_heads import home, run_of_a_program
 from tests.core.vault.test_rollback import ALICE, Place
-from tests.support.house import connect
+from tests.support.sandbox_deputy import connect
 
 __all__ = ["home"]
 

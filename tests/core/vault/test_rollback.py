@@ -18,7 +18,7 @@ from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch,
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import gmail
-from tests.support.house import build, connect, new_vault
+from tests.support.sandbox_deputy import build, connect, new_vault
 
 ALICE = User("alice")
 

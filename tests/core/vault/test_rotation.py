@@ -31,8 +31,8 @@ from tests.core.consent.test_consents import House
 from tests.core.vault.test_sweeping import counted
 from tests.support.faults import FaultyStore, Meddler
 from tests.support.gmail_toolkit import ALL, gmail
-from tests.support.house import build, connect
 from tests.support.key_source import KeysInMemory
+from tests.support.sandbox_deputy import build, connect
 
 FIRST, OLD, NEW = b"k" * 32, b"o" * 32, b"n" * 32
 

@@ -18,9 +18,9 @@ from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
-from tests.support.house import PAGES
 from tests.support.machine_process import SIGNED_IN
 from tests.support.postgres import postgres_server
+from tests.support.sandbox_deputy import PAGES
 
 pytestmark = pytest.mark.counterpart
 

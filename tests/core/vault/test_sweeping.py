@@ -24,7 +24,7 @@ from deputize.core.vault.stores.sqlite.writer import Writer
 from deputize.core.vault.sweeper import EVERY, Sweeper
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 from tests.support.faults import FaultyStore
-from tests.support.house import Clock, build, new_vault
+from tests.support.sandbox_deputy import Clock, build, new_vault
 
 KEY = base64.urlsafe_b64encode(os.urandom(32)).decode()
 
@@ -192,7 +192,7 @@ import asyncio, os, signal, sys
 from pathlib import Path
 from deputize.core.vault import sweeper as sweeping
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from tests.support.house import new_vault
+from tests.support.sandbox_deputy import new_vault
 
 count, delete = 0, SqliteStore.delete
 

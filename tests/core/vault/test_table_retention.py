@@ -30,8 +30,8 @@ from deputize.sandbox import Sandbox
 from tests.core.vault.test_audit_table_attacks import add, attack, forged
 from tests.support.audit_table import execute, made, server, some, table
 from tests.support.gmail_toolkit import gmail
-from tests.support.house import build, connect
 from tests.support.postgres import USER, Server, postgres_server
+from tests.support.sandbox_deputy import build, connect
 
 __all__ = ["made", "server", "table"]
 

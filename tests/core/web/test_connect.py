@@ -10,7 +10,7 @@ import pytest
 from deputize.core import ConsentRequired, Declined, User
 from deputize.sandbox import Browser, Page
 from tests.core.web.world import SEND, World, answered, hidden, make, net, path_of, press, sign_in, words_of
-from tests.support.house import GMAIL
+from tests.support.sandbox_deputy import GMAIL
 
 
 async def test_the_page_says_who_wants_what_for_whom_and_for_how_long() -> None:

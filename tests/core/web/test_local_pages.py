@@ -26,7 +26,7 @@ from deputize.core.web.local.server import only_host, serve
 from deputize.core.web.pages.brand import Brand
 from deputize.core.web.pages.local_links import show_anew
 from deputize.sandbox import Browser, Sandbox
-from tests.support.house import google_app
+from tests.support.sandbox_deputy import google_app
 
 
 async def _deputy(port: int = 0, *, vault: Vault | None = None, sandbox_url: Sandbox | None = None) -> Deputy:

@@ -18,7 +18,7 @@ from deputize.core.web.local import peers as local_peers
 from deputize.core.web.local.pages import LocalPages, same_vault
 from deputize.core.web.local.peers import account_of
 from deputize.core.web.local.server import serve
-from tests.support.house import google_app
+from tests.support.sandbox_deputy import google_app
 
 Ends = tuple[tuple[str, int], tuple[str, int]]
 

@@ -19,7 +19,7 @@ from deputize.core.web.ops.metrics_text import Histogram, Metric, text_of
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import CHECKOUT, require_deploying
 from tests.support.gmail_toolkit import MAIL, gmail
-from tests.support.house import build, connect
+from tests.support.sandbox_deputy import build, connect
 
 pytestmark = pytest.mark.counterpart
 

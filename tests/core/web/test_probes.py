@@ -17,7 +17,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.record import FIRST
 from deputize.core.web.ops import probes
 from deputize.core.web.ops.probes import Probes
-from tests.support.house import build
+from tests.support.sandbox_deputy import build
 
 
 class Probed:

@@ -11,7 +11,7 @@ from deputize.sandbox import Browser, Page
 from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, act, asked, asks, form, replies
 from tests.core.web.world import sign_in, signed_in, words_of
 from tests.support.foreign_mcp import Foreign, foreign_deputy, text
-from tests.support.house import PAGES
+from tests.support.sandbox_deputy import PAGES
 
 ALICE = User("alice")
 

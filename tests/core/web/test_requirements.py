@@ -23,7 +23,7 @@ from tests.core.web.world import (
     query_of,
     words_of,
 )
-from tests.support.house import GMAIL
+from tests.support.sandbox_deputy import GMAIL
 
 SECURITY = {
     "cache-control": "no-store",

@@ -22,7 +22,7 @@ from deputize.core.oauth.app import App
 from deputize.core.web.signin.access_tokens import AccessTokens
 from deputize.core.web.signin.issuer import Issuer, user_at
 from deputize.core.web.signin.resource_server import ResourceServer, user_of
-from tests.support.house import Clock
+from tests.support.sandbox_deputy import Clock
 from tests.support.token_issuer import (
     AUDIENCE,
     CLIENT,

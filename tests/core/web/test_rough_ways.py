@@ -7,7 +7,7 @@ import asyncio
 from deputize.core import User
 from deputize.core.vault.stores.memory import MemoryStore
 from tests.core.web.world import cookies_of, hidden, make, path_of, words_of
-from tests.support.house import GMAIL
+from tests.support.sandbox_deputy import GMAIL
 
 
 class SlowStore(MemoryStore):

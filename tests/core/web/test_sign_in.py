@@ -21,8 +21,8 @@ from deputize.core.web.signin.issuer import user_at
 from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
 from tests.core.web.world import WEB, World, cookies_of, hidden, notes, query_of, values_of
-from tests.support.house import GMAIL, Clock, google_app, new_vault
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer
+from tests.support.sandbox_deputy import GMAIL, Clock, google_app, new_vault
 
 SESSION = "__Host-deputize-session"
 LOGOUT = {"end_session_endpoint": f"{ISSUER}/logout"}

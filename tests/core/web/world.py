@@ -40,7 +40,7 @@ from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page, Sandbox
-from tests.support.house import GMAIL, Clock, google_app
+from tests.support.sandbox_deputy import GMAIL, Clock, google_app
 
 WEB = "https://deputy.example.test"
 LOCAL = "http://127.0.0.1:8736"

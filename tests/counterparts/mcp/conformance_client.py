@@ -35,7 +35,7 @@ from deputize.core.mcp.lazy_provider import LateServer
 from deputize.core.mcp.server import McpServer
 from deputize.core.user_requests import Consent
 from deputize.core.vault.vault import Vault
-from tests.support.house import PAGES, new_vault
+from tests.support.sandbox_deputy import PAGES, new_vault
 
 SCENARIO: Final = os.environ.get("MCP_CONFORMANCE_SCENARIO", "")
 CONTEXT: Final[dict[str, Any]] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")

@@ -17,7 +17,7 @@ from deputize.core import App, ApprovalRequired, Call, DeputizeError, Deputy, Us
 from deputize.core.mcp.server import McpServer
 from tests.counterparts.mcp.conformance_client import AsHttps
 from tests.support.foreign_mcp import give, provider_at
-from tests.support.house import PAGES, new_vault
+from tests.support.sandbox_deputy import PAGES, new_vault
 
 CONTEXT: Final[dict[str, Any]] = json.loads(os.environ.get("MCP_CONFORMANCE_CONTEXT") or "{}")
 ALICE: Final = User("alice")

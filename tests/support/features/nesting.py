@@ -15,7 +15,7 @@ from langgraph.types import CachePolicy, Command, Send
 from deputize.core import SettingsError
 from tests.support.features.scene import GATED, PLAIN, Row, Scene, agent_of, invoked, mail_to
 from tests.support.graphs import Context, Graph, wired
-from tests.support.house import connect
+from tests.support.sandbox_deputy import connect
 from tests.support.scripted_agents import Scripted
 
 SAVERS: Final[dict[str, Callable[[], Any]]] = {"None": lambda: None, "True": lambda: True, "its own": InMemorySaver}

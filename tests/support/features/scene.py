@@ -26,7 +26,7 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, Policy, PolicyDenied, allow_all, ask_before_sending
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, asking, config, wired
-from tests.support.house import build, connect, consent
+from tests.support.sandbox_deputy import build, connect, consent
 from tests.support.scripted_agents import calling
 
 GATED: Final = ("act_node", "create_agent")

@@ -10,7 +10,7 @@ from langgraph.types import StreamMode
 
 from tests.support.features.scene import Row, Run, Scene
 from tests.support.graphs import Graph, config
-from tests.support.house import connect
+from tests.support.sandbox_deputy import connect
 
 MODES: Final = get_args(StreamMode)
 SHOWING: Final = {"values", "updates", "tasks", "debug"}

@@ -13,7 +13,7 @@ from langgraph.types import Command, RetryPolicy
 
 from tests.support.features.scene import PLAIN, Row, Scene, invoked
 from tests.support.graphs import Context, Graph, config
-from tests.support.house import connect
+from tests.support.sandbox_deputy import connect
 
 
 async def to_the_yes(scene: Scene, graph: Graph) -> Command[Any]:
