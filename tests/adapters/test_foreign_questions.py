@@ -24,7 +24,7 @@ from deputize.core.web.app import pages_app
 from deputize.sandbox import Browser, Page
 from tests.core.mcp.test_asking_the_user import ADDRESS, FORM, LINK, SEND, asks, replies
 from tests.core.mcp.test_servers import House
-from tests.core.web.world import sign_in, signed_in
+from tests.core.web.web_application import sign_in, signed_in
 from tests.support.canary import dump
 from tests.support.foreign_mcp import text
 from tests.support.google_adk_runs import Asking as Playing

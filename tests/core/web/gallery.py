@@ -17,7 +17,7 @@ import pytest
 from deputize.core import ApprovalRequired, Call, ConsentRequired, PolicyDenied, User, Verdict
 from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local.server import serve
-from tests.core.web.world import SESSION, World, make, signed_in
+from tests.core.web.web_application import SESSION, World, make, signed_in
 from tests.support.chromium import Chromium
 from tests.support.undo_toolkit import KIT
 

@@ -28,7 +28,7 @@ from deputize.core.engine import FixedPages
 from deputize.core.errors import SettingsError
 from deputize.core.web.ops.access_logs import LinkFilter, hide_links, without_links
 from deputize.sandbox.google import APP
-from tests.core.web.world import World, answered, make, path_of, press
+from tests.core.web.web_application import World, answered, make, path_of, press
 from tests.support.counterparts import require
 from tests.support.replace_parts import exchange
 

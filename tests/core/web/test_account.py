@@ -22,7 +22,7 @@ from deputize.core.web.pages.local_links import (
 )
 from deputize.sandbox import Browser, Page
 from deputize.sandbox.forms import Form
-from tests.core.web.world import World, cookies_of, hidden, make, net, path_of, words_of
+from tests.core.web.web_application import World, cookies_of, hidden, make, net, path_of, words_of
 from tests.support.sandbox_deputy import GMAIL
 
 

@@ -16,7 +16,7 @@ from deputize.core.audit.tail import newest
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.history import history_of, uses_of
 from deputize.sandbox import Page
-from tests.core.web.world import World, make, words_of
+from tests.core.web.web_application import World, make, words_of
 from tests.support.undo_toolkit import KIT
 
 

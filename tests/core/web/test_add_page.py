@@ -17,7 +17,7 @@ from deputize.core.web.app import PAGES, Page, Site, pages_app
 from deputize.core.web.pages.local_links import me_token
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import here
-from tests.core.web.world import World, cookies_of, hidden, make, signed_in, words_of
+from tests.core.web.web_application import World, cookies_of, hidden, make, signed_in, words_of
 
 HEADS: Final[Mapping[bool, str]] = {True: "Your agents are on", False: "Your agents are off"}
 """The page's own sentences."""

@@ -10,7 +10,7 @@ from deputize.core import Call, User
 from deputize.core.errors import ApprovalRequired
 from deputize.core.user_requests import Approval
 from deputize.core.web.pages.reading_order import first_line, reading
-from tests.core.web.world import World, make, words_of
+from tests.core.web.web_application import World, make, words_of
 
 NOTE = {"to": "bob@example.test", "subject": "Tonight", "text": "See you at 8."}
 

@@ -12,7 +12,7 @@ from deputize.core.errors import DeputizeError
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.local_links import step_link
 from deputize.sandbox import Page
-from tests.core.web.world import LOCAL, World, hidden, make, words_of
+from tests.core.web.web_application import LOCAL, World, hidden, make, words_of
 
 MESSAGE = Call(thread="t", message="m")
 CALLS = [

@@ -42,7 +42,7 @@ from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.stores import open_store
 from deputize.sandbox.slack import SLACK_CLIENT_ID, SLACK_CLIENT_SECRET
 from tests.core.vault.test_sqlite_rules import Bomb, plant
-from tests.core.web.world import READ, SEND, World, answered, make, path_of, press, query_of, words_of
+from tests.core.web.web_application import READ, SEND, World, answered, make, path_of, press, query_of, words_of
 
 mail = Toolkit("mail", provider="google", api="gmail")
 

@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import AccountMismatch, User
 from deputize.core.providers import GOOGLE
-from tests.core.web.world import (
+from tests.core.web.web_application import (
     LOCAL,
     World,
     answered,

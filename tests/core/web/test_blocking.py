@@ -11,7 +11,7 @@ from deputize.core.audit import Audit
 from deputize.core.vault.stores import open_store
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.local_links import approval_link, connections_link
-from tests.core.web.world import make, signed_in
+from tests.core.web.web_application import make, signed_in
 from tests.support.blocking import noted
 
 

@@ -13,7 +13,7 @@ from deputize.core.settings import Settings
 from deputize.core.web.app import Brand, pages_app
 from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.pages.brand import contrast
-from tests.core.web.world import World, make, path_of, signed_in, words_of
+from tests.core.web.web_application import World, make, path_of, signed_in, words_of
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0" * 20
 SUPPORT, PRIVACY = "mailto:help@acme.example", "https://acme.example/privacy"

@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import ConsentRequired, Declined, User
 from deputize.sandbox import Browser, Page
-from tests.core.web.world import SEND, World, answered, hidden, make, net, path_of, press, sign_in, words_of
+from tests.core.web.web_application import SEND, World, answered, hidden, make, net, path_of, press, sign_in, words_of
 from tests.support.sandbox_deputy import GMAIL
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core.web.local.server import serve
 from deputize.core.web.request_size import MAX_ADDRESS, MAX_HEADER_BYTES, MAX_HEADERS
-from tests.core.web.world import hidden, make, path_of
+from tests.core.web.web_application import hidden, make, path_of
 
 
 async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -> None:

@@ -10,7 +10,7 @@ import pytest
 from deputize.core import Consent, User
 from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.pages.local_links import approval_link, connections_link, me_token, show_anew, unbind
-from tests.core.web.world import World, cookies_of, hidden, make, path_of, press, values_of, words_of
+from tests.core.web.web_application import World, cookies_of, hidden, make, path_of, press, values_of, words_of
 
 
 async def _refusal(world: World) -> bytes:

@@ -12,7 +12,7 @@ from deputize.core.user_requests import Approval
 from deputize.core.web.pages.local_links import me_token
 from deputize.sandbox import Page
 from deputize.sandbox.forms import Form
-from tests.core.web.world import SEND, World, make, notes, words_of
+from tests.core.web.web_application import SEND, World, make, notes, words_of
 
 
 @notes.tool(needs=[any_of(SEND)], effect=Effect.SENDS)

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.core.web.world import make, path_of, press, query_of
+from tests.core.web.web_application import make, path_of, press, query_of
 
 WORDS: Final = {
     "invalid_request": ("did not accept the request", "pushed requests"),

@@ -17,7 +17,7 @@ from deputize.core.audit import Audit
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.history import Entry, _Teller, history_of
 from tests.core.web.test_activity import done, opened
-from tests.core.web.world import World, make, words_of
+from tests.core.web.web_application import World, make, words_of
 
 BY_HAND = [
     {"decision": None},

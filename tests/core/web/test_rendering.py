@@ -23,7 +23,7 @@ from deputize.core.web.app import pages_app
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import visible
 from deputize.sandbox.google import APP
-from tests.core.web.world import (
+from tests.core.web.web_application import (
     READ,
     SEND,
     SESSION,

@@ -11,7 +11,7 @@ import pytest
 from deputize.core import RateLimited, SettingsError, User
 from deputize.core.consent.consents import MAX_PENDING
 from deputize.core.web.app import pages_app
-from tests.core.web.world import (
+from tests.core.web.web_application import (
     LOCAL,
     SESSION,
     answered,

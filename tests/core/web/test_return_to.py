@@ -10,7 +10,7 @@ import pytest
 from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.return_to import ReturnTo
-from tests.core.web.world import make, path_of, query_of, signed_in, words_of
+from tests.core.web.web_application import make, path_of, query_of, signed_in, words_of
 
 ALLOWED = ("/chat", "/threads/", "https://app.example.test/", "https://other.example.test/done")
 BACK = '<a class="button yes" href="{}">Back to the application</a>'

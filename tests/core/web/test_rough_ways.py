@@ -6,7 +6,7 @@ import asyncio
 
 from deputize.core import User
 from deputize.core.vault.stores.memory import MemoryStore
-from tests.core.web.world import cookies_of, hidden, make, path_of, words_of
+from tests.core.web.web_application import cookies_of, hidden, make, path_of, words_of
 from tests.support.sandbox_deputy import GMAIL
 
 

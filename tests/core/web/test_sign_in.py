@@ -20,7 +20,7 @@ from deputize.core.web.ops.access_logs import without_links
 from deputize.core.web.signin.issuer import user_at
 from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
-from tests.core.web.world import WEB, World, cookies_of, hidden, notes, query_of, values_of
+from tests.core.web.web_application import WEB, World, cookies_of, hidden, notes, query_of, values_of
 from tests.support.oidc_server import CLIENT, ISSUER, SECRET, OidcServer
 from tests.support.sandbox_deputy import GMAIL, Clock, google_app, new_vault
 
