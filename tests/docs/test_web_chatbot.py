@@ -14,7 +14,7 @@ from typing import Final
 import httpx
 import pytest
 
-from tests.core.web.gallery import saved
+from tests.core.web.page_gallery import saved
 from tests.support.chromium import Chromium
 
 pytestmark = pytest.mark.browser

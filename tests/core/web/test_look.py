@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.core.web import gallery
-from tests.core.web.gallery import Gallery, as_user, saved
+from tests.core.web import page_gallery
+from tests.core.web.page_gallery import Gallery, as_user, saved
 from tests.support.chromium import Chromium
 from tests.support.counterparts import require_axe
 
@@ -26,7 +26,7 @@ BARRIERS = """axe.run(document, {resultTypes: ['violations']}).then(found => fou
 
 @pytest.fixture
 async def shown() -> AsyncIterator[tuple[Gallery, Chromium]]:
-    async with gallery.opened() as pages, Chromium.started() as browser:
+    async with page_gallery.opened() as pages, Chromium.started() as browser:
         await as_user(browser, pages)
         yield pages, browser
 
