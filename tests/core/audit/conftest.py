@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core.audit import Audit
 from deputize.core.errors import StoreUnavailable
-from tests.core.audit.chains import KEY, Disk, Make
+from tests.core.audit.audit_files import KEY, Disk, Make
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core.audit import verify
-from tests.core.audit.chains import CANARY, KEY, Make, files, imitate, kinds, lines, write
+from tests.core.audit.audit_files import CANARY, KEY, Make, files, imitate, kinds, lines, write
 
 
 def test_U4_a_cut_tail_shows_against_an_anchor_and_only_there(make: Make, folder: Path) -> None:

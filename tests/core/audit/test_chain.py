@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core.audit import Finding, read, verify
 from deputize.core.errors import SettingsError, StoreUnavailable
-from tests.core.audit.chains import KEY, OLD, Make, files, imitate, kinds, lines, write
+from tests.core.audit.audit_files import KEY, OLD, Make, files, imitate, kinds, lines, write
 
 
 def edit(rows: list[bytes]) -> list[bytes]:

@@ -9,7 +9,7 @@ import pytest
 from deputize.core.audit import read, verify
 from deputize.core.audit.events import EVENTS
 from deputize.core.audit.rows import EARLIER_EVENTS
-from tests.core.audit.chains import KEY, Make, lines
+from tests.core.audit.audit_files import KEY, Make, lines
 
 
 @pytest.mark.parametrize("earlier", EARLIER_EVENTS)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core.audit import read, verify
-from tests.core.audit.chains import KEY, Disk, Make, lines, run, write
+from tests.core.audit.audit_files import KEY, Disk, Make, lines, run, write
 
 
 @pytest.mark.processes

@@ -13,7 +13,7 @@ import pytest
 import deputize.core.audit.reader as reading
 from deputize.core.audit import Audit, Report, read, verify
 from deputize.core.errors import SettingsError, StoreUnavailable
-from tests.core.audit.chains import KEY, Make, files, kinds, lines, write
+from tests.core.audit.audit_files import KEY, Make, files, kinds, lines, write
 
 
 def fill(make: Make) -> tuple[Audit, list[str]]:

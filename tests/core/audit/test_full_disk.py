@@ -12,7 +12,7 @@ import pytest
 import deputize.core.audit.writer as writer
 from deputize.core.audit import read, verify
 from deputize.core.errors import StoreUnavailable
-from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, run, write
+from tests.core.audit.audit_files import KEY, Disk, Make, files, kinds, lines, run, write
 
 
 async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(

@@ -15,7 +15,7 @@ import pytest
 from deputize.core.audit import commit_thread, read, verify
 from deputize.core.errors import StoreUnavailable
 from deputize.sandbox import Sandbox
-from tests.core.audit.chains import KEY, Disk, Make, files, kinds, lines, write
+from tests.core.audit.audit_files import KEY, Disk, Make, files, kinds, lines, write
 from tests.support.gmail_toolkit import ALL
 from tests.support.lanes import sample
 from tests.support.sandbox_deputy import build, connect, new_vault

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.core.audit import Audit, read, verify
 from deputize.core.errors import SettingsError
-from tests.core.audit.chains import KEY, OLD, OLDER, Make, files, imitate, kinds, lines, write
+from tests.core.audit.audit_files import KEY, OLD, OLDER, Make, files, imitate, kinds, lines, write
 
 
 def test_U10_a_new_key_closes_the_chains_of_the_old_one_in_a_row_and_old_keys_verify_old_rows(

@@ -15,7 +15,7 @@ import pytest
 import deputize.core.audit.sinks as sinks
 from deputize.core.audit import Audit, verify
 from deputize.core.errors import InvalidInput
-from tests.core.audit.chains import CANARY, KEY, OLD, Make, lines, write
+from tests.core.audit.audit_files import CANARY, KEY, OLD, Make, lines, write
 
 
 def test_U1_a_row_says_when_who_what_and_every_fact_that_there_is(make: Make) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core.audit import Report, read, verify
-from tests.core.audit.chains import KEY, Disk, Make, kinds, lines, run, write
+from tests.core.audit.audit_files import KEY, Disk, Make, kinds, lines, run, write
 
 WRITER = """
     import sys

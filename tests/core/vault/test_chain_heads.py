@@ -24,7 +24,7 @@ from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.chain_heads import ChainHeads, prove
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from tests.core.audit.chains import OLD
+from tests.core.audit.audit_files import OLD
 from tests.core.vault.test_lost import edit, grant
 
 
