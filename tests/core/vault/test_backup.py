@@ -36,7 +36,7 @@ from deputize.core.vault.stores.sqlite import backup as sqlite_backup
 from deputize.core.vault.stores.sqlite.file import copy
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
-from tests.core.vault.processes import heard, start
+from tests.core.vault.vault_processes import heard, start
 from tests.support.faults import TOKEN
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.key_source import KeysInMemory

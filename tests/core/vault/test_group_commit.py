@@ -17,7 +17,7 @@ from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.stores.sqlite.writer import Writer
 from deputize.core.vault.stores.sqlite.writer_thread import GROUP
-from tests.core.vault.processes import LOCKING, heard, running
+from tests.core.vault.vault_processes import LOCKING, heard, running
 
 
 @pytest.fixture

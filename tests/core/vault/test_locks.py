@@ -19,7 +19,7 @@ from deputize.core.vault.stores.sqlite.filelocks import FileLocks
 from deputize.core.vault.stores.sqlite.range_locks import FILE, RangeLocks
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.sandbox.store_contract.concurrency import LockContract
-from tests.core.vault.processes import go_on, heard, running
+from tests.core.vault.vault_processes import go_on, heard, running
 
 
 class TestFileLocks(LockContract):

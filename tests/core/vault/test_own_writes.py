@@ -19,7 +19,7 @@ from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.stores.sqlite.table import GET, SCAN
 from deputize.core.vault.stores.sqlite.wal_index import HEADER, follows
 from deputize.core.vault.stores.sqlite.writer import Writer
-from tests.core.vault.processes import heard, running
+from tests.core.vault.vault_processes import heard, running
 
 
 @pytest.fixture

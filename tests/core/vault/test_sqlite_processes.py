@@ -16,7 +16,7 @@ from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite import table as sqlite_table
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from tests.core.vault.processes import end, go_on, heard, running, start
+from tests.core.vault.vault_processes import end, go_on, heard, running, start
 
 
 @pytest.fixture

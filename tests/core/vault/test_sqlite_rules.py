@@ -26,7 +26,7 @@ from deputize.core.vault.stores.sqlite import table as sqlite_table
 from deputize.core.vault.stores.sqlite import writer as sqlite_writer
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.stores.sqlite.writer import Writer
-from tests.core.vault.processes import LOCKING, go_on, heard, running
+from tests.core.vault.vault_processes import LOCKING, go_on, heard, running
 
 T = TypeVar("T")
 

@@ -23,7 +23,7 @@ from deputize.core.vault.stores.sqlite import wal_index as sqlite_wal_index
 from deputize.core.vault.stores.sqlite import writer as sqlite_writer
 from deputize.core.vault.stores.sqlite.file import connect
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from tests.core.vault.processes import heard, running
+from tests.core.vault.vault_processes import heard, running
 from tests.support.blocking import noted
 
 ALL = "SELECT * FROM vault"
