@@ -23,7 +23,7 @@ from deputize.core import Consent, Deputy, User
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, text
-from tests.cli.driving import free_port
+from tests.cli.terminal import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
 from tests.support.mcp_clients import forms_alone

@@ -25,7 +25,7 @@ from deputize.core import PROVIDERS, allow_all
 from deputize.sandbox import Sandbox
 from tests.adapters.test_mcp_asks import TOOL, House, Person, played
 from tests.adapters.test_mcp_rounds import ACCEPT, approve
-from tests.cli.driving import free_port
+from tests.cli.terminal import free_port
 from tests.support.canary import Wiretap, files, hits
 from tests.support.graphs import SEARCH, SEND
 from tests.support.mcp_clients import Raw, by_bearer, raw, served

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import LINK, click, talk
+from tests.cli.terminal import LINK, click, talk
 
 PAGE = r"(http://127\.0\.0\.1:\d+/me/\S+/approve/\S+)"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.cli.driving import free_port
+from tests.cli.terminal import free_port
 from tests.docs.deploying import NGINX
 from tests.support.counterparts import require
 

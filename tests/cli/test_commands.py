@@ -14,7 +14,7 @@ from deputize.core import Deputy
 from deputize.core.vault.root_keys import parse_keys
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import run, talk
+from tests.cli.terminal import run, talk
 
 READ = "https://www.googleapis.com/auth/gmail.readonly"
 MAIL = json.dumps({"to": ["bob@example.test"], "subject": "Hello", "body": "Are you there?"})

@@ -13,7 +13,7 @@ import pytest
 from deputize.sandbox import Browser
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, device
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import LINK, click, talk
+from tests.cli.terminal import LINK, click, talk
 
 BOB = "bob@example.test"
 

@@ -20,7 +20,7 @@ from deputize.core.vault.opaque import SecretBytes
 from deputize.sandbox import github
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from tests.cli.conftest import Command, Provider
-from tests.cli.driving import environment, talk
+from tests.cli.terminal import environment, talk
 from tests.support.canary import frame_hits
 
 GMAIL: Final = "https://www.googleapis.com/auth/gmail.readonly"

@@ -16,7 +16,7 @@ from deputize.core.vault.key_sources.file import KeyFile
 from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.seal import id_of
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import environment
+from tests.cli.terminal import environment
 from tests.cli.test_refusals import refused
 from tests.core.vault.test_rotation import sealers
 from tests.support.key_source import KeysInMemory

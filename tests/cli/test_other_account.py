@@ -16,7 +16,7 @@ import pytest
 
 from deputize.sandbox import Browser
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import LINK, click_open, free_port, talk
+from tests.cli.terminal import LINK, click_open, free_port, talk
 from tests.support.other_os_account import as_nobody
 
 pytestmark = pytest.mark.processes

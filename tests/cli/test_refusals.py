@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core.vault.root_keys import new_key
 from tests.cli.conftest import Command, Provider, connected
-from tests.cli.driving import run
+from tests.cli.terminal import run
 
 READ = "https://www.googleapis.com/auth/gmail.readonly"
 

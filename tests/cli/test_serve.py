@@ -24,8 +24,8 @@ from deputize.core import User
 from deputize.core.background_loop import portal
 from deputize.core.web.local.server import serve
 from tests.cli.conftest import Command
-from tests.cli.driving import CLI, environment, free_port, run
 from tests.cli.serving_world import KEY, Around, Person, around
+from tests.cli.terminal import CLI, environment, free_port, run
 from tests.support.login_issuer import SECRET
 from tests.support.mcp_clients import client
 from tests.support.sandbox_deputy import build

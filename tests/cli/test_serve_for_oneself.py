@@ -27,7 +27,7 @@ from deputize.cli.local_browser import OwnBrowser
 from deputize.core import ApprovalRequired, ConsentRequired, User
 from deputize.sandbox import Browser, Sandbox
 from tests.cli.conftest import Provider
-from tests.cli.driving import CLI, environment, talk
+from tests.cli.terminal import CLI, environment, talk
 from tests.support.sandbox_deputy import build, connect
 
 HOME: Final = "http://127.0.0.1:8736"

@@ -23,7 +23,7 @@ from deputize.cli.demo.runtime import Stage, demo_stage
 from deputize.cli.demo.terminal import Terminal
 from deputize.core import NotFound, ProviderUnavailable, SettingsError
 from deputize.core.background_loop import portal
-from tests.cli.driving import click, click_open
+from tests.cli.terminal import click, click_open
 from tests.support.replace_parts import exchange
 
 pytestmark = pytest.mark.processes  # each ends the portal of its process, as a demo does

@@ -16,7 +16,7 @@ import typer
 from deputize.cli import commands
 from deputize.core import Conflict
 from tests.cli.conftest import Command
-from tests.cli.driving import PATIENCE, environment
+from tests.cli.terminal import PATIENCE, environment
 from tests.support.lanes import sample
 
 

@@ -19,7 +19,7 @@ from deputize.cli.demo.scripted_user import Detail
 from deputize.cli.demo.secret_recorder import SecretRecorder
 from deputize.core import Deputy, allow_all
 from deputize.sandbox import Sandbox
-from tests.cli.driving import run
+from tests.cli.terminal import run
 
 
 def played(home: Path) -> list[Detail]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Provider, connected
-from tests.cli.driving import CLI, LINK, PATIENCE, click, environment, run, talk
+from tests.cli.terminal import CLI, LINK, PATIENCE, click, environment, run, talk
 
 
 @pytest.mark.processes

@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from deputize.sandbox import Browser, Page
-from tests.cli.driving import environment, free_port
+from tests.cli.terminal import environment, free_port
 from tests.docs.blocks import ROOT, block
 
 PAGE: Final = "docs/serve-mcp.md"

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.cli.driving import click
+from tests.cli.terminal import click
 from tests.faults.conftest import Row
 from tests.faults.driving import ALICE, Program, World, world
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.cli.driving import CLI
+from tests.cli.terminal import CLI
 from tests.faults.conftest import Row
 from tests.faults.driving import CHECKOUT, Program, World, world
 
