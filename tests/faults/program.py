@@ -2,7 +2,7 @@
 
 python -m tests.faults.program      a line of JSON in, a line of JSON out
 
-Its home lies in a file system of its own where `tests.faults.driving` gave it one.
+Its home lies in a file system of its own where `tests.faults.program_driver` gave it one.
 """
 
 from __future__ import annotations

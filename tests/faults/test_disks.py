@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.terminal import click
 from tests.faults.conftest import Row
-from tests.faults.driving import ALICE, Program, World, world
+from tests.faults.program_driver import ALICE, Program, World, world
 
 pytestmark = pytest.mark.processes
 

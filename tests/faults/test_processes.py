@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.conftest import Row
-from tests.faults.driving import World, world
+from tests.faults.program_driver import World, world
 from tests.faults.test_disks import READING, refused, seen, sent
 
 pytestmark = pytest.mark.processes

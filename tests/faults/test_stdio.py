@@ -17,7 +17,7 @@ import pytest
 
 from tests.cli.terminal import CLI
 from tests.faults.conftest import Row
-from tests.faults.driving import CHECKOUT, Program, World, world
+from tests.faults.program_driver import CHECKOUT, Program, World, world
 
 pytestmark = pytest.mark.processes
 
