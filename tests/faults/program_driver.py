@@ -1,4 +1,4 @@
-"""`tests.faults.program` as it is driven: in a real process, whose home may lie in small file systems of its own.
+"""`tests.faults.sandbox_program` as it is driven: in a real process, whose home may lie in small file systems of its own.
 
 Nobody needs to be root for those: a mount namespace of the process holds them (unshare(1)), and they end with it.
 """
@@ -144,7 +144,7 @@ class World:
 
     def start(self, mounted: str = "") -> Program:
         """A process, which says first how its start went. ``mounted``: shell commands before it, in its namespace."""
-        command = [sys.executable, "-W", "error", "-m", "tests.faults.program"]
+        command = [sys.executable, "-W", "error", "-m", "tests.faults.sandbox_program"]
         if self.small or mounted:
             require("mount namespaces", _small_disks(), "sysctl kernel.unprivileged_userns_clone=1")
             made = [f"mkdir -p {self.vault}/{one} && chmod 700 {self.vault}/{one}" for one in self.small]

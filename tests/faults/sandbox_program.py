@@ -1,6 +1,6 @@
 """A program with a deputy, as people write it: made from settings, it acts at the sandbox as it is told on stdin.
 
-python -m tests.faults.program      a line of JSON in, a line of JSON out
+python -m tests.faults.sandbox_program      a line of JSON in, a line of JSON out
 
 Its home lies in a file system of its own where `tests.faults.program_driver` gave it one.
 """
