@@ -19,7 +19,7 @@ from deputize.core.errors import DeputizeError, NotFound
 from deputize.sandbox import Sandbox
 from deputize.toolkits.calendar import TOOLKIT
 from tests.counterparts.test_emulate_acts import PEOPLE, visit
-from tests.sandbox.play import Clock
+from tests.sandbox.registered_app import Clock
 from tests.support.emulate import BOBS_SECRET, oauth_client
 from tests.support.sandbox_deputy import build, connect
 from tests.support.sandbox_deputy import consent as walk

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.sandbox.play import Clock, Gmail, TestApp
+from tests.sandbox.registered_app import Clock, Gmail, TestApp
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import CLIENTS
 from deputize.sandbox.oauth import challenge_of
 from tests.sandbox.connecting import Landing
-from tests.sandbox.play import ALICE
+from tests.sandbox.registered_app import ALICE
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, Production, oauth_client
 from tests.support.strict_emulate import consent_click

@@ -16,7 +16,7 @@ from deputize.sandbox.linear.seed import BOBS_SECRET as LINEAR_SECRET
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.salesforce.seed import BOBS_SECRET as SALESFORCE_SECRET
 from deputize.sandbox.slack.seed import BOBS_SECRET as SLACK_SECRET
-from tests.sandbox.play import ALICE, BOB
+from tests.sandbox.registered_app import ALICE, BOB
 
 Call = Callable[..., Any]
 ENG, LEADS, ATTIC, BOBS = "C0ENG000001", "G0LEADS0001", "C0ATTIC0001", "G0BOB000001"

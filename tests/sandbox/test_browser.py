@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from deputize.sandbox import Browser, Page, Sandbox
-from tests.sandbox.play import ALICE, BOB, GMAIL, TOKEN, TestApp, callback
+from tests.sandbox.registered_app import ALICE, BOB, GMAIL, TOKEN, TestApp, callback
 
 OURS = "https://deputy.example.test"
 Answer = Callable[[httpx.Request], httpx.Response]

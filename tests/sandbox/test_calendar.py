@@ -16,7 +16,7 @@ from deputize.sandbox.google.calendar.methods import BOOLEANS, ENUMS, METHODS, N
 from deputize.sandbox.google.calendar.schemas import SCHEMAS
 from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM, TEAM
 from deputize.sandbox.google.errors import REALM
-from tests.sandbox.play import ALICE, BOB, Clock
+from tests.sandbox.registered_app import ALICE, BOB, Clock
 from tests.support.counterparts import require
 from tests.support.discovery import Discovery
 

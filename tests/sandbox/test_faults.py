@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.sandbox import Sandbox, faults
-from tests.sandbox.play import ALICE, NOW, Clock
+from tests.sandbox.registered_app import ALICE, NOW, Clock
 from tests.sandbox.test_apis import As
 
 ROWS = {row["id"]: row for row in json.loads((Path(__file__).parents[1] / "core/failures/rows.json").read_text())}

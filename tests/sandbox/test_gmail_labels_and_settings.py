@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sandbox.play import ALICE, Gmail, TestApp
+from tests.sandbox.registered_app import ALICE, Gmail, TestApp
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from email.message import EmailMessage
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.sandbox.play import ALICE, Gmail, header, unwrapped
+from tests.sandbox.registered_app import ALICE, Gmail, header, unwrapped
 
 
 async def the(gmail: Gmail, q: str) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.methods import METHODS, ROOT, Method
-from tests.sandbox.play import ALICE, BOB, GMAIL, ME, Gmail, TestApp
+from tests.sandbox.registered_app import ALICE, BOB, GMAIL, ME, Gmail, TestApp
 from tests.support.counterparts import require
 from tests.support.discovery import Discovery
 

@@ -7,7 +7,7 @@ from email.message import EmailMessage
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.sandbox.play import ALICE, NOW, Clock, Gmail
+from tests.sandbox.registered_app import ALICE, NOW, Clock, Gmail
 
 DINNER = "Dinner on Friday?"
 REVIEW = "Design review"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.sandbox import Sandbox
-from tests.sandbox.play import ALICE, BOB, ME, Gmail, TestApp, header, unwrapped, written
+from tests.sandbox.registered_app import ALICE, BOB, ME, Gmail, TestApp, header, unwrapped, written
 
 UPLOAD = ME.replace("/gmail/v1", "/upload/gmail/v1")
 

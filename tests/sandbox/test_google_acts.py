@@ -15,7 +15,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.methods import METHODS
 from deputize.sandbox.google.errors import scope_missing
 from deputize.sandbox.google.newsletter import HOST
-from tests.sandbox.play import Clock
+from tests.sandbox.registered_app import Clock
 from tests.support.sandbox_deputy import GMAIL, Recorder, build, connect, consent, new_vault
 
 ALICE, BOB = "alice@example.test", "bob@example.test"

@@ -7,7 +7,7 @@ import pytest
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import APP
 from deputize.sandbox.oauth import App
-from tests.sandbox.play import ALICE, BOB, GMAIL, AppTransport, TestApp, callback
+from tests.sandbox.registered_app import ALICE, BOB, GMAIL, AppTransport, TestApp, callback
 
 
 async def test_the_page_names_the_app_and_offers_accounts_scopes_and_both_answers(

@@ -8,7 +8,7 @@ import pytest
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 from deputize.sandbox.oauth import App
-from tests.sandbox.play import ALICE, BOB, GMAIL, ME, REDIRECT, REVOKE, TOKEN, USERINFO, Clock, TestApp
+from tests.sandbox.registered_app import ALICE, BOB, GMAIL, ME, REDIRECT, REVOKE, TOKEN, USERINFO, Clock, TestApp
 
 OTHER = App("other.apps.example.test", "other-secret", "other", (REDIRECT,))
 OTHERS = {"client_id": OTHER.client_id, "client_secret": OTHER.client_secret}

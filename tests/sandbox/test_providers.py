@@ -17,7 +17,7 @@ from deputize.core.vault.grant import Grant
 from deputize.sandbox import Browser, Sandbox, Switches, github
 from deputize.sandbox.accounts import account_of
 from tests.sandbox.connecting import SCOPES, Visitor, client_of, plain_slack, visitor
-from tests.sandbox.play import ALICE, BOB, Clock
+from tests.sandbox.registered_app import ALICE, BOB, Clock
 
 TOKEN = {
     "slack": "https://slack.com/api/oauth.v2.access",

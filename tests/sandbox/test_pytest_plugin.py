@@ -18,7 +18,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.deputies import CLIENTS, close, give_grant, new_browser, new_deputy
 from tests.sandbox.connecting import SCOPES, visitor
-from tests.sandbox.play import ALICE, BOB
+from tests.sandbox.registered_app import ALICE, BOB
 
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
 HEAVY = ("httpx", "pydantic", "cryptography", "authlib", "anyio", "deputize.core", "deputize.sandbox.sandbox")

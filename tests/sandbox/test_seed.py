@@ -8,7 +8,7 @@ import pytest
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.gmail.letters import BOBS_SECRET
-from tests.sandbox.play import ALICE, BOB, NOW, Clock
+from tests.sandbox.registered_app import ALICE, BOB, NOW, Clock
 
 
 def test_the_decoy_comes_first_and_owns_nothing(sandbox: Sandbox) -> None:

@@ -17,7 +17,7 @@ from starlette.routing import Mount
 
 from deputize.sandbox import Browser, Sandbox, Seen
 from deputize.sandbox.google import GOOGLE_CLIENT_ID
-from tests.sandbox.play import ALICE, BOB, ME, TOKEN, TestApp, written
+from tests.sandbox.registered_app import ALICE, BOB, ME, TOKEN, TestApp, written
 
 
 def bearer(reply: Any) -> dict[str, str]:

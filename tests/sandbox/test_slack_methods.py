@@ -11,7 +11,7 @@ from deputize.core.providers import SLACK
 from deputize.sandbox import Sandbox
 from deputize.sandbox.slack.methods import METHODS
 from deputize.sandbox.slack.seed import BOBS_SECRET, REPORT
-from tests.sandbox.play import ALICE, BOB
+from tests.sandbox.registered_app import ALICE, BOB
 
 ENG, BOBS = "C0ENG000001", "G0BOB000001"
 ALL = tuple(SLACK.scope_descriptions)

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.world import World
-from tests.sandbox.play import ALICE, BOB, TOKEN, Clock, Gmail, TestApp, written
+from tests.sandbox.registered_app import ALICE, BOB, TOKEN, Clock, Gmail, TestApp, written
 
 
 @pytest.fixture

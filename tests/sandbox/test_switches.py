@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from deputize.sandbox import Sandbox, Switches
-from tests.sandbox.play import ALICE, BOB, TOKEN, Clock, Gmail, TestApp, written
+from tests.sandbox.registered_app import ALICE, BOB, TOKEN, Clock, Gmail, TestApp, written
 
 MESSAGES = "/gmail/v1/users/me/messages"
 BUSY = {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}
