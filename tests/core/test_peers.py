@@ -60,7 +60,7 @@ from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
 from tests.core.grants.test_refresh import Fleet, _fleet
 from tests.core.grants.test_refresh import _expired as expired_vault
-from tests.sandbox.connecting import SCOPES, visitor
+from tests.sandbox.connected_users import SCOPES, visitor
 from tests.support.faults import GMAIL_API, REVOKE, TOKEN, FaultyStore, Line, answer, broken, shown
 from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, gmail
 from tests.support.replace_parts import exchange

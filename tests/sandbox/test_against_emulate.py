@@ -16,7 +16,7 @@ import pytest
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.deputies import CLIENTS
 from deputize.sandbox.oauth import challenge_of
-from tests.sandbox.connecting import Landing
+from tests.sandbox.connected_users import Landing
 from tests.sandbox.registered_app import ALICE
 from tests.support.counterparts import require_emulate
 from tests.support.emulate import Emulate, Production, oauth_client

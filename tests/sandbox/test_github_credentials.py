@@ -9,7 +9,7 @@ import pytest
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github.credentials import MAX_TOKENS, PATH
-from tests.sandbox.connecting import visitor
+from tests.sandbox.connected_users import visitor
 
 URL = f"https://api.github.com{PATH}"
 

@@ -16,7 +16,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.vault.grant import Grant
 from deputize.sandbox import Browser, Sandbox, Switches, github
 from deputize.sandbox.accounts import account_of
-from tests.sandbox.connecting import SCOPES, Visitor, client_of, plain_slack, visitor
+from tests.sandbox.connected_users import SCOPES, Visitor, client_of, plain_slack, visitor
 from tests.sandbox.registered_app import ALICE, BOB, Clock
 
 TOKEN = {

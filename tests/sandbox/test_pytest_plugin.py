@@ -17,7 +17,7 @@ from deputize.core.vault.grant import User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.deputies import CLIENTS, close, give_grant, new_browser, new_deputy
-from tests.sandbox.connecting import SCOPES, visitor
+from tests.sandbox.connected_users import SCOPES, visitor
 from tests.sandbox.registered_app import ALICE, BOB
 
 DOCS = Path(__file__).parents[2] / "docs" / "testing.md"
