@@ -23,7 +23,7 @@ from deputize.openapi.generate import Made, Wanted, made_of
 from deputize.openapi.operations import Operation
 from deputize.sandbox.pytest_plugin import Granting
 from tests.openapi.acme import imported
-from tests.openapi.checked import lint, type_check
+from tests.openapi.module_checks import lint, type_check
 from tests.support.counterparts import require_openapi
 from tests.support.openapi import OpenApi
 from tests.support.packages import install

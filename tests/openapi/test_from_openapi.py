@@ -11,7 +11,7 @@ from deputize.core.acts.build_request import address_of
 from deputize.core.oauth.provider import OAuthEndpoints
 from deputize.core.tools.tool import Tool
 from tests.openapi.acme import acme, answer, body, imported, make, needs, toolkit
-from tests.openapi.checked import lint, type_check
+from tests.openapi.module_checks import lint, type_check
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,7 @@ from deputize.core.tools.preview import Preview
 from deputize.openapi.description import LARGEST, described, read
 from deputize.openapi.layout import literal
 from tests.openapi.acme import ACME, acme, answer, body, imported, make
-from tests.openapi.checked import lint
+from tests.openapi.module_checks import lint
 from tests.support.lanes import examples
 
 ATTACKS: Final = (
