@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
 from deputize.core.background_loop import portal
+from tests.properties.environment import EVENTS, Weather, ended
 from tests.properties.oracle import USERS
 from tests.properties.played import NAMES
 from tests.properties.program import Place
 from tests.properties.trial import PEOPLE, How, Trial, Work
-from tests.properties.weather import EVENTS, Weather, ended
 
 STEPS: Final = 50
 """Steps of one trial."""

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from deputize.core import User
+from tests.properties.environment import Weather, ended
 from tests.properties.parts import place_of
 from tests.properties.trial import PEOPLE, Choice, Trial
-from tests.properties.weather import Weather, ended
 from tests.properties.witness import Violated
 from tests.support.token_families import alive, unknown
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.properties.environment import ended
 from tests.properties.machine import without_pauses
 from tests.properties.oracle import USERS
 from tests.properties.parts import place_of
 from tests.properties.played import NAMES
 from tests.properties.trial import PEOPLE, Trial
-from tests.properties.weather import ended
 
 
 async def test_a_disconnect_beside_a_refresh_leaves_no_token_and_lets_nothing_come_back(tmp_path: Path) -> None:
