@@ -10,7 +10,7 @@ from deputize.core.audit import verify
 from deputize.core.vault.rotation import key_uses, reseal
 from deputize.sandbox import faults
 from tests.properties.oracle import USERS
-from tests.properties.played import POSTING
+from tests.properties.simulated_providers import POSTING
 from tests.properties.trial import Trial
 
 

@@ -17,8 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from deputize.core.background_loop import portal
 from tests.properties.environment import EVENTS, Weather, ended
 from tests.properties.oracle import USERS
-from tests.properties.played import NAMES
 from tests.properties.program import Place
+from tests.properties.simulated_providers import NAMES
 from tests.properties.trial import PEOPLE, How, Trial, Work
 
 STEPS: Final = 50

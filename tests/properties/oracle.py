@@ -10,7 +10,7 @@ from deputize.core.vault.record import KINDS
 from deputize.core.vault.vault import Vault
 from deputize.sandbox.google import GOOGLE_CLIENT_ID
 from deputize.sandbox.oauth import digest
-from tests.properties.played import SCOPES, Stage
+from tests.properties.simulated_providers import SCOPES, Stage
 from tests.properties.witness import Family, Witness
 from tests.support.token_families import alive, ends_with, unknown
 

@@ -8,7 +8,7 @@ from tests.properties.environment import ended
 from tests.properties.machine import without_pauses
 from tests.properties.oracle import USERS
 from tests.properties.parts import place_of
-from tests.properties.played import NAMES
+from tests.properties.simulated_providers import NAMES
 from tests.properties.trial import PEOPLE, Trial
 
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 
 import httpx
 
-from tests.properties.played import POSTING, text_of
+from tests.properties.simulated_providers import POSTING, text_of
 from tests.support.kill_points import Died, Fate
 
 IDENTITY: Final = ("/v1/me", "/oauth2/v3/userinfo", "/v1/userinfo")
