@@ -14,7 +14,7 @@ import sys
 import time
 from collections import Counter
 
-from tests.properties.parts import parts, played
+from tests.properties.parallel_trials import parts, played
 from tests.properties.program import PLACES
 
 

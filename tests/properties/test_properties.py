@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.properties.parts import PART, Part, played
+from tests.properties.parallel_trials import PART, Part, played
 
 POSTGRES = pytest.mark.counterpart
 CASES = [

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.properties.environment import ended
 from tests.properties.machine import without_pauses
 from tests.properties.oracle import USERS
-from tests.properties.parts import place_of
+from tests.properties.parallel_trials import place_of
 from tests.properties.simulated_providers import NAMES
 from tests.properties.trial import PEOPLE, Trial
 
