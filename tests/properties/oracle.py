@@ -10,8 +10,8 @@ from deputize.core.vault.record import KINDS
 from deputize.core.vault.vault import Vault
 from deputize.sandbox.google import GOOGLE_CLIENT_ID
 from deputize.sandbox.oauth import digest
+from tests.properties.request_log import Family, Witness
 from tests.properties.simulated_providers import SCOPES, Stage
-from tests.properties.witness import Family, Witness
 from tests.support.token_families import alive, ends_with, unknown
 
 USERS: Final = ("alice", "bob")

@@ -17,8 +17,8 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault import Vault
 from deputize.sandbox.deputies import apps
+from tests.properties.request_log import Wire, Witness
 from tests.properties.simulated_providers import Stage, toolkits
-from tests.properties.witness import Wire, Witness
 from tests.support.kill_points import Fate, MortalStore
 from tests.support.sandbox_deputy import build
 

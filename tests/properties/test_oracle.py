@@ -10,8 +10,8 @@ import pytest
 from deputize.core import User
 from tests.properties.environment import Weather, ended
 from tests.properties.parallel_trials import place_of
+from tests.properties.request_log import Violated
 from tests.properties.trial import PEOPLE, Choice, Trial
-from tests.properties.witness import Violated
 from tests.support.token_families import alive, unknown
 
 BOB = PEOPLE[1]
