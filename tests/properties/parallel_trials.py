@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
-from tests.properties.machine import run
+from tests.properties.hypothesis_rules import run
 from tests.properties.program import InMemory, InPostgres, InSqlite, Place
 from tests.support.postgres import postgres_server
 

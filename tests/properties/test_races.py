@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.properties.environment import ended
-from tests.properties.machine import without_pauses
+from tests.properties.hypothesis_rules import without_pauses
 from tests.properties.oracle import USERS
 from tests.properties.parallel_trials import place_of
 from tests.properties.simulated_providers import NAMES
