@@ -15,7 +15,7 @@ import time
 from collections import Counter
 
 from tests.properties.parallel_trials import parts, played
-from tests.properties.program import PLACES
+from tests.properties.trial_programs import PLACES
 
 
 def main(store: str, steps: int, seed: int, processes: int, after: int) -> int:

@@ -17,9 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_a
 from deputize.core.background_loop import portal
 from tests.properties.environment import EVENTS, Weather, ended
 from tests.properties.oracle import USERS
-from tests.properties.program import Place
 from tests.properties.simulated_providers import NAMES
 from tests.properties.trial import PEOPLE, How, Trial, Work
+from tests.properties.trial_programs import Place
 
 STEPS: Final = 50
 """Steps of one trial."""

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Final, NamedTuple
 
 from tests.properties.hypothesis_rules import run
-from tests.properties.program import InMemory, InPostgres, InSqlite, Place
+from tests.properties.trial_programs import InMemory, InPostgres, InSqlite, Place
 from tests.support.postgres import postgres_server
 
 PART: Final = 1000

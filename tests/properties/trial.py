@@ -17,9 +17,9 @@ from deputize.core import ApprovalRequired, Call, DeputizeError, ReconsentRequir
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.user_requests import Consent
 from tests.properties.oracle import USERS, Answer, Asked, Given, Oracle
-from tests.properties.program import Keys, Place, Program
 from tests.properties.request_log import Witness
 from tests.properties.simulated_providers import NAMES, PAL, SCOPES, Stage
+from tests.properties.trial_programs import Keys, Place, Program
 from tests.support.kill_points import Died
 from tests.support.sandbox_deputy import at_provider
 
