@@ -21,7 +21,7 @@ from contextlib import nullcontext
 from itertools import cycle, islice, product
 from typing import Final, TypeVar
 
-from tests.kills.process import Work
+from tests.kills.killed_process import Work
 from tests.kills.trial import BEFORE, FAULTS, Plan, Seen, length, played
 from tests.support.kill_points import When
 from tests.support.postgres import postgres_server

@@ -28,11 +28,11 @@ from deputize.core.vault.stores.postgres.address import Address
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
-from tests.kills.process import UPKEEP, USERS, Place, Work, carry_out, leave, run
+from tests.kills.killed_process import UPKEEP, USERS, Place, Work, carry_out, leave, run
 from tests.support.token_families import alive, unknown
 
 FORK: Final = multiprocessing.get_context("forkserver")
-FORK.set_forkserver_preload(["tests.kills.process", "tests.support.fork_preload"])
+FORK.set_forkserver_preload(["tests.kills.killed_process", "tests.support.fork_preload"])
 
 BEFORE: Final = {
     "connect": (),

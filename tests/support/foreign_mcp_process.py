@@ -19,7 +19,7 @@ from deputize.core.mcp.server import McpServer, ToolOverride
 from deputize.core.mcp.tools import foreign_toolkit
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
-from tests.kills.process import Doom, KilledStore
+from tests.kills.killed_process import Doom, KilledStore
 from tests.support.foreign_mcp import give, provider_at
 from tests.support.kill_points import MortalLine, When
 from tests.support.sandbox_deputy import PAGES
