@@ -22,7 +22,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.support.graphs import Context, Graph, approvals_of, asking, config, tool_messages, wired
 from tests.support.harmful_calls import HARMS, Harm
 from tests.support.sandbox_deputy import build
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 ALICE = Context("alice")
 CATALOG = Catalog()

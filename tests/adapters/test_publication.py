@@ -27,7 +27,7 @@ from deputize.sandbox.deputies import apps, give_grant
 from tests.support.graphs import Context, Graph, approvals_of, config
 from tests.support.hostile_texts import AN_OLD_MAIL, MAIL, MESSAGE, PLOTS, Plot
 from tests.support.sandbox_deputy import PAGES, build
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 ALICE = Context("alice")
 CATALOG = Catalog()

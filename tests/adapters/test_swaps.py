@@ -31,7 +31,7 @@ from tests.support.provider_state import everything
 from tests.support.sandbox_deputy import Clock
 from tests.support.scripted_agents import calling
 from tests.support.swap_attacks import HIDING, SWAPS, Given, Swap
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 from tests.toolkits.undo_ways import SCOPES
 
 Asked = dict[str, Any]

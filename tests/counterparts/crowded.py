@@ -13,7 +13,7 @@ from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.people import SEEDED, Person
 from deputize.sandbox.salesforce import objects
 from deputize.sandbox.salesforce.seed import record_id
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 ENG, DM, FILE = "C0ENG000001", "D0ALICEBOB1", "F0REPORT001"
 ALICE, BOB = "alice@example.test", "bob@example.test"

@@ -37,7 +37,7 @@ from deputize.core.tools.steps import Try
 from deputize.sandbox import Sandbox
 from deputize.sandbox.accounts import account_of
 from deputize.sandbox.http_types import Ask
-from tests.toolkits.driving import KEY, NOW, Done, Driver, next_of, whom
+from tests.toolkits.tool_driver import KEY, NOW, Done, Driver, next_of, whom
 
 ALICE, BOB = "alice@example.test", "bob@example.test"
 

@@ -7,8 +7,8 @@ from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import NotFound, OutcomeUnknown
 from deputize.toolkits._shared.page import write_cursor
-from tests.toolkits.driving import ALICE
 from tests.toolkits.mailbox import Mailbox, container, leaf, message, own, system
+from tests.toolkits.tool_driver import ALICE
 
 
 class Case(NamedTuple):

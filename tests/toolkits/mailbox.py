@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from deputize.core import Request
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 Json = dict[str, Any]
 

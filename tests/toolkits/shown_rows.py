@@ -11,8 +11,8 @@ from tests.toolkits import test_gmail_shows as gmail
 from tests.toolkits import test_linear_shows as linear
 from tests.toolkits import test_salesforce_shows as salesforce
 from tests.toolkits import test_slack_shows as slack
-from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL
+from tests.toolkits.tool_driver import NOW
 
 SCOPES: Final[dict[str, dict[str, Any]]] = {
     "calendar": calendar.SCOPES,

@@ -11,8 +11,8 @@ import httpx
 from deputize.core.errors import DeputizeError
 from deputize.sandbox.slack.files import CANVAS, file_row
 from deputize.sandbox.slack.seed import DM, REPORT
-from tests.toolkits.driving import NOW
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, World, world
+from tests.toolkits.tool_driver import NOW
 
 HISTORY: Final = {f"{kind}:history" for kind in ("channels", "groups", "im", "mpim")}
 READ: Final = {f"{kind}:read" for kind in ("channels", "groups", "im", "mpim")}

@@ -17,7 +17,7 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.sandbox_deputy import build
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 ENG, GENERAL, LEADS, ATTIC = "C0ENG000001", "C0GENERAL01", "G0LEADS0001", "C0ATTIC0001"
 BOBS_CHANNEL = "G0BOB000001"

@@ -14,7 +14,7 @@ from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.calendar.api import get_event
 from deputize.toolkits.calendar.trusted_authors import BY_MAIL, OUTSIDE, Domain
 from tests.support.sandbox_deputy import build
-from tests.toolkits.driving import KEY, NOW
+from tests.toolkits.tool_driver import KEY, NOW
 
 WHOLE = "https://www.googleapis.com/auth/calendar"
 EVE = "eve@evil.test"

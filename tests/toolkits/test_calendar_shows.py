@@ -17,7 +17,7 @@ from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.support.sandbox_deputy import Clock
 from tests.toolkits.calendar_calls import BOB, STAND_UP, TEAM, TRAVEL
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 SCOPES: Final = {"google": [WHOLE]}
 OURS: Final = frozenset(

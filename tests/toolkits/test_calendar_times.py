@@ -25,7 +25,7 @@ from deputize.toolkits.calendar.event_times import (
     zone_called,
 )
 from tests.support.lanes import examples
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 BERLIN, KOLKATA = ZoneInfo("Europe/Berlin"), ZoneInfo("Asia/Kolkata")
 zones = st.sampled_from(sorted(available_timezones() - {"localtime", "Factory"})).map(ZoneInfo)

@@ -18,7 +18,7 @@ from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import OWNED, SETTINGS_READONLY, WHOLE
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM, TRAVEL
 from tests.toolkits.desk import BOB, Desk
-from tests.toolkits.driving import KEY, NOW
+from tests.toolkits.tool_driver import KEY, NOW
 
 ALL = frozenset({WHOLE})
 

@@ -14,8 +14,8 @@ from deputize.toolkits.github import TOOLKIT
 from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
+from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "

@@ -10,8 +10,8 @@ import pytest
 from deputize.core import Tool
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message, own
+from tests.toolkits.tool_driver import Driver
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 LATIN = "Quarterly numbers and what they mean for all of us in the coming year "

@@ -11,8 +11,8 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknow
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import KEY, Done, Driver
 from tests.toolkits.mailbox import COMPOSE, READONLY, SEND, Mailbox, b64, message, parsed
+from tests.toolkits.tool_driver import KEY, Done, Driver
 
 DRAFTER = Driver(TOOLKIT, frozenset({COMPOSE}))
 MULTIPART = (

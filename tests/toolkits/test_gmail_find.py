@@ -14,8 +14,8 @@ from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from deputize.toolkits.gmail.query import AUTOMATED, out_of_sight, says_which, search
 from tests.support.lanes import examples
-from tests.toolkits.driving import NOW, Done, Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, leaf, message, own, system
+from tests.toolkits.tool_driver import NOW, Done, Driver
 
 GMAIL = Driver(TOOLKIT, frozenset({READONLY}))
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.lanes import examples
-from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, container, leaf, message
+from tests.toolkits.tool_driver import Driver
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 WRITER = Driver(TOOLKIT, frozenset({READONLY, SEND}))

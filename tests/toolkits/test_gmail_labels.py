@@ -10,8 +10,8 @@ from deputize.core import Effect
 from deputize.core.errors import Conflict, InvalidInput, NotFound, RateLimited
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import Done, Driver
 from tests.toolkits.mailbox import LABELS, READONLY, Mailbox, message, own, system
+from tests.toolkits.tool_driver import Done, Driver
 
 KEEPER = Driver(TOOLKIT, frozenset({LABELS}))
 TOOL = TOOLKIT.tools["gmail_manage_label"]

@@ -21,8 +21,8 @@ from deputize.toolkits.gmail.files import MAX_BYTES
 from tests.support.discovery import Discovery
 from tests.support.lanes import examples, sample
 from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
-from tests.toolkits.driving import KEY
 from tests.toolkits.mailbox import COMPOSE, LABELS, MODIFY, READONLY, SEND, SETTINGS
+from tests.toolkits.tool_driver import KEY
 
 WORDS = b"word after word, " * 2000
 

@@ -17,8 +17,8 @@ from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.toolkits.gmail.trusted_authors import ANSWERED, FORWARDED, NO_SCOPE, OUTSIDE, UNPROVEN, Screen
 from tests.support.sandbox_deputy import build
-from tests.toolkits.driving import ALICE, KEY, NOW
 from tests.toolkits.mailbox import b64, container, leaf
+from tests.toolkits.tool_driver import ALICE, KEY, NOW
 
 SCOPE = "https://www.googleapis.com/auth/"
 READONLY, CONTACTS = f"{SCOPE}gmail.readonly", f"{SCOPE}contacts.readonly"

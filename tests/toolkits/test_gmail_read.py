@@ -12,8 +12,8 @@ from deputize.toolkits._shared.html import Page, read_html
 from deputize.toolkits._shared.mail import incoming
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import NOW, Driver
 from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, Mailbox, container, leaf, message, own
+from tests.toolkits.tool_driver import NOW, Driver
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 

@@ -12,9 +12,9 @@ import pytest
 from deputize.core import Effect, Need, Request, Tool
 from deputize.core.providers import GOOGLE
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import Driver, drive
 from tests.toolkits.gmail_calls import CASES, UNSURE, Case, mailbox
 from tests.toolkits.mailbox import COMPOSE, LABELS, MAIL, MODIFY, READONLY, SEND, SETTINGS
+from tests.toolkits.tool_driver import Driver, drive
 
 pytest.importorskip("googleapiclient")
 pytest.importorskip("jsonschema")

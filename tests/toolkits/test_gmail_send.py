@@ -25,8 +25,8 @@ from deputize.core.errors import (
 from deputize.toolkits._shared.mail.dates import written_date
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT, deliver
-from tests.toolkits.driving import ALICE, KEY, NOW, Done, Driver, drive
 from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, SETTINGS, Mailbox, container, leaf, message
+from tests.toolkits.tool_driver import ALICE, KEY, NOW, Done, Driver, drive
 
 SENDER = Driver(TOOLKIT, frozenset({SEND}))
 READER = Driver(TOOLKIT, frozenset({SEND, READONLY}))

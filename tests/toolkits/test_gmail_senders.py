@@ -10,8 +10,8 @@ import pytest
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import ALICE, Done, Driver
 from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, message
+from tests.toolkits.tool_driver import ALICE, Done, Driver
 
 READER = Driver(TOOLKIT, frozenset({SEND, READONLY}))
 SENDER = Driver(TOOLKIT, frozenset({SEND}))

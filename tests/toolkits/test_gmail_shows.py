@@ -13,7 +13,7 @@ from deputize.toolkits.gmail import TOOLKIT
 from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
     "div class gmail quote attr blockquote style margin border left padding solid ccc 1px 1ex 8ex "

@@ -9,8 +9,8 @@ import pytest
 from deputize.core import Effect
 from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits.gmail import TOOLKIT
-from tests.toolkits.driving import Done, Driver
 from tests.toolkits.mailbox import MODIFY, READONLY, Mailbox, message, own, system
+from tests.toolkits.tool_driver import Done, Driver
 
 OWNER = Driver(TOOLKIT, frozenset({MODIFY}))
 TOOL = TOOLKIT.tools["gmail_update_emails"]

@@ -15,8 +15,8 @@ from tests.support.preview_coverage import shown_world
 from tests.toolkits.data.mails.corpus import carriers
 from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
 from tests.toolkits.data.mails.corpus.tongues import TONGUES
-from tests.toolkits.driving import NOW, Driver
 from tests.toolkits.mailbox import READONLY, SEND, Mailbox, container, leaf, message
+from tests.toolkits.tool_driver import NOW, Driver
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 ENGLISH = "We looked at the numbers again, and the second quarter is better than we thought in May. "

@@ -12,8 +12,8 @@ from deputize.core import Approval, ApprovalRequired, Call, Conflict, OutcomeUnk
 from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.support.sandbox_deputy import Clock
 from tests.toolkits.calendar_calls import BOB, STAND_UP, TEAM
-from tests.toolkits.driving import NOW
 from tests.toolkits.test_google_undo import SCOPES, everything
+from tests.toolkits.tool_driver import NOW
 
 FOCUS: Final = "focus000001"
 AGENDA: Final = {"event_id": "holiday0001", "description": "What we agreed"}

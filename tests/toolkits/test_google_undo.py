@@ -15,7 +15,7 @@ from tests.support.preview_coverage import Make, ShownWorld, made, shown_world
 from tests.support.sandbox_deputy import Clock
 from tests.toolkits import test_calendar_shows as of_calendar
 from tests.toolkits import test_gmail_shows as of_gmail
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 SCOPES: Final = {"google": [*of_gmail.SCOPES["google"], *of_calendar.SCOPES["google"]]}
 ROWS: Final = [*of_gmail.ROWS, *of_calendar.ROWS]

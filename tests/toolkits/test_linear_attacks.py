@@ -20,9 +20,9 @@ from deputize.sandbox.deputies import apps, give_grant
 from deputize.sandbox.linear import views
 from deputize.sandbox.linear.seed import stable_id
 from tests.support.sandbox_deputy import Clock, build
-from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
 from tests.toolkits.test_linear_shows import DESIGN, PROJECT, RELIABILITY
+from tests.toolkits.tool_driver import NOW
 
 Row = dict[str, Any]
 OPS, PLANNED = stable_id("team", "OPS"), stable_id("status", "planned")

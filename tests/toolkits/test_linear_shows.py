@@ -13,8 +13,8 @@ from deputize.toolkits.linear import TOOLKIT
 from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
 from tests.toolkits.linear_calls import COMMENT, NOTE
+from tests.toolkits.tool_driver import NOW
 
 FORMATS: Final = frozenset("graphql".split())
 SCOPES: Final = ("read", "write", "admin")

@@ -13,8 +13,8 @@ from tests.toolkits.data.mails.corpus.tongues import TONGUES
 from tests.toolkits.data.mails.honest import HONEST, LANGUAGES, OTHERS, SHAPES
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
 from tests.toolkits.data.mails.insider import INSIDER
-from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message
+from tests.toolkits.tool_driver import Driver
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 

@@ -19,8 +19,8 @@ from tests.support.lanes import some_and_all
 from tests.toolkits.data.mails.honest import HONEST
 from tests.toolkits.data.mails.hostile import HOSTILE, SAID, SEEN
 from tests.toolkits.data.mails.insider import INSIDER
-from tests.toolkits.driving import Done, Driver
 from tests.toolkits.mailbox import READONLY, SEND, Mailbox, container, leaf, message
+from tests.toolkits.tool_driver import Done, Driver
 
 WRITER = Driver(TOOLKIT, frozenset({READONLY, SEND}))
 JOIN: Final = (

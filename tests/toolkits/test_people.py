@@ -25,7 +25,7 @@ from deputize.sandbox.google.contacts import person
 from deputize.toolkits.linear import TOOLKIT as LINEAR_KIT
 from deputize.toolkits.slack import TOOLKIT as SLACK_KIT
 from tests.support.sandbox_deputy import build
-from tests.toolkits.driving import KEY, NOW, drive
+from tests.toolkits.tool_driver import KEY, NOW, drive
 
 ALICE, BOB, EVE = "alice@example.test", "bob@example.test", "bob@evil.test"
 GOOGLE = (

@@ -15,7 +15,7 @@ from deputize.toolkits.salesforce import TOOLKIT
 from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
     "services data v64 0 sobjects casecomment contact account lead opportunity case task event note contentnote v call "

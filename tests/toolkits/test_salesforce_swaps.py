@@ -17,8 +17,8 @@ from deputize.sandbox.people import BOB
 from deputize.sandbox.salesforce.seed import record_id, stamp, user_id
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.sandbox_deputy import Recorder, build
-from tests.toolkits.driving import NOW
 from tests.toolkits.test_salesforce_shows import IDS, ROWS, SCOPES
+from tests.toolkits.tool_driver import NOW
 
 ACCOUNT, CONTACT = record_id("Account", 1), record_id("Contact", 1)
 

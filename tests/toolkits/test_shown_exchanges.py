@@ -19,9 +19,9 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.plugins import find_toolkits
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
 from tests.toolkits.github_play import SITE
 from tests.toolkits.shown_rows import ROWS, SCOPES, Row
+from tests.toolkits.tool_driver import NOW
 
 Given = Mapping[str, Any]
 Change = Callable[[Preview], None]

@@ -18,10 +18,10 @@ from deputize.sandbox.slack.seed import REPORT
 from deputize.toolkits.slack import TOOLKIT
 from tests.support.lanes import examples, sample
 from tests.support.sandbox_deputy import PAGES
-from tests.toolkits.driving import NOW
 from tests.toolkits.slack_calls import CASES, Case, filled
 from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, GENERAL, method_of, world
 from tests.toolkits.test_slack_scopes import ACCEPTED
+from tests.toolkits.tool_driver import NOW
 
 TOKEN = "xoxp-" + "1234567890-" * 4 + "abcdef"
 HOSTILE = [

@@ -10,9 +10,9 @@ from deputize.core import Call
 from deputize.core.errors import OutcomeUnknown
 from deputize.core.tools.preview import show_rows
 from tests.support.preview_coverage import ShownWorld, shown_world
-from tests.toolkits.driving import NOW
 from tests.toolkits.slack_calls import lost
 from tests.toolkits.slack_world import BOB, ENG, EVERYTHING, World, world
+from tests.toolkits.tool_driver import NOW
 
 BODY = "@carol @bob @here @engineers #nope #77 #random <@U0BOB000000|Boss> `@dave`"
 LINKED = (

@@ -14,7 +14,7 @@ from deputize.toolkits.slack import TOOLKIT
 from tests.support import preview_coverage
 from tests.support.preview_coverage import ShownWorld, shown_world, words
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
     "api chat postmessage update delete schedulemessage deletescheduledmessage parse none false true deputize write "

@@ -18,8 +18,8 @@ from deputize.core import (
     allow_all,
     ask_before_sending,
 )
-from tests.toolkits.driving import NOW
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, LEADS, World, method_of, world
+from tests.toolkits.tool_driver import NOW
 
 DM: Final = "D0ALICEBOB1"
 

@@ -11,8 +11,8 @@ import pytest
 from deputize.core import Preview, Undo
 from deputize.core.acts.execution_context import ExecutionContext
 from tests.support.preview_coverage import ShownWorld, made, shown_world
-from tests.toolkits.driving import NOW
 from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
+from tests.toolkits.tool_driver import NOW
 
 UNDONE: Final = frozenset(f"slack_{name}" for name in "send_message update_channel manage_members react pin".split())
 """Tools of which every row below is put back exactly."""

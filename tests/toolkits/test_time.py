@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.times import full, moment, short, window
 from tests.support.lanes import examples
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from deputize.core import Conflict, Undo, User
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.provider_state import differences, everything
 from tests.support.sandbox_deputy import Clock
-from tests.toolkits.driving import NOW
+from tests.toolkits.tool_driver import NOW
 from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
 
 TOOLKITS: Final = Path(deputize.toolkits.gmail.__file__ or "").parents[1]

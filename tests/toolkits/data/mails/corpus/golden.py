@@ -16,8 +16,8 @@ from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.data.mails.corpus import carriers, programs, replies
 from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
 from tests.toolkits.data.mails.corpus.tongues import TONGUES, Tongue
-from tests.toolkits.driving import Driver
 from tests.toolkits.mailbox import READONLY, SEND, Mailbox
+from tests.toolkits.tool_driver import Driver
 
 Family = Callable[[Tongue], bytes]
 FAMILIES: Final[tuple[Family, ...]] = (*replies.FAMILIES, *programs.FAMILIES, *carriers.FAMILIES)
