@@ -7,7 +7,7 @@ from typing import Any, Final, NamedTuple
 
 from deputize.core import Request
 from deputize.sandbox.google.calendar.seed import ROOM
-from tests.toolkits.desk import Desk
+from tests.toolkits.google_driver import Desk
 
 BOB: Final = "bob@example.test"
 TEAM: Final = "team@group.calendar.google.com"

@@ -11,7 +11,7 @@ from deputize.core import Tool
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.plugins import find_toolkits
 from deputize.toolkits.calendar.base import WHOLE
-from tests.toolkits.desk import Desk
+from tests.toolkits.google_driver import Desk
 from tests.toolkits.mailbox import MAIL, SETTINGS
 
 TOOLS = [tool for toolkit in find_toolkits().values() for tool in toolkit.tools.values()]

@@ -17,7 +17,7 @@ from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from tests.support.lanes import examples, sample
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM
-from tests.toolkits.desk import BOB, Desk, Lacking
+from tests.toolkits.google_driver import BOB, Desk, Lacking
 from tests.toolkits.test_calendar_find import add
 from tests.toolkits.test_calendar_write import bodies, events
 from tests.toolkits.tool_driver import NOW

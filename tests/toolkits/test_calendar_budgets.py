@@ -13,7 +13,7 @@ from deputize.core.tools.catalog import Catalog
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import READONLY
-from tests.toolkits.desk import Desk
+from tests.toolkits.google_driver import Desk
 from tests.toolkits.test_calendar_find import add
 
 TEXTS = {

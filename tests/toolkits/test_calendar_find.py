@@ -23,7 +23,7 @@ from deputize.toolkits.calendar.base import (
 )
 from tests.support.lanes import examples
 from tests.toolkits.calendar_calls import TEAM, TRAVEL
-from tests.toolkits.desk import BOB, Desk
+from tests.toolkits.google_driver import BOB, Desk
 from tests.toolkits.tool_driver import NOW
 
 

@@ -20,7 +20,7 @@ from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import EVENTS_FREEBUSY, FREEBUSY, SETTINGS_READONLY
 from deputize.toolkits.calendar.free_ranges import Hours, Span, common, day_rows, in_short, left_over, union
 from tests.support.lanes import examples
-from tests.toolkits.desk import BOB, Desk
+from tests.toolkits.google_driver import BOB, Desk
 
 BERLIN, NEW_YORK, KOLKATA = map(ZoneInfo, ("Europe/Berlin", "America/New_York", "Asia/Kolkata"))
 ALICE = "alice@example.test"

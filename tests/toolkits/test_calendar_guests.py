@@ -10,7 +10,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from tests.toolkits.calendar_calls import TEAM, TRAVEL
-from tests.toolkits.desk import ALICE, BOB, Desk
+from tests.toolkits.google_driver import ALICE, BOB, Desk
 from tests.toolkits.test_calendar_find import add
 
 EVENT = {"event_id": "party0001"}

@@ -18,7 +18,7 @@ from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from tests.support.lanes import examples, sample
 from tests.toolkits.calendar_calls import CASES
-from tests.toolkits.desk import Desk, Lacking
+from tests.toolkits.google_driver import Desk, Lacking
 from tests.toolkits.test_calendar_find import add
 from tests.toolkits.test_gmail_hostile import FORBIDDEN, INJECTION, strings
 

@@ -21,7 +21,7 @@ from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
 from deputize.toolkits.calendar.series import next_dates, occurrences
 from deputize.toolkits.calendar.split_series import _cut, begins_at
 from tests.support.lanes import examples
-from tests.toolkits.desk import ALICE, Desk
+from tests.toolkits.google_driver import ALICE, Desk
 
 ZONES = [ZoneInfo(name) for name in ("Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata", "UTC")]
 starts = st.builds(

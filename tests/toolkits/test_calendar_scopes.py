@@ -25,7 +25,7 @@ from deputize.toolkits.calendar.base import (
     WHOLE,
 )
 from tests.toolkits.calendar_calls import CASES, Case
-from tests.toolkits.desk import Desk, outgoing
+from tests.toolkits.google_driver import Desk, outgoing
 
 pytest.importorskip("googleapiclient")
 pytest.importorskip("jsonschema")

@@ -14,7 +14,7 @@ from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
-from tests.toolkits.desk import ALICE, BOB, Desk
+from tests.toolkits.google_driver import ALICE, BOB, Desk
 from tests.toolkits.test_calendar_find import add
 
 WORDS = " ".join(f"word{n}" for n in range(900))

@@ -17,7 +17,7 @@ from deputize.toolkits import calendar
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import OWNED, SETTINGS_READONLY, WHOLE
 from tests.toolkits.calendar_calls import MEETING, STAND_UP, TEAM, TRAVEL
-from tests.toolkits.desk import BOB, Desk
+from tests.toolkits.google_driver import BOB, Desk
 from tests.toolkits.tool_driver import KEY, NOW
 
 ALL = frozenset({WHOLE})

@@ -12,7 +12,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import CALENDARS, EVENTS, EVENTS_FREEBUSY, WHOLE
 from tests.toolkits.calendar_calls import STAND_UP, TEAM
-from tests.toolkits.desk import ALICE, Desk
+from tests.toolkits.google_driver import ALICE, Desk
 
 ZONES = ["Europe/Berlin", "America/New_York", "Asia/Kolkata"]
 

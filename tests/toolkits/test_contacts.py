@@ -12,7 +12,7 @@ from deputize.sandbox.google.contacts import person
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.contacts import TOOLKIT
 from deputize.toolkits.contacts.base import CHANGE, DIRECTORY, OTHER, READONLY, SOURCES
-from tests.toolkits.desk import ALICE, BOB, Desk
+from tests.toolkits.google_driver import ALICE, BOB, Desk
 
 pytest.importorskip("googleapiclient")
 pytest.importorskip("jsonschema")

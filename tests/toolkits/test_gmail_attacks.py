@@ -13,7 +13,7 @@ from deputize.core import Effect
 from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.lanes import examples, sample
-from tests.toolkits.desk import ALICE, Desk, Lacking
+from tests.toolkits.google_driver import ALICE, Desk, Lacking
 from tests.toolkits.mailbox import COMPOSE, MODIFY, READONLY, SEND, SETTINGS
 from tests.toolkits.test_calendar_attacks import calls
 from tests.toolkits.test_gmail_more import ONE_CLICK, lay_in, new_desk, newsletter

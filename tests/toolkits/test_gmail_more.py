@@ -20,7 +20,7 @@ from deputize.toolkits.gmail.deliver import MAX_IN_JSON, Outgoing
 from deputize.toolkits.gmail.files import MAX_BYTES
 from tests.support.discovery import Discovery
 from tests.support.lanes import examples, sample
-from tests.toolkits.desk import ALICE, BOB, Desk, outgoing
+from tests.toolkits.google_driver import ALICE, BOB, Desk, outgoing
 from tests.toolkits.mailbox import COMPOSE, LABELS, MODIFY, READONLY, SEND, SETTINGS
 from tests.toolkits.tool_driver import KEY
 
