@@ -32,7 +32,7 @@ from tests.support.sandbox_deputy import Clock
 from tests.support.scripted_agents import calling
 from tests.support.swap_attacks import HIDING, SWAPS, Given, Swap
 from tests.toolkits.tool_driver import NOW
-from tests.toolkits.undo_ways import SCOPES
+from tests.toolkits.undo_calls import SCOPES
 
 Asked = dict[str, Any]
 ALICE: Final = Context("alice")

@@ -17,7 +17,7 @@ from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.provider_state import differences, everything
 from tests.support.sandbox_deputy import Clock
 from tests.toolkits.tool_driver import NOW
-from tests.toolkits.undo_ways import SCOPES, WAYS, Given, Way
+from tests.toolkits.undo_calls import SCOPES, WAYS, Given, Way
 
 TOOLKITS: Final = Path(deputize.toolkits.gmail.__file__ or "").parents[1]
 
