@@ -1,4 +1,4 @@
-"""`tests.faults.sandbox_program` as it is driven: in a real process, whose home may lie in small file systems of its own.
+"""Runs `tests.faults.sandbox_program` in a real process, whose home may be in small file systems of its own.
 
 Nobody needs to be root for those: a mount namespace of the process holds them (unshare(1)), and they end with it.
 """

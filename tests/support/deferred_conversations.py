@@ -1,7 +1,7 @@
 """Conversations in frameworks whose runs end where the user is asked: the same ones, whatever the framework.
 
-What a run leaves to the next one is text, as a host would store it. ``python -m tests.support.deferred_conversations FRAMEWORK
-FOLDER STAGE BASE`` takes one step of a conversation in a process of its own, with Google at BASE.
+What a run leaves to the next one is text, as a host would store it. ``python -m tests.support.deferred_conversations
+FRAMEWORK FOLDER STAGE BASE`` takes one step of a conversation in a process of its own, with Google at BASE.
 """
 
 from __future__ import annotations

@@ -158,7 +158,7 @@ class Chat:
 
 
 class Runs:
-    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK is told to keep where an agent was."""
+    """See `tests.support.deferred_conversations.Framework`. ``resumable``: whether ADK keeps where an agent was."""
 
     notes_owner = True
 

@@ -1,8 +1,8 @@
 """How many mails go out: each way into a graph, resumed in each way, in memory or by a new process for every step.
 
-``python -m tests.support.langgraph_matrix 50`` plays every cell 50 times and prints how often it came out as it should; more
-words (``act_node``, ``disk``, ``parallel``) choose some of it. The requests of all processes wait at random, so that
-every run of a race is another one; the seed of one that went wrong is printed.
+``python -m tests.support.langgraph_matrix 50`` plays every cell 50 times and prints how often it came out as it should.
+More words (``act_node``, ``disk``, ``parallel``) choose some of it. The requests of all processes wait at random, so
+that every run of a race is another one; the seed of one that went wrong is printed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """LlamaIndex agents of each kind over the Gmail tools, with models that answer from the history alone.
 
-``python -m tests.support.llamaindex_agents FOLDER STAGE`` plays one stage of every conversation of the matrix in a process of its
-own: what it leaves to the next one lies in FOLDER. Prints the mails that each conversation has sent, as one JSON line.
+``python -m tests.support.llamaindex_agents FOLDER STAGE`` plays one stage of every conversation of the matrix in
+a process of its own: what it leaves to the next one lies in FOLDER. Prints the mails that each conversation has sent,
+as one JSON line.
 """
 
 from __future__ import annotations

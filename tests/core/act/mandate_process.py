@@ -1,6 +1,7 @@
 """A process that acts under a mandate of Alice's as often as it can.
 
-``python -m tests.core.act.mandate_process VAULT NAME TRIES`` says "ready", waits for a line, and says how many acts were done.
+``python -m tests.core.act.mandate_process VAULT NAME TRIES`` says "ready", waits for a line, and says how
+many acts were done.
 """
 
 from __future__ import annotations

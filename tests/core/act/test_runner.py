@@ -277,7 +277,7 @@ async def test_log_names_line_and_message_when_tool_breaks(
     assert said.levelname == "WARNING" and "wrong key" not in caught.value.message
     at = re.fullmatch(rf"gmail_{tool}: bug in the tool: KeyError at (.+):(\d+): .*wrong key.", said.message)
     assert at and at[1] == gmail_toolkit.__file__
-    lines, start = inspect.getsourcelines(getattr(kits, tool))
+    lines, start = inspect.getsourcelines(getattr(gmail_toolkit, tool))
     assert ("no such field" if tool == "broken" else "raise KeyError(body)") in lines[int(at[2]) - start]
 
 
