@@ -14,7 +14,7 @@ from deputize.core.acts.response_errors import MAX_WAIT, TRIES
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.core.act.test_rows import KIND, answer_of
+from tests.core.acts.test_provider_refusals import KIND, answer_of
 from tests.support.faults import Line, shown
 from tests.support.lanes import sample
 from tests.support.sandbox_deputy import build, set_sleep

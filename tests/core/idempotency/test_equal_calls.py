@@ -28,8 +28,8 @@ from deputize.core import (
 )
 from deputize.core.idempotency import ledger
 from deputize.core.tools.plugins import find_toolkits
-from tests.core.act.test_policy import Asking
 from tests.core.consent.test_consents import House
+from tests.core.policy.test_policy import Asking
 from tests.support.gmail_toolkit import ALL, MAIL, SEND
 
 CAROL = {**MAIL, "to": "carol@example.test"}

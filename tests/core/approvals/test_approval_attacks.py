@@ -13,7 +13,7 @@ from deputize.core import Approval, ApprovalRequired, Call, Conflict, Declined, 
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.sandbox.deputies import give_grant
-from tests.core.act.test_mandates import MODIFY, World, world
+from tests.core.approvals.test_mandates import MODIFY, World, world
 
 __all__ = ["world"]
 

@@ -18,8 +18,8 @@ from deputize.core.tools.steps import Undo
 from deputize.core.vault.encoding import packed
 from deputize.core.vault.record import Record, StoredRecord
 from deputize.core.vault.vault import Vault
-from tests.core.act.test_approval_record import ACT, FIRST_VERSION
-from tests.core.act.test_mandates import World, world
+from tests.core.approvals.test_approval_record import ACT, FIRST_VERSION
+from tests.core.approvals.test_mandates import World, world
 
 __all__ = ["world"]
 

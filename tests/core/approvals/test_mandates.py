@@ -561,7 +561,7 @@ async def test_it_is_sealed_anew_when_keys_change(world: World) -> None:
 
 
 def spender(path: Path, name: str, tries: int) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tests.core.act.mandate_process", str(path), name, str(tries)]
+    command = [sys.executable, "-m", "tests.core.approvals.mandate_process", str(path), name, str(tries)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from deputize.core import Act, Approval, Conflict, Declined, InvalidInput, User, Verdict
-from tests.core.act.test_mandates import World, world
+from tests.core.approvals.test_mandates import World, world
 from tests.support.gmail_toolkit import SENDING
 
 __all__ = ["world"]

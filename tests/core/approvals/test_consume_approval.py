@@ -19,7 +19,7 @@ from deputize.core.vault.stores.sqlite.writer_thread import Write
 from deputize.core.vault.vault import Record
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
-from tests.core.act.test_mandates import MODIFY, World
+from tests.core.approvals.test_mandates import MODIFY, World
 from tests.support.graphs import SEND
 from tests.support.kill_points import Died, Fate
 from tests.support.sandbox_deputy import build, connect, new_vault

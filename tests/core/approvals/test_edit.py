@@ -24,7 +24,7 @@ from deputize.core import (
     allow_all,
     any_of,
 )
-from tests.core.act.test_policy import Asking
+from tests.core.policy.test_policy import Asking
 from tests.support.gmail_toolkit import ALL, MAIL
 from tests.support.sandbox_deputy import GMAIL, build, connect, consent
 

@@ -24,7 +24,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import apps, give_grant
-from tests.core.act.test_mandates import KIT, MODIFY
+from tests.core.approvals.test_mandates import KIT, MODIFY
 from tests.support.faults import GMAIL_API, Line, answer
 from tests.support.gmail_toolkit import ALL, MAIL, gmail
 from tests.support.sandbox_deputy import build, connect

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core import MandateOffer
-from tests.core.act.test_mandates import DAY, World, world
+from tests.core.approvals.test_mandates import DAY, World, world
 
 __all__ = ["world"]
 

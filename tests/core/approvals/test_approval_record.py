@@ -13,7 +13,7 @@ from deputize.core import Act, ApprovalRequired, Call, Deputy, Effect, NotFound,
 from deputize.core.approvals.record import MOVES, ApprovalRecord, Change, Edit, Question, Status
 from deputize.core.tools.catalog import Catalog
 from deputize.core.vault.vault import Record
-from tests.core.act.test_mandates import KIT, World, world
+from tests.core.approvals.test_mandates import KIT, World, world
 
 __all__ = ["world"]
 

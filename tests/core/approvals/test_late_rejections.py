@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from deputize.core import Approval, Call, Conflict, InvalidInput, OutcomeUnknown, User
-from tests.core.act.test_mandates import World, world
+from tests.core.approvals.test_mandates import World, world
 
 __all__ = ["world"]
 BOB = {"people": ["bob@acme.example"]}

@@ -1,6 +1,6 @@
 """A process that acts under a mandate of Alice's as often as it can.
 
-``python -m tests.core.act.mandate_process VAULT NAME TRIES`` says "ready", waits for a line, and says how
+``python -m tests.core.approvals.mandate_process VAULT NAME TRIES`` says "ready", waits for a line, and says how
 many acts were done.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 
 from deputize.core import ApprovalRequired, Call
-from tests.core.act.test_mandates import KIT
+from tests.core.approvals.test_mandates import KIT
 from tests.support.sandbox_deputy import build, new_vault
 
 KEY = b"k" * 32

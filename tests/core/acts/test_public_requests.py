@@ -555,7 +555,7 @@ async def test_D7_no_connection_is_kept_for_whoever_comes_next(http: Http, serve
 async def test_D7_a_server_that_has_no_certificate_for_the_name_gets_nothing(
     http: Http, served_tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tests.core.act.test_unauthenticated.URL", "https://other.example.test/")
+    monkeypatch.setattr("tests.core.acts.test_public_requests.URL", "https://other.example.test/")
     listener = Listener(b"log")
     outcome = await fetched(http, listener, served_tls, method="POST", content=b"x")
     assert outcome.detail == "unsent" and listener.heads == []
