@@ -1,10 +1,9 @@
-"""What an adapter may use of a deputy: these methods, and nothing behind them.
+"""The interface that adapters use: these methods of a deputy, and nothing behind them.
 
-An adapter translates the calls and outcomes of one framework; what is allowed is decided in here. So adapters annotate
-with `DeputyProtocol` instead of `Deputy`: a type checker refuses every other attribute,
-`tests/adapters/test_surface.py` every other name, and whatever lies behind these methods can change without a look at
-any adapter. Whoever writes an adapter for another framework needs no more either, and tests it with any class that has
-these methods.
+An adapter translates the calls and outcomes of one framework; the core decides what is allowed. Adapters annotate with
+`DeputyProtocol` instead of `Deputy`, so a type checker rejects every other attribute and
+`tests/adapters/test_surface.py` every other name. The code behind these methods can change without a look at any
+adapter. An adapter for another framework needs no more either; its tests can use any class that has these methods.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ T = TypeVar("T")
 
 @runtime_checkable
 class DeputyProtocol(Protocol):
-    """A deputy as adapters see it. What each method does, and raises, stands at the same name in `Deputy`."""
+    """A deputy as adapters see it. `Deputy` documents each method and its errors under the same name."""
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
-        """The tools of these toolkits, toolsets and names, to be described to a model."""
+        """Return the tools of these toolkits, toolsets and names, to describe to a model."""
         ...
 
     async def check_calls(
@@ -39,7 +38,7 @@ class DeputyProtocol(Protocol):
         agent: str = "",
         approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
-        """For each call, the error that `act` would raise now, or None: before anything is done."""
+        """Return for each call the error that `act` would raise now, or None. Runs nothing."""
         ...
 
     async def act(
@@ -52,29 +51,29 @@ class DeputyProtocol(Protocol):
         call: Call | None = None,
         agent: str = "",
     ) -> Any:
-        """One tool call as the user; its result as plain JSON. The same ``call`` never writes twice."""
+        """Run one tool call as the user and return its result as plain JSON. The same ``call`` never writes twice."""
         ...
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
-        """The call that this is, where its protocol gives it no id."""
+        """Return a stable `Call` for a protocol that gives calls no id."""
         ...
 
     async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
-        """The outcome of a recognized call was handed over."""
+        """Record that the outcome of a call from `resolve_call` was delivered."""
         ...
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
-        """How a consent stands."""
+        """Return the current state of a consent, or None."""
         ...
 
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
-        """How an approval of this user stands; waits for an answer for ``timeout`` seconds at most."""
+        """Return the current state of the user's approval. Waits at most ``timeout`` seconds for a decision."""
         ...
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
-        """Wait until these consents have ended, for ``timeout`` seconds at most."""
+        """Wait until these consents have ended, for at most ``timeout`` seconds."""
         ...
 
     async def decide(
@@ -86,21 +85,21 @@ class DeputyProtocol(Protocol):
         reason: str = "",
         arguments: Mapping[str, Any] | None = None,
     ) -> Approval:
-        """Record this user's answer to an approval."""
+        """Record the user's decision on an approval."""
         ...
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Give approvals of this user new ids, after somebody else tried to answer them."""
+        """Give the user's approvals new ids after somebody else tried to answer them."""
         ...
 
     def dashboard_url(self) -> str:
-        """The users' own page, for a model to name; "" in local mode."""
+        """Return the URL of the users' own page, which a model may see; "" in local mode."""
         ...
 
     def derive_key(self, purpose: str) -> Secret:
-        """A key for this purpose, the same in every process of one vault."""
+        """Return a key for this purpose, the same in every process of one vault."""
         ...
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await any of these from code that is not async."""
+        """Run a coroutine of this deputy from code that is not async."""
         ...

@@ -1,8 +1,8 @@
 """One event loop in one thread, for the whole process.
 
-Two kinds of work belong here: what code without a loop of its own asks for, and what may happen only once in a
-process, such as a refresh. The thread is a daemon and its loop answers until the interpreter is really gone: what was
-begun here is finished at exit, within reason, and nothing here can keep the process from ending.
+Two kinds of work run here: work for code that has no event loop, and work that may happen only once in a process, such
+as a refresh. The thread is a daemon and its loop answers until the interpreter is gone. Work that has started is
+finished at exit, within a time limit, and nothing here can prevent the process from ending.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ T = TypeVar("T")
 _Begun: TypeAlias = dict[asyncio.Task[Any], Future[Any]]
 
 DRAIN: Final = 20.0
-"""Seconds that work begun by `Portal.hop` may still take when the process ends."""
+"""Seconds that work started by `Portal.hop` may still take when the process ends."""
 GRACE: Final = 3.0
-"""Seconds for each step after that: cancelling, closing what was entered, ending the thread."""
+"""Seconds for each later step: cancel, close the entered contexts, end the thread."""
 
 
 class Portal:
-    """The loop, its thread and what is open on it. Got by `portal`; every method may be called from any thread."""
+    """The loop, its thread and its open contexts. Get it from `portal`. Every method may be called from any thread."""
 
     def __init__(self) -> None:
         self.pid: Final = os.getpid()
@@ -47,71 +47,71 @@ class Portal:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await ``work`` on the portal's loop, in the caller's context variables. Blocks the calling thread.
+        """Run ``work`` on the portal's loop, in the caller's context variables. Blocks the calling thread.
 
-        A caller that is interrupted cancels it. Raises what it raises; `InvalidInput` on the portal's own thread, which
-        would wait for itself, and on a closed portal; `OutcomeUnknown` where the portal closes before it has ended.
+        Interrupting the caller cancels it. Raises its errors, `InvalidInput` on the portal's own thread (which would
+        wait for itself) and on a closed portal, and `OutcomeUnknown` if the portal closes before the end.
         """
         if threading.get_ident() == self._thread.ident:
             work.close()
-            raise _misplaced()
+            raise _blocking_error()
         future: Future[T] = Future()
         try:
             self._submit(work, self._works, future)
             return future.result()
         except CancelledError:
-            raise _cut_off() from None
+            raise _interrupted_error() from None
         finally:
             if future.cancel():  # the wait was interrupted
                 self._abandon(future)
             del future  # it may hold the exception, whose traceback holds this frame
 
     async def hop(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Await ``make()`` on the portal's loop, from any loop. It goes on to its end though the caller be cancelled.
+        """Await ``make()`` on the portal's loop, from any loop. It runs to its end even if the caller is cancelled.
 
-        Raises what it raises; `InvalidInput` on a closed portal; `OutcomeUnknown` where the portal closes, after
-        waiting `DRAIN` seconds, before it has ended.
+        Raises what it raises; `InvalidInput` on a closed portal; `OutcomeUnknown` if the portal closes, after waiting
+        `DRAIN` seconds, before it has ended.
         """
         here = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = here.create_future()
         future: Future[T] = Future()
-        future.add_done_callback(partial(_wake, here, waiter))
+        future.add_done_callback(partial(_notify, here, waiter))
         try:
-            self._submit(_made(make), self._hops, future)
+            self._submit(_await(make), self._hops, future)
             return await waiter
         finally:
             del waiter, future  # as above
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin ``work`` as `hop` does, for who must not wait. Raises `InvalidInput` on a closed portal."""
+        """Start ``work`` as `hop` does, without waiting. Raises `InvalidInput` on a closed portal."""
         future: Future[T] = Future()
         self._submit(work, self._hops, future)
         return future
 
     async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
-        """Enter ``context`` on the portal's loop, and leave it there when the portal closes: the last one first.
+        """Enter ``context`` on the portal's loop, and exit it there when the portal closes, last entered first.
 
-        For servers that acts may need while the caller's loop stands still. Raises what entering raises.
+        For servers that acts may need while the caller's loop is blocked. Raises what entering raises.
         """
         return await self.hop(lambda: self._open(context))
 
     def at_exit(self, call: Callable[[], None]) -> None:
-        """Have ``call()`` made when the portal has closed: the last one first, in the thread that closes it.
+        """Register ``call`` to run after the portal has closed, last registered first, in the thread that closes it.
 
         Raises `InvalidInput` on a closed portal.
         """
         if self.closed:
-            raise _gone()
+            raise _closed_error()
         self._exits.callback(call)
 
     def close(self) -> None:
-        """Finish what hopped here, cancel the rest, leave what was entered, end the thread, make the exit calls.
+        """Finish the work of `hop`, cancel the rest, exit the contexts, end the thread and make the exit calls.
 
-        Bounded in time whatever the works do. Safe to call twice; done at exit in any case. Raises what the last
-        failing exit call raised, `InvalidInput` on the portal's own thread.
+        The time is limited whatever the work does. Safe to call twice; runs at exit in any case. Raises the error of
+        the last exit call that failed, and `InvalidInput` on the portal's own thread.
         """
         if threading.get_ident() == self._thread.ident:
-            raise _misplaced()
+            raise _blocking_error()
         if self.pid != os.getpid():
             return  # another process's, inherited by a fork
         with self._closing, self._exits:
@@ -131,13 +131,13 @@ class Portal:
             task.add_done_callback(begun.pop)
             task.add_done_callback(lambda _: _settle(task, future))
 
-        if self.pid == os.getpid():  # asked first: after a fork, a thread that does not exist may hold the gate
+        if self.pid == os.getpid():  # checked first: after a fork, a thread that no longer exists may hold the gate
             with self._gate:
                 if not self.closed:
                     self._loop.call_soon_threadsafe(begin)
                     return
         work.close()
-        raise _gone()
+        raise _closed_error()
 
     def _abandon(self, future: Future[T]) -> None:
         def cancel() -> None:
@@ -151,7 +151,7 @@ class Portal:
     async def _open(self, context: AbstractAsyncContextManager[T]) -> T:
         opened: asyncio.Future[T] = self._loop.create_future()
         closing = asyncio.Event()
-        task = self._loop.create_task(_hold(context, opened, closing))  # one task, since it must leave where it entered
+        task = self._loop.create_task(_hold(context, opened, closing))  # one task: it must exit where it entered
         await asyncio.wait((task, opened), return_when=asyncio.FIRST_COMPLETED)
         if not opened.done():
             await task
@@ -160,10 +160,10 @@ class Portal:
 
     def _live(self) -> None:
         while not self._ended:
-            with suppress(SystemExit, KeyboardInterrupt):  # a work's own: its caller gets it
+            with suppress(SystemExit, KeyboardInterrupt):  # raised by the work: its caller gets it
                 self._loop.run_forever()
         for future in (*self._works.values(), *self._hops.values()):
-            future.cancel()  # that of a task which does not let itself be cancelled
+            future.cancel()  # of a task that suppresses its cancellation
         self._loop.close()
 
     async def _drain(self) -> None:
@@ -179,11 +179,11 @@ class Portal:
 
     async def _wind_up(self) -> None:
         try:
-            await _cancelled({*self._works, *self._hops})
+            await _cancel_all({*self._works, *self._hops})
             for task, closing in reversed(self._entered):
                 closing.set()
                 await asyncio.wait((task,), timeout=GRACE)
-            await _cancelled(asyncio.all_tasks() - {asyncio.current_task()})
+            await _cancel_all(asyncio.all_tasks() - {asyncio.current_task()})
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._loop.shutdown_asyncgens(), GRACE)  # which closes this loop's transports,
             await asyncio.sleep(0)  # and here the sockets go
@@ -192,7 +192,7 @@ class Portal:
             self._loop.stop()
 
 
-async def _made(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+async def _await(make: Callable[[], Coroutine[Any, Any, T]]) -> T:
     return await make()
 
 
@@ -202,7 +202,7 @@ async def _hold(context: AbstractAsyncContextManager[T], opened: asyncio.Future[
         await closing.wait()
 
 
-async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+async def _cancel_all(tasks: set[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     if tasks:
@@ -210,7 +210,7 @@ async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
 
 
 def _settle(task: asyncio.Task[T], future: Future[T]) -> None:
-    error = None if task.cancelled() else task.exception()  # always asked for, or asyncio logs that nobody did
+    error = None if task.cancelled() else task.exception()  # always retrieved, or asyncio logs that it was not
     if task.cancelled():
         future.cancel()
     elif future.set_running_or_notify_cancel():
@@ -220,8 +220,8 @@ def _settle(task: asyncio.Task[T], future: Future[T]) -> None:
             future.set_result(task.result())
 
 
-def _wake(here: asyncio.AbstractEventLoop, waiter: asyncio.Future[T], future: Future[T]) -> None:
-    with suppress(RuntimeError):  # the caller's loop is closed: nobody waits any more
+def _notify(here: asyncio.AbstractEventLoop, waiter: asyncio.Future[T], future: Future[T]) -> None:
+    with suppress(RuntimeError):  # the caller's loop is closed: nobody waits
         here.call_soon_threadsafe(_hand_over, future, waiter)
 
 
@@ -229,29 +229,29 @@ def _hand_over(future: Future[T], waiter: asyncio.Future[T]) -> None:
     if waiter.done():
         return
     if future.cancelled():
-        waiter.set_exception(_cut_off())
+        waiter.set_exception(_interrupted_error())
     elif error := future.exception():
         waiter.set_exception(error)
     else:
         waiter.set_result(future.result())
 
 
-def _cut_off() -> OutcomeUnknown:
+def _interrupted_error() -> OutcomeUnknown:
     return OutcomeUnknown("The call was cut off before it ended: the program is closing, or something cancelled it.")
 
 
-def _misplaced() -> InvalidInput:
+def _blocking_error() -> InvalidInput:
     return InvalidInput(
-        "A call that waits was made on the event loop that would have to answer it.",
-        hint="In toolkits, hooks and whatever else runs on that loop, use the async form and await it.",
+        "A blocking call was made on the event loop that has to run it.",
+        hint="In toolkits, hooks and other code on that loop, await the async form instead.",
         fix_by="operator",
     )
 
 
-def _gone() -> InvalidInput:
+def _closed_error() -> InvalidInput:
     return InvalidInput(
-        "The event loop for calls that wait is closed.",
-        hint="Ask portal() anew instead of keeping it; while the interpreter exits there is no other.",
+        "The background event loop is closed.",
+        hint="Call portal() again instead of storing its result. While the interpreter exits, there is no other.",
         fix_by="operator",
     )
 
@@ -262,27 +262,27 @@ _exiting = False
 
 
 def portal() -> Portal:
-    """The portal of this process: made where there is none yet, or another process made it before a fork."""
+    """Return this process's portal. Creates one if there is none, or only that of a parent from before a fork."""
     current = _current
     if current is not None and current.pid == os.getpid() and (_exiting or not current.closed):
         return current
-    return _made_anew()
+    return _new_portal()
 
 
-def _made_anew() -> Portal:
+def _new_portal() -> Portal:
     global _current
     with _lock:
         current = _current
         if current is not None and current.pid == os.getpid() and not current.closed:
             return current
         _current = Portal()
-        atexit.register(_bye)
+        atexit.register(_close_at_exit)
         if util := sys.modules.get("multiprocessing.util"):  # its forked children end without atexit
-            util.Finalize(None, _bye, exitpriority=0)
+            util.Finalize(None, _close_at_exit, exitpriority=0)
         return _current
 
 
-def _bye() -> None:
+def _close_at_exit() -> None:
     global _exiting
     if _current is not None and _current.pid == os.getpid():
         _exiting = True
@@ -291,7 +291,7 @@ def _bye() -> None:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.Lock()  # somebody else may have held it
+    _lock = threading.Lock()  # another thread of the parent may have held it
 
 
 os.register_at_fork(after_in_child=_after_fork)

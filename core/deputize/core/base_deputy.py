@@ -1,4 +1,4 @@
-"""What a deputy does for users: it acts as them, with what they consented to, and answers for everything it does."""
+"""The methods of a deputy: what it does for users."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from deputize.core.wiring import Components
 
 
 class BaseDeputy(Components):
-    """All methods of `Deputy`, except that it is not made from settings: the pages work with it, and these are made
-    when a deputy is made from settings. What it is made of is in `Components`."""
+    """The methods of `Deputy`, without the constructor that reads settings. The pages use this class: they are created
+    while a deputy is created from settings. `Components` holds the parts."""
 
     async def act(
         self,
@@ -44,11 +44,11 @@ class BaseDeputy(Components):
         call: Call | None = None,
         agent: str = "",
     ) -> Any:
-        """One tool call as the user, from arguments to audited outcome. Returns the tool's result, plain JSON.
+        """Run one tool call as the user and return the tool's result as plain JSON.
 
-        ``account``: which of several, by its name or id; else the one the user chose. ``app``: which of several ways
-        to the provider. ``call`` says where it came from: the same call never writes twice, whoever runs it again.
-        Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` say what the user is to be asked.
+        ``account``: name or id; default: the one the user chose. ``app``: which app to use if several reach the
+        provider. ``call``: identifies the call in its run. The same call never writes twice, even if another process
+        repeats it. Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` carry what to ask the user.
         """
         row = CallRow.begun(tool, user, call, agent or self.agent)
         async with AuditedCall(self.audit, self.asking, row):
@@ -61,10 +61,10 @@ class BaseDeputy(Components):
                 return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
-        """Put back what an act has done, as one more act of the user: its result. ``act``: an id of `undoable`.
+        """Undo an act by a new act of the user, and return its result. ``act``: an id from `undoable`.
 
-        Once, however often it is asked for. Raises as `act` does; `Conflict` for what somebody has changed since
-        (``stale``) or what cannot be put back (``not_undoable``), `NotFound` for what is not known, or not any more.
+        An act is undone at most once. Raises as `act` does. Raises `Conflict` if somebody has changed the result since
+        (``stale``) or it cannot be undone (``not_undoable``), and `NotFound` if the act is unknown or too old.
         """
         back = await self.undoing.inverse(User.of(user), act)
         return await self.act(
@@ -72,7 +72,7 @@ class BaseDeputy(Components):
         )
 
     async def undoable(self, user: AnyUser) -> list[Undoable]:
-        """What of the user's acts can be put back now, newest first."""
+        """Return the user's acts that can be undone now, newest first."""
         return await self.undoing.undoable(User.of(user))
 
     async def check_calls(
@@ -84,23 +84,23 @@ class BaseDeputy(Components):
         agent: str = "",
         approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
-        """For each call, the error that `act` would raise now (consent, approval, policy, scopes), or None; nothing is
-        written at a provider. What several calls lack at one app is asked in one consent. ``approved``: is given the
-        ids of the calls that may go on because the user said yes."""
+        """Return for each call the error that `act` would raise now (consent, approval, policy, scopes), or None.
+        Writes nothing at a provider. Scopes that several calls need from one app share one consent. ``approved``:
+        receives the ids of the calls that the user approved."""
         return await self.asking.together(await self.checker.blockers(calls, user, agent, approved, app))
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
-        """The call that this is, where its protocol gives it no id: the same one, in every process, whenever the user
-        asks for the same in this ``thread``, until it was concluded. Raises `InvalidInput` as `act` does."""
+        """Return a stable `Call` for a protocol that gives calls no id. The same request of the user in this ``thread``
+        gets the same call in every process until `mark_delivered`. Raises `InvalidInput` as `act` does."""
         return await self.recognizing.call(tool, arguments, User.of(user), thread, app)
 
     async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
-        """The outcome of a recognized call was handed over: what looks the same is another call from now on."""
+        """Record that the outcome of a call from `resolve_call` was delivered: the same request is then a new call."""
         await self.recognizing.conclude(call, User.of(user))
 
-    # ------------------------------------------------------------- asking the user
+    # ------------------------------------------------------------- consents and approvals
 
     async def connect(
         self,
@@ -114,12 +114,12 @@ class BaseDeputy(Components):
         add_account: bool = False,
         switch_account: bool = False,
     ) -> list[Consent]:
-        """Ask beforehand: one consent per app for these scopes and all that these tools need. Empty: all granted.
+        """Request consent in advance: return one consent per app for these scopes and tools. Empty if all is granted.
 
-        Scopes may be given in full or by their last part (``gmail.readonly``). ``account``: the one that must come
-        back. ``add_account``: one more account, whichever the user chooses, beside those that are connected.
-        ``switch_account``: the account that comes back acts from now on, with what the one before may do; that one
-        stays connected. Without either, another account than the one that is connected is refused.
+        ``scopes``: in full or by their last part (``gmail.readonly``). ``account``: the account that must consent.
+        ``add_account``: connect one more account of the user's choice. ``switch_account``: the account that consents
+        becomes the default, with the previous one's scopes; that one stays connected. Without these two, an account
+        other than the connected one is refused.
         """
         who, other = User.of(user), other_account(add_account, switch_account)
         await self.consents.recover(who)
@@ -128,40 +128,40 @@ class BaseDeputy(Components):
         return await self.asking.beforehand(who, wanted, account, other)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
-        """What the user is being asked now, by whichever run: consents first."""
+        """Return all requests that wait for the user, from every run, consents first."""
         return [*await self.consents.waiting(User.of(user)), *await self.approvals.waiting(User.of(user))]
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
-        """This consent as it stands now, or ended; None if there never was one, or it is long gone."""
+        """Return the current state of a consent, also after it has ended, or None if it is unknown or was deleted."""
         return await self.consents.status(id_of(consent))
 
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
-        """This approval as it stands: once it is decided, anywhere, or so many seconds have passed. None if it is not
-        this user's, or long gone."""
+        """Return the current state of an approval, or None if it is not this user's or was deleted. Waits for a
+        decision for at most ``timeout`` seconds."""
         return await self.approvals.decided(id_of(approval), User.of(by), timeout)
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
-        """Wait until each of these consents has ended, wherever that happens; how they ended, one for each, in order.
+        """Wait until all these consents have ended, in any process, and return them in the same order.
 
-        One that the user's grant meets by now, by whichever link, is ``granted``; its ``why`` is ``elsewhere``.
-        Those that have not ended after ``timeout`` seconds come back as they are: pending or expired. One that was
-        removed meanwhile, as with its user, counts as failed. Raises `NotFound` for an id that no consent has had.
+        If the user's grant already covers one through another link, it is ``granted`` with ``why`` = ``elsewhere``.
+        Those that have not ended after ``timeout`` seconds are pending or expired. One that is deleted while this
+        waits, as with its user, is ``failed``. Raises `NotFound` for an id that never existed.
         """
         return await ends_of(self.consents, consents, timeout)
 
     async def connect_by_device_code(
         self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]
     ) -> Consent:
-        """Finish a consent without a browser here: ``tell`` shows a code that the user enters elsewhere. How it ended.
+        """Complete a consent without a browser here, and return it. ``tell`` gets the code to enter on another device.
 
-        Raises `SettingsError` but in local mode (RFC 8628 5.4), `InvalidInput` where the provider gives no codes.
+        Raises `SettingsError` outside local mode (RFC 8628 5.4), `InvalidInput` if the provider issues no device codes.
         """
         return await self.consents.connect_by_device_code(id_of(consent), User.of(user), tell, self.sleep)
 
     async def set_default_account(self, user: AnyUser, provider: str, account: str, *, app: str = "") -> None:
-        """Let this connected account (by its name or id) act for the user where none is named.
+        """Make this connected account (name or id) the one that acts if a call names none.
 
-        Raises `AccountMismatch` for one that is not connected, or a name that several have.
+        Raises `AccountMismatch` if the account is not connected or several have this name.
         """
         await self.registry.arrived(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
@@ -176,22 +176,22 @@ class BaseDeputy(Components):
         arguments: Mapping[str, Any] | None = None,
         mandate: MandateOffer | None = None,
     ) -> Approval:
-        """Record a user's answer to an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
+        """Record a user's decision on an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
-        An edit is a yes to the act with exactly these arguments, all of them; policy and grant are looked at again when
-        it is done. ``mandate``, with ``approve``: a yes to that many more acts like this one, too; a no ends it.
-        Raises `NotFound` for an approval that is not theirs, `InvalidInput` for arguments or a mandate that are wrong,
-        `Conflict` for an answer that comes too late, which says what became of the act.
+        An edit approves the act with exactly these arguments, given in full. Policy and grant are checked again when
+        the act runs. ``mandate``, with ``approve``: also approve that many more acts like this one. A rejection ends
+        the mandate. Raises `NotFound` if the approval is not the user's, `InvalidInput` if the arguments or the mandate
+        are invalid, and `Conflict` if the decision comes too late; its message says how the act ended.
         """
-        one, who = id_of(approval), User.of(by)
+        approval_id, user = id_of(approval), User.of(by)
         if mandate is not None:
-            return await self._mandates.approve(one, decision, mandate, by=who, reason=reason)
+            return await self._mandates.approve(approval_id, decision, mandate, by=user, reason=reason)
         edit = None
         if arguments is not None:
-            edit = Edit.of(await self.resolver.tool((await self.approvals.row(one, who)).tool), arguments)
+            edit = Edit.of(await self.resolver.tool((await self.approvals.row(approval_id, user)).tool), arguments)
         if decision == "reject":
-            return await self._mandates.reject(one, by=who, reason=reason, edit=edit)
-        return await self.approvals.decide(one, decision, by=who, reason=reason, edit=edit)
+            return await self._mandates.reject(approval_id, by=user, reason=reason, edit=edit)
+        return await self.approvals.decide(approval_id, decision, by=user, reason=reason, edit=edit)
 
     async def create_mandate(
         self,
@@ -205,80 +205,80 @@ class BaseDeputy(Components):
         agent: str = "",
         allow_destructive: bool = False,
     ) -> Mandate:
-        """A yes for more than once, at the user's own order: ``max_acts`` acts of ``agent`` until a time (Unix
+        """Approve ``max_acts`` acts of ``agent`` in advance, at the user's request, until ``expires_at`` (Unix
         seconds).
 
-        ``targets``: addresses or ids of people, ``@acme.example`` for everybody there, or a place as a `Preview` names
-        it. It answers where the policy asks, never where it denies. Raises `InvalidInput`, saying what cannot be given.
+        ``targets``: ids or addresses of people, ``@acme.example`` for everybody there, or a place as a `Preview` names
+        it. It replaces approvals, never a denial by the policy. Raises `InvalidInput` that says what it cannot cover.
         """
         chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(max_acts, expires_at)
         return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, allow_destructive)
 
     async def mandates(self, user: AnyUser) -> list[Mandate]:
-        """The user's mandates that count now, with how often each was used; the one that ends first comes first."""
+        """Return the user's valid mandates with their use counts, the earliest to expire first."""
         return await self._mandates.all_of(User.of(user))
 
     async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
-        """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
+        """End a mandate: no act starts under it afterwards. Raises `NotFound` if it is not this user's or has ended."""
         await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Give this user's approvals that still wait new ids, so that an answer somebody else gave fits none."""
+        """Give the user's pending approvals new ids, so that an answer from somebody else matches none of them."""
         await self.approvals.renew(map(id_of, approvals), User.of(user))
 
-    # ------------------------------------------------------------- what is there
+    # ------------------------------------------------------------- connections, files and tools
 
     async def connections(self, user: AnyUser) -> list[Connection]:
-        """The user's connected accounts. ``default``: acts where none is named. ``id``: names one in `revoke`."""
+        """Return the user's connected accounts. ``default``: acts if none is named. ``id``: names it in `revoke`."""
         return await connections_of(User.of(user), self.engine, self.accounts)
 
     async def revoke(
         self, user: AnyUser, provider: str = "", *, app: str = "", account: str | None = None, leaked: bool = False
     ) -> list[Revoked]:
-        """Disconnect a user, from one provider or from all: here at once, there as soon as it can be reached. Mandates
-        for what is disconnected end; from all providers, every one.
+        """Disconnect a user from one provider or from all: here at once, at the provider as soon as it can be reached.
+        Ends the mandates for what is disconnected, or all of them.
 
-        ``account``: only this one, by its name, its id at the provider or its connection's. ``leaked``: others may have
-        the tokens; they are ended without the app's secret where the provider can (GitHub), which tells their owner.
-        Raises `InvalidInput` for a provider that neither the settings know nor the user has a grant of.
+        ``account``: only this one, by its name, its id at the provider or its connection's id. ``leaked``: others may
+        have the tokens; where the provider can (GitHub), they are revoked without the app's secret, which notifies
+        their owner. Raises `InvalidInput` for a provider that is in neither the settings nor the user's grants.
         """
         ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
-        await self._mandates.end_of(User.of(user), {one.account for one in ended} if provider else None)
+        await self._mandates.end_of(User.of(user), {grant.account for grant in ended} if provider else None)
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """End all grants and mandates, of every user or of every user of one tenant: here with one write, at once, then
-        at the providers by pages; cut off, that goes on in the background. ``leaked``: as in `revoke`."""
+        """End all grants and mandates, of every user or of one tenant's: here at once with one write, then at the
+        providers in pages, which continue in the background after an interruption. ``leaked``: as in `revoke`."""
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def store_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
-        """Keep a file for the user, sealed, for a while: what its handle is, ``{file, name, mime, size, expires}``.
-        Raises `InvalidInput` for more than 25 MiB, or than 100 MiB or a thousand files with the user's others."""
+        """Store a file for the user, encrypted and for a limited time. Returns its handle: ``{file, name, mime, size,
+        expires}``. Raises `InvalidInput` above 25 MiB, or if the user's files would exceed 100 MiB or a thousand."""
         return await self.files.keep(User.of(user), File(name, mime, content))
 
     async def get_file(self, user: AnyUser, handle: str) -> File:
-        """The user's file behind a handle. Raises `NotFound` for any other."""
+        """Return the user's file for a handle. Raises `NotFound` for any other handle."""
         return await self.files.take(User.of(user), handle)
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
-        """Disconnect a user from all providers, and remove what is kept: files, results, approvals, mandates, consents.
-        What is under way ends by itself; its row goes when it expires. The audit stays."""
-        who = User.of(user)
-        ended = await self.revoke(who)
-        await self.ledger.unsaved.settle_all()  # else its row comes back as an outcome
-        await erase(who, self.engine, self.consents, self.files, self.provenance)
+        """Disconnect a user from all providers and delete their data: files, results, approvals, mandates and consents.
+        Acts in progress finish; their records are deleted when they expire. The audit stays."""
+        user = User.of(user)
+        ended = await self.revoke(user)
+        await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
+        await erase(user, self.engine, self.consents, self.files, self.provenance)
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
-        """The tools of these toolkits (``github``), toolsets (``github:actions``) and names: see `Catalog.tools`.
-        ``app``: described as they act through it. Raises `InvalidInput` for one that is no way to their provider."""
+        """Return the tools of these toolkits (``github``), toolsets (``github:actions``) and names: see
+        `Catalog.tools`. ``app``: describe them for this app. Raises `InvalidInput` for an app of another provider."""
         return through(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
     def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
-        """Those of these tools that fit a question best, best first; see `ToolIndex.search`, `Deputy.tools`."""
+        """Return the tools that match a query, best first; see `ToolIndex.search` and `Deputy.tools`."""
         return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
     async def authorized_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
-        """Those of these tools that the user's grants allow already, as they are called without unusual arguments."""
+        """Return those of these tools that the user's grants already allow, with usual arguments."""
         tools = await asyncio.to_thread(self.tools, *names, read_only=read_only)
         return await self.resolver.ready(User.of(user), tools)

@@ -1,4 +1,4 @@
-"""The deputy: acts as a user, with what the user consented to, and answers for everything it does."""
+"""The class that an application uses: a deputy created from settings."""
 
 from __future__ import annotations
 
@@ -16,11 +16,10 @@ if TYPE_CHECKING:
 
 
 class Deputy(BaseDeputy):
-    """Acts as users. One per process is enough; it may be used from any thread and event loop.
+    """Acts for users, with the access they granted. One per process is enough, for any thread and event loop.
 
-    Made by `from_settings` or entered with ``with``, it removes what has expired as long as it runs; else
-    ``sweeper.start()`` begins that. What it does is in `BaseDeputy`, what it is made of and from in `Components`:
-    ``Deputy(vault, apps, pages=...)``.
+    `from_settings` and ``with`` start the sweeper, which deletes expired records; otherwise call ``sweeper.start()``.
+    `BaseDeputy` has the methods, `Components` the parts and the constructor: ``Deputy(vault, apps, pages=...)``.
     """
 
     @classmethod
@@ -34,12 +33,12 @@ class Deputy(BaseDeputy):
         toolkits: Iterable[Toolkit] | None = None,
         transport: Transport | None = None,
     ) -> Self:
-        """A deputy as ``DEPUTIZE_...`` variables and ``deputize.toml`` say; see `deputize.core.settings.Settings`.
+        """Create a deputy from ``DEPUTIZE_...`` variables and ``deputize.toml``; see `deputize.core.settings.Settings`.
 
-        Without a ``base_url`` it works in local mode: one person, pages on loopback, keys made on the first run.
-        ``policy``: instead of theirs; ``providers``: beside theirs; ``toolkits``: instead of all that are installed.
-        Raises `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing; `ProviderUnavailable`
-        for a server that is named by its issuer and was never reached.
+        Without a ``base_url`` it works in local mode: one person, pages on loopback, keys created on the first run.
+        ``policy`` replaces the setting, ``providers`` adds to it, ``toolkits`` replaces all installed toolkits. Raises
+        `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing. Raises `ProviderUnavailable`
+        if a server that is configured by its issuer was never reached.
         """
         from deputize.core.start import from_settings  # pydantic-settings loads only here
 

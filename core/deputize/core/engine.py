@@ -1,4 +1,4 @@
-"""What every part of a deputy works with: made once, and handed on whole."""
+"""The parts that all others of a deputy share, in one object."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from deputize.core.zones import Zones
 
 
 class Pages(Protocol):
-    """Where our own pages are served."""
+    """The server of our own pages."""
 
     async def base_url(self) -> str:
-        """Scheme, host and port, without a slash at the end; starts the server where that is ours to do."""
+        """Return scheme, host and port without a trailing slash. Starts the server if deputize runs it."""
         ...
 
 
 @frozen
 class FixedPages(Frozen):
-    """Pages that a web application serves at a known address."""
+    """Pages that a web application serves at a fixed URL."""
 
     url: str
 
     async def base_url(self) -> str:
-        """That address."""
+        """Return the URL without a trailing slash."""
         return self.url.rstrip("/")
 
 
 @frozen
 class Engine(Frozen):
-    """The parts that all others share. Nothing in here is replaced while a deputy lives.
+    """The shared parts. None of them is replaced while a deputy lives.
 
-    ``clock`` returns Unix seconds; ``sleep`` waits for as many. ``agent``: what acts where a call names no agent.
-    ``zones``: in which each user reads times.
+    ``clock`` returns Unix seconds; ``sleep`` waits for a number of seconds. ``agent``: acts if a call names no agent.
+    ``zones``: each user's time zone.
     """
 
     vault: Vault
@@ -75,19 +75,19 @@ class Engine(Frozen):
 
     @property
     def home(self) -> str:
-        """Where pages lie that know who opens them; "" in local mode, where a link counts for whoever has it."""
+        """Base URL of the pages that sign users in; "" in local mode, where a link works for anyone who has it."""
         return self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
 
     def step_link(self, step: str) -> str:
-        """The page of all that a step asks; "" without a step, and in local mode."""
+        """Return the URL of the page with all requests of one step; "" without a step and in local mode."""
         return f"{self.home}/asks/{step}" if self.home and step else ""
 
     async def close(self) -> None:
-        """Wait for what is in flight, let go of connections and files, and write out the audit. Safe to call twice."""
+        """Wait for requests in flight, close connections and files, and write out the audit. Safe to call twice."""
         await self.in_flight.ended()
         await self.http.close()
-        if self.http.elsewhere():  # refreshes run on the portal's loop, which lives on
-            with suppress(InvalidInput):  # it has ended, and its connections with it
+        if self.http.elsewhere():  # refreshes run on the portal's loop, which continues
+            with suppress(InvalidInput):  # the portal has closed, and its connections with it
                 await portal().hop(self.http.close)
-        await asyncio.to_thread(self.audit.close)  # it may wait for the disk
+        await asyncio.to_thread(self.audit.close)  # may wait for the disk
         await self.vault.close()

@@ -1,29 +1,29 @@
-"""Everything that can go wrong, as one closed tree.
+"""All errors, as one closed tree.
 
     DeputizeError
-    ├── UserRequired             nobody vouched for a user: nothing runs
+    ├── UserRequired             no user was passed: nothing runs
     ├── InvalidInput             arguments, names, values: says which and where
-    ├── ConsentRequired          the user must visit a page first; carries the consent
-    ├── ScopeNotGranted          the user has just been asked and left the scope out
-    ├── Declined                 the user said no, to a consent or to an act
-    ├── ReconsentRequired        the grant is dead; carries the reason and, where asked for, the consent
-    ├── AccountMismatch          another account came back than the one that was there
+    ├── ConsentRequired          the user must open a page first; carries the consent
+    ├── ScopeNotGranted          the user was just asked and left the scope out
+    ├── Declined                 the user declined a consent or rejected an act
+    ├── ReconsentRequired        the grant is dead; carries the reason and the new consent
+    ├── AccountMismatch          the user signed in with another account than expected
     ├── ApprovalRequired         the user must approve this one act; carries the approval
-    ├── PolicyDenied             the host's policy said no
-    ├── RateLimited              the provider wants us to wait, or as much waits for the user: retry_after in seconds
+    ├── PolicyDenied             the application's policy denied the act
+    ├── RateLimited              a limit of the provider, or of requests that wait for the user: retry_after
     ├── NotFound                 absent at the provider, or hidden from this user
     ├── Conflict                 the provider's state differs from what the act assumed
-    ├── OrgBlocked               an administrator, a plan or single sign-on stands in the way: url
-    ├── OutcomeUnknown           a write may have happened: look before doing it again
+    ├── OrgBlocked               an administrator, a plan or single sign-on blocks the act: url
+    ├── OutcomeUnknown           a write may have happened: check before repeating it
     ├── ProviderUnavailable      the provider or the network failed; nothing was done
-    ├── VaultError               a record cannot be opened: wrong key, altered, not ours
+    ├── VaultError               a record cannot be opened: wrong key, altered, not this vault's
     ├── StoreUnavailable         the store cannot be read or written now
-    └── SettingsError            a setting, key or file that stops the start
+    └── SettingsError            a setting, key or file that prevents the start
 
-Each has a stable ``code`` for programs, a message safe for a model, and a ``hint`` for whoever can do something
-about it. None holds a request, a response, a token or a link; `ConsentRequired` and `ApprovalRequired` carry
-objects that know the link, outside of their text. What a provider said of its refusal is in ``from_provider`` and
-never in the message: it may be a stranger's text.
+Each has a stable ``code`` for programs, a message that is safe for a model, and a ``hint`` that says what to do. None
+contains a request, a response, a token or a link; `ConsentRequired` and `ApprovalRequired` carry objects that hold the
+link, outside the text. The provider's own reason is in ``from_provider`` and never in the message: it may be untrusted
+content.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from deputize.core.user_requests import Approval, Consent
 
 
 class DeputizeError(Exception):
-    """The root. ``str(error)`` is one short sentence that may be shown to a model.
+    """The base class. ``str(error)`` is one short sentence that may be shown to a model.
 
-    ``from_provider``: the provider's own message, fields and codes, marked as from outside; empty if it gave none.
+    ``from_provider``: the provider's own message, fields and codes, marked as untrusted; empty if it gave none.
     """
 
     code: ClassVar[str] = "error"
@@ -53,7 +53,7 @@ class DeputizeError(Exception):
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
 
     def dict(self) -> Mapping[str, str]:
-        """What a client may be told. LangGraph Server asks for it; of an error without one it says "internal error"."""
+        """Return the fields a client may see. LangGraph Server calls this; for others it reports "internal error"."""
         said = {"provider_says": self.provider_says} if self.from_provider else {}
         return {"error": type(self).__name__, "message": str(self), "code": self.code, **said}
 
@@ -70,15 +70,15 @@ class DeputizeError(Exception):
 
 
 def _rebuild(kind: type[DeputizeError], data: dict[str, object]) -> DeputizeError:
-    """The error again, in another process."""
+    """Recreate an unpickled error in another process."""
     error = kind.__new__(kind, data["message"])
     vars(error).update(data)
     return error
 
 
 def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
-    """The hint for a name that nothing has: what it may have been meant to be, and ``every`` one there is."""
-    from difflib import get_close_matches  # only where something went wrong
+    """Return the hint for an unknown name: similar names, and with ``every`` all known ones."""
+    from difflib import get_close_matches  # imported only for an error
 
     names = list(known)
     near = get_close_matches(name[:100], names, n=3, cutoff=0.6)
@@ -88,11 +88,11 @@ def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
 
 
 class UserRequired(DeputizeError):
-    """No user was vouched for by the host. There is no anonymous user. ``reason``: ``no_id`` where a value was, which
-    is no id; else empty."""
+    """Your application passed no user. There is no anonymous user. ``reason``: ``no_id`` if the value is not a user id,
+    else empty."""
 
     code = "user_required"
-    default_hint = "Pass the user from the host application: user=..., the runtime's context, or bound at construction."
+    default_hint = "Pass the user from your application: user=..., the runtime's context, or bound at construction."
 
     def __init__(self, message: str, *, hint: str = "", reason: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -100,7 +100,7 @@ class UserRequired(DeputizeError):
 
 
 class InvalidInput(DeputizeError):
-    """Arguments, names or links that cannot be used. ``fix_by``: agent, user or operator; ``reason`` for programs."""
+    """Arguments, names or links that cannot be used. ``fix_by``: agent, user or operator. ``reason``: for programs."""
 
     code = "invalid_input"
 
@@ -111,10 +111,10 @@ class InvalidInput(DeputizeError):
 
 
 class ConsentRequired(DeputizeError):
-    """The user has not consented to what the act needs. ``consent`` says what, and where to do it."""
+    """The user has not consented to what the act needs. ``consent`` says to what, and has the link."""
 
     code = "consent_required"
-    default_hint = "Show consent.link to the user, and call again when the vault holds the grant."
+    default_hint = "Show consent.link to the user, and call again when the consent is granted."
 
     def __init__(self, message: str, *, consent: Consent, hint: str = "") -> None:
         super().__init__(message, hint=hint)
@@ -122,7 +122,7 @@ class ConsentRequired(DeputizeError):
 
 
 class ScopeNotGranted(DeputizeError):
-    """The user was asked, and left out ``scopes``. Asking again at once would be a loop."""
+    """The user was asked and left out ``scopes``. Asking again at once would loop."""
 
     code = "scope_not_granted"
     default_hint = "Go on without it. A later request of the user, or deputy.connect(), asks again."
@@ -133,14 +133,14 @@ class ScopeNotGranted(DeputizeError):
 
 
 class Declined(DeputizeError):
-    """The user said no."""
+    """The user declined a consent or rejected an act."""
 
     code = "declined"
     default_hint = "Go on without it. A later request of the user asks again."
 
 
 class ReconsentRequired(ConsentRequired):
-    """A grant that was there is dead. ``reason``: invalid_grant, lost_rotation, rejected, other_account, ..."""
+    """An existing grant is dead. ``reason``: invalid_grant, lost_rotation, rejected, other_account, ..."""
 
     code = "reconsent_required"
 
@@ -150,14 +150,14 @@ class ReconsentRequired(ConsentRequired):
 
 
 class AccountMismatch(DeputizeError):
-    """Another account of the provider came back than the one that was connected, or was named."""
+    """The user signed in with another account than the one that is connected or was named."""
 
     code = "account_mismatch"
     default_hint = "Connect again with the same account, or switch accounts on purpose."
 
 
 class ApprovalRequired(DeputizeError):
-    """The policy wants the user's yes to exactly this act. ``approval`` says to what, and under which id."""
+    """The policy requires the user's approval of exactly this act. ``approval`` holds its preview and id."""
 
     code = "approval_required"
     default_hint = "Show the approval to the user, record the answer with deputy.decide(), and call again."
@@ -168,14 +168,14 @@ class ApprovalRequired(DeputizeError):
 
 
 class PolicyDenied(DeputizeError):
-    """The host's policy forbids this act."""
+    """Your application's policy denies this act."""
 
     code = "policy_denied"
 
 
 class RateLimited(DeputizeError):
-    """The provider wants us to wait, or as many questions as may wait for the user do. ``retry_after``: seconds, or
-    None where it does not say."""
+    """The provider limits requests, or too many requests already wait for the user. ``retry_after``: seconds, or None
+    if the provider does not say."""
 
     code = "rate_limited"
 
@@ -185,7 +185,7 @@ class RateLimited(DeputizeError):
 
 
 class NotFound(DeputizeError):
-    """Not there, or not visible to this user. ``reason``: the provider's word for it, for programs."""
+    """The object does not exist, or this user cannot see it. ``reason``: the provider's code, for programs."""
 
     code = "not_found"
     default_hint = "Check the id or name with a tool that lists or searches, and whether this account may see it."
@@ -196,8 +196,8 @@ class NotFound(DeputizeError):
 
 
 class Conflict(DeputizeError):
-    """The provider's state differs. ``reason``: already_decided, already_done, stale, exists, not_mergeable,
-    not_undoable."""
+    """The provider's state differs from what the act assumed. ``reason``: already_decided, already_done, stale, exists,
+    not_mergeable, not_undoable."""
 
     code = "conflict"
 
@@ -217,15 +217,15 @@ class OrgBlocked(DeputizeError):
 
 
 class OutcomeUnknown(DeputizeError):
-    """A write may or may not have happened. It is never repeated by us."""
+    """A write may or may not have happened. deputize never repeats it."""
 
     code = "outcome_unknown"
-    default_hint = "Look at the provider whether it was done before doing it again."
+    default_hint = "Check at the provider whether it was done before doing it again."
 
 
 class ProviderUnavailable(DeputizeError):
     """The provider or the network failed. ``sent``: the request may have arrived. ``reason``: "too_long",
-    "token_refused" (the API refuses an access token that may be good; the grant was kept), or empty."""
+    "token_refused" (the API refuses an access token that may be valid; the grant was kept), or empty."""
 
     code = "provider_unavailable"
     default_hint = "Try again later."
@@ -237,26 +237,26 @@ class ProviderUnavailable(DeputizeError):
 
 
 class VaultError(DeputizeError):
-    """A stored record cannot be opened: another key, altered bytes, a row moved elsewhere, not a vault at all."""
+    """A stored record cannot be opened: another key, altered bytes, a record moved elsewhere, or not a vault."""
 
     code = "vault_error"
     default_hint = "Check DEPUTIZE_KEY or the key file; restore the vault from a backup. Nothing was changed."
 
 
 class StoreUnavailable(DeputizeError):
-    """The store cannot be read or written now: locked, full, read-only, gone. What was asked did not happen."""
+    """The store cannot be read or written now: locked, full, read-only, gone. The operation did not happen."""
 
     code = "store_unavailable"
 
 
 class SettingsError(DeputizeError):
-    """A setting, a key or a file that stops the start. Says which one and what to write."""
+    """A setting, key or file prevents the start. The message names it and the hint says what to write."""
 
     code = "settings_error"
 
     @classmethod
     def without(cls, missing: ImportError, *extras: str) -> SettingsError:
-        """A package that is not installed, or not in a version that fits, and the extras that bring it."""
+        """Return the error for a package that is missing or too old or new, with the extras that install it."""
         module = (missing.name or "A package").partition(".")[0]
         fits = "is not installed" if isinstance(missing, ModuleNotFoundError) else "has another version than is needed"
         return cls(f"{module} {fits}.", hint=f'pip install "deputize[{",".join(extras)}]"')

@@ -1,7 +1,7 @@
-"""A thread that answers event loops: for what takes microseconds as a rule, and must hold none up when it does not.
+"""A thread that answers event loops: for work that takes microseconds, and must not block a loop if it takes longer.
 
-What is asked for while it is busy is answered in one go, with one call into each event loop, so that many who ask at
-once cost few changes of threads. Unlike an executor it still answers while the interpreter exits.
+Questions that arrive while it is busy are answered as a batch, with one call into each event loop, so many concurrent
+callers cost few thread switches. Unlike an executor it still answers while the interpreter exits.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BATCH: Final = 64
 
 
 class ThreadEnded(Exception):
-    """The thread was ended before it was asked."""
+    """The thread was ended before the question."""
 
 
 class _Asked(Generic[Question, Answer]):
@@ -32,9 +32,9 @@ class _Asked(Generic[Question, Answer]):
 
 
 class AnsweringThread(Generic[Question, Answer]):
-    """Calls ``answer`` with the questions that wait, in a thread of its own, which begins with the first of them.
+    """Calls ``answer`` with the waiting questions, in its own thread, which starts with the first question.
 
-    ``answer`` gives for each, in order, an answer or the exception to raise.
+    ``answer`` returns for each, in order, an answer or the exception to raise.
     """
 
     def __init__(self, name: str, answer: Callable[[Sequence[Question]], Sequence[Answer | BaseException]]) -> None:
@@ -45,10 +45,10 @@ class AnsweringThread(Generic[Question, Answer]):
         self._thread: Thread | None = None
 
     async def ask(self, question: Question) -> Answer:
-        """The answer, or what was given to be raised. Raises `ThreadEnded` once ended."""
+        """Return the answer, or raise the exception given instead. Raises `ThreadEnded` after the end."""
         loop = asyncio.get_running_loop()
         waiting: asyncio.Future[Answer] = loop.create_future()
-        with self._gate:  # held for no longer than this anywhere: the thread itself never takes it
+        with self._gate:  # never held longer than this; the thread itself never takes it
             if self._ended:
                 raise ThreadEnded
             self._start()
@@ -56,12 +56,12 @@ class AnsweringThread(Generic[Question, Answer]):
         return await waiting
 
     def begin(self) -> None:
-        """Start the thread. Else the first question does, which takes an event loop longer than an answer."""
+        """Start the thread. Otherwise the first question starts it, which takes an event loop longer than an answer."""
         with self._gate:
             self._start()
 
     def end(self) -> None:
-        """Answer what was asked, then end. What is asked afterwards is refused."""
+        """Answer the waiting questions, then end the thread. Later questions raise `ThreadEnded`."""
         with self._gate:
             if not self._ended:
                 self._ended = True
@@ -74,11 +74,11 @@ class AnsweringThread(Generic[Question, Answer]):
             self._thread = thread
 
     def _serve(self) -> None:
-        while self._served():  # with nothing in this frame, which would keep it alive while nobody asks
+        while self._serve_batch():  # this frame holds nothing, which it would keep alive while idle
             pass
 
-    def _served(self) -> bool:
-        """Answer what waits. Whether more will come."""
+    def _serve_batch(self) -> bool:
+        """Answer one batch of waiting questions. Returns True if more may come."""
         batch = [self._asked.get()]
         while len(batch) < BATCH and not self._asked.empty():
             batch.append(self._asked.get())
@@ -90,12 +90,12 @@ class AnsweringThread(Generic[Question, Answer]):
     def _answers(self, questions: Sequence[Question]) -> Sequence[Answer | BaseException]:
         try:
             return self._answer(questions)
-        except BaseException as error:  # whatever it is, it belongs to whoever asked
+        except BaseException as error:  # any error belongs to the callers
             return [error] * len(questions)
 
 
 def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[None]]:
-    """An ``answer`` for questions that are all the same: one ``step`` for all who wait for it."""
+    """Return an ``answer`` for identical questions: one ``step`` serves all that wait."""
 
     def stepped(many: Sequence[None]) -> Sequence[None]:
         step()
@@ -105,7 +105,7 @@ def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[N
 
 
 def _hand_out(asked: Sequence[_Asked[Question, Answer]], answers: Sequence[Answer | BaseException]) -> None:
-    """Answer each, with one call into each event loop."""
+    """Deliver the answers, with one call into each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | BaseException]]] = {}
     for one, answer in zip(asked, answers, strict=True):
         loops.setdefault(one.loop, []).append((one.waiting, answer))

@@ -1,9 +1,9 @@
-"""What other packages add, by entry points: toolkits, providers, stores. One mechanism for all of them.
+"""Additions by other packages through entry points: toolkits, providers, stores. One mechanism for all of them.
 
 An entry point is the object itself, or a module that exports it under the group's name for it (``TOOLKIT``,
-``PROVIDER``, ``STORE``); the entry point and the object have the same name. A plugin is code that somebody installed
-and is trusted as such, but a broken one must not take the others with it: it is named, skipped and logged once, and
-``deputize doctor`` lists it. None can take the place of what is built in.
+``PROVIDER``, ``STORE``). The entry point and the object have the same name. A plugin is code that somebody installed
+and is trusted as such. A broken one must not break the others: it is skipped and logged once, and ``deputize doctor``
+lists it. No plugin can replace a built-in one.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ log = logging.getLogger("deputize")
 
 
 class Named(Protocol):
-    """Whatever a package can add has a name."""
+    """An object that a package can add."""
 
     @property
     def name(self) -> str:
-        """What it is called, as its entry point is."""
+        """Its name, the same as its entry point's."""
         ...
 
 
@@ -40,7 +40,7 @@ T = TypeVar("T", bound=Named)
 
 @frozen
 class Skipped(ValueObject):
-    """An entry point that cannot be used. ``noun``: toolkit, ...; ``distribution``: what is installed, its version."""
+    """An entry point that cannot be used. ``noun``: toolkit, ...; ``distribution``: its package and version."""
 
     noun: str
     name: str
@@ -52,16 +52,16 @@ class Skipped(ValueObject):
 
 
 def nothing_to_say(_: object) -> str:
-    """The check of a group that has none of its own."""
+    """Return "": the check of a group that has no check of its own."""
     return ""
 
 
 class Plugins(Generic[T]):
     """The entry points of one group.
 
-    ``group``: such as ``deputize.toolkits``; ``kind``: the class of what is looked for; ``noun``: what people call it;
-    ``export``: the name in a module; ``built_in``: names that are taken; ``check``: why one of the right class cannot
-    be used all the same, or an empty text.
+    ``group``: such as ``deputize.toolkits``. ``kind``: the class of the objects. ``noun``: their name for people.
+    ``export``: their name in a module. ``built_in``: names that are taken. ``check``: returns why an object of the
+    right class cannot be used, or "".
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class Plugins(Generic[T]):
         self._warned = set[Skipped]()
 
     def names(self) -> list[str]:
-        """The names of all entry points, good and bad. None is loaded."""
+        """Return the names of all entry points, usable or not. Loads none."""
         return sorted({point.name for point in self._points()})
 
     def find(self, name: str) -> T | None:
-        """What another package adds under this name, or None where none does. Others are not loaded.
+        """Return the object that another package adds under this name, or None. Loads no others.
 
-        Raises `SettingsError` for a broken one: whoever asks for it by name must know that it is not there.
+        Raises `SettingsError` for a broken one, because its caller asked for it by name.
         """
         bad: Skipped | None = None
-        for found in self._examined(point for point in self._points() if point.name == name):
+        for found in self._examine(point for point in self._points() if point.name == name):
             if not isinstance(found, Skipped):
                 return found
             bad = bad or found
@@ -105,35 +105,34 @@ class Plugins(Generic[T]):
         )
 
     def all(self) -> dict[str, T]:
-        """All that can be used, by name. Each broken one is logged once, as a warning."""
+        """Return all usable objects by name. Each broken one is logged once, as a warning."""
         found: dict[str, T] = {}
-        for one in self._examined(self._points()):
-            if isinstance(one, Skipped):
-                self._warn(one)
+        for plugin in self._examine(self._points()):
+            if isinstance(plugin, Skipped):
+                self._warn(plugin)
             else:
-                found[one.name] = one
+                found[plugin.name] = plugin
         return found
 
     def skipped(self) -> list[Skipped]:
-        """The entry points that cannot be used, and why."""
-        return [one for one in self._examined(self._points()) if isinstance(one, Skipped)]
+        """Return the entry points that cannot be used, with the reasons."""
+        return [plugin for plugin in self._examine(self._points()) if isinstance(plugin, Skipped)]
 
     def forget(self) -> None:
-        """Look at every entry point anew: for tests that install packages while they run."""
+        """Read every entry point again: for tests that install packages while they run."""
         self._found = None
         self._loaded.clear()
         self._warned.clear()
 
-    def _warn(self, one: Skipped) -> None:
-        if one not in self._warned:
-            self._warned.add(one)
-            log.warning("%s", one)
+    def _warn(self, skipped: Skipped) -> None:
+        if skipped not in self._warned:
+            self._warned.add(skipped)
+            log.warning("%s", skipped)
 
     def _points(self) -> list[EntryPoint]:
-        """All entry points, in an order that does not depend on where they are installed.
+        """Return all entry points, in an order that does not depend on where they are installed.
 
-        They are looked for once, and again where Python looks for packages in other places: every package that is
-        installed has a file to be read for it.
+        They are read once, and again if `sys.path` has changed: reading costs one file per installed package.
         """
         if self._found is None or self._found[0] != sys.path:
             from importlib.metadata import entry_points  # costs a third of what importing the core costs
@@ -142,8 +141,8 @@ class Plugins(Generic[T]):
             self._found = list(sys.path), points
         return self._found[1]
 
-    def _examined(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
-        """What each entry point leads to; of several of one name the first."""
+    def _examine(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
+        """Yield the object of each entry point, or why it is skipped. Of several with one name, the first is used."""
         taken: dict[str, str] = {}
         for point in points:
             where = _distribution(point)
@@ -151,15 +150,15 @@ class Plugins(Generic[T]):
                 reason = f"{taken[point.name]} has a {self.noun} of this name already."
                 yield Skipped(self.noun, point.name, where, reason)
                 continue
-            found = self._once(point)
+            found = self._load_once(point)
             if isinstance(found, str):
                 yield Skipped(self.noun, point.name, where, found)
             else:
                 taken[point.name] = where
                 yield found
 
-    def _once(self, point: EntryPoint) -> T | str:
-        """What it leads to, or why to nothing. Code that failed is not run again in this process."""
+    def _load_once(self, point: EntryPoint) -> T | str:
+        """Return the object, or why there is none. Code that failed is not run again in this process."""
         if point not in self._loaded:
             self._loaded[point] = self._load(point)
         return self._loaded[point]
@@ -168,12 +167,12 @@ class Plugins(Generic[T]):
         if point.name in self._built_in():
             return f"a {self.noun} of this name is built in."
         try:
-            return self._checked(point, point.load())
-        except (Exception, SystemExit) as e:  # whatever another package does when it is imported, or looked at
+            return self._check_loaded(point, point.load())
+        except (Exception, SystemExit) as e:  # anything another package raises when it is imported or inspected
             return f"{type(e).__name__}: {' '.join(str(e).split())[:LONGEST_REASON]}".rstrip(": ") + "."
 
-    def _checked(self, point: EntryPoint, found: object) -> T | str:
-        """What was found, if it is what it should be, or why not."""
+    def _check_loaded(self, point: EntryPoint, found: object) -> T | str:
+        """Return the loaded object if it is of the right kind, or why not."""
         in_module = isinstance(found, ModuleType)
         made = getattr(found, self._export, None) if in_module else found
         if not isinstance(made, self._kind):

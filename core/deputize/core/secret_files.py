@@ -1,13 +1,13 @@
-"""Secrets that are handed in as files: Kubernetes and Compose mount them, systemd keeps them as credentials.
+"""Secrets in files: Kubernetes and Compose mount them, systemd passes them as credentials.
 
-Next to each setting that is a secret stands one that names a file with it: ``client_secret_file`` for
-``client_secret``, in the environment ``..._FILE``. A name without a folder is a credential of the systemd unit
+Each setting that is a secret has another that names a file with it: ``client_secret_file`` for ``client_secret``, in
+the environment ``..._FILE``. A name without a folder is a credential of the systemd unit
 (https://systemd.io/CREDENTIALS/), in ``$CREDENTIALS_DIRECTORY``.
 
-Who may have written such a file says which secret is used, so it is ours or root's, and nobody else may write it. The
-same holds for links that lead to it, as they do in Kubernetes, and for its folder: somebody else's link could name a
-file of root's whose one line everybody knows. That others can read it is told, not refused: the file's owner may be
-somebody else than who starts this.
+The writer of such a file decides which secret is used. So it must belong to this account or root, and no other account
+may write it. The same holds for its folder and for links to it, as Kubernetes has them: another account's link could
+name a file of root's whose one line everybody knows. A file that others can read is logged, not refused: its owner may
+differ from the account that starts this program.
 """
 
 from __future__ import annotations
@@ -25,35 +25,35 @@ from deputize.core.errors import SettingsError
 
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 MAX_BYTES: Final = 65536
-"""Bytes of a secret."""
+"""Maximum size of a secret."""
 _MAX_STEPS: Final = 256
-"""Names on the way to a file, those in links among them."""
+"""Path components on the way to a file, including those of links."""
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 log = logging.getLogger("deputize")
-_told: set[Path] = set()
+_reported: set[Path] = set()
 
 
-def with_secret(said: Any, name: str) -> Any:
-    """The settings of a table, in which the secret ``name`` is what the file holds that ``name_file`` names.
+def with_secret(values: Any, name: str) -> Any:
+    """Return the settings of a table with the secret ``name`` read from the file that ``name_file`` names.
 
-    Raises `SettingsError` where both are given, and as `read_secret` does.
+    Raises `SettingsError` if both are set, and as `read_secret` does.
     """
-    named = said.get(f"{name}_file") if isinstance(said, Mapping) else None
-    if not named:
-        return said
-    if said.get(name):
-        raise SettingsError(f"{name} and {name}_file are both set.", hint="Take one of them away.")
-    return {other: value for other, value in said.items() if other != f"{name}_file"} | {
-        name: read_secret(Path(str(named)), f"{name}_file")
+    path = values.get(f"{name}_file") if isinstance(values, Mapping) else None
+    if not path:
+        return values
+    if values.get(name):
+        raise SettingsError(f"{name} and {name}_file are both set.", hint="Remove one of them.")
+    return {other: value for other, value in values.items() if other != f"{name}_file"} | {
+        name: read_secret(Path(str(path)), f"{name}_file")
     }
 
 
 def read_secret(path: Path, setting: str) -> str:
-    """The one line in a file, without its end. ``setting``: what named it, for errors.
+    """Return the one line of a file, without its end. ``setting``: its name, for errors.
 
-    Raises `SettingsError` where it is missing, empty, more than a line, or such that somebody else may have written it.
+    Raises `SettingsError` if the file is missing, empty, longer, or another account may have written it.
     """
     path = _found(path.expanduser(), setting)
     try:
@@ -81,7 +81,7 @@ def read_secret(path: Path, setting: str) -> str:
 
 
 def _behind_links(setting: str, path: Path) -> Path:
-    """The file itself, found step by step. Raises `OSError` where nothing is, `SettingsError` for somebody's link."""
+    """Follow links step by step to the file. Raises `OSError` if it is missing, `SettingsError` for another's link."""
     whole = path.absolute()
     place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
     for _ in range(_MAX_STEPS):
@@ -118,13 +118,13 @@ def _check(setting: str, path: Path, status: os.stat_result) -> None:
         raise _unfit(setting, path, "belongs to another account", f"Run: chown {os.geteuid()} '{path}'")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise _unfit(setting, path, "may be written by others", f"Run: chmod go-w '{path}'")
-    if status.st_mode & stat.S_IROTH and path not in _told:
-        _told.add(path)
+    if status.st_mode & stat.S_IROTH and path not in _reported:
+        _reported.add(path)
         log.warning("%s: every account here can read %s. Run: chmod o-r, or defaultMode: 0400.", setting, path)
 
 
 def _check_folder(setting: str, folder: Path) -> None:
-    """One that everybody may write, without the sticky bit: anybody can put another of our files there."""
+    """Raise `SettingsError` if everybody can write to the folder (no sticky bit) and so replace the file."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise _unfit(setting, folder, "lies in a folder that others may write", f"Run: chmod o-w '{folder}'")

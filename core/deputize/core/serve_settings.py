@@ -1,4 +1,4 @@
-"""Who may call what ``deputize serve`` serves over HTTP, and who they are: ``[serve]`` in ``deputize.toml``."""
+"""The ``[serve]`` section of ``deputize.toml``: what ``deputize serve`` offers over HTTP, and to which users."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
 
 
 class ServeSettings(BaseModel):
-    """The issuer that says who people are, for access tokens of MCP clients and for sign-ins at our pages."""
+    """The served tools, and the issuer that identifies users by access tokens (MCP clients) and sign-ins (pages)."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -23,11 +23,12 @@ class ServeSettings(BaseModel):
     )
     search: bool = Field(False, description="List two tools that find and call the others, for hundreds of them.")
     forms: bool = Field(
-        True, description="Take a user's yes in a form that their client shows. Else they approve on our pages only."
+        True,
+        description="Accept approvals in a form that the user's client shows. Else users approve only on our pages.",
     )
     issuer: str = Field("", description="The issuer's address, exactly as its metadata spells it.")
     token_audience: str = Field(
-        "", description="What `aud` of an access token has to name. Default: the address of the endpoint, BASE_URL/mcp."
+        "", description="Required `aud` of an access token. Default: the URL of the endpoint, BASE_URL/mcp."
     )
     scopes: list[str] = Field(default_factory=list, description="Scopes that an access token must have, all of them.")
     subject: str = Field(
@@ -35,10 +36,10 @@ class ServeSettings(BaseModel):
     )
     plain_jwt: bool = Field(
         False,
-        description="Take signed access tokens whose type is JWT or missing (Okta, Entra, Keycloak as they come), not "
+        description="Accept signed access tokens whose type is JWT or missing (default of Okta, Entra, Keycloak), not "
         "only those of RFC 9068 (at+jwt).",
     )
-    introspect: bool = Field(False, description="Ask the issuer what an opaque token is (RFC 7662), as this client.")
+    introspect: bool = Field(False, description="Look up opaque tokens at the issuer (RFC 7662), as this client.")
     client_id: str = Field(
         "", description="Our own client at the issuer, for sign-ins: redirect URI BASE_URL/sign-in/callback."
     )
@@ -46,21 +47,21 @@ class ServeSettings(BaseModel):
     client_secret_file: Path | None = Field(None, description="File that holds the secret.")
     sign_in_subject: str = Field(
         "sub",
-        description="The claim of an id_token that is the user; it says the same as `subject`: `oid` at Entra.",
+        description="The claim of an id_token that is the user; it must match `subject`: `oid` at Entra.",
     )
     metrics: str = Field(
         "",
         pattern=PLACE,
-        description="HOST:PORT, or :PORT of loopback, where /metrics is for whoever reaches it. Empty: nowhere.",
+        description="HOST:PORT, or :PORT on loopback, where /metrics needs no sign-in. Empty: not served.",
     )
     drain: float = Field(
         5.0,
         ge=0,
         le=300,
-        description="Seconds after SIGTERM in which /readyz says 503 and all is served as before, for balancers.",
+        description="Seconds after SIGTERM in which /readyz returns 503 but requests are served, for load balancers.",
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _secret_in_a_file(cls, said: Any) -> Any:
-        return with_secret(said, "client_secret")
+    def _read_secret_file(cls, values: Any) -> Any:
+        return with_secret(values, "client_secret")

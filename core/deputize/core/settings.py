@@ -1,4 +1,4 @@
-"""Settings: from ``DEPUTIZE_...`` variables and from ``deputize.toml``, the variables first (which: `configfile`).
+"""Settings from ``DEPUTIZE_...`` variables and ``deputize.toml`` (found by `configfile`). Variables win.
 
 DEPUTIZE_APPS__GOOGLE__CLIENT_ID=...          [apps.google]
 DEPUTIZE_APPS__GOOGLE__CLIENT_SECRET=...      client_id = "..."
@@ -32,7 +32,7 @@ except ImportError as missing:
     raise SettingsError.without(missing, "settings", "web") from None
 from deputize.core.audit import Mode
 from deputize.core.audit.trail import Trail
-from deputize.core.configfile import NAME, config_file, read_config, tell_unread, unread
+from deputize.core.configfile import NAME, config_file, find_unread_file, read_config, tell_unread
 from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.provider import App, Provider
@@ -54,7 +54,7 @@ _LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(
 
 
 class Settings(BaseSettings):
-    """Everything that can be set. Each field is ``DEPUTIZE_<NAME>``, or a line of ``deputize.toml``."""
+    """All settings. Each field is ``DEPUTIZE_<NAME>``, or a line of ``deputize.toml``."""
 
     model_config = SettingsConfigDict(
         env_prefix="DEPUTIZE_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
@@ -66,9 +66,9 @@ class Settings(BaseSettings):
     vault: str = Field(
         "",
         repr=False,
-        description="Where grants are kept: a path, or postgresql://role@host/database. Default: vault.sqlite in home.",
+        description="Where grants are stored: a path or postgresql://role@host/database. Default: home/vault.sqlite.",
     )
-    vault_file: Path | None = Field(None, description="File that holds `vault`, where a password stands in that.")
+    vault_file: Path | None = Field(None, description="File that holds `vault`, if that has a password.")
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
     key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
@@ -82,41 +82,47 @@ class Settings(BaseSettings):
     serve: ServeSettings = Field(
         default_factory=lambda: ServeSettings.model_validate({}), description="`deputize serve`."
     )
-    agent: str = Field("agent", description="The name of the agent, as users see it on pages and in the audit.")
+    agent: str = Field("agent", description="Name of the agent, as users see it on pages and in the audit.")
     policy: str = Field(
-        "ask_before_sending", description="What is asked on every act: a built-in name, or package.module:function."
+        "ask_before_sending", description="Policy that judges every act: a built-in name, or package.module:function."
     )
     time_zone: str = Field(
         "",
-        description="Europe/Berlin, where no provider tells a user's own. Empty: the machine's locally, else UTC.",
+        description="Zone of users whose provider reports none: Europe/Berlin. Empty: UTC; locally the machine's.",
     )
     trusted_authors: dict[str, str] = Field(
         default_factory=dict,
-        description="Whose texts a model may read, by toolkit: DEPUTIZE_TRUSTED_AUTHORS__<TOOLKIT>. See toolkits.md.",
+        description="Whose content a model may read, by toolkit: DEPUTIZE_TRUSTED_AUTHORS__<TOOLKIT>. See toolkits.md.",
     )
-    base_url: str = Field("", description="Where a web application serves our pages. Empty: local mode, on loopback.")
+    base_url: str = Field(
+        "", description="URL where a web application serves our pages. Empty: local mode, on loopback."
+    )
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
-    audit: Mode = Field("standard", description="standard: on disk within a second. strict: before a write acts.")
+    audit: Mode = Field("standard", description="standard: on disk within a second. strict: on disk before each write.")
     audit_anchor_file: Path | None = Field(
-        None, description="File that the audit's anchors are added to. Keep it on another disk or machine."
+        None, description="File to which the audit's anchors are appended. Keep it on another disk or machine."
     )
     audit_files: bool = Field(
-        False, description="Keep the audit in files of each machine where the vault's database would hold it."
+        False, description="Keep the audit in files on each machine instead of the vault's database."
     )
     audit_retention_days: int | None = Field(
-        None, ge=7, description="Days after which rows of the audit are dropped, by whole files. Unset: never."
+        None, ge=7, description="Days after which audit rows are deleted, in whole files. Unset: never."
     )
-    requests_per_minute: float = Field(300, ge=1, description="Requests one user's agents may send to one provider.")
+    requests_per_minute: float = Field(
+        300, ge=1, description="Requests per minute that one user's agents may send to one provider."
+    )
     outcome_retention_seconds: float = Field(
-        86400, ge=3600, description="Seconds that an act's outcome is kept: so long the same call is not done again."
+        86400,
+        ge=3600,
+        description="Seconds that an act's outcome is stored. In this time a repeated call does not run again.",
     )
-    file_retention_seconds: float = Field(86400, ge=3600, description="Seconds that a file is kept between two acts.")
+    file_retention_seconds: float = Field(86400, ge=3600, description="Seconds that a file is stored for later acts.")
     brand_name: str = Field("", description="Local mode: your application's name, on every page.")
     brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
-    brand_colour: str = Field("", description="Its colour, as #0a5; refused where it cannot be seen well.")
-    brand_support: str = Field("", description="Where people find help: an https or mailto address.")
+    brand_colour: str = Field("", description="Its colour, as #0a5; refused if its contrast is too low.")
+    brand_support: str = Field("", description="Where users get help: an https or mailto address.")
     brand_privacy: str = Field("", description="Its privacy policy: an https address.")
-    sandbox_url: str = Field("", description="Base URL of a sandbox on loopback that plays the providers.")
+    sandbox_url: str = Field("", description="Base URL of a sandbox on loopback that simulates the providers.")
 
     @classmethod
     def settings_customise_sources(
@@ -127,101 +133,101 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What is passed, then the environment, then the settings file."""
-        given = {**env_settings(), **init_settings()}
-        path = config_file(_home(given), user_config_path("deputize"))
+        """Return the sources by priority: arguments, then the environment, then the settings file."""
+        values = {**env_settings(), **init_settings()}
+        path = config_file(_home(values), user_config_path("deputize"))
         tell_unread(path)
-        said = read_config(path) if path else {}
-        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=said)
+        content = read_config(path) if path else {}
+        return init_settings, env_settings, InitSettingsSource(settings_cls, init_kwargs=content)
 
     @model_validator(mode="before")
     @classmethod
-    def _secret_in_a_file(cls, said: Any) -> Any:
-        return with_secret(said, "vault")
+    def _read_secret_file(cls, values: Any) -> Any:
+        return with_secret(values, "vault")
 
     @field_validator("sandbox_url")
     @classmethod
-    def _on_loopback(cls, url: str) -> str:
-        """A stand-in gets codes, tokens and client secrets: it is on this machine."""
+    def _check_loopback(cls, url: str) -> str:
+        """Raise `ValueError` unless the sandbox is on this machine: it receives codes, tokens and client secrets."""
         if url and not _LOOPBACK.fullmatch(url):
-            raise ValueError("a sandbox is on loopback: http://127.0.0.1:PORT")
+            raise ValueError("a sandbox must be on loopback: http://127.0.0.1:PORT")
         return url
 
     @field_validator("time_zone")
     @classmethod
-    def _known_zone(cls, name: str) -> str:
-        """One that this machine has the rules of."""
+    def _check_zone(cls, name: str) -> str:
+        """Raise `ValueError` unless this machine knows the zone's rules."""
         try:
             return ZoneInfo(name).key if name else ""
         except (ZoneInfoNotFoundError, ValueError, OSError):
-            raise ValueError("no zone of this name is known here: Europe/Berlin, UTC ...") from None
+            raise ValueError("no zone of this name is known on this machine: use Europe/Berlin, UTC, ...") from None
 
     @classmethod
-    def load(cls, **given: object) -> Settings:
-        """The settings in force. Raises `SettingsError`, naming each field at fault and never its value."""
+    def load(cls, **values: object) -> Settings:
+        """Return the settings in force. Raises `SettingsError` that names each invalid field and never its value."""
         try:
-            return cls.model_validate({}) if not given else cls(**given)  # type: ignore[arg-type]
+            return cls.model_validate({}) if not values else cls(**values)  # type: ignore[arg-type]
         except ValidationError as e:
-            raise _in_words(e) from None
+            raise _settings_error(e) from None
 
     def unread_file(self) -> Path | None:
-        """A ``deputize.toml`` in the working directory that nobody named, so that it was not read."""
-        return unread(config_file(self.home, user_config_path("deputize")))
+        """Return a ``deputize.toml`` in the working directory that is not read because no option names it, or None."""
+        return find_unread_file(config_file(self.home, user_config_path("deputize")))
 
     def own_file(self) -> Path:
-        """The settings file in force, or the one that would be: in the home."""
+        """Return the settings file in force, or the path in the home where one would be."""
         return config_file(self.home, user_config_path("deputize")) or self.home / NAME
 
     @property
     def local(self) -> bool:
-        """One person on this machine: no web application serves our pages."""
+        """True in local mode: one person on this machine, and no web application serves our pages."""
         return not self.base_url
 
     @property
     def zone(self) -> tzinfo | None:
-        """In which people read times; None for the machine's own."""
+        """The default time zone of users; None for the machine's."""
         return ZoneInfo(self.time_zone) if self.time_zone else None if self.local else UTC
 
     @property
     def vault_url(self) -> str:
-        """Where the grants are."""
+        """Path or URL of the vault."""
         return self.vault or str(self.home / "vault.sqlite")
 
     @property
     def audit_folder(self) -> Path:
-        """Where the audit's files are, if it is kept in files."""
+        """Folder of the audit, if it is kept in files."""
         return self.home / "audit"
 
     @cached_property
     def audit_trail(self) -> Trail:
-        """Where the audit is: a table beside the vault's records where its store has one, else the folder."""
+        """Where the audit is: a table beside the vault's records if its store has one, else the folder."""
         table = store_type(self.vault_url).audit
         return table(self.vault_url) if table and not self.audit_files else self.audit_folder
 
     def new_vault(self) -> bool:
-        """Whether no vault exists yet."""
+        """Return True if no vault exists yet."""
         return not store_type(self.vault_url).exists(self.vault_url)
 
     def begun(self) -> bool:
-        """Whether there has been a vault: it has left an audit."""
+        """Return True if there has been a vault: it has left an audit."""
         return has_begun(self.vault_url, self.audit_trail)
 
     def set_aside(self, stamp: str) -> list[Path]:
-        """Move away what is left of a lost vault, so that a new one can begin. As `deputize.core.vault.missing_vault`
-        says."""
+        """Move away the remains of a lost vault, so that a new one can be created. See
+        `deputize.core.vault.missing_vault`."""
         return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
     @property
     def key_source(self) -> KeySource:
-        """Where root keys come from."""
+        """Where root keys are read from."""
         if self.key is not None:
             return GivenKeys(Secret(self.key.get_secret_value()))
         return KeyringEntry() if self.keyring else KeyFile(self.key_file or self.home / "key")
 
     def keys(self) -> list[bytes]:
-        """The root keys, newest first. Made only in local mode, only where no vault exists yet, and announced.
+        """Return the root keys, newest first. Creates one, and logs it, only in local mode and before a vault exists.
 
-        Raises `SettingsError` where there are none.
+        Raises `SettingsError` if there are none.
         """
         source = self.key_source
         if source.exists():
@@ -229,43 +235,44 @@ class Settings(BaseSettings):
         if isinstance(source, ChangeableKeySource) and self.local and self.new_vault():
             made = source.make_key()
             log.warning(
-                "Made a new key in %s. Keep a copy apart from the vault: without it the vault stays shut.", source.name
+                "Made a new key in %s. Keep a copy apart from the vault, which cannot be opened without it.",
+                source.name,
             )
             return made
-        what = "No key" if self.new_vault() else "There is a vault but no key"
+        problem = "No key" if self.new_vault() else "There is a vault but no key"
         raise SettingsError(
-            f"{what}: {source.name} does not exist and DEPUTIZE_KEY is not set.",
+            f"{problem}: {source.name} does not exist and DEPUTIZE_KEY is not set.",
             hint="Set DEPUTIZE_KEY or DEPUTIZE_KEY_FILE to the vault's key; for a new vault: deputize key new.",
         )
 
     def all_apps(self) -> list[App]:
-        """The OAuth clients. Raises `SettingsError` for one whose private key cannot be used."""
+        """Return the OAuth clients. Raises `SettingsError` if a private key cannot be used."""
         return [app.client(name) for name, app in self.apps.items()]
 
     def all_providers(self) -> Mapping[str, Provider]:
-        """All providers there are, where the apps say they are; or a sandbox that plays them.
+        """Return all providers, at the hosts that the apps name or at the sandbox.
 
-        An app with a ``host`` has a provider of its own, called like the app. Raises `SettingsError` for a name that is
-        no host's, or that another provider has.
+        An app with a ``host`` gets a provider of its own, named like the app. Raises `SettingsError` for an invalid
+        host or a name that another provider has.
         """
         rows = with_settings(self.providers)
-        elsewhere = {}
+        hosted = {}
         for name, app in self.apps.items():
             if app.host:
-                elsewhere[name] = _elsewhere(name, app, rows)
-        rows |= elsewhere
+                hosted[name] = _hosted_provider(name, app, rows)
+        rows |= hosted
         if not self.sandbox_url:
             return rows
         return {name: row.moved_to(self.sandbox_url.rstrip("/")) for name, row in rows.items()}
 
     def mcp_servers(self) -> list[McpServer]:
-        """The foreign MCP servers. Raises `SettingsError` for one that cannot be."""
-        return [one.server(name) for name, one in self.mcp.items()]
+        """Return the foreign MCP servers. Raises `SettingsError` for an invalid one."""
+        return [server.server(name) for name, server in self.mcp.items()]
 
     def issuers(self) -> Mapping[str, AppSettings]:
-        """The providers that are known by their issuer only, by name, each with an app of it.
+        """Return the providers that are configured by their issuer alone, by name, each with one of its apps.
 
-        Raises `SettingsError` where apps of one provider say different things of it, or the table has that name.
+        Raises `SettingsError` if apps of one provider contradict each other, or its name is already defined.
         """
         found: dict[str, AppSettings] = {}
         rows = with_settings(self.providers)
@@ -275,30 +282,30 @@ class Settings(BaseSettings):
             row = app.row(name)
             if app.host or row in rows or any(row == n and a.host for n, a in self.apps.items()):
                 raise SettingsError(f"The app {name!r} has an issuer, but {row!r} is known without one.")
-            if _said(found.setdefault(row, app)) != _said(app):
+            if _issuer_settings(found.setdefault(row, app)) != _issuer_settings(app):
                 hint = "Give all of them the same issuer."
-                raise SettingsError(f"The apps of {row!r} say different things of it.", hint=hint)
+                raise SettingsError(f"The apps of {row!r} configure it differently.", hint=hint)
         return found
 
 
-def _home(given: Mapping[str, object]) -> Path:
-    """Where the home is, before the settings file was read, which may lie there.
+def _home(values: Mapping[str, object]) -> Path:
+    """Return the home before the settings file is read, which may be in it.
 
     Raises `SettingsError` for a path that no file can have.
     """
-    named = str(given.get("home") or user_data_path("deputize"))
+    path = str(values.get("home") or user_data_path("deputize"))
     try:
-        home = Path(named).expanduser()
+        home = Path(path).expanduser()
         with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             home.stat()
-    except (RuntimeError, OSError, ValueError) as e:  # nobody's home, too long, a zero byte
-        why = e.strerror if isinstance(e, OSError) else e
+    except (RuntimeError, OSError, ValueError) as e:  # an unknown user's home, a path that is too long, a zero byte
+        reason = e.strerror if isinstance(e, OSError) else e
         hint = "Set DEPUTIZE_HOME to the path of a folder."
-        raise SettingsError(f"The home {named[:80]!r} cannot be used: {why}.", hint=hint) from None
+        raise SettingsError(f"The home {path[:80]!r} cannot be used: {reason}.", hint=hint) from None
     return home
 
 
-def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Provider:
+def _hosted_provider(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Provider:
     base = app.provider or name
     if base not in rows:
         message, hint = unknown_provider(base, rows)
@@ -309,23 +316,23 @@ def _elsewhere(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Pro
     return rows[base].at_host(app.host, name)
 
 
-def _said(app: AppSettings) -> tuple[object, ...]:
-    said = app.issuer, app.label, app.api, app.resource, app.allow_private_network, app.trusted_origins
-    return *said, app.par, app.dpop, app.assertion_audience
+def _issuer_settings(app: AppSettings) -> tuple[object, ...]:
+    common = app.issuer, app.label, app.api, app.resource, app.allow_private_network, app.trusted_origins
+    return *common, app.par, app.dpop, app.assertion_audience
 
 
-def _in_words(error: ValidationError) -> SettingsError:
-    """What to raise in its place: each place as it stands in the settings, and never a value."""
+def _settings_error(error: ValidationError) -> SettingsError:
+    """Return the error to raise instead. It names each setting at fault and never its value."""
     faults = "; ".join(map(_fault, error.errors(include_input=False)))
     return SettingsError(f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml.")
 
 
-def _fault(found: Mapping[str, Any]) -> str:
-    place, says = list(found["loc"]), found["msg"]
+def _fault(error: Mapping[str, Any]) -> str:
+    place, message = list(error["loc"]), error["msg"]
     if place[:1] == ["apps"] and place[2:3] == ["source"] and len(place) > 3:
-        del place[3]  # which kind of source it was read as: pydantic's, not written there
-    if found["type"] == "union_tag_not_found":
-        place, says = [*place, "kind"], "Field required"
-    elif found["type"] == "union_tag_invalid":
-        place, says = [*place, "kind"], f"Input should be one of {found['ctx']['expected_tags']}"
-    return f"{'.'.join(map(str, place))}: {says}"
+        del place[3]  # pydantic adds the kind of source it tried, which is not a setting
+    if error["type"] == "union_tag_not_found":
+        place, message = [*place, "kind"], "Field required"
+    elif error["type"] == "union_tag_invalid":
+        place, message = [*place, "kind"], f"Input should be one of {error['ctx']['expected_tags']}"
+    return f"{'.'.join(map(str, place))}: {message}"

@@ -1,9 +1,9 @@
-"""From settings to a running deputy, its pages included: the only place that knows settings and web both.
+"""Creation of a running deputy from settings, with its pages: the only module that knows both settings and web.
 
-    settings -> vault, opened with its keys -> providers, audit -> deputy, local pages -> a restored backup is doubted
-                                                                                       -> what has expired is removed
+    settings -> vault, opened with its keys -> providers, audit -> deputy, local pages -> checks for a restored backup
+                                                                                       -> removal of expired records
 
-Whatever is opened on the way is closed again where a later step fails.
+If a step fails, everything opened before it is closed again.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ log = logging.getLogger("deputize")
 D = TypeVar("D", bound=BaseDeputy)
 
 MoreProviders = Mapping[str, Provider] | Iterable[Provider]
-"""Providers beside those of the settings; of a mapping its values, each under its own name."""
+"""Providers besides those of the settings. Of a mapping only the values are used, each under its own name."""
 
 
 def from_settings(
@@ -63,7 +63,7 @@ def from_settings(
     toolkits: Iterable[Toolkit] | None = None,
     transport: Transport | None = None,
 ) -> D:
-    """A running deputy of this class. See `Deputy.from_settings`."""
+    """Return a running deputy of this class. See `Deputy.from_settings`."""
     settings = settings or Settings.load()
     _folder_to_drop_from(settings)
     rule, brand = policy or find_policy(settings.policy), _brand(settings)
@@ -71,7 +71,7 @@ def from_settings(
         vault = portal().run(open_vault(settings))
         undo.callback(lambda: portal().run(vault.close()))
         rows = portal().run(find_providers(settings, vault, transport, more=providers))
-        portal().run(_warn_of_a_lost_audit(settings, vault))
+        portal().run(_warn_of_lost_audit(settings, vault))
         audit = open_audit(settings, vault)
         undo.callback(audit.close)
         portal().run(ChainHeads(vault).fold(audit, time.time()))
@@ -99,12 +99,12 @@ def from_settings(
             retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_retention_days)
             deputy.sweeper.jobs.append(retention.turn)
         portal().run(deputy.sweeper.start())
-        undo.pop_all()  # from here on it is the deputy that closes them
+        undo.pop_all()  # from here on the deputy closes them
     return deputy
 
 
 def _folder_to_drop_from(settings: Settings) -> Path:
-    """Where old rows of the audit are dropped. Raises `SettingsError` where they are to be, and lie in a table."""
+    """Return the folder to delete old audit rows from. Raises `SettingsError` if they are in a table."""
     if settings.audit_retention_days and not isinstance(settings.audit_trail, Path):
         raise SettingsError(
             "audit_retention_days drops files, and this audit is a table to which programs can only add.",
@@ -114,23 +114,23 @@ def _folder_to_drop_from(settings: Settings) -> Path:
 
 
 def _brand(settings: Settings) -> Brand | None:
-    """What the local pages say of the application. Raises `SettingsError`, also where another one serves them."""
-    given = sorted(name for name in settings.model_fields_set if name.startswith("brand_"))
-    if not given:
+    """Return the branding of the local pages. Raises `SettingsError`, also if a web application serves the pages."""
+    names = sorted(name for name in settings.model_fields_set if name.startswith("brand_"))
+    if not names:
         return None
     if not settings.local:
         raise SettingsError(
-            f"{given[0]} is for local mode, and base_url is set.", hint="Give it in code: pages_app(brand=Brand(...))."
+            f"{names[0]} is for local mode, and base_url is set.", hint="Give it in code: pages_app(brand=Brand(...))."
         )
     s = settings
     return Brand(s.brand_name, s.brand_logo, s.brand_colour, support=s.brand_support, privacy=s.brand_privacy)
 
 
 async def open_vault(settings: Settings) -> Vault:
-    """The vault, opened with the keys. A new one is made only where none ever was.
+    """Open the vault with its keys. Creates one only if there never was one.
 
-    Raises `VaultError` where the vault is gone, or its first record: an audit without a vault tells that there was
-    one. `SettingsError` where there is no key, or where grants of real providers would meet a sandbox.
+    Raises `VaultError` if the vault or its first record is gone: an audit without a vault shows that there was one.
+    Raises `SettingsError` if there is no key, or if a sandbox is set and the vault has grants of real providers.
     """
     store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
     try:
@@ -144,16 +144,16 @@ async def open_vault(settings: Settings) -> Vault:
 
 
 def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
-    """What a vault is opened with, and whether there ever was one. Reads files, so not on an event loop."""
-    begun = settings.begun()  # looked at before the vault: another process that begins makes that first
-    if new := settings.new_vault():  # asked once: a vault that is moved away from here on is none to begin anew
+    """Return the store, the sealer, and whether there ever was a vault. Reads files: not for an event loop."""
+    begun = settings.begun()  # read before the vault: a starting process creates the vault first
+    if new := settings.new_vault():  # read once: a vault that is moved away later must not be created again
         refuse_new(settings.vault_url, begun=begun)
     sealer = Sealer(settings.keys(), settings.key_source)
     return open_store(settings.vault_url, create=new), sealer, begun
 
 
 async def _refuse_real_grants(vault: Vault) -> None:
-    """Raise `SettingsError` where grants of real providers lie in a vault that is to be used with a sandbox."""
+    """Raise `SettingsError` if the vault, which is to be used with a sandbox, has grants of real providers."""
     async for records, _ in vault.pages("grant"):
         for grant in (Grant.unpack(record.plain, record.generation) for record in records):
             if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
@@ -163,15 +163,15 @@ async def _refuse_real_grants(vault: Vault) -> None:
                 )
 
 
-async def _warn_of_a_lost_audit(settings: Settings, vault: Vault) -> None:
+async def _warn_of_lost_audit(settings: Settings, vault: Vault) -> None:
     if not await asyncio.to_thread(is_there, settings.audit_trail) and await ChainHeads(vault).known():
         log.warning("The audit of this vault is gone: deputize audit verify says which chains it had.")
 
 
 def open_audit(settings: Settings, vault: Vault) -> Audit:
-    """The audit, under its newest key; chains that end under an older one are closed. Their heads go to the vault.
+    """Open the audit with its newest key, close chains that end under an older key, and send their heads to the vault.
 
-    Raises `SettingsError` where ``anchors`` is a file of something else.
+    Raises `SettingsError` if `audit_anchor_file` is not an anchor file.
     """
     heads, file = ChainHeads(vault), AnchorFile.open(settings.audit_anchor_file) if settings.audit_anchor_file else None
     vault.before_close.append(heads.settled)
@@ -190,26 +190,26 @@ def open_audit(settings: Settings, vault: Vault) -> Audit:
         anchor=anchor,
         anchor_every=EVERY,
     )
-    atexit.register(_closed, weakref.ref(audit))  # before the portal, which takes its head to the vault
+    atexit.register(_close_audit, weakref.ref(audit))  # before the portal, which writes its head to the vault
     return audit
 
 
-def _closed(audit: weakref.ref[Audit]) -> None:
+def _close_audit(audit: weakref.ref[Audit]) -> None:
     if (still := audit()) is not None:
-        with suppress(StoreUnavailable):  # said by the audit itself, which tries once more
+        with suppress(StoreUnavailable):  # reported by the audit itself, which retries once
             still.close()
 
 
 async def find_providers(
     settings: Settings, vault: Vault, transport: Transport | None = None, *, more: MoreProviders | None = None
 ) -> Mapping[str, Provider]:
-    """All providers: those of the table, ``more``, and those of issuers from their metadata, or from what the vault
-    keeps of it while one is down.
+    """Return all providers: those of the table, ``more``, and those of issuers from their metadata, or from the
+    metadata in the vault while an issuer is down.
 
-    Raises `SettingsError` for a server that cannot be used and for a name that two providers have,
+    Raises `SettingsError` for a server that cannot be used and for a name that two providers have. Raises
     `ProviderUnavailable` for a server that was never reached.
     """
-    rows, known = dict(await asyncio.to_thread(settings.all_providers)), KnownIssuers(vault)  # it looks at packages
+    rows, known = dict(await asyncio.to_thread(settings.all_providers)), KnownIssuers(vault)  # reads installed packages
     issuers = await asyncio.to_thread(settings.issuers)
     for row in more.values() if isinstance(more, Mapping) else more or ():
         if row.name in rows or row.name in issuers:
@@ -226,7 +226,7 @@ async def find_providers(
 async def from_issuer(
     name: str, app: AppSettings, transport: Transport | None = None, known: KnownIssuers | None = None
 ) -> Provider:
-    """The provider of an app that names it by its issuer. Raises as `discover` does."""
+    """Return the provider of an app that names it by its issuer. Raises as `discover` does."""
     return await discover(
         app.issuer,
         name=name,

@@ -1,11 +1,11 @@
-"""Characters that a person does not see, or takes for others: the one table, for core, pages, terminal and toolkits.
+"""Invisible and look-alike characters: the one table, for core, pages, terminal and toolkits.
 
-Hidden are controls, what Unicode shows as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point), what turns the
-direction of writing (UAX 9) and blanks that pass for nothing. Some of them are needed to read: joiners between letters
-of scripts that join (UAX 31, A1 to B) and in emoji sequences (UTS 51), a variation selector after a sign. These stay.
-Look-alikes are letters of other scripts inside a Latin word, and signs that pass for a dot, a slash, a
-colon or an @ between Latin letters (UTS 39). A host that is not written in ASCII is shown as the network knows it, too:
-a whole word of another script can look like a Latin one.
+Hidden are controls, characters that Unicode shows as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point),
+those that change the writing direction (UAX 9) and invisible blanks. Those needed for reading stay: joiners between
+letters of scripts that join (UAX 31, A1 to B) and in emoji (UTS 51), a variation selector after a sign.
+
+Look-alikes are letters of other scripts in a Latin word, and signs that look like a dot, slash, colon or @ between
+Latin letters (UTS 39). A host that is not ASCII is also shown as the network knows it: a whole word can look Latin.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from functools import cache
 from typing import Final
 
 CONTROLS: Final = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff"
-"""Inside a character class of a regular expression: all but tab and newline."""
+"""Content of a character class of a regular expression: all controls except tab and newline."""
 
 UNSEEN: Final = (
     r"\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164"
     r"\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
 )
-"""Inside a character class: shown as nothing."""
+"""Content of a character class: characters shown as nothing."""
 
 _JOINING = (
     r"\u0600-\u06ff\u0700-\u07ff\u0840-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\u1a20-\u1aaf\u1b00-\u1bff"
@@ -46,13 +46,13 @@ _NEEDED = (
 
 @cache
 def _any_hidden() -> re.Pattern[str]:
-    """What every match of `_hidden` begins with: looking for one character is ten times as fast as around it."""
+    """Return the pattern of the first character of every match of `_hidden`: ten times as fast."""
     return re.compile(f"[{CONTROLS}{UNSEEN}]")
 
 
 @cache
 def _hidden() -> re.Pattern[str]:
-    """Made when the first text has something of it, since it takes a while."""
+    """Return the full pattern, compiled on first use because compiling takes a while."""
     return re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
 
 
@@ -76,18 +76,18 @@ _FALSE_SIGN: Final = rf"(?<={_LATIN})[{_SIGNS}](?={_LATIN})"
 
 
 _NAME: Final = r"(@|://)?((?:[^\W_]|[-.\u0300-\u036f])+)"
-"""Letters, digits and dots: a host, where it stands in the place of one; else perhaps a host, or a file."""
+"""Letters, digits and dots: a host if ``@`` or ``://`` precedes it, else perhaps a host or a file."""
 _FALSE_LABEL: Final = f"[{_LETTERS}\u04cf]+"
 LONGEST_HOST: Final = 253
 
 
 def without_hidden(text: str) -> str:
-    """The text without what a person cannot see. What joins letters or emoji that need it stays."""
+    """Return the text without invisible characters. Those that join letters or emoji stay."""
     return replaced(text, lambda character: "")[0]
 
 
 def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
-    """The text with ``by`` of each character that a person cannot see in its place, and how many these are."""
+    """Return the text with each invisible character replaced by ``by(character)``, and the number of replacements."""
     if not _any_hidden().search(text):
         return text, 0
     count = 0
@@ -103,21 +103,21 @@ def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
 
 
 def visible(text: str) -> str:
-    """The text with what cannot be seen, or passes for something else, written out: ``[U+202E]``.
+    """Return the text with invisible characters and look-alikes written out: ``[U+202E]``.
 
-    Nothing is lost: a person reads all that a program would.
+    Nothing is lost: a person reads all that a program would read.
     """
     text = text.replace("\r\n", "\n")
     if _plain(text):
         return text
     text, _ = replaced(text, _named)
-    text = re.sub(_NAME, _as_asked_for, text)
+    text = re.sub(_NAME, _with_network_name, text)
     return re.sub(_FALSE_SIGN, lambda found: _named(found[0]), _WORD.sub(_letters, text))
 
 
 def as_read(text: str) -> str:
-    """The text as a hurried person reads it: without what cannot be seen, in small letters, look-alikes as what they
-    pass for. Two addresses that look the same are the same in it; it is for comparing, never for use."""
+    """Return the text as a hurried person reads it: without invisible characters, in lower case, with look-alikes as
+    the characters they resemble. Addresses that look the same become equal. For comparison only, never for use."""
     if text.isascii():
         return re.sub(_CONTROL, "", text).lower()
     return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
@@ -127,13 +127,13 @@ def _plain(text: str) -> bool:
     return text.isascii() and (text.isprintable() or not _any_hidden().search(text))
 
 
-def _as_asked_for(found: re.Match[str]) -> str:
-    """A host with the name by which the network knows it (UTS 46), where that is another one; and whatever else looks
-    like a Latin name and is none."""
+def _with_network_name(found: re.Match[str]) -> str:
+    """Return a host followed by its name in the network (UTS 46) if that differs. The same for other words that only
+    look Latin."""
     whole, place, host = found[0], found[1], found[2]
     if host.isascii() or not (place or _is_false(host)):
         return whole
-    import idna  # only where a text has such a host
+    import idna  # imported only for such a host
 
     try:
         known = idna.encode(host[: LONGEST_HOST + 1].rstrip("."), uts46=True).decode()
@@ -143,13 +143,13 @@ def _as_asked_for(found: re.Match[str]) -> str:
 
 
 def _is_false(name: str) -> bool:
-    """Whether one part of it has look-alikes only, below something that is Latin."""
+    """Return True if a label consists of look-alikes only and the last label is Latin."""
     *labels, last = name.split(".")
     return last.isascii() and last.isalpha() and any(re.fullmatch(_FALSE_LABEL, one) for one in labels)
 
 
 def _letters(word: re.Match[str]) -> str:
-    """A word of Latin letters with those of other scripts written out; a word of another script as it is."""
+    """Return a Latin word with letters of other scripts written out, and a word of another script unchanged."""
     text = word[0]
     mixed = not text.isascii() and re.search("[A-Za-z]", text)
     return re.sub(_FALSE_LETTER, lambda found: _named(found[0]), text) if mixed else text

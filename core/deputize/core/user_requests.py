@@ -1,7 +1,7 @@
-"""What a user is asked, as plain data: to consent at a provider, or to approve one act.
+"""Requests to a user as plain data: to consent at a provider, or to approve one act.
 
-Both may be stored, streamed and shown: they hold no token, no provider address and no state. The link is for the
-user's eyes, never for a model.
+Both may be stored, streamed and shown: they contain no token, no provider address and no state. The link is for the
+user only, never for a model.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "ex
 
 @frozen
 class Consent(ValueObject):
-    """A request for a grant, or for more scopes. Reached by its ``link`` on our own host.
+    """A request for a grant or for more scopes. The user opens its ``link`` on our own host.
 
-    ``scopes`` are those asked for; ``scope_descriptions`` the same in plain language, in the same order. ``expires_at``
-    is in Unix seconds. ``account`` is the name of the account that must consent, empty for a first one. ``reason_code``
-    says for a lost grant what happened to it. ``request_id`` names all that one message of the model asks, empty where
-    that is not known; ``request_link`` is the page of it, for whoever signs in there as the user, "" in local mode.
-    ``label`` is the provider's name as people know it.
+    ``scopes`` are the requested ones; ``scope_descriptions`` describes them in plain language, in the same order.
+    ``expires_at``: Unix seconds. ``account``: name of the account that must consent, "" for a first one.
+    ``reason_code``: why a grant was lost. ``request_id``: common to all requests of one model message, "" if unknown.
+    ``request_link``: their common page, for a user who signs in there; "" in local mode. ``label``: the provider's name
+    for people.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Consent(ValueObject):
     label: str = ""
 
     def payload(self) -> dict[str, Any]:
-        """The consent as JSON for an interrupt, an event or a page."""
+        """Return the consent as JSON for an interrupt, an event or a page."""
         return {
             "consent_id": self.id,
             "provider": self.provider,
@@ -64,25 +64,23 @@ ApprovalKind = Literal["act", "question"]
 Outcome = Literal["", "in_progress", "done", "unknown"]
 
 MAX_IN_PAYLOAD: Final = 2000
-"""Characters of one text in a payload, which frameworks store wherever they keep their state."""
+"""Characters of one text in a payload, which frameworks store with their state."""
 
 
 @frozen
 class Approval(ValueObject):
-    """One act that waits for the user's yes, or for what its provider asks the user in the middle of it.
+    """One act that waits for the user's approval, or a question of its provider in the middle of it.
 
-    ``kind``: of a ``question`` the answer is given on the page at ``link``, by nobody but the signed-in user, and never
-    by a decision: but for ``reject``, which declines it. It may hold more than a yes, and none of it comes here.
-
-    ``summary`` says in a sentence what will happen, "" of a tool that does not say. ``preview``: everything the yes is
-    a yes to, by name, as a person reads it, in order: nothing is masked, and what cannot be seen is written out.
-    ``outcome``: of a used one, how its act stands, as long as that is known; since ``ended_at``, in Unix seconds.
-    ``targets``: whom or what a yes to more acts like this one would be bound to, () where there can be none.
-    ``changed_fields``: the names of what is not as it was when the user last said yes. ``digest``: of what is shown, as
-    audit rows have it. ``link``: the page that shows all of it, to whoever signs in there as the user; "" in local
-    mode, whose links approve for whoever has them: see `deputize.core.web.pages.local_links.approval_link`.
-    ``request_id`` names all that one message of the model asks, and ``request_link`` is the page of it; as ``link``.
-    ``expires_at`` is in Unix seconds.
+    ``kind``: a ``question`` is answered only by the signed-in user on the page at ``link``, never by a decision, except
+    that ``reject`` declines it. Its answer may hold more than an approval, and never appears here. ``summary``: the act
+    in one sentence, "" if the tool gives none. ``preview``: everything that the user approves, by label and in order.
+    Nothing is masked, and invisible characters are written out. ``outcome``: how the act of a used approval ended,
+    while this is stored; ``ended_at``: since when, Unix seconds. ``targets``: whom or what a mandate for more acts like
+    this one would cover, () if there can be none. ``changed_fields``: names of the fields that changed since the user
+    last approved. ``digest``: of the preview, as in audit rows. ``link``: the page that shows all of it to the
+    signed-in user; "" in local mode, where a link approves for anyone who has it: see
+    `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
+    ``expires_at``: Unix seconds.
     """
 
     id: str
@@ -106,7 +104,7 @@ class Approval(ValueObject):
     kind: ApprovalKind = "act"
 
     def payload(self) -> dict[str, Any]:
-        """The approval as JSON for an interrupt or an event. ``truncated``: a text was cut, and the cut says so."""
+        """Return the approval as JSON for an interrupt or an event. ``truncated``: a text was cut, and says so."""
         return {
             "approval_id": self.id,
             "tool": self.tool,
@@ -124,9 +122,9 @@ class Approval(ValueObject):
         }
 
 
-def id_of(asked: Consent | Approval | str) -> str:
-    """The id of what is named by itself or by its id."""
-    return asked if isinstance(asked, str) else asked.id
+def id_of(request: Consent | Approval | str) -> str:
+    """Return the id of a consent or approval, given as the object or as its id."""
+    return request if isinstance(request, str) else request.id
 
 
 def _cut(text: str) -> str:

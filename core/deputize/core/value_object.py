@@ -1,9 +1,8 @@
-"""Frozen dataclasses without what `dataclasses` compiles for each of them: what can be shared stands here once.
+"""Frozen dataclasses that share their methods instead of compiling them for each class.
 
-`dataclasses` compiles each method of each class from text when the class is made, which was a quarter of what importing
-the core costs. ``@frozen`` is ``@dataclass(frozen=True, slots=True)`` but for that: a class takes its methods from
-`Frozen`, `Printed` (both equal to themselves alone) or `ValueObject`, and has its ``__init__`` compiled when it is
-first looked for.
+`dataclasses` compiles each method of each class from text when the class is created, which was a quarter of the core's
+import time. ``@frozen`` is ``@dataclass(frozen=True, slots=True)`` without that: a class inherits its methods from
+`Frozen`, `Printed` (both compare by identity) or `ValueObject`, and its ``__init__`` is compiled on first use.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ Kind = TypeVar("Kind", bound="Frozen")
 
 
 class Frozen:
-    """What no one can assign to, and is pickled by its fields alone where it has slots, as `dataclasses` has it: to
-    what merely derives from it, only its fields cannot be assigned."""
+    """An object whose fields cannot be assigned, pickled by its fields if it has slots, as in `dataclasses`. In a plain
+    subclass, only the inherited fields are frozen."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
-    if not TYPE_CHECKING:  # a type checker would let anything be assigned to what has these
+    if not TYPE_CHECKING:  # a type checker would allow any assignment to a class with these
 
         def __setattr__(self, name: str, value: object) -> None:
             if _is_frozen(self, name):
@@ -39,16 +38,16 @@ class Frozen:
             super().__delattr__(name)
 
     def __getstate__(self) -> Sequence[object]:
-        return [getattr(self, one.name) for one in fields(self)]
+        return [getattr(self, field.name) for field in fields(self)]
 
     def __setstate__(self, state: Sequence[object] | dict[str, object]) -> None:
-        named = state.items() if isinstance(state, dict) else zip((f.name for f in fields(self)), state, strict=True)
-        for name, value in named:
+        values = state.items() if isinstance(state, dict) else zip((f.name for f in fields(self)), state, strict=True)
+        for name, value in values:
             object.__setattr__(self, name, value)
 
 
 class Printed(Frozen):
-    """Printed as `dataclasses` has it, without the fields with ``repr=False``."""
+    """A frozen object with the ``repr`` of `dataclasses`, without the fields with ``repr=False``."""
 
     __slots__ = ()
 
@@ -60,7 +59,7 @@ class Printed(Frozen):
 
 
 class ValueObject(Printed):
-    """Equal to another of its class with equal fields, as `dataclasses` has it.
+    """A frozen object that equals another of its class with equal fields, as in `dataclasses`.
 
     Fields with ``compare=False`` and ``hash=False`` are left out of comparison and hash.
     """
@@ -87,12 +86,12 @@ def frozen(
 ) -> Callable[[type[Kind]], type[Kind]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: Any = None, **more: bool) -> Any:
-    """A frozen dataclass with slots, of a class that takes its methods from here. What derives from it is made with
+    """Make a frozen dataclass with slots of a class that inherits its methods from here. Subclasses of it use
     ``@dataclass(frozen=True)``."""
     if kind is None:
         return lambda kind: frozen(kind, **more)
     made: Any = dataclass(kind, **{"slots": True} | more, init=False, eq=False, repr=False)
-    made.__dataclass_params__.frozen = True  # for `dataclasses`, which else derives no frozen class from it
+    made.__dataclass_params__.frozen = True  # else `dataclasses` derives no frozen class from it
     made.__init__ = _Uncompiled(made)
     if not more.get("slots", True):
         made.__getstate__ = object.__getstate__
@@ -100,8 +99,8 @@ def frozen(kind: Any = None, **more: bool) -> Any:
 
 
 class _Uncompiled:
-    """Stands for the ``__init__`` of a class until somebody makes one, or asks what it takes (``help``, a framework
-    that hands in what a signature names): then it is compiled, and stands in its place."""
+    """Placeholder for a class's ``__init__``. The first call or inspection (``help``, a framework that passes arguments
+    by signature) compiles the method and replaces the placeholder."""
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
@@ -112,7 +111,7 @@ class _Uncompiled:
 
 
 class _Made:
-    """What stands for a default that is made for each one anew, as `dataclasses` shows it."""
+    """Placeholder in signatures for a default that a factory makes, shown as in `dataclasses`."""
 
     def __repr__(self) -> str:
         return "<factory>"
@@ -122,7 +121,7 @@ _MADE: Final = _Made()
 
 
 def _compiled_init(kind: Any) -> Any:
-    """The ``__init__`` that `dataclasses` compiles for these fields, without the class that it needs for that."""
+    """Return the ``__init__`` that `dataclasses` would compile for these fields, without its extra class."""
     known: dict[str, Any] = {"_set": object.__setattr__, "_made": _MADE}
     types, by_place, by_name = dict[str, Any](), list[Any](), dict[str, Any]()
     taken, named, lines = ["self"], list[str](), list[str]()
@@ -148,7 +147,7 @@ def _compiled_init(kind: Any) -> Any:
     arguments = ", ".join([*taken, *(["*", *named] if named else [])])
     head, body = f"def make({', '.join(known)}):\n def __init__({arguments}):\n", "\n".join(lines) or "  pass"
     found: dict[str, Any] = {}
-    home = sys.modules.get(kind.__module__)  # None for what was taken out there, and is still used
+    home = sys.modules.get(kind.__module__)  # None if the module was removed while its classes are still used
     exec(f"{head}{body}\n return __init__", vars(home) if home else {}, found)  # noqa: S102 - names of fields
     compiled = found["make"](**known)
     compiled.__defaults__, compiled.__kwdefaults__ = tuple(by_place) or None, by_name or None

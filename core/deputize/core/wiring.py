@@ -1,4 +1,4 @@
-"""Every part of a deputy, put together in the order in which they need each other: grants, consents, acts."""
+"""Construction of all parts of a deputy in the order of their dependencies: grants, consents, acts."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ T = TypeVar("T")
 
 
 class Components:
-    """What a deputy consists of, its beginning and its end. What it does for users is in `BaseDeputy`.
+    """The parts of a deputy, their creation and their end. `BaseDeputy` holds the methods for users.
 
-    ``vault`` keeps grants; ``apps`` are the OAuth clients registered at providers; ``pages`` says where our own pages
-    are served, or makes what serves them for a deputy; ``policy`` is asked on every act; ``providers``: by name, by
-    default those that are built in and those of installed packages; ``transport`` replaces the network, and ``resolve``
-    the look-up of names, in tests. ``clock`` returns Unix seconds. ``requests_per_minute``: of one user's agents to one
-    provider, infinite for no limit. ``outcome_retention_seconds``: seconds after which a call that is run again is done
-    again; ``file_retention_seconds``: after which a file is gone. ``time_zone``: in which people read times if no
-    provider has told theirs, None: the machine's; or a function of who. ``trusted_authors``: whose texts a model may
-    read, by toolkit (``{"github": "push"}``).
+    ``vault`` stores grants. ``apps``: the OAuth clients registered at providers. ``pages``: where our pages are served,
+    or a function that makes their server for a deputy. ``policy`` judges every act. ``providers``: by name; default:
+    the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and ``resolve`` the
+    look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's agents at one
+    provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its stored outcome.
+    ``file_retention_seconds``: how long a file is stored. ``time_zone``: of users whose provider reports none, None for
+    the machine's; or a function of the user. ``trusted_authors``: whose content a model may read, by toolkit
+    (``{"github": "push"}``).
     """
 
     def __init__(
@@ -100,8 +100,8 @@ class Components:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
         self.registry = Registry(apps, known() if providers is None else providers)
         self.providers, self.apps = self.registry.providers, self.registry.apps
-        given = FixedPages(pages) if isinstance(pages, str) else pages
-        self.pages: Pages = given(self) if callable(given) else given
+        served = FixedPages(pages) if isinstance(pages, str) else pages
+        self.pages: Pages = served(self) if callable(served) else served
         self.audit = audit or Audit(None, vault.keys.audit, clock=clock)
         self.http, self.outside = Http(transport), PublicSender(Http(transport, keep_alive=False), resolve)
         zones = Zones(vault, time_zone, clock)
@@ -118,7 +118,7 @@ class Components:
         )
 
     def _grants(self) -> None:
-        """What obtains, refreshes and ends grants."""
+        """Create the parts that obtain, refresh and end grants."""
         engine = self.engine
         self.revocation_queue, self.accounts = RevocationQueue(engine), Accounts(engine)
         self.refresher = Refresher(engine, self.revocation_queue)
@@ -135,7 +135,7 @@ class Components:
         kept: float,
         file_retention_seconds: float,
     ) -> None:
-        """What acts with them, and what ends all of it."""
+        """Create the parts that run acts with these grants, and those that end everything."""
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
         self.judge, self.provenance = Judge(policy), OutsideRecord(engine)
@@ -164,7 +164,7 @@ class Components:
 
     @property
     def policy(self) -> Policy:
-        """What is asked on every act. May be exchanged at any time."""
+        """The policy that judges every act. It may be replaced at any time."""
         return self.judge.policy
 
     @policy.setter
@@ -172,42 +172,42 @@ class Components:
         self.judge.policy = policy
 
     async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
-        """Take up a foreign MCP server, or one by its name and address: the toolkit of what is pinned of it.
+        """Add a foreign MCP server, or one by its name and URL, and return the toolkit of its pinned tools.
 
-        Nothing is asked of it before somebody acts there. ``mcp`` looks at what it lists, and pins that. Raises
-        `SettingsError` for a name that is taken, or an address that is none.
+        Sends no request to it before the first act there. ``mcp`` lists its tools and pins them. Raises `SettingsError`
+        for a name that is taken or an invalid URL.
         """
         return await self.mcp.add(server, url)
 
     @cached_property
     def mcp(self) -> McpServers:
-        """The foreign MCP servers: what they list, and what of it is pinned."""
-        from deputize.core.mcp.servers import servers_of  # only where there are some
+        """The foreign MCP servers: their tools and the pinned definitions."""
+        from deputize.core.mcp.servers import servers_of  # imported only if there are some
 
         return servers_of(self.engine, self.catalog, self.authorizer, self.executor, self.asking, *self._ways)
 
     @cached_property
     def _people(self) -> PeopleSearch:
-        """Looks for who is meant by a name."""
-        from deputize.core.acts.people_search import PeopleSearch  # only where a tool asks who is meant
+        """The search that resolves a name to a person."""
+        from deputize.core.acts.people_search import PeopleSearch  # imported only if a tool resolves a person
 
         return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
 
     def dashboard_url(self) -> str:
-        """Where users see what is connected and what waits for them: one address for all, which opens nothing by itself
-        and which a model may be told. In local mode it leads nowhere, see `deputize.core.web.pages.local_links`: ""."""
+        """Return the URL where users see their connections and pending requests: one for all, which grants nothing and
+        which a model may see. "" in local mode, which has none: see `deputize.core.web.pages.local_links`."""
         return f"{self.engine.home}/connections" if self.engine.home else ""
 
     def derive_key(self, purpose: str) -> Secret:
-        """A key for this purpose alone, the same in every process of one vault: for what leaves us and comes back."""
+        """Return a key for this purpose, the same in every process of one vault, for data that leaves and returns."""
         return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Await something of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
+        """Run a coroutine of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""
         return portal().run(work)
 
     async def close(self) -> None:
-        """Write out the audit, let go of files and connections. Safe to call twice."""
+        """Write out the audit and close files and connections. Safe to call twice."""
         self.previewer.plans.close()
         await self.sweeper.stop()
         await self.outside.http.close()

@@ -1,8 +1,8 @@
-"""In which time zone each user reads and writes times.
+"""The time zone in which each user reads and writes times.
 
-Who runs the deputy may say it, for each user or for all. Otherwise it is what a provider says of the user: an answer
-that a tool read anyway may hold it, and it is kept, sealed, until another one says otherwise. A tool asks its own
-provider once if an argument depends on it (`deputize.core.tools.steps.TimeZone`). No scope is asked for to find it out.
+The operator may set it for each user or for all. Otherwise a provider reports it: if an answer that a tool read anyway
+contains the zone, it is stored, encrypted, until another answer differs. If an argument depends on it, a tool asks its
+own provider once (`deputize.core.tools.steps.TimeZone`). No scope is requested for it.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.vault import Vault
 
 Zone: TypeAlias = tzinfo | Callable[[User], tzinfo | None] | None
-"""In which people read times: all in one, or each in their own; None for the machine's own."""
+"""The time zone of users: one for all, or a function of the user; None for the machine's."""
 
 KNOWN: Final = 60.0
-"""Seconds for which this process believes what it has looked up: another one may have learnt better."""
+"""Seconds for which this process caches a zone: another process may have learned a newer one."""
 MAX_CACHED_USERS: Final = 1024
-"""Users of whom this process remembers it."""
+"""Users whose zone this process caches."""
 
 
 class Zones:
-    """The zones of all users of one vault. ``said``: by who runs the deputy. ``clock`` returns Unix seconds."""
+    """The zones of all users of one vault. ``said``: the operator's setting. ``clock`` returns Unix seconds."""
 
     def __init__(self, vault: Vault, said: Zone = UTC, clock: Callable[[], float] = time.time) -> None:
         self.vault, self.said, self.clock = vault, said, clock
         self._known: dict[tuple[str, str], tuple[float, tzinfo | None]] = {}
 
     async def of(self, user: User) -> tzinfo | None:
-        """The user's zone: as a function of the host says; else as a provider says; else the one for all, which may be
-        None, for the machine's own. Raises `StoreUnavailable` and `VaultError`."""
+        """Return the user's zone: from the application's function, else from a provider, else the one for all, which
+        may be None for the machine's. Raises `StoreUnavailable` and `VaultError`."""
         zone, _ = await self.find(user)
         return zone
 
     async def find(self, user: User) -> tuple[tzinfo | None, bool]:
-        """Return the user's zone, and True if somebody said it of this user. The zone for all is a guess."""
+        """Return the user's zone, and True if it is known for this user. The zone for all is a guess."""
         if callable(self.said):
             return self.said(user), True
         until, zone = self._known.get((user.tenant, user.id), (0.0, None))
@@ -51,15 +51,15 @@ class Zones:
 
     @property
     def guess(self) -> tzinfo | None:
-        """The zone for all, None if the host named none: UTC stands for that."""
+        """The zone for all, or None if the operator set none (UTC is the default then)."""
         if self.said is UTC or callable(self.said):
             return None
         return self.said or MachineZone()
 
     async def learn(self, user: User, provider: str, name: str) -> tzinfo | None:
-        """The zone of this name in the IANA database, None for what is none; kept, as what a provider says of the user.
+        """Store the zone that a provider reports for a user, and return it; None if the IANA database has no such name.
 
-        Where providers differ, the one that said something new last is believed: people change one setting first.
+        If providers differ, the one that reported a change last is used: people change one setting first.
         """
         zone = await named_zone(name)
         if zone is not None and not callable(self.said):
@@ -80,7 +80,7 @@ class Zones:
         self._remember(user, zone)
 
     def forget(self, user: User) -> None:
-        """The user was erased."""
+        """Drop the cached zone of an erased user."""
         self._known.pop((user.tenant, user.id), None)
 
     def _remember(self, user: User, zone: tzinfo | None) -> None:
@@ -95,7 +95,7 @@ class Zones:
 
 
 class MachineZone(tzinfo):
-    """The zone of the machine that this runs on, by its rules, so that clocks change in it."""
+    """The machine's zone by its rules, including daylight saving time."""
 
     def utcoffset(self, when: datetime | None) -> timedelta | None:
         return when.replace(tzinfo=None).astimezone().utcoffset() if when else None
@@ -108,13 +108,13 @@ class MachineZone(tzinfo):
 
     def fromutc(self, when: datetime) -> datetime:
         there = when.replace(tzinfo=UTC).astimezone()
-        here = there.replace(tzinfo=self)  # of the two that clocks show alike, the first
+        here = there.replace(tzinfo=self)  # the first of two equal clock times
         return here if here.utcoffset() == there.utcoffset() else here.replace(fold=1)
 
 
 def zone_name(zone: tzinfo | None, at: float) -> str:
-    """What a zone is called where times in it are told: ``Europe/Berlin``, or its distance from UTC at this time (Unix
-    seconds) where it has no name, as the machine's own."""
+    """Return the zone's name: ``Europe/Berlin``, or its offset from UTC at this time (Unix seconds) if it has no name,
+    as the machine's."""
     if zone is UTC:
         return "UTC"
     if key := getattr(zone, "key", ""):
@@ -124,7 +124,7 @@ def zone_name(zone: tzinfo | None, at: float) -> str:
 
 
 async def named_zone(name: object) -> tzinfo | None:
-    """The zone of this name, or None for what is none. Its rules are a file, which no event loop waits for."""
+    """Return the zone of this name, or None if there is none. Its rules are in a file, which is read in a thread."""
     return await asyncio.to_thread(_read, name) if isinstance(name, str) and name else None
 
 
