@@ -1,1 +1,1 @@
-"""OAuth 2.0 as a client: consent, refresh and revocation for any provider that is a row of data."""
+"""The OAuth 2.0 client: consent, refresh and revocation for any provider that is defined as data."""

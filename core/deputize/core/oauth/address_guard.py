@@ -1,4 +1,4 @@
-"""SSRF guard: which addresses that a server names may be asked for what it says of itself (CWE-918)."""
+"""SSRF guard (CWE-918): which addresses in a server's metadata may be called."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http.public_address import is_public
 
 Resolve = Callable[[str], Awaitable[list[str]]]
-"""The addresses of a host name."""
+"""Resolves a host name to its IP addresses."""
 
 PLAIN_HTTPS: Final = r"https://([A-Za-z0-9.-]+)(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?"
-"""An https address without query, login and fragment, as an issuer is (RFC 8414 2)."""
+"""An https URL without query, login and fragment, as an issuer has (RFC 8414 2)."""
 _ON_LOOPBACK: Final = r"http://(127\.0\.0\.1|\[::1\])(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)*/?"
 
 
 async def addresses_of(host: str) -> list[str]:
-    """The addresses of a host, from the system."""
+    """Return the IP addresses of a host from the system's resolver."""
     found = await asyncio.get_running_loop().getaddrinfo(host, 443, type=socket.SOCK_STREAM)
     return [str(entry[4][0]) for entry in found]
 
 
 class AddressGuard:
-    """Only https to public addresses, so that metadata cannot name a machine of the intranet.
+    """Allows only https to public addresses, so that metadata cannot name a machine in an intranet.
 
-    ``allow_private_network``: addresses that are not the internet's are fine. ``loopback``: so is plain http to this
-    very machine, for a stand-in. DNS rebinding (a name that resolves to another address a moment later) fails at TLS,
-    which wants its certificate.
+    ``allow_private_network``: allow private addresses. ``loopback``: allow plain http to this machine, for a sandbox.
+    DNS rebinding (a name that resolves to another address a moment later) fails at TLS, which requires a matching
+    certificate.
     """
 
     def __init__(self, resolve: Resolve, *, allow_private_network: bool = False, loopback: bool = False) -> None:
@@ -38,13 +38,13 @@ class AddressGuard:
         self._known: set[str] = set()
 
     async def check(self, url: str) -> None:
-        """Raises `SettingsError` for an address that must not be called, `ProviderUnavailable` for an unknown host."""
+        """Raise `SettingsError` for a URL that must not be called, `ProviderUnavailable` for an unknown host."""
         place = url.partition("?")[0]
         if self._loopback and re.fullmatch(_ON_LOOPBACK, place):
             return
         if (found := re.fullmatch(PLAIN_HTTPS, place)) is None:
             raise SettingsError(
-                "The server names an address that cannot be called.", hint="Only plain https addresses can."
+                "The server names an address that cannot be called.", hint="Only plain https addresses can be called."
             )
         if not self._private and found[1] not in self._known:
             await self._check_host(found[1])
@@ -58,5 +58,5 @@ class AddressGuard:
         if not found or not all(is_public(address) for address in found):
             raise SettingsError(
                 f"{host} is not a public host.",
-                hint="allow_private_network=True allows it, where that is meant: an intranet.",
+                hint="If it is in your intranet, set allow_private_network=True.",
             )

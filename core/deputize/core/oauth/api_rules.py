@@ -1,4 +1,4 @@
-"""What the API behind an authorization server needs: where tokens may go, and what its answers say of an account."""
+"""The API behind an authorization server: which hosts may get tokens, and how its replies identify an account."""
 
 from __future__ import annotations
 
@@ -24,23 +24,22 @@ NEVER_SET: Final = frozenset(
         "upgrade",
     )
 )
-"""Headers of a request that say who sends it, where it goes and where it ends."""
+"""Request headers that determine the sender, the destination or the length."""
 
 
 @frozen
 class ApiRules(ValueObject):
-    """An API that tokens are good for.
+    """An API that accepts the provider's tokens.
 
-    ``roots``: of the APIs by name; one may begin with a field of ``kept_fields``, as ``{instance_url}/services``.
-    ``hosts``: where a token may go, as ``host`` or ``host:port``; `for_grant` adds those that roots begin with.
-    ``identity``: how to learn whose account a token is; of an id_token's claims if ``oauth.jwks_url`` is set.
-    ``permissions``: where rights are read if not from scopes. ``imports``: how tokens from elsewhere are read.
-    ``kept_fields``: fields of a token reply that are kept with the grant, each with the pattern it must have.
-    ``request_headers``: headers of its own that tools may set, in lower case, beside those of `act.request.HEADERS`;
-    ``mcp-param-*`` for all that begin so.
-    ``shared_hosts``: its hosts where everybody has pages: who names one means the whole address, not the host.
-    ``incompatible_scopes``: scopes never to be asked for, and the API that a token with them, whatever else it has, is
-    no good for.
+    ``roots``: base URLs of its APIs by name. One may begin with a field of ``kept_fields``:
+    ``{instance_url}/services``. ``hosts``: where a token may be sent, as ``host`` or ``host:port``; `for_grant` adds
+    the hosts of a grant's roots. ``identity``: how to identify the account of a token, from an id_token's claims if
+    ``oauth.jwks_url`` is set. ``permissions``: where permissions are read if not from scopes. ``imports``: how imported
+    tokens are recognized. ``kept_fields``: fields of a token reply that are stored with the grant, each with its
+    required pattern. ``request_headers``: further headers that tools may set, in lower case, besides those of
+    `act.request.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts where anybody can
+    have pages. Naming one means the whole URL, not the host. ``incompatible_scopes``: scopes that are never requested,
+    each with the API that rejects a token with that scope, whatever other scopes it has.
     """
 
     roots: Mapping[str, str]
@@ -54,15 +53,15 @@ class ApiRules(ValueObject):
     incompatible_scopes: Mapping[str, str] = field(default_factory=dict)
 
     def own_roots(self) -> dict[str, str]:
-        """The roots by API, without those that a grant brings."""
+        """Return the roots by API, without those that depend on a grant."""
         return {api: root for api, root in self.roots.items() if _kept_part(root) not in self.kept_fields}
 
     def foreign_api(self) -> str:
-        """The first API whose host no token may go to, so that each of its requests would be refused; or ""."""
+        """Return the first API whose host may not get tokens, so that all its requests would be refused; or ""."""
         return next((api for api, url in self.own_roots().items() if urlsplit(url).netloc not in self.hosts), "")
 
     def for_grant(self, extra: Mapping[str, str]) -> ApiRules:
-        """The API as a grant with this ``extra`` sees it: with its own roots, and their hosts."""
+        """Return the rules for a grant with this ``extra``: with its own roots and their hosts."""
         if not self.kept_fields:
             return self
         own = {api: name for api, root in self.roots.items() if (name := _kept_part(root)) in self.kept_fields}
@@ -74,7 +73,7 @@ class ApiRules(ValueObject):
         return replace(self, roots=MappingProxyType({**self.own_roots(), **roots}), hosts=hosts)
 
     def moved(self, move: Callable[[str], str]) -> ApiRules:
-        """The same API with its addresses at other places."""
+        """Return the same API with its URLs changed by ``move``."""
         rights = self.permissions
         return replace(
             self,
@@ -86,6 +85,6 @@ class ApiRules(ValueObject):
 
 
 def _kept_part(root: str) -> str:
-    """The field that an API's root begins with: ``instance_url`` of ``{instance_url}/services``."""
+    """Return the field that a root begins with: ``instance_url`` for ``{instance_url}/services``."""
     found = re.match(r"\{(\w+)\}/", root) if root.startswith("{") else None
     return found[1] if found else ""

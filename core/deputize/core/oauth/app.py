@@ -1,4 +1,4 @@
-"""An OAuth client: what a provider knows this program as (RFC 6749 2)."""
+"""An OAuth client: the registration of this program at a provider (RFC 6749 2)."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from deputize.core.oauth.client_key import ClientKey
 
 ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
-"""How an app with a secret shows it: `OAuthEndpoints.client_auth`."""
+"""How an app authenticates: `OAuthEndpoints.client_auth`."""
 
 
 @frozen
 class App(ValueObject):
     """An OAuth client registration at a provider.
 
-    ``client_secret`` is None for a public client. ``key`` is there instead where it authenticates by signed assertions
-    (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE switched on, where that is its
-    own choice (Slack). ``client_auth``: how the registration says that it authenticates (RFC 7591 2), where that is not
-    the provider's usual way. ``source``: where its grants come from, if not from a consent of each user.
+    ``client_secret``: None for a public client. ``key``: replaces the secret if the app authenticates by signed
+    assertions (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE enabled, if the
+    provider leaves that to it (Slack). ``client_auth``: the registration's authentication method (RFC 7591 2), if not
+    the provider's usual one. ``source``: where its grants come from, if not from each user's consent.
     """
 
     provider: str
@@ -41,7 +41,7 @@ class App(ValueObject):
         if self.key and self.client_secret:
             raise SettingsError(
                 f"The {self.provider} app has a client secret and a private key.",
-                hint="A client authenticates in one way: leave out the one that the server does not ask for.",
+                hint="A client authenticates in one way: remove the one that the server does not expect.",
             )
         if isinstance(self.source, ServiceAccount) and not (self.source.key or self.key or self.client_secret):
             raise SettingsError(
@@ -51,4 +51,4 @@ class App(ValueObject):
         if not self.name:
             object.__setattr__(self, "name", self.provider)
         if not self.name.replace("-", "").replace("_", "").isalnum():
-            raise SettingsError(f"App name {self.name!r}: letters, digits, - and _ only; it is part of an address.")
+            raise SettingsError(f"App name {self.name!r}: letters, digits, - and _ only; it is part of a URL.")

@@ -1,4 +1,4 @@
-"""How a request to a provider shows who sends it: the app by its credentials (RFC 6749 2.3.1), the user by a token."""
+"""Authentication of requests to a provider: the app by its credentials (RFC 6749 2.3.1), the user by a token."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
 def bearer(token: Secret) -> dict[str, str]:
-    """Headers with an access token (RFC 6750 2.1)."""
+    """Return headers with an access token (RFC 6750 2.1)."""
     return {"authorization": f"Bearer {token.reveal()}", "accept": "application/json", "user-agent": AGENT}
 
 
 def form_request(url: str, provider: Provider, app: App, body: str, *, names_client: bool = False) -> httpx.Request:
-    """A form for the provider, with the client's credentials as it wants them. RFC 6749 2.3.1.
+    """Build a form request with the client's credentials as the provider expects them (RFC 6749 2.3.1).
 
-    ``names_client``: the form says ``client_id`` even where the credentials do (RFC 9126 2.1). That of a registration
-    that assigned Basic always does (RFC 6749 3.2.1): servers made with MCP's SDK look nowhere else.
+    ``names_client``: include ``client_id`` even if the credentials do (RFC 9126 2.1). For a registration that assigned
+    Basic it is always included (RFC 6749 3.2.1): servers built with MCP's SDK look only there.
     """
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
@@ -47,18 +47,18 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
 
 
 def check_client(provider: Provider, app: App) -> None:
-    """Raise `SettingsError` for an app that cannot authenticate at its provider, as far as that is known."""
+    """Raise `SettingsError` for an app that is known to be unable to authenticate at its provider."""
     if isinstance(app.source, ServiceAccount) and not provider.oauth.service_accounts:
         raise SettingsError(
-            f"{provider.label} has no service accounts that the app {app.name!r} could be: its tokens are users'.",
-            hint=f"Take [apps.{app.name}.source] away, and let users consent.",
+            f"{provider.label} has no service accounts, so the app {app.name!r} cannot be one: its tokens are users'.",
+            hint=f"Remove [apps.{app.name}.source], and let users consent.",
         )
     methods, algs = provider.oauth.client_auth_methods, provider.oauth.client_auth_algs
     if not app.key:
         if provider.oauth.client_auth != "private_key_jwt":
             return
         raise SettingsError(
-            f"{provider.label} takes no client secret, and the app {app.name!r} has no key (private_key_jwt).",
+            f"{provider.label} accepts no client secret, and the app {app.name!r} has no key (private_key_jwt).",
             hint=f"Register a public key there, and name the private one: private_key_file in [apps.{app.name}].",
         )
     if methods and "private_key_jwt" not in methods:
@@ -74,11 +74,11 @@ def check_client(provider: Provider, app: App) -> None:
 
 
 def secret_of(app: App) -> str:
-    """The client secret, "" for a public client."""
+    """Return the client secret, "" for a public client."""
     return app.client_secret.reveal() if app.client_secret else ""
 
 
 def basic(name: str, secret: str) -> str:
-    """An ``Authorization`` header of the scheme Basic, both parts form-encoded (RFC 6749 2.3.1)."""
+    """Return a Basic ``Authorization`` header, both parts form-encoded (RFC 6749 2.3.1)."""
     pair = f"{quote(name, safe='')}:{quote(secret, safe='')}"
     return "Basic " + base64.b64encode(pair.encode()).decode()

@@ -1,7 +1,7 @@
-"""A client's signing key, instead of a secret: ``private_key_jwt`` (OpenID Connect Core 9, RFC 7523 2.2).
+"""A client's signing key instead of a secret: ``private_key_jwt`` (OpenID Connect Core 9, RFC 7523 2.2).
 
-Each request to the token, revocation, device or PAR endpoint carries an assertion of its own: signed, good for
-`LIFE` seconds, for one server only, its id never used twice. Nothing that could be used again leaves this machine.
+Each request to the token, revocation, device or PAR endpoint carries its own signed assertion. It is valid for
+`ASSERTION_TTL` seconds and for one server, and its id is never reused. Nothing reusable leaves this machine.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from deputize.core.oauth.jose import AnyKey
 
 ASSERTION_TTL: Final = 60
-"""Seconds that an assertion is good for."""
+"""Seconds that an assertion is valid."""
 _MAX_BYTES: Final = 2**16
 
 
 @frozen
 class ClientKey(Frozen):
-    """``jwk``: the private key, as a JSON Web Key. ``alg``: what it signs by. ``kid``: its id at the server, or ""."""
+    """A private key. ``jwk``: as a JSON Web Key. ``alg``: its algorithm. ``kid``: its id at the server, or ""."""
 
     jwk: Secret = field(repr=False)
     alg: str
@@ -39,10 +39,9 @@ class ClientKey(Frozen):
 
     @classmethod
     def read(cls, path: Path, *, app: str, alg: str = "", kid: str = "") -> ClientKey:
-        """The key in a file of ours, 0600: PEM (PKCS 8, PKCS 1, SEC 1) or a JSON Web Key.
+        """Read the key from a file with mode 0600: PEM (PKCS 8, PKCS 1, SEC 1) or a JSON Web Key.
 
-        ``alg``, ``kid``: where the key itself does not say them, or says others. Raises `SettingsError`, naming the
-        ``app`` it is of.
+        ``alg``, ``kid``: replace those of the key. Raises `SettingsError` that names its ``app``.
         """
         try:
             text = SecretBytes(read_private(path, _MAX_BYTES))
@@ -54,13 +53,13 @@ class ClientKey(Frozen):
         return found
 
     def assertion(self, client_id: str, audience: str) -> Secret:
-        """A fresh assertion for this server."""
+        """Return a new assertion for this server."""
         now = int(time.time())
         claims = {"iss": client_id, "sub": client_id, "aud": audience, "jti": secrets.token_urlsafe(16)}
         return self.signed(claims | {"iat": now, "exp": now + ASSERTION_TTL})
 
     def signed(self, claims: Mapping[str, Any]) -> Secret:
-        """A JSON Web Token with these claims."""
+        """Return a JSON Web Token with these claims."""
         header = {"alg": self.alg, "typ": "JWT"} | ({"kid": self.kid} if self.kid else {})
         return Secret(sign(header, claims, _imported(self.jwk)))
 
@@ -71,7 +70,7 @@ def _imported(jwk: Secret) -> AnyKey:
 
 
 def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
-    """The key in PEM or a JSON Web Key, or what is wrong with it. Raises nothing: its frame has it in plaintext."""
+    """Return the key in PEM or a JSON Web Key, or what is wrong. Raises nothing: its frame has the plaintext."""
     pem = b"-----BEGIN" in text.reveal()
     try:
         jwk = _of_pem(text) if pem else json.loads(text.reveal())
@@ -93,7 +92,7 @@ def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
 
 
 def _of_pem(text: SecretBytes) -> Mapping[str, Any]:
-    """A JSON Web Key of PEM; empty for a kind that is not used. Raises TypeError where it is locked, ValueError."""
+    """Return the JSON Web Key of PEM, empty for an unused type. Raises TypeError if it is locked, ValueError."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

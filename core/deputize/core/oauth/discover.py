@@ -1,7 +1,7 @@
-"""Any server from its own metadata: RFC 8414, and OpenID Connect Discovery 1.0 where it serves only that.
+"""Providers from a server's own metadata: RFC 8414, or OpenID Connect Discovery 1.0 if it serves only that.
 
-Metadata is used only as far as it cannot hurt: the issuer in it must be the one that was named, every address in it
-must be https on a public host (SSRF guard, CWE-918), and the server must support PKCE with S256.
+Metadata is checked before use: its issuer must be the one that was named, every URL in it must be https on a public
+host (SSRF guard, CWE-918), and the server must support PKCE with S256.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, row_of, unfit
 
 MAX_BYTES: Final = 2**18
-"""Of one metadata document."""
+"""Maximum size of a metadata document."""
 SECONDS: Final = 10.0
-"""Until one has to be here."""
+"""Timeout of a metadata request."""
 _NAME: Final = r"[A-Za-z0-9_-]{1,60}"
 
 
@@ -48,16 +48,15 @@ async def discover(
     resolve: Resolve = addresses_of,
     known: Known | None = None,
 ) -> Provider:
-    """The provider behind an issuer, from its metadata.
+    """Return the provider of an issuer, from its metadata.
 
-    ``issuer``: its address exactly as it spells it, https. ``name``, ``label``, ``api``, ``resource``,
-    ``assertion_audience``: of the row, as in `Provider`; the API's hosts and the issuer's identity endpoint are where
-    tokens may go. ``allow_private_network``: private addresses are fine (an intranet). ``trusted_origins``: origins
-    beside the issuer's that its endpoints may have (``https://oauth2.example.com``); at any other it is not believed,
-    since a server that names a real sign-in page and a token endpoint of its own gets the code of whoever signs in
-    there. ``par``: requests are pushed (RFC 9126) though the server does not require it of all its clients. ``dpop``:
-    its tokens are bound to a key (RFC 9449). ``transport`` replaces the network, ``resolve`` the look-up of names.
-    ``known`` keeps the metadata, for a time when the server is down.
+    ``issuer``: its https URL exactly as it spells it. ``name``, ``label``, ``api``, ``resource``,
+    ``assertion_audience``: as in `Provider`; tokens may go to the API's hosts and the issuer's identity endpoint.
+    ``allow_private_network``: allow private addresses (an intranet). ``trusted_origins``: further origins that its
+    endpoints may have (``https://oauth2.example.com``). Any other is refused: a server that names somebody else's
+    sign-in page and its own token endpoint would get the codes of users who sign in there. ``par``: push requests (RFC
+    9126) even if the server does not require it. ``dpop``: bind its tokens to a key (RFC 9449). ``transport`` replaces
+    the network, ``resolve`` the look-up of host names. ``known`` stores the metadata for times when the server is down.
 
     Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
     """
@@ -96,14 +95,14 @@ async def discover(
 
 
 class Known(Protocol):
-    """The metadata of issuers, as of when they could last be reached."""
+    """A store of issuers' metadata, as of when each was last reached."""
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
-        """Its metadata; None if it was never asked."""
+        """Return an issuer's metadata, None if it is unknown."""
         ...
 
     async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
-        """Keep its metadata."""
+        """Store an issuer's metadata."""
         ...
 
 
@@ -117,9 +116,9 @@ async def _fetched(issuer: str, guard: AddressGuard, transport: Transport | None
 
 
 async def metadata_of(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
-    """What an issuer says of itself, which is believed only if it names itself as it was named.
+    """Return an issuer's metadata, which must name the same issuer.
 
-    Raises `SettingsError` where there is none, or another's, `ProviderUnavailable` where it cannot be had now.
+    Raises `SettingsError` if there is none or it names another, `ProviderUnavailable` if it cannot be read now.
     """
     metadata = await _metadata(http, issuer, guard)
     if metadata.get("issuer") != issuer:
@@ -131,8 +130,7 @@ async def metadata_of(http: Http, issuer: str, guard: AddressGuard) -> Mapping[s
 
 
 async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
-    """The first metadata there is: RFC 8414 3.1, the same way by OpenID's name (RFC 8414 5), OpenID Connect Discovery
-    4.1."""
+    """Return the first metadata found: RFC 8414 3.1, RFC 8414 5 (OpenID's name), OpenID Connect Discovery 4.1."""
     parts = urlsplit(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
     await guard.check(issuer)
@@ -148,9 +146,9 @@ async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str
 
 
 async def document(http: Http, url: str) -> dict[str, Any] | None:
-    """The JSON object at a well-known address, which the guard has let pass; None where there is none.
+    """Return the JSON object at a well-known URL that the guard has allowed; None if there is none.
 
-    Raises `ProviderUnavailable` where there may be one at another time.
+    Raises `ProviderUnavailable` if there may be one at another time.
     """
     request = httpx.Request("GET", url, headers={"accept": "application/json"})
     answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
@@ -168,7 +166,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -> None:
-    """Look at each address of a row. ``down``: names may be unknown now; then nothing can be sent there."""
+    """Check every URL of a provider. ``down``: ignore unknown hosts, to which nothing can be sent anyway."""
     for url in row.addresses().values():
         with suppress(ProviderUnavailable) if down else nullcontext():
             if url:

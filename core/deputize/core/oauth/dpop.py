@@ -1,12 +1,12 @@
-"""Demonstrating proof of possession (RFC 9449): a token that is bound to a key is worth nothing to who lacks the key.
+"""Demonstrating proof of possession (RFC 9449): a token bound to a key is useless without the key.
 
-    consent -> new key -> token request with a proof -> bound tokens, sealed together with the key
-                          refresh, and each request with the token: a proof of its own, by the same key
+    consent -> new key -> token request with a proof -> bound tokens, encrypted together with the key
+                          refresh, and each request with the token: its own proof by the same key
 
-A proof is for one method and address, one moment, one token, and its id is never used twice. It is made where the
-token is attached (`token_headers`) or a token is asked for (`prove`), and nowhere else. A server may want a nonce of
-its own in it, so that no proof can be made ahead: the latest of each server is kept in memory, apart for each key, so
-that nothing is carried from one user's requests to another's.
+A proof is for one method and URL, one moment and one token, and its id is never reused. Proofs are made only where a
+token is attached (`token_headers`) or requested (`prove`). A server may require its nonce in them, so that no proof can
+be made in advance. The latest nonce of each server is kept in memory, separately for each key, so that nothing passes
+from one user's requests to another's.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from deputize.core.oauth.token_reply import Tokens
 
 ALG: Final = "ES256"
-"""P-256 with SHA-256 (RFC 7518 3.4): what servers with DPoP take, though RFC 9449 leaves the algorithm to them."""
+"""P-256 with SHA-256 (RFC 7518 3.4): what DPoP servers accept, although RFC 9449 leaves the algorithm to them."""
 NOT_BOUND: Final = "not_bound"
 _WANTED: Final = "use_dpop_nonce"
 _NONCE: Final = r"[!#-\[\]-~]{1,1024}"  # NQCHAR of RFC 6749 A
@@ -42,7 +42,7 @@ _nonces: OrderedDict[tuple[str, str], str] = OrderedDict()
 
 
 def new_key() -> Secret:
-    """A fresh private key, as a JSON Web Key (RFC 7517)."""
+    """Return a new private key as a JSON Web Key (RFC 7517)."""
     from cryptography.hazmat.primitives.asymmetric import ec
 
     numbers = ec.generate_private_key(ec.SECP256R1()).private_numbers()
@@ -61,28 +61,28 @@ def _base64url(raw: bytes) -> str:
 
 @lru_cache(maxsize=1024)
 def _imported(key: Secret) -> tuple[AnyKey, Mapping[str, str], str]:
-    """The key to sign with, its public part, and the thumbprint of that (RFC 7638)."""
+    """Return the signing key, its public part, and the public part's thumbprint (RFC 7638)."""
     jwk = json.loads(key.reveal())
     public = {name: str(jwk[name]) for name in ("crv", "kty", "x", "y")}
     return key_of(jwk, private=True), public, thumbprint(public)
 
 
 def thumbprint(public: Mapping[str, str]) -> str:
-    """What a public key is known by, RFC 7638."""
+    """Return the thumbprint of a public key (RFC 7638)."""
     return _base64url(hashlib.sha256(json.dumps(public, separators=(",", ":"), sort_keys=True).encode()).digest())
 
 
 def unbound(provider: Provider, tokens: Tokens) -> bool:
-    """Whether these are bearer tokens of a provider whose tokens are to be bound: not to be kept (RFC 9449 5)."""
+    """Return True if these are bearer tokens of a provider that must bind its tokens: not to be stored (RFC 9449 5)."""
     return provider.oauth.dpop and tokens.proof_key is None
 
 
 def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | None = None) -> str:
-    """A proof for one request, with the latest nonce of its server. RFC 9449 4.2.
+    """Return a proof for one request, with the latest nonce of its server (RFC 9449 4.2).
 
-    ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token that goes with it, if one does.
+    ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token that it accompanies, if any.
     """
-    private, public, known_by = _imported(key)
+    private, public, key_id = _imported(key)
     claims: dict[str, Any] = {
         "jti": secrets.token_urlsafe(16),
         "htm": method,
@@ -91,19 +91,19 @@ def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | Non
     }
     if token:
         claims["ath"] = _base64url(hashlib.sha256(token.reveal().encode()).digest())
-    if nonce := _nonces.get((known_by, urlsplit(url).netloc)):
+    if nonce := _nonces.get((key_id, urlsplit(url).netloc)):
         claims["nonce"] = nonce
     return sign({"typ": "dpop+jwt", "alg": ALG, "jwk": public}, claims, private)
 
 
 def _target(url: str) -> str:
-    """The address without query and fragment, the path never empty (RFC 3986 6.2.3)."""
+    """Return the URL without query and fragment, its path never empty (RFC 3986 6.2.3)."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     return bare if urlsplit(bare).path else f"{bare}/"
 
 
 def prove(request: httpx.Request, key: Secret, now: float, *, token: Secret | None = None) -> None:
-    """Put a proof into a request, and the access token that it goes with: instead of a bearer's."""
+    """Add a proof to a request, with the access token if there is one."""
     url = str(request.url)
     if token:
         request.headers.update(token_headers(key, request.method, url, token, now))
@@ -114,7 +114,7 @@ def prove(request: httpx.Request, key: Secret, now: float, *, token: Secret | No
 def token_headers(
     key: Secret, method: str, url: str, token: Secret, now: float
 ) -> tuple[tuple[str, str], tuple[str, str]]:
-    """How a bound access token is shown to the API of its provider. RFC 9449 7.1."""
+    """Return the headers that present a bound access token to its API (RFC 9449 7.1)."""
     return (
         ("authorization", f"DPoP {token.reveal()}"),
         ("dpop", proof(key, method, url, now, token=token)),
@@ -122,15 +122,15 @@ def token_headers(
 
 
 def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
-    """Whether a server wants the very same request once more, with the nonce that it names here. RFC 9449 8, 9.
+    """Store the nonce of an answer. Return True if the server wants the same request once more with it (RFC 9449 8, 9).
 
-    A nonce is remembered, whatever the answer: it may come with a good one, for the next request.
+    A nonce of any answer is stored: a successful one may carry the nonce for the next request.
     """
     nonce = answer.headers.get("dpop-nonce", "")
     if not re.fullmatch(_NONCE, nonce):
         return False
     place = (_imported(key)[2], urlsplit(url).netloc)
-    _nonces.pop(place, None)  # to the end, and no two steps that another thread could come between
+    _nonces.pop(place, None)  # moves it to the end, in steps that are safe between threads
     _nonces[place] = nonce
     while len(_nonces) > _MAX_NONCES:
         _nonces.popitem(last=False)

@@ -1,4 +1,4 @@
-"""A provider's token endpoint and its neighbours: sends what `flow` builds, judges what comes back."""
+"""A provider's token endpoint and its neighbours: sends the requests of `flow` and classifies the replies."""
 
 from __future__ import annotations
 
@@ -22,28 +22,28 @@ from deputize.core.vault.grant import Account, Secret
 
 T = TypeVar("T")
 Make = Callable[[], httpx.Request]
-"""Makes a request, each time anew."""
+"""Makes a new request on every call."""
 
 log = logging.getLogger("deputize")
 
 SECONDS: Final = 20.0
 LATE: Final = "late"
-"""Of a token request that was not answered in time, by the provider or by the gateway before it."""
+"""Detail of a token request that the provider, or the gateway before it, did not answer in time."""
 GATEWAY_TIMEOUTS: Final = (504, 524)
-"""RFC 9110 15.6.5, and what Cloudflare sends in its place."""
+"""RFC 9110 15.6.5, and Cloudflare's own status for it."""
 DISBELIEVED: Final = "bad_id_token"
-"""Of a consent whose id_token is not believed."""
+"""Detail of a consent whose id_token failed verification."""
 NAMELESS_ACCOUNT: Final = "no_identity"
-"""Of an account that is asked for where the provider never says whose a token is."""
+"""Detail of a request for an account at a provider that never identifies it."""
 NO_TOKEN: Final = "no_token"  # noqa: S105
-"""Of an answer that is good, and holds no token to use."""
+"""Detail of a successful reply without a usable token."""
 MAX_PAGES: Final = 100
 LEAKED_AT_ONCE: Final = 1000
 """Tokens in one request of `end_leaked` (docs.github.com/en/rest/credentials/revoke)."""
 
 
 class Refusal(Exception):
-    """The provider, or the way to it, did not give what was asked. ``outcome`` says what that means."""
+    """The provider, or the connection to it, did not give the requested result. ``outcome`` classifies why."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.kind)
@@ -51,13 +51,13 @@ class Refusal(Exception):
 
 
 class Unanswered(Refusal):
-    """A refusal of the second try, where the first may have been carried out, though it brought no tokens."""
+    """A refusal of a second try whose first may have been carried out without returning tokens."""
 
 
 class Endpoint:
-    """One app at one provider, over one pooled client. Everything it raises is a `Refusal`.
+    """One app at one provider, over one pooled client. All its errors are a `Refusal`.
 
-    ``seconds``: how long to wait for an answer.
+    ``seconds``: timeout of a request.
     """
 
     def __init__(
@@ -71,16 +71,15 @@ class Endpoint:
         self.http, self.provider, self.app, self.clock, self.seconds = http, provider, app, clock, seconds
 
     async def push(self, asked: Secret) -> str:
-        """Where the browser goes with the authorization request at this address: there, or to where it was pushed
-        (RFC 9126)."""
+        """Return the URL for the browser: that of the authorization request, or of the pushed request (RFC 9126)."""
         if not self.provider.oauth.par_url:
             return asked.reveal()
         outcome = await self._ask("revoke", flow.push(self.provider, self.app, asked))
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
-        """Code for tokens, once; bound to a new key where the provider does that. ``nonce``: of the authorization
-        request."""
+        """Exchange a code for tokens, once, bound to a new key if the provider binds tokens. ``nonce``: of the
+        authorization request."""
 
         def request() -> httpx.Request:
             return flow.exchange(self.provider, self.app, code=code, verifier=verifier, redirect_uri=redirect_uri)
@@ -93,7 +92,7 @@ class Endpoint:
         return replace(tokens, nonce=nonce)
 
     async def refresh(self, refresh_token: Secret, proof_key: Secret | None = None) -> flow.Tokens:
-        """Refresh token for tokens, once; bound to the same key, or to a new one where they were bound to none."""
+        """Exchange a refresh token for tokens, once, bound to the same key, or to a new one if there was none."""
         return await self._tokens(
             "refresh", lambda: flow.refresh(self.provider, self.app, refresh_token=refresh_token), proof_key
         )
@@ -101,8 +100,8 @@ class Endpoint:
     async def issue(
         self, request: Make, parse: Callable[[Provider, Any, Secret | None], T], proof_key: Secret | None = None
     ) -> T:
-        """What `parse` finds in the reply to another grant (RFC 6749 4.5): it is given the provider, the reply, and the
-        key that was proven, if one was. ``request`` is called for each time that it is sent."""
+        """Request tokens by another grant type (RFC 6749 4.5), and return the result of ``parse``, which gets the
+        provider, the reply, and the proven key if any. ``request`` is called for each time that it is sent."""
         key = proof_key or (dpop.new_key() if self.provider.oauth.dpop else None)
         outcome = await self._ask_proven("refresh", request, key)
         return self._read(outcome, NO_TOKEN, lambda provider, reply: parse(provider, reply, key))
@@ -113,10 +112,10 @@ class Endpoint:
         return self._read(outcome, NO_TOKEN, lambda provider, reply: flow.parse_tokens(provider, reply, key))
 
     async def whoami(self, tokens: flow.Tokens, at: float) -> tuple[Account, dict[str, str]]:
-        """The account behind tokens, and what else the provider says of it. ``at``: when they came (Unix seconds).
+        """Return the account of tokens, and the extra fields of its identity. ``at``: when they arrived (Unix seconds).
 
-        From a verified id_token where there is one (`deputize.core.oauth.id_token`), else as the provider shows it to
-        the access token: but for one that is bound to a resource (RFC 8707), which is good for nothing else.
+        The source is a verified id_token if there is one (`deputize.core.oauth.id_token`), else the provider's reply to
+        the access token. A token bound to a resource (RFC 8707) has no other use, so it cannot identify the account.
         """
         if not (self.provider.apis.identity.url or self.provider.oauth.jwks_url):
             raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
@@ -126,14 +125,14 @@ class Endpoint:
             )
             if isinstance(claims, str):
                 raise self._disbelieved(claims)
-            return await self._named(claims, tokens)
+            return await self._account(claims, tokens)
         if self.provider.oauth.jwks_url and self.provider.oauth.resource:
             raise self._disbelieved("is missing, and the access token is for its resource only")
         outcome = await self._ask_with(tokens, lambda: flow.identity(self.provider, access_token=tokens.access))
         return self._read(outcome, "no_identity", flow.parse_identity)
 
-    async def _named(self, claims: Mapping[str, Any], tokens: flow.Tokens) -> tuple[Account, dict[str, str]]:
-        """The account that verified claims are of. Its name may be known to the userinfo endpoint only."""
+    async def _account(self, claims: Mapping[str, Any], tokens: flow.Tokens) -> tuple[Account, dict[str, str]]:
+        """Return the account of verified claims. Its name may come from the userinfo endpoint."""
         provider, found = self.provider, self.provider.apis.identity.read(claims)
         named = found is not None and found[0].name != found[0].subject
         shown: Any = None
@@ -153,7 +152,7 @@ class Endpoint:
         return found
 
     async def _key_set(self) -> Any:
-        """The issuer's key set; None where it shows none."""
+        """Return the issuer's key set; None if it has none."""
         try:
             request = flow.key_set(self.provider)
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_BYTES)
@@ -170,12 +169,12 @@ class Endpoint:
         return outcome.data if outcome.kind is Kind.OK else None
 
     def _disbelieved(self, why: str) -> Refusal:
-        """No account is taken from this reply. The operator reads why, the user that it is not theirs to mend."""
+        """Log for the operator why an id_token is invalid. Return the refusal for the user, who cannot fix it."""
         log.warning("The id_token of %s %s.", self.provider.name, why)
         return Refusal(outcome_of(Kind.INVALID_INPUT, DISBELIEVED, fix_by="nobody"))
 
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
-        """What fresh tokens may do: as the reply says, or where the provider shows it instead. ``asked``: for what."""
+        """Return the scopes of new tokens, from the reply or the provider's permissions. ``asked``: requested."""
         if shown := self.provider.apis.permissions:
             return await self._rights(shown, tokens)
         if tokens.scopes is None:
@@ -183,7 +182,7 @@ class Endpoint:
         return tokens.scopes
 
     async def shown_scopes(self, tokens: flow.Tokens) -> frozenset[str] | None:
-        """What a header says that a token may do, where the provider sends one; None where nothing does."""
+        """Return a token's scopes from a response header, None if the provider sends none."""
         if not (header := self.provider.apis.imports.scopes_header):
             return None
         request = flow.identity(self.provider, access_token=tokens.access)
@@ -197,7 +196,7 @@ class Endpoint:
         raise Refusal(outcome)
 
     async def is_of_app(self, token: Secret) -> bool | None:
-        """Whether an access token was given to this app; None where the provider does not say."""
+        """Return True if an access token was issued to this app; None if the provider does not say."""
         request = flow.is_of_app(self.provider, self.app, token=token)
         if request is None:
             return None
@@ -207,14 +206,14 @@ class Endpoint:
             raise Refusal(lost("read", sent=e.sent)) from None
         if answer.status_code in (200, 404):
             return answer.status_code == 200
-        if answer.status_code == 422:  # malformed, or asked too often: it says nothing of the token
+        if answer.status_code == 422:  # malformed or too many requests: says nothing about the token
             return None
         rules, now = self.provider.rules, self.clock()
         outcome = classify(rules, "revoke", answer.status_code, answer.headers, answer.content, now=now)
         raise Refusal(replace(outcome, data=None))
 
     async def _rights(self, shown: Permissions, tokens: flow.Tokens) -> frozenset[str]:
-        """Those of all pages there are."""
+        """Return the permissions from all pages."""
         found = frozenset[str]()
         for page in range(1, MAX_PAGES + 1):
             outcome = await self._ask_with(tokens, partial(flow.permissions, shown, page, access_token=tokens.access))
@@ -225,9 +224,9 @@ class Endpoint:
         return found
 
     async def revoke(self, token: Secret, *, alone: bool = False) -> bool:
-        """End a token at the provider. False where it has no way to. A token that is dead already counts as ended.
+        """Revoke a token. Return False if the provider has no way to. A dead token counts as revoked.
 
-        ``alone``: and no other token of the account, where the provider can.
+        ``alone``: revoke no other token of the account, if the provider supports that.
         """
         if not self.provider.oauth.revoke_url:
             return False
@@ -239,20 +238,20 @@ class Endpoint:
         return True
 
     def _read(self, outcome: Outcome, without: str, parse: Callable[[Provider, Any], T]) -> T:
-        """What is in a good answer; one that holds nothing of the kind is as good as none."""
+        """Return the parsed content of a successful reply. One without such content raises `Refusal`."""
         with suppress(ProviderUnavailable):
             return parse(self.provider, outcome.data)
         raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None))
 
     async def _ask(self, call: Call, request: httpx.Request) -> Outcome:
-        return await _asked(self.http, self.provider, call, lambda: request, self.clock(), self.seconds)
+        return await _send(self.http, self.provider, call, lambda: request, self.clock(), self.seconds)
 
     async def _ask_with(self, tokens: flow.Tokens, request: Make) -> Outcome:
-        """The same with an access token, and a proof where that is bound."""
+        """Send a request with an access token, and a proof if it is bound."""
         return await self._ask_proven("read", request, tokens.proof_key, tokens.access)
 
     async def _ask_proven(self, call: Call, request: Make, key: Secret | None, token: Secret | None = None) -> Outcome:
-        """The same with a proof of the key, if there is one."""
+        """Send a request with a proof of the key, if there is one."""
 
         def proven() -> httpx.Request:
             made = request()
@@ -260,15 +259,15 @@ class Endpoint:
                 dpop.prove(made, key, self.clock(), token=token)
             return made
 
-        return await _asked(self.http, self.provider, call, proven, self.clock(), self.seconds, key)
+        return await _send(self.http, self.provider, call, proven, self.clock(), self.seconds, key)
 
 
 async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], now: float) -> None:
-    """End tokens without the app that got them; at most `LEAKED_AT_ONCE`. Raises `Refusal`. ``now``: Unix seconds."""
-    await _asked(http, provider, "revoke", lambda: flow.revoke_leaked(provider, tokens), now)
+    """Revoke tokens without their app; at most `LEAKED_AT_ONCE`. Raises `Refusal`. ``now``: Unix seconds."""
+    await _send(http, provider, "revoke", lambda: flow.revoke_leaked(provider, tokens), now)
 
 
-async def _asked(
+async def _send(
     http: Http,
     provider: Provider,
     call: Call,
@@ -281,7 +280,7 @@ async def _asked(
     try:
         answer = await http.send(first, timeout=timeout, max_bytes=2**20)
         if proof_key and dpop.asks_again(proof_key, str(first.url), answer):
-            answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # made anew: no assertion comes twice
+            answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # new: no assertion is used twice
             again = dpop.asks_again(proof_key, str(first.url), answer)
     except ProviderUnavailable as e:
         outcome = lost(call, sent=e.sent)
@@ -289,9 +288,9 @@ async def _asked(
     else:
         outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)
         late = answer.status_code in GATEWAY_TIMEOUTS
-    if again:  # it wants ever another nonce: its fault
+    if again:  # the server asks for another nonce again: its fault
         outcome = outcome_of(Kind.TRANSIENT, "use_dpop_nonce", backoff=True, safe=True)
-    if late and call == "refresh":  # it may still be at work on it: not to be sent again at once
+    if late and call == "refresh":  # the server may still be processing it: do not repeat it at once
         outcome = replace(outcome, detail=LATE)
     if outcome.kind is not Kind.OK:
         raise Refusal(replace(outcome, data=None))

@@ -1,7 +1,7 @@
-"""The protocol without I/O: build what is sent to a provider, read what comes back. In the order it happens.
+"""The protocol without I/O: builds requests to a provider and parses its replies, in the order of a flow.
 
-Requests are `httpx.Request` objects that something else sends; parameters go through Authlib's functions. Sources:
-RFC 6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9126, RFC 9207.
+Requests are `httpx.Request` objects that another module sends; parameters go through Authlib's functions. Sources: RFC
+6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9126, RFC 9207.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import Account, Secret
 
 MAX_URI: Final = 1024
-"""Characters of a request URI (RFC 9126): a browser must be able to carry it."""
+"""Characters of a request URI (RFC 9126), which a browser must be able to carry."""
 
 
 def authorize_url(
@@ -39,10 +39,10 @@ def authorize_url(
     nonce: str = "",
     claims: str = "",
 ) -> str:
-    """Where the user's browser goes. RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) unless the app cannot have it.
+    """Return the authorization URL: RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) if the app supports it.
 
-    ``choose``: the user is to choose an account, even where only one is signed in. ``nonce``: what an id_token has to
-    repeat (OpenID Connect Core 3.1.2.1). ``claims``: what the provider has said that it wants to be asked for (5.5).
+    ``choose``: let the user choose an account even if only one is signed in. ``nonce``: must be repeated in an id_token
+    (OpenID Connect Core 3.1.2.1). ``claims``: the claims that the provider has told us to request (5.5).
     """
     from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # here: a read needs no authlib
 
@@ -75,13 +75,13 @@ def _scopes_asked(oauth: OAuthEndpoints, scopes: frozenset[str]) -> dict[str, st
 
 
 def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
-    """An authorization request, as `authorize_url` made it, from server to server. RFC 9126 2.1."""
+    """Build the server-to-server request that pushes an authorization request (RFC 9126 2.1)."""
     asked = {name: value for name, value in parse_qsl(urlsplit(url.reveal()).query) if name != "client_id"}
     return form_request(provider.oauth.par_url, provider, app, urlencode(asked), names_client=True)
 
 
 def parse_pushed(provider: Provider, reply: Any) -> str:
-    """The request URI of a reply to `push`. RFC 9126 2.2. Raises `ProviderUnavailable` where it has none."""
+    """Return the request URI of a reply to `push` (RFC 9126 2.2). Raises `ProviderUnavailable` if it has none."""
     uri = reply.get("request_uri") if isinstance(reply, Mapping) else None
     if not usable(uri) or len(uri) > MAX_URI:
         raise ProviderUnavailable(f"{provider.label} gave no usable address of the request that it was sent.")
@@ -89,14 +89,14 @@ def parse_pushed(provider: Provider, reply: Any) -> str:
 
 
 def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
-    """Where the user's browser goes with a request that was pushed. RFC 9126 4."""
+    """Return the URL for the browser of a pushed request (RFC 9126 4)."""
     joint = "&" if "?" in provider.oauth.authorize_url else "?"
     return provider.oauth.authorize_url + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
 @frozen
 class Callback(ValueObject):
-    """What the browser brought back. ``code`` is secret until it is spent, ``state`` until it is used up."""
+    """The parameters that the browser returned with. ``code`` and ``state`` are secret until they are used."""
 
     state: Secret
     code: Secret | None
@@ -105,7 +105,7 @@ class Callback(ValueObject):
 
 
 def parse_callback(params: Mapping[str, str]) -> Callback:
-    """RFC 6749 4.1.2 and 4.1.2.1; RFC 9207 2 for ``iss``."""
+    """Parse a callback: RFC 6749 4.1.2 and 4.1.2.1; RFC 9207 2 for ``iss``."""
     code = params.get("code", "")
     return Callback(
         Secret(params.get("state", "")), Secret(code) if code else None, params.get("error", ""), params.get("iss", "")
@@ -113,19 +113,19 @@ def parse_callback(params: Mapping[str, str]) -> Callback:
 
 
 def exchange(provider: Provider, app: App, *, code: Secret, verifier: Secret, redirect_uri: str) -> httpx.Request:
-    """Code for tokens. RFC 6749 4.1.3, RFC 7636 4.5."""
+    """Build the request of tokens for a code (RFC 6749 4.1.3, RFC 7636 4.5)."""
     proof = {"code_verifier": verifier.reveal()} if provider.oauth.uses_pkce(app) else {}
     params = {"redirect_uri": redirect_uri, "code": code.reveal(), **proof}
     return _token_request(provider, app, "authorization_code", **params)
 
 
 def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Request:
-    """Refresh token for tokens, without ``scope``: it could only narrow the grant. RFC 6749 6."""
+    """Build the request of tokens for a refresh token (RFC 6749 6). ``scope`` could only narrow the grant."""
     return _token_request(provider, app, "refresh_token", refresh_token=refresh_token.reveal())
 
 
 def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) -> httpx.Request:
-    """End a token: RFC 7009 2.1, or as the provider wants it. ``alone``: and no other, by ``revoke_one_url``."""
+    """Build a revocation: RFC 7009 2.1, or the provider's own. ``alone``: of this token only, by ``revoke_one_url``."""
     oauth = provider.oauth
     place = oauth.revoke_one_url if alone and oauth.revoke_one_url else oauth.revoke_url
     url = place.replace("{client_id}", quote(app.client_id, safe=""))
@@ -140,8 +140,8 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
 
 
 def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request | None:
-    """Is this token one of the app's? "Check a token" (docs.github.com/en/rest/apps/oauth-applications), at the address
-    where the app also ends one; None where the provider tells nobody."""
+    """Build the request that checks whether a token is the app's; None if the provider has none. "Check a token"
+    (docs.github.com/en/rest/apps/oauth-applications), at the URL that also revokes."""
     oauth = provider.oauth
     if oauth.revoke_by != "app":
         return None
@@ -151,14 +151,14 @@ def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request |
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
-    """End tokens as anybody may who has found them; by ``revoke_leaked_url``. Names neither app nor user."""
+    """Build the request that revokes found tokens at ``revoke_leaked_url``. It names neither app nor user."""
     headers = {"accept": "application/json", "user-agent": AGENT}
     content = {"credentials": [token.reveal() for token in tokens]}
     return httpx.Request("POST", provider.oauth.revoke_leaked_url, headers=headers, json=content)
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
-    """Whose account is it? OpenID Connect Core 5.3, or the provider's own way."""
+    """Build the request of the token's account: OpenID Connect Core 5.3, or the provider's own."""
     shape, headers = provider.apis.identity, bearer(access_token)
     if shape.json is not None:
         return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
@@ -166,19 +166,19 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
 
 
 def key_set(provider: Provider) -> httpx.Request:
-    """What its id_tokens are signed with. OpenID Connect Discovery 3, RFC 7517 5."""
+    """Build the request of the keys that sign id_tokens (OpenID Connect Discovery 3, RFC 7517 5)."""
     return httpx.Request("GET", provider.oauth.jwks_url, headers={"accept": "application/json", "user-agent": AGENT})
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:
-    """What may this token do, where no scope says it? ``page``: from 1 on."""
+    """Build the request of a token's permissions, for a provider without scopes. ``page``: from 1."""
     url = httpx.URL(shown.url)
     more = {} if page == 1 else {"page": str(page)}
     return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
 
 
 def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[str], **params: str) -> httpx.Request:
-    """Something else than a code or a refresh token for tokens with these scopes. RFC 6749 4.5."""
+    """Build a token request by another grant type, with these scopes (RFC 6749 4.5)."""
     return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider.oauth, scopes))
 
 
@@ -190,24 +190,24 @@ def _token_request(provider: Provider, app: App, grant_type: str, **params: str)
 
 
 def _resource(oauth: OAuthEndpoints) -> dict[str, str]:
-    """What the tokens are to be good for: RFC 8707 2, in every request for a code or a token."""
+    """Return the ``resource`` parameter (RFC 8707 2), which every request of a code or token carries."""
     return {"resource": oauth.resource} if oauth.resource else {}
 
 
 def device_codes(provider: Provider, app: App, *, scopes: frozenset[str]) -> httpx.Request:
-    """A code for a machine without a browser. RFC 8628 3.1."""
+    """Build the request of a device code (RFC 8628 3.1)."""
     asked = {**_scopes_asked(provider.oauth, scopes), **_resource(provider.oauth)}
     return form_request(provider.oauth.device_url, provider, app, urlencode(asked))
 
 
 def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request:
-    """Has the user entered it? RFC 8628 3.4."""
+    """Build the poll for tokens of a device code (RFC 8628 3.4)."""
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
 @frozen
 class DeviceCodes(Printed):
-    """A reply to `device_codes`: the code to ask with, and what the user enters where. Times in seconds."""
+    """A reply to `device_codes`: the code to poll with, and what the user enters where. Times in seconds."""
 
     code: Secret
     user_code: str
@@ -217,7 +217,7 @@ class DeviceCodes(Printed):
 
 
 def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
-    """RFC 8628 3.2. Raises `ProviderUnavailable` for anything that no terminal should show, or no browser open."""
+    """Parse RFC 8628 3.2. Raises `ProviderUnavailable` for anything unsafe for a terminal or browser."""
     codes = _device_codes(provider, reply if isinstance(reply, Mapping) else {})
     del reply
     if codes is None:
@@ -226,7 +226,7 @@ def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
 
 
 def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes | None:
-    """The codes of a reply, if they can be used. Raises nothing: its frame has the code."""
+    """Return the codes of a reply, None if they cannot be used. Raises nothing: its frame has the code."""
     code, shown = reply.get("device_code"), reply.get("user_code")
     address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
     if not usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
@@ -236,7 +236,7 @@ def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes |
 
 
 def _own_address(provider: Provider, url: Any) -> str:
-    """The address, if it is https and on the host where this provider asks its users, or one that this leads to."""
+    """Return the URL if it is https on the host of the provider's consent page, else ""."""
     if not isinstance(url, str) or not re.fullmatch(r"https?://[A-Za-z0-9.:-]+(?:/[A-Za-z0-9._~/-]*)?", url):
         return ""
     if provider.plain_http and url.startswith("https://"):  # a stand-in: see `Provider.moved_to`
@@ -246,7 +246,7 @@ def _own_address(provider: Provider, url: Any) -> str:
 
 
 def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, str]]:
-    """The account behind a token, and what else the provider says of it. Raises `ProviderUnavailable` without one."""
+    """Return the account of a token and its extra fields. Raises `ProviderUnavailable` if there is none."""
     found = provider.apis.identity.read(reply)
     if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say whose account this is.")
@@ -254,9 +254,9 @@ def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, s
 
 
 def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], bool]:
-    """The rights in a reply, as ``name:level``, and whether there may be more on the next page.
+    """Return the permissions in a reply, as ``name:level``, and whether there may be more on the next page.
 
-    Raises `ProviderUnavailable` for a reply without any list of them.
+    Raises `ProviderUnavailable` for a reply without a list of them.
     """
     found = provider.apis.permissions.read(reply) if provider.apis.permissions else None
     if found is None:

@@ -1,6 +1,6 @@
-"""Where an app's grants come from when nobody walks a consent: what the settings say, as data.
+"""Sources of grants without a consent page, as data from the settings.
 
-`deputize.core.grants.sources` does it. An app without a source gets its grants by consent.
+`deputize.core.grants.sources` implements them. An app without a source gets its grants by consent.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ SessionToken = Literal["access_token", "id_token", "jwt"]
 """Kinds of session tokens, as RFC 8693 3 calls them after ``urn:ietf:params:oauth:token-type:``."""
 
 IMPORT: Final = "import"
-"""The source of a grant whose tokens somebody had already."""
+"""The source of a grant whose tokens were imported."""
 FOREIGN_IMPORT: Final = "import_foreign"
-"""The same, where they may be of another client than the app: it cannot refresh them, nor end them everywhere."""
+"""The same for tokens that may belong to another client: the app cannot refresh them, nor revoke them everywhere."""
 RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service_account"})
-"""Sources whose grants nothing else renews: a refresh token that came all the same would outlive the session or key."""
+"""Sources whose grants are renewed only by the source: a refresh token would outlive the session or key."""
 
 
 @frozen
 class TokenExchange(ValueObject):
-    """The host's session token of the user, for a token of the API: RFC 8693, or Microsoft's form of it.
+    """Exchange of your application's session token of the user for a token of the API: RFC 8693, or Microsoft's form.
 
-    ``session``: which kind of token that is. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which
-    Entra wants. ``token_audience``: what the token is for, where the server wants a name for it (RFC 8693 2.1).
-    ``user_claim``: the claim of the session token that has to be the user's id; "": the application is believed that
-    the token which it hands over is the user's.
+    ``session``: kind of the session token. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which Entra
+    requires. ``token_audience``: name of the API at the server, if it requires one (RFC 8693 2.1). ``user_claim``: the
+    claim of the session token that must equal the user's id; "": trust your application that the token is the user's.
     """
 
     session: SessionToken = "access_token"
@@ -47,10 +46,10 @@ class TokenExchange(ValueObject):
 
 @frozen
 class IdentityAssertion(ValueObject):
-    """The company's provider says who the user is, and the API's server takes its word (ID-JAG).
+    """Assertion of the user's identity by the company's provider, which the API's server accepts (ID-JAG).
 
-    ``identity_app``: the app that is our client at the company's provider. ``token_audience``: the issuer of the API's
-    server, to the letter. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
+    ``identity_app``: the app that is our client at the company's provider. ``token_audience``: the exact issuer of the
+    API's server. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
     """
 
     identity_app: str
@@ -63,10 +62,10 @@ class IdentityAssertion(ValueObject):
 
 @frozen
 class ServiceAccount(ValueObject):
-    """An account of an organisation's own, that no user has: it acts where the host names its app, and nowhere else.
+    """An organisation's own account that belongs to no user. It acts only if your application names its app.
 
-    ``organisation``: whose it is, in words for people. ``scopes``: all it may ever have. ``tenant``: whose users may
-    act as it. ``key``: what it signs with (RFC 7523 2.1); None: the app's own credentials (RFC 6749 4.4).
+    ``organisation``: its owner, as shown to people. ``scopes``: the most it may ever have. ``tenant``: whose users may
+    act as it. ``key``: its signing key (RFC 7523 2.1); None: the app's own credentials (RFC 6749 4.4).
     """
 
     organisation: str

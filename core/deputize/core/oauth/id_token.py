@@ -1,7 +1,7 @@
-"""Whose account it is, from an id_token: believed only after all that OpenID Connect Core 3.1.3.7 asks for.
+"""The account of an id_token, after all checks that OpenID Connect Core 3.1.3.7 requires.
 
-The issuer is believed for its own accounts, and only for what its key set (``jwks_url``) signs, by an algorithm
-its metadata names. The token is believed for nothing but who consented: it is no credential here, and is not kept.
+The issuer is trusted for its own accounts, and only for tokens that a key of its key set (``jwks_url``) signed by an
+algorithm in its metadata. The token proves only who consented: it is not a credential here, and is not stored.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from deputize.core.vault.grant import Secret
 SKEW: Final = 120.0
 """Seconds that the server's clock may differ from ours."""
 MAX_BYTES: Final = 2**18
-"""Of a key set."""
+"""Maximum size of a key set."""
 MAX_KEYS: Final = 100
 UNKNOWN_KEY: Final = "is not signed by a key of the server's"
-"""Why a token is not believed that a newer key set may still vouch for."""
+"""Why a token is rejected that a newer key set may still verify."""
 _MAX_TRIED: Final = 8
 _LATEST: Final = 2**53
-"""Seconds. A greater number is no time, and may be too great for arithmetic."""
+"""Seconds. A greater number is not a time, and may be too large for arithmetic."""
 _MAX_CHARACTERS: Final = 2**14
 
 
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
-    """The claims of an id_token, or why it is not believed, as the end of a sentence. Raises nothing.
+    """Return the claims of an id_token, or why it is invalid, as the end of a sentence. Raises nothing.
 
-    ``nonce``: what the authorization request said, or "" where there was none (RFC 8628). ``keys``: the key set, as it
-    came. ``at``: when the token came (Unix seconds), which may be a while ago.
+    ``nonce``: that of the authorization request, "" if there was none (RFC 8628). ``keys``: the key set as received.
+    ``at``: when the token arrived (Unix seconds), which may be a while ago.
     """
     claims = signed_claims(token, provider.oauth.id_token_algs or {"RS256"}, keys)
     return claims if isinstance(claims, str) else _misfit(provider, app, claims, nonce, at) or claims
 
 
 def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, Any] | str:
-    """What a key of this set has signed by one of these algorithms, or why it is not believed that one has."""
+    """Return the claims that a key of this set signed by one of these algorithms, or why they are invalid."""
     content = _signed(token, [alg for alg in ALGS if alg in algs], keys)
     if isinstance(content, str):
         return content
@@ -52,10 +52,10 @@ def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, 
 
 
 def of_another(provider: Provider, token: Secret, subject: str) -> bool:
-    """Whether an id_token that came with a refresh names another account than the one with this ``subject``.
+    """Return True if the id_token of a refresh names another account than ``subject``.
 
-    OpenID Connect Core 12.2. Its signature is not looked at (3.1.3.7, 6): it came from the token endpoint over TLS, and
-    can only cost a grant. One that cannot be read, or whose ``sub`` is no account's subject here, says nothing.
+    OpenID Connect Core 12.2. Its signature is not checked (3.1.3.7, 6): it came from the token endpoint over TLS, and
+    can only cost a grant. False if it cannot be read, or its ``sub`` is not the subject of accounts here.
     """
     claims = content_of(token.reveal())
     if provider.apis.identity.subject != "{sub}" or "sub" not in claims:
@@ -72,7 +72,7 @@ def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     if not isinstance(alg, str) or alg not in algs:
         return f"is signed by {str(alg)[:20]!r}, not by {' or '.join(algs) or 'any algorithm that is supported'}"
     if "crit" in header:  # RFC 7515 4.1.11
-        return "wants its reader to know what is not known here (crit)"
+        return "requires an extension that is not supported (crit)"
     found = keys.get("keys") if isinstance(keys, Mapping) else None
     if not isinstance(found, list):
         return "cannot be checked: the server shows no key set"
@@ -81,13 +81,13 @@ def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     for tried, jwk in enumerate(_candidates(found, alg, header.get("kid"))):
         if tried == _MAX_TRIED:
             break
-        if (content := _by(text, jwk, alg)) is not None:
+        if (content := _verified(text, jwk, alg)) is not None:
             return content
     return UNKNOWN_KEY
 
 
 def _candidates(keys: list[Any], alg: str, kid: Any) -> Iterator[Mapping[str, Any]]:
-    """The keys that may have signed this: of the right kind, for signatures, and of the id that the header names."""
+    """Yield the keys that may have signed this: of the right type, for signatures, and with the header's key id."""
     for jwk in keys:
         if not isinstance(jwk, Mapping) or jwk.get("use", "sig") != "sig" or kind_of(jwk) != ALGS[alg]:
             continue
@@ -95,7 +95,7 @@ def _candidates(keys: list[Any], alg: str, kid: Any) -> Iterator[Mapping[str, An
             yield jwk
 
 
-def _by(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
+def _verified(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
     try:
         return verify(text, key_of(jwk), alg)
     except ValueError:
@@ -103,7 +103,7 @@ def _by(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
 
 
 def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str, at: float) -> str:
-    """Why claims are not for us, not from there, or not of now; "" where they are."""
+    """Return why claims are for another client, from another issuer or out of date; "" if they fit."""
     if not provider.oauth.issuer or claims.get("iss") != provider.oauth.issuer:
         return "is another issuer's"
     audience = claims.get("aud")
@@ -121,7 +121,7 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
 
 
 def mistimed(claims: Mapping[str, Any], at: float) -> str:
-    """Why a token does not hold at this time (Unix seconds), as the end of a sentence; "" where it does."""
+    """Return why a token is not valid at this time (Unix seconds), as the end of a sentence; "" if it is."""
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
         return "does not say how long it holds"

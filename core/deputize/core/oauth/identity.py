@@ -1,4 +1,4 @@
-"""Whose account a token is, and what it may do where no scope says it: where a provider shows that, how it reads."""
+"""The account of a token, and its permissions if no scope lists them: where providers report them, and how."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Account
 
 MAX_OF_SUBJECT: Final = 255
-"""Characters that tell an account from another: OpenID Connect Core 2 has no longer ones."""
+"""Characters that identify an account: OpenID Connect Core 2 has no longer ones."""
 MAX_OF_NAME: Final = 254
 """Characters of an account's name that are shown: those of the longest e-mail address (RFC 5321 4.5.3.1)."""
 _SUBJECT: Final = rf"[^{CONTROLS}\t\n]{{1,{MAX_OF_SUBJECT}}}"
@@ -21,11 +21,11 @@ _FIELD: Final = r"\{([\w.|]+)\}"
 
 @frozen
 class Identity(ValueObject):
-    """How to learn whose account a token is.
+    """How to identify the account of a token.
 
-    ``method`` and ``json``: of the request, where it is not a plain GET. Templates name fields of the reply:
-    ``{sub}``, ``{data.viewer.id}``; ``{email|name}`` is the first of these that is there. ``subject`` must be stable,
-    ``name`` is for people, ``extra`` is kept with the grant. `NAMELESS` is that of a server that never says it.
+    ``method`` and ``json``: of the request, if it is not a plain GET. Templates name fields of the reply: ``{sub}``,
+    ``{data.viewer.id}``; ``{email|name}`` is the first that exists. ``subject`` must be stable, ``name`` is for people,
+    ``extra`` is stored with the grant. `NAMELESS` is for a server that never identifies accounts.
     """
 
     url: str
@@ -37,21 +37,21 @@ class Identity(ValueObject):
 
     @property
     def nameless(self) -> bool:
-        """Whether the provider tells nobody whose account a token is: then another one cannot be told from it."""
+        """True if the provider does not identify the account of a token, so that accounts cannot be told apart."""
         return not self.subject
 
     def bad_subject(self) -> str:
-        """Why the subject tells no account from another, or an empty text."""
+        """Return why the subject cannot identify an account, or ""."""
         return "" if re.search(_FIELD, self.subject) else "its subject names no field of the reply, such as {sub}."
 
-    def may_be_subject(self, said: str) -> bool:
-        """Whether this looks like a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
-        return re.fullmatch(r"\S+".join(map(re.escape, re.split(_FIELD, self.subject)[::2])), said) is not None
+    def may_be_subject(self, text: str) -> bool:
+        """Return True if this text has the form of a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
+        return re.fullmatch(r"\S+".join(map(re.escape, re.split(_FIELD, self.subject)[::2])), text) is not None
 
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
-        """The account that a reply names, and ``extra``; None where it names no subject that can be one.
+        """Return the account in a reply with its ``extra``; None if it has no valid subject.
 
-        A name is what people choose themselves, and is read by others and by models: on one line, with nothing unseen.
+        People choose account names, which others and models read. So a name is one line without invisible characters.
         """
         subject, name = _fill(self.subject, reply), _plain(_fill(self.name, reply))
         if not re.fullmatch(_SUBJECT, subject):
@@ -61,15 +61,13 @@ class Identity(ValueObject):
 
 
 NAMELESS: Final = Identity("", "", "")
-"""Of a server that never says whose account a token is, as MCP's do: each grant is an account of its own."""
+"""For a server that never identifies accounts, as MCP servers do: each grant is its own account."""
 
 
 class Imports(NamedTuple):
-    """How tokens are read that somebody has already. ``scopes_header``: of an answer, with the scopes of its token, ""
-    where none has them. ``personal``: how tokens begin that no user gave an app, as a pattern; "" where none do.
-    ``unique_names``: the provider sees to it that no two accounts have one name, so it says whose tokens are; where
-    nobody does, an id does.
-    """
+    """How imported tokens are recognized. ``scopes_header``: response header with the token's scopes, "" if there is
+    none. ``personal``: pattern of the start of tokens that no user gave an app; "" if there are none. ``unique_names``:
+    the provider guarantees unique account names, so a name identifies an account; otherwise only an id does."""
 
     scopes_header: str = ""
     personal: str = ""
@@ -80,10 +78,10 @@ NO_IMPORTS: Final = Imports()
 
 
 class Permissions(NamedTuple):
-    """Where rights are read that come from elsewhere than scopes: ``items`` of the reply, each with a map ``of``.
+    """Where permissions come from other than scopes: ``items`` of the reply, each with a map ``of``.
 
-    ``{"issues": "write"}`` there becomes ``issues:write`` here. The url asks for ``per_page`` items; where as many
-    come there may be more, on a next ``page``.
+    ``{"issues": "write"}`` there becomes ``issues:write`` here. The url requests ``per_page`` items; if as many arrive,
+    there may be more on the next ``page``.
     """
 
     url: str
@@ -92,7 +90,7 @@ class Permissions(NamedTuple):
     per_page: int = 100
 
     def read(self, reply: Any) -> tuple[frozenset[str], bool] | None:
-        """The rights in a reply, as ``name:level``, and whether there may be more on the next page; None for none."""
+        """Return the permissions in a reply, as ``name:level``, and whether the next page may have more; or None."""
         items = reply.get(self.items) if isinstance(reply, Mapping) else None
         if not isinstance(items, list):
             return None
@@ -103,7 +101,7 @@ class Permissions(NamedTuple):
 
 
 def _plain(name: str) -> str:
-    """The name as it can be shown anywhere."""
+    """Return the name as it can be shown anywhere."""
     return " ".join(without_hidden(name).split())[:MAX_OF_NAME]
 
 
@@ -112,12 +110,12 @@ def _is_word(value: object) -> bool:
 
 
 def _fill(template: str, reply: Any) -> str:
-    """The template with ``{a.b}`` replaced from the reply, ``{a|b}`` by the first there is; empty if any is missing."""
+    """Return the template with ``{a.b}`` replaced, ``{a|b}`` by the first that exists; "" if any is missing."""
     missing = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal missing
-        found = next((one for path in match[1].split("|") if (one := _at(path, reply))), "")
+        found = next((text for path in match[1].split("|") if (text := _value_at(path, reply))), "")
         missing |= not found
         return found
 
@@ -125,8 +123,8 @@ def _fill(template: str, reply: Any) -> str:
     return "" if missing else filled
 
 
-def _at(path: str, reply: Any) -> str:
-    """What lies there in the reply, if it is a text or a whole number."""
+def _value_at(path: str, reply: Any) -> str:
+    """Return the string or whole number at a path of the reply, or ""."""
     found = reply
     for part in path.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None

@@ -1,7 +1,7 @@
-"""JSON Web Signatures (RFC 7515) with public-key algorithms only, over joserfc, which is imported where it is used.
+"""JSON Web Signatures (RFC 7515) with public-key algorithms only, over joserfc, which is imported on use.
 
-No ``none``, and no HMAC: a public key must never do as the secret of one (RFC 8725 2.1). The key is the caller's;
-``jku``, ``jwk``, ``x5u`` and ``x5c`` of a header are never looked at (RFC 8725 3.10).
+No ``none``, and no HMAC: a public key must never serve as an HMAC secret (RFC 8725 2.1). The caller supplies the key;
+``jku``, ``jwk``, ``x5u`` and ``x5c`` of a header are ignored (RFC 8725 3.10).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _PRIVATE: Final = {"RSA": ("d", "p", "q", "dp", "dq", "qi"), "EC": ("d",), "OKP"
 
 
 def kind_of(jwk: Mapping[str, Any]) -> str:
-    """``RSA``, or the curve, of a JSON Web Key (RFC 7517) that can be used; "" for any other."""
+    """Return ``RSA`` or the curve of a supported JSON Web Key (RFC 7517); "" for any other."""
     kind = jwk.get("kty")
     if kind == "RSA":
         return "RSA" if _bits(jwk.get("n")) in RSA_BITS else ""
@@ -39,7 +39,7 @@ def kind_of(jwk: Mapping[str, Any]) -> str:
 
 
 def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
-    """A key from its JSON Web Key. ``private``: with what signs. Raises ValueError for one that is none."""
+    """Return the key of a JSON Web Key. ``private``: with its private part. Raises ValueError for an invalid one."""
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -64,14 +64,14 @@ def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
 
 
 def sign(header: Mapping[str, Any], claims: Mapping[str, Any], key: AnyKey) -> str:
-    """A JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that fits the key."""
+    """Return a JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that fits the key."""
     from joserfc import jws
 
     return jws.serialize_compact(dict(header), json.dumps(claims).encode(), key, registry=_registry(header["alg"]))
 
 
 def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
-    """The content that this key has signed by this algorithm, whatever the header says; None where it has not."""
+    """Return the content if this key signed it by this algorithm, whatever the header says; else None."""
     from joserfc import jws
     from joserfc.errors import JoseError
 
@@ -82,12 +82,12 @@ def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """What a compact serialization says of itself, unproven; empty where it is none."""
+    """Return the unverified header of a compact serialization; empty if it is not one."""
     return _document(token.partition(".")[0])
 
 
 def content_of(token: str) -> dict[str, Any]:
-    """The claims in a compact serialization, unproven; empty where it is none, or encrypted."""
+    """Return the unverified claims of a compact serialization; empty if it is not one, or is encrypted."""
     return _document(token.split(".")[1]) if token.count(".") == 2 else {}
 
 
@@ -100,20 +100,20 @@ def _document(part: str) -> dict[str, Any]:
 
 
 def _registry(alg: str) -> JWSRegistry:
-    """What joserfc may do: this one algorithm. Headers of a server's own are no fault."""
+    """Return joserfc's registry for this one algorithm. Unknown headers are accepted."""
     from joserfc.jws import JWSRegistry
 
     class One(JWSRegistry):
         max_header_length = 4096  # with a chain of certificates, say
 
-        def get_alg(self, name: str) -> Any:  # theirs warns of EdDSA, which servers still name so
+        def get_alg(self, name: str) -> Any:  # joserfc's own warns of EdDSA, a name that servers still use
             return self.algorithms[name] if name == alg and name in ALGS else super().get_alg("none")
 
     return One(algorithms=[alg], strict_check_header=False)
 
 
 def _bits(number: Any) -> int:
-    """How long this number is, in base64url."""
+    """Return the bit length of a number in base64url."""
     try:
         raw = base64.urlsafe_b64decode(number + "=" * (-len(number) % 4)) if isinstance(number, str) else b""
     except (binascii.Error, ValueError):

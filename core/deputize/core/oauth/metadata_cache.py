@@ -1,4 +1,4 @@
-"""Metadata of issuers (RFC 8414), kept in the vault: a server that is down at start does not stop the program."""
+"""Metadata of issuers (RFC 8414) in the vault, so that the program starts while a server is down."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ log = logging.getLogger("deputize")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KnownIssuers(ValueObject):
-    """Metadata by issuer, sealed like everything there; for `deputize.core.discover`."""
+    """Metadata by issuer, encrypted like all records; for `deputize.core.discover`."""
 
     vault: Vault
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
-        """Its metadata as of when it could last be reached; None if it never was."""
-        if (kept := await self.vault.get("meta", _place(issuer))) is None:
+        """Return an issuer's metadata as of when it was last reached; None if it never was."""
+        if (kept := await self.vault.get("meta", _record_key(issuer))) is None:
             return None
-        log.warning("%s cannot be reached: going on with the metadata that it had before.", issuer)
+        log.warning("%s cannot be reached: using its stored metadata.", issuer)
         return kept.json
 
     async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
-        """Keep its metadata."""
+        """Store an issuer's metadata."""
         content = dict(metadata)
-        while not await self.vault.insert("meta", _place(issuer), content):
-            old = await self.vault.get("meta", _place(issuer))
+        while not await self.vault.insert("meta", _record_key(issuer), content):
+            old = await self.vault.get("meta", _record_key(issuer))
             if old and (old.json == content or await self.vault.swap(old, content)):
                 return
 
 
-def _place(issuer: str) -> str:
+def _record_key(issuer: str) -> str:
     return f"issuer.{fingerprint(issuer)}"

@@ -1,4 +1,4 @@
-"""What makes an authorization request ours alone: verifier, challenge, state (RFC 7636, RFC 9700)."""
+"""Secrets of an authorization request: verifier, challenge and state (RFC 7636, RFC 9700)."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ class Pkce(Printed):
 
 
 def new_pkce() -> Pkce:
-    """A fresh pair, for one authorization request."""
+    """Return a new pair for one authorization request."""
     verifier = secrets.token_urlsafe(32)
     return Pkce(Secret(verifier), challenge_of(verifier))
 
 
 def challenge_of(verifier: str) -> str:
-    """BASE64URL(SHA256(verifier)), without padding. RFC 7636, 4.2."""
-    from authlib.oauth2.rfc7636 import create_s256_code_challenge  # most processes begin no consent
+    """Return BASE64URL(SHA256(verifier)) without padding (RFC 7636 4.2)."""
+    from authlib.oauth2.rfc7636 import create_s256_code_challenge  # most processes start no consent
 
     made: Callable[[str], str] = create_s256_code_challenge
     return made(verifier)
 
 
 def new_state() -> Secret:
-    """256 bits for the ``state`` parameter, or for a browser's nonce."""
+    """Return 256 random bits for the ``state`` parameter or a browser's nonce."""
     return Secret(secrets.token_urlsafe(32))
 
 
 def fingerprint(value: Secret | str) -> str:
-    """How a state, a nonce or a ticket is stored: as a hash only. 64 hexadecimal characters."""
+    """Return the hash under which a state, nonce or ticket is stored: 64 hexadecimal characters."""
     plain = value.reveal() if isinstance(value, Secret) else value
-    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()  # a caller's text: it fits nothing
+    return hashlib.sha256(plain.encode(errors="surrogatepass")).hexdigest()  # a caller's invalid text matches nothing

@@ -1,4 +1,4 @@
-"""A provider as data: everything that differs between OAuth servers is a field here, and nothing is code."""
+"""A provider as data: all differences between OAuth servers are fields here, and none is code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deputize.core.value_object import Frozen, ValueObject, frozen
 __all__ = ["ApiRules", "App", "Identity", "Imports", "OAuthEndpoints", "Permissions", "Provider", "Site"]
 
 _NETLOC: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
-"""A host, maybe with a port: what stands in a header of ours (CSP) and is compared with where a token may go."""
+"""A host, perhaps with a port: it is put into a header (CSP) and compared with the hosts that may get tokens."""
 _USER: Final = r"(?<=//)[^/?#]*@"
 _LOCAL: Final = r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(:[0-9]+)?(?=/|$)"
 _HOST: Final = r"(?=.{4,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z](?:[a-z0-9-]{0,61}[a-z0-9])"
@@ -32,10 +32,10 @@ _STAND_IN: Final = r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0
 
 @frozen
 class Site(Frozen):
-    """How the addresses of a provider begin if somebody else runs it. ``hosts``: pattern of the names it may have.
+    """The URLs of a provider that somebody else hosts. ``hosts``: pattern of its host names.
 
-    ``places``: beginnings of its addresses, and what stands there instead, with ``{host}``. ``roots``: of APIs that do
-    not follow from that. ``csp_form_targets``: as in `OAuthEndpoints`, beside the provider's own.
+    ``places``: prefixes of the provider's URLs with their replacements, which contain ``{host}``. ``roots``: of APIs
+    whose root does not follow from these. ``csp_form_targets``: as in `OAuthEndpoints`, besides the provider's own.
     """
 
     hosts: str
@@ -46,16 +46,15 @@ class Site(Frozen):
 
 @frozen
 class Provider(ValueObject):
-    """One OAuth authorization server and the API hosts its tokens are good for.
+    """One OAuth authorization server, and the API hosts that accept its tokens.
 
-    ``name``, ``label``: in settings, and for people.
-    ``oauth``: the authorization server. ``apis``: where its tokens may go, and whose they are.
-    ``rules``: how answers of both are read. ``token_shapes``: what its tokens look like, to be masked in any text.
-    ``scope_descriptions``: scopes in plain language. ``more_scopes``: there may be others (RFC 8414 2).
-    ``revoke_note``: what a disconnect ends there beyond what people expect, as a sentence of the page.
-    ``base``: the row of the table it was made from, if somebody else runs it under another name; else its name.
-    ``stands_in_for``: the provider whose toolkits work with it, too. ``sites``: who else may run it; see `at_host`.
-    ``plain_http``: http on loopback is accepted: a stand-in.
+    ``name``, ``label``: in settings, and for people. ``oauth``: the authorization server. ``apis``: where its tokens
+    may go, and how accounts are identified. ``rules``: how replies of both are classified. ``token_shapes``: patterns
+    of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain language. ``more_scopes``:
+    there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what people expect, as a sentence
+    for a page. ``base``: the provider definition it was made from, if it is hosted elsewhere under another name; else
+    its name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other hosts of its software;
+    see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
     """
 
     name: str
@@ -79,7 +78,7 @@ class Provider(ValueObject):
         if oauth.dpop and (oauth.device_url or oauth.revoke_by != "form" or oauth.revoke_leaked_url):
             raise self._fault(
                 "oauth.dpop is set, and a token that is bound to a key cannot be used in another way.",
-                "Leave oauth.device_url, oauth.revoke_by and oauth.revoke_leaked_url out.",
+                "Remove oauth.device_url, oauth.revoke_by and oauth.revoke_leaked_url.",
             )
         add_shapes(self.token_shapes)
         headers = self.apis.request_headers
@@ -91,7 +90,7 @@ class Provider(ValueObject):
                 raise self._fault(f"{place} {shown!r} is not an https address.", "Write https://HOST/PATH.")
         ends = {urlsplit(url).netloc for url in (oauth.authorize_url, oauth.token_url)}
         if oauth.par_url and urlsplit(oauth.par_url).netloc not in ends:
-            raise self._fault(  # it gets the client's credentials, and is no part of a grant's origin
+            raise self._fault(  # it gets the client's credentials, and is not part of a grant's origin
                 "oauth.par_url is on another host than oauth.authorize_url and oauth.token_url.",
                 "It receives the client's credentials, so it has to be on one of their hosts.",
             )
@@ -100,7 +99,7 @@ class Provider(ValueObject):
         return SettingsError(f"Provider {self.name}: {why}", hint=hint)
 
     def addresses(self) -> dict[str, str]:
-        """All addresses by the fields they stand in, except API roots that a grant brings."""
+        """Return all URLs by field name, except API roots that depend on a grant."""
         apis = self.apis
         ends = {f"oauth.{name}": getattr(self.oauth, name) for name in ADDRESSES}
         rights = {"apis.permissions.url": apis.permissions.url} if apis.permissions else {}
@@ -110,7 +109,7 @@ class Provider(ValueObject):
     def _good(self, url: str) -> bool:
         try:
             parts = urlsplit(url)
-        except ValueError:  # brackets that hold no address: metadata may have any text
+        except ValueError:  # brackets without an IPv6 address: metadata may contain any text
             return False
         local = self.plain_http and parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1")
         return bool(_NETLOC.fullmatch(parts.netloc)) and (parts.scheme == "https" or local)
@@ -118,11 +117,11 @@ class Provider(ValueObject):
     # ------------------------------------------------------------- scopes
 
     def words(self, scope: str) -> str:
-        """A scope as a person reads it."""
+        """Return a scope's description for people."""
         return describe_scope(scope, self.scope_descriptions)
 
     def covered(self, scopes: frozenset[str]) -> frozenset[str]:
-        """All that these scopes allow: themselves, and those that a broader one among them includes."""
+        """Return all scopes that these allow: themselves, and those that a broader one includes."""
         known = self._known.get(scopes)  # on the path of every act, and few sets differ
         if known is None:
             if len(self._known) >= 1024:
@@ -130,31 +129,31 @@ class Provider(ValueObject):
             known = self._known[scopes] = self.oauth.normal(self.rules.covered(scopes)) | scopes
         return known
 
-    # ------------------------------------------------------------- pages on the way there and back
+    # ------------------------------------------------------------- redirects
 
     def forms_to(self, base_url: str) -> tuple[str, ...]:
-        """Where a form of pages at ``base_url`` may lead on the way to the provider and back, for ``form-action``.
+        """Return where a form of pages at ``base_url`` may lead, for ``form-action``: to the provider and back.
 
-        Browsers hold every redirect after a form to it, and a provider that remembers a yes sends people back at once.
+        Browsers apply it to each redirect after a form. A provider that remembers a consent redirects at once.
         """
-        back = () if (named := self._called(base_url)) == base_url else (named,)
+        back = () if (own_url := self._as_loopback_name(base_url)) == base_url else (own_url,)
         return tuple(dict.fromkeys((self.oauth.authorize_origin, *self.oauth.csp_form_targets, *back)))
 
-    def _called(self, base_url: str) -> str:
-        """Our own address as this provider wants loopback to be called."""
+    def _as_loopback_name(self, base_url: str) -> str:
+        """Return our own URL with the loopback name that this provider requires."""
         return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.oauth.localhost else base_url
 
     def cookie_fault(self, base_url: str) -> SettingsError | None:
-        """Return the fault of pages at ``base_url`` that have no cookies where this provider brings browsers back."""
-        if (named := self._called(base_url)) == base_url:
+        """Return the error of pages at ``base_url`` that have no cookies after the redirect, or None."""
+        if (own_url := self._as_loopback_name(base_url)) == base_url:
             return None
         return SettingsError(
-            f"{self.label} brings browsers back to {named}, and cookies of {base_url} are not sent there.",
-            hint=f"Set DEPUTIZE_BASE_URL={named}, and open your application at that host.",
+            f"{self.label} brings browsers back to {own_url}, and cookies of {base_url} are not sent there.",
+            hint=f"Set DEPUTIZE_BASE_URL={own_url}, and open your application at that host.",
         )
 
     def redirect_uri(self, base_url: str, app: App) -> str:
-        """Where the browser comes back, of pages at ``base_url``. Raises `SettingsError` where that cannot work."""
+        """Return the redirect URI of pages at ``base_url``. Raises `SettingsError` if it cannot work."""
         path = f"/callback/{app.name}"
         if not re.match(_LOCAL, base_url):
             return base_url + path
@@ -164,17 +163,17 @@ class Provider(ValueObject):
                 hint=f"Serve the pages under https, or switch PKCE on in the app's registration at {self.label} and "
                 "leave its client secret out.",
             )
-        return self._called(base_url) + path
+        return self._as_loopback_name(base_url) + path
 
-    # ------------------------------------------------------------- the same provider at other addresses
+    # ------------------------------------------------------------- the same provider at other URLs
 
     def for_grant(self, extra: Mapping[str, str]) -> Provider:
-        """The provider as a grant with this ``extra`` sees it: with its own API roots, and their hosts."""
+        """Return the provider for a grant with this ``extra``: with its own API roots and their hosts."""
         apis = self.apis.for_grant(extra)
         return self if apis is self.apis else replace(self, apis=apis)
 
     def played(self) -> Provider:
-        """What a stand-in plays: nothing is pushed or signed there, and userinfo says whose a token is."""
+        """Return the provider as a sandbox simulates it: nothing is pushed or signed, userinfo names the account."""
         oauth, shape = self.oauth, self.apis.identity
         shape = shape if shape.url else replace(shape, url=urljoin(oauth.token_url, "userinfo"))
         auth = "post" if oauth.client_auth == "private_key_jwt" else oauth.client_auth
@@ -182,10 +181,10 @@ class Provider(ValueObject):
         return replace(self, oauth=plain, apis=replace(self.apis, identity=shape))
 
     def moved_to(self, base_url: str) -> Provider:
-        """Return the same provider, played by a stand-in: ``https://host/path`` becomes ``{base_url}/host/path``.
+        """Return the same provider at a sandbox: ``https://host/path`` becomes ``{base_url}/host/path``.
 
-        Nothing of the row leads off this machine, whatever the stand-in answers. Plain http is accepted on loopback and
-        nowhere else. Raises `SettingsError` if ``base_url`` is not such an address.
+        No URL leads off this machine, whatever the sandbox replies. Plain http is accepted on loopback only. Raises
+        `SettingsError` if ``base_url`` is not such a URL.
         """
         if not re.fullmatch(_STAND_IN, base_url):
             raise SettingsError(
@@ -199,19 +198,19 @@ class Provider(ValueObject):
             for name, pattern in row.apis.kept_fields.items()
         }
         return replace(
-            row,  # without dpop: the stand-in takes a token from whoever has it
+            row,  # without dpop: the sandbox accepts a token from anyone
             oauth=replace(row.oauth, csp_form_targets=(), issuer=self.oauth.issuer, dpop=False),
             apis=replace(row.apis, hosts=frozenset({urlsplit(base_url).netloc}), kept_fields=kept),
         )
 
     def at_host(self, host: str, name: str = "") -> Provider:
-        """The same software, run by somebody else at ``host`` (``github.example.com``), under this name.
+        """Return the same software under this name, hosted by somebody else at ``host`` (``github.example.com``).
 
-        ``host`` is the operator's word, never a tool's. Raises `SettingsError` for what is no such host's name.
+        ``host`` comes from the operator, never from a tool. Raises `SettingsError` if it cannot be such a host.
         """
         site = next((s for s in self.sites if re.fullmatch(_HOST, host) and re.fullmatch(s.hosts, host)), None)
         if site is None:
-            hint = "A full host name in lower case, without scheme, port and path."
+            hint = "Give a full host name in lower case, without scheme, port and path."
             raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
         row = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
         roots = {api: root.replace("{host}", host) for api, root in site.roots.items()}
@@ -225,7 +224,7 @@ class Provider(ValueObject):
         return replace(made, name=name, label=f"{self.label} ({host})", stands_in_for=stands_in_for)
 
     def _at(self, places: Mapping[str, str]) -> Provider:
-        """The provider with the beginnings of its addresses replaced."""
+        """Return the provider with the prefixes of its URLs replaced."""
 
         def move(url: str) -> str:
             start = next((old for old in places if url.startswith(old)), "")
@@ -236,9 +235,9 @@ class Provider(ValueObject):
 
 
 def describe_scope(scope: str, descriptions: Mapping[str, str]) -> str:
-    """What this scope allows, as a verb: ``read your email``. Of one that has no description, its name.
+    """Return what this scope allows, as a verb: ``read your email``. Without a description, its name.
 
-    A server that was found tells none, and a description may give the name again in its place.
+    A server that was discovered has none, and a description may only repeat the name.
     """
-    said = descriptions.get(scope, "").strip()
-    return said if said and said.casefold() != scope.casefold() else f'use the permission "{scope}"'
+    text = descriptions.get(scope, "").strip()
+    return text if text and text.casefold() != scope.casefold() else f'use the permission "{scope}"'

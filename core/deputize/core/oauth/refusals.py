@@ -1,7 +1,7 @@
-"""An authorization server refuses this application, not its user: what whoever runs it has to change.
+"""Refusals by an authorization server that the operator must fix, not the user, with the remedies.
 
-The reasons are the errors' own names (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6). What a server adds to them in
-words of its own is neither shown nor logged.
+The reasons are the errors' own names (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6). The server's own description is
+neither shown nor logged.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ REMEDIES: Final[Mapping[str, str]] = {
     "the clock of this machine.",
     UNCLASSIFIED: "{label} gave an error of its own. Its documentation and its log say what it wants.",
 }
-"""What to change, by the reason of a consent that failed; the rest of a sentence."""
+"""What to change, by the reason of a failed consent; the rest of a sentence."""
 
 
 def log_refusal(provider: Provider, app: App, outcome: Outcome) -> None:
-    """Tell the operator, if it is theirs to mend. No user can."""
+    """Log a refusal that the operator can fix. No user can."""
     if outcome.fix_by != "operator":
         return
     reason = outcome.detail or str(outcome.kind)

@@ -1,6 +1,6 @@
-"""A provider's row from what its server says of itself: RFC 8414 2, OpenID Connect Discovery 1.0 3.
+"""Provider definitions from a server's metadata: RFC 8414 2, OpenID Connect Discovery 1.0 3.
 
-What the server must be able to do, or must not want, is looked at here, so that a start says it and no consent fails.
+Missing and unsupported features of the server are detected here, at the start, so that no consent fails later.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def row_of(
     nameless: bool = False,
     plain_http: bool = False,
 ) -> Provider:
-    """The row. ``nameless``: nothing is to tell whose account a token is. ``plain_http``: as in `Provider`.
+    """Return the provider definition. ``nameless``: it names no accounts. ``plain_http``: as in `Provider`.
 
     Raises `SettingsError` for a server that cannot be used.
     """
@@ -98,13 +98,13 @@ def row_of(
 
 
 def scopes_of(metadata: Mapping[str, Any]) -> tuple[str, ...]:
-    """The scopes that a server says it knows."""
+    """Return the scopes in a server's metadata."""
     return usable_scopes(metadata.get("scopes_supported"))
 
 
-def usable_scopes(said: Any) -> tuple[str, ...]:
-    """Those of a list that can be scopes (RFC 6749 3.3), each once, and no more than anybody has use for."""
-    words = said if isinstance(said, list) else []
+def usable_scopes(listed: Any) -> tuple[str, ...]:
+    """Return the valid scopes of a list (RFC 6749 3.3), each once, at most `_MAX_SCOPES`."""
+    words = listed if isinstance(listed, list) else []
     return tuple(dict.fromkeys(w for w in words if isinstance(w, str) and re.fullmatch(_SCOPE, w)))[:_MAX_SCOPES]
 
 
@@ -117,7 +117,7 @@ _WORDS: Final = {
 
 
 def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` for what the server wants, or does not do, so that no consent could end well."""
+    """Raise `SettingsError` if the server requires or lacks something without which no consent can succeed."""
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise unfit(issuer, "gives no authorization codes")
     if "query" not in (modes := _words(metadata, "response_modes_supported", ["query"])):
@@ -129,7 +129,7 @@ def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
 
 
 def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
-    """The key set, where it signs id_tokens by an algorithm that is supported; they are not used where it does not."""
+    """Return the key set's URL if id_tokens are signed by a supported algorithm, else "": they are not used."""
     algs = _words(metadata, "id_token_signing_alg_values_supported") or ["RS256"]
     if any(alg in ALGS for alg in algs):
         return _url(metadata, "jwks_uri")
@@ -139,10 +139,10 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
 
 
 def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Iterable[str] = ()) -> None:
-    """Raise `SettingsError` for an endpoint that gets codes or credentials at another origin than the issuer's.
+    """Raise `SettingsError` if an endpoint that gets codes or credentials has another origin than the issuer's.
 
-    ``trusted_origins``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server whose sign-in
-    page is another's gets the codes of people who believe that they sign in there.
+    ``trusted_origins``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server that names
+    somebody else's sign-in page gets the codes of users who sign in there.
     """
     home = urlsplit(issuer)
     good = {f"{home.scheme}://{home.netloc}", *(origin.rstrip("/") for origin in trusted_origins)}
@@ -158,7 +158,7 @@ def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Ite
 
 
 def origin_at(url: str) -> str:
-    """Scheme and host of what a server calls an address, "" where it is none."""
+    """Return scheme and host of a URL in metadata, "" if it is not a URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -177,9 +177,9 @@ _ENDPOINTS: Final = (
 
 
 def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
-    """Raise `SettingsError` for a server that calls an address of another provider its own.
+    """Raise `SettingsError` for a server that names a URL of another provider as its own.
 
-    People would consent there to what this server gets the code of. One that has its issuer there is that provider.
+    Users would consent there, and this server would get the code. A server whose issuer is there is that provider.
     """
     oauth, home = row.oauth, urlsplit(row.oauth.issuer).netloc
     ends = (oauth.authorize_url, oauth.token_url, oauth.par_url, oauth.device_url)
@@ -189,22 +189,22 @@ def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
         if other.name != row.name and home not in theirs and named & theirs:
             raise SettingsError(
                 f"The server at {row.oauth.issuer} names an address of {other.label} as its own.",
-                hint="People would be sent there for what is not its. Do not use it.",
+                hint="Users would consent there, and this server would get the code. Do not use it.",
             )
 
 
 def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
-    """Where requests are pushed, if the server requires that of all its clients (RFC 9126 5), or ours does it."""
+    """Return where requests are pushed, if the server requires that of all clients (RFC 9126 5) or our app does it."""
     required = metadata.get("require_pushed_authorization_requests") is True
     return _needed(issuer, metadata, "pushed_authorization_request_endpoint") if required or wanted else ""
 
 
 def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
-    """How secrets are shown; Basic where the server does not say (RFC 8414 2)."""
+    """Return the authentication method; Basic if the server names none (RFC 8414 2)."""
     offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
-    for method, ours in _METHODS.items():
+    for method, client_auth in _METHODS.items():
         if method in offered:
-            return ours
+            return client_auth
     if any("tls_client_auth" in method for method in offered):
         raise unfit(issuer, "wants a client certificate (mutual TLS, RFC 8705), which is not supported", offered)
     raise unfit(issuer, "authenticates clients in no way that is supported", offered)
@@ -235,7 +235,7 @@ def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = No
 
 
 def unfit(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:
-    """A server that cannot be used. ``offered``: what it says it does instead."""
+    """Return the error for a server that cannot be used. ``offered``: what it supports instead."""
     instead = f"It offers: {', '.join(offered)}. " if offered else ""
     hint = "Change that at the server; or write the provider as [providers.NAME], if its metadata is not what it does."
     return SettingsError(f"The server at {issuer} {why}.", hint=instead + hint)

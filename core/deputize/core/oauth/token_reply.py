@@ -1,4 +1,4 @@
-"""What a token endpoint replies: the tokens, what they may do and how long they live. RFC 6749 5.1."""
+"""Replies of a token endpoint: the tokens, their scopes and their lifetime (RFC 6749 5.1)."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from deputize.core.vault.grant import Secret
 
 @frozen
 class Tokens(Frozen):
-    """A token reply. ``scopes`` None: the reply does not say. ``lifetime``: seconds, 0 for ever.
+    """A token reply. ``scopes``: None if the reply has none. ``lifetime``: seconds, 0 for no expiry.
 
-    ``id_token``: where one came and is used, not verified yet; it must have this ``nonce``, "" where none was sent.
-    ``extra``: what else is kept with the grant. ``proof_key``: the key that they are bound to (RFC 9449), if to one.
+    ``id_token``: present if it is used; not verified yet. Its nonce must be ``nonce``, "" if none was sent. ``extra``:
+    other fields stored with the grant. ``proof_key``: the key that the tokens are bound to (RFC 9449), if any.
     """
 
     access: Secret
@@ -32,18 +32,17 @@ class Tokens(Frozen):
 
 
 def parse_tokens(provider: Provider, reply: Any, proof_key: Secret | None = None) -> Tokens:
-    """RFC 6749 5.1. Raises `ProviderUnavailable` if there is no token in it that can be used, or what must be kept is
-    odd. ``proof_key``: the key that was proven; the tokens are bound to it if their type says so (RFC 9449 5).
-    """
+    """Parse a token reply (RFC 6749 5.1). Raises `ProviderUnavailable` without a usable token or with an invalid stored
+    field. ``proof_key``: the proven key; the tokens are bound to it if their type says so (RFC 9449 5)."""
     tokens = _tokens(provider, reply, proof_key)
-    del reply  # else the frame of an error shows it
+    del reply  # else the frame of an error would show it
     if isinstance(tokens, str):
         raise ProviderUnavailable(tokens)
     return tokens
 
 
 def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens | str:
-    """The tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
+    """Return the tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
     reply = token_reply(provider.rules, whole) or {}
     access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
     if not usable(access) or kind not in ("bearer", "user", *(["dpop"] if proof_key else [])):
@@ -63,15 +62,15 @@ def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens 
 
 
 def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
-    """The scopes of a reply: a text, or a list of texts. RFC 6749 3.3: a scope is visible ASCII, others are none."""
+    """Return the scopes of a reply, a string or a list. Only visible ASCII is a scope (RFC 6749 3.3)."""
     if isinstance(scope, list):
         scope = " ".join(one for one in scope if isinstance(one, str))
     return frozenset(filter(usable, provider.oauth.normal(scope))) if isinstance(scope, str) else None
 
 
 def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
-    """What the grant keeps of a reply; None where a value has another form: it could send tokens to a place that is
-    not theirs."""
+    """Return the fields stored with the grant; None if a value is invalid, because it could send tokens to another
+    host."""
     kept = {name: reply[name] for name in provider.apis.kept_fields if name in reply}
     if not all(
         isinstance(value, str) and re.fullmatch(provider.apis.kept_fields[name], value) for name, value in kept.items()
@@ -81,12 +80,12 @@ def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
 
 
 def usable(token: object) -> TypeGuard[str]:
-    """Visible ASCII: what RFC 6749 (A.12, A.17) allows, and a header can carry."""
+    """Return True for visible ASCII, which RFC 6749 (A.12, A.17) allows and a header can carry."""
     return isinstance(token, str) and bool(token) and all("!" <= character <= "~" for character in token)
 
 
 def seconds(value: Any, absent: float) -> float:
-    """``expires_in`` may be a string, missing, or nonsense."""
+    """Return a lifetime in seconds. ``expires_in`` may be a string, missing, or nonsense: then ``absent``."""
     try:
         found = float(value)
     except (TypeError, ValueError):
