@@ -123,5 +123,5 @@ def test_another_file_of_googles_is_said_to_be_one(tmp_path: Path, file: dict[st
 @pytest.mark.parametrize("provider", ["github", "github_app", "slack"])
 def test_a_provider_without_service_accounts_stops_the_start(provider: str) -> None:
     source = ServiceAccount("Acme Ltd", frozenset({"a"}))
-    with pytest.raises(SettingsError, match="has no service accounts that the app 'bot' could be"):
+    with pytest.raises(SettingsError, match="has no service accounts, so the app 'bot' cannot be one"):
         Registry([App(provider, "an-id", Secret("a-secret"), name="bot", source=source)], PROVIDERS)

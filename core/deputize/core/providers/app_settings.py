@@ -18,16 +18,16 @@ from deputize.core.vault.grant import Secret
 class AppSettings(BaseModel):
     """One OAuth client, as registered at its provider.
 
-    ``pkce``: the registration has PKCE switched on, where that is its own choice (Slack). ``host``: where somebody else
-    runs the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's own name is then
-    the provider's, too. ``issuer``: of a server that is not in the table, which is asked for its metadata at start;
-    ``label``, ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` say what that
-    does not: see `deputize.core.discover`.
+    ``pkce``: the registration has PKCE enabled, if the provider leaves that to it (Slack). ``host``: where somebody
+    else hosts the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's name is then
+    also the provider's. ``issuer``: of a server that is not built in, whose metadata is read at start; ``label``,
+    ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` add what metadata does
+    not say: see `deputize.core.discover`.
 
-    ``client_secret_file``: a file that holds the secret. ``private_key_file``: what the client signs with instead
-    of showing a secret (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``,
-    where the server knows it by one; ``private_key_alg``: the algorithm, where it is not the key's usual one.
-    ``assertion_audience``: whether the server wants to be named by its ``issuer``, or by its ``token`` endpoint.
+    ``client_secret_file``: a file with the secret. ``private_key_file``: the client's signing key instead of a secret
+    (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``, if the server requires
+    one. ``private_key_alg``: the algorithm, if not the key's usual one. ``assertion_audience``: whether assertions name
+    the server's ``issuer`` or its ``token`` endpoint.
 
     ``source``: where its grants come from without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
     ``exchange``, ``on_behalf_of``, ``identity_assertion`` or ``service_account``; see docs/grants-without-a-screen.md.
@@ -55,18 +55,18 @@ class AppSettings(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _secret_in_a_file(cls, said: Any) -> Any:
-        return with_secret(said, "client_secret")
+    def _read_secret_file(cls, values: Any) -> Any:
+        return with_secret(values, "client_secret")
 
     @model_validator(mode="after")
-    def _nothing_in_vain(self) -> AppSettings:
-        """Whoever believes that tokens are bound, or requests pushed, is not left in it."""
-        if not self.issuer and (vain := sorted(self.model_fields_set & {"par", "dpop", "assertion_audience"})):
-            raise ValueError(f"{', '.join(vain)}: only of an app with an issuer; any other provider's row says it")
+    def _refuse_ignored_fields(self) -> AppSettings:
+        """Raise `ValueError` for fields without effect, so that nobody wrongly believes that tokens are bound."""
+        if not self.issuer and (ignored := sorted(self.model_fields_set & {"par", "dpop", "assertion_audience"})):
+            raise ValueError(f"{', '.join(ignored)}: only of an app with an issuer; other providers set it")
         return self
 
     def client(self, name: str) -> App:
-        """The OAuth client. Raises `SettingsError` for one that cannot be, or whose private key cannot be used."""
+        """Return the OAuth client. Raises `SettingsError` if it is invalid or its private key cannot be used."""
         path, secret = self.private_key_file, self.client_secret
         return App(
             provider=self.row(name),
@@ -79,5 +79,5 @@ class AppSettings(BaseModel):
         )
 
     def row(self, name: str) -> str:
-        """The provider's name, for an app of this name."""
+        """Return the provider's name for an app of this name."""
         return name if self.host else self.provider or name

@@ -1,8 +1,8 @@
-"""Microsoft Entra: what the refusals of its token endpoint mean, beside what the RFCs say.
+"""Microsoft Entra: refusals of its token endpoint beyond the RFCs.
 
-Entra says most of them as ``invalid_grant``, whoever can mend it; what it was stands in a number, AADSTS, at the
+Entra reports most of them as ``invalid_grant``, whoever can fix it; the real reason is a number, AADSTS, at the
 beginning of the description. Sources: learn.microsoft.com/entra/identity-platform/reference-error-codes,
-v2-oauth2-on-behalf-of-flow and v2-conditional-access-dev-guide. Its APIs are read by their own rules.
+v2-oauth2-on-behalf-of-flow and v2-conditional-access-dev-guide. Its APIs have their own rules.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ HOSTS: Final = re.compile(
 
 
 def is_entra(token_endpoint: str) -> bool:
-    """Whether Entra gives the tokens there, in any of its clouds."""
+    """Return True if this is a token endpoint of Entra, in any of its clouds."""
     return HOSTS.fullmatch(urlsplit(token_endpoint).netloc.lower()) is not None
 
 
 def _numbered(numbers: str) -> str:
-    """The pattern of a description that begins with one of these numbers."""
+    """Return the pattern of a description that begins with one of these numbers."""
     return rf"^AADSTS({numbers})\b"
 
 
@@ -40,7 +40,7 @@ ENTRA_RULES: Final = replace(
         when(
             _operator("session_of_another_app"), text=_numbered("50013|500131|500212")
         ),  # the assertion is not for this app
-        when(_operator("session_of_an_app"), text=_numbered("50027|7000114|82001|82004")),  # no user stands behind it
+        when(_operator("session_of_an_app"), text=_numbered("50027|7000114|82001|82004")),  # it has no user
         when(outcome_of(Kind.REAUTH, "session_expired"), text=_numbered("500133")),
         when(outcome_of(Kind.REAUTH, "consent_required"), text=_numbered("65001|65004")),
         when(outcome_of(Kind.REAUTH, "interaction_required"), "interaction_required"),

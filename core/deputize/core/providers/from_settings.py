@@ -1,9 +1,9 @@
 """Providers described in settings, without code: ``[providers.acme]`` in ``deputize.toml``.
 
-What a row says decides where codes, tokens and client secrets go, so it is checked as one that is written in code:
-https everywhere (or loopback everywhere, for a stand-in), no name of a provider that is known already, no field that
-does not exist. A grant is sealed with the origin it came from: a row that later leads elsewhere does not get its
-tokens (`deputize.core.providers.origin`).
+A definition decides where codes, tokens and client secrets go, so it is checked like one in code: https everywhere (or
+loopback everywhere, for a sandbox), no name of a known provider, no unknown field. A grant is encrypted with the origin
+it came from: if the definition leads elsewhere later, it does not get the grant's tokens
+(`deputize.core.providers.origin`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from deputize.core.providers import bad_name, known
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
-"""Characters that no two programs read differently: RFC 3986, and braces."""
+"""Characters that all programs read alike: RFC 3986, and braces."""
 _HOST: Final = re.compile(r"[A-Za-z0-9.-]+(?::[0-9]{1,5})?")
 _CSP_SOURCE: Final = re.compile(r"https:(?://(?:\*\.)?[A-Za-z0-9.-]+(?::[0-9]{1,5})?)?")  # CSP 3, 2.3.1
 _LOOPBACK: Final = ("127.0.0.1", "::1")
@@ -33,7 +33,7 @@ _OURS: Final = {
     *("code_challenge", "code_challenge_method", "nonce", "request", "request_uri"),
     *("code_verifier", "client_secret", "client_assertion", "client_assertion_type"),
 }
-"""Parameters of an authorization request that no row may set: they are what makes it safe, or no browser's to see."""
+"""Parameters of an authorization request that no definition may set: they protect it, or no browser may see them."""
 
 
 def _address(url: str) -> str:
@@ -46,7 +46,7 @@ def _is_good(url: str) -> bool:
     try:
         parts = urlsplit(url)
         odd = not _URL.fullmatch(url) or "@" in parts.netloc or parts.fragment or parts.port == 0
-    except ValueError:  # no port; what it says holds a part of the address, perhaps a password
+    except ValueError:  # no port; the message may contain a password from the URL
         return False
     local = parts.scheme == "http" and parts.hostname in _LOOPBACK
     return not odd and bool(parts.hostname) and (parts.scheme == "https" or local)
@@ -68,7 +68,7 @@ def _matching(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 
 def _extra_params(params: dict[str, str]) -> dict[str, str]:
-    if taken := sorted(name for name in params if name.lower() in _OURS):  # some servers ignore the case
+    if taken := sorted(name for name in params if name.lower() in _OURS):  # some servers ignore case
         raise ValueError(f"{', '.join(taken)}: set by each request itself")
     return params
 
@@ -78,8 +78,8 @@ def _extra_param(name: str) -> str:
 
 
 def _template(subject: str) -> str:
-    if why := Identity("", subject, "").bad_subject():
-        raise ValueError(why)
+    if fault := Identity("", subject, "").bad_subject():
+        raise ValueError(fault)
     return subject
 
 
@@ -93,7 +93,7 @@ CspSource = Annotated[str, _matching(_CSP_SOURCE, "https: or https://HOST, as in
 
 
 class IdentitySettings(BaseModel):
-    """How to learn whose account a token is; see `deputize.core.oauth.identity.Identity`."""
+    """How to identify the account of a token; see `deputize.core.oauth.identity.Identity`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -111,94 +111,97 @@ class OAuthSettings(BaseModel):
 
     authorize_url: Address = Field(description="Authorization endpoint (RFC 6749 3.1), https.")
     token_url: Address = Field(description="Token endpoint (RFC 6749 3.2), https.")
-    issuer: str = Field("", description="What `iss` of a callback must be (RFC 9207), where the server sends it.")
+    issuer: str = Field("", description="Required `iss` of a callback (RFC 9207), if the server sends it.")
     csp_form_targets: tuple[CspSource, ...] = Field(
-        (), description="Where its consent page may lead at once, beside its own origin."
+        (), description="Where its consent page may redirect at once, besides its own origin."
     )
-    pkce: Pkce = Field("always", description="PKCE with S256: always, or where the app's `pkce` is set.")
-    scope_separator: str = Field(" ", description="Between scopes in a request.")
-    always_scopes: tuple[str, ...] = Field((), description="Scopes asked for in every consent.")
+    pkce: Pkce = Field("always", description="PKCE with S256: always, or if the app's `pkce` is set.")
+    scope_separator: str = Field(" ", description="Separator of scopes in a request.")
+    always_scopes: tuple[str, ...] = Field((), description="Scopes requested in every consent.")
     params: Params = Field(default_factory=dict, description="Parameters of each authorization request.")
     params_consent: Params = Field(
-        default_factory=dict, description="Those that bring a consent page and a refresh token each time."
+        default_factory=dict, description="Those that force a consent page and a refresh token each time."
     )
-    params_choose: Params = Field(default_factory=dict, description="Those that let people choose an account.")
+    params_choose: Params = Field(default_factory=dict, description="Those that let users choose an account.")
     login_hint: Param = Field("", description="Parameter that names the account to choose.")
-    resource: str = Field("", description="What tokens are to be good for (RFC 8707).")
+    resource: str = Field("", description="The API that tokens are for (RFC 8707).")
     par_url: AddressOrNone = Field("", description="Where authorization requests are pushed first (RFC 9126).")
     device_url: AddressOrNone = Field("", description="Device authorization endpoint (RFC 8628).")
     localhost: bool = Field(False, description="Loopback must be called localhost in redirect URIs.")
     client_auth: ClientAuth = Field(
         "post",
-        description="How an app shows its secret: in the form, Basic, or not; or that it has to sign with a key.",
+        description="How an app authenticates: its secret in the form or by Basic, none, or a signature with its key.",
     )
-    assertion_audience: Audience = Field("issuer", description="What the server wants signed assertions to be for.")
+    assertion_audience: Audience = Field("issuer", description="Required audience of signed assertions.")
     absent_scope: Literal["requested", "empty"] = Field(
         "requested", description="What a token reply without `scope` grants: what was requested, or nothing."
     )
-    default_lifetime: float = Field(0, ge=0, description="Seconds a token lives, where a reply has no `expires_in`.")
-    dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
-    jwks_url: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); wants `issuer`.")
-    id_token_algs: frozenset[str] = Field(frozenset(), description="What they are signed by. Default: RS256.")
-    revoke_url: AddressOrNone = Field("", description="Where tokens end (RFC 7009). Empty: they cannot be ended.")
-    revoke_by: RevokeBy = Field(
-        "form", description="`form`: RFC 7009. `bearer`: the token ends itself. `app`: the app ends all of an account."
+    default_lifetime: float = Field(
+        0, ge=0, description="Lifetime of a token in seconds, if a reply has no `expires_in`."
     )
-    revokes_all: bool = Field(False, description="Ending one token ends all that the account has given the app.")
+    dpop: bool = Field(False, description="Its tokens are bound to a key of each grant (RFC 9449).")
+    jwks_url: AddressOrNone = Field("", description="Key set of its id_tokens (OpenID Connect); requires `issuer`.")
+    id_token_algs: frozenset[str] = Field(frozenset(), description="Algorithms they are signed by. Default: RS256.")
+    revoke_url: AddressOrNone = Field("", description="Where tokens are revoked (RFC 7009). Empty: they cannot be.")
+    revoke_by: RevokeBy = Field(
+        "form", description="`form`: RFC 7009. `bearer`: by the token itself. `app`: by the app, for a whole account."
+    )
+    revokes_all: bool = Field(False, description="Revoking one token revokes all of the account's for the app.")
     ends_replaced: EndsReplaced = Field(
         "with_grant",
-        description="When tokens end that a newer consent replaces: `with_grant`, at its disconnect; `at_once` where "
-        "the server ends them without the others of the account.",
+        description="When replaced tokens are revoked: `with_grant`, at the disconnect; `at_once`, if the server "
+        "revokes them without the account's others.",
     )
 
 
 class ApiSettings(BaseModel):
-    """Where its tokens may go, and whose they are. Fields as in `deputize.core.ApiRules`."""
+    """Where its tokens may go, and how accounts are identified. Fields as in `deputize.core.ApiRules`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     roots: dict[str, Root] = Field(default_factory=dict, description="Roots of its APIs by name; toolkits name one.")
-    hosts: list[Host] = Field(default_factory=list, description="Hosts tokens may go to beside those of `roots`.")
+    hosts: list[Host] = Field(default_factory=list, description="Hosts that may get tokens, besides those of `roots`.")
     identity: IdentitySettings = Field(
         default_factory=lambda: IdentitySettings.model_validate({}),
-        description="Whose account a token is: `url`, asked with it, and templates over the reply, `subject` (stable; "
-        "default `{sub}`) and `name` (for people). `method` and `json` where it is not a plain GET. With "
-        "`oauth.jwks_url` the templates are over the claims of the id_token, and `url`, the userinfo endpoint, is for "
-        "a name they lack.",
+        description="The account of a token: `url`, called with it, and templates over the reply, `subject` (stable; "
+        "default `{sub}`) and `name` (for people). `method` and `json` if it is not a plain GET. With `oauth.jwks_url` "
+        "the templates are over the id_token's claims, and `url`, the userinfo endpoint, supplies a name they lack.",
     )
 
     def rules(self) -> ApiRules:
-        """These as they are in code."""
-        who = self.identity
-        own = [urlsplit(url).netloc for url in (who.url, *self.roots.values()) if url]
+        """Return these settings as `ApiRules`."""
+        account = self.identity
+        own = [urlsplit(url).netloc for url in (account.url, *self.roots.values()) if url]
         return ApiRules(
             roots={api: root.rstrip("/") for api, root in self.roots.items()},
-            hosts=frozenset(one.lower() for one in (*own, *self.hosts)),
-            identity=Identity(who.url, who.subject, who.name, method=who.method, json=who.json_body),
+            hosts=frozenset(host.lower() for host in (*own, *self.hosts)),
+            identity=Identity(
+                account.url, account.subject, account.name, method=account.method, json=account.json_body
+            ),
         )
 
 
 class ProviderSettings(BaseModel):
-    """One provider without code. Fields as in `deputize.core.Provider`; its answers are read as the RFCs say."""
+    """One provider without code. Fields as in `deputize.core.Provider`; its replies are classified as the RFCs say."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     label: str = Field("", description="Its name for people. Default: its name.")
     oauth: OAuthSettings
     apis: ApiSettings = Field(default_factory=ApiSettings)
-    scope_descriptions: dict[str, str] = Field(default_factory=dict, description="Scopes, in plain words for people.")
+    scope_descriptions: dict[str, str] = Field(default_factory=dict, description="Scopes in plain language.")
 
     @model_validator(mode="after")
-    def _someone(self) -> ProviderSettings:
+    def _check_identity(self) -> ProviderSettings:
         if self.oauth.jwks_url and not self.oauth.issuer:
-            raise ValueError("oauth.jwks_url wants oauth.issuer: an id_token of any other is not believed")
+            raise ValueError("oauth.jwks_url requires oauth.issuer: an id_token of any other is rejected")
         if not self.oauth.jwks_url and not self.apis.identity.url:
             raise ValueError("apis.identity.url is required, unless there is oauth.jwks_url")
         return self
 
     @model_validator(mode="after")
-    def _one_kind_of_place(self) -> ProviderSettings:
-        """A row of https addresses with one http address among them would send a token in the clear."""
+    def _check_schemes(self) -> ProviderSettings:
+        """Raise `ValueError` if https and http are mixed: one http URL would send a token in the clear."""
         if len({urlsplit(url).scheme for url in self._addresses() if url}) > 1:
             raise ValueError("all addresses are https, or all are http on loopback")
         return self
@@ -208,7 +211,7 @@ class ProviderSettings(BaseModel):
         return [*ends, self.apis.identity.url, *self.apis.roots.values()]
 
     def row(self, name: str) -> Provider:
-        """The provider. Raises `SettingsError` for one that cannot be."""
+        """Return the provider. Raises `SettingsError` if it is invalid."""
         at = self.oauth.token_url
         return Provider(
             name=name,
@@ -222,18 +225,18 @@ class ProviderSettings(BaseModel):
 
 
 def with_settings(described: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
-    """All providers by name: built in, of installed packages, and these.
+    """Return all providers by name: built-in ones, those of installed packages, and these.
 
-    Raises `SettingsError` for a name that is taken, or that is none.
+    Raises `SettingsError` for a taken or invalid name.
     """
     rows = known()
-    for name, one in described.items():
+    for name, settings in described.items():
         if name in rows:
             raise SettingsError(
                 f"[providers.{name}]: there is a provider of this name already.",
-                hint="Call it otherwise; for the same software run by somebody else: host in [apps.NAME].",
+                hint="Use another name. For the same software on another host, set host in [apps.NAME].",
             )
-        if why := bad_name(name):
-            raise SettingsError(f"A provider in the settings cannot be called {name[:60]!r}: {why}")
-        rows[name] = one.row(name)
+        if fault := bad_name(name):
+            raise SettingsError(f"A provider in the settings cannot be called {name[:60]!r}: {fault}")
+        rows[name] = settings.row(name)
     return rows

@@ -29,7 +29,7 @@ from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Pro
 LINEAR_RULES = Rules(
     callback=table(*CALLBACK),
     token=table(*TOKEN),
-    revoke=table(when(DONE, "invalid_request", status=(400,)), *TOKEN, when(DONE, status=(400,))),  # of a dead one
+    revoke=table(when(DONE, "invalid_request", status=(400,)), *TOKEN, when(DONE, status=(400,))),  # a dead token
     api=table(
         when(LIMIT_60, "RATELIMITED", "ratelimited"),
         when(PLAN, "usage limit exceeded", "feature not accessible"),

@@ -1,11 +1,11 @@
 """Where a grant may be used: only where it came from, whatever the settings say now.
 
-Each grant is sealed with its `Origin`. Settings that name another server, or another registration, find grants that are
-not theirs: no token and no client secret is sent there. A grant without an origin, from before origins were kept, is
-taken for one of the table's row of its provider, and is used with no other.
+Each grant is encrypted with its `Origin`. If the settings now name another server or registration, its grants do not
+apply: no token and no client secret is sent there. A grant without an origin is from before origins were stored. It
+counts as one of its provider's built-in definition and is used with no other.
 
-    another registration at the same server    the user is asked anew; a disconnect tells that server
-    another server                             `InvalidInput` with the reason ``moved``: only the operator can mend it
+    another registration at the same server    the user must consent again; a disconnect tells that server
+    another server                             `InvalidInput` with the reason ``moved``: only the operator can fix it
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from deputize.core.vault.grant import Grant, Origin
 MOVED: Final = "moved"
 
 Differs = Literal["", "app", "place"]
-"""What is another than it was: nothing, the registration alone, or the server."""
+"""What has changed since the consent: nothing, only the registration, or the server."""
 
 _PORT: Final = re.compile(r"(?:(?<=://127\.0\.0\.1)|(?<=://\[::1\])|(?<=^127\.0\.0\.1)|(?<=^\[::1\])):[0-9]+")
 
 
 def origin_of(row: Provider, app: App) -> Origin:
-    """The origin of what this app is granted at this provider now."""
+    """Return the origin of grants that this app gets at this provider now."""
     return _origin(row.name, _places(row), row.apis.hosts, row.plain_http, app.client_id)
 
 
@@ -53,7 +53,7 @@ def _places(row: Provider) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
-    """What of the settings is not as it was when this was granted."""
+    """Return what has changed in the settings since this was granted."""
     now = origin_of(row, app)
     if origin is None:
         return "" if now.built_in else "place"
@@ -63,9 +63,9 @@ def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
 
 
 def at_home(row: Provider, grant: Grant, app: App) -> Provider:
-    """The provider as far as this grant may use it: no API host beside those that it came with.
+    """Return the provider as far as this grant may use it: without API hosts that are new since its consent.
 
-    Raises `InvalidInput` with the reason ``moved`` where the provider is another one.
+    Raises `InvalidInput` with the reason ``moved`` if the provider has changed.
     """
     if differs(grant.origin, row, app):
         raise moved(grant, row)
@@ -76,12 +76,12 @@ def at_home(row: Provider, grant: Grant, app: App) -> Provider:
 
 
 def moved(grant: Grant, row: Provider) -> InvalidInput:
-    """What is told of a grant that comes from elsewhere."""
+    """Return the error for a grant from another server or registration."""
     came, leads = _server(grant.origin, grant.provider), urlsplit(row.oauth.token_url).netloc
     return InvalidInput(
         f"The {grant.provider} account {grant.account.name} was connected elsewhere, so it is not used here.",
-        hint=f"It comes from {came}, and the settings of the app {grant.app!r} lead to {leads}. Put them back; or, "
-        f"where the change is meant, disconnect it (deputize revoke {grant.provider}) and connect it again.",
+        hint=f"It comes from {came}, and the settings of the app {grant.app!r} lead to {leads}. Restore them; or, "
+        f"if the change is intended, disconnect it (deputize revoke {grant.provider}) and connect it again.",
         fix_by="operator",
         reason=MOVED,
     )
@@ -91,14 +91,14 @@ def _server(origin: Origin | None, provider: str) -> str:
     if origin is not None:
         return urlsplit(origin.endpoints[-1]).netloc
     table = PROVIDERS.get(provider)
-    return urlsplit(table.oauth.token_url).netloc if table else "a server that was not noted"
+    return urlsplit(table.oauth.token_url).netloc if table else "an unknown server"
 
 
 def noted(origin: Origin | None) -> dict[str, str]:
-    """An origin in a record."""
+    """Return an origin as the field of a record."""
     return {"origin": origin.pack()} if origin else {}
 
 
 def origin_in(note: Mapping[str, Any]) -> Origin | None:
-    """What `noted` wrote."""
+    """Return the origin in a record that `noted` wrote, or None."""
     return Origin.unpack(note["origin"]) if note.get("origin") else None

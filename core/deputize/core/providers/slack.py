@@ -86,7 +86,7 @@ SLACK_RULES = Rules(
 
 
 def _by_kind(scopes: Mapping[str, str]) -> dict[str, str]:
-    """Slack's scopes that exist once for each kind of conversation: ``{}:read`` and words with ``{}``."""
+    """Return Slack's scopes for each kind of conversation, from ``{}:read`` and a description with ``{}``."""
     kinds = {
         "channels": "public channels",
         "groups": "private channels",

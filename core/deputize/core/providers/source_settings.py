@@ -1,6 +1,6 @@
-"""Where an app's grants come from, described in settings: ``[apps.NAME.source]`` in ``deputize.toml``.
+"""Sources of an app's grants, described in settings: ``[apps.NAME.source]`` in ``deputize.toml``.
 
-What there is, and what each does not give, stands in docs/grants-without-a-screen.md.
+docs/grants-without-a-screen.md lists them and their limits.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.private_files import read_private
 
 _MAX_BYTES: Final = 2**16
-_CLAIM: Final = "Claim of the session token that has to be the user's id; empty: the application is believed."
-_KIND: Final = "Which kind of token the session token is (RFC 8693 3)."
-_AUDIENCE: Final = "Name of the API at the server, where it wants one (RFC 8693 2.1)."
+_CLAIM: Final = "Claim of the session token that must be the user's id; empty: trust your application."
+_KIND: Final = "Kind of the session token (RFC 8693 3)."
+_AUDIENCE: Final = "Name of the API at the server, if it requires one (RFC 8693 2.1)."
 _NOT_ENTRA: Final = "Not with `on_behalf_of`."
 _STRICT: Final = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 
 class ExchangeSettings(BaseModel):
-    """The application's session token of the user, for a token of the API."""
+    """Exchange of your application's session token of the user for a token of the API."""
 
     model_config = _STRICT
 
@@ -36,7 +36,7 @@ class ExchangeSettings(BaseModel):
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
-        """What the settings say. Raises `SettingsError`."""
+        """Return the source. Raises `SettingsError`."""
         if self.kind == "on_behalf_of" and self.model_fields_set & {"session", "token_audience"}:
             raise SettingsError(
                 f"[apps.{app}.source]: session and audience are of an exchange, not of on_behalf_of.",
@@ -46,38 +46,38 @@ class ExchangeSettings(BaseModel):
 
 
 class IdentityAssertionSettings(BaseModel):
-    """The company's provider says who the user is, and the API's server takes its word (ID-JAG)."""
+    """Assertion of the user's identity by the company's provider, which the API's server accepts (ID-JAG)."""
 
     model_config = _STRICT
 
     kind: Literal["identity_assertion"]
     identity_app: str = Field(min_length=1, description="The app that is our client at the company's provider.")
-    token_audience: str = Field(min_length=1, description="Issuer of the API's server, to the letter of its metadata.")
+    token_audience: str = Field(min_length=1, description="Issuer of the API's server, exactly as in its metadata.")
     resource: str = Field("", description="The API, as its server calls it (RFC 8707).")
     session: SessionToken = Field("id_token", description=_KIND)
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
-        """What the settings say."""
+        """Return the source."""
         return IdentityAssertion(self.identity_app, self.token_audience, self.resource, self.session, self.user_claim)
 
 
 class ServiceAccountSettings(BaseModel):
-    """An account of an organisation's own, that no user has."""
+    """An organisation's own account that belongs to no user."""
 
     model_config = _STRICT
 
     kind: Literal["service_account"]
-    organisation: str = Field(min_length=1, description="Whose account it is, in words: shown to whoever is asked.")
-    scopes: list[str] = Field(min_length=1, description="All that it may ever have.")
+    organisation: str = Field(min_length=1, description="Owner of the account, as shown to users.")
+    scopes: list[str] = Field(min_length=1, description="The most it may ever have.")
     tenant: str = Field("", description="The tenant whose users may act as it.")
     key_file: Path | None = Field(
         None,
-        description="What it signs with, 0600: Google's file, PEM or a JSON Web Key. Unset: the app's secret.",
+        description="Its signing key, 0600: Google's file, PEM or a JSON Web Key. Unset: the app's secret.",
     )
 
     def source(self, app: str, client_id: str) -> Source:
-        """What the settings say. Raises `SettingsError` for a key that cannot be used, or is of another account."""
+        """Return the source. Raises `SettingsError` if the key cannot be used or belongs to another account."""
         key = _key_of_account(self.key_file, app, client_id) if self.key_file else None
         return ServiceAccount(self.organisation, frozenset(self.scopes), self.tenant, key)
 
@@ -99,8 +99,8 @@ def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
 
 
 def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
-    """The key, or what is wrong with it; of Google's file its key, if it is of this account. Raises nothing: its frame
-    has it in plaintext."""
+    """Return the key, from Google's file if that is for this account, or what is wrong with it. Raises nothing: its
+    frame has the plaintext."""
     try:
         file = json.loads(text.reveal())
     except (ValueError, RecursionError):
