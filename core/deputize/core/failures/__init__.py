@@ -1,11 +1,9 @@
-"""From a provider's answer to what has to be done about it.
+"""Classification of provider responses into what to do about them.
 
-`classify` reads status, headers and body and names one of ten failure classes, or OK. Providers differ only in data:
-a `Rules` says where failures hide, and holds tables whose rows say "when this is seen, it means that". A row is
-believed in this order: limits before permissions, the organization before the user, scopes before everything else.
-
-`lost` judges a request that got no answer, and `denied` the ``error`` a browser brought back. `redact` masks what looks
-like a secret in any text.
+`classify` reads status, headers and body and returns one of ten failure classes, or OK. Providers differ only in data:
+a `Rules` says where failures appear, and has tables of "if this is seen, it means that". Limits take priority over
+permissions, the organization over the user, scopes over everything else. `lost` classifies a request without an answer,
+and `denied` the ``error`` that a browser returned with. `redact` masks secrets in any text.
 """
 
 from deputize.core.failures.classify import classify, denied, lost

@@ -1,4 +1,4 @@
-"""What an answer means for the one who asked: the tables' word, then its waits, its scopes, its danger."""
+"""Classification of one response: the tables' outcome, then its wait, its scopes and its risk for this call."""
 
 from __future__ import annotations
 
@@ -45,14 +45,13 @@ def classify(
     ours: str = "",
     rpc_id: RpcId | None = None,
 ) -> Outcome:
-    """What an answer means. Never raises for anything a provider may send.
+    """Return what a response means. Never raises for anything a provider may send.
 
-    ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes the grant has, and any-of sets all
-    of which the call needs. ``now``: Unix seconds, where the answer carries no Date. ``ours``: what only our own key
-    would bring into a conflict's message (an id we made, the name of our external-id field). ``rpc_id``: the id of the
-    request where it was one of JSON-RPC; ``data`` is then the whole message that responds to it.
-
-    A callback's ``body`` is its query string; what was granted there is compared with ``needs``.
+    ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes of the grant, and any-of sets that
+    the call needs all of. ``now``: Unix seconds, if the response has no Date. ``ours``: a text that only our own key
+    brings into a conflict's message (an id we made, the name of our external-id field). ``rpc_id``: the request's id if
+    it was JSON-RPC; ``data`` is then the whole responding message. A callback's ``body`` is its query string, whose
+    granted scopes are compared with ``needs``.
     """
     if call == "callback":
         return _returned(rules, body, granted, needs)
@@ -81,21 +80,21 @@ def _after(
     outcome: Outcome,
     now: float | None,
 ) -> Outcome:
-    """What a response of JSON-RPC said, as it is for this call."""
+    """Return the outcome of a JSON-RPC response for this call."""
     if outcome.kind is Kind.TRANSIENT:
         outcome = _settled(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), (), "")
     return replace(outcome, data=response)
 
 
 def lost(call: Call, *, sent: bool) -> Outcome:
-    """What it means to get no answer. ``sent`` is False only where the request cannot have left."""
+    """Return the outcome of a request without an answer. ``sent`` is False only if the request cannot have left."""
     if not sent:
         return outcome_of(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
     return lost_outcome(call)
 
 
 def denied(rules: Rules, error: str) -> Outcome:
-    """What the callback's ``error`` parameter means (RFC 6749 4.1.2.1). Unknown ones are the operator's."""
+    """Return the outcome of a callback's ``error`` parameter (RFC 6749 4.1.2.1). Unknown ones are for the operator."""
     seen = RefusedAnswer("callback", 0, {}, None, (error,), "", 0.0)
     return _first(rules.callback, seen) or _unclassified(seen)
 
@@ -104,7 +103,7 @@ def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs
     if call in ("code", "refresh"):
         return _token(rules, call, data, needs)
     if isinstance(data, bytes) and call != "read" and data[:80].lstrip()[:1] in (b"<", b"{", b"["):
-        # a page out of some proxy, or JSON cut short: neither confirms a write
+        # a proxy's page, or truncated JSON: neither confirms a write
         return _server_error(call, SERVER_ERROR)
     if rules.partial:
         name, pattern, words = rules.partial
@@ -134,7 +133,7 @@ def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequen
 
 def _judged(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
-    if seen.status < 200 or seen.status >= 500:  # a broken server is not believed about grants or arguments
+    if seen.status < 200 or seen.status >= 500:  # a failing server is not trusted about grants or arguments
         return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else SERVER_ERROR
     if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
         return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
@@ -153,7 +152,7 @@ def _unclassified(seen: RefusedAnswer) -> Outcome:
 
 
 def _shape(data: Any, depth: int = 3) -> str:
-    """A body's keys and types, none of its values."""
+    """Return a body's keys and types, none of its values."""
     if isinstance(data, dict) and depth:
         shapes = ((k if compiled(_PLAIN_KEY).fullmatch(k) else "?", _shape(v, depth - 1)) for k, v in data.items())
         return "{" + ", ".join(f"{key}: {shape}" for key, shape in islice(shapes, MANY)) + "}"
@@ -170,7 +169,7 @@ def _settled(
     needs: Sequence[Sequence[str]],
     ours: str,
 ) -> Outcome:
-    """The outcome as it is for this call: its waits, its scopes, its danger."""
+    """Return the outcome for this call, with its wait, its scopes and its risk."""
     if rules.graphql and seen.status == 200 and _has_data(seen.data):
         outcome = _partly(seen, outcome)
     match outcome:
@@ -190,7 +189,7 @@ def _settled(
 def _server_error(call: Call, outcome: Outcome) -> Outcome:
     if call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, outcome.detail)
-    return replace(outcome, safe=call != "code")  # a code is good for one try
+    return replace(outcome, safe=call != "code")  # a code is valid for one try
 
 
 def _has_data(data: Any) -> bool:
@@ -198,7 +197,7 @@ def _has_data(data: Any) -> bool:
 
 
 def _partly(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
-    """GraphQL answered in part: good enough to read, unless consent or a refresh would bring the rest."""
+    """Return the outcome of partial GraphQL data: good enough to read, unless consent or a refresh helps."""
     if seen.call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "partial")
     if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):

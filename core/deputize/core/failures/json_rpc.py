@@ -1,8 +1,8 @@
-"""JSON-RPC 2.0 over HTTP: which message of an answer responds to ours, and what a refusal in it means.
+"""JSON-RPC 2.0 over HTTP: which message responds to the request, and what an error in it means.
 
-A status says little there: a refusal may come in a 200, a stream may end before the response, and a 202 confirms
+A status says little there: an error may come in a 200, a stream may end before the response, and a 202 confirms
 nothing. Sources: https://www.jsonrpc.org/specification section 5, WHATWG HTML 9.2.6 for the stream, and
-https://modelcontextprotocol.io/specification/2026-07-28/basic/transports for both forms of an answer.
+https://modelcontextprotocol.io/specification/2026-07-28/basic/transports for both forms of a response.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from deputize.core.failures.outcome import Call, Kind, Outcome, lost_outcome, ou
 
 RpcId = int | str
 RpcErrors = Mapping[int, Outcome]
-"""What codes mean. One that is not listed may have come after the work: of a write nobody knows whether it was done."""
+"""Meaning of error codes. After an unlisted code, the outcome of a write is unknown: it may come after the work."""
 
 EVENT_STREAM: Final = "text/event-stream"
 MAX_EVENTS: Final = 20_000
-"""Events of a stream that are looked at. A server that sends more of them keeps everybody else of a process waiting."""
+"""Events of a stream that are read. A server that sends more would block the rest of the process."""
 
 
 def events(body: bytes) -> Iterator[str]:
-    """The data of each message event of a whole stream; comments, ids and other types of events are passed over."""
+    """Yield the data of each message event of a whole stream. Comments, ids and other event types are ignored."""
     text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     for block in text.split(b"\n\n", MAX_EVENTS)[:MAX_EVENTS]:
         lines = [line.partition(b":")[::2] for line in block.split(b"\n") if line.startswith((b"data", b"event"))]
@@ -34,9 +34,9 @@ def events(body: bytes) -> Iterator[str]:
 
 
 def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] | None:
-    """The message that responds to ours, or None where there is none. A refusal may have no id.
+    """Return the message that responds to the request, or None. An error may have no id.
 
-    Requests and notifications of the server are passed over: whatever it wants, it is not our answer.
+    Requests and notifications of the server are ignored: they do not respond to it.
     """
     nameless: dict[str, Any] | None = None
     for text in events(body) if is_stream(content_type) else (body,):
@@ -47,12 +47,12 @@ def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] 
         if isinstance(message, dict) and _responds(message, asked):
             if message.get("id") is not None:
                 return message
-            nameless = nameless or message  # of something else, perhaps: one that names ours counts before it
+            nameless = nameless or message  # perhaps of another request: a message with our id takes priority
     return nameless
 
 
 def is_stream(content_type: str) -> bool:
-    """Whether an answer of this type is a stream of events."""
+    """Return True if this content type is a stream of events."""
     return content_type.partition(";")[0].strip().lower() == EVENT_STREAM
 
 
@@ -70,19 +70,19 @@ def _same(own: object, asked: RpcId) -> bool:
 
 
 def code_of(message: Any) -> int | None:
-    """The code of a refusal, None where it is none."""
+    """Return the code of a JSON-RPC error, None if the message is not one."""
     error = message.get("error") if isinstance(message, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def is_refusal(outcome: Outcome) -> bool:
-    """Whether nothing was executed because a JSON-RPC error says so, which is in the outcome's ``data``."""
+    """Return True if a JSON-RPC error, in the outcome's ``data``, says that nothing was executed."""
     return outcome.kind is Kind.INVALID_INPUT and code_of(outcome.data) is not None
 
 
 def answered(codes: RpcErrors, call: Call, status: int, message: dict[str, Any] | None) -> Outcome | None:
-    """What a response means, or that there is none in a good status; None where the status itself has to tell."""
+    """Return the outcome of a response, or of its absence at a good status; None if the status itself decides."""
     code = code_of(message)
     if 200 <= status < 300:
         if message is None:

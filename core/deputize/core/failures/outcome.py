@@ -1,4 +1,4 @@
-"""The words for what an answer means: ten classes of failure, OK, and what goes with each."""
+"""Outcomes of a request: ten classes of failure and OK, with their details."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deputize.core.failures.patterns import compiled
 from deputize.core.value_object import ValueObject, frozen
 
 Call = Literal["callback", "code", "refresh", "revoke", "read", "idem", "write"]
-"""What was asked: the browser's return, the token endpoint, or the API (``idem``: a write that may be repeated)."""
+"""What was requested: the browser's return, the token endpoint, or the API (``idem``: a write that may be repeated)."""
 
 FixBy = Literal["user", "admin", "operator", "agent", "nobody"]
 
@@ -39,14 +39,15 @@ class Kind(StrEnum):
 
 @frozen
 class Outcome(ValueObject):
-    """What an answer means, in our words; only ``data``, ``url``, scopes and an organization's name are the provider's.
+    """What a response means, in our terms. Only ``data``, ``url``, scopes and an organization's name are the
+    provider's.
 
-    ``wait``: seconds the provider wants, None where it does not say. ``backoff``: wait longer every time, with jitter
-    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False where the class is the
-    best guess. ``url``: https, for the user's eyes only, its host unchecked. ``safe``: the same request may be sent
-    again. ``about``: whose limit, or which organization. ``claims``: what an authorization request has to repeat
-    (OpenID Connect Core 5.5), as a token endpoint wants it that lets the user in only then. ``data``: the parsed body
-    (the bytes where a good answer is no JSON); tokens of a token reply are in it, so it has no repr.
+    ``wait``: seconds the provider requires, None if it does not say. ``backoff``: wait longer each time, with jitter
+    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False if the class is the
+    best guess. ``url``: https, for the user only, its host unchecked. ``safe``: the same request may be sent again.
+    ``about``: whose limit, or which organization. ``claims``: what the token endpoint requires in the next
+    authorization request (OpenID Connect Core 5.5). ``data``: the parsed body (bytes if a successful answer is not
+    JSON); it may contain tokens, so it has no repr.
     """
 
     kind: Kind
@@ -86,27 +87,27 @@ def outcome_of(
     safe: bool = False,
     about: str = "",
 ) -> Outcome:
-    """An outcome as tables write it: who can mend it, and whether it may be repeated, follow from its kind."""
+    """Return an outcome for a table. Who can fix it, and whether it may be repeated, follow from its kind."""
     fix_by = fix_by or _FIXES.get(kind, "nobody")
     safe = safe or kind in _UNACTED
     return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
 
 
 SERVER_ERROR = outcome_of(Kind.TRANSIENT, backoff=True)
-"""The provider failed inside: harmless for what may be repeated, ambiguous for a write."""
+"""The provider failed internally: harmless for a repeatable call, ambiguous for a write."""
 
 
 def scope_list(text: str) -> tuple[str, ...]:
-    """The scopes a text lists, whatever separates them, each once."""
+    """Return the scopes in a text, whatever separates them, each once."""
     words = compiled(_BETWEEN).split(text[: 4 * TEXT])
     return tuple(dict.fromkeys(word for word in words if compiled(_SCOPE).fullmatch(word)))
 
 
 def lost_outcome(call: Call) -> Outcome:
-    """What it means that a request left, and no answer to it came back."""
+    """Return the outcome of a request that was sent and got no answer."""
     if call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "lost")
     if call == "code":
         return outcome_of(Kind.REAUTH, "restart_consent")
-    detail = "once" if call == "refresh" else "lost"  # the token may be used up: a second refusal is lost_rotation
+    detail = "once" if call == "refresh" else "lost"  # the token may be consumed: a second refusal is lost_rotation
     return outcome_of(Kind.TRANSIENT, detail, backoff=True, safe=True)

@@ -1,4 +1,4 @@
-"""Taking an answer apart: its body, the user's token in it, or the names and messages of a refusal."""
+"""Parsing of a response: its body, the user's token in it, or the names and messages of a refusal."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAME = r"[A-Za-z][\w .:-]{0,79}"
 
 
 def parsed(call: Call, body: bytes) -> Any:
-    """JSON; at token endpoints also a form; else the bytes as they are."""
+    """Return the body as JSON; at token endpoints also as a form; else as bytes."""
     if not body:
         return None
     try:
@@ -31,7 +31,7 @@ def parsed(call: Call, body: bytes) -> Any:
 
 
 def form(body: bytes) -> dict[str, str] | bytes:
-    """The fields of a form (or a query) that tells of an error or a token; else the bytes as they are."""
+    """Return the fields of a form (or query) that contains an error or a token; else the bytes."""
     try:
         pairs = dict(parse_qsl(body[:ERROR_BODY].decode("utf-8", "replace"), max_num_fields=100))
     except ValueError:
@@ -40,7 +40,7 @@ def form(body: bytes) -> dict[str, str] | bytes:
 
 
 def refused(rules: Rules, call: Call, data: Any) -> bool:
-    """Whether a body takes back what its status says."""
+    """Return True if the body of a successful status is a refusal."""
     if not isinstance(data, dict):
         return False
     if rules.ok_field and data.get(rules.ok_field, True) in (False, "false"):
@@ -51,12 +51,12 @@ def refused(rules: Rules, call: Call, data: Any) -> bool:
 
 
 def _is_graphql(data: dict[str, Any]) -> bool:
-    """Some REST answers list ``errors`` as their content; GraphQL's come with data, or say more than a message."""
+    """Return True for a GraphQL body: it has data, or more than messages. Some REST bodies list ``errors``, too."""
     return "data" in data or any(e.keys() & {"type", "extensions", "locations"} for e in as_objects(data["errors"]))
 
 
 def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
-    """The part of a token endpoint's answer that holds the user's own token, or None where there is none."""
+    """Return the part of a token reply that has the user's own token, or None."""
     for root in rules.roots:
         part = data.get(root) if root and isinstance(data, dict) else data
         if isinstance(part, dict) and word(part, "access_token") and word(part, "token_type") not in rules.not_users:
@@ -65,13 +65,13 @@ def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
 
 
 def claims_in(data: Any) -> str:
-    """What the next authorization request has to repeat as ``claims``, word for word; "" for none, or for none that is
-    a JSON object which an address can carry (OpenID Connect Core 5.5)."""
-    said = data.get("claims") if isinstance(data, dict) else None
-    if not isinstance(said, str) or len(said) > MAX_CLAIMS or not said.isprintable():
+    """Return what the next authorization request must repeat as ``claims``, unchanged; "" if there is none, or none
+    that is a JSON object and fits into a URL (OpenID Connect Core 5.5)."""
+    claims = data.get("claims") if isinstance(data, dict) else None
+    if not isinstance(claims, str) or len(claims) > MAX_CLAIMS or not claims.isprintable():
         return ""
     try:
-        return said if isinstance(json.loads(said), dict) else ""
+        return claims if isinstance(json.loads(claims), dict) else ""
     except (ValueError, RecursionError):
         return ""
 
@@ -79,11 +79,11 @@ def claims_in(data: Any) -> str:
 def look(
     rules: Rules, call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None
 ) -> RefusedAnswer:
-    """A refused answer, taken apart. ``now``: the time where no Date header tells it."""
+    """Parse a refusal. ``now``: the time if it has no Date header."""
     lower = {name.lower(): value for name, value in headers.items()}
     if isinstance(data, bytes):
         text = data[:TEXT].decode("utf-8", "replace")
-        names: Iterable[Any] = (text.strip(),)  # a body of one word is the name
+        names: Iterable[Any] = (text.strip(),)  # a body of one word is the error name
     else:
         text = "\n".join(m[:TEXT] for m in islice(_messages(data), MANY) if isinstance(m, str))
         names = islice(_names(rules, data), 4 * MANY)
@@ -93,7 +93,7 @@ def look(
 
 
 def error_names(rules: Rules, data: Any) -> Iterator[str]:
-    """The error names of a parsed body, the most specific first."""
+    """Return the error names of a parsed body, the most specific first."""
     return _named(islice(_names(rules, data), 4 * MANY))
 
 
@@ -102,7 +102,7 @@ def _named(names: Iterable[Any]) -> Iterator[str]:
 
 
 def _names(rules: Rules, data: Any) -> Iterator[Any]:
-    """The error names of a body: where this provider has them, then where all do."""
+    """Yield the error names of a body: from this provider's paths, then from the common ones."""
     for path in rules.error_names:
         yield from values_at(path, data)
     yield from values_at("error", data)
@@ -113,13 +113,13 @@ def _names(rules: Rules, data: Any) -> Iterator[Any]:
 
 
 def values_at(path: str, data: Any) -> list[Any]:
-    """The values at a path; of each list only the first few items."""
+    """Return the values at a path, with only the first few items of each list."""
     found = [data]
     for part in path.split("."):
         if name := part.removesuffix("[]"):
-            found = [one.get(name) for one in found if isinstance(one, dict)]
+            found = [item.get(name) for item in found if isinstance(item, dict)]
         if part.endswith("[]"):
-            found = [item for one in found if isinstance(one, list) for item in islice(one, MANY)]
+            found = [item for items in found if isinstance(items, list) for item in islice(items, MANY)]
     return found
 
 
@@ -131,16 +131,16 @@ def _messages(data: Any) -> Iterator[Any]:
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """The object, empty where it is none."""
+    """Return the value if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_objects(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list, the first few."""
+    """Return the first few objects of a list."""
     return [item for item in islice(value, MANY) if isinstance(item, dict)] if isinstance(value, list) else []
 
 
 def word(value: dict[str, Any], key: str) -> str:
-    """The text under a key, "" where there is none."""
+    """Return the string under a key, or ""."""
     found = value.get(key)
     return found if isinstance(found, str) else ""

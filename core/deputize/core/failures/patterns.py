@@ -1,4 +1,4 @@
-"""Patterns that are compiled when something first fails: most processes never need them."""
+"""Regular expressions that are compiled on first use: most processes never need them."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from functools import cache
 
 @cache
 def compiled(pattern: str, flags: int = 0) -> re.Pattern[str]:
-    """The pattern, compiled once."""
+    """Return the pattern, compiled once."""
     return re.compile(pattern, flags)

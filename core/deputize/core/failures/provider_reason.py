@@ -1,4 +1,4 @@
-"""The provider's own reason for a refusal, as a row that may be shown: cleaned, cut, and marked as from outside."""
+"""The provider's own reason for a refusal, cleaned, shortened and marked as untrusted."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from deputize.core.failures.rules import Rules
 from deputize.core.text import without_hidden
 
 MESSAGE: Final = 300
-"""The longest message, in characters."""
+"""Maximum length of the message, in characters."""
 NAME: Final = 80
-"""The longest name of a field, in characters."""
+"""Maximum length of a field's name, in characters."""
 NAMES: Final = 5
-"""The most fields of one refusal, and the most codes."""
+"""Maximum number of fields, and of codes, of one refusal."""
 _URL: Final = r"(?i)\b([a-z][a-z0-9+.-]{1,20}:/{2,})(?:[^\s/?#@\"'<>]*@)?([^\s?#\"'<>]*)([?#][^\s\"'<>]*)?"
 
 
 def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]) -> dict[str, Any]:
-    """Return the message, fields and codes of a refusal as a row; an empty one if the body says nothing.
+    """Return the message, fields and codes of a refusal; empty if the body has none.
 
-    ``data``: the parsed body. ``without_token``: removes the token that was sent. A stranger may have chosen any word
-    of it, so the row has the mark of texts from outside and holds no line break, nothing unseen and no secret.
+    ``data``: the parsed body. ``without_token``: removes the token that was sent. Anybody may have written any part of
+    it, so the result has the mark of untrusted content, and no line break, invisible character or secret.
     """
     if not isinstance(data, dict | list):
         return {}
@@ -44,8 +44,8 @@ def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]
 
 
 def _clean(text: str, without_token: Callable[[str], str], longest: int) -> str:
-    """One line of the text, without what nobody sees, without secrets, and without what addresses are signed with."""
-    if len(text) > TEXT:  # half a token looks like none: the word that is cut goes
+    """Return the text as one line without invisible characters, secrets and signed URL parameters."""
+    if len(text) > TEXT:  # half a token is not recognized: drop the cut word
         text = text[:TEXT].rstrip().rpartition(" ")[0]
     text = redact(without_token(without_hidden(text)))
     text = compiled(_URL).sub(lambda url: url[1] + url[2], text)

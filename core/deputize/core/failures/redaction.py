@@ -1,8 +1,8 @@
-"""Masking what looks like a secret in a text that is to be shown or kept.
+"""Masking of secrets in a text that is to be shown or stored.
 
-What tokens look like is said by each provider's row (`TokenShape`); what else may be a secret, by the name it goes by
-or the header it stands in, is here. A text may be what a stranger answered, of any length: so each pattern is tried
-where its mark stands and nowhere else, no place is looked at twice, and the time is linear whatever the text is.
+Each provider defines the form of its tokens (`TokenShape`); other secrets are recognized here by their name or header.
+A text may be anybody's, of any length. So each pattern is tried only where its mark is, nothing is read twice, and the
+time is linear for any text.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from deputize.core.failures.patterns import compiled
 
 
 class TokenShape(NamedTuple):
-    """How tokens of a provider look. ``mark``: what a text must hold, in lower case, for ``pattern`` to be tried.
+    """The form of a provider's tokens. ``mark``: the text, in lower case, without which ``pattern`` is not tried.
 
-    A pattern that begins with its mark costs nothing where the mark is not; any other is tried on the whole text.
+    A pattern that begins with its mark costs nothing without it; any other is tried on the whole text.
     """
 
     mark: str
@@ -27,7 +27,7 @@ class TokenShape(NamedTuple):
 
 
 _shapes: Final[dict[TokenShape, None]] = {}
-"""Those of all rows there are in this process, in the order they came."""
+"""The forms of all providers in this process, in the order of registration."""
 
 _REDACTED: Final = "[redacted]"
 _PARAMETERS: Final = (
@@ -37,7 +37,7 @@ _PARAMETERS: Final = (
 _SCHEMES: Final = ("bearer", "dpop")
 _HEADERS: Final = ("authorization", "x-api-key", "cookie")
 _WORDS: Final = ("code", "state", "token")
-"""By these names other things go, too: a "state" that is "closed" stays."""
+"""Names with other uses, too: a "state" that is "closed" stays."""
 _VALUE: Final = r"""[^\s&"'<>]"""
 _NO_WORD: Final = r"[0-9]|[a-z][A-Z]"
 _PART: Final = r"[A-Za-z0-9_\-]"
@@ -45,28 +45,28 @@ _JWT: Final = rf"\beyJ{_PART}{{8,}}+\.eyJ{_PART}{{8,}}+\.{_PART}*+"
 _LOWER: Final = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 _Found: TypeAlias = tuple[int, int, bool]
-"""Where a secret begins and ends, and True; or False, and where it is worth looking on."""
+"""Start and end of a secret, and True; or False, and where to continue."""
 _Find: TypeAlias = Callable[[str, int], _Found]
-"""What is found in a text where a mark stands."""
+"""Finds a secret in a text at a mark."""
 _Mask: TypeAlias = Callable[[str, str], str]
-"""Makes of a text, which is given in lower case, too, one without secrets."""
+"""Masks secrets in a text, which is also passed in lower case."""
 
 
 def add_shapes(shapes: Iterable[TokenShape]) -> None:
-    """Mask what looks like this from now on."""
+    """Register forms of tokens to mask."""
     _shapes.update(dict.fromkeys(shapes))
 
 
 def redact(text: str) -> str:
-    """The text with everything masked that looks like a token, a code, a secret or a credential header.
+    """Return the text with everything masked that looks like a token, a code, a secret or a credential header.
 
-    The second line of defence: secrets are kept out of texts in the first place.
+    This is the second line of defence: secrets are kept out of texts in the first place.
     """
     return _all_masked(text, (*_of_providers(tuple(_shapes)), *_others()))
 
 
 def _all_masked(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
-    """The text without these kinds of secrets; each is looked for where its mark is anywhere in the text."""
+    """Return the text without these kinds of secrets, each searched only if its mark is in the text."""
     low = _lower(text)
     for mark, mask in secrets:
         if mark in low and (masked := mask(text, low)) is not text:
@@ -75,13 +75,13 @@ def _all_masked(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
 
 
 def _lower(text: str) -> str:
-    """In lower case, letter by letter: some letters would become two, and places would no longer fit."""
+    """Return the text in lower case with the same length: some letters become two, which would shift positions."""
     low = text.lower()
     return low if len(low) == len(text) else text.translate(_LOWER)
 
 
 def _where(mark: str, find: _Find) -> tuple[str, _Mask]:
-    """Masks what is found where the mark stands."""
+    """Return a mask for secrets at a mark."""
 
     def mask(text: str, low: str) -> str:
         parts, done, at = list[str](), 0, low.find(mark)
@@ -96,12 +96,12 @@ def _where(mark: str, find: _Find) -> tuple[str, _Mask]:
     return mark, mask
 
 
-# ------------------------------------------------------------- what is found at a mark
+# ------------------------------------------------------------- secrets at a mark
 
 
 @cache
 def _of_providers(shapes: tuple[TokenShape, ...]) -> tuple[tuple[str, _Mask], ...]:
-    """The tokens that these shapes describe."""
+    """Return masks for tokens of these forms."""
     return tuple(
         _where(mark, _whole(pattern)) if _leads(mark, pattern) else (mark, _anywhere(pattern))
         for mark, pattern in shapes
@@ -113,7 +113,7 @@ def _anywhere(pattern: str) -> _Mask:
 
 
 def _whole(pattern: str) -> _Find:
-    """All that the pattern stands for."""
+    """Return a finder of the whole match."""
 
     def find(text: str, at: int) -> _Found:
         found = compiled(pattern).match(text, at)
@@ -123,7 +123,7 @@ def _whole(pattern: str) -> _Find:
 
 
 def _value(pattern: str, *, no_word: bool = False) -> _Find:
-    """The second group of the pattern; with ``no_word`` only a value that is no plain word."""
+    """Return a finder of the pattern's second group; with ``no_word`` only of a value that is not a plain word."""
 
     def find(text: str, at: int) -> _Found:
         found = compiled(pattern).match(text, at)
@@ -135,7 +135,7 @@ def _value(pattern: str, *, no_word: bool = False) -> _Find:
 
 
 def _web_token(text: str, at: int) -> _Found:
-    """A JSON Web Token. Where none begins, none begins later in the same run of characters either."""
+    """Find a JSON Web Token. If none begins here, none begins later in the same run of characters."""
     found = compiled(_JWT).match(text, at)
     if found:
         return *found.span(), True
@@ -145,7 +145,7 @@ def _web_token(text: str, at: int) -> _Found:
 
 @cache
 def _others() -> tuple[tuple[str, _Mask], ...]:
-    """What else may be a secret: the mark that it begins with, and how it is found there."""
+    """Return masks for other secrets by their marks."""
     named = rf"""((?<![A-Za-z0-9_])(?i:{{}}(?:=|%3D|["']\s*+:\s*+["'])))({_VALUE}{{{{6,}}}}+)"""
     header = r"""(?i)(\b{}"?\s*+[:=]\s*+"?)([^\r\n"]++)"""
     printed = r"""(?i)(\b{}["']\s*+[:,]\s*+b?["'])([^\r\n"']++)"""  # as a dict or a list of pairs prints it
@@ -159,7 +159,7 @@ def _others() -> tuple[tuple[str, _Mask], ...]:
 
 
 def _leads(mark: str, pattern: str) -> bool:
-    """Whether all that this pattern stands for begins with its mark."""
+    """Return True if every match of this pattern begins with its mark."""
     rest = re.sub(r"\A(?:\\b|\(\?<!\[[^\]]*\]\))*", "", pattern)
     begins = next((one for one in (re.escape(mark), mark) if rest.lower().startswith(one)), "")
     bare = re.sub(r"\\.|\[[^\]]*\]", "_", rest)

@@ -1,4 +1,4 @@
-"""When to try again, as an answer's headers and message tell it."""
+"""When to retry, from a response's headers and message."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"
 
 
 def timed(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
-    """With the wait the answer asks for, at least a second; Retry-After (RFC 9110 10.2.3) before anything else."""
+    """Return the outcome with the requested wait, at least a second. Retry-After (RFC 9110 10.2.3) takes priority."""
     if outcome.kind is Kind.AMBIGUOUS_WRITE:
         return outcome
     limited = outcome.kind is Kind.RATE_LIMITED
@@ -30,13 +30,13 @@ def timed(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
 
 
 def _retry_after(seen: RefusedAnswer) -> float | None:
-    """When to come back, in Unix seconds."""
+    """Return the time of Retry-After, in Unix seconds."""
     value = seen.headers.get("retry-after", "").strip()
     return seen.now + float(value) if compiled(_SECONDS).fullmatch(value) else http_date(value)
 
 
 def _spent(rules: Rules, seen: RefusedAnswer) -> Budget | None:
-    """The budget that is used up; a reset that is no point in time names none."""
+    """Return the exhausted budget, or None. A reset that is not a point in time is ignored."""
     there = [b for b in rules.budgets if compiled(_EPOCH).fullmatch(seen.headers.get(b.reset, ""))]
     used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
     return next(used, None) or next((b for b in there if b.always), None)
@@ -51,7 +51,7 @@ def _until(rules: Rules, seen: RefusedAnswer) -> float | None:
 
 
 def http_date(value: str) -> float | None:
-    """A header's date (RFC 9110 5.6.7) in Unix seconds, None for what is none."""
+    """Return a header's date (RFC 9110 5.6.7) in Unix seconds, None if it is invalid."""
     try:
         return _epoch(parsedate_to_datetime(value)) if value else None
     except (ValueError, TypeError, IndexError, OverflowError):

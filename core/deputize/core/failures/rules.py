@@ -1,4 +1,4 @@
-"""Tables of what a provider's answers mean, as `Rules`: facts only, tried against a `RefusedAnswer` from the top."""
+"""Tables of the meaning of a provider's responses, as `Rules`, matched against a `RefusedAnswer` from the top."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.core.value_object import Frozen, Printed, frozen
 
 @frozen
 class RefusedAnswer(Printed):
-    """A refused answer, taken apart: lower-case headers, error names (the most specific first), messages."""
+    """A parsed refusal: lower-case headers, error names (the most specific first), messages."""
 
     call: Call
     status: int
@@ -26,9 +26,9 @@ class RefusedAnswer(Printed):
 
 
 class When:
-    """A row of a table. All conditions it has must hold; groups named needed, about and url fill the outcome.
+    """A row of a table. All its conditions must hold; groups named needed, about and url fill the outcome.
 
-    ``names`` stand as they are, ``like`` is the pattern of those with stars. Patterns are text until they are needed.
+    ``names`` match exactly; ``like`` is the pattern of those with stars. Patterns are compiled on first use.
     """
 
     __slots__ = ("calls", "header", "like", "names", "status", "text", "then")
@@ -47,25 +47,25 @@ class When:
         self.header, self.status, self.calls = header, status, calls
 
     def means(self, seen: RefusedAnswer) -> Outcome | None:
-        """The outcome, or None where the row is not about this answer."""
+        """Return the outcome, or None if the row does not match."""
         if (self.status and seen.status not in self.status) or (self.calls and seen.call not in self.calls):
             return None
-        name = self._named(seen.names)
+        name = self._match_name(seen.names)
         if name is None:
             return None
         found = _groups(self.text, seen.text)
         if self.header and found is not None:
             more = _groups(self.header[1], seen.headers.get(self.header[0]))
             found = None if more is None else found | more
-        return None if found is None else self._told(name, found)
+        return None if found is None else self._fill_outcome(name, found)
 
-    def _named(self, names: Iterable[str]) -> str | None:
-        """The first name that the row is about, "" where it is about any, None where it is about others."""
+    def _match_name(self, names: Iterable[str]) -> str | None:
+        """Return the first matching name, "" if the row has none, None if none matches."""
         if not self.names and not self.like:
             return ""
         return next((n for n in names if n in self.names or (self.like and compiled(self.like).fullmatch(n))), None)
 
-    def _told(self, name: str, found: Mapping[str, str]) -> Outcome:
+    def _fill_outcome(self, name: str, found: Mapping[str, str]) -> Outcome:
         return replace(
             self.then,
             detail=self.then.detail or name,
@@ -76,7 +76,7 @@ class When:
 
 
 def _groups(pattern: str | None, text: str | None) -> dict[str, str] | None:
-    """The named groups of a pattern that is found, nothing for no pattern, None where it is not found."""
+    """Return the named groups of a match, {} without a pattern, None if it does not match."""
     if pattern is None:
         return {}
     hit = compiled(pattern, re.IGNORECASE).search(text) if text is not None else None
@@ -91,7 +91,7 @@ def when(
     status: Iterable[int] = (),
     calls: Iterable[Call] = (),
 ) -> When:
-    """A row: any of ``names`` (``*`` stands for letters), ``text`` in a message, a header, a status, a call."""
+    """Return a row: any of ``names`` (``*`` stands for letters), ``text`` in a message, a header, a status, a call."""
     plain = frozenset(name for name in names if "*" not in name)
     like = "|".join(re.escape(name).replace(r"\*", "[A-Za-z_]*") for name in names if "*" in name)
     return When(then, plain, like, text or None, header, frozenset(status), frozenset(calls))
@@ -101,14 +101,14 @@ _STAGES = (Kind.RATE_LIMITED, Kind.ORG_BLOCKED, Kind.MISSING_SCOPE)
 
 
 def table(*rows: When) -> tuple[When, ...]:
-    """Rows in the order of belief: limits, organization, scopes, then the rest as written."""
+    """Return rows by priority: limits, organization, scopes, then the rest as written."""
     return tuple(sorted(rows, key=lambda row: _STAGES.index(row.then.kind) if row.then.kind in _STAGES else 3))
 
 
 class Budget(NamedTuple):
-    """A limit's headers: what is left, when it starts anew (Unix time in ``unit`` seconds), whose it is.
+    """A limit's headers: what is left, when it resets (Unix time in ``unit`` seconds), whose it is.
 
-    ``always``: its reset counts though something is left, since the request was dearer than that.
+    ``always``: its reset applies even if something is left, because the request cost more than that.
     """
 
     left: str
@@ -123,20 +123,19 @@ NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
 
 @frozen
 class Rules(Frozen):
-    """How one provider's answers are read: facts only.
+    """How one provider's responses are read, as data.
 
     ``ok_field``: the body's field that is false in a refusal. ``graphql``: refusals may be ``errors`` in a 200.
-    ``roots``: where in a token reply the user's token lies, "" being the top; ``not_users``: token types that are
-    nobody's; ``no_token``: what a reply to a code without the user's token means. ``partial``: header, pattern and
-    words for a good answer that lacks something. ``have`` and ``accepted``: headers naming the token's scopes, and
-    those of which any would do. ``error_names``: where its answers have names of errors, the most specific first, as
-    ``error.details[].reason``, with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are read anyway.
-    ``implies``: scopes a broader or another one covers. ``until``: the pattern of a message's ISO time to wait for.
-    ``challenge_names_all``: the scopes in a challenge (RFC 6750 3) are needed all, not any of them.
-    ``reason``, ``reason_fields``: paths of the same form to the messages of a refusal, and to the fields it is about.
-    ``json_rpc``: of an API that speaks JSON-RPC, what its codes mean; see `deputize.core.failures.json_rpc`.
-    ``still_refused``: what it means that a token is refused right after its refresh; None: nothing is known of that.
-    Four tables, the first row that holds wins.
+    ``roots``: where the user's token is in a token reply, "" for the top. ``not_users``: types of tokens that belong to
+    no user. ``no_token``: meaning of a reply to a code without the user's token. ``partial``: header, pattern and words
+    of a successful but incomplete answer. ``have`` and ``accepted``: headers with the token's scopes, and with those of
+    which any would do. ``error_names``: paths of error names, the most specific first, as ``error.details[].reason``,
+    with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are always read. ``implies``: scopes that a
+    scope includes. ``until``: pattern of a message's ISO time to wait for. ``challenge_names_all``: all scopes in a
+    challenge (RFC 6750 3) are needed, not any. ``reason``, ``reason_fields``: such paths to a refusal's messages, and
+    to the fields it is about. ``json_rpc``: meaning of the codes of a JSON-RPC API; see
+    `deputize.core.failures.json_rpc`. ``still_refused``: meaning of a token that is refused right after its refresh,
+    None if unknown. Of the four tables, the first matching row wins.
     """
 
     callback: tuple[When, ...]
@@ -162,7 +161,7 @@ class Rules(Frozen):
     json_rpc: Mapping[int, Outcome] | None = field(default=None, hash=False)
 
     def rows(self, call: Call) -> tuple[When, ...]:
-        """The table for a call."""
+        """Return the table for a call."""
         if call == "callback":
             return self.callback
         if call == "revoke":
@@ -170,7 +169,7 @@ class Rules(Frozen):
         return self.token if call in TOKEN_CALLS else self.api
 
     def covered(self, scopes: Iterable[str]) -> frozenset[str]:
-        """All that these scopes stand for: themselves, and what they imply, however far."""
+        """Return these scopes and all that they imply, transitively."""
         known: set[str] = set()
         fresh = set(scopes)
         while fresh:

@@ -1,4 +1,4 @@
-"""Which scopes are missing, and which to ask for."""
+"""Missing scopes, and the scopes to request."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from deputize.core.http.challenges import bearer
 
 
 def unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """The any-of sets of which nothing is granted."""
+    """Return the any-of sets of which no scope is granted."""
     have = rules.covered(granted)
     return [need for need in needs if not have & set(need)]
 
 
 def flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """The scopes of all sets, each once."""
+    """Return the scopes of all sets, each once."""
     return tuple(dict.fromkeys(scope for need in needs for scope in need))
 
 
 def scoped(
     rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
 ) -> Outcome:
-    """With the scopes to ask for: what the provider names and the tool declares, else what either of them names.
+    """Return the outcome with the scopes to request: those of both provider and tool, else those of either.
 
-    Where the two do not agree, consent may not help: the outcome is uncertain.
+    If the two do not agree, consent may not help: the outcome is uncertain.
     """
     named = _challenged(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
     if named and rules.challenge_names_all:
@@ -39,13 +39,13 @@ def scoped(
 
 
 def _challenged(seen: RefusedAnswer) -> tuple[str, ...]:
-    """The scopes that a challenge names (RFC 6750 3)."""
-    said = bearer(seen.headers.get("www-authenticate", ""))
-    return scope_list(said.get("scope", "")) if said.get("error") == "insufficient_scope" else ()
+    """Return the scopes that a challenge names (RFC 6750 3)."""
+    challenge = bearer(seen.headers.get("www-authenticate", ""))
+    return scope_list(challenge.get("scope", "")) if challenge.get("error") == "insufficient_scope" else ()
 
 
 def short_of(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
-    """The scopes of which any would have done, where the token's headers show that it has none of them."""
+    """Return the scopes of which any would do, if the token's headers show that it has none of them."""
     accepted = scope_list(seen.headers.get(rules.accepted, ""))
     if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:
         return ()

@@ -1,9 +1,9 @@
-"""What the RFCs say that answers mean, for any OAuth server and HTTP API; rows that providers share.
+"""Meaning of responses by the RFCs, for any OAuth server and HTTP API, and rows that providers share.
 
-Names are error names as they stand in the answers; rows of a table are tried from the top, once limits, organization
-and scopes have had their turn (`deputize.core.failures.table`). Sources: the providers' API references, RFC 6749,
-6750, 8628 and OpenID Connect Core. What nobody has documented is matched by status and name, never by wording alone,
-except where a provider has no names (GitHub's REST messages).
+Names are error names as in the responses; rows are tried from the top, after limits, organization and scopes
+(`deputize.core.failures.table`). Sources: the providers' API references, RFC 6749, 6750, 8628 and OpenID Connect Core.
+Undocumented refusals are matched by status and name, never by wording alone, except if a provider has no names
+(GitHub's REST messages).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ BUSY = (
 
 NAMED = when(SCOPE, header=("www-authenticate", r'^(?=.*\binsufficient_scope\b)(?:.*?\bscope="(?P<needed>[^"]*))?'))
 
-# RFC 9110 15, RFC 6750 3.1, RFC 9470 3: what a status means where nothing says more
+# RFC 9110 15, RFC 6750 3.1, RFC 9470 3: meaning of a status without further details
 HTTP = (
     when(MOVED, status=(302, 303), calls=("read",)),
     *BUSY,
@@ -63,7 +63,7 @@ HTTP = (
 
 
 def _operator(reason: str) -> Outcome:
-    """What only whoever runs the application can mend; how is in `deputize.core.oauth.refusals`."""
+    """Return an outcome that only the operator can fix; `deputize.core.oauth.refusals` says how."""
     return outcome_of(Kind.INVALID_INPUT, reason, fix_by="operator")
 
 
@@ -98,4 +98,4 @@ CALLBACK = (
 )
 
 GENERIC = Rules(callback=table(*CALLBACK), token=table(*TOKEN), revoke=table(*TOKEN), api=table(*HTTP))
-"""Any OAuth server and API that keep to the RFCs."""
+"""Any OAuth server and API that follow the RFCs."""
