@@ -46,8 +46,8 @@ class Outcome(ValueObject):
     (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False if the class is the
     best guess. ``url``: https, for the user only, its host unchecked. ``safe``: the same request may be sent again.
     ``about``: whose limit, or which organization. ``claims``: what the token endpoint requires in the next
-    authorization request (OpenID Connect Core 5.5). ``data``: the parsed body (bytes if a successful answer is not
-    JSON); it may contain tokens, so it has no repr.
+    authorization request (OpenID Connect Core 5.5). ``data``: the parsed body (bytes if a good answer is not JSON); it
+    may have tokens, so it has no repr.
     """
 
     kind: Kind
