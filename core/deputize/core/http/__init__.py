@@ -1,9 +1,8 @@
-"""Every request of ours leaves here: one pooled transport for each event loop, and nothing kept between two users.
+"""HTTP for all requests of deputize: one pooled transport per event loop, and no state shared between users.
 
-An `httpx.Request` goes in, a fully read `httpx.Response` comes out. There is no client object in between, so there is
-no cookie jar, no redirect, no default header, no proxy or login from the environment and no log line with a URL in it,
-and a call costs a fraction of one. Whatever goes wrong is a `ProviderUnavailable` that says whether the request may
-have arrived.
+An `httpx.Request` goes in, a fully read `httpx.Response` comes out. Without a client object in between there is no
+cookie jar, no redirect, no default header, no proxy or login from the environment and no log line with a URL, and a
+call costs much less. Every failure is a `ProviderUnavailable` that says whether the request may have arrived.
 """
 
 from deputize.core.http.aiohttp import FastTransport

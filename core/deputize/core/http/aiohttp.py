@@ -1,4 +1,4 @@
-"""aiohttp's connections under httpx's interface. Only where aiohttp is installed (the extra ``fast``)."""
+"""aiohttp's connections behind httpx's interface, if aiohttp is installed (the extra ``fast``)."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 from deputize.core.http.request import is_untouched
 from deputize.core.http.uninstrumented import remove_added
 
-_given: ContextVar[frozenset[str]] = ContextVar("_given", default=frozenset())
-"""The names of the headers of the request that this task is sending: all there may be."""
+_allowed_headers: ContextVar[frozenset[str]] = ContextVar("_allowed_headers", default=frozenset())
+"""Header names of the request that this task is sending: no others may be sent."""
 
 
 @functools.cache
@@ -32,10 +32,10 @@ def _tls() -> ssl.SSLContext:
 
 
 class FastTransport(httpx.AsyncBaseTransport):
-    """aiohttp's connections under httpx's interface, with httpx's own behaviour: each request once, as written.
+    """aiohttp's connections behind httpx's interface, with httpx's behaviour: each request once, as written.
 
-    No cookies, no proxy, no redirect, no second try. Belongs to the event loop that first uses it. ``tls``: what to
-    trust instead of httpx's defaults. ``keep_alive``: whether connections are used again. Raises ImportError where
+    No cookies, no proxy, no redirect, no retry. Belongs to the event loop that first uses it. ``tls``: trusted
+    certificates instead of httpx's defaults. ``keep_alive``: whether connections are reused. Raises ImportError if
     aiohttp is missing.
     """
 
@@ -49,15 +49,15 @@ class FastTransport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and return with the head of the answer. Raises httpx's exceptions, as httpx's transport would."""
+        """Send, and return with the head of the response. Raises the exceptions of httpx's transport."""
         head = await self.start(request)
         return httpx.Response(head.status, headers=head.raw_headers, stream=_Body(head))
 
     async def start(self, request: httpx.Request) -> aiohttp.ClientResponse:
-        """The same, without httpx's response object."""
+        """Do the same without httpx's response object."""
         url, headers, body = await _parts(request)
         limits = request.extensions.get("timeout", {})
-        _given.set(frozenset(name.lower() for name, _ in headers))
+        _allowed_headers.set(frozenset(name.lower() for name, _ in headers))
         try:
             return await (self._session or self._open()).request(
                 request.method,
@@ -97,18 +97,18 @@ class FastTransport(httpx.AsyncBaseTransport):
         if not hasattr(session, "_retry_connection"):
             session.detach()
             raise SettingsError(f"aiohttp {client.__version__} is not known to send once: install another version.")
-        session._retry_connection = False  # no public switch. On, a lost PUT, DELETE or GET would be sent again
-        session._trace_configs = []  # tracers add theirs to every session; they would note each URL with its query
+        session._retry_connection = False  # no public switch. If on, a lost PUT, DELETE or GET would be sent again
+        session._trace_configs = []  # tracers add theirs to every session, and would log each URL with its query
         self._session = session
         return session
 
 
 async def _parts(request: httpx.Request) -> tuple[str, Sequence[tuple[str, str]], bytes]:
-    """URL, headers and body as aiohttp wants them."""
+    """Return URL, headers and body as aiohttp wants them."""
     if is_untouched(request):
         return request.written, request.given, request.body
     url = request.url if not request.url.userinfo else request.url.copy_with(userinfo=b"")
-    # Chunks were for a stream; it goes as one piece, with its length.
+    # Chunks were for a stream; the body is sent whole, with its length.
     headers = [(k.decode(), v.decode()) for k, v in request.headers.raw if k.lower() != b"transfer-encoding"]
     return str(url), headers, await request.aread()
 
@@ -139,21 +139,19 @@ def _connector() -> type[aiohttp.TCPConnector]:
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
-        """Leaves idle connections alone that the server closed while the loop was busy: a write would be lost.
-
-        And lets a request out with no headers but those it was given.
-        """
+        """A connector that skips idle connections which the server closed while the loop was busy: a write would be
+        lost. It also removes headers that the request was not given."""
 
         async def connect(
             self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
         ) -> aiohttp.connector.Connection:
-            remove_added(req.headers, _given.get())
+            remove_added(req.headers, _allowed_headers.get())
             for _ in range(3):
                 connection = await super().connect(req, traces, timeout)
                 if not _hung_up(connection.transport):
                     return connection
                 connection.close()
-                await asyncio.sleep(0)  # lets the loop see the others in the pool that most likely went the same way
+                await asyncio.sleep(0)  # lets the loop notice others in the pool that were probably closed, too
             return await super().connect(req, traces, timeout)
 
     return Connector
@@ -164,7 +162,7 @@ def _hung_up(transport: asyncio.Transport | None) -> bool:
     if line is None:
         return False
     poll = select.poll()
-    poll.register(line.fileno(), getattr(select, "POLLRDHUP", 0))  # hang-ups and errors are reported in any case
+    poll.register(line.fileno(), getattr(select, "POLLRDHUP", 0))  # hang-ups and errors are always reported
     return bool(poll.poll(0))
 
 
@@ -172,7 +170,7 @@ def _hung_up(transport: asyncio.Transport | None) -> bool:
 def _table() -> tuple[tuple[type[Exception], type[httpx.TransportError]], ...]:
     import aiohttp
 
-    return (  # the first that fits
+    return (  # the first match wins
         (aiohttp.ConnectionTimeoutError, httpx.ConnectTimeout),
         (aiohttp.SocketTimeoutError, httpx.ReadTimeout),
         (aiohttp.ClientConnectorError, httpx.ConnectError),  # refused, unknown host, TLS: nothing was sent
@@ -189,8 +187,8 @@ def _table() -> tuple[tuple[type[Exception], type[httpx.TransportError]], ...]:
 
 
 def _translated(error: Exception) -> Exception:
-    """The exception httpx's own transport would have raised; the same one where it is none of the network's."""
-    for theirs, ours in _table():
-        if isinstance(error, theirs):
-            return ours(type(error).__name__)
+    """Return the exception that httpx's own transport would have raised; the same one if it is not a network error."""
+    for aiohttp_error, httpx_error in _table():
+        if isinstance(error, aiohttp_error):
+            return httpx_error(type(error).__name__)
     return error

@@ -1,6 +1,6 @@
-"""What a server wants to see before it answers: ``WWW-Authenticate``, by whole parameters. Source: RFC 9110 11.6.1.
+"""Parser of ``WWW-Authenticate``, by whole parameters. Source: RFC 9110 11.6.1.
 
-A text search for ``scope=`` finds it in an error description, too, which whoever is quoted there may have written.
+A text search for ``scope=`` would also find it in an error description, which may quote anybody.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _SCHEME: Final = rf"(?s)({_WORD})(?:\s+(.*))?"
 
 @frozen
 class Challenge(ValueObject):
-    """One scheme and its parameters, both in lower case; of a parameter that comes twice the first."""
+    """One scheme and its parameters, both in lower case. Of a repeated parameter, the first."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def challenges(header: str) -> list[Challenge]:
-    """All challenges of a header, or of several that were joined by commas."""
+    """Return all challenges of a header, or of several joined by commas."""
     found: list[tuple[str, dict[str, str]]] = []
     for element in _elements(header[:MAX_CHARACTERS]):
         if parameter := re.fullmatch(_PARAMETER, element):
@@ -39,11 +39,11 @@ def challenges(header: str) -> list[Challenge]:
             found.append((scheme[1].lower(), {}))
             if first := re.fullmatch(_PARAMETER, (scheme[2] or "").strip()):
                 _put(found, first)
-    return [Challenge(*one) for one in found]
+    return [Challenge(*parts) for parts in found]
 
 
 def bearer(header: str) -> Mapping[str, str]:
-    """The parameters of the first Bearer challenge (RFC 6750 3) that has any; empty where there is none."""
+    """Return the parameters of the first Bearer challenge (RFC 6750 3) that has any; empty if there is none."""
     return next((one.parameters for one in challenges(header) if one.scheme == "bearer" and one.parameters), {})
 
 

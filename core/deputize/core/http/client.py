@@ -1,10 +1,4 @@
-"""Every request of ours leaves here: one pooled transport for each event loop, and nothing kept between two users.
-
-An `httpx.Request` goes in, a fully read `httpx.Response` comes out. There is no client object in between, so there is
-no cookie jar, no redirect, no default header, no proxy or login from the environment and no log line with a URL in it,
-and a call costs a fraction of one. Whatever goes wrong is a `ProviderUnavailable` that says whether the request may
-have arrived.
-"""
+"""The HTTP client: one pooled transport per event loop, and no state shared between users; see `deputize.core.http`."""
 
 from __future__ import annotations
 
@@ -30,9 +24,9 @@ Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTr
 class Http:
     """Sends requests over one transport for each running event loop.
 
-    ``transport``: None takes aiohttp where it is installed (the extra ``fast``), else httpx's own. A factory makes one
-    for each loop, closed when the loop ends, or by `close`. An instance is used from every loop as it is.
-    ``keep_alive``: whether our own keeps connections for later requests.
+    ``transport``: None uses aiohttp if it is installed (the extra ``fast``), else httpx's own. A factory makes one for
+    each loop, closed when the loop ends, or by `close`. An instance is used from every loop as it is. ``keep_alive``:
+    whether the default transport keeps connections for later requests.
     """
 
     def __init__(self, transport: Transport | None = None, *, keep_alive: bool = True) -> None:
@@ -52,20 +46,18 @@ class Http:
         cut: bool = False,
         enough: Callable[[bytes], bool] | None = None,
     ) -> httpx.Response:
-        """The whole answer, of any status, within ``timeout`` seconds and ``max_bytes`` (on the wire, and unpacked).
+        """Return the whole response, of any status, within ``timeout`` seconds and ``max_bytes`` (on the wire, and
+        unpacked).
 
-        ``address``: the IP address to connect to, whatever the host's name leads to by now; our own transports and
-        httpx's keep to it, others connect as they like. A content encoding of gzip or deflate is undone. The response
-        knows nothing of its request. ``cut``: of a stream of events that breaks off, or is not over in time, what has
-        come is the answer. ``enough``: told each part of a body as it comes, says whether the rest is wanted no more;
-        the connection ends there. Raises `ProviderUnavailable`, with ``sent=False`` only where nothing of the
-        request can have left, ``reason="too_long"`` for an answer that is longer, and ``"late"`` for one that did not
-        come in time.
+        ``address``: the IP address to connect to, whatever the host's name resolves to now; our own transports and
+        httpx's obey it, others connect as they like. gzip and deflate are decoded. The response has no reference to its
+        request. ``cut``: if a stream of events breaks off or times out, return what has arrived. ``enough``: gets each
+        part of a body and returns True to end the connection there. Raises `ProviderUnavailable`, with ``sent=False``
+        only if nothing of the request can have left, ``reason="too_long"`` for a response that is longer, and
+        ``"late"`` for one that timed out.
         """
-        door = (
-            min(timeout, 20.0) * 0.4
-        )  # twice this is less than the whole: a shut door is known as one, and nothing was sent
-        request.extensions["timeout"] = {"pool": door, "connect": door, "read": None, "write": None}
+        connect = min(timeout, 20.0) * 0.4  # twice this is below the timeout: a failed connect sent nothing
+        request.extensions["timeout"] = {"pool": connect, "connect": connect, "read": None, "write": None}
         came = _Came(enough)
         try:
             async with asyncio.timeout(timeout):
@@ -82,20 +74,20 @@ class Http:
             if cut and came.is_stream and not isinstance(error, _Unusable):
                 return came.so_far()
             failure = _failure(error, request.url.host, timeout)
-        raise failure  # here, where it gets no context: that would hold the request
+        raise failure  # raised here without a context, which would hold the request
 
     def elsewhere(self) -> bool:
-        """Whether other loops than the running one have transports that are not closed."""
+        """Return True if other loops than the running one have open transports."""
         here = asyncio.get_running_loop()
         with self._guard:
             return any(loop is not here and not loop.is_closed() for loop in self._leases)
 
     async def close(self) -> None:
-        """Close the running loop's transport, and those of loops that are gone. Safe to call twice."""
+        """Close the transports of the running loop and of closed loops. Safe to call twice."""
         here = asyncio.get_running_loop()
         with self._guard:
-            ours = [loop for loop in self._leases if loop is here or loop.is_closed()]
-            leases = [self._leases.pop(loop) for loop in ours]
+            closing = [loop for loop in self._leases if loop is here or loop.is_closed()]
+            leases = [self._leases.pop(loop) for loop in closing]
         for lease in leases:
             with suppress(RuntimeError):  # "Event loop is closed": its connections went with it
                 await lease.keeper.aclose()
@@ -120,7 +112,7 @@ class _Lease:
 
 
 async def _keep(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
-    """Closes the transport on its own loop: a loop that ends, as in asyncio.run, closes its generators first."""
+    """Close the transport on its own loop: when a loop ends, as in asyncio.run, it closes its generators first."""
     try:
         yield
     finally:
@@ -131,7 +123,7 @@ _Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class _Whole(httpx.Response):
-    """A response with its body here, and without a request. Its headers are read only if somebody asks for one."""
+    """A response with its body, without a request. Its headers are parsed only on use."""
 
     def __init__(self, status: int, headers: _Headers, body: bytes) -> None:
         self.status_code, self.given, self._content, self._request = status, headers, body, None
@@ -148,7 +140,7 @@ class _Whole(httpx.Response):
 
 
 class _Came:
-    """What has come of an answer so far."""
+    """The part of a response that has arrived."""
 
     def __init__(self, enough: Callable[[bytes], bool] | None) -> None:
         self.status, self.parts, self.enough = 0, list[bytes](), enough
@@ -156,20 +148,20 @@ class _Came:
 
     @property
     def is_stream(self) -> bool:
-        """Whether it is a stream of events, as it is: nobody could undo half of a coding."""
+        """True for an uncompressed stream of events: half of a compressed one cannot be decoded."""
         names = {name.lower(): value for name, value in self.headers}
         plain = names.get(b"content-encoding", b"identity") == b"identity"
         return plain and names.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
     def so_far(self) -> _Whole:
-        """An answer of that."""
+        """Return a response of the arrived part."""
         return _Whole(self.status, self.headers, b"".join(self.parts))
 
 
 async def _fetch(
     transport: httpx.AsyncBaseTransport, request: httpx.Request, limit: int, came: _Came
 ) -> httpx.Response:
-    if isinstance(transport, FastTransport):  # one response object less
+    if isinstance(transport, FastTransport):  # saves a response object
         head = await transport.start(request)
         came.status, came.headers = head.status, head.raw_headers
         coding, body = head.headers.get("content-encoding"), await _read(_Body(head), limit, came)
@@ -195,7 +187,7 @@ async def _take(answer: httpx.Response, limit: int, came: _Came) -> tuple[str, b
 
 
 async def _read(stream: httpx.SyncByteStream | httpx.AsyncByteStream, limit: int, came: _Came) -> bytes:
-    """The bytes of a stream, not much more than ``limit`` of them; ``came`` has them as they come."""
+    """Return the bytes of a stream, not many more than ``limit``; ``came`` collects them as they arrive."""
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("the transport gave a stream that is not asynchronous")
     try:
@@ -213,11 +205,11 @@ _WINDOW = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 
 
 def _unpack(body: bytes, coding: str, limit: int) -> bytes:
-    """Undo a content coding (RFC 9110, section 8.4.1), making no more than one byte over the limit."""
+    """Decode a content coding (RFC 9110 8.4.1), to at most one byte over the limit."""
     if coding == "identity" or not body:
         return body
     if coding not in _WINDOW:
-        raise _Unusable("a content encoding nobody asked for")
+        raise _Unusable("a content encoding that was not requested")
     bare = coding == "deflate" and (body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31 != 0)  # no zlib header
     unpacker = zlib.decompressobj(-15 if bare else _WINDOW[coding])
     try:
@@ -230,11 +222,11 @@ def _unpack(body: bytes, coding: str, limit: int) -> bytes:
 
 
 class _Unusable(Exception):
-    """An answer came, and cannot be taken. The text is ours."""
+    """A response that cannot be used. The text is ours."""
 
 
 class _TooLong(_Unusable):
-    """An answer that is longer than it may be."""
+    """A response that is too long."""
 
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)

@@ -1,8 +1,8 @@
-"""Which IP addresses are the internet's (SSRF guard, CWE-918): none that leads inside, however it is dressed.
+"""Public IP addresses (SSRF guard, CWE-918): no address that leads inside, in whatever form.
 
-Source: the IANA special-purpose address registries (RFC 6890, RFC 8190), of which everything is refused, whether it is
-reachable from elsewhere or not, since no host of anybody's is there; RFC 4291 2.4. Python's own `is_global` knows what
-the registries had when that Python was made. Metadata services of clouds that have a public address are refused by it.
+Source: the IANA special-purpose address registries (RFC 6890, RFC 8190) and RFC 4291 2.4. Everything in the registries
+is refused, reachable or not, because no public host has such an address. Python's `is_global` is as old as the Python.
+Metadata services of clouds with a public address are also refused.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _V4: Final = (
     "168.63.129.16/32",  # Azure's WireServer
     *("161.26.0.0/16", "166.8.0.0/14"),  # IBM Cloud's services for its own machines: cloud.ibm.com/docs/vpc
 )
-_V6: Final = (  # of 2000::/3, outside of which nothing is assigned
+_V6: Final = (  # within 2000::/3, outside of which nothing is assigned
     "2001::/23",  # IETF protocols: Teredo, benchmarking, AMT, AS112, ORCHID, drones
     "2001:db8::/32",
     "2002::/16",  # 6to4
@@ -28,11 +28,11 @@ _V6: Final = (  # of 2000::/3, outside of which nothing is assigned
 )
 _UNICAST: Final = "2000::/3"  # RFC 4291 2.4: all that is assigned to the internet
 _INNER: Final = ("::ffff:0:0/96", "64:ff9b::/96")
-"""An IPv4 address in another form, good where that is good: mapped (RFC 4291 2.5.5.2), through a NAT64 (RFC 6052)."""
+"""IPv4 addresses in IPv6 form, checked as IPv4: mapped (RFC 4291 2.5.5.2), through a NAT64 (RFC 6052)."""
 
 
 def is_public(address: str) -> bool:
-    """Whether this text is an IP address of the internet, and none that leads inside in disguise."""
+    """Return True if this text is a public IP address, and not an internal one in another form."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Requests that cost less to make, and connections to an address that was checked."""
+"""Requests that are cheap to make, and connections to a checked IP address."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deputize.core.errors import InvalidInput
 
 
 class LeanRequest(httpx.Request):
-    """A request for a URL that is already encoded: cheaper to make, since it is parsed only where somebody asks.
+    """A request for an encoded URL, which is parsed only on use.
 
     ``url``: absolute, http or https, visible ASCII, without login and fragment; it is sent as written, to ``netloc``
-    (host and port, lower case). ``headers`` are all there are, but for Host and Content-Length. Raises `InvalidInput`
-    for another URL, without repeating it.
+    (host and port, lower case). ``headers``: all headers except Host and Content-Length. Raises `InvalidInput` for
+    another URL, without repeating it.
     """
 
     def __init__(self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), content: bytes = b"") -> None:
@@ -47,12 +47,12 @@ class LeanRequest(httpx.Request):
 
 
 def is_untouched(request: httpx.Request) -> TypeGuard[LeanRequest]:
-    """True if nobody has read or changed the headers that the request was made with."""
+    """Return True if the headers that the request was made with were neither read nor changed."""
     return isinstance(request, LeanRequest) and "headers" not in vars(request)
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:
-    """The same request over a connection to this address: its Host, and TLS with the name it is meant for."""
+    """Return the same request over a connection to this address, with its Host, and TLS for its host name."""
     pinned = httpx.Request(
         request.method,
         request.url.copy_with(host=address),

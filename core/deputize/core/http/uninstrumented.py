@@ -1,9 +1,9 @@
-"""Requests leave as they were written, whatever watches the process.
+"""Protection of requests from tracers in the process: they are sent as written.
 
-Tracers (OpenTelemetry, Sentry, APM agents) patch HTTP libraries: they add headers to each request, with ids of the
-host's traces and its baggage (https://www.w3.org/TR/baggage/), which often holds ``user.email``; and they note URLs.
-Neither a provider nor a stranger's host is to know the one, nor a tracer the other. So our requests are not traced
-where that can be said, and whatever header was added all the same is taken away by what writes the head of a request.
+Tracers (OpenTelemetry, Sentry, APM agents) patch HTTP libraries. They add headers with ids of your application's traces
+and its baggage (https://www.w3.org/TR/baggage/), which often contains ``user.email``, and they log URLs. Providers must
+not see the former, nor tracers the latter. So requests are not traced if the tracer can be told so, and headers that
+were added anyway are removed when the head of a request is written.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "connection"})
-"""Headers that the HTTP library writes by itself."""
+"""Headers that the HTTP library itself adds."""
 
 
 def untraced() -> AbstractContextManager[None]:
-    """OpenTelemetry's instrumentation of HTTP clients is off inside of this, by its own switch. Nothing without it."""
+    """Return a context in which OpenTelemetry's instrumentation of HTTP clients is off, by its own switch."""
     utils = sys.modules.get("opentelemetry.instrumentation.utils")
     off: Callable[[], AbstractContextManager[None]] | None = getattr(utils, "suppress_http_instrumentation", None)
     return off() if off else _NOTHING
@@ -28,7 +28,7 @@ _NOTHING: Final = nullcontext()
 
 
 def remove_added(headers: MutableMapping[str, str], given: frozenset[str]) -> None:
-    """Take away what nobody gave: of aiohttp's headers, right before they are sent. ``given``: names, lower case."""
+    """Remove headers that were not given from aiohttp's headers, right before sending. ``given``: names, lower case."""
     for name in [name for name in headers if (lower := name.lower()) not in given and lower not in FRAMING]:
         headers.pop(name, None)
 
@@ -36,8 +36,8 @@ def remove_added(headers: MutableMapping[str, str], given: frozenset[str]) -> No
 class AsGiven:
     """The same for httpcore, as its extension ``trace`` (https://www.encode.io/httpcore/extensions/#trace).
 
-    It is called right before the head of a request is written, with the request as it is by then. A head is written
-    once, so what comes after that is not traced: httpcore would call this eight times more for each request.
+    It is called with the request right before its head is written. A head is written once, so later events are not
+    traced: httpcore would call this eight times more for each request.
     """
 
     def __init__(self, given: Iterable[tuple[str | bytes, str | bytes]]) -> None:
@@ -47,7 +47,7 @@ class AsGiven:
         if not event.endswith("send_request_headers.started"):
             return
         request = info["request"]
-        if request.method != b"CONNECT":  # to a proxy, which gets none of ours
+        if request.method != b"CONNECT":  # to a proxy, which gets none of our headers
             kept = FRAMING.union(_text(name).lower() for name, _ in self._given)
             request.headers = [
                 (name, value)
