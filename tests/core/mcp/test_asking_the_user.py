@@ -297,7 +297,7 @@ async def test_the_older_eras_link_that_the_user_does_not_open_ends_the_call() -
 async def test_a_write_without_an_id_cannot_be_asked_and_does_not_announce_that_it_could() -> None:
     foreign = Foreign([SEND], reply=lambda *_: asks(LINK))
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
-        with pytest.raises(OutcomeUnknown, match="here is nobody to ask") as refused:
+        with pytest.raises(OutcomeUnknown, match="there is no user to ask") as refused:
             await deputy.act("other_send", {"to": "bob"}, user="alice")
         assert "s3cret-code" not in str(refused.value) and await deputy.pending("alice") == []
     assert foreign.asked[-1][1]["_meta"]["io.modelcontextprotocol/clientCapabilities"] == {}
@@ -310,12 +310,12 @@ def form(**fields: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "params, why",
     [
-        (LINK | {"url": "http://other.example/"}, "none of https"),
-        (LINK | {"url": "javascript:alert(1)"}, "none of https"),
-        (LINK | {"url": "https://accounts.google.com@evil.example/"}, "none of https"),
-        (LINK | {"url": "https://g\u00f6\u00f6gle.example/"}, "none of https"),
-        (LINK | {"url": "https:///x"}, "none of https"),
-        (LINK | {"url": 7}, "none of https"),
+        (LINK | {"url": "http://other.example/"}, "not https"),
+        (LINK | {"url": "javascript:alert(1)"}, "not https"),
+        (LINK | {"url": "https://accounts.google.com@evil.example/"}, "not https"),
+        (LINK | {"url": "https://g\u00f6\u00f6gle.example/"}, "not https"),
+        (LINK | {"url": "https:///x"}, "not https"),
+        (LINK | {"url": 7}, "not https"),
         (form(password={"type": "string"}), "looks like a secret"),
         (form(x={"type": "string", "title": "Your API key"}), "looks like a secret"),
         (form(apiKey={"type": "string"}), "looks like a secret"),
@@ -323,7 +323,7 @@ def form(**fields: Any) -> dict[str, Any]:
         (form(x={"type": "string", "title": "Access\u200bToken"}), "looks like a secret"),
         (form(x={"type": "object"}), "no text, number, boolean or choice"),
         (form(x={"type": "array", "items": {"type": "string"}}), "no text, number, boolean or choice"),
-        (form(x={"type": "string", "enum": [1, {}]}), "none of texts"),
+        (form(x={"type": "string", "enum": [1, {}]}), "not of texts"),
         (form(**{f"f{n}": {"type": "string"} for n in range(13)}), "too many fields"),
         ({"mode": "form", "requestedSchema": 7}, "no fields"),
         ({"mode": "hologram"}, "not known here"),
@@ -343,5 +343,5 @@ async def test_what_nobody_should_be_asked_is_not_asked(params: Any, why: str) -
 async def test_samples_and_roots_are_refused(method: Any) -> None:
     wants = {"resultType": "input_required", "inputRequests": {"q": {"method": method, "params": {}}}}
     async with foreign_deputy(Foreign([SEND], reply=lambda *_: wants), policy=allow_all) as deputy:
-        with pytest.raises(OutcomeUnknown, match="no question to a person"):
+        with pytest.raises(OutcomeUnknown, match="not a question to a person"):
             await act(deputy)

@@ -53,10 +53,10 @@ async def test_a_form_is_checked_and_only_what_was_filled_in_leaves() -> None:
         page = await browser.open(question.link)
         assert "How urgent is it?" in page.text and '<option value="high">High</option>' in page.text
         for fields, fault in (
-            ({"0.0": ""}, "urgency: wanted."),
-            ({"0.0": "medium"}, "urgency: not as it is wanted"),
+            ({"0.0": ""}, "urgency: required."),
+            ({"0.0": "medium"}, "urgency: not valid"),
             ({"0.0": "low", "0.1": "soon"}, "days: not a number."),
-            ({"0.0": "low", "0.1": "99"}, "days: not as it is wanted (at least 1, at most 9)."),
+            ({"0.0": "low", "0.1": "99"}, "days: not valid (at least 1, at most 9)."),
         ):
             page = await submitted(browser, page, "accept", **fields)
             assert fault in words_of(page), words_of(page)

@@ -1,1 +1,1 @@
-"""Any MCP server as a toolkit: its tools act as the user, under the same consent, approval, ledger and audit."""
+"""Any MCP server as a toolkit: its tools act as the user, with the same consent, approval, idempotency and audit."""

@@ -1,7 +1,7 @@
-"""Whose account a fresh token is, where the operator has named a tool of the server that says so.
+"""The account of a new token, if the operator has named a tool of the server that returns it.
 
-MCP has no userinfo. The tool is a read without arguments, called once for each consent with the token that has just
-come; its answer is believed for who consented, since it comes from the server that the token is for.
+MCP has no userinfo. The tool is a read without arguments, called once per consent with the new token. Its result is
+trusted to identify the account, because it comes from the server that the token is for.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_BYTES: Final = 2**20
 async def account_of(
     server: McpServer, row: Provider, said: AccountTool, access: Secret, http: Http, clock: Callable[[], float]
 ) -> Account:
-    """The account that the tool names. Raises `Refusal` where it names none, or the server does not answer."""
+    """Return the account that the tool names. Raises `Refusal` if it names none, or the server does not answer."""
     nobody = outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody")
     steps, last = _called(server, said.tool), outcome_of(Kind.TRANSIENT)
     failure: Exception | None = None
@@ -55,7 +55,7 @@ async def account_of(
 
 
 def _called(server: McpServer, tool: str) -> McpSteps:
-    """The result of the tool; None where the server has refused to run it."""
+    """Return the result of the tool; None if the server refused to run it."""
     link = Link(server)
     yield from link.open()
     try:
@@ -65,7 +65,7 @@ def _called(server: McpServer, tool: str) -> McpSteps:
 
 
 async def _sent(request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]) -> Outcome:
-    """What one request came to; in its data the answer, without the token should the server echo it."""
+    """Send one request. The outcome's data is the answer, without the token in case the server echoes it."""
     own, content = headers_and_body(request, row.apis.request_headers)
     url = address_of(row.apis.roots[API], request)
     made = httpx.Request(request.method, url, headers=[*bearer(access).items(), *own], content=content)
@@ -80,11 +80,11 @@ async def _sent(request: Request, row: Provider, access: Secret, http: Http, clo
 
 
 def _structured(result: Any) -> Mapping[str, Any]:
-    """What the tool says as data: its structured content, or JSON in its first text."""
-    said = result if isinstance(result, Mapping) and not result.get("isError") else {}
-    if isinstance(found := said.get("structuredContent"), Mapping):
+    """Return the tool's result as data: its structured content, or JSON in its first text."""
+    content = result if isinstance(result, Mapping) and not result.get("isError") else {}
+    if isinstance(found := content.get("structuredContent"), Mapping):
         return found
-    parts = said.get("content")
+    parts = content.get("content")
     first = parts[0] if isinstance(parts, list) and parts else None
     try:
         found = json.loads(first["text"]) if isinstance(first, Mapping) else None

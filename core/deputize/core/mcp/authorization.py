@@ -1,7 +1,7 @@
-"""What an MCP server says of its authorization, and the provider that this makes; as it was when it was taken up.
+"""An MCP server's authorization metadata, as it was when the server was added, and the provider made from it.
 
-The operator believes a server when it is added, and that belief is kept: another authorization server, or other
-endpoints, under the same name are an incident, and no token goes there.
+The operator trusts a server when adding it, and that metadata is stored. If another authorization server or other
+endpoints appear under the same name, that is an incident, and no token goes there.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 
 API: Final = "mcp"
-"""The API of a server that is its one address; the other one, of its name, is its origin."""
+"""The API with the server's own URL as its root; the other API, named like the server, has its origin."""
 _HELD: Final = ("authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint")
 _OFFLINE: Final = "offline_access"
 
 
 @frozen
 class Authorization(ValueObject):
-    """Who authorizes for a server. ``resource``: what its tokens are for (RFC 8707). ``metadata``: the issuer's.
+    """The authorization of a server. ``resource``: what its tokens are for (RFC 8707). ``metadata``: the issuer's.
 
-    ``asked``: the scopes that its challenge named; ``offered``: those that its own metadata names.
+    ``asked``: the scopes in its challenge; ``offered``: those in its own metadata.
     """
 
     resource: str
@@ -41,7 +41,7 @@ class Authorization(ValueObject):
     metadata: Mapping[str, Any]
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault."""
+        """Return it as JSON for the vault."""
         return {
             "resource": self.resource,
             "issuer": self.issuer,
@@ -52,30 +52,30 @@ class Authorization(ValueObject):
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
-        """What `pack` wrote."""
+        """Return the authorization that `pack` wrote."""
         texts = {name: tuple(content[name]) for name in ("asked", "offered")}
         return cls(content["resource"], content["issuer"], metadata=content["metadata"], **texts)
 
     @property
     def places(self) -> Mapping[str, str]:
-        """Where codes, credentials and tokens go."""
+        """The URLs that get codes, credentials and tokens."""
         ends = {name: str(self.metadata.get(name) or "") for name in _HELD}
         return {"resource": self.resource, "issuer": self.issuer, **ends}
 
 
 class KnownServers:
-    """The authorization of servers, sealed in a vault, as it was when each was taken up."""
+    """The authorization of servers as of when each was added, encrypted in a vault."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
 
     async def read(self, server: McpServer) -> Authorization | None:
-        """As it was; None for a server that is new here, or at another address than it was."""
+        """Return a server's stored authorization; None if it is new or its URL has changed."""
         kept = await self.vault.get("meta", _place(server))
         return Authorization.of(kept.json) if kept else None
 
     async def write(self, server: McpServer, authorization: Authorization) -> None:
-        """Keep it."""
+        """Store a server's authorization."""
         content = authorization.pack()
         while not await self.vault.insert("meta", _place(server), content):
             old = await self.vault.get("meta", _place(server))
@@ -83,7 +83,7 @@ class KnownServers:
                 return
 
     async def forget(self, server: McpServer) -> None:
-        """Believe it anew the next time: the operator has looked, or the server is removed."""
+        """Delete it, so that the next one is trusted: the operator has checked it, or removes the server."""
         while kept := await self.vault.get("meta", _place(server)):
             if await self.vault.delete(kept):
                 return
@@ -94,7 +94,7 @@ def _place(server: McpServer) -> str:
 
 
 def check_unchanged(server: McpServer, before: Authorization, now: Authorization) -> None:
-    """Raise `SettingsError` where a server leads elsewhere than it did, unless the operator has named its issuer."""
+    """Raise `SettingsError` if a server's authorization has changed, unless the operator has named its issuer."""
     if server.issuer and before.issuer != server.issuer:
         return
     for name, old in before.places.items():
@@ -102,18 +102,18 @@ def check_unchanged(server: McpServer, before: Authorization, now: Authorization
             raise SettingsError(
                 f"The MCP server {server.name} leads elsewhere than before: its {name} is {shown(new)}, it was "
                 f"{shown(old)}. Nothing is sent there.",
-                hint=f"Ask who runs {server.host} whether that is meant. deputize mcp pin {server.name} accepts it; "
+                hint=f"Ask who runs {server.host} whether that is intended. deputize mcp pin {server.name} accepts it; "
                 "grants that came from elsewhere have to be connected again.",
             )
 
 
 def shown(said: object) -> str:
-    """What a server said, as one short line of visible ASCII: an operator's terminal reads it."""
+    """Return a server's text as one short line of visible ASCII, for the operator's terminal."""
     return "".join(c if "!" <= c <= "~" else "?" for c in str(said)[:200]) or "nothing"
 
 
 def provider_of(server: McpServer, said: Authorization) -> Provider:
-    """The provider row: tokens of this issuer, for this resource, and for no other host than the server's.
+    """Return the provider definition: tokens of this issuer, for this resource, and for the server's host only.
 
     Raises `SettingsError` for an authorization server that cannot be used.
     """
@@ -133,7 +133,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
         nameless=not named,
         plain_http=server.local,
     )
-    basics = ("openid", *(one for one in ("email", "profile") if one in scopes)) if named else ()
+    basics = ("openid", *(scope for scope in ("email", "profile") if scope in scopes)) if named else ()
     offline = (_OFFLINE,) if _OFFLINE in scopes and (wanted or said.offered or basics) else ()
     return replace(
         row,
@@ -157,17 +157,17 @@ _USERINFO: Final = "userinfo_endpoint"
 
 
 def _shape(said: AccountTool) -> Identity:
-    """Where in the result of the tool that names accounts the account stands."""
+    """Return where the account is in the result of the account tool."""
     return Identity("", "{" + said.subject + "}", "{" + said.name + "}" if said.name else "")
 
 
 def label_of(server: McpServer) -> str:
-    """The server's name as people read it."""
+    """Return the server's name for people."""
     return server.name.replace("_", " ").replace("-", " ").title()
 
 
 def _names_accounts(metadata: Mapping[str, Any]) -> bool:
-    """Whether it tells by an id_token who has consented. Its userinfo is no help: tokens are for the resource only."""
+    """Return True if an id_token identifies who consented. Userinfo does not help: tokens are for the resource only."""
     algs = metadata.get("id_token_signing_alg_values_supported")
     signs = any(isinstance(alg, str) and alg in ALGS for alg in algs) if isinstance(algs, list) else True
     return bool(metadata.get("jwks_uri")) and signs and "openid" in scopes_of(metadata)

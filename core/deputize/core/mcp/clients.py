@@ -1,9 +1,9 @@
-"""Who we are at an MCP server's authorization server: as the operator registered us, by a document, or registered now.
+"""Our client at an MCP server's authorization server: configured, a metadata document, or registered dynamically.
 
-    given id -> client id metadata document -> registration, sealed in the vault -> the operator is asked
+    given id -> client id metadata document -> registration, encrypted in the vault -> the operator is asked
 
-A registration is the application's, not a user's: one for each issuer and address of ours, whoever consents. It is made
-under a lock, kept before it is used, and made anew only where the server knows it no more. Sources: RFC 7591,
+A registration belongs to the application, not to a user: one for each issuer and URL of ours. It is made under a lock,
+stored before use, and renewed only if the server no longer knows it. Sources: RFC 7591,
 draft-ietf-oauth-client-id-metadata-document, MCP 2026-07-28 basic/authorization.
 """
 
@@ -38,11 +38,11 @@ from deputize.core.vault.vault import Record, Vault
 log = logging.getLogger("deputize")
 
 DOCUMENT: Final = "/oauth/client.json"
-"""Where our pages serve the document that says who we are, below their address."""
+"""Path of our client metadata document on our pages."""
 CLIENT_NAME: Final = "deputize"
 LOCK_WAIT: Final = 30.0
 AGAIN: Final = 60.0
-"""Seconds that a registration is believed, whatever the server says of it: no refusal makes a flood of them."""
+"""Seconds for which a new registration is trusted, whatever the server says, so that refusals cause no flood."""
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "none": "none",
     "client_secret_post": "post",
@@ -51,14 +51,14 @@ _METHODS: Final[Mapping[str, ClientAuth]] = {
 _LOOPBACK: Final = re.compile(r"http://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?=/)")
 _MAX_ID: Final = 2000
 _LATEST: Final = 1e12
-"""Unix seconds that anybody may mean; what is none, as NaN, would make each process register anew."""
+"""Unix seconds of a plausible expiry. Others, such as NaN, would make each process register again."""
 
 
 async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redirect: str, http: Http) -> App:
-    """The app at this provider. ``redirect``: where browsers come back, ``https://agents.example/callback/linear``.
+    """Return the app at this provider. ``redirect``: its redirect URI, ``https://agents.example/callback/linear``.
 
-    Raises `SettingsError` where the operator has to register one, or the server refuses; `ProviderUnavailable` where it
-    cannot be asked now.
+    Raises `SettingsError` if the operator has to register one or the server refuses, `ProviderUnavailable` if the
+    server cannot be reached now.
     """
     if app := await known_client(server, provider, vault=vault, redirect=redirect):
         return app
@@ -74,8 +74,8 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
 
 
 async def known_client(server: McpServer, provider: Provider, *, vault: Vault, redirect: str) -> App | None:
-    """The same where nobody has to be asked for it; else None. The port of a ``redirect`` on loopback does not matter
-    (RFC 8252 7.3)."""
+    """Return the app if that needs no request; else None. The port of a loopback ``redirect`` is ignored (RFC 8252
+    7.3)."""
     if server.client_id:
         return App(server.name, server.client_id, server.client_secret, server.name)
     if document := await _document(server, vault, redirect):
@@ -87,8 +87,8 @@ async def known_client(server: McpServer, provider: Provider, *, vault: Vault, r
 async def client_again(
     server: McpServer, provider: Provider, app: App, *, vault: Vault, redirect: str, http: Http
 ) -> App | None:
-    """A new registration in place of ``app``, which the server knows no more, or the one that another process has made;
-    None where it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
+    """Return a new registration in place of ``app``, which the server no longer knows, or the one that another process
+    made; None if it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
     key = _place(provider, redirect)
     try:
         async with vault.store.lock(f"client-{key}", LOCK_WAIT):
@@ -105,19 +105,19 @@ async def client_again(
 
 
 async def registered_until(server: McpServer, vault: Vault) -> float:
-    """Until when the secrets of our registrations for this server are good, Unix seconds; 0 for none that ends."""
+    """Return when the first secret of our registrations for this server expires (Unix seconds), 0 if none does."""
     kept = await vault.scan("meta", "client.")
-    ours = [one.json for one in kept if one.json["redirect"].endswith(f"/callback/{server.name}")]
-    return min((float(one["expires"]) for one in ours if one["expires"]), default=0.0)
+    clients = [record.json for record in kept if record.json["redirect"].endswith(f"/callback/{server.name}")]
+    return min((float(client["expires"]) for client in clients if client["expires"]), default=0.0)
 
 
 def document_of(base_url: str) -> str:
-    """The address of our own client document, which is a client id; "" where pages are not served by https."""
+    """Return the URL of our client document, which is a client id; "" if the pages are not served over https."""
     return base_url + DOCUMENT if base_url.startswith("https://") else ""
 
 
 async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
-    """The document to name as our client id, where the authorization server takes one of a public client; or ""."""
+    """Return the document to use as our client id if the server accepts one of a public client; or ""."""
     said = await KnownServers(vault).read(server)
     if said is None or said.metadata.get("client_id_metadata_document_supported") is not True:
         return ""
@@ -127,7 +127,7 @@ async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
 
 
 def _methods(metadata: Mapping[str, Any]) -> list[str]:
-    """How clients may authenticate; Basic where it does not say (RFC 8414 2)."""
+    """Return how clients may authenticate; Basic if the server does not say (RFC 8414 2)."""
     said = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
 
@@ -138,7 +138,7 @@ def _place(provider: Provider, redirect: str) -> str:
 
 
 def _good(kept: Record) -> bool:
-    """Whether its secret has not expired (RFC 7591 3.2.1)."""
+    """Return True if its secret has not expired (RFC 7591 3.2.1)."""
     return not kept.json["expires"] or time.time() < kept.json["expires"] - AGAIN
 
 
@@ -153,7 +153,7 @@ def _app(server: McpServer, kept: Record) -> App:
 async def _registered(
     server: McpServer, provider: Provider, vault: Vault, redirect: str, http: Http, kept: Record | None
 ) -> App:
-    """Register, and keep it. Whoever calls this has the lock."""
+    """Register a client and store it. The caller holds the lock."""
     known = await KnownServers(vault).read(server)
     metadata = known.metadata if known else {}
     key = metadata.get("registration_endpoint")
@@ -172,12 +172,12 @@ async def _registered(
         raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
     record = await (vault.swap(kept, content) if kept else vault.insert("meta", _place(provider, redirect), content))
     if record is None:
-        raise ProviderUnavailable(f"Another process has registered with {provider.label} meanwhile.")
+        raise ProviderUnavailable(f"Another process has just registered with {provider.label}.")
     return _app(server, record)
 
 
 def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...]) -> dict[str, Any]:
-    """RFC 7591 2. All scopes are named: a server may hold a client to those for ever, and this is no consent."""
+    """Return the registration request (RFC 7591 2). It names all scopes: some servers allow no others later."""
     methods = _methods(metadata)
     scopes = dict.fromkeys((*offered, *scopes_of(metadata)))
     return {
@@ -192,7 +192,7 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
 
 
 async def _registration_reply(server: McpServer, http: Http, key: str, asked: dict[str, Any]) -> Mapping[str, Any]:
-    """RFC 7591 3.2. An error shows its name; the server's own words about it are for the log."""
+    """Return the reply to a registration (RFC 7591 3.2). An error shows its name; its description is only logged."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", key, headers=headers, content=json.dumps(asked).encode())
     answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
@@ -205,8 +205,8 @@ async def _registration_reply(server: McpServer, http: Http, key: str, asked: di
     if answer.status_code not in (200, 201) or not isinstance(said, dict):
         name = said.get("error") if isinstance(said, dict) else ""
         if isinstance(said, dict) and isinstance(words := said.get("error_description"), str):
-            told = " ".join(shown(word) for word in redact(words[:1000]).split()[:50])
-            log.warning("The server of %s says about the registration: %s", server.name, told[:300])
+            text = " ".join(shown(word) for word in redact(words[:1000]).split()[:50])
+            log.warning("The server of %s says about the registration: %s", server.name, text[:300])
         raise refused(
             server,
             f"registered no client ({answer.status_code} {shown(name) if name else 'without a reason'})",
@@ -216,8 +216,8 @@ async def _registration_reply(server: McpServer, http: Http, key: str, asked: di
 
 
 def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any] | str:
-    """What is kept of a registration, or why it is of no use. The method that it assigns counts, not the one that was
-    asked for. Raises nothing: its frame has the secret."""
+    """Return the fields of a registration to store, or why it is unusable. The assigned method applies, not the
+    requested one. Raises nothing: its frame has the secret."""
     name, secret, backs = said.get("client_id"), said.get("client_secret"), said.get("redirect_uris", [redirect])
     method = _METHODS.get(str(said.get("token_endpoint_auth_method") or asked))
     if not usable(name) or len(name) > _MAX_ID:

@@ -1,8 +1,8 @@
-"""A foreign tool's definition: what may be offered of it, under which name, and what makes it another one.
+"""A foreign tool's definition: what is offered of it, under which name, and when it has changed.
 
-Whoever runs the server writes it, and may change it any time, so nothing in it is believed: names are ours with theirs
-behind, texts are words of strangers, and a schema has to be checked with bounded work and without a request (JSON
-Schema 2020-12; https://modelcontextprotocol.io/specification/2026-07-28/server/tools, "security considerations").
+The server's operator writes it and may change it any time, so none of it is trusted. Names get our prefix, descriptions
+are untrusted content, and a schema must be checkable with bounded work and without a request (JSON Schema 2020-12;
+https://modelcontextprotocol.io/specification/2026-07-28/server/tools, "security considerations").
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ LONGEST_SCHEMA: Final = 32_768
 DEEPEST: Final = 12
 MAX_NODES: Final = 500
 MAX_WRITTEN_OUT: Final = 2000
-"""Parts of a schema where each reference is replaced by what it stands for."""
+"""Parts of a schema with each reference replaced by its target."""
 LONGEST_NAME: Final = 64
-"""Characters of a tool's name that models' APIs take."""
+"""Characters of a tool's name that models' APIs accept."""
 LONGEST_DESCRIPTION: Final = 600
 LONGEST_ARGUMENT: Final = 200
 LONGEST_OWN_NAME: Final = 128
@@ -37,11 +37,11 @@ _COMPARED: Final = ("name", "description", "inputSchema", "outputSchema", "annot
 
 
 class LeftOut(Exception):
-    """Why a tool is not offered, as the end of a sentence about it."""
+    """The reason why a tool is not offered, as the end of a sentence about it."""
 
 
 def cleaned(text: Any, most: int) -> str:
-    """Words of strangers as a model may see them: composed, without what no reader sees, cut at a sentence's end."""
+    """Return untrusted text for a model: composed, without invisible characters, cut at the end of a sentence."""
     if not isinstance(text, str):
         return ""
     whole = without_hidden(unicodedata.normalize("NFC", text[: 20 * most])).strip()
@@ -52,7 +52,7 @@ def cleaned(text: Any, most: int) -> str:
 
 
 def digest_of(definition: Mapping[str, Any]) -> str:
-    """SHA-256 of all that a model or we act on; titles and icons may change, and the order of keys."""
+    """Return the SHA-256 of all parts that affect a model or us; titles, icons and the order of keys may change."""
     kept = {name: definition.get(name) for name in _COMPARED}
     if is_task_only(definition):
         kept["execution"] = "task"
@@ -61,14 +61,14 @@ def digest_of(definition: Mapping[str, Any]) -> str:
 
 
 def is_task_only(definition: Mapping[str, Any]) -> bool:
-    """True if a tool can be called as a task only (2025-11-25, Tasks: ``execution.taskSupport``)."""
+    """Return True if a tool can be called only as a task (2025-11-25, Tasks: ``execution.taskSupport``)."""
     execution = definition.get("execution")
     return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
 
 
 def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
-    """``linear_create_issue``; a dot becomes two underscores. One that is too long or taken ends in eight digits of its
-    hash. Raises `LeftOut`."""
+    """Return our name of a tool: ``linear_create_issue``; a dot becomes two underscores. If it is too long or taken, it
+    ends in eight digits of its hash. Raises `LeftOut`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LeftOut("its name has characters that no tool's name may have")
     made = f"{server}_{name.replace('.', '__')}"
@@ -83,9 +83,9 @@ def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
 
 
 def checked(schema: Any) -> dict[str, Any]:
-    """A schema of arguments that can be used: an object, bounded, on its own, without circles. Raises `LeftOut`."""
+    """Return a usable schema of arguments: an object, bounded, self-contained, without cycles. Raises `LeftOut`."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
-        raise LeftOut("its arguments are no object")
+        raise LeftOut("its arguments are not an object")
     try:
         if len(json.dumps(schema)) > LONGEST_SCHEMA:
             raise LeftOut("its schema is too long")
@@ -118,7 +118,7 @@ def _check_node(node: Any) -> None:
 
 
 class _Sizes:
-    """How many parts a schema has where references are written out: they may neither lead round nor multiply."""
+    """Counts the parts of a schema with its references expanded: they must neither form cycles nor multiply."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root, self.known = root, dict[int, int]()
@@ -134,9 +134,7 @@ class _Sizes:
 
     def _counted(self, node: dict[str, Any] | list[Any], under: frozenset[int]) -> int:
         parts = node if isinstance(node, list) else list(node.values())
-        if node is self.root and isinstance(
-            node, dict
-        ):  # only here are they what is referred to; elsewhere a property may be called so
+        if node is self.root and isinstance(node, dict):  # below the root, these may be names of properties
             parts = [part for key, part in node.items() if key not in ("$defs", "definitions")]
         total = 1 + sum(self.of(one, under) for one in parts)
         refs = [node.get(key) for key in REFERENCES] if isinstance(node, dict) else []
@@ -156,13 +154,13 @@ class _Sizes:
 
 
 def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Where the arguments stand that travel in headers, too, by the header's name. Raises `LeftOut` for a bad mark."""
+    """Return the paths of arguments that are also sent in headers, by header. Raises `LeftOut` for a bad mark."""
     found: dict[str, tuple[str, ...]] = {}
     for node, path in _marked(schema, ()):
         name = node["x-mcp-header"]
         if not path or not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise LeftOut("an x-mcp-header of its schema has a bad name or place")
-        twice = name.lower() in {one.lower() for one in found}
+        twice = name.lower() in {header.lower() for header in found}
         if twice or node.get("type") not in ("string", "integer", "boolean"):
             raise LeftOut("an x-mcp-header of its schema is of a bad type, or there twice")
         found[name] = path
@@ -170,7 +168,7 @@ def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 
 
 def _marked(node: Any, path: tuple[str, ...] | None) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...] | None]]:
-    """The parts with a mark, and their paths; None for one that is not reached by properties alone."""
+    """Yield the marked parts with their paths, None for a part that properties alone do not reach."""
     if isinstance(node, list):
         for one in node:
             yield from _marked(one, None)
@@ -187,8 +185,8 @@ def _marked(node: Any, path: tuple[str, ...] | None) -> Iterator[tuple[Mapping[s
 
 
 def shown_schema(schema: Any, *, names: bool = False) -> Any:
-    """The schema as a model sees it: words cleaned and short, without what only costs tokens. ``names``: the keys are
-    names of properties."""
+    """Return the schema for a model: texts cleaned and short, without parts that only cost tokens. ``names``: the keys
+    are names of properties."""
     if isinstance(schema, list):
         return [shown_schema(one) for one in schema]
     if not isinstance(schema, dict):
@@ -210,8 +208,8 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
 
 
 def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments as a person reads them: whole, and none as something that a `Preview` has a form of its own for.
-    Their names may be anybody's: each is one line, and none is another's."""
+    """Return the arguments for a person: complete, and none in a form that `Preview` displays specially. Anybody may
+    have chosen the names: each is one line, and unique."""
     return {f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown(arguments[name]) for name in arguments}
 
 

@@ -1,10 +1,10 @@
-"""Who authorizes for an MCP server: from its refusal to a provider, as its address alone makes it possible.
+"""Discovery of an MCP server's authorization: from its 401 to a provider, starting from its URL alone.
 
-    401 -> protected resource metadata (RFC 9728) -> authorization server metadata (RFC 8414, OpenID) -> a provider row
+    401 -> protected resource metadata (RFC 9728) -> authorization server metadata (RFC 8414, OpenID) -> a provider
 
-Nothing that is merely found is believed. Metadata is read at the server's own origin, by https, from public addresses
-and without redirects; it may speak for this server only; the issuer has to name itself; its endpoints are at its own
-origin, or where the operator said; and what leads elsewhere than it once did stops the server (`authorization`).
+No discovered value is trusted unchecked. Metadata is read at the server's own origin, by https, from public addresses
+and without redirects. It may describe this server only. The issuer must name itself. Its endpoints are at its own
+origin, or where the operator said. If they differ from the stored ones, the server is not used (`authorization`).
 Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization.
 """
 
@@ -42,21 +42,21 @@ async def found(
     resolve: Resolve = addresses_of,
     known: KnownServers | None = None,
 ) -> Provider:
-    """The provider of a server. ``known`` keeps what was found, and holds the server to it from then on.
+    """Return the provider of a server. ``known`` stores what was discovered, which must not change afterwards.
 
-    Raises `SettingsError` for a server that cannot be used, or leads elsewhere than before; `ProviderUnavailable` for
-    one that cannot be reached, and of which nothing is known from before.
+    Raises `SettingsError` for a server that cannot be used or has changed; `ProviderUnavailable` for one that cannot be
+    reached and is not stored.
     """
     guard = _guard(server, resolve)
     before = await known.read(server) if known else None
     try:
-        said = await _said(server, guard, before, transport)
+        said = await _read_authorization(server, guard, before, transport)
     except ProviderUnavailable:
         if before is None:
             raise
-        log.warning("The MCP server %s cannot be asked now: going on with what it said before.", server.name)
+        log.warning("The MCP server %s cannot be reached now: using its stored metadata.", server.name)
         said = before
-    row = await _believed(server, said, guard, before)
+    row = await _checked_provider(server, said, guard, before)
     if known is not None and said != before:
         await known.write(server, said)
     return row
@@ -69,22 +69,22 @@ async def check(
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
 ) -> Provider:
-    """The provider as the server shows it now, for whoever only looks: nothing is kept, and no token is sent.
+    """Return the provider as the server shows it now, without storing it or sending a token.
 
-    ``before``: what was found when it was taken up. Raises as `found` does; `ProviderUnavailable` whatever is known.
+    ``before``: the stored authorization. Raises as `found` does; `ProviderUnavailable` even if one is stored.
     """
     guard = _guard(server, resolve)
-    return await _believed(server, await _said(server, guard, before, transport), guard, before)
+    return await _checked_provider(server, await _read_authorization(server, guard, before, transport), guard, before)
 
 
 def _guard(server: McpServer, resolve: Resolve) -> AddressGuard:
     return AddressGuard(resolve, allow_private_network=server.allow_private_network, loopback=server.local)
 
 
-async def _believed(
+async def _checked_provider(
     server: McpServer, said: Authorization, guard: AddressGuard, before: Authorization | None
 ) -> Provider:
-    """The provider of what was said, where that may be believed."""
+    """Return the provider of this authorization, if it passes all checks."""
     check_origins(said.issuer, said.metadata, server.trusted_origins)
     row = provider_of(server, said)
     await check_all(guard, row, down=said is before)
@@ -95,19 +95,21 @@ async def _believed(
     return row
 
 
-async def _said(
+async def _read_authorization(
     server: McpServer, guard: AddressGuard, before: Authorization | None, transport: Transport | None
 ) -> Authorization:
-    """What the server and its authorization server say now."""
+    """Return the current authorization, from the server and its authorization server."""
     http = Http(transport)
     try:
-        return await _asked(http, server, guard, before)
+        return await _request_authorization(http, server, guard, before)
     finally:
         if transport is None:
             await http.close()
 
 
-async def _asked(http: Http, server: McpServer, guard: AddressGuard, before: Authorization | None) -> Authorization:
+async def _request_authorization(
+    http: Http, server: McpServer, guard: AddressGuard, before: Authorization | None
+) -> Authorization:
     await guard.check(server.url.partition("?")[0])
     challenge = await _challenge(http, server)
     asked = usable_scopes(challenge.get("scope", "").split())
@@ -129,7 +131,7 @@ async def _asked(http: Http, server: McpServer, guard: AddressGuard, before: Aut
 
 
 async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
-    """What the server wants of somebody without a token. One that answers all the same may want it later."""
+    """Return the server's challenge to a request without a token; empty if it answers anyway."""
     headers = {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
@@ -144,9 +146,9 @@ async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
 
 
 async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressGuard) -> Mapping[str, Any] | None:
-    """Its protected resource metadata: where the challenge says, else at the well-known places; None for none.
+    """Return its protected resource metadata, from the challenge's URL or the well-known ones; None if there is none.
 
-    RFC 9728 3.1, 3.3, 5.1. Raises `SettingsError` where it speaks for another server.
+    RFC 9728 3.1, 3.3, 5.1. Raises `SettingsError` if it describes another server.
     """
     places = [f"{server.origin}{WELL_KNOWN}{server.path}", f"{server.origin}{WELL_KNOWN}"]
     if pointer:
@@ -167,8 +169,8 @@ async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressG
 
 
 def covers(resource: object, server: McpServer) -> bool:
-    """Whether metadata for this resource may speak for the server: at the same origin, and the same path or one above
-    it, by whole segments."""
+    """Return True if metadata for this resource may describe the server: at the same origin, and the same path or a
+    parent of it, by whole segments."""
     if not isinstance(resource, str) or not resource.isascii() or "#" in resource:
         return False
     try:
@@ -182,7 +184,7 @@ def covers(resource: object, server: McpServer) -> bool:
 
 
 def _issuer(server: McpServer, resource: Mapping[str, Any], before: Authorization | None) -> str:
-    """The authorization server: the one that the operator named, or that it was before, or the first."""
+    """Return the authorization server: the one that the operator named, else the stored one, else the first."""
     named = resource.get("authorization_servers")
     issuers = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
     if not issuers:
@@ -194,13 +196,13 @@ def _issuer(server: McpServer, resource: Mapping[str, Any], before: Authorizatio
         server,
         f"names another authorization server than {'you do' if server.issuer else 'before'}: {shown(issuers[0])}, "
         f"not {shown(wanted)}",
-        f"Ask who runs {server.host} whether that is meant; then "
+        f"Ask who runs {server.host} whether that is intended; then "
         + ("change its issuer in the settings." if server.issuer else f"deputize mcp pin {server.name} accepts it."),
     )
 
 
 async def _legacy(http: Http, server: McpServer) -> Mapping[str, Any]:
-    """Metadata of a server of 2025-03-26, which is its own authorization server, or what that version assumes."""
+    """Return metadata of a 2025-03-26 server, which is its own authorization server, or that version's defaults."""
     said = await document(http, f"{server.origin}/.well-known/oauth-authorization-server")
     if said is None:
         return {
@@ -217,5 +219,5 @@ async def _legacy(http: Http, server: McpServer) -> Mapping[str, Any]:
 
 
 def refused(server: McpServer, why: str, hint: str) -> SettingsError:
-    """A server that cannot be used, and why."""
+    """Return the error for a server that cannot be used."""
     return SettingsError(f"The MCP server {server.name} ({server.host}) {why}.", hint=hint)

@@ -1,8 +1,8 @@
-"""What a foreign server asks its user: links and flat forms, taken apart before anybody sees them, and the answers.
+"""Questions of a foreign server to its user: links and flat forms, checked before they are shown, and the answers.
 
-A question is words of strangers. So only two kinds are passed on: an https address that is shown in full, and a form of
-texts, numbers, booleans and choices. What looks like a secret is never asked for, as the specification forbids servers
-to: https://modelcontextprotocol.io/specification/2026-07-28/client/elicitation.
+A question is untrusted content. So only two kinds are passed on: an https URL that is shown in full, and a form of
+texts, numbers, booleans and choices. Secrets are never requested, which the specification forbids to servers:
+https://modelcontextprotocol.io/specification/2026-07-28/client/elicitation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.core.tools.preview import Audience, Preview
 
 MAX_PARTS: Final = 3
 MAX_FIELDS: Final = 12
-"""What one form of ours takes, beside its own fields."""
+"""Fields of a question that our form accepts, besides its own."""
 LONGEST_KEYS: Final = 1000
 MAX_CHOICES: Final = 100
 LONGEST_MESSAGE: Final = 1000
@@ -38,15 +38,15 @@ _TYPES: Final = ("string", "number", "integer", "boolean")
 _RULES: Final = ("type", "enum", "minimum", "maximum", "minLength", "maxLength", "format", "pattern")
 
 Part = dict[str, Any]
-"""One request of a question, as it is kept: its ``key`` and ``message``, a ``url`` ("" for a form) or ``fields``."""
+"""One request of a question, as stored: its ``key`` and ``message``, a ``url`` ("" for a form) or ``fields``."""
 
 
 class NotPassedOn(Exception):
-    """Why a question is not asked, as the end of a sentence about it."""
+    """The reason why a question is not asked, as the end of a sentence about it."""
 
 
 def parts_of(requests: Mapping[str, Any]) -> list[Part]:
-    """What is asked, in parts that a page can show. Raises `NotPassedOn` where any of it cannot be asked here."""
+    """Return the question in parts that a page can show. Raises `NotPassedOn` if any part cannot be asked here."""
     if len(requests) > MAX_PARTS:
         raise NotPassedOn("it asks for too much at once")
     found = [_part(str(key), request) for key, request in requests.items()]
@@ -57,7 +57,7 @@ def parts_of(requests: Mapping[str, Any]) -> list[Part]:
 
 def _part(key: str, request: Any) -> Part:
     if not isinstance(request, Mapping) or request.get("method") != "elicitation/create":
-        raise NotPassedOn("it is no question to a person")
+        raise NotPassedOn("it is not a question to a person")
     params = request.get("params")
     if not isinstance(params, Mapping):
         raise NotPassedOn("it says nothing of what it asks")
@@ -71,7 +71,7 @@ def _part(key: str, request: Any) -> Part:
 
 
 def _link(url: Any) -> Part:
-    """An address that may be shown: https, without a user, and nothing in it that a person does not see."""
+    """Return a URL that may be shown: https, without a user, without invisible characters."""
     parts = None
     try:
         parts = urlsplit(url) if isinstance(url, str) and _URL.fullmatch(url) else None
@@ -79,7 +79,7 @@ def _link(url: Any) -> Part:
     except ValueError:
         good = False
     if not good or parts is None:
-        raise NotPassedOn("it wants an address opened that is none of https")
+        raise NotPassedOn("it wants an address opened that is not https")
     return {"url": url, "host": parts.netloc.lower(), "foreign_letters": "xn--" in parts.netloc.lower()}
 
 
@@ -99,7 +99,7 @@ def _fields(schema: Any) -> list[Part]:
 
 def _field(name: str, schema: Any, required: bool) -> Part:
     if not _NAME.fullmatch(name) or not isinstance(schema, Mapping) or schema.get("type") not in _TYPES:
-        raise NotPassedOn("its form has a field that is no text, number, boolean or choice")
+        raise NotPassedOn("its form has a field that is not a text, number, boolean or choice")
     title = cleaned(schema.get("title"), LONGEST_LABEL) or name
     words = cleaned(schema.get("description"), LONGEST_LABEL)
     if _smells(name, title, words) or schema.get("format") == "password":
@@ -117,7 +117,7 @@ def _smells(*texts: str) -> bool:
 
 
 def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], Part]:
-    """What can be chosen, each with how it is called; and the rules, which then say no more than that."""
+    """Return the choices with their labels, and the rules, reduced to these choices."""
     listed, titled = schema.get("enum"), schema.get("oneOf")
     if listed is None and titled is None:
         return [], rules
@@ -125,18 +125,18 @@ def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], P
         pairs = [(one.get("const"), one.get("title")) for one in titled if isinstance(one, Mapping)]
     else:
         names = schema.get("enumNames")
-        named = names if isinstance(names, list) else []
+        labels = names if isinstance(names, list) else []
         values = listed if isinstance(listed, list) else []
-        pairs = [(value, named[n] if n < len(named) else value) for n, value in enumerate(values)]
+        pairs = [(value, labels[n] if n < len(labels) else value) for n, value in enumerate(values)]
     if not pairs or len(pairs) > MAX_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
-        raise NotPassedOn("its form has a choice that is none of texts")
+        raise NotPassedOn("its form has a choice that is not of texts")
     options = [[str(value), cleaned(called, LONGEST_LABEL) or cleaned(value, LONGEST_LABEL)] for value, called in pairs]
     return options, {"type": "string", "enum": [value for value, _ in options]}
 
 
 def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
-    """What a person has filled in, as the server wants it. ``given``: by the fields' places. Raises `InvalidInput`,
-    which names each field at fault and no value."""
+    """Return a person's input in the server's form. ``given``: by field number. Raises `InvalidInput` that names each
+    invalid field and no value."""
     content, faults = dict[str, Any](), list[str]()
     for key, field in enumerate(part["fields"]):
         try:
@@ -145,10 +145,10 @@ def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
             faults.append(f"{field['title']}: not a number.")
             continue
         if value is None:
-            faults += [f"{field['title']}: wanted."] if field["required"] else []
+            faults += [f"{field['title']}: required."] if field["required"] else []
             continue
         if len(str(value)) > LONGEST_TEXT or faults_of(field["rules"], value):
-            faults.append(f"{field['title']}: not as it is wanted{_wanted(field['rules'])}.")
+            faults.append(f"{field['title']}: not valid{_bounds(field['rules'])}.")
         content[field["name"]] = value
     if faults:
         raise InvalidInput(" ".join(faults), fix_by="user", reason="form")
@@ -156,7 +156,7 @@ def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(field: Part, text: str) -> Any:
-    """One value; None for a field that was left out."""
+    """Return one value; None for a field that was left out."""
     kind = field["rules"]["type"]
     if kind == "boolean":
         return text == "on"
@@ -167,8 +167,8 @@ def _value(field: Part, text: str) -> Any:
     return float(text) if kind == "number" else text
 
 
-def _wanted(rules: Mapping[str, Any]) -> str:
-    """In which bounds, in words."""
+def _bounds(rules: Mapping[str, Any]) -> str:
+    """Return the bounds of a field in words."""
     said = [
         f"{words} {rules[rule]}"
         for rule, words in (
@@ -183,11 +183,11 @@ def _wanted(rules: Mapping[str, Any]) -> str:
     return f" ({cleaned(', '.join(said), LONGEST_LABEL)})" if said else ""
 
 
-# ----------------------------------------------------------------- what is told of it, and what goes back
+# ----------------------------------------------------------------- preview and responses
 
 
 def show_of(parts: Sequence[Part], tool: str, host: str) -> Preview:
-    """What programs and models may know of a question: its words without addresses, and which host or fields."""
+    """Return what programs and models may know of a question: its text without URLs, and its hosts or fields."""
     opens = sorted({part["host"] for part in parts if part["url"]})
     wants = [field["title"] for part in parts for field in part["fields"]]
     says = [words for part in parts if (words := without_addresses(part["message"]))]
@@ -198,12 +198,12 @@ def show_of(parts: Sequence[Part], tool: str, host: str) -> Preview:
 
 
 def without_addresses(text: str) -> str:
-    """The text without addresses, which only the page shows, to whom they are for."""
+    """Return the text without URLs, which only the page shows."""
     return _ADDRESS.sub("(an address)", text)
 
 
 def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """``inputResponses``, by the server's own keys. ``content``: of each form, by its key."""
+    """Return ``inputResponses`` by the server's own keys. ``content``: of each form, by its key."""
     forms = {part["key"]: not part["url"] for part in parts}
     return {
         key: {"action": reply} | ({"content": content.get(key, {})} if form and reply == "accept" else {})

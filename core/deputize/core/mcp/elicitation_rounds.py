@@ -1,10 +1,10 @@
 """The rounds of one foreign call: the server may ask its user something first, up to five times.
 
     tools/call                              a result, or a question: the run ends, the user answers on our page
-    tools/call again, with the answer       in a later run of the same act; the server's own state goes with it
+    tools/call again, with the answer       in a later run of the same act, with the server's own state
 
-The first round is claimed as a write, and the answer is handed to one run only: what was sent with it and not answered
-is unknown. Where the server knows its state no more, nothing was done: the call begins once more from its first round.
+The first round is claimed as a write, and the answer goes to one run only: if it was sent and not answered, the outcome
+is unknown. If the server no longer knows its state, nothing was done: the call starts again from its first round.
 https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr.
 """
 
@@ -23,15 +23,15 @@ from deputize.core.tools.steps import AskUser, Heard, Steps, UserSaid, Wait
 
 MAX_ROUNDS: Final = 5
 STATE_LIVES: Final = 600.0
-"""Seconds for which servers keep what they have asked: those of MCP's SDK, by default."""
+"""Seconds for which servers keep their state: the default of MCP's SDK."""
 RETURN_WITHIN: Final = 3600.0
-"""Seconds for a user to come back from a link whose server keeps nothing, and is simply called again."""
+"""Seconds for a user to return from a link whose server keeps no state and is called again."""
 LOST_STATE: Final = "invalid_request_state"
 
 
 class Sent(NamedTuple):
-    """What a round takes with it: answers and state of the one before. ``asked``: how often the user was; ``anew``: it
-    was begun again already."""
+    """What a round sends: answers and state of the previous one. ``asked``: how often the user was asked; ``anew``: it
+    was already started again."""
 
     answers: Mapping[str, Any] | None = None
     state: str | None = None
@@ -40,11 +40,11 @@ class Sent(NamedTuple):
 
 
 Call = Callable[[Sent], Steps]
-"""Sends one round: the result, or what is `Asked`. Raises `Refused`."""
+"""Sends one round and returns the result, or `Asked`. Raises `Refused`."""
 
 
 def rounds(send: Call, tool: str, server: McpServer, *, can_ask: bool) -> Steps:
-    """The result. Raises `Refused` as the server says it, and what comes of an answer that is none."""
+    """Return the result of the call. Raises the server's `Refused`, and errors of invalid answers."""
     host = server.host
     now = _after((yield Heard()), tool, host)
     for _ in range(MAX_ROUNDS + 1):
@@ -59,7 +59,7 @@ def rounds(send: Call, tool: str, server: McpServer, *, can_ask: bool) -> Steps:
             return result
         if result.requests or result.state is None:
             yield _question(result, now, tool, server, can_ask=can_ask)
-        yield Wait(1.0)  # state alone: it is still working
+        yield Wait(1.0)  # only a state: it is still working
         now = Sent(None, result.state, now.asked, now.anew)
     raise OutcomeUnknown(f"{host} is still working on {tool}, and does not say whether it is done.")
 
@@ -70,7 +70,7 @@ def _has_forgotten(refused: Refused) -> bool:
 
 
 def _after(said: UserSaid | None, tool: str, host: str) -> Sent:
-    """What goes with the next round. Raises where the user's answer is that there shall be none."""
+    """Return what the next round sends. Raises if the user's answer means that there is none."""
     if said is None:
         return Sent()
     if said.reply == "late":
@@ -81,7 +81,7 @@ def _after(said: UserSaid | None, tool: str, host: str) -> Sent:
             reason="answered_too_late",
         )
     kept = said.kept
-    if kept["again"]:  # without a state there is nobody to hear a no
+    if kept["again"]:  # without a state, no server waits for a rejection
         if said.reply != "accept":
             raise Declined(f"The user did not do what {host} asks for before {tool}. It was not done.")
         return Sent(asked=kept["asked"])
@@ -93,7 +93,7 @@ def _question(asked: Asked, now: Sent, tool: str, server: McpServer, *, can_ask:
         if not asked.requests:
             raise NotPassedOn("it does not say what")
         if not can_ask:
-            raise NotPassedOn("here is nobody to ask: the call has no id, or acts for a service account")
+            raise NotPassedOn("there is no user to ask: the call has no id, or acts for a service account")
         if now.asked >= MAX_ROUNDS:
             raise NotPassedOn(f"it has asked {MAX_ROUNDS} times already")
         parts = parts_of(asked.requests)

@@ -1,4 +1,4 @@
-"""An MCP server as a provider that comes when it is needed: to be given to `Registry.expect`."""
+"""An MCP server as a provider that is created on first use, for `Registry.expect`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deputize.core.vault.grant import Account, Secret
 
 @frozen
 class LateServer(Frozen):
-    """One server. ``transport`` replaces the network, ``resolve`` the look-up of names."""
+    """One server. ``transport`` replaces the network, ``resolve`` the look-up of host names."""
 
     server: McpServer
     engine: Engine
@@ -27,17 +27,17 @@ class LateServer(Frozen):
     resolve: Resolve = addresses_of
 
     async def make(self) -> tuple[Provider, App]:
-        """The provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
+        """Return the provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
         vault = self.engine.vault
         row = await self._found(KnownServers(vault))
-        likely = self._callback(self.engine.home or "http://127.0.0.1")  # so that no page is served for a mere read
+        likely = self._callback(self.engine.home or "http://127.0.0.1")  # avoids serving pages for a read
         app = await known_client(self.server, row, vault=vault, redirect=likely)
         return row, app or await client_of(
             self.server, row, vault=vault, redirect=await self._redirect(), http=self.engine.http
         )
 
     async def _found(self, known: KnownServers) -> Provider:
-        """The provider. What is refused of a server that is new here is not kept as what it once was."""
+        """Return the provider. If a new server is refused, what was stored of it is deleted again."""
         new = await known.read(self.server) is None
         row = await found(self.server, transport=self.transport, resolve=self.resolve, known=known)
         try:
@@ -51,12 +51,12 @@ class LateServer(Frozen):
         return row
 
     async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
-        """Raise `SettingsError` for a server that names the authorization server of another one as its own.
+        """Raise `SettingsError` for a server that names another one's authorization server as its own.
 
-        Where that does not look at ``resource`` (RFC 8707), people who believe that they sign in here would give this
-        server a token for the other. Only the operator knows that both belong together.
+        If that ignores ``resource`` (RFC 8707), users who believe that they sign in here would give this server a token
+        for the other. Only the operator knows whether both belong together.
         """
-        others = [one for one in self.engine.providers.values() if one.apis.hosts != row.apis.hosts]
+        others = [other for other in self.engine.providers.values() if other.apis.hosts != row.apis.hosts]
         there = {other.name: other.oauth.issuer for other in others}
         for other in self.engine.registry.late.values():
             if isinstance(other, LateServer) and other.server.origin != self.server.origin:
@@ -72,7 +72,7 @@ class LateServer(Frozen):
                 )
 
     async def renew(self, app: App) -> App | None:
-        """A registration in place of one that the server knows no more: see `client_again`."""
+        """Return a new registration if the server no longer knows the old one: see `client_again`."""
         row = self.engine.providers[self.server.name]
         return await client_again(
             self.server,
@@ -84,7 +84,7 @@ class LateServer(Frozen):
         )
 
     async def whose(self, access: Secret) -> Account | None:
-        """As the tool says that the operator has named; see `account_of`."""
+        """Return the account from the tool that the operator has named; see `account_of`."""
         if self.server.identity is None:
             return None
         row = self.engine.providers[self.server.name]

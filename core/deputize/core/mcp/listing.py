@@ -1,7 +1,7 @@
-"""What a server lists for one user, as it is now: read as that user, audited as any act, pinned or not.
+"""The tools that a server lists for one user now: read as that user, audited as any act, pinned or not.
 
-For the operator, who looks at definitions before anybody may call them. No list of tools has it. It needs what the
-settings say that tools need: servers made with FastMCP list no tool to whom a scope for it is missing.
+For the operator, who checks definitions before anybody may call them. No list of tools contains this tool. It needs the
+scopes that the settings name for tools: servers made with FastMCP hide tools from users who lack a scope.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from deputize.core.vault.grant import User
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Lister(Tool):
-    """The reading of a server's list as a tool that only reads."""
+    """The reading of a server's list as a tool."""
 
     server: McpServer
 
@@ -62,8 +62,8 @@ class Listing(Frozen):
     asking: Asking
 
     async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
-        """``{era, tools}``. Raises `ConsentRequired` where the user has not signed in there yet, or `Declined` where
-        they said no: in this ``call``; without one, a while ago."""
+        """Return ``{era, tools}``. Raises `ConsentRequired` if the user has not signed in there yet, or `Declined` if
+        they declined: in this ``call``, or without one, recently."""
         await self.engine.registry.arrive(server.name)
         act = Act(
             user=user,

@@ -13,7 +13,7 @@ from deputize.core.vault.grant import Secret
 
 
 class ToolSettings(BaseModel):
-    """``[mcp.linear.tools.search_issues]``: what the operator says of one tool, by its own name there."""
+    """``[mcp.linear.tools.search_issues]``: the operator's settings of one tool, by its name at the server."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -23,7 +23,7 @@ class ToolSettings(BaseModel):
 
 
 class IdentitySettings(BaseModel):
-    """``[mcp.linear.identity]``: the tool that says whose account it is."""
+    """``[mcp.linear.identity]``: the tool that returns the account."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,44 +33,44 @@ class IdentitySettings(BaseModel):
 
 
 class McpSettings(BaseModel):
-    """One server; what each means stands at `deputize.core.mcp.server.McpServer`. A name that is none is refused:
-    whoever writes ``trust_hint`` is not left in the belief that it counts."""
+    """One server; `deputize.core.mcp.server.McpServer` explains the fields. Unknown names are rejected, so that a
+    misspelt ``trust_hint`` is noticed."""
 
     model_config = ConfigDict(extra="forbid")
 
-    url: str = Field(description="Its address, https.")
-    client_id: str = Field("", description="Of an app that you registered there.")
-    client_secret: SecretStr | None = Field(None, description="Of that app.")
-    client_secret_file: Path | None = Field(None, description="File that holds it.")
-    client_document: str = Field("", description="Address of a client metadata document, instead of our own.")
-    issuer: str = Field("", description="The authorization server that it has to name.")
+    url: str = Field(description="Its URL, https.")
+    client_id: str = Field("", description="Client id of an app that you registered there.")
+    client_secret: SecretStr | None = Field(None, description="Client secret of that app.")
+    client_secret_file: Path | None = Field(None, description="File that holds the secret.")
+    client_document: str = Field("", description="URL of a client metadata document, instead of our own.")
+    issuer: str = Field("", description="The authorization server that it must name.")
     trusted_origins: tuple[str, ...] = Field((), description="Further origins that endpoints of its issuer may have.")
-    scopes: tuple[str, ...] = Field((), description="Asked for in every consent.")
-    trust_hints: bool = Field(False, description="Its `readOnlyHint` and `idempotentHint` are believed.")
-    allow_private_network: bool = Field(False, description="Its hosts may have addresses that are not the internet's.")
-    legacy_auth: bool = Field(False, description="It is of 2025-03-26 and has no metadata.")
-    only: tuple[str, ...] = Field((), description="The tools that are offered; empty: all that are pinned.")
+    scopes: tuple[str, ...] = Field((), description="Scopes requested in every consent.")
+    trust_hints: bool = Field(False, description="Trust its `readOnlyHint` and `idempotentHint`.")
+    allow_private_network: bool = Field(False, description="Its hosts may have private addresses.")
+    legacy_auth: bool = Field(False, description="It implements 2025-03-26 and has no metadata.")
+    only: tuple[str, ...] = Field((), description="The tools that are offered. Empty: all that are pinned.")
     tools: dict[str, ToolSettings] = Field(
-        default_factory=dict, description="By a tool's own name: `effect`, `repeat`, `needs`."
+        default_factory=dict, description="By a tool's name at the server: `effect`, `repeat`, `needs`."
     )
     identity: IdentitySettings | None = Field(
-        None, description="The read that says whose account it is: `tool`; in its result, `subject` and `name`."
+        None, description="The read that returns the account: `tool`; in its result, `subject` and `name`."
     )
 
     @model_validator(mode="before")
     @classmethod
-    def _secret_in_a_file(cls, said: Any) -> Any:
-        return with_secret(said, "client_secret")
+    def _read_secret_file(cls, values: Any) -> Any:
+        return with_secret(values, "client_secret")
 
     def server(self, name: str) -> McpServer:
-        """The server of this name. Raises `SettingsError` for one that cannot be."""
-        said = {key: getattr(self, key) for key in type(self).model_fields if key not in _MADE}
+        """Return the server of this name. Raises `SettingsError` for an invalid one."""
+        values = {key: getattr(self, key) for key in type(self).model_fields if key not in _MADE}
         return McpServer(
             name,
             client_secret=Secret(self.client_secret.get_secret_value()) if self.client_secret else None,
-            tools={tool: ToolOverride(**one.model_dump()) for tool, one in self.tools.items()},
+            tools={tool: ToolOverride(**settings.model_dump()) for tool, settings in self.tools.items()},
             identity=AccountTool(**self.identity.model_dump()) if self.identity else None,
-            **said,
+            **values,
         )
 
 

@@ -1,8 +1,8 @@
-"""What the operator has looked at: the definitions of a server's tools as they were then, and what each may do.
+"""Pinned definitions: a server's tools as the operator checked them, and what each may do.
 
 A server may change a definition any time, for everybody or for one user, to turn a model against its user ("rug pull").
-So a tool is offered as it was pinned or not at all. Pins are sealed in the vault, bound to their server's name, and the
-toolkits at start come from them: no network, no user.
+So a tool is offered as it was pinned or not at all. Pins are encrypted in the vault, bound to their server's name. The
+toolkits at start come from them, without network or user.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EFFECTS: Final[Mapping[ForeignEffect, Effect]] = {
 
 @frozen
 class Pin(ValueObject):
-    """One tool as it was looked at. ``effect``: the operator's word, "" where none was given. ``at``: Unix seconds."""
+    """One tool as it was checked. ``effect``: the operator's setting, "" if there is none. ``at``: Unix seconds."""
 
     definition: Mapping[str, Any]
     effect: ForeignEffect | str = ""
@@ -37,24 +37,24 @@ class Pin(ValueObject):
 
     @property
     def name(self) -> str:
-        """The tool's own name."""
+        """The tool's name at its server."""
         return str(self.definition["name"])
 
     @property
     def digest(self) -> str:
-        """What another definition is told by."""
+        """The digest that detects another definition."""
         return digest_of(self.definition)
 
 
 def hints_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What the server says that a tool does; nobody has to believe it."""
+    """Return the server's hints about a tool's effect, which are not trusted."""
     hints = definition.get("annotations")
     return hints if isinstance(hints, dict) else {}
 
 
 def effect_of(server: McpServer, pin: Pin) -> ForeignEffect:
-    """What the tool counts as: the operator's word; else what sends to everybody, since nobody knows. The server's own
-    word may make that graver, and less only where its hints are trusted."""
+    """Return a tool's effect: the operator's setting, else ``sends``. The server's hints may make it graver, but less
+    grave only if they are trusted."""
     said = server.tools.get(pin.name, ToolOverride()).effect or pin.effect
     hints = hints_of(pin.definition)
     for effect in EFFECTS:
@@ -66,14 +66,14 @@ def effect_of(server: McpServer, pin: Pin) -> ForeignEffect:
 
 
 def repeat_of(server: McpServer, pin: Pin, effect: ForeignEffect) -> ForeignRepeat:
-    """What a second sending does. Raises `SettingsError` for a tool that writes and is said to be harmless."""
+    """Return the effect of a second request. Raises `SettingsError` for a tool that writes but is set to ``read``."""
     said = server.tools.get(pin.name, ToolOverride()).repeat
     if effect == "reads":
         return "read"
     if said == "read":
         raise SettingsError(
-            f"[mcp.{server.name}.tools.{pin.name}] repeat: read is for what only reads, and this {effect}.",
-            hint='Set effect = "reads", or repeat = "idem" where a second call does nothing more.',
+            f"[mcp.{server.name}.tools.{pin.name}] repeat: read is for tools that only read, and this one {effect}.",
+            hint='Set effect = "reads", or repeat = "idem" if a second call does nothing more.',
         )
     trusted = server.trust_hints and hints_of(pin.definition).get("idempotentHint") is True
     return said or ("idem" if trusted else "write")
@@ -86,12 +86,12 @@ class Pins:
         self.vault, self.clock = vault, clock
 
     async def of(self, server: str) -> dict[str, Pin]:
-        """The pins of a server by its tools' own names; none of one that nobody has looked at."""
+        """Return the pins of a server by its tools' own names."""
         record = await self.vault.get(KIND, server)
         return {one["definition"]["name"]: Pin(**one) for one in record.json["tools"]} if record else {}
 
     async def servers(self) -> list[str]:
-        """The servers that have pins."""
+        """Return the servers that have pins."""
         return [record.key for record in await self.vault.scan(KIND)]
 
     async def put(
@@ -102,7 +102,7 @@ class Pins:
         by: str,
         effects: Mapping[str, ForeignEffect] | None = None,
     ) -> None:
-        """Pin these definitions, in place of those of the same name; an effect that was given before stays."""
+        """Pin these definitions, replacing those of the same name. An effect that was set before stays."""
         definitions = list(definitions)
         while True:
             record = await self.vault.get(KIND, server)
@@ -117,7 +117,7 @@ class Pins:
                 return
 
     async def drop(self, server: str, tools: Iterable[str] = ()) -> bool:
-        """Forget these tools of a server, or all of it. Whether there was something to forget."""
+        """Delete the pins of these tools, or all of a server. Return True if there were any."""
         names = set(tools)
         while (record := await self.vault.get(KIND, server)) is not None:
             kept = [one for one in record.json["tools"] if names and one["definition"]["name"] not in names]

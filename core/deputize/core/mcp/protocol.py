@@ -1,11 +1,11 @@
-"""MCP over HTTP as a client speaks it, in both eras, without I/O: steps that yield `Request`s and are sent `Answer`s.
+"""MCP over HTTP as a client, in both eras, without I/O: steps that yield `Request`s and receive `Answer`s.
 
-2026-07-28   one POST per request, no session: server/discover, tools/list with pages, tools/call
-2025-11-25 and older   initialize makes a session, which each further request names
+2026-07-28 one POST per request, no session: server/discover, tools/list with pages, tools/call 2025-11-25 and older
+initialize creates a session, which each later request names
 
-Only what acts need is here. A server is never told that it may ask us for samples or roots, and what it asks us on a
-stream is passed over. Sources: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports, and the same
-page of 2025-11-25.
+Only the parts that acts need are here. A server is never offered sampling or roots, and its requests on a stream are
+ignored. Sources: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports, and the same page of
+2025-11-25.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ MAX_PAGES: Final = 100
 MAX_LISTED: Final = 10 * 2**20
 """Characters of all pages of a list; the ninety tools of GitHub's server have a fiftieth of that."""
 LONGEST_FRESH: Final = 3600.0
-"""Seconds for which a list of tools is believed at most, whatever its server says."""
+"""Maximum seconds for which a list of tools is cached, whatever its server says."""
 CAPABILITIES: Final[Mapping[str, Any]] = {}
-"""What we can do for a server: nothing. So none may ask for samples or roots."""
+"""Our capabilities for a server: none, so it may not request sampling or roots."""
 ASKING: Final[Mapping[str, Any]] = {"elicitation": {"form": {}, "url": {}}}
-"""What we can where a user may be asked, in a version that asks by its answer to a call. Of older ones nothing: they
-ask on a stream that stays open meanwhile, and a person takes longer than any request."""
+"""Our capabilities if a user can be asked, in a version that asks in its answer to a call. Older versions get none:
+they ask on a stream that stays open, and a person takes longer than any request."""
 CLIENT: Final = {"name": "deputize", "version": "1"}
 _HOST: Final = re.compile(r"(?:https?:)?//(?:[^/?#]*@)?([A-Za-z0-9.:-]+)")
 _PLAIN: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
@@ -49,7 +49,7 @@ McpSteps = Generator[Request, Any, Any]
 
 
 class Refused(Exception):
-    """An error of JSON-RPC that says that nothing was done. ``message`` is the server's own word."""
+    """A JSON-RPC error that says that nothing was done. ``message`` is the server's own text."""
 
     def __init__(self, code: int, message: str, data: Any, status: int) -> None:
         super().__init__(f"refused ({code})")
@@ -57,10 +57,10 @@ class Refused(Exception):
 
 
 class Asked(NamedTuple):
-    """What the server wants of the user before it goes on: ``requests`` by its own keys, and its ``state``.
+    """The server's questions to the user before it continues: ``requests`` by its own keys, and its ``state``.
 
-    ``nothing_done``: it says so; else it may have begun. ``again``: it takes no answer (-32042): the same call is to
-    come again when the user has been there.
+    ``nothing_done``: the server says so; else it may have started. ``again``: it takes no answer (-32042); the same
+    call is repeated after the user has opened the link.
     """
 
     requests: Mapping[str, Any]
@@ -70,19 +70,19 @@ class Asked(NamedTuple):
 
 
 class ToolList(NamedTuple):
-    """The definitions as they came, and for how many seconds they may be kept for this grant."""
+    """The definitions as received, and for how many seconds they may be cached for this grant."""
 
     tools: list[dict[str, Any]]
     fresh: float
 
 
 def first_id() -> int:
-    """The id of a link's first request."""
+    """Return the id of a link's first request."""
     return 1 + secrets.randbits(40)
 
 
 def header_value(value: str | int | float | bool) -> str:
-    """A value as a header has it: visible ASCII as it is, all else in base64 between MCP's marks."""
+    """Return a value for a header: visible ASCII as it is, all else in base64 between MCP's marks."""
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if _PLAIN.fullmatch(text) and not (text.startswith("=?base64?") and text.endswith("?=")):
         return text
@@ -90,7 +90,7 @@ def header_value(value: str | int | float | bool) -> str:
 
 
 def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
-    """The headers that a tool's arguments travel in besides, by ``x-mcp-header``."""
+    """Return the headers that also carry arguments, by ``x-mcp-header``."""
     found: dict[str, str] = {}
     for name, path in mirrored(schema).items():
         value: Any = arguments
@@ -103,9 +103,9 @@ def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 
 @dataclass(eq=False, repr=False)
 class Link:
-    """One server as one grant sees it. ``version`` "": its era is not known yet.
+    """One server as one grant sees it. ``version`` "": its era is unknown yet.
 
-    ``ids``: of its requests. No two links have the same, so that an answer from somebody else's stream is none of ours.
+    ``ids``: of its requests. No two links share any, so that a response from another's stream is never taken for ours.
     """
 
     server: McpServer
@@ -115,7 +115,7 @@ class Link:
 
     @property
     def modern(self) -> bool:
-        """Whether it speaks 2026-07-28, which has no sessions."""
+        """True if it speaks 2026-07-28, which has no sessions."""
         return self.version not in KNOWN_LEGACY
 
     def request(
@@ -128,26 +128,26 @@ class Link:
         answered: bool = True,
         can_ask: bool = False,
     ) -> Request:
-        """One message. ``repeat``: what a second sending does. ``answered``: False for a notification. ``can_ask``:
-        whether its server may ask the user something first."""
-        said, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
+        """Return one message. ``repeat``: effect of a second request. ``answered``: False for a notification.
+        ``can_ask``: whether its server may ask the user something first."""
+        fields, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
         if method == "initialize":
-            said = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
+            fields = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
         elif self.modern:
-            said["_meta"] = {
+            fields["_meta"] = {
                 META + "protocolVersion": self.version or MODERN,
                 META + "clientInfo": CLIENT,
                 META + "clientCapabilities": ASKING if can_ask else CAPABILITIES,
             }
             headers |= {"mcp-protocol-version": self.version or MODERN, "mcp-method": method}
-            headers |= {"mcp-name": header_value(said["name"])} if "name" in said else {}
+            headers |= {"mcp-name": header_value(fields["name"])} if "name" in fields else {}
             headers |= extra or {}
         else:
             headers |= {"mcp-protocol-version": self.version}
             headers |= {"mcp-session-id": self.session} if self.session else {}
         message: dict[str, Any] = {"jsonrpc": "2.0", "method": method}
         message |= {"id": next(self.ids)} if answered else {}
-        message |= {"params": said} if said else {}
+        message |= {"params": fields} if fields else {}
         slow, again = method == "tools/call", not self.modern and answered
         where = self.server.query or None
         return Request(
@@ -162,7 +162,7 @@ class Link:
         )
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
-        """The result of one request. Raises `Refused`, and whatever comes of an answer that is none."""
+        """Return the result of one request. Raises `Refused`, and errors of responses that are not results."""
         answer: Answer = yield self.request(method, params, **how)
         if 300 <= answer.status < 400:
             raise self._leads_elsewhere(answer, how.get("repeat", "read"))
@@ -175,26 +175,26 @@ class Link:
         return message.get("result", {})
 
     def _leads_elsewhere(self, answer: Answer, repeat: Repeat) -> InvalidInput | OutcomeUnknown:
-        """A redirect is no answer, and is not followed: a new address, or the sign-in page of something in between."""
+        """Return the error for a redirect (a new URL, or a sign-in page in between), which is not followed."""
         to = _HOST.match(answer.headers.get("location", ""))
         there = cleaned(to[1], 200) if to else self.server.host
-        said = f"{self.server.host} sends elsewhere instead of answering ({answer.status}, to {there})."
+        message = f"{self.server.host} sends elsewhere instead of answering ({answer.status}, to {there})."
         if repeat != "read" and answer.status not in (307, 308):
-            return OutcomeUnknown(f"{said} It may have been done.")
-        hint = "The operator asks who runs it for its address now: url in the settings."
-        return InvalidInput(f"{said} Nothing was done.", hint=hint, fix_by="operator")
+            return OutcomeUnknown(f"{message} It may have been done.")
+        hint = "The operator has to set its new address: url in the settings."
+        return InvalidInput(f"{message} Nothing was done.", hint=hint, fix_by="operator")
 
-    # ----------------------------------------------------------------- which era
+    # ----------------------------------------------------------------- protocol era
 
     def open(self) -> McpSteps:
-        """Find out which era the server is of, and begin a session where it has those. Nothing is changed by it.
+        """Find out the server's era, and start a session if it has those. Changes nothing at the server.
 
-        Raises `ProviderUnavailable`, `RateLimited` or `NotFound` (no right) where the answer says nothing of the era.
+        Raises `ProviderUnavailable`, `RateLimited` or `NotFound` (no right) if the response does not reveal the era.
         """
         self.version = self.session = ""
         try:
             said = yield from self.ask("server/discover")
-            supported = said.get("supportedVersions")  # older servers were seen to answer anything with {}
+            supported = said.get("supportedVersions")  # some older servers answer any request with {}
             if isinstance(supported, list) and MODERN in supported:
                 self.version = MODERN
                 return
@@ -208,7 +208,7 @@ class Link:
         yield from self._initialize()
 
     def _is_modern(self, refused: Refused) -> bool:
-        """Whether it was asked in a version that it does not have, and names one that we have (of drafts, perhaps)."""
+        """Return True if it does not speak the requested version, and names one that we speak (of drafts, perhaps)."""
         supported = refused.data.get("supported") if isinstance(refused.data, dict) else None
         return refused.code == NO_VERSION and isinstance(supported, list) and MODERN in supported
 
@@ -225,9 +225,9 @@ class Link:
         yield self.request("notifications/initialized", answered=False)
 
     def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
-        """Whether the failure may mean that a session is over or a version is not spoken any more: nothing was done."""
+        """Return True if the failure may mean an ended session or an unsupported version: nothing was done."""
         if isinstance(failure, InvalidInput):
-            return failure.reason == "unclassified"  # a 400: one that misses its session may say so in any words
+            return failure.reason == "unclassified"  # a 400: servers word a missing session in any way
         if isinstance(failure, NotFound):
             return not failure.reason  # a 404
         if self.session and failure.status in (400, 404):
@@ -237,13 +237,13 @@ class Link:
     # ----------------------------------------------------------------- tools
 
     def tools(self) -> McpSteps:
-        """All tools that the server lists for this grant: a `ToolList`."""
+        """Return all tools that the server lists for this grant, as a `ToolList`."""
         found: list[dict[str, Any]] = []
         cursor, seen, fresh, size = None, set[str](), LONGEST_FRESH, 0
         for _ in range(MAX_PAGES):
             page = yield from self.ask("tools/list", {"cursor": cursor} if cursor else None)
             listed = page.get("tools")
-            found += [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+            found += [tool for tool in listed if isinstance(tool, dict)] if isinstance(listed, list) else []
             fresh = min(fresh, _seconds(page.get("ttlMs")))
             size += len(json.dumps(page))
             cursor = page.get("nextCursor")
@@ -263,7 +263,7 @@ class Link:
         state: str | None = None,
         can_ask: bool = False,
     ) -> McpSteps:
-        """A ``tools/call``: its result, or what is `Asked` first. ``answers`` and ``state``: of an earlier round."""
+        """Send ``tools/call`` and return its result, or `Asked`. ``answers`` and ``state``: of an earlier round."""
         params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
         params |= {"inputResponses": dict(answers)} if answers is not None else {}
         params |= {"requestState": state} if state is not None else {}
@@ -288,6 +288,6 @@ class Link:
 
 
 def _seconds(ttl: Any) -> float:
-    """``ttlMs`` in seconds; 0 for none that is good."""
+    """Return ``ttlMs`` in seconds; 0 if it is invalid."""
     good = isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl > 0
     return min(ttl, 1000 * LONGEST_FRESH) / 1000 if good else 0.0

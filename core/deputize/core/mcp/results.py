@@ -1,13 +1,13 @@
-"""What a foreign tool's result becomes: bounded, marked as from outside, its files the user's own, its links words.
+"""Conversion of a foreign tool's result: bounded, marked as untrusted, files stored for the user, links as text.
 
 | block                          | becomes                                                             |
 |--------------------------------|---------------------------------------------------------------------|
-| structuredContent              | ``data``, where it is short enough and says something; else the text |
+| structuredContent              | ``data``, if it is short enough and not empty; else the text        |
 | text, text of a resource       | ``text``, its beginning; all of it in a file of the user's; of a     |
 |                                | failure also beside ``data``                                         |
 | image, audio, blob             | a file of the user's, its handle in ``files``                       |
-| resource_link                  | ``links``: words, never fetched                                      |
-| isError                        | ``failed``: true; of a write that says nothing of what was done      |
+| resource_link                  | ``links``: text, never fetched                                      |
+| isError                        | ``failed``: true; after a write, the outcome stays open             |
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
 
 MAX_TEXT: Final = 20_000
-"""Characters that a model is given of one result."""
+"""Characters of one result that a model gets."""
 MAX_FILES: Final = 10
 MAX_LINKS: Final = 50
 _MIME: Final = re.compile(r"[\w.+-]{1,60}/[\w.+-]{1,100}")
@@ -45,7 +45,7 @@ class _Content(NamedTuple):
 
 
 def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> KeepSteps:
-    """The result as an agent may see it. ``tool``: its name, for those of files. ``fits``: it is as its schema says."""
+    """Return the result for an agent. ``tool``: its name, for file names. ``fits``: whether it matches its schema."""
     content, structured = _read(result.get("content")), result.get("structuredContent")
     shown: dict[str, Any] = {"untrusted": True}
     if result.get("isError") is True:
@@ -68,7 +68,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 
 
 def _short(structured: Any) -> Any:
-    """A structure that a model may be given whole; None for none, or one that is too long or too deep."""
+    """Return a structure that a model may get whole; None if there is none, or it is too long or too deep."""
     try:
         return _plain(structured) if 0 < len(_dumped(structured)) <= MAX_TEXT else None
     except RecursionError:
@@ -76,7 +76,7 @@ def _short(structured: Any) -> Any:
 
 
 def _repeats(texts: list[str], structured: Any) -> bool:
-    """Whether the texts say no more than the structure does."""
+    """Return True if the texts only repeat the structure."""
     try:
         return not texts or [json.loads(text) for text in texts] == [structured]
     except (ValueError, RecursionError):
@@ -84,7 +84,7 @@ def _repeats(texts: list[str], structured: Any) -> bool:
 
 
 def _dumped(structured: Any) -> str:
-    """As JSON; "" for none, or one that is too deep for it."""
+    """Return the structure as JSON; "" if there is none or it is too deep."""
     try:
         return "" if structured is None else json.dumps(structured, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -92,18 +92,18 @@ def _dumped(structured: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """The same without characters that nobody sees, and with numbers that JSON has none for (RFC 8259 6) in words."""
+    """Return the value without invisible characters, and with numbers that JSON lacks (RFC 8259 6) as text."""
     if isinstance(value, dict):
-        return {without_hidden(name): _plain(one) for name, one in value.items()}
+        return {without_hidden(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return without_hidden(value) if isinstance(value, str) else value
 
 
 def _text(text: str, tool: str) -> KeepSteps:
-    """A text, whole where that is short; else its beginning, and the file that has all of it."""
+    """Return a short text whole, else its beginning and the file with all of it."""
     text = without_hidden(text)
     if len(text) <= MAX_TEXT:
         return {"text": text} if text else {}
@@ -120,7 +120,7 @@ def _read(blocks: Any) -> _Content:
 
 
 def _take(block: Mapping[str, Any], found: _Content) -> bool:
-    """Put one block where it belongs. Whether it could be read."""
+    """Add one block to the content. Return True if it could be read."""
     inner = block.get("resource") if block.get("type") == "resource" else block
     if not isinstance(inner, Mapping):
         return False
@@ -137,7 +137,7 @@ def _take(block: Mapping[str, Any], found: _Content) -> bool:
 
 
 def _blobs(block: Mapping[str, Any]) -> Iterator[_Blob]:
-    """The bytes of a block, if it has some that are good base64."""
+    """Yield the bytes of a block, if it has valid base64."""
     data, mime = block.get("data", block.get("blob")), block.get("mimeType")
     if not isinstance(data, str):
         return

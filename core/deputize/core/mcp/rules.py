@@ -1,7 +1,7 @@
-"""What an MCP server's answers mean: those of any OAuth server and HTTP API, and the errors of JSON-RPC.
+"""Meaning of an MCP server's responses: those of any OAuth server and HTTP API, and JSON-RPC errors.
 
-MCP has no idempotency key, so a call whose answer is lost may have been done. What a code says of that: JSON-RPC 2.0
-section 5.1, https://modelcontextprotocol.io/specification/2026-07-28/basic (errors), and what servers were seen to do.
+MCP has no idempotency key, so a call whose response is lost may have run. Sources for the codes: JSON-RPC 2.0 section
+5.1, https://modelcontextprotocol.io/specification/2026-07-28/basic (errors), and observed servers.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from deputize.core.failures.standard import GENERIC
 
 PARSE_ERROR, INVALID_REQUEST, NO_METHOD, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
 HEADER_MISMATCH, NO_CAPABILITY, NO_VERSION, ASKS_USER = -32020, -32021, -32022, -32042
-"""Of MCP itself: a header that is not as the body says, a capability or a version that is missing; and of 2025-11-25,
-that the user has to open a link first."""
+"""MCP's own: a header that differs from the body, a missing capability or version; and of 2025-11-25, a link that the
+user has to open first."""
 NO_RESOURCE: Final = -32002
 
 
 _CLEAR: Final = (402, 405, 406, 411, 413, 414, 415, 416, 417, 422, 426, 428, 431)
-"""Refusals by a status that has nothing to do with sessions and versions: a second try would be refused, too, and a
-server that is wrong about the first would act twice."""
+"""Refusals by a status unrelated to sessions and versions: a retry would be refused, too, and if the server is wrong
+about the first, it would act twice."""
 
 
 _SDKS_CHALLENGE: Final = (
@@ -30,8 +30,8 @@ _SDKS_CHALLENGE: Final = (
     r'^(?=.*\berror="insufficient_scope")(?!.*[ ,]scope=)'
     r'.*\berror_description="Required scope: (?P<needed>[!#-\[\]-~]+)"',
 )
-"""How servers made with MCP's Python SDK (1.30 to 2.3) say which scope is missing: in words, and one at a time. The
-``scope`` that RFC 6750 3 has for it counts where it is there."""
+"""How servers made with MCP's Python SDK (1.30 to 2.3) name the missing scope: in words, one at a time. The ``scope``
+of RFC 6750 3 takes priority if it is present."""
 
 
 def _nothing_done(reason: str) -> Outcome:
@@ -59,9 +59,9 @@ MCP: Final = replace(
         INTERNAL_ERROR: SERVER_ERROR,
     },
 )
-"""Of a row that speaks MCP. A code that is not here leaves a write unknown."""
+"""Rules of a provider that speaks MCP. A code that is not listed leaves a write unknown."""
 
 MCP_HEADERS: Final = frozenset(
     ("mcp-protocol-version", "mcp-method", "mcp-name", "mcp-session-id", "mcp-param-*", "last-event-id")
 )
-"""The headers that a row's tools may set beside those of every provider: `ApiRules.request_headers` of such a row."""
+"""Further headers that its tools may set: `ApiRules.request_headers` of such a provider."""

@@ -1,6 +1,6 @@
-"""Values against a foreign schema, by jsonschema-rs: patterns of bounded work, nothing fetched, no value in a message.
+"""Validation of values by a foreign schema with jsonschema-rs: bounded patterns, no requests, no values in messages.
 
-Its extra is ``mcp``. A schema has been bounded before it comes here (`definitions.checked`).
+Its extra is ``mcp``. A schema has been bounded before it gets here (`definitions.checked`).
 """
 
 from __future__ import annotations
@@ -18,37 +18,35 @@ if TYPE_CHECKING:
 
 MAX_FAULTS: Final = 5
 MAX_BACKTRACKING: Final = 10_000
-"""Steps back in one match of a pattern with a lookaround or a reference; all others take linear time. Half a
-millisecond, a hundredth of the package's own bound: a server may have thousands of texts matched."""
+"""Backtracking steps in one match of a pattern with a lookaround or reference; all others take linear time. Half a
+millisecond, a hundredth of the package's own limit: a server may have thousands of texts matched."""
 MAX_CHECKED: Final = 20_000
-"""Characters of a result that is compared with its schema: as much as a model is given of it."""
+"""Characters of a result that is checked against its schema: as many as a model gets."""
 MASK: Final = "the value"
 
 
 def check_schema(schema: Mapping[str, Any]) -> None:
-    """Raise `LeftOut` for a schema that says what none may, or asks for what is not known here."""
+    """Raise `LeftOut` for a schema that is invalid or uses unknown features."""
     try:
         _validator(json.dumps(schema))
     except (ValueError, TypeError):
-        raise LeftOut("its schema is none") from None
+        raise LeftOut("its schema is invalid") from None
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Where a value is not as the schema says, and how, without the value; the first five.
+    """Return where and how a value violates the schema, without the value; the first five.
 
-    Raises `SettingsError` where jsonschema-rs is not installed.
+    Raises `SettingsError` if jsonschema-rs is not installed.
     """
     try:
         errors = list(_validator(json.dumps(schema)).iter_errors(value))
-    except (ValueError, TypeError) as unusable:  # what is no JSON, or an output schema that is none
+    except (ValueError, TypeError) as unusable:  # not JSON, or an invalid output schema
         return [f"arguments: cannot be checked ({type(unusable).__name__})"]
-    return [
-        f"{'.'.join(map(str, one.instance_path)) or 'arguments'}: {one.message[:200]}" for one in errors[:MAX_FAULTS]
-    ]
+    return [f"{'.'.join(map(str, e.instance_path)) or 'arguments'}: {e.message[:200]}" for e in errors[:MAX_FAULTS]]
 
 
 def fits(schema: Any, result: Mapping[str, Any]) -> bool:
-    """Whether a result's structure is as its tool's own schema says, if there are both and it is of a usual size."""
+    """Return True if a result's structure matches its tool's schema, or one is missing, or it is too long to check."""
     structured = result.get("structuredContent")
     if not isinstance(schema, Mapping) or structured is None or result.get("isError") is True:
         return True
@@ -59,7 +57,7 @@ def fits(schema: Any, result: Mapping[str, Any]) -> bool:
 
 
 def load() -> Any:
-    """The package, which is read from the disk once. Raises `SettingsError` where it is not installed."""
+    """Return the package, imported once. Raises `SettingsError` if it is not installed."""
     try:
         import jsonschema_rs
     except ImportError as missing:

@@ -1,6 +1,6 @@
-"""A foreign MCP server as the operator describes it: where it is, who we are there, and what is believed of it.
+"""A foreign MCP server as the operator describes it: its URL, our client there, and what is trusted.
 
-What the operator writes is believed; what the server says of itself is not, but where a field here says so. Protocol:
+The operator's settings are trusted. The server's own metadata is not, except if a field here says so. Protocol:
 https://modelcontextprotocol.io/specification/2026-07-28.
 """
 
@@ -17,9 +17,9 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
 ForeignEffect = Literal["reads", "writes", "sends", "destructive"]
-"""What a tool does to the world, as the operator pins it; the gravest word of `Effect`."""
+"""A tool's effect, as the operator pins it; the gravest of its `Effect`s."""
 ForeignRepeat = Literal["read", "idem", "write"]
-"""What a second sending of the same call does: nothing, nothing more, or act twice."""
+"""Effect of sending the same call again: it only reads, nothing more, or acts twice."""
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,30}")
 _FIELD: Final = re.compile(r"\w+(?:\.\w+)*")
@@ -30,7 +30,7 @@ _LOOPBACK: Final = ("127.0.0.1", "::1")
 
 @frozen
 class ToolOverride(ValueObject):
-    """What the operator says of one tool: its ``effect`` and ``repeat`` ("": not said), and the scopes it ``needs``."""
+    """The operator's settings of one tool: its ``effect`` and ``repeat`` ("": not set), and the scopes it ``needs``."""
 
     effect: ForeignEffect | Literal[""] = ""
     repeat: ForeignRepeat | Literal[""] = ""
@@ -45,9 +45,9 @@ class ToolOverride(ValueObject):
 
 @frozen
 class AccountTool(ValueObject):
-    """The tool that tells whose account a grant is, since MCP has no userinfo: a read without arguments.
+    """The tool that returns the account of a grant, because MCP has no userinfo: a read without arguments.
 
-    ``subject``, ``name``: where in its structured result the account's stable id and its name stand, as ``user.id``.
+    ``subject``, ``name``: paths of the account's stable id and name in its structured result, as ``user.id``.
     """
 
     tool: str
@@ -57,7 +57,7 @@ class AccountTool(ValueObject):
     def __post_init__(self) -> None:
         if not self.tool or not _FIELD.fullmatch(self.subject) or not _FIELD.fullmatch(self.name or "x"):
             raise SettingsError(
-                "identity: a tool, and where in its result the subject and the name stand.",
+                "identity: needs a tool, and the paths of subject and name in its result.",
                 hint='tool = "get_me", subject = "user.id", name = "user.email"',
             )
 
@@ -66,16 +66,15 @@ class AccountTool(ValueObject):
 class McpServer(ValueObject):
     """One MCP server: ``[mcp.NAME]`` in ``deputize.toml``, or `Deputy.add_mcp`.
 
-    ``name``: of the provider row, the app and the toolkit made of it. ``url``: its one address; http on loopback only.
-    ``client_id``, ``client_secret``: of an app that the operator registered there; ``client_document``: the https
-    address of a client metadata document instead of ours. With neither, one is found or registered.
-    ``issuer``: the authorization server that must be named, "" for the one found at first. ``trusted_origins``: further
-    origins that its endpoints may have. ``scopes``: asked for in every consent.
-    ``trust_hints``: ``readOnlyHint`` and ``idempotentHint`` are believed.
-    ``allow_private_network``: hosts with addresses that are not the internet's. ``legacy_auth``: a server of 2025-03-26
-    without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``.
-    ``only``: the names of the tools that are offered, empty for all that are pinned. ``tools``: the operator's word
-    about single ones. ``identity``: how the account is learnt, where no id_token tells.
+    ``name``: of its provider, app and toolkit. ``url``: its only URL; http on loopback only. ``client_id``,
+    ``client_secret``: of an app that the operator registered there; ``client_document``: the https URL of a client
+    metadata document instead of ours. Without either, a client is found or registered. ``issuer``: the authorization
+    server that it must name, "" for the one found first. ``trusted_origins``: further origins that its endpoints may
+    have. ``scopes``: requested in every consent. ``trust_hints``: trust ``readOnlyHint`` and ``idempotentHint``.
+    ``allow_private_network``: allow hosts with private addresses. ``legacy_auth``: a server of 2025-03-26 without
+    metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of the tools that are
+    offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how the account is
+    identified if no id_token does.
     """
 
     name: str
@@ -136,26 +135,26 @@ class McpServer(ValueObject):
 
     @property
     def host(self) -> str:
-        """``mcp.linear.app``, with a port where there is one: the only place its tokens go."""
+        """``mcp.linear.app``, with a port if there is one: the only host that gets its tokens."""
         return urlsplit(self.url).netloc.lower()
 
     @property
     def path(self) -> str:
-        """Where below the origin it is, as it is written; "" for the origin itself."""
+        """Its path below the origin, as written; "" for the origin itself."""
         path = urlsplit(self.url).path
         return "" if path == "/" else path
 
     @property
     def query(self) -> Mapping[str, list[str]]:
-        """The address' own parameters, as some servers choose a project by."""
+        """The URL's own parameters, by which some servers choose a project."""
         return parse_qs(urlsplit(self.url).query, keep_blank_values=True)
 
     @property
     def resource(self) -> str:
-        """What its tokens are for, where no metadata says it otherwise (RFC 8707): the address without a query."""
+        """What its tokens are for (RFC 8707), unless metadata differs: the URL without a query."""
         return self.origin + self.path
 
     @property
     def local(self) -> bool:
-        """On loopback without TLS: a stand-in."""
+        """True on loopback without TLS: a sandbox."""
         return self.url.startswith("http://")

@@ -1,6 +1,6 @@
-"""The foreign MCP servers of one deputy: what they list, what of it is pinned, and the toolkits made of that.
+"""The foreign MCP servers of one deputy: their listed tools, the pinned ones, and the toolkits made of these.
 
-A server's provider and app come when they are first needed; its toolkit is there at once, from the pins in the vault.
+A server's provider and app are created on first use; its toolkit is available at once, from the pins in the vault.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ from deputize.core.vault.grant import AnyUser, User
 
 @frozen
 class Looked(ValueObject):
-    """A tool as its server lists it now, beside what was pinned of it; see `McpServers.look`.
+    """A tool as its server lists it now, with its pin; see `McpServers.look`.
 
-    ``state``: ``gone`` is pinned and not listed any more; ``left out`` cannot be offered, and ``why`` says the reason.
+    ``state``: ``gone`` is pinned and no longer listed; ``left out`` cannot be offered, for the reason in ``why``.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Looked(ValueObject):
 
 
 class McpServers:
-    """See the module. ``late``: how a server's provider is found when it is needed."""
+    """The foreign servers. ``late``: makes the provider of a server that is created on first use."""
 
     def __init__(
         self, engine: Engine, catalog: Catalog, listing: Listing, late: Callable[[McpServer], LateServer]
@@ -59,9 +59,9 @@ class McpServers:
         self._links: dict[str, Links] = {}
 
     async def add(self, server: McpServer | str, url: str = "") -> Toolkit:
-        """Take a server up: its toolkit, of what is pinned. Nothing is asked of it before somebody acts there.
+        """Add a server and return the toolkit of its pinned tools. Sends no request to it before the first act there.
 
-        Raises `SettingsError` for a name that is taken, and for what the operator says of a tool that cannot be.
+        Raises `SettingsError` for a name that is taken, and for invalid settings of a tool.
         """
         server = McpServer(server, url) if isinstance(server, str) else server
         made = foreign_toolkit(server, await self.pins.of(server.name), links := Links(server))
@@ -78,21 +78,19 @@ class McpServers:
         return made
 
     def server(self, name: str) -> McpServer:
-        """The server of this name. Raises `InvalidInput` for one that was not added."""
+        """Return the server of this name. Raises `InvalidInput` for one that was not added."""
         if name not in self.known:
-            hint = instead(name, self.known) or "deputize mcp add NAME URL takes one up."
+            hint = instead(name, self.known) or "deputize mcp add NAME URL adds one."
             raise InvalidInput(f"No MCP server is called {name[:60]!r}.", hint=hint, fix_by="operator")
         return self.known[name]
 
     async def look(self, name: str, user: AnyUser, *, call: Call | None = None) -> list[Looked]:
-        """What the server lists for this user now, beside its pins. Raises `ConsentRequired` before they signed in.
-
-        ``call``: a look of its own, which asks also whom an earlier one asked in vain.
-        """
+        """Return the tools that the server lists for this user now, with their pins. ``call``: an id of this look,
+        which asks again a user who declined an earlier one. Raises `ConsentRequired` before the user has signed in."""
         server, pins = self.server(name), await self.pins.of(name)
         said = await self.listing.of(server, User.of(user), call)
-        found = {str(one.get("name")): one for one in said["tools"]}
-        looked = [_looked(server, one, pins.get(tool)) for tool, one in found.items()]
+        found = {str(definition.get("name")): definition for definition in said["tools"]}
+        looked = [_looked(server, definition, pins.get(tool)) for tool, definition in found.items()]
         changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}
         await OperatorNotes(self.engine.vault).write(changed_place(name), {"changed": changed} if changed else {})
         return looked + [Looked(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
@@ -100,27 +98,27 @@ class McpServers:
     async def pin(
         self, name: str, looked: Iterable[Looked], *, by: str, effects: Mapping[str, ForeignEffect] | None = None
     ) -> Toolkit:
-        """Believe these definitions from now on; those that cannot be offered are passed over. The toolkit of all."""
+        """Pin these definitions, except those that cannot be offered, and return the server's toolkit."""
         server = self.server(name)
         good = [one.now for one in looked if one.now is not None and one.state != "left out"]
         await self.pins.put(name, good, by=by, effects=effects)
-        return await self._again(server)
+        return await self._offer_pinned(server)
 
     async def unpin(self, name: str, tools: Iterable[str]) -> Toolkit:
-        """Do not offer these tools of a server any more."""
+        """Stop offering these tools of a server, and return its toolkit."""
         await self.pins.drop(name, tools)
-        return await self._again(self.server(name))
+        return await self._offer_pinned(self.server(name))
 
     async def believe_anew(self, name: str) -> None:
-        """Take it that a server leads where it leads now: whoever signs people in there is another one, or elsewhere.
+        """Trust the server's current authorization server and endpoints instead of the stored ones.
 
-        What was found of it until now is forgotten, and read again when somebody acts there.
+        Deletes the stored ones; they are read again at the next act there.
         """
         await KnownServers(self.engine.vault).forget(self.server(name))
         self.engine.registry.forget(name, expected=True)
 
     async def remove(self, name: str) -> None:
-        """Forget a server: its pins, its toolkit, and where it led. Grants there are the users' to end before."""
+        """Remove a server: its pins, toolkit and stored authorization. Users must end their grants there first."""
         await self.believe_anew(name)
         await self.pins.drop(name)
         await OperatorNotes(self.engine.vault).write(changed_place(name), {})
@@ -128,19 +126,19 @@ class McpServers:
         self.catalog.remove(name)
         del self.known[name], self._links[name]
 
-    async def _again(self, server: McpServer) -> Toolkit:
+    async def _offer_pinned(self, server: McpServer) -> Toolkit:
         made = foreign_toolkit(server, await self.pins.of(server.name), self._links[server.name])
         await asyncio.to_thread(self._offer, made)
         return made
 
     def _offer(self, made: Toolkit) -> None:
-        """Put a toolkit among those there are. It looks at packages, and loads what checks arguments."""
+        """Add a toolkit to the catalog. Reads packages, and loads the validator of arguments."""
         if made.tools:
             load()
         self.catalog.add(made)
 
     async def counts_as(self, name: str) -> dict[str, ForeignEffect]:
-        """What each pinned tool of a server counts as."""
+        """Return the effect of each pinned tool of a server."""
         server = self.server(name)
         return {tool: effect_of(server, pin) for tool, pin in (await self.pins.of(name)).items()}
 
@@ -154,15 +152,15 @@ def servers_of(
     transport: Transport | None,
     resolve: Resolve,
 ) -> McpServers:
-    """The servers of a deputy that has these parts."""
+    """Return the servers of a deputy with these parts."""
     listing = Listing(engine, authorizer, executor, asking)
     return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
 
 
 def _looked(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> Looked:
     name = str(now.get("name"))
-    if why := left_out(server, now):
-        return Looked(name[:128], "left out", now, pin, why)
+    if reason := left_out(server, now):
+        return Looked(name[:128], "left out", now, pin, reason)
     if pin is None:
         return Looked(name, "new", now, None)
     return Looked(name, "pinned" if pin.digest == digest_of(now) else "changed", now, pin)

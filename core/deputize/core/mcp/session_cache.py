@@ -1,6 +1,6 @@
-"""What a process knows of a server for each grant: its era, a session of the older one, the list as it was compared.
+"""Per-process cache for each server and grant: the era, a session of the older one, the compared list.
 
-It is lost with the process, and found out again by the next act.
+It is lost with the process, and filled again by the next act.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from deputize.core.mcp.server import McpServer
 from deputize.core.tools.steps import ForOperator, Steps
 
 LEAST_FRESH: Final = 60.0
-"""Seconds for which a list counts that its server gives no time for, as no older one does."""
+"""Seconds for which a list is cached if its server gives no time, as older ones never do."""
 MAX_LINKS: Final = 1000
 
 
 @dataclass(eq=False, repr=False)
 class Known:
-    """What an act knows of a server for its grant. ``until``: how long ``digests`` count, by ``Links.clock``."""
+    """The cache of one server and grant. ``until``: when ``digests`` expire, by ``Links.clock``."""
 
     link: Link
     until: float = 0.0
@@ -31,16 +31,16 @@ class Known:
     grant: str = ""
 
     def copy(self) -> Known:
-        """The same, which another act may change. Ids of requests go on: no two of a session may be the same."""
+        """Return a copy for another act. Request ids continue: no two of a session may be the same."""
         return replace(self, link=replace(self.link))
 
 
 @dataclass(eq=False, repr=False)
 class Links:
-    """One server for all grants. ``clock``: seconds that only grow. ``pinned``: the digests that were looked at, by the
-    tools' own names; ``told``: those that were last seen to differ, as the operator was told.
+    """One server for all grants. ``clock``: monotonic seconds. ``pinned``: the pinned digests, by the tools' own names.
+    ``told``: the changed digests that were last reported to the operator.
 
-    Acts of one grant run at the same time, and each has its own copy: what one finds out, later ones begin with.
+    Acts of one grant run at the same time on their own copies; later ones start with what an earlier one found.
     """
 
     server: McpServer
@@ -50,14 +50,14 @@ class Links:
     _known: dict[str, Known] = field(default_factory=dict)
 
     def of(self, grant: str) -> Known:
-        """What is known for this grant; nothing at first, and for a grant without a name."""
+        """Return the cache for this grant; empty at first, and for a grant without a name."""
         known = self._known.get(grant)
         return known.copy() if known else Known(Link(self.server), grant=grant)
 
     def current(self, known: Known, pinned: Pin) -> Steps:
-        """Make sure that the era is known, and that the list was compared as lately as it has to be.
+        """Ensure that the era is known, and that the list was compared recently enough.
 
-        A list that would refuse this tool is read again, however fresh: somebody may have looked since it was read.
+        A list that would refuse this tool is read again, however fresh: the operator may have pinned it since.
         """
         if not known.link.version:
             known.until = 0.0
@@ -70,8 +70,8 @@ class Links:
             yield from self._tell(changed_of(self.pinned, known.digests))
 
     def _tell(self, changed: Mapping[str, str]) -> Steps:
-        """Let the operator know what waits for a look, where that is news to this process. What one user is shown and
-        another is not stays told until somebody has looked."""
+        """Report changed definitions to the operator if this process has not yet. A change that only one user sees
+        stays reported until the operator has checked it."""
         if changed and changed != self.told:
             self.told = {**self.told, **changed}
             yield ForOperator(changed_place(self.server.name), {"changed": self.told})
@@ -85,12 +85,12 @@ class Links:
 
 
 def changed_of(pinned: Mapping[str, str], listed: Mapping[str, str]) -> dict[str, str]:
-    """Of what is pinned and listed in another form: the digest that it has now."""
+    """Return the current digests of pinned tools whose listed definition differs."""
     return {name: listed[name] for name, digest in pinned.items() if listed.get(name, digest) != digest}
 
 
 def changed_place(server: str) -> str:
-    """Where the operator is told of a server's changed definitions: see `ForOperator`."""
+    """Return the key of the operator's note on a server's changed definitions: see `ForOperator`."""
     return f"mcp.{server}"
 
 

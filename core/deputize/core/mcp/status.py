@@ -1,4 +1,4 @@
-"""How foreign servers stand, by what the vault knows of them: for `deputize mcp list` and `deputize doctor`."""
+"""Status of foreign servers from the vault, for `deputize mcp list` and `deputize doctor`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from deputize.core.vault.vault import Vault
 
 @frozen
 class Standing(ValueObject):
-    """One server. ``pinned``: how many of its tools are; ``changed``: those that acts or looks have found in another
-    form than the one that was pinned; ``users``: how many are connected; ``secret_ends``: when the client secret of our
-    registration does, Unix seconds, 0 for never."""
+    """One server. ``pinned``: number of its pinned tools. ``changed``: those whose definition acts or looks have found
+    changed. ``users``: number of connected users. ``secret_ends``: when our registration's client secret expires, Unix
+    seconds, 0 for never."""
 
     server: McpServer
     pinned: int
@@ -29,17 +29,17 @@ class Standing(ValueObject):
 
 
 async def server_status(vault: Vault, servers: Iterable[McpServer]) -> list[Standing]:
-    """Each of these servers. Raises `VaultError` where a record does not open."""
+    """Return the status of each server. Raises `VaultError` if a record does not open."""
     servers = list(servers)
-    users: dict[str, set[User]] = {one.name: set() for one in servers}
+    users: dict[str, set[User]] = {server.name: set() for server in servers}
     await vault.ended.look(fresh=True)
     async for grant in all_grants(vault):
         if grant.provider in users and grant.status == "active" and not vault.has_ended(grant):
             users[grant.provider].add(grant.user)
-    return [await _of(vault, one, len(users[one.name])) for one in servers]
+    return [await _status_of(vault, server, len(users[server.name])) for server in servers]
 
 
-async def _of(vault: Vault, server: McpServer, users: int) -> Standing:
+async def _status_of(vault: Vault, server: McpServer, users: int) -> Standing:
     pins = await Pins(vault, lambda: 0.0).of(server.name)
     seen: dict[str, str] = (await OperatorNotes(vault).read(changed_place(server.name))).get("changed", {})
     changed = tuple(sorted(name for name, digest in seen.items() if name in pins and pins[name].digest != digest))

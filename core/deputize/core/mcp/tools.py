@@ -1,12 +1,12 @@
-"""A foreign server's tool as one of ours: its schema checks the arguments, its call is an act like any other.
+"""A foreign server's tool as a deputize tool: its schema checks the arguments, its call is an act like any other.
 
-    definition of the user's own list, compared with the pin   another one -> PolicyDenied, none -> NotFound
-    show                                                       server, tool, every argument, what travels in headers
+    definition of the user's own list, compared with the pin   a different one -> PolicyDenied, none -> NotFound
+    preview                                                    server, tool, every argument, header arguments
     tools/call                                                 once; a lost answer is unknown, never sent again
-    what the server asks its user first                        our page asks it, and the call goes on: see `rounds`
+    a question of the server to its user                       asked on our page, then the call continues: see `rounds`
 
-What the steps need between two acts (the era, a session of the older one, when the list was last compared) is kept for
-each grant, in this process, and is lost with it.
+The state between two acts (the era, a session of the older one, when the list was last compared) is kept for each grant
+in this process, and is lost with it.
 """
 
 from __future__ import annotations
@@ -49,7 +49,8 @@ from deputize.core.tools.toolkit import Toolkit
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForeignTool(Tool):
-    """See the module. ``pin``: how it was looked at; ``repeat``: what a second sending does; ``links``: its server."""
+    """A tool of a foreign server. ``pin``: its definition; ``repeat``: effect of a second request; ``links``:
+    server."""
 
     pin: Pin
     repeat: ForeignRepeat
@@ -57,39 +58,39 @@ class ForeignTool(Tool):
 
     @property
     def server(self) -> McpServer:
-        """Whose tool it is."""
+        """The server of this tool."""
         return self.links.server
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
-        """The arguments as they were given, if they are as the schema says. Raises `InvalidInput`, without values."""
+        """Return the arguments if they match the schema. Raises `InvalidInput`, without values."""
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
-        given = dict(as_meant(arguments, self.pin.definition["inputSchema"]))
-        if faults := faults_of(self.pin.definition["inputSchema"], given):
+        valid = dict(as_meant(arguments, self.pin.definition["inputSchema"]))
+        if faults := faults_of(self.pin.definition["inputSchema"], valid):
             hint = "Correct the named arguments and call again."
             raise InvalidInput(f"{self.name}: {'; '.join(faults)}", hint=hint)
-        self.headers(given)
-        return given
+        self.headers(valid)
+        return valid
 
     def named(self, valid: Arguments) -> dict[str, Any]:
-        """As they are."""
+        """Return the arguments unchanged."""
         return dict(valid)
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """The server's schema, with its words cleaned."""
+        """The server's schema, with its texts cleaned."""
         return {"type": "object", **shown_schema(self.pin.definition["inputSchema"])}
 
     @cached_property
     def output_schema(self) -> Mapping[str, Any] | None:
-        """What the server says of its results, where that can be checked."""
+        """The server's schema of its results, None if it cannot be checked."""
         try:
             return checked(self.pin.definition.get("outputSchema"))
         except LeftOut:
             return None
 
     def headers(self, arguments: Arguments) -> dict[str, str]:
-        """What of the arguments travels in headers, too. Raises `InvalidInput` for what is too long for one."""
+        """Return the headers that also carry arguments. Raises `InvalidInput` for a value that is too long for one."""
         found = mirrored_headers(self.pin.definition["inputSchema"], arguments)
         return {name: visible(name, value) for name, value in found.items()}
 
@@ -100,12 +101,12 @@ class ForeignTool(Tool):
 
     @property
     def reads_notes(self) -> bool:
-        """Whether an act that has asked its user goes on where it stopped: see `rounds`."""
+        """True: an act that has asked its user continues where it stopped; see `rounds`."""
         return True
 
     def act(self, arguments: Arguments, known: Known, *, can_ask: bool) -> Steps:
-        """Its steps: compare, show, call, as often as the user is asked something."""
-        yield from self._compared(known)
+        """Run its steps: compare, preview, call, as often as the user is asked something."""
+        yield from self._compare(known)
         if self.gravest is not Effect.READS:
             yield self._show(arguments)
         try:
@@ -120,8 +121,8 @@ class ForeignTool(Tool):
         good = fits(self.output_schema, result)
         return (yield from outcome_of_call(result, self.name, fits=good))
 
-    def _compared(self, known: Known) -> Steps:
-        """The user's own list has this very definition. Raises `NotFound`, `PolicyDenied`."""
+    def _compare(self, known: Known) -> Steps:
+        """Check that the user's own list has exactly this definition. Raises `NotFound`, `PolicyDenied`."""
         try:
             yield from self.links.current(known, self.pin)
         except (Refused, InvalidInput, NotFound) as failure:
@@ -147,8 +148,8 @@ class ForeignTool(Tool):
             )
 
     def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> Steps:
-        """The result of a round, or what is asked first. A refusal that says that nothing was done is followed by one
-        more try where the reason was ours: a session that is over, a version, a list that has changed since."""
+        """Return the result of a round, or `Asked`. If a refusal says that nothing was done and we caused it (an ended
+        session, a version, a list that has changed since), it is tried once more."""
         for again in (False, True):
             how: dict[str, Any] = {"repeat": self.repeat, "extra": self.headers(arguments), "can_ask": can_ask}
             how |= {"answers": sent.answers, "state": sent.state}
@@ -164,7 +165,7 @@ class ForeignTool(Tool):
                 if again or not known.link.is_stale(gone):
                     raise
                 known.link.version = ""
-            yield from self._compared(known)
+            yield from self._compare(known)
         return None
 
     def _refusal(self, refused: Refused) -> InvalidInput:
@@ -173,7 +174,7 @@ class ForeignTool(Tool):
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
     def _show(self, arguments: Arguments) -> Preview:
-        """All that leaves, and what it was looked at as. The yes is bound to the definition, too."""
+        """Return the preview of all that is sent, and its pin. The approval is also bound to the definition."""
         mirrors = mirrored(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
         fields = shown_arguments(arguments)
@@ -190,7 +191,7 @@ class ForeignTool(Tool):
 
     @property
     def _audience(self) -> Audience:
-        """Nobody knows who sees what another server does, unless the operator has said it."""
+        """The audience, unknown unless the operator has set the effect."""
         if self.gravest is Effect.WRITES:
             return Audience.SELF
         said = self.pin.effect or self.server.tools.get(self.pin.name, ToolOverride()).effect
@@ -198,9 +199,9 @@ class ForeignTool(Tool):
 
 
 def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
-    """The toolkit of a server, of what was pinned. What cannot be offered is left out: see `left_out`.
+    """Return the toolkit of a server's pinned tools, without those that cannot be offered: see `left_out`.
 
-    Raises `SettingsError` where the operator's words about a tool contradict each other.
+    Raises `SettingsError` if the operator's settings of a tool contradict each other.
     """
     kit, links = Toolkit(server.name, provider=server.name), links or Links(server)
     links.pinned = {pin.name: pin.digest for pin in pins.values()}
@@ -216,12 +217,12 @@ def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | N
 
 
 def left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
-    """Why a definition cannot be offered, "" where it can."""
+    """Return why a definition cannot be offered, "" if it can."""
     try:
         tool = _tool(server, Pin(definition), Links(server), {})
         check_schema(tool.pin.definition["inputSchema"])
-    except LeftOut as why:
-        return str(why)
+    except LeftOut as reason:
+        return str(reason)
     return ""
 
 
