@@ -142,7 +142,7 @@ async def test_what_would_be_cached_is_refused_and_nothing_is_kept(
     for user in ("alice", "bob"):
         with pytest.raises(SettingsError, match="cache_policy") as refused:
             await graph.ainvoke(asking(call), config(user), context=Context(user))
-        assert "Take cache_policy away" in refused.value.hint
+        assert "Remove cache_policy" in refused.value.hint
     assert not cache._cache and not sandbox.sent("alice@example.test")
 
 

@@ -87,16 +87,16 @@ def test_an_async_function_that_nothing_would_await_is_refused(deputy: Deputy, n
 async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deputy: Deputy) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        with pytest.raises(UserRequired, match="has to be awaited"):
+        with pytest.raises(UserRequired, match="returns an awaitable"):
             UserPolicy(lambda run: later(run)).acting({})  # type: ignore[arg-type, return-value]
         source: Any = lambda ctx: later(ctx)  # noqa: E731
         [one] = langchain.tools(deputy, SEARCH["name"], user=source)
-        assert "has to be awaited" in await one.ainvoke({"query": "x"})
-        assert "has to be awaited" in (await Runs().start(deputy, SEARCH, user=later(None))).text  # type: ignore[arg-type]
+        assert "returns an awaitable" in await one.ainvoke({"query": "x"})
+        assert "returns an awaitable" in (await Runs().start(deputy, SEARCH, user=later(None))).text  # type: ignore[arg-type]
         [other] = openai_agents.tools(deputy, SEARCH["name"], user=source, thread="1")
         assert isinstance(other, FunctionTool)
         ctx = ToolContext(None, tool_name=other.name, tool_call_id="1", tool_arguments="{}")
-        assert "has to be awaited" in str(await other.on_invoke_tool(ctx, '{"query": "from:bob"}'))
+        assert "returns an awaitable" in str(await other.on_invoke_tool(ctx, '{"query": "from:bob"}'))
 
 
 @each_constructor
@@ -147,19 +147,19 @@ def test_the_bundle_takes_all_that_the_function_takes(deputy: Deputy) -> None:
 
 
 def test_always_is_a_list_and_for_those_that_search(deputy: Deputy) -> None:
-    with pytest.raises(SettingsError, match="is for search=True"):
+    with pytest.raises(SettingsError, match="needs search=True"):
         DeputyMiddleware(deputy, "gmail", always=["gmail_send_email"])
-    with pytest.raises(SettingsError, match="always= is one text"):
+    with pytest.raises(SettingsError, match="always= is a string"):
         DeputyMiddleware(deputy, "gmail", search=True, always="gmail_send_email")
-    with pytest.raises(SettingsError, match="always= is one text"):
+    with pytest.raises(SettingsError, match="always= is a string"):
         langchain.ToolSearch(deputy, langchain.tools(deputy, "gmail"), always="gmail_send_email")
     DeputyMiddleware(deputy, "gmail", search=True, always=["gmail_send_email"])
 
 
 def test_an_mcp_servers_tools_are_a_list_of_a_deputys(deputy: Deputy) -> None:
-    with pytest.raises(SettingsError, match="tools= is one text"):
+    with pytest.raises(SettingsError, match="tools= is a string"):
         DeputyServer(deputy, "gmail")
-    with pytest.raises(SettingsError, match="A deputy is wanted"):
+    with pytest.raises(SettingsError, match="must be a deputy"):
         DeputyServer(None)  # type: ignore[arg-type]
 
 

@@ -73,14 +73,14 @@ NO, YES = {"type": "reject"}, {"type": "approve"}
     ],
 )
 def test_several_approvals_are_never_told_apart_by_their_order(said: Any) -> None:
-    with pytest.raises(InvalidInput, match="nothing but their order") as refused:
+    with pytest.raises(InvalidInput, match="only their order") as refused:
         decisions_by_id([pause(ONE, OTHER)], said)
     assert "approval_id" in refused.value.hint
 
 
 @pytest.mark.parametrize("ids", [("a", "a"), ("a", "c"), ("a", None)])
 def test_ids_are_those_of_what_was_shown(ids: tuple[Any, ...]) -> None:
-    with pytest.raises(InvalidInput, match="other approvals than were shown"):
+    with pytest.raises(InvalidInput, match="approvals that were not shown"):
         decisions_by_id([pause(ONE, OTHER)], [{"type": "approve", "approval_id": one} for one in ids])
 
 

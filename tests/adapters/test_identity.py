@@ -106,7 +106,7 @@ async def mailboxes(
     try:
         state = await graph.ainvoke(given, config, context=context)
     except PolicyDenied as refused:
-        assert "another" in str(refused) or "verifies nobody" in str(refused) or "no end user" in str(refused)
+        assert "another" in str(refused) or "verifies no user" in str(refused) or "not an end user" in str(refused)
     else:
         tool_messages(state)
     return {seen.who for seen in sandbox.requests[before:] if seen.host == "gmail.googleapis.com"}

@@ -55,7 +55,7 @@ def sent_to(sandbox: Sandbox) -> list[str]:
 @both
 async def test_a_mode_that_there_is_not_is_refused_where_it_is_named(sandbox: Sandbox, way: str) -> None:
     async with await build(sandbox) as deputy:
-        with pytest.raises(SettingsError, match="no interrupt_mode 'HITL'"):
+        with pytest.raises(SettingsError, match="interrupt_mode='HITL'"):
             if way == "act_node":
                 plain(deputy, interrupt_mode="HITL")
             else:

@@ -90,7 +90,7 @@ def test_a_consent_is_a_link_to_open_and_says_what_a_yes_means_here() -> None:
     assert request["args"] == {
         "open": f"<{LINK}>",
         "to allow": "read your mail, send mail",
-        "then": "Approve once you have been there. Reject if you do not want to connect.",
+        "then": "Approve after you have opened the link. Reject if you do not want to connect.",
     }
 
 
@@ -108,7 +108,7 @@ def test_what_changed_and_what_was_wrong_with_an_edit_are_said() -> None:
 
 @pytest.mark.parametrize("pause", [{}, {"type": "deputize.approval"}, {"type": "deputize.approval", "approvals": []}])
 def test_what_is_no_pause_of_ours_is_refused(pause: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match="asks for nothing"):
+    with pytest.raises(InvalidInput, match="has no deputize requests"):
         as_hitl(pause)
 
 
@@ -274,7 +274,7 @@ def test_decisions_that_name_their_approvals_may_stand_in_any_order(order: list[
         ({"decisions": [APPROVE, {}]}, "'None'"),
         ({"decisions": [APPROVE, {"type": "respond"}]}, "'respond'"),
         ({"decisions": [APPROVE, {"type": "approve", "approval_id": "z"}]}, "other approvals"),
-        ({"decisions": {"a": "yes"}}, "another form"),
+        ({"decisions": {"a": "yes"}}, "are malformed"),
         (
             {"decisions": [APPROVE, {"type": "edit", "edited_action": {"name": "gmail_trash", "args": {}}}]},
             "not offered",

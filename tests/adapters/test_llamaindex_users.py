@@ -199,7 +199,7 @@ async def test_a_pause_is_resumed_by_the_user_who_began_it_and_whoever_resumes_i
     handler = await begin(one, "alice")
     [request] = await asked(handler)
     blob = await save_paused(handler)
-    with pytest.raises(UserRequired, match="Who resumes"):
+    with pytest.raises(UserRequired, match="user= is missing"):
         await resume_paused(one, blob)
     for stranger in ("bob", User("alice", "acme")):
         WHO.set(stranger)

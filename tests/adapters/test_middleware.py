@@ -82,7 +82,7 @@ async def test_a_tool_of_the_application_with_a_name_of_ours_is_refused_and_so_a
     for own in ([gmail_send_email], tools(deputy, "gmail_send_email")):
         with pytest.raises(SettingsError, match="gmail_send_email") as refused:
             await agent(calling(SEND), [DeputyMiddleware(deputy, "gmail")], own).ainvoke(START, config(), context=ALICE)
-        assert "Pass the agent no tools of the deputy" in refused.value.hint
+        assert "Do not pass the deputy" in refused.value.hint
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
@@ -145,5 +145,5 @@ async def test_beside_other_middlewares_in_both_orders_a_mail_goes_out_once(mode
 
 @pytest.mark.parametrize("old", ["ConsentMiddleware", "ApprovalMiddleware"])
 def test_the_two_that_there_were_say_what_there_is_instead(old: str) -> None:
-    with pytest.raises(SettingsError, match="part of DeputyMiddleware"):
+    with pytest.raises(SettingsError, match="merged into DeputyMiddleware"):
         getattr(module, old)

@@ -137,7 +137,7 @@ async def test_arguments_that_are_no_object_reach_no_provider(deputy: Deputy, sa
     turn = await Runs().start(deputy, {**SEARCH, "args": wrong})
     while turn.asks or not turn.text or turn.text == "None":
         turn = await Runs().resume(deputy, turn.saved)
-    assert "no JSON object" in turn.text and who_called(sandbox) == set()
+    assert "not a JSON object" in turn.text and who_called(sandbox) == set()
 
 
 async def test_nobody_is_refused_and_the_operator_is_told(
@@ -245,7 +245,7 @@ async def test_a_decision_of_another_form_is_refused(wrong: Any) -> None:
         await play.connect("alice")
         turn = await play.runs.start(play.deputy, SEND)
         state = await loaded(agent_of(play.deputy), turn.saved, "alice")
-        with pytest.raises(InvalidInput, match="another form"):
+        with pytest.raises(InvalidInput, match="is malformed"):
             await settle(state, {turn.ids("approval")[0]: wrong})
         with pytest.raises(PolicyDenied):
             await settle(state, {"another": "approve"})

@@ -68,7 +68,7 @@ async def test_where_only_the_hosts_own_wait_it_is_told_and_not_asked_for_ever(
 
     graph = plain(deputy, [confirm])
     await graph.ainvoke(asking({"name": "confirm", "args": {}, "id": "confirm"}), config(), context=ALICE)
-    with pytest.raises(InvalidInput, match="nothing that this could wait for"):
+    with pytest.raises(InvalidInput, match="no pause that resume_when_done can wait for"):
         await resume_when_done(deputy, graph, config(), context=ALICE, user=user)
     state = await graph.ainvoke(Command(resume="Ann"), config(), context=ALICE)
     assert tool_messages(state)["confirm"].content == "Ann"

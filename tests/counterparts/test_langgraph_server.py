@@ -262,8 +262,8 @@ async def test_f1_a_verified_clients_context_chooses_neither_tenant_nor_user(ver
 async def test_f2_studios_own_identity_is_no_end_user(verified: Server) -> None:
     """The class that LangSmith's authentication makes of an API key; here it is Studio's."""
     async with thread(verified, "by_hand", STUDIO) as run:
-        refused(await run(input=GO_ON), "no end user")
-        refused(await run(input=GO_ON, context={"user_id": "bob"}), "no end user")
+        refused(await run(input=GO_ON), "not an end user")
+        refused(await run(input=GO_ON, context={"user_id": "bob"}), "not an end user")
     async with thread(verified, "trusting", STUDIO) as run:
         await run(input=GO_ON, context={"user_id": "bob"})
         [pause] = await run.pauses()
@@ -276,7 +276,7 @@ async def test_f3_an_open_servers_client_names_nobody_unless_the_host_trusts_it(
 ) -> None:
     for graph in ("by_hand", "created"):
         async with thread(open_to_all, graph, {}) as run:
-            refused(await run(input=GO_ON, **said), "verifies nobody")
+            refused(await run(input=GO_ON, **said), "verifies no user")
     async with thread(open_to_all, "trusting", {}) as run:
         await run(input=GO_ON, **said)
         [pause] = await run.pauses()
@@ -311,7 +311,7 @@ async def test_a_scheduled_run_is_refused_where_the_server_names_the_user(
 
 async def test_a_scheduled_run_of_an_open_server_is_refused(open_to_all: Server) -> None:
     async with thread(open_to_all, "by_hand", {}) as run:
-        refused(await scheduled(run, context={"user_id": "bob"}), "verifies nobody")
+        refused(await scheduled(run, context={"user_id": "bob"}), "verifies no user")
 
 
 @pytest.mark.parametrize("who", [ALICE, STUDIO, BOB], ids=["a user", "studio", "another user"])

@@ -1,4 +1,4 @@
-"""One module a framework. They translate calls and outcomes; what is allowed is decided in the core."""
+"""Adapters, one module for each framework. They translate calls and outcomes; the core decides what is allowed."""
 
 from deputize.adapters.host import Context
 

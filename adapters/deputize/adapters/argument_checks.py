@@ -1,4 +1,4 @@
-"""What a host gives a constructor: refused there, and not in the middle of a run, where it cannot be meant."""
+"""Checks of constructor arguments, so that a mistake is refused at construction and not in the middle of a run."""
 
 from __future__ import annotations
 
@@ -19,69 +19,69 @@ __all__ = [
 ]
 
 FUNCTION: Final = "The application's function user="
-"""What names who acts, in the words of a refusal."""
+"""The source of the user, as error messages name it."""
 NOT_ASYNC: Final = (
-    "Here it is a plain function of the run: what has to be awaited is looked up before, and comes in the run's "
-    "context, or in a ContextVar."
+    "Use a plain function of the run. Look up awaitable values before the run, and pass them in the run's context "
+    "or in a ContextVar."
 )
-A_DEPUTY: Final = 'Deputy.from_settings() makes one; it comes first: (deputy, "gmail", ...).'
+A_DEPUTY: Final = 'Pass the result of Deputy.from_settings() first: (deputy, "gmail", ...).'
 WHO: Final = 'user="alice", a User, or a function of the run that returns either.'
 
 
 def check_user(user: Any, *, may_be_async: bool = False) -> None:
-    """Raises `SettingsError` for what names nobody in any run. ``may_be_async``: a function may have to be awaited."""
+    """Raise `SettingsError` if ``user`` can name no user in any run. ``may_be_async``: async functions are allowed."""
     if callable(user):
         if is_async(user) and not may_be_async:
-            raise SettingsError("user= is an async function, which nothing awaits.", hint=NOT_ASYNC)
+            raise SettingsError("user= is an async function, but it is called without await.", hint=NOT_ASYNC)
         return
     try:
         User.of(user, by="user=")
     except UserRequired as error:
-        if error.reason:  # an empty one may be a run's that has nobody: it is refused there
+        if error.reason:  # an empty user is refused in the run
             raise SettingsError(str(error), hint=WHO) from None
 
 
 def chosen(deputy: DeputyProtocol, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
-    """The tools of these names, as of `Deputy.tools`. Raises `SettingsError` for what is no deputy."""
+    """Return the tools with these names, as `Deputy.tools` does. Raises `SettingsError` unless ``deputy`` is one."""
     check_deputy(deputy)
     return deputy.tools(*names, read_only=read_only, app=app)
 
 
 def check_deputy(deputy: DeputyProtocol) -> None:
-    """Raises `SettingsError` for what is given in a deputy's place."""
+    """Raise `SettingsError` unless this is an instance of a deputy."""
     if not isinstance(deputy, DeputyProtocol) or isinstance(deputy, type):
         found = "a class" if isinstance(deputy, type) else f"a value of type {type(deputy).__name__}"
-        raise SettingsError(f"A deputy is wanted, not {found}.", hint=A_DEPUTY)
+        raise SettingsError(f"The first argument must be a deputy, not {found}.", hint=A_DEPUTY)
 
 
 def check_list(name: str, given: Any) -> None:
-    """Raises `SettingsError` for one name in the place of several: its letters would be taken for them."""
+    """Raise `SettingsError` for a single string, whose letters would be taken for names."""
     if isinstance(given, str | bytes):
-        raise SettingsError(f"{name}= is one text, and takes a list of them.", hint=f"{name}=[...]")
+        raise SettingsError(f"{name}= is a string, but must be a list of strings.", hint=f"{name}=[...]")
 
 
 def check_thread(thread: Any) -> None:
-    """Raises `SettingsError` for what names no conversation: neither a text nor a plain function of the run."""
+    """Raise `SettingsError` unless ``thread`` is a string or a plain function of the run."""
     if is_async(thread):
-        raise SettingsError("thread= is an async function, which nothing awaits.", hint=NOT_ASYNC)
+        raise SettingsError("thread= is an async function, but it is called without await.", hint=NOT_ASYNC)
     if not isinstance(thread, str) and not callable(thread):
-        hint = "The id of the conversation, or a function of the run that returns it."
+        hint = "Pass the conversation id, or a function of the run that returns it."
         raise SettingsError(f"thread= is a value of type {type(thread).__name__}.", hint=hint)
 
 
 def check_function(name: str, given: Any) -> None:
-    """Raises `SettingsError` for what is given in a function's place and cannot be called."""
+    """Raise `SettingsError` if a value is given that cannot be called."""
     if given is not None and not callable(given):
-        raise SettingsError(f"{name}= is a value of type {type(given).__name__}.", hint="Give a function, or none.")
+        raise SettingsError(f"{name}= is a value of type {type(given).__name__}.", hint="Pass a function or None.")
 
 
 def is_async(function: Any) -> bool:
-    """Whether what this returns has to be awaited, as far as it says so."""
+    """Return whether the function is declared async."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def user_of(function: Callable[[Any], AnyUser], run: Any) -> User:
-    """Whom the host's function names. Raises `UserRequired` for nobody, and for what would have to be awaited."""
+    """Return the user that your application's function names. Raises `UserRequired` for no user or an awaitable."""
     said: Any = function(run)
     try:
         return User.of(said, by=FUNCTION)
@@ -90,4 +90,4 @@ def user_of(function: Callable[[Any], AnyUser], run: Any) -> User:
             raise
     if inspect.iscoroutine(said):
         said.close()
-    raise UserRequired(f"{FUNCTION} returns what has to be awaited.", hint=NOT_ASYNC, reason="no_id")
+    raise UserRequired(f"{FUNCTION} returns an awaitable.", hint=NOT_ASYNC, reason="no_id")

@@ -1,12 +1,11 @@
-"""Calls that end a run until the user was asked: who acts, what to show, what was decided, what a model reads.
+"""Calls that end a run until the user has answered: user, request payload, decision and text for the model.
 
-    {"type": "deputize.consent", "v": 1, "consent_id": ..., "link": ...}       what a call lacks: the user visits a link
-    {"type": "deputize.approval", "v": 1, "approval_id": ..., "preview": ...}  what a call would do: the user decides
+    {"type": "deputize.consent", "v": 1, "consent_id": ..., "link": ...}       missing consent: the user opens a link
+    {"type": "deputize.approval", "v": 1, "approval_id": ..., "preview": ...}  planned action: the user decides
 
-For frameworks in which a call that waits is described to the host and run again when the host resumes. Who is believed
-for what: that a call was approved is the host's word for "look again" and proves nothing, the vault is asked. A
-decision counts as the user's for whom the run acts, and only where it names the approval that was shown. It is
-recorded, and the recorded row counts.
+For frameworks that describe a waiting call to your application and run it again on resume. Trust: a framework's own
+"approved" only resumes the call and proves nothing, because deputize reads the vault again. A decision counts for the
+user the run acts for, and only if it names the approval that was shown. It is recorded, and the record decides.
 """
 
 from __future__ import annotations
@@ -56,15 +55,14 @@ Decided: TypeAlias = Literal["approve", "reject", "edit"]
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 _Batch: TypeAlias = list[tuple[ToolCall, "asyncio.Future[DeputizeError | None]"]]
 UserOf: TypeAlias = AnyUser | Callable[[Any], AnyUser]
-"""Who acts: one user, or a plain function of the framework's own context of a run. Never what a model
-or a message says."""
+"""Who acts: a user, or a plain function of the framework's run context. Never taken from a model or a message."""
 
-FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {...}}, with all of them.'
+FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arguments": {all arguments}}.'
 
 
 @dataclass(frozen=True)
 class Said:
-    """A decision about one approval. ``arguments``: of an edit, all of them."""
+    """A decision about one approval. ``arguments``: all arguments of an edit."""
 
     approval: str
     decision: Decided
@@ -73,12 +71,15 @@ class Said:
 
 
 def decisions_of(given: Mapping[str, Any], shown: Iterable[Payload], reason: str = "") -> dict[str, Said]:
-    """The host's decisions, by approval id. Raises `InvalidInput` for another form, or an approval that nobody saw."""
+    """Return your application's decisions, by approval id.
+
+    Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
+    """
     known = {str(ask.get("approval_id")) for ask in shown}
     if unknown := sorted(set(given) - known):
         waiting = ", ".join(sorted(known)) or "none"
         raise InvalidInput(
-            f"No approval {unknown[0]!r} was shown here.", hint=f"Those that wait: {waiting}.", fix_by="operator"
+            f"No approval {unknown[0]!r} was shown here.", hint=f"Waiting approvals: {waiting}.", fix_by="operator"
         )
     return {approval: _decided(approval, what, reason) for approval, what in given.items()}
 
@@ -88,12 +89,12 @@ def _decided(approval: str, what: Any, reason: str) -> Said:
         return Said(approval, what, None, reason)
     arguments = what.get("arguments") if isinstance(what, Mapping) and what.get("decision") == "edit" else None
     if not isinstance(arguments, Mapping):
-        raise InvalidInput(f"The decision about {approval} has another form.", hint=FORM, fix_by="operator")
+        raise InvalidInput(f"The decision about {approval} is malformed.", hint=FORM, fix_by="operator")
     return Said(approval, "edit", dict(arguments), reason)
 
 
 def payload_of(error: DeputizeError | None) -> Payload | None:
-    """What to ask the user, where that is what stands in the way; None for everything else."""
+    """Return the request to show to the user, or None if the error is not a missing consent or approval."""
     if isinstance(error, ConsentRequired):
         return {"type": "deputize.consent", "v": 1, **error.consent.payload()}
     if isinstance(error, ApprovalRequired):
@@ -102,19 +103,19 @@ def payload_of(error: DeputizeError | None) -> Payload | None:
 
 
 def named(asks: Iterable[Any], kind: Kind) -> list[Payload]:
-    """The requests of this kind, each once: calls at one provider share their consent."""
+    """Return the requests of this kind, each once: calls at one provider share their consent."""
     ours = [ask for ask in asks if isinstance(ask, Mapping) and ask.get("type") == f"deputize.{kind}"]
     return list({str(ask[f"{kind}_id"]): dict(ask) for ask in ours}.values())
 
 
 def failed(error: DeputizeError) -> str:
-    """A failure as a model reads it. What an operator did not set up is logged."""
+    """Return a failure as text for the model. Log it if the operator must fix it."""
     warn_of(error)
     return failure_text(error)
 
 
 def facts_of(tool: Tool) -> dict[str, Any]:
-    """What a host may filter and label tools by; a model is not told."""
+    """Return metadata that your application can filter and label tools by. The model does not see it."""
     return {
         "provider": tool.provider,
         "scopes": sorted({need.ask for need in tool.usual_needs()}),
@@ -125,7 +126,7 @@ def facts_of(tool: Tool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Deferring:
-    """What the host application decided, for every tool of one list."""
+    """The application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
     user: UserOf
@@ -136,24 +137,24 @@ class Deferring:
         check_user(self.user)
 
     def acting(self, run: Any) -> User:
-        """The user a run acts for. Raises `UserRequired` for nobody."""
+        """Return the user this run acts for. Raises `UserRequired` if no user is named."""
         if callable(self.user):
             return user_of(self.user, run)
         return User.of(self.user)
 
     async def blockers(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
-        """For each call the error that stands in its way, or None. What they lack at one provider is one consent."""
+        """Return for each call the error that blocks it, or None. Missing scopes at one provider become one consent."""
         return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
-        """The call's result as text. Raises what `DeputyProtocol.act` raises."""
+        """Act as the user and return the result as text. Raises the errors of `DeputyProtocol.act`."""
         acted = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
         return as_text(await acted)
 
     async def record(self, said: Said, user: User) -> str:
-        """Record a decision as this user's; what is wrong with an edit, "" for nothing.
+        """Record a decision as this user's. Return what is wrong with an edit, or "".
 
-        One about another user's approval, or one that was decided or used before, changes nothing: the row counts.
+        A decision about another user's approval, or about one that was decided or used before, changes nothing.
         """
         with suppress(NotFound, Conflict):
             try:
@@ -167,18 +168,18 @@ class Deferring:
 
 @dataclass(frozen=True)
 class Together:
-    """Looks at calls that a framework runs one by one, in tasks that it starts together: a message's calls.
+    """Checks the calls of one message together, although the framework runs them in separate tasks.
 
-    What they lack at one provider is then one consent with one link.
+    Their missing scopes at one provider then become one consent with one link.
     """
 
     look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]
     open: dict[Any, _Batch] = field(default_factory=dict)
 
     async def blocker(self, one: ToolCall, user: User, *message: Any) -> DeputizeError | None:
-        """What stands in this call's way, if anything. Raises what ``look`` raises.
+        """Return the error that blocks this call, or None. Raises the errors of ``look``.
 
-        ``message``: what all calls of a message share, if not the message of their `Call`.
+        ``message``: a key that all calls of a message share, if not the message of their `Call`.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[DeputizeError | None] = loop.create_future()
@@ -197,7 +198,7 @@ class Together:
 
     async def _look(self, place: Any, batch: _Batch, user: User) -> DeputizeError | None:
         try:
-            await asyncio.sleep(0)  # until the tasks that began with this one have asked
+            await asyncio.sleep(0)  # let the tasks started with this one add their calls
         finally:
             del self.open[place]
         found = await self.look([one for one, _ in batch], user)

@@ -1,13 +1,13 @@
-"""Who acts: one source that the host names in code, for every adapter. What others say may agree, never differ.
+"""Who acts, for every adapter: one source that your application names in code. Other channels may agree, never differ.
 
-    user="alice"               bound: a ceiling. A run that names anybody else is refused.
-    user=lambda run: ...       whatever the host's function says, which is no async one; nothing else is asked.
-    user=server_user("org")    the server's verified user, with the tenant from a field of theirs.
-    nothing                    the server's custom authentication on LangGraph Server, the run's context elsewhere.
+    user="alice"               bound: a run that names another user is refused.
+    user=lambda run: ...       the result of a plain (not async) function; nothing else is read.
+    user=server_user("org")    the server's verified user; the tenant is the named field of that user.
+    nothing                    LangGraph Server: its custom authentication. Elsewhere: the run's context.
 
-Who is believed for what: on LangGraph Server the context and ``configurable`` of a run are what its client sent: they
-name nobody there, unless the host trusts all clients (``trust_client_context=True``). The identity of an API key
-(LangSmith's ``StudioUser``) is no end user. A user's tenant comes from the source that named the user.
+Trust: on LangGraph Server the client sends the context and ``configurable`` of a run, so they name no user there,
+unless your application trusts all clients (``trust_client_context=True``). The identity of an API key (LangSmith's
+``StudioUser``) is not an end user. A user's tenant comes from the source that named the user.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 __all__ = ["REFUSED", "Context", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
 
 SERVER_KEYS: Final = ("assistant_id", "graph_id", "langgraph_request_id", "langgraph_auth_user")
-"""What LangGraph Server sets in ``configurable`` of each run (langgraph_api.models.run), whatever its client sends."""
+"""Keys that LangGraph Server itself sets in ``configurable`` of each run (langgraph_api.models.run)."""
 
 SERVER: Final = "The server's authentication"
 SERVER_USER: Final = "server user"
-"""What the user whom LangGraph Server has verified is called beside the other channels."""
+"""The channel name of the user whom LangGraph Server has verified."""
 
 NAME_A_SOURCE: Final = "Name who acts in code: user=lambda run: ..., or custom authentication on the server."
-TRUST: Final = f"{NAME_A_SOURCE} Where only your own backend can call the server: trust_client_context=True."
+TRUST: Final = f"{NAME_A_SOURCE} If only your own backend can call the server: trust_client_context=True."
 
 NAME_SCHEDULED: Final = (
     "Name the user of scheduled runs in code, with user=lambda run: ... "
-    "Any client can write run.configurable['cron_id']: compare run.server_id with who made that cron."
+    "Any client can write run.configurable['cron_id']: compare run.server_id with the creator of that cron."
 )
 
 
 @dataclass
 class Context:
-    """Who is talking: the ``context_schema`` of a graph, filled in by the application; no model sees or sets it.
+    """The ``context_schema`` of a graph: the user, set by your application and never seen or set by a model.
 
-    One with more fields inherits from this class, or is a class of its own with fields of these two names.
+    For more fields, inherit from this class, or use your own class with fields of these two names.
     """
 
     user_id: str
@@ -50,7 +50,7 @@ class Context:
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What is known of a run that calls a tool: LangChain's ``config``, LangGraph's ``runtime`` (None outside)."""
+    """A run that calls a tool: LangChain's ``config`` and LangGraph's ``runtime`` (None outside LangGraph)."""
 
     config: Mapping[str, Any]
     runtime: Any = None
@@ -62,29 +62,29 @@ class RunInfo:
 
     @property
     def context(self) -> Any:
-        """The run's context, as the graph's schema has it. On LangGraph Server its client wrote it."""
+        """The run's context, as the graph's schema defines it. On LangGraph Server the client wrote it."""
         return getattr(self.runtime, "context", None)
 
     @property
     def on_server(self) -> bool:
-        """Whether LangGraph Server runs this."""
+        """True if LangGraph Server runs this."""
         return self._server is not None or any(key in self.configurable for key in SERVER_KEYS)
 
     @property
     def server_user(self) -> Any:
-        """The end user whom the server's custom authentication verified, with the fields it gave them.
+        """The end user whom the server's custom authentication verified, with all fields.
 
-        Raises `PolicyDenied` for an API key's identity and in a scheduled run, `UserRequired` where nobody was
-        verified.
+        Raises `PolicyDenied` for the identity of an API key and in a scheduled run. Raises `UserRequired` if the server
+        verified no user.
         """
         user = getattr(self._server, "user", None)
         if self.server_id is None or self.server_id == "":
             raise UserRequired("The server has verified no user.", hint=NAME_A_SOURCE)
         if _is_api_key(user):
-            raise PolicyDenied("The identity of an API key (StudioUser) is no end user.", hint=TRUST)
+            raise PolicyDenied("The identity of an API key (StudioUser) is not an end user.", hint=TRUST)
         if self.is_scheduled:
             raise PolicyDenied(
-                "This is a scheduled run: the server keeps an id of who made it, which may be an API key's.",
+                "This is a scheduled run: the server only knows its creator, which may be an API key.",
                 hint=NAME_SCHEDULED,
             )
         return user
@@ -96,12 +96,13 @@ class RunInfo:
 
     @property
     def server_id(self) -> Any:
-        """The id of whoever called the server or made the cron. No client chooses it, but it may be an API key's."""
+        """The id of the caller of the server, or of the cron's creator. No client chooses it, but it may be an API
+        key's."""
         return field(getattr(self._server, "user", None), "identity")
 
     @property
     def is_verified(self) -> bool:
-        """Whether the server has verified somebody; an API key's owner, too."""
+        """True if the server has verified a user or the owner of an API key."""
         return getattr(self._server, "user", None) is not None
 
     @property
@@ -110,16 +111,16 @@ class RunInfo:
 
 
 REFUSED: Final = User("")
-"""In a user's place where the run's identity is refused: nobody who ever started anything, and nobody who may act."""
+"""Stands for a run whose identity is refused: it owns nothing and may not act."""
 
 UserSource: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
-"""How the host names who acts; see the top of this module."""
+"""How your application names who acts; see the module docstring."""
 
 
 def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
-    """A source: the server's verified user. ``tenant``: which field of theirs, set by the authentication, holds it.
+    """Return a source that reads the server's verified user. ``tenant``: the field of that user that holds the tenant.
 
-    The source raises `PolicyDenied` where the field is missing or empty: no tenant is another tenant.
+    The source raises `PolicyDenied` if the field is missing or empty, because no tenant is a different tenant.
     """
 
     def named(run: RunInfo) -> User:
@@ -134,15 +135,17 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
 
 @dataclass(frozen=True)
 class UserPolicy:
-    """The host's decision who acts. ``trust_client_context``: believe what a server's clients say of themselves."""
+    """The application's choice of who acts. ``trust_client_context``: believe what a server's clients send."""
 
     user: UserSource = None
     user_from_configurable: bool = False
     trust_client_context: bool = False
 
     def acting(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this run acts for. Raises `UserRequired` for none and for what is no id, `PolicyDenied` where two
-        sources differ."""
+        """Return the user this run acts for.
+
+        Raises `UserRequired` if no user is named or the id is invalid. Raises `PolicyDenied` if two sources differ.
+        """
         run = RunInfo(config, runtime)
         if callable(self.user):
             return user_of(self.user, run)
@@ -151,11 +154,13 @@ class UserPolicy:
         for where, said in claims.items():
             if said.id not in ("", user.id) or said.tenant not in ("", user.tenant):
                 other = "user" if said.id not in ("", user.id) else "tenant"
-                raise PolicyDenied(f"The run's {where} names another {other} than who acts.", hint=NAME_A_SOURCE)
+                raise PolicyDenied(
+                    f"The run's {where} names another {other} than the configured source.", hint=NAME_A_SOURCE
+                )
         return user
 
     def _unbound(self, run: RunInfo, claims: Mapping[str, User]) -> User | None:
-        """The server's user; else the context's, and ``configurable``'s where the host opted in."""
+        """Return the server's user; else the context's, or ``configurable``'s if your application opted in."""
         if (verified := claims.get(SERVER_USER)) and not run.is_scheduled:
             return verified
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
@@ -167,14 +172,14 @@ class UserPolicy:
         except UserRequired:
             if named:
                 raise PolicyDenied(
-                    "This server verifies nobody: its client chose the user of this run.", hint=TRUST
+                    "This server verifies no user: the client chose the user of this run.", hint=TRUST
                 ) from None
             raise
 
 
 def _verified(run: RunInfo) -> User | None:
-    """The server's user; None where there is none, or only an API key's identity, which is no user's."""
-    if not run.is_verified:  # as nearly always: an error made and thrown away is half of the cost
+    """Return the server's user, or None if there is none or only the identity of an API key."""
+    if not run.is_verified:  # the usual case: raising and catching an error would double the cost
         return None
     try:
         verified = run.server_user
@@ -188,9 +193,9 @@ def _named_by_server(verified: Any) -> User:
 
 
 def _claims(run: RunInfo) -> dict[str, User]:
-    """Which user and tenant each channel names, empty where it names none."""
+    """Return the user and tenant that each channel names, empty if it names none."""
     claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
-    if run.is_scheduled:  # whoever writes a cron's id into their run stays who they are
+    if run.is_scheduled:  # a client that writes a cron id keeps its own identity
         claims[SERVER_USER] = User.named(run.server_id, by=SERVER)
     elif verified := _verified(run):
         claims[SERVER_USER] = verified
@@ -204,12 +209,12 @@ def _claim(where: str, said: Any) -> User:
 
 
 def field(holder: Any, name: str) -> Any:
-    """A field of an object or a mapping, None where it has none."""
+    """Return a field of an object or a mapping, or None if it has none."""
     if type(holder) is dict or isinstance(holder, Mapping):
         return holder.get(name)
     return getattr(holder, name, None)
 
 
 def _is_api_key(user: Any) -> bool:
-    """LangSmith's identity of an API key or of Studio, as the object or as what was serialized of it."""
+    """Return whether this is LangSmith's identity of an API key or of Studio, as an object or serialized."""
     return any(kind.__name__ == "StudioUser" for kind in type(user).__mro__) or field(user, "kind") == "StudioUser"

@@ -1,13 +1,13 @@
-"""LangChain's ``create_agent`` that acts as the user: one middleware brings the tools, and asks for what they need.
+"""LangChain adapter for ``create_agent``: one middleware that adds the tools and asks for what their calls need.
 
     from deputize.adapters.middleware import DeputyMiddleware
 
     create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
-After the model has asked for tools, one pause lists every consent its calls need, then one every approval, in a graph
-of its own (`deputize.adapters.langgraph.approval_graph`): so its place among other middlewares does not matter, and no
-answer to a question of theirs is taken for one to ours. What is lost or changed after that, by another middleware that
-edits a call, is asked for where the tool is run. The agent's other tools are none of our business.
+After the model has called tools, one pause lists every missing consent, then one lists every approval. The pauses are
+in a graph of their own (`deputize.adapters.langgraph.approval_graph`), so the order of middlewares does not matter, and
+an answer to another middleware's question is never taken for an answer to deputize's. If another middleware edits a
+call afterwards, the tool asks again when it runs. The agent's other tools are left alone.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ try:
     from deputize.adapters.langgraph.precheck import Findings, Output
     from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 except ImportError as missing:
-    require(LANGGRAPH)  # an old release lacks what is imported here
+    require(LANGGRAPH)  # an old release lacks these imports
     raise SettingsError.without(missing, "langchain") from None
 
 require(LANGGRAPH)
@@ -50,8 +50,8 @@ __all__ = ["DeputyMiddleware"]
 
 def __getattr__(name: str) -> Any:
     if name in ("ApprovalMiddleware", "ConsentMiddleware"):
-        hint = "create_agent(model, middleware=[DeputyMiddleware(deputy, ...)]): it brings the tools, too."
-        raise SettingsError(f"{name} has become a part of DeputyMiddleware.", hint=hint)
+        hint = "create_agent(model, middleware=[DeputyMiddleware(deputy, ...)]): it adds the tools, too."
+        raise SettingsError(f"{name} was merged into DeputyMiddleware.", hint=hint)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -60,12 +60,13 @@ class _Owned(AgentState[Any]):
 
 
 class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
-    """Tools that act as the user, and the pauses that they need.
+    """Middleware that adds tools which act as the user, and pauses for their consents and approvals.
 
-    ``toolkits``, ``read_only``, ``app``: which tools, as in `Deputy.tools`, and through which app they act. ``user``,
-    ``user_from_configurable``, ``trust_client_context``: who acts, see `deputize.adapters.host`. ``name``: of its
-    nodes, where an agent has two. ``interrupt_mode``: as of the act node. ``search``: the model is shown a tool that
-    searches these, those of ``always``, and what it has found; see `deputize.adapters.langchain.tool_search`.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
+    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``app``: the app that the tools act through, as in
+    `Deputy.act`; all tools are then of its provider. ``read_only``: only tools that never change anything.
+    ``interrupt_mode``: as in `act_node`. ``name``: of its nodes, if an agent has two. ``search``: show the model a
+    search tool, the tools of ``always``, and those it has found; see `deputize.adapters.langchain.tool_search`.
     """
 
     state_schema = _Owned
@@ -89,7 +90,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
         found = chosen(deputy, toolkits, read_only=read_only, app=app)
         if always and not search:
-            raise SettingsError("always= is for search=True: without it, all tools are bound.", hint="Give both.")
+            raise SettingsError("always= needs search=True: without it, all tools are bound.", hint="Pass both.")
         mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in mine}
         self._name, self.gate = name, Gate(self.host, found, interrupt_mode)
@@ -99,7 +100,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @property
     def name(self) -> str:
-        """Of its nodes in the agent's graph."""
+        """The name of its nodes in the agent's graph."""
         return self._name
 
     def _searching(self, mine: Sequence[BaseTool], always: Sequence[str]) -> ToolSearch:
@@ -107,25 +108,25 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return ToolSearch(self.host.deputy, mine, always=always, name=called)
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
-        """Note who begins: nobody else may resume."""
+        """Record the user who starts the run: no other user may resume it."""
         return self._noted(self._user(runtime))
 
     async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
-        """See `before_agent`."""
+        """Do the same as `before_agent`."""
         return self.before_agent(state, runtime)
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
-        """Tell the model what ``untrusted`` means, once, whatever the agent's system prompt is."""
+        """Add the explanation of ``untrusted`` to any system prompt, once."""
         return handler(self._checked(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Any:
-        """See `wrap_model_call`."""
+        """Do the same as `wrap_model_call`."""
         return await handler(self._checked(request))
 
     def after_model(self, state: Any, runtime: Any) -> Payload | None:
-        """Pause until nothing is left to ask of the user; then tell the model what is refused."""
+        """Pause until nothing is left to ask the user. Then tell the model which calls are refused."""
         if not (tail := self._ours(state["messages"])):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
@@ -139,7 +140,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return begun | _refusals(tail, asked["outputs"])
 
     async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
-        """See `after_model`."""
+        """Do the same as `after_model`."""
         if not (tail := self._ours(state["messages"])):
             return None
         config, user = get_config(), self._user(runtime)
@@ -153,12 +154,12 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return begun | _refusals(tail, asked["outputs"])
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
-        """The second look is the tool's own: it acts, or says what was lost since; then the user is asked again."""
+        """Run the tool. If it lacks a consent or approval that was lost since, ask the user again."""
         if not self._is_mine(request.tool):
             return handler(request)
         if refused := self._not_theirs(request):
             for _ in range(RETURNS):
-                self.asking.invoke(_lost(request, {}), get_config())  # raises at a pause, which stays its owner's
+                self.asking.invoke(_lost(request, {}), get_config())  # raises at a pause, which its owner keeps
             return refused
         answer: Any = None
         with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
@@ -172,7 +173,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """See `wrap_tool_call`."""
+        """Do the same as `wrap_tool_call`."""
         if not self._is_mine(request.tool):
             return await handler(request)
         if refused := self._not_theirs(request):
@@ -192,15 +193,18 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return self.host.resuming_user(get_config(), runtime)
 
     def _checked(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """The request as the model should see it. Raises `SettingsError` for a tool of the host with a name of ours."""
+        """Return the request as the model should see it.
+
+        Raises `SettingsError` if a tool of your application has the name of one of deputize's tools.
+        """
         for tool in request.tools:
             if not self._is_known(tool) and (name := getattr(tool, "name", "")) in {one.name for one in self.tools}:
-                hint = "Give it another name. Pass the agent no tools of the deputy: the middleware brings them."
-                raise SettingsError(f"A tool of the application is called {name!r}, as one of ours.", hint=hint)
+                hint = "Rename it. Do not pass the deputy's tools to the agent: the middleware adds them."
+                raise SettingsError(f"A tool of your application has the name of a deputize tool: {name!r}.", hint=hint)
         return shown_strictly(told_of_outside(self._few(request)))
 
     def _few(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Of our tools those that are always shown, or were found; all, where nothing searches."""
+        """Return the request with the deputize tools that are always shown or were found; all without search."""
         if self.search is None:
             return request
         names = self.search.names(request.state["messages"])
@@ -212,35 +216,36 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return name if name in self._mine else None
 
     def _is_known(self, tool: Any) -> bool:
-        """Whether a tool that a model is to be shown is ours, or a copy that another middleware has marked."""
+        """Return whether a tool is a deputize tool, or a copy that another middleware has marked."""
         return any(tool is one for one in self.tools) or (isinstance(tool, ActTool) and tool.host is self.host)
 
     def _is_mine(self, tool: Any) -> bool:
         return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool
 
     def _ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-        """The model's last message and what followed it, where it asks for one of our tools."""
+        """Return the model's last message and what followed it, if it calls a deputize tool; else an empty list."""
         tail = list(latest(messages))
         calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
         return tail if any(call["name"] in self.gate.providers for call in calls) else []
 
     def _noted(self, user: User | None) -> Payload:
-        """Who begins, in the state; by our name, since an agent may have two of us, for two users."""
+        """Return the state that records who starts the run, under this name: an agent may have two of these
+        middlewares."""
         return {"deputize": {self._name: {"user": user.id, "tenant": user.tenant} if user and user.id else {}}}
 
     def _note(self, state: Mapping[str, Any]) -> Payload | None:
-        """Who began; empty for nobody, None where no `before_agent` of ours has run."""
+        """Return the user who started the run: empty for no user, None if `before_agent` has not run."""
         found = (state.get("deputize") or {}).get(self._name)
         return dict(found) if isinstance(found, Mapping) else None
 
     async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
-        """Who begins here, where another middleware has jumped over `before_agent`; else nothing new.
+        """Return the user who starts the run if another middleware skipped `before_agent`; else an empty update.
 
-        Raises `PolicyDenied` for another user than the one who began. LangGraph keeps a stranger's answer and hands it
-        to the next resume: it is forgotten; where that fails, the approvals get new ids.
+        Raises `PolicyDenied` for another user than the one who started. LangGraph keeps that user's answer and passes
+        it to the next resume, so it is forgotten. If that fails, the approvals get new ids.
         """
         if (note := self._note(state)) is None:
-            return self._noted(user)  # at a pause of ours, its own note is about who this is
+            return self._noted(user)  # a deputize pause has its own record of the owner
         if not note and not user:
             return {}
         try:
@@ -253,7 +258,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             finally:
                 if owner.id and not forgotten:
                     await self._renew(tail, owner)
-            self.host.acting_user(config, get_runtime())  # where the identity itself is refused, this says why
+            self.host.acting_user(config, get_runtime())  # raises the reason if the identity itself is refused
             raise
         return {}
 
@@ -266,7 +271,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         await deputy.refresh_approval_ids(waiting, user=owner)
 
     def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
-        """The refusal of a call that another user, or nobody, let go on at a pause of somebody else's."""
+        """Return the refusal if another user, or no user, resumed this call past its owner's pause; else None."""
         call, note, user = request.tool_call, self._note(request.state) or {}, self._user(request.runtime)
         if note or user:
             try:
@@ -277,20 +282,20 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _nothing(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
-    """The agent itself runs the tools."""
+    """Return no tasks: the agent itself runs the tools."""
     return []
 
 
 def _lost(request: ToolCallRequest, missing: Payload) -> Payload:
-    """What the gate looks at where a tool that ran says what is missing."""
+    """Return the gate's input for a tool that ran and reported a missing request."""
     return {"messages": [], "lost": [{"id": str(request.tool_call["id"]), "asks": missing}]}
 
 
 def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload:
-    """The refusals that the model can read before tools run.
+    """Return the refusals that the model can read before tools run.
 
-    LangChain takes a message for the answer to every call of its id: where several have one, each is refused by its
-    own tool.
+    LangChain takes a message as the answer to every call with its id. If several calls share an id, each tool refuses
+    its own call.
     """
     ids = [call["id"] for call in tail[0].tool_calls] if isinstance(tail[0], AIMessage) else []
     messages = [one for output in outputs if ids.count(output["id"]) == 1 for one in output["given"]]

@@ -1,4 +1,4 @@
-"""What a model reads of an act: its result, or its failure in one sentence. The same in every framework."""
+"""Text that a model reads: a tool's result, or its failure. The same in every framework."""
 
 from __future__ import annotations
 
@@ -19,20 +19,22 @@ from deputize.core import (
 
 __all__ = ["as_text", "failure_text"]
 
-_compact: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode  # made once: it costs half a call
+_compact: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":")
+).encode  # built once: building it takes half the time of a call
 
 
 def as_text(result: Any) -> str:
-    """A tool's result for the model: text as it is, all else as compact JSON."""
+    """Return a tool's result as text for the model: strings unchanged, everything else as compact JSON."""
     if isinstance(result, str):
         return result
     return _compact(result)
 
 
 def failure_text(error: DeputizeError) -> str:
-    """A failure as the model should read it: one sentence, what it may do about it, and the provider's own reason.
+    """Return a failure as text for the model: what failed, what to do about it, and the provider's reason.
 
-    The reason is JSON with the mark of texts from outside, as results have it: no word of it can end it.
+    The reason is JSON marked as untrusted content, like results, so that its text cannot end the mark.
     """
     parts = [str(error)]
     if error.hint and _for_the_model(error):
@@ -43,13 +45,13 @@ def failure_text(error: DeputizeError) -> str:
 
 
 def _ended(sentence: str) -> str:
-    """With a full stop where another sentence follows."""
+    """Return the sentence with a full stop, so that another one can follow."""
     return sentence if sentence.endswith((".", "!", "?", ":")) else f"{sentence}."
 
 
 def _for_the_model(error: DeputizeError) -> bool:
-    """Whether the hint is for a model: what it may correct, or how it goes on. Other hints are for people."""
+    """Return whether the hint is for the model, which can correct the call or continue. Other hints are for people."""
     if isinstance(error, InvalidInput):
         return error.fix_by == "agent"
     told = Declined | ScopeNotGranted | OutcomeUnknown | RateLimited | NotFound | Conflict | SettingsError
-    return isinstance(error, told)  # of settings: the model tells its person what to set
+    return isinstance(error, told)  # settings: the model tells the user what to set

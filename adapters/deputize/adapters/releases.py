@@ -1,12 +1,14 @@
-"""The oldest releases of frameworks that the adapters work with, checked when an adapter is imported.
+"""The oldest framework releases that the adapters support, checked when an adapter is imported.
 
-An older one fails late and in words of its own: LangGraph before 1.2.12 with a `TypeError` at each pause, and 1.2.12 by
-asking again for what was consented to where a step has several act nodes,
-llama-index-core before 0.14.7 by telling the model about the wait, llama-index-workflows before 2.23 in each call,
-before 2.23.3 by copying a tokenizer at each step for a third of a second, and before 2.24.1 by importing, when a saved
-run is loaded, whatever module it names. google-adk before 2.12 hands the answer for one of two agents that run at once
-to the other, where their calls have the same id, and 2.12 warns that tool confirmation is experimental.
-pydantic-ai before 2.16 cannot tell a model that a call has failed for good.
+Older releases fail late or silently:
+- LangGraph before 1.2.12 raises `TypeError` at each pause. 1.2.12 repeats a given consent if a step has several act
+  nodes.
+- llama-index-core before 0.14.7 tells the model about the wait.
+- llama-index-workflows before 2.23 fails in each call. Before 2.23.3 it copies a tokenizer at each step, a third of a
+  second. Before 2.24.1 it imports any module that a saved run names.
+- google-adk before 2.12 gives an answer to the wrong one of two parallel agents whose calls share an id. 2.12 warns
+  that tool confirmation is experimental.
+- pydantic-ai before 2.16 cannot tell a model that a call has failed for good.
 """
 
 from __future__ import annotations
@@ -27,18 +29,18 @@ PYDANTIC_AI: Final = {"pydantic-ai-slim": "2.16"}
 
 
 def require(least: dict[str, str]) -> None:
-    """Raises `SettingsError` where an older release of one of these packages is installed; names the one that works."""
+    """Raise `SettingsError` if an older release of one of these packages is installed."""
     for package, wanted in least.items():
         try:
             found = version(package)
-        except PackageNotFoundError:  # importing it says what is missing
+        except PackageNotFoundError:  # the import itself names the missing package
             continue
         if _numbers(found) < _numbers(wanted):
             raise _unusable(package, found, f"it is older than {wanted}", wanted)
 
 
 def require_names(package: str, least: dict[str, str], *holders: tuple[type[Any], str]) -> None:
-    """Raises `SettingsError` where one of these classes has no such field, method or property: a changed internal."""
+    """Raise `SettingsError` if one of these classes lacks a field, method or property: a changed internal."""
     for holder, name in holders:
         if not hasattr(holder, name) and name not in getattr(holder, "__dataclass_fields__", ()):
             raise _unusable(package, version(package), f"{holder.__name__} has no {name!r}", least[package])

@@ -1,17 +1,17 @@
-"""Google ADK: toolkits as a toolset; a call that needs the user asks for a tool confirmation, and the run ends.
+"""Google ADK adapter: toolkits as a toolset. A call that needs the user requests a tool confirmation and ends the run.
 
     from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
 
     agent = LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, "gmail")])
     events = [event async for event in runner.run_async(user_id="alice", session_id=chat, new_message=message)]
-    asks = requests_in(events)                            # what to show: consents, then approvals
-    message = answers(events, {approval_id: "approve"})  # the message to go on with
+    asks = requests_in(events)                            # to show the user: consents, then approvals
+    message = answers(events, {approval_id: "approve"})  # the message to resume with
 
-A missing consent and an approval that waits are both an ``adk_request_confirmation``, whose call ADK runs again once it
-is answered. ``confirmed: true`` wakes it up and proves nothing: the vault is asked, and what is still missing is asked
-again. A decision counts as the run's user's where the answer names the approval that was shown; ``confirmed: false`` is
-a no, and is recorded as one. Whoever answers for another user's call gets `PolicyDenied`, and it stays open. ADK runs
-a call again for the same answer where it lost the result: it is the same act, which is done once (see `calls`).
+A missing consent and a waiting approval are both an ``adk_request_confirmation``. ADK runs the call again once it is
+answered. ``confirmed: true`` only resumes the call: deputize reads the vault again and asks for what is still missing.
+A decision counts for the run's user if the answer names the approval that was shown. ``confirmed: false`` is recorded
+as a rejection. An answer to another user's call raises `PolicyDenied`, and the call stays open. If ADK loses a result
+and runs the call again, it is the same act, which is done once (see `calls`).
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ try:
     from deputize.adapters.google_adk.calls import asked_by, calls_of, owner_of, where
     from deputize.adapters.google_adk.confirmations import answers, ask, keep_asking, requests_in, shown_for
 except ImportError as missing:
-    require(GOOGLE_ADK)  # an old release lacks what is imported here
+    require(GOOGLE_ADK)  # an old release lacks these imports
     raise SettingsError.without(missing, "google-adk") from None
 
 require(GOOGLE_ADK)
@@ -65,16 +65,17 @@ __all__ = ["ActTool", "DeputyToolset", "answers", "requests_in", "session_user",
 
 
 def session_user(ctx: ToolContext) -> str:
-    """The user of ADK's session: whoever calls the runner has named them."""
+    """Return the user of ADK's session, whom the caller of the runner has named."""
     return ctx.user_id
 
 
 class DeputyToolset(BaseToolset):
-    """The tools of these toolkits, for the session's user, or for whoever ``user`` says.
+    """The tools of these toolkits as an ADK toolset.
 
-    ``user``: a user, or a function of the call's `ToolContext`. Names are those of `Deputy.tools`. ``app``: through
-    which app they act, as of `Deputy.act`; all are of its provider then. ``read_only``: only tools that never change
-    anything. ``tool_filter`` and ``tool_name_prefix``: as of any toolset of ADK.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
+    of the call's `ToolContext`; the session's user by default. ``app``: the app that the tools act through, as in
+    `Deputy.act`; all tools are then of its provider. ``read_only``: only tools that never change anything.
+    ``tool_filter``, ``tool_name_prefix``: as in any ADK toolset.
     """
 
     def __init__(
@@ -95,18 +96,18 @@ class DeputyToolset(BaseToolset):
         self.tools = [ActTool(tool, host, together) for tool in shown]
 
     async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
-        """See `BaseToolset`."""
+        """Return the tools."""
         return [tool for tool in self.tools if self._is_tool_selected(tool, readonly_context)]
 
     async def process_llm_request(self, *, tool_context: ToolContext, llm_request: LlmRequest) -> None:
-        """Tell the model what ``untrusted`` in a result means, once; and ask first what is still to be asked."""
+        """Add the explanation of ``untrusted`` to the instructions once. Ask first what is still to be asked."""
         keep_asking(tool_context)
         if system_prompt() not in str(llm_request.config.system_instruction or ""):
             llm_request.append_instructions([system_prompt()])
 
 
 class ActTool(BaseTool):
-    """One tool, as the run's user. ``together``: that of its toolset."""
+    """One deputize tool as an ADK tool. ``together``: shared by its toolset."""
 
     def __init__(self, tool: Tool, host: Deferring, together: Together) -> None:
         super().__init__(name=tool.name, description=tool.description, custom_metadata=facts_of(tool))
@@ -118,10 +119,10 @@ class ActTool(BaseTool):
         )
 
     async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, str]:
-        """Act as the user; the outcome as a model reads it, in ``result`` or in ``error``.
+        """Act as the user and return the result in ``result``, or a failure as text for the model in ``error``.
 
-        Raises `PolicyDenied` out of the run where another user was asked about the call, `UserRequired` where it is
-        nobody who answers: the question stays open.
+        Raises `PolicyDenied` out of the run if another user was asked about the call, `UserRequired` if no user
+        answers. The question then stays open.
         """
         resumed = tool_context.tool_confirmation is not None
         blocker: DeputizeError | None
@@ -134,7 +135,7 @@ class ActTool(BaseTool):
         shown, fault = shown_for(tool_context) if resumed else None, ""
         call = where(tool_context, tool_context.function_call_id or "", str((shown or {}).get("owner") or ""))
         if shown and shown.get("owner") != owner_of(self.host.deputy, user, call):
-            denied = PolicyDenied("This call belongs to another user.", hint="Answer as the user who was asked.")
+            denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
             raise _left_open(tool_context, denied)
         try:
             if tool_context.tool_confirmation is not None:
@@ -151,10 +152,10 @@ class ActTool(BaseTool):
         return {"error": told}
 
     async def _hear(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
-        """Record what the user decided; what is wrong with it, "" for nothing.
+        """Record the user's decision. Return what is wrong with an edit, or "".
 
-        Raises `Declined` for a no that changes no row: of a consent, or where a yes was said elsewhere. A row says by
-        itself what came of a no that is recorded, or came too late.
+        Raises `Declined` for a rejection that changes no record: of a consent, or of a call approved elsewhere. For a
+        recorded or late rejection, the record itself says the outcome.
         """
         said, fault = _decision_in(answer, shown)
         if said is None:
@@ -169,9 +170,9 @@ class ActTool(BaseTool):
     async def _blocker(
         self, args: Mapping[str, Any], call: Call, ctx: ToolContext, user: User, *, look: bool
     ) -> DeputizeError | None:
-        """What stands in the call's way, with what the response's other calls lack at the same provider.
+        """Return the error that blocks the call, or None. Checks all calls of the response together.
 
-        None without a look where it is alone, since the act itself says what it lacks.
+        Without ``look``, a single call is not checked, because the act itself reports what it lacks.
         """
         if len(calls_of(asked_by(ctx))) < 2 and not look:
             return None
@@ -180,16 +181,16 @@ class ActTool(BaseTool):
 
 
 def _left_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
-    """To be raised: where a plugin of the host makes a result of it, the question is asked again, as it was."""
+    """Return the error to raise. Ask again first: a plugin of your application may turn the error into a result."""
     if shown := shown_for(ctx):
         ask(ctx, failed(error), shown)
     return error
 
 
 def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said | None, str]:
-    """What the user decided about what was shown, None for a mere wake-up; and what is wrong with it.
+    """Return the decision in an answer, or None if it only resumes; and what is wrong with it.
 
-    A yes names the approval, as `answers` does it, or hands back what was shown as it was, as ADK's own pages do.
+    An approval names its id, as `answers` does, or returns the shown payload unchanged, as ADK's own pages do.
     """
     given = answer.payload if isinstance(answer.payload, Mapping) else {}
     approval, reason = str((shown or {}).get("approval_id") or ""), str(given.get("reason") or "")

@@ -1,11 +1,11 @@
-"""Which call of which response a tool of ADK answers: the same in the run, in its resume, in another process.
+"""Identity of an ADK tool call: the same in the run, in its resume and in another process.
 
-ADK keeps a session's id, an invocation's id and a call's id in the session, whoever resumes it: a resumed call has them
-all again, and a later turn has another invocation. Models that count their calls give one id twice in an invocation, in
-two responses, so the number of the response with that id belongs to the act, and so do agent and branch, of which
-several may run at once. A rewind takes back no act: the next turn is another invocation, whose calls are other acts,
-and ADK refuses the answer for a call that was rewound. A tool that is itself a node of a graph gets another id in each
-run, so there it is the node's path. A host may load the last events of a session only: a question keeps the number.
+ADK keeps the ids of session, invocation and call in the session. A resumed call has the same ids; a later turn has
+another invocation. Some models give one call id twice in an invocation, so the act also includes the number of the
+response with that id, and agent and branch, because several may run at once. A rewind undoes no act: the next turn is
+another invocation with other acts, and ADK refuses an answer to a rewound call. A tool that is a graph node gets a new
+id in each run, so its node path is used. If your application loads only the last events of a session, the question
+still holds the number.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from deputize.core import Call, DeputyProtocol, User
 __all__ = ["CONFIRMATION", "asked_by", "calls_of", "owner_of", "where"]
 
 CONFIRMATION = "adk_request_confirmation"
-"""What ADK calls the call that asks the host for a confirmation."""
+"""ADK's name of the call that asks your application for a confirmation."""
 
 
 def asked_by(ctx: ToolContext) -> Event | None:
-    """The model's response that asked for the call; None where a program makes it, and no model."""
+    """Return the model response that asked for the call, or None if a program made the call."""
     found = _asking(ctx, ctx.function_call_id or "")
     return found[-1] if found else None
 
 
 def calls_of(response: Event | None) -> dict[str, types.FunctionCall]:
-    """The calls of a response, by their ids."""
+    """Return the tool calls of a response, by id."""
     calls = response.get_function_calls() if response else []
     return {one.id: one for one in calls if one.id and one.name != CONFIRMATION}
 
 
 def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
-    """Session, response and id of a call: with the tool and the user, what makes it the same act.
+    """Return the identity of a call: session, response and call id. With tool and user, it names the act.
 
-    ``owner``: as its question has it, which knows the response where the session was cut before it.
+    ``owner``: the tag in the call's question, which knows the response if the session was cut before it.
     """
     found = _asking(ctx, call_id)
-    if ctx.node is not None and not found:  # a tool that is a node of a graph: ADK gives its call an id for each run
+    if ctx.node is not None and not found:  # a tool as a graph node: ADK gives its call a new id in each run
         call_id = ctx.node_path
     author, branch = (found[-1].author, found[-1].branch or "") if found else ("", "")
     number = owner.partition(".")[0] or str(len(found))
@@ -51,7 +51,7 @@ def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
 
 
 def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
-    """For whom a call is made, in a word that only this deputy can write, and that names nobody.
+    """Return a tag for the user of a call, which only this deputy can compute and which reveals no name.
 
     Before the dot: the number of the call's response.
     """
@@ -62,7 +62,7 @@ def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
 
 
 def _asking(ctx: ToolContext, call_id: str) -> list[Event]:
-    """The agent's responses of this invocation with a call of this id: those of its own branch, where there are any."""
+    """Return this agent's responses of the invocation with this call id, preferring its own branch."""
     found = [
         one
         for one in ctx.session.events

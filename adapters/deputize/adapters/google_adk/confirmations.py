@@ -1,9 +1,8 @@
-"""Questions to the user as ADK's tool confirmations: asking, asking again, and what a host shows and answers.
+"""Questions to the user as ADK tool confirmations: asking, asking again, listing and answering.
 
-ADK makes a question of what a tool requests when a model has called it, and of nothing that the tool requests when it
-is run again for an answer: the run would go on, and nobody could answer. So a plugin, registered where there is such a
-request, puts the question in the place of the model's next response. It goes by the session alone: how often was
-requested, and how often asked.
+ADK turns a tool's request into a question if a model called the tool, but not if the tool was run again for an answer:
+the run would continue, and no user could answer. So on such a request a plugin is registered that puts the question in
+place of the model's next response. It compares how often a confirmation was requested and asked in the session.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ __all__ = ["answers", "ask", "keep_asking", "requests_in", "shown_for"]
 
 PLUGIN: Final = "deputize_questions"
 INPUT: Final = "adk_request_input"
-"""What ADK calls it where the tool is itself a node of a graph."""
+"""ADK's name of that call if the tool is a graph node."""
 KINDS: Final[tuple[Kind, ...]] = ("consent", "approval")
 
 
@@ -37,31 +36,31 @@ def ask(ctx: ToolContext, hint: str, payload: Payload) -> None:
     """Ask the user about the call, and end the run."""
     ctx.request_confirmation(hint=hint, payload=payload)
     again = ctx.tool_confirmation is not None
-    ctx.actions.skip_summarization = not again  # the model is not asked to make something of it
+    ctx.actions.skip_summarization = not again  # the model is not called to summarize it
     if again:
         _register(ctx)
 
 
 def _register(ctx: CallbackContext) -> None:
-    """Before the host's own plugins: one of them may answer in the model's place, from a cache, say."""
+    """Register the plugin before the application's own, which may answer in place of the model, such as a cache."""
     manager = ctx.get_invocation_context().plugin_manager
     if manager.get_plugin(PLUGIN) is None:
-        manager.plugins = [_Questions(PLUGIN), *manager.plugins]  # another run may be going through the old list
+        manager.plugins = [_Questions(PLUGIN), *manager.plugins]  # another run may be iterating over the old list
 
 
 def keep_asking(ctx: ToolContext) -> None:
-    """Before the model is called: see that it is not where a question has to be asked in its place."""
+    """Register the plugin if a question must be asked in place of the next model call."""
     if _unasked(ctx):
         _register(ctx)
 
 
 class _Questions(BasePlugin):
-    """Asks what was requested and never asked, in the place of the model's response."""
+    """Plugin that asks each requested but unasked question in place of the model's response."""
 
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
-        """See `BasePlugin`."""
+        """Answer with the open questions in place of the model, if there are any."""
         parts = [types.Part(function_call=_question(*one)) for one in _unasked(callback_context)]
         if not parts:
             return None
@@ -70,14 +69,14 @@ class _Questions(BasePlugin):
 
 
 class _Waiting(BaseTool):
-    """A call that its host answers: what makes ADK end the run there."""
+    """A long-running call that the application answers, so that ADK ends the run there."""
 
     async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> None:
-        """Nothing, so that ADK waits."""
+        """Return nothing, so that ADK waits."""
 
 
 def _question(call: types.FunctionCall, confirmation: ToolConfirmation) -> types.FunctionCall:
-    """As ADK words it; it gives it an id."""
+    """Return the question as a function call in ADK's form, without an id: ADK assigns one."""
     args = {
         "originalFunctionCall": call.model_dump(exclude_none=True, by_alias=True),
         "toolConfirmation": confirmation.model_dump(exclude_none=True, by_alias=True),
@@ -86,7 +85,7 @@ def _question(call: types.FunctionCall, confirmation: ToolConfirmation) -> types
 
 
 def _unasked(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirmation]]:
-    """The calls of this run whose last request was made into no question."""
+    """Return the calls of this run whose last request did not become a question."""
     calls: dict[str, types.FunctionCall] = {}
     requests: dict[str, list[ToolConfirmation]] = {}
     asked: Counter[str] = Counter()
@@ -103,7 +102,7 @@ def _unasked(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirm
 
 
 def shown_for(ctx: ToolContext) -> Payload | None:
-    """What the user was shown about this call last. A later turn may have a call of the same id."""
+    """Return the payload that the user was last shown for this call. A later turn may reuse the call's id."""
     response, last = asked_by(ctx), None
     call = ctx.node_path if response is None and ctx.node is not None else ctx.function_call_id
     for event in ctx.session.events:
@@ -117,7 +116,7 @@ def shown_for(ctx: ToolContext) -> Payload | None:
 
 
 class _Question(NamedTuple):
-    """What ADK waits with. ``call``: the id of the call that it is about, or the path of the node of a graph."""
+    """A question that ADK waits for. ``call``: id of the call it is about, or the path of a graph node."""
 
     id: str
     name: str
@@ -126,9 +125,9 @@ class _Question(NamedTuple):
 
 
 def _questions(event: Event) -> Iterator[_Question]:
-    """Our questions in an event. A model can call what it likes, and so write one, too: ADK does not wait with that.
+    """Yield the deputize questions in an event. ADK does not wait for a question that a model wrote itself.
 
-    Nor is one a question that shares its id with another call, with which ADK may wait.
+    A question that shares its id with another call is skipped, because ADK may wait for that call.
     """
     calls = event.get_function_calls()
     often = Counter(call.id for call in calls)
@@ -143,7 +142,7 @@ def _questions(event: Event) -> Iterator[_Question]:
 
 
 def _asked(call: types.FunctionCall) -> tuple[Any, Any]:
-    """The id of the call that a question is about, and what it shows."""
+    """Return the id of the call that a question is about, and the payload it shows."""
     if call.name == CONFIRMATION:
         return _at(call.args, "originalFunctionCall", "id"), _at(call.args, "toolConfirmation", "payload")
     return None, _at(call.args, "payload", "confirmation_payload") if call.name == INPUT else None
@@ -156,12 +155,12 @@ def _at(args: Any, *keys: str) -> Any:
 
 
 def _ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Whether this is a question as `payload_of` makes it: a remote agent can send half of one."""
+    """Return whether this is a complete payload of `payload_of`: a remote agent can send half of one."""
     return any(_at(payload, "type") == f"deputize.{kind}" and _at(payload, f"{kind}_id") for kind in KINDS)
 
 
 def _live(events: Iterable[Event]) -> list[Event]:
-    """The events that no rewind took back."""
+    """Return the events that no rewind removed."""
     live: list[Event] = []
     for event in events:
         if before := event.actions.rewind_before_invocation_id:
@@ -172,9 +171,9 @@ def _live(events: Iterable[Event]) -> list[Event]:
 
 
 def _waiting(events: Iterable[Event]) -> list[_Question]:
-    """What was asked and has come to no result, in the last invocation that waits.
+    """Return the questions without a result, in the last invocation that waits.
 
-    An answer alone ends no question: the run that had it may have been refused, or lost.
+    An answer alone closes no question: the run that received it may have been refused or lost.
     """
     asks: dict[str, tuple[Event, _Question]] = {}
     answered: set[str | None] = set()
@@ -191,25 +190,25 @@ def _waiting(events: Iterable[Event]) -> list[_Question]:
 
 
 def _ends(event: Event, results: set[str | None], asking: Event, question: _Question) -> bool:
-    """Whether an event with these results holds that of a question's call: agents at once may use the same ids."""
+    """Return whether these results of an event include the question's call: parallel agents may use the same ids."""
     return question.call in results and (event.author, event.branch) == (asking.author, asking.branch)
 
 
 def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Payload]:
-    """What the user is asked, each once: consents, then approvals, in full; see `Consent.payload`, `Approval.payload`.
+    """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    ``events``: those of a run, or of a session; questions that came to a result are left out.
+    See `Consent.payload` and `Approval.payload`. ``events``: of a run or of a session; closed questions are left out.
     """
     shown = [one.payload for one in _waiting(events)]
     return [ask for one in KINDS if kind in (None, one) for ask in named(shown, one)]
 
 
 def answers(events: Iterable[Event], decisions: Mapping[str, Any] | None = None, *, reason: str = "") -> types.Content:
-    """The message to go on with: look again, and what the user decided, by approval id.
+    """Return the message to resume with: a signal to look again, and the user's decisions.
 
-    ``decisions``: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. The host passes what
-    the session's own user said. Questions of other tools are the host's to answer, in the same message: its ``parts``.
-    Raises `InvalidInput` for a decision of another form, or about what was not shown.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
+    only decisions of the session's own user. Answer questions of other tools yourself, in the same message (``parts``).
+    Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
     """
     waiting, given, parts = _waiting(events), decisions or {}, list[types.Part]()
     decisions_of(given, [one.payload for one in waiting], reason)

@@ -1,12 +1,11 @@
-"""LangChain: toolkits as `StructuredTool`s, for any agent loop. In a graph, `deputize.adapters.langgraph` can pause.
+"""LangChain adapter: toolkits as `StructuredTool`s, for any agent loop. For pauses, see `deputize.adapters.langgraph`.
 
     from deputize.adapters.langchain import tools
 
     model.bind_tools(tools(deputy, "gmail", user="alice"))
 
-Who the user is comes from one source that the host names in code, never from the model: see `deputize.adapters.host`.
-A missing consent is an error message without a link; ``on_consent`` and ``on_approval`` hand the request itself to the
-host.
+Your application names the user in code, never the model: see `deputize.adapters.host`. A missing consent is an error
+message without a link. ``on_consent`` and ``on_approval`` receive the request itself.
 """
 
 from __future__ import annotations
@@ -44,28 +43,28 @@ def tools(
     trust_client_context: bool = False,
     strict: bool = False,
 ) -> list[BaseTool]:
-    """The tools of these toolkits for LangChain, sync and async. Without a user from anywhere a call is refused.
+    """Return the tools of these toolkits as LangChain tools, sync and async. Without a user, each call is refused.
 
-    Names are those of `Deputy.tools`: ``github``, ``github:actions``, ``github:all``, ``gmail_send_email``.
-    ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
-    ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: functions, async ones too,
-    that are handed what a call lacks before it is answered; what they raise is logged. ``user``,
-    ``user_from_configurable`` (``configurable`` names ``user_id`` and ``tenant_id``; only where clients cannot set it)
-    and ``trust_client_context``: who acts, see `deputize.adapters.host`.
-    ``strict``: for ``bind_tools(..., strict=True)``, where a model gives every argument: optional ones may be null.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`: ``github``, ``github:actions``,
+    ``github:all``, ``gmail_send_email``. ``user``, ``user_from_configurable`` (``configurable`` names ``user_id`` and
+    ``tenant_id``; only if clients cannot set it), ``trust_client_context``: who acts, see `deputize.adapters.host`.
+    ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its provider. ``read_only``:
+    only tools that never change anything. ``on_consent``, ``on_approval``: sync or async functions that receive a
+    call's missing request before the call returns; their errors are logged. ``strict``: for ``bind_tools(...,
+    strict=True)``, where a model gives every argument: optional ones may be null.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
     return [act_tool(tool, host, strict=strict) for tool in chosen(deputy, toolkits, read_only=read_only, app=app)]
 
 
 class DeputyToolkit(BaseToolkit):
-    """The same as `tools`, in the form LangChain uses for bundles."""
+    """The tools of `tools` as a LangChain `BaseToolkit`."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
 
     deputy: DeputyProtocol
     toolkits: tuple[str, ...] = ()
-    user: SkipValidation[UserSource] = None  # pydantic would make an id of bytes and of a yes
+    user: SkipValidation[UserSource] = None  # pydantic would accept bytes and True as an id
     agent: str = ""
     app: str = ""
     read_only: bool = False
@@ -76,10 +75,10 @@ class DeputyToolkit(BaseToolkit):
     strict: bool = False
 
     def model_post_init(self, context: Any) -> None:
-        """Refuse what `tools` would refuse."""
+        """Raise the errors of `tools` at construction."""
         self.get_tools()
 
     def get_tools(self) -> list[BaseTool]:
-        """The tools."""
+        """Return the tools."""
         given = {name: getattr(self, name) for name in type(self).model_fields if name not in ("deputy", "toolkits")}
         return tools(self.deputy, *self.toolkits, **given)

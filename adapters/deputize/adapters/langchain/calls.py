@@ -1,4 +1,4 @@
-"""Which call of which message a tool of LangChain answers: what makes a re-run of it the same act."""
+"""Identity of a LangChain tool call, so that a re-run of it is the same act."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from deputize.core import Call
 __all__ = ["asked_by", "current_call", "current_id", "message_asking", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
-"""The id of the call that is answered now."""
+"""The id of the current call."""
 _asked: ContextVar[tuple[str, object]] = ContextVar("deputize_asked", default=("", None))
 
 
 @contextmanager
 def asked_by(message: str, host: object) -> Iterator[None]:
-    """While this lasts, calls of this host's tools were asked for by the message of this id.
+    """Mark calls of this host's tools as made by the message with this id, inside the block.
 
-    What runs inside of them, as an agent in a tool or a wrapper does, answers messages of its own with tools of its
-    own. ``host``: the `Host` of the tools; empty ``message``: nobody asked for what runs now.
+    Nested agents and wrappers answer messages of their own with their own tools. ``host``: the `Host` of the tools.
+    Empty ``message``: no message made the call.
     """
     token = _asked.set((message, host))
     try:
@@ -33,18 +33,18 @@ def asked_by(message: str, host: object) -> Iterator[None]:
 
 
 def message_asking(host: object) -> str:
-    """The id of the message whose calls of this host's tools are answered now; empty where no gate has seen any."""
+    """Return the id of the message whose calls of this host's tools are being answered, or "" without a gate."""
     message, whose = _asked.get()
     return message if whose is host else ""
 
 
 def tool_call_id_of(call: Any) -> str:
-    """The id of a model's tool call; empty for plain arguments."""
+    """Return the id of a model's tool call, or "" for plain arguments."""
     return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
 
 
 def current_call(config: RunnableConfig, host: object) -> Call:
-    """Conversation, task and call id: what makes a re-run of a graph's node the same act."""
+    """Return the identity of the current call: conversation, task and call id. With tool and user, it names the act."""
     known, chosen = config.get("metadata") or {}, config.get("configurable") or {}
     thread, graphs = str(chosen.get("thread_id") or ""), str(known.get("langgraph_checkpoint_ns") or "")
     task = message_asking(host) or (graphs and str(chosen.get("checkpoint_ns") or graphs))

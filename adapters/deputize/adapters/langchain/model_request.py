@@ -1,4 +1,4 @@
-"""What a model of LangChain's agent is told beside what the host tells it, and how our tools are shown to it."""
+"""Changes to the model request of a LangChain agent: the explanation of ``untrusted``, and strict tool schemas."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["shown_strictly", "told_of_outside"]
 
 
 def told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
-    """The request with the paragraph behind the system prompt, whose own parts stay as they are."""
+    """Return the request with the explanation of ``untrusted`` after the system prompt, which stays unchanged."""
     message = request.system_message or SystemMessage("")
     if system_prompt(message.text) == message.text:
         return request
@@ -28,9 +28,9 @@ def told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 
 def shown_strictly(request: ModelRequest[Any]) -> ModelRequest[Any]:
-    """The request with our tools as strict ones, where a model has to give each of their arguments.
+    """Return the request with strict deputize tools if the model must give every argument.
 
-    It would invent values for the optional ones, if they could not be null.
+    Optional arguments may then be null; otherwise the model would invent values.
     """
     if not _is_strict(request):
         return request
@@ -38,8 +38,11 @@ def shown_strictly(request: ModelRequest[Any]) -> ModelRequest[Any]:
 
 
 def _is_strict(request: ModelRequest[Any]) -> bool:
-    """Where a setting says so; where the answer has a form that the provider sees to, for which LangChain binds tools
-    strictly; and at OpenAI's Responses API, which is strict unless it is told not to be."""
+    """Return whether tools are bound strictly.
+
+    That is so if a setting says it, if LangChain binds tools strictly for a response format enforced by the provider,
+    and with OpenAI's Responses API, unless a setting forbids it.
+    """
     form, model, said = request.response_format, request.model, request.model_settings.get("strict")
     openai = sys.modules.get("langchain_openai.chat_models.base")
     of_openai = openai is not None and isinstance(model, openai.BaseChatOpenAI)
@@ -49,7 +52,7 @@ def _is_strict(request: ModelRequest[Any]) -> bool:
 
 
 def _at_responses(model: Any, request: ModelRequest[Any]) -> bool:
-    """Whether this goes to OpenAI's Responses API: as the model itself finds out, where it can be asked."""
+    """Return whether this goes to OpenAI's Responses API: by the model's own check, if it has one."""
     asked = getattr(model, "_use_responses_api", None)
     if asked is None:
         return bool(getattr(model, "use_responses_api", False))

@@ -1,6 +1,6 @@
-"""The runs of LangGraph around a call: each task is handed what runs further tasks for it, and that knows who runs it.
+"""The LangGraph runs around a call, read from private names in each task's configuration.
 
-LangGraph tells none of this in public. Where it keeps it elsewhere, nothing is found here.
+If a release of LangGraph keeps them elsewhere, nothing is found here.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from deputize.core import SettingsError
 
 __all__ = ["came_with_bare", "refuse_cached", "run_of", "tasks_around"]
 
-CALL: Final = "__pregel_call"  # of a task's configuration: a partial, of the task and of its loop's method
+CALL: Final = "__pregel_call"  # in a task's configuration: a partial of the task and its loop's method
 PAD: Final = "__pregel_scratchpad"  # in every task
-NODE: Final = "langgraph_node"  # of metadata: a node around, also of a graph that was given a thread of its own
-MAP: Final = "__pregel_resume_map"  # what the outermost graph was resumed with, if that names interrupts
+NODE: Final = "langgraph_node"  # in metadata: the enclosing node, also of a graph with its own thread
+MAP: Final = "__pregel_resume_map"  # the outermost graph's resume value, if it names interrupts
 
 _names: Final = WeakKeyDictionary[Any, str]()
-"""Of each run of an outermost graph in this process."""
+"""A name for each run of an outermost graph in this process."""
 
 
 def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """The task that has this configuration, the one that runs its graph, and so on outwards; each with its loop."""
+    """Yield the task with this configuration, the task that runs its graph, and so on outwards; each with its loop."""
     while (call := (config.get("configurable") or {}).get(CALL)) is not None:
         try:
             call = _unguarded(call)
@@ -37,8 +37,7 @@ def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _callers(task: Any, loop: Any) -> Iterator[Any]:
-    """The task, the one of its graph that called it as a function, and so on: the path of a called one holds that of
-    its caller."""
+    """Yield the task, the task that called it as a function, and so on: a task's path holds its caller's path."""
     while task is not None:
         yield task
         path: Any = getattr(task, "path", ())
@@ -48,7 +47,7 @@ def _callers(task: Any, loop: Any) -> Iterator[Any]:
 
 
 def _unguarded(call: Any) -> Any:
-    """The partial, which a node with a timeout has in a function."""
+    """Return the partial, which LangGraph wraps in a function for a node with a timeout."""
     code = getattr(call, "__code__", None)
     return (
         call if code is None else dict(zip(code.co_freevars, call.__closure__ or (), strict=True))["call"].cell_contents
@@ -61,30 +60,35 @@ def _outermost(config: Mapping[str, Any]) -> Any:
 
 
 def run_of(config: Mapping[str, Any]) -> str:
-    """A name of the run of the outermost graph, of which this is a task; empty where LangGraph does not tell."""
+    """Return a name for the outermost graph's run, or "" if LangGraph does not show it."""
     loop = _outermost(config)
     return "" if loop is None else _names.setdefault(loop, uuid4().hex)
 
 
 def came_with_bare(config: Mapping[str, Any]) -> bool:
-    """Whether this very run was resumed with a value that names no interrupt, and not one before it, whose value
-    LangGraph hands on. Also where that cannot be told."""
+    """Return whether this run itself was resumed with a value that names no interrupt. True if that is unknown.
+
+    LangGraph also passes on the value of an earlier run.
+    """
     loop = _outermost(config)
     brought = loop is None or getattr(getattr(loop, "input", None), "resume", None) is not None
     return brought and (config.get("configurable") or {}).get(MAP) is None
 
 
 def refuse_cached(config: Mapping[str, Any]) -> None:
-    """Raises `SettingsError` where LangGraph keeps what this task, or one around it, comes to: whoever says the same
-    would be handed another user's answer, and nothing of ours would run. Of what raises nothing is kept."""
+    """Raise `SettingsError` if LangGraph caches this task or one around it.
+
+    A cache would return one user's results to another user with the same input, and no deputize code would run.
+    LangGraph caches nothing that raises.
+    """
     outermost = None
     for inner, loop in tasks_around(config):
         outermost = loop
         for task in _callers(inner, loop) if getattr(loop, "cache", None) is not None else ():
             if getattr(task, "cache_key", None) is not None:
                 raise SettingsError(
-                    f"The node {task.name!r} has a cache_policy: it would hand one user's answers to another.",
-                    hint="Take cache_policy away from the node that acts, and from nodes around it.",
+                    f"The node {task.name!r} has a cache_policy: it would return one user's results to another user.",
+                    hint="Remove cache_policy from the act node and from nodes around it.",
                 )
     if outermost is not None and NODE in (outermost.config.get("metadata") or {}):
         warn_once(MAYBE_CACHED_AROUND)

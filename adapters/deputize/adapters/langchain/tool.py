@@ -1,4 +1,4 @@
-"""One tool of a deputy as a tool of LangChain, which answers each call as the user, and says in words what failed."""
+"""A deputize tool as a LangChain tool, which answers each call as the user and reports failures as text."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from deputize.core import DeputizeError, Tool
 __all__ = ["ActTool", "act_tool"]
 
 Act: TypeAlias = Callable[[Mapping[str, Any], RunnableConfig], Any]
-"""Answers one call; of LangChain's ``coroutine``, what comes has to be awaited."""
+"""Answers one call; for LangChain's ``coroutine``, the result is awaited."""
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _looked_up(function: Function) -> Function:
-    """The function with its signature and its types at hand: LangChain asks for them on each call, and Python would
+    """Return the function with its signature and types stored: LangChain reads them in each call, and Python would
     compile each annotation again."""
     function.__annotations__ = get_type_hints(function)
     vars(function)["__signature__"] = signature(function)
@@ -32,10 +32,11 @@ def _looked_up(function: Function) -> Function:
 
 
 class ActTool(StructuredTool):
-    """A `StructuredTool` that knows the id of the call it answers, so that a repeated call is the same act.
+    """One deputize tool as a `StructuredTool`, with the id of the call it answers, so that a repeated call is the same
+    act.
 
-    Models see ``shown``, our own schema: LangChain's copy of an argument model loses arguments called like keywords.
-    ``ours``: the deputy's tool that it is, which pydantic would look into.
+    ``shown``: deputize's schema, which models see: LangChain's copy of an argument model loses arguments named like
+    keywords. ``ours``: the deputy's tool, hidden from pydantic.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -45,7 +46,7 @@ class ActTool(StructuredTool):
     ours: Any = Field(exclude=True, repr=False)
 
     def strictly(self) -> ActTool:
-        """The same, as it is shown where a model's calls have to fit the schema: optional arguments may be null."""
+        """Return a copy with the strict schema, in which optional arguments may be null."""
         return self.model_copy(update={"shown": self.ours.strict_schema})
 
     @property
@@ -54,7 +55,7 @@ class ActTool(StructuredTool):
         return {**self.shown, "description": self.description}
 
     def invoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """See `BaseTool.invoke`."""
+        """Run the tool, as `BaseTool.invoke` does."""
         token = current_id.set(tool_call_id_of(input))
         try:
             return super().invoke(input, config, **kwargs)
@@ -62,7 +63,7 @@ class ActTool(StructuredTool):
             current_id.reset(token)
 
     async def ainvoke(self, input: Any, config: RunnableConfig | None = None, **kwargs: Any) -> Any:
-        """See `BaseTool.ainvoke`."""
+        """Run the tool, as `BaseTool.ainvoke` does."""
         token = current_id.set(tool_call_id_of(input))
         try:
             return await super().ainvoke(input, config, **kwargs)
@@ -70,9 +71,9 @@ class ActTool(StructuredTool):
             current_id.reset(token)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> dict[str, Any]:
-        """All arguments as one: beside each other, one that is called like a keyword would be taken for it.
+        """Return all arguments as one, so that none is taken for a keyword of the same name.
 
-        Those behind a gate go to the core as they are: it checks them, and says in words what is wrong.
+        Behind a gate, arguments go to the core unchanged: it checks them and reports errors as text.
         """
         given = (
             {next(iter(self.shown.get("properties") or ("input",))): tool_input}
@@ -84,12 +85,11 @@ class ActTool(StructuredTool):
         return {"arguments": given}
 
     def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
-        """What callbacks see of the arguments: all, since every one is a model's. LangChain's own asks the argument
-        model about each, on each call."""
+        """Return the arguments that callbacks see: all, because the model gave every one. LangChain's own version asks
+        the argument model about each, in each call."""
         return dict(tool_input)
 
-    # LangChain's own two look up the types of what they call, each time: a third of the cost of a call. Where ``run``
-    # is called by itself, there is no ``config``.
+    # LangChain's own versions look up types in each call, a third of its cost. A direct ``run`` passes no ``config``.
 
     @_looked_up
     def _run(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
@@ -101,7 +101,7 @@ class ActTool(StructuredTool):
 
 
 def _runtime() -> Any:
-    """LangGraph's runtime where this call runs inside a graph; None elsewhere."""
+    """Return LangGraph's runtime if this call runs inside a graph; else None."""
     try:
         from langgraph.runtime import get_runtime
 
@@ -111,11 +111,10 @@ def _runtime() -> Any:
 
 
 def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
-    """This tool of a deputy as a tool of LangChain, sync and async, for whom the host says. ``strict``: as it is shown
-    where a model's calls have to fit the schema."""
+    """Return this deputize tool as a LangChain tool, sync and async. ``strict``: with its strict schema."""
 
     async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
-        """The act's result; or the error, to be told to the host where it has called."""
+        """Return the act's result, or the error, which the caller reports to your application."""
         refuse_cached(config)
         try:
             user = host.acting_user(config, _runtime())

@@ -1,4 +1,4 @@
-"""What the host application decided for tools of LangChain, and what it is told of their calls."""
+"""Your application's configuration of LangChain tools, and its callbacks for missing consents and approvals."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ __all__ = ["Host", "On"]
 
 
 ToolCallOf: TypeAlias = tuple[str, Mapping[str, Any], Call]
-"""A tool's name, its arguments, and where the call came from."""
+"""A tool's name, its arguments, and the identity of the call."""
 
 Asked = TypeVar("Asked")
 On: TypeAlias = Callable[[Asked], Awaitable[object] | None]
-"""The host's function that is handed what a call lacks; it may be async."""
+"""Your application's sync or async function that receives a call's missing request."""
 
 log = logging.getLogger("deputize")
 
 
 @dataclass(frozen=True)
 class Host:
-    """What the host application decided, for every tool of one list."""
+    """The application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
     user: UserSource = None
@@ -62,7 +62,7 @@ class Host:
         check_function("on_approval", self.on_approval)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """The user this call acts for; see `UserPolicy.acting`."""
+        """Return the user this run acts for. Raises the errors of `UserPolicy.acting`."""
         return self._identity.acting(config, runtime)
 
     @cached_property
@@ -70,7 +70,7 @@ class Host:
         return UserPolicy(self.user, self.user_from_configurable, self.trust_client_context)
 
     def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
-        """Like `acting_user`, for what has to go on without one: None for nobody, `REFUSED` for a refused identity."""
+        """Return the user this run acts for, None for no user, or `REFUSED` for a refused identity."""
         try:
             return self.acting_user(config, runtime)
         except UserRequired as error:
@@ -79,7 +79,7 @@ class Host:
             return REFUSED
 
     def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
-        """A failure as the model should read it: one sentence, what it may do about it, and nothing else."""
+        """Return a failure as an error message for the model. Log it if the operator must fix it."""
         warn_of(error, NO_USER_IN_GRAPH)
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
@@ -89,19 +89,19 @@ class Host:
         return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
     async def tell(self, error: DeputizeError) -> None:
-        """Hand what a call lacks to the host's function. What that raises is logged: the call has its answer."""
+        """Pass the missing request to your application's function. Log its errors: the call already has its answer."""
         with _raising_nothing():
             if (said := self._handed_over(error)) is not None:
                 await said
 
     def tell_now(self, error: DeputizeError) -> None:
-        """See `tell`; in the caller's thread, where the function may wait for the user by `Deputy.run`."""
+        """Do the same as `tell` in the caller's thread, where the function may wait for the user with `Deputy.run`."""
         with _raising_nothing():
             if (said := self._handed_over(error)) is not None:
                 self.deputy.run(_awaited(said))
 
     def _handed_over(self, error: DeputizeError) -> Awaitable[object] | None:
-        """What the host's function says, where it has to be awaited."""
+        """Call the application's function, and return its result if it must be awaited."""
         said: Any = None
         if isinstance(error, ConsentRequired) and self.on_consent:
             said = self.on_consent(error.consent)
@@ -110,13 +110,13 @@ class Host:
         return said if inspect.isawaitable(said) else None
 
     async def act(self, name: str, arguments: Mapping[str, Any], user: User, call: Call) -> Any:
-        """One act of the user, through the app that the host named."""
+        """Act as the user through the configured app."""
         return await self.deputy.act(name, arguments, user=user, app=self.app, call=call, agent=self.agent)
 
     async def prepare(
         self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
-        """What is in the way of each call; see `DeputyProtocol.check_calls`."""
+        """Return for each call the error that blocks it, or None; see `DeputyProtocol.check_calls`."""
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
         return await self.deputy.check_calls(calls, approved=approved, **whose)
 
@@ -127,8 +127,8 @@ async def _awaited(said: Awaitable[object]) -> None:
 
 @contextmanager
 def _raising_nothing() -> Iterator[None]:
-    """What a function of the host's raises is logged, without its text, which may hold a link. A pause of LangGraph's,
-    which is an exception, goes on."""
+    """Log an error of your application's function without its text, which may hold a link. Let LangGraph's pauses,
+    which are exceptions, pass."""
     try:
         yield
     except Exception as error:

@@ -1,11 +1,11 @@
-"""Many tools, of which a model is shown few: those that are always bound, and those it has searched for.
+"""Tool search: of many tools a model is shown those that are always bound, and those it has searched for.
 
     search = ToolSearch(deputy, tools(deputy, "github:all", "linear:all", user="alice"))
-    model.bind_tools(search.bound(messages)).invoke(messages)       # each time the model is asked
-    ToolNode(search.tools)                                           # what it may call: all of them
+    model.bind_tools(search.bound(messages)).invoke(messages)       # before each model call
+    ToolNode(search.tools)                                           # all tools that it may call
 
-What was found stands in the conversation's messages alone, so it is there wherever these are. They are not believed:
-whatever they name, nothing is bound but the tools that were given.
+A search result is kept only in the conversation's messages, which a run in another process has, too. They are not
+trusted: only the tools that were passed in can be bound.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ _CALLED: Final = {"find": "people"}
 
 
 class ToolSearch:
-    """These tools of the deputy, and one more that searches them.
+    """Tools of a deputy, and a tool that searches them.
 
-    ``always``: what is bound from the beginning, by names as of `Deputy.tools`. ``most``: of the others, how many are
-    bound at once; those that were found or called last stay. ``name``: of the tool that searches. Raises
-    `SettingsError` where ``always`` is one text, or names a tool that is not among the tools.
+    ``always``: names that are bound from the start, as in `Deputy.tools`. ``most``: how many others are bound at once;
+    the last found or called stay. ``name``: of the search tool. Raises `SettingsError` if ``always`` is a single
+    string, or names a tool that is not among the tools.
     """
 
     def __init__(
@@ -55,29 +55,29 @@ class ToolSearch:
         self._reads = {tool.name: tool.toolkit for tool in known.values() if tool.gravest is Effect.READS}
         self._always = frozenset(tool.name for one in always for tool in deputy.tools(one))
         if strange := sorted(self._always - self._given.keys()):
-            hint = "Name it among the toolkits, too."
-            raise SettingsError(f"{strange[0]} is to be bound always, and is not among the tools.", hint=hint)
+            hint = "Add it to the toolkits, too."
+            raise SettingsError(f"always= names {strange[0]}, which is not among the tools.", hint=hint)
         self._most = most
         self.tool = self._search_tool(name)
 
     @property
     def tools(self) -> list[BaseTool]:
-        """All, with the one that searches: what a model may call."""
+        """All tools that a model may call, including the search tool."""
         return [*self._given.values(), self.tool]
 
     def bound(self, messages: Sequence[AnyMessage]) -> list[BaseTool]:
-        """What a model is to be shown that goes on from these messages, in an order that does not change."""
+        """Return the tools to bind for the model call after these messages, in a stable order."""
         names = self.names(messages)
         return [*(tool for name, tool in self._given.items() if name in names), self.tool]
 
     def names(self, messages: Sequence[AnyMessage]) -> set[str]:
-        """The names of these tools without the one that searches."""
+        """Return the names of these tools without the search tool."""
         found = dict.fromkeys(name for name in self._newest_first(messages) if name in self._given)
         names = {*self._always, *[name for name in found if name not in self._always][: self._most]}
         return names | {self._follows[kit] for name in names if (kit := self._reads.get(name)) in self._follows}
 
     def _newest_first(self, messages: Sequence[AnyMessage]) -> Iterator[str]:
-        """The tools that were called or found, the newest first."""
+        """Yield the tools that were called or found, newest first."""
         for message in reversed(messages):
             if isinstance(message, AIMessage):
                 yield from (call["name"] for call in message.tool_calls)
@@ -112,7 +112,7 @@ class ToolSearch:
         return ", ".join(sorted({_CALLED.get(tool.toolkit, tool.toolkit) for tool in self._index.tools})) or "nothing"
 
     def _hint(self) -> str:
-        return f"No tool has these words. Use others; there are tools for {self._kits()}."
+        return f"No tool matches these words. Use others; there are tools for {self._kits()}."
 
 
 def _in_short(tool: Tool) -> dict[str, Any]:
@@ -120,7 +120,7 @@ def _in_short(tool: Tool) -> dict[str, Any]:
 
 
 def _found_in(content: Any) -> Iterator[str]:
-    """The names that a result of the search gives; none where it is cut, summarized or no result of it."""
+    """Yield the tool names in a search result; none if it is cut, summarized or not a search result."""
     try:
         rows = json.loads(content)["tools"]
         yield from [name for row in rows if isinstance(name := row["name"], str)]

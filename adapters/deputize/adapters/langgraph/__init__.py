@@ -1,12 +1,10 @@
-"""LangGraph: a ``ToolNode`` that pauses the graph for consent and approval, and then acts as the user.
+"""LangGraph adapter: a ``ToolNode`` that pauses the graph for consent and approval, then acts as the user.
 
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
-Every call runs as ``ToolNode`` runs it: callbacks, traces, injected state, commands, error handling. Before, a gate
-asks the vault, and the user (`deputize.adapters.langgraph.approval_graph`). Where all calls only read and nothing is
-missing, they run at once.
-
-Writes keep the message's order: those at one provider are done one after another.
+Every call runs as in ``ToolNode``: callbacks, traces, injected state, commands, error handling. Before that, a gate
+reads the vault and asks the user (`deputize.adapters.langgraph.approval_graph`). If all calls only read and nothing is
+missing, they run at once. Writes at one provider run one after another, in the order of the message.
 """
 
 from __future__ import annotations
@@ -44,7 +42,7 @@ try:
     from deputize.adapters.langgraph.single_write import SingleWrite
     from deputize.adapters.langgraph.tool_batch import Task, ToolBatch, answering, current, flat
 except ImportError as missing:
-    require(LANGGRAPH)  # an old release lacks what is imported here
+    require(LANGGRAPH)  # an old release lacks these imports
     raise SettingsError.without(missing, "langgraph") from None
 
 require(LANGGRAPH)
@@ -58,7 +56,7 @@ __all__ += ["resume_when_done", "system_prompt"]
 
 
 class OfToolNode(TypedDict, total=False):
-    """What ``ToolNode`` takes beside its tools; see there."""
+    """Arguments of ``ToolNode`` other than its tools."""
 
     name: str
     tags: list[str] | None
@@ -81,21 +79,22 @@ def act_node(
     interrupt_mode: InterruptMode = "by_id",
     **of_tool_node: Unpack[OfToolNode],
 ) -> ActNode:
-    """A ``ToolNode`` of the toolkits' tools, which act as the user, and of the host's ``tools``.
+    """Return a ``ToolNode`` with the tools of these toolkits, which act as the user, and your own ``tools``.
 
-    The graph needs a checkpointer to be resumed. ``user``, ``user_from_configurable``, ``trust_client_context``: who
-    acts, see `deputize.adapters.host`. ``app``: through which app the toolkits' tools act, as of `Deputy.act`; all are
-    of its provider then. ``read_only``: of the toolkits, only tools that never change anything.
-    ``interrupt_mode="hitl"``: pauses as LangChain's inboxes show and answer them. All else is ``ToolNode``'s: ``name``,
-    ``tags``, ``handle_tool_errors``, ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError`
-    where a tool of the host has the name of one of ours.
+    The graph needs a checkpointer to be resumed. ``toolkits``: names of toolkits, toolsets or tools, as in
+    `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: who acts, see
+    `deputize.adapters.host`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its
+    provider. ``read_only``: of the toolkits, only tools that never change anything. ``interrupt_mode="hitl"``: pause in
+    the format of LangChain's inboxes. Other arguments go to ``ToolNode``: ``name``, ``tags``, ``handle_tool_errors``,
+    ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of your tools has the name
+    of a deputize tool.
     """
     host = Host(deputy, user, agent, user_from_configurable, trust_client_context=trust_client_context, app=app)
     return ActNode(host, toolkits, tools, interrupt_mode, read_only, **of_tool_node)
 
 
 class ActNode(ToolNode):
-    """See `act_node`."""
+    """A ``ToolNode`` that acts as the user; see `act_node`."""
 
     def __init__(
         self,
@@ -110,7 +109,7 @@ class ActNode(ToolNode):
         ours, theirs = [act_tool(tool, host) for tool in found], ToolNode(list(tools)).tools_by_name
         if clash := sorted(theirs.keys() & {tool.name for tool in ours}):
             raise SettingsError(
-                f"A tool of the application is called {clash[0]!r}, as one of ours.", hint="Give it another name."
+                f"A tool of your application has the name of a deputize tool: {clash[0]!r}.", hint="Rename it."
             )
         super().__init__([*ours, *theirs.values()], **of_tool_node)
         self._handles_errors = "handle_tool_errors" in of_tool_node
@@ -126,10 +125,10 @@ class ActNode(ToolNode):
         async def arun(input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
             return await self._arun(graph, input, config, runtime)
 
-        self.func, self.afunc = run, arun  # LangGraph finds the graph in them
+        self.func, self.afunc = run, arun  # LangGraph finds the inner graph in their closures
 
     def __deepcopy__(self, memo: Any) -> ActNode:
-        """A node of its own, of the same deputy, of which there is one."""
+        """Return a new node with the same deputy."""
         return copy(self)
 
     def _run(self, graph: Graph, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> Any:
@@ -170,20 +169,20 @@ class ActNode(ToolNode):
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _at_once(self, turn: ToolBatch, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
-        """All at once. One alone needs no more than a run of its tool, unless the host handles errors its own way."""
+        """Run all calls at once. One call needs only its tool, unless your application handles tool errors itself."""
         with asked_by(turn.asked, self.host):
             if len(turn.calls) > 1 or self._handles_errors:
                 return flat(await self._afunc(turn.of_all, config, runtime))
             return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> ToolBatch:
-        """What this run was given, in each form that ``ToolNode`` takes."""
+        """Return the input of this run, parsed from each form that ``ToolNode`` takes."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
         messages = state if isinstance(state, list) else field(state, self._messages_key) or []
         tail = latest(messages)
         asked, waiting = open_calls(tail, config)
-        if form == "tool_calls":  # sent one by one: of the last message, some
+        if form == "tool_calls":  # sent one by one: some calls of the last message
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
         return ToolBatch(waiting, form, state, tail, asked, config, runtime.stream_writer)
 
@@ -194,10 +193,10 @@ class ActNode(ToolNode):
         return all(call["name"] in self.gate.reads for call in turn.calls)
 
     def _place(self, turn: ToolBatch, config: RunnableConfig) -> TaskLocation | None:
-        """The graph's place, where it may not be needed: for reads, since nothing has to be kept before they are done,
-        and for one write alone.
+        """Return the location of the inner graph if it may not be needed, else None.
 
-        A wrapper of the host's may pause: then who began has to be kept, or anybody may go on.
+        Reads may skip it, because nothing is kept before they are done, and so may a single write. A wrapper of your
+        application may pause: then the graph must record who started the run, or any user could resume it.
         """
         if not turn.tail[0].id or self._wrap_tool_call or self._awrap_tool_call:
             return None
@@ -206,13 +205,13 @@ class ActNode(ToolNode):
         return TaskLocation.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
 
     def _unknown(self, turn: ToolBatch, user: User | None) -> Sequence[ToolCall]:
-        """The calls to look at before."""
+        """Return the calls to check before any runs."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
     async def _look(
         self, turn: ToolBatch, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None
     ) -> Ahead:
-        """Whether all may be done at once. Reads that are not among the unknown are taken for done."""
+        """Return whether all calls may run at once. Reads outside ``unknown`` count as done."""
         if not self._only_reads(turn):
             return await self.alone.settled(turn.tail, place, user)
         names = {call["id"] for call in unknown}
@@ -221,15 +220,18 @@ class ActNode(ToolNode):
         return GO if len(seen.ready) == len(unknown) else Ahead()
 
     def _went(self, turn: ToolBatch, user: User | None, answers: Iterable[Any]) -> bool:
-        """Whether what was done at once needed nothing of the user after all."""
+        """Return whether the calls that ran at once needed nothing from the user."""
         missing = bool(self._missing(answers))
         if self._only_reads(turn):
             self.last_reads.note(user, turn.calls, asked=missing)
         return not missing
 
     def _tasks(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
-        """What is done at the same time: each read, each call of the host's, and the writes of each provider, in their
-        order. In these the user is written down before anything is changed."""
+        """Return the tasks that run at the same time: each read, each call of your own tools, and each provider's
+        writes in order.
+
+        Each task records its user before anything is changed.
+        """
         lanes: dict[str, list[ToolCall]] = {}
         for call in calls:
             alone = call["name"] in self.gate.reads or call["name"] not in self.gate.providers
@@ -263,7 +265,7 @@ class ActNode(ToolNode):
                 given = await self._afunc(one, config, runtime)
 
     def _asking(self, task: Task) -> str:
-        """The message whose calls of ours are answered in this task; in a tool of the host's own there are none."""
+        """Return the message whose deputize calls this task answers, or "" for a call of your own tools."""
         return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
     async def _goes_on(self, task: Task, config: RunnableConfig) -> None:
@@ -271,7 +273,8 @@ class ActNode(ToolNode):
             await self.gate.continue_run(self.host.resuming_user(config, get_runtime()), task, config)
 
     def _steps(self, task: Task) -> Generator[Any, Any, Command[Any]]:
-        """Calls, one after another, as the user the gate saw. What was lost since then leads back to the gate."""
+        """Run calls one after another as the user the gate saw. A call that has lost its consent or approval returns to
+        the gate."""
         outputs, turn = list[Output](), current.get()
         for call in [task["call"], *task["then"]]:
             answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
@@ -283,5 +286,5 @@ class ActNode(ToolNode):
         return Command(update={"outputs": outputs}, goto="gate" if task["back"] else END)
 
     def _missing(self, answers: Iterable[Any]) -> Payload:
-        """What one of our calls has to be asked about after all."""
+        """Return the request that a deputize call still lacks, or an empty payload."""
         return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})

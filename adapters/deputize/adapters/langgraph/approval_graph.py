@@ -1,13 +1,12 @@
-"""The gate before acts, in a graph of its own: gate -> wait -> gate -> what was asked for, or the end.
+"""The gate before acts, as a graph of its own: gate -> wait -> gate -> calls, or the end.
 
-The gate looks at every open call of a model's message and asks the vault; it has effects but never pauses. A wait node
-pauses, once, and does nothing else, so that nothing is ever run twice; a run that comes to it late, when all was
-decided, passes. A resume is a wake-up: the gate looks again. First one pause lists every consent the message needs,
-then one every approval. What a resume value says of an approval is recorded as the resuming user's decision; the
-recorded row counts.
+The gate checks every open call of a model's message against the vault; it has effects but never pauses. A wait node
+only pauses, once, so nothing runs twice; a run that arrives after the decision passes. A resume is a signal: the gate
+checks again. One pause lists every consent the message needs, then one lists every approval. Decisions in a resume
+value are recorded as the resuming user's, and the record decides.
 
-What needs no yes and stands before the first call that does is done before the user is asked, who is so shown what the
-rest would do after it.
+Calls that need no approval and come before the first one that does run before the user is asked. The user then sees
+what the remaining calls would do after them.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import (
     Any,
     Final,
     Literal,
-    NotRequired,  # of the standard one pydantic has no schema before Python 3.12
+    NotRequired,  # pydantic has no schema for the standard TypedDict before Python 3.12
     Protocol,
     TypeAlias,
     get_args,
@@ -73,15 +72,15 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 NOBODY: Final = User("")
 UNWANTED: Final = Declined("The user does not want to connect this now.")
 InterruptMode: TypeAlias = Literal["by_id", "hitl"]
-"""How a pause is shown and answered: by approval ids, or in the form of LangChain's inboxes, by position."""
+"""How a pause is shown and answered: by approval id, or by position in the format of LangChain's inboxes."""
 RETURNS: Final = 6
-"""How often a call may come back from its act, before its model is told what is missing: a foreign server may ask its
-user five times."""
+"""How often a call may return from its act before the model is told what is missing: a foreign server may ask its user
+five times."""
 
 
 class _Given(TypedDict):
     messages: Annotated[list[AnyMessage], operator.add]
-    """The model's message, and what has followed it."""
+    """The model's message, and the messages after it."""
     lost: NotRequired[Annotated[list[Lost], operator.add]]
 
 
@@ -90,31 +89,31 @@ class _Done(TypedDict):
 
 
 class State(_Given, _Done, total=False):
-    """The graph's own state. ``deputize``: whose pause it is, and for what."""
+    """The graph's own state. ``deputize``: the pause and its owner."""
 
     deputize: Payload
 
 
 class Acts(Protocol):
-    """What goes on when the gate is open: where to, for calls that may run. ``back``: the gate looks again after."""
+    """The next step for calls that may run. ``back``: the gate checks again afterwards."""
 
     def __call__(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
-        """The tasks."""
+        """Return the tasks."""
         ...
 
 
 class Gate:
-    """The gate of one list of tools: what it sees, how it waits, and the graph of both."""
+    """The gate of one list of tools: its checks, its pauses, and the graph of both."""
 
     def __init__(self, host: Host, found: Sequence[Tool], mode: InterruptMode = "by_id") -> None:
         if mode not in get_args(InterruptMode):
-            raise SettingsError(f"There is no interrupt_mode {mode!r}.", hint='It is "by_id" or "hitl".')
+            raise SettingsError(f"interrupt_mode={mode!r} does not exist.", hint='Pass "by_id" or "hitl".')
         self.host, self.mode = host, mode
         self.providers = {tool.name: tool.provider for tool in found}
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
 
     def graph(self, name: str, acts: Acts, **nodes: Runnable[Any, Any]) -> Graph:
-        """gate -> wait -> gate -> ``nodes``, where ``acts`` sends what may run, or the end."""
+        """Return the graph gate -> wait -> gate -> ``nodes`` or end, where ``acts`` sends the calls that may run."""
 
         async def gate(state: State, config: RunnableConfig, user: User | None) -> Command[Any]:
             ahead = Ahead.taken()
@@ -124,7 +123,7 @@ class Gate:
                 await self.continue_run(user, note, config, approval_ids_in(note))
             seen = ahead.seen or await self.look(state, config, user)
             if seen.pause and self.mode == "hitl":
-                await forget_bare_resume(config, heard=False)  # by position, and of a pause that was shown before
+                await forget_bare_resume(config, heard=False)  # it counts positions of an earlier pause
             return self._led(seen, state, acts, config)
 
         builder: StateGraph[Any, Any, Any, Any] = StateGraph(State, input_schema=_Given, output_schema=_Done)
@@ -138,7 +137,7 @@ class Gate:
         return builder.compile(name=name)
 
     def _led(self, seen: Findings, state: State, acts: Acts, config: RunnableConfig) -> Command[Any]:
-        """Do what comes first, pause, or let the calls run."""
+        """Return the next step: run the first calls, pause, or run all calls."""
         if seen.first and seen.asks["approval"] and not seen.asks["consent"]:
             goto = acts(seen, seen.first, state, back=True)
             return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=goto)
@@ -150,7 +149,7 @@ class Gate:
         return Command(update={"outputs": seen.outputs, "deputize": {}}, goto=tasks or END)
 
     async def look(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Findings:
-        """Look what stands between each open call and its act. Raises `PolicyDenied` for a refused identity."""
+        """Check each open call of the message. Raises `PolicyDenied` for a refused identity."""
         refuse_cached(config)
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
@@ -159,7 +158,7 @@ class Gate:
         if any(call["id"] is None and call["name"] in self.providers for call in calls):
             raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:
-            self.host.acting_user(config, get_runtime())  # raises, and says why
+            self.host.acting_user(config, get_runtime())  # raises with the reason
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
         blockers = iter(await self.host.prepare(wanted, user, approved))
         for call in calls:
@@ -174,27 +173,27 @@ class Gate:
                 seen.asks["approval"][blocker.approval.id] = asking_again(blocker.approval, note.get("faults", {}))
             elif blocker is not None and not (user and isinstance(blocker, InvalidInput)):
                 seen.refuse(call, self.host.failed(call["name"], str(call["id"]), blocker))
-            else:  # wrong arguments, too: the tool itself says so, where callbacks and traces hear it
+            else:  # the tool itself reports wrong arguments, so callbacks and traces see them
                 seen.ready.append(call)
                 if not (blocker or seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
                     seen.first.append(call)
         if not user or len({call["id"] for call in calls}) < len(calls):
-            seen.first = []  # of calls with one id, an answer now could be another call's
+            seen.first = []  # with equal ids, an answer could belong to another call
         elif lost := state.get("lost"):
             await self._add_lost(seen, lost, user)
         return seen
 
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:
-        """What acts themselves asked for, if it is not yet answered."""
+        """Add the requests that acts themselves raised and that still wait."""
         for one in lost:
             for kind, ask in one["asks"].items():
                 if await self._pending([ask], user if kind == "approval" else None):
                     seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has been to the links. The answer proves nothing: the gate looks again.
+        """Pause until the user has opened the links. The answer proves nothing: the gate checks again.
 
-        Only by an inbox, which has no other way, can it say that the user does not want to connect.
+        Only an inbox's answer can refuse a consent, because an inbox has no other way.
         """
         note = state["deputize"]
         await self.heard_by(user, note, config)
@@ -212,12 +211,11 @@ class Gate:
     async def wait_approval(
         self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
     ) -> Command[Any]:
-        """Pause until the user has decided. Decisions in the answer are recorded as the resuming user's. ``new``: it
-        was asked a moment ago."""
+        """Pause until the user has decided. Record decisions as the resuming user's. ``new``: asked just now."""
         note = state["deputize"]
         asked = approval_ids_in(note)
         who = await self.heard_by(user, note, config, asked)
-        await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # an inbox's answers name no approval
+        await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # inbox answers name no approval
         try:
             given = self._asked(note, Answers)
         except GraphInterrupt:
@@ -231,11 +229,11 @@ class Gate:
     async def heard_by(
         self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
     ) -> User:
-        """The user who began, whose answer this is. Raises `PolicyDenied` for another one's.
+        """Return the user who started the run. Raises `PolicyDenied` for another user.
 
-        LangGraph keeps a stranger's answer and hands it to the next resume, so it is forgotten; where that fails, the
-        approvals that were ``asked`` for get new ids. One by position is for the pause that was shown, and not kept for
-        the next one.
+        LangGraph keeps another user's answer and passes it to the next resume, so it is forgotten. If that fails, the
+        approvals of ``asked`` get new ids. An answer by position counts for the pause that was shown, and is not kept
+        for the next one.
         """
         who = await self.continue_run(user, note, config, asked)
         if self.mode == "hitl":
@@ -245,8 +243,10 @@ class Gate:
     async def continue_run(
         self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
     ) -> User:
-        """The same where nothing else is heard: past a wait, where an earlier run may have failed. A no that this run
-        came with is recorded wherever it goes on: it holds until the act has begun."""
+        """Check the owner past a wait, where no answer is read: an earlier run may have failed there.
+
+        A rejection in this run's resume value is always recorded: it counts until the act has started.
+        """
         try:
             who = same_user(note, user)
         except PolicyDenied:
@@ -262,12 +262,12 @@ class Gate:
         return who
 
     def _asked(self, note: Mapping[str, Any], schema: Any) -> Any:
-        """Pause, in the form that this gate's clients know."""
+        """Pause, in the format of this gate's clients."""
         pause = note["pause"]
         return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema, note)
 
     async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
-        """Whether the user still has to answer one of these. Racing resumes leave pauses behind that are answered."""
+        """Return whether one of these still waits for the user. Racing resumes leave answered pauses behind."""
         for ask in asks:
             one: Consent | Approval | None
             if who is None:
@@ -282,7 +282,7 @@ class Gate:
 def both(
     name: str, host: Host, body: Callable[[Any, RunnableConfig, User | None], Coroutine[Any, Any, Command[Any]]]
 ) -> Runnable[Any, Any]:
-    """A node's body for sync and async graphs alike."""
+    """Return a node's body for sync and async graphs."""
 
     async def awaited(given: Any, config: RunnableConfig) -> Command[Any]:
         return await body(given, config, host.resuming_user(config, get_runtime()))

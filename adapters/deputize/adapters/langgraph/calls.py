@@ -1,4 +1,4 @@
-"""Which calls of a conversation nobody has answered yet, and what makes a re-run of one the same act."""
+"""Unanswered calls of a conversation, and the identity of each, so that a re-run is the same act."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["latest", "open_calls", "where"]
 
 
 def latest(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
-    """The model's last message, and what has followed it; empty where it has said nothing."""
+    """Return the model's last message and the messages after it; empty without one."""
     for index in range(len(messages) - 1, -1, -1):
         if isinstance(messages[index], AIMessage):
             return messages[index:]
@@ -22,9 +22,9 @@ def latest(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
 
 
 def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
-    """The id of the model's last message, and those of its calls that nobody has answered yet.
+    """Return the id of the model's last message, and its unanswered calls.
 
-    Calls of a message before it are none: whoever went on with other words has dropped them.
+    Calls of earlier messages are dropped: the user continued without them.
     """
     if not (tail := latest(messages)):
         return "", []
@@ -34,12 +34,12 @@ def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[
 
 
 def _task(config: RunnableConfig) -> str:
-    """The task this node runs in: the same one in every re-run."""
+    """Return the task this node runs in, which is the same in every re-run."""
     return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
 
 
 def where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
-    """Conversation, asking message and id of a call: with the tool and the user, what makes it the same act."""
+    """Return the identity of a call: conversation, message and call id. With tool and user, it names the act."""
     chosen = config.get("configurable") or {}
     run = str((config.get("metadata") or {}).get("run_id") or "")
     return Call(thread=str(chosen.get("thread_id") or ""), message=asked, id=str(call["id"] or ""), run=run)

@@ -1,18 +1,18 @@
-"""LangChain's and Agent Inbox's form of a human's answer, as decisions by the ids of the approvals that were shown.
+"""Answers of LangChain's inboxes and Agent Inbox, translated into decisions by approval id.
 
     {"decisions": [{"type": "approve"}]}        LangChain's HumanInTheLoopMiddleware (HITLResponse)
     [{"type": "accept", "args": None}]          Agent Inbox (HumanResponse)
 
-Both count positions. A resume value has to name ids instead: LangGraph keeps the value of a refused resume and hands it
-to the next one, so that a stranger's "approve", without an id, would answer whatever waits by then.
+Both count positions. A resume value must name ids: LangGraph keeps the value of a refused resume and passes it to the
+next one, so another user's "approve" without an id would answer whatever waits then.
 
-`decisions_by_id` is for the host, who has shown pauses and translates before it resumes. A position says nothing that
-counts where several approvals get different answers: a list that was shown in another order, or has lost one since,
-would give the yes to the wrong act. There each decision names its ``approval_id``.
+`decisions_by_id` is for applications that show pauses and translate before they resume. If several approvals get
+different answers, each must name its ``approval_id``: in a list that was reordered or shortened, a position would
+approve the wrong act.
 
-`read_hitl` is for a pause that an inbox was shown as `as_hitl` makes it, in exactly this order, by a gate that has kept
-what it has shown. There each decision is about the request at its place. LangGraph hands a value that names no
-interrupt to later runs, too: a gate calls `forget_bare_resume` before it interrupts, for its user and for strangers.
+`read_hitl` is for a pause that an inbox was shown by `as_hitl`, in exactly this order, by a gate that kept what it has
+shown. Each decision is about the request at its position. LangGraph passes a value that names no interrupt to later
+runs, so a gate calls `forget_bare_resume` before it interrupts, for its user and for other users.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ __all__ = ["answers_to", "as_hitl", "decisions_by_id", "read_hitl"]
 _SAME: Final = {"approve": "approve", "accept": "approve", "reject": "reject", "ignore": "reject"}
 _WORDS: Final = ("respond", "response")
 _OF_AGENT_INBOX: Final = ("accept", "ignore", "response")
-"""Types that are words of Agent Inbox alone. Of several requests it shows the first, and answers this one."""
+"""Types that only Agent Inbox uses. It shows and answers only the first of several requests."""
 
 BY_ID: Final = (
     'Each {"approval_id": ..., "type": "approve"}, or "reject", or "edit" with "edited_action": {"args": {...}}.'
@@ -42,14 +42,14 @@ IN_ORDER: Final = (
     'By id, with edits: {"decisions": {approval_id: {"decision": "edit", "arguments": {...}}}}.'
 )
 
-ANSWERS: Final = {"description": "LangChain's HITLResponse, or Agent Inbox's list: by position. Anything else wakes."}
+ANSWERS: Final = {"description": "LangChain's HITLResponse, or Agent Inbox's list: by position. Anything else resumes."}
 
 
 def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
-    """What to resume with, for an answer to the approvals of these pauses, as the person saw them.
+    """Return the resume value for an answer to the approvals of these pauses, as the user saw them.
 
-    The answer has one decision for each: by its ``approval_id``; or by its place, where there is one approval, or all
-    are answered alike. Words in the place of an answer (``respond``, ``response``) are a no, and its reason. Raises
+    The answer has one decision for each approval: by its ``approval_id``, or by position if there is one approval or
+    all have the same answer. A text answer (``respond``, ``response``) is a rejection with its reason. Raises
     `InvalidInput` for any other answer, and for an edit that changes the tool.
     """
     asks, said = requests_in(pauses, "approval"), _decisions(answer)
@@ -60,9 +60,9 @@ def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
 
 
 def answers_to(pause: Mapping[str, Any]) -> Any:
-    """The schema of a pause that is shown as `as_hitl` makes it, for `wait_for`: it reads an answer by `read_hitl`.
+    """Return the schema of a pause shown by `as_hitl`, for `wait_for`. It reads an answer by `read_hitl`.
 
-    What fits nothing is pydantic's `ValidationError` about the `InvalidInput` of `read_hitl`.
+    An unusable answer raises pydantic's `ValidationError` caused by the `InvalidInput` of `read_hitl`.
     """
 
     def read(answer: Any) -> Payload:
@@ -75,14 +75,14 @@ def answers_to(pause: Mapping[str, Any]) -> Any:
 
 
 def read_hitl(answer: Any, pause: Mapping[str, Any]) -> Payload:
-    """What an inbox has answered to exactly this pause, which it was shown as `as_hitl` makes it.
+    """Return an inbox's answer to exactly this pause, which was shown by `as_hitl`.
 
-    Of approvals ``{"decisions": {approval_id: "approve"}, "reason": "..."}``, as `Answers` takes it; of consents
-    ``{"refused": [consent_id], "reason": "..."}``: all others are to be looked at again. Each decision is about the
-    request at its place, or the one whose ``approval_id`` it names. An answer of Agent Inbox is about the first, the
-    only one it shows. Decisions by id stay as they are, and what has none decides nothing: a wake-up.
+    For approvals: ``{"decisions": {approval_id: "approve"}, "reason": "..."}``, as `Answers` takes it. For consents:
+    ``{"refused": [consent_id], "reason": "..."}``; the others are checked again. Each decision is about the request at
+    its position, or the one whose ``approval_id`` it names. An answer of Agent Inbox is about the first request, the
+    only one it shows. Decisions by id stay unchanged; an answer without decisions only resumes.
 
-    Raises `InvalidInput` for more or fewer decisions than were asked for, and for any that was not offered.
+    Raises `InvalidInput` for a wrong number of decisions, and for a decision that was not offered.
     """
     kind, asks = asks_of(pause)
     if _is_ours(answer, kind):
@@ -100,7 +100,8 @@ def read_hitl(answer: Any, pause: Mapping[str, Any]) -> Payload:
 
 
 def _is_ours(answer: Any, kind: str) -> bool:
-    """Whether this is no inbox's answer: a wake-up, or decisions by id. To a consent, any word wakes."""
+    """Return whether this is not an inbox's answer: a signal to resume, or decisions by id. To a consent, any string is
+    one."""
     if isinstance(answer, Mapping):
         return not isinstance(answer.get("decisions", [] if "type" in answer else {}), list)
     return kind == "consent" and not isinstance(answer, list)
@@ -110,7 +111,7 @@ def _by_id(answer: Mapping[str, Any]) -> Payload:
     try:
         return Answers.model_validate(answer).model_dump()
     except ValidationError:
-        raise _unusable("The decisions by id have another form.", IN_ORDER) from None
+        raise _unusable("The decisions by id are malformed.", IN_ORDER) from None
 
 
 def _decisions(answer: Any, hint: str = BY_ID) -> list[Mapping[str, Any]]:
@@ -123,7 +124,7 @@ def _decisions(answer: Any, hint: str = BY_ID) -> list[Mapping[str, Any]]:
 
 
 def _paired(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Payload, Mapping[str, Any]]]:
-    """Each approval with its decision: by ids where these are named, else where no order could be mistaken."""
+    """Return each approval with its decision: by id if ids are named, else by position if that is unambiguous."""
     if _names_ids(said):
         return _named(asks, said)
     for one in said:
@@ -131,9 +132,7 @@ def _paired(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Pa
             raise _no_answer(kind, BY_ID)
     kinds = {_SAME.get(str(one.get("type")), "") for one in said}
     if len(asks) > 1 and (len(kinds) > 1 or "" in kinds):
-        raise _unusable(
-            f"{len(asks)} approvals have different answers, which are told apart by nothing but their order."
-        )
+        raise _unusable(f"{len(asks)} approvals have different answers, which only their order tells apart.")
     return list(zip(asks, said, strict=True))
 
 
@@ -144,14 +143,14 @@ def _names_ids(said: list[Mapping[str, Any]]) -> bool:
 def _named(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Payload, Mapping[str, Any]]]:
     named = {str(one.get("approval_id")): one for one in said}
     if named.keys() != {ask.get("approval_id") for ask in asks}:
-        raise _unusable("The decisions name other approvals than were shown.")
+        raise _unusable("The decisions name approvals that were not shown.")
     return [(ask, named[ask["approval_id"]]) for ask in asks]
 
 
 def _offered(ask: Payload, one: Mapping[str, Any]) -> str:
-    """A decision that `as_hitl` offers. An edit would be one of what is shown, and not of the tool's arguments."""
+    """Return a decision that `as_hitl` offers. An edit would change the displayed values, not the tool's arguments."""
     if one.get("type") == "edit":
-        raise _unusable("An edit was not offered: args hold what is shown, not the tool's arguments.", IN_ORDER)
+        raise _unusable("An edit was not offered: args hold displayed values, not the tool's arguments.", IN_ORDER)
     return str(_decision(ask, one, IN_ORDER))
 
 
@@ -174,7 +173,7 @@ def _decision(ask: Payload, one: Mapping[str, Any], hint: str = BY_ID) -> str | 
 
 
 def _no_answer(kind: str, hint: str) -> InvalidInput:
-    return _unusable(f"A decision of the type {kind!r} answers nothing that was asked.", hint)
+    return _unusable(f"A decision of type {kind!r} answers none of the requests.", hint)
 
 
 def _unusable(why: str, hint: str = BY_ID) -> InvalidInput:

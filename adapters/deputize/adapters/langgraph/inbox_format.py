@@ -1,14 +1,14 @@
-"""Our pauses as inboxes for LangGraph know them, in one value beside our own keys.
+"""Deputize's pauses in the format of LangGraph inboxes, beside deputize's own keys.
 
     action_requests, review_configs        LangChain's HITLRequest: Agent Chat UI, Agent Inbox, useStream, Deep Agents
     action_request, config, description    the older Agent Inbox, of the first request
 
-Both inboxes show the values of ``args`` as Markdown, and one of them runs the HTML in it. An argument is text that a
-model or a stranger chose: all but plain words stands in a code span or block, where no link, heading, image or button
-can be made of it. Escapes would not do: GitHub's Markdown makes links of bare addresses after it has read the escapes.
+Both inboxes show the values of ``args`` as Markdown, and one of them runs its HTML. Arguments are untrusted content, so
+everything except plain words is put in a code span or block, where it cannot become a link, heading, image or button.
+Escapes would not suffice: GitHub's Markdown turns bare addresses into links after it has read the escapes.
 
-No edit is offered. A form would edit ``args``, which hold what the user says yes to, and not what the tool is called
-with: the two have other names, and one act of the tool may follow from another's id.
+Edits are not offered. A form would edit ``args``, which hold displayed values and not the tool's arguments: their names
+differ, and one act of the tool may depend on another's id.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ __all__ = ["as_hitl", "asks_of", "link", "literal"]
 
 Payload = dict[str, Any]
 Rows = list[tuple[str, str]]
-"""Names with Markdown, in the order in which a person reads them."""
+"""Names and Markdown values, in display order."""
 
 DECISIONS: Final = ("approve", "reject")
-"""What an inbox may offer for each request, in LangChain's words."""
+"""The decisions that an inbox may offer for each request, in LangChain's terms."""
 
 CONFIG: Final = {"allow_accept": True, "allow_ignore": True, "allow_respond": True, "allow_edit": False}
-"""The same for an older Agent Inbox, where words in the place of an answer are a no, and its reason."""
+"""The same for the older Agent Inbox, where a text answer is a rejection with its reason."""
 
-WHAT_YES_MEANS: Final = "Approve once you have been there. Reject if you do not want to connect."
+WHAT_YES_MEANS: Final = "Approve after you have opened the link. Reject if you do not want to connect."
 
 _WORD: Final = r"[^\W_]+(?:[-'][^\W_]+)*"
 _PLAIN: Final = re.compile(rf"(?:{_WORD}(?:[,;?!]|(?<=[^\W\d_])\.)?(?: (?=[^\W_])|$))+")
-"""Words on one line in which no Markdown has a meaning: no number and dot that begin a list, no dot inside a name."""
+"""Words on one line without Markdown syntax: no number and dot that begin a list, no dot inside a name."""
 
 _ADDRESS: Final = re.compile(r"https?://[\w.\-\[\]:]+[\w\-.~:/?#\[\]@!$&'()*+,;=%]*", re.ASCII)
 
 
 def as_hitl(pause: Mapping[str, Any]) -> Payload:
-    """The pause with the keys by which LangChain's `HITLRequest` and Agent Inbox know their own.
+    """Return the pause with the keys of LangChain's `HITLRequest` and of Agent Inbox.
 
-    ``pause``: ``{"type": "deputize.consent", "consents": [...]}``, or the same of approvals, with at least one. Each
-    is one action request, in this order. Raises `InvalidInput` for anything else.
+    ``pause``: ``{"type": "deputize.consent", "consents": [...]}``, or the same for approvals, with at least one. Each
+    becomes one action request, in this order. Raises `InvalidInput` for anything else.
     """
     kind, asks = asks_of(pause)
     requests = [_REQUESTS[kind](ask) for ask in asks]
@@ -61,23 +61,24 @@ def as_hitl(pause: Mapping[str, Any]) -> Payload:
 
 
 def asks_of(pause: Mapping[str, Any]) -> tuple[str, list[Payload]]:
-    """``consent`` or ``approval``, and what this pause of ours asks. Raises `InvalidInput` for no pause of ours."""
+    """Return ``consent`` or ``approval``, and the requests of this pause. Raises `InvalidInput` if it is not
+    deputize's."""
     kind = str(pause.get("type")).removeprefix("deputize.")
     asks = pause.get(f"{kind}s")
     if kind not in _REQUESTS or not isinstance(asks, list) or not asks:
-        raise InvalidInput(f"A pause of the type {pause.get('type')!r} asks for nothing here.", fix_by="operator")
+        raise InvalidInput(f"A pause of type {pause.get('type')!r} has no deputize requests.", fix_by="operator")
     return kind, asks
 
 
 def _connect(consent: Payload) -> Payload:
-    """The action request of a consent: a link to be opened, and what it is for."""
+    """Return the action request of a consent: its link and purpose."""
     rows = [("open", link(consent["link"])), ("to allow", _listed(consent["scope_descriptions"]))]
     rows += [(name, literal(consent[name])) for name in ("account", "reason_code") if consent.get(name)]
     return _request(f"connect_{consent['provider']}", [*rows, ("then", WHAT_YES_MEANS)])
 
 
 def _act(approval: Payload) -> Payload:
-    """The action request of an approval: the sentence, everything the yes is a yes to, and the page that shows it."""
+    """Return the action request of an approval: its summary, every previewed value, and its page."""
     changed = _listed(approval.get("changed_fields", ()))
     rows = [("what", literal(approval.get("summary") or approval["tool"]))]
     rows += [(name, literal(approval[name])) for name in ("account", "fault") if approval.get(name)]
@@ -90,14 +91,14 @@ _REQUESTS: Final[Mapping[str, Callable[[Payload], Payload]]] = {"consent": _conn
 
 
 def _request(name: str, rows: Rows) -> Payload:
-    """``arguments`` are the same again: Agent Inbox reads them by this name, all others by LangChain's."""
+    """Return an action request. ``arguments`` repeats ``args``: Agent Inbox reads it, other inboxes the latter."""
     args = _by_name(rows)
     description = "\n\n".join(_paragraph(name, text) for name, text in args.items())
     return {"name": name, "args": args, "arguments": dict(args), "description": description}
 
 
 def _by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """All rows by their names. Of several of one name the first, which is ours where one is, keeps it."""
+    """Return all rows by name. A repeated name gets a number; deputize's own rows come first and keep theirs."""
     found: dict[str, str] = {}
     for name, text in rows:
         names = chain([name], (f"{name} ({number})" for number in count(2)))
@@ -111,12 +112,12 @@ def _paragraph(name: str, text: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    """Names on one line: a block of code would begin where it has no place, and what follows would be Markdown."""
+    """Return names on one line, where no code block can begin and no Markdown can follow."""
     return ", ".join(literal(" ".join(name.split())) for name in names)
 
 
 def literal(text: str) -> str:
-    """Markdown that shows this text as it is, and nothing else of it; CommonMark 0.31, 4.5 and 6.1."""
+    """Return Markdown that shows this text literally (CommonMark 0.31, 4.5 and 6.1)."""
     if not text:
         return "(empty)"
     if _PLAIN.fullmatch(text):
@@ -131,5 +132,5 @@ def literal(text: str) -> str:
 
 
 def link(url: str) -> str:
-    """A link whose text is its whole address; an address that is none of the web as mere text."""
+    """Return a link whose text is its whole address; any other address as literal text."""
     return f"<{url}>" if _ADDRESS.fullmatch(url) else literal(url)

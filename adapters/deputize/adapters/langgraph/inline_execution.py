@@ -1,7 +1,7 @@
-"""When a graph inside of a task need not run, since its first step can do all of it; and when not even that need run.
+"""Conditions under which the inner graph of a task need not run, because its work can be done directly.
 
-What tells lies in the configuration that LangGraph gives to a task, under names of its own. Where one of them is
-missing, the graph runs as always. It also runs where a checkpoint of it exists: a pause ends where it began.
+They are read from private names in the configuration that LangGraph gives to a task. If one is missing, the graph runs
+as usual. It also runs if it has a checkpoint, because a pause ends where it began.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deputize.core import User
 
 try:
     from langgraph._internal._constants import RESERVED as NAMES
-except ImportError:  # a release that keeps its names elsewhere
+except ImportError:  # a release that keeps these names elsewhere
     NAMES = set()
 
 __all__ = [
@@ -39,28 +39,28 @@ __all__ = [
     "numbered",
 ]
 
-SAVER: Final = "__pregel_checkpointer"  # in every task, None where nothing is kept
-PAD: Final = "__pregel_scratchpad"  # counts the graphs that a task has run: each has a namespace of its own
-ANSWERS: Final = "resume"  # of that: what the task's pauses were answered with
+SAVER: Final = "__pregel_checkpointer"  # in every task, None without a checkpointer
+PAD: Final = "__pregel_scratchpad"  # counts the graphs of a task: each has its own namespace
+ANSWERS: Final = "resume"  # of PAD: the answers to the task's pauses
 RUNTIME: Final = "__pregel_runtime"  # what `get_runtime` and `get_stream_writer` look up
-SEND: Final = "__pregel_send"  # where a task leaves what it writes
-RESUMING: Final = "__pregel_resuming"  # in the first step of a run: whether that goes on with another
-RESUME: Final = "__resume__"  # what it was answered with, among what it writes
-RESUMED_BY_ID: Final = "__pregel_resume_map"  # what a run came with, if it named the pauses that it answers
-MAP: Final = "checkpoint_map"  # where the graphs around this task keep what they do
-STREAM: Final = "__pregel_stream"  # only where somebody listens to the graphs inside
+SEND: Final = "__pregel_send"  # collects a task's writes
+RESUMING: Final = "__pregel_resuming"  # in the first step of a run: whether it continues another run
+RESUME: Final = "__resume__"  # the answers, among a task's writes
+RESUMED_BY_ID: Final = "__pregel_resume_map"  # the resume value of a run, if it names pauses
+MAP: Final = "checkpoint_map"  # the checkpoints of the graphs around this task
+STREAM: Final = "__pregel_stream"  # only if a caller streams the inner graphs
 
 
 _firsts: Final = WeakKeyDictionary[Any, dict[int, int]]()
-"""Of each task that runs, by what is its own in all attempts: the number of our first graph in each of them."""
+"""For each running task, by an object shared by its attempts: the number of deputize's first graph in each attempt."""
 
 
 def numbered(config: RunnableConfig) -> RunnableConfig:
-    """With the number of this task's next graph taken: it keeps its checkpoints under it.
+    """Return the configuration with the number of this task's next graph reserved; its checkpoints are kept under it.
 
-    LangGraph counts on when it tries a task again, and from zero in the next run. So what paused in another attempt
-    would be found in no run, and its owner with it: our first graph of an attempt has the number of the first one that
-    there was, and those after it follow.
+    LangGraph keeps counting when it retries a task, but starts from zero in the next run, which would not find a pause
+    of a retry, nor its owner. So the first graph of each attempt gets the number of the first attempt's, and later ones
+    follow.
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad: Any = inside.get(PAD)
@@ -68,7 +68,7 @@ def numbered(config: RunnableConfig) -> RunnableConfig:
         return config
     info = getattr(inside.get(RUNTIME), "execution_info", None)
     number, firsts = pad.subgraph_counter(), dict[int, int]()
-    with suppress(AttributeError, TypeError):  # in a release that has nothing of the kind
+    with suppress(AttributeError, TypeError):  # a release without these
         firsts = _firsts.setdefault(pad.get_null_resume, firsts)
     number -= firsts.setdefault(getattr(info, "node_attempt", 1), number) - next(iter(firsts.values()))
     return {**config, "configurable": {**inside, PAD: replace(pad, subgraph_counter=lambda: number)}}
@@ -76,20 +76,22 @@ def numbered(config: RunnableConfig) -> RunnableConfig:
 
 @dataclass(frozen=True, eq=False)
 class TaskLocation:
-    """Where a graph of this task keeps its checkpoints when it runs: its number is taken, and in ``config``."""
+    """The place where a graph of this task keeps its checkpoints: its number is reserved, and in ``config``."""
 
     config: RunnableConfig
     saver: BaseCheckpointSaver[Any] | None
     rows: RunnableConfig
     inner: bool
-    """Whether a pause has to be made in that graph: somebody listens to it, or this task has run another before."""
+    """Whether a pause must be made in that graph: a caller streams it, or this task has run another before."""
     pausing: bool
-    """Whether what is to be done may have to pause first; see `deputize.adapters.langgraph.single_write`."""
+    """Whether the calls may have to pause first; see `deputize.adapters.langgraph.single_write`."""
 
     @classmethod
     def of(cls, config: RunnableConfig, *, pausing: bool = False) -> TaskLocation | None:
-        """None outside of a task, and where the graph has to run: for reads, where somebody listens; for a pause, where
-        nothing is kept."""
+        """Return the location, or None outside a task and if the graph must run.
+
+        It must run for reads that a caller streams, and for a pause without a checkpointer.
+        """
         inside: Mapping[str, Any] = config.get("configurable") or {}
         saver, heard = inside.get(SAVER), STREAM in inside
         pad: Any = inside.get(PAD)
@@ -110,10 +112,10 @@ class TaskLocation:
 
     @property
     def may_have_run(self) -> bool:
-        """Whether this task may have run before: only then it has left something.
+        """True if this task may have run before: only then has it left anything.
 
-        A run of an outermost graph says in its first step whether it goes on with another. The tasks of all later ones
-        are new. A graph inside of a task is called by functions, which may go on with anything.
+        A run of an outermost graph says in its first step whether it continues another run; tasks of later steps are
+        new. A graph inside a task is called by functions, which may continue anything.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         if RESUMING in inside or RESUMING not in NAMES or "|" in self.task:
@@ -121,25 +123,25 @@ class TaskLocation:
         return False
 
     async def begun(self) -> bool:
-        """Whether the graph has run here before."""
+        """Return whether the graph has run here before."""
         return await self.inside() is not None
 
     async def inside(self) -> Mapping[str, Any] | None:
-        """The state of the graph, where it has run here before."""
+        """Return the state of the graph, or None if it has not run here before."""
         if self.saver is None or not self.may_have_run:
             return None
         kept = await asked_of_saver(self.saver.aget_tuple, self.saver.get_tuple, self.rows)
         return None if kept is None else kept.checkpoint["channel_values"]
 
     def begun_now(self) -> bool:
-        """See `begun`; blocking."""
+        """Return the same as `begun`; blocking."""
         return self.may_have_run and self.saver is not None and self.saver.get_tuple(self.rows) is not None
 
     async def paused(self) -> list[Any]:
-        """The values with which tasks of this step have paused before, this one or those beside it.
+        """Return the values of earlier pauses of this step's tasks: of this task and of those beside it.
 
-        A task that another task calls, as in the functional API, names that one as what is around it. What both leave
-        is kept where the graph keeps its own: that is the outermost of what stands at one checkpoint.
+        A task called by another task, as in the functional API, names that task as its parent. Both keep their pauses
+        with the graph, which is the outermost of the names at one checkpoint.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         if not self.may_have_run or self.saver is None:
@@ -154,41 +156,44 @@ class TaskLocation:
 
     @property
     def answers(self) -> list[Any]:
-        """What the pauses of this task were answered with, in their order, as far as they were: LangGraph's own list,
-        which it counts in every later run, so what stands for an answer of ours has to stay in it."""
+        """The answers to this task's pauses so far, in order: LangGraph's own list.
+
+        LangGraph counts it in every later run, so a placeholder for a deputize answer must stay in it.
+        """
         return answers_in(self.config)
 
     def keep_answers(self) -> None:
-        """Let LangGraph keep these, but what this run came with, however this task ends: of one that fails it keeps
-        only those that were asked for again."""
+        """Let LangGraph keep these answers, except this run's resume value, however the task ends.
+
+        For a failed task, it otherwise keeps only the answers that were asked for again.
+        """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         inside.get(SEND, list)([(RESUME, came_with(self.config)[1])])
 
     @property
     def name(self) -> str:
-        """The name of this place: the same one in every run of this task, and no other's."""
+        """The name of this location, unique and the same in every run of this task."""
         return str(self.rows.get("configurable", {})["checkpoint_ns"])
 
     @property
     def thread(self) -> str:
-        """The thread of the graph around it. A copy of one has the same tasks."""
+        """The thread of the outer graph. A copied thread has the same tasks."""
         return str(self.rows.get("configurable", {})["thread_id"])
 
     @property
     def task(self) -> str:
-        """The name of the task, which is that of the first place in it."""
+        """The name of the task, which is that of its first location."""
         return str((self.config.get("configurable") or {})["checkpoint_ns"])
 
 
 def answers_in(config: RunnableConfig) -> list[Any]:
-    """See `TaskLocation.answers`. Empty where LangGraph keeps none, or elsewhere."""
+    """Return the answers to this task's pauses; empty if LangGraph keeps none here. See `TaskLocation.answers`."""
     answers: list[Any] = getattr((config.get("configurable") or {}).get(PAD), ANSWERS, [])
     return answers
 
 
 def came_with(config: RunnableConfig) -> tuple[Any, list[Any]]:
-    """What this run was resumed with that no pause of this task has heard, by an interrupt's id or bare, if with
-    anything; and what its pauses were answered with before."""
+    """Return this run's resume value that no pause of this task has received, or None, and the earlier answers."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
     *before, last = (answers := answers_in(config)) or [None]
     if last is not None and any(last is said for said in (inside.get(RESUMED_BY_ID) or {}).values()):
@@ -204,7 +209,7 @@ Kept = TypeVar("Kept")
 async def asked_of_saver(
     awaited: Callable[Given, Awaitable[Kept]], blocking: Callable[Given, Kept], *given: Given.args, **more: Given.kwargs
 ) -> Kept:
-    """What one of these two methods of a checkpointer returns: those for blocking graphs have the second alone."""
+    """Return the result of a checkpointer's method; blocking checkpointers only have the second one."""
     try:
         return await awaited(*given, **more)
     except NotImplementedError:
@@ -212,23 +217,23 @@ async def asked_of_saver(
 
 
 MAX_CACHED: Final = 4096
-"""Users and tools that are remembered together."""
+"""Pairs of user and tool that are remembered."""
 
 
 class LastReads:
-    """Which tools have last read for which users with nothing to ask them.
+    """Cache of the tools that recently read for a user without asking anything.
 
-    A call of one needs no look before: the act looks at everything itself, and where something is missing by now, as
-    after a revocation, it comes back, and the gate asks. Nor do several that need the same, which would all ask for one
-    consent. Where they need different things, each act would ask for its own, beside the one for all of them; so one
-    call of each tool is looked at. ``alike``: the tools of which every call needs the same, whatever its arguments.
+    Such a call is not checked before it runs: the act itself checks, and a call that lacks something by now, as after a
+    revocation, returns to the gate. The same holds for several calls with equal needs, which would ask for one consent.
+    Calls with different needs would each ask for their own, so one call of each tool is checked. ``alike``: tools whose
+    calls all have the same needs, whatever their arguments.
     """
 
     def __init__(self, alike: Container[str]) -> None:
         self._alike, self._known = alike, set[tuple[User, str]]()
 
     def to_look_at(self, user: User | None, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """Those of these calls that have to be looked at before any is done."""
+        """Return the calls that must be checked before any runs."""
         ids = {call["id"] for call in calls}
         if user is None or None in ids or len(ids) < len(calls):
             return calls
@@ -240,7 +245,7 @@ class LastReads:
         return [call for call in calls if call["name"] not in known or call is first[call["name"]]]
 
     def note(self, user: User | None, calls: Iterable[ToolCall], *, asked: bool) -> None:
-        """How reading these went. ``asked``: the user is to be asked something after all."""
+        """Record the outcome of these reads. ``asked``: the user must be asked after all."""
         if user is None:
             return
         if len(self._known) >= MAX_CACHED:

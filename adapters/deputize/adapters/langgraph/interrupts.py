@@ -1,11 +1,10 @@
-"""What a pause of LangGraph asks of the user, and what a resume of it may say.
+"""The payload of deputize's LangGraph pauses, and the form of their resume values.
 
     {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with `RESUME`: the gate reads the vault again
     {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with `RESUME`, or with decisions: `Answers`
 
-What a resume says of an approval is recorded as the resuming user's decision; the recorded row counts. Every value that
-is no answer of this form resumes like `RESUME`: it raises nothing and decides nothing. Whoever resumes another user's
-pause is refused, and the pause stays open.
+A decision in a resume value is recorded as the resuming user's, and the record decides. Any value of another form works
+like `RESUME`: it raises nothing and decides nothing. Resuming another user's pause is refused, and it stays open.
 """
 
 from __future__ import annotations
@@ -53,27 +52,27 @@ __all__ = [
 Payload = dict[str, Any]
 
 NOT_WAITING: Final = (
-    "A resume decides %r, and no approval of this id waits for this user: that part of it only wakes the graph. "
-    "The ids that wait are those of the pause that is shown now, see requests_in(pauses, 'approval')."
+    "A resume value decides %r, but no approval with this id waits for this user, so this decision is ignored. "
+    "The waiting ids are those of the current pause, see requests_in(pauses, 'approval')."
 )
 LONGEST: Final = 80
-"""Of an id in the log, which whoever resumes may have made up."""
+"""Characters of an id in the log: the caller may have made it up."""
 
 log = logging.getLogger("deputize")
 
 RESUME: Final[dict[str, Any]] = {"wake": True}
-"""What to resume a pause with, ``Command(resume=RESUME)``: the graph reads the vault again. It decides nothing."""
+"""The value to resume a pause with, ``Command(resume=RESUME)``: the graph reads the vault again. It decides nothing."""
 
 ANYTHING: Final = {"description": "Anything: it resumes the graph and proves nothing."}
-"""The schema of what a resume of a consent pause may hold."""
+"""The schema of the resume value of a consent pause."""
 
-NO_ANSWER: Final = "A resume looks like an answer and decides nothing, so the user is asked again. %s %s"
+NO_ANSWER: Final = "A resume value looks like an answer but decides nothing, so the user is asked again. %s %s"
 ANSWER_WORDS: Final = frozenset(("decisions", "decision", "type", "approve", "accept", "reject", "ignore", "edit"))
-"""By these a resume value looks like an answer, in our form or in that of an inbox."""
+"""Words that make a resume value look like an answer, in deputize's format or an inbox's."""
 
 
 class Edited(BaseModel):
-    """A yes with other arguments: all of them, as the tool's schema names them."""
+    """An approval with other arguments: all of them, by the names of the tool's schema."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -82,7 +81,7 @@ class Edited(BaseModel):
 
 
 class Answers(BaseModel):
-    """What a resume of an approval pause may hold: decisions by approval id. Without any it is only a wake-up."""
+    """The resume value of an approval pause: decisions by approval id. Without decisions it only resumes."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -94,17 +93,16 @@ BY_ID: Final = 'Write {"decisions": {approval_id: "approve"}}, "reject" or {"dec
 
 
 BEFORE: Final = "before"
-"""Where what is noted of a pause has a mark of the bare value that was there when it was made."""
+"""Key in a pause's record: a digest of the bare resume value that existed when the pause was made."""
 MADE_IN: Final = "made_in"
-"""Beside that: the run in which it was made."""
+"""Key in a pause's record: the run in which the pause was made."""
 
 
 def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
-    """Pause here, once; what the graph is resumed with, as ``schema`` reads it.
+    """Pause here, once, and return the resume value, parsed by ``schema``.
 
-    A value of another form is read as `RESUME`, and logged where it looks like an answer. One that the ``note`` of this
-    pause knows was there before it: nobody can have meant this pause, so it is not heard. A pause that nothing keeps is
-    logged.
+    A value of another form counts as `RESUME`, and is logged if it looks like an answer. A value that is older than the
+    pause, by its ``note``, cannot answer it and is ignored. A pause without a checkpointer is logged.
     """
     config = get_config()
     try:
@@ -119,12 +117,12 @@ def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None)
 
 
 def _asked(pause: Payload, schema: Any) -> Any:
-    """Pause, with the schema as JSON: with any other LangGraph raises at a value that does not fit it."""
+    """Pause with the schema as JSON: with any other schema, LangGraph raises at a value that does not fit."""
     return interrupt(pause, response_schema=_form(schema))
 
 
 def _answer_of(value: Any, schema: Any) -> Any:
-    """What a resume value answers, by the schema of the pause; what `RESUME` does where it is no answer."""
+    """Return the parsed resume value, or that of `RESUME` if it does not fit the schema."""
     if isinstance(schema, dict):  # which takes anything
         return value
     adapter = TypeAdapter[Any](schema)
@@ -148,28 +146,30 @@ def _looks_like_answer(value: Any) -> bool:
 
 
 def stale_resume_marker(config: RunnableConfig) -> Payload:
-    """To note with a pause that is made now: a mark of what the run was resumed with, if that names no interrupt.
+    """Return a marker of this run's bare resume value, to record with a new pause; empty without one.
 
-    LangGraph hands that to later runs, too, though a pause before this one has heard it.
+    LangGraph passes a value that names no interrupt to later runs, although an earlier pause has received it.
     """
     bare = _bare(config)
     return {} if bare is None else {BEFORE: mark_of(bare), MADE_IN: run_of(config)}
 
 
 def mark_of(answer: Any) -> str:
-    """Of an answer, to know it again."""
+    """Return a digest of an answer, to recognize it."""
     return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()
 
 
 def _bare(config: RunnableConfig) -> Any:
-    """What the graph was resumed with, now or before, that names no interrupt; None for nothing."""
+    """Return the resume value of this or an earlier run that names no interrupt, or None."""
     heard = getattr((config.get("configurable") or {}).get(PAD), "get_null_resume", None)
     return heard(False) if heard else None
 
 
 def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> bool:
-    """Whether a pause that there was before was resumed with this, which could be no answer to one of ours. The same
-    word that was said anew, to this one, is not older."""
+    """Return whether the bare resume value answered an earlier pause and cannot answer a deputize pause.
+
+    The same value, sent again to this pause, is not older.
+    """
     if isinstance(schema, dict):  # which takes anything
         return False
     bare = _bare(config)
@@ -185,7 +185,7 @@ def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> b
 
 
 def _deaf(config: RunnableConfig) -> RunnableConfig:
-    """The same, where nothing is heard but what names the interrupt: the rest stays for whom it was meant."""
+    """Return the configuration without the bare resume value, which stays for the pause it was meant for."""
     inside = config.get("configurable") or {}
     return {**config, "configurable": {**inside, PAD: replace(inside[PAD], get_null_resume=lambda consume=False: None)}}
 
@@ -196,19 +196,19 @@ def _form_of(schema: type[BaseModel]) -> dict[str, Any]:
 
 
 def _form(schema: Any) -> dict[str, Any]:
-    """A schema as JSON. LangGraph would make it anew for each pause, for a tenth of what the pause costs."""
+    """Return a schema as JSON. LangGraph would generate it for each pause, a tenth of the pause's cost."""
     if isinstance(schema, dict):
         return schema
     return _form_of(schema) if isinstance(schema, type) else TypeAdapter(schema).json_schema()
 
 
 def _unusable(value: Any, wrong: ValidationError | None) -> tuple[str, str]:
-    """What does not fit in a value, for the log: where it is and what is wanted, never what it holds; and a hint."""
+    """Return the misfit in a value, without its content, and a hint, for the log."""
     more = " decisions_by_id translates answers that count positions." if not isinstance(value, str) else ""
     if wrong is None:
         return "It has no decisions by approval id.", f"{BY_ID}{more}"
     first = wrong.errors(include_input=False)[0]
-    about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # what a reader of its own has said
+    about = getattr(first.get("ctx", {}).get("error"), "__cause__", None)  # the error of `read_hitl`
     if isinstance(about, InvalidInput):
         return str(about)[:LONGEST], about.hint
     where = ".".join(str(part) for part in first["loc"])[:LONGEST] or "value"
@@ -216,18 +216,18 @@ def _unusable(value: Any, wrong: ValidationError | None) -> tuple[str, str]:
 
 
 def decisions_in(answer: Any) -> Mapping[Any, Any]:
-    """What an answer decides by ids, before anybody has looked whether it has the form of one."""
+    """Return the decisions by id in an answer that was not validated yet."""
     named = answer.get("decisions") if isinstance(answer, Mapping) else getattr(answer, "decisions", None)
     return named if isinstance(named, Mapping) else {}
 
 
 def approval_ids_in(note: Mapping[str, Any]) -> list[str]:
-    """The ids of the approvals that a pause has asked for, by what was noted of it."""
+    """Return the ids of the approvals that a recorded pause asks for."""
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
 
 
 def rejections_in(config: RunnableConfig) -> list[Payload]:
-    """What this run was resumed with, as far as it says no by ids. What has another form says nothing."""
+    """Return the rejections by id in this run's resume value. Malformed values are ignored."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
     found = list[Payload]()
     for one in [*(inside.get(RESUMED_BY_ID) or {}).values()] or [_bare(config)]:
@@ -240,43 +240,43 @@ def rejections_in(config: RunnableConfig) -> list[Payload]:
 
 
 class Recorded(NamedTuple):
-    """What became of the decisions in a resume value: approvals with a yes, and what is wrong with edits, by id."""
+    """Result of recording a resume value: approved ids, and errors of edits by id."""
 
     agreed: set[str]
     faults: dict[str, str]
 
 
 async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recorded:
-    """Record the decisions that a resume value carries as this user's."""
+    """Record the decisions in a resume value as this user's."""
     answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():
         what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)
-        with suppress(Conflict):  # decided elsewhere: the row counts, the gate looks
+        with suppress(Conflict):  # decided elsewhere: the gate reads the record
             try:
                 await deputy.decide(approval, what, by=user, reason=answers.reason, arguments=changed)
                 agreed |= {approval} if what != "reject" else set()
-            except NotFound:  # too late, or of a pause that a stranger has answered since; or somebody's mistake
+            except NotFound:  # expired, renewed after another user's answer, or a mistake
                 log.warning(NOT_WAITING, approval[:LONGEST])
-            except InvalidInput as wrong:  # an exception here would come again with every resume
+            except InvalidInput as wrong:  # an exception would be raised again by every resume
                 faults[approval] = str(wrong)
     return Recorded(agreed, faults)
 
 
 def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
-    """An approval for a pause, with what is wrong with the user's last edit of it."""
+    """Return an approval's payload for a pause, with the error of the user's last edit."""
     fault = faults.get(approval.id)
     return approval.payload() | ({"fault": fault} if fault else {})
 
 
 def same_user(note: Mapping[str, Any], user: User | None) -> User:
-    """The user who began. Raises `PolicyDenied` for another one, and the pause stays open for the right one."""
+    """Return the user who started the run. Raises `PolicyDenied` for another user; the pause stays open."""
     if user is None or (user.id, user.tenant) != (note.get("user"), note.get("tenant")):
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     return user
 
 
 def missing_of(answer: Any) -> Payload:
-    """The consent or approval, by its kind, that this answer of a call says is missing; empty where it does not."""
+    """Return the consent or approval that this tool message reports as missing, by kind; else empty."""
     if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
         return {}
     return {kind: answer.artifact[kind] for kind in ("consent", "approval") if kind in answer.artifact}

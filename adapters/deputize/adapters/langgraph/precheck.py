@@ -1,4 +1,4 @@
-"""What the gate finds between the open calls of a message and their acts, and what of it is known before it looks."""
+"""Results of checking the open calls of a message, and results known before the inner graph starts."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ __all__ = ["GO", "Ahead", "Findings", "Lost", "Output"]
 
 
 class Output(TypedDict):
-    """What a call was answered with: messages, and commands where a tool of the host returned some."""
+    """The answer to a call: messages, and commands that your own tools returned."""
 
     id: str
     given: list[Any]
 
 
 class Lost(TypedDict):
-    """A call that came back, since what it had is gone, or since another call was made of it: what has to be asked."""
+    """A call that returned to the gate, because it lost its consent or approval or raised a new request; and the
+    request."""
 
     id: str
     asks: Payload
@@ -33,10 +34,10 @@ class Lost(TypedDict):
 
 @dataclass(eq=False)
 class Findings:
-    """What stands between the open calls of a message and their acts now.
+    """The result of checking the open calls of a message.
 
-    ``asks``: what the user has to be asked, by kind and id. ``outputs``: what is refused. ``ready``: what may run.
-    ``first``: those of them that are done before an approval is asked. ``others``: calls of tools that are not ours.
+    ``asks``: requests for the user, by kind and id. ``outputs``: refusals. ``ready``: calls that may run. ``first``:
+    those of ``ready`` that run before an approval is asked. ``others``: calls of your own tools.
     """
 
     asked: str
@@ -48,12 +49,12 @@ class Findings:
     others: list[ToolCall] = field(default_factory=list)
 
     def refuse(self, call: ToolCall, answer: ToolMessage) -> None:
-        """This call is answered, and not run."""
+        """Answer this call without running it."""
         self.outputs.append({"id": str(call["id"]), "given": [answer]})
 
     @property
     def pause(self) -> Payload | None:
-        """What to pause for now: consents, or else approvals."""
+        """The payload to pause with now: consents, else approvals."""
         for kind, waiting in self.asks.items():
             if waiting and self.user:
                 return {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
@@ -62,9 +63,9 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """What is known before the graph inside begins. ``go``: it is not needed, all may be done at once.
+    """Results known before the inner graph starts. ``go``: all calls may run at once, without that graph.
 
-    ``seen``: what stands there, so that its first step need not look again. ``faults``: of edits, by approval id.
+    ``seen``: the check, so that its first step need not repeat it. ``faults``: errors of edits, by approval id.
     """
 
     go: bool = False
@@ -73,7 +74,7 @@ class Ahead:
 
     @contextmanager
     def known(self) -> Iterator[None]:
-        """While this lasts, a graph inside that begins knows it."""
+        """Give these results to an inner graph that starts inside the block."""
         token = _told.set([self])
         try:
             yield
@@ -82,7 +83,7 @@ class Ahead:
 
     @classmethod
     def taken(cls) -> Ahead:
-        """What is known before this step. It is told once: every later step looks itself."""
+        """Return the results known before this step. They are given once: every later step checks itself."""
         told = _told.get()
         return told.pop() if told else cls()
 

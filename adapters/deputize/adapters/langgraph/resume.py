@@ -1,4 +1,4 @@
-"""What the pauses of a graph ask for, in each form in which a host may hold them; to wait for the user, and resume."""
+"""The requests in a graph's pauses, and resuming the graph after the user has answered."""
 
 from __future__ import annotations
 
@@ -21,25 +21,21 @@ Kind: TypeAlias = Literal["consent", "approval"]
 Pauses: TypeAlias = Iterable[Interrupt | Mapping[str, Any]] | Mapping[str, Any]
 
 PAUSES: Final = (
-    'Give it the pauses: state["__interrupt__"], (await graph.aget_state(config)).interrupts, '
+    'Pass the pauses: state["__interrupt__"], (await graph.aget_state(config)).interrupts, '
     'or thread["interrupts"] of the SDK.'
 )
 
-OTHERS: Final = (
-    "Resume your own with what they ask for. With user=... this waits for approvals; else resume with their decisions."
-)
+OTHERS: Final = "Resume your own pauses yourself. Pass user=... to wait for approvals, or resume with their decisions."
 
 
 def requests_in(interrupts: Pauses, kind: Kind) -> list[Payload]:
-    """The consents or approvals in these pauses, as their payloads.
+    """Return the requests of this kind that wait for the user, in full.
 
-    ``interrupts``: as a graph gives them, or LangGraph's SDK, where each is a dict, and those of a thread lie by tasks.
-    Raises `InvalidInput` for anything else, and for another kind.
+    See `Consent.payload` and `Approval.payload`. ``interrupts``: from a graph, or from LangGraph's SDK, where each is a
+    dict, and a thread's are grouped by task. Raises `InvalidInput` for anything else, and for another kind.
     """
     if kind not in get_args(Kind):
-        raise InvalidInput(
-            f"No pause of ours is of the kind {kind!r}.", hint='It is "consent" or "approval".', fix_by="operator"
-        )
+        raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
     values = [value for value in _values(interrupts) if _type_of(value) == f"deputize.{kind}"]
     return [dict(ask) for value in values for ask in value[f"{kind}s"]]
 
@@ -52,17 +48,19 @@ def _values(interrupts: Any) -> Iterator[Any]:
         elif isinstance(one, Interrupt):
             yield one.value
         else:
-            raise InvalidInput(f"A {type(one).__name__} is no pause of a graph.", hint=PAUSES, fix_by="operator")
+            raise InvalidInput(f"A {type(one).__name__} is not a pause of a graph.", hint=PAUSES, fix_by="operator")
 
 
 def _listed(given: Any) -> list[Any]:
     if isinstance(given, str | bytes | Mapping) or not isinstance(given, Iterable):
-        raise InvalidInput(f"A {type(given).__name__} has no pauses of a graph.", hint=PAUSES, fix_by="operator")
+        raise InvalidInput(
+            f"A {type(given).__name__} does not contain a graph's pauses.", hint=PAUSES, fix_by="operator"
+        )
     return [*given]
 
 
 def _type_of(value: Any) -> Any:
-    """Of a pause of ours, which; the host's own may be anything."""
+    """Return the type of a deputize pause; a pause of your application may hold anything."""
     return value.get("type") if isinstance(value, Mapping) else None
 
 
@@ -76,22 +74,22 @@ async def resume_when_done(
     resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
     user: User | str | None = None,
 ) -> Any:
-    """Wait until the consents a graph pauses for have ended, wherever that happens, and resume it.
+    """Wait until the consents that a graph pauses for have ended, in any process, and resume it.
 
-    Returns what the graph returns; where nothing has ended after ``timeout``, it pauses again for the same consents.
-    ``resume`` is called instead of the graph, for servers that queue their runs: with what to resume with. ``user``:
-    whose run it is; then it waits, too, until this user has decided its approvals, on their page or by `decide`.
-    Raises `InvalidInput` where all that the graph has paused for is something else, which this would ask for for ever.
+    Returns the graph's result; after ``timeout`` seconds it pauses again for the same consents. ``resume``: called with
+    the `Command` instead of the graph, for servers that queue their runs. ``user``: the owner of the run; then it also
+    waits until this user has decided its approvals. Raises `InvalidInput` if the graph has only other pauses, which
+    would be asked for ever.
     """
     pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + timeout
-    with suppress(NotFound):  # one was removed: the graph looks again
+    with suppress(NotFound):  # a consent was removed: the graph checks again
         await deputy.wait_for_consents([ask["consent_id"] for ask in requests_in(pauses, "consent")], timeout=timeout)
     kinds = ["deputize.consent"] if user is None else ["deputize.consent", "deputize.approval"]
     for ask in requests_in(pauses, "approval") if user is not None else ():
         await deputy.get_approval(ask["approval_id"], by=user, timeout=ends - time.monotonic())
     wake = {pause.id: RESUME for pause in pauses if _type_of(pause.value) in kinds}
     if pauses and not wake:
-        raise InvalidInput("This graph has paused for nothing that this could wait for.", hint=OTHERS)
+        raise InvalidInput("This graph has no pause that resume_when_done can wait for.", hint=OTHERS)
     if resume is not None:
         return await resume(Command(resume=wake))
     return await graph.ainvoke(Command(resume=wake), config, context=context)

@@ -1,9 +1,9 @@
-"""A resume that names no interrupt counts for the run it came with, and for no later one.
+"""Scope of a resume value without an interrupt id: it counts for its run, and for no later one.
 
-LangGraph writes the value of ``Command(resume=value)`` down beside the graph's checkpoint, which stays the same while a
-graph inside of one of its tasks goes on. So a later run, by a map of interrupts or by nothing at all, hands it to the
-next interrupt that has no value of its own: to a pause that nobody had seen when it was said, or from a stranger to the
-owner. By the ids in it that is harmless. A "yes" by position would be a yes to whatever is asked next.
+LangGraph stores the value of ``Command(resume=value)`` with the graph's checkpoint, which does not change while a graph
+inside one of its tasks runs. A later run, resumed with a map of interrupts or with nothing, passes the value to the
+next interrupt without a value of its own: to a pause that the user had not seen, or from another user to the owner.
+With approval ids that is harmless. A decision by position would approve whatever is asked next.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from deputize.adapters.langgraph.interrupts import RESUME, decisions_in
 
 __all__ = ["drop_kept_answer", "forget_bare_resume"]
 
-NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's own names, of what belongs to no task
+NO_TASK: Final = "00000000-0000-0000-0000-000000000000"  # LangGraph's id for writes of no task
 RESUMED_WITH: Final = "__resume__"
 
 
 async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
-    """Leave `RESUME` in the place of the value this run was resumed with, for every run after it.
+    """Replace this run's resume value by `RESUME` for every later run. Return whether no later run can receive it.
 
-    To be called by a task before it interrupts, with its own ``config``. ``heard``: this run still hears the value;
-    else, as for a stranger's, it is dropped here as well. Of a run that ends in between, the answer is lost, and the
-    user is asked again. Returns whether no later run can receive the value; of a stranger's, this is read back.
+    Call it in a task before it interrupts, with the task's ``config``. ``heard``: this run still receives the value; if
+    False, as for another user's, it is dropped here as well, and the write is read back. If a run ends in between, the
+    answer is lost, and the user is asked again.
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
     if pad is None:
         return False
-    if pad.get_null_resume(False) is None:  # it also tells of one that another interrupt has heard
+    if pad.get_null_resume(False) is None:  # it also returns one that another interrupt has received
         return True
     if not heard:
         pad.get_null_resume(True)
@@ -50,11 +50,11 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
 
 
 async def drop_kept_answer(config: RunnableConfig, asked: Container[str] | None) -> None:
-    """Let a pause hear what this run was resumed with, and not the answer that an earlier run could not record.
+    """Let a pause receive this run's resume value, and not the answer that an earlier run could not record.
 
-    LangGraph keeps the answer of a run that failed, and would give it to the pause instead of the new value. If the run
-    brings no value, the pause hears the kept answer again. ``asked``: the approvals of the pause. By these ids its
-    answer is told from those of the application's pauses in the same task. None: the task has no other pause.
+    LangGraph keeps the answer of a failed run, and would give it to the pause instead of the new value. If the run has
+    no value, the pause receives the kept answer again. ``asked``: the pause's approvals, by which its answer differs
+    from those of your own pauses in the same task. None: the task has no other pause.
     """
     came, before = came_with(config)
     if came is None or not before:

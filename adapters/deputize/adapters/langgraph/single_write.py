@@ -1,8 +1,8 @@
-"""One write alone, which is what most messages hold: its pause needs no graph inside.
+"""Fast path for a single write, the content of most messages: its pause needs no inner graph.
 
-The act node pauses in its own task, as a function of an application would, and acts there once the user has said yes.
-What the graph inside keeps, whose pause it is, is sealed in the pause, and read again where LangGraph keeps that. All
-that is not a plain yes leads to the graph inside: a no, a faulty edit, a consent that was lost meanwhile.
+The act node pauses in its own task, as a function of an application would, and acts there after the approval. The
+pause's owner, which the inner graph would keep, is encrypted in the pause and read from it again. Everything except a
+plain approval leads to the inner graph: a rejection, a faulty edit, a consent that was lost.
 """
 
 from __future__ import annotations
@@ -31,29 +31,29 @@ from deputize.core import PolicyDenied, User
 __all__ = ["SingleWrite"]
 
 OWNER: Final = "owner"
-"""Where a pause says to us, and to nobody else, whose it is."""
+"""Key in a pause: its owner, encrypted."""
 HEARD: Final = "heard"
-"""The same in what stands for an answer. It is sealed for this alone: who answers has seen the pause, and could say it.
+"""Key in the placeholder for an answer: the owner, encrypted for this purpose: the caller could copy it from the pause.
 """
 ASKED: Final = "asked"
-"""Beside that: the ids that the pause has named, which are made anew where a stranger may have named them."""
+"""Key beside it: the approval ids of the pause, renewed if another user may have named them."""
 ANSWER: Final = "answer"
-"""Beside that: a mark of the whole answer. LangGraph hands a bare one to later runs, too."""
+"""Key beside it: a digest of the whole answer. LangGraph passes a bare one to later runs, too."""
 NONCE: Final = 12
 """Bytes, of AES-GCM."""
 MAX_PAUSES: Final = 1024
-"""Pauses of this process that are remembered, at two kilobytes each."""
+"""Pauses that this process remembers, two kilobytes each."""
 
 
 class SingleWrite:
-    """How the one call of a message is asked about in the node's own task."""
+    """Approval of a message's only call in the node's own task."""
 
     def __init__(self, host: Host, gate: Gate) -> None:
         self.host, self.gate = host, gate
         self._made: dict[tuple[str, str], str] = {}
 
     async def settled(self, tail: Sequence[AnyMessage], place: TaskLocation, user: User | None) -> Ahead:
-        """Pause until the user has decided: after a yes the call may be done at once.
+        """Pause until the user has decided. After an approval the call may run at once.
 
         Raises `PolicyDenied` for another user's pause.
         """
@@ -74,7 +74,7 @@ class SingleWrite:
             led = await self.gate.wait_approval(note, place.config, user, new=new)
         except GraphInterrupt as paused:
             self._remember(place, paused)
-            paused.__traceback__ = None  # LangGraph keeps it in a circle, and with it what its frames hold
+            paused.__traceback__ = None  # LangGraph keeps it in a reference cycle, with all its frames
             raise
         left: Payload = (led.update or {}).get("deputize", {})
         if left and place.answers:
@@ -84,7 +84,7 @@ class SingleWrite:
         return GO if left.get("yes") else Ahead(faults=left.get("faults", {}))
 
     async def _before(self, place: TaskLocation) -> tuple[Payload | None, Payload]:
-        """The pause that was made in this very task before, and its owner."""
+        """Return the earlier pause of this task, and its owner."""
         made = self._made.get((place.thread, place.task))
         for pause in [json.loads(made)] if made else await place.paused():
             whose = _of(pause, OWNER, place)
@@ -92,23 +92,23 @@ class SingleWrite:
                 owner = self._opened(whose, place)
                 if owner is None:
                     raise PolicyDenied(
-                        "This pause is of another vault.",
-                        hint="Resume it with the vault that it was made with, or go on with a new message.",
+                        "This pause was made with another vault.",
+                        hint="Resume it with that vault, or continue with a new message.",
                     )
                 return pause, owner
         return None, {}
 
     def _remember(self, place: TaskLocation, paused: GraphInterrupt) -> None:
-        """What LangGraph now keeps of this task: who resumes it in this process need not read its checkpoint."""
+        """Store the pause of this task, so that a resume in this process need not read its checkpoint."""
         if len(self._made) >= MAX_PAUSES:
             self._made.clear()
         [pause] = paused.args[0]
         self._made[place.thread, place.task] = json.dumps(pause.value)
 
     def _heard(self, place: TaskLocation) -> Payload | None:
-        """What stands for the answer that an earlier run of this task, or attempt, has heard.
+        """Return the placeholder for the answer that an earlier run, or attempt, of this task received; else None.
 
-        A pause of the host's may follow in the same task: then LangGraph keeps nothing of ours but this.
+        If a pause of your application follows in the same task, LangGraph keeps only this.
         """
         notes = (
             note for note in place.answers if (whose := _of(note, HEARD, place)) and self._opened(whose, place, HEARD)
@@ -116,8 +116,10 @@ class SingleWrite:
         return next(notes, None)
 
     async def _said_anew(self, note: Payload, place: TaskLocation) -> bool:
-        """Whether this run came with another answer to our pause, which stood open since the run that heard the first
-        one failed. That takes its place, and is heard as ever."""
+        """Return whether this run brought another answer to the pause, which stayed open since an earlier run failed.
+
+        The new answer then replaces the placeholder.
+        """
         came, before = came_with(place.config)
         kept = self._opened(note[HEARD], place, HEARD) or {}
         if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
@@ -128,18 +130,19 @@ class SingleWrite:
         return True
 
     async def _again(self, note: Payload, place: TaskLocation, user: User | None) -> Ahead:
-        """Count our pause, once in each attempt, before the next one of the host's. What was done is not done again.
+        """Count the deputize pause, once in each attempt, before the next pause of your application. Nothing is done
+        again.
 
-        Raises `PolicyDenied` for another user, unless the graph inside has paused, which looks itself.
+        Raises `PolicyDenied` for another user, unless the inner graph has paused, which checks itself.
         """
         if place.name != place.task:
-            return Ahead()  # of another call in the same task
+            return Ahead()  # for another call in the same task
         place.keep_answers()
         inside = await place.inside()
         if not (inside or {}).get("deputize", {}).get("pause"):
             kept = self._opened(note[HEARD], place, HEARD) or {}
             await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
-        with suppress(GraphInterrupt):  # some releases of LangGraph count on in another attempt
+        with suppress(GraphInterrupt):  # some LangGraph releases keep counting in another attempt
             interrupt(None)
         return Ahead(go=inside is None)
 
@@ -149,7 +152,7 @@ class SingleWrite:
         return {"task": place.task, "sealed": urlsafe_b64encode(nonce + sealed).decode()}
 
     def _opened(self, whose: Payload, place: TaskLocation, what: str = OWNER) -> Payload | None:
-        """What was sealed; None for what this vault did not seal for this task, and for this."""
+        """Return the decrypted owner, or None unless this vault encrypted it for this task and purpose."""
         try:
             raw = urlsafe_b64decode(whose["sealed"])
             owner: Payload = json.loads(self._key.decrypt(raw[:NONCE], raw[NONCE:], f"{what} {place.task}".encode()))
@@ -163,6 +166,6 @@ class SingleWrite:
 
 
 def _of(value: Any, what: str, place: TaskLocation) -> Payload | None:
-    """What a pause, or what stands for an answer, says of whose it is, if it is of this task."""
+    """Return the encrypted part of a pause or placeholder, if it belongs to this task."""
     whose = value.get(what) if isinstance(value, dict) else None
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None

@@ -1,4 +1,4 @@
-"""What one run of the act node was given, in each form that ``ToolNode`` takes, and what it is answered with."""
+"""The input of one run of the act node, in each form that ``ToolNode`` takes, and its outputs."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from deputize.adapters.langgraph.precheck import Lost, Output
 __all__ = ["Task", "ToolBatch", "answering", "current", "flat"]
 
 STEPS: Final = 10_000
-"""Of the graph inside, in one run: far more than it ever takes."""
+"""Recursion limit of the inner graph: far more than it ever needs."""
 
 
 class Task(TypedDict):
-    """A call, and those that are done after it. ``back``: there is more to look at then."""
+    """A call, and the calls that run after it. ``back``: the gate checks again afterwards."""
 
     call: ToolCall
     then: list[ToolCall]
@@ -39,7 +39,7 @@ class Task(TypedDict):
 
 @dataclass(frozen=True, eq=False)
 class ToolBatch:
-    """What one run of the node was given: the calls to answer, in which form, and the state that tools may read."""
+    """The input of one run of the node: the calls to answer, their form, and the state that tools may read."""
 
     calls: list[ToolCall]
     form: Literal["list", "dict", "tool_calls"]
@@ -50,15 +50,15 @@ class ToolBatch:
     writer: StreamWriter
 
     def inside(self, config: RunnableConfig) -> RunnableConfig:
-        """For the graph inside: however few steps the run may take, it comes to its end, and what was done is told."""
+        """Return the inner graph's configuration, in which the run's step limit cannot cut it off and lose a result."""
         return {**config, "recursion_limit": STEPS}
 
     def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
-        """For a task of the graph inside: what its tools write to the stream is heard by whoever streams the run, as
-        from the node, which is where they run for all who look.
+        """Return configuration and runtime of an inner task, so that its tools write to the outer run's stream, as from
+        the node.
 
-        LangGraph gives a graph inside of a node no writer, unless somebody listens to all graphs; and its streams go by
-        the metadata. Where pauses are kept, and answered, is the task's own.
+        LangGraph gives an inner graph no writer unless all graphs are streamed, and selects streams by the metadata.
+        The place where pauses are kept and answered stays the task's own.
         """
         runtime, callbacks = get_runtime().override(stream_writer=self.writer), config.get("callbacks")
         around = self.config.get("callbacks")
@@ -75,29 +75,29 @@ class ToolBatch:
         del heard["recursion_limit"]
         if "recursion_limit" in self.config:
             heard["recursion_limit"] = self.config["recursion_limit"]
-        var_child_runnable_config.set(heard)  # for wrappers of the host's, around its tools
+        var_child_runnable_config.set(heard)  # for your application's wrappers around its tools
         return heard, runtime
 
     @property
     def called(self) -> list[Any]:
-        """An input of ``ToolNode`` that has these calls."""
+        """An input of ``ToolNode`` with these calls."""
         return [{**call, "type": "tool_call"} for call in self.calls]
 
     @property
     def of_all(self) -> Any:
-        """The same; where these are all calls of the message, the state itself, which ``ToolNode`` need not look up."""
+        """The same; if these are all calls of the message, the state itself, which saves ``ToolNode`` a lookup."""
         whole = self.form != "tool_calls" and len(self.calls) == len(cast("AIMessage", self.tail[0]).tool_calls)
         return self.state if whole else self.called
 
     def of_one(self, call: ToolCall) -> Any:
-        """An input of ``ToolNode`` that has this call alone, and the whole state."""
-        if self.form == "list":  # where commands of tools update a list
+        """Return an input of ``ToolNode`` with only this call, and the whole state."""
+        if self.form == "list":  # tool commands then update a list
             asking = cast("AIMessage", self.tail[0]).model_copy(update={"tool_calls": [call]})
             return [*self.state[: -len(self.tail)], asking]
         return {"__type": "tool_call_with_context", "tool_call": {**call, "type": "tool_call"}, "state": self.state}
 
     def ordered(self, done: Mapping[str, Any]) -> list[Any]:
-        """Return what calls were answered with, in the order of the calls."""
+        """Return the outputs in the order of the calls."""
         outputs: list[Output] = done["outputs"]
         places = {str(call["id"]): place for place, call in reversed(list(enumerate(self.calls)))}
         ranked = sorted(outputs, key=lambda output: places.get(output["id"], len(places)))
@@ -105,12 +105,12 @@ class ToolBatch:
 
 
 current: ContextVar[ToolBatch] = ContextVar("deputize_turn")
-"""Of the node that runs the graph inside of which this is: the host's state is in no checkpoint of ours."""
+"""The batch of the node around the inner graph: your application's state is in no checkpoint of that graph."""
 
 
 @contextmanager
 def answering(turn: ToolBatch) -> Iterator[None]:
-    """While this lasts, the graph inside answers this."""
+    """Make this the current batch inside the block."""
     token = current.set(turn)
     try:
         yield
@@ -119,7 +119,7 @@ def answering(turn: ToolBatch) -> Iterator[None]:
 
 
 def flat(given: Any) -> list[Any]:
-    """The messages and commands in what ``ToolNode`` returned."""
+    """Return the messages and commands in the result of ``ToolNode``."""
     if isinstance(given, list):
         return [one for part in given for one in flat(part)]
     if isinstance(given, Mapping):

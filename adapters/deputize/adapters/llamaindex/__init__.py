@@ -1,16 +1,16 @@
-"""LlamaIndex: toolkits as tool specs, for `FunctionAgent`, `ReActAgent` and `AgentWorkflow`.
+"""LlamaIndex adapter: toolkits as tool specs, for `FunctionAgent`, `ReActAgent` and `AgentWorkflow`.
 
     from deputize.adapters.llamaindex import GmailToolSpec, store_user
 
     FunctionAgent(tools=GmailToolSpec(deputy, user="alice").to_tool_list(), llm=llm)
     FunctionAgent(tools=GmailToolSpec(deputy, user=store_user("user_id")).to_tool_list(), llm=llm)
 
-Who the user is comes from the host, never from the model: bound to the tools, or found in each run, so that one agent
-serves all users (`deputize.adapters.llamaindex.host` says who is believed for what). What is missing is asked by events
-in the stream: a `ConsentRequest` is woken by a `ConsentResponse`, an `ApprovalRequest` by an `ApprovalResponse`. An
-event is a wake-up: the vault is asked again. A call waits for each once, and again where what it would do has changed
-since the yes; woken too early it fails, and may be called again.
-`save_paused` and `resume_paused` carry a waiting run to another process. Outside of an agent a call never waits.
+Your application names the user in code, never the model: bound to the tools, or found in each run, so that one agent
+serves all users (see `deputize.adapters.llamaindex.host`). Events in the stream ask for consent and approval: a
+`ConsentResponse` resumes a `ConsentRequest`, an `ApprovalResponse` an `ApprovalRequest`. An event is only a signal:
+deputize reads the vault again. A call waits once for each request, and again if its effect has changed since the
+approval. Resumed too early, it fails and may be called again. `save_paused` and `resume_paused` move a waiting run to
+another process. Outside an agent, a call never waits.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ try:
     from deputize.adapters.llamaindex.tool import ActTool
     from deputize.adapters.llamaindex.tool_metadata import ShownTool
 except ImportError as missing:
-    require(LLAMAINDEX)  # an old release lacks what is imported here
+    require(LLAMAINDEX)  # an old release lacks these imports
     raise SettingsError.without(missing, "llamaindex") from None
 
 require(LLAMAINDEX)
@@ -64,14 +64,15 @@ __all__ += ["UserMiddleware", "UserSource", "served_user", "store_user"]
 __all__ += ["CalendarToolSpec", "ContactsToolSpec", "FilesToolSpec", "GitHubToolSpec", "GmailToolSpec"]
 __all__ += ["LinearToolSpec", "SalesforceToolSpec", "SlackToolSpec"]
 LOOK: Final = 0.3
-"""Seconds between two looks at an approval: another process may decide it, so there is nothing to be woken by."""
+"""Seconds between two checks of an approval, which another process may decide."""
 
 
 class DeputyToolSpec(BaseToolSpec):
-    """Toolkits' tools. A toolkit's own spec is one line. Raises `InvalidInput` for an unknown toolkit.
+    """The tools of these toolkits as a LlamaIndex tool spec. Raises `InvalidInput` for an unknown toolkit.
 
-    ``user``: for one user, who it is; for all users of one agent, a function of the run's `Context` that says it.
-    ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
+    of the run's `Context`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its
+    provider. ``read_only``: only tools that never change anything.
     """
 
     toolkit: ClassVar[str] = ""
@@ -94,7 +95,8 @@ class DeputyToolSpec(BaseToolSpec):
     def to_tool_list(
         self, spec_functions: Any = None, func_to_metadata_mapping: Mapping[str, ToolMetadata] | None = None
     ) -> list[FunctionTool]:
-        """The tools; ``spec_functions``: only those of these names; the mapping: other names or words for them."""
+        """Return the tools. ``spec_functions``: only these names. ``func_to_metadata_mapping``: other metadata, by
+        name."""
         wanted, shown = spec_functions or list(self.tools), func_to_metadata_mapping or {}
         if unknown := [name for name in wanted if name not in self.tools]:
             raise InvalidInput(f"No tool is called {unknown[0]!r} here.", fix_by="operator")
@@ -104,49 +106,49 @@ class DeputyToolSpec(BaseToolSpec):
 
 
 class GmailToolSpec(DeputyToolSpec):
-    """Gmail."""
+    """The tools of Gmail."""
 
     toolkit = "gmail"
 
 
 class CalendarToolSpec(DeputyToolSpec):
-    """Google Calendar."""
+    """The tools of Google Calendar."""
 
     toolkit = "calendar"
 
 
 class SlackToolSpec(DeputyToolSpec):
-    """Slack."""
+    """The tools of Slack."""
 
     toolkit = "slack"
 
 
 class GitHubToolSpec(DeputyToolSpec):
-    """GitHub."""
+    """The tools of GitHub."""
 
     toolkit = "github"
 
 
 class LinearToolSpec(DeputyToolSpec):
-    """Linear."""
+    """The tools of Linear."""
 
     toolkit = "linear"
 
 
 class SalesforceToolSpec(DeputyToolSpec):
-    """Salesforce."""
+    """The tools of Salesforce."""
 
     toolkit = "salesforce"
 
 
 class ContactsToolSpec(DeputyToolSpec):
-    """Google contacts and the directory of the user's organisation."""
+    """The tools of Google contacts and the directory of the user's organisation."""
 
     toolkit = "contacts"
 
 
 class FilesToolSpec(DeputyToolSpec):
-    """Kept files, read as text."""
+    """The tools that read stored files as text."""
 
     toolkit = "files"
 
@@ -159,17 +161,17 @@ async def resume_when_done(
     user: User | str | None = None,
     timeout: float = 600.0,
 ) -> None:
-    """Wait until this has been answered, wherever that happens, and wake the calls that asked for it.
+    """Wait until this request has been answered, in any process, and resume the calls that wait for it.
 
-    ``asked``: what the run asks, as an event of its stream, one of `Deputy.pending`, or an id. ``user``: whom; only
-    they can look at an approval. After ``seconds`` the calls are woken as it stands then. Raises `UserRequired` for an
+    ``asked``: an event of the run's stream, an item of `Deputy.pending`, or an id. ``user``: who was asked; required
+    for an approval. After ``timeout`` seconds the calls are resumed without an answer. Raises `UserRequired` for an
     approval without a user.
     """
     one = _asked_id(asked)
     if isinstance(asked, ConsentRequest | Consent) or (
         isinstance(asked, str) and (not user or await deputy.get_consent(one))
     ):
-        with suppress(NotFound):  # it was removed: the run looks again
+        with suppress(NotFound):  # it was removed: the run checks again
             await deputy.wait_for_consents([one], timeout=timeout)
         return handler.ctx.send_event(ConsentResponse(consent_id=one))
     who, deadline = User.of(user), time.monotonic() + timeout
@@ -191,27 +193,27 @@ def _asked_id(asked: ConsentRequest | ApprovalRequest | Consent | Approval | str
 async def resume_paused(
     agent: Any, blob: str, *, user: User | str | None = None, types: Iterable[type[Any]] = ()
 ) -> WorkflowHandler:
-    """Go on with a saved run; its handler. What was consented to or decided meanwhile needs no event any more.
+    """Resume a saved run and return its handler. Consents and decisions made in between need no event.
 
-    ``user``: who resumes it, as the host knows them; needed where the agent's tools find their user in each run, since
-    what such a function reads may have been saved with the run. ``types``: the host's own classes of events and data
-    that the run holds; no other is loaded. Requests are not streamed again: `Deputy.pending` knows what waits. Raises
-    `InvalidInput` for what cannot be loaded, `PolicyDenied` where the run, or the agent's tools, are another user's,
-    `UserRequired` where nobody is named.
+    ``user``: who resumes it, as your application knows them; required if the tools find their user in each run, because
+    such a function may read data that was saved with the run. ``types``: your own classes of events and data in the
+    run; no other class is loaded. Requests are not streamed again: use `Deputy.pending`. Raises `InvalidInput` for text
+    that cannot be loaded, `PolicyDenied` if the run or the agent's tools belong to another user, `UserRequired` if no
+    user is named.
     """
     return await resume(agent, blob, _resuming(agent, user), types)
 
 
 def _resuming(agent: Any, user: User | str | None) -> User:
-    """Who resumes: who the host says, and no other than the tools of this agent, or of its agents, are bound to."""
+    """Return the user who resumes. Raises `PolicyDenied` if the agent's tools are bound to another user."""
     agents = agent.agents.values() if hasattr(agent, "agents") else [agent]
     named = [tool.user for one in agents for tool in one.tools or () if isinstance(tool, ActTool)]
     if not named and user is None:
-        raise UserRequired("This agent has no tool that acts as a user.")
+        raise UserRequired("This agent has no tools that act as a user.")
     bound = next((who for who in named if not callable(who)), None)
     if user is None and bound is None and any(callable(who) for who in named):
-        hint = "resume_paused(agent, text, user=...): whoever the host has authenticated."
-        raise UserRequired("Who resumes this run is not named, and its tools find their user in each run.", hint=hint)
+        hint = "Pass the authenticated user: resume_paused(agent, text, user=...)."
+        raise UserRequired("user= is missing, and this agent's tools find their user in each run.", hint=hint)
     who = User.of(bound if user is None else user)
     if bound is not None and User.of(bound) != who:
         raise PolicyDenied("This agent's tools are bound to another user.")

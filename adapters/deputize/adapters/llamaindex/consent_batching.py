@@ -1,9 +1,8 @@
-"""What the calls of one message of the model lack is asked together: one consent, and one link, for each app.
+"""Consent requests of one message's calls, combined: one consent and one link for each app.
 
-LlamaIndex delivers each call by itself, up to four at a time, and none hears of the others. The first of those that are
-delivered together waits until all are here, which takes a few turns of the event loop, and looks at all of them at
-once. What was asked together is kept with the run, so that a later look, as after a restart, asks for the same and not
-for a part of it.
+LlamaIndex delivers each call separately, up to four at a time. The first delivery waits a few turns of the event loop
+until the others have arrived, and checks all calls together. The group of calls of a consent is stored with the
+run, so that a later check, as after a restart, asks for the same scopes and not for a part of them.
 """
 
 from __future__ import annotations
@@ -24,23 +23,23 @@ Blocker: TypeAlias = DeputizeError | None
 Look: TypeAlias = Callable[[list[Asked]], Awaitable[list[Blocker]]]
 
 AT_ONCE: Final = 4
-"""How many calls of a message LlamaIndex delivers at the same time: the default of its steps."""
+"""How many calls of a message LlamaIndex delivers at once, by default."""
 TURNS: Final = 25
 QUIET: Final = 0.01
-"""Turns of the event loop, then seconds, in which no further call has come: the others are tools of the host's own."""
+"""Turns of the event loop, then seconds, without a further call: the rest are calls of your application's tools."""
 CALLS_OF_MESSAGE: Final = "num_tool_calls"
-"""Where LlamaIndex's agents keep how many calls the message has. Without it each call asks for itself."""
+"""The store key of the number of calls in a message. Without it, each call asks for itself."""
 
 
 @dataclass
 class _Gathering:
-    """Calls that are delivered together, until the first of them looks; then what is in the way of each."""
+    """Calls that are delivered together, and what blocks each."""
 
     calls: list[Asked]
     found: asyncio.Future[list[Blocker]]
 
     async def complete(self, expected: int) -> None:
-        """Until as many are here as can be, or no more come."""
+        """Wait until all expected calls have arrived, or no more come."""
         for _ in range(TURNS):
             if len(self.calls) >= expected:
                 return
@@ -53,7 +52,7 @@ class _Gathering:
 
 @dataclass
 class Together:
-    """One delivery of one call, beside those that it is asked with. ``speaks``: their question is streamed by it."""
+    """One delivery of a call, and the calls that are asked about with it. ``speaks``: it streams their request."""
 
     deputy: DeputyProtocol
     agent: str
@@ -63,7 +62,7 @@ class Together:
     speaks: bool = True
 
     async def blocker(self) -> Blocker:
-        """What is in the call's way; of a consent, what all calls that were asked together lack."""
+        """Return the error that blocks the call, or None. A consent covers all calls that were asked about together."""
         consent = await self.delivery.get("lacks")
         if not consent:
             return await self._gathered() if self.delivery.first else await self.alone()
@@ -74,16 +73,16 @@ class Together:
         return await self._kept(calls, await self._look(calls))
 
     async def alone(self) -> Blocker:
-        """What is in the way of this call, whatever the others lack."""
+        """Return the error that blocks this call, or None, without regard to other calls."""
         [blocker] = await self._look([self.asked])
         return blocker
 
     async def remember(self, consent: str) -> None:
-        """The call waits for this consent."""
+        """Record that the call waits for this consent."""
         await self.delivery.set("lacks", consent)
 
     async def still_waits(self, consent: str) -> bool:
-        """Whether the user has yet to answer: an event came too early."""
+        """Return whether the user has yet to answer: the event came too early."""
         return await self._status(consent) == "pending"
 
     async def _gathered(self) -> Blocker:
@@ -99,15 +98,15 @@ class Together:
         found: list[Blocker] = []
         try:
             await gathering.complete(expected)
-            del open_ones[key]  # who comes now is asked apart
+            del open_ones[key]  # a later call asks separately
             found = await self._look(gathering.calls)
             return await self._kept(gathering.calls, found)
         finally:
             open_ones.pop(key, None)
-            gathering.found.set_result(found or [None] * len(gathering.calls))  # none: each act will say by itself
+            gathering.found.set_result(found or [None] * len(gathering.calls))  # none: each act reports what it lacks
 
     async def _kept(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
-        """Keep with the run which calls were asked about together; this one's blocker."""
+        """Store with the run which calls were asked about together. Return this call's blocker."""
         for consent in {one.consent.id for one in found if isinstance(one, ConsentRequired)}:
             kept = await self.delivery.ctx.store.get(_slot(consent), default=[])
             known = {call for _, _, call in kept}
@@ -117,7 +116,7 @@ class Together:
         return self._own(calls, found)
 
     def _own(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
-        """What is in the way of this call; the first of those that lack the same asks for all."""
+        """Return this call's blocker. The first call that lacks a consent streams the request for all."""
         each = list(zip((call.id for _, _, call in calls), found, strict=True))
         mine = next((one for call, one in each if call == self.delivery.call.id), None)
         if isinstance(mine, ConsentRequired):
@@ -129,7 +128,7 @@ class Together:
         return await self.deputy.check_calls(calls, user=self.delivery.user, app=self.app, agent=self.agent)
 
     async def _status(self, consent: str) -> str:
-        """How the consent has ended, also by another link; "" where nothing is known of it."""
+        """Return the consent's status, also if another link ended it; "" if it is unknown."""
         with suppress(NotFound):
             [now] = await self.deputy.wait_for_consents([consent], timeout=0)
             return now.status
@@ -137,7 +136,7 @@ class Together:
 
 
 def _slot(consent: str) -> str:
-    """Where a run keeps which calls a consent was asked for."""
+    """Return the store key of the calls that a consent was asked for."""
     return f"deputize_asked_{consent}"
 
 

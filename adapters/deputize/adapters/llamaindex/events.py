@@ -1,4 +1,4 @@
-"""The events by which a run of LlamaIndex asks its user, and by which it is woken."""
+"""Events by which a LlamaIndex run asks its user, and by which it is resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ __all__ = ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "C
 
 
 class ConsentRequest(InputRequiredEvent):
-    """The user must visit ``link`` before a call goes on. For the user's eyes; see `deputize.core.Consent`."""
+    """A request that the user opens ``link`` before a call continues. Show it only to this user; see
+    `deputize.core.Consent`."""
 
     consent_id: str
     provider: str
@@ -27,13 +28,13 @@ class ConsentRequest(InputRequiredEvent):
 
 
 class ConsentResponse(HumanResponseEvent):
-    """Look again. It proves nothing."""
+    """A signal to look again. It proves nothing."""
 
     consent_id: str
 
 
 class ApprovalRequest(InputRequiredEvent):
-    """The user must approve one act before it happens; see `deputize.core.Approval`."""
+    """A request that the user approves one act before it happens; see `deputize.core.Approval`."""
 
     approval_id: str
     tool: str
@@ -51,10 +52,11 @@ class ApprovalRequest(InputRequiredEvent):
 
 
 class ApprovalResponse(HumanResponseEvent):
-    """Look again; ``decision`` is recorded first, if it is not empty. ``by``: who answers, as the host knows them.
+    """A signal to look again, after recording ``decision``, if it is not empty. ``by``: the user, as your application
+    knows them.
 
-    An edit is a yes with other ``arguments``: all of them. On a workflow server events come from its clients: a
-    decision counts there only where `UserMiddleware` let the event in, and is a mere wake-up elsewhere.
+    An edit is an approval with other ``arguments``: all of them. On a workflow server, clients write events: a decision
+    counts only if `UserMiddleware` let the event in, and is ignored otherwise.
     """
 
     approval_id: str
@@ -65,11 +67,11 @@ class ApprovalResponse(HumanResponseEvent):
 
 
 class Never(HumanResponseEvent):
-    """What a delivery waits for whose call another one answers."""
+    """The event that a parked delivery waits for. It never comes."""
 
 
 for _shown in (ConsentRequest, ConsentResponse, ApprovalRequest, ApprovalResponse):
-    _shown.__module__ = "deputize.adapters.llamaindex"  # where hosts import them from; saved runs name it
+    _shown.__module__ = "deputize.adapters.llamaindex"  # their public import path, which saved runs name
 
 EVENTS: Final[list[type[Event]]] = [ConsentRequest, ConsentResponse, ApprovalRequest, ApprovalResponse, Never]
-"""For ``WorkflowServer.add_workflow(..., additional_events=EVENTS)``: what a run with our tools asks and hears."""
+"""For ``WorkflowServer.add_workflow(..., additional_events=EVENTS)``: the events of a run with deputize tools."""

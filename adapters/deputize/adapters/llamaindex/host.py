@@ -1,15 +1,14 @@
-"""Who acts in a run of LlamaIndex: one source that the host names in code.
+"""Who acts in a LlamaIndex run: one source that your application names in code.
 
     user="alice"                bound: one agent for one user.
-    user=lambda ctx: ...        whatever the host's function says of the run's `Context`; it may be async.
-    user=store_user("user_id")  what the host put into the run's store, before the run or in a step of its own.
+    user=lambda ctx: ...        the result of a sync or async function of the run's `Context`.
+    user=store_user("user_id")  the value that your application put into the run's store, before the run or in a step.
     user=served_user            the user whom `UserMiddleware` has let in to a workflow server.
 
-Who is believed for what: the model and the conversation never are. On a workflow server
-(``llama_agents.server.WorkflowServer``) the start event, the events, and the store of a run that goes on from an
-earlier one are what a client chose. What only the host sets there is a `ContextVar` that its authentication sets before
-the run begins: `served_user` reads one, `store_user` refuses to read the store. A run belongs to the user it began as:
-a source that later names another one is refused.
+Trust: the model and the conversation never name the user. On a workflow server (``llama_agents.server.WorkflowServer``)
+the client chooses the start event, the events, and the store of a run that continues an earlier one. Only your
+authentication can set a `ContextVar` before the run begins: `served_user` reads one, `store_user` refuses to read the
+store. A run belongs to its first user: a source that later names another user is refused.
 """
 
 from __future__ import annotations
@@ -27,34 +26,34 @@ from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 __all__ = ["SERVED", "UserSource", "acting", "on_server", "served_user", "store_user"]
 
 UserSource: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
-"""How the host names who acts; see the top of this module."""
+"""How your application names who acts; see the module docstring."""
 
 SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", default=None)
-"""Whose request has begun, or woken up, the run at hand: set by `UserMiddleware` alone."""
+"""The user whose request started or resumed this run: set only by `UserMiddleware`."""
 
-NAME_A_SOURCE: Final = "Name who acts from what the host's authentication set: user=served_user, or a ContextVar."
+NAME_A_SOURCE: Final = "Name who acts from your authentication: user=served_user, or a ContextVar."
 
 
 async def acting(who: UserSource, ctx: Context | None) -> User:
-    """The user this run acts for. Raises `UserRequired` where nobody is named, and what the host's function raises."""
+    """Return the user this run acts for. Raises `UserRequired` if no user is named."""
     if not callable(who):
         return User.of(who)
     if ctx is None:
-        raise UserRequired("No user: outside of a run nobody can be asked who it is for.", hint="Bind user='...'.")
+        raise UserRequired("No user is named: this call is outside a run.", hint="Bind user='...'.")
     said = who(ctx)
     return User.of(await said if inspect.isawaitable(said) else said, by=FUNCTION)
 
 
 def served_user(ctx: Context) -> User | None:
-    """A source: the user whom `UserMiddleware` has let in. None where the run did not come through it."""
+    """Return the user whom `UserMiddleware` has let in, or None if the run did not come through it."""
     return SERVED.get()
 
 
 def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context], Awaitable[User]]:
-    """A source: what the host put into the run's store at ``key``, and the tenant at another, where there is one.
+    """Return a source that reads the user from the run's store at ``key``, and the tenant at ``tenant``.
 
-    The source raises `PolicyDenied` on a workflow server: there a client may go on with the store of anybody's ended
-    run, or send one. It raises it, too, where a tenant is wanted and there is none: no tenant is another tenant.
+    The source raises `PolicyDenied` on a workflow server, where a client may continue with the store of any ended run,
+    or send one. It also raises it if a tenant is wanted and missing, because no tenant is a different tenant.
     """
 
     async def named(ctx: Context) -> User:
@@ -69,9 +68,9 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
 
 
 def on_server(ctx: Context) -> bool:
-    """Whether anything but LlamaIndex's own runtime in this process runs this: then clients may send it events.
+    """Return whether anything but LlamaIndex's own runtime in this process runs this: clients may then send it events.
 
-    No public API says it; where it cannot be told the answer is yes.
+    No public API says so; if it is unknown, the result is True.
     """
     runtime: Any = getattr(getattr(getattr(ctx, "_face", None), "_workflow", None), "runtime", None)
     if runtime is None:

@@ -1,9 +1,9 @@
-"""How LlamaIndex delivers a tool call that waits: again from its top, with every event that it waits for.
+"""Deliveries of a waiting LlamaIndex tool call: it runs again from its start with every event that it waits for.
 
-Deliveries of one call may run at the same time. Only one may answer, since a second answer would displace another
-call's; only the first may wait, since the wait of another would replace it, and lose its request or its answer. All
-others are parked: suspended for good, by a wait for what never comes. Which call is delivered is said by no public API
-of LlamaIndex: the names it takes are looked up once, on import; `tests/adapters/test_llamaindex_traps.py` guards them.
+Deliveries of one call may run at the same time. Only one may answer, because a second answer would displace another
+call's. Only the first may wait, because another wait would replace it and lose its request or answer. All others are
+parked: suspended for good by a wait that never ends. No public API says which call is delivered, so private names are
+read, which are checked once, on import; `tests/adapters/test_llamaindex_traps.py` guards them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ USED: Final[list[tuple[type[Any], str]]] = [
     (WorkflowHandler, "cancel_run"),
     (Context, "running_steps"),
 ]
-"""The names of llama-index-workflows that its documentation does not promise."""
+"""The private names of llama-index-workflows that are used here."""
 
 require_names("llama-index-workflows", LLAMAINDEX, *USED)
 E = TypeVar("E", bound=Event)
@@ -52,10 +52,10 @@ CONVERSATION: Final = "deputize_thread"
 
 @dataclass
 class _Run:
-    """What this process knows of a run: its name, which waits it asked for, which calls a delivery has taken on.
+    """State of a run in this process: its name, the waits it asked for, the calls that a delivery has taken.
 
-    ``owner``: whose it is, kept here before it is kept in the run, so that of two calls at once only one may say so.
-    ``gathering``: calls of one message that are delivered just now; see `llamaindex_together`.
+    ``owner``: recorded here before it is stored in the run, so that only one of two concurrent calls can set it.
+    ``gathering``: calls of one message that are being delivered; see `consent_batching`.
     """
 
     owner: User | None = None
@@ -66,12 +66,13 @@ class _Run:
 
 
 _runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
-"""By the store of each run."""
+"""Runs by their store."""
 
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of one call. ``call`` is the same in each, here and in another process. ``first``: of its own."""
+    """One delivery of one call. ``call``: the same in each delivery and process. ``first``: whether it is the call's
+    first."""
 
     ctx: Context
     step: StepWorkerContext
@@ -82,7 +83,8 @@ class Delivery:
 
     @classmethod
     async def of(cls, ctx: Context, user: User) -> Delivery | None:
-        """What is delivered; None outside of an agent. Raises `PolicyDenied` where the run is another user's."""
+        """Return the current delivery, or None outside an agent. Raises `PolicyDenied` if the run belongs to another
+        user."""
         step = StepWorkerStateContextVar.get(None)
         if step is None or not isinstance(step.event, ToolCall):
             return None
@@ -94,21 +96,20 @@ class Delivery:
             await ctx.store.set(OWNER, owner)
         if list(owner) != [user.id, user.tenant]:
             raise PolicyDenied("This run belongs to another user.")
-        place = step.state.work_item_id or step.event.tool_id  # of models, some give the same id to every call
+        place = step.state.work_item_id or step.event.tool_id  # some models give every call the same id
         slot = f"deputize_call_{place}".replace(".", "_")
         before = await ctx.store.get(slot, default="")
-        name = before or run.name  # of the run that delivered it first
+        name = before or run.name  # the name of the run that delivered it first
         await ctx.store.set(slot, name)
-        thread = await ctx.store.get(CONVERSATION, default=name)  # of the first run with this context
+        thread = await ctx.store.get(CONVERSATION, default=name)  # the name of the first run with this context
         await ctx.store.set(CONVERSATION, thread)
         return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place), not before)
 
     async def wait(self, kind: type[E], request: Event, *, tells: bool = True, **wanted: str) -> E:
-        """Ask, and wait once for an event that holds what is wanted. No timeout: what is asked expires by itself.
+        """Ask, and wait once for a matching event. There is no timeout: the request itself expires.
 
-        ``tells``: the request is streamed; not where another call that waits for the same has done so.
-
-        A wait that was restored, from text or by a server, hears any event of its class until it is made once more.
+        ``tells``: stream the request; False if another call with the same request has done so. A restored wait receives
+        any event of its class until it is made again.
         """
         waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
         answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
@@ -122,29 +123,29 @@ class Delivery:
 
     @property
     def decisions_count(self) -> bool:
-        """Whether an event's decision is its user's: clients of a server write events, and no other user may."""
+        """True if an event's decision is its user's: clients of a workflow server can write events for other users."""
         return not on_server(self.ctx) or SERVED.get() == self.user
 
     async def take(self) -> None:
-        """From here on this delivery is the one that answers. Parks where another one does, or has."""
+        """Make this the delivery that answers. Parks if another delivery answers or has answered."""
         if self.call.id in self.run.taken or await self.get("answered"):
             await self.park()
         self.run.taken.add(self.call.id)
 
     def let_go(self) -> None:
-        """Its act asks the user in the middle of it: the delivery that the answer brings is the one that goes on."""
+        """Release the call, which asks its user something in the middle: the delivery of the answer continues it."""
         self.run.taken.discard(self.call.id)
 
     async def done(self) -> None:
-        """Note that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
+        """Record that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
         await self.set("answered", True)
 
     async def get(self, name: str) -> Any:
-        """What this call keeps in the run under this name; None where there is nothing."""
+        """Return a value that this call stored in the run, or None."""
         return await self.ctx.store.get(self._slot(name), default=None)
 
     async def set(self, name: str, value: Any) -> None:
-        """Keep it, for other deliveries of this call."""
+        """Store a value in the run, for other deliveries of this call."""
         await self.ctx.store.set(self._slot(name), value)
 
     def _slot(self, name: str) -> str:

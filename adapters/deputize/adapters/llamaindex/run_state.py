@@ -1,8 +1,8 @@
-"""A waiting run of LlamaIndex as JSON, and back: to another process, on another day.
+"""A waiting LlamaIndex run as JSON, to resume it in another process or later.
 
-`save_paused` waits until no call is at work, then keeps the workflow's context and the conversation. `resume` takes up
-the run of the same user only, loads no class that is not listed, and lets the restored calls wait again before any
-event can reach them.
+`save_paused` waits until no call is running, then saves the workflow's context and the conversation. `resume` restores
+only a run of the same user, loads no class that is not listed, and lets the restored calls wait again before any event
+can reach them.
 """
 
 from __future__ import annotations
@@ -32,23 +32,24 @@ __all__ = ["resume", "save_paused"]
 DRAIN: Final = 10.0
 REGISTER: Final = 1.0
 TICK: Final = 0.01
-"""Seconds, at most: for calls to end before a run is saved, for restored ones to wait again; and between two looks."""
+"""Seconds: at most, for calls to end before a run is saved; at most, for restored calls to wait again; between checks.
+"""
 
 _KNOWN: Final[list[type[Any]]] = [
     *(c for c in vars(workflow_events).values() if isinstance(c, type) and issubclass(c, Event)),
     *(c for c in vars(thoughts).values() if isinstance(c, type) and issubclass(c, thoughts.BaseReasoningStep)),
     *EVENTS,
     *(ChatMessage, ToolOutput),
-    ChatMemoryBuffer,  # older releases of LlamaIndex save it too; `resume_paused` sets it anew
+    ChatMemoryBuffer,  # older releases save it too; `resume_paused` replaces it
 ]
-"""The classes that a saved run of LlamaIndex's agents may hold."""
+"""The classes that a saved run of LlamaIndex's agents may contain."""
 
 
 async def save_paused(handler: WorkflowHandler) -> str:
-    """Stop a waiting run and return all of it as JSON, for `resume_paused`. Keep it where its user cannot write.
+    """Stop a waiting run and return it as JSON, for `resume_paused`. Store it where its user cannot write.
 
-    Calls that run get ten seconds to end; one that is cut off is called again after the resume. Raises `Conflict` where
-    the run has ended, or none of its calls acts as a user.
+    Running calls get ten seconds to end; one that is cut off is called again after the resume. Raises `Conflict` if the
+    run has ended, or none of its calls acts as a user.
     """
     await _still(handler, DRAIN)
     store = handler.ctx.store
@@ -56,7 +57,7 @@ async def save_paused(handler: WorkflowHandler) -> str:
         raise Conflict("Nothing in this run waits for its user.", hint="Save a run that has asked for something.")
     memory = await store.get("memory")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it leaves out the memory: we do not
+        warnings.simplefilter("ignore")  # about the memory that it leaves out: it is saved below
         context = handler.ctx.to_dict(serializer=JsonSerializer())
     said = [message.model_dump(mode="json") for message in await memory.aget_all()]
     await handler.cancel_run()
@@ -64,7 +65,7 @@ async def save_paused(handler: WorkflowHandler) -> str:
 
 
 async def resume(agent: Any, blob: str, user: User, types: Iterable[type[Any]]) -> WorkflowHandler:
-    """See `deputize.adapters.llamaindex.resume_paused`. ``user``: who resumes."""
+    """Resume a saved run as ``user``; see `deputize.adapters.llamaindex.resume_paused`."""
     serializer = JsonSerializer(allowed_types=[*_KNOWN, *types])
     try:
         saved = json.loads(blob)
@@ -73,21 +74,21 @@ async def resume(agent: Any, blob: str, user: User, types: Iterable[type[Any]]) 
         said = [ChatMessage.model_validate(message) for message in saved["memory"]]
         memory = ChatMemoryBuffer.from_defaults(chat_history=said, token_limit=saved["limit"])
     except (ValueError, TypeError, LookupError, ContextSerdeError):
-        hint = "Pass the classes of events and data of your own as types=."
-        raise InvalidInput("This is no saved run of this agent.", hint=hint, fix_by="operator") from None
+        hint = "Pass your own classes of events and data as types=."
+        raise InvalidInput("This text is not a saved run of this agent.", hint=hint, fix_by="operator") from None
     if owner != [user.id, user.tenant]:
         raise PolicyDenied("This pause belongs to another user.", hint="Resume as the user who started it.")
     handler: WorkflowHandler = agent.run(ctx=ctx)
-    await handler.ctx.store.set("memory", memory)  # set before the run starts, it would be lost
-    await _still(handler, REGISTER)  # until a restored call waits again, any event would do
+    await handler.ctx.store.set("memory", memory)  # before the run starts, this would be lost
+    await _still(handler, REGISTER)  # until restored calls wait again, any event would resume them
     return handler
 
 
 async def _still(handler: WorkflowHandler, seconds: float) -> None:
-    """Until no step of a run is at work, but not for ever."""
+    """Wait until no step of a run is working, at most ``seconds``."""
     deadline = time.monotonic() + seconds
     for _ in range(20):
-        await asyncio.sleep(0)  # what was just sent or restored is under way after a few turns of the loop
+        await asyncio.sleep(0)  # events just sent or restored need a few turns of the loop
     while time.monotonic() < deadline:
         if not await handler.ctx.running_steps():
             return

@@ -1,12 +1,12 @@
-"""Users on LlamaIndex's workflow server, which itself knows none: whoever reaches it lists, reads and answers all runs.
+"""Users on LlamaIndex's workflow server, which knows none: every client can list, read and answer all runs.
 
     server = WorkflowServer(middleware=[Middleware(UserMiddleware, authenticate=session_user)])
     server.add_workflow("mail", agent, additional_events=EVENTS)
 
-``authenticate`` is the host's: from a request to the user it comes from, or None. Each run a client starts is given a
-handler id that begins with a digest of its user, and every path that names a handler is refused to others as if there
-were none, so nothing has to be kept. A list of all handlers and a ``context`` sent by a client are refused. The digest
-is no secret: it is compared with that of the user who asks. Paths that LlamaIndex may add later are refused.
+``authenticate`` is your function from a request to its user, or None. Each run that a client starts gets a handler id
+that begins with a digest of its user. A path with another user's handler is answered as if there were none, so nothing
+has to be stored. A list of all handlers, and a ``context`` sent by a client, are refused. The digest is not secret: it
+is compared with the digest of the requesting user. Paths that LlamaIndex may add later are refused.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ log = logging.getLogger("deputize.adapters.llamaindex")
 
 
 def handler_prefix(user: User | str) -> str:
-    """How the ids of this user's handlers begin, up to and with the dot."""
+    """Return the beginning of this user's handler ids, including the dot."""
     who = User.of(user)
     return hashlib.sha256(f"{who.tenant}\0{who.id}".encode()).hexdigest()[:32] + "."
 
 
 class UserMiddleware:
-    """Each request has a user, and reaches this user's own runs only; see the top of this module."""
+    """ASGI middleware that gives each request a user, and access only to this user's runs; see the module docstring."""
 
     def __init__(self, app: ASGIApp, authenticate: Authenticate) -> None:
         self.app, self.authenticate = app, authenticate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request, or the start and end of the server. A WebSocket is closed: the server has none."""
+        """Answer a request, or pass on the server's start and end. A WebSocket is closed: the server has none."""
         if scope["type"] == "lifespan" or _parts(scope) == ["health"]:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -66,11 +66,11 @@ class UserMiddleware:
             user = User.of(await said if inspect.isawaitable(said) else said)
         except UserRequired:
             return await _refusal(401, "Sign in first.")(scope, receive, send)
-        except HTTPException as refused:  # no handler of the server's would see it out here
+        except HTTPException as refused:  # the server's error handlers do not see it here
             return await _refusal(refused.status_code, "Refused.")(scope, receive, send)
-        except Exception as error:  # the server would send its text to the client
+        except Exception as error:  # the server would send the error's text to the client
             log.warning("authenticate failed: %s", type(error).__name__)
-            return await _refusal(500, "Nobody could be signed in.")(scope, receive, send)
+            return await _refusal(500, "The sign-in failed.")(scope, receive, send)
         found = await _allowed(request, user)
         if isinstance(found, JSONResponse):
             return await found(scope, receive, send)
@@ -82,7 +82,7 @@ class UserMiddleware:
 
 
 async def _allowed(request: Request, user: User) -> JSONResponse | bytes | None:
-    """The refusal of this request; or its body, where another is to be put in its place; or None to let it pass."""
+    """Return a refusal of this request, its replaced body, or None to pass it on."""
     match _parts(request.scope):
         case ["workflows"]:
             return None
@@ -95,19 +95,20 @@ async def _allowed(request: Request, user: User) -> JSONResponse | bytes | None:
         case [one, _, *_] if one in OF_A_HANDLER:
             return _refusal(404, "Handler not found")
         case _:
-            return _refusal(403, "Not served to users.")
+            return _refusal(403, "This path is not available to users.")
 
 
 async def _run_of(request: Request, user: User) -> JSONResponse | bytes:
-    """The body of a request to run, with a handler of this user; a client may name one of theirs, to go on with it."""
+    """Return the body of a request to run, with a handler id of this user. A client may name its own, to continue with
+    it."""
     try:
         body: Any = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError):
-        return _refusal(400, "The body is no JSON.")
+        return _refusal(400, "The body is not JSON.")
     if not isinstance(body, dict):
-        return _refusal(400, "The body is no JSON object.")
+        return _refusal(400, "The body is not a JSON object.")
     if body.get("context"):
-        return _refusal(403, "A run's context is not taken from a client.")
+        return _refusal(403, "A client may not send a run's context.")
     handler = body.get("handler_id") or handler_prefix(user) + secrets.token_urlsafe(12)
     if not isinstance(handler, str) or not handler.startswith(handler_prefix(user)):
         return _refusal(404, "Handler not found")
@@ -115,7 +116,7 @@ async def _run_of(request: Request, user: User) -> JSONResponse | bytes:
 
 
 def _with_body(scope: Scope, receive: Receive, body: bytes) -> tuple[Scope, Receive]:
-    """The same request with another body."""
+    """Return the same request with another body."""
     kept = [(name, value) for name, value in scope["headers"] if name.lower() != b"content-length"]
     headers, waiting = [*kept, (b"content-length", str(len(body)).encode())], [body]
 
@@ -128,7 +129,7 @@ def _with_body(scope: Scope, receive: Receive, body: bytes) -> tuple[Scope, Rece
 
 
 def _parts(scope: Scope) -> list[str]:
-    """The parts of a request's path, below where the server is mounted."""
+    """Return the parts of a request's path, relative to the server's mount point."""
     path, root = scope.get("path", ""), scope.get("root_path", "")
     below = path[len(root) :] if root and path.startswith(root) else path
     return [part for part in below.split("/") if part]

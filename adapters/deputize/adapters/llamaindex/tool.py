@@ -1,6 +1,6 @@
-"""One tool of ours as LlamaIndex calls it: it waits for its user inside of an agent, and acts as them.
+"""A deputize tool as a LlamaIndex tool: inside an agent it waits for its user, and acts as them.
 
-LlamaIndex would write the text of any exception into the conversation: but for its own wait, none leaves a call.
+LlamaIndex would write the text of any exception into the conversation, so only its own waiting exception leaves a call.
 """
 
 from __future__ import annotations
@@ -37,15 +37,14 @@ __all__ = ["ActTool"]
 
 log = logging.getLogger("deputize.adapters.llamaindex")
 ASKS: Final = 3
-"""How often one call asks for a yes, where what it would do changes under the user's eyes."""
+"""How often one call asks for approval, if its effect keeps changing."""
 QUESTIONS: Final = 6
-"""How often one call acts, where a foreign server asks its user something first: five times at most."""
+"""How often one call acts, because a foreign server may ask its user something first, five times at most."""
 ALONE: Final = Call()
-"""Of a call outside of an agent nobody knows where it came from."""
+"""The identity of a call outside an agent: unknown."""
 CLIENT_DECIDES: Final = (
-    "An ApprovalResponse with a decision came from a client of a workflow server, and was taken for a wake-up. Serve "
-    "the "
-    "runs through UserMiddleware, or call Deputy.decide where the user is known and send the event without a decision."
+    "The decision in an ApprovalResponse from a client of a workflow server was ignored. Serve the runs through "
+    "UserMiddleware, or call Deputy.decide where the user is known and send the event without a decision."
 )
 
 
@@ -53,16 +52,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_signature(method: F) -> F:
-    """The method, with its signature worked out once (PEP 362): LlamaIndex's tracing asks for it in every call, and
-    spends a third of the call on it."""
+    """Return the method with its signature stored (PEP 362): LlamaIndex's tracing reads it in every call, a third of
+    its cost."""
     method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
     return method
 
 
 class ActTool(FunctionTool):
-    """One tool, as a user. In an agent it can wait for the user; called by itself it acts at once, or says why not.
+    """One deputize tool as a `FunctionTool`. In an agent it can wait for the user; called directly it acts or fails at
+    once.
 
-    ``user``: who that is, or the host's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
+    ``user``: the user, or your application's function of the run's `Context`; see `deputize.adapters.llamaindex.host`.
     """
 
     def __init__(
@@ -70,19 +70,19 @@ class ActTool(FunctionTool):
     ) -> None:
         self.tool, self.deputy, self.user, self.agent, self.app = tool, deputy, user, agent, app
         super().__init__(async_fn=self.acall, metadata=shown)
-        self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, over whatever the model said
+        self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, replacing a value of the model's
 
     def call(self, /, *args: Any, **arguments: Any) -> ToolOutput:
-        """See `acall`; without waiting for anybody."""
+        """Do the same as `acall`, without waiting for the user."""
         return self.deputy.run(self.acall(*args, **arguments))
 
     @with_signature
     async def acall(self, /, *args: Any, **arguments: Any) -> ToolOutput:
-        """Act as the user; in an agent, wait for the user where that is needed. A failure is an output too."""
+        """Act as the user, in an agent after waiting for the user if needed. Return the result, or a failure."""
         ctx = arguments.pop("ctx") if isinstance(arguments.get("ctx"), Context) else None
         try:
             if args:
-                raise InvalidInput("Arguments are given by their names.")
+                raise InvalidInput("Arguments must be passed by name.")
             return await self._delivered(ctx, arguments)
         except WaitingForEvent:
             raise
@@ -92,7 +92,7 @@ class ActTool(FunctionTool):
             return self._broken(arguments, error)
 
     async def _delivered(self, ctx: Context | None, arguments: dict[str, Any]) -> ToolOutput:
-        """Wait for what stands in the way, take the call on, and act. Outside of an agent act at once."""
+        """Wait for what blocks the call, take it, and act. Outside an agent act at once."""
         user = await acting(self.user, ctx)
         delivery = await Delivery.of(ctx, user) if ctx else None
         if delivery is None:
@@ -103,12 +103,12 @@ class ActTool(FunctionTool):
         output = self._failed(arguments, lacking) if lacking else await self._acted(delivery, arguments)
         try:
             await delivery.done()
-        except Exception as error:  # what has been done is told all the same
-            log.warning("%s: that it is answered was not kept: %s", self.tool.name, type(error).__name__)
+        except Exception as error:  # the result is returned all the same
+            log.warning("%s: could not record that the call is answered: %s", self.tool.name, type(error).__name__)
         return output
 
     async def _acted(self, delivery: Delivery, arguments: dict[str, Any]) -> ToolOutput:
-        """The act's outcome. What its provider asks the user in the middle of it is waited for, as an approval is."""
+        """Act and return the output. Wait for answers to the provider's questions as for approvals."""
         asked: ApprovalRequired | None = None
         for _ in range(QUESTIONS):
             await delivery.take()
@@ -120,14 +120,17 @@ class ActTool(FunctionTool):
             call = (self.tool.name, arguments, delivery.call)
             try:
                 await self._approved(asked, Together(self.deputy, self.agent, self.app, delivery, call))
-            except (InvalidInput, NotFound, Conflict) as error:  # no answer, or not here: the act looks again
+            except (InvalidInput, NotFound, Conflict) as error:  # no answer, or not here: the act checks again
                 log.debug("%s: %s", self.tool.name, type(error).__name__)
         await delivery.take()
-        return self._failed(arguments, asked or Conflict("It asks too often."))
+        return self._failed(arguments, asked or Conflict("The tool asks its user too often."))
 
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
-        """Consent first, approval second: wait for what stands in the way. The consent that the user has not given yet;
-        of anything else that still stands in the way the act itself will say."""
+        """Wait for a missing consent, then for the approval. Return a consent that the user has not given yet, else
+        None.
+
+        The act itself reports anything else that still blocks the call.
+        """
         asked = (self.tool.name, arguments, delivery.call)
         call = Together(self.deputy, self.agent, self.app, delivery, asked)
         try:
@@ -148,7 +151,7 @@ class ActTool(FunctionTool):
         return None
 
     async def _approved(self, blocker: Blocker, call: Together) -> None:
-        """Wait for the user's yes, and for another one where what the act would do has changed since."""
+        """Wait for the user's approval, and for another one if the call's effect has changed since."""
         for _ in range(ASKS):
             if not isinstance(blocker, ApprovalRequired):
                 return
@@ -157,10 +160,10 @@ class ActTool(FunctionTool):
             await self._decide(done, call.delivery)
             asked, blocker = blocker.approval.id, await call.alone()
             if isinstance(blocker, ApprovalRequired) and blocker.approval.id == asked:
-                return  # woken too early
+                return  # resumed too early
 
     async def _decide(self, done: ApprovalResponse, delivery: Delivery) -> None:
-        """Record what an event says, where it is the user's."""
+        """Record the decision of an event, if it is the user's."""
         if not done.decision:
             return
         if not delivery.decisions_count:
@@ -170,8 +173,11 @@ class ActTool(FunctionTool):
         await self.deputy.decide(done.approval_id, done.decision, by=who, **said)
 
     async def _act(self, arguments: dict[str, Any], user: User, call: Call) -> ToolOutput:
-        """The act's outcome, whatever it is: from here on the call counts as answered. Raises `ApprovalRequired` where
-        its provider asks the user something first, and an answer would be found again."""
+        """Act and return the output, also for a failure: from here on the call counts as answered.
+
+        Raises `ApprovalRequired` if the provider asks the user something first, and an answer could be matched to the
+        call.
+        """
         try:
             whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
             result = await self.deputy.act(self.tool.name, arguments, call=call, **whose)
@@ -185,7 +191,7 @@ class ActTool(FunctionTool):
         return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
 
     def _broken(self, arguments: dict[str, Any], error: Exception) -> ToolOutput:
-        """What nobody foresaw. Its text may hold anything: only its type is written down."""
+        """Return the output for an unexpected error. Only its type is logged: its text may hold anything."""
         log.warning("%s failed: %s", self.tool.name, type(error).__name__)
         return self._failed(arguments, DeputizeError("The tool failed."))
 

@@ -1,4 +1,4 @@
-"""What LlamaIndex shows a model of a tool: our own schema, word for word, instead of one it derives from the model."""
+"""Tool metadata for LlamaIndex: deputize's own schema, unchanged, instead of one derived from the model."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class ShownTool(ToolMetadata):
         self.schema = tool.schema
 
     def get_parameters_dict(self) -> dict[str, Any]:
-        """See `ToolMetadata`."""
+        """Return the schema."""
         return dict(self.schema)
 
     @property
     def fn_schema_str(self) -> str:
-        """See `ToolMetadata`; a tool that is described by a schema has no model."""
+        """The schema as JSON. A tool that is described by a schema has no model."""
         return json.dumps(self.schema, ensure_ascii=False)

@@ -1,13 +1,12 @@
-"""How a call asks its user: by what the client has declared on this very request.
+"""The ways in which a call asks its user, by what the client declared on this request.
 
-    page     a link of ours, which the client shows: an `InputRequiredResult` since 2026-07-28, the error -32042 before
-    form     an approval in the client's own form, with the words of our page
-    text     an error result, for the model: it names the users' own page, one address for all, and no ticket; a
-             server on the user's own machine opens their browser as well, at the page of the question
+    page     a link to a deputize page: an `InputRequiredResult` since 2026-07-28, the error -32042 before
+    form     an approval in the client's own form, with the text of the page
+    text     an error result for the model: it names the users' dashboard, one address for all, without a ticket; a
+             server on the user's own machine also opens their browser at the question's page
 
-All questions have one key, since a client (`langchain.mcp`) that goes on with a call answers every key it was ever
-asked. A call that comes again from the beginning finds the same question under the same link. No round only waits: each
-asks what is asked.
+All questions have one key, because a client (`langchain.mcp`) that continues a call answers every key it was ever
+asked. A call that starts again finds the same question under the same link. No round only waits: each asks again.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ Context: TypeAlias = ServerRequestContext[Any, Any]
 KEY: Final = "deputize"
 DECISION: Final = "decision"
 LONGEST_FORM: Final = 8000
-"""Characters of an approval that a form shows. A longer one is read on our page."""
+"""Characters of an approval that a form shows. A longer one is shown on the page."""
 URL_SINCE: Final = "2025-11-25"
 
 _DECISIONS: Final[dict[str, Any]] = {
@@ -43,8 +42,8 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What the user is asked. ``link``: the page of it, "" where only the user may be told. ``forms``: whether a yes in
-    a client's form would answer it: not what a foreign server asks, whose answer is given on our page alone."""
+    """A question to the user. ``link``: its page, "" if only the user may be told. ``forms``: whether a client's form
+    can answer it; a foreign server's question is answered only on deputize's page."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -54,7 +53,7 @@ class Question:
 
     @property
     def url(self) -> types.ElicitRequestURLParams:
-        """As a link for the client to show."""
+        """The question as a link for the client to show."""
         return types.ElicitRequestURLParams(message=self.message, url=self.link)
 
     @property
@@ -64,23 +63,23 @@ class Question:
 
     @property
     def form(self) -> types.ElicitRequestFormParams:
-        """As a form for the client to show."""
+        """The question as a form for the client to show."""
         return types.ElicitRequestFormParams(message=self.message, requested_schema=_DECISIONS)
 
 
 class Guidance(NamedTuple):
-    """How a user was told of a question by us. ``opened``: its page is before them. ``words``: for the model to say."""
+    """The way a user was pointed to a question. ``opened``: its page was opened. ``words``: text for the model."""
 
     opened: bool
     words: str
 
 
 OpenPage: TypeAlias = Callable[[User, Question], Awaitable[Guidance]]
-"""Opens the page of a question before its user, where the client can show none; may be called again for the same."""
+"""Opens a question's page for its user, if the client shows no links; may be called again for the same question."""
 
 
 def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
-    """What such an error asks of the user."""
+    """Return the question that this error asks."""
     if isinstance(error, ConsentRequired):
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
     asked = error.approval
@@ -99,11 +98,11 @@ def _consent_words(error: ConsentRequired) -> str:
 
 
 def _approval_words(error: ApprovalRequired) -> str:
-    """All that the yes is a yes to. The lines of a longer text are indented, so that none of them looks like a row."""
+    """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a row."""
     asked = error.approval
     lines = [f"{asked.summary or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
     if asked.changed_fields:
-        lines += ["It is not as it was when you said yes.", ""]
+        lines += ["It has changed since you approved it.", ""]
     for name, text in asked.preview.items():
         mark = " (changed)" if name in asked.changed_fields else ""
         lines.append(
@@ -114,7 +113,7 @@ def _approval_words(error: ApprovalRequired) -> str:
 
 @dataclass(frozen=True)
 class Ways:
-    """What the client can show, as it has declared on this request; see the specification on capabilities."""
+    """The ways of asking that the client declared on this request; see the specification on capabilities."""
 
     modern: bool
     url: bool
@@ -122,7 +121,7 @@ class Ways:
 
     @classmethod
     def of(cls, ctx: Context, *, forms: bool) -> Self:
-        """``forms``: whether the host takes decisions in a client's form. ``elicitation: {}`` is one that has forms."""
+        """Return this client's ways. ``forms``: whether decisions in a form count. ``elicitation: {}`` means forms."""
         declared = ctx.session.client_capabilities
         can, modern = declared.elicitation if declared else None, ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         if can is None:
@@ -131,7 +130,7 @@ class Ways:
         return cls(modern, url, forms and (can.form is not None or can.url is None))
 
     def to_ask(self, question: Question) -> Literal["page", "form", "text"]:
-        """In which way this client can ask it."""
+        """Return the way in which this client can ask the question."""
         if self.url and question.link:
             return "page"
         fits = question.forms and len(question.message) <= LONGEST_FORM
@@ -139,7 +138,7 @@ class Ways:
 
 
 class Waiting(NamedTuple):
-    """What a client hands back with an answer, sealed on its way: which call it is, what was asked, and how."""
+    """State that a client returns with an answer, encrypted: the call, the question, and how it was asked."""
 
     call: Call
     kind: str
@@ -147,12 +146,12 @@ class Waiting(NamedTuple):
     way: str
 
     def packed(self) -> str:
-        """For ``requestState``."""
+        """Return the state as text for ``requestState``."""
         return json.dumps([self.call.thread, self.call.message, self.call.id, self.kind, self.question, self.way])
 
     @classmethod
     def of(cls, state: str | None) -> Self | None:
-        """What `packed` made; None for a first round."""
+        """Return the state from the text of `packed`, or None for a first round."""
         if state is None:
             return None
         thread, message, id, *asked = json.loads(state)
@@ -160,6 +159,6 @@ class Waiting(NamedTuple):
 
 
 def decision_in(content: Mapping[str, Any] | None) -> Literal["approve", "reject"] | None:
-    """What a form says; None for what is no decision."""
+    """Return the decision in a form, or None."""
     said = (content or {}).get(DECISION)
     return said if said == "approve" or said == "reject" else None

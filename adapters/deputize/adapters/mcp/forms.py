@@ -1,12 +1,12 @@
-"""Forms of the protocols before 2026-07-28, whose answers may arrive at another worker than the one that asked.
+"""Forms of the protocols before 2026-07-28, whose answers may reach another worker than the one that asked.
 
-There a server asks within its answer to a call, and the client's reply is a request of its own: whatever stands in
-front leads it to any worker, and to one that was started since. The SDK numbers its questions from 1 in each process,
-so a reply that went astray was lost, or answered another question of that number.
+In these protocols a server asks within its answer to a call, and the client replies with a new request, which a load
+balancer may send to any worker, even a new one. The SDK numbers questions from 1 in each process, so such a reply was
+lost, or answered another question with the same number.
 
-So the id of such a question is what it is about, sealed for its user. A worker that has not asked it writes the
-decision into the vault, where the one that asked looks. A form that was closed without a decision has none to write:
-its question gets another id there, which tells the one that waits as much.
+So a question's id is its content, encrypted for its user. A worker that did not ask it writes the decision into the
+vault, where the asking worker looks. If a form was closed without a decision, the question gets another id there, which
+tells the waiting worker so.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ __all__ = ["Forms"]
 
 
 class Forms:
-    """Asks by forms, and takes answers to what other workers have asked. ``key``: the same in each process."""
+    """Forms, and answers to questions of other workers. ``key``: the same in each process."""
 
     def __init__(self, deputy: DeputyProtocol, key: Secret) -> None:
         self._deputy, self._codec = deputy, AESGCMRequestStateCodec([key.reveal()])
         self._asking: set[str] = set()
 
     async def ask(self, ctx: Context, user: User, waiting: Waiting, form: ElicitRequestFormParams) -> ElicitResult:
-        """What the user says to a form, if that arrives here. Raises `MCPError` where the client shows none."""
+        """Return the user's answer to a form, if it arrives here. Raises `MCPError` if the client shows no forms."""
         id = self._codec.seal(json.dumps([user.tenant, user.id, waiting.packed()]).encode())
         asked = types.ElicitRequest(params=form).model_dump(by_alias=True, mode="json", exclude_none=True)
-        # The only way to name a question: `ServerSession.elicit_form` leaves the number to the dispatcher.
+        # The only way to choose an id: `ServerSession.elicit_form` leaves it to the dispatcher.
         channel = ctx.session._request_outbound  # pyright: ignore[reportPrivateUsage]
         self._asking.add(id)
         try:
@@ -48,7 +48,7 @@ class Forms:
         return ElicitResult.model_validate(said, by_name=False)
 
     async def takes(self, body: bytes, user: User) -> bool:
-        """Whether this is an answer to what another worker has asked this user; then it is recorded."""
+        """Record an answer to another worker's question to this user. Return whether the body was one."""
         try:
             said = json.loads(body)
             id = said["id"] if "method" not in said else None
@@ -63,7 +63,7 @@ class Forms:
         return True
 
     def _asked(self, id: str, user: User) -> Waiting | None:
-        """What was asked under this id; None where it is not this user's."""
+        """Return the question with this id, or None unless it is this user's."""
         try:
             tenant, name, state = json.loads(self._codec.unseal(id))
         except InvalidRequestState:
@@ -71,7 +71,7 @@ class Forms:
         return Waiting.of(state) if User(name, tenant) == user else None
 
     async def _record(self, waiting: Waiting, user: User, said: Mapping[str, Any]) -> None:
-        """The decision; without one, that there will be none for this id. One that was answered elsewhere stays so."""
+        """Record the decision, or renew the question's id without one. A decision made elsewhere stays."""
         try:
             answer = ElicitResult.model_validate(said.get("result"), by_name=False)
         except ValidationError:  # an error, or anything else

@@ -1,7 +1,7 @@
-"""Streamable HTTP: the ASGI app, who calls, and by which names of hosts it may be called.
+"""Streamable HTTP: the ASGI app, its callers, and its allowed host names.
 
-Each request is somebody's: whoever ``user_of`` names, before anything is read of the body. A session of the older
-protocols belongs to the user who opened it; for anybody else it does not exist (see `sessions`).
+``user_of`` names each request's user before the body is read. A session of the older protocols belongs to the user who
+opened it; for any other user it does not exist (see `sessions`).
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from deputize.core import AnyUser, DeputizeError, Secret, User
 __all__ = ["UNAUTHORIZED", "UserOf", "mcp_app", "user_in"]
 
 UserOf: TypeAlias = Callable[[Scope], AnyUser | Awaitable[AnyUser]]
-"""Who makes a request, by its ASGI scope; None for nobody. Never by what stands in its body."""
+"""Names the caller by the ASGI scope, never by the body; None for no user."""
 
 USER: Final = "deputize.user"
-"""Where the scope of a request says whose it is."""
+"""The scope key of a request's user."""
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "[::1]")
 
 UNAUTHORIZED: Final[ASGIApp] = PlainTextResponse("Unauthorized", 401, {"WWW-Authenticate": "Bearer"})
-"""The answer to nobody, where there is no authorization server to point at (RFC 6750, 3)."""
+"""The answer without a user, if there is no authorization server to name (RFC 6750, 3)."""
 
 
 def _no_contents(record: logging.LogRecord) -> bool:
@@ -46,11 +46,11 @@ def _no_contents(record: logging.LogRecord) -> bool:
 
 
 logging.getLogger("sse_starlette.sse").addFilter(_no_contents)
-"""At DEBUG it writes each answer whole: links to consents, and what tools have read."""
+"""At DEBUG it logs whole answers: consent links, and what tools have read."""
 
 
 def user_in(request: Any) -> User | None:
-    """The user of a request that came through `mcp_app`; None for any other."""
+    """Return the user of a request that came through `mcp_app`, or None."""
     user = request.scope.get(USER) if isinstance(request, Request) else None
     return user if isinstance(user, User) else None
 
@@ -66,19 +66,19 @@ def mcp_app(
     key: Secret,
     takes: TakesAnswer,
 ) -> Starlette:
-    """``server`` at ``path``, to be served by itself or mounted. ``unauthorized`` answers whoever is nobody. ``key``
-    seals names of sessions. ``takes``: see `Sessions`.
+    """Return ``server`` as an ASGI app at ``path``, to run alone or to mount.
 
-    ``hosts``: the names it may be called by beside loopback's. A request for another one, or from a page of another
-    origin, is refused (421, 403): a page could have made its own name lead here (DNS rebinding). ``finish`` is awaited
-    at the host's end: for what was begun by clients that have hung up.
+    ``unauthorized`` answers requests without a user. ``key`` encrypts session names. ``takes``: see `Sessions`.
+    ``hosts``: allowed host names besides loopback's. Other hosts, and pages of other origins, are refused (421, 403): a
+    page could let its own name lead here (DNS rebinding). ``finish`` is awaited at shutdown, for calls whose clients
+    have hung up.
     """
     endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish, key, takes)
     return Starlette(routes=[Route(path, endpoint)], lifespan=endpoint.lifespan)
 
 
 class _Endpoint:
-    """Sessions are run from the start of the host on, or from the first request where this is mounted in another."""
+    """The endpoint. Sessions run from the host's start, or from the first request if this is mounted."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class _Endpoint:
         await self._sessions({**scope, USER: user, "user": _owner(user)}, receive, send, user)
 
     async def _user(self, scope: Scope) -> User | None:
-        """Who calls. Nobody, too, where the host's function refuses them."""
+        """Return the caller, or None, also if your application's function refuses."""
         try:
             named = self._user_of(scope)
             return User.of(await named if isawaitable(named) else named)
@@ -114,7 +114,7 @@ class _Endpoint:
 
     @asynccontextmanager
     async def lifespan(self, app: Starlette) -> AsyncIterator[None]:
-        """From the host's start to its end."""
+        """Run sessions from the start to the end of the app."""
         await self._start()
         try:
             yield
@@ -131,14 +131,15 @@ class _Endpoint:
             await self._started.wait()
 
     async def _run(self) -> None:
-        """In a task of its own: what runs the sessions has to be left by the task that entered it."""
+        """Run the sessions in a task of its own: the SDK requires that one task enters and leaves them."""
         async with self._manager.run():
             self._started.set()
             await self._over.wait()
 
 
 def _owner(user: User) -> AuthenticatedUser:
-    """The user as the SDK compares owners of sessions; it has no token, which is nobody's business past this point."""
+    """Return the user in the form by which the SDK compares session owners. The token is left out: nothing needs it
+    here."""
     return AuthenticatedUser(
         AccessToken(token="", client_id="", scopes=[], subject=user.id, claims={"iss": user.tenant})
     )

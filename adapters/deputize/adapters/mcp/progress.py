@@ -1,7 +1,8 @@
-"""What a client hears while its call lasts, if it asked for that with a ``progressToken``.
+"""Progress notifications during a call, if the client sent a ``progressToken``.
 
-Many clients give up on a call that is silent for a minute, and begin to count anew with each word. Seconds since the
-call began stand in for progress: they only grow, as the specification wants it, however often one call has to wait.
+Many clients give up on a call that is silent for a minute, and restart their timer with each notification. The progress
+value is the seconds since the call began: it only grows, as the specification requires, even if a call waits several
+times.
 """
 
 from __future__ import annotations
@@ -18,19 +19,19 @@ from deputize.adapters.mcp.elicitation import Context
 __all__ = ["began", "telling"]
 
 TELLS_EVERY: Final = 5.0
-"""Seconds between two words."""
+"""Seconds between two notifications."""
 
 _began: ContextVar[float] = ContextVar("began")
 
 
 def began() -> None:
-    """A call begins, in this task."""
+    """Record the start of a call, in this task."""
     _began.set(time.monotonic())
 
 
 @asynccontextmanager
 async def telling(ctx: Context, words: str, *, at_once: bool = False) -> AsyncIterator[None]:
-    """Tell the client of this request, again and again, what is going on."""
+    """Notify the client of this request repeatedly inside the block."""
     start = _began.get()
 
     async def tell() -> None:

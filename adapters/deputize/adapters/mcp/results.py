@@ -1,4 +1,4 @@
-"""What a client of MCP is told of tools and of what they came to: definitions, results, failures."""
+"""Tool definitions, results and failures in MCP's format."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from deputize.core import DeputizeError, Effect, Tool
 __all__ = ["INSTRUCTIONS", "defined", "failed", "given"]
 
 INSTRUCTIONS: Final = "A call may need the user: it then says where they decide. Afterwards make the same call again."
-"""Before what is said of ``untrusted``: clients read 512 characters (Codex)."""
+"""Placed before the text about ``untrusted``: some clients read only 512 characters (Codex)."""
 
 
 def defined(tool: Tool) -> types.Tool:
-    """A tool as clients list it. Its annotations are hints, from what it does at the most.
+    """Return a tool's definition as clients list it. Its annotations are hints for its strongest effect.
 
-    No output schema: clients end a call whose result does not fit one, when the act has happened.
-    See https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
+    It has no output schema: clients abort a call whose result does not fit one, after the act has happened. See
+    https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
     """
     return types.Tool(
         name=tool.name,
@@ -31,7 +31,7 @@ def defined(tool: Tool) -> types.Tool:
 
 
 def _hints(effect: Effect) -> types.ToolAnnotations:
-    """Reading meets what strangers wrote, and what sends is seen by others: both are the open world."""
+    """Return annotations. Reading meets untrusted content and sending reaches others, so both are the open world."""
     if effect is Effect.READS:
         return types.ToolAnnotations(read_only_hint=True, open_world_hint=True)
     return types.ToolAnnotations(
@@ -43,13 +43,13 @@ def _hints(effect: Effect) -> types.ToolAnnotations:
 
 
 def given(result: Any) -> types.CallToolResult:
-    """A tool's result: as text for the model, and an object as structured content, too."""
+    """Return a tool's result as text for the model, and objects as structured content, too."""
     structured = result if isinstance(result, dict) else None
     return types.CallToolResult(content=[_text(as_text(result))], structured_content=structured)
 
 
 def failed(error: DeputizeError, more: str = "") -> types.CallToolResult:
-    """A failure as the model reads it, and ``more`` after it. What an operator did not set up is logged."""
+    """Return a failure as text for the model, followed by ``more``. Log it if the operator must fix it."""
     warn_of(error)
     return types.CallToolResult(content=[_text(f"{failure_text(error)} {more}".strip())], is_error=True)
 

@@ -1,7 +1,7 @@
-"""Hundreds of tools: a client lists two, one that finds the others and one that calls them.
+"""Tool search for hundreds of tools: a client lists two, one that finds the others and one that calls them.
 
-What is called is the tool itself: its name and arguments are taken out before anything is looked at, so policy,
-approval, ledger and audit see ``linear_create_issue`` and never ``call_tool``.
+The called tool is unwrapped before any check, so policy, approval, ledger and audit see ``linear_create_issue`` and
+never ``call_tool``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _FOUND: Final[dict[str, Any]] = {
 
 
 class Search:
-    """These tools, to be found and called by name."""
+    """An index of these tools, with the two tools that find and call them."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         tools = list(tools)
@@ -49,7 +49,8 @@ class Search:
         self.listed = [_search_tool(tools), _call_tool()]
 
     def found(self, arguments: Mapping[str, Any]) -> types.CallToolResult:
-        """The tools that fit best, with what reads on what they have cut. Raises `InvalidInput` for no question."""
+        """Return the best matching tools, and the tools that continue their cut results. Raises `InvalidInput` without
+        a query."""
         _only(SEARCH_TOOLS, arguments, "query")
         found = self._index.search(arguments["query"])
         follows = {tool.name: tool for one in found if (tool := self._follows.get(one.toolkit))}
@@ -57,18 +58,18 @@ class Search:
         return given({"tools": rows})
 
     def meant(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        """The tool that a call of ``call_tool`` is for, and its arguments. Raises `InvalidInput` for another form."""
+        """Return the tool and arguments of a call of ``call_tool``. Raises `InvalidInput` for malformed arguments."""
         _only(CALL_TOOL, arguments, "name", "arguments")
         name, inner = arguments["name"], arguments["arguments"]
         if not isinstance(name, str) or not isinstance(inner, dict):
-            raise InvalidInput("name is a tool's name, arguments an object with its arguments.", hint="Call it again.")
+            raise InvalidInput("name must be a string, and arguments an object.", hint="Correct them and call again.")
         return name, inner
 
 
 def _only(tool: str, arguments: Mapping[str, Any], *names: str) -> None:
     wrong = [*(name for name in names if name not in arguments), *(name for name in arguments if name not in names)]
     if wrong:
-        raise InvalidInput(f"{tool} takes {' and '.join(names)}, and nothing else.", hint="Call it again with these.")
+        raise InvalidInput(f"{tool} takes only {' and '.join(names)}.", hint="Correct the arguments and call again.")
 
 
 def _listed(tool: Tool) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The server: lists tools, and acts as the user who calls."""
+"""The MCP server: it lists tools, and acts as the user who calls."""
 
 from __future__ import annotations
 
@@ -28,23 +28,23 @@ __all__ = ["DeputyServer"]
 
 NAME: Final = "deputize"
 LISTED_FOR: Final = 60_000
-"""Milliseconds that a client may keep a list of tools for: they change when a host is started anew."""
+"""Milliseconds that a client may cache the list of tools, which changes only at a restart."""
 
 STATE_LIFE: Final = 3600.0
-"""Seconds that a client may take to hand back what it was given with a question: as long as an approval waits."""
+"""Seconds that a client may take to return a question's state: as long as an approval waits."""
 
 log = logging.getLogger(__name__)
 
 
 class DeputyServer:
-    """These tools of a deputy, for any MCP client. Each call is an act of the user who makes it.
+    """The tools of these toolkits as an MCP server. Each call is an act of the user who makes it.
 
-    ``tools``: names of toolkits, toolsets and tools, as `Deputy.tools` takes them; without any, all there are.
-    ``search``: list two tools that find and call these, for hundreds of them. ``agent``: shown to users and written in
-    the audit, as the program that acts; the deputy's own without one. ``app``: through which app all of them act, as of
-    `Deputy.act`. ``read_only``: only tools that never change
-    anything. ``forms``: whether a user may approve in a form that the client shows; else on our pages only.
-    ``open_page``: opens the page of a question before a user whose client shows none, on their own machine.
+    ``tools``: names of toolkits, toolsets or tools, as in `Deputy.tools`; all tools by default. ``search``: list two
+    tools that find and call these, for hundreds of them. ``agent``: name of the acting program, for users and the
+    audit; the deputy's by default. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then
+    of its provider. ``read_only``: only tools that never change anything. ``forms``: whether a user may approve in a
+    client's form, or only on deputize's pages. ``open_page``: opens a question's page on the user's own machine, if the
+    client shows no links.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DeputyServer:
     async def stdio(self, user: User | str) -> None:
         """Serve this process's stdin and stdout to one client, as this user, until the client closes them.
 
-        Raises `UserRequired` for nobody.
+        Raises `UserRequired` if no user is named.
         """
         bound = User.of(user)
         await serve_stdio(self.sdk_server(lambda ctx: bound))
@@ -85,10 +85,10 @@ class DeputyServer:
         hosts: Iterable[str] = (),
         unauthorized: ASGIApp = UNAUTHORIZED,
     ) -> ASGIApp:
-        """An ASGI app that serves streamable HTTP at ``path``, to be run by itself or mounted in another.
+        """Return an ASGI app that serves streamable HTTP at ``path``, to run alone or to mount.
 
-        ``user_of``: who makes a request, from its ASGI scope, sync or async; None is answered by ``unauthorized``, a
-        401. ``hosts``: the names that it is reached by beside loopback's, as ``["mcp.acme.example"]``.
+        ``user_of``: sync or async function from the ASGI scope to the caller; ``unauthorized`` answers None, with a
+        401. ``hosts``: allowed host names besides loopback's, such as ``["mcp.acme.example"]``.
         """
         server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(
@@ -103,7 +103,7 @@ class DeputyServer:
         )
 
     def sdk_server(self, acting: Callable[[Context], User]) -> Server[Any]:
-        """The SDK's server, for any transport. ``acting`` says whose a request is, or raises `UserRequired`."""
+        """Return the SDK's server, for any transport. ``acting`` returns a request's user, or raises `UserRequired`."""
 
         async def list_tools(ctx: Context, params: types.PaginatedRequestParams | None) -> types.ListToolsResult:
             acting(ctx)
@@ -132,7 +132,8 @@ class DeputyServer:
         return server
 
     def _sealing(self, acting: Callable[[Context], User]) -> RequestStateBoundary:
-        """Seals what clients hand back, for its user, tool and arguments: to anybody else, or altered, it is -32602."""
+        """Return the boundary that encrypts a client's state for its user, tool and arguments. Altered or foreign state
+        is -32602."""
 
         def principal(ctx: Context) -> str:
             user = acting(ctx)
@@ -151,6 +152,6 @@ class DeputyServer:
             name, arguments = self._search.meant(arguments)
         if name not in self.tools:
             near = get_close_matches(name[:100], self.tools, n=3)
-            hint = f"Did you mean {' or '.join(near)}?" if near else "The list of tools has those that there are."
+            hint = f"Did you mean {' or '.join(near)}?" if near else "List the tools for the names that exist."
             raise InvalidInput(f"No tool is called {name[:100]!r} here.", hint=hint)
         return await self.performing.call(ctx, user, name, arguments, params)

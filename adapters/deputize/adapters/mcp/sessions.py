@@ -1,11 +1,11 @@
-"""Sessions of the protocols before 2026-07-28, good at every worker and after a restart.
+"""Sessions of the protocols before 2026-07-28, valid at every worker and after a restart.
 
-The SDK keeps a session in the process that opened it; at another one, or a later one, its id is unknown, and clients
-end there. So the id that a client is given holds what the client has said of itself in its handshake, sealed for its
-user, and a process that does not know the session opens it anew from that: the same handshake, by ourselves.
+The SDK keeps a session in the process that opened it. Another process does not know its id, and clients fail there. So
+a session id holds the client's handshake, encrypted for its user, and a process that does not know the session opens it
+again with that handshake.
 
-An id is a name and no right: each request has its user, and to anybody else the session does not exist. It holds no
-state of calls, which is in the vault.
+An id is only a name and grants nothing: each request has its user, and for any other user the session does not exist.
+It holds no state of calls, which is in the vault.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ from deputize.core import Secret, User
 __all__ = ["Sessions", "TakesAnswer"]
 
 TakesAnswer: TypeAlias = Callable[[bytes, User], Awaitable[bool]]
-"""Whether a body is this user's answer to what another worker has asked; then it is taken, see `forms`."""
+"""Records a body that is this user's answer to another worker's question, and returns whether it is; see `forms`."""
 
 MAX_OF_ONE: Final = 100
-"""Sessions of one user that a process keeps: some clients open one for each call and end none."""
+"""Sessions of one user that a process keeps: some clients open one for each call and never end it."""
 KEPT: Final = DEFAULT_SESSION_IDLE_TIMEOUT - 60.0
-"""Seconds without a request after which a session is opened anew, before the SDK has ended it."""
+"""Seconds without a request after which a session is opened again, before the SDK ends it."""
 LONGEST_HANDSHAKE: Final = 2**16
 
 NOT_RESUMED: Final = PlainTextResponse(
-    "No events are kept to resume from. Make the call again: it is handed its outcome.", 405, {"Allow": "POST"}
+    "Streams cannot be resumed. Make the call again: it returns its outcome.", 405, {"Allow": "POST"}
 )
-"""To who asks for the rest of a stream (``Last-Event-ID``): our events have no ids. A stream of its own would leave a
-client waiting for ever, and the specification leaves 405 besides."""
+"""The answer to ``Last-Event-ID``: deputize's events have no ids. A new stream would leave the client waiting for ever,
+and the specification allows 405."""
 
 NOT_ENDED: Final = PlainTextResponse(
-    "A session holds nothing here, and ends by itself when it is not used.", 405, {"Allow": "GET, POST"}
+    "Sessions hold no data and expire when they are not used.", 405, {"Allow": "GET, POST"}
 )
-"""To who deletes a session: any process opens it anew from its name, so none can end it (2025-11-25, Session
+"""The answer to DELETE: any process can open a session again from its name, so none can end it (2025-11-25, Session
 Management: a server may answer 405)."""
 
 _ID, _VERSION = MCP_SESSION_ID_HEADER.encode(), MCP_PROTOCOL_VERSION_HEADER.encode()
@@ -56,7 +56,7 @@ _ACCEPT: Final = ((b"accept", b"application/json, text/event-stream"), (b"conten
 
 @dataclass
 class _Session:
-    """One that this process has open. ``id``: the SDK's; ``busy``: requests that it answers now."""
+    """An open session of this process. ``id``: the SDK's. ``busy``: number of requests in progress."""
 
     id: bytes
     user: User
@@ -65,14 +65,16 @@ class _Session:
 
     @property
     def lives(self) -> bool:
-        """Whether the SDK has it still."""
+        """True if the SDK still has it."""
         return self.busy > 0 or self.used > time.monotonic() - KEPT
 
 
 @dataclass
 class Sessions:
-    """``app``, the SDK's, with sessions that outlive its process. ``key``: the same in each process. ``takes`` is asked
-    of what a session's client sends, before the SDK sees it."""
+    """``app``, the SDK's, with sessions that outlive its process.
+
+    ``key``: the same in each process. ``takes``: sees what a session's client sends before the SDK does.
+    """
 
     app: ASGIApp
     key: Secret
@@ -96,7 +98,7 @@ class Sessions:
             if b'"method"' not in body and await self.takes(body, user):
                 return await Response(status_code=202)(scope, receive, send)
         session = await self._of(scope, given, user)
-        if session is None:  # or an id that nobody has: the SDK refuses it
+        if session is None:  # or an unknown id, which the SDK refuses
             return await self.app(scope, receive, send)
         if scope["method"] == "GET" and LAST_EVENT_ID_HEADER.encode() in headers:
             return await NOT_RESUMED(scope, receive, send)
@@ -111,7 +113,7 @@ class Sessions:
             session.busy, session.used = session.busy - 1, time.monotonic()
 
     async def _begun(self, scope: Scope, receive: Receive, send: Send, user: User) -> None:
-        """A handshake, or what is refused for want of one."""
+        """Answer a handshake, or pass on a request without a session."""
         body, again = await _read(receive)
         name = self._sealed(body, user)
         if name is None:
@@ -126,7 +128,8 @@ class Sessions:
         await self.app(scope, again, named)
 
     async def _of(self, scope: Scope, name: bytes, user: User) -> _Session | None:
-        """The session of this name, opened anew where this process does not know it; None if it is not this user's."""
+        """Return the session with this name, opened again if this process does not know it; None unless it is this
+        user's."""
         async with self._opening:
             if (found := self._open.get(name)) and found.lives:
                 return found if found.user == user else None
@@ -143,7 +146,7 @@ class Sessions:
             return self._open[name]
 
     async def _make_room(self, scope: Scope, user: User) -> None:
-        """End what this user has not used for the longest time. Whoever comes back to it opens it anew."""
+        """End this user's least recently used sessions above the limit. They are opened again when used."""
         self._open = {name: one for name, one in self._open.items() if one.lives}
         theirs = [(one.used, name) for name, one in self._open.items() if one.user == user and not one.busy]
         ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_OF_ONE + 1)]]
@@ -151,7 +154,7 @@ class Sessions:
             await self._by_ourselves(_with_id(scope, one.id), "DELETE", b"")
 
     async def _by_ourselves(self, scope: Scope, method: str, body: bytes) -> tuple[int, dict[bytes, bytes]]:
-        """What the SDK answers to a request that its client did not make: the status, and the headers."""
+        """Return the SDK's status and headers for a request that the client did not make."""
         found: list[Message] = []
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
@@ -169,7 +172,7 @@ class Sessions:
     # ------------------------------------------------------------- names
 
     def _sealed(self, body: bytes, user: User) -> bytes | None:
-        """The name of the session that this handshake opens; None where it is none."""
+        """Return the name of the session that this handshake opens, or None if it is not a handshake."""
         try:
             said = json.loads(body)
             params = said["params"]
@@ -188,7 +191,7 @@ class Sessions:
         return self._codec.seal(json.dumps([user.tenant, user.id, kept]).encode()).encode()
 
     def _handshake_of(self, name: bytes, user: User) -> Mapping[str, Any] | None:
-        """What the client of this session has said of itself; None where it is not this user's."""
+        """Return the handshake of this session, or None unless it is this user's."""
         try:
             tenant, id, said = json.loads(self._codec.unseal(name.decode("latin-1")))
         except InvalidRequestState:
@@ -201,13 +204,13 @@ def _message(method: str, params: Mapping[str, Any] | None = None, **id: int) ->
 
 
 def _with_id(scope: Scope, id: bytes) -> Scope:
-    """``scope``, as a request in this session of the SDK's; without one, in none."""
+    """Return the scope as a request in this session of the SDK's, or in none for an empty id."""
     named = [(_ID, id)] if id else []
     return {**scope, "headers": [*(one for one in scope["headers"] if one[0] != _ID), *named]}
 
 
 def _renaming(send: Send, name: bytes) -> Send:
-    """``send``, where the session is called as its client knows it."""
+    """Return ``send``, which replaces the SDK's session id by the client's."""
 
     async def renamed(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -219,7 +222,7 @@ def _renaming(send: Send, name: bytes) -> Send:
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """The first bytes of a body, as many as a handshake or an answer has, and a way to read all from its beginning."""
+    """Return the first bytes of a body, enough for a handshake or an answer, and a way to read it from the start."""
     body, read = b"", list[Message]()
     while not read or (read[-1].get("more_body") and len(body) <= LONGEST_HANDSHAKE):
         read.append(await receive())

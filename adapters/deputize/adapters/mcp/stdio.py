@@ -1,7 +1,7 @@
-"""stdio: one process that a client has started, for one user, who is named when it starts.
+"""The stdio transport: a process that a client has started for one user, who is named at its start.
 
-The SDK takes requests for as long as any come, and keeps each answer until its client reads it. Of a client that asks
-and never reads, nothing more is taken here once `MAX_UNREAD` messages wait for it: its pipe fills, and it waits too.
+The SDK takes any number of requests, and keeps each answer until its client reads it. If `MAX_UNREAD` messages wait for
+a client that does not read, no more requests are taken: its pipe fills, and it must wait.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ __all__ = ["serve_stdio"]
 
 MAX_UNREAD: Final = 100
 _LOOK: Final = 0.02
-"""Seconds between looks whether the client has read."""
+"""Seconds between checks whether the client has read."""
 
 
 async def serve_stdio(server: Server[Any]) -> None:
-    """Until the client closes its end. What else is printed meanwhile goes to stderr: stdout is the protocol's."""
+    """Serve until the client closes its end. Other output goes to stderr, because stdout belongs to the protocol."""
     asked, asking = anyio.create_memory_object_stream[SessionMessage | Exception]()
     say, said = anyio.create_memory_object_stream[SessionMessage]()
     async with stdio_server() as (read, write), anyio.create_task_group() as tasks:
@@ -34,7 +34,7 @@ async def serve_stdio(server: Server[Any]) -> None:
 async def _hear(
     read: Any, asked: MemoryObjectSendStream[SessionMessage | Exception], say: MemoryObjectSendStream[SessionMessage]
 ) -> None:
-    """What the client says, until it has too much to read."""
+    """Pass on what the client sends, while it reads its answers."""
     async with read, asked:
         async for message in read:
             while say.statistics().tasks_waiting_send >= MAX_UNREAD:  # noqa: ASYNC110

@@ -1,7 +1,7 @@
-"""One call: which one it is, what its user is asked and has answered, and what it comes to.
+"""A ``tools/call``: its identity, the questions to its user, and its result.
 
-Who is believed for what: the call is the same one because the vault knows it, not because a client says so. An accepted
-question wakes us up; the vault says whether it was answered. A no is taken from the client, which speaks for the user.
+Trust: the vault, not the client, knows which call is the same one. An accepted question is only a signal; the vault
+says whether it was answered. A rejection is taken from the client, which speaks for the user.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ MAX_REMEMBERED: Final = 1000
 CLOSED: Final = "The user closed the question without an answer."
 
 _OPEN: Final = (OutcomeUnknown, RateLimited, ProviderUnavailable, StoreUnavailable)
-"""After these it stays this call: what may be done is not made again without a look, and what was not done yet is made
-again with the user's same yes."""
+"""After these errors a repeated call stays the same call: a possible write is not repeated without a check, and a write
+that was not made uses the same approval."""
 
 
 @dataclass
 class Performing:
-    """Makes calls as users. ``forms``: whether a decision counts that the client's own form has taken. ``open_page``:
-    shows users what a client cannot, on their own machine."""
+    """Makes calls as users. ``forms``: whether a decision in a client's form counts. ``open_page``: opens questions
+    that a client cannot show, on the user's own machine."""
 
     deputy: DeputyProtocol
     agent: str = ""
@@ -86,7 +86,7 @@ class Performing:
     async def call(
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
-        """The result of a call, or what is asked of its user. Raises -32042 for a client that wants it so."""
+        """Return a call's result, or the question to its user. Raises -32042 for a client that expects it."""
         began()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
@@ -99,7 +99,7 @@ class Performing:
         return await self._done(ctx, user, tool, arguments, call)
 
     async def _done(self, ctx: Context, user: User, tool: str, arguments: Arguments, call: Call) -> Outcome:
-        """The act, as often as a question was answered meanwhile."""
+        """Act, again after each question that was answered while this request waited."""
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
@@ -116,25 +116,26 @@ class Performing:
                 return await self._over(ctx, failed(error), call, user)
 
     async def _shielded(self, act: Awaitable[T]) -> T:
-        """In a task of its own: a client that hangs up cancels the handler, and cuts no act in two. Reading may be."""
+        """Await an act in a task of its own: a client that hangs up cancels the handler, but must not interrupt a
+        write."""
         task = asyncio.ensure_future(act)
         self._acts.add(task)
         task.add_done_callback(self._acts.discard)
         return await asyncio.shield(task)
 
     def wait_no_longer(self) -> None:
-        """This process is about to end: no request waits for its user here any more, who is asked elsewhere."""
+        """Stop waiting for users, because this process is about to end. They are asked by another process."""
         self.longest_wait = 0.0
         for one in self._waits:
             one.cancel()
 
     async def finish(self) -> None:
-        """Until every act that runs has ended."""
+        """Wait until every running act has ended."""
         if self._acts:
             await asyncio.wait(self._acts)
 
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
-        """The outcome, handed over. Where nobody listens any more the call stays the same one when it comes again."""
+        """Return the result, marked as delivered. If the client has hung up, a repeated call stays the same call."""
         if call.has_id and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
             await self.deputy.mark_delivered(call, user=user)
         return result
@@ -144,7 +145,7 @@ class Performing:
     async def _ask(
         self, ctx: Context, user: User, error: ConsentRequired | ApprovalRequired, call: Call
     ) -> Outcome | None:
-        """Ask in the way that this client has; None where the user has answered meanwhile."""
+        """Ask in the client's way. Return None if the user has answered in the meantime."""
         question, ways = question_of(error), Ways.of(ctx, forms=self.forms)
         way = ways.to_ask(question)
         if way != "text" and ways.modern:
@@ -162,7 +163,7 @@ class Performing:
         return failed(error, told.words)
 
     def _asked_before(self, question: Question) -> bool:
-        """Whether this process has asked it: then the call came again since the user has been told, and waits."""
+        """Return whether this process has asked the question before: a repeated call waits for the answer."""
         before = question.id in self._asked
         self._asked[question.id] = None
         if len(self._asked) > MAX_REMEMBERED:
@@ -170,7 +171,7 @@ class Performing:
         return before
 
     async def _guided(self, user: User, question: Question) -> Guidance:
-        """Where the user answers, for the model: an address that is the same for everybody, and opens nothing."""
+        """Return the address at which users answer, for the model: the same for all users, and it opens nothing."""
         if self.open_page is not None:
             return await self.open_page(user, question)
         page = self.deputy.dashboard_url()
@@ -178,8 +179,8 @@ class Performing:
         return Guidance(False, words)
 
     async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
-        """The older protocols' form: the client is asked while its call waits, and so is the vault: an answer may
-        arrive at another worker, and a decision on our page closes the form."""
+        """Ask with the older protocols' form while the call waits, and read the vault: an answer may reach another
+        worker, and a decision on deputize's page closes the form."""
         waiting = Waiting(call, question.kind, question.id, "form")
         asked = asyncio.ensure_future(self.asked_by_form.ask(ctx, user, waiting, question.form))
         there = asyncio.ensure_future(self._is_answered(user, question.kind, question.id, math.inf))
@@ -197,32 +198,32 @@ class Performing:
     # ------------------------------------------------------------- answers
 
     async def takes(self, body: bytes, user: User) -> bool:
-        """Whether this is an answer to a form that another worker has shown; see `Forms.takes`."""
+        """Record an answer to another worker's form; see `Forms.takes`."""
         return self.forms and await self.asked_by_form.takes(body, user)
 
     async def _answered(
         self, ctx: Context, user: User, waiting: Waiting, answer: types.InputResponse | None
     ) -> types.CallToolResult | None:
-        """Record or await what the user says; what this request comes to, if nothing is to be done after that."""
+        """Record the user's answer, or wait for it. Return the result if there is nothing left to do, else None."""
         said = answer if isinstance(answer, types.ElicitResult) else types.ElicitResult(action="accept")
-        if said.action == "cancel":  # no answer: the question stays open, and the call is the same when it comes again
+        if said.action == "cancel":  # no answer: the question stays open, and a repeated call is the same call
             return failed(Declined(CLOSED))
         if waiting.kind == "consent":
             if said.action == "decline":
                 return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
         elif decision := "reject" if said.action == "decline" else self._decision(waiting, said):
-            with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the row counts
+            with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the record decides
                 await self.deputy.decide(waiting.question, decision, by=user)
             return None
         await self._wait(ctx, user, waiting.kind, waiting.question)
         return None
 
     def _decision(self, waiting: Waiting, said: types.ElicitResult) -> Literal["approve", "reject"] | None:
-        """What a form says. Only of a form: who was shown a link has read no word of what this would be a yes to."""
+        """Return the decision in a form, else None: after a link alone, the user has not seen a preview."""
         return decision_in(said.content) if self.forms and waiting.way == "form" else None
 
     async def _wait(self, ctx: Context, user: User, kind: str, question: str) -> bool:
-        """Until the user has answered, and not for long; whether that is so. A client that wants to is told of it."""
+        """Wait a limited time for the user's answer, with progress notifications. Return whether there is one."""
         if await self._is_answered(user, kind, question):
             return True
         if self.longest_wait <= 0:
@@ -238,7 +239,7 @@ class Performing:
                 self._waits.discard(waits)
 
     async def _is_answered(self, user: User, kind: str, question: str, within: float = 0.0) -> bool:
-        """Whether it waits no longer. One that is gone, or late, does not: another one is asked then."""
+        """Return whether the question no longer waits. A deleted or expired one does not: another one is then asked."""
         if kind == "consent":
             with suppress(NotFound):
                 [consent] = await self.deputy.wait_for_consents([question], timeout=within)
@@ -249,6 +250,6 @@ class Performing:
 
 
 def _thread(ctx: Context) -> str:
-    """The conversation: all that one user does with one client, since no id names a smaller one."""
+    """Return the conversation: one user with one client, because no id names a smaller one."""
     client = ctx.session.client_params.client_info.name if ctx.session.client_params else ""
     return f"mcp {client[:100]}".strip()

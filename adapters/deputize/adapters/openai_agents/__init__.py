@@ -1,4 +1,4 @@
-"""OpenAI Agents SDK: toolkits as `FunctionTool`s; a call that needs the user interrupts the run.
+"""OpenAI Agents SDK adapter: toolkits as `FunctionTool`s. A call that needs the user interrupts the run.
 
     from deputize.adapters.openai_agents import requests_in, settle, tools
 
@@ -6,14 +6,14 @@
     result = await Runner.run(Agent(name="mail", tools=gmail), "Tell Bob yes.", context=context)
 
     state = result.to_state()                          # or RunState.from_string(...), in another process
-    asks = await requests_in(state)                       # what to show: consents, then approvals
-    await settle(state, {approval_id: "approve"})      # record, and approve what nothing stands in the way of any more
+    asks = await requests_in(state)                       # to show the user: consents, then approvals
+    await settle(state, {approval_id: "approve"})      # record decisions, and approve calls that nothing blocks
     result = await Runner.run(agent, state)
 
-What a state says proves nothing, nor does ``state.approve``: the act asks the vault, and a call that went on too early
-tells the model what it lacks. `settle` leaves such a call waiting, so that consent and approval are two rounds. A
-decision counts for the user for whom the run acts, and `PolicyDenied` is raised where the approval is not theirs. Say
-no by `settle`, too: ``state.reject`` keeps the call from happening, but the user's request stays open.
+Neither a state nor ``state.approve`` proves anything: deputize reads the vault again, and a call resumed too early
+tells the model what it lacks. `settle` leaves such a call waiting, so consent and approval are two rounds. A decision
+counts for the run's user; another user's approval raises `PolicyDenied`. Use `settle` for rejections, too:
+``state.reject`` prevents the call, but leaves the user's request open.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ try:
 
     from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, call_of, waiting_in
 except ImportError as missing:
-    require(OPENAI_AGENTS)  # an old release lacks what is imported here
+    require(OPENAI_AGENTS)  # an old release lacks these imports
     raise SettingsError.without(missing, "openai-agents") from None
 
 require(OPENAI_AGENTS)
@@ -72,12 +72,13 @@ def tools(
     read_only: bool = False,
     defer_loading: bool = False,
 ) -> list[AgentTool]:
-    """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContextWrapper`.
+    """Return the tools of these toolkits as `FunctionTool`s.
 
-    ``thread``: the id of the conversation, as of its session, or a function like ``user``. Names are those of
-    `Deputy.tools`. ``app``: through which app they act, as of `Deputy.act`; all are of its provider then.
-    ``read_only``: only tools that never change anything. ``defer_loading``: a model sees what they are
-    called and take once it has searched for them, by the SDK's ``ToolSearchTool``; a Responses model that has it.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
+    of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like
+    ``user``. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its provider.
+    ``read_only``: only tools that never change anything. ``defer_loading``: show a definition once the model has
+    searched for it with the SDK's ``ToolSearchTool``; needs a Responses model that supports it.
     """
     host = Deferring(deputy, user, agent, app)
     together = Together(host.blockers)
@@ -91,7 +92,7 @@ def tools(
 
 @dataclass
 class ActTool(FunctionTool):
-    """One tool, as the run's user."""
+    """One deputize tool as a `FunctionTool`."""
 
     host: Deferring = field(kw_only=True, repr=False)
     thread: ThreadOf = field(kw_only=True, repr=False)
@@ -99,7 +100,7 @@ class ActTool(FunctionTool):
 
 def _function_tool(tool: Tool, host: Deferring, thread: ThreadOf, together: Together) -> ActTool:
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
-        """Whether the user has to be asked first. Everything else that is in the way, the act itself will say."""
+        """Return whether the user must be asked first. The act itself reports everything else."""
         try:
             call = call_of(thread, ctx, ctx.turn_input, call_id)
             blocker = await together.blocker((tool.name, arguments, call), host.acting(ctx))
@@ -108,7 +109,7 @@ def _function_tool(tool: Tool, host: Deferring, thread: ThreadOf, together: Toge
         return payload_of(blocker) is not None
 
     async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
-        """The act's outcome as text, whatever it is: the SDK would write an exception's text for the model."""
+        """Act as the user and return the result, or a failure, as text: the SDK would show exceptions to the model."""
         try:
             call = call_of(thread, ctx, ctx.turn_input, ctx.tool_call_id)
             return await host.act(tool.name, _object(arguments), host.acting(ctx), call)
@@ -131,19 +132,19 @@ def _function_tool(tool: Tool, host: Deferring, thread: ThreadOf, together: Toge
 
 
 def _object(arguments: str) -> dict[str, Any]:
-    """A call's arguments. Raises `InvalidInput` for what is no JSON object."""
+    """Return a call's arguments. Raises `InvalidInput` unless they are a JSON object."""
     try:
         given = json.loads(arguments or "{}")
     except ValueError:
         given = None
     if not isinstance(given, dict):
-        raise InvalidInput("The arguments are no JSON object.", hint="Correct them and call again.")
+        raise InvalidInput("The arguments are not a JSON object.", hint="Correct them and call again.")
     return given
 
 
 @dataclass(frozen=True)
 class _Blocked:
-    """A waiting call of ours, for whom it is made, and what stands in its way."""
+    """A waiting deputize call, its user, and the error that blocks it."""
 
     waiting: Waiting
     host: Deferring
@@ -152,9 +153,9 @@ class _Blocked:
 
 
 async def requests_in(state: RunState[Any, Any]) -> list[Payload]:
-    """What the run waits for, each once: consents, then approvals, in full; each says its ``type``.
+    """Return the requests that wait for the user, each once, in full: consents, then approvals.
 
-    See `Consent.payload` and `Approval.payload`. Raises `UserRequired` where the state's context names nobody.
+    See `Consent.payload` and `Approval.payload`. Raises `UserRequired` if the state's context names no user.
     """
     return _asks(await _look(state), {})
 
@@ -162,30 +163,32 @@ async def requests_in(state: RunState[Any, Any]) -> list[Payload]:
 async def settle(
     state: RunState[Any, Any], decisions: Mapping[str, Any] | None = None, *, reason: str = ""
 ) -> list[Payload]:
-    """Record what the run's user decided, and let those calls go on that wait for nothing more; what is still asked.
+    """Record the user's decisions, approve the calls that wait for nothing more, and return the requests that still
+    wait.
 
-    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Without
-    any it only looks again. Raises `InvalidInput` for another form, `PolicyDenied` for the approval of somebody else.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
+    only decisions of the run's own user; without any, it only looks again. Raises `InvalidInput` for a malformed
+    decision, `PolicyDenied` for another user's approval.
     """
     said = decisions_of(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
     faults: dict[str, str] = {}
     before = await _look(state)
-    whose = {one: await _whose(one, before) for one in said}  # all of them, before any is recorded
+    whose = {one: await _whose(one, before) for one in said}  # check all before any is recorded
     for approval, (host, user) in whose.items():
         faults[approval] = await host.record(said[approval], user)
     after = await _look(state) if said else before
     for each in after:
         if each.blocker is None or payload_of(each.blocker) is None:
-            state.approve(each.waiting.item)  # the act itself says what else is in its way
+            state.approve(each.waiting.item)  # the act itself reports anything else
     return _asks(after, faults)
 
 
 async def _whose(approval: str, waiting: list[_Blocked]) -> tuple[Deferring, User]:
-    """Who was asked, of those for whom calls wait: agents of one run may act for different users."""
+    """Return the user who was asked, among those of waiting calls: agents of one run may act for different users."""
     for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
         if await host.deputy.get_approval(approval, by=user) is not None:
             return host, user
-    raise PolicyDenied("This approval is not of the run's user.", hint="Resume as the user who was asked.")
+    raise PolicyDenied("This approval belongs to another user.", hint="Resume as the user who was asked.")
 
 
 def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:
@@ -197,7 +200,7 @@ def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:
 
 
 async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
-    """Our calls that the run waits with, and what stands in their way. What they lack at a provider is one consent."""
+    """Return the waiting deputize calls and what blocks them. Missing scopes at one provider become one consent."""
     found: list[_Blocked] = []
     together: dict[tuple[Deferring, User], list[tuple[Waiting, ActTool]]] = {}
     for waiting in waiting_in(state):
@@ -215,7 +218,7 @@ async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
 
 
 def _given(waiting: Waiting) -> dict[str, Any]:
-    """The call's arguments; none for what is no JSON, which the call itself will say."""
+    """Return the call's arguments; empty if they are not JSON, which the call itself reports."""
     try:
         return _object(waiting.item.arguments or "")
     except InvalidInput:

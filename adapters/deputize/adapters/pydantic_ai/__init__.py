@@ -1,15 +1,15 @@
-"""pydantic-ai: toolkits as a toolset; a call that needs the user ends the run with a deferred request.
+"""pydantic-ai adapter: toolkits as a toolset. A call that needs the user ends the run with a deferred request.
 
     from deputize.adapters.pydantic_ai import DeputyToolset
 
     gmail = DeputyToolset(deputy, "gmail", user=lambda ctx: ctx.deps.user_id)
     agent = Agent(model, toolsets=[gmail], output_type=[str, DeferredToolRequests])
 
-A missing consent and an approval that waits are both entries of ``DeferredToolRequests.approvals``, whose calls
-pydantic-ai runs again when the run is resumed. Their ``metadata`` says what to show (`requests_in`); `answers` builds
-what to resume with. That a call is approved there wakes it up and proves nothing: the vault is asked, and what is still
-missing is deferred again. A decision counts as the run's user's where it names the approval that was shown; a denied
-call is recorded as a no. Whoever resumes another user's calls gets `PolicyDenied`, and they stay open for their user.
+A missing consent and a waiting approval are both entries of ``DeferredToolRequests.approvals``. pydantic-ai runs their
+calls again when the run is resumed. `requests_in` returns what to show, `answers` returns what to resume with. An
+approved call only resumes: deputize reads the vault again and defers what is still missing. A decision counts for the
+run's user if it names the approval that was shown. A denied call is recorded as a rejection. Resuming another user's
+calls raises `PolicyDenied`, and they stay open.
 """
 
 from __future__ import annotations
@@ -45,22 +45,23 @@ try:
 
     from deputize.adapters.pydantic_ai.calls import asked_with, calls_of, claim, denied, note_asked, response_of, where
 except ImportError as missing:
-    require(PYDANTIC_AI)  # an old release lacks what is imported here
+    require(PYDANTIC_AI)  # an old release lacks these imports
     raise SettingsError.without(missing, "pydantic-ai") from None
 
 require(PYDANTIC_AI)
 __all__ = ["DeputyToolset", "answers", "requests_in", "system_prompt"]
 
 ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schema(), core_schema.any_schema()))
-"""Any object of JSON: the deputy validates the rest, by the tool's own schema."""
+"""Any JSON object: the deputy validates it by the tool's own schema."""
 
 
 class DeputyToolset(AbstractToolset[Any]):
-    """The tools of these toolkits, for whoever ``user`` says: a user, or a function of the run's `RunContext`.
+    """The tools of these toolkits as a pydantic-ai toolset. Writes run one after another, in the order of the message.
 
-    Names are those of `Deputy.tools`. ``app``: through which app they act, as of `Deputy.act`; all are of its provider
-    then. ``read_only``: only tools that never change anything. ``id``: of the toolset,
-    where an agent has two of the same toolkits. Writes are run one after another, in the order of the model's message.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
+    of the run's `RunContext`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of
+    its provider. ``read_only``: only tools that never change anything. ``id``: of the toolset, if an agent has two of
+    the same toolkits.
     """
 
     def __init__(
@@ -84,11 +85,11 @@ class DeputyToolset(AbstractToolset[Any]):
         return self._id
 
     async def get_instructions(self, ctx: RunContext[Any]) -> InstructionPart:
-        """Tell the model what ``untrusted`` in a result means."""
+        """Return the explanation of ``untrusted`` for the model."""
         return InstructionPart(content=system_prompt())
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
-        """The tools. Before a model is asked, what the host has denied by itself is recorded as the user's no."""
+        """Return the tools. First record calls that the application has denied itself as the user's rejections."""
         response, approvals = denied(ctx)
         if approvals:
             user = self.host.acting(ctx)
@@ -103,9 +104,10 @@ class DeputyToolset(AbstractToolset[Any]):
     async def call_tool(
         self, name: str, tool_args: dict[str, Any], ctx: RunContext[Any], tool: ToolsetTool[Any]
     ) -> str:
-        """Act as the user. Raises `ApprovalRequired` for what the user is to be asked, `ToolFailed` for a failure.
+        """Act as the user and return the result as text.
 
-        Raises `PolicyDenied` out of the run where its calls belong to another user.
+        Raises `ApprovalRequired` if the user must be asked, `ToolFailed` for a failure. Raises `PolicyDenied` out of
+        the run if its calls belong to another user.
         """
         try:
             user = self.host.acting(ctx)
@@ -131,9 +133,9 @@ class DeputyToolset(AbstractToolset[Any]):
     async def _blocker(
         self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None, user: User, *, look: bool
     ) -> DeputizeError | None:
-        """What stands in the call's way, with what its neighbours lack at the same provider.
+        """Return the error that blocks the call, or None. Checks all calls of the response together.
 
-        None without a look where it has none, since the act itself says what it lacks.
+        Without ``look``, a single call is not checked, because the act itself reports what it lacks.
         """
         calls = [own, *self._neighbours(own, ctx, response)]
         if len(calls) == 1 and not look:
@@ -141,8 +143,10 @@ class DeputyToolset(AbstractToolset[Any]):
         return (await self.host.blockers(calls, user))[0]
 
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
-        """The response's other calls at the same provider. A toolset around this one may have renamed the tools: their
-        definitions still hold the metadata object of this toolset."""
+        """Return the response's other calls at the same provider.
+
+        An outer toolset may have renamed the tools, but their definitions still hold this toolset's metadata object.
+        """
         calls, found = calls_of(response) if response else {}, list[_Own]()
         ours = {id(one.metadata): name for name, one in self._definitions.items()}
         names = {shown: ours.get(id(one.metadata)) for shown, one in ctx.tools.items()}
@@ -151,13 +155,13 @@ class DeputyToolset(AbstractToolset[Any]):
             if name is None or call_id == own.call.id:
                 continue
             if self.tools[name].provider == self.tools[own.tool].provider:
-                with suppress(ValueError):  # no JSON: that call fails by itself
+                with suppress(ValueError):  # not JSON: that call fails on its own
                     found.append(_Own(name, part.args_as_dict(), where(ctx, response, call_id)))
         return found
 
 
 class _Own(NamedTuple):
-    """A call of ours, as `DeputyProtocol.check_calls` takes it."""
+    """A deputize call, as `DeputyProtocol.check_calls` takes it."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -165,10 +169,10 @@ class _Own(NamedTuple):
 
 
 def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Said | None:
-    """The decision that the host handed on with this call; None for a mere wake-up, or where no approval is named.
+    """Return the decision in this call's metadata, or None if it only resumes.
 
-    Only what is called an edit is one: a toolset that wraps ours may change the arguments of any call, and a yes to
-    what was shown is none to what it makes of them the next time.
+    Changed arguments count only if the decision is an edit: an outer toolset may change the arguments of any call, and
+    an approval of what was shown does not cover them.
     """
     said = ctx.tool_call_metadata if ctx.tool_call_approved and response else None
     if not isinstance(said, Mapping) or not said.get("approval_id"):
@@ -181,19 +185,22 @@ def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: Model
 
 
 def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
-    """The consents or approvals that a run waits for, each once, in full; see `Consent.payload`, `Approval.payload`."""
+    """Return the requests of this kind that wait for the user, each once, in full.
+
+    See `Consent.payload` and `Approval.payload`.
+    """
     return named((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
 
 
 def answers(
     requests: DeferredToolRequests, decisions: Mapping[str, Any] | None = None, *, reason: str = ""
 ) -> DeferredToolResults:
-    """What to resume a run with that waits for the user: look again, and what the user decided, by approval id.
+    """Return the results to resume with: a signal to look again, and the user's decisions.
 
-    ``decisions``: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. The host passes what
-    the run's own user said. A no is handed on like a yes, so that it is recorded and holds; the model is told. Calls of
-    other toolsets are the host's to answer: ``answers(...).update(others)``. Raises `InvalidInput` for a decision of
-    another form, or about what was not shown.
+    ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
+    only decisions of the run's own user. A rejection is passed on like an approval, so that it is recorded; the model
+    is told. Answer calls of other toolsets yourself: ``answers(...).update(others)``. Raises `InvalidInput` for a
+    malformed decision, or for an approval that was not shown.
     """
     said = decisions_of(decisions or {}, requests_in(requests, "approval"), reason)
     results = DeferredToolResults()
@@ -212,7 +219,7 @@ def answers(
 
 
 def _definition(tool: Tool) -> ToolDefinition:
-    """Our own schema, word for word."""
+    """Return the tool's definition with deputize's own schema, unchanged."""
     return ToolDefinition(
         name=tool.name,
         description=tool.description,

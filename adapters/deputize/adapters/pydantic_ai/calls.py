@@ -1,8 +1,8 @@
-"""Which call of which response a tool of pydantic-ai answers, and whose it is.
+"""Identity of a pydantic-ai tool call, and its owner.
 
-A call that was deferred is run again by another run, maybe in another process: run ids differ, the model's response is
-the same one in the history. So its conversation, its run, its time and the call's id name the act. The response's
-``metadata``, which no model sees, notes for whom it was asked first: no other user goes on with its calls.
+A deferred call runs again in another run, maybe in another process. Run ids then differ, but the model's response in
+the history is the same, so its conversation, run, time and the call's id name the act. The response's ``metadata``,
+which no model sees, records the first user of its calls: no other user may resume them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ NOTE: Final = "deputize"
 
 
 def response_of(ctx: RunContext[Any]) -> ModelResponse | None:
-    """The response that asked for the call; None where a program makes it, and no model."""
+    """Return the model response that asked for the call, or None if a program made the call."""
     for message in reversed(ctx.messages):
         if isinstance(message, ModelResponse) and ctx.tool_call_id in calls_of(message):
             return message
@@ -30,12 +30,12 @@ def response_of(ctx: RunContext[Any]) -> ModelResponse | None:
 
 
 def calls_of(response: ModelResponse) -> dict[str, ToolCallPart]:
-    """The calls of a response, by their ids."""
+    """Return the tool calls of a response, by id."""
     return {part.tool_call_id: part for part in response.parts if isinstance(part, ToolCallPart)}
 
 
 def where(ctx: RunContext[Any], response: ModelResponse | None, call_id: str) -> Call:
-    """Conversation, asking response and id of a call: with the tool and the user, what makes it the same act."""
+    """Return the identity of a call: conversation, response and call id. With tool and user, it names the act."""
     run = ctx.run_id or ""
     if response is None:
         return Call(thread=ctx.conversation_id or "", message=run, id=call_id, run=run)
@@ -44,17 +44,17 @@ def where(ctx: RunContext[Any], response: ModelResponse | None, call_id: str) ->
 
 
 def claim(response: ModelResponse | None, user: User) -> None:
-    """Note for whom the response's calls are made. Raises `PolicyDenied` where that is somebody else."""
+    """Record the user of the response's calls. Raises `PolicyDenied` if another user is recorded."""
     if response is None:
         return
     note = _note(response)
     if note and (note.get("user"), note.get("tenant")) != (user.id, user.tenant):
-        raise PolicyDenied("These calls belong to another user.", hint="Resume as the user who started the run.")
+        raise PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
     _write(response, {**note, "user": user.id, "tenant": user.tenant})
 
 
 def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given: Mapping[str, Any]) -> None:
-    """Note which approval was shown for a call; and with which arguments, where they are not the model's own."""
+    """Record the approval that was shown for a call, and its arguments if they are not the model's own."""
     if response is not None and "approval_id" in ask:
         note = {**_note(response), "approvals": {**_kept(response, "approvals"), call_id: ask["approval_id"]}}
         if dict(given) != calls_of(response)[call_id].args_as_dict():
@@ -63,7 +63,7 @@ def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given
 
 
 def asked_with(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
-    """The arguments with which the user was asked about a call, whatever the host has made of them since."""
+    """Return the arguments that the user was shown for a call. Your application may have changed them since."""
     if response is None:
         return {}
     noted = _kept(response, "arguments").get(call_id)
@@ -71,7 +71,7 @@ def asked_with(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
 
 
 def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
-    """The approvals of calls that the host has just denied by itself, whose tools were not run; and their response."""
+    """Return the approvals of calls that the application has just denied itself, and their response."""
     last = ctx.messages[-1] if ctx.messages else None
     if not isinstance(last, ModelRequest):
         return None, []
@@ -89,7 +89,7 @@ def _note(response: ModelResponse) -> Mapping[str, Any]:
 
 
 def _kept(response: ModelResponse, what: str) -> Mapping[str, Any]:
-    """What is noted of a response's calls, by their ids."""
+    """Return one recorded field of a response's calls, by call id."""
     found = _note(response).get(what)
     return found if isinstance(found, Mapping) else {}
 
