@@ -273,7 +273,7 @@ def test_decisions_that_name_their_approvals_may_stand_in_any_order(order: list[
         ({"decisions": [APPROVE, {"type": "yes"}]}, "'yes'"),
         ({"decisions": [APPROVE, {}]}, "'None'"),
         ({"decisions": [APPROVE, {"type": "respond"}]}, "'respond'"),
-        ({"decisions": [APPROVE, {"type": "approve", "approval_id": "z"}]}, "other approvals"),
+        ({"decisions": [APPROVE, {"type": "approve", "approval_id": "z"}]}, "approvals that were not shown"),
         ({"decisions": {"a": "yes"}}, "are malformed"),
         (
             {"decisions": [APPROVE, {"type": "edit", "edited_action": {"name": "gmail_trash", "args": {}}}]},

@@ -49,7 +49,7 @@ class NoOps(BaseToolset):
         self.tools: list[BaseTool] = [NoOp(like)]
 
     async def get_tools(self, readonly_context: Any = None) -> list[BaseTool]:
-        """See `BaseToolset`."""
+        """Return the tools."""
         return self.tools
 
 

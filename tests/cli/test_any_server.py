@@ -44,7 +44,7 @@ def asking(cli: Command, *scopes: str) -> Any:
 
 def test_a_scope_that_the_server_lists_is_asked_for(cli: Command, server: OidcServer) -> None:
     found = asking(cli, "api:read")
-    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+    assert "/connect/" in found.output and "was not used in time" in found.stderr
     assert "does not list" not in found.output
 
 
@@ -56,7 +56,7 @@ def test_a_scope_of_which_nobody_says_what_it_is_for_is_called_a_permission(cli:
 def test_a_scope_that_it_does_not_list_is_asked_for_and_said(cli: Command, server: OidcServer) -> None:
     found = asking(cli, "api:raed")
     assert "native does not list the scope 'api:raed'. Did you mean api:read?" in " ".join(found.stderr.split())
-    assert "/connect/" in found.output and "Nobody answered in time" in found.stderr
+    assert "/connect/" in found.output and "was not used in time" in found.stderr
 
 
 def test_a_list_of_scopes_is_taken_as_far_as_it_is_one(cli: Command, server: OidcServer) -> None:

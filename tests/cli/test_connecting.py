@@ -90,7 +90,7 @@ def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
     with talk(*words, home=home, terminal=False, env=with_github(provider)) as connecting:
         address = connecting.hear(r"(http://127\.0\.0\.1:\d+/github\.com/login/device)")[1]
         code = connecting.hear(r"enter the code\s+([A-Z]{4}-[A-Z]{4})")[1]
-        connecting.hear("Only if you began this here yourself")
+        connecting.hear("Only if you started this yourself")
         enter(address, code)
         assert connecting.ends() == 0, connecting.heard
     assert "make and change gists as you" in connecting.heard and re.search(r"github\s+alice\b", connecting.heard)
@@ -113,7 +113,7 @@ def test_a_code_nobody_enters_is_waited_for_as_long_as_was_said(
     cli: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = cli("connect", "github", "--device", "--wait", "0.2", **with_github(provider))
-    assert found.exit_code == 1 and "Nobody answered in time" in found.stderr
+    assert found.exit_code == 1 and "was not used in time" in found.stderr
 
 
 def test_where_there_are_no_codes_the_terminal_says_so(cli: Command, provider: Provider) -> None:

@@ -179,7 +179,7 @@ def test_the_commands_in_the_chat(home: Path) -> None:
         person.say("/audit")
         person.hear("consent.granted.*gmail_get_email.*grant.revoked")
         person.say("/dance")
-        person.hear("There is no command /dance")
+        person.hear("The command /dance does not exist")
         person.say("/help")
         person.hear("/revoke google")
         person.say("anything from Bob?")
@@ -331,7 +331,7 @@ def test_a_folder_of_something_else_is_not_touched(home: Path, cli: Command) -> 
     folder.mkdir(mode=0o700)
     (folder / "key").write_text("not a demo's")
     found = cli("demo", "--fresh", "--folder", str(folder))
-    assert found.exit_code == 1 and "something else than a demo" in found.stderr
+    assert found.exit_code == 1 and "something other than a demo" in found.stderr
     assert [path.name for path in folder.iterdir()] == ["key"]
 
 

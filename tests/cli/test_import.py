@@ -165,7 +165,7 @@ def test_a_file_of_another_client_is_refused_before_anything_is_asked(
     before = len(provider.sandbox.requests)
     said = cli("import", file, *ALICE, **settings)
     assert said.exit_code == 1 and len(provider.sandbox.requests) == before
-    assert "given to another client than the app 'google': other.apps.googleusercontent.com" in said.stderr
+    assert "issued to another client than the app 'google': other.apps.googleusercontent.com" in said.stderr
 
 
 def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
@@ -174,7 +174,9 @@ def test_tokens_that_cannot_say_whose_they_are_are_left_alone(
     """Refreshed, they would have to end: nobody could tell whose grant it is."""
     before = len(provider.sandbox.requests)
     said = cli("import", private(home / "token.json", google_auth(given, scopes=[GMAIL])), *ALICE, **settings)
-    assert said.exit_code == 1 and "whose they are: they lack email, openid" in said.stderr.replace("\n", " ")
+    assert said.exit_code == 1 and "cannot identify their user: they lack email, openid" in said.stderr.replace(
+        "\n", " "
+    )
     assert len(provider.sandbox.requests) == before
 
 
@@ -203,8 +205,8 @@ def test_what_others_can_read_is_said_and_what_is_no_file_is_not_read(
     huge.write_bytes(b"{" + b" " * MAX_BYTES)
     for path, says in (
         (link, f"is a link to a file.\nName the file itself: {file}"),
-        (pipe, "is no file"),
-        (home, "is no file"),
+        (pipe, "is not a regular file"),
+        (home, "is not a regular file"),
         (huge, "more than 64 KiB"),
         (home / "none", "cannot be read: No such file"),
     ):
@@ -221,10 +223,10 @@ def test_without_a_terminal_everything_has_to_be_said(
 ) -> None:
     file = private(home / "token.json", google_auth(given))
     for words, says in (
-        ([], "There is no terminal to ask for the token at."),
-        ([file], "Say it with --account."),
-        ([file, "--account", "alice@example.test"], "say so with --stopped"),
-        ([private(home / "odd", "opaque"), "--account", "alice"], "Say it with --provider."),
+        ([], "The token cannot be asked for without a terminal."),
+        ([file], "Pass --account."),
+        ([file, "--account", "alice@example.test"], "pass --stopped"),
+        ([private(home / "odd", "opaque"), "--account", "alice"], "Pass --provider."),
     ):
         said = cli("import", *words, **settings)
         assert said.exit_code == 1 and says in said.stderr, said.stderr
@@ -299,10 +301,10 @@ def test_forms_of_other_programs_are_recognised(name: str) -> None:
         (b"one SECRET", "neither JSON nor one token"),
         (b'{"token": "SECRET"', "begins like JSON"),
         (b"[" * 60_000, "begins like JSON"),
-        (b'["SECRET"]', "no form that is known"),
-        (b'{"access_token": ["SECRET"]}', "no form that is known"),
-        (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "no form that is known"),
-        (b'{"type": "service_account", "private_key": "SECRET"}', "no form that is known"),
+        (b'["SECRET"]', "an unknown form"),
+        (b'{"access_token": ["SECRET"]}', "an unknown form"),
+        (b'{"bot_token": "xoxb-SECRET", "user_token": null}', "an unknown form"),
+        (b'{"type": "service_account", "private_key": "SECRET"}', "an unknown form"),
         (b"SECRET" * MAX_BYTES, "more than 64 KiB"),
     ],
 )

@@ -208,7 +208,7 @@ def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_t
     vault = home / "deputize" / "vault.sqlite"
     vault.write_bytes((home / "copy").read_bytes())
     told = cli("doctor", "--offline", **settings)
-    assert "backup: the vault is a backup of" in told.stdout
+    assert "backup: the vault is a restored backup of" in told.stdout
     before = provider.sandbox.count("oauth2.googleapis.com", "/token")
     assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0
     assert provider.sandbox.count("oauth2.googleapis.com", "/token") == before + 1

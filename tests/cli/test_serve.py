@@ -129,7 +129,7 @@ async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, h
         (
             ["--http", ":8000", "--issuer", "http://127.0.0.1:9", "--client-id", "x"],
             wanted,
-            "http://127.0.0.1:9, and base_url is https://agents.",
+            "http://127.0.0.1:9, but base_url is https://agents.",
         ),
         (["--http", ":8000", "--issuer", "https://[::1]:9", "--client-id", "x"], wanted, "on their own machine"),
     ):

@@ -219,7 +219,7 @@ def test_a_check_tries_each_record_and_proves_the_audit(
     fine = cli("store", "check", **settings)
     assert fine.exit_code == 0 and "records open." in fine.stdout and "The audit is whole: " in fine.stdout, fine.stdout
     elsewhere = cli("store", "check", url_of(server, "owner"), **settings)
-    assert elsewhere.exit_code == 0 and "was not looked at" in elsewhere.stderr
+    assert elsewhere.exit_code == 0 and "were not checked" in elsewhere.stderr
 
     def wrong(*said: str) -> None:
         checked = cli("store", "check", **settings)
@@ -240,7 +240,7 @@ def test_a_check_tries_each_record_and_proves_the_audit(
 
 def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
     refused = cli("store", "check")
-    assert refused.exit_code == 1 and "is no database" in refused.stderr and "postgresql://" in refused.stderr
+    assert refused.exit_code == 1 and "is not a database" in refused.stderr and "postgresql://" in refused.stderr
 
 
 DIES = """

@@ -60,14 +60,14 @@ def test_a_file_that_is_there_is_never_overwritten_and_no_other_is_written(
 ) -> None:
     (home / there).write_text("mine\n")
     refused = cli(*words("--out", "acme.py"))
-    assert refused.exit_code == 1 and f"{there} is there already" in refused.stderr and "--diff" in refused.stderr
+    assert refused.exit_code == 1 and f"{there} exists and may have been changed" in refused.stderr and "--diff" in refused.stderr
     assert (home / there).read_text() == "mine\n"
     assert len(list(home.glob("acme*.py"))) == 1
 
 
 def test_the_module_is_never_where_its_provider_goes(cli: Command, description: Path, home: Path) -> None:
     refused = cli(*words("--out", "acme_provider.py"))
-    assert refused.exit_code == 1 and "is where the provider's row goes" in refused.stderr
+    assert refused.exit_code == 1 and "is the file of the provider definition" in refused.stderr
     assert not (home / "acme_provider.py").exists()
 
 

@@ -95,7 +95,7 @@ def test_the_llamaindex_agent_is_stopped_at_its_pause_and_another_process_goes_o
     done = run(home, "llamaindex_agent.py", "--auto")
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr and "Warning" not in done.stderr
-    first, second = done.stdout.split("Another process takes it up.")
+    first, second = done.stdout.split("Another process resumes it.")
     assert "It waits for you, to send email as you." in first and not LINK.search(first)
     assert len(LINK.findall(second)) == 1 and second.count("Send this?") == 1 and '"summary":"Sent."' in second
     assert not home.exists()

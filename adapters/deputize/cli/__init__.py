@@ -1,4 +1,4 @@
-"""The command line: deputize for people. Needs the extra ``cli``; what a command needs beyond it, it says by name."""
+"""The command line. It needs the extra ``cli``; a command that needs more names it."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import sys
 
 
 def main() -> None:
-    """The program ``deputize``. Ends the process: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted,
-    143 told to end (SIGTERM), once what is in flight is finished."""
+    """Run the program ``deputize``. Exit codes: 0 done, 1 refused or failed, 2 wrong usage, 130 interrupted, 143
+    SIGTERM, after calls in progress have finished."""
     try:
         from deputize.cli.app import app
     except ImportError as missing:

@@ -1,7 +1,8 @@
-"""A door at which more come than there are file descriptors for: said now and then, not each time it is so.
+"""Rate limit for asyncio's log of failed accepts, when no file descriptor is left.
 
-asyncio says it two thousand times in a row, tries as often a second later, and where the door was shut meanwhile fails
-as often: whoever opens many connections would fill a disk, and leave no time for those who are in.
+asyncio logs the error two thousand times in a row, and again a second later, and fails as often if the socket was
+closed in between. Anyone who opens many connections would fill the disk with logs and slow down the accepted
+connections.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import time
 from typing import Any, Final
 
 PAUSE: Final = 10.0
-"""Seconds from one time of saying it to the next."""
+"""Seconds between two log lines."""
 _LACKING: Final = "socket.accept() out of system resource"
 _TRIES_AGAIN: Final = "._start_serving("
 
@@ -20,7 +21,7 @@ log = logging.getLogger("deputize")
 
 
 def rate_limit_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
-    """Let this event loop do so. What else it has to say goes where it went before."""
+    """Rate-limit these errors in this event loop. Other errors go to the previous handler."""
     before, said = loop.get_exception_handler(), float("-inf")
 
     def handled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -29,9 +30,9 @@ def rate_limit_accept_errors(loop: asyncio.AbstractEventLoop) -> None:
         if message == _LACKING:
             if time.monotonic() >= said + PAUSE:
                 said = time.monotonic()
-                log.error("Whoever comes has to wait, for there is no file descriptor left: %s", error)
+                log.error("New connections must wait, because no file descriptor is left: %s", error)
         elif isinstance(error, ValueError) and _TRIES_AGAIN in message:
-            pass  # the door was shut
+            pass  # the listening socket was closed
         elif before:
             before(loop, context)
         else:

@@ -1,4 +1,4 @@
-"""``deputize act`` and ``deputize tools``: one tool call as yourself, and what can be called."""
+"""``deputize act`` and ``deputize tools``: call one tool as yourself, and list the tools."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def act(
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
-    """Act as yourself: one tool call. Asks for consent and approval where it needs them; the result is JSON.
+    """Call one tool as yourself. Asks for consent and approval if needed; the result is JSON.
 
     Example: deputize act gmail_search_emails '{"query": "from:bob"}'
     """
@@ -39,9 +39,9 @@ def tools(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the tools: what each does, changes and asks for. Needs no settings. Of MCP servers: deputize mcp tools.
+    """List the tools: what each does, changes and asks for. Needs no settings. For MCP servers: deputize mcp tools.
 
-    A toolkit of several toolsets is listed as agents get it: github is its core, github:all everything.
+    A toolkit with several toolsets is listed as agents get it: github is its core, github:all everything.
     """
     from deputize.core.errors import InvalidInput
     from deputize.core.tools.catalog import Catalog

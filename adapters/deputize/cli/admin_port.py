@@ -1,4 +1,4 @@
-"""A second port of a server, on the same loop: for what operators read and users have no business with."""
+"""A second port of a server, on the same event loop, for operators only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deputize.core.errors import SettingsError
 class _Beside(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        yield  # they are the first server's
+        yield  # the first server handles signals
 
 
 @asynccontextmanager
 async def beside(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
-    """``app`` is served on this port meanwhile. Raises `SettingsError` where that cannot be."""
+    """Serve ``app`` on this port inside the block. Raises `SettingsError` if the port cannot be used."""
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, lifespan="off",
         proxy_headers=False, ws="none", http="h11", timeout_graceful_shutdown=1,
@@ -30,7 +30,9 @@ async def beside(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
     while not server.started and not serving.done():  # noqa: ASYNC110
         await asyncio.sleep(0.01)
     if serving.done():
-        raise SettingsError(f"Port {port} on {host} cannot be used.", hint="Set DEPUTIZE_SERVE__METRICS to another.")
+        raise SettingsError(
+            f"Port {port} on {host} cannot be used.", hint="Set DEPUTIZE_SERVE__METRICS to another port."
+        )
     try:
         yield
     finally:
@@ -41,5 +43,5 @@ async def beside(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
 async def _served(server: uvicorn.Server) -> None:
     try:
         await server.serve()
-    except SystemExit:  # in a task it would end the program
+    except SystemExit:  # in a task, this would end the program
         return

@@ -1,4 +1,4 @@
-"""The commands. Everything heavy is imported by the command that needs it, so that ``--help`` is quick."""
+"""The commands. Each command imports its heavy modules itself, so that ``--help`` is fast."""
 
 from __future__ import annotations
 
@@ -57,13 +57,13 @@ def main(
     ] = None,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
-    """What holds for all commands."""
+    """Options of all commands."""
     if config is not None:
         ctx.call_on_close(_named(config))
 
 
 def _named(config: Path) -> Callable[[], None]:
-    """Let every look at the settings read this file; how to undo it."""
+    """Make all later reads of the settings use this file. Return a function that undoes it."""
     from deputize.core.configfile import VARIABLE
 
     before = os.environ.get(VARIABLE)
@@ -103,10 +103,10 @@ def demo(
     folder: Annotated[Path | None, typer.Option(help="Where it keeps its state. Default: demo in home.")] = None,
     user: Annotated[str, typer.Option(envvar="DEPUTIZE_USER", help="With --live: whom to act for.")] = "",
 ) -> None:
-    """A chat with an assistant that reads and answers mail as you, never holding your token.
+    """Chat with an assistant that reads and answers mail as you, and never holds your token.
 
-    Google, Slack, GitHub and Linear are played on this machine by a sandbox: no account, no key, no network.
-    Ask "anything from Bob this week?", then "answer him yes". Stop it at any point, start it again: it goes on there.
+    A sandbox on this machine simulates Google, Slack, GitHub and Linear: no account, no key, no network. Ask "anything
+    from Bob this week?", then "answer him yes". You can stop at any point and continue later.
     """
     if auto and (live or model):
         raise typer.BadParameter("--auto plays the built-in story: it goes without --live and --model.")
@@ -137,7 +137,7 @@ def doctor(
     drop: Annotated[bool, typer.Option("--drop", help="Remove grants that do not open, after a question.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="With --drop: do not ask first.")] = False,
 ) -> None:
-    """Look at settings, key, vault, pages and providers; each line says what to do. Without --drop: changes nothing."""
+    """Check settings, key, vault, pages and providers; each line says what to do. Changes nothing without --drop."""
     from dataclasses import asdict
 
     if drop:

@@ -1,4 +1,4 @@
-"""``deputize audit``: what was done, provably."""
+"""``deputize audit``: the record of all acts, and its proof."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from deputize.core.vault.pseudonyms import People
 
 OF_ITSELF: Final = ("chain.anchor", "chain.closed")
-"""Events that tell of nothing but the audit's chains."""
+"""Events that only concern the audit's chains."""
 
 audit_app = typer.Typer(help="Who did what, for whom, by whose consent.", invoke_without_command=True)
 
@@ -35,10 +35,10 @@ def audit(
     user: Annotated[str, typer.Option(help="Rows of this user only, by id or pseudonym.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Who did what, for whom, by whose consent: the newest rows, or with --follow all, and what comes.
+    """Show who did what, for whom, by whose consent: the newest rows, or with --follow all, and new ones as they come.
 
-    Users are shown by their ids as long as the vault has what leads back to these, else by their pseudonyms. Left out
-    are the rows that only hold chains together.
+    Users are shown by id, or by pseudonym if the vault no longer maps it to an id. Rows that only hold chains together
+    are left out.
     """
     if context.invoked_subcommand:
         return
@@ -46,7 +46,7 @@ def audit(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    next(read(settings.audit_trail), None)  # where there is none, say so, and make no vault for it
+    next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
     written = (row for row in _named(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
     rows = _of_user(user, written)
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
@@ -75,7 +75,7 @@ def verify(
     settings = Settings.load()
     lines = _lines(anchors or settings.audit_anchor_file)
     if settings.new_vault():
-        next(read(settings.audit_trail), None)  # where there is none either, say so, and make no vault for it
+        next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
     with show.waiting("Walking the chains ..."):
         report, people, until = portal().run(_proven(settings, lines))
     for finding in report.findings:
@@ -94,7 +94,7 @@ def verify(
 
 
 async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
-    """The vault is opened and nothing else: whoever starts more writes rows, and a folder for them."""
+    """Open only the vault and prove the audit. A whole deputy would write rows, and create a folder for them."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import DROPPED, dropped_from, prove
     from deputize.core.vault.pseudonyms import People
@@ -112,9 +112,9 @@ def explain(
     act: Annotated[str, typer.Argument(help="A call's id, an approval's, an act's, or the beginning of a digest.")],
     as_json: JsonOption = False,
 ) -> None:
-    """The story of one act: who asked, what was shown, what let it begin, how it ended.
+    """Tell the story of one act: who asked, what was shown, what let it start, how it ended.
 
-    It ends with whether what was approved is what was done. Exits 1 if it is not.
+    It ends with whether the approved act is the one that was done. Exits 1 if it is not.
     """
     from deputize.core.audit.explain import VERDICTS, sentences, stories
     from deputize.core.audit.explain import as_json as facts
@@ -143,9 +143,9 @@ def explain(
 def take_over(
     folder: Annotated[Path, typer.Argument(help="A folder of audit files, as earlier versions kept on each machine.")],
 ) -> None:
-    """Add a machine's audit files to the table in the vault's database, as they are. Verify proves them there.
+    """Add a machine's audit files to the table in the vault's database, unchanged. Verify proves them there.
 
-    Files of another vault are refused: rows of the table cannot be taken out again.
+    Files of another vault are refused, because rows of the table cannot be removed.
     """
     from deputize.core.audit.copy import copy_rows, refuse_strange
     from deputize.core.errors import SettingsError
@@ -162,9 +162,9 @@ def take_over(
 
 @audit_app.command()
 def rekey() -> None:
-    """Give the audit a new key, where the old one may be known to others. Old rows stay proven by the old one.
+    """Give the audit a new key, if others may know the old one. The old key still proves old rows.
 
-    Chains under the old key are closed at once, and again at each start: restart the programs that still write.
+    Chains under the old key are closed now, and again at each start: restart the programs that still write.
     """
     with opened() as deputy:
         deputy.run(deputy.vault.renew_audit_key())
@@ -173,7 +173,7 @@ def rekey() -> None:
 
 
 def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
-    """All rows; where the vault opens, with ids in place of pseudonyms, and those marked that its keys did not make."""
+    """Yield all rows, with ids instead of pseudonyms if the vault opens. Rows that its keys did not make are marked."""
     from deputize.core import DeputizeError
     from deputize.core.audit import read
     from deputize.core.audit.rows import Key
@@ -195,7 +195,7 @@ def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, An
             if "unproven" in row:
                 yield row
                 continue
-            if people.is_strange(row) and row["user"] not in strangers:  # new since then, or erased
+            if people.is_strange(row) and row["user"] not in strangers:  # a new user, or an erased one
                 strangers.add(row["user"])
                 people = portal().run(People.of(vault))
             yield people.in_row(row)

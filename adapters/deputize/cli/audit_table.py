@@ -1,7 +1,7 @@
-"""Rows of the audit as a table for people, in local time. ``deputize audit --json`` has every field.
+"""Audit rows as a table for people, in local time. ``deputize audit --json`` has every field.
 
-Names of events, tools and scopes are what people search for and copy: they are never broken. Where the terminal is too
-narrow for them, it wraps the line; into a file or a pipe each row gets the width that it needs.
+Names of events, tools and scopes are never broken, so that they can be searched and copied. A narrow terminal wraps the
+line; in a file or a pipe each row gets the width that it needs.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from deputize.cli import show
 
 Row = Mapping[str, Any]
 COLUMNS: Final = {"time": 10, "event": 18, "tool, scopes": 28, "outcome": 10, "who": 14}
-"""Each column and how wide it is at least, so that rows that come one by one stand below each other."""
+"""The columns and their minimum widths, which align rows that are printed one by one."""
 WHOLE: Final = ("time", "event", "tool, scopes")
-"""The columns that are never broken."""
+"""The columns whose values are never broken."""
 GAP: Final = 2
 
 
 @dataclass
 class AuditTable:
-    """A table that can be continued: its head is printed once, a date where the day changes."""
+    """A table that can be continued: its head is printed once, the date when the day changes."""
 
     console: Console = field(default_factory=lambda: show.out)
     day: str = ""
 
     def print(self, rows: Iterable[Row]) -> None:
-        """These rows, below those that were printed before."""
+        """Print these rows below the earlier ones."""
         seen = self.console.is_terminal
         head = not self.day
         cells = [line for row in rows for line in (self._lines(row) if seen else self._line(row))]
@@ -53,7 +53,7 @@ class AuditTable:
             self.console.print(text, soft_wrap=True)
 
     def _lines(self, row: Row) -> Iterator[list[Text]]:
-        """The row's cells, after a line with the date where it is another one than before."""
+        """Yield the row's cells, after a line with the date if the day has changed."""
         at = _local(row)
         if (day := f"{at:%Y-%m-%d}") != self.day:
             self.day = day
@@ -62,7 +62,7 @@ class AuditTable:
         yield [Text(f"{at:%H:%M:%S}", "dim"), Text(_event(row), "bold"), *cells]
 
     def _line(self, row: Row) -> Iterator[list[Text]]:
-        """The row on one line with its date, for programs that look for lines."""
+        """Yield the row as one line with its date, for programs that read lines."""
         self.day = f"{_local(row):%Y-%m-%d}"
         cells = (Text(", ".join(words)) for words in _words(row))
         yield [Text(f"{_local(row):%Y-%m-%d %H:%M:%S}"), Text(_event(row)), *cells]
@@ -77,7 +77,7 @@ def _event(row: Row) -> str:
 
 
 def _words(row: Row) -> list[list[str]]:
-    """What was done with which scopes and under which id, how it ended, and for whom by which agent."""
+    """Return the cells: tool, scopes and act id; outcome; user and agent."""
     what = [_word(row.get("tool") or row.get("provider")), *_scopes(row), *_act(row)]
     how = [_word(row.get(name)) for name in ("decision", "reason", "upstream")]
     who = [_word(row.get("user")), _word(row.get("agent"))]
@@ -85,7 +85,7 @@ def _words(row: Row) -> list[list[str]]:
 
 
 def _act(row: Row) -> Iterator[str]:
-    """The id by which an act that was done can be named, and the one of the act that it puts back."""
+    """Yield the id of a completed act, and the id of the act that it undoes."""
     if row.get("act_id") and row.get("decision") == "done":
         yield f"act {_word(row['act_id'])}"
     if row.get("undoes"):
@@ -93,7 +93,7 @@ def _act(row: Row) -> Iterator[str]:
 
 
 def _scopes(row: Row) -> Iterator[str]:
-    """Each scope by its last part: what an act or a consent needs, has, or may use beside that."""
+    """Yield each scope by its last part: whether the act or consent needs it, has it, or may use it."""
     said = (row.get(name) for name in ("scopes_required", "scopes_granted"))
     needs, may = ([_last(scope) for scope in scopes] if isinstance(scopes, list) else [] for scopes in said)
     for scope in dict.fromkeys([*needs, *may]):
@@ -101,7 +101,7 @@ def _scopes(row: Row) -> Iterator[str]:
 
 
 def _word(value: object) -> str:
-    """A value on one line: what came from outside cannot look like a row of its own."""
+    """Return a value on one line, so that untrusted content cannot look like a row."""
     return " ".join(show.clean("" if value is None else value).split())
 
 
@@ -114,7 +114,7 @@ def _stacked(lines: list[str]) -> Text:
 
 
 def _needed(rows: Iterable[list[Text]], whole: Collection[str] = WHOLE) -> int:
-    """How wide a table of these rows is in which nothing of these columns is broken."""
+    """Return the width of a table of these rows in which these columns are not broken."""
     columns = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
     widest = (max([least, *(_widest(cell) for cell in cells if name in whole)]) for (name, least), cells in columns)
     return sum(width + GAP for width in widest)

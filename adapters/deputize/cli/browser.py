@@ -1,7 +1,7 @@
-"""Opening the person's browser at a link, so that no list of processes shows it.
+"""Opening the user's browser without showing the link in the list of processes.
 
-What a process is started with can be read by every account of the machine. So the browser is given a file that leads on
-to the link: mode 0600, in a folder of 0700, gone after two minutes or with the command, as Jupyter does it.
+Every account of the machine can read the arguments of a process. So the browser gets a file that redirects to the link:
+mode 0600, in a folder of mode 0700, deleted after two minutes or with the command, as in Jupyter.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Final
 from deputize.core.vault.private_files import new_file
 
 LINK_FILE_TTL: Final = 120.0
-"""Seconds a browser has to start and to read the file."""
+"""Seconds that a browser has to start and read the file."""
 FORGOTTEN: Final = 3600.0
-"""Seconds after which a folder is one that a killed command left."""
+"""Seconds after which a folder counts as left by a killed command."""
 
 _PREFIX: Final = "deputize-link-"
 _PAGE: Final = """<!doctype html>
@@ -41,10 +41,10 @@ _PAGE: Final = """<!doctype html>
 
 
 def open_browser(link: str, *, watched: bool = False) -> bool:
-    """Open the person's browser at a link, where there is one and somebody looks; whether that was tried.
+    """Open the user's browser at a link, if there is one and a user is present. Return whether that was tried.
 
-    Text browsers would take the terminal. ``watched``: somebody looks though there is no terminal, as at a program that
-    a window has started.
+    Text browsers would take over the terminal. ``watched``: a user is present although there is no terminal, as for a
+    program that a window has started.
     """
     desktop = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
     named = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
@@ -55,7 +55,7 @@ def open_browser(link: str, *, watched: bool = False) -> bool:
 
 
 def _leading_to(link: str) -> Path | None:
-    """A file that leads a browser on to the link; None where none can be written: the terminal shows the link, too."""
+    """Return a file that redirects to the link, or None if none can be written: the terminal shows the link, too."""
     try:
         for folder in _forgotten():
             shutil.rmtree(folder, ignore_errors=True)
@@ -72,7 +72,7 @@ def _leading_to(link: str) -> Path | None:
 
 
 def _place() -> Path:
-    """Browsers from snaps read neither the system's folder for temporary files nor any hidden one."""
+    """Return the folder for link files. Browsers from snaps read neither the system's temporary nor hidden folders."""
     return Path.home() if Path("/snap/bin").is_dir() else Path(tempfile.gettempdir())
 
 

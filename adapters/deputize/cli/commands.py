@@ -1,4 +1,4 @@
-"""The group of all commands: ours, those of other packages, and the one place where errors become words."""
+"""The group of all commands, including those of other packages, and the conversion of errors into messages."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ GROUP = "deputize.commands"
 
 
 class Commands(TyperGroup):
-    """Our commands, and what other packages add under the entry-point group ``deputize.commands``.
+    """Deputize's commands, and those that other packages add under the entry-point group ``deputize.commands``.
 
-    An entry point is a function as Typer wants it, or a `typer.Typer`. Ours win where names are the same.
+    An entry point is a function in Typer's form, or a `typer.Typer`. For equal names, deputize's command is used.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Ours in their order, then the others'."""
+        """Return deputize's commands in their order, then the others."""
         ours = super().list_commands(ctx)
         return [*ours, *sorted(name for name in _others() if name not in ours)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """The command of this name; another package's is loaded here."""
+        """Return the command with this name. Another package's command is loaded here."""
         ours = super().get_command(ctx, cmd_name)
         point = None if ours else _others().get(cmd_name)
         return _flowing(_loaded(point) if point else ours)
@@ -44,7 +44,7 @@ class Commands(TyperGroup):
             raise typer.Exit(1) from None
         except typer.Abort:
             if not sys.stdin.isatty():
-                show.note("\nNobody is there to answer. The option that says yes is in --help.")
+                show.note("\nThis question needs a terminal. See --help for the option that answers yes.")
             raise
         except KeyboardInterrupt:
             show.note("Stopped.")
@@ -52,7 +52,8 @@ class Commands(TyperGroup):
 
 
 def _flowing(command: Any) -> Any:
-    """The command, each paragraph of its help one line: Typer breaks all but the first where the source does, too."""
+    """Return the command with each paragraph of its help on one line: Typer keeps the source's line breaks in all but
+    the first."""
     if command is not None and command.help:
         command.help = "\n\n".join(" ".join(one.split()) for one in command.help.split("\n\n"))
     for beneath in getattr(command, "commands", {}).values():
@@ -65,7 +66,7 @@ def _others() -> dict[str, EntryPoint]:
 
 
 def _loaded(point: EntryPoint) -> Any:
-    """The entry point's command; one that cannot be loaded still has its place, and says why it does not work."""
+    """Return the entry point's command. One that cannot be loaded is still listed, and reports why it fails."""
     try:
         found = point.load()
     except Exception as e:

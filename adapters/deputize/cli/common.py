@@ -1,4 +1,4 @@
-"""What several commands share: options, the deputy of settings, and who the user is."""
+"""Shared parts of commands: options, the deputy of the settings, and the user."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for pr
 
 @contextmanager
 def opened() -> Iterator[Deputy]:
-    """The deputy that settings describe."""
+    """Open the deputy that the settings describe."""
     from deputize.core import Deputy
 
     with Deputy.from_settings() as deputy:
@@ -32,7 +32,7 @@ def opened() -> Iterator[Deputy]:
 
 
 def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
-    """Tell the person which providers of these tools have no OAuth app, or one whose calls fail here."""
+    """Tell the user which providers of these tools have no OAuth app, or one whose calls fail here."""
     from deputize.core.oauth.grant_sources import IdentityAssertion, TokenExchange
 
     providers = {tool.provider for tool in tools}
@@ -51,7 +51,7 @@ def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
 
 
 def who(named: str) -> str:
-    """The user a command acts for. Raises `UserRequired` where only the operator can say who that is."""
+    """Return the user a command acts for. Raises `UserRequired` if only the operator can say."""
     import getpass
 
     from deputize.core import UserRequired
@@ -60,12 +60,12 @@ def who(named: str) -> str:
     if named:
         return named
     if not Settings.load().local:
-        raise UserRequired("A web application serves our pages, so say for whom.", hint="--user or DEPUTIZE_USER")
+        raise UserRequired("No user is named, and this is not local mode.", hint="Pass --user or set DEPUTIZE_USER.")
     return getpass.getuser()
 
 
 def known_provider(deputy: Deputy, provider: str) -> str:
-    """The name, if a provider has it, also one that comes when it is needed. Raises `InvalidInput` with the nearest
-    ones."""
+    """Return the name if it is a provider's, also of one that is loaded on demand. Raises `InvalidInput` with near
+    names."""
     deputy.run(deputy.registry.arrive(provider))
     return deputy.registry.provider(provider).name

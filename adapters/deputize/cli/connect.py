@@ -1,4 +1,4 @@
-"""``deputize connect``, ``connections`` and ``grants``: which accounts there are, and what each may be used for."""
+"""``deputize connect``, ``accounts`` and ``open``: connect accounts, list them, and open your pages."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def connect(
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
-    """Connect an account: shows a link to our own page, and waits until you have been to the provider.
+    """Connect an account: shows a link to a page of deputize, and waits until you have been to the provider.
 
     Examples: deputize connect google --scopes gmail.readonly, deputize connect --tool gmail_send_email
     """
@@ -102,9 +102,9 @@ def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
-    """The scopes, if each is written in full or known by its last part: providers only say "invalid scope".
+    """Return the scopes, checked to be whole or known by their last part: a provider only says "invalid scope".
 
-    Raises `InvalidInput` for another one where the provider's are all known; else it is only said.
+    Raises `InvalidInput` for an unknown scope if the provider's list is complete; otherwise prints a note.
     """
     from deputize.core.errors import InvalidInput, instead
 

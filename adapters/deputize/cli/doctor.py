@@ -1,4 +1,4 @@
-"""What may stand in the way, found before it does: one finding a line, each with what to do. Changes nothing."""
+"""``deputize doctor``: checks that find problems early, one finding a line, each with what to do. Changes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from deputize.core.web.local.pages import same_vault
 
 
 def examine(*, reach: bool = True) -> Iterator[Finding]:
-    """All findings, in the order in which they matter. ``reach``: try the providers and our pages too."""
+    """Yield all findings, the most important first. ``reach``: also connect to the providers and the pages."""
     try:
         settings = Settings.load()
     except DeputizeError as e:
@@ -94,13 +94,13 @@ def _home(home: Path) -> Finding:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
-    """The vault, if it is there and opens, and what was found on the way. Nothing is made."""
+    """Open the vault if it exists, and yield it with the findings on the way. Nothing is created."""
     vault, findings = None, []
     try:
         begun, new = settings.begun(), settings.new_vault()
         if new:
             refuse_new(settings.vault_url, begun=begun)
-    except DeputizeError as e:  # that, or of the package that brings its store
+    except DeputizeError as e:  # from this check, or from the package of its store
         yield None, [_shut(settings, "vault", e)]
         return
     if new:
@@ -127,13 +127,13 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
 
 
 def _shut(settings: Settings, what: str, e: DeputizeError) -> Finding:
-    """Which vault it is, where it cannot be reached."""
+    """Return the finding for an error, with the vault's address if it cannot be reached."""
     where = f"{shown_url(settings.vault_url)}: " if isinstance(e, StoreUnavailable) else ""
     return Finding(what, "bad", where + e.message, e.hint)
 
 
 def _risks(settings: Settings) -> list[Finding]:
-    """What the vault may lose for how its database is run."""
+    """Return findings about data loss from the way the database is run."""
     found = store_type(settings.vault_url).risks
     return [Finding("database", "open", what, todo) for what, todo in (found(settings.vault_url) if found else ())]
 
@@ -149,8 +149,7 @@ def _key_of_new_vault(settings: Settings) -> Finding:
 
 
 async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
-    """How many tokens are to be revoked at each provider, and since when the oldest is; but those that end with their
-    grants."""
+    """Return the number of tokens to revoke at each provider, and the oldest's time, without held revocations."""
     found = dict[str, tuple[int, float]]()
     async for records, _ in vault.pages("outbox", strict=True):
         for note in (record.json for record in records if not record.json.get("held")):
@@ -160,7 +159,7 @@ async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
 
 
 def _held(vault: Vault) -> Iterator[Finding]:
-    """Live grants and queued revocations: between them, every token that may live. Never a token."""
+    """Yield findings about live grants and queued revocations: together, every token that may live. Never a token."""
     try:
         status = portal().run(grant_states(vault))
         queued = portal().run(_queued(vault))
@@ -173,7 +172,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
     yield Finding("grants", "ok", f"{status['active']} live, {lost} lost, {ended} disconnected")
     yield Finding("token families", "ok", living)
     if vault.keys.copied_at:
-        words = f"the vault is a backup of {_at(vault.keys.copied_at)} that was put back"
+        words = f"the vault is a restored backup of {_at(vault.keys.copied_at)}"
         yield Finding("backup", "open", words, "At the next start its grants are marked: each is confirmed before use.")
     if older := sum(count for id, count in uses.items() if id != given[0]):
         yield Finding("sealing", "open", f"{counted(older, 'record')} sealed with an older key", "deputize key reseal")
@@ -187,7 +186,7 @@ def _at(seconds: float) -> str:
 
 
 def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
-    """What the vault holds, against what the audit has seen."""
+    """Yield findings that compare the vault with the audit."""
     if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:
@@ -218,14 +217,14 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
 
 
 def _todo_where_away(settings: Settings) -> str:
-    """What to do about a provider that does not answer; a sandbox is a program of this machine."""
+    """Return what to do about a provider that does not answer; a sandbox is a program of this machine."""
     if settings.sandbox_url:
         return f"Start the sandbox at the port of {settings.sandbox_url}: deputize sandbox --port PORT."
     return "Check the network, the proxy and the firewall."
 
 
 def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
-    """Our own pages, and the providers."""
+    """Yield findings about deputize's pages and the providers."""
     apps: list[App] = []
     with suppress(DeputizeError):  # said already
         apps = [app for app in settings.all_apps() if app.provider in settings.all_providers()]
@@ -255,12 +254,12 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
 
 
 def _serving(settings: Settings) -> Finding:
-    """Whether MCP clients can be served, and how they sign in."""
+    """Return the finding on whether MCP clients can be served, and how they sign in."""
     try:
         from deputize.cli.http_app import finding
     except ImportError as missing:
         return _bad("serve", SettingsError.without(missing, "mcp", "web"))
-    except SettingsError as e:  # the adapter says so itself
+    except SettingsError as e:  # the adapter reports it itself
         return _bad("serve", e)
     return finding(settings)
 
@@ -271,7 +270,7 @@ def _toolkits() -> Iterator[Finding]:
 
 
 def _plugins(*groups: Plugins[Any]) -> Iterator[Finding]:
-    """What other packages add and cannot be used."""
+    """Yield findings for unusable plugins of other packages."""
     for one in [one for group in groups for one in group.skipped()]:
         todo = f"Mend or uninstall {one.distribution.partition(' ')[0]}."
         yield Finding(f"{one.noun} {one.name}", "bad", f"of {one.distribution}: {one.reason}", todo)

@@ -1,4 +1,4 @@
-"""What was done, as the audit has it, against what the vault knows of it."""
+"""Findings that compare the acts in the audit with the vault's records of them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOUND: Final = {
 
 
 def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
-    """A finding for each record that the audit says must be there, or one that none is missing."""
+    """Yield a finding for each record that the audit requires and the vault lacks, or one that none is missing."""
     if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:

@@ -1,4 +1,4 @@
-"""The OAuth apps of the settings: of which provider, and what is to be registered there."""
+"""Findings about the OAuth apps of the settings: their provider, and the redirect URI to register there."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.core.settings import Settings
 
 
 def apps(settings: Settings) -> Iterator[Finding]:
-    """A finding for each app, or one that there is none."""
+    """Yield a finding for each app, or one that there is none."""
     try:
         rows, issuers, found = settings.all_providers(), settings.issuers(), settings.all_apps()
     except DeputizeError as e:
@@ -31,8 +31,10 @@ def apps(settings: Settings) -> Iterator[Finding]:
 
 
 def _app(row: Provider | None, settings: Settings, app: App, names: Collection[str]) -> Finding:
-    """Where its grants come from; and where the provider sends browsers, as it wants to be told. A row of None: it
-    calls loopback like everybody."""
+    """Return the finding for an app: the source of its grants, and the redirect URI as the provider wants it.
+
+    ``row`` is None for a provider that is named by its issuer.
+    """
     source, what = app.source, f"app {app.name}"
     base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"
     try:

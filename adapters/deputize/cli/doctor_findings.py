@@ -1,4 +1,4 @@
-"""What doctor finds: one thing looked at, how it stands, and what to do."""
+"""A finding of ``doctor``: what was checked, its state, and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ State = Literal["ok", "open", "bad"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. ``open``: fine for now, but something is left to do."""
+    """The result of one check. ``open``: fine for now, but something is left to do."""
 
     what: str
     state: State
@@ -26,6 +26,6 @@ def bad(what: str, e: DeputizeError) -> Finding:
 
 
 def away(e: ProviderUnavailable, named: str) -> ProviderUnavailable:
-    """The same, said to whoever can see to the network, or to the setting that has ``named`` the server."""
+    """Return the error with a hint for the operator. ``named``: the setting that names the server."""
     hint = f"Check the network, the proxy and the firewall, and whether its address is right: {named}."
     return ProviderUnavailable(e.message, hint=hint, sent=e.sent, reason=e.reason)

@@ -1,4 +1,4 @@
-"""How the foreign MCP servers of the settings stand: by the vault, and by what they show to whoever has no token."""
+"""Findings about the foreign MCP servers of the settings: from the vault, and from their answers without a token."""
 
 from __future__ import annotations
 
@@ -21,14 +21,16 @@ if TYPE_CHECKING:
     from deputize.core.vault.vault import Vault
 
 SECONDS: Final = 8.0
-"""Until a server has shown who authorizes for it. All are asked at once."""
+"""Seconds for a server to show its authorization server. All servers are asked at once."""
 SOON: Final = 7 * 86400.0
-"""Seconds before the end of a client secret from which on it is told."""
+"""Seconds before a client secret's expiry from which on it is reported."""
 
 
 def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
-    """A line for each server, and one for each thing that is left to do there. ``reach``: ask the servers, too, without
-    a token: whether they answer, and still name the authorization server that they were taken up with."""
+    """Yield a finding for each server, and one for each thing left to do there.
+
+    ``reach``: also ask the servers, without a token, whether they answer and still name the same authorization server.
+    """
     if not settings.mcp:
         return
     try:
@@ -72,7 +74,7 @@ async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
 
 
 def _left(one: Standing) -> Iterator[Finding]:
-    """What is left to do, by what the vault knows."""
+    """Yield what is left to do, by the vault's records."""
     name = one.server.name
     if not one.pinned:
         yield _none_pinned(one.server)

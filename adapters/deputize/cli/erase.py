@@ -1,4 +1,4 @@
-"""``deputize erase``: end all that a user has connected, and remove what is kept of them."""
+"""``deputize erase``: end all grants of a user, and delete the user's data."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ def erase(
     tenant: Annotated[str, typer.Option(help="The user's tenant, where there are some.")] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
-    """Erase a user: end their grants here and at the providers, then remove all that is kept of them.
+    """Erase a user: end their grants here and at the providers, then delete all data about them.
 
-    Rows of the audit stay, under a pseudonym that leads back to nobody any more. Backups made before still know them.
+    Audit rows stay, under a pseudonym that no longer leads to anyone. Older backups still contain the user.
     """
     from deputize.core import User
 

@@ -1,11 +1,10 @@
-"""How a server ends that others take over from: first its balancer is told, then its calls end, then it does.
+"""Graceful shutdown of a server: it tells its load balancer, finishes its calls, then ends.
 
-SIGTERM   /readyz says 503, and all is served as before, for `drain` seconds: until balancers have noticed
-then      no connection is taken any more; one that the system has let in by then may still ask, once
-and       streams without an end are closed, so that their clients go elsewhere
-then      what is being answered is answered, within `GRACE` seconds; what has begun to write ends in any case
-SIGHUP    the same: the terminal is closed; under nohup it is ignored
-Ctrl-C    the same without the first step; a second one waits for nothing
+SIGTERM   /readyz returns 503, and all is served as before, for `drain` seconds, until balancers have noticed then
+no new connection is accepted; one that the system has accepted by then may send one request and       endless streams
+are closed, so that their clients reconnect elsewhere then      calls in progress are answered, within `GRACE` seconds;
+a write that has begun is always finished SIGHUP    the same: the terminal was closed; under nohup it is ignored Ctrl-C
+the same without the first step; a second one ends at once
 """
 
 from __future__ import annotations
@@ -28,36 +27,37 @@ from deputize.cli.accept_errors import rate_limit_accept_errors
 from deputize.cli.idle_timeout import BoundedConnection
 
 GRACE: Final = 20
-"""Seconds that calls may take to end."""
+"""Seconds that calls in progress may take."""
 PATIENCE: Final = 3.0
-"""Seconds in which a process that has no descriptor left waits for some, for whoever it has not met yet."""
+"""Seconds for which a process without file descriptors waits for some, to accept the connections that wait."""
 _MAX_CONNECTIONS: Final = 5000
-"""Connections that are met at once; the system keeps no more waiting, as it comes."""
+"""Connections accepted at once; by default, the system queues no more."""
 _LACKING: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _GONE: Final = {
     getattr(errno, name, errno.ECONNABORTED)
     for name in "ECONNABORTED EINTR EPROTO ENETDOWN ENETUNREACH EHOSTDOWN EHOSTUNREACH ENONET ENOPROTOOPT".split()
 }
-"""What is wrong with a connection that had come, not with the door: accept(2)."""
+"""Errors of one waiting connection, not of the listening socket: accept(2)."""
 
 log = logging.getLogger("deputize")
 
 
 class Leaving:
-    """A process on its way out. ``told`` is called when its end is known, ``over`` when it stops serving."""
+    """The shutdown of a process. ``told``: called when it begins. ``over``: called when the process stops serving."""
 
     def __init__(self, told: Callable[[], None], over: Callable[[], None]) -> None:
         self.told, self._over, self._gone = told, over, asyncio.Event()
 
     def stop(self) -> None:
-        """Nothing new is served from here on."""
+        """Stop serving new requests."""
         self._over()
         self._gone.set()
 
     def closing_streams(self, app: ASGIApp) -> ASGIApp:
-        """``app``, in which a GET, a stream for as long as its client likes, is over when the process stops serving.
+        """Return ``app`` with its endless GET streams closed when the process stops serving.
 
-        To the application it looks as if the client had hung up; the client sees an end, and comes to another process.
+        The application sees a disconnected client. The client sees the end of the stream, and connects to another
+        process.
         """
 
         async def closed(scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,7 +88,7 @@ class Leaving:
 
 
 class LeavingServer(uvicorn.Server):
-    """uvicorn, which ends as above. ``drain``: seconds."""
+    """A uvicorn server with this shutdown. ``drain``: seconds."""
 
     def __init__(self, config: uvicorn.Config, leaving: Leaving, drain: float) -> None:
         super().__init__(config)
@@ -96,8 +96,11 @@ class LeavingServer(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """While it serves. The handlers are functions: where they are a server's methods, sse-starlette takes them for
-        the order to cut off all streams, and calls of the older MCP protocols are answered in streams."""
+        """Handle signals while the server runs.
+
+        The handlers are plain functions: sse-starlette takes a server's methods for the order to cut all streams, in
+        which calls of the older MCP protocols are answered.
+        """
 
         def terminated(number: int, frame: FrameType | None) -> None:
             self._leaving.told()
@@ -118,12 +121,12 @@ class LeavingServer(uvicorn.Server):
                 signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Open the door; to have more come than can be met is no reason to do nothing but say so."""
+        """Start listening, with rate-limited logs of failed accepts."""
         rate_limit_accept_errors(asyncio.get_running_loop())
         await super().startup(sockets)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether to stop serving."""
+        """Return whether to stop serving. Called ten times a second."""
         self.should_exit = self.should_exit or time.monotonic() >= self._until
         over = await super().on_tick(counter)
         if over:
@@ -131,17 +134,20 @@ class LeavingServer(uvicorn.Server):
         return over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Shut the door behind whoever the system has let in: a proxy takes its call for sent, and sends it once."""
+        """Stop listening after accepting the connections that the system has let in: a proxy sends such a call only
+        once."""
         doors = [door for server in self.servers for door in server.sockets]
         await _unwatched(doors)
         late, until = list[socket.socket](), time.monotonic() + PATIENCE
         while not all([_met(door, late) for door in doors]):
             if self.force_exit or time.monotonic() > until:
-                log.warning("The server ends without file descriptors for some who had come; they have to ask again.")
+                log.warning(
+                    "The server ends without file descriptors for some waiting connections; their clients must retry."
+                )
                 break
             await self._begin(late)
             for connection in list(self.server_state.connections):
-                cast(BoundedConnection, connection).shutdown()  # what ends gives its descriptor back
+                cast(BoundedConnection, connection).shutdown()  # a closed connection frees its descriptor
             await asyncio.sleep(0.05)
         await _unwatched(doors)
         for server in self.servers:
@@ -150,12 +156,12 @@ class LeavingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _begin(self, late: list[socket.socket]) -> None:
-        """Hear what they ask; ``late`` is empty after it."""
+        """Serve these accepted connections; ``late`` is empty afterwards."""
         while late:
             who = late.pop(0)
             try:
                 await asyncio.get_running_loop().connect_accepted_socket(self._connection, who)
-            except OSError:  # hung up meanwhile
+            except OSError:  # the client has hung up
                 who.close()
 
     def _connection(self) -> asyncio.Protocol:
@@ -164,8 +170,10 @@ class LeavingServer(uvicorn.Server):
 
 
 async def _unwatched(doors: Sequence[socket.socket]) -> None:
-    """Keep asyncio from its doors; it comes back to them where descriptors were lacking a second ago. Who was met there
-    becomes a connection, which takes two steps."""
+    """Remove asyncio's readers of the listening sockets, which it adds again a second after it lacked descriptors.
+
+    Connections accepted there are set up in two steps of the loop.
+    """
     for _ in range(2):
         for door in doors:
             asyncio.get_running_loop().remove_reader(door)
@@ -173,10 +181,8 @@ async def _unwatched(doors: Sequence[socket.socket]) -> None:
 
 
 def _met(door: socket.socket, late: list[socket.socket]) -> bool:
-    """Add whoever has come to it and was not met. Whether that is everybody: False while no descriptor is left."""
-    same = socket.socket(
-        fileno=door.fileno()
-    )  # what asyncio hands out cannot accept, and a copy is one more descriptor
+    """Accept all waiting connections into ``late``. Return False if no descriptor is left for the rest."""
+    same = socket.socket(fileno=door.fileno())  # asyncio's socket cannot accept, and a copy needs a descriptor
     try:
         same.setblocking(False)
         for _ in range(_MAX_CONNECTIONS):
@@ -188,7 +194,7 @@ def _met(door: socket.socket, late: list[socket.socket]) -> bool:
                 if e.errno in _LACKING:
                     return False
                 if e.errno not in _GONE:
-                    log.warning("The server ends, and cannot meet who has come: %s", e)
+                    log.warning("The server ends, and cannot accept waiting connections: %s", e)
                     return True
         return False
     finally:

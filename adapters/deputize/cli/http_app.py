@@ -1,8 +1,8 @@
-"""What ``deputize serve --http`` serves, as an ASGI application: MCP endpoint, pages with sign-in, probes.
+"""The ASGI application of ``deputize serve --http``: MCP endpoint, pages with sign-in, probes.
 
     uvicorn deputize.cli.http_app:application --factory --workers 4 --no-access-log
 
-reads the same settings, for several workers; they share nothing but keys and store.
+This runs it with the same settings in several workers, which share only keys and store.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ from deputize.core.web.signin.resource_server import ResourceServer, user_of
 from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 
 ENDPOINT: Final = "/mcp"
-"""Below ``base_url``."""
+"""The path of the MCP endpoint below ``base_url``."""
 _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[0-9]+)?(?:/|$)")
 
 
 @dataclass(frozen=True)
 class Asgi:
-    """An ASGI application as the endpoint of a route, which takes functions for handlers of requests."""
+    """An ASGI application as a route's endpoint: for a function, Starlette would expect a request handler."""
 
     app: ASGIApp
 
@@ -56,9 +56,9 @@ class Asgi:
 
 
 def application(settings: Settings | None = None) -> Starlette:
-    """The application that settings describe; its deputy, ``app.state.deputy``, is closed when it ends.
+    """Return the application that the settings describe. Its deputy, ``app.state.deputy``, is closed when it ends.
 
-    Raises `SettingsError` for settings under which callers could not be told apart.
+    Raises `SettingsError` for settings that cannot tell callers apart.
     """
     settings = settings or Settings.load()
     check(settings)
@@ -71,31 +71,31 @@ def application(settings: Settings | None = None) -> Starlette:
 
 
 def check(settings: Settings) -> None:
-    """Raise `SettingsError` where something is missing that says who callers are, before anything is opened."""
+    """Raise `SettingsError` if a setting that identifies callers is missing, before anything is opened."""
     if settings.local:
         raise SettingsError(
-            "Where can the server be reached? Pages of users need an address.",
-            hint="DEPUTIZE_BASE_URL=https://agents.example.com, or --base-url.",
+            "base_url is missing: the pages of users need an address.",
+            hint="Set DEPUTIZE_BASE_URL=https://agents.example.com, or pass --base-url.",
         )
     for name, what in (("issuer", "says who callers are"), ("client_id", "signs people in at our pages")):
         if not getattr(settings.serve, name):
             raise SettingsError(
-                f"serve.{name} is missing: it {what}, and nobody is served without that.",
-                hint=f"DEPUTIZE_SERVE__{name.upper()}, or --{name.replace('_', '-')}. For one person on this machine: "
-                "deputize serve --stdio.",
+                f"serve.{name} is missing: it {what}.",
+                hint=f"Set DEPUTIZE_SERVE__{name.upper()}, or pass --{name.replace('_', '-')}. For one person on this "
+                "machine: deputize serve --stdio.",
             )
     issuer, base = settings.serve.issuer, settings.base_url
     if _LOOPBACK.match(issuer) and not _LOOPBACK.match(base):
         raise SettingsError(
-            f"serve.issuer is {issuer}, and base_url is {base}: whoever comes there from elsewhere would look for the "
-            "issuer on their own machine.",
-            hint="Name the issuer by an address that people and clients reach, as its metadata spells it "
-            "(DEPUTIZE_SERVE__ISSUER). On this machine alone: DEPUTIZE_BASE_URL=http://127.0.0.1:PORT.",
+            f"serve.issuer is {issuer}, but base_url is {base}: remote clients would look for the issuer on their own "
+            "machine.",
+            hint="Set DEPUTIZE_SERVE__ISSUER to an address that people and clients can reach, as the issuer's metadata "
+            "spells it. For this machine alone: DEPUTIZE_BASE_URL=http://127.0.0.1:PORT.",
         )
 
 
 def served(deputy: Deputy, settings: Settings) -> Starlette:
-    """The application over this deputy."""
+    """Return the application for this deputy."""
     said, base = settings.serve, settings.base_url.rstrip("/")
     below, host = urlsplit(base).path, urlsplit(base).hostname or ""
     issuer = Issuer(said.issuer, deputy.http, deputy.clock)
@@ -118,7 +118,7 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as undo:
             undo.push_async_callback(deputy.close)
-            undo.push_async_callback(deputy.http.close)  # of this loop
+            undo.push_async_callback(deputy.http.close)  # the connections of this loop
             if isinstance(endpoint, Starlette):
                 await undo.enter_async_context(endpoint.router.lifespan_context(endpoint))
             yield
@@ -136,11 +136,10 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
 
 
 def numbers(deputy: Deputy, host: str) -> ASGIApp:
-    """``/metrics`` of this process, for whoever reaches ``host``.
+    """Return the app for ``/metrics`` of this process, for clients that reach ``host``.
 
-    On loopback that is any page that a browser of this machine shows, if it lets its own name lead here (DNS
-    rebinding); so there the numbers are told to who asks for this machine by its own names. Elsewhere names are the
-    network's, such as a service's.
+    On loopback, any page in a browser of this machine could reach it by its own name (DNS rebinding), so only this
+    machine's own names are accepted. Elsewhere any name is accepted, such as a service's.
     """
     app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
     here = f"[{host}]" if ":" in host else host
@@ -148,8 +147,8 @@ def numbers(deputy: Deputy, host: str) -> ASGIApp:
 
 
 def _leads_here(host: str) -> bool:
-    """Whether who listens at this host is reached from this machine only, however that is written: ``127.1``, a name
-    of `/etc/hosts`, the IPv6 form of an IPv4 address."""
+    """Return whether this host is only reachable from this machine, in any spelling: ``127.1``, a name in `/etc/hosts`,
+    an IPv6 form of an IPv4 address."""
     try:
         found = [str(place[0]) for *_, place in socket.getaddrinfo(host, None)]
     except OSError:
@@ -158,7 +157,7 @@ def _leads_here(host: str) -> bool:
 
 
 def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
-    """Who may call, as the settings say."""
+    """Return the check of callers that the settings describe."""
     said, resource = settings.serve, settings.base_url.rstrip("/") + ENDPOINT
     tokens = AccessTokens(
         issuer,
@@ -172,14 +171,17 @@ def guard_of(issuer: Issuer, settings: Settings) -> ResourceServer:
 
 
 def _client(settings: Settings) -> App:
-    """Our own client at the issuer."""
+    """Return deputize's own client at the issuer."""
     secret = settings.serve.client_secret
     return App("sign-in", settings.serve.client_id, Secret(secret.get_secret_value()) if secret else None)
 
 
 def metadata_of(settings: Settings) -> Mapping[str, Any]:
-    """What the issuer says of itself, asked now. Raises `SettingsError` for one that nobody can sign in at, or that
-    cannot be used; `ProviderUnavailable` while it cannot be reached."""
+    """Return the issuer's current metadata.
+
+    Raises `SettingsError` if it cannot be used, or nobody can sign in there. Raises `ProviderUnavailable` if it cannot
+    be reached.
+    """
     http = Http()
     issuer = Issuer(settings.serve.issuer, http)
 
@@ -198,7 +200,7 @@ def metadata_of(settings: Settings) -> Mapping[str, Any]:
 
 
 def finding(settings: Settings) -> Finding:
-    """How serving stands, for ``deputize doctor``."""
+    """Return the finding on serving, for ``deputize doctor``."""
     try:
         check(settings)
         ways = Counter(clients_of(metadata_of(settings)).values())
@@ -215,7 +217,7 @@ CLIENTS: Final[Mapping[str, tuple[str, ...]]] = {
     "Codex": ("document", "registration", "own id"),
     "Cursor": ("registration", "own id"),
 }
-"""How known clients come to a client id at an issuer, as of November 2026: best way first."""
+"""How known clients get a client id at an issuer, as of November 2026: best way first."""
 
 WAYS: Final[Mapping[str, str]] = {
     "document": "by its own metadata document",
@@ -225,7 +227,7 @@ WAYS: Final[Mapping[str, str]] = {
 
 
 def ways_of(metadata: Mapping[str, Any]) -> list[str]:
-    """The ways in which clients that nobody has registered can sign in at an issuer."""
+    """Return the ways in which unregistered clients can sign in at an issuer."""
     document = metadata.get("client_id_metadata_document_supported") is True
     public = "none" in metadata.get("token_endpoint_auth_methods_supported", ())
     found = ["document"] if document and public else []
@@ -233,6 +235,6 @@ def ways_of(metadata: Mapping[str, Any]) -> list[str]:
 
 
 def clients_of(metadata: Mapping[str, Any]) -> dict[str, str]:
-    """Each known client, and how it signs in at an issuer that says this of itself."""
+    """Return how each known client signs in at an issuer with this metadata."""
     offered = ways_of(metadata)
     return {name: WAYS[next(way for way in ways if way in offered)] for name, ways in CLIENTS.items()}

@@ -1,8 +1,8 @@
-"""A connection of which something is heard in time: uvicorn's, but that waiting for a request has an end.
+"""A uvicorn connection with a timeout for requests that never come or never end.
 
-uvicorn closes a connection that is idle after a response. One that never asks anything, and one whose request's head
-never ends, it keeps for ever, and whoever opens many of those leaves nobody else a file descriptor. A server that ends
-closes what has asked nothing yet, though the request may be on its way: a proxy has lost a call then.
+uvicorn closes a connection that is idle after a response, but keeps one that never sends a request, or never finishes
+the head of one. Anyone who opens many of those takes all file descriptors. At shutdown uvicorn also closes a connection
+whose first request may be on its way: a proxy would lose a call.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 FIRST: Final = 1.0
-"""Seconds in which a first request comes, once the server is to end."""
+"""Seconds to wait for a first request at shutdown."""
 
 
 class BoundedConnection(H11Protocol):
-    """``timeout_keep_alive`` counts from the connection's begin as well, and until a head is whole."""
+    """An HTTP connection whose ``timeout_keep_alive`` also counts from its start, and until a head is complete."""
 
     _last = False
-    """Whether no request follows the first one."""
+    """Whether the first request is the last one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -40,9 +40,7 @@ class BoundedConnection(H11Protocol):
             self.timeout_keep_alive_task = waiting
 
     def shutdown(self) -> None:
-        """Called when the server ends: a connection that is new has `FIRST` seconds to ask something, once.
-
-        Called again it changes nothing."""
+        """Give a new connection `FIRST` seconds for one request, at shutdown. Further calls change nothing."""
         if self.cycle is not None:
             super().shutdown()
             return

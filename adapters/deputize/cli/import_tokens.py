@@ -1,4 +1,4 @@
-"""``deputize import``: take in tokens that another program has of a user, once it is known whose they are."""
+"""``deputize import``: take over a user's tokens from another program, after checking whose they are."""
 
 from __future__ import annotations
 
@@ -38,10 +38,11 @@ def import_tokens(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take in tokens of a user that another program has: looked at first, then refreshed, which makes them ours alone.
+    """Take over a user's tokens from another program: they are checked, then refreshed, so that only deputize can use
+    them.
 
     Known are the files of google-auth (token.json), gcloud, oauth2client, slack_sdk, and replies of token endpoints.
-    Tokens are never arguments: others could read them in the list of processes.
+    Tokens are never arguments: other accounts could read them in the list of processes.
     """
     from deputize.cli.token_files import content_of, found_in
     from deputize.core import User
@@ -73,13 +74,13 @@ def import_tokens(
     else:
         _say_what_came(done, whom.id, label, file, found.form)
     if shared:
-        show.note(f"Other accounts of this machine could read {file}. If one may have: disconnect, and connect anew.")
+        show.note(f"Other accounts of this machine could read {file}. If one may have: disconnect, and connect again.")
 
 
 def _operator() -> str:
-    """Who runs this, for the audit: as the system knows it, not as a variable of theirs says (``LOGNAME``).
+    """Return the operator's account name for the audit, from the system and not from a variable (``LOGNAME``).
 
-    In a container an account may have no name.
+    In a container, an account may have no name.
     """
     if sys.platform == "win32":
         return getpass.getuser()
@@ -92,13 +93,13 @@ def _operator() -> str:
 
 
 def _typed() -> SecretBytes:
-    """The token as a person types or pastes it, unseen. Raises `InvalidInput` where nobody is there."""
+    """Return the token that the operator types, without showing it. Raises `InvalidInput` without a terminal."""
     from deputize.core import InvalidInput
     from deputize.core.vault.opaque import SecretBytes
 
     if not sys.stdin.isatty():
         raise InvalidInput(
-            "There is no terminal to ask for the token at.",
+            "The token cannot be asked for without a terminal.",
             hint="Name a file, or - to read stdin: deputize import - < token.json",
             fix_by="operator",
         )
@@ -106,45 +107,47 @@ def _typed() -> SecretBytes:
 
 
 def _asked(question: str, option: str) -> str:
-    """What a person answers. Raises `InvalidInput` where nobody is there."""
+    """Return the operator's answer. Raises `InvalidInput` without a terminal."""
     from deputize.core import InvalidInput
 
     if not sys.stdin.isatty():
-        raise InvalidInput(f"{question} Nobody is there to say it.", hint=f"Say it with {option}.", fix_by="operator")
+        raise InvalidInput(f"{question} There is no terminal to ask at.", hint=f"Pass {option}.", fix_by="operator")
     answer: str = typer.prompt(question, err=True)
     return answer
 
 
 def _is_stopped() -> None:
-    """Let a person confirm that nobody else goes on using the tokens. Raises `InvalidInput` where nobody is there."""
+    """Ask the operator to confirm that no other program uses the tokens. Raises `InvalidInput` without a terminal."""
     from deputize.core import InvalidInput
 
     if not sys.stdin.isatty():
         raise InvalidInput(
-            "The refresh token is used at once, and the program that has it now may end the connection by using it.",
-            hint="Stop that program, and say so with --stopped.",
+            "The refresh token is used at once, and the other program may end the connection by using it again.",
+            hint="Stop that program, and pass --stopped.",
             fix_by="operator",
         )
     typer.confirm("Is the program that has these tokens stopped for good?", abort=True, err=True)
 
 
 def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
-    """Raise `InvalidInput` for tokens that cannot say whose they are, as far as their file says what they may do: once
-    they were refreshed, a provider would be told to end them."""
+    """Raise `InvalidInput` if the file's scopes show that the tokens cannot identify their user.
+
+    After a refresh it would be too late: the provider would have to revoke them.
+    """
     from deputize.core import InvalidInput
 
     row = deputy.providers[provider]
     given = row.covered(row.oauth.normal(found.scopes))
     if given and (lacking := sorted(set(row.oauth.always_scopes) - given)):
         raise InvalidInput(
-            f"These tokens do not say whose they are: they lack {', '.join(lacking)}.",
-            hint="Let the user connect, or let the other program ask for that, too.",
+            f"These tokens cannot identify their user: they lack {', '.join(lacking)}.",
+            hint="Let the user connect, or let the other program ask for these scopes, too.",
             fix_by="operator",
         )
 
 
 def _app(deputy: Deputy, provider: str, named: str, found: Found, *, foreign: bool) -> str:
-    """The app that the tokens were given to, as far as the file says which. Raises `InvalidInput` for none of ours."""
+    """Return the app that the tokens were issued to, if the file says. Raises `InvalidInput` for another client."""
     from deputize.core import InvalidInput
 
     app = deputy.registry.app(provider, named)
@@ -155,7 +158,7 @@ def _app(deputy: Deputy, provider: str, named: str, found: Found, *, foreign: bo
             if other.client_id == found.client:
                 return other.name
     raise InvalidInput(
-        f"These tokens were given to another client than the app {app.name!r}: {found.client[:100]}.",
+        f"These tokens were issued to another client than the app {app.name!r}: {found.client[:100]}.",
         hint="Set up that client as an app here (docs/settings.md), or let the user connect.",
         fix_by="operator",
         reason="foreign_client",

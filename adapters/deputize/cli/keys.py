@@ -1,12 +1,12 @@
-"""``deputize key``: the root keys that seal a vault, and how one takes the place of another while all goes on.
+"""``deputize key``: the root keys that encrypt a vault, and their rotation while programs run.
 
-    key rotate         a new key in front of the key file, every record sealed with it
-    key list           which keys are given, and how many records each has sealed
-    key remove ID      an old key out of the key file, once no record needs it
+    key rotate         add a new key in front of the key file, and encrypt every record with it
+    key list           show the keys, and how many records each has encrypted
+    key remove ID      remove an old key from the key file, once no record needs it
 
-Where keys come from the environment or a keyring, or each machine has a file of its own, the operator changes the list:
-`key new`, the new key behind the others and all programs restarted, then in front and restarted again, `key reseal`,
-`key list`, the old one taken out.
+If keys come from the environment or a keyring, or each machine has its own file, the operator changes the list: `key
+new`; the new key behind the others, and all programs restarted; the new key in front, and restarted again; `key
+reseal`; `key list`; the old key removed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ key_app = typer.Typer(help="Root keys of vaults.", no_args_is_help=True)
 
 @key_app.command()
 def new() -> None:
-    """Print a new root key. Keep it apart from the vault, and never lose it: without it the vault stays shut."""
+    """Print a new root key. Store it apart from the vault, and never lose it: without it the vault cannot be opened."""
     from deputize.core.vault.root_keys import new_key
 
     print(new_key())
@@ -62,9 +62,9 @@ LaterOption = Annotated[
 
 @key_app.command()
 def reseal(later: LaterOption = False) -> None:
-    """Seal with the newest key whatever an older one sealed. Others may go on acting; may be begun again any time.
+    """Seal every record of an older key with the newest one. Programs may run meanwhile; repeat it at any time.
 
-    Cut off, it is finished in the background by programs whose newest key is the same.
+    If it is interrupted, programs with the same newest key finish it in the background.
     """
     with opened() as deputy:
         _reseal(deputy, later)
@@ -78,7 +78,7 @@ SharedFileOption = Annotated[
 
 @key_app.command()
 def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) -> None:
-    """Make a new key, put it in front of the key file, and seal every record with it. Others may go on acting."""
+    """Make a new key, put it in front of the key file, and seal every record with it. Programs may run meanwhile."""
     from deputize.core.audit.events import KeyAdded
 
     source = _changeable("deputize key new, put it in front of the list, restart, deputize key reseal")
@@ -98,16 +98,16 @@ def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) ->
 
 @key_app.command()
 def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list shows the ids.")]) -> None:
-    """Take an old key out of the key file, once no record needs it. It stays beside it, in a file of its own.
+    """Remove an old key from the key file, once no record needs it. It is kept beside it, in a file of its own.
 
-    Restart all programs that use this vault first: one that was started with the old key alone may still seal with it.
+    First restart all programs that use this vault: one that was started with only the old key may still seal with it.
     """
     from deputize.core import SettingsError
     from deputize.core.audit.events import KeyRemoved
     from deputize.core.vault.rotation import key_uses
 
     if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
-        raise SettingsError("That is no id of a key.", hint="deputize key list shows them.")
+        raise SettingsError("That is not a key id.", hint="deputize key list shows them.")
     with opened() as deputy:
 
         async def take_out() -> str:
@@ -123,26 +123,25 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
 
         kept = deputy.run(_in_turn(deputy, take_out))
     show.out.print(f"Removed the key with the id {id}.")
-    show.note(f"It lies in {kept}. Backups made before need it; delete it, or keep it apart, when none does.")
+    show.note(f"It is kept in {kept}. Older backups need it; delete it, or store it elsewhere, when none does.")
 
 
 def _only_here() -> None:
-    """Raise `SettingsError` for a vault of several machines: with key files of their own they could open nothing that
-    the new key has sealed."""
+    """Raise `SettingsError` if several machines share the vault: their own key files would lack the new key."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
     from deputize.core.vault.stores import store_type
 
     if store_type(Settings.load().vault_url).audit is not None:
         raise SettingsError(
-            "Other machines may use this vault, and could open nothing any more with a key file of their own.",
-            hint="Where all of them read this very file: --shared-file. Else by hand: deputize key new, the new key "
-            "behind the old one everywhere, restart; in front, restart; deputize key reseal.",
+            "Other machines may use this vault, and could not open records of a new key that they do not have.",
+            hint="If all of them read this file, pass --shared-file. Otherwise: deputize key new; put the new key "
+            "after the old one everywhere and restart; put it in front and restart; deputize key reseal.",
         )
 
 
 async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
-    """One change of the key file at a time. Raises `StoreUnavailable` while another is under way."""
+    """Make one change of the key file at a time. Raises `StoreUnavailable` while another is running."""
     from deputize.core import StoreUnavailable
 
     try:
@@ -171,7 +170,7 @@ def _reseal(deputy: Deputy, later: bool) -> None:
 
 
 def _changeable(otherwise: str) -> ChangeableKeySource:
-    """The source of the keys. Raises `SettingsError` if only the operator can change what it holds."""
+    """Return the source of the keys. Raises `SettingsError` if only the operator can change it."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
     from deputize.core.vault.key_source import ChangeableKeySource

@@ -1,8 +1,7 @@
-"""Questions of a server on stdio, opened in the browser of the person that it was started for.
+"""Questions of a stdio server, opened in the browser of the user it was started for.
 
-Most clients show no links, and a model may be told none. The machine is the person's own, so their browser is opened at
-the page, as a command at their terminal opens it. Several questions at once open one tab, and a model that asks without
-end opens one in five seconds at the most.
+Most clients show no links, and a model may not see one. The machine is the user's own, so their browser is opened, as a
+command in their terminal would. Several questions at once open one tab. At most one tab is opened in five seconds.
 """
 
 from __future__ import annotations
@@ -29,20 +28,20 @@ if TYPE_CHECKING:
     from deputize.core import Deputy, User
 
 GATHERS: Final = 0.3
-"""Seconds in which further questions share a tab."""
+"""Seconds for which further questions share a tab."""
 EVERY: Final = 5.0
 """Seconds between two tabs."""
 STARTS: Final = 5.0
-"""Seconds after which a browser that has not ended, and not failed, is there: some stay in the foreground."""
+"""Seconds after which a running browser command counts as successful: some stay in the foreground."""
 _SAID: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG")
-"""Variables by which a terminal of the person's finds the same vault."""
+"""Variables that the user's terminal needs to find the same vault."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass
 class OwnBrowser:
-    """Opens questions before this machine's person; each once, since a tab is not lost. ``browser``: whether at all."""
+    """Opens each question once for this machine's user: a tab is not lost. ``browser``: False opens none."""
 
     deputy: Deputy
     browser: bool = True
@@ -52,7 +51,7 @@ class OwnBrowser:
     _last: float = -EVERY
 
     async def __call__(self, user: User, question: Question) -> Guidance:
-        """Open it, if that was not tried before, and say what a model may tell the person."""
+        """Open the question, unless that was tried before. Return what the model may tell the user."""
         if question.id not in self._opened:
             self._opened[question.id] = await self._in_a_tab(user, question)
         page = self.deputy.dashboard_url()
@@ -80,12 +79,12 @@ class OwnBrowser:
         self._last = time.monotonic()
         try:
             return await _started(await self._link(user, asked))
-        except DeputizeError as error:  # no pages: the command says so, and why
+        except DeputizeError as error:  # no pages: `deputize open` reports why
             log.warning("The page of a question could not be opened: %s %s", error, error.hint)
             return False
 
     async def _link(self, user: User, asked: list[Question]) -> str:
-        """The page of one question, or the person's own page, which lists them all."""
+        """Return the page of a single question, or the user's own page, which lists them all."""
         if len({one.id for one in asked}) > 1:
             return await connections_link(self.deputy, user)
         if asked[0].kind == "approval":
@@ -95,7 +94,8 @@ class OwnBrowser:
 
 
 async def _started(link: str) -> bool:
-    """Whether a browser was started. In a thread that nobody waits for: the program may be the browser itself."""
+    """Return whether a browser was started. It runs in a thread that is not awaited: the command may be the browser
+    itself."""
     loop = asyncio.get_running_loop()
     done: asyncio.Future[bool] = loop.create_future()
 
@@ -116,7 +116,7 @@ async def _started(link: str) -> bool:
 
 
 def _command(user: User) -> str:
-    """What shows the person their page, from any folder."""
+    """Return the command that shows users their page, from any folder."""
     known = shutil.which("deputize")
     words = ["deputize"] if known else [sys.executable, "-m", "deputize.cli"]
     words += ["open", *([] if user.id == getpass.getuser() else ["--user", user.id])]

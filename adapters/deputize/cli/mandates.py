@@ -1,4 +1,4 @@
-"""``deputize mandates``: what agents may do as yourself without asking, so often, until then; and how that ends."""
+"""``deputize mandates``: what agents may do as you without asking, how often and until when, and how to end it."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ mandates_app = typer.Typer(help="What agents may do as you without asking.", inv
 
 @mandates_app.callback()
 def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption = False) -> None:
-    """What agents may do as you without asking: with which tools, whom it reaches, how often, until when.
+    """Show what agents may do as you without asking: the tools, the recipients, how often and until when.
 
-    One is given as an answer to deputize act, or on the page of an approval.
+    A mandate is given in an answer to deputize act, or on the page of an approval.
     """
     if context.invoked_subcommand:
         return
@@ -41,7 +41,7 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
 def end(
     mandate: Annotated[str, typer.Argument(help="Its id; deputize mandates lists them.")], user: UserOption = ""
 ) -> None:
-    """End one: from now on you are asked again. What has begun under it goes on."""
+    """End a mandate: from now on you are asked again. Acts that have begun under it continue."""
     with opened() as deputy:
         deputy.run(deputy.revoke_mandate(who(user), mandate))
     show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
@@ -52,12 +52,12 @@ def _facts(mandate: Mandate) -> dict[str, Any]:
 
 
 def _in_sentences(mandate: Mandate) -> str:
-    """A mandate in sentences."""
+    """Return a mandate in sentences."""
     until = datetime.fromtimestamp(mandate.expires_at, UTC).astimezone()
     account = f" as {mandate.account}" if mandate.account else ""
     lost = " It may delete or overwrite something." if mandate.allow_destructive else ""
     return (
         f"{mandate.id}  {mandate.agent} may use {', '.join(mandate.tools)}{account}, {mandate.used} of "
         f"{show.counted(mandate.max_acts, 'time')} used, until {until:%Y-%m-%d %H:%M %Z}.\n"
-        f"  It reaches nobody and nothing but: {', '.join(mandate.targets)}.{lost}"
+        f"  It reaches only: {', '.join(mandate.targets)}.{lost}"
     )

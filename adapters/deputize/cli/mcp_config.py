@@ -1,6 +1,6 @@
-"""``deputize mcp config``: what an MCP client wants to read, to find this machine's server or one over HTTP.
+"""``deputize mcp config``: configuration that MCP clients need to find this machine's server, or one over HTTP.
 
-The forms are those of the clients' own documents, as of November 2026: code.claude.com/docs/en/mcp,
+The formats are those of the clients' documentation, as of November 2026: code.claude.com/docs/en/mcp,
 cursor.com/docs/mcp, code.visualstudio.com/docs/agents/reference/mcp-configuration, and Codex's config.toml.
 """
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 mcp_app = typer.Typer(help="Other MCP servers as toolkits, and what clients need to use ours.", no_args_is_help=True)
 
 _PLACES: Final = ("DEPUTIZE_HOME", "DEPUTIZE_CONFIG", "DEPUTIZE_USER")
-"""Variables that a program started by a client needs, too. No other is written into a file: some are secret."""
+"""Variables that a program started by a client needs. No others are written into a file: some are secret."""
 NAME: Final = "deputize"
-"""What the server is called in the client."""
+"""The server's name in the client."""
 
 
 class Client(StrEnum):
-    """A program that speaks MCP."""
+    """An MCP client program."""
 
     CLAUDE = "claude"
     CURSOR = "cursor"
@@ -39,7 +39,7 @@ class Client(StrEnum):
 
 
 class _Form(NamedTuple):
-    """How one client wants it. ``table``: what servers stand in. ``own_id``: where its own client id is said."""
+    """A client's format. ``table``: the table of servers. ``own_id``: where the client's own client id goes."""
 
     files: str
     table: str
@@ -84,11 +84,10 @@ def config(
 
 
 def _missing_apps(tools: list[str]) -> SettingsError | None:
-    """Return what these tools lack: an OAuth app of their provider.
+    """Return the error if the provider of these tools has no OAuth app, else None.
 
-    Raises `InvalidInput` for a name that nothing has: a client would only say that what it started has ended.
-
-    Names of foreign servers are passed over: their tools are known to the vault, which is not opened for this.
+    Raises `InvalidInput` for an unknown name: a client would only report that the server has ended. Names of foreign
+    servers are skipped: only the vault, which is not opened here, knows their tools.
     """
     from deputize.core import SettingsError
     from deputize.core.oauth.registry import Registry
@@ -100,14 +99,14 @@ def _missing_apps(tools: list[str]) -> SettingsError | None:
         rows, foreign = settings.all_providers(), tuple(settings.mcp)
         registry = Registry((app for app in settings.all_apps() if app.provider in rows), rows)
     except SettingsError:
-        return None  # nothing can be known; `deputize doctor` says what is wrong with the settings
+        return None  # `deputize doctor` reports what is wrong with the settings
     ours = [name for name in tools if not name.startswith(foreign)]
     found = Catalog().tools(*ours) if ours or not tools else []
     return registry.missing_apps(tool.provider for tool in found if tool.provider in rows)
 
 
 def config_for(client: Client, *, url: str = "", client_id: str = "", tools: list[str]) -> str:
-    """The text of a file with this server alone, in the client's own form."""
+    """Return a file with only this server, in the client's format."""
     form = _FORMS[client]
     server = _remote(form, url, client_id) if url else _local(form, tools)
     if client is Client.CODEX:
@@ -116,7 +115,7 @@ def config_for(client: Client, *, url: str = "", client_id: str = "", tools: lis
 
 
 def _local(form: _Form, tools: list[str]) -> dict[str, Any]:
-    """By stdio. Clients with a window know no PATH of a shell's, so the program is named in full."""
+    """Return the entry for stdio. Clients with a window do not know a shell's PATH, so the program is named in full."""
     program = shutil.which("deputize")
     start = [program] if program else [sys.executable, "-m", "deputize.cli"]
     kind = {"type": "stdio"} if form.typed else {}
@@ -136,7 +135,7 @@ def _remote(form: _Form, url: str, client_id: str) -> dict[str, Any]:
 
 
 def _toml(table: str, values: Mapping[str, Any]) -> str:
-    """A table, and those in it. Strings of JSON are basic strings of TOML."""
+    """Return a TOML table with its subtables. JSON strings are valid basic strings of TOML."""
     plain = {name: value for name, value in values.items() if not isinstance(value, Mapping)}
     lines = [f"[{table}]", *(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in plain.items())]
     inner = [_toml(f"{table}.{name}", value) for name, value in values.items() if isinstance(value, Mapping)]

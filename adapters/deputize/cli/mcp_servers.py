@@ -1,6 +1,7 @@
-"""``deputize mcp add``, ``list``, ``tools``, ``pin``, ``remove``: foreign MCP servers, and what of them may be used.
+"""``deputize mcp add``, ``list``, ``tools``, ``pin``, ``remove``: foreign MCP servers, and which of their tools are
+used.
 
-A server is signed in to once by whoever looks at it; what it lists then is pinned, and only that is ever offered.
+The operator signs in to a server once and pins the tools it lists. Only pinned tools are ever offered.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def add(
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
-    """Take up an MCP server: sign in there, look at its tools, pin them. Until then nothing of it is offered.
+    """Add an MCP server: sign in there, look at its tools, pin them. Until then, none of its tools is offered.
 
     Example: deputize mcp add tracker https://mcp.linear.app/mcp --read-only
     """
@@ -62,12 +63,12 @@ def add(
             show.note(f"Left out by --read-only: {show.counted(len(good) - len(chosen), 'tool')} that may write.")
         _pin(deputy, name, chosen, who(user), yes=yes, effect="reads" if read_only else "")
         where = _written(name, url, client_id)
-    show.out.print(show.plain(f"[mcp.{name}] stands in {where}." if where else f"[mcp.{name}] is in the settings."))
+    show.out.print(show.plain(f"[mcp.{name}] is in {where}." if where else f"[mcp.{name}] is in the settings."))
 
 
 def servers(as_json: JsonOption = False) -> None:
-    """The MCP servers that the settings name: how many tools of each are pinned, how many of those wait for a look, as
-    the server has changed them, and how many users are connected. Asks nobody."""
+    """List the MCP servers of the settings: pinned tools, tools that changed since, and connected users. Contacts no
+    server."""
     from deputize.core.mcp.status import server_status
 
     with opened() as deputy:
@@ -102,7 +103,7 @@ def tools(
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
-    """What of a server is pinned, and what each counts as. With --diff: beside what it lists now."""
+    """Show the pinned tools of a server and their effects. With --diff: compared with what it lists now."""
     with opened() as deputy:
         looked = _look(deputy, name, who(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
         effects = deputy.run(deputy.mcp.counts_as(name))
@@ -124,7 +125,7 @@ def pin(
     browser: BrowserOption = True,
     wait: WaitOption = 600,
 ) -> None:
-    """Believe what a server lists now, after a look at what has changed; or say what a tool does."""
+    """Pin what a server lists now, after a look at the changes; or set a tool's effect."""
     from deputize.core.errors import InvalidInput, SettingsError, instead
 
     with opened() as deputy:
@@ -133,7 +134,7 @@ def pin(
         except SettingsError as moved:
             show.error(moved)
             if not yes:
-                typer.confirm("Believe where it leads now, and sign in there anew?", abort=True, err=True)
+                typer.confirm("Accept its new address, and sign in there again?", abort=True, err=True)
             deputy.run(deputy.mcp.believe_anew(name))
             deputy.run(deputy.revoke(who(user), name))
             looked = _look(deputy, name, who(user), browser, wait)
@@ -145,7 +146,7 @@ def pin(
 
 
 def remove(name: NameArgument, yes: YesOption = False) -> None:
-    """Disconnect everybody from a server, and forget what was pinned of it."""
+    """Disconnect all users from a server, and forget its pins."""
     with opened() as deputy:
         deputy.mcp.server(name)
         found, _ = deputy.run(deputy.vault.scan_open("grant"))
@@ -165,7 +166,7 @@ SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
     "pin": pin,
     "remove": remove,
 }
-"""The commands, by what they are called below ``deputize mcp``."""
+"""The commands by their names below ``deputize mcp``."""
 
 
 # ----------------------------------------------------------------- parts of these
@@ -175,7 +176,7 @@ def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> l
     from deputize.cli.prompts import Asking
     from deputize.core import Call
 
-    token = secrets.token_hex(16)  # who said no to an earlier command and types it again is asked again
+    token = secrets.token_hex(16)  # so that a repeated command asks again after a rejection
     call = Call(thread="cli", message=token, id=token)
     return list(Asking(deputy, user, browser, wait).until_done(lambda: deputy.mcp.look(name, user, call=call)))
 
@@ -188,12 +189,12 @@ async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:
 
 
 def _pin(deputy: Deputy, name: str, chosen: Sequence[Looked], by: str, *, yes: bool, effect: str) -> None:
-    """Show them, ask, and pin them. Raises `InvalidInput` for an effect that there is not."""
+    """Show the tools, ask, and pin them. Raises `InvalidInput` for an unknown effect."""
     from deputize.core.errors import InvalidInput, instead
     from deputize.core.mcp.pins import EFFECTS, Pin, effect_of
 
     if effect and effect not in EFFECTS:
-        raise InvalidInput(f"effect: {effect!r} is none.", hint=instead(effect, EFFECTS))
+        raise InvalidInput(f"--effect {effect!r} does not exist.", hint=instead(effect, EFFECTS))
     server = deputy.mcp.server(name)
     for one in chosen:
         _tell(one, effect_of(server, Pin(one.now or {}, effect or (one.pin.effect if one.pin else ""))))
@@ -215,10 +216,10 @@ def _says_it_reads(one: Looked) -> bool:
 
 
 def _tell(one: Looked, effect: str) -> None:
-    """One tool, as a person reads it: words of the server's stand behind ours, and on lines of their own."""
+    """Print one tool. The server's text is put after deputize's, and on its own lines."""
     from deputize.cli.tool_definition_view import words_of
 
-    name = " ".join(one.name.split())  # one that is left out may have anything in it
+    name = " ".join(one.name.split())  # the name of a tool that is left out is unchecked
     show.out.print(show.plain(f"{name}  {one.state}{f', {effect}' if effect else ''}", "bold"), soft_wrap=True)
     if one.why:
         show.out.print(show.plain(f"  {one.why}"), soft_wrap=True)
@@ -229,7 +230,7 @@ def _tell(one: Looked, effect: str) -> None:
 
 
 def _changes(one: Looked) -> Iterable[str]:
-    """What was pinned, and what is listed now, line by line."""
+    """Return a line diff from the pinned to the listed definition."""
     from difflib import unified_diff
 
     before, after = (
@@ -252,7 +253,7 @@ def _users_of(name: str, records: Iterable[Any]) -> list[Any]:
 
 
 def _written(name: str, url: str, client_id: str) -> Path | None:
-    """Put the server's section at the end of the settings file, unless the settings know it; where that is."""
+    """Append the server's section to the settings file, unless it is known. Return the file, or None."""
     from deputize.core.settings import Settings
 
     settings = Settings.load()
@@ -263,7 +264,7 @@ def _written(name: str, url: str, client_id: str) -> Path | None:
         f"client_id = {json.dumps(client_id)}\n" if client_id else ""
     )
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.touch(mode=0o600)  # one that others may write would not be read
+    path.touch(mode=0o600)  # a file that others may write would not be read
     with path.open("a", encoding="utf-8") as file:
         file.write(said)
     return path

@@ -1,4 +1,4 @@
-"""What a person types: with line editing, and at a question that may be answered elsewhere meanwhile, on a page."""
+"""The user's typed input: with line editing, and for questions that may be answered on a page meanwhile."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from types import ModuleType
 from typing import Final
 
 EVERY: Final = 0.5
-"""Seconds between two looks whether it was answered elsewhere."""
+"""Seconds between two checks for an answer elsewhere."""
 
 
 class AnsweredElsewhere(Exception):
-    """Nobody need type anything any more."""
+    """Raised when a question was answered elsewhere, so that no input is needed."""
 
 
 def typed_line(elsewhere: Callable[[], bool]) -> str | None:
-    """The next line, stripped; None at the end of the input. Raises `AnsweredElsewhere` once ``elsewhere`` says so.
+    """Return the next line, stripped, or None at the end of the input. Raises `AnsweredElsewhere` once ``elsewhere`` is
+    True.
 
-    Where nobody sits at a terminal, and on Windows, the line alone is waited for.
+    Without a terminal, and on Windows, it only waits for the line.
     """
     if sys.platform != "win32" and sys.stdin.isatty():
         _wait_for_line(elsewhere)
@@ -37,9 +38,9 @@ def _wait_for_line(elsewhere: Callable[[], bool]) -> None:
 
 
 def line_editing() -> ModuleType | None:
-    """GNU readline, which `input` uses once it is imported; None without a terminal, and where Python has none.
+    """Return GNU readline, which `input` uses once it is imported, or None without a terminal or without readline.
 
-    Only what the person says to the model is remembered, and only while the demo runs: no answer to a question.
+    Only messages to the model are remembered, while the demo runs; answers to questions never.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None

@@ -1,4 +1,4 @@
-"""Asking the person at the terminal: for consent through a link, for approval by a yes, and waiting for both."""
+"""Prompts at the terminal: consent through a link, approval by an answer, and waiting for both."""
 
 from __future__ import annotations
 
@@ -35,13 +35,12 @@ from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.web.pages.local_links import approval_link, show_anew
 
 QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes, and more like it] "}
-"""The question, by whether the person may say yes to more than this."""
+"""The question, by whether the user may also give a mandate."""
 
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask. ``seconds``: how long to wait for a consent; ``yes``: approve without asking; ``device``: by a code
-    that is entered elsewhere, instead of a link."""
+    """How to ask the user. ``seconds``: for a consent. ``yes``: approve unasked. ``device``: use a device code."""
 
     deputy: Deputy
     user: str
@@ -51,7 +50,7 @@ class Asking:
     device: bool = False
 
     def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
-        """Show each link, wait until all have ended, and say how. Unanswered ones are pending or expired."""
+        """Show each link, wait until all consents have ended, and return them; unanswered ones pending or expired."""
         if self.device:
             return [self.deputy.run(self._by_device(one)) for one in asked]
         for one in asked:
@@ -75,7 +74,7 @@ class Asking:
         return await self.deputy.get_consent(asked) or asked
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:
-        """One act, asking for what it needs on the way. Raises `DeputizeError` where it is not to be."""
+        """Act, and ask for what is missing. Raises `DeputizeError` if the act is rejected or fails."""
         token, deputy = secrets.token_hex(16), self.deputy
         call = Call(thread="cli", message=token, id=token)
         result = self.until_done(
@@ -87,11 +86,11 @@ class Asking:
         return result
 
     def undo(self, act: str) -> Any:
-        """Put an act back, asking as for any other. Raises `DeputizeError` where it is not to be."""
+        """Undo an act, and ask as for any other. Raises `DeputizeError` if it is rejected or fails."""
         return self.until_done(lambda: self.deputy.undo(self.user, act))
 
     def until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """The result of an attempt, made again after each question that was answered."""
+        """Return the result of an attempt, repeated after each answered question."""
         deadline = time.monotonic() + self.seconds
         while True:
             try:
@@ -114,7 +113,7 @@ class Asking:
         return ConsentRequired(needed.message, consent=needed.consent, hint=hint)
 
     def _decide(self, needed: ApprovalRequired) -> None:
-        """Record the person's answer. Raises ``needed`` where there is nobody to ask."""
+        """Record the user's answer. Raises ``needed`` without a terminal."""
         approval = needed.approval
         if approval.kind == "question":
             return self._on_its_page(needed)
@@ -128,19 +127,21 @@ class Asking:
             return
         if answer is None or (answer == "m" and approval.targets and offer is None):
             raise ApprovalRequired(
-                needed.message, approval=approval, hint="Answer at a terminal, or say --yes."
+                needed.message, approval=approval, hint="Answer at a terminal, or pass --yes."
             ) from None
         good = offer is not None or answer in ("y", "yes")
         try:
             self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user, mandate=offer))
-        except Conflict:  # what is recorded counts
+        except Conflict:  # it was decided elsewhere
             show.note(said_elsewhere(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
-        except NotFound:  # it has expired: it is asked anew
+        except NotFound:  # it has expired: the user is asked again
             pass
 
     def _on_its_page(self, needed: ApprovalRequired) -> None:
-        """Wait until the person has answered on its page what a foreign server asks. Raises ``needed`` where they
-        do not in time, or no page can be served."""
+        """Wait until the user has answered a foreign server's question on its page.
+
+        Raises ``needed`` after the timeout, or if no page can be served.
+        """
         page = approval_page(self.deputy, self.user, needed.approval)
         show.approval(needed.approval, page=page)
         if page and self.browser:
@@ -154,49 +155,44 @@ class Asking:
         return now is None or now.status != "pending"
 
     def _offer(self, approval: Approval) -> MandateOffer | None:
-        """To how many more acts the person says yes, and for how long; None where nobody is there any more."""
+        """Return the mandate that the user gives: how many more acts, how long. None at the end of the input."""
         who = f"{approval.tool} as {approval.account}"
-        show.note(
-            f"{who} then reaches nobody and nothing but: {', '.join(approval.targets)}. You are not asked before."
-        )
+        show.note(f"{who} then reaches only: {', '.join(approval.targets)}. You are not asked before.")
         most = number("How many more?", 10, MAX_ACTS, lambda: self._is_decided(approval))
         hours = number("For how many hours?", 24, 90 * 24, lambda: self._is_decided(approval)) if most else None
         return MandateOffer(most, self.deputy.clock() + hours * 3600.0) if most and hours else None
 
     def label(self, provider: str) -> str:
-        """A provider's name for people."""
+        """Return a provider's display name."""
         return self.deputy.providers[provider].label
 
 
 def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
-    """The address of the page that shows this act and takes the answer; "" where no page can be served."""
+    """Return the URL of the page that shows this act and takes the answer, or "" if no page can be served."""
     try:
         return deputy.run(approval_link(deputy, user, approval.id))
-    except SettingsError:  # no web framework, or the port is another program's: the terminal asks all the same
+    except SettingsError:  # no web framework, or the port is taken: the terminal still asks
         return ""
 
 
 def said_elsewhere(approval: Approval | None) -> str:
-    """What was decided on the page, or what became of the act by now, in local time."""
+    """Return the decision made on the page, or the state of the act, as a sentence in local time."""
     if approval is None or approval.status == "pending":
-        return "It waits no longer under this number."
+        return "This approval no longer waits."
     if approval.status == "used":
         return f"Too late: {what_is_so(approval, None)}."
     return f"Decided on the page: {approval.status}."
 
 
 def asked(question: str, elsewhere: Callable[[], bool]) -> str | None:
-    """What the person answers, in lower case; None where nobody is there to say anything. Leaves stdout to the result.
-
-    Raises `AnsweredElsewhere`.
-    """
+    """Ask on stderr. Return the answer in lower case, or None at the end of the input. Raises `AnsweredElsewhere`."""
     show.err.print(show.plain(question, "bold"), end="")
     answer = typed_line(elsewhere)
     return None if answer is None else answer.lower()
 
 
 def number(question: str, usual: int, most: int, elsewhere: Callable[[], bool]) -> int | None:
-    """The number that the person types, ``usual`` for an empty line; None where nobody is there any more."""
+    """Return the number that the user types, ``usual`` for an empty line, or None at the end of the input."""
     while (answer := asked(f"{question} [{usual}] ", elsewhere)) is not None:
         found = usual if not answer else int(answer) if answer.isascii() and answer.isdecimal() else 0
         if 0 < found <= most:
@@ -206,13 +202,13 @@ def number(question: str, usual: int, most: int, elsewhere: Callable[[], bool]) 
 
 
 def ended_well(consent: Consent, label: str) -> None:
-    """Return if the user consented to all of it. Raises `DeputizeError` saying what happened instead."""
+    """Return if the user consented to everything. Raises a `DeputizeError` that says what happened instead."""
     if consent.status == "granted":
         return
     if consent.status == "partial":
-        raise ScopeNotGranted(f"Not all of it was allowed at {label}.", hint="deputize accounts shows what was.")
+        raise ScopeNotGranted(f"{label} granted only a part of it.", hint="deputize accounts shows what was granted.")
     if consent.status in ("pending", "expired"):
-        raise ProviderUnavailable("Nobody answered in time.", hint="Run the command again for a link that works.")
+        raise ProviderUnavailable("The link was not used in time.", hint="Run the command again for a new link.")
     if consent.status == "failed":
         remedy = REMEDIES.get(consent.reason_code, "").format(label=label)
         raise ProviderUnavailable(

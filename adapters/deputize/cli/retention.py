@@ -1,4 +1,4 @@
-"""``deputize retention``: what is kept, for how long, by which setting, and how much of it there is."""
+"""``deputize retention``: what is stored, for how long, by which setting, and how much of it there is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ FORGOTTEN: Final = "until the user is forgotten"
 
 
 class Kept(NamedTuple):
-    """One row. ``kinds``: of the vault's records; ``how_long``: in words; ``setting``: what changes that."""
+    """A row of the report. ``kinds``: of vault records. ``how_long``: as text. ``setting``: the setting that changes
+    it."""
 
     what: str
     kinds: tuple[str, ...]
@@ -30,7 +31,7 @@ class Kept(NamedTuple):
 
 
 def kept_by(settings: Settings) -> list[Kept]:
-    """All that a vault keeps: each kind of record stands in one of these rows, with what belongs to it."""
+    """Return all that a vault stores: each kind of record is in exactly one row."""
     from deputize.core.acts import call_dedup as recognizing
     from deputize.core.acts import erase
     from deputize.core.approvals import service as approval
@@ -68,7 +69,7 @@ def kept_by(settings: Settings) -> list[Kept]:
 
 
 def spelt(seconds: float) -> str:
-    """A time as people say it."""
+    """Return a duration as text."""
     for unit, name in ((DAY, "day"), (HOUR, "hour"), (60.0, "minute")):
         if seconds >= unit and seconds % unit == 0:
             return show.counted(int(seconds // unit), name)
@@ -76,7 +77,7 @@ def spelt(seconds: float) -> str:
 
 
 async def numbers(vault: Vault) -> Mapping[str, int]:
-    """How many records there are of each kind. Reads all of them, a page at a time, and opens none."""
+    """Return the number of records of each kind. Reads all of them, a page at a time, and decrypts none."""
     from deputize.core.vault.record import KINDS, PAGE
 
     found = dict.fromkeys(KINDS, 0)
@@ -88,12 +89,12 @@ async def numbers(vault: Vault) -> Mapping[str, int]:
 
 
 def audit_life(settings: Settings) -> str:
-    """How long rows of the audit are kept, in words."""
+    """Return how long audit rows are kept, as text."""
     return show.counted(settings.audit_retention_days, "day") if settings.audit_retention_days else "for ever"
 
 
 def audit_kept(settings: Settings) -> dict[str, Any]:
-    """The audit, which has an end only where it is files and a setting says so."""
+    """Return the row of the audit. Its rows expire only if it is in files and a setting says so."""
     row: dict[str, Any] = {"what": "audit", "kept": audit_life(settings), "setting": "audit_retention_days"}
     trail = settings.audit_trail
     if not isinstance(trail, Path):
@@ -109,10 +110,10 @@ def audit_kept(settings: Settings) -> dict[str, Any]:
 
 
 def retention(as_json: JsonOption = False) -> None:
-    """What is kept, for how long, by which setting, and how much of it there is now.
+    """Show what is stored, for how long, by which setting, and how much of it there is now.
 
-    What has expired counts no more, and is removed within minutes while any program runs. deputize erase removes all
-    that is kept of one user.
+    Expired records are ignored, and deleted within minutes while any program runs. deputize erase deletes all data
+    about one user.
     """
     from deputize.core.settings import Settings
 
@@ -134,7 +135,7 @@ def retention(as_json: JsonOption = False) -> None:
 
 
 def wrapped(line: str, width: int) -> str:
-    """A row for a terminal that is so many columns wide: what does not fit goes on below the third column."""
+    """Return a row wrapped for a terminal of this width, continued below the third column."""
     return fill(line, width, subsequent_indent=" " * 37, break_long_words=False, break_on_hyphens=False)
 
 

@@ -1,4 +1,4 @@
-"""``deputize revoke``: disconnect one account, one user, a tenant or everybody."""
+"""``deputize revoke``: disconnect an account, a user, a tenant or all users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deputize.core.grants.mass_revocation import EndProgress
 
 NAMED: Final = 50
-"""Accounts that are named one by one; of more only the numbers are shown."""
+"""Accounts that are listed one by one; for more, only counts are shown."""
 
 UPSTREAM: Final = {
     "done": "ended",
@@ -45,8 +45,8 @@ def revoke(
 ) -> None:
     """Disconnect: here at once, at the provider as soon as it can be reached.
 
-    --tenant and --all end everything here with one write. If the command is cut off then, any program that uses this
-    vault goes on with the rest.
+    --tenant and --all end everything here with one write. If the command is interrupted then, any program that uses
+    this vault finishes the rest.
     """
     if sum(map(bool, (provider, everything, tenant, everybody, queued))) != 1:
         raise typer.BadParameter("Say what: a provider, --everything, --tenant, --all or --queued.")
@@ -70,7 +70,7 @@ def revoke(
 
 
 def _everybody(deputy: Deputy, tenant: str | None, leaked: bool, labels: Mapping[str, str]) -> None:
-    """All at once here; how far it came at the providers is shown while it goes on."""
+    """End all grants here at once, and show the progress at the providers."""
     from deputize.core.grants.mass_revocation import EndedAccounts
 
     with show.waiting("Ending all grants here ...") as tell:
@@ -83,7 +83,7 @@ def _everybody(deputy: Deputy, tenant: str | None, leaked: bool, labels: Mapping
 
 
 def _followed_up(far: EndProgress) -> str:
-    """How far the end of many grants came, in words."""
+    """Return the progress of ending many grants, as text."""
     number = Counter[str]()
     for upstream, count in far.upstream.items():
         number[UPSTREAM[upstream]] += count

@@ -1,4 +1,4 @@
-"""``deputize sandbox``: the played providers on a port, for programs that are no Python tests."""
+"""``deputize sandbox``: simulated providers on a port, for programs that are not Python tests."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def sandbox(
     ] = None,
     state: Annotated[Path | None, typer.Option(help="A file that keeps everything. Default: all is forgotten.")] = None,
 ) -> None:
-    """Serve the sandbox, which plays Google, Slack, GitHub, Linear and Salesforce, until Ctrl-C.
+    """Serve the sandbox, which simulates Google, Slack, GitHub, Linear and Salesforce, until Ctrl-C.
 
-    Prints the variables that lead a program to it. Everybody in it is made up: alice, bob and a decoy @example.test.
+    Prints the variables that connect a program to it. Its users are fictional: alice, bob and a decoy @example.test.
     """
     from deputize.core import SettingsError
     from deputize.core.background_loop import portal
@@ -47,7 +47,7 @@ def sandbox(
 
 
 def _variables(base: str) -> dict[str, str]:
-    """What leads a deputy to a sandbox at ``base``: its address, and an OAuth client at each provider."""
+    """Return the variables for a sandbox at ``base``: its address, and an OAuth client at each provider."""
     from deputize.sandbox.deputies import apps
 
     found = {"DEPUTIZE_SANDBOX_URL": base}

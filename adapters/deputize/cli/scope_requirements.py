@@ -1,9 +1,9 @@
-"""All that a tool's calls may need, with the arguments that cause it: for consent that is planned beforehand.
+"""All scopes that a tool's calls may need, with the arguments that cause each: to plan consent in advance.
 
-The tool's own function of its needs is asked: with its defaults, with each argument that it looks at as that may be,
-and with two and three of them at once where fewer changed something. Texts are tried in the forms by which people and
-places are named; a need that depends on something else of a text is not found. tests/toolkits/test_listed_needs.py
-compares with what calls ask for.
+The tool's own function of its needs is called with its defaults, with each possible value of each argument that it
+reads, and with combinations of up to three. Strings are tried in the forms in which people and places are named; a need
+that depends on another property of a string is not found. tests/toolkits/test_listed_needs.py compares the result with
+real calls.
 """
 
 from __future__ import annotations
@@ -43,27 +43,27 @@ FORMS: Final[Mapping[str, str]] = {
     "a ts": "1700000000.000100",
 }
 _WORDS: Final = frozenset(FORMS) - frozenset(list(FORMS)[:10])
-"""Forms that say no more than a word, where a word causes the same."""
+"""Forms that are left out if a plain word causes the same need."""
 _AT_ONCE: Final = 3  # arguments
 
-Label = tuple[str, str]  # an argument, and what it is: "" for anything
+Label = tuple[str, str]  # an argument and its form; "" for any
 Labels = tuple[Label, ...]
 Key = tuple[str, str, frozenset[str]]
 Choices = Callable[[str], Mapping[str, Any]]
-"""What an argument may be, by its labels."""
+"""Possible values of an argument, by label."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedNeed:
-    """A need, and what of a call causes it: any of ``when``, such as ``url, remove=true``; none for the plain call."""
+    """A need, and the arguments that cause it: any item of ``when``, such as ``url, remove=true``; none for the plain
+    call."""
 
     need: Need
     when: tuple[str, ...] = ()
 
 
 def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
-    """Every need of a tool's calls, those of the plain call first. ``provider``: who is asked, if another than the
-    toolkit's."""
+    """Return every need of a tool's calls, the plain call's first. ``provider``: if another than the toolkit's."""
     if not callable(tool.needs):
         return [ListedNeed(need) for need in tool.usual_needs(provider)]
     names = {inner: outer for outer, inner in tool.parameters.items()}
@@ -78,11 +78,11 @@ def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
     return [ListedNeed(need, _in_words(causes, choices, names)) for need, causes in search.found.values()]
 
 
-# ----------------------------------------------------------------- what arguments may be
+# ----------------------------------------------------------------- possible arguments
 
 
 def _choices(info: FieldInfo) -> Iterator[tuple[str, Any]]:
-    """What an argument may be, by what is said of it."""
+    """Yield possible values of an argument, by its type."""
     from pydantic import TypeAdapter, ValidationError
 
     adapter: TypeAdapter[Any] = TypeAdapter(info.rebuild_annotation())
@@ -116,7 +116,7 @@ def _samples(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tu
 
 
 def _objects(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Objects whose texts all have one form."""
+    """Yield objects whose strings all have one form."""
     parts = {name: dict(_samples(one, known)) for name, one in schema.get("properties", {}).items()}
     if isinstance(more := schema.get("additionalProperties"), Mapping):
         parts["some"] = dict(_samples(more, known))
@@ -128,7 +128,7 @@ def _objects(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tu
 
 
 class _Watched(dict[str, Any]):
-    """Arguments that remember which of them were looked at."""
+    """Arguments that record which of them were read."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         super().__init__(values)
@@ -146,13 +146,13 @@ class _Watched(dict[str, Any]):
 def _asked(
     tool: Tool, provider: str, plain: Mapping[str, Any], choices: Choices, labels: Labels
 ) -> tuple[Sequence[Need], set[str]]:
-    """The needs of a call with these arguments, and which arguments were looked at."""
+    """Return the needs of a call with these arguments, and the arguments that were read."""
     watched = _Watched({**plain, **{name: choices(name)[label] for name, label in labels}})
     return tool.needs_of(watched, provider), watched.looked_at
 
 
 class _Search:
-    """Looks for needs with more and more arguments. ``found``: each, with the fewest that cause it, in all ways."""
+    """Search for needs with more and more arguments. ``found``: each need, with all smallest sets that cause it."""
 
     def __init__(self, choices: Choices, asked: Callable[[Labels], tuple[Sequence[Need], set[str]]]) -> None:
         self.choices, self.asked = choices, asked
@@ -163,7 +163,7 @@ class _Search:
             beginnings = [longer for labels in beginnings for longer in self._longer(labels, known, seen)]
 
     def _longer(self, labels: Labels, known: frozenset[Key], seen: set[frozenset[Label]]) -> Iterator[Labels]:
-        """These arguments with one more that is looked at, where that brings a need which is not ``known``."""
+        """Yield these arguments with one more that is read, if that adds a need which is not ``known``."""
         for inner in sorted(self.asked(labels)[1] - {name for name, _ in labels}):
             outcomes = set[Any]()
             for longer in ((*labels, (inner, label)) for label in self.choices(inner)):
@@ -188,7 +188,7 @@ def _key(need: Need) -> Key:
 
 
 def _in_words(causes: Sequence[Labels], choices: Choices, names: Mapping[str, str]) -> tuple[str, ...]:
-    """Causes as a reader has them: an argument alone where anything that it may be is one, or most texts are."""
+    """Return causes as text: only the argument's name if any value, or most forms of a string, cause the need."""
     for place in range(max(map(len, causes))):
         causes = _put_together(causes, place, choices)
     told = [labels for labels in causes if labels and not _says_no_more(labels, causes)]
@@ -196,7 +196,7 @@ def _in_words(causes: Sequence[Labels], choices: Choices, names: Mapping[str, st
 
 
 def _says_no_more(labels: Labels, causes: Sequence[Labels]) -> bool:
-    """Whether a word in the place of another text causes the same."""
+    """Return whether a plain word in place of another form causes the same."""
     return any(
         label in _WORDS and (*labels[:n], (name, "a word"), *labels[n + 1 :]) in causes
         for n, (name, label) in enumerate(labels)

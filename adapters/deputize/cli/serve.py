@@ -1,4 +1,4 @@
-"""``deputize serve``: our tools for any MCP client, on stdin and stdout or over HTTP."""
+"""``deputize serve``: tools for any MCP client, on stdin and stdout or over HTTP."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PLACE: Final = re.compile(r"(?:(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:)?(?P<port>[0-9]{1,5})")
 _MAX_HEAD: Final = 2**17
 _KEEP_ALIVE: Final = 75
-"""Seconds that an idle connection is kept: longer than by balancers (60), or a call meets one that is being closed."""
+"""Seconds that an idle connection is kept: longer than load balancers do (60), or they use one that is closing."""
 
 
 def serve(
@@ -33,15 +33,17 @@ def serve(
     browser: BrowserOption = True,
     user: UserOption = "",
 ) -> None:
-    """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or one of your own.
+    """Serve tools to MCP clients: Claude, Cursor, VS Code, Codex, or your own.
 
     On this machine: deputize serve gmail --stdio (see deputize mcp config). For many users: deputize serve --http :8000
     --issuer https://login.example.com; the secret of the client comes from DEPUTIZE_SERVE__CLIENT_SECRET.
     """
     if stdio == bool(http):
-        raise typer.BadParameter("Say --stdio, or --http HOST:PORT.")
+        raise typer.BadParameter("Pass either --stdio or --http HOST:PORT.")
     if stdio and (base_url or issuer or token_audience or client_id):
-        raise typer.BadParameter("--stdio is for one person, whom this program was started for: it goes without them.")
+        raise typer.BadParameter(
+            "--stdio serves one person: it takes no --base-url, --issuer, --token-audience or --client-id."
+        )
     if stdio:
         _stdio(tools or [], who(user), search, browser)
         return
@@ -59,14 +61,14 @@ def serve(
 
 
 def _place(text: str) -> tuple[str, int]:
-    """Host and port; port 0 where it is neither HOST:PORT nor :PORT."""
+    """Return host and port, or port 0 unless the text is HOST:PORT or :PORT."""
     found = _PLACE.fullmatch(text)
     port = int(found["port"]) if found else 0
     return ((found["host"] or "127.0.0.1").strip("[]"), port) if found and port < 65536 else ("", 0)
 
 
 def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
-    """stdout is the protocol's: whatever else is said goes to stderr."""
+    """Serve on stdio. stdout belongs to the protocol, so all other output goes to stderr."""
     from deputize.adapters.mcp import DeputyServer
     from deputize.cli.local_browser import OwnBrowser
     from deputize.cli.stdin_eof import ending_stdin
@@ -79,7 +81,7 @@ def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
 
 
 def _settings(base_url: str, given: dict[str, Any]) -> Settings:
-    """The settings, with what the command line says before them."""
+    """Return the settings, overridden by the command line."""
     from deputize.core.serve_settings import ServeSettings
     from deputize.core.settings import Settings
 
@@ -108,10 +110,10 @@ def _http(settings: Settings, host: str, port: int) -> None:
         host=host,
         port=port,
         log_config=None,
-        access_log=False,  # links and codes stand in addresses
+        access_log=False,  # URLs contain links and codes
         server_header=False,
         proxy_headers=False,
-        http=BoundedConnection,  # httptools, where it is installed, has no bound for the head of a request
+        http=BoundedConnection,  # httptools does not bound the head of a request
         ws="none",
         h11_max_incomplete_event_size=_MAX_HEAD,
         timeout_keep_alive=_KEEP_ALIVE,
@@ -129,11 +131,11 @@ def _http(settings: Settings, host: str, port: int) -> None:
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(served())
     if not server.started:
-        raise typer.Exit(3)  # as uvicorn does; it has said why
+        raise typer.Exit(3)  # as uvicorn does, which has logged the reason
 
 
 def _tell(settings: Settings, place: str) -> None:
-    """What is served, and who can sign in: to whoever has started it."""
+    """Print what is served, and who can sign in."""
     from deputize.cli.http_app import ENDPOINT, clients_of, metadata_of
     from deputize.core import DeputizeError
 

@@ -1,7 +1,7 @@
-"""How things look in a terminal. Results go to stdout; what is for the person in front of it goes to stderr.
+"""Output in a terminal. Results go to stdout; messages to the user go to stderr.
 
-Whatever came from outside, a mail or a provider's message, is shown without control characters: it must not be able
-to move the cursor, or to colour itself as if it were ours.
+Untrusted content, such as a mail or a provider's message, is shown without control characters: it cannot move the
+cursor, or use colours as if it came from deputize.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ err: Final = Console(stderr=True, highlight=False)
 
 
 def clean(text: object) -> str:
-    """The text without characters that a terminal acts on, or that nobody sees."""
+    """Return the text without invisible characters and those that a terminal acts on."""
     return without_hidden(str(text).replace("\r\n", "\n"))
 
 
 def plain(text: object, style: str = "") -> Text:
-    """Text from outside: no markup, no control characters."""
+    """Return untrusted content as text without markup and control characters."""
     return Text(clean(text), style=style)
 
 
 def error(e: DeputizeError) -> None:
-    """What went wrong, what to do about it, and the code for programs."""
+    """Print what failed, what to do about it, and the code for programs."""
     line = Text.assemble(("error ", "bold red"), clean(e.message), (f"  [{e.code}]", "dim"))
     err.print(line, soft_wrap=True)
     if e.from_provider:
@@ -53,31 +53,31 @@ def error(e: DeputizeError) -> None:
 
 
 def note(text: str, style: str = "dim") -> None:
-    """A word to the person, beside the result."""
+    """Print a message to the user, beside the result."""
     err.print(plain(text, style), soft_wrap=True)
 
 
 def data(value: Any) -> None:
-    """A result, for programs and people alike: JSON on stdout, indented where a person looks.
+    """Print a result as JSON on stdout, indented in a terminal.
 
-    What nobody sees, and what a terminal acts on, is escaped, which is the same text to a program.
+    Invisible characters, and those that a terminal acts on, are escaped, which is the same text to a program.
     """
     text = json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str)
     print(replaced(text, lambda character: json.dumps(character)[1:-1])[0], flush=True)
 
 
 def counted(number: int, what: str) -> str:
-    """``1 record``, ``2 records``."""
+    """Return ``1 record``, ``2 records``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def link(url: str, console: Console = err) -> None:
-    """An address on a line of its own, never broken, so that it can be clicked or copied."""
+    """Print a URL on its own line, never broken, so that it can be clicked or copied."""
     console.print(Text(f"  {url}", style="bold underline"), soft_wrap=True)
 
 
 def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = err) -> None:
-    """What a consent asks for, in words, and its link."""
+    """Print what a consent asks for, as text, and its link."""
     from deputize.core.web.pages.texts import agent_words
 
     who, where = (clean(agent_words(agent)), "bold"), (clean(label), "bold")
@@ -86,7 +86,7 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
         ("know which account is yours", "openid email")
     ]
     for word, scope in words:
-        beside = "" if f'"{scope}"' in word else f"  {scope}"  # the words of one that has none name it
+        beside = "" if f'"{scope}"' in word else f"  {scope}"  # a scope without a description is named in it
         lines.append(Text.assemble("  • ", clean(word), (clean(beside), "dim")))
     if ask["account"]:
         lines.append(plain(f"with the account {ask['account']}"))
@@ -99,7 +99,7 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
 
 
 def ended(asked: Consent, label: str, console: Console = err) -> None:
-    """A tick for a consent that was given, or a cross."""
+    """Print a tick for a consent that was given, or a cross."""
     if asked.status in ("granted", "partial"):
         part = ", in part" if asked.status == "partial" else ""
         console.print(plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
@@ -108,18 +108,18 @@ def ended(asked: Consent, label: str, console: Console = err) -> None:
 
 
 def code(given: DeviceCode, console: Console = err) -> None:
-    """The code that the person enters on another device, and what to beware of."""
+    """Print the code that the user enters on another device, and a warning."""
     console.print("On any device, open")
     link(given.address, console)
     console.print(Text.assemble("and enter the code  ", (clean(given.code), "bold")))
-    note("Only if you began this here yourself: whoever enters a code gives this program their account.")
+    note("Only if you started this yourself: entering the code gives this program access to your account.")
 
 
 def approval(asked: Approval, console: Console = err, page: str = "") -> None:
-    """What is about to be done as the user, all of it, before anybody says yes to it. ``page`` shows the same."""
+    """Print the whole preview of an act before its approval. ``page`` shows the same."""
     lines = [plain(asked.summary, "bold"), Text()] if asked.summary else []
     if asked.changed_fields:
-        lines += [plain("It is not as it was when you said yes.", "bold yellow"), Text()]
+        lines += [plain("It has changed since you approved it.", "bold yellow"), Text()]
     for name, text in asked.preview.items():
         mark = (" (changed)", "bold yellow") if name in asked.changed_fields else ""
         value = f"\n{indent(clean(text), '    ')}" if "\n" in text else f" {clean(text)}"
@@ -138,7 +138,7 @@ def _line(value: Any) -> str:
 
 
 def connections(held: Sequence[Connection], console: Console = out) -> None:
-    """The accounts a user has connected, and what each may be used for."""
+    """Print a user's connected accounts, and what each may be used for."""
     if not held:
         console.print("Nothing is connected.")
         return
@@ -150,7 +150,7 @@ def connections(held: Sequence[Connection], console: Console = out) -> None:
 
 
 def undoable(found: Sequence[Undoable], console: Console = out) -> None:
-    """Acts that can be put back, newest first, in local time."""
+    """Print the acts that can be undone, newest first, in local time."""
     if not found:
         console.print("Nothing can be undone now.")
         return
@@ -165,7 +165,7 @@ def undoable(found: Sequence[Undoable], console: Console = out) -> None:
 def revoked(
     ended: Sequence[Revoked], label: str, console: Console = out, *, labels: Mapping[str, str] | None = None
 ) -> None:
-    """What became of each account that was disconnected. ``labels``: of providers, by their name."""
+    """Print the result for each account that was disconnected. ``labels``: display names of providers."""
     upstream = {
         "done": "{} ended its tokens too.",
         "queued": "{} could not be reached; the revocation is queued.",
@@ -181,7 +181,7 @@ def revoked(
 
 
 def queued(outcomes: Sequence[str], console: Console = out) -> None:
-    """What became of the revocations that were queued."""
+    """Print the result of sending queued revocations."""
     waiting = outcomes.count("queued") + outcomes.count("moved")
     console.print(
         f"{len(outcomes) - waiting} sent, {waiting} still queued." if outcomes else "No revocation is queued."
@@ -189,7 +189,7 @@ def queued(outcomes: Sequence[str], console: Console = out) -> None:
 
 
 def tools(found: Iterable[Tool]) -> None:
-    """Tools: their effect, what they ask for, what their definition costs a model, and below it what they do."""
+    """Print tools: effect, scopes, token cost of the definition, and what they do."""
     for tool in found:
         asks = ", ".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs()))
         costs = f"about {tokens(tool)} tokens"
@@ -199,8 +199,11 @@ def tools(found: Iterable[Tool]) -> None:
 
 
 def tool_facts(tool: Tool) -> dict[str, Any]:
-    """All there is to know about a tool, as JSON. ``needs``: the scope asked for, and all that do, by API method, with
-    the arguments that cause it, if the plain call does not."""
+    """Return all facts about a tool, as JSON.
+
+    ``needs``: by API method, the scope that is asked for, the scopes that suffice, and the arguments that cause the
+    need.
+    """
     needs = [
         {"method": one.need.method, "asks": one.need.ask, "accepts": sorted(one.need.accepts)}
         | ({"when": list(one.when)} if one.when else {})
@@ -222,25 +225,26 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
 
 
 def tokens(tool: Tool) -> int:
-    """About how many tokens a model reads for a tool, within a fifth: 4.4 bytes each, as o200k has it for our own."""
+    """Return about how many tokens a model reads for a tool: 4.4 bytes each, as o200k for deputize's own tools, within
+    a fifth."""
     return round(len(definition(tool)) / 4.4)
 
 
 def definition(tool: Tool) -> bytes:
-    """A tool as a model gets it."""
+    """Return a tool's definition as a model gets it."""
     what = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
     return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def step(result: Mapping[str, Any]) -> None:
-    """One step of the demo's story."""
+    """Print one step of the demo's story."""
     mark = ("ok   ", "green") if result["ok"] else ("FAIL ", "bold red")
     detail = ", ".join(f"{name} {_line(v)}" for name, v in result.items() if name not in ("step", "ok"))
     out.print(Text.assemble(mark, (clean(result["step"]), "bold"), f"  {clean(detail)}"), soft_wrap=True)
 
 
 def finding(state: str, what: str, found: str, todo: str) -> None:
-    """One line of ``doctor``, and what to do under it."""
+    """Print one line of ``doctor``, and what to do below it."""
     marks = {"ok": ("ok  ", "green"), "open": ("todo", "yellow"), "bad": ("bad ", "bold red")}
     out.print(Text.assemble(marks[state], "  ", (f"{clean(what)}: ", "bold"), clean(found)), soft_wrap=True)
     if todo:
@@ -250,13 +254,13 @@ def finding(state: str, what: str, found: str, todo: str) -> None:
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column == "act")  # an id is copied
+        table.add_column(column, overflow="fold", no_wrap=column == "act")  # users copy the id
     return table
 
 
 @contextmanager
 def waiting(what: str, console: Console = err) -> Iterator[Callable[[str], None]]:
-    """Something that takes a while: a spinner where somebody looks, a line elsewhere. Gives what says how far it is."""
+    """Show a spinner in a terminal, elsewhere a line. Yields a function that updates the text."""
     if not console.is_terminal:
         console.print(what)
     with thinking(what, console) as tell:
@@ -265,25 +269,25 @@ def waiting(what: str, console: Console = err) -> Iterator[Callable[[str], None]
 
 @contextmanager
 def thinking(what: str = "", console: Console = out) -> Iterator[Callable[[str], None]]:
-    """Something that takes a moment: a spinner where somebody looks, nothing elsewhere."""
+    """Show a spinner in a terminal, elsewhere nothing. Yields a function that updates the text."""
     status = console.status(what)
     try:
         if console.is_terminal:
             status.start()
         yield status.update
     finally:
-        status.stop()  # also where Ctrl-C came while it started
+        status.stop()  # also after Ctrl-C during the start
 
 
 class _ToTerminal(logging.Handler):
-    """The program's own warnings, as words to the person."""
+    """Log handler that prints deputize's warnings to the user."""
 
     def emit(self, record: logging.LogRecord) -> None:
         note(record.getMessage(), "yellow")
 
 
 def quiet_logs() -> None:
-    """Our warnings to the terminal; nothing from the web parts, whose logs would show addresses with codes in them."""
+    """Print deputize's warnings in the terminal, and silence web libraries, whose logs would show URLs with codes."""
     for name in ("httpx", "httpcore", "uvicorn", "aiohttp", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     ours = logging.getLogger("deputize")
@@ -292,7 +296,7 @@ def quiet_logs() -> None:
 
 
 def reason(e: Exception) -> str:
-    """What went wrong. Of what is not ours only the kind and the place: its text may hold addresses with codes."""
+    """Return what failed. For other errors only type and place: their text may hold URLs with codes."""
     if isinstance(e, DeputizeError):
         return " ".join(filter(None, (e.message, e.provider_says, f"[{e.code}]", e.hint)))
     last = traceback.extract_tb(e.__traceback__)[-1]

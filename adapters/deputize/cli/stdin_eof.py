@@ -1,8 +1,8 @@
-"""stdin that ends where the process is told to end, as if the client had closed it.
+"""stdin that ends when the process is told to end, as if the client had closed it.
 
-A thread that waits for a line cannot be interrupted: a server over stdio that is sent SIGTERM would wait until its
-client hangs up, and cut off what it is at. Here the server reads a pipe: what the client says is passed on, and signals
-end it: SIGTERM, SIGHUP of a terminal that is closed, Ctrl-C. So calls that are under way come to their ends first.
+A thread that waits for a line cannot be interrupted: after SIGTERM, a stdio server would wait until its client hangs
+up, and then cut off its calls. So the server reads a pipe that the client's input is copied to, and signals close it:
+SIGTERM, SIGHUP of a closed terminal, Ctrl-C. Calls in progress then finish first.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _AT_ONCE: Final = 65536
 
 @contextmanager
 def ending_stdin() -> Iterator[threading.Event]:
-    """The block's stdin, for the main thread; yields what is set once it has ended. Raises SystemExit (128 and the
-    signal's number) at its end where the process was told to end; a second Ctrl-C is KeyboardInterrupt, as ever.
+    """Replace stdin in the block, in the main thread. Yields an event that is set once stdin has ended.
 
-    What the process was started to ignore, as by nohup, it ignores. Systems without POSIX signals keep theirs as it is.
+    At its end, it raises SystemExit (128 plus the signal's number) if a signal came; a second Ctrl-C is
+    KeyboardInterrupt. Signals that the process was started to ignore, as by nohup, stay ignored. Without POSIX signals
+    nothing changes.
     """
     ended = threading.Event()
     if os.name != "posix":
@@ -51,7 +52,7 @@ def ending_stdin() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        os.dup2(client, 0)  # which ends what the thread may wait for
+        os.dup2(client, 0)  # this ends a write that the thread may wait for
         os.write(wake[1], b"\0")
         thread.join()
         for one in (client, *wake):
@@ -61,8 +62,8 @@ def ending_stdin() -> Iterator[threading.Event]:
 
 
 def _passed_on(client: int, to: int, wake: int, ended: threading.Event) -> None:
-    """Pass on what the client says until it hangs up, or somebody wakes this."""
-    with suppress(OSError):  # the server reads no more
+    """Copy the client's input until it hangs up or ``wake`` is written to."""
+    with suppress(OSError):  # the server has stopped reading
         while True:
             ready, _, _ = select.select([client, wake], [], [])
             data = os.read(client, _AT_ONCE) if wake not in ready else b""
@@ -75,7 +76,7 @@ def _passed_on(client: int, to: int, wake: int, ended: threading.Event) -> None:
 
 
 def _written(to: int, data: bytes, wake: int) -> int:
-    """How much the server took; raises OSError where it is to end before it takes any."""
+    """Return how many bytes the server took. Raises OSError if ``wake`` is written to before it takes any."""
     if wake in select.select([wake], [to], [])[0]:
         raise BrokenPipeError
     return os.write(to, data[: select.PIPE_BUF])

@@ -1,8 +1,8 @@
-"""stdout of a server over stdio whose client may have stopped reading.
+"""stdout of a stdio server whose client may have stopped reading.
 
-A thread that writes into a full pipe cannot be interrupted either: a server that is told to end, or whose client has
-hung up, would wait for ever for somebody to read its last words. Here the server writes into a pipe: what it says is
-passed on, and let go where, after its stdin has ended, its client reads nothing for a while.
+A thread that writes to a full pipe cannot be interrupted: a server that is told to end, or whose client has hung up,
+would wait for ever. So the server writes to a pipe that is copied to the client, and dropped if the client reads
+nothing for a while after the server's stdin has ended.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from contextlib import contextmanager, suppress
 from typing import Final
 
 UNREAD: Final = 5.0
-"""Seconds in which a client has to read something once its server's stdin has ended."""
+"""Seconds within which a client must read something after its server's stdin has ended."""
 _AT_ONCE: Final = 65536
 _LOOK: Final = 0.2
 
 
 @contextmanager
 def unread_stdout(ended: threading.Event) -> Iterator[None]:
-    """The block's stdout, for the main thread. ``ended``: that of `ending_stdin`."""
+    """Replace stdout in the block, in the main thread. ``ended``: the event of `ending_stdin`."""
     if os.name != "posix":
         yield
         return
@@ -39,15 +39,14 @@ def unread_stdout(ended: threading.Event) -> Iterator[None]:
         ended.set()
         sys.stdout.flush()
         os.dup2(client, 1)
-        os.write(wake[1], b"\0")  # others may hold a copy of the pipe's end, so that it has none
+        os.write(wake[1], b"\0")  # child processes may hold a copy of the pipe's end, so it never closes
         thread.join()
         for one in (client, *wake):
             os.close(one)
 
 
 def _passed_on(said: int, client: int, wake: int, ended: threading.Event) -> None:
-    """Until all is passed on that was said before somebody woke this, or the client has closed its end, which the
-    server is to find out as ever."""
+    """Copy the server's output until ``wake`` is written to and all is copied, or the client has closed its end."""
     reads = True
     with suppress(OSError):
         while said in select.select([said, wake], [], [])[0] and (data := os.read(said, _AT_ONCE)):
@@ -58,7 +57,7 @@ def _passed_on(said: int, client: int, wake: int, ended: threading.Event) -> Non
 
 
 def _takes(client: int, ended: threading.Event) -> bool:
-    """Whether there is room at the client's; waits for it, without end as long as the server is to go on."""
+    """Wait until the client has room, without limit while the server runs. Return False after the timeout."""
     since = time.monotonic()
     while not select.select([], [client], [], _LOOK)[1]:
         if not ended.is_set():

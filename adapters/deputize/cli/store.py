@@ -1,4 +1,4 @@
-"""``deputize store``: the database that a vault lies in, and the way from one store to another."""
+"""``deputize store``: the database of a vault, and moving a vault to another store."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ AppRoleOption = Annotated[
 
 
 def _address(url: str) -> Address:
-    """The address that is named, else the vault's. Raises `SettingsError` for one of another kind."""
+    """Return the named address, else the vault's. Raises `SettingsError` unless it is a database."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
     from deputize.core.vault.stores import shown_url
 
     url = url or Settings.load().vault_url
     if url.strip().partition("://")[0] not in ("postgres", "postgresql"):
-        hint = "Name it, or set DEPUTIZE_VAULT to postgresql://role@host/database."
-        raise SettingsError(f"{shown_url(url)} is no database: nothing is to be prepared there.", hint=hint)
+        hint = "Pass the address, or set DEPUTIZE_VAULT to postgresql://role@host/database."
+        raise SettingsError(f"{shown_url(url)} is not a database.", hint=hint)
     from deputize.core.vault.stores.postgres.address import Address
 
     return Address.of(url)
@@ -49,7 +49,7 @@ def _address(url: str) -> Address:
 
 @store_app.command()
 def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
-    """Make the tables. Programs then run with a role that can make and change none."""
+    """Create the tables. Programs can then run with a role that cannot create or change tables."""
     address = _address(url)
     from deputize.core.vault.stores.postgres.schema import grant_to, migrate
 
@@ -62,15 +62,15 @@ def init(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
 
 @store_app.command()
 def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
-    """Bring the tables to this version of deputize, in one transaction. Older programs go on until they start anew."""
+    """Update the tables to this version of deputize, in one transaction. Older programs continue until they restart."""
     init(url, app_role)
 
 
 @store_app.command()
 def check(url: CheckedArgument = "") -> None:
-    """Whether locks hold there, the tables fit, and what a crash or a failover could lose. Exits 1 if not.
+    """Check whether locks work, whether the tables fit, and what a crash or a failover could lose. Exits 1 if not.
 
-    Of the vault of the settings also whether all of its records open and its audit is whole.
+    For the vault of the settings also whether all of its records open and its audit is whole.
     """
     address = _address(url)
     from deputize.core.background_loop import portal
@@ -87,7 +87,7 @@ def check(url: CheckedArgument = "") -> None:
 
 
 def _contents(url: str) -> bool:
-    """Say what is wrong with what lies in the vault, where this is the vault of the settings; whether nothing is."""
+    """Print what is wrong with the vault's contents, if it is the vault of the settings. Return whether nothing is."""
     from deputize.cli.store_check import contents
     from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
@@ -95,7 +95,7 @@ def _contents(url: str) -> bool:
 
     settings = Settings.load()
     if url and url.strip() != settings.vault_url.strip():
-        show.note("What lies in it was not looked at: that needs the vault's address and key in the settings.")
+        show.note("Its contents were not checked: that needs the vault's address and key in the settings.")
         return True
     if settings.new_vault():
         show.out.print("No vault is there yet.")
@@ -128,9 +128,9 @@ def prune_audit(
     older_than: Annotated[str, typer.Option("--older-than", help="Days, a week at least: 400d.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
-    """Drop old rows of the audit of all machines, while programs go on. What is left proves as much as before.
+    """Drop old rows of all machines' audit, while programs run. The rest proves as much as before.
 
-    The address is that of the vault of the settings, with the role that owns it: programs cannot do this.
+    Needs the address of the vault of the settings, with the role that owns it: programs cannot do this.
     """
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
@@ -139,10 +139,10 @@ def prune_audit(
 
     before = int((time.time() - _days(older_than) * 86400) * 1e9)
     day = time.strftime("%Y-%m-%d", time.gmtime(before / 1e9))
-    if isinstance(table := Settings.load().audit_trail, Path):  # before a vault is opened, or made
+    if isinstance(table := Settings.load().audit_trail, Path):  # before a vault is opened or created
         raise SettingsError(
             "The audit of the vault of the settings is in files.",
-            hint="DEPUTIZE_VAULT has to name the database, too. Files are dropped by DEPUTIZE_AUDIT_RETENTION_DAYS.",
+            hint="Set DEPUTIZE_VAULT to the database, too. For files, set DEPUTIZE_AUDIT_RETENTION_DAYS.",
         )
     with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
         if not (old := owned.older(before)):
@@ -157,10 +157,10 @@ def prune_audit(
 
 
 def _days(said: str) -> int:
-    """Raises `BadParameter`."""
+    """Return the number of days. Raises `BadParameter` unless it is at least a week."""
     days = said.removesuffix("d")
     if not (days.isascii() and days.isdecimal() and len(days) < 6 and int(days) >= 7):
-        raise typer.BadParameter("Say it in days, a week at least: 400d.", param_hint="--older-than")
+        raise typer.BadParameter("Give a number of days, at least 7, such as 400d.", param_hint="--older-than")
     return int(days)
 
 
@@ -169,7 +169,7 @@ def copy(
     start: Annotated[str, typer.Argument(metavar="FROM", help="The vault's address now: a path, or postgresql://...")],
     to: Annotated[str, typer.Argument(metavar="TO", help="Where it is to lie. A database needs its tables first.")],
 ) -> None:
-    """Move a vault and its audit to another store, as they are. Stop what uses it first; the old one is moved aside."""
+    """Move a vault and its audit to another store, unchanged. Stop its programs first; the old one is moved aside."""
     from deputize.core import SettingsError
     from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
@@ -197,14 +197,14 @@ def copy(
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
     for path in [*(aside(start, ending) if aside else ()), *moved_back(to)]:
         show.note(f"Moved aside: {path}")
-    if left:  # after its vault, which a program could still use, and miss its audit
+    if left:  # after its vault: a program could still use that, and miss its audit
         show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")
     if settings.vault_url != to.strip():
         show.note(f"The vault is in {shown_url(to)} now: set DEPUTIZE_VAULT to that.")
 
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
-    """Have the audit lie where it will be looked for: how many rows were copied, and the folder not needed any more."""
+    """Copy the audit to where it will be read. Return the number of rows, and the folder that is no longer needed."""
     from deputize.core.audit.copy import copy_rows
     from deputize.core.vault.stores import store_type
 

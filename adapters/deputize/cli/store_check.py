@@ -1,4 +1,4 @@
-"""What lies in a vault, looked through: a line for each thing that is wrong, and what to do."""
+"""Checks of a vault's contents: a line for each fault, and what to do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deputize.core.vault.vault import Vault
 
 
 async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> AsyncIterator[tuple[bool, str, str]]:
-    """Whether it is as it should be, what was found, and what to do about it. Raises `StoreUnavailable`."""
+    """Yield for each check whether it passed, what was found, and what to do. Raises `StoreUnavailable`."""
     found = await try_all(vault)
     for line in _records(found):
         yield line

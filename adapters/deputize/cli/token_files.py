@@ -1,13 +1,13 @@
-"""Files in which other programs keep a user's tokens: how they are read, and what is recognised in them.
+"""Files in which other programs store a user's tokens: reading them, and recognizing their form.
 
     google-auth, LangChain and LlamaIndex for Google (`Credentials.to_json`)   token, refresh_token, client_id
     gcloud and Node's google-auth-library (``authorized_user``)                refresh_token, client_id
     oauth2client                                                               access_token, client_id, token_response
     a token endpoint's reply (RFC 6749 5.1), as Authlib and requests keep it   access_token, refresh_token
     Slack's ``oauth.v2.access``, and slack_sdk's installation                  authed_user, user_token
-    a token alone, on one line
+    a single token, on one line
 
-Which provider it is stands in the file, or follows from how a token begins. Nothing of a file is ever told but that.
+The provider is named in the file, or follows from the token's prefix. Nothing else of a file is ever printed.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ BEGINS: Final = {
     "slack": r"xox[a-z]",
     "linear": r"lin_(oauth|api)_",
 }
-"""How tokens begin, by provider."""
+"""Token prefixes, by provider."""
 REFRESHES: Final = r"1//|ghr_|xoxe-"
-"""How refresh tokens begin, of those that begin like none else."""
+"""Prefixes that only refresh tokens have."""
 HINT: Final = "JSON as the program wrote it, or one token on one line: see docs/grants-without-a-screen.md."
 
 Held: TypeAlias = Mapping[str, Any]
 
 
 class Found(NamedTuple):
-    """What a file holds. ``form``: whose way of keeping tokens it is; ``client``: the id of the client that they were
-    given to, "" where that is not said; ``scopes``: what they may do, as the file says, in its words."""
+    """The tokens in a file. ``form``: the program's form. ``client``: id of the client they were issued to, or "".
+    ``scopes``: as the file states them."""
 
     form: str
     access: Secret | None
@@ -52,9 +52,9 @@ class Found(NamedTuple):
 
 
 def content_of(path: Path) -> tuple[SecretBytes, bool]:
-    """What is in this file, or in stdin for ``-``, and whether other accounts of this machine can read it.
+    """Return the content of this file, or of stdin for ``-``, and whether other accounts of this machine can read it.
 
-    Raises `InvalidInput` for a link, for what is no file, and for more than 64 KiB.
+    Raises `InvalidInput` for a link, for what is not a regular file, and above 64 KiB.
     """
     if str(path) == "-":
         return _at_most(SecretBytes(sys.stdin.buffer.read(MAX_BYTES + 1)), "stdin"), False
@@ -67,14 +67,14 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
     status = os.fstat(opened)
     if not stat.S_ISREG(status.st_mode):
         os.close(opened)
-        raise _refused(f"{path} is no file.")
+        raise _refused(f"{path} is not a regular file.")
     with os.fdopen(opened, "rb") as file:
         content = _at_most(SecretBytes(file.read(MAX_BYTES + 1)), str(path))
         return content, bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
 def found_in(content: SecretBytes) -> Found:
-    """The tokens in a file's content. Raises `InvalidInput` for what is not recognised; none of it is told."""
+    """Return the tokens in a file's content. Raises `InvalidInput`, without any of it, if its form is unknown."""
     found = _read(content.reveal())
     if isinstance(found, str):
         raise _refused(found)
@@ -92,24 +92,24 @@ def _at_most(content: SecretBytes, where: str) -> SecretBytes:
 
 
 def _read(content: bytes) -> Found | str:
-    """What the content holds, or why it is not known."""
+    """Return the tokens in the content, or why they were not recognized."""
     if content.startswith((b"\x80", b"(dp", b"ccopy_reg")):
-        return "A pickle is not read, since that would run what is in it: write Credentials.to_json() to a file."
+        return "A pickle is not read, because that could run code: write Credentials.to_json() to a file."
     try:
         text = content.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        return "This is no text."
+        return "This is not text."
     if not text.startswith(("{", "[")):
         return _alone(text) if re.fullmatch(r"[!-~]+", text) else "This is neither JSON nor one token on one line."
     try:
         held = json.loads(text)
     except (ValueError, RecursionError):
-        return "This begins like JSON, and is none."
+        return "This begins like JSON, but is not valid JSON."
     found = next((one for form in _FORMS if (one := form(held))), None) if isinstance(held, dict) else None
     if found:
         said = held.get("scopes") or held.get("scope") or ""
         return found._replace(scopes=" ".join(map(str, said)) if isinstance(said, list) else str(said))
-    return "This JSON has no form that is known here, or no tokens of one user."
+    return "This JSON has an unknown form, or no tokens of a single user."
 
 
 def _alone(token: str) -> Found:
@@ -120,7 +120,7 @@ def _alone(token: str) -> Found:
 
 
 def _found(form: str, access: object, refresh: object, provider: str = "", client: object = "") -> Found | None:
-    """The tokens that are texts; None for none."""
+    """Return the tokens that are strings, or None for none."""
     first, second = (one.strip() if isinstance(one, str) else "" for one in (access, refresh))
     begins = (name for one in (first, second) for name, begin in BEGINS.items() if re.match(begin, one))
     if not first and not second:
@@ -154,7 +154,7 @@ def _oauth2client(held: Held) -> Found | None:
 
 
 def _google(held: Held) -> str:
-    """Google, where its own endpoint gives the tokens; these forms name another where it is another's."""
+    """Return ``google`` if the tokens come from Google's own endpoint, else ""."""
     place = held.get("token_uri")
     at_google = place is None or re.match(r"https://(oauth2|www|accounts)\.(googleapis|google)\.com/", str(place))
     return "google" if at_google else ""

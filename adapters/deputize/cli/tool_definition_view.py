@@ -1,6 +1,6 @@
-"""A foreign tool's definition as lines for the person who decides about it: all words that a model would read.
+"""A foreign tool's definition as lines for the operator who pins it: all text that a model would read.
 
-Servers are known that say harmless things of a tool and give their orders in the description of an argument.
+Some servers describe a tool harmlessly and put instructions into the description of an argument.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from deputize.core.mcp.definitions import shown_schema
 
 _VALUES: Final = ("enum", "const", "default", "required", "type")
 _NAMED: Final = ("properties", "patternProperties", "dependentSchemas", "$defs", "definitions")
-"""Keywords whose value has a schema for each of its names."""
+"""Keywords whose value maps names to schemas."""
 
 
 def words_of(definition: Mapping[str, Any]) -> Iterator[str]:
-    """Its description, each argument, and what the server says that the tool does."""
+    """Yield the description, each argument, and the server's hints on the tool's effect."""
     yield from str(definition.get("description") or "").splitlines()
     yield from _parts(shown_schema(definition.get("inputSchema")), "takes")
     hints = definition.get("annotations")
@@ -26,7 +26,7 @@ def words_of(definition: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _parts(schema: Any, path: str) -> Iterator[str]:
-    """Each part of a schema on a line of its own, whatever its names have in them."""
+    """Yield each part of a schema on one line, whatever its names contain."""
     if not isinstance(schema, dict):
         return
     plain = {key: value for key, value in schema.items() if key in _VALUES or not isinstance(value, dict | list)}

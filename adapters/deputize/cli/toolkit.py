@@ -1,4 +1,4 @@
-"""``deputize toolkit``: toolkits of one's own. From an OpenAPI description a module that a person reads, changes, owns.
+"""``deputize toolkit``: generate your own toolkit from an OpenAPI description, as a module to read, change and keep.
 
 deputize toolkit from-openapi acme.yaml --provider acme --only tasks --out acme.py
 """
@@ -59,7 +59,8 @@ def from_openapi(
 ) -> None:
     """Write a toolkit from an OpenAPI description: a module of your own, to read and change.
 
-    What is left out of it is listed, with the reason. Nothing is fetched. A file that is there is never overwritten.
+    Calls and fields that are left out are listed with the reason. Nothing is fetched. An existing file is never
+    overwritten.
     """
     from deputize.openapi.generate import Wanted
 
@@ -105,7 +106,7 @@ def _text(path: Path | None) -> str:
 
 
 def difference(before: str, after: str, old: str, new: str) -> str:
-    """What goes (-) and what comes (+), as `patch` and `git apply` take it; "" where nothing does."""
+    """Return a unified diff for `patch` and `git apply`, or "" without differences."""
     from difflib import unified_diff
 
     lines = unified_diff(before.splitlines(keepends=True), after.splitlines(keepends=True), old, new)
@@ -113,20 +114,20 @@ def difference(before: str, after: str, old: str, new: str) -> str:
 
 
 def _written(out: Path, made: Made, provider: str) -> list[Path]:
-    """The files that were written. Raises `InvalidInput`, and writes none, where one of them is there."""
+    """Write the files and return them. Raises `InvalidInput`, and writes none, if one of them exists."""
     from deputize.core import InvalidInput
 
     files = {out: made.module}
     beside = out.with_name(f"{provider.replace('-', '_')}_provider.py") if made.provider else None
     if beside == out:
-        raise InvalidInput(f"{out} is where the provider's row goes.", hint="Choose another --out.")
+        raise InvalidInput(f"{out} is the file of the provider definition.", hint="Choose another --out.")
     if beside:
         files[beside] = made.provider
     for path in files:
         if path.exists():
             raise InvalidInput(
-                f"{path} is there already, and may have been changed: it is not overwritten.",
-                hint="--diff shows what would change; or choose another --out.",
+                f"{path} exists and may have been changed, so it is not overwritten.",
+                hint="--diff shows what would change. Or choose another --out.",
             )
     for path, text in files.items():
         try:
@@ -151,7 +152,7 @@ def _facts(made: Made, written: list[Path]) -> dict[str, Any]:
 
 
 def _report(made: Made, written: list[Path]) -> None:
-    """What there is now, what is not in it and why, and what to do next."""
+    """Print the result, what was left out and why, and what to do next."""
     writes = sum(not one.reads for one in made.tools.values())
     show.note(f"{show.counted(len(made.tools), 'tool')}: {len(made.tools) - writes} read, {writes} write.", "")
     if made.unselected:
@@ -165,6 +166,6 @@ def _report(made: Made, written: list[Path]) -> None:
     for path in written:
         show.note(f"wrote     {path}", "green")
     if made.provider and not written:
-        show.note("Its provider is new: --out writes the provider's row beside the module.", "yellow")
+        show.note("Its provider is new: --out writes the provider definition beside the module.", "yellow")
     if written:
-        show.note("Read it before an agent gets it: who sees what it does (audience), and which fields results keep.")
+        show.note("Before an agent uses it, check who sees each effect (audience), and which fields results keep.")

@@ -1,4 +1,4 @@
-"""``deputize undo``: what was done as yourself, put back."""
+"""``deputize undo``: undo your acts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ def undo(
     wait: WaitOption = 600,
     as_json: JsonOption = False,
 ) -> None:
-    """Put back what was done as you, where its tool has left a way; or list what can be. What others have changed since
-    is left alone.
+    """Undo an act, if its tool allows it; or list the acts that can be undone. Later changes of others are left alone.
 
     Example: deputize undo 3f2a90c41b7e
     """

@@ -1,4 +1,4 @@
-"""``deputize vault``: copies of the vault, and back."""
+"""``deputize vault``: back up and restore the vault."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet
 
 @vault_app.command()
 def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault backup made.")]) -> None:
-    """Put a backup back, while programs go on, or where the vault is lost. What it grants is confirmed before use."""
+    """Restore a backup, while programs run or after a loss. Each grant in it is confirmed before it is used."""
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
     from deputize.core.vault.missing_vault import refuse_new
@@ -52,7 +52,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
 
 @vault_app.command()
 def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False) -> None:
-    """Begin a new vault where the old one is lost. Says what is lost with it; what is left of it is moved aside."""
+    """Create a new vault after the old one is lost. Says what is lost with it, and moves its remains aside."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.audit.events import VaultRecreated
     from deputize.core.background_loop import portal
@@ -61,9 +61,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
     settings = Settings.load()
     if settings.new_vault():
-        refuse_new(
-            settings.vault_url, begun=False
-        )  # where it was moved nothing is lost, and its audit may lie here still
+        refuse_new(settings.vault_url, begun=False)  # a moved vault is not lost, and its audit may still be here
     with suppress(VaultError):
         portal().run(_close(settings))
         raise SettingsError("There is a vault, and it opens.", hint="deputize revoke --all ends what it grants.")
@@ -79,7 +77,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
 
 async def _close(settings: Settings) -> None:
-    """Open the vault and close it. Raises `VaultError` where that cannot be."""
+    """Open the vault and close it. Raises `VaultError` if it does not open."""
     from deputize.core.start import open_vault
 
     vault = await open_vault(settings)
@@ -87,16 +85,16 @@ async def _close(settings: Settings) -> None:
 
 
 def _instead_of_none(settings: Settings, backup: Path) -> None:
-    """Make the backup the vault, if the key that is there opens it. Neither a key nor an empty vault is made first."""
+    """Make the backup the vault, if the existing key opens it. No key and no empty vault are created first."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.vault.backup import backups_at
 
     backups = backups_at(settings.vault_url)
     if not (source := settings.key_source).exists():
-        raise SettingsError("There is no key.", hint=f"Put the key of the backup to {source.name} first.")
+        raise SettingsError("There is no key.", hint=f"Put the backup's key into {source.name} first.")
     backups.put_in_place(backup)
     try:
-        with opened():  # doubts it, as any start does
+        with opened():  # marks its grants for confirmation, as any start does
             show.out.print("Restored. What it grants is confirmed when it is next used, or asked for anew.")
     except VaultError:
         backups.remove()

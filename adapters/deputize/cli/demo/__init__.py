@@ -1,4 +1,4 @@
-"""``deputize demo``: the chat in the terminal, and the story that plays it without a person."""
+"""``deputize demo``: the chat in the terminal, and the automatic story without a user."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def play_story(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
-    """Play the whole story, one line a step; the exit code. Without a folder: in a temporary one, gone afterwards."""
+    """Play the whole story, one line a step, and return the exit code. Without a folder it uses a temporary one."""
     _need_extras()
     from deputize.cli.demo.auto import play
 
@@ -33,7 +33,7 @@ def play_story(folder: Path | None, *, fresh: bool, as_json: bool) -> int:
     with _place(folder) as path, DemoFolder(path).held(fresh=fresh):
         if (path / "vault.sqlite").exists():
             raise SettingsError(
-                "The folder holds a demo that has begun.", hint="Start over with --fresh, or elsewhere."
+                "The folder contains a demo that has begun.", hint="Pass --fresh, or choose another --folder."
             )
         return 0 if play(DemoFolder(path), tell) else 1
 
@@ -48,7 +48,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def chat(folder: Path | None, *, model: str, fresh: bool, browser: bool, live: str) -> None:
-    """Talk, until the person leaves. ``live``: the user of the real providers; empty: the sandbox's alice."""
+    """Chat until the user leaves. ``live``: the user of the real providers; empty: the sandbox's alice."""
     place = DemoFolder(folder or Settings.load().home / "demo")
     _need_extras()
     from deputize.cli.demo.runtime import demo_stage, live_stage
@@ -61,7 +61,7 @@ def chat(folder: Path | None, *, model: str, fresh: bool, browser: bool, live: s
 
 
 def _need_extras() -> None:
-    """Raise `SettingsError` where LangGraph is not installed."""
+    """Raise `SettingsError` if LangGraph is not installed."""
     try:
         import langgraph.checkpoint.sqlite.aio
         import langgraph.graph  # noqa: F401
@@ -72,7 +72,7 @@ def _need_extras() -> None:
 
 
 def chat_model(name: str) -> BaseChatModel:
-    """The model of this name, PROVIDER:NAME; without a name the scripted one. Raises `SettingsError`."""
+    """Return the model with this name, PROVIDER:NAME; the scripted one without a name. Raises `SettingsError`."""
     if not name:
         from deputize.cli.demo.model import ScriptedChatModel
 
@@ -87,7 +87,7 @@ def chat_model(name: str) -> BaseChatModel:
         wanted = re.search(r"pip install (?:-U )?([\w-]+)", str(missing))
         package = wanted[1] if wanted else (missing.name or "another package").partition(".")[0]
         raise SettingsError(f"The model {name} needs {package}.", hint=f"pip install {package}") from None
-    except Exception as e:  # what providers say here may repeat a key
+    except Exception as e:  # its text may repeat a key
         why = type(e).__name__
     raise SettingsError(
         f"There is no chat model {name!r}: {why}.",

@@ -1,7 +1,7 @@
-"""``deputize demo --auto``: the whole story without a person, each step held against the sandbox's own truth.
+"""``deputize demo --auto``: the whole story without a user, each step compared with the sandbox's state.
 
-The consent pages are clicked over HTTP as a browser would. In the middle everything is closed and opened again from
-disk, as after a crash. What is secret is recorded at the provider and looked for in every byte that is left.
+The consent pages are clicked over HTTP as a browser would. In the middle everything is closed and reopened from disk,
+as after a crash. Secrets are recorded at the provider and searched for in every byte that remains.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deputize.sandbox.google.gmail.letters import BOBS_SECRET
 
 
 def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:
-    """Play all steps and tell each as ``{"step", "ok", ...}``; whether nothing surprised us."""
+    """Play all steps and pass each to ``tell`` as ``{"step", "ok", ...}``. Return whether all went as expected."""
     with ExitStack() as opened:
         story = Story(folder, opened)
         for name, step in story.steps():
@@ -40,10 +40,10 @@ def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:
 
 
 class Story(Harness):
-    """The steps, in order; each builds on what the ones before it left."""
+    """The steps, in order; each builds on the ones before it."""
 
     def steps(self) -> Iterator[tuple[str, Callable[[], Detail]]]:
-        """The story."""
+        """Yield the steps."""
         yield "ask about Bob: one consent, to read", self.ask
         yield "allow: the chat goes on by itself", self.allow_reading
         yield "answer him yes: one consent more, to send", self.answer
@@ -65,14 +65,14 @@ class Story(Harness):
     # ------------------------------------------------------------- reading
 
     def ask(self) -> Detail:
-        """A question that needs the mailbox."""
+        """Ask a question that needs the mailbox."""
         turn = self._turn(self.chat.ask("anything from Bob this week?"))
         ask = self._one_consent(turn, READ)
         expect(not self.sandbox.requests, "the provider was called before anybody consented")
         return {"scopes": ask["scopes"], "scope_descriptions": ask["scope_descriptions"], "link": _host(ask["link"])}
 
     def allow_reading(self) -> Detail:
-        """Both pages clicked, and the answer arrives."""
+        """Click both pages, and expect the answer."""
         turn = self._turn(self._clicked(self.link))
         mail = self._from_bob()
         expect(not turn.consents and not turn.approvals, "the chat paused again")
@@ -82,13 +82,13 @@ class Story(Harness):
     # ------------------------------------------------------------- sending
 
     def answer(self) -> Detail:
-        """What needs a scope that was not granted yet."""
+        """Ask for something that needs a scope which was not granted yet."""
         ask = self._one_consent(self._turn(self.chat.ask("Answer him yes")), SEND)
         expect(ask["account"] == ALICE, "the consent is not for the account that is connected")
         return {"scopes": ask["scopes"], "link": _host(ask["link"])}
 
     def restart(self) -> Detail:
-        """As after a crash: nothing is kept but the folder."""
+        """Restart as after a crash: only the folder is kept."""
         before = self.link
         self.stage = self._open()
         asked = self._run(self.chat.left_off())
@@ -98,7 +98,7 @@ class Story(Harness):
         return {"picked_up": asked}
 
     def allow_sending(self) -> Detail:
-        """The draft, before anything has left."""
+        """Allow sending, and expect the draft before anything is sent."""
         turn = self._turn(self._clicked(self.link))
         expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval")
         self.approval, draft = turn.approvals[0], turn.approvals[0]["preview"]
@@ -107,7 +107,7 @@ class Story(Harness):
         return {"to": draft["to"], "subject": draft["subject"]}
 
     def approve(self) -> Detail:
-        """Exactly one mail, in Bob's thread."""
+        """Approve, and expect exactly one mail, in Bob's thread."""
         self.paused = self._run(self.chat.graph.aget_state(self.chat.config)).interrupts
         turn = self._turn(self.chat.decide({self.approval["approval_id"]: "approve"}))
         sent = self.sandbox.sent(ALICE)
@@ -117,7 +117,7 @@ class Story(Harness):
         return {"sent": 1, "to": sent[0].to, "subject": sent[0].subject}
 
     def resume_again(self) -> Detail:
-        """What an impatient client does: the same answer to the same pause, once more."""
+        """Resume the same pause with the same answer again, as an impatient client does."""
         answer = {"decisions": {self.approval["approval_id"]: "approve"}}
         again: Command[Any] = Command(resume={pause.id: answer for pause in self.paused})
         self._run(self.chat.graph.ainvoke(again, self.chat.config))
@@ -128,7 +128,7 @@ class Story(Harness):
     # ------------------------------------------------------------- three more products
 
     def plan(self) -> Detail:
-        """What needs three accounts that were never connected; Google's is."""
+        """Ask for work that needs three accounts which were never connected; Google's is."""
         turn = self._turn(self.chat.ask(WORK))
         asks = {ask["provider"]: ask["scopes"] for ask in turn.consents}
         expect(len(turn.consents) == 3 and not turn.approvals, f"{len(turn.consents)} consents, not three")
@@ -137,7 +137,7 @@ class Story(Harness):
         return {"scopes": asks}
 
     def allow_three(self) -> Detail:
-        """Three pages, in any order, and one pause that shows all that others will see."""
+        """Allow three pages, in any order, and expect one pause that shows everything others will see."""
         turn = self._turn(self._all_clicked(self.links))
         expect(len(turn.approvals) == 3 and not turn.consents, f"{len(turn.approvals)} approvals, not three")
         expect(self._made() == (0, 0, 0), "something was made before it was approved")
@@ -145,7 +145,7 @@ class Story(Harness):
         return {"tools": sorted(ask["tool"] for ask in turn.approvals)}
 
     def work(self) -> Detail:
-        """Each exactly once. The link is known only now."""
+        """Approve, and expect each write exactly once. The link is known only now."""
         turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
         expect(self._made() == (1, 1, 1), f"made {self._made()}, not one of each")
         expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval for the link")
@@ -153,7 +153,7 @@ class Story(Harness):
         return {"linear": 1, "github": 1, "slack": 1}
 
     def tie(self) -> Detail:
-        """The issue at GitHub names the one at Linear."""
+        """Approve the link from the GitHub issue to the Linear issue."""
         turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
         self._turn(self.chat.look_again())
         [issue] = self._issues_at_linear()
@@ -164,7 +164,7 @@ class Story(Harness):
         return {"said": turn.text}
 
     def only_alice(self) -> Detail:
-        """Each call carried Alice's token or none, and Bob's secret is nowhere."""
+        """Expect that each call carried Alice's token or none, and that Bob's secret appears nowhere."""
         callers = {seen.who for seen in self.sandbox.requests} - {""}
         expect(callers == {ALICE}, f"calls were made as {sorted(callers)}")
         expect(not any(BOBS_SECRET in text for text in self.transcript), "Bob's own mail was shown")
@@ -173,7 +173,7 @@ class Story(Harness):
     # ------------------------------------------------------------- ending
 
     def revoke(self) -> Detail:
-        """A grant that is gone is gone everywhere."""
+        """Revoke all grants, and expect that they are gone everywhere."""
         held = {one.provider for one in self._run(self.stage.deputy.connections(USER))}
         ended = [self._run(self.stage.deputy.revoke(USER, provider))[0] for provider in sorted(held)]
         expect([one.upstream for one in ended] == ["done"] * 4, "a provider did not revoke its tokens")
@@ -182,18 +182,18 @@ class Story(Harness):
         return {"accounts": [one.account for one in ended], "live_tokens": 0}
 
     def ask_again(self) -> Detail:
-        """The next question begins anew."""
+        """Ask another question, and expect a new consent."""
         ask = self._one_consent(self._turn(self.chat.ask("anything from Bob today?")), READ)
         return {"scopes": ask["scopes"]}
 
     def deny(self) -> Detail:
-        """A no is an answer, not an error."""
+        """Reject the consent, and expect an answer, not an error."""
         turn = self._turn(self._clicked(self.link, deny=True))
         expect(not turn.consents and "go on without" in turn.text, "the model does not take no for an answer")
         return {"said": turn.text}
 
     def audit(self) -> Detail:
-        """All that happened, provably in order."""
+        """Verify the audit of everything that happened."""
         keys, folder = [self.stage.deputy.vault.keys.audit], self.folder.file("audit")
         self._close()
         report = verify(folder, keys)
@@ -202,7 +202,7 @@ class Story(Harness):
         return {"rows": report.rows, "chains": report.writers}
 
     def scan(self) -> Detail:
-        """Every file, and every word that the person or the model got."""
+        """Search for secrets in every file, and in every text that the user or the model got."""
         kinds = set(self.secrets.recorded.values())
         expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"recorded only {kinds}")
         files = [path for path in self.folder.path.rglob("*") if path.is_file()]
@@ -215,7 +215,7 @@ class Story(Harness):
 
 
 def _host(link: str) -> str:
-    """Where a link leads, without its ticket."""
+    """Return a link without its ticket."""
     parts = urlsplit(link)
     return f"{parts.scheme}://{parts.netloc}/connect/..."
 

@@ -1,4 +1,4 @@
-"""The conversation of a demo with its graph: what the person says and decides, and where it stands."""
+"""The conversation of a demo with its graph: the user's messages and decisions, and its state."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True)
 class Turn:
-    """What one step of the conversation came to: messages nobody has seen yet, and what the user is asked now.
+    """The result of one step: messages that were not shown yet, and what the user is asked now.
 
-    ``late``: approvals that were answered too late, as they stand.
+    ``late``: approvals that were answered too late, in their current state.
     """
 
     said: Sequence[AnyMessage]
@@ -35,13 +35,13 @@ class Turn:
 
     @property
     def text(self) -> str:
-        """What the model said to the person."""
+        """The model's text for the user."""
         return "\n".join(str(message.text) for message in self.said if isinstance(message, AIMessage) and message.text)
 
 
 @dataclass
 class Chat:
-    """One conversation of one user with the graph, wherever it was left."""
+    """One conversation of a user with the graph, in any state."""
 
     deputy: Deputy
     graph: CompiledStateGraph[Any, Any, Any, Any]
@@ -50,12 +50,12 @@ class Chat:
     config: RunnableConfig = field(default_factory=lambda: RunnableConfig(configurable={"thread_id": THREAD}))
 
     async def ask(self, text: str) -> Turn:
-        """The person says something."""
+        """Send a message of the user."""
         await self.graph.ainvoke({"messages": [HumanMessage(text)]}, self.config)
         return await self.turn()
 
     async def look_again(self) -> Turn:
-        """Go on where the graph stands: wake its pauses, which prove nothing, or finish what a crash cut off."""
+        """Continue from the graph's state: resume its pauses, which proves nothing, or finish an interrupted run."""
         state = await self.graph.aget_state(self.config)
         if state.tasks:
             wake = {pause.id: RESUME for pause in state.interrupts}
@@ -63,42 +63,42 @@ class Chat:
         return await self.turn()
 
     async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
-        """Until the person has been to the links; then the conversation goes on. Each consent that ends is told of."""
+        """Wait until the user has opened the links, then continue. ``tell`` receives each consent that ends."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
         async with ticking(self.deputy, [ask["consent_id"] for ask in requests_in(pauses, "consent")], seconds, tell):
             await resume_when_done(self.deputy, self.graph, self.config, timeout=seconds)
         return await self.turn()
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
-        """The person's answers to approvals, by approval id. One that has expired is asked anew."""
+        """Record the user's decisions, by approval id, and continue. An expired approval is asked again."""
         late: list[Approval | None] = []
         for approval, decision in decisions.items():
             try:
                 await self.deputy.decide(approval, decision, by=self.user)
             except NotFound:
                 pass  # it has expired
-            except Conflict:  # decided elsewhere, or done: the graph looks at what is recorded
+            except Conflict:  # decided elsewhere, or done: the graph reads the record
                 late.append(await self.deputy.get_approval(approval, by=self.user))
         return replace(await self.look_again(), late=[one for one in late if one is not None])
 
     async def found(self, asked: Mapping[str, Any]) -> Approval | None:
-        """An approval as it stands now; None where it is gone."""
+        """Return an approval's current state, or None if it is gone."""
         return await self.deputy.get_approval(asked["approval_id"], by=self.user)
 
     async def is_decided(self, asked: Mapping[str, Any]) -> bool:
-        """Whether nobody need answer it any more."""
+        """Return whether no answer is needed any more."""
         now = await self.found(asked)
         return now is None or now.status != "pending"
 
     async def turn(self) -> Turn:
-        """Where the conversation stands; each message is given once."""
+        """Return the state of the conversation; each message is returned once."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         said, self.seen = messages[self.seen :], len(messages)
         return Turn(said, requests_in(state.interrupts, "consent"), requests_in(state.interrupts, "approval"))
 
     async def left_off(self) -> str:
-        """What the person asked last, where the graph has not finished with it; else nothing. Skips what was given."""
+        """Return the user's last message if the graph has not finished with it, else "". Skips earlier messages."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         asked = [i for i, message in enumerate(messages) if isinstance(message, HumanMessage)]
@@ -109,10 +109,10 @@ class Chat:
         return str(messages[asked[-1]].text)
 
     async def whole(self, asked: Payload) -> Approval:
-        """All that an approval shows: a pause holds only the beginning of long texts. Raises `NotFound`."""
+        """Return the whole approval: a pause holds only the beginning of long texts. Raises `NotFound`."""
         found = await self.found(asked)
         if found is None:
-            raise NotFound("This approval waits no longer.", hint="Ask again.")
+            raise NotFound("This approval no longer waits.", hint="Ask again.")
         return found
 
 
@@ -131,7 +131,7 @@ async def ticking(
 
 
 async def _tell_of(deputy: Deputy, consent: str, seconds: float, tell: Callable[[Consent], None]) -> None:
-    with suppress(NotFound):  # it was removed meanwhile
+    with suppress(NotFound):  # it was removed
         for ended in await deputy.wait_for_consents([consent], timeout=seconds):
             if ended.status not in ("pending", "expired"):
                 tell(ended)

@@ -1,6 +1,6 @@
-"""Where a demo keeps what must outlive it: vault, key, audit, conversation, the sandbox, and its two ports.
+"""The folder of a demo: vault, key, audit, conversation, sandbox, and two ports.
 
-The folder is laid out like a home of deputize, so that ``DEPUTIZE_HOME={folder} deputize audit verify`` works on it.
+It has the layout of a deputize home, so ``DEPUTIZE_HOME={folder} deputize audit verify`` works on it.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ _FOLDERS = ("audit", "locks")
 
 @dataclass(frozen=True)
 class DemoFolder:
-    """One demo's folder. Only one process plays in it at a time."""
+    """One demo's folder, used by one process at a time."""
 
     path: Path
 
     @contextmanager
     def held(self, *, fresh: bool = False) -> Iterator[None]:
-        """Keep the folder to this process; ``fresh``: begin with nothing in it.
+        """Lock the folder for this process. ``fresh``: empty it first.
 
-        Raises `SettingsError` where another demo has it, or where it holds something else than a demo.
+        Raises `SettingsError` if another demo uses it, or if it contains anything but a demo.
         """
         self._make()
         if not self.file(_MARK).exists() and any(entry.name != _LOCK for entry in self.path.iterdir()):
             raise SettingsError(
-                "The folder holds something else than a demo.", hint=f"Choose another than {self.path}."
+                "The folder contains something other than a demo.", hint=f"Choose another folder than {self.path}."
             )
         lock = FileLock(self.path / _LOCK, mode=0o600)
         try:
@@ -62,7 +62,7 @@ class DemoFolder:
             lock.release()
 
     def _make(self) -> None:
-        """The folder and those above it that are missing, for its owner alone: the one above is often the home."""
+        """Create the folder and missing parents, for its owner alone: the parent is often the home."""
         missing = [folder for folder in self.path.parents if not folder.exists()]
         for folder in (*reversed(missing), self.path):
             private_folder(folder)
@@ -74,11 +74,11 @@ class DemoFolder:
             shutil.rmtree(self.path / name, ignore_errors=True)
 
     def file(self, name: str) -> Path:
-        """A file in the folder."""
+        """Return a file in the folder."""
         return self.path / name
 
     def keys(self) -> list[bytes]:
-        """The root keys; made, and announced, where there is no vault yet. Raises `SettingsError`."""
+        """Return the root keys; creates and announces a key if there is no vault yet. Raises `SettingsError`."""
         source = KeyFile(self.file("key"))
         if source.exists() or self.file("vault.sqlite").exists():
             return source.read_keys()
@@ -87,9 +87,10 @@ class DemoFolder:
         return made
 
     def port(self, name: str, *, chosen: int = 0, other: int = 0) -> int:
-        """A port for ``pages`` or for the ``sandbox``: the same as last time, unless another program took it.
+        """Return a port for ``pages`` or the ``sandbox``: the same as last time, unless another program took it.
 
-        ``chosen``: the one that the person wants, which is never replaced. ``other``: one that is for something else.
+        ``chosen``: a port that the user wants, which is never replaced. ``other``: a port that is used for something
+        else.
         """
         before = self._remembered()
         wanted = before.get(name, PORTS[name])
@@ -111,7 +112,7 @@ class DemoFolder:
 
 
 def is_free(port: int) -> bool:
-    """Whether nothing listens on this port of this machine."""
+    """Return whether nothing listens on this port of this machine."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

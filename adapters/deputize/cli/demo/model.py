@@ -1,7 +1,7 @@
 """The demo's own chat model: no network, no key, no memory.
 
-What it says follows from the messages alone, so that a conversation goes on in another process as if nothing had
-happened. It understands a handful of sentences, calls the real tools, and answers from their real results.
+Its answers follow from the messages alone, so a conversation continues in another process without a difference. It
+understands a few sentences, calls the real tools, and answers from their real results.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUOTED = 1200  # characters of a mail that an answer repeats
 
 
 class ScriptedChatModel(BaseChatModel):
-    """Answers as `reply` says."""
+    """A chat model that answers with `reply`."""
 
     @property
     def _llm_type(self) -> str:
@@ -56,12 +56,12 @@ class ScriptedChatModel(BaseChatModel):
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Nothing to bind: the script knows its tools by name."""
+        """Return the model: the script knows its tools by name."""
         return self
 
 
 class _History:
-    """The conversation so far, and what happened since the person last spoke."""
+    """The conversation so far, and the results since the user's last message."""
 
     def __init__(self, messages: Sequence[BaseMessage]) -> None:
         self.messages = [message for message in messages if not isinstance(message, SystemMessage)]
@@ -71,38 +71,38 @@ class _History:
         self.answers = [message for message in self.messages[start:] if isinstance(message, ToolMessage)]
 
     def call(self, name: str, **arguments: Any) -> AIMessage:
-        """A tool call. Its id counts the messages before it, so that no id comes twice in a conversation."""
+        """Return a tool call. Its id counts the messages before it, so it is unique in the conversation."""
         call = {"name": name, "args": arguments, "id": f"call_{len(self.messages)}", "type": "tool_call"}
         return AIMessage("", tool_calls=[call])
 
     def calls(self, *wanted: tuple[str, dict[str, Any]]) -> AIMessage:
-        """Several tool calls in one message."""
+        """Return several tool calls in one message."""
         calls = [self.call(name, **arguments).tool_calls[0] for name, arguments in wanted]
         return AIMessage("", tool_calls=[{**call, "id": f"{call['id']}_{n}"} for n, call in enumerate(calls)])
 
     def result(self, tool: str) -> Any:
-        """What this tool answered since the person last spoke; None if it was not called."""
+        """Return this tool's result since the user's last message, or None if it was not called."""
         return next(_results(self.answers, tool), None)
 
     def last_mail(self) -> dict[str, Any] | None:
-        """The mail that was read last, in the whole conversation."""
+        """Return the mail that was read last, in the whole conversation."""
         return next(_results(self.messages, "gmail_get_email"), None)
 
     def failure(self) -> str:
-        """Why the last tool call failed, in its first sentence; empty if it did not."""
+        """Return the first sentence of the last tool call's failure, or ""."""
         last = self.answers[-1] if self.answers else None
         return re.split(r"(?<=[.!])\s", str(last.text))[0] if last is not None and last.status == "error" else ""
 
 
 def _results(messages: Sequence[BaseMessage], tool: str) -> Iterator[Any]:
-    """What a tool answered, newest first."""
+    """Yield a tool's results, newest first."""
     for message in reversed(messages):
         if isinstance(message, ToolMessage) and message.name == tool and message.status != "error":
             yield json.loads(str(message.text))
 
 
 def reply(messages: Sequence[BaseMessage]) -> AIMessage:
-    """What the model says next: a tool call, or an answer from what the tools said."""
+    """Return the model's next message: a tool call, or an answer from the tools' results."""
     history = _History(messages)
     if failure := history.failure():
         return AIMessage(f"I go on without that. {failure}")
@@ -113,7 +113,7 @@ def reply(messages: Sequence[BaseMessage]) -> AIMessage:
 
 
 def _from_somebody(history: _History, match: re.Match[str]) -> AIMessage:
-    """Search, read the newest, tell it."""
+    """Search, read the newest mail, and report it."""
     who, span = match["who"].rstrip(".?!,"), (match["span"] or "").lower()
     found = history.result("gmail_search_emails")
     if found is None:
@@ -149,7 +149,7 @@ def _answer_him(history: _History, match: re.Match[str]) -> AIMessage:
 
 
 def _into_work(history: _History, match: re.Match[str]) -> AIMessage:
-    """Make work of the mail that was read last: all three at once, then what could not be known before."""
+    """Turn the last mail into work: three writes at once, then one that needs their results."""
     mail = history.last_mail()
     if mail is None:
         return AIMessage("Which mail? Ask me first whether there is anything from somebody.")
@@ -184,7 +184,7 @@ def _listed(people: Any) -> str:
 
 
 def _name(address: str) -> str:
-    """The name in ``Bob Brown <bob@example.test>``, else what stands before the @."""
+    """Return the name in ``Bob Brown <bob@example.test>``, else the part before the @."""
     name = address.partition("<")[0].strip(' "')
     return name or address.strip("<> ").partition("@")[0]
 

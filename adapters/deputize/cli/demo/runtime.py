@@ -1,8 +1,8 @@
-"""What a demo plays on: a deputy, a sandbox for its providers, and a LangGraph graph that keeps its place on disk.
+"""The runtime of a demo: a deputy, a sandbox for its providers, and a LangGraph graph with its checkpoints on disk.
 
     agent -> act_node -> agent -> ... -> END
 
-Everything that serves or waits runs on the portal's loop; the terminal in front of it is plain blocking code.
+Servers and waits run on the portal's loop; the terminal is plain blocking code.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ PLAYED: Final = ("google", "slack", "github", "linear")
 
 T = TypeVar("T")
 Front = Callable[[Sandbox], AsgiApp]
-"""What is served for a sandbox: the story of ``--auto`` looks at what goes by."""
+"""Returns the app that is served for a sandbox: ``--auto`` records its traffic."""
 
 
 @dataclass
 class Stage:
-    """Everything of one demo, open."""
+    """All open parts of one demo."""
 
     deputy: Deputy
     chat: Chat
@@ -72,7 +72,7 @@ class Stage:
 def demo_stage(
     folder: DemoFolder, model: BaseChatModel, *, front: Front = lambda sandbox: sandbox.app
 ) -> Iterator[Stage]:
-    """A demo over the sandbox, as its folder remembers it; its pages are on ``DEPUTIZE_PORT`` where that is set."""
+    """Open a demo over the sandbox from its folder. Its pages are on ``DEPUTIZE_PORT`` if that is set."""
     chosen = Settings.load().port if os.environ.get("DEPUTIZE_PORT") else 0
     sandbox = Sandbox(state=folder.file("sandbox.json"))
     base = _on_a_free_port(lambda: _served(front(sandbox), folder.port("sandbox", other=chosen)))
@@ -88,9 +88,9 @@ def demo_stage(
 
 @contextmanager
 def live_stage(folder: DemoFolder, model: BaseChatModel, user: str) -> Iterator[Stage]:
-    """A chat over the real providers, with the user's own vault and OAuth apps, as settings say.
+    """Open a chat over the real providers, with the user's own vault and OAuth apps from the settings.
 
-    Raises `SettingsError` where there is no app to use.
+    Raises `SettingsError` without a usable app.
     """
     settings = Settings.load()
     if not any(app.provider == "google" for app in settings.all_apps()):
@@ -104,7 +104,7 @@ def live_stage(folder: DemoFolder, model: BaseChatModel, user: str) -> Iterator[
 
 
 def _on_a_free_port(start: Callable[[], Coroutine[Any, Any, T]], tries: int = 3) -> T:
-    """What starts; again where another program took the port after it was found free."""
+    """Start and return a server, again if another program took the port after it was found free."""
     while True:
         try:
             return portal().run(start())
@@ -146,7 +146,7 @@ async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
 def _chat(
     deputy: Deputy, model: BaseChatModel, checkpoints: Path, user: str, toolkits: Sequence[str]
 ) -> Iterator[Chat]:
-    """The conversation that this file holds; the deputy is closed with it."""
+    """Open the conversation in this file; the deputy is closed with it."""
     with deputy:
         checkpoints.touch(mode=0o600)
         held, run = AsyncExitStack(), deputy.run
@@ -160,7 +160,7 @@ def _chat(
 def _graph(
     deputy: Deputy, model: BaseChatModel, saver: AsyncSqliteSaver, user: str, toolkits: Sequence[str]
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """agent -> act -> agent."""
+    """Return the graph agent -> act -> agent."""
     try:
         bound = model.bind_tools(tools(deputy, *(f"{name}:core" for name in toolkits)))
     except NotImplementedError:
@@ -179,7 +179,7 @@ def _graph(
 
 
 async def _answer(model: Runnable[LanguageModelInput, AIMessage], messages: list[AnyMessage]) -> AIMessage:
-    """The model's next message. What fails there may hold keys: only its kind is shown."""
+    """Return the model's next message. An error's text may hold keys, so only its type is shown."""
     try:
         return await model.ainvoke(messages)
     except Exception as e:

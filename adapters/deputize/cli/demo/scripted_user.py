@@ -1,4 +1,4 @@
-"""What the demo's story is played with: the program on disk, a person at its pages, and the sandbox's own truth."""
+"""The scripted user of the demo's story: drives the program, clicks its pages, and checks the sandbox's state."""
 
 from __future__ import annotations
 
@@ -29,20 +29,20 @@ Detail = dict[str, Any]
 
 
 class Surprise(Exception):
-    """Something went otherwise than the story says. Never leaves the story."""
+    """Raised if a step differs from the story. Never leaves the story."""
 
 
 def expect(truth: object, otherwise: str) -> None:
-    """Raise `Surprise` unless it is so."""
+    """Raise `Surprise` unless this is true."""
     if not truth:
         raise Surprise(otherwise)
 
 
 class Harness:
-    """A demo that is driven by a program instead of a person, and can be closed and opened again from disk."""
+    """A demo driven by a program instead of a user, which can be closed and reopened from disk."""
 
     def __init__(self, folder: DemoFolder, opened: ExitStack) -> None:
-        logging.getLogger("httpcore").setLevel(logging.WARNING)  # tells where the played browser goes
+        logging.getLogger("httpcore").setLevel(logging.WARNING)  # it logs the URLs that the simulated browser opens
         self.folder, self.opened = folder, opened
         self.secrets = SecretRecorder()
         self.transcript: list[str] = []
@@ -56,13 +56,13 @@ class Harness:
 
     @property
     def sandbox(self) -> Sandbox:
-        """The provider's own truth."""
+        """The sandbox, with the provider's state."""
         expect(self.stage.sandbox, "there is no sandbox")
         assert self.stage.sandbox  # noqa: S101  # as just expected
         return self.stage.sandbox
 
     def _open(self) -> Stage:
-        """Everything, from disk; what was open is closed first, down to the event loop and its servers."""
+        """Open everything from disk, after closing what was open, down to the event loop and its servers."""
         self._close()
         return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.secrets.front))
 
@@ -74,14 +74,14 @@ class Harness:
         return portal().run(work)
 
     def _turn(self, work: Any) -> Turn:
-        """One turn, and a note of everything that left the deputy in it."""
+        """Return one turn, and record everything that left the deputy in it."""
         turn: Turn = self._run(work)
         self.transcript += [message.model_dump_json() for message in turn.said]
         self.transcript += [json.dumps(ask) for ask in (*turn.consents, *turn.approvals)]
         return turn
 
     def _one_consent(self, turn: Turn, scope: str) -> Payload:
-        """The one consent of a pause: for this scope only, on our own host, and nothing of the provider in it."""
+        """Return the only consent of a pause: for this scope only, on deputize's host, without any provider URL."""
         expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
         ask = turn.consents[0]
         expect(ask["scopes"] == [scope], f"it asks for {ask['scopes']}")
@@ -93,7 +93,7 @@ class Harness:
         return ask
 
     async def _all_clicked(self, links: list[str]) -> Turn:
-        """The same for several links, one after the other."""
+        """Allow several links, one after the other, and return the turn."""
         waiting = asyncio.create_task(self.chat.wait(PATIENCE))
         try:
             async with httpx.AsyncHTTPTransport() as transport:
@@ -104,12 +104,12 @@ class Harness:
             waiting.cancel()
 
     def _issues_at_linear(self) -> list[Detail]:
-        """Those that were made out of the mail."""
+        """Return the issues that were made from the mail."""
         title = self._from_bob().subject
         return [row for row in self.sandbox.service("linear")["issues"] if row["title"] == title]
 
     def _made(self) -> tuple[int, int, int]:
-        """How many issues at Linear and at GitHub, and messages at Slack, were made out of the mail."""
+        """Return how many Linear issues, GitHub issues and Slack messages were made from the mail."""
         title = self._from_bob().subject
         issues = [one for rows in self.sandbox.service("github")["issues"].values() for one in rows]
         messages = [one for row in self.sandbox.service("slack")["channels"].values() for one in row["messages"]]
@@ -117,7 +117,7 @@ class Harness:
         return len(self._issues_at_linear()), at_github, sum(title in str(one["text"]) for one in messages)
 
     async def _clicked(self, link: str, *, deny: bool = False) -> Turn:
-        """What the chat says after somebody has been to the pages, while it waits by itself."""
+        """Allow or reject a link while the chat waits, and return the turn."""
         waiting = asyncio.create_task(self.chat.wait(PATIENCE))
         try:
             async with httpx.AsyncHTTPTransport() as transport:
@@ -128,5 +128,5 @@ class Harness:
             waiting.cancel()
 
     def _from_bob(self) -> Mail:
-        """Bob's newest mail, as the sandbox has it."""
+        """Return Bob's newest mail in the sandbox."""
         return next(mail for mail in self.sandbox.mailbox(ALICE).mails("INBOX") if BOB in mail.sender)

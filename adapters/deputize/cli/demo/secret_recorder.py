@@ -1,4 +1,4 @@
-"""Records what is secret between deputy, browser and a played provider, so that it can be looked for elsewhere."""
+"""Recorder of the secrets between deputy, browser and simulated provider, so that a leak can be searched for."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _TOKENS: Final = ("/token", "/access_token", "/oauth.v2.access")
 
 
 class SecretRecorder:
-    """Reads the traffic of a played provider. ``recorded``: secrets and their kinds."""
+    """Reads the traffic of a simulated provider. ``recorded``: secrets and their kinds."""
 
     def __init__(self) -> None:
         self.recorded: dict[str, str] = {}
 
     def front(self, sandbox: Sandbox) -> AsgiApp:
-        """The sandbox's application, with every secret that goes through it recorded."""
+        """Return the sandbox's application, which records every secret in its traffic."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -49,7 +49,7 @@ class SecretRecorder:
         return app
 
     def _token_reply(self, answer: Any) -> None:
-        """A token endpoint's answer, whatever the token lies in."""
+        """Record the tokens in a token endpoint's answer, at any depth."""
         if isinstance(answer, dict):
             self._note({name: [value] for name, value in answer.items() if isinstance(value, str)})
             for value in answer.values():
@@ -59,11 +59,11 @@ class SecretRecorder:
         self.recorded |= {str(value): name for name, values in fields.items() if name in _SECRET for value in values}
 
     def found_in(self, data: bytes) -> set[str]:
-        """The kinds of secrets that these bytes hold, as they are or in base64."""
+        """Return the kinds of secrets in these bytes, plain or in base64."""
         return {kind for value, kind in self.recorded.items() if any(form in data for form in _forms(value.encode()))}
 
 
 def _forms(value: bytes) -> tuple[bytes, ...]:
-    """A value as it is, and the part of its base64 that does not depend on what stands around it."""
+    """Return a value, and the parts of its base64 that do not depend on the surrounding bytes."""
     whole = [base64.b64encode(bytes(shift) + value)[4:-4] for shift in range(3)]
     return value, *whole, *(part.replace(b"+", b"-").replace(b"/", b"_") for part in whole)

@@ -1,4 +1,4 @@
-"""The person's side of ``deputize demo``: plain blocking code in front of the stage."""
+"""The user's side of ``deputize demo``: plain blocking code in front of the stage."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ HELP: Final = """\
 
 
 def _listed(names: Iterable[str]) -> str:
-    """``Google, Slack and Linear``: each once."""
+    """Return the names as ``Google, Slack and Linear``, each once."""
     *more, last = dict.fromkeys(names)
     return f"{', '.join(more)} and {last}" if more else last
 
 
 class Left(Exception):
-    """The person left, in the middle of something or not."""
+    """Raised when the user leaves."""
 
 
 @dataclass
 class Terminal:
-    """The person's side of the chat."""
+    """The user's side of the chat."""
 
     stage: Stage
     place: DemoFolder
@@ -60,7 +60,7 @@ class Terminal:
     editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
-        """Until the person leaves. Whatever is open then stays open, on disk."""
+        """Chat until the user leaves. Open requests then stay open, on disk."""
         self._welcome()
         try:
             self._pick_up()
@@ -96,7 +96,7 @@ class Terminal:
         show.out.print()
 
     def _pick_up(self) -> None:
-        """Go on where the last run stopped, if it stopped in the middle of something."""
+        """Continue the last run, if it stopped in the middle of something."""
         chat = self.stage.chat
         if asked := self._run(chat.left_off()):
             show.out.print(show.plain(f"Picking up where we stopped: “{asked}”"), soft_wrap=True)
@@ -114,7 +114,7 @@ class Terminal:
         self._go_on(lambda: self.stage.chat.ask(text))
 
     def _go_on(self, make: Callable[[], Coroutine[Any, Any, Turn]]) -> None:
-        """One question, through all its pauses, to the model's last word. What fails is said; the chat goes on."""
+        """Run one question through all its pauses to the model's answer. Errors are printed; the chat continues."""
         try:
             with show.thinking():
                 turn = self._run(make())
@@ -126,7 +126,7 @@ class Terminal:
             raise
         except DeputizeError as e:
             show.error(e)
-        except Exception as e:  # a model's or a tool's own mistake; its text may hold what nobody should read
+        except Exception as e:  # an error of a model or a tool; its text may hold secrets
             show.note(f"That failed: {show.reason(e)}. Ask again, or leave and come back.", "red")
 
     def _tell(self, turn: Turn) -> None:
@@ -134,7 +134,7 @@ class Terminal:
             show.out.print(show.plain(turn.text), soft_wrap=True)
 
     def _consented(self, turn: Turn) -> Turn:
-        """Show the links, once, and that of all of them; wait, with a tick for each that is done."""
+        """Show the links, once, and the link of their common page. Wait, with a tick for each that is done."""
         from deputize.cli.browser import open_browser
         from deputize.core.web.pages.local_links import show_anew
 
@@ -152,7 +152,7 @@ class Terminal:
             return self._run(self.stage.chat.wait(tell=self._tick))
 
     def _on_one_page(self, asks: Sequence[Payload]) -> str:
-        """Show the one link of several questions; "" where there is only one, or the page cannot be served."""
+        """Show the common link of several questions and return it, or "" for one or if no page can be served."""
         from deputize.core.web.pages.local_links import step_link
 
         steps = {ask["request_id"] for ask in asks}
@@ -160,7 +160,7 @@ class Terminal:
             return ""
         try:
             link = self._run(step_link(self.stage.deputy, self.stage.chat.user, *steps))
-        except DeputizeError:  # the port is another program's: each has been shown by itself
+        except DeputizeError:  # the port is taken: each link has been shown
             return ""
         show.out.print(f"Or all {len(asks)} on one page, for you alone:")
         show.link(link, show.out)
@@ -170,7 +170,7 @@ class Terminal:
         show.ended(consent, self.stage.deputy.providers[consent.provider].label, show.out)
 
     def _decided(self, turn: Turn) -> Turn:
-        """Show what is about to happen, and ask."""
+        """Show the pending acts, and ask."""
         from deputize.cli.prompts import approval_page, said_elsewhere
 
         stage = self.stage
@@ -187,7 +187,7 @@ class Terminal:
         return turn
 
     def _decision(self, ask: Mapping[str, Any]) -> Decision | None:
-        """The person's answer; None where it was decided elsewhere meanwhile, which is said."""
+        """Return the user's answer, or None if it was decided elsewhere, which is printed."""
         from deputize.cli.prompts import said_elsewhere
 
         chat = self.stage.chat
@@ -207,8 +207,11 @@ class Terminal:
             show.out.print("y or n, please.")
 
     def _line(self, prompt: str, *, remember: bool = False, elsewhere: Callable[[], bool] | None = None) -> str:
-        """What the person types. The prompt goes through `input`, which tells readline how wide it is; but where it may
-        be answered ``elsewhere``, which `input` would not notice."""
+        """Return the user's input.
+
+        The prompt goes through `input`, which tells readline its width. A prompt that may be answered ``elsewhere``
+        does not: `input` would not notice that.
+        """
         if elsewhere and sys.stdin.isatty():
             show.out.print(show.plain(prompt), end="")
             if (line := typed_line(elsewhere)) is None:
@@ -244,7 +247,9 @@ class Terminal:
             case "/quit", ():
                 raise Left
             case _:
-                raise InvalidInput(f"There is no command {name}, or it goes otherwise.", hint="/help lists them.")
+                raise InvalidInput(
+                    f"The command {name} does not exist, or takes other arguments.", hint="/help lists the commands."
+                )
 
     def _who(self) -> None:
         deputy, chat = self.stage.deputy, self.stage.chat
