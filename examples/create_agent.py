@@ -1,9 +1,9 @@
 """LangChain's ``create_agent`` that acts as you: it pauses for consent, then for approval, and never holds a token.
 
-    python examples/create_agent.py            # prints a link; open it and press Allow, then say y
-    python examples/create_agent.py --auto     # plays both sides
+    python examples/create_agent.py            # prints a link; open it and press Allow, then type y
+    python examples/create_agent.py --auto     # answers for you
 
-Google is played by a sandbox on this machine, and the model is a small script. Nothing is kept at the end.
+A sandbox on this machine simulates Google, and the model is a small script. Nothing is kept at the end.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ ALICE: Final = Context("alice")
 
 
 def new_agent(deputy: Deputy) -> Any:
-    """The agent: the middleware brings its tools."""
+    """Return the agent. The middleware adds its tools."""
     return create_agent(
         ScriptedChatModel(),
         middleware=[DeputyMiddleware(deputy, "gmail")],
@@ -49,30 +49,30 @@ def new_agent(deputy: Deputy) -> Any:
 
 
 async def new_deputy(google: str) -> Deputy:
-    """A deputy that forgets everything at its end, and takes ``google`` for Google."""
+    """Return a deputy in memory that uses ``google`` in place of Google."""
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
     providers = {"google": PROVIDERS["google"].moved_to(google)}
     return Deputy(vault, [app], pages=LocalPages, agent="example agent", providers=providers)
 
 
-async def allowed(link: str, auto: bool) -> None:
-    """Show a link, and in a play follow it."""
+async def allow(link: str, auto: bool) -> None:
+    """Show a link, and with --auto follow it."""
     print(f"Open this link and press Allow:\n  {link}")
     if auto:
         async with httpx.AsyncHTTPTransport() as network:
             await Browser(network).allow(link)
 
 
-async def decided(preview: Any, auto: bool) -> str:
-    """Show an act, and hear yes or no."""
+async def decide(preview: Any, auto: bool) -> str:
+    """Show a preview, and return the user's decision."""
     print(f"{preview}\nDo this? [y/n]{' y' if auto else ''}")
     said = "y" if auto else await asyncio.to_thread(input)
     return "approve" if said.lower().startswith("y") else "reject"
 
 
 async def main(auto: bool) -> None:
-    """Two questions, with all the pauses between a question and its answer."""
+    """Ask two questions, and answer all pauses of each."""
     async with serve(Sandbox().app) as google, await new_deputy(google) as deputy:
         agent = new_agent(deputy)
         for line in LINES:
@@ -80,11 +80,11 @@ async def main(auto: bool) -> None:
             await agent.ainvoke({"messages": [HumanMessage(line)]}, CONFIG, context=ALICE)
             while pauses := (await agent.aget_state(CONFIG)).interrupts:
                 for consent in requests_in(pauses, "consent"):
-                    await allowed(consent["link"], auto)
+                    await allow(consent["link"], auto)
                     await resume_when_done(deputy, agent, CONFIG, context=ALICE)
                 asks = requests_in(pauses, "approval")
                 if asks:
-                    answers = {ask["approval_id"]: await decided(ask["preview"], auto) for ask in asks}
+                    answers = {ask["approval_id"]: await decide(ask["preview"], auto) for ask in asks}
                     await agent.ainvoke(Command(resume={"decisions": answers}), CONFIG, context=ALICE)
             print((await agent.aget_state(CONFIG)).values["messages"][-1].text)
 

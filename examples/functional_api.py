@@ -1,10 +1,10 @@
-"""LangGraph's functional API: the act node is called by an entrypoint, as any other function would be.
+"""LangGraph's functional API: an entrypoint calls the act node like any other function.
 
     python examples/functional_api.py            # prints a link; open it and press Allow
     python examples/functional_api.py --auto     # the link is followed for you
 
-A resumed entrypoint runs again from its top. What must not happen twice stands in a ``@task``, as the model does here;
-the act node has checkpoints of its own and goes on where it paused. Google is played by a sandbox on this machine, and
+A resumed entrypoint runs again from its start. Put work that must not run twice into a ``@task``, like the model here.
+The act node has checkpoints of its own and continues where it paused. A sandbox on this machine simulates Google, and
 the model is a small script. Nothing is kept at the end.
 """
 
@@ -39,7 +39,7 @@ ALICE: Final = Context("alice")
 
 
 def new_chat(deputy: Deputy) -> Any:
-    """model -> tools -> model, until the model asks for no more tools."""
+    """Return the chat: model -> tools -> model, until the model calls no more tools."""
     model, acting = ScriptedChatModel(), act_node(deputy, "gmail")
 
     @task
@@ -59,15 +59,15 @@ def new_chat(deputy: Deputy) -> Any:
 
 
 async def new_deputy(google: str) -> Deputy:
-    """A deputy that forgets everything at its end, and takes ``google`` for Google."""
+    """Return a deputy in memory that uses ``google`` in place of Google."""
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
     providers = {"google": PROVIDERS["google"].moved_to(google)}
     return Deputy(vault, [app], pages=LocalPages, agent="example", providers=providers)
 
 
-async def allowed(link: str, auto: bool) -> None:
-    """Show a link, and in a play follow it."""
+async def allow(link: str, auto: bool) -> None:
+    """Show a link, and with --auto follow it."""
     print(f"Open this link and press Allow:\n  {link}")
     if auto:
         async with httpx.AsyncHTTPTransport() as network:
@@ -75,14 +75,14 @@ async def allowed(link: str, auto: bool) -> None:
 
 
 async def main(auto: bool) -> None:
-    """One question, with all the pauses before its answer."""
+    """Ask one question, and answer all pauses before its result."""
     async with serve(Sandbox().app) as google, await new_deputy(google) as deputy:
         chat = new_chat(deputy)
         print(f"you> {LINE}")
         said = await chat.ainvoke(LINE, CONFIG, context=ALICE)
         while pauses := (await chat.aget_state(CONFIG)).interrupts:
             for consent in requests_in(pauses, "consent"):
-                await allowed(consent["link"], auto)
+                await allow(consent["link"], auto)
             said = await resume_when_done(deputy, chat, CONFIG, context=ALICE)
         print(said)
 

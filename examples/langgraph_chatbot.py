@@ -1,10 +1,10 @@
-"""A chatbot in the terminal that reads and answers mail as you. It keeps its place on disk and never holds a token.
+"""A chatbot in the terminal that reads and answers mail as you. It keeps its state on disk and never holds a token.
 
     python examples/langgraph_chatbot.py             # "anything from Bob this week?", then "answer him yes"
     python examples/langgraph_chatbot.py --auto      # plays both sides, in a temporary folder
 
-Google is played by a sandbox on this machine, and the model is a small script. For the real thing leave ``sandbox`` and
-``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and put your own chat model in.
+A sandbox on this machine simulates Google, and the model is a small script. For real use, leave ``sandbox_url`` and
+``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and use your own chat model.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ ALICE = Context("alice")
 
 
 def chatbot(deputy: Deputy, model: BaseChatModel, saver: SqliteSaver) -> Graph:
-    """agent -> tools -> agent, with `act_node` where `ToolNode` would be."""
+    """Return the graph: agent -> tools -> agent, with `act_node` in place of `ToolNode`."""
     bound = model.bind_tools(tools(deputy, "gmail:core"))
 
     def agent(state: MessagesState) -> dict[str, Any]:
@@ -61,52 +61,52 @@ def chatbot(deputy: Deputy, model: BaseChatModel, saver: SqliteSaver) -> Graph:
 
 
 class You:
-    """The person at the terminal."""
+    """The user at the terminal."""
 
     def lines(self) -> Iterator[str]:
-        """What is said, until the input ends."""
+        """Yield the user's messages, until the input ends."""
         try:
             while True:
                 yield input("you> ")
         except (EOFError, KeyboardInterrupt):
-            print("\nThe conversation is kept: run the same command again to go on.")
+            print("\nThe conversation is kept: run the same command again to continue.")
 
     def allow(self, link: str) -> None:
-        """Open a link."""
+        """Show a link to open."""
         print(f"Open this link and press Allow:\n  {link}")
 
     def decide(self, preview: Any) -> str:
-        """Look at an act, and say yes or no."""
+        """Show a preview, and return the user's decision."""
         return "approve" if input(f"{preview}\nDo this? [y/n] ").lower().startswith("y") else "reject"
 
 
 class Played(You):
-    """A person who says yes to everything."""
+    """A scripted user who approves everything."""
 
     def lines(self) -> Iterator[str]:
-        """Two questions."""
+        """Yield two questions."""
         for line in ("anything from Bob this week?", "answer him yes"):
             print(f"you> {line}")
             yield line
 
     def allow(self, link: str) -> None:
-        """Press Connect on our page, then Allow at the provider."""
+        """Press Connect on deputize's page, then Allow at the provider."""
         super().allow(link)
-        portal().run(_allowed(link))
+        portal().run(_follow(link))
 
     def decide(self, preview: Any) -> str:
-        """Yes."""
+        """Approve."""
         print(f"{preview}\nDo this? [y/n] y")
         return "approve"
 
 
-async def _allowed(link: str) -> None:
+async def _follow(link: str) -> None:
     async with httpx.AsyncHTTPTransport() as network:
         await Browser(network).allow(link)
 
 
 def settle(deputy: Deputy, graph: Graph, you: You) -> None:
-    """Through all the pauses of one question, to the model's answer."""
+    """Answer all pauses of one question, and print the model's answer."""
     while pauses := graph.get_state(CONFIG).interrupts:
         consents, approvals = requests_in(pauses, "consent"), requests_in(pauses, "approval")
         for consent in consents:
@@ -118,7 +118,7 @@ def settle(deputy: Deputy, graph: Graph, you: You) -> None:
 
 
 def talk(folder: Path, auto: bool) -> None:
-    """Open everything that lies in the folder, and go on where it was left."""
+    """Open the state in the folder, and continue the conversation."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     google = portal().run(portal().enter(serve(Sandbox(state=folder / "sandbox.json").app)))
     settings = Settings.load(

@@ -1,10 +1,10 @@
-"""A LlamaIndex agent that answers a mail as you. It is stopped while it waits for you, and another process goes on.
+"""A LlamaIndex agent that answers a mail as you. It is stopped while it waits for you, and another process continues.
 
-    python examples/llamaindex_agent.py             # you open the link, and say yes
-    python examples/llamaindex_agent.py --auto      # plays you, too
+    python examples/llamaindex_agent.py             # you open the link, and approve
+    python examples/llamaindex_agent.py --auto      # answers for you
 
-Google is played by a sandbox on this machine, and the model is a small script. For the real thing leave ``sandbox`` and
-``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and put your own model in.
+A sandbox on this machine simulates Google, and the model is a small script. For real use, leave ``sandbox_url`` and
+``apps`` out of the settings, set DEPUTIZE_APPS__GOOGLE__CLIENT_ID and _SECRET, and use your own model.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from deputize.core.web.local.server import serve
 from deputize.sandbox import Browser, Sandbox
 from deputize.sandbox.google import GOOGLE_CLIENT_ID, GOOGLE_CLIENT_SECRET
 
-ALICE = User("alice")  # who is talking: your application knows, the model is never asked
+ALICE = User("alice")  # the user, whom your application knows; the model is never asked
 MAIL = {"to": ["bob@example.test"], "subject": "Lunch", "body": "Yes, gladly."}
 
 
 def model() -> FunctionCallingLLM:
-    """Sends one mail, then says what came of it. A function of the conversation alone, as any model is."""
+    """Return a scripted model that sends one mail, then reports the result. It only depends on the conversation."""
 
     def respond(messages: Sequence[ChatMessage], **more: Any) -> ChatMessage:
         if messages[-1].role == "tool":
@@ -59,28 +59,28 @@ def model() -> FunctionCallingLLM:
 
 
 def agent(deputy: Deputy) -> FunctionAgent:
-    """Made once in every process, for all users: each run's store says whom it is for."""
+    """Return the agent, made once in every process for all users: each run's store names its user."""
     return FunctionAgent(tools=[*GmailToolSpec(deputy, user=store_user("user_id")).to_tool_list()], llm=model())
 
 
 async def start(deputy: Deputy) -> str:
-    """Run until something must be asked of the user; then stop the run, and return all of it as text."""
+    """Run until the user must be asked. Then stop the run, and return it as text."""
     one = agent(deputy)
     ctx: Context[Any] = Context(one)
     await ctx.store.set("user_id", ALICE.id)
     handler = one.run("Tell Bob yes.", ctx=ctx)
     async for event in handler.stream_events():
         if isinstance(event, ConsentRequest):
-            print(f"It waits for you, to {' and '.join(event.words)}. This process ends here.")
+            print(f"It waits for you, to {' and '.join(event.scope_descriptions)}. This process ends here.")
             break
     return await save_paused(handler)
 
 
 async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
-    """Another process: take the run up, ask what is to be asked, and see it through."""
-    print("Another process takes it up.")
+    """Resume the run in another process, answer its requests, and print its result."""
+    print("Another process resumes it.")
     handler = await resume_paused(agent(deputy), paused, user=ALICE)
-    for asked in await deputy.pending(ALICE):  # what waits already is not streamed again
+    for asked in await deputy.pending(ALICE):  # requests that already wait are not streamed again
         if isinstance(asked, Consent):
             await allow(asked, auto)
             await resume_when_done(deputy, handler, asked)
@@ -92,7 +92,7 @@ async def go_on(deputy: Deputy, paused: str, auto: bool) -> None:
 
 
 async def allow(consent: Consent, auto: bool) -> None:
-    """The user opens the link, presses Connect, then Allow at the provider."""
+    """Show a link, and with --auto press Connect, then Allow at the provider."""
     print(f"Open this link and press Allow:\n  {consent.link}")
     if auto:
         async with httpx.AsyncHTTPTransport() as network:
@@ -100,13 +100,13 @@ async def allow(consent: Consent, auto: bool) -> None:
 
 
 def decide(preview: Any, auto: bool) -> Literal["approve", "reject"]:
-    """The user looks at the mail, and says yes or no."""
+    """Show a preview, and return the user's decision."""
     print(f"{preview}\nSend this? [y/n] ", end="y\n" if auto else "", flush=True)
     return "approve" if auto or input().lower().startswith("y") else "reject"
 
 
 def one_process(step: str, folder: Path, auto: bool) -> None:
-    """Open everything that lies in the folder, and do one step."""
+    """Open the state in the folder, and run one step."""
     google = portal().run(portal().enter(serve(Sandbox(state=folder / "sandbox.json").app)))
     settings = Settings.load(
         home=folder,
@@ -123,7 +123,7 @@ def one_process(step: str, folder: Path, auto: bool) -> None:
 
 
 def main(options: Sequence[str]) -> None:
-    """One process a step, over one folder."""
+    """Run each step in a process of its own, over one folder."""
     with tempfile.TemporaryDirectory() as folder:
         for step in ("start", "go-on"):
             subprocess.run([sys.executable, __file__, *options, step, folder], check=True)

@@ -1,11 +1,11 @@
-"""An issuer to try ``deputize serve --http`` with: whoever types a name is that person. On this machine only.
+"""An issuer to try ``deputize serve --http`` with: a user signs in by typing a name. On this machine only.
 
     python examples/login_issuer.py > issuer.env
 
-It prints what to set, and an access token each for alice and bob. People sign in at our pages with it, and MCP clients
-that sign in by themselves register here. It asks for no password, and all of it is forgotten when it ends: for more
-than trying, take a real one. It speaks for servers on loopback alone, and answers nobody who calls it by another name,
-as a web page from elsewhere would.
+It prints the settings, and an access token each for alice and bob. Users sign in at deputize's pages with it, and MCP
+clients that sign in by themselves register here. It asks for no password and keeps nothing: use a real issuer for
+anything but a trial. It only works for servers on loopback, and refuses requests with another host name, such as those
+of a web page.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from starlette.routing import Route
 
 HERE = "127.0.0.1"
 LASTS = 8 * 3600
-"""Seconds that a token is good."""
+"""Seconds until a token expires."""
 
 
 class Issuer:
@@ -58,13 +58,13 @@ class Issuer:
         self.app = Starlette(routes=routes, middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=[HERE])])
 
     def signed(self, kind: str, person: str, audience: str, **more: Any) -> str:
-        """A token about this person."""
+        """Return a token about this user."""
         now = int(time.time())
         claims = {"iss": self.url, "sub": person, "aud": audience, "iat": now, "exp": now + LASTS, **more}
         return jwt.encode({"alg": "ES256", "typ": kind, "kid": self.key.kid}, claims, self.key)
 
     def access(self, person: str, client: str) -> str:
-        """An access token for the endpoint."""
+        """Return an access token for the endpoint."""
         return self.signed("at+jwt", person, f"{self.base}/mcp", client_id=client, jti=secrets.token_hex(8))
 
     async def metadata(self, request: Request) -> Response:
@@ -89,13 +89,13 @@ class Issuer:
         return JSONResponse({"keys": [self.key.as_dict(private=False)]})
 
     async def register(self, request: Request) -> Response:
-        """RFC 7591: a public client."""
+        """Register a public client (RFC 7591)."""
         client, said = secrets.token_urlsafe(12), await request.json()
         self.redirects[client] = list(map(str, said.get("redirect_uris", ())))
         return JSONResponse({**said, "client_id": client, "token_endpoint_auth_method": "none"}, 201)
 
     def refused(self, asked: dict[str, str]) -> Response | None:
-        """Why nobody is sent back with a code: that would be somewhere else, or bound to nothing."""
+        """Return a refusal if the redirect URI is not registered or PKCE is missing, else None."""
         if asked.get("redirect_uri") not in self.redirects.get(asked.get("client_id", ""), ()):
             return HTMLResponse("This client or its redirect_uri is not registered.", 400)
         return None if asked.get("code_challenge") else HTMLResponse("PKCE is missing.", 400)
@@ -142,7 +142,7 @@ def main() -> None:
     parse.add_argument("--base-url", default="http://127.0.0.1:8000", help="Where deputize serve is reached.")
     given = parse.parse_args()
     if urlsplit(given.base_url).hostname not in (HERE, "localhost", "::1"):
-        parse.error("--base-url is on this machine, for anybody on it would be anybody there.")
+        parse.error("--base-url must be on this machine, because everybody could sign in there as anybody.")
     with socket.create_server((HERE, given.port)) as door:
         issuer = Issuer(f"http://{HERE}:{door.getsockname()[1]}", given.base_url.rstrip("/"))
         for name, value in {

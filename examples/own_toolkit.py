@@ -3,8 +3,8 @@
     python examples/own_toolkit.py             # prints a link; open it and press Allow
     python examples/own_toolkit.py --auto      # the link is followed for you
 
-Google is played by a sandbox on this machine. In a package of its own, the toolkit would stand under the entry-point
-group ``deputize.toolkits`` and be found by name.
+A sandbox on this machine simulates Google. In your own package, register the toolkit under the entry-point group
+``deputize.toolkits``, so that it is found by name.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def count(id: str) -> Steps:
 
 
 async def new_deputy(google: str) -> Deputy:
-    """A deputy that has this toolkit only, forgets everything at its end, and takes ``google`` for Google."""
+    """Return a deputy in memory with this toolkit only, which uses ``google`` in place of Google."""
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
     providers = {"google": PROVIDERS["google"].moved_to(google)}
@@ -77,7 +77,7 @@ async def new_deputy(google: str) -> Deputy:
 
 
 async def main(auto: bool) -> None:
-    """Act; where the user has not consented yet, show the link, wait, and act again."""
+    """Act. If the user has not consented yet, show the link, wait, and act again."""
     async with serve(Sandbox().app) as google, await new_deputy(google) as deputy:
         try:
             await deputy.act("shelves_find", {}, user="alice")

@@ -1,11 +1,11 @@
-"""A chatbot on the web for several signed-in users: each one's agent acts with what that user allowed, no more.
+"""A chatbot on the web for several signed-in users. Each user's agent can do only what that user has allowed.
 
-    python examples/langgraph_web_chatbot/app.py               # then open the address it prints, in two browsers
+    python examples/langgraph_web_chatbot/app.py               # then open the printed address, in two browsers
     python examples/langgraph_web_chatbot/app.py --port 9000
 
-A consent or an approval is a card in the conversation; what happens is sent to the page as server-sent events. Google
-is played by a sandbox on this machine, and the model is a small script; ask *anything from Bob this week?*, then
-*answer him yes*. Signing in is a button here: put the sign-in of your application in its place. Nothing is kept.
+Consents and approvals are cards in the conversation; the page is updated by server-sent events. A sandbox on this
+machine simulates Google, and the model is a small script; ask *anything from Bob this week?*, then *answer him yes*.
+Signing in is a button here: replace it by your application's sign-in. Nothing is kept.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 
 
 def chatbot(deputy: Deputy) -> Graph:
-    """agent -> tools -> agent, with `act_node` where `ToolNode` would be."""
+    """Return the graph: agent -> tools -> agent, with `act_node` in place of `ToolNode`."""
     model = ScriptedChatModel()
 
     async def agent(state: MessagesState) -> dict[str, Any]:
@@ -76,11 +76,11 @@ class Talk:
 
     @property
     def config(self) -> RunnableConfig:
-        """The thread is named by the server, never by the browser."""
+        """The configuration. The server names the thread, never the browser."""
         return {"configurable": {"thread_id": self.user}}
 
     async def view(self) -> dict[str, Any]:
-        """What a page shows: what was said, and what the user is asked now."""
+        """Return what a page shows: the messages, and the requests that wait for the user."""
         state = await self.graph.aget_state(self.config)
         said = [m for m in state.values.get("messages", []) if m.type in ("human", "ai") and m.text]
         return {
@@ -91,20 +91,20 @@ class Talk:
         }
 
     def say(self, text: str) -> None:
-        """The user says something. While the agent waits for an answer, it hears nothing else."""
+        """Send a message of the user. While the agent waits for an answer, messages are ignored."""
 
-        async def heard() -> None:
+        async def answer() -> None:
             if not (await self.graph.aget_state(self.config)).next:
                 await self._run({"messages": [HumanMessage(text)]})
 
-        self._go(heard())
+        self._go(answer())
 
     async def decide(self, approval: str, decision: Any) -> None:
-        """Write the user's answer down; whoever runs the graph sees it. Raises a `DeputizeError`."""
+        """Record the user's decision; the graph's run sees it. Raises a `DeputizeError`."""
         await self.deputy.decide(approval, decision, by=self.user)
 
     async def _run(self, given: Any) -> None:
-        """Run the graph to its end; at a pause, go on when the user has answered, here or on the pages."""
+        """Run the graph to its end. At a pause, continue when the user has answered, here or on deputize's pages."""
         context = Context(self.user)
         async with self.one:
             await self.graph.ainvoke(given, self.config, context=context)
@@ -113,12 +113,12 @@ class Talk:
                 if requests_in(pauses, "consent"):
                     await resume_when_done(self.deputy, self.graph, self.config, context=context)
                 else:
-                    await self._decided([ask["approval_id"] for ask in requests_in(pauses, "approval")])
+                    await self._wait_for_decision([ask["approval_id"] for ask in requests_in(pauses, "approval")])
                     await self.graph.ainvoke(Command(resume=RESUME), self.config, context=context)
                 await self.tell()
 
-    async def _decided(self, approvals: list[str]) -> None:
-        """Wait until the user has decided about one of these, or one has expired: the vault knows."""
+    async def _wait_for_decision(self, approvals: list[str]) -> None:
+        """Wait until one of these approvals is decided or expired, by the vault."""
         while True:
             found = [await self.deputy.get_approval(one, by=self.user) for one in approvals]
             if not all(one and one.status == "pending" for one in found):
@@ -131,13 +131,13 @@ class Talk:
         task.add_done_callback(self.work.discard)
 
     async def tell(self) -> None:
-        """Show every open page how things are."""
+        """Send the current view to every open page."""
         data = json.dumps(await self.view())
         for page in self.pages:
             page.put_nowait(data)
 
     async def events(self) -> AsyncIterator[str]:
-        """What one page is sent: how things are, now and after every change."""
+        """Yield the view for one page, now and after every change."""
         page: asyncio.Queue[str] = asyncio.Queue()
         self.pages.add(page)
         try:
@@ -149,7 +149,7 @@ class Talk:
 
 
 class Site:
-    """The application: who is signed in, and what each may do."""
+    """The application: sign-in sessions, and the pages of each user."""
 
     def __init__(self, deputy: Deputy) -> None:
         graph = chatbot(deputy)
@@ -170,24 +170,25 @@ class Site:
         )
 
     def user(self, request: Request) -> str | None:
-        """Who is signed in at this browser; deputize asks this, too."""
+        """Return the user who is signed in at this browser. deputize calls this, too."""
         return self.sessions.get(request.cookies.get(COOKIE, ""))
 
     async def chat(self, request: Request) -> Response:
-        """The page."""
+        """Return the page."""
         return FileResponse(HERE / "chat.html") if self.user(request) else RedirectResponse("/sign-in", 303)
 
     async def file(self, request: Request) -> Response:
-        """Its script and its looks: the routes say which."""
+        """Return its script or style sheet."""
         return FileResponse(HERE / request.url.path.lstrip("/"))
 
     async def sign_in(self, request: Request) -> Response:
-        """A button for each user. Here your application asks for a password, or sends the browser to its own login."""
+        """Sign in with a button for each user. Your application asks for a password here, or redirects to its own
+        login."""
         if request.method == "GET":
             return FileResponse(HERE / "sign_in.html")
         user, back = str((await request.form()).get("user")), request.query_params.get("next", "/")
         if user not in USERS or not back.startswith("/") or back.startswith(("//", "/\\")):
-            return Response("Nobody.", 403)
+            return Response("Unknown user or address.", 403)
         session = secrets.token_urlsafe(32)
         self.sessions[session] = user
         response = RedirectResponse(back, 303)
@@ -195,23 +196,23 @@ class Site:
         return response
 
     async def events(self, request: Request) -> Response:
-        """The user's conversation as server-sent events."""
+        """Return the user's conversation as server-sent events."""
         user = self.user(request)
         if user is None:
             return Response("Sign in.", 401)
         return StreamingResponse(self.talks[user].events(), media_type="text/event-stream")
 
     async def say(self, request: Request) -> Response:
-        """The user says something."""
-        user, given = await self._given(request)
+        """Take a message of the user."""
+        user, given = await self._read(request)
         if user is None:
             return Response("Sign in.", 401)
         self.talks[user].say(str(given.get("text", ""))[:2000])
         return JSONResponse({})
 
     async def decide(self, request: Request) -> Response:
-        """The user answers an approval."""
-        user, given = await self._given(request)
+        """Take the user's decision about an approval."""
+        user, given = await self._read(request)
         if user is None:
             return Response("Sign in.", 401)
         try:
@@ -220,15 +221,15 @@ class Site:
             return JSONResponse({"error": str(error)}, 409)
         return JSONResponse({})
 
-    async def _given(self, request: Request) -> tuple[str | None, dict[str, Any]]:
-        """Who asks, and for what. JSON only: a form on somebody else's page cannot send it."""
+    async def _read(self, request: Request) -> tuple[str | None, dict[str, Any]]:
+        """Return the user and the body. It must be JSON, which a form on another site cannot send."""
         if request.headers.get("content-type") != "application/json":
             return None, {}
         return self.user(request), await request.json()
 
 
 async def main(port: int) -> None:
-    """Serve the chatbot, its users' pages, and the sandbox, until the end."""
+    """Serve the chatbot, its users' pages and the sandbox."""
     base = f"http://127.0.0.1:{port}"
     vault = await Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)])
     app = App("google", GOOGLE_CLIENT_ID, Secret(GOOGLE_CLIENT_SECRET))
@@ -246,4 +247,4 @@ if __name__ == "__main__":
     try:
         asyncio.run(main(options.parse_args().port))
     except KeyboardInterrupt:
-        print("Everything is forgotten.")
+        print("Everything is deleted.")

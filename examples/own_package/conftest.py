@@ -1,4 +1,4 @@
-"""The `sandbox` fixture of deputize, which plays Acme as well; `deputy` and `grant` work over it."""
+"""The `sandbox` fixture of deputize, which also simulates Acme; `deputy` and `grant` use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deputize.sandbox import Sandbox
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    """All that deputize plays, and Acme."""
+    """Return a sandbox that also simulates Acme."""
     sandbox = Sandbox()
     sandbox.play(ACME, Tasks())
     return sandbox

@@ -1,7 +1,7 @@
-"""Connect and act as a program would, with Acme played on this machine. Install this package first.
+"""Connect and act as a program would, with Acme simulated on this machine. Install this package first.
 
-python try_it.py             # prints a link; open it and press Allow
-python try_it.py --auto      # the link is followed for you
+python try_it.py             # prints a link; open it and press Allow python try_it.py --auto      # the link is
+followed for you
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deputize.sandbox import Browser, Sandbox
 
 
 async def main(home: Path, auto: bool) -> None:
-    """Act; where the user has not consented yet, show the link, wait, and act again."""
+    """Act. If the user has not consented yet, show the link, wait, and act again."""
     sandbox = Sandbox()
     client = sandbox.play(ACME, Tasks())
     async with serve(sandbox.app) as base:

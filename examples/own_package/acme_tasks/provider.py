@@ -1,4 +1,5 @@
-"""Acme: all that differs from other OAuth servers, and what its errors mean. Source: acme.example/developers."""
+"""Acme's provider definition: its differences from other OAuth servers, and its errors. Source:
+acme.example/developers."""
 
 from __future__ import annotations
 

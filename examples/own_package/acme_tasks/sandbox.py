@@ -1,4 +1,4 @@
-"""Acme's API as tests and `try_it.py` need it; its OAuth server is played from the row alone."""
+"""A simulation of Acme's API for tests and `try_it.py`. Its OAuth server is simulated from the provider definition."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from deputize.sandbox import ApiCall, Refused, in_json
 
 @dataclass
 class Tasks:
-    """The tasks of everybody, by address. A title is there once, and a ``client_id`` is taken once."""
+    """All users' tasks, by address. A title and a ``client_id`` are unique for each user."""
 
     of: dict[str, list[dict[str, str]]] = field(default_factory=dict)
 
@@ -22,10 +22,10 @@ class Tasks:
             return {"items": [task for task in mine if call.query.get("q", "") in task["title"]]}
         if (call.method, call.path) == ("POST", "/v1/tasks"):
             call.need("tasks:write")
-            return self._created(mine, **call.json)
+            return self._create(mine, **call.json)
         return in_json({"error": "not_found"}, 404)
 
-    def _created(self, mine: list[dict[str, str]], title: str, client_id: str) -> dict[str, str]:
+    def _create(self, mine: list[dict[str, str]], title: str, client_id: str) -> dict[str, str]:
         again = next((task for task in mine if task["client_id"] == client_id), None)
         if again:
             return again
