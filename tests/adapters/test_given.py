@@ -88,7 +88,7 @@ async def test_what_a_function_returns_to_be_awaited_is_refused_and_closed(deput
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with pytest.raises(UserRequired, match="returns an awaitable"):
-            UserPolicy(lambda run: later(run)).acting({})  # type: ignore[arg-type, return-value]
+            UserPolicy(lambda run: later(run)).acting_user({})  # type: ignore[arg-type, return-value]
         source: Any = lambda ctx: later(ctx)  # noqa: E731
         [one] = langchain.tools(deputy, SEARCH["name"], user=source)
         assert "returns an awaitable" in await one.ainvoke({"query": "x"})

@@ -205,7 +205,7 @@ async def test_a_verified_user_carries_the_tenant_that_the_authentication_gave_t
 @pytest.mark.parametrize("user", [Verified("alice"), Verified("alice", org=""), StudioUser("alice"), None])
 def test_without_their_tenant_or_their_verification_a_servers_user_is_refused(user: Any) -> None:
     with pytest.raises((PolicyDenied, UserRequired)):
-        UserPolicy(server_user(tenant="org")).acting(on_server(user), _runtime(user))
+        UserPolicy(server_user(tenant="org")).acting_user(on_server(user), _runtime(user))
 
 
 def _runtime(user: Any) -> Any:
@@ -229,8 +229,8 @@ def test_a_scheduled_run_acts_for_nobody_whatever_its_user_is(user: Any, part: s
     inside[part] = {**inside.get(part, {}), "cron_id": "c"}
     for source in (None, server_user(), lambda run: run.server_user.identity):
         with pytest.raises(PolicyDenied):
-            UserPolicy(source).acting(config, _runtime(user))
-    assert UserPolicy(lambda run: "alice").acting(config, _runtime(user)) == User("alice")
+            UserPolicy(source).acting_user(config, _runtime(user))
+    assert UserPolicy(lambda run: "alice").acting_user(config, _runtime(user)) == User("alice")
 
 
 @pytest.mark.parametrize("who", [{"user": "alice"}, {"trust_client_context": True}], ids=["bound", "trusting"])
@@ -244,30 +244,30 @@ def test_cron_id_that_a_client_writes_frees_nobody_of_their_own_id(user: Any, pa
     runtime = _runtime(user)
     runtime.context = Context("alice")
     with pytest.raises(PolicyDenied, match="server user names another user"):
-        UserPolicy(**who).acting(config, runtime)
+        UserPolicy(**who).acting_user(config, runtime)
 
 
 @pytest.mark.parametrize("user", ["", " ", User(""), User(" ", "t")])
 def test_an_empty_bound_user_is_nobody_and_not_whoever_the_run_names(user: Any) -> None:
     with pytest.raises(UserRequired):
-        UserPolicy(user).acting(PLAIN, type("Runtime", (), {"context": BOB})())
+        UserPolicy(user).acting_user(PLAIN, type("Runtime", (), {"context": BOB})())
 
 
 @pytest.mark.parametrize("user", [None, "", User("")])
 def test_a_function_that_names_nobody_is_nobody(user: Any) -> None:
     with pytest.raises(UserRequired):
-        UserPolicy(lambda run: user).acting(PLAIN, type("Runtime", (), {"context": BOB})())
+        UserPolicy(lambda run: user).acting_user(PLAIN, type("Runtime", (), {"context": BOB})())
 
 
 def test_configurable_names_the_user_and_their_tenant_only_where_the_host_says_so() -> None:
     config: RunnableConfig = {"configurable": {"user_id": "bob", "tenant_id": "t2"}}
-    assert UserPolicy(user_from_configurable=True).acting(config) == User("bob", "t2")
+    assert UserPolicy(user_from_configurable=True).acting_user(config) == User("bob", "t2")
     with pytest.raises(UserRequired):
-        UserPolicy().acting(config)
+        UserPolicy().acting_user(config)
     with pytest.raises(PolicyDenied):  # the context's user, and another one's tenant
-        UserPolicy(user_from_configurable=True).acting(config, type("Runtime", (), {"context": BOB})())
+        UserPolicy(user_from_configurable=True).acting_user(config, type("Runtime", (), {"context": BOB})())
     with pytest.raises(PolicyDenied):
-        UserPolicy(user_from_configurable=True).acting(on_server(user_id="bob"))
+        UserPolicy(user_from_configurable=True).acting_user(on_server(user_id="bob"))
 
 
 @pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])

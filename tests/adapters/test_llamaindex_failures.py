@@ -64,7 +64,7 @@ STEPS: dict[str, tuple[Any, str, Any]] = {
     "whose decision counts": (Delivery, "decisions_count", property(fails_at_once)),
     "the step that LlamaIndex is in": (llamaindex_delivery, "StepWorkerStateContextVar", None),
     "whether a server runs it": (llamaindex_delivery, "on_server", fails_at_once),
-    "who acts": (llamaindex_tool, "acting", fails),
+    "who acts": (llamaindex_tool, "acting_user", fails),
     "who is meant by a name": (llamaindex_host, "User", None),
     "the look at all calls": (Together, "blocker", fails),
     "the look at one call": (Together, "alone", fails),

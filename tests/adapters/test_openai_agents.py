@@ -30,7 +30,7 @@ from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
 from deputize.adapters import operator_warnings
-from deputize.adapters.deferred_approvals import Together
+from deputize.adapters.deferred_approvals import BatchedChecks
 from deputize.adapters.openai_agents import ActTool, requests_in, settle, tools
 from deputize.core import (
     Call,
@@ -198,7 +198,7 @@ async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None
         await asyncio.sleep(0 if user.id == "carol" else 60)
         return [Conflict(call[0]) for call in calls]
 
-    together = Together(look)
+    together = BatchedChecks(look)
     calls: list[Any] = [(name, {}, Call("1", "m", name)) for name in "abc"]
     with_carol = await asyncio.gather(*(together.blocker(one, User("carol")) for one in calls))
     assert [str(one) for one in with_carol] == ["a", "b", "c"]

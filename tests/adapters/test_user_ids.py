@@ -75,14 +75,14 @@ class Key(UUID):
 NO_IDS: Final[list[Any]] = [Row(2), ["alice"], b"alice", {"id": "alice"}, True, False, 0, -1, 7.0, object()]
 IDS: Final[list[tuple[Any, str]]] = [(42, "42"), (UUID_OF_ALICE, str(UUID_OF_ALICE)), ("alice", "alice")]
 SOURCES: Final[dict[str, Callable[[Any, Any], User]]] = {
-    "the run's context": lambda id, tenant: UserPolicy().acting(PLAIN, _runtime(Context(id, tenant))),
-    "the run's configurable": lambda id, tenant: UserPolicy(user_from_configurable=True).acting(
+    "the run's context": lambda id, tenant: UserPolicy().acting_user(PLAIN, _runtime(Context(id, tenant))),
+    "the run's configurable": lambda id, tenant: UserPolicy(user_from_configurable=True).acting_user(
         {"configurable": {"user_id": id, "tenant_id": tenant}}
     ),
-    "the server's authentication": lambda id, tenant: UserPolicy(server_user("org")).acting(
+    "the server's authentication": lambda id, tenant: UserPolicy(server_user("org")).acting_user(
         PLAIN, _runtime(server=Verified(id, org=tenant))
     ),
-    "the application's function user=": lambda id, tenant: UserPolicy(lambda run: User(id, tenant)).acting(PLAIN),
+    "the application's function user=": lambda id, tenant: UserPolicy(lambda run: User(id, tenant)).acting_user(PLAIN),
 }
 
 
@@ -131,7 +131,7 @@ def test_an_id_is_what_is_held_not_what_is_printed_nor_what_claims_to_be_equal(s
     for who in (User.of(said), User.of(User(said)), *(named(said, said) for named in SOURCES.values())):
         assert type(who.id) is type(who.tenant) is str and f"{who.id}" == id and who != User("alice", who.tenant)
     with pytest.raises(PolicyDenied):
-        UserPolicy("alice").acting(PLAIN, _runtime(Context(said)))
+        UserPolicy("alice").acting_user(PLAIN, _runtime(Context(said)))
 
 
 def test_a_number_that_cannot_be_written_down_is_no_id() -> None:
@@ -160,13 +160,13 @@ def test_a_verified_user_without_an_id_leaves_no_room_for_a_clients_word() -> No
     for said in (Row(2), ["alice"]):
         server = _runtime(Context("bob"), Verified(said))  # type: ignore[arg-type]
         with pytest.raises(UserRequired, match="server's authentication"):
-            trusting.acting(on_server(user_id="bob"), server)
+            trusting.acting_user(on_server(user_id="bob"), server)
 
 
 def test_beside_a_bound_user_a_run_that_names_no_id_is_refused() -> None:
     for context in (Context(["alice"]), Context("alice", b"")):  # type: ignore[arg-type]
         with pytest.raises(UserRequired, match="The run's context"):
-            UserPolicy("alice").acting(PLAIN, _runtime(context))
+            UserPolicy("alice").acting_user(PLAIN, _runtime(context))
 
 
 @pytest.mark.parametrize("entry", [by_act_node, by_middleware], ids=["act_node", "middleware"])

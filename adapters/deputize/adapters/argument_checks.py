@@ -14,8 +14,8 @@ __all__ = [
     "check_list",
     "check_thread",
     "check_user",
-    "chosen",
-    "user_of",
+    "resolve_user",
+    "select_tools",
 ]
 
 FUNCTION: Final = "The application's function user="
@@ -41,7 +41,7 @@ def check_user(user: Any, *, may_be_async: bool = False) -> None:
             raise SettingsError(str(error), hint=WHO) from None
 
 
-def chosen(deputy: DeputyProtocol, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
+def select_tools(deputy: DeputyProtocol, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
     """Return the tools with these names, as `Deputy.tools` does. Raises `SettingsError` unless ``deputy`` is one."""
     check_deputy(deputy)
     return deputy.tools(*names, read_only=read_only, app=app)
@@ -80,7 +80,7 @@ def is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
-def user_of(function: Callable[[Any], AnyUser], run: Any) -> User:
+def resolve_user(function: Callable[[Any], AnyUser], run: Any) -> User:
     """Return the user that your application's function names. Raises `UserRequired` for no user or an awaitable."""
     said: Any = function(run)
     try:

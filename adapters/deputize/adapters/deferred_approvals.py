@@ -16,9 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
-from deputize.adapters.argument_checks import check_user, user_of
+from deputize.adapters.argument_checks import check_user, resolve_user
 from deputize.adapters.model_messages import as_text, failure_text
-from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
     AnyUser,
     ApprovalRequired,
@@ -35,18 +35,18 @@ from deputize.core import (
 )
 
 __all__ = [
+    "BatchedChecks",
     "Decided",
-    "Deferring",
+    "Decision",
+    "DeferredHost",
     "Kind",
     "Payload",
-    "Said",
-    "Together",
     "UserOf",
-    "decisions_of",
-    "facts_of",
-    "failed",
-    "named",
-    "payload_of",
+    "error_text",
+    "parse_decisions",
+    "request_payload",
+    "select_requests",
+    "tool_facts",
 ]
 
 Payload: TypeAlias = dict[str, Any]
@@ -61,7 +61,7 @@ FORM: Final = 'By approval id: "approve", "reject", or {"decision": "edit", "arg
 
 
 @dataclass(frozen=True)
-class Said:
+class Decision:
     """A decision about one approval. ``arguments``: all arguments of an edit."""
 
     approval: str
@@ -70,7 +70,7 @@ class Said:
     reason: str = ""
 
 
-def decisions_of(given: Mapping[str, Any], shown: Iterable[Payload], reason: str = "") -> dict[str, Said]:
+def parse_decisions(given: Mapping[str, Any], shown: Iterable[Payload], reason: str = "") -> dict[str, Decision]:
     """Return your application's decisions, by approval id.
 
     Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
@@ -81,19 +81,19 @@ def decisions_of(given: Mapping[str, Any], shown: Iterable[Payload], reason: str
         raise InvalidInput(
             f"No approval {unknown[0]!r} was shown here.", hint=f"Waiting approvals: {waiting}.", fix_by="operator"
         )
-    return {approval: _decided(approval, what, reason) for approval, what in given.items()}
+    return {approval: _parse_decision(approval, what, reason) for approval, what in given.items()}
 
 
-def _decided(approval: str, what: Any, reason: str) -> Said:
+def _parse_decision(approval: str, what: Any, reason: str) -> Decision:
     if what == "approve" or what == "reject":
-        return Said(approval, what, None, reason)
+        return Decision(approval, what, None, reason)
     arguments = what.get("arguments") if isinstance(what, Mapping) and what.get("decision") == "edit" else None
     if not isinstance(arguments, Mapping):
         raise InvalidInput(f"The decision about {approval} is malformed.", hint=FORM, fix_by="operator")
-    return Said(approval, "edit", dict(arguments), reason)
+    return Decision(approval, "edit", dict(arguments), reason)
 
 
-def payload_of(error: DeputizeError | None) -> Payload | None:
+def request_payload(error: DeputizeError | None) -> Payload | None:
     """Return the request to show to the user, or None if the error is not a missing consent or approval."""
     if isinstance(error, ConsentRequired):
         return {"type": "deputize.consent", "v": 1, **error.consent.payload()}
@@ -102,19 +102,19 @@ def payload_of(error: DeputizeError | None) -> Payload | None:
     return None
 
 
-def named(asks: Iterable[Any], kind: Kind) -> list[Payload]:
+def select_requests(asks: Iterable[Any], kind: Kind) -> list[Payload]:
     """Return the requests of this kind, each once: calls at one provider share their consent."""
     ours = [ask for ask in asks if isinstance(ask, Mapping) and ask.get("type") == f"deputize.{kind}"]
     return list({str(ask[f"{kind}_id"]): dict(ask) for ask in ours}.values())
 
 
-def failed(error: DeputizeError) -> str:
+def error_text(error: DeputizeError) -> str:
     """Return a failure as text for the model. Log it if the operator must fix it."""
-    warn_of(error)
+    warn_operator(error)
     return failure_text(error)
 
 
-def facts_of(tool: Tool) -> dict[str, Any]:
+def tool_facts(tool: Tool) -> dict[str, Any]:
     """Return metadata that your application can filter and label tools by. The model does not see it."""
     return {
         "provider": tool.provider,
@@ -125,7 +125,7 @@ def facts_of(tool: Tool) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Deferring:
+class DeferredHost:
     """The application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
@@ -136,13 +136,13 @@ class Deferring:
     def __post_init__(self) -> None:
         check_user(self.user)
 
-    def acting(self, run: Any) -> User:
+    def acting_user(self, run: Any) -> User:
         """Return the user this run acts for. Raises `UserRequired` if no user is named."""
         if callable(self.user):
-            return user_of(self.user, run)
+            return resolve_user(self.user, run)
         return User.of(self.user)
 
-    async def blockers(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
+    async def check_calls(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
         """Return for each call the error that blocks it, or None. Missing scopes at one provider become one consent."""
         return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
 
@@ -151,7 +151,7 @@ class Deferring:
         acted = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
         return as_text(await acted)
 
-    async def record(self, said: Said, user: User) -> str:
+    async def record(self, said: Decision, user: User) -> str:
         """Record a decision as this user's. Return what is wrong with an edit, or "".
 
         A decision about another user's approval, or about one that was decided or used before, changes nothing.
@@ -167,7 +167,7 @@ class Deferring:
 
 
 @dataclass(frozen=True)
-class Together:
+class BatchedChecks:
     """Checks the calls of one message together, although the framework runs them in separate tasks.
 
     Their missing scopes at one provider then become one consent with one link.

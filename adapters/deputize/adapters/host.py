@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, TypeAlias
 
-from deputize.adapters.argument_checks import user_of
+from deputize.adapters.argument_checks import resolve_user
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
 __all__ = ["REFUSED", "Context", "RunInfo", "UserPolicy", "UserSource", "field", "server_user"]
@@ -141,14 +141,14 @@ class UserPolicy:
     user_from_configurable: bool = False
     trust_client_context: bool = False
 
-    def acting(self, config: Mapping[str, Any], runtime: Any = None) -> User:
+    def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
         """Return the user this run acts for.
 
         Raises `UserRequired` if no user is named or the id is invalid. Raises `PolicyDenied` if two sources differ.
         """
         run = RunInfo(config, runtime)
         if callable(self.user):
-            return user_of(self.user, run)
+            return resolve_user(self.user, run)
         claims = _claims(run)
         user = User.of(self.user if self.user is not None else self._unbound(run, claims))
         for where, said in claims.items():

@@ -16,7 +16,7 @@ import operator
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, NotRequired
 
-from deputize.adapters.argument_checks import chosen
+from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.host import UserSource
 from deputize.adapters.releases import LANGGRAPH, require
 from deputize.core import ApprovalRequired, DeputizeError, DeputyProtocol, PolicyDenied, SettingsError, User
@@ -29,15 +29,15 @@ try:
     from langgraph.config import get_config
     from langgraph.runtime import get_runtime
 
-    from deputize.adapters.langchain.calls import asked_by
-    from deputize.adapters.langchain.model_request import shown_strictly, told_of_outside
+    from deputize.adapters.langchain.calls import answering_message
+    from deputize.adapters.langchain.model_request import add_untrusted_notice, use_strict_tools
     from deputize.adapters.langchain.tool import ActTool, act_tool
     from deputize.adapters.langchain.tool_host import Host
     from deputize.adapters.langchain.tool_search import SEARCH_TOOLS, ToolSearch
     from deputize.adapters.langgraph.approval_graph import RETURNS, Gate, InterruptMode, State
-    from deputize.adapters.langgraph.calls import latest, open_calls, where
+    from deputize.adapters.langgraph.calls import identify_call, latest_messages, open_calls
     from deputize.adapters.langgraph.inline_execution import TaskLocation
-    from deputize.adapters.langgraph.interrupts import Payload, missing_of, same_user
+    from deputize.adapters.langgraph.interrupts import Payload, missing_requests, same_user
     from deputize.adapters.langgraph.precheck import Findings, Output
     from deputize.adapters.langgraph.resume_scope import forget_bare_resume
 except ImportError as missing:
@@ -88,28 +88,28 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     ) -> None:
         super().__init__()
         self.host = Host(deputy, user, agent, user_from_configurable, None, None, trust_client_context, app)
-        found = chosen(deputy, toolkits, read_only=read_only, app=app)
+        found = select_tools(deputy, toolkits, read_only=read_only, app=app)
         if always and not search:
             raise SettingsError("always= needs search=True: without it, all tools are bound.", hint="Pass both.")
         mine: list[BaseTool] = [act_tool(tool, self.host) for tool in found]
         self._mine = {tool.name: tool for tool in mine}
         self._name, self.gate = name, Gate(self.host, found, interrupt_mode)
-        self.search = self._searching(mine, always) if search else None
+        self.search = self._make_search(mine, always) if search else None
         self.tools = self.search.tools if self.search else mine
-        self.asking = self.gate.graph(name, _nothing)
+        self.asking = self.gate.graph(name, _no_tasks)
 
     @property
     def name(self) -> str:
         """The name of its nodes in the agent's graph."""
         return self._name
 
-    def _searching(self, mine: Sequence[BaseTool], always: Sequence[str]) -> ToolSearch:
+    def _make_search(self, mine: Sequence[BaseTool], always: Sequence[str]) -> ToolSearch:
         called = SEARCH_TOOLS if self._name == "deputize" else f"search_{self._name}_tools"
         return ToolSearch(self.host.deputy, mine, always=always, name=called)
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Record the user who starts the run: no other user may resume it."""
-        return self._noted(self._user(runtime))
+        return self._owner_state(self._user(runtime))
 
     async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
         """Do the same as `before_agent`."""
@@ -117,22 +117,22 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
         """Add the explanation of ``untrusted`` to any system prompt, once."""
-        return handler(self._checked(request))
+        return handler(self._prepare_request(request))
 
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Any:
         """Do the same as `wrap_model_call`."""
-        return await handler(self._checked(request))
+        return await handler(self._prepare_request(request))
 
     def after_model(self, state: Any, runtime: Any) -> Payload | None:
         """Pause until nothing is left to ask the user. Then tell the model which calls are refused."""
-        if not (tail := self._ours(state["messages"])):
+        if not (tail := self._latest_if_ours(state["messages"])):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
         place = TaskLocation.of(config)
-        begun = run(self._only_by_its_owner(state, tail, user))
-        if place and not place.begun_now():
+        begun = run(self._check_owner(state, tail, user))
+        if place and not place.has_begun_now():
             seen = run(self.gate.look({"messages": tail, "outputs": []}, config, user))
             if seen.pause is None:
                 return begun | _refusals(tail, seen.outputs)
@@ -141,12 +141,12 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
         """Do the same as `after_model`."""
-        if not (tail := self._ours(state["messages"])):
+        if not (tail := self._latest_if_ours(state["messages"])):
             return None
         config, user = get_config(), self._user(runtime)
         place = TaskLocation.of(config)
-        begun = await self._only_by_its_owner(state, tail, user)
-        if place and not await place.begun():
+        begun = await self._check_owner(state, tail, user)
+        if place and not await place.has_begun():
             seen = await self.gate.look({"messages": tail, "outputs": []}, config, user)
             if seen.pause is None:
                 return begun | _refusals(tail, seen.outputs)
@@ -157,17 +157,17 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         """Run the tool. If it lacks a consent or approval that was lost since, ask the user again."""
         if not self._is_mine(request.tool):
             return handler(request)
-        if refused := self._not_theirs(request):
+        if refused := self._refusal(request):
             for _ in range(RETURNS):
-                self.asking.invoke(_lost(request, {}), get_config())  # raises at a pause, which its owner keeps
+                self.asking.invoke(_lost_input(request, {}), get_config())  # raises at a pause, which its owner keeps
             return refused
         answer: Any = None
-        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
+        with answering_message(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = handler(request)
-                if not (missing := missing_of(answer)):
+                if not (missing := missing_requests(answer)):
                     break
-                self.asking.invoke(_lost(request, missing), get_config())
+                self.asking.invoke(_lost_input(request, missing), get_config())
         return answer
 
     async def awrap_tool_call(
@@ -176,23 +176,23 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         """Do the same as `wrap_tool_call`."""
         if not self._is_mine(request.tool):
             return await handler(request)
-        if refused := self._not_theirs(request):
+        if refused := self._refusal(request):
             for _ in range(RETURNS):
-                await self.asking.ainvoke(_lost(request, {}), get_config())
+                await self.asking.ainvoke(_lost_input(request, {}), get_config())
             return refused
         answer: Any = None
-        with asked_by(open_calls(request.state["messages"], get_config())[0], self.host):
+        with answering_message(open_calls(request.state["messages"], get_config())[0], self.host):
             for _ in range(RETURNS):
                 answer = await handler(request)
-                if not (missing := missing_of(answer)):
+                if not (missing := missing_requests(answer)):
                     break
-                await self.asking.ainvoke(_lost(request, missing), get_config())
+                await self.asking.ainvoke(_lost_input(request, missing), get_config())
         return answer
 
     def _user(self, runtime: Any) -> User | None:
         return self.host.resuming_user(get_config(), runtime)
 
-    def _checked(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+    def _prepare_request(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Return the request as the model should see it.
 
         Raises `SettingsError` if a tool of your application has the name of one of deputize's tools.
@@ -201,9 +201,9 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
             if not self._is_known(tool) and (name := getattr(tool, "name", "")) in {one.name for one in self.tools}:
                 hint = "Rename it. Do not pass the deputy's tools to the agent: the middleware adds them."
                 raise SettingsError(f"A tool of your application has the name of a deputize tool: {name!r}.", hint=hint)
-        return shown_strictly(told_of_outside(self._few(request)))
+        return use_strict_tools(add_untrusted_notice(self._limit_tools(request)))
 
-    def _few(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
+    def _limit_tools(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
         """Return the request with the deputize tools that are always shown or were found; all without search."""
         if self.search is None:
             return request
@@ -222,13 +222,13 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     def _is_mine(self, tool: Any) -> bool:
         return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool
 
-    def _ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
+    def _latest_if_ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
         """Return the model's last message and what followed it, if it calls a deputize tool; else an empty list."""
-        tail = list(latest(messages))
+        tail = list(latest_messages(messages))
         calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
         return tail if any(call["name"] in self.gate.providers for call in calls) else []
 
-    def _noted(self, user: User | None) -> Payload:
+    def _owner_state(self, user: User | None) -> Payload:
         """Return the state that records who starts the run, under this name: an agent may have two of these
         middlewares."""
         return {"deputize": {self._name: {"user": user.id, "tenant": user.tenant} if user and user.id else {}}}
@@ -238,14 +238,14 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         found = (state.get("deputize") or {}).get(self._name)
         return dict(found) if isinstance(found, Mapping) else None
 
-    async def _only_by_its_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
+    async def _check_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
         """Return the user who starts the run if another middleware skipped `before_agent`; else an empty update.
 
         Raises `PolicyDenied` for another user than the one who started. LangGraph keeps that user's answer and passes
         it to the next resume, so it is forgotten. If that fails, the approvals get new ids.
         """
         if (note := self._note(state)) is None:
-            return self._noted(user)  # a deputize pause has its own record of the owner
+            return self._owner_state(user)  # a deputize pause has its own record of the owner
         if not note and not user:
             return {}
         try:
@@ -265,28 +265,30 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def _renew(self, tail: list[AnyMessage], owner: User) -> None:
         config, deputy = get_config(), self.host.deputy
         asked, calls = open_calls(tail, config)
-        ours = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.gate.providers]
-        blockers = await self.host.prepare(ours, owner)
+        ours = [
+            (c["name"], c["args"], identify_call(config, asked, c)) for c in calls if c["name"] in self.gate.providers
+        ]
+        blockers = await self.host.check_calls(ours, owner)
         waiting = [blocker.approval.id for blocker in blockers if isinstance(blocker, ApprovalRequired)]
         await deputy.refresh_approval_ids(waiting, user=owner)
 
-    def _not_theirs(self, request: ToolCallRequest) -> ToolMessage | None:
+    def _refusal(self, request: ToolCallRequest) -> ToolMessage | None:
         """Return the refusal if another user, or no user, resumed this call past its owner's pause; else None."""
         call, note, user = request.tool_call, self._note(request.state) or {}, self._user(request.runtime)
         if note or user:
             try:
                 same_user(note, user)
             except DeputizeError as error:
-                return self.host.failed(call["name"], str(call["id"]), error)
+                return self.host.error_message(call["name"], str(call["id"]), error)
         return None
 
 
-def _nothing(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
+def _no_tasks(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
     """Return no tasks: the agent itself runs the tools."""
     return []
 
 
-def _lost(request: ToolCallRequest, missing: Payload) -> Payload:
+def _lost_input(request: ToolCallRequest, missing: Payload) -> Payload:
     """Return the gate's input for a tool that ran and reported a missing request."""
     return {"messages": [], "lost": [{"id": str(request.tool_call["id"]), "asks": missing}]}
 

@@ -11,7 +11,7 @@ from typing import Final
 from deputize.core import DeputizeError, SettingsError, UserRequired
 
 __all__ = ["MAYBE_CACHED", "MAYBE_CACHED_AROUND", "NO_CHECKPOINTER", "NO_USER"]
-__all__ += ["NO_USER_IN_GRAPH", "warn_of", "warn_once"]
+__all__ += ["NO_USER_IN_GRAPH", "warn_once", "warn_operator"]
 
 NO_USER: Final = (
     "A tool call was refused because the run names no user. Pass user=... where the tools are created: a user, or a "
@@ -45,7 +45,7 @@ def warn_once(mistake: str) -> None:
         log.warning(mistake)
 
 
-def warn_of(error: DeputizeError, no_user: str = NO_USER) -> None:
+def warn_operator(error: DeputizeError, no_user: str = NO_USER) -> None:
     """Log why a call was refused, if the operator must fix it. ``no_user``: the text for a run without a user."""
     if isinstance(error, UserRequired):
         warn_once(f"A tool call was refused. {error} {error.hint}" if error.reason else no_user)

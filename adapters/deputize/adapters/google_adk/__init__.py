@@ -19,17 +19,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from deputize.adapters.argument_checks import chosen
+from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.deferred_approvals import (
-    Deferring,
+    BatchedChecks,
+    Decision,
+    DeferredHost,
     Payload,
-    Said,
-    Together,
     UserOf,
-    decisions_of,
-    facts_of,
-    failed,
-    payload_of,
+    error_text,
+    parse_decisions,
+    request_payload,
+    tool_facts,
 )
 from deputize.adapters.releases import GOOGLE_ADK, require
 from deputize.core import (
@@ -54,8 +54,8 @@ try:
     from google.adk.tools.tool_context import ToolContext
     from google.genai import types
 
-    from deputize.adapters.google_adk.calls import asked_by, calls_of, owner_of, where
-    from deputize.adapters.google_adk.confirmations import answers, ask, keep_asking, requests_in, shown_for
+    from deputize.adapters.google_adk.calls import calls_of, identify_call, owner_tag, response_of
+    from deputize.adapters.google_adk.confirmations import answers, ask, ensure_asked, last_request, requests_in
 except ImportError as missing:
     require(GOOGLE_ADK)  # an old release lacks these imports
     raise SettingsError.without(missing, "google-adk") from None
@@ -90,9 +90,9 @@ class DeputyToolset(BaseToolset):
         tool_name_prefix: str | None = None,
     ) -> None:
         super().__init__(tool_filter=tool_filter, tool_name_prefix=tool_name_prefix)
-        host = Deferring(deputy, user, agent, app)
-        together = Together(host.blockers)
-        shown = chosen(deputy, toolkits, read_only=read_only, app=app)
+        host = DeferredHost(deputy, user, agent, app)
+        together = BatchedChecks(host.check_calls)
+        shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
         self.tools = [ActTool(tool, host, together) for tool in shown]
 
     async def get_tools(self, readonly_context: ReadonlyContext | None = None) -> list[BaseTool]:
@@ -101,7 +101,7 @@ class DeputyToolset(BaseToolset):
 
     async def process_llm_request(self, *, tool_context: ToolContext, llm_request: LlmRequest) -> None:
         """Add the explanation of ``untrusted`` to the instructions once. Ask first what is still to be asked."""
-        keep_asking(tool_context)
+        ensure_asked(tool_context)
         if system_prompt() not in str(llm_request.config.system_instruction or ""):
             llm_request.append_instructions([system_prompt()])
 
@@ -109,8 +109,8 @@ class DeputyToolset(BaseToolset):
 class ActTool(BaseTool):
     """One deputize tool as an ADK tool. ``together``: shared by its toolset."""
 
-    def __init__(self, tool: Tool, host: Deferring, together: Together) -> None:
-        super().__init__(name=tool.name, description=tool.description, custom_metadata=facts_of(tool))
+    def __init__(self, tool: Tool, host: DeferredHost, together: BatchedChecks) -> None:
+        super().__init__(name=tool.name, description=tool.description, custom_metadata=tool_facts(tool))
         self.tool, self.host, self.together = tool, host, together
 
     def _get_declaration(self) -> types.FunctionDeclaration:
@@ -127,37 +127,37 @@ class ActTool(BaseTool):
         resumed = tool_context.tool_confirmation is not None
         blocker: DeputizeError | None
         try:
-            user = self.host.acting(tool_context)
+            user = self.host.acting_user(tool_context)
         except DeputizeError as error:
             if resumed:
-                raise _left_open(tool_context, error) from None
-            return {"error": failed(error)}
-        shown, fault = shown_for(tool_context) if resumed else None, ""
-        call = where(tool_context, tool_context.function_call_id or "", str((shown or {}).get("owner") or ""))
-        if shown and shown.get("owner") != owner_of(self.host.deputy, user, call):
+                raise _keep_open(tool_context, error) from None
+            return {"error": error_text(error)}
+        shown, fault = last_request(tool_context) if resumed else None, ""
+        call = identify_call(tool_context, tool_context.function_call_id or "", str((shown or {}).get("owner") or ""))
+        if shown and shown.get("owner") != owner_tag(self.host.deputy, user, call):
             denied = PolicyDenied("This call belongs to another user.", hint="Resume as the user who was asked.")
-            raise _left_open(tool_context, denied)
+            raise _keep_open(tool_context, denied)
         try:
             if tool_context.tool_confirmation is not None:
-                fault = await self._hear(tool_context.tool_confirmation, shown, user)
+                fault = await self._record_answer(tool_context.tool_confirmation, shown, user)
             blocker = await self._blocker(args, call, tool_context, user, look=bool(fault))
             if blocker is None and not fault:
                 return {"result": await self.host.act(self.tool.name, args, user, call)}
         except DeputizeError as error:
             blocker = error
-        told = failed(blocker) if blocker else fault
-        if payload := payload_of(blocker):
-            payload["owner"] = owner_of(self.host.deputy, user, call)
+        told = error_text(blocker) if blocker else fault
+        if payload := request_payload(blocker):
+            payload["owner"] = owner_tag(self.host.deputy, user, call)
             ask(tool_context, told, payload | ({"fault": fault} if fault else {}))
         return {"error": told}
 
-    async def _hear(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
+    async def _record_answer(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
         """Record the user's decision. Return what is wrong with an edit, or "".
 
         Raises `Declined` for a rejection that changes no record: of a consent, or of a call approved elsewhere. For a
         recorded or late rejection, the record itself says the outcome.
         """
-        said, fault = _decision_in(answer, shown)
+        said, fault = _read_decision(answer, shown)
         if said is None:
             return fault
         fault = await self.host.record(said, user) if said.approval else ""
@@ -174,20 +174,20 @@ class ActTool(BaseTool):
 
         Without ``look``, a single call is not checked, because the act itself reports what it lacks.
         """
-        if len(calls_of(asked_by(ctx))) < 2 and not look:
+        if len(calls_of(response_of(ctx))) < 2 and not look:
             return None
         message = ctx.session.id, ctx.invocation_id, ctx.agent_name, ctx.branch
         return await self.together.blocker((self.tool.name, args, call), user, *message)
 
 
-def _left_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
+def _keep_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
     """Return the error to raise. Ask again first: a plugin of your application may turn the error into a result."""
-    if shown := shown_for(ctx):
-        ask(ctx, failed(error), shown)
+    if shown := last_request(ctx):
+        ask(ctx, error_text(error), shown)
     return error
 
 
-def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said | None, str]:
+def _read_decision(answer: ToolConfirmation, shown: Payload | None) -> tuple[Decision | None, str]:
     """Return the decision in an answer, or None if it only resumes; and what is wrong with it.
 
     An approval names its id, as `answers` does, or returns the shown payload unchanged, as ADK's own pages do.
@@ -195,13 +195,13 @@ def _decision_in(answer: ToolConfirmation, shown: Payload | None) -> tuple[Said 
     given = answer.payload if isinstance(answer.payload, Mapping) else {}
     approval, reason = str((shown or {}).get("approval_id") or ""), str(given.get("reason") or "")
     if not answer.confirmed:
-        return Said(approval, "reject", None, reason), ""
+        return Decision(approval, "reject", None, reason), ""
     if not shown or not approval:
         return None, ""
     if given == shown:
-        return Said(approval, "approve"), ""
+        return Decision(approval, "approve"), ""
     try:
         named = {approval: given[approval]} if approval in given else {}
-        return decisions_of(named, [shown], reason).get(approval), ""
+        return parse_decisions(named, [shown], reason).get(approval), ""
     except InvalidInput as wrong:
         return None, str(wrong)

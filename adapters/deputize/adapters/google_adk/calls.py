@@ -18,15 +18,15 @@ from google.genai import types
 
 from deputize.core import Call, DeputyProtocol, User
 
-__all__ = ["CONFIRMATION", "asked_by", "calls_of", "owner_of", "where"]
+__all__ = ["CONFIRMATION", "calls_of", "identify_call", "owner_tag", "response_of"]
 
 CONFIRMATION = "adk_request_confirmation"
 """ADK's name of the call that asks your application for a confirmation."""
 
 
-def asked_by(ctx: ToolContext) -> Event | None:
+def response_of(ctx: ToolContext) -> Event | None:
     """Return the model response that asked for the call, or None if a program made the call."""
-    found = _asking(ctx, ctx.function_call_id or "")
+    found = _asking_responses(ctx, ctx.function_call_id or "")
     return found[-1] if found else None
 
 
@@ -36,12 +36,12 @@ def calls_of(response: Event | None) -> dict[str, types.FunctionCall]:
     return {one.id: one for one in calls if one.id and one.name != CONFIRMATION}
 
 
-def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
+def identify_call(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
     """Return the identity of a call: session, response and call id. With tool and user, it names the act.
 
     ``owner``: the tag in the call's question, which knows the response if the session was cut before it.
     """
-    found = _asking(ctx, call_id)
+    found = _asking_responses(ctx, call_id)
     if ctx.node is not None and not found:  # a tool as a graph node: ADK gives its call a new id in each run
         call_id = ctx.node_path
     author, branch = (found[-1].author, found[-1].branch or "") if found else ("", "")
@@ -50,7 +50,7 @@ def where(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
     return Call(ctx.session.id, message, call_id, ctx.invocation_id)
 
 
-def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
+def owner_tag(deputy: DeputyProtocol, user: User, call: Call) -> str:
     """Return a tag for the user of a call, which only this deputy can compute and which reveals no name.
 
     Before the dot: the number of the call's response.
@@ -61,7 +61,7 @@ def owner_of(deputy: DeputyProtocol, user: User, call: Call) -> str:
     return f"{number}.{hmac.digest(key.encode(), whose.encode('utf8', 'surrogatepass'), 'sha256').hex()}"
 
 
-def _asking(ctx: ToolContext, call_id: str) -> list[Event]:
+def _asking_responses(ctx: ToolContext, call_id: str) -> list[Event]:
     """Return this agent's responses of the invocation with this call id, preferring its own branch."""
     found = [
         one

@@ -21,10 +21,10 @@ from google.adk.tools.tool_confirmation import ToolConfirmation
 from google.adk.tools.tool_context import ToolContext
 from google.genai import types
 
-from deputize.adapters.deferred_approvals import Kind, Payload, decisions_of, named
-from deputize.adapters.google_adk.calls import CONFIRMATION, asked_by, calls_of
+from deputize.adapters.deferred_approvals import Kind, Payload, parse_decisions, select_requests
+from deputize.adapters.google_adk.calls import CONFIRMATION, calls_of, response_of
 
-__all__ = ["answers", "ask", "keep_asking", "requests_in", "shown_for"]
+__all__ = ["answers", "ask", "ensure_asked", "last_request", "requests_in"]
 
 PLUGIN: Final = "deputize_questions"
 INPUT: Final = "adk_request_input"
@@ -48,9 +48,9 @@ def _register(ctx: CallbackContext) -> None:
         manager.plugins = [_Questions(PLUGIN), *manager.plugins]  # another run may be iterating over the old list
 
 
-def keep_asking(ctx: ToolContext) -> None:
+def ensure_asked(ctx: ToolContext) -> None:
     """Register the plugin if a question must be asked in place of the next model call."""
-    if _unasked(ctx):
+    if _unasked_calls(ctx):
         _register(ctx)
 
 
@@ -61,7 +61,7 @@ class _Questions(BasePlugin):
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
         """Answer with the open questions in place of the model, if there are any."""
-        parts = [types.Part(function_call=_question(*one)) for one in _unasked(callback_context)]
+        parts = [types.Part(function_call=_question(*one)) for one in _unasked_calls(callback_context)]
         if not parts:
             return None
         llm_request.tools_dict[CONFIRMATION] = _Waiting(name=CONFIRMATION, description="", is_long_running=True)
@@ -84,7 +84,7 @@ def _question(call: types.FunctionCall, confirmation: ToolConfirmation) -> types
     return types.FunctionCall(name=CONFIRMATION, args=args)
 
 
-def _unasked(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirmation]]:
+def _unasked_calls(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirmation]]:
     """Return the calls of this run whose last request did not become a question."""
     calls: dict[str, types.FunctionCall] = {}
     requests: dict[str, list[ToolConfirmation]] = {}
@@ -95,15 +95,15 @@ def _unasked(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolConfirm
         for call_id, call in calls_of(event).items():
             calls[call_id], requests[call_id], asked[call_id] = call, [], 0
         for call_id, request in event.actions.requested_tool_confirmations.items():
-            if call_id in calls and _ours(request.payload):
+            if call_id in calls and _is_ours(request.payload):
                 requests[call_id].append(request)
         asked.update(one.call for one in _questions(event))
     return [(calls[one], made[-1]) for one, made in requests.items() if len(made) > asked[one]]
 
 
-def shown_for(ctx: ToolContext) -> Payload | None:
+def last_request(ctx: ToolContext) -> Payload | None:
     """Return the payload that the user was last shown for this call. A later turn may reuse the call's id."""
-    response, last = asked_by(ctx), None
+    response, last = response_of(ctx), None
     call = ctx.node_path if response is None and ctx.node is not None else ctx.function_call_id
     for event in ctx.session.events:
         if event.invocation_id != ctx.invocation_id:
@@ -134,32 +134,32 @@ def _questions(event: Event) -> Iterator[_Question]:
     for call in calls:
         if call.id not in (event.long_running_tool_ids or ()) or often[call.id] > 1:
             continue
-        about, payload = _asked(call)
+        about, payload = _parse_question(call)
         if call.name == INPUT:
             about = event.node_info.path
-        if _ours(payload):
+        if _is_ours(payload):
             yield _Question(str(call.id), str(call.name), str(about), dict(payload))
 
 
-def _asked(call: types.FunctionCall) -> tuple[Any, Any]:
+def _parse_question(call: types.FunctionCall) -> tuple[Any, Any]:
     """Return the id of the call that a question is about, and the payload it shows."""
     if call.name == CONFIRMATION:
-        return _at(call.args, "originalFunctionCall", "id"), _at(call.args, "toolConfirmation", "payload")
-    return None, _at(call.args, "payload", "confirmation_payload") if call.name == INPUT else None
+        return _dig(call.args, "originalFunctionCall", "id"), _dig(call.args, "toolConfirmation", "payload")
+    return None, _dig(call.args, "payload", "confirmation_payload") if call.name == INPUT else None
 
 
-def _at(args: Any, *keys: str) -> Any:
+def _dig(args: Any, *keys: str) -> Any:
     for key in keys:
         args = args.get(key) if isinstance(args, Mapping) else None
     return args
 
 
-def _ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether this is a complete payload of `payload_of`: a remote agent can send half of one."""
-    return any(_at(payload, "type") == f"deputize.{kind}" and _at(payload, f"{kind}_id") for kind in KINDS)
+def _is_ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
+    """Return whether this is a complete payload of `request_payload`: a remote agent can send half of one."""
+    return any(_dig(payload, "type") == f"deputize.{kind}" and _dig(payload, f"{kind}_id") for kind in KINDS)
 
 
-def _live(events: Iterable[Event]) -> list[Event]:
+def _live_events(events: Iterable[Event]) -> list[Event]:
     """Return the events that no rewind removed."""
     live: list[Event] = []
     for event in events:
@@ -170,14 +170,14 @@ def _live(events: Iterable[Event]) -> list[Event]:
     return live
 
 
-def _waiting(events: Iterable[Event]) -> list[_Question]:
+def _open_questions(events: Iterable[Event]) -> list[_Question]:
     """Return the questions without a result, in the last invocation that waits.
 
     An answer alone closes no question: the run that received it may have been refused or lost.
     """
     asks: dict[str, tuple[Event, _Question]] = {}
     answered: set[str | None] = set()
-    for event in _live(events):
+    for event in _live_events(events):
         results = {one.id for one in event.get_function_responses()}
         if event.author == "user":
             answered |= results
@@ -199,8 +199,8 @@ def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Paylo
 
     See `Consent.payload` and `Approval.payload`. ``events``: of a run or of a session; closed questions are left out.
     """
-    shown = [one.payload for one in _waiting(events)]
-    return [ask for one in KINDS if kind in (None, one) for ask in named(shown, one)]
+    shown = [one.payload for one in _open_questions(events)]
+    return [ask for one in KINDS if kind in (None, one) for ask in select_requests(shown, one)]
 
 
 def answers(events: Iterable[Event], decisions: Mapping[str, Any] | None = None, *, reason: str = "") -> types.Content:
@@ -210,8 +210,8 @@ def answers(events: Iterable[Event], decisions: Mapping[str, Any] | None = None,
     only decisions of the session's own user. Answer questions of other tools yourself, in the same message (``parts``).
     Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
     """
-    waiting, given, parts = _waiting(events), decisions or {}, list[types.Part]()
-    decisions_of(given, [one.payload for one in waiting], reason)
+    waiting, given, parts = _open_questions(events), decisions or {}, list[types.Part]()
+    parse_decisions(given, [one.payload for one in waiting], reason)
     for question in waiting:
         approval = str(question.payload.get("approval_id"))
         said = {approval: given[approval], "reason": reason} if approval in given else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ConfigDict, SkipValidation
 
-from deputize.adapters.argument_checks import chosen
+from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.host import UserSource
 from deputize.core import Approval, Consent, DeputyProtocol, SettingsError, system_prompt
 
@@ -54,7 +54,9 @@ def tools(
     strict=True)``, where a model gives every argument: optional ones may be null.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
-    return [act_tool(tool, host, strict=strict) for tool in chosen(deputy, toolkits, read_only=read_only, app=app)]
+    return [
+        act_tool(tool, host, strict=strict) for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)
+    ]
 
 
 class DeputyToolkit(BaseToolkit):

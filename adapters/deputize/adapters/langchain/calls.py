@@ -11,7 +11,7 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["asked_by", "current_call", "current_id", "message_asking", "tool_call_id_of"]
+__all__ = ["answering_message", "current_id", "identify_call", "message_asking", "tool_call_id_of"]
 
 current_id: ContextVar[str] = ContextVar("deputize_call_id", default="")
 """The id of the current call."""
@@ -19,7 +19,7 @@ _asked: ContextVar[tuple[str, object]] = ContextVar("deputize_asked", default=("
 
 
 @contextmanager
-def asked_by(message: str, host: object) -> Iterator[None]:
+def answering_message(message: str, host: object) -> Iterator[None]:
     """Mark calls of this host's tools as made by the message with this id, inside the block.
 
     Nested agents and wrappers answer messages of their own with their own tools. ``host``: the `Host` of the tools.
@@ -43,7 +43,7 @@ def tool_call_id_of(call: Any) -> str:
     return str(call.get("id") or "") if isinstance(call, dict) and call.get("type") == "tool_call" else ""
 
 
-def current_call(config: RunnableConfig, host: object) -> Call:
+def identify_call(config: RunnableConfig, host: object) -> Call:
     """Return the identity of the current call: conversation, task and call id. With tool and user, it names the act."""
     known, chosen = config.get("metadata") or {}, config.get("configurable") or {}
     thread, graphs = str(chosen.get("thread_id") or ""), str(known.get("langgraph_checkpoint_ns") or "")

@@ -14,10 +14,10 @@ from deputize.core import system_prompt
 if TYPE_CHECKING:
     from langchain.agents.middleware import ModelRequest
 
-__all__ = ["shown_strictly", "told_of_outside"]
+__all__ = ["add_untrusted_notice", "use_strict_tools"]
 
 
-def told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
+def add_untrusted_notice(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """Return the request with the explanation of ``untrusted`` after the system prompt, which stays unchanged."""
     message = request.system_message or SystemMessage("")
     if system_prompt(message.text) == message.text:
@@ -27,7 +27,7 @@ def told_of_outside(request: ModelRequest[Any]) -> ModelRequest[Any]:
     return request.override(system_message=SystemMessage(told))
 
 
-def shown_strictly(request: ModelRequest[Any]) -> ModelRequest[Any]:
+def use_strict_tools(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """Return the request with strict deputize tools if the model must give every argument.
 
     Optional arguments may then be null; otherwise the model would invent values.
@@ -48,10 +48,10 @@ def _is_strict(request: ModelRequest[Any]) -> bool:
     of_openai = openai is not None and isinstance(model, openai.BaseChatOpenAI)
     if isinstance(form, ProviderStrategy) or (of_openai and form is not None and not isinstance(form, ToolStrategy)):
         return True
-    return bool(said) or (said is None and of_openai and _at_responses(model, request))
+    return bool(said) or (said is None and of_openai and _uses_responses_api(model, request))
 
 
-def _at_responses(model: Any, request: ModelRequest[Any]) -> bool:
+def _uses_responses_api(model: Any, request: ModelRequest[Any]) -> bool:
     """Return whether this goes to OpenAI's Responses API: by the model's own check, if it has one."""
     asked = getattr(model, "_use_responses_api", None)
     if asked is None:

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUND, warn_once
 from deputize.core import SettingsError
 
-__all__ = ["came_with_bare", "refuse_cached", "run_of", "tasks_around"]
+__all__ = ["has_bare_resume", "refuse_cached", "run_of", "tasks_around"]
 
 CALL: Final = "__pregel_call"  # in a task's configuration: a partial of the task and its loop's method
 PAD: Final = "__pregel_scratchpad"  # in every task
@@ -28,7 +28,7 @@ def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
     """Yield the task with this configuration, the task that runs its graph, and so on outwards; each with its loop."""
     while (call := (config.get("configurable") or {}).get(CALL)) is not None:
         try:
-            call = _unguarded(call)
+            call = _unwrap_call(call)
             task, loop = call.args[0](), call.keywords["schedule_task"].__self__
             config = loop.config
         except (AttributeError, IndexError, KeyError, TypeError, ValueError):
@@ -46,7 +46,7 @@ def _callers(task: Any, loop: Any) -> Iterator[Any]:
         task = next((one for one in [*getattr(loop, "tasks", {}).values()] if one.path == path[1]), None)
 
 
-def _unguarded(call: Any) -> Any:
+def _unwrap_call(call: Any) -> Any:
     """Return the partial, which LangGraph wraps in a function for a node with a timeout."""
     code = getattr(call, "__code__", None)
     return (
@@ -65,7 +65,7 @@ def run_of(config: Mapping[str, Any]) -> str:
     return "" if loop is None else _names.setdefault(loop, uuid4().hex)
 
 
-def came_with_bare(config: Mapping[str, Any]) -> bool:
+def has_bare_resume(config: Mapping[str, Any]) -> bool:
     """Return whether this run itself was resumed with a value that names no interrupt. True if that is unknown.
 
     LangGraph also passes on the value of an earlier run.

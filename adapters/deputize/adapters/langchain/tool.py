@@ -10,7 +10,7 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import ArgsSchema, BaseTool, StructuredTool, ToolException
 from pydantic import ConfigDict, Field
 
-from deputize.adapters.langchain.calls import current_call, current_id, message_asking, tool_call_id_of
+from deputize.adapters.langchain.calls import current_id, identify_call, message_asking, tool_call_id_of
 from deputize.adapters.langchain.run_context import refuse_cached
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.model_messages import as_text
@@ -23,7 +23,7 @@ Act: TypeAlias = Callable[[Mapping[str, Any], RunnableConfig], Any]
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def _looked_up(function: Function) -> Function:
+def _store_signature(function: Function) -> Function:
     """Return the function with its signature and types stored: LangChain reads them in each call, and Python would
     compile each annotation again."""
     function.__annotations__ = get_type_hints(function)
@@ -91,11 +91,11 @@ class ActTool(StructuredTool):
 
     # LangChain's own versions look up types in each call, a third of its cost. A direct ``run`` passes no ``config``.
 
-    @_looked_up
+    @_store_signature
     def _run(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
         return cast("Act", self.func)(given.get("arguments", {}), config or {})
 
-    @_looked_up
+    @_store_signature
     async def _arun(self, *args: Any, config: RunnableConfig, **given: Any) -> Any:
         return await cast("Act", self.coroutine)(given.get("arguments", {}), config or {})
 
@@ -118,14 +118,14 @@ def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
         refuse_cached(config)
         try:
             user = host.acting_user(config, _runtime())
-            return await host.act(tool.name, arguments, user, current_call(config, host))
+            return await host.act(tool.name, arguments, user, identify_call(config, host))
         except DeputizeError as error:
             return error
 
     def tool_output(said: Any) -> tuple[Any, Any]:
         if not isinstance(said, DeputizeError):
             return as_text(said), said
-        failed = host.failed(tool.name, current_id.get(), said)
+        failed = host.error_message(tool.name, current_id.get(), said)
         if failed.tool_call_id:
             return failed, failed.artifact
         raise ToolException(str(failed.content))

@@ -16,7 +16,7 @@ from langchain_core.messages import ToolMessage
 from deputize.adapters.argument_checks import check_function, check_user
 from deputize.adapters.host import REFUSED, UserPolicy, UserSource
 from deputize.adapters.model_messages import failure_text
-from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_of
+from deputize.adapters.operator_warnings import NO_USER_IN_GRAPH, warn_operator
 from deputize.core import (
     Approval,
     ApprovalRequired,
@@ -62,8 +62,8 @@ class Host:
         check_function("on_approval", self.on_approval)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """Return the user this run acts for. Raises the errors of `UserPolicy.acting`."""
-        return self._identity.acting(config, runtime)
+        """Return the user this run acts for. Raises the errors of `UserPolicy.acting_user`."""
+        return self._identity.acting_user(config, runtime)
 
     @cached_property
     def _identity(self) -> UserPolicy:
@@ -78,9 +78,9 @@ class Host:
         except PolicyDenied:
             return REFUSED
 
-    def failed(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
+    def error_message(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
         """Return a failure as an error message for the model. Log it if the operator must fix it."""
-        warn_of(error, NO_USER_IN_GRAPH)
+        warn_operator(error, NO_USER_IN_GRAPH)
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
             artifact["consent"] = error.consent.payload()
@@ -91,16 +91,16 @@ class Host:
     async def tell(self, error: DeputizeError) -> None:
         """Pass the missing request to your application's function. Log its errors: the call already has its answer."""
         with _raising_nothing():
-            if (said := self._handed_over(error)) is not None:
+            if (said := self._notify(error)) is not None:
                 await said
 
     def tell_now(self, error: DeputizeError) -> None:
         """Do the same as `tell` in the caller's thread, where the function may wait for the user with `Deputy.run`."""
         with _raising_nothing():
-            if (said := self._handed_over(error)) is not None:
-                self.deputy.run(_awaited(said))
+            if (said := self._notify(error)) is not None:
+                self.deputy.run(_await(said))
 
-    def _handed_over(self, error: DeputizeError) -> Awaitable[object] | None:
+    def _notify(self, error: DeputizeError) -> Awaitable[object] | None:
         """Call the application's function, and return its result if it must be awaited."""
         said: Any = None
         if isinstance(error, ConsentRequired) and self.on_consent:
@@ -113,7 +113,7 @@ class Host:
         """Act as the user through the configured app."""
         return await self.deputy.act(name, arguments, user=user, app=self.app, call=call, agent=self.agent)
 
-    async def prepare(
+    async def check_calls(
         self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
         """Return for each call the error that blocks it, or None; see `DeputyProtocol.check_calls`."""
@@ -121,7 +121,7 @@ class Host:
         return await self.deputy.check_calls(calls, approved=approved, **whose)
 
 
-async def _awaited(said: Awaitable[object]) -> None:
+async def _await(said: Awaitable[object]) -> None:
     await said
 
 

@@ -82,7 +82,7 @@ class ToolSearch:
             if isinstance(message, AIMessage):
                 yield from (call["name"] for call in message.tool_calls)
             elif isinstance(message, ToolMessage) and message.name == self.tool.name:
-                yield from _found_in(message.content)
+                yield from _read_names(message.content)
 
     def _search_tool(self, name: str) -> BaseTool:
         def search(
@@ -93,7 +93,7 @@ class ToolSearch:
             except InvalidInput as error:
                 raise ToolException(failure_text(error)) from None
             return as_text(
-                {"tools": [_in_short(tool) for tool in found]} if found else {"tools": [], "hint": self._hint()}
+                {"tools": [_summary(tool) for tool in found]} if found else {"tools": [], "hint": self._hint()}
             )
 
         async def searched(query: str) -> str:
@@ -115,11 +115,11 @@ class ToolSearch:
         return f"No tool matches these words. Use others; there are tools for {self._kits()}."
 
 
-def _in_short(tool: Tool) -> dict[str, Any]:
+def _summary(tool: Tool) -> dict[str, Any]:
     return {"name": tool.name, "description": tool.description[:_LONGEST]}
 
 
-def _found_in(content: Any) -> Iterator[str]:
+def _read_names(content: Any) -> Iterator[str]:
     """Yield the tool names in a search result; none if it is cut, summarized or not a search result."""
     try:
         rows = json.loads(content)["tools"]

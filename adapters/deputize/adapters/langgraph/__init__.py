@@ -15,7 +15,7 @@ from typing import Any, TypedDict, cast
 
 from typing_extensions import Unpack
 
-from deputize.adapters.argument_checks import chosen
+from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.host import Context, UserSource, field
 from deputize.adapters.releases import LANGGRAPH, require, require_names
 from deputize.core import DeputyProtocol, SettingsError, User, system_prompt
@@ -29,14 +29,14 @@ try:
     from langgraph.runtime import Runtime, get_runtime
     from langgraph.types import Command, Send
 
-    from deputize.adapters.langchain.calls import asked_by
+    from deputize.adapters.langchain.calls import answering_message
     from deputize.adapters.langchain.tool import act_tool
     from deputize.adapters.langchain.tool_host import Host
     from deputize.adapters.langgraph.approval_graph import NOBODY, RETURNS, Gate, Graph, InterruptMode, State
-    from deputize.adapters.langgraph.calls import latest, open_calls
+    from deputize.adapters.langgraph.calls import latest_messages, open_calls
     from deputize.adapters.langgraph.human_in_the_loop import decisions_by_id
-    from deputize.adapters.langgraph.inline_execution import LastReads, TaskLocation, numbered
-    from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_of
+    from deputize.adapters.langgraph.inline_execution import LastReads, TaskLocation, reserve_graph_number
+    from deputize.adapters.langgraph.interrupts import RESUME, Answers, Edited, Payload, missing_requests
     from deputize.adapters.langgraph.precheck import GO, Ahead, Findings, Lost, Output
     from deputize.adapters.langgraph.resume import requests_in, resume_when_done
     from deputize.adapters.langgraph.single_write import SingleWrite
@@ -105,7 +105,7 @@ class ActNode(ToolNode):
         read_only: bool = False,
         **of_tool_node: Unpack[OfToolNode],
     ) -> None:
-        found = chosen(host.deputy, toolkits, read_only=read_only, app=host.app)
+        found = select_tools(host.deputy, toolkits, read_only=read_only, app=host.app)
         ours, theirs = [act_tool(tool, host) for tool in found], ToolNode(list(tools)).tools_by_name
         if clash := sorted(theirs.keys() & {tool.name for tool in ours}):
             raise SettingsError(
@@ -136,17 +136,17 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return self._func(input, config, runtime)
         place = self._place(turn, config)
-        if place and (place.pausing or not place.begun_now()):
+        if place and (place.pausing or not place.has_begun_now()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
             ahead = self.host.deputy.run(self._look(turn, unknown, place, user)) if unknown else GO
             if ahead.go:
-                with asked_by(turn.asked, self.host):
-                    answers = flat(self._func(turn.of_all, place.config, runtime))
+                with answering_message(turn.asked, self.host):
+                    answers = flat(self._func(turn.input_of_all, place.config, runtime))
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            inside = turn.inside(place.config if place else numbered(config))
+            inside = turn.inside(place.config if place else reserve_graph_number(config))
             done = graph.invoke({"messages": [*turn.tail]}, inside)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
@@ -155,7 +155,7 @@ class ActNode(ToolNode):
         if not self._has_ours(turn):
             return await self._afunc(input, config, runtime)
         place = self._place(turn, config)
-        if place and (place.pausing or not await place.begun()):
+        if place and (place.pausing or not await place.has_begun()):
             user = self.host.resuming_user(place.config, get_runtime())
             unknown = self._unknown(turn, user)
             ahead = await self._look(turn, unknown, place, user) if unknown else GO
@@ -164,15 +164,15 @@ class ActNode(ToolNode):
                 if self._went(turn, user, answers):
                     return self._combine_tool_outputs(answers, turn.form)
         with answering(turn), ahead.known():
-            inside = turn.inside(place.config if place else numbered(config))
+            inside = turn.inside(place.config if place else reserve_graph_number(config))
             done = await graph.ainvoke({"messages": [*turn.tail]}, inside)
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _at_once(self, turn: ToolBatch, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
         """Run all calls at once. One call needs only its tool, unless your application handles tool errors itself."""
-        with asked_by(turn.asked, self.host):
+        with answering_message(turn.asked, self.host):
             if len(turn.calls) > 1 or self._handles_errors:
-                return flat(await self._afunc(turn.of_all, config, runtime))
+                return flat(await self._afunc(turn.input_of_all, config, runtime))
             return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> ToolBatch:
@@ -180,7 +180,7 @@ class ActNode(ToolNode):
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
         messages = state if isinstance(state, list) else field(state, self._messages_key) or []
-        tail = latest(messages)
+        tail = latest_messages(messages)
         asked, waiting = open_calls(tail, config)
         if form == "tool_calls":  # sent one by one: some calls of the last message
             tail, waiting = [AIMessage("", id=asked or None, tool_calls=calls)], calls
@@ -244,7 +244,7 @@ class ActNode(ToolNode):
         self.host.deputy.run(self._goes_on(task, config))
         steps, given = self._steps(task), None
         config, runtime = current.get().heard(config)
-        with asked_by(self._asking(task), self.host):
+        with answering_message(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
@@ -256,7 +256,7 @@ class ActNode(ToolNode):
         await self._goes_on(task, config)
         steps, given = self._steps(task), None
         config, runtime = current.get().heard(config)
-        with asked_by(self._asking(task), self.host):
+        with answering_message(self._asking(task), self.host):
             while True:
                 try:
                     one = steps.send(given)
@@ -277,7 +277,7 @@ class ActNode(ToolNode):
         the gate."""
         outputs, turn = list[Output](), current.get()
         for call in [task["call"], *task["then"]]:
-            answers, call_id = flat((yield turn.of_one(call))), str(call["id"])
+            answers, call_id = flat((yield turn.input_of_call(call))), str(call["id"])
             before = sum(lost["id"] == call_id for lost in task.get("lost", ()))
             if (missing := self._missing(answers)) and before < RETURNS:
                 lost: Lost = {"id": call_id, "asks": missing}
@@ -287,4 +287,6 @@ class ActNode(ToolNode):
 
     def _missing(self, answers: Iterable[Any]) -> Payload:
         """Return the request that a deputize call still lacks, or an empty payload."""
-        return next((found for one in answers if (found := missing_of(one)) and one.name in self.gate.providers), {})
+        return next(
+            (found for one in answers if (found := missing_requests(one)) and one.name in self.gate.providers), {}
+        )

@@ -36,14 +36,14 @@ from typing_extensions import TypedDict
 from deputize.adapters.host import REFUSED
 from deputize.adapters.langchain.run_context import refuse_cached
 from deputize.adapters.langchain.tool_host import Host
-from deputize.adapters.langgraph.calls import open_calls, where
+from deputize.adapters.langgraph.calls import identify_call, open_calls
 from deputize.adapters.langgraph.human_in_the_loop import answers_to, as_hitl
 from deputize.adapters.langgraph.interrupts import (
     ANYTHING,
     Answers,
     Payload,
     approval_ids_in,
-    asking_again,
+    approval_payload,
     record,
     rejections_in,
     same_user,
@@ -154,25 +154,25 @@ class Gate:
         asked, every = open_calls(state["messages"], config)
         done = {output["id"] for output in state.get("outputs", ())}
         calls = [call for call in every if call["id"] not in done]
-        wanted = [(c["name"], c["args"], where(config, asked, c)) for c in calls if c["name"] in self.providers]
+        wanted = [(c["name"], c["args"], identify_call(config, asked, c)) for c in calls if c["name"] in self.providers]
         if any(call["id"] is None and call["name"] in self.providers for call in calls):
             raise InvalidInput("A tool call has no id, so no message could answer it.", fix_by="operator")
         if wanted and user is REFUSED:
             self.host.acting_user(config, get_runtime())  # raises with the reason
         approved, note, seen = set[str](), state.get("deputize") or {}, Findings(asked, user)
-        blockers = iter(await self.host.prepare(wanted, user, approved))
+        blockers = iter(await self.host.check_calls(wanted, user, approved))
         for call in calls:
             if call["name"] not in self.providers:
                 seen.others.append(call)
             elif isinstance(blocker := next(blockers), ConsentRequired):
                 if blocker.consent.id in note.get("refused", ()):
-                    seen.refuse(call, self.host.failed(call["name"], str(call["id"]), UNWANTED))
+                    seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), UNWANTED))
                     continue
                 seen.asks["consent"][blocker.consent.id] = blocker.consent.payload()
             elif isinstance(blocker, ApprovalRequired):
-                seen.asks["approval"][blocker.approval.id] = asking_again(blocker.approval, note.get("faults", {}))
+                seen.asks["approval"][blocker.approval.id] = approval_payload(blocker.approval, note.get("faults", {}))
             elif blocker is not None and not (user and isinstance(blocker, InvalidInput)):
-                seen.refuse(call, self.host.failed(call["name"], str(call["id"]), blocker))
+                seen.refuse(call, self.host.error_message(call["name"], str(call["id"]), blocker))
             else:  # the tool itself reports wrong arguments, so callbacks and traces see them
                 seen.ready.append(call)
                 if not (blocker or seen.asks["approval"] or call["name"] in self.reads or call["id"] in approved):
@@ -196,7 +196,7 @@ class Gate:
         Only an inbox's answer can refuse a consent, because an inbox has no other way.
         """
         note = state["deputize"]
-        await self.heard_by(user, note, config)
+        await self.check_owner(user, note, config)
         try:
             given = self._asked(note, ANYTHING)
         except GraphInterrupt:
@@ -214,7 +214,7 @@ class Gate:
         """Pause until the user has decided. Record decisions as the resuming user's. ``new``: asked just now."""
         note = state["deputize"]
         asked = approval_ids_in(note)
-        who = await self.heard_by(user, note, config, asked)
+        who = await self.check_owner(user, note, config, asked)
         await drop_kept_answer(config, None if self.mode == "hitl" else asked)  # inbox answers name no approval
         try:
             given = self._asked(note, Answers)
@@ -226,7 +226,7 @@ class Gate:
         yes = agreed.issuperset(asked)
         return Command(update={"deputize": {**note, "faults": faults, "yes": yes}}, goto="gate")
 
-    async def heard_by(
+    async def check_owner(
         self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
     ) -> User:
         """Return the user who started the run. Raises `PolicyDenied` for another user.

@@ -10,10 +10,10 @@ from langchain_core.runnables import RunnableConfig
 
 from deputize.core import Call
 
-__all__ = ["latest", "open_calls", "where"]
+__all__ = ["identify_call", "latest_messages", "open_calls"]
 
 
-def latest(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
+def latest_messages(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
     """Return the model's last message and the messages after it; empty without one."""
     for index in range(len(messages) - 1, -1, -1):
         if isinstance(messages[index], AIMessage):
@@ -26,7 +26,7 @@ def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[
 
     Calls of earlier messages are dropped: the user continued without them.
     """
-    if not (tail := latest(messages)):
+    if not (tail := latest_messages(messages)):
         return "", []
     asking = cast("AIMessage", tail[0])
     answered = {message.tool_call_id for message in tail if isinstance(message, ToolMessage)}
@@ -38,7 +38,7 @@ def _task(config: RunnableConfig) -> str:
     return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
 
 
-def where(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
+def identify_call(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
     """Return the identity of a call: conversation, message and call id. With tool and user, it names the act."""
     chosen = config.get("configurable") or {}
     run = str((config.get("metadata") or {}).get("run_id") or "")

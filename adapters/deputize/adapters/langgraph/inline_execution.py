@@ -34,9 +34,9 @@ __all__ = [
     "LastReads",
     "TaskLocation",
     "answers_in",
-    "asked_of_saver",
-    "came_with",
-    "numbered",
+    "call_saver",
+    "read_resume_value",
+    "reserve_graph_number",
 ]
 
 SAVER: Final = "__pregel_checkpointer"  # in every task, None without a checkpointer
@@ -55,7 +55,7 @@ _firsts: Final = WeakKeyDictionary[Any, dict[int, int]]()
 """For each running task, by an object shared by its attempts: the number of deputize's first graph in each attempt."""
 
 
-def numbered(config: RunnableConfig) -> RunnableConfig:
+def reserve_graph_number(config: RunnableConfig) -> RunnableConfig:
     """Return the configuration with the number of this task's next graph reserved; its checkpoints are kept under it.
 
     LangGraph keeps counting when it retries a task, but starts from zero in the next run, which would not find a pause
@@ -105,7 +105,7 @@ class TaskLocation:
                 return None
         elif heard:
             return None
-        inner = numbered(config)
+        inner = reserve_graph_number(config)
         number = inner.get("configurable", {})[PAD].subgraph_counter()
         rows = {"thread_id": str(inside.get("thread_id", "")), "checkpoint_ns": name + (f"|{number}" if number else "")}
         return cls(inner, saver, {"configurable": rows}, heard or bool(number), pausing)
@@ -122,7 +122,7 @@ class TaskLocation:
             return bool(inside.get(RESUMING, True))
         return False
 
-    async def begun(self) -> bool:
+    async def has_begun(self) -> bool:
         """Return whether the graph has run here before."""
         return await self.inside() is not None
 
@@ -130,11 +130,11 @@ class TaskLocation:
         """Return the state of the graph, or None if it has not run here before."""
         if self.saver is None or not self.may_have_run:
             return None
-        kept = await asked_of_saver(self.saver.aget_tuple, self.saver.get_tuple, self.rows)
+        kept = await call_saver(self.saver.aget_tuple, self.saver.get_tuple, self.rows)
         return None if kept is None else kept.checkpoint["channel_values"]
 
-    def begun_now(self) -> bool:
-        """Return the same as `begun`; blocking."""
+    def has_begun_now(self) -> bool:
+        """Return the same as `has_begun`; blocking."""
         return self.may_have_run and self.saver is not None and self.saver.get_tuple(self.rows) is not None
 
     async def paused(self) -> list[Any]:
@@ -150,7 +150,7 @@ class TaskLocation:
         above = min((name for name, checkpoint in inside[MAP].items() if checkpoint == now), key=len)
         rows: RunnableConfig = {"configurable": {"checkpoint_ns": above, "checkpoint_id": now}}
         rows["configurable"]["thread_id"] = str(inside.get("thread_id", ""))
-        kept = await asked_of_saver(self.saver.aget_tuple, self.saver.get_tuple, rows)
+        kept = await call_saver(self.saver.aget_tuple, self.saver.get_tuple, rows)
         left = [value for _, _, value in (kept.pending_writes or ()) if isinstance(value, tuple | list)] if kept else []
         return [one.value for value in left for one in value if isinstance(one, Interrupt)]
 
@@ -168,7 +168,7 @@ class TaskLocation:
         For a failed task, it otherwise keeps only the answers that were asked for again.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
-        inside.get(SEND, list)([(RESUME, came_with(self.config)[1])])
+        inside.get(SEND, list)([(RESUME, read_resume_value(self.config)[1])])
 
     @property
     def name(self) -> str:
@@ -192,7 +192,7 @@ def answers_in(config: RunnableConfig) -> list[Any]:
     return answers
 
 
-def came_with(config: RunnableConfig) -> tuple[Any, list[Any]]:
+def read_resume_value(config: RunnableConfig) -> tuple[Any, list[Any]]:
     """Return this run's resume value that no pause of this task has received, or None, and the earlier answers."""
     inside: Mapping[str, Any] = config.get("configurable") or {}
     *before, last = (answers := answers_in(config)) or [None]
@@ -206,7 +206,7 @@ Given = ParamSpec("Given")
 Kept = TypeVar("Kept")
 
 
-async def asked_of_saver(
+async def call_saver(
     awaited: Callable[Given, Awaitable[Kept]], blocking: Callable[Given, Kept], *given: Given.args, **more: Given.kwargs
 ) -> Kept:
     """Return the result of a checkpointer's method; blocking checkpointers only have the second one."""

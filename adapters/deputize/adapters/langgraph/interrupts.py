@@ -26,7 +26,7 @@ from langgraph.errors import GraphInterrupt
 from langgraph.types import interrupt
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
-from deputize.adapters.langchain.run_context import came_with_bare, run_of
+from deputize.adapters.langchain.run_context import has_bare_resume, run_of
 from deputize.adapters.langgraph.inline_execution import PAD, RESUMED_BY_ID, SAVER
 from deputize.adapters.operator_warnings import NO_CHECKPOINTER, warn_once
 from deputize.core import Approval, Conflict, DeputyProtocol, InvalidInput, NotFound, PolicyDenied, User
@@ -38,10 +38,10 @@ __all__ = [
     "Edited",
     "Payload",
     "approval_ids_in",
-    "asking_again",
+    "approval_payload",
     "decisions_in",
     "mark_of",
-    "missing_of",
+    "missing_requests",
     "record",
     "rejections_in",
     "same_user",
@@ -175,7 +175,7 @@ def _is_older(config: RunnableConfig, schema: Any, note: Mapping[str, Any]) -> b
     bare = _bare(config)
     if bare is None or mark_of(bare) != note.get(BEFORE):
         return False
-    if came_with_bare(config) and run_of(config) != note.get(MADE_IN):
+    if has_bare_resume(config) and run_of(config) != note.get(MADE_IN):
         return False
     try:
         TypeAdapter(schema).validate_python(bare)
@@ -262,7 +262,7 @@ async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recor
     return Recorded(agreed, faults)
 
 
-def asking_again(approval: Approval, faults: Mapping[str, str]) -> Payload:
+def approval_payload(approval: Approval, faults: Mapping[str, str]) -> Payload:
     """Return an approval's payload for a pause, with the error of the user's last edit."""
     fault = faults.get(approval.id)
     return approval.payload() | ({"fault": fault} if fault else {})
@@ -275,7 +275,7 @@ def same_user(note: Mapping[str, Any], user: User | None) -> User:
     return user
 
 
-def missing_of(answer: Any) -> Payload:
+def missing_requests(answer: Any) -> Payload:
     """Return the consent or approval that this tool message reports as missing, by kind; else empty."""
     if not isinstance(answer, ToolMessage) or answer.status != "error" or not isinstance(answer.artifact, Mapping):
         return {}

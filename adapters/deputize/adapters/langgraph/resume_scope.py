@@ -14,7 +14,7 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import BaseCheckpointSaver
 
-from deputize.adapters.langgraph.inline_execution import PAD, SAVER, answers_in, asked_of_saver, came_with
+from deputize.adapters.langgraph.inline_execution import PAD, SAVER, answers_in, call_saver, read_resume_value
 from deputize.adapters.langgraph.interrupts import RESUME, decisions_in
 
 __all__ = ["drop_kept_answer", "forget_bare_resume"]
@@ -42,10 +42,10 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
         return False
     kept: RunnableConfig = {"configurable": {"checkpoint_ns": "", "checkpoint_id": root}}
     kept["configurable"]["thread_id"] = inside["thread_id"]
-    await asked_of_saver(saver.aput_writes, saver.put_writes, kept, [(RESUMED_WITH, RESUME)], NO_TASK)
+    await call_saver(saver.aput_writes, saver.put_writes, kept, [(RESUMED_WITH, RESUME)], NO_TASK)
     if heard:
         return True
-    found = await asked_of_saver(saver.aget_tuple, saver.get_tuple, kept)
+    found = await call_saver(saver.aget_tuple, saver.get_tuple, kept)
     return found is not None and (NO_TASK, RESUMED_WITH, RESUME) in (found.pending_writes or ())
 
 
@@ -56,7 +56,7 @@ async def drop_kept_answer(config: RunnableConfig, asked: Container[str] | None)
     no value, the pause receives the kept answer again. ``asked``: the pause's approvals, by which its answer differs
     from those of your own pauses in the same task. None: the task has no other pause.
     """
-    came, before = came_with(config)
+    came, before = read_resume_value(config)
     if came is None or not before:
         return
     if asked is None or any(one in asked for one in decisions_in(before[-1])):

@@ -23,7 +23,7 @@ from langgraph.types import interrupt
 
 from deputize.adapters.langchain.tool_host import Host
 from deputize.adapters.langgraph.approval_graph import Gate
-from deputize.adapters.langgraph.inline_execution import TaskLocation, came_with
+from deputize.adapters.langgraph.inline_execution import TaskLocation, read_resume_value
 from deputize.adapters.langgraph.interrupts import Payload, approval_ids_in, decisions_in, mark_of, stale_resume_marker
 from deputize.adapters.langgraph.precheck import GO, Ahead
 from deputize.core import PolicyDenied, User
@@ -61,7 +61,7 @@ class SingleWrite:
             return await self._again(heard, place, user)
         pause, owner = await self._before(place)
         if new := pause is None:
-            if place.inner or await place.begun():
+            if place.inner or await place.has_begun():
                 return Ahead()
             seen = await self.gate.look({"messages": [*tail]}, place.config, user)
             if not seen.user or seen.pause is None or seen.asks["consent"]:
@@ -120,7 +120,7 @@ class SingleWrite:
 
         The new answer then replaces the placeholder.
         """
-        came, before = came_with(place.config)
+        came, before = read_resume_value(place.config)
         kept = self._opened(note[HEARD], place, HEARD) or {}
         if decisions_in(came).keys().isdisjoint(kept.get(ASKED, ())) or mark_of(came) == kept.get(ANSWER):
             return False
@@ -141,7 +141,7 @@ class SingleWrite:
         inside = await place.inside()
         if not (inside or {}).get("deputize", {}).get("pause"):
             kept = self._opened(note[HEARD], place, HEARD) or {}
-            await self.gate.heard_by(user, kept, place.config, kept.get(ASKED, ()))
+            await self.gate.check_owner(user, kept, place.config, kept.get(ASKED, ()))
         with suppress(GraphInterrupt):  # some LangGraph releases keep counting in another attempt
             interrupt(None)
         return Ahead(go=inside is None)

@@ -84,12 +84,12 @@ class ToolBatch:
         return [{**call, "type": "tool_call"} for call in self.calls]
 
     @property
-    def of_all(self) -> Any:
+    def input_of_all(self) -> Any:
         """The same; if these are all calls of the message, the state itself, which saves ``ToolNode`` a lookup."""
         whole = self.form != "tool_calls" and len(self.calls) == len(cast("AIMessage", self.tail[0]).tool_calls)
         return self.state if whole else self.called
 
-    def of_one(self, call: ToolCall) -> Any:
+    def input_of_call(self, call: ToolCall) -> Any:
         """Return an input of ``ToolNode`` with only this call, and the whole state."""
         if self.form == "list":  # tool commands then update a list
             asking = cast("AIMessage", self.tail[0]).model_copy(update={"tool_calls": [call]})

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any, ClassVar, Final
 
-from deputize.adapters.argument_checks import check_user, chosen
+from deputize.adapters.argument_checks import check_user, select_tools
 from deputize.adapters.releases import LLAMAINDEX, require
 from deputize.core import (
     Approval,
@@ -88,7 +88,7 @@ class DeputyToolSpec(BaseToolSpec):
     ) -> None:
         check_user(user, may_be_async=True)
         self.deputy, self.user, self.agent, self.app = deputy, user, agent, app
-        found = chosen(deputy, toolkits or filter(None, [self.toolkit]), read_only=read_only, app=app)
+        found = select_tools(deputy, toolkits or filter(None, [self.toolkit]), read_only=read_only, app=app)
         self.tools = {tool.name: tool for tool in found}
         self.spec_functions = list(self.tools)
 

@@ -23,7 +23,7 @@ from llama_index.core.workflow import Context
 from deputize.adapters.argument_checks import FUNCTION
 from deputize.core import AnyUser, PolicyDenied, User, UserRequired
 
-__all__ = ["SERVED", "UserSource", "acting", "on_server", "served_user", "store_user"]
+__all__ = ["SERVED", "UserSource", "acting_user", "on_server", "served_user", "store_user"]
 
 UserSource: TypeAlias = AnyUser | Callable[[Context], AnyUser | Awaitable[AnyUser]]
 """How your application names who acts; see the module docstring."""
@@ -34,7 +34,7 @@ SERVED: Final[ContextVar[User | None]] = ContextVar("deputize_served_user", defa
 NAME_A_SOURCE: Final = "Name who acts from your authentication: user=served_user, or a ContextVar."
 
 
-async def acting(who: UserSource, ctx: Context | None) -> User:
+async def acting_user(who: UserSource, ctx: Context | None) -> User:
     """Return the user this run acts for. Raises `UserRequired` if no user is named."""
     if not callable(who):
         return User.of(who)

@@ -16,10 +16,10 @@ from workflows.runtime.types.results import WaitingForEvent
 
 from deputize.adapters.llamaindex.consent_batching import Blocker, Together
 from deputize.adapters.llamaindex.events import ApprovalRequest, ApprovalResponse, ConsentRequest, ConsentResponse
-from deputize.adapters.llamaindex.host import UserSource, acting
+from deputize.adapters.llamaindex.host import UserSource, acting_user
 from deputize.adapters.llamaindex.redelivery import Delivery
 from deputize.adapters.model_messages import as_text, failure_text
-from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -93,7 +93,7 @@ class ActTool(FunctionTool):
 
     async def _delivered(self, ctx: Context | None, arguments: dict[str, Any]) -> ToolOutput:
         """Wait for what blocks the call, take it, and act. Outside an agent act at once."""
-        user = await acting(self.user, ctx)
+        user = await acting_user(self.user, ctx)
         delivery = await Delivery.of(ctx, user) if ctx else None
         if delivery is None:
             return await self._act(arguments, user, ALONE)
@@ -196,6 +196,6 @@ class ActTool(FunctionTool):
         return self._failed(arguments, DeputizeError("The tool failed."))
 
     def _failed(self, arguments: dict[str, Any], error: DeputizeError) -> ToolOutput:
-        warn_of(error)
+        warn_operator(error)
         name, given, why = self.metadata.get_name(), {"kwargs": arguments}, {"error": error.code}
         return ToolOutput(name, failure_text(error), raw_input=given, raw_output=why, is_error=True)

@@ -16,21 +16,21 @@ from typing import Final
 
 from deputize.adapters.mcp.elicitation import Context
 
-__all__ = ["began", "telling"]
+__all__ = ["report_progress", "start_progress"]
 
 TELLS_EVERY: Final = 5.0
 """Seconds between two notifications."""
 
-_began: ContextVar[float] = ContextVar("began")
+_began: ContextVar[float] = ContextVar("start_progress")
 
 
-def began() -> None:
+def start_progress() -> None:
     """Record the start of a call, in this task."""
     _began.set(time.monotonic())
 
 
 @asynccontextmanager
-async def telling(ctx: Context, words: str, *, at_once: bool = False) -> AsyncIterator[None]:
+async def report_progress(ctx: Context, words: str, *, at_once: bool = False) -> AsyncIterator[None]:
     """Notify the client of this request repeatedly inside the block."""
     start = _began.get()
 

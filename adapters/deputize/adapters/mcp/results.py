@@ -7,16 +7,16 @@ from typing import Any, Final
 import mcp_types as types
 
 from deputize.adapters.model_messages import as_text, failure_text
-from deputize.adapters.operator_warnings import warn_of
+from deputize.adapters.operator_warnings import warn_operator
 from deputize.core import DeputizeError, Effect, Tool
 
-__all__ = ["INSTRUCTIONS", "defined", "failed", "given"]
+__all__ = ["INSTRUCTIONS", "error_result", "tool_definition", "tool_result"]
 
 INSTRUCTIONS: Final = "A call may need the user: it then says where they decide. Afterwards make the same call again."
 """Placed before the text about ``untrusted``: some clients read only 512 characters (Codex)."""
 
 
-def defined(tool: Tool) -> types.Tool:
+def tool_definition(tool: Tool) -> types.Tool:
     """Return a tool's definition as clients list it. Its annotations are hints for its strongest effect.
 
     It has no output schema: clients abort a call whose result does not fit one, after the act has happened. See
@@ -42,15 +42,15 @@ def _hints(effect: Effect) -> types.ToolAnnotations:
     )
 
 
-def given(result: Any) -> types.CallToolResult:
+def tool_result(result: Any) -> types.CallToolResult:
     """Return a tool's result as text for the model, and objects as structured content, too."""
     structured = result if isinstance(result, dict) else None
     return types.CallToolResult(content=[_text(as_text(result))], structured_content=structured)
 
 
-def failed(error: DeputizeError, more: str = "") -> types.CallToolResult:
+def error_result(error: DeputizeError, more: str = "") -> types.CallToolResult:
     """Return a failure as text for the model, followed by ``more``. Log it if the operator must fix it."""
-    warn_of(error)
+    warn_operator(error)
     return types.CallToolResult(content=[_text(f"{failure_text(error)} {more}".strip())], is_error=True)
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import mcp_types as types
 
-from deputize.adapters.mcp.results import given
+from deputize.adapters.mcp.results import tool_result
 from deputize.core import InvalidInput, Tool, ToolIndex
 
 __all__ = ["CALL_TOOL", "SEARCH_TOOLS", "Search"]
@@ -55,7 +55,7 @@ class Search:
         found = self._index.search(arguments["query"])
         follows = {tool.name: tool for one in found if (tool := self._follows.get(one.toolkit))}
         rows = [_listed(tool) for tool in [*found, *follows.values()]]
-        return given({"tools": rows})
+        return tool_result({"tools": rows})
 
     def meant(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Return the tool and arguments of a call of ``call_tool``. Raises `InvalidInput` for malformed arguments."""

@@ -15,10 +15,10 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from starlette.types import ASGIApp
 
-from deputize.adapters.argument_checks import check_list, chosen
+from deputize.adapters.argument_checks import check_list, select_tools
 from deputize.adapters.mcp.elicitation import Context, OpenPage
 from deputize.adapters.mcp.http import UNAUTHORIZED, UserOf, mcp_app, user_in
-from deputize.adapters.mcp.results import INSTRUCTIONS, defined, failed
+from deputize.adapters.mcp.results import INSTRUCTIONS, error_result, tool_definition
 from deputize.adapters.mcp.search import CALL_TOOL, SEARCH_TOOLS, Search
 from deputize.adapters.mcp.stdio import serve_stdio
 from deputize.adapters.mcp.tool_call import Outcome, Performing
@@ -61,10 +61,10 @@ class DeputyServer:
     ) -> None:
         self.deputy = deputy
         check_list("tools", tools)
-        found = chosen(deputy, tools, read_only=read_only, app=app)
+        found = select_tools(deputy, tools, read_only=read_only, app=app)
         self.tools: dict[str, Tool] = {tool.name: tool for tool in sorted(found, key=lambda tool: tool.name)}
         self._search = Search(self.tools.values()) if search else None
-        self._listed = self._search.listed if self._search else [defined(tool) for tool in self.tools.values()]
+        self._listed = self._search.listed if self._search else [tool_definition(tool) for tool in self.tools.values()]
         self._schemas = {tool.name: tool.input_schema for tool in self._listed}
         self.performing = Performing(deputy, agent, forms, open_page, app=app)
 
@@ -115,10 +115,10 @@ class DeputyServer:
             except MCPError:
                 raise
             except DeputizeError as error:
-                return failed(error)
+                return error_result(error)
             except Exception as error:
                 log.warning("A tool failed: %s", type(error).__name__)
-                return failed(DeputizeError("The tool failed."))
+                return error_result(DeputizeError("The tool failed."))
 
         server: Server[Any] = Server(
             NAME,

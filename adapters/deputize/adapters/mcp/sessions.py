@@ -104,7 +104,7 @@ class Sessions:
             return await NOT_RESUMED(scope, receive, send)
         if scope["method"] == "DELETE":
             self._open.pop(given, None)
-            await self._by_ourselves(_with_id(scope, session.id), "DELETE", b"")
+            await self._send_request(_with_id(scope, session.id), "DELETE", b"")
             return await NOT_ENDED(scope, receive, send)
         session.busy += 1
         try:
@@ -137,12 +137,12 @@ class Sessions:
             if said is None:
                 return None
             await self._make_room(scope, user)
-            status, headers = await self._by_ourselves(_with_id(scope, b""), "POST", _message("initialize", said, id=0))
+            status, headers = await self._send_request(_with_id(scope, b""), "POST", _message("initialize", said, id=0))
             if status != 200 or _ID not in headers:
                 return None
             self._open[name] = _Session(headers[_ID], user, time.monotonic())
             ready = _with_id(scope, headers[_ID])
-            await self._by_ourselves(ready, "POST", _message("notifications/initialized"))
+            await self._send_request(ready, "POST", _message("notifications/initialized"))
             return self._open[name]
 
     async def _make_room(self, scope: Scope, user: User) -> None:
@@ -151,9 +151,9 @@ class Sessions:
         theirs = [(one.used, name) for name, one in self._open.items() if one.user == user and not one.busy]
         ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_OF_ONE + 1)]]
         for one in ended:
-            await self._by_ourselves(_with_id(scope, one.id), "DELETE", b"")
+            await self._send_request(_with_id(scope, one.id), "DELETE", b"")
 
-    async def _by_ourselves(self, scope: Scope, method: str, body: bytes) -> tuple[int, dict[bytes, bytes]]:
+    async def _send_request(self, scope: Scope, method: str, body: bytes) -> tuple[int, dict[bytes, bytes]]:
         """Return the SDK's status and headers for a request that the client did not make."""
         found: list[Message] = []
         messages: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]

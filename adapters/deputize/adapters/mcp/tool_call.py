@@ -30,8 +30,8 @@ from deputize.adapters.mcp.elicitation import (
     question_of,
 )
 from deputize.adapters.mcp.forms import Forms
-from deputize.adapters.mcp.progress import began, telling
-from deputize.adapters.mcp.results import failed, given
+from deputize.adapters.mcp.progress import report_progress, start_progress
+from deputize.adapters.mcp.results import error_result, tool_result
 from deputize.core import (
     ApprovalRequired,
     Call,
@@ -87,7 +87,7 @@ class Performing:
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
         """Return a call's result, or the question to its user. Raises -32042 for a client that expects it."""
-        began()
+        start_progress()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
             call = await self.deputy.resolve_call(tool, arguments, user=user, app=self.app, thread=_thread(ctx))
@@ -103,19 +103,19 @@ class Performing:
         while True:
             try:
                 act = self.deputy.act(tool, arguments, user=user, app=self.app, call=call, agent=self.agent)
-                async with telling(ctx, "Working."):
-                    result = await (self._shielded(act) if call.has_id else act)
-                return await self._over(ctx, given(result), call, user)
+                async with report_progress(ctx, "Working."):
+                    result = await (self._shield(act) if call.has_id else act)
+                return await self._over(ctx, tool_result(result), call, user)
             except (ConsentRequired, ApprovalRequired) as error:
                 asked = await self._ask(ctx, user, error, call)
                 if asked is not None:
                     return asked
             except _OPEN as error:
-                return failed(error)
+                return error_result(error)
             except DeputizeError as error:
-                return await self._over(ctx, failed(error), call, user)
+                return await self._over(ctx, error_result(error), call, user)
 
-    async def _shielded(self, act: Awaitable[T]) -> T:
+    async def _shield(self, act: Awaitable[T]) -> T:
         """Await an act in a task of its own: a client that hangs up cancels the handler, but must not interrupt a
         write."""
         task = asyncio.ensure_future(act)
@@ -153,14 +153,14 @@ class Performing:
             state = Waiting(call, question.kind, question.id, way).packed()
             return types.InputRequiredResult(input_requests={KEY: asked}, request_state=state)
         if way == "form":
-            return await self._by_form(ctx, user, question, call)
-        told = await self._guided(user, question) if way == "text" else Guidance(False, "")
+            return await self._ask_by_form(ctx, user, question, call)
+        told = await self._guide(user, question) if way == "text" else Guidance(False, "")
         waits = self._asked_before(question) or told.opened
         if waits and await self._wait(ctx, user, question.kind, question.id):
             return None
         if way == "page":
             raise UrlElicitationRequiredError([question.legacy_url])
-        return failed(error, told.words)
+        return error_result(error, told.words)
 
     def _asked_before(self, question: Question) -> bool:
         """Return whether this process has asked the question before: a repeated call waits for the answer."""
@@ -170,7 +170,7 @@ class Performing:
             self._asked.popitem(last=False)
         return before
 
-    async def _guided(self, user: User, question: Question) -> Guidance:
+    async def _guide(self, user: User, question: Question) -> Guidance:
         """Return the address at which users answer, for the model: the same for all users, and it opens nothing."""
         if self.open_page is not None:
             return await self.open_page(user, question)
@@ -178,7 +178,7 @@ class Performing:
         words = f"Ask the user to open {page} and to answer there; then make the same call again." if page else ""
         return Guidance(False, words)
 
-    async def _by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
+    async def _ask_by_form(self, ctx: Context, user: User, question: Question, call: Call) -> Outcome | None:
         """Ask with the older protocols' form while the call waits, and read the vault: an answer may reach another
         worker, and a decision on deputize's page closes the form."""
         waiting = Waiting(call, question.kind, question.id, "form")
@@ -189,7 +189,7 @@ class Performing:
             if asked.done():
                 return await self._answered(ctx, user, waiting, asked.result())
             await there
-            return None if await self.deputy.get_approval(question.id, by=user) else failed(Declined(CLOSED))
+            return None if await self.deputy.get_approval(question.id, by=user) else error_result(Declined(CLOSED))
         finally:
             asked.cancel()
             there.cancel()
@@ -207,10 +207,12 @@ class Performing:
         """Record the user's answer, or wait for it. Return the result if there is nothing left to do, else None."""
         said = answer if isinstance(answer, types.ElicitResult) else types.ElicitResult(action="accept")
         if said.action == "cancel":  # no answer: the question stays open, and a repeated call is the same call
-            return failed(Declined(CLOSED))
+            return error_result(Declined(CLOSED))
         if waiting.kind == "consent":
             if said.action == "decline":
-                return await self._over(ctx, failed(Declined("The user declined to connect it.")), waiting.call, user)
+                return await self._over(
+                    ctx, error_result(Declined("The user declined to connect it.")), waiting.call, user
+                )
         elif decision := "reject" if said.action == "decline" else self._decision(waiting, said):
             with suppress(NotFound, Conflict):  # answered elsewhere, too late, or not this user's: the record decides
                 await self.deputy.decide(waiting.question, decision, by=user)
@@ -228,7 +230,7 @@ class Performing:
             return True
         if self.longest_wait <= 0:
             return False
-        async with telling(ctx, "Waiting for the user.", at_once=True):
+        async with report_progress(ctx, "Waiting for the user.", at_once=True):
             waits = asyncio.ensure_future(self._is_answered(user, kind, question, self.longest_wait))
             self._waits.add(waits)
             try:

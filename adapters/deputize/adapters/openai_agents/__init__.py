@@ -24,16 +24,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from deputize.adapters.argument_checks import check_thread, chosen
+from deputize.adapters.argument_checks import check_thread, select_tools
 from deputize.adapters.deferred_approvals import (
-    Deferring,
+    BatchedChecks,
+    DeferredHost,
     Payload,
-    Together,
     UserOf,
-    decisions_of,
-    failed,
-    named,
-    payload_of,
+    error_text,
+    parse_decisions,
+    request_payload,
+    select_requests,
 )
 from deputize.adapters.releases import OPENAI_AGENTS, require
 from deputize.core import (
@@ -52,7 +52,7 @@ try:
     from agents import Tool as AgentTool
     from agents.tool_context import ToolContext
 
-    from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, call_of, waiting_in
+    from deputize.adapters.openai_agents.runs import ThreadOf, Waiting, identify_call, waiting_calls
 except ImportError as missing:
     require(OPENAI_AGENTS)  # an old release lacks these imports
     raise SettingsError.without(missing, "openai-agents") from None
@@ -80,10 +80,10 @@ def tools(
     ``read_only``: only tools that never change anything. ``defer_loading``: show a definition once the model has
     searched for it with the SDK's ``ToolSearchTool``; needs a Responses model that supports it.
     """
-    host = Deferring(deputy, user, agent, app)
-    together = Together(host.blockers)
+    host = DeferredHost(deputy, user, agent, app)
+    together = BatchedChecks(host.check_calls)
     check_thread(thread)
-    shown = chosen(deputy, toolkits, read_only=read_only, app=app)
+    shown = select_tools(deputy, toolkits, read_only=read_only, app=app)
     found = [_function_tool(tool, host, thread, together) for tool in shown]
     for tool in found:
         tool.defer_loading = defer_loading
@@ -94,30 +94,30 @@ def tools(
 class ActTool(FunctionTool):
     """One deputize tool as a `FunctionTool`."""
 
-    host: Deferring = field(kw_only=True, repr=False)
+    host: DeferredHost = field(kw_only=True, repr=False)
     thread: ThreadOf = field(kw_only=True, repr=False)
 
 
-def _function_tool(tool: Tool, host: Deferring, thread: ThreadOf, together: Together) -> ActTool:
+def _function_tool(tool: Tool, host: DeferredHost, thread: ThreadOf, together: BatchedChecks) -> ActTool:
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
         """Return whether the user must be asked first. The act itself reports everything else."""
         try:
-            call = call_of(thread, ctx, ctx.turn_input, call_id)
-            blocker = await together.blocker((tool.name, arguments, call), host.acting(ctx))
+            call = identify_call(thread, ctx, ctx.turn_input, call_id)
+            blocker = await together.blocker((tool.name, arguments, call), host.acting_user(ctx))
         except DeputizeError:
             return False
-        return payload_of(blocker) is not None
+        return request_payload(blocker) is not None
 
     async def invoke(ctx: ToolContext[Any], arguments: str) -> str:
         """Act as the user and return the result, or a failure, as text: the SDK would show exceptions to the model."""
         try:
-            call = call_of(thread, ctx, ctx.turn_input, ctx.tool_call_id)
-            return await host.act(tool.name, _object(arguments), host.acting(ctx), call)
+            call = identify_call(thread, ctx, ctx.turn_input, ctx.tool_call_id)
+            return await host.act(tool.name, _object(arguments), host.acting_user(ctx), call)
         except DeputizeError as error:
-            return failed(error)
+            return error_text(error)
         except Exception as error:
             log.warning("%s failed: %s", tool.name, type(error).__name__)
-            return failed(DeputizeError("The tool failed."))
+            return error_text(DeputizeError("The tool failed."))
 
     return ActTool(
         tool.name,
@@ -147,7 +147,7 @@ class _Blocked:
     """A waiting deputize call, its user, and the error that blocks it."""
 
     waiting: Waiting
-    host: Deferring
+    host: DeferredHost
     user: User
     blocker: DeputizeError | None
 
@@ -170,20 +170,20 @@ async def settle(
     only decisions of the run's own user; without any, it only looks again. Raises `InvalidInput` for a malformed
     decision, `PolicyDenied` for another user's approval.
     """
-    said = decisions_of(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
+    said = parse_decisions(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
     faults: dict[str, str] = {}
     before = await _look(state)
-    whose = {one: await _whose(one, before) for one in said}  # check all before any is recorded
+    whose = {one: await _find_asked_user(one, before) for one in said}  # check all before any is recorded
     for approval, (host, user) in whose.items():
         faults[approval] = await host.record(said[approval], user)
     after = await _look(state) if said else before
     for each in after:
-        if each.blocker is None or payload_of(each.blocker) is None:
+        if each.blocker is None or request_payload(each.blocker) is None:
             state.approve(each.waiting.item)  # the act itself reports anything else
     return _asks(after, faults)
 
 
-async def _whose(approval: str, waiting: list[_Blocked]) -> tuple[Deferring, User]:
+async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[DeferredHost, User]:
     """Return the user who was asked, among those of waiting calls: agents of one run may act for different users."""
     for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
         if await host.deputy.get_approval(approval, by=user) is not None:
@@ -192,27 +192,27 @@ async def _whose(approval: str, waiting: list[_Blocked]) -> tuple[Deferring, Use
 
 
 def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:
-    asks = [ask for each in found if (ask := payload_of(each.blocker))]
+    asks = [ask for each in found if (ask := request_payload(each.blocker))]
     for ask in asks:
         if fault := faults.get(str(ask.get("approval_id"))):
             ask["fault"] = fault
-    return [*named(asks, "consent"), *named(asks, "approval")]
+    return [*select_requests(asks, "consent"), *select_requests(asks, "approval")]
 
 
 async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
     """Return the waiting deputize calls and what blocks them. Missing scopes at one provider become one consent."""
     found: list[_Blocked] = []
-    together: dict[tuple[Deferring, User], list[tuple[Waiting, ActTool]]] = {}
-    for waiting in waiting_in(state):
+    together: dict[tuple[DeferredHost, User], list[tuple[Waiting, ActTool]]] = {}
+    for waiting in waiting_calls(state):
         for tool in waiting.item.agent.tools if waiting.item.agent else ():
             if isinstance(tool, ActTool) and tool.name == waiting.item.name:
-                together.setdefault((tool.host, tool.host.acting(waiting.ctx)), []).append((waiting, tool))
+                together.setdefault((tool.host, tool.host.acting_user(waiting.ctx)), []).append((waiting, tool))
     for (host, user), calls in together.items():
         wanted = [
-            (tool.name, _given(waiting), call_of(tool.thread, waiting.ctx, waiting.given, waiting.call_id))
+            (tool.name, _given(waiting), identify_call(tool.thread, waiting.ctx, waiting.given, waiting.call_id))
             for waiting, tool in calls
         ]
-        blockers = await host.blockers(wanted, user)
+        blockers = await host.check_calls(wanted, user)
         found += [_Blocked(waiting, host, user, b) for (waiting, _), b in zip(calls, blockers, strict=True)]
     return found
 

@@ -20,7 +20,7 @@ from agents.items import ToolApprovalItem
 from deputize.adapters.releases import OPENAI_AGENTS, require_names
 from deputize.core import Call, InvalidInput
 
-__all__ = ["USED", "ThreadOf", "Waiting", "call_of", "waiting_in"]
+__all__ = ["USED", "ThreadOf", "Waiting", "identify_call", "waiting_calls"]
 
 ThreadOf: TypeAlias = str | Callable[[RunContextWrapper[Any]], str]
 """The conversation of a run: its id, or a function of the run's context."""
@@ -50,7 +50,7 @@ class Waiting:
         return str((raw.get("call_id") if isinstance(raw, dict) else getattr(raw, "call_id", "")) or "")
 
 
-def waiting_in(state: RunState[Any, Any]) -> Iterator[Waiting]:
+def waiting_calls(state: RunState[Any, Any]) -> Iterator[Waiting]:
     """Yield every call that the run waits for. Raises `InvalidInput` if the state has no context.
 
     The state of an agent used as a tool has its own context, which `RunState.from_string` reads from the text. Its
@@ -66,12 +66,12 @@ def waiting_in(state: RunState[Any, Any]) -> Iterator[Waiting]:
         yield Waiting(item, ctx, ItemHelpers.input_to_new_input_list(owner._original_input))
 
 
-def call_of(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
+def identify_call(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
     """Return the identity of a call: conversation, run and call id. With tool and user, it names the act."""
-    return Call(thread(ctx) if callable(thread) else thread, _begun_with(given), call_id)
+    return Call(thread(ctx) if callable(thread) else thread, _input_digest(given), call_id)
 
 
-def _begun_with(given: Sequence[Any]) -> str:
+def _input_digest(given: Sequence[Any]) -> str:
     """Return a digest of a run's input. Assistant messages are left out: they are stored in another form."""
     said = [item.get("content") for item in given if isinstance(item, dict) and item.get("role") == "user"]
     whole = json.dumps([len(given), said[-1:]], sort_keys=True, default=str)

@@ -18,19 +18,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
-from deputize.adapters.argument_checks import chosen
+from deputize.adapters.argument_checks import select_tools
 from deputize.adapters.deferred_approvals import (
     Decided,
-    Deferring,
+    Decision,
+    DeferredHost,
     Kind,
     Payload,
-    Said,
     UserOf,
-    decisions_of,
-    facts_of,
-    failed,
-    named,
-    payload_of,
+    error_text,
+    parse_decisions,
+    request_payload,
+    select_requests,
+    tool_facts,
 )
 from deputize.adapters.releases import PYDANTIC_AI, require
 from deputize.core import Call, DeputizeError, DeputyProtocol, Effect, SettingsError, Tool, User, system_prompt
@@ -43,7 +43,15 @@ try:
     from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
     from pydantic_core import SchemaValidator, core_schema
 
-    from deputize.adapters.pydantic_ai.calls import asked_with, calls_of, claim, denied, note_asked, response_of, where
+    from deputize.adapters.pydantic_ai.calls import (
+        calls_of,
+        claim,
+        denied_approvals,
+        identify_call,
+        note_asked,
+        response_of,
+        shown_arguments,
+    )
 except ImportError as missing:
     require(PYDANTIC_AI)  # an old release lacks these imports
     raise SettingsError.without(missing, "pydantic-ai") from None
@@ -74,8 +82,8 @@ class DeputyToolset(AbstractToolset[Any]):
         read_only: bool = False,
         id: str = "",
     ) -> None:
-        self.host = Deferring(deputy, user, agent, app)
-        self.tools = {tool.name: tool for tool in chosen(deputy, toolkits, read_only=read_only, app=app)}
+        self.host = DeferredHost(deputy, user, agent, app)
+        self.tools = {tool.name: tool for tool in select_tools(deputy, toolkits, read_only=read_only, app=app)}
         self._definitions = {name: _definition(tool) for name, tool in self.tools.items()}
         self._id = id or "-".join(("deputize", *toolkits, *filter(None, [app])))
 
@@ -90,12 +98,12 @@ class DeputyToolset(AbstractToolset[Any]):
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
         """Return the tools. First record calls that the application has denied itself as the user's rejections."""
-        response, approvals = denied(ctx)
+        response, approvals = denied_approvals(ctx)
         if approvals:
-            user = self.host.acting(ctx)
+            user = self.host.acting_user(ctx)
             claim(response, user)
             for approval in approvals:
-                await self.host.record(Said(approval, "reject"), user)
+                await self.host.record(Decision(approval, "reject"), user)
         return {
             name: ToolsetTool(toolset=self, tool_def=defined, max_retries=ctx.max_retries, args_validator=ARGUMENTS)
             for name, defined in self._definitions.items()
@@ -110,14 +118,14 @@ class DeputyToolset(AbstractToolset[Any]):
         the run if its calls belong to another user.
         """
         try:
-            user = self.host.acting(ctx)
+            user = self.host.acting_user(ctx)
         except DeputizeError as error:
-            raise ToolFailed(failed(error)) from None
+            raise ToolFailed(error_text(error)) from None
         response = response_of(ctx)
         claim(response, user)
-        call = where(ctx, response, ctx.tool_call_id or "")
-        said = _decision_in(ctx, tool_args, response)
-        given = asked_with(response, call.id) if said and said.decision == "edit" else tool_args
+        call = identify_call(ctx, response, ctx.tool_call_id or "")
+        said = _read_decision(ctx, tool_args, response)
+        given = shown_arguments(response, call.id) if said and said.decision == "edit" else tool_args
         fault = await self.host.record(said, user) if said else ""
         try:
             blocker = await self._blocker(_Own(name, given, call), ctx, response, user, look=bool(fault))
@@ -125,10 +133,10 @@ class DeputyToolset(AbstractToolset[Any]):
                 return await self.host.act(name, given, user, call)
         except DeputizeError as error:
             blocker = error
-        if ask := payload_of(blocker):
+        if ask := request_payload(blocker):
             note_asked(response, call.id, ask, given)
             raise ApprovalRequired(ask | ({"fault": fault} if fault else {}))
-        raise ToolFailed(failed(blocker) if blocker else fault)
+        raise ToolFailed(error_text(blocker) if blocker else fault)
 
     async def _blocker(
         self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None, user: User, *, look: bool
@@ -140,7 +148,7 @@ class DeputyToolset(AbstractToolset[Any]):
         calls = [own, *self._neighbours(own, ctx, response)]
         if len(calls) == 1 and not look:
             return None
-        return (await self.host.blockers(calls, user))[0]
+        return (await self.host.check_calls(calls, user))[0]
 
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
         """Return the response's other calls at the same provider.
@@ -156,7 +164,7 @@ class DeputyToolset(AbstractToolset[Any]):
                 continue
             if self.tools[name].provider == self.tools[own.tool].provider:
                 with suppress(ValueError):  # not JSON: that call fails on its own
-                    found.append(_Own(name, part.args_as_dict(), where(ctx, response, call_id)))
+                    found.append(_Own(name, part.args_as_dict(), identify_call(ctx, response, call_id)))
         return found
 
 
@@ -168,7 +176,7 @@ class _Own(NamedTuple):
     call: Call
 
 
-def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Said | None:
+def _read_decision(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Decision | None:
     """Return the decision in this call's metadata, or None if it only resumes.
 
     Changed arguments count only if the decision is an edit: an outer toolset may change the arguments of any call, and
@@ -181,7 +189,7 @@ def _decision_in(ctx: RunContext[Any], given: Mapping[str, Any], response: Model
     if decision not in ("approve", "reject", "edit"):
         return None
     arguments = dict(given) if decision == "edit" else None
-    return Said(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))
+    return Decision(str(said["approval_id"]), decision, arguments, str(said.get("reason") or ""))
 
 
 def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
@@ -189,7 +197,7 @@ def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
 
     See `Consent.payload` and `Approval.payload`.
     """
-    return named((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
+    return select_requests((requests.metadata.get(call.tool_call_id) for call in requests.approvals), kind)
 
 
 def answers(
@@ -202,7 +210,7 @@ def answers(
     is told. Answer calls of other toolsets yourself: ``answers(...).update(others)``. Raises `InvalidInput` for a
     malformed decision, or for an approval that was not shown.
     """
-    said = decisions_of(decisions or {}, requests_in(requests, "approval"), reason)
+    said = parse_decisions(decisions or {}, requests_in(requests, "approval"), reason)
     results = DeferredToolResults()
     for part in requests.approvals:
         ask = requests.metadata.get(part.tool_call_id) or {}
@@ -225,5 +233,5 @@ def _definition(tool: Tool) -> ToolDefinition:
         description=tool.description,
         parameters_json_schema=tool.schema,
         sequential=tool.gravest is not Effect.READS,
-        metadata=facts_of(tool),
+        metadata=tool_facts(tool),
     )

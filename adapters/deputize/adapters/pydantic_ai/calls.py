@@ -16,7 +16,7 @@ from pydantic_ai.messages import ModelRequest, ModelResponse, ToolCallPart, Tool
 from deputize.adapters.deferred_approvals import Payload
 from deputize.core import Call, PolicyDenied, User
 
-__all__ = ["asked_with", "calls_of", "claim", "denied", "note_asked", "response_of", "where"]
+__all__ = ["calls_of", "claim", "denied_approvals", "identify_call", "note_asked", "response_of", "shown_arguments"]
 
 NOTE: Final = "deputize"
 
@@ -34,7 +34,7 @@ def calls_of(response: ModelResponse) -> dict[str, ToolCallPart]:
     return {part.tool_call_id: part for part in response.parts if isinstance(part, ToolCallPart)}
 
 
-def where(ctx: RunContext[Any], response: ModelResponse | None, call_id: str) -> Call:
+def identify_call(ctx: RunContext[Any], response: ModelResponse | None, call_id: str) -> Call:
     """Return the identity of a call: conversation, response and call id. With tool and user, it names the act."""
     run = ctx.run_id or ""
     if response is None:
@@ -56,21 +56,21 @@ def claim(response: ModelResponse | None, user: User) -> None:
 def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given: Mapping[str, Any]) -> None:
     """Record the approval that was shown for a call, and its arguments if they are not the model's own."""
     if response is not None and "approval_id" in ask:
-        note = {**_note(response), "approvals": {**_kept(response, "approvals"), call_id: ask["approval_id"]}}
+        note = {**_note(response), "approvals": {**_note_field(response, "approvals"), call_id: ask["approval_id"]}}
         if dict(given) != calls_of(response)[call_id].args_as_dict():
-            note["arguments"] = {**_kept(response, "arguments"), call_id: dict(given)}
+            note["arguments"] = {**_note_field(response, "arguments"), call_id: dict(given)}
         _write(response, note)
 
 
-def asked_with(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
+def shown_arguments(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
     """Return the arguments that the user was shown for a call. Your application may have changed them since."""
     if response is None:
         return {}
-    noted = _kept(response, "arguments").get(call_id)
+    noted = _note_field(response, "arguments").get(call_id)
     return dict(noted) if isinstance(noted, Mapping) else calls_of(response)[call_id].args_as_dict()
 
 
-def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
+def denied_approvals(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
     """Return the approvals of calls that the application has just denied itself, and their response."""
     last = ctx.messages[-1] if ctx.messages else None
     if not isinstance(last, ModelRequest):
@@ -78,7 +78,7 @@ def denied(ctx: RunContext[Any]) -> tuple[ModelResponse | None, list[str]]:
     refused = {p.tool_call_id for p in last.parts if isinstance(p, ToolReturnPart) and p.outcome == "denied"}
     for message in reversed(ctx.messages if refused else ()):
         if isinstance(message, ModelResponse) and refused & calls_of(message).keys():
-            shown = _kept(message, "approvals")
+            shown = _note_field(message, "approvals")
             return message, [str(shown[call_id]) for call_id in shown if call_id in refused]
     return None, []
 
@@ -88,7 +88,7 @@ def _note(response: ModelResponse) -> Mapping[str, Any]:
     return note if isinstance(note, Mapping) else {}
 
 
-def _kept(response: ModelResponse, what: str) -> Mapping[str, Any]:
+def _note_field(response: ModelResponse, what: str) -> Mapping[str, Any]:
     """Return one recorded field of a response's calls, by call id."""
     found = _note(response).get(what)
     return found if isinstance(found, Mapping) else {}
