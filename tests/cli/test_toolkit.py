@@ -60,7 +60,7 @@ def test_a_file_that_is_there_is_never_overwritten_and_no_other_is_written(
 ) -> None:
     (home / there).write_text("mine\n")
     refused = cli(*words("--out", "acme.py"))
-    assert refused.exit_code == 1 and f"{there} exists and may have been changed" in refused.stderr and "--diff" in refused.stderr
+    assert refused.exit_code == 1 and f"{there} exists and may" in refused.stderr and "--diff" in refused.stderr
     assert (home / there).read_text() == "mine\n"
     assert len(list(home.glob("acme*.py"))) == 1
 

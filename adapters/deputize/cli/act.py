@@ -8,7 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import AccountOption, BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+from deputize.cli.common import (
+    AccountOption,
+    BrowserOption,
+    JsonOption,
+    UserOption,
+    WaitOption,
+    acting_user,
+    open_deputy,
+)
 
 
 def act(
@@ -28,8 +36,8 @@ def act(
     from deputize.cli.prompts import Asking
 
     given = _arguments(arguments)
-    with opened() as deputy:
-        result = Asking(deputy, who(user), browser, wait, yes).act(tool, given, account or None, registration)
+    with open_deputy() as deputy:
+        result = Asking(deputy, acting_user(user), browser, wait, yes).act(tool, given, account or None, registration)
     show.data(result)
 
 

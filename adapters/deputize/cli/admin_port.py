@@ -12,20 +12,20 @@ from starlette.types import ASGIApp
 from deputize.core.errors import SettingsError
 
 
-class _Beside(uvicorn.Server):
+class _AdminServer(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield  # the first server handles signals
 
 
 @asynccontextmanager
-async def beside(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
+async def serve_admin_port(app: ASGIApp, host: str, port: int) -> AsyncIterator[None]:
     """Serve ``app`` on this port inside the block. Raises `SettingsError` if the port cannot be used."""
     config = uvicorn.Config(
         app, host=host, port=port, log_config=None, access_log=False, server_header=False, lifespan="off",
         proxy_headers=False, ws="none", http="h11", timeout_graceful_shutdown=1,
     )  # fmt: skip
-    server = _Beside(config)
+    server = _AdminServer(config)
     serving = asyncio.create_task(_served(server))
     while not server.started and not serving.done():  # noqa: ASYNC110
         await asyncio.sleep(0.01)

@@ -14,7 +14,7 @@ import typer
 
 from deputize.cli import show
 from deputize.cli.audit_table import AuditTable
-from deputize.cli.common import JsonOption, opened
+from deputize.cli.common import JsonOption, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core.audit import Report
@@ -77,7 +77,7 @@ def verify(
     if settings.new_vault():
         next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
     with show.waiting("Walking the chains ..."):
-        report, people, until = portal().run(_proven(settings, lines))
+        report, people, until = portal().run(_prove(settings, lines))
     for finding in report.findings:
         where = f"{finding.writer} row {finding.seq}" if finding.writer else shown_trail(settings.audit_trail)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
@@ -93,7 +93,7 @@ def verify(
     raise typer.Exit(0 if report.ok else 1)
 
 
-async def _proven(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
+async def _prove(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
     """Open only the vault and prove the audit. A whole deputy would write rows, and create a folder for them."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import DROPPED, dropped_from, prove
@@ -155,7 +155,7 @@ def take_over(
     if isinstance(trail, Path):
         hint = "Verify reads all *.jsonl files in it: copy them there."
         raise SettingsError(f"This audit is kept in files: {trail}.", hint=hint)
-    with opened() as deputy:
+    with open_deputy() as deputy:
         refuse_strange(folder, deputy.vault.keys.audits)
     show.out.print(f"{show.counted(copy_rows(folder, trail), 'row')} added.")
 
@@ -166,9 +166,9 @@ def rekey() -> None:
 
     Chains under the old key are closed now, and again at each start: restart the programs that still write.
     """
-    with opened() as deputy:
+    with open_deputy() as deputy:
         deputy.run(deputy.vault.renew_audit_key())
-    with opened():  # closes the chains of the old key
+    with open_deputy():  # closes the chains of the old key
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
 
 

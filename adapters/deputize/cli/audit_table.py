@@ -58,7 +58,7 @@ class AuditTable:
         if (day := f"{at:%Y-%m-%d}") != self.day:
             self.day = day
             yield [Text(day, "bold"), *(Text() for _ in range(len(COLUMNS) - 1))]
-        cells = (_stacked(words) for words in _words(row))
+        cells = (_stack_lines(words) for words in _words(row))
         yield [Text(f"{at:%H:%M:%S}", "dim"), Text(_event(row), "bold"), *cells]
 
     def _line(self, row: Row) -> Iterator[list[Text]]:
@@ -109,7 +109,7 @@ def _last(scope: object) -> str:
     return _word(scope).rpartition("/")[2]
 
 
-def _stacked(lines: list[str]) -> Text:
+def _stack_lines(lines: list[str]) -> Text:
     return Text.assemble(*lines[:1], *((f"\n{line}", "dim") for line in lines[1:]))
 
 

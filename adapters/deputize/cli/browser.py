@@ -50,14 +50,14 @@ def open_browser(link: str, *, watched: bool = False) -> bool:
     named = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
     if not (desktop or named) or not (watched or sys.stderr.isatty()):
         return False
-    file = _leading_to(link)
+    file = _write_redirect(link)
     return file is not None and webbrowser.open(file.as_uri())
 
 
-def _leading_to(link: str) -> Path | None:
+def _write_redirect(link: str) -> Path | None:
     """Return a file that redirects to the link, or None if none can be written: the terminal shows the link, too."""
     try:
-        for folder in _forgotten():
+        for folder in _stale_folders():
             shutil.rmtree(folder, ignore_errors=True)
         file = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place())) / "open.html"
         with open(new_file(file), "w", encoding="utf-8") as page:
@@ -76,7 +76,7 @@ def _place() -> Path:
     return Path.home() if Path("/snap/bin").is_dir() else Path(tempfile.gettempdir())
 
 
-def _forgotten() -> Iterator[Path]:
+def _stale_folders() -> Iterator[Path]:
     for folder in _place().glob(f"{_PREFIX}*"):
         status = folder.lstat()
         ours = not hasattr(os, "getuid") or status.st_uid == os.getuid()

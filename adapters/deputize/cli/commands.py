@@ -24,13 +24,13 @@ class Commands(TyperGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         """Return deputize's commands in their order, then the others."""
         ours = super().list_commands(ctx)
-        return [*ours, *sorted(name for name in _others() if name not in ours)]
+        return [*ours, *sorted(name for name in _plugin_commands() if name not in ours)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return the command with this name. Another package's command is loaded here."""
         ours = super().get_command(ctx, cmd_name)
-        point = None if ours else _others().get(cmd_name)
-        return _flowing(_loaded(point) if point else ours)
+        point = None if ours else _plugin_commands().get(cmd_name)
+        return _unwrap_help(_loaded(point) if point else ours)
 
     def invoke(self, ctx: Any) -> Any:
         """Run a command. A `DeputizeError` ends it with a message, what to do, and exit code 1."""
@@ -51,17 +51,17 @@ class Commands(TyperGroup):
             raise typer.Exit(130) from None
 
 
-def _flowing(command: Any) -> Any:
+def _unwrap_help(command: Any) -> Any:
     """Return the command with each paragraph of its help on one line: Typer keeps the source's line breaks in all but
     the first."""
     if command is not None and command.help:
         command.help = "\n\n".join(" ".join(one.split()) for one in command.help.split("\n\n"))
     for beneath in getattr(command, "commands", {}).values():
-        _flowing(beneath)
+        _unwrap_help(beneath)
     return command
 
 
-def _others() -> dict[str, EntryPoint]:
+def _plugin_commands() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 

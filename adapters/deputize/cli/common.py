@@ -23,7 +23,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="JSON on stdout, for pr
 
 
 @contextmanager
-def opened() -> Iterator[Deputy]:
+def open_deputy() -> Iterator[Deputy]:
     """Open the deputy that the settings describe."""
     from deputize.core import Deputy
 
@@ -50,7 +50,7 @@ def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
             )
 
 
-def who(named: str) -> str:
+def acting_user(named: str) -> str:
     """Return the user a command acts for. Raises `UserRequired` if only the operator can say."""
     import getpass
 

@@ -14,9 +14,9 @@ from deputize.cli.common import (
     JsonOption,
     UserOption,
     WaitOption,
+    acting_user,
     known_provider,
-    opened,
-    who,
+    open_deputy,
 )
 
 if TYPE_CHECKING:
@@ -52,10 +52,10 @@ def connect(
     from deputize.cli.prompts import Asking, ended_well
 
     wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
-    with opened() as deputy:
+    with open_deputy() as deputy:
         named = {known_provider(deputy, provider)} if provider else set()
         families = {*map(deputy.registry.family, named), *(deputy.catalog.tool(name).provider for name in tool or ())}
-        asking = Asking(deputy, who(user), browser, wait, device=device)
+        asking = Asking(deputy, acting_user(user), browser, wait, device=device)
         asked = deputy.run(
             deputy.connect(
                 asking.user,
@@ -79,8 +79,8 @@ def open_page(user: UserOption = "", browser: BrowserOption = True) -> None:
     from deputize.cli.browser import open_browser
     from deputize.core.web.pages.local_links import connections_link
 
-    with opened() as deputy:
-        link = deputy.run(connections_link(deputy, who(user)))
+    with open_deputy() as deputy:
+        link = deputy.run(connections_link(deputy, acting_user(user)))
         show.link(link, show.out)
         if browser:
             open_browser(link)
@@ -93,8 +93,8 @@ def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
     """List connected accounts and what each may be used for. Never a token."""
     from dataclasses import asdict
 
-    with opened() as deputy:
-        held = deputy.run(deputy.connections(who(user)))
+    with open_deputy() as deputy:
+        held = deputy.run(deputy.connections(acting_user(user)))
     if as_json:
         show.data([asdict(one) for one in held])
     else:

@@ -64,7 +64,7 @@ def examine(*, reach: bool = True) -> Iterator[Finding]:
             yield _audit(settings, vault)
             yield from _rollback(settings, vault)
             yield from acts(settings, vault)
-        yield from _around(settings, vault, reach=reach)
+        yield from _check_surroundings(settings, vault, reach=reach)
     yield from _toolkits()
     yield from _plugins(TOOLKITS, PROVIDERS, STORES)
     yield _extras()
@@ -223,7 +223,7 @@ def _todo_where_away(settings: Settings) -> str:
     return "Check the network, the proxy and the firewall."
 
 
-def _around(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
+def _check_surroundings(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator[Finding]:
     """Yield findings about deputize's pages and the providers."""
     apps: list[App] = []
     with suppress(DeputizeError):  # said already

@@ -43,7 +43,7 @@ def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
     for one in found:
         yield from _left(one)
     for server in () if vault else servers:
-        yield _none_pinned(server)
+        yield _nothing_pinned(server)
 
 
 async def _stand(vault: Vault, servers: list[McpServer]) -> list[Standing]:
@@ -77,7 +77,7 @@ def _left(one: Standing) -> Iterator[Finding]:
     """Yield what is left to do, by the vault's records."""
     name = one.server.name
     if not one.pinned:
-        yield _none_pinned(one.server)
+        yield _nothing_pinned(one.server)
     if one.changed:
         words = f"{counted(len(one.changed), 'tool')} changed since somebody looked, and is refused: "
         todo = f"deputize mcp pin {name} shows what has changed, and asks whether to allow it."
@@ -95,6 +95,6 @@ def _left(one: Standing) -> Iterator[Finding]:
         yield Finding(f"client secret of {name}", "open", words, todo)
 
 
-def _none_pinned(server: McpServer) -> Finding:
+def _nothing_pinned(server: McpServer) -> Finding:
     todo = f"deputize mcp pin {server.name} shows its tools, and asks which to offer."
     return Finding(f"tools of {server.name}", "open", "none is pinned, so none is offered", todo)

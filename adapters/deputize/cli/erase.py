@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import opened
+from deputize.cli.common import open_deputy
 
 
 def erase(
@@ -24,7 +24,7 @@ def erase(
     whom = User.of(User(user, tenant))
     if not yes:
         typer.confirm(f"Disconnect {user} from everything, and erase them?", abort=True, err=True)
-    with opened() as deputy:
+    with open_deputy() as deputy:
         labels = {name: row.label for name, row in deputy.providers.items()}
         ended = deputy.run(deputy.erase(whom))
     if ended:

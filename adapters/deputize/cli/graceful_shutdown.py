@@ -137,9 +137,9 @@ class LeavingServer(uvicorn.Server):
         """Stop listening after accepting the connections that the system has let in: a proxy sends such a call only
         once."""
         doors = [door for server in self.servers for door in server.sockets]
-        await _unwatched(doors)
+        await _remove_readers(doors)
         late, until = list[socket.socket](), time.monotonic() + PATIENCE
-        while not all([_met(door, late) for door in doors]):
+        while not all([_accept_waiting(door, late) for door in doors]):
             if self.force_exit or time.monotonic() > until:
                 log.warning(
                     "The server ends without file descriptors for some waiting connections; their clients must retry."
@@ -149,7 +149,7 @@ class LeavingServer(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 cast(BoundedConnection, connection).shutdown()  # a closed connection frees its descriptor
             await asyncio.sleep(0.05)
-        await _unwatched(doors)
+        await _remove_readers(doors)
         for server in self.servers:
             server.close()
         await self._begin(late)
@@ -169,7 +169,7 @@ class LeavingServer(uvicorn.Server):
         return kind(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
 
 
-async def _unwatched(doors: Sequence[socket.socket]) -> None:
+async def _remove_readers(doors: Sequence[socket.socket]) -> None:
     """Remove asyncio's readers of the listening sockets, which it adds again a second after it lacked descriptors.
 
     Connections accepted there are set up in two steps of the loop.
@@ -180,7 +180,7 @@ async def _unwatched(doors: Sequence[socket.socket]) -> None:
         await asyncio.sleep(0)
 
 
-def _met(door: socket.socket, late: list[socket.socket]) -> bool:
+def _accept_waiting(door: socket.socket, late: list[socket.socket]) -> bool:
     """Accept all waiting connections into ``late``. Return False if no descriptor is left for the rest."""
     same = socket.socket(fileno=door.fileno())  # asyncio's socket cannot accept, and a copy needs a descriptor
     try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, known_provider, opened, who
+from deputize.cli.common import JsonOption, UserOption, acting_user, known_provider, open_deputy
 
 if TYPE_CHECKING:
     from deputize.cli.token_files import Found
@@ -49,8 +49,8 @@ def import_tokens(
 
     content, shared = content_of(file) if file else (_typed(), False)
     found = found_in(content)
-    whom = User(who(user), tenant)
-    with opened() as deputy:
+    whom = User(acting_user(user), tenant)
+    with open_deputy() as deputy:
         name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))
         _says_whose(deputy, name, found)
         app, label = _app(deputy, name, registration, found, foreign=foreign), deputy.providers[name].label

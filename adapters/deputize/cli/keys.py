@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, opened
+from deputize.cli.common import JsonOption, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
@@ -44,7 +44,7 @@ def list_keys(as_json: JsonOption = False) -> None:
     """Show the ids of the root keys, newest first, and how many records each has sealed. Never a key."""
     from deputize.core.vault.rotation import key_uses
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         given, uses = deputy.vault.sealer.ids, deputy.run(key_uses(deputy.vault))
     rows = [{"id": id, "given": id in given, "records": uses[id]} for id in dict.fromkeys([*given, *uses])]
     if as_json:
@@ -66,7 +66,7 @@ def reseal(later: LaterOption = False) -> None:
 
     If it is interrupted, programs with the same newest key finish it in the background.
     """
-    with opened() as deputy:
+    with open_deputy() as deputy:
         _reseal(deputy, later)
 
 
@@ -83,14 +83,14 @@ def rotate(later: LaterOption = False, shared_file: SharedFileOption = False) ->
 
     source = _changeable("deputize key new, put it in front of the list, restart, deputize key reseal")
     if not shared_file:
-        _only_here()
-    with opened() as deputy:
+        _refuse_shared_vault()
+    with open_deputy() as deputy:
 
         async def put_in_front() -> None:
             deputy.vault.rekey(await asyncio.to_thread(source.add_key))
             deputy.audit.write(KeyAdded(deputy.vault.sealer.ids[0]))
 
-        deputy.run(_in_turn(deputy, put_in_front))
+        deputy.run(_change_keys(deputy, put_in_front))
         _reseal(deputy, later)
         for id in deputy.vault.sealer.ids[1:]:
             show.note(f"Once all programs have been restarted: deputize key remove {id}")
@@ -108,7 +108,7 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
 
     if not re.fullmatch("[0-9a-f]{16}", id):  # not shown: it may be a key
         raise SettingsError("That is not a key id.", hint="deputize key list shows them.")
-    with opened() as deputy:
+    with open_deputy() as deputy:
 
         async def take_out() -> str:
             if needed := (await key_uses(deputy.vault))[id]:
@@ -121,12 +121,12 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
             deputy.audit.write(KeyRemoved(id))
             return kept
 
-        kept = deputy.run(_in_turn(deputy, take_out))
+        kept = deputy.run(_change_keys(deputy, take_out))
     show.out.print(f"Removed the key with the id {id}.")
     show.note(f"It is kept in {kept}. Older backups need it; delete it, or store it elsewhere, when none does.")
 
 
-def _only_here() -> None:
+def _refuse_shared_vault() -> None:
     """Raise `SettingsError` if several machines share the vault: their own key files would lack the new key."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
@@ -140,7 +140,7 @@ def _only_here() -> None:
         )
 
 
-async def _in_turn(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
+async def _change_keys(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
     """Make one change of the key file at a time. Raises `StoreUnavailable` while another is running."""
     from deputize.core import StoreUnavailable
 

@@ -53,7 +53,7 @@ class OwnBrowser:
     async def __call__(self, user: User, question: Question) -> Guidance:
         """Open the question, unless that was tried before. Return what the model may tell the user."""
         if question.id not in self._opened:
-            self._opened[question.id] = await self._in_a_tab(user, question)
+            self._opened[question.id] = await self._open_in_tab(user, question)
         page = self.deputy.dashboard_url()
         way = f"open {page}" if page else f"run `{_command(user)}` in a terminal on this server's machine"
         if self._opened[question.id]:
@@ -65,7 +65,7 @@ class OwnBrowser:
         there = "there" if page else "at the link that it shows"
         return Guidance(False, f"Ask the user to {way} and to answer {there}; then make the same call again.")
 
-    async def _in_a_tab(self, user: User, question: Question) -> bool:
+    async def _open_in_tab(self, user: User, question: Question) -> bool:
         self._gathered.append(question)
         if self._opening is None or self._opening.done():
             self._opening = asyncio.create_task(self._open(user))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, UserOption, opened, who
+from deputize.cli.common import JsonOption, UserOption, acting_user, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Mandate
@@ -25,13 +25,13 @@ def mandates(context: typer.Context, user: UserOption = "", as_json: JsonOption 
     """
     if context.invoked_subcommand:
         return
-    with opened() as deputy:
-        found = deputy.run(deputy.mandates(who(user)))
+    with open_deputy() as deputy:
+        found = deputy.run(deputy.mandates(acting_user(user)))
     if as_json:
         show.data([_facts(one) for one in found])
         return
     for one in found:
-        show.out.print(show.plain(_in_sentences(one)), soft_wrap=True)
+        show.out.print(show.plain(_describe(one)), soft_wrap=True)
         show.out.print(show.plain(f"  To end it: deputize mandates end {one.id}", "dim"), soft_wrap=True)
     if not found:
         show.out.print("Nothing: agents ask you each time.")
@@ -42,8 +42,8 @@ def end(
     mandate: Annotated[str, typer.Argument(help="Its id; deputize mandates lists them.")], user: UserOption = ""
 ) -> None:
     """End a mandate: from now on you are asked again. Acts that have begun under it continue."""
-    with opened() as deputy:
-        deputy.run(deputy.revoke_mandate(who(user), mandate))
+    with open_deputy() as deputy:
+        deputy.run(deputy.revoke_mandate(acting_user(user), mandate))
     show.out.print(show.plain(f"Ended {mandate}: you are asked again."))
 
 
@@ -51,7 +51,7 @@ def _facts(mandate: Mandate) -> dict[str, Any]:
     return {**asdict(mandate), "user": mandate.user.id, "audience": mandate.audience.name.lower()}
 
 
-def _in_sentences(mandate: Mandate) -> str:
+def _describe(mandate: Mandate) -> str:
     """Return a mandate in sentences."""
     until = datetime.fromtimestamp(mandate.expires_at, UTC).astimezone()
     account = f" as {mandate.account}" if mandate.account else ""

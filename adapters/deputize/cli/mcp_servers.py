@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, acting_user, open_deputy
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ def add(
     from deputize.core.errors import SettingsError
     from deputize.core.mcp.server import McpServer
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         known = deputy.mcp.known.get(name)
         if known and (known.url, known.client_id) != (url, client_id or known.client_id):
             raise SettingsError(f"[mcp.{name}] is another server in the settings.", hint="Give this one another name.")
@@ -53,7 +53,7 @@ def add(
         row = deputy.providers[name]
         hosts = ", ".join(sorted(row.apis.hosts))
         show.note(f"People sign in at {row.oauth.authorize_origin}; tokens go to {hosts} only.")
-        looked = _look(deputy, name, who(user), browser, wait)
+        looked = _look(deputy, name, acting_user(user), browser, wait)
         good = [one for one in looked if one.state in ("new", "changed")]
         chosen = [one for one in good if not read_only or _says_it_reads(one)]
         for one in looked:
@@ -61,7 +61,7 @@ def add(
                 _tell(one, "")
         if len(chosen) < len(good):
             show.note(f"Left out by --read-only: {show.counted(len(good) - len(chosen), 'tool')} that may write.")
-        _pin(deputy, name, chosen, who(user), yes=yes, effect="reads" if read_only else "")
+        _pin(deputy, name, chosen, acting_user(user), yes=yes, effect="reads" if read_only else "")
         where = _written(name, url, client_id)
     show.out.print(show.plain(f"[mcp.{name}] is in {where}." if where else f"[mcp.{name}] is in the settings."))
 
@@ -71,7 +71,7 @@ def servers(as_json: JsonOption = False) -> None:
     server."""
     from deputize.core.mcp.status import server_status
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         rows: list[dict[str, Any]] = [
             {
                 "name": one.server.name,
@@ -104,8 +104,8 @@ def tools(
     wait: WaitOption = 600,
 ) -> None:
     """Show the pinned tools of a server and their effects. With --diff: compared with what it lists now."""
-    with opened() as deputy:
-        looked = _look(deputy, name, who(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
+    with open_deputy() as deputy:
+        looked = _look(deputy, name, acting_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
         effects = deputy.run(deputy.mcp.counts_as(name))
     if as_json:
         show.data([_facts(one, effects.get(one.name, "")) for one in looked])
@@ -128,26 +128,26 @@ def pin(
     """Pin what a server lists now, after a look at the changes; or set a tool's effect."""
     from deputize.core.errors import InvalidInput, SettingsError, instead
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         try:
-            looked = _look(deputy, name, who(user), browser, wait)
+            looked = _look(deputy, name, acting_user(user), browser, wait)
         except SettingsError as moved:
             show.error(moved)
             if not yes:
                 typer.confirm("Accept its new address, and sign in there again?", abort=True, err=True)
             deputy.run(deputy.mcp.believe_anew(name))
-            deputy.run(deputy.revoke(who(user), name))
-            looked = _look(deputy, name, who(user), browser, wait)
+            deputy.run(deputy.revoke(acting_user(user), name))
+            looked = _look(deputy, name, acting_user(user), browser, wait)
         listed = {one.name: one for one in looked if one.now is not None}
         if unknown := next((one for one in tool or () if one not in listed), ""):
             raise InvalidInput(f"{name} lists no tool {unknown!r}.", hint=instead(unknown, listed))
         chosen = [listed[one] for one in tool] if tool else [one for one in looked if one.state in ("new", "changed")]
-        _pin(deputy, name, chosen, who(user), yes=yes, effect=effect)
+        _pin(deputy, name, chosen, acting_user(user), yes=yes, effect=effect)
 
 
 def remove(name: NameArgument, yes: YesOption = False) -> None:
     """Disconnect all users from a server, and forget its pins."""
-    with opened() as deputy:
+    with open_deputy() as deputy:
         deputy.mcp.server(name)
         found, _ = deputy.run(deputy.vault.scan_open("grant"))
         users = _users_of(name, found)
@@ -178,7 +178,7 @@ def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> l
 
     token = secrets.token_hex(16)  # so that a repeated command asks again after a rejection
     call = Call(thread="cli", message=token, id=token)
-    return list(Asking(deputy, user, browser, wait).until_done(lambda: deputy.mcp.look(name, user, call=call)))
+    return list(Asking(deputy, user, browser, wait).run_until_done(lambda: deputy.mcp.look(name, user, call=call)))
 
 
 async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:

@@ -52,7 +52,7 @@ class Asking:
     def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
         """Show each link, wait until all consents have ended, and return them; unanswered ones pending or expired."""
         if self.device:
-            return [self.deputy.run(self._by_device(one)) for one in asked]
+            return [self.deputy.run(self._connect_by_device(one)) for one in asked]
         for one in asked:
             self.deputy.run(show_anew(self.deputy, one.link))
             show.consent(one.payload(), self.label(one.provider), one.agent or self.deputy.agent)
@@ -63,7 +63,7 @@ class Asking:
                 self.deputy.wait_for_consents(asked, timeout=self.seconds if seconds is None else seconds)
             )
 
-    async def _by_device(self, asked: Consent) -> Consent:
+    async def _connect_by_device(self, asked: Consent) -> Consent:
         """Show a code, and wait until it was entered at the provider."""
         payload = asked.payload() | {"link": ""}
         show.consent(payload, self.label(asked.provider), asked.agent or self.deputy.agent)
@@ -77,7 +77,7 @@ class Asking:
         """Act, and ask for what is missing. Raises `DeputizeError` if the act is rejected or fails."""
         token, deputy = secrets.token_hex(16), self.deputy
         call = Call(thread="cli", message=token, id=token)
-        result = self.until_done(
+        result = self.run_until_done(
             lambda: deputy.act(tool, arguments, user=self.user, account=account, app=app, call=call)
         )
         for one in deputy.run(deputy.undoable(self.user)):
@@ -87,9 +87,9 @@ class Asking:
 
     def undo(self, act: str) -> Any:
         """Undo an act, and ask as for any other. Raises `DeputizeError` if it is rejected or fails."""
-        return self.until_done(lambda: self.deputy.undo(self.user, act))
+        return self.run_until_done(lambda: self.deputy.undo(self.user, act))
 
-    def until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    def run_until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
         """Return the result of an attempt, repeated after each answered question."""
         deadline = time.monotonic() + self.seconds
         while True:
@@ -98,7 +98,7 @@ class Asking:
             except ConsentRequired as needed:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise self._unanswered(needed) from None
+                    raise self._unanswered_error(needed) from None
                 self.consents([needed.consent], left)
             except ApprovalRequired as needed:
                 self._decide(needed)
@@ -106,7 +106,7 @@ class Asking:
                 if now is not None and now.status == "rejected":
                     raise Declined(f"The user declined: {now.tool}.", hint=now.reason) from None
 
-    def _unanswered(self, needed: ConsentRequired) -> DeputizeError:
+    def _unanswered_error(self, needed: ConsentRequired) -> DeputizeError:
         scopes = " ".join(f"--scopes {scope}" for scope in needed.consent.scopes)
         foreign = needed.consent.provider in self.deputy.registry.late  # its scopes are the server's to name
         hint = "Run the command again." if foreign else f"deputize connect {needed.consent.provider} {scopes}".strip()
@@ -116,14 +116,14 @@ class Asking:
         """Record the user's answer. Raises ``needed`` without a terminal."""
         approval = needed.approval
         if approval.kind == "question":
-            return self._on_its_page(needed)
+            return self._wait_for_page(needed)
         show.approval(approval, page="" if self.yes else approval_page(self.deputy, self.user, approval))
         try:
             answer = "y" if self.yes else asked(QUESTION[bool(approval.targets)], lambda: self._is_decided(approval))
             offer = self._offer(approval) if answer == "m" and approval.targets else None
         except AnsweredElsewhere:
             show.err.print()
-            show.note(said_elsewhere(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
+            show.note(describe_decision(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
             return
         if answer is None or (answer == "m" and approval.targets and offer is None):
             raise ApprovalRequired(
@@ -133,11 +133,11 @@ class Asking:
         try:
             self.deputy.run(self.deputy.decide(approval, "approve" if good else "reject", by=self.user, mandate=offer))
         except Conflict:  # it was decided elsewhere
-            show.note(said_elsewhere(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
+            show.note(describe_decision(self.deputy.run(self.deputy.get_approval(approval, by=self.user))))
         except NotFound:  # it has expired: the user is asked again
             pass
 
-    def _on_its_page(self, needed: ApprovalRequired) -> None:
+    def _wait_for_page(self, needed: ApprovalRequired) -> None:
         """Wait until the user has answered a foreign server's question on its page.
 
         Raises ``needed`` after the timeout, or if no page can be served.
@@ -175,7 +175,7 @@ def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
         return ""
 
 
-def said_elsewhere(approval: Approval | None) -> str:
+def describe_decision(approval: Approval | None) -> str:
     """Return the decision made on the page, or the state of the act, as a sentence in local time."""
     if approval is None or approval.status == "pending":
         return "This approval no longer waits."

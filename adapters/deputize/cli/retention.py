@@ -9,7 +9,7 @@ from textwrap import fill
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from deputize.cli import show
-from deputize.cli.common import JsonOption, opened
+from deputize.cli.common import JsonOption, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -118,7 +118,7 @@ def retention(as_json: JsonOption = False) -> None:
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    with opened() as deputy:
+    with open_deputy() as deputy:
         there = deputy.run(numbers(deputy.vault))
         deputy.audit.flush()
         audit = audit_kept(settings)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import AccountOption, UserOption, opened, who
+from deputize.cli.common import AccountOption, UserOption, acting_user, open_deputy
 
 if TYPE_CHECKING:
     from deputize.core import Deputy
@@ -54,7 +54,7 @@ def revoke(
         raise typer.BadParameter("--account and --app go with one user's: not with --tenant, --all and --queued.")
     if (tenant or everybody) and not yes:
         typer.confirm(f"Disconnect {f'all users of {tenant}' if tenant else 'everybody'}?", abort=True, err=True)
-    with opened() as deputy:
+    with open_deputy() as deputy:
         row = deputy.providers.get(provider)
         label = row.label if row else provider or "the provider"
         with show.waiting(f"Revoking at {label} ..."):
@@ -63,7 +63,9 @@ def revoke(
                 return
             labels = {name: row.label for name, row in deputy.providers.items()}
             if not (tenant or everybody):
-                work = deputy.revoke(who(user), provider, app=registration, account=account or None, leaked=leaked)
+                work = deputy.revoke(
+                    acting_user(user), provider, app=registration, account=account or None, leaked=leaked
+                )
                 show.revoked(deputy.run(work), label, labels=labels)
                 return
         _everybody(deputy, tenant or None, leaked, labels)
@@ -74,15 +76,15 @@ def _everybody(deputy: Deputy, tenant: str | None, leaked: bool, labels: Mapping
     from deputize.core.grants.mass_revocation import EndedAccounts
 
     with show.waiting("Ending all grants here ...") as tell:
-        progress = EndedAccounts(lambda far: tell(f"Ended here. {_followed_up(far)} ..."), most=NAMED + 1)
+        progress = EndedAccounts(lambda far: tell(f"Ended here. {_progress_text(far)} ..."), most=NAMED + 1)
         ended = deputy.run(deputy.revoker.disconnect_all(tenant, leaked=leaked, progress=progress))
     if progress.stones <= NAMED:
         show.revoked(ended, "any provider", labels=labels)
     else:
-        show.out.print(f"Ended here. {_followed_up(progress)}.")
+        show.out.print(f"Ended here. {_progress_text(progress)}.")
 
 
-def _followed_up(far: EndProgress) -> str:
+def _progress_text(far: EndProgress) -> str:
     """Return the progress of ending many grants, as text."""
     number = Counter[str]()
     for upstream, count in far.upstream.items():

@@ -75,7 +75,7 @@ def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
 
     plain = tool.plain_arguments()
     search = _Search(choices, cache(lambda labels: _asked(tool, provider, plain, choices, labels)))
-    return [ListedNeed(need, _in_words(causes, choices, names)) for need, causes in search.found.values()]
+    return [ListedNeed(need, _describe_causes(causes, choices, names)) for need, causes in search.found.values()]
 
 
 # ----------------------------------------------------------------- possible arguments
@@ -187,7 +187,7 @@ def _key(need: Need) -> Key:
     return need.method, need.ask, need.accepts
 
 
-def _in_words(causes: Sequence[Labels], choices: Choices, names: Mapping[str, str]) -> tuple[str, ...]:
+def _describe_causes(causes: Sequence[Labels], choices: Choices, names: Mapping[str, str]) -> tuple[str, ...]:
     """Return causes as text: only the argument's name if any value, or most forms of a string, cause the need."""
     for place in range(max(map(len, causes))):
         causes = _put_together(causes, place, choices)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, UserOption, opened, tell_unusable_apps, who
+from deputize.cli.common import BrowserOption, UserOption, acting_user, open_deputy, tell_unusable_apps
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -45,7 +45,7 @@ def serve(
             "--stdio serves one person: it takes no --base-url, --issuer, --token-audience or --client-id."
         )
     if stdio:
-        _stdio(tools or [], who(user), search, browser)
+        _stdio(tools or [], acting_user(user), search, browser)
         return
     host, port = _place(http)
     if not port:
@@ -74,7 +74,7 @@ def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
     from deputize.cli.stdin_eof import ending_stdin
     from deputize.cli.stdout_backpressure import unread_stdout
 
-    with ending_stdin() as ended, unread_stdout(ended), opened() as deputy:
+    with ending_stdin() as ended, unread_stdout(ended), open_deputy() as deputy:
         server = DeputyServer(deputy, tools, search=search, open_page=OwnBrowser(deputy, browser))
         tell_unusable_apps(deputy, server.tools.values())
         asyncio.run(server.stdio(user))
@@ -96,7 +96,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
     try:
         import uvicorn
 
-        from deputize.cli.admin_port import beside
+        from deputize.cli.admin_port import serve_admin_port
         from deputize.cli.graceful_shutdown import GRACE, LeavingServer
         from deputize.cli.http_app import application, numbers
         from deputize.cli.idle_timeout import BoundedConnection
@@ -125,7 +125,7 @@ def _http(settings: Settings, host: str, port: int) -> None:
         async with AsyncExitStack() as ends:
             if settings.serve.metrics:
                 there, at = _place(settings.serve.metrics)
-                await ends.enter_async_context(beside(numbers(app.state.deputy, there), there, at))
+                await ends.enter_async_context(serve_admin_port(numbers(app.state.deputy, there), there, at))
             await server.serve()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

@@ -45,7 +45,7 @@ def ending_stdin() -> Iterator[threading.Event]:
     before = {number: handler for number, handler in signals.items() if handler is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, end)
-    thread = threading.Thread(target=_passed_on, args=(client, theirs, wake[0], ended), name="stdin", daemon=True)
+    thread = threading.Thread(target=_copy, args=(client, theirs, wake[0], ended), name="stdin", daemon=True)
     thread.start()
     try:
         yield ended
@@ -61,7 +61,7 @@ def ending_stdin() -> Iterator[threading.Event]:
         raise SystemExit(128 + told[0])
 
 
-def _passed_on(client: int, to: int, wake: int, ended: threading.Event) -> None:
+def _copy(client: int, to: int, wake: int, ended: threading.Event) -> None:
     """Copy the client's input until it hangs up or ``wake`` is written to."""
     with suppress(OSError):  # the server has stopped reading
         while True:

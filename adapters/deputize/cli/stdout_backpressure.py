@@ -31,7 +31,7 @@ def unread_stdout(ended: threading.Event) -> Iterator[None]:
     client, wake, (ours, theirs) = os.dup(1), os.pipe(), os.pipe()
     os.dup2(theirs, 1)
     os.close(theirs)
-    thread = threading.Thread(target=_passed_on, args=(ours, client, wake[0], ended), name="stdout", daemon=True)
+    thread = threading.Thread(target=_copy, args=(ours, client, wake[0], ended), name="stdout", daemon=True)
     thread.start()
     try:
         yield
@@ -45,7 +45,7 @@ def unread_stdout(ended: threading.Event) -> Iterator[None]:
             os.close(one)
 
 
-def _passed_on(said: int, client: int, wake: int, ended: threading.Event) -> None:
+def _copy(said: int, client: int, wake: int, ended: threading.Event) -> None:
     """Copy the server's output until ``wake`` is written to and all is copied, or the client has closed its end."""
     reads = True
     with suppress(OSError):

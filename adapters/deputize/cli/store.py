@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import opened
+from deputize.cli.common import open_deputy
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -144,7 +144,7 @@ def prune_audit(
             "The audit of the vault of the settings is in files.",
             hint="Set DEPUTIZE_VAULT to the database, too. For files, set DEPUTIZE_AUDIT_RETENTION_DAYS.",
         )
-    with closing(OwnedAudit(_address(url))) as owned, opened() as deputy:
+    with closing(OwnedAudit(_address(url))) as owned, open_deputy() as deputy:
         if not (old := owned.older(before)):
             show.out.print(f"No row is from before {day}.")
             return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, opened, who
+from deputize.cli.common import BrowserOption, JsonOption, UserOption, WaitOption, acting_user, open_deputy
 
 
 def undo(
@@ -25,11 +25,11 @@ def undo(
     """
     from deputize.cli.prompts import Asking
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         if act:
-            show.data(Asking(deputy, who(user), browser, wait, yes).undo(act))
+            show.data(Asking(deputy, acting_user(user), browser, wait, yes).undo(act))
             return
-        found = deputy.run(deputy.undoable(who(user)))
+        found = deputy.run(deputy.undoable(acting_user(user)))
     if as_json:
         show.data([asdict(one) for one in found])
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from deputize.cli import show
-from deputize.cli.common import opened
+from deputize.cli.common import open_deputy
 
 if TYPE_CHECKING:
     from deputize.core.settings import Settings
@@ -24,7 +24,7 @@ def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet
     from deputize.core.audit.events import VaultCopied
     from deputize.core.vault.backup import back_up
 
-    with opened() as deputy:
+    with open_deputy() as deputy:
         deputy.run(back_up(deputy.vault, to.expanduser().absolute(), time.time()))
         deputy.audit.write(VaultCopied())
     show.out.print(show.plain(f"Copied to {to}."))
@@ -41,9 +41,9 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
     settings = Settings.load()
     if settings.new_vault():
         refuse_new(settings.vault_url, begun=False)
-        _instead_of_none(settings, backup.expanduser())
+        _restore_as_new(settings, backup.expanduser())
         return
-    with opened() as deputy:
+    with open_deputy() as deputy:
         folder, enqueue = settings.audit_trail, deputy.revocation_queue.enqueue_in
         work = put_back(deputy.vault, backup.expanduser(), deputy.audit, folder, enqueue)
         doubted = deputy.run(work)
@@ -71,7 +71,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
         typer.confirm("Begin a new vault?", abort=True, err=True)
     for path in settings.set_aside(time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())):
         show.note(f"Moved aside: {path}")
-    with opened() as deputy:
+    with open_deputy() as deputy:
         deputy.audit.write(VaultRecreated())
     show.out.print("A new vault has begun.")
 
@@ -84,7 +84,7 @@ async def _close(settings: Settings) -> None:
     await vault.close()
 
 
-def _instead_of_none(settings: Settings, backup: Path) -> None:
+def _restore_as_new(settings: Settings, backup: Path) -> None:
     """Make the backup the vault, if the existing key opens it. No key and no empty vault are created first."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.vault.backup import backups_at
@@ -94,7 +94,7 @@ def _instead_of_none(settings: Settings, backup: Path) -> None:
         raise SettingsError("There is no key.", hint=f"Put the backup's key into {source.name} first.")
     backups.put_in_place(backup)
     try:
-        with opened():  # marks its grants for confirmation, as any start does
+        with open_deputy():  # marks its grants for confirmation, as any start does
             show.out.print("Restored. What it grants is confirmed when it is next used, or asked for anew.")
     except VaultError:
         backups.remove()

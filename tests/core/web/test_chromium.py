@@ -151,7 +151,7 @@ async def test_the_file_that_a_browser_is_opened_at_leads_on_to_the_link_and_giv
 ) -> None:
     monkeypatch.setattr(opening, "_place", lambda: tmp_path)
     consent = await house.asked()
-    file = opening._leading_to(consent.link)
+    file = opening._write_redirect(consent.link)
     assert file is not None
     await house.browser.open(file.as_uri())
     assert await house.browser.until("document.body.innerText.includes('wants to act for you')")

@@ -91,7 +91,7 @@ class Story(Harness):
         """Restart as after a crash: only the folder is kept."""
         before = self.link
         self.stage = self._open()
-        asked = self._run(self.chat.left_off())
+        asked = self._run(self.chat.unfinished_message())
         expect(asked == "Answer him yes", "the conversation does not know where it stood")
         self._one_consent(self._turn(self.chat.look_again()), SEND)
         expect(self.link == before, "the link is another one than before")

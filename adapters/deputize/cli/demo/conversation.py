@@ -97,7 +97,7 @@ class Chat:
         said, self.seen = messages[self.seen :], len(messages)
         return Turn(said, requests_in(state.interrupts, "consent"), requests_in(state.interrupts, "approval"))
 
-    async def left_off(self) -> str:
+    async def unfinished_message(self) -> str:
         """Return the user's last message if the graph has not finished with it, else "". Skips earlier messages."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])

@@ -98,7 +98,7 @@ class Terminal:
     def _pick_up(self) -> None:
         """Continue the last run, if it stopped in the middle of something."""
         chat = self.stage.chat
-        if asked := self._run(chat.left_off()):
+        if asked := self._run(chat.unfinished_message()):
             show.out.print(show.plain(f"Picking up where we stopped: “{asked}”"), soft_wrap=True)
             self._go_on(lambda: chat.look_again())
 
@@ -171,7 +171,7 @@ class Terminal:
 
     def _decided(self, turn: Turn) -> Turn:
         """Show the pending acts, and ask."""
-        from deputize.cli.prompts import approval_page, said_elsewhere
+        from deputize.cli.prompts import approval_page, describe_decision
 
         stage = self.stage
         decisions: dict[str, Decision] = {}
@@ -183,19 +183,19 @@ class Terminal:
                 decisions[ask["approval_id"]] = decision
         turn = self._run(stage.chat.decide(decisions))
         for late in turn.late:
-            show.out.print(show.plain(said_elsewhere(late)), soft_wrap=True)
+            show.out.print(show.plain(describe_decision(late)), soft_wrap=True)
         return turn
 
     def _decision(self, ask: Mapping[str, Any]) -> Decision | None:
         """Return the user's answer, or None if it was decided elsewhere, which is printed."""
-        from deputize.cli.prompts import said_elsewhere
+        from deputize.cli.prompts import describe_decision
 
         chat = self.stage.chat
         try:
             good = self._yes("Do this? [y/n] ", lambda: self._run(chat.is_decided(ask)))
         except AnsweredElsewhere:
             show.out.print()
-            show.out.print(show.plain(said_elsewhere(self._run(chat.found(ask)))), soft_wrap=True)
+            show.out.print(show.plain(describe_decision(self._run(chat.found(ask)))), soft_wrap=True)
             return None
         return "approve" if good else "reject"
 
