@@ -90,7 +90,7 @@ async def test_a_deputy_that_is_closed_finishes_the_consent_in_flight(house: Kep
 
 
 async def test_closing_waits_for_what_is_in_flight_within_reason(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 0.05)
+    monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.05)
     house.expire()
     house.line.held = TOKEN
     acting = asyncio.create_task(house.act())

@@ -29,7 +29,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
     monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
-    monkeypatch.setattr(secret_files, "_told", set())
+    monkeypatch.setattr(secret_files, "_reported", set())
 
     def made(content: bytes, variable: str, mode: int = 0o400) -> Path:
         path = tmp_path / f"secret-{len(list(tmp_path.iterdir()))}"

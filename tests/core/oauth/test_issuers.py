@@ -234,7 +234,7 @@ def test_the_issuer_of_a_provider_of_the_table_is_that_provider() -> None:
 @pytest.mark.parametrize("change", [{"par": True}, {"dpop": True}, {"assertion_audience": "token"}, {"resource": "x"}])
 def test_two_apps_of_one_server_say_the_same_of_it(change: dict[str, Any]) -> None:
     other = APP.model_copy(update={"provider": "acme", **change})
-    with pytest.raises(SettingsError, match="different things"):
+    with pytest.raises(SettingsError, match="configure it differently"):
         Settings.load(apps={"acme": APP, "second": other}).issuers()
     assert Settings.load(apps={"acme": APP, "second": APP.model_copy(update={"provider": "acme"})}).issuers()
 

@@ -283,7 +283,7 @@ def test_a_row_with_a_key_set_needs_no_identity_of_its_own_but_an_issuer(tmp_pat
     assert (row.oauth.jwks_url, row.apis.identity.subject) == ("https://acme.example/keys", "{sub}")
     assert row.oauth.id_token_algs == {"ES256"}
     assert row.apis.hosts == {"api.acme.example"}
-    with pytest.raises(SettingsError, match=r"oauth\.jwks_url wants oauth\.issuer"):
+    with pytest.raises(SettingsError, match=r"oauth\.jwks_url requires oauth\.issuer"):
         load(tmp_path, given)
     with pytest.raises(SettingsError, match=r"apis\.identity\.url"):
         load(tmp_path, {"apis.identity": None})

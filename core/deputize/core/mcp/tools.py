@@ -49,8 +49,7 @@ from deputize.core.tools.toolkit import Toolkit
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForeignTool(Tool):
-    """A tool of a foreign server. ``pin``: its definition; ``repeat``: effect of a second request; ``links``:
-    server."""
+    """A foreign tool. ``pin``: its definition; ``repeat``: effect of a second request; ``links``: its server."""
 
     pin: Pin
     repeat: ForeignRepeat
