@@ -55,9 +55,9 @@ def read_secret(path: Path, setting: str) -> str:
 
     Raises `SettingsError` if the file is missing, empty, longer, or another account may have written it.
     """
-    path = _found(path.expanduser(), setting)
+    path = _full_path(path.expanduser(), setting)
     try:
-        place = _behind_links(setting, path)
+        place = _resolve_links(setting, path)
         descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:
         raise _unfit(setting, path, f"cannot be read: {error.strerror}") from None
@@ -80,7 +80,7 @@ def read_secret(path: Path, setting: str) -> str:
     return text
 
 
-def _behind_links(setting: str, path: Path) -> Path:
+def _resolve_links(setting: str, path: Path) -> Path:
     """Follow links step by step to the file. Raises `OSError` if it is missing, `SettingsError` for another's link."""
     whole = path.absolute()
     place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
@@ -101,7 +101,7 @@ def _behind_links(setting: str, path: Path) -> Path:
     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
 
 
-def _found(path: Path, setting: str) -> Path:
+def _full_path(path: Path, setting: str) -> Path:
     if path.is_absolute():
         return path
     folder = os.environ.get(CREDENTIALS, "")

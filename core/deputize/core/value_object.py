@@ -54,7 +54,7 @@ class Printed(Frozen):
     @recursive_repr()
     def __repr__(self) -> str:
         kind: Any = type(self)
-        shown = (f"{name}={getattr(self, name)!r}" for name in _printed(kind))
+        shown = (f"{name}={getattr(self, name)!r}" for name in _printed_names(kind))
         return f"{kind.__qualname__}({', '.join(shown)})"
 
 
@@ -70,12 +70,12 @@ class ValueObject(Printed):
         if type(other) is not type(self):
             return NotImplemented
         kind: Any = type(self)
-        values = _compared(kind)
+        values = _compared_values(kind)
         return bool(values(self) == values(other))
 
     def __hash__(self) -> int:
         kind: Any = type(self)
-        return hash(_hashed(kind)(self))
+        return hash(_hashed_values(kind)(self))
 
 
 @overload
@@ -160,15 +160,15 @@ def _is_frozen(one: Frozen, name: str) -> bool:
 
 
 @cache
-def _compared(kind: type[Any]) -> Callable[[object], object]:
+def _compared_values(kind: type[Any]) -> Callable[[object], object]:
     return attrgetter(*(field.name for field in fields(kind) if field.compare))
 
 
 @cache
-def _hashed(kind: type[Any]) -> Callable[[object], object]:
+def _hashed_values(kind: type[Any]) -> Callable[[object], object]:
     return attrgetter(*(field.name for field in fields(kind) if (field.compare if field.hash is None else field.hash)))
 
 
 @cache
-def _printed(kind: type[Any]) -> tuple[str, ...]:
+def _printed_names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind) if field.repr)

@@ -54,24 +54,24 @@ def classify(
     granted scopes are compared with ``needs``.
     """
     if call == "callback":
-        return _returned(rules, body, granted, needs)
+        return _callback_outcome(rules, body, granted, needs)
     if rules.json_rpc is not None and rpc_id is not None:
         response = response_to(rpc_id, headers.get("content-type", ""), body)
         if outcome := answered(rules.json_rpc, call, status, response):
-            return _after(rules, call, status, headers, response, outcome, now)
+            return _json_rpc_outcome(rules, call, status, headers, response, outcome, now)
     fine = 200 <= status < 300 or status == 304
     data = parsed(call, body) if fine or len(body) <= ERROR_BODY else body
     if fine and not refused(rules, call, data):
         return _fine(rules, call, headers, data, needs)
     seen = look(rules, call, status, headers, data, now)
-    outcome = _judged(rules, seen)
-    outcome = _settled(rules, seen, outcome, granted, needs, ours)
+    outcome = _match_tables(rules, seen)
+    outcome = _adapt_to_call(rules, seen, outcome, granted, needs, ours)
     if outcome.kind is Kind.REAUTH and call in TOKEN_CALLS:
         outcome = replace(outcome, claims=claims_in(data))
     return replace(outcome, data=None if isinstance(data, bytes) else data)
 
 
-def _after(
+def _json_rpc_outcome(
     rules: Rules,
     call: Call,
     status: int,
@@ -82,7 +82,7 @@ def _after(
 ) -> Outcome:
     """Return the outcome of a JSON-RPC response for this call."""
     if outcome.kind is Kind.TRANSIENT:
-        outcome = _settled(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), (), "")
+        outcome = _adapt_to_call(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), (), "")
     return replace(outcome, data=response)
 
 
@@ -96,7 +96,7 @@ def lost(call: Call, *, sent: bool) -> Outcome:
 def denied(rules: Rules, error: str) -> Outcome:
     """Return the outcome of a callback's ``error`` parameter (RFC 6749 4.1.2.1). Unknown ones are for the operator."""
     seen = RefusedAnswer("callback", 0, {}, None, (error,), "", 0.0)
-    return _first(rules.callback, seen) or _unclassified(seen)
+    return _first(rules.callback, seen) or _unclassified_outcome(seen)
 
 
 def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs: Sequence[Sequence[str]]) -> Outcome:
@@ -123,7 +123,7 @@ def _token(rules: Rules, call: Call, data: Any, needs: Sequence[Sequence[str]]) 
     return replace(outcome, needed=needed, data=data)
 
 
-def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> Outcome:
+def _callback_outcome(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> Outcome:
     found = form(query)
     if isinstance(found, dict) and "error" in found:
         return denied(rules, found["error"])
@@ -131,20 +131,20 @@ def _returned(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequen
     return outcome_of(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
 
 
-def _judged(rules: Rules, seen: RefusedAnswer) -> Outcome:
+def _match_tables(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
     if seen.status < 200 or seen.status >= 500:  # a failing server is not trusted about grants or arguments
         return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else SERVER_ERROR
     if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
         return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
-    return outcome or _unclassified(seen)
+    return outcome or _unclassified_outcome(seen)
 
 
 def _first(rows: Iterable[When], seen: RefusedAnswer) -> Outcome | None:
     return next((outcome for row in rows if (outcome := row.means(seen))), None)
 
 
-def _unclassified(seen: RefusedAnswer) -> Outcome:
+def _unclassified_outcome(seen: RefusedAnswer) -> Outcome:
     if _log.isEnabledFor(logging.DEBUG):
         _log.debug("unclassified answer to %s: status %d, shape %s", seen.call, seen.status, _shape(seen.data))
     ours = seen.call in TOKEN_CALLS or seen.call == "callback"
@@ -161,7 +161,7 @@ def _shape(data: Any, depth: int = 3) -> str:
     return type(data).__name__
 
 
-def _settled(
+def _adapt_to_call(
     rules: Rules,
     seen: RefusedAnswer,
     outcome: Outcome,
@@ -171,7 +171,7 @@ def _settled(
 ) -> Outcome:
     """Return the outcome for this call, with its wait, its scopes and its risk."""
     if rules.graphql and seen.status == 200 and _has_data(seen.data):
-        outcome = _partly(seen, outcome)
+        outcome = _partial_outcome(seen, outcome)
     match outcome:
         case Outcome(kind=Kind.TRANSIENT, safe=False):
             return timed(rules, seen, _server_error(seen.call, outcome))
@@ -196,7 +196,7 @@ def _has_data(data: Any) -> bool:
     return any(value is not None for value in as_object(as_object(data).get("data")).values())
 
 
-def _partly(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
+def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     """Return the outcome of partial GraphQL data: good enough to read, unless consent or a refresh helps."""
     if seen.call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "partial")

@@ -61,11 +61,11 @@ def _responds(message: Mapping[str, Any], asked: RpcId) -> bool:
         return False
     own = message.get("id")
     if code_of(message) is not None:
-        return own is None or _same(own, asked)
-    return _same(own, asked) and isinstance(message.get("result"), dict)
+        return own is None or _is_same_id(own, asked)
+    return _is_same_id(own, asked) and isinstance(message.get("result"), dict)
 
 
-def _same(own: object, asked: RpcId) -> bool:
+def _is_same_id(own: object, asked: RpcId) -> bool:
     return type(own) is type(asked) and own == asked
 
 

@@ -87,17 +87,17 @@ def look(
     else:
         text = "\n".join(m[:TEXT] for m in islice(_messages(data), MANY) if isinstance(m, str))
         names = islice(_names(rules, data), 4 * MANY)
-    known = tuple(_named(names))
+    known = tuple(_valid_names(names))
     clock = http_date(lower.get("date", "")) or (time.time() if now is None else now)
     return RefusedAnswer(call, status, lower, data, known, text, clock)
 
 
 def error_names(rules: Rules, data: Any) -> Iterator[str]:
     """Return the error names of a parsed body, the most specific first."""
-    return _named(islice(_names(rules, data), 4 * MANY))
+    return _valid_names(islice(_names(rules, data), 4 * MANY))
 
 
-def _named(names: Iterable[Any]) -> Iterator[str]:
+def _valid_names(names: Iterable[Any]) -> Iterator[str]:
     return (name for name in names if isinstance(name, str) and compiled(_NAME).fullmatch(name))
 
 

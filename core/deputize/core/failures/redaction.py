@@ -62,10 +62,10 @@ def redact(text: str) -> str:
 
     This is the second line of defence: secrets are kept out of texts in the first place.
     """
-    return _all_masked(text, (*_of_providers(tuple(_shapes)), *_others()))
+    return _mask_all(text, (*_provider_masks(tuple(_shapes)), *_other_masks()))
 
 
-def _all_masked(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
+def _mask_all(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
     """Return the text without these kinds of secrets, each searched only if its mark is in the text."""
     low = _lower(text)
     for mark, mask in secrets:
@@ -80,7 +80,7 @@ def _lower(text: str) -> str:
     return low if len(low) == len(text) else text.translate(_LOWER)
 
 
-def _where(mark: str, find: _Find) -> tuple[str, _Mask]:
+def _mask_at(mark: str, find: _Find) -> tuple[str, _Mask]:
     """Return a mask for secrets at a mark."""
 
     def mask(text: str, low: str) -> str:
@@ -100,10 +100,10 @@ def _where(mark: str, find: _Find) -> tuple[str, _Mask]:
 
 
 @cache
-def _of_providers(shapes: tuple[TokenShape, ...]) -> tuple[tuple[str, _Mask], ...]:
+def _provider_masks(shapes: tuple[TokenShape, ...]) -> tuple[tuple[str, _Mask], ...]:
     """Return masks for tokens of these forms."""
     return tuple(
-        _where(mark, _whole(pattern)) if _leads(mark, pattern) else (mark, _anywhere(pattern))
+        _mask_at(mark, _whole(pattern)) if _leads(mark, pattern) else (mark, _anywhere(pattern))
         for mark, pattern in shapes
     )
 
@@ -144,17 +144,17 @@ def _web_token(text: str, at: int) -> _Found:
 
 
 @cache
-def _others() -> tuple[tuple[str, _Mask], ...]:
+def _other_masks() -> tuple[tuple[str, _Mask], ...]:
     """Return masks for other secrets by their marks."""
     named = rf"""((?<![A-Za-z0-9_])(?i:{{}}(?:=|%3D|["']\s*+:\s*+["'])))({_VALUE}{{{{6,}}}}+)"""
     header = r"""(?i)(\b{}"?\s*+[:=]\s*+"?)([^\r\n"]++)"""
     printed = r"""(?i)(\b{}["']\s*+[:,]\s*+b?["'])([^\r\n"']++)"""  # as a dict or a list of pairs prints it
     return (
-        _where("eyj", _web_token),
-        *(_where(name, _value(named.format(name))) for name in _PARAMETERS),
-        *(_where(name, _value(named.format(name), no_word=True)) for name in _WORDS),
-        *(_where(f"{name} ", _value(rf"((?i:\b{name}) )([\w.~+/=-]{{16,}}+)", no_word=True)) for name in _SCHEMES),
-        *(_where(name, _value(form.format(name))) for form in (header, printed) for name in _HEADERS),
+        _mask_at("eyj", _web_token),
+        *(_mask_at(name, _value(named.format(name))) for name in _PARAMETERS),
+        *(_mask_at(name, _value(named.format(name), no_word=True)) for name in _WORDS),
+        *(_mask_at(f"{name} ", _value(rf"((?i:\b{name}) )([\w.~+/=-]{{16,}}+)", no_word=True)) for name in _SCHEMES),
+        *(_mask_at(name, _value(form.format(name))) for form in (header, printed) for name in _HEADERS),
     )
 
 

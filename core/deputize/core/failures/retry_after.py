@@ -20,12 +20,12 @@ def timed(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     if outcome.kind is Kind.AMBIGUOUS_WRITE:
         return outcome
     limited = outcome.kind is Kind.RATE_LIMITED
-    budget = _spent(rules, seen) if limited else None
+    budget = _exhausted_budget(rules, seen) if limited else None
     if budget:
         outcome = replace(outcome, about=outcome.about or budget.about)
     at = _retry_after(seen)
     if at is None and limited:
-        at = float(seen.headers[budget.reset]) * budget.unit if budget else _until(rules, seen)
+        at = float(seen.headers[budget.reset]) * budget.unit if budget else _message_time(rules, seen)
     return outcome if at is None else replace(outcome, wait=max(1.0, at - seen.now), backoff=False)
 
 
@@ -35,14 +35,14 @@ def _retry_after(seen: RefusedAnswer) -> float | None:
     return seen.now + float(value) if compiled(_SECONDS).fullmatch(value) else http_date(value)
 
 
-def _spent(rules: Rules, seen: RefusedAnswer) -> Budget | None:
+def _exhausted_budget(rules: Rules, seen: RefusedAnswer) -> Budget | None:
     """Return the exhausted budget, or None. A reset that is not a point in time is ignored."""
     there = [b for b in rules.budgets if compiled(_EPOCH).fullmatch(seen.headers.get(b.reset, ""))]
     used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
     return next(used, None) or next((b for b in there if b.always), None)
 
 
-def _until(rules: Rules, seen: RefusedAnswer) -> float | None:
+def _message_time(rules: Rules, seen: RefusedAnswer) -> float | None:
     hit = compiled(rules.until, re.IGNORECASE).search(seen.text) if rules.until else None
     try:
         return _epoch(datetime.fromisoformat(hit[1])) if hit else None

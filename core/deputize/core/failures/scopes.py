@@ -29,7 +29,7 @@ def scoped(
 
     If the two do not agree, consent may not help: the outcome is uncertain.
     """
-    named = _challenged(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
+    named = _challenge_scopes(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
     if named and rules.challenge_names_all:
         return replace(outcome, needed=named)
     declared, absent = flat(needs), flat(unmet(rules, granted, needs))
@@ -38,7 +38,7 @@ def scoped(
     return replace(outcome, needed=both or named or absent or declared, certain=outcome.certain and agreed)
 
 
-def _challenged(seen: RefusedAnswer) -> tuple[str, ...]:
+def _challenge_scopes(seen: RefusedAnswer) -> tuple[str, ...]:
     """Return the scopes that a challenge names (RFC 6750 3)."""
     challenge = bearer(seen.headers.get("www-authenticate", ""))
     return scope_list(challenge.get("scope", "")) if challenge.get("error") == "insufficient_scope" else ()

@@ -71,7 +71,7 @@ class FastTransport(httpx.AsyncBaseTransport):
                 ),
             )
         except Exception as error:
-            raise _translated(error) from error
+            raise _as_httpx_error(error) from error
 
     async def aclose(self) -> None:
         session, self._session = self._session, None
@@ -124,7 +124,7 @@ class _Body(httpx.AsyncByteStream):
         try:
             part = await self._head.content.readany()
         except Exception as error:
-            raise _translated(error) from error
+            raise _as_httpx_error(error) from error
         if not part:
             raise StopAsyncIteration
         return part
@@ -148,7 +148,7 @@ def _connector() -> type[aiohttp.TCPConnector]:
             remove_added(req.headers, _allowed_headers.get())
             for _ in range(3):
                 connection = await super().connect(req, traces, timeout)
-                if not _hung_up(connection.transport):
+                if not _is_closed_by_peer(connection.transport):
                     return connection
                 connection.close()
                 await asyncio.sleep(0)  # lets the loop notice others in the pool that were probably closed, too
@@ -157,7 +157,7 @@ def _connector() -> type[aiohttp.TCPConnector]:
     return Connector
 
 
-def _hung_up(transport: asyncio.Transport | None) -> bool:
+def _is_closed_by_peer(transport: asyncio.Transport | None) -> bool:
     line = transport.get_extra_info("socket") if transport else None
     if line is None:
         return False
@@ -186,7 +186,7 @@ def _table() -> tuple[tuple[type[Exception], type[httpx.TransportError]], ...]:
     )
 
 
-def _translated(error: Exception) -> Exception:
+def _as_httpx_error(error: Exception) -> Exception:
     """Return the exception that httpx's own transport would have raised; the same one if it is not a network error."""
     for aiohttp_error, httpx_error in _table():
         if isinstance(error, aiohttp_error):

@@ -36,17 +36,17 @@ async def account_of(
 ) -> Account:
     """Return the account that the tool names. Raises `Refusal` if it names none, or the server does not answer."""
     nobody = outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody")
-    steps, last = _called(server, said.tool), outcome_of(Kind.TRANSIENT)
+    steps, last = _call_tool(server, said.tool), outcome_of(Kind.TRANSIENT)
     failure: Exception | None = None
     answer: Any = None
     try:
         while True:
             request = steps.throw(failure) if failure else steps.send(answer)
-            last = await _sent(request, row, access, http, clock)
+            last = await _send_request(request, row, access, http, clock)
             failure = None if last.kind is Kind.OK else error_of(last, row.label)
             answer = last.data
     except StopIteration as end:
-        found = row.apis.identity.read(_structured(end.value))
+        found = row.apis.identity.read(_structured_content(end.value))
     except DeputizeError:
         raise Refusal(nobody if last.kind is Kind.OK else replace(last, data=None)) from None
     if found is None:
@@ -54,7 +54,7 @@ async def account_of(
     return found[0]
 
 
-def _called(server: McpServer, tool: str) -> McpSteps:
+def _call_tool(server: McpServer, tool: str) -> McpSteps:
     """Return the result of the tool; None if the server refused to run it."""
     link = Link(server)
     yield from link.open()
@@ -64,7 +64,9 @@ def _called(server: McpServer, tool: str) -> McpSteps:
         return None
 
 
-async def _sent(request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]) -> Outcome:
+async def _send_request(
+    request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]
+) -> Outcome:
     """Send one request. The outcome's data is the answer, without the token in case the server echoes it."""
     own, content = headers_and_body(request, row.apis.request_headers)
     url = address_of(row.apis.roots[API], request)
@@ -79,7 +81,7 @@ async def _sent(request: Request, row: Provider, access: Secret, http: Http, clo
     return Outcome(Kind.OK, data=data) if good else outcome
 
 
-def _structured(result: Any) -> Mapping[str, Any]:
+def _structured_content(result: Any) -> Mapping[str, Any]:
     """Return the tool's result as data: its structured content, or JSON in its first text."""
     content = result if isinstance(result, Mapping) and not result.get("isError") else {}
     if isinstance(found := content.get("structuredContent"), Mapping):

@@ -71,25 +71,25 @@ class KnownServers:
 
     async def read(self, server: McpServer) -> Authorization | None:
         """Return a server's stored authorization; None if it is new or its URL has changed."""
-        kept = await self.vault.get("meta", _place(server))
+        kept = await self.vault.get("meta", _record_key(server))
         return Authorization.of(kept.json) if kept else None
 
     async def write(self, server: McpServer, authorization: Authorization) -> None:
         """Store a server's authorization."""
         content = authorization.pack()
-        while not await self.vault.insert("meta", _place(server), content):
-            old = await self.vault.get("meta", _place(server))
+        while not await self.vault.insert("meta", _record_key(server), content):
+            old = await self.vault.get("meta", _record_key(server))
             if old and (old.json == content or await self.vault.swap(old, content)):
                 return
 
     async def forget(self, server: McpServer) -> None:
         """Delete it, so that the next one is trusted: the operator has checked it, or removes the server."""
-        while kept := await self.vault.get("meta", _place(server)):
+        while kept := await self.vault.get("meta", _record_key(server)):
             if await self.vault.delete(kept):
                 return
 
 
-def _place(server: McpServer) -> str:
+def _record_key(server: McpServer) -> str:
     return f"mcp.{fingerprint(f'{server.name} {server.url}')}"
 
 

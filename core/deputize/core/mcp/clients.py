@@ -62,13 +62,13 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
     """
     if app := await known_client(server, provider, vault=vault, redirect=redirect):
         return app
-    key = _place(provider, redirect)
+    key = _record_key(provider, redirect)
     try:
         async with vault.store.lock(f"client-{key}", LOCK_WAIT):
             kept = await vault.get("meta", key)
-            if kept and _good(kept):
+            if kept and _is_valid(kept):
                 return _app(server, kept)
-            return await _registered(server, provider, vault, redirect, http, kept)
+            return await _register(server, provider, vault, redirect, http, kept)
     except TimeoutError:
         raise ProviderUnavailable(f"Another process is still registering with {provider.label}.") from None
 
@@ -80,8 +80,8 @@ async def known_client(server: McpServer, provider: Provider, *, vault: Vault, r
         return App(server.name, server.client_id, server.client_secret, server.name)
     if document := await _document(server, vault, redirect):
         return App(server.name, document, None, server.name, client_auth="none")
-    kept = await vault.get("meta", _place(provider, redirect))
-    return _app(server, kept) if kept and _good(kept) else None
+    kept = await vault.get("meta", _record_key(provider, redirect))
+    return _app(server, kept) if kept and _is_valid(kept) else None
 
 
 async def client_again(
@@ -89,7 +89,7 @@ async def client_again(
 ) -> App | None:
     """Return a new registration in place of ``app``, which the server no longer knows, or the one that another process
     made; None if it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
-    key = _place(provider, redirect)
+    key = _record_key(provider, redirect)
     try:
         async with vault.store.lock(f"client-{key}", LOCK_WAIT):
             kept = await vault.get("meta", key)
@@ -99,7 +99,7 @@ async def client_again(
                 return _app(server, kept)
             if time.time() < kept.json["at"] + AGAIN:
                 return None
-            return await _registered(server, provider, vault, redirect, http, kept)
+            return await _register(server, provider, vault, redirect, http, kept)
     except TimeoutError:
         return None
 
@@ -132,12 +132,12 @@ def _methods(metadata: Mapping[str, Any]) -> list[str]:
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
 
 
-def _place(provider: Provider, redirect: str) -> str:
+def _record_key(provider: Provider, redirect: str) -> str:
     where = _LOOPBACK.sub("http://127.0.0.1", redirect)
     return f"client.{fingerprint(f'{provider.oauth.issuer} {where}')}"
 
 
-def _good(kept: Record) -> bool:
+def _is_valid(kept: Record) -> bool:
     """Return True if its secret has not expired (RFC 7591 3.2.1)."""
     return not kept.json["expires"] or time.time() < kept.json["expires"] - AGAIN
 
@@ -150,7 +150,7 @@ def _app(server: McpServer, kept: Record) -> App:
 # ------------------------------------------------------------- registration
 
 
-async def _registered(
+async def _register(
     server: McpServer, provider: Provider, vault: Vault, redirect: str, http: Http, kept: Record | None
 ) -> App:
     """Register a client and store it. The caller holds the lock."""
@@ -170,7 +170,9 @@ async def _registered(
     )
     if isinstance(content, str):
         raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
-    record = await (vault.swap(kept, content) if kept else vault.insert("meta", _place(provider, redirect), content))
+    record = await (
+        vault.swap(kept, content) if kept else vault.insert("meta", _record_key(provider, redirect), content)
+    )
     if record is None:
         raise ProviderUnavailable(f"Another process has just registered with {provider.label}.")
     return _app(server, record)

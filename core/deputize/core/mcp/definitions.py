@@ -129,10 +129,10 @@ class _Sizes:
         if id(node) in under:
             raise LeftOut("its schema contains itself")
         if id(node) not in self.known:
-            self.known[id(node)] = self._counted(node, under | {id(node)})
+            self.known[id(node)] = self._count_parts(node, under | {id(node)})
         return self.known[id(node)]
 
-    def _counted(self, node: dict[str, Any] | list[Any], under: frozenset[int]) -> int:
+    def _count_parts(self, node: dict[str, Any] | list[Any], under: frozenset[int]) -> int:
         parts = node if isinstance(node, list) else list(node.values())
         if node is self.root and isinstance(node, dict):  # below the root, these may be names of properties
             parts = [part for key, part in node.items() if key not in ("$defs", "definitions")]
@@ -156,7 +156,7 @@ class _Sizes:
 def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return the paths of arguments that are also sent in headers, by header. Raises `LeftOut` for a bad mark."""
     found: dict[str, tuple[str, ...]] = {}
-    for node, path in _marked(schema, ()):
+    for node, path in _marked_parts(schema, ()):
         name = node["x-mcp-header"]
         if not path or not isinstance(name, str) or not _TOKEN.fullmatch(name):
             raise LeftOut("an x-mcp-header of its schema has a bad name or place")
@@ -167,11 +167,13 @@ def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _marked(node: Any, path: tuple[str, ...] | None) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...] | None]]:
+def _marked_parts(
+    node: Any, path: tuple[str, ...] | None
+) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...] | None]]:
     """Yield the marked parts with their paths, None for a part that properties alone do not reach."""
     if isinstance(node, list):
         for one in node:
-            yield from _marked(one, None)
+            yield from _marked_parts(one, None)
     if not isinstance(node, Mapping):
         return
     if "x-mcp-header" in node:
@@ -179,9 +181,9 @@ def _marked(node: Any, path: tuple[str, ...] | None) -> Iterator[tuple[Mapping[s
     for key, value in node.items():
         if key == "properties" and isinstance(value, Mapping):
             for name, one in value.items():
-                yield from _marked(one, None if path is None else (*path, name))
+                yield from _marked_parts(one, None if path is None else (*path, name))
         elif key not in _VALUES:
-            yield from _marked(value, None)
+            yield from _marked_parts(value, None)
 
 
 def shown_schema(schema: Any, *, names: bool = False) -> Any:
@@ -210,10 +212,12 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
 def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for a person: complete, and none in a form that `Preview` displays specially. Anybody may
     have chosen the names: each is one line, and unique."""
-    return {f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown(arguments[name]) for name in arguments}
+    return {
+        f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown_value(arguments[name]) for name in arguments
+    }
 
 
-def _shown(value: Any) -> Any:
+def _shown_value(value: Any) -> Any:
     if isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, list) and value and all(isinstance(one, str) for one in value):

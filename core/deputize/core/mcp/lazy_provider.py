@@ -29,14 +29,14 @@ class LateServer(Frozen):
     async def make(self) -> tuple[Provider, App]:
         """Return the provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
         vault = self.engine.vault
-        row = await self._found(KnownServers(vault))
+        row = await self._discover(KnownServers(vault))
         likely = self._callback(self.engine.home or "http://127.0.0.1")  # avoids serving pages for a read
         app = await known_client(self.server, row, vault=vault, redirect=likely)
         return row, app or await client_of(
             self.server, row, vault=vault, redirect=await self._redirect(), http=self.engine.http
         )
 
-    async def _found(self, known: KnownServers) -> Provider:
+    async def _discover(self, known: KnownServers) -> Provider:
         """Return the provider. If a new server is refused, what was stored of it is deleted again."""
         new = await known.read(self.server) is None
         row = await found(self.server, transport=self.transport, resolve=self.resolve, known=known)

@@ -40,7 +40,7 @@ class _Lister(Tool):
         return self.steps(self.server)
 
 
-def _listed(server: McpServer) -> Steps:
+def _list_tools(server: McpServer) -> Steps:
     link = Link(server)
     try:
         yield from link.open()
@@ -96,7 +96,7 @@ def _lister(server: McpServer) -> Tool:
         description="The tools that the server lists for this user.",
         model=None,
         parameters={},
-        steps=_listed,
+        steps=_list_tools,
         needs=[any_of(scope) for scope in needs],
         effects=Effect.READS,
         gravest=Effect.READS,

@@ -54,7 +54,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
     if data or (data is not None and not content.texts):
         shown["data"] = data
     if "data" not in shown or ("failed" in shown and not _repeats(content.texts, structured)):
-        texts = content.texts or [_dumped(structured)]
+        texts = content.texts or [_dump_json(structured)]
         shown |= yield from _text("\n".join(texts), tool)
     files = []
     for number, blob in enumerate(content.blobs):
@@ -70,7 +70,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 def _short(structured: Any) -> Any:
     """Return a structure that a model may get whole; None if there is none, or it is too long or too deep."""
     try:
-        return _plain(structured) if 0 < len(_dumped(structured)) <= MAX_TEXT else None
+        return _plain(structured) if 0 < len(_dump_json(structured)) <= MAX_TEXT else None
     except RecursionError:
         return None
 
@@ -83,7 +83,7 @@ def _repeats(texts: list[str], structured: Any) -> bool:
         return False
 
 
-def _dumped(structured: Any) -> str:
+def _dump_json(structured: Any) -> str:
     """Return the structure as JSON; "" if there is none or it is too deep."""
     try:
         return "" if structured is None else json.dumps(structured, ensure_ascii=False)

@@ -90,7 +90,7 @@ class McpServers:
         server, pins = self.server(name), await self.pins.of(name)
         said = await self.listing.of(server, User.of(user), call)
         found = {str(definition.get("name")): definition for definition in said["tools"]}
-        looked = [_looked(server, definition, pins.get(tool)) for tool, definition in found.items()]
+        looked = [_compare_with_pin(server, definition, pins.get(tool)) for tool, definition in found.items()]
         changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}
         await OperatorNotes(self.engine.vault).write(changed_place(name), {"changed": changed} if changed else {})
         return looked + [Looked(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
@@ -157,7 +157,7 @@ def servers_of(
     return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
 
 
-def _looked(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> Looked:
+def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> Looked:
     name = str(now.get("name"))
     if reason := left_out(server, now):
         return Looked(name[:128], "left out", now, pin, reason)

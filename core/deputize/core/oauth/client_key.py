@@ -61,11 +61,11 @@ class ClientKey(Frozen):
     def signed(self, claims: Mapping[str, Any]) -> Secret:
         """Return a JSON Web Token with these claims."""
         header = {"alg": self.alg, "typ": "JWT"} | ({"kid": self.kid} if self.kid else {})
-        return Secret(sign(header, claims, _imported(self.jwk)))
+        return Secret(sign(header, claims, _import_key(self.jwk)))
 
 
 @lru_cache(maxsize=32)
-def _imported(jwk: Secret) -> AnyKey:
+def _import_key(jwk: Secret) -> AnyKey:
     return key_of(json.loads(jwk.reveal()), private=True)
 
 
@@ -73,7 +73,7 @@ def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
     """Return the key in PEM or a JSON Web Key, or what is wrong. Raises nothing: its frame has the plaintext."""
     pem = b"-----BEGIN" in text.reveal()
     try:
-        jwk = _of_pem(text) if pem else json.loads(text.reveal())
+        jwk = _jwk_from_pem(text) if pem else json.loads(text.reveal())
     except TypeError:
         return "is locked with a passphrase"
     except (ValueError, RecursionError):
@@ -91,7 +91,7 @@ def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
     return ClientKey(Secret(json.dumps(jwk)), wanted, kid or str(jwk.get("kid") or ""))
 
 
-def _of_pem(text: SecretBytes) -> Mapping[str, Any]:
+def _jwk_from_pem(text: SecretBytes) -> Mapping[str, Any]:
     """Return the JSON Web Key of PEM, empty for an unused type. Raises TypeError if it is locked, ValueError."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa

@@ -77,7 +77,7 @@ async def discover(
         dpop=dpop,
     )
     try:
-        metadata = await _fetched(issuer, guard, transport)
+        metadata = await _fetch_metadata(issuer, guard, transport)
     except ProviderUnavailable:
         before = await known.read(issuer) if known else None
         if before is None:
@@ -106,7 +106,7 @@ class Known(Protocol):
         ...
 
 
-async def _fetched(issuer: str, guard: AddressGuard, transport: Transport | None) -> Mapping[str, Any]:
+async def _fetch_metadata(issuer: str, guard: AddressGuard, transport: Transport | None) -> Mapping[str, Any]:
     http = Http(transport)
     try:
         return await metadata_of(http, issuer, guard)

@@ -60,7 +60,7 @@ def _base64url(raw: bytes) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _imported(key: Secret) -> tuple[AnyKey, Mapping[str, str], str]:
+def _import_key(key: Secret) -> tuple[AnyKey, Mapping[str, str], str]:
     """Return the signing key, its public part, and the public part's thumbprint (RFC 7638)."""
     jwk = json.loads(key.reveal())
     public = {name: str(jwk[name]) for name in ("crv", "kty", "x", "y")}
@@ -82,7 +82,7 @@ def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | Non
 
     ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token that it accompanies, if any.
     """
-    private, public, key_id = _imported(key)
+    private, public, key_id = _import_key(key)
     claims: dict[str, Any] = {
         "jti": secrets.token_urlsafe(16),
         "htm": method,
@@ -129,7 +129,7 @@ def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
     nonce = answer.headers.get("dpop-nonce", "")
     if not re.fullmatch(_NONCE, nonce):
         return False
-    place = (_imported(key)[2], urlsplit(url).netloc)
+    place = (_import_key(key)[2], urlsplit(url).netloc)
     _nonces.pop(place, None)  # moves it to the end, in steps that are safe between threads
     _nonces[place] = nonce
     while len(_nonces) > _MAX_NONCES:

@@ -124,10 +124,10 @@ class Endpoint:
                 self.provider, self.app, tokens.id_token, tokens.nonce, await self._key_set(), at
             )
             if isinstance(claims, str):
-                raise self._disbelieved(claims)
+                raise self._invalid_id_token(claims)
             return await self._account(claims, tokens)
         if self.provider.oauth.jwks_url and self.provider.oauth.resource:
-            raise self._disbelieved("is missing, and the access token is for its resource only")
+            raise self._invalid_id_token("is missing, and the access token is for its resource only")
         outcome = await self._ask_with(tokens, lambda: flow.identity(self.provider, access_token=tokens.access))
         return self._read(outcome, "no_identity", flow.parse_identity)
 
@@ -145,10 +145,10 @@ class Endpoint:
                     raise
         if isinstance(shown, Mapping):
             if shown.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
-                raise self._disbelieved("names another account than the userinfo endpoint")
+                raise self._invalid_id_token("names another account than the userinfo endpoint")
             found = provider.apis.identity.read({**shown, **claims})
         if found is None:
-            raise self._disbelieved("does not say what is known of an account")
+            raise self._invalid_id_token("does not say what is known of an account")
         return found
 
     async def _key_set(self) -> Any:
@@ -163,12 +163,12 @@ class Endpoint:
             outcome = classify(rules, "read", answer.status_code, answer.headers, answer.content, now=now)
             too_long = False
         if too_long:
-            raise self._disbelieved("cannot be checked: the server's key set is too long")
+            raise self._invalid_id_token("cannot be checked: the server's key set is too long")
         if outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
             raise Refusal(replace(outcome, data=None))
         return outcome.data if outcome.kind is Kind.OK else None
 
-    def _disbelieved(self, why: str) -> Refusal:
+    def _invalid_id_token(self, why: str) -> Refusal:
         """Log for the operator why an id_token is invalid. Return the refusal for the user, who cannot fix it."""
         log.warning("The id_token of %s %s.", self.provider.name, why)
         return Refusal(outcome_of(Kind.INVALID_INPUT, DISBELIEVED, fix_by="nobody"))

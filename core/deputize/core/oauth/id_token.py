@@ -81,7 +81,7 @@ def _signed(token: Secret, algs: list[str], keys: Any) -> bytes | str:
     for tried, jwk in enumerate(_candidates(found, alg, header.get("kid"))):
         if tried == _MAX_TRIED:
             break
-        if (content := _verified(text, jwk, alg)) is not None:
+        if (content := _verify_with(text, jwk, alg)) is not None:
             return content
     return UNKNOWN_KEY
 
@@ -95,7 +95,7 @@ def _candidates(keys: list[Any], alg: str, kid: Any) -> Iterator[Mapping[str, An
             yield jwk
 
 
-def _verified(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
+def _verify_with(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
     try:
         return verify(text, key_of(jwk), alg)
     except ValueError:

@@ -192,7 +192,7 @@ class Provider(ValueObject):
                 hint="Give the address of a sandbox on this machine, as http://127.0.0.1:8737.",
             )
         host = re.escape(f"{base_url}/") + "[a-z0-9.-]+"
-        row = self.played()._at({"https://": f"{base_url}/"})
+        row = self.played()._with_prefixes({"https://": f"{base_url}/"})
         kept = {
             name: host if any(root.startswith(f"{{{name}}}/") for root in row.apis.roots.values()) else pattern
             for name, pattern in row.apis.kept_fields.items()
@@ -212,7 +212,7 @@ class Provider(ValueObject):
         if site is None:
             hint = "Give a full host name in lower case, without scheme, port and path."
             raise SettingsError(f"{self.label} cannot be at {host!r}.", hint=hint)
-        row = self._at({old: new.replace("{host}", host) for old, new in site.places.items()})
+        row = self._with_prefixes({old: new.replace("{host}", host) for old, new in site.places.items()})
         roots = {api: root.replace("{host}", host) for api, root in site.roots.items()}
         forms = (*row.oauth.csp_form_targets, *site.csp_form_targets)
         oauth = replace(row.oauth, csp_form_targets=forms, revoke_leaked_url="")
@@ -223,7 +223,7 @@ class Provider(ValueObject):
         stands_in_for = self.stands_in_for or self.name
         return replace(made, name=name, label=f"{self.label} ({host})", stands_in_for=stands_in_for)
 
-    def _at(self, places: Mapping[str, str]) -> Provider:
+    def _with_prefixes(self, places: Mapping[str, str]) -> Provider:
         """Return the provider with the prefixes of its URLs replaced."""
 
         def move(url: str) -> str:

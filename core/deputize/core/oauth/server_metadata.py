@@ -60,9 +60,9 @@ def row_of(
         name=name,
         label=label or name,
         oauth=OAuthEndpoints(
-            authorize_url=_needed(issuer, metadata, "authorization_endpoint"),
+            authorize_url=_required_url(issuer, metadata, "authorization_endpoint"),
             csp_form_targets=("https:",),  # single sign-on of its customers may be anywhere
-            token_url=_needed(issuer, metadata, "token_endpoint"),
+            token_url=_required_url(issuer, metadata, "token_endpoint"),
             par_url=_par(issuer, metadata, wanted=par),
             device_url="" if dpop else _url(metadata, "device_authorization_endpoint"),
             dpop=dpop,
@@ -86,7 +86,7 @@ def row_of(
             identity=NAMELESS
             if nameless
             else Identity(
-                who if jwks else _needed(issuer, metadata, "userinfo_endpoint"),
+                who if jwks else _required_url(issuer, metadata, "userinfo_endpoint"),
                 "{sub}",
                 "{email|preferred_username|name}",
             ),
@@ -196,7 +196,7 @@ def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
 def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
     """Return where requests are pushed, if the server requires that of all clients (RFC 9126 5) or our app does it."""
     required = metadata.get("require_pushed_authorization_requests") is True
-    return _needed(issuer, metadata, "pushed_authorization_request_endpoint") if required or wanted else ""
+    return _required_url(issuer, metadata, "pushed_authorization_request_endpoint") if required or wanted else ""
 
 
 def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
@@ -221,7 +221,7 @@ def _url(metadata: Mapping[str, Any], name: str) -> str:
     return value
 
 
-def _needed(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
+def _required_url(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
     value = _url(metadata, name)
     if not value:
         raise unfit(issuer, f"names no {name}")

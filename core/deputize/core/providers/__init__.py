@@ -41,9 +41,9 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
 
 def bad_name(name: str) -> str:
-    """Why no provider of a package or of settings may be called so, or an empty text.
+    """Return why a provider of a package or of settings may not have this name, or "".
 
-    What people would take for one that is built in, such as ``Google`` or ``github-app``, is none of its own.
+    A name that people would take for a built-in one, such as ``Google`` or ``github-app``, is refused.
     """
     if not _NAME.fullmatch(name):
         return "a name has letters a-z, digits, - and _ only."
@@ -53,9 +53,9 @@ def bad_name(name: str) -> str:
 
 
 def _unusable(row: Provider) -> str:
-    """Why a row cannot be used, or an empty text."""
-    if why := bad_name(row.name) or row.apis.identity.bad_subject():
-        return why
+    """Return why a provider definition cannot be used, or ""."""
+    if fault := bad_name(row.name) or row.apis.identity.bad_subject():
+        return fault
     api = row.apis.foreign_api()
     return f"the host of its API {api!r} is not among its hosts, so no token may go there." if api else ""
 
@@ -66,5 +66,5 @@ PLUGINS: Final = Plugins(
 
 
 def known() -> dict[str, Provider]:
-    """Those that are built in and those of installed packages, by name. A bad one is logged once and left out."""
+    """Return built-in providers and those of installed packages, by name. A bad one is logged once and left out."""
     return {**PROVIDERS, **PLUGINS.all()}

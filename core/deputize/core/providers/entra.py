@@ -25,7 +25,7 @@ def is_entra(token_endpoint: str) -> bool:
     return HOSTS.fullmatch(urlsplit(token_endpoint).netloc.lower()) is not None
 
 
-def _numbered(numbers: str) -> str:
+def _number_pattern(numbers: str) -> str:
     """Return the pattern of a description that begins with one of these numbers."""
     return rf"^AADSTS({numbers})\b"
 
@@ -38,16 +38,22 @@ ENTRA_RULES: Final = replace(
     GENERIC,
     token=table(
         when(
-            _operator("session_of_another_app"), text=_numbered("50013|500131|500212")
+            _operator("session_of_another_app"), text=_number_pattern("50013|500131|500212")
         ),  # the assertion is not for this app
-        when(_operator("session_of_an_app"), text=_numbered("50027|7000114|82001|82004")),  # it has no user
-        when(outcome_of(Kind.REAUTH, "session_expired"), text=_numbered("500133")),
-        when(outcome_of(Kind.REAUTH, "consent_required"), text=_numbered("65001|65004")),
+        when(_operator("session_of_an_app"), text=_number_pattern("50027|7000114|82001|82004")),  # it has no user
+        when(outcome_of(Kind.REAUTH, "session_expired"), text=_number_pattern("500133")),
+        when(outcome_of(Kind.REAUTH, "consent_required"), text=_number_pattern("65001|65004")),
         when(outcome_of(Kind.REAUTH, "interaction_required"), "interaction_required"),
-        when(outcome_of(Kind.REAUTH, "interaction_required"), text=_numbered("50074|50076|50078|50079|50158|530003")),
-        when(outcome_of(Kind.ORG_BLOCKED, "blocked_by_policy"), text=_numbered("53000|53001|53002|53003|53004|530032")),
-        when(outcome_of(Kind.ORG_BLOCKED, "not_assigned"), text=_numbered("50105")),
-        when(outcome_of(Kind.ORG_BLOCKED, "account_disabled"), text=_numbered("50057|50034|50020|90072")),
+        when(
+            outcome_of(Kind.REAUTH, "interaction_required"),
+            text=_number_pattern("50074|50076|50078|50079|50158|530003"),
+        ),
+        when(
+            outcome_of(Kind.ORG_BLOCKED, "blocked_by_policy"),
+            text=_number_pattern("53000|53001|53002|53003|53004|530032"),
+        ),
+        when(outcome_of(Kind.ORG_BLOCKED, "not_assigned"), text=_number_pattern("50105")),
+        when(outcome_of(Kind.ORG_BLOCKED, "account_disabled"), text=_number_pattern("50057|50034|50020|90072")),
         *TOKEN,
     ),
 )

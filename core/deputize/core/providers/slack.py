@@ -85,7 +85,7 @@ SLACK_RULES = Rules(
 )
 
 
-def _by_kind(scopes: Mapping[str, str]) -> dict[str, str]:
+def _scopes_by_kind(scopes: Mapping[str, str]) -> dict[str, str]:
     """Return Slack's scopes for each kind of conversation, from ``{}:read`` and a description with ``{}``."""
     kinds = {
         "channels": "public channels",
@@ -135,7 +135,7 @@ SLACK = Provider(  # docs.slack.dev/authentication/installing-with-oauth, .../us
         TokenShape("xapp-", r"\bxapp-[A-Za-z0-9\-]{10,}"),
     ),
     scope_descriptions={
-        **_by_kind(
+        **_scopes_by_kind(
             {
                 "{}:read": "see which {} you are in, and who else is",
                 "{}:history": "read messages in {}",
