@@ -271,7 +271,7 @@ def test_commands_change_keys_in_any_source_that_can_be_changed(
     new, _ = source.keys
     assert ids(cli("key", "list", "--json"))[id_of(new)]["records"] > 0
     removed = cli("key", "remove", id_of(old))
-    assert removed.exit_code == 0 and "It lies in memory." in removed.output
+    assert removed.exit_code == 0 and "It is kept in memory." in removed.output
     assert (source.keys, source.removed) == ([new], [old])
     assert not (home / "deputize" / "key").exists()
 
