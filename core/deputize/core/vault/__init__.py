@@ -1,1 +1,1 @@
-"""Grants in, grants out: sealed, bound to their owner, kept in a store."""
+"""The vault: encrypted grants and other records, bound to their owner, in a store."""

@@ -1,8 +1,8 @@
-"""What the vault is told before old rows of its audit go, so that what is left proves as much as before.
+"""Records in the vault of dropped audit rows, so that the remaining rows prove as much as before.
 
-Nothing can be taken out of a chain, so its first rows go, up to one. The vault says, sealed, which one that was of each
-chain, and which chains are gone as a whole; `prove` takes its word for that and for nothing else. What rollback
-detection goes by is said again in a new row (``grant.snapshot``).
+Only the first rows of a chain can go. The vault stores, encrypted, the last dropped row of each chain, and which chains
+are gone entirely. `prove` accepts exactly that. Facts that rollback detection needs are repeated in a new row
+(``grant.snapshot``).
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from deputize.core.vault.vault import Vault
 DAY: Final = 86400.0
 
 MAX_CHAINS: Final = 1000
-"""Chains without rows of which it is known where they would go on."""
+"""Chains without rows whose point of continuation is remembered."""
 
 
 class Cut(NamedTuple):
-    """The last row of a chain that goes, whether nothing of the chain is left, and how many rows of a table go."""
+    """The last dropped row of a chain, whether the whole chain goes, and the number of rows (tables only)."""
 
     last: Row
     whole: bool
@@ -40,17 +40,17 @@ class Cut(NamedTuple):
 
 
 def is_over(last: Row, before: int) -> bool:
-    """Whether nobody writes the chain any more: it says so, or has been silent for a day longer."""
+    """Return whether the chain has ended: it says so, or it has been silent for a day longer."""
     return last.get("ended") is True or last["ts"] < before - DAY * 1e9
 
 
 async def is_whole(vault: Vault, trail: Trail) -> bool:
-    """Whether an audit may lose rows. One that is not whole, or tells of a rollback, is evidence."""
+    """Return whether an audit may lose rows. One that is not whole, or shows a rollback, is evidence."""
     return (await prove(vault, trail)).ok and not await behind(vault, trail)
 
 
 async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left: AuditedGenerations) -> None:
-    """Say again how grants stand of which only rows tell that go."""
+    """Write again the state of grants that only dropped rows tell."""
     for end in [one for one in everything.ends if one not in left.ends]:
         await audit.record(end_row(end))
     async for grant in all_grants(vault):
@@ -60,8 +60,9 @@ async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left
 
 
 async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:
-    """What the vault is to say was dropped. Chains that are gone are known as long as anything may
-    miss them, and where those begin that may go on: a process that was silent for so long may still be there."""
+    """Return the record of dropped rows for the vault. Chains that are gone stay in it as long as something may miss
+    them. Chains that may continue stay with the point of continuation: a process that was silent for long may still
+    run."""
     was = dropped_from(await vault.get(*DROPPED))
     ring = [Key(key) for key in vault.keys.audits]
     missed = {mark.writer for mark in await asyncio.to_thread(closings, left, ring)}
@@ -77,17 +78,17 @@ async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapp
 
 
 async def remember(vault: Vault, dropped: Dropped) -> None:
-    """Tell the vault, before anything goes. Raises `Conflict` where another told it something meanwhile."""
+    """Store the record in the vault, before anything is removed. Raises `Conflict` if another program changed it
+    meanwhile."""
     record = await vault.get(*DROPPED)
     content = {"until": dropped.until, "begins": dropped.begins, "gone": sorted(dropped.gone)}
     if not await (vault.swap(record, content) if record else vault.insert(*DROPPED, content)):
-        raise Conflict("Another program drops rows of this audit now.", hint="Try again later.")
+        raise Conflict("Another program is dropping rows of this audit.", hint="Try again later.")
 
 
 async def settle(vault: Vault, dropped: Dropped, cuts: Mapping[str, Cut]) -> None:
-    """All of it is gone: nothing is known any more of chains that have ended, of which a part could have been left."""
+    """Forget chains that have ended, after all of their rows were removed."""
     over = {writer for writer, cut in cuts.items() if cut.whole and cut.last.get("ended") is True}
-    await remember(
-        vault, dropped._replace(begins={one: begin for one, begin in dropped.begins.items() if one not in over})
-    )
+    begins = {writer: begin for writer, begin in dropped.begins.items() if writer not in over}
+    await remember(vault, dropped._replace(begins=begins))
     await ChainHeads(vault).forget([writer for writer, cut in cuts.items() if cut.whole])

@@ -1,7 +1,7 @@
-"""Copies of a vault while it is in use, and back. A copy is as sealed as the vault.
+"""Backups of a vault while it is in use, and their restoration. A backup is as encrypted as the vault.
 
-It is marked as one inside its first record: whoever opens a vault with that mark has a backup in hand that somebody
-put back, and `restore` says what it may be trusted with.
+A backup is marked in its first record: a vault with that mark is a restored backup, and `restore` says what in it may
+be trusted.
 """
 
 from __future__ import annotations
@@ -22,34 +22,35 @@ from deputize.core.vault.vault import FIRST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
 
 _ROWS_OF_OTHERS = 0.6
-"""Seconds after which what other processes did is in the audit: see `deputize.core.audit.commit_thread.GATHER`."""
+"""Seconds after which the acts of other processes are in the audit: see `deputize.core.audit.commit_thread.GATHER`."""
 
 
 def backups_of(vault: Vault) -> Backup:
-    """What copies this vault. Raises `SettingsError` where its store cannot."""
+    """Return the backup interface of this vault. Raises `SettingsError` if its store has none."""
     return _there(vault.store.backup)
 
 
 def backups_at(url: str) -> Backup:
-    """What copies the vault at this address, be there one or not. Raises `SettingsError` where its store cannot."""
+    """Return the backup interface for this address, whether a vault exists or not. Raises `SettingsError` if its store
+    has none."""
     make = store_type(url).backup
     return _there(make(url) if make else None)
 
 
 def _there(backup: Backup | None) -> Backup:
     if backup is None:
-        hint = "Back it up with the means of the database it lies in. A vault in memory ends with its process."
-        raise SettingsError("This vault lies in no file, so there is no backup of it.", hint=hint)
+        hint = "Back it up with the tools of its database. A vault in memory ends with its process."
+        raise SettingsError("This vault is not in a file, so deputize cannot back it up.", hint=hint)
     return backup
 
 
 async def back_up(vault: Vault, to: Path, now: float) -> None:
     """Make a consistent copy at ``to``, mode 0600, while others read and write. ``now``: Unix seconds.
 
-    Raises `SettingsError` where something is there already or nothing can be written, and leaves nothing behind then.
+    Raises `SettingsError` if the file exists or cannot be written, and leaves nothing behind then.
     """
     backups = backups_of(vault)
-    await vault.get(*FIRST)  # with keys that open it now
+    await vault.get(*FIRST)  # reads the keys again if they have changed
 
     def marked(sealed: bytes) -> bytes:
         sealer = vault.sealer
@@ -64,11 +65,12 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
 
 async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueue: Enqueue) -> int:
-    """Replace what is in the vault by a backup of it, as one step, while others use it. How many grants are in doubt.
+    """Replace the content of the vault by a backup of it, in one step, while others use it. Return the number of grants
+    in doubt.
 
-    ``trail``: the audit's. The revocation queue stays as it is in the vault now, and gets what is written over.
-    Raises `SettingsError` for a backup of another vault, `VaultError` for one that does not open, and has changed
-    nothing then.
+    ``trail``: the audit's. The revocation queue keeps its current entries, and gets the tokens that are overwritten.
+    Raises `SettingsError` for a backup of another vault, `VaultError` for one that does not open, and changes nothing
+    then.
     """
     async with backups_of(vault).draft(backup) as draft:
         copied = await Vault.open(draft.store, vault.sealer)
@@ -82,8 +84,7 @@ async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueu
         await copied.accept_copy(vault.keys)
         await draft.publish()
     await asyncio.sleep(_ROWS_OF_OTHERS)
-    await end_revoked(
-        vault, await AuditedGenerations.read(trail, vault), enqueue
-    )  # what was revoked meanwhile was written over
+    # revocations from the meantime were overwritten
+    await end_revoked(vault, await AuditedGenerations.read(trail, vault), enqueue)
     await count_anew(vault, audit, at, doubted)
     return doubted

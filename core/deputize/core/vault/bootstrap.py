@@ -1,4 +1,4 @@
-"""How a vault is opened: its first record, which an empty store gets, and the key that a record needs."""
+"""Opening of a vault: its first record, which an empty store gets, and the key that a record needs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deputize.core.vault.seal import Sealer, key_id
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
 
-LOST: Final = "Restore it (deputize vault restore), or begin anew: deputize vault new says what is lost then."
+LOST: Final = "Restore it (deputize vault restore), or start a new one: deputize vault new says what is lost then."
 
 
 async def open_first(store: Store, sealer: Sealer, *, begin: bool) -> tuple[Sealer, VaultKeys]:
-    """What opens the vault in this store, and the vault's own keys, from its first record.
+    """Return the sealer that opens the vault in this store, and the vault's own keys, from its first record.
 
     An empty store gets one, unless ``begin`` is False. Raises as `deputize.core.vault.vault.Vault.open` says.
     """
@@ -31,12 +31,12 @@ async def open_first(store: Store, sealer: Sealer, *, begin: bool) -> tuple[Seal
         if begin and not await _any(store):
             keys = VaultKeys.new(sealer.ids[0])
             await store.insert(*FIRST, sealer.seal(*FIRST, 1, keys.pack()))
-        # else another program may have begun it since the look for a first record, and written more
+        # else another program may have created it since the first record was looked up, and written more
     raise VaultError("The vault has lost its first record.", hint=LOST)
 
 
 async def _any(store: Store) -> bool:
-    """Whether any record lies there."""
+    """Return whether the store has any record."""
     for kind in KINDS:
         if await store.scan(kind):
             return True
@@ -44,10 +44,10 @@ async def _any(store: Store) -> bool:
 
 
 def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
-    """What has the key of one of these rows, of which this has none: made from the keys that its source gives now.
+    """Return a sealer with the keys that the source has now, if it knows the key of one of these records; else this
+    one.
 
-    This one if the source has none either. Raises `StoreUnavailable` if the source fails for now. It reads the source:
-    call it in a thread.
+    Raises `StoreUnavailable` if the source fails for now. It reads the source: call it in a thread.
     """
     if sealer.source is None:
         return sealer
@@ -59,15 +59,15 @@ def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
 
 
 def check_key(sealed: bytes, sealer: Sealer) -> None:
-    """Raise `VaultError` if the key of a row is not at hand."""
+    """Raise `VaultError` if the key of a record is missing."""
     if not sealer.knows(sealed):
         raise _key_missing(sealed, sealer)
 
 
 def _key_missing(sealed: bytes, sealer: Sealer) -> VaultError:
-    given, where = ", ".join(sealer.ids), sealer.source.name if sealer.source else "the list of keys"
+    given, source = ", ".join(sealer.ids), sealer.source.name if sealer.source else "the list of keys"
     return VaultError(
         "A record in the vault cannot be opened: its key is not among those given.",
-        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check {where}, and "
+        hint=f"It needs the key with the id {key_id(sealed)}; given: {given}. Check {source}, and "
         "put the missing key back behind the newest. Nothing was changed.",
     )

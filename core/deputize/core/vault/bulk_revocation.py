@@ -1,10 +1,10 @@
-"""Ends of many grants at once: one sealed row says which, and what of that is still to be followed up.
+"""Bulk revocation: one encrypted record ends many grants at once, and says which follow-up work is left.
 
-Each end of many begins a new **revocation epoch**, a number. A grant carries the epoch in which its consent was asked
-for, however often it is refreshed, so that one write ends all grants there are, and those that are on their way, and
-none that is asked for later. No clock is compared: servers whose clocks differ agree, and a backup that is put back
-takes over the epochs (`deputize.core.vault.restore`). What each grant's end needs besides, its tombstone and the
-revocation at its provider, follows by pages (`deputize.core.grants.mass_revocation`): the row says how far that came.
+Each bulk revocation begins a new **revocation epoch**, a number. A grant carries the epoch in which its consent was
+requested, however often it is refreshed. So one write ends all existing grants and those in progress, and none that is
+requested later. No clock is compared: servers whose clocks differ agree, and a restored backup takes over the epochs
+(`deputize.core.vault.restore`). The rest, a tombstone for each grant and the revocation at its provider, follows in
+pages (`deputize.core.grants.mass_revocation`), and the record stores the progress.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from deputize.core.vault.record import Record
 from deputize.core.vault.records import Records
 
 PLACE: Final = ("meta", "ended")
-"""Kind and key of the row."""
+"""Kind and key of the record."""
 FRESH: Final = 0.5
-"""Seconds after which it is read again: within them, an end by another process is noticed."""
+"""Seconds after which the record is read again, so that a bulk revocation by another process is noticed."""
 
 
 @frozen
 class EndOfMany(ValueObject):
-    """One end. ``tenant`` None: of all users. ``leaked``: others may have the tokens.
+    """One bulk revocation. ``tenant`` None: of all users. ``leaked``: others may have the tokens.
 
-    ``stage`` and ``after``: how far its follow-up came, and the key behind which the stage goes on.
+    ``stage`` and ``after``: progress of the follow-up, and the key after which the stage continues.
     """
 
     epoch: int
@@ -39,14 +39,14 @@ class EndOfMany(ValueObject):
     after: str = ""
 
     def covers(self, tenant: str, epoch: int) -> bool:
-        """Whether it ends what a user of this tenant asked for in this epoch."""
+        """Return whether it ends a grant of this tenant that was requested in this epoch."""
         return epoch < self.epoch and self.tenant in (None, tenant)
 
 
 @frozen
 class EndsOfMany(ValueObject):
-    """The row's content. ``everybody``, ``tenants``: the epoch before which all ends; ``open``: what is still to be
-    followed up, oldest first."""
+    """The record's content. ``everybody``, ``tenants``: the epoch before which all grants are ended; ``open``: bulk
+    revocations with follow-up left, oldest first."""
 
     epoch: int = 0
     everybody: int = 0
@@ -54,11 +54,11 @@ class EndsOfMany(ValueObject):
     open: tuple[EndOfMany, ...] = ()
 
     def over(self, tenant: str, epoch: int) -> bool:
-        """Whether what a user of this tenant asked for in this epoch has ended."""
+        """Return whether a grant of this tenant that was requested in this epoch has ended."""
         return epoch < self.epoch and epoch < max(self.everybody, self.tenants.get(tenant, 0))
 
     def and_(self, end: EndOfMany) -> EndsOfMany:
-        """With this end, and its follow-up to be done."""
+        """Return the content with this bulk revocation added, and its follow-up left to do."""
         epoch, still = max(self.epoch, end.epoch), (*self.open, end)
         if end.tenant is None:
             later = {name: at for name, at in self.tenants.items() if at > end.epoch}
@@ -67,45 +67,45 @@ class EndsOfMany(ValueObject):
         return EndsOfMany(epoch, self.everybody, {**self.tenants, end.tenant: at}, still)
 
     def knows(self, end: EndOfMany) -> bool:
-        """Whether all that it ends has ended."""
+        """Return whether all grants that this one ends have ended."""
         return end.epoch <= (
             self.everybody if end.tenant is None else max(self.everybody, self.tenants.get(end.tenant, 0))
         )
 
     def every(self) -> list[EndOfMany]:
-        """All of them, to be followed up from the beginning."""
+        """Return all bulk revocations, with all of their follow-up left to do."""
         found = [EndOfMany(self.everybody, None)] if self.everybody else []
         return [*found, *(EndOfMany(at, tenant) for tenant, at in self.tenants.items())]
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault."""
-        still = [{field.name: getattr(one, field.name) for field in fields(EndOfMany)} for one in self.open]
+        """Return the content as JSON for the vault."""
+        still = [{field.name: getattr(end, field.name) for field in fields(EndOfMany)} for end in self.open]
         return {"epoch": self.epoch, "everybody": self.everybody, "tenants": dict(self.tenants), "open": still}
 
     @classmethod
     def of(cls, record: Record | None) -> EndsOfMany:
-        """What the row says; nothing where there is none."""
+        """Return the content of the record, empty if there is none."""
         if record is None:
             return cls()
         content = record.json
-        still = tuple(EndOfMany(**one) for one in content["open"])
+        still = tuple(EndOfMany(**end) for end in content["open"])
         return cls(content["epoch"], content["everybody"], content["tenants"], still)
 
 
 class EndedGrants:
-    """The ends of many in one vault, as far as this process knows them: never older than `FRESH` seconds after `look`,
-    and never taken back."""
+    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `look`, and never
+    taken back."""
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.monotonic) -> None:
         self._records, self._clock, self._due = records, clock, 0.0
         self.ends = EndsOfMany()
 
     def over(self, tenant: str, epoch: int) -> bool:
-        """Whether what a user of this tenant asked for in this epoch has ended."""
+        """Return whether a grant of this tenant that was requested in this epoch has ended."""
         return epoch < self.ends.epoch and self.ends.over(tenant, epoch)
 
     async def look(self, *, fresh: bool = False) -> EndsOfMany:
-        """Know what other processes have ended; ``fresh``: up to this moment."""
+        """Read the record again if it is older than `FRESH`, or always if ``fresh``."""
         if fresh or self._clock() >= self._due:
             due = self._clock() + FRESH
             self._know(EndsOfMany.of(await self._records.get(*PLACE)))
@@ -113,12 +113,11 @@ class EndedGrants:
         return self.ends
 
     async def epoch(self) -> int:
-        """The epoch of now, for what is about to be asked for."""
+        """Return the current epoch, for a grant that is about to be requested."""
         return (await self.look(fresh=True)).epoch
 
     async def begin(self, tenant: str | None, *, leaked: bool = False) -> EndOfMany:
-        """End all grants that were asked for before now, of everybody or of all users of one tenant: one write, durable
-        when it returns."""
+        """End all grants requested before now, of everybody or of one tenant, with one write. Durable on return."""
         await self._change(lambda ends: ends.and_(EndOfMany(self._next(ends), tenant, leaked)))
         return self.ends.open[-1]
 
@@ -126,7 +125,7 @@ class EndedGrants:
         return max(ends.epoch, self.ends.epoch) + 1
 
     async def take_over(self, ends: Iterable[EndOfMany]) -> None:
-        """Know ends that another copy of this vault knew, or its audit; each is followed up here."""
+        """Add bulk revocations from another copy of this vault or from its audit. Each is followed up here."""
         more = list(ends)
 
         def merged(now: EndsOfMany) -> EndsOfMany:
@@ -137,13 +136,13 @@ class EndedGrants:
         await self._change(merged)
 
     async def note(self, end: EndOfMany, stage: int, after: str = "") -> EndOfMany:
-        """How far the follow-up of an end came."""
+        """Store the progress of a follow-up."""
         new = replace(end, stage=stage, after=after)
         await self._change(lambda ends: _with(ends, end, [new]))
         return new
 
     async def finished(self, end: EndOfMany) -> None:
-        """Its follow-up is done."""
+        """Remove a bulk revocation whose follow-up is done."""
         await self._change(lambda ends: _with(ends, end, []))
 
     async def _change(self, change: Callable[[EndsOfMany], EndsOfMany]) -> None:
@@ -164,13 +163,13 @@ class EndedGrants:
 
 
 def end_row(end: EndOfMany) -> GrantsEnded:
-    """What the audit says of an end, from which it is known again where a backup was put back."""
+    """Return the audit row of a bulk revocation, from which a restored backup learns it again."""
     everybody = end.tenant is None
     return GrantsEnded(end.epoch, everybody=everybody, leaked=end.leaked or None, tenant=end.tenant or "")
 
 
 def _with(ends: EndsOfMany, end: EndOfMany, instead: list[EndOfMany]) -> EndsOfMany:
-    still = [new for one in ends.open for new in (instead if _same(one, end) else [one])]
+    still = [new for old in ends.open for new in (instead if _same(old, end) else [old])]
     return replace(ends, open=tuple(still))
 
 

@@ -1,12 +1,12 @@
-"""The heads of the audit's chains, kept sealed in the vault: what a missing file, or a cut chain, is found by.
+"""Heads of the audit's chains, encrypted in the vault, which reveal a missing file or a cut chain.
 
-A chain proves every row but its end, and nothing of a chain that is gone. So each process's audit hands its anchors
-here: one with its first rows, one a minute while it writes, one that says that the chain has ended. The record holds
-the newest of each chain. Where it has grown long, a process that starts writes the heads of chains that have ended into
-its own chain (``chain.closed``) and takes them out of the record: from then on that chain vouches for them.
+A chain proves every row except its end, and nothing about a chain that is gone. So each process's audit stores its
+anchors here: one with its first rows, one a minute while it writes, and one that says that the chain has ended. The
+record has the newest of each chain. If it has grown long, a process that starts writes the heads of ended chains into
+its own chain (``chain.closed``) and removes them from the record: from then on that chain vouches for them.
 
-Not found: rows that a killed process wrote in its last minute, and an older record put back together with the files of
-that time. Lines kept on another machine (``DEPUTIZE_AUDIT_ANCHOR_FILE``) find both.
+Not detected: missing rows that a killed process wrote in its last minute, and an older record restored together with
+the files of that time. Lines kept on another machine (``DEPUTIZE_AUDIT_ANCHOR_FILE``) reveal both.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
 
 KEY: Final = "chains"
 DROPPED: Final = ("meta", "dropped")
-"""Where the vault says what was dropped of the audit, since it was old: see `deputize.core.vault.retention`."""
+"""Kind and key of the record of dropped audit rows: see `deputize.core.vault.retention`."""
 EVERY: Final = 60.0
 """Seconds between two anchors of a process that writes."""
 MAX_HEADS: Final = 64
-"""Heads that the record holds before those of ended chains are moved out of it."""
+"""Heads in the record before those of ended chains are moved out of it."""
 ABANDONED: Final = 86400.0
-"""Seconds after which a chain that did not say so counts as ended, too: its process was killed."""
+"""Seconds after which a silent chain counts as ended too: its process was killed."""
 
 log = logging.getLogger("deputize")
 
 
 class ChainHeads:
-    """Keeps heads in one vault. An instance is an ``anchor`` of `deputize.core.audit.Audit`."""
+    """The heads in one vault. An instance is an ``anchor`` of `deputize.core.audit.Audit`."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
@@ -52,7 +52,7 @@ class ChainHeads:
         self._pid = os.getpid()
 
     def __call__(self, line: str) -> None:
-        """Keep this anchor's place as its chain's head, and do not wait. Where that cannot be, the last one counts."""
+        """Store this anchor as its chain's head, without waiting. If that fails, the last stored head remains."""
         row = json.loads(line)
         head = Head(row["writer"], row["seq"], row["mac"], row["ts"], row.get("ended", False))
         if self._pid != os.getpid():
@@ -69,31 +69,31 @@ class ChainHeads:
             log.debug("The head of an audit chain could not be kept: %s", failure.code)
 
     async def settled(self) -> None:
-        """Wait until what was handed over is kept, or could not be."""
-        if self._pid != os.getpid():  # in a forked child that has handed nothing over: those are the parent's
+        """Wait until all pending heads are stored or have failed."""
+        if self._pid != os.getpid():  # in a forked child: the pending heads are the parent's
             return
-        waiting = [asyncio.wrap_future(one) for one in list(self._saving)]
+        waiting = [asyncio.wrap_future(saving) for saving in list(self._saving)]
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def known(self) -> list[Head] | None:
-        """The heads of all chains that the record holds; None where there is no record."""
+        """Return the heads of all chains in the record, or None if there is no record."""
         record = await self.vault.get("meta", KEY)
-        return None if record is None else [Head(*one) for one in record.json["heads"]]
+        return None if record is None else [Head(*head) for head in record.json["heads"]]
 
     async def fold(self, audit: Audit, now: float) -> None:
-        """Have ``audit`` vouch for chains that have ended, where there are many. ``now``: Unix seconds."""
+        """Let ``audit`` vouch for ended chains if there are many. ``now``: Unix seconds."""
         heads = await self.known() or []
         if len(heads) <= MAX_HEADS:
             return
-        ended = [one for one in heads if one.ended or one.ts / 1e9 < now - ABANDONED]
-        for one in ended:
-            audit.write(ChainClosed(one.writer, one.seq, one.mac))
+        ended = [head for head in heads if head.ended or head.ts / 1e9 < now - ABANDONED]
+        for old in ended:
+            audit.write(ChainClosed(old.writer, old.seq, old.mac))
         await audit.settle()
         if head := audit.head():
             await self._change({head.writer: head}, ended)
 
     async def take_over(self, other: ChainHeads) -> None:
-        """Know what another vault's record knows: a backup that is put back takes that of the vault it replaces."""
+        """Add all heads of another vault: a restored backup takes over those of the vault that it replaces."""
         if record := await other.vault.get(*DROPPED):
             ours = await self.vault.get(*DROPPED)
             await (self.vault.swap(ours, record.plain) if ours else self.vault.insert(*DROPPED, record.plain))
@@ -113,13 +113,13 @@ class ChainHeads:
                 return
 
     async def forget(self, writers: Collection[str]) -> None:
-        """Take out chains that were dropped, since they were old."""
+        """Remove the heads of chains that were dropped because they were old."""
         heads = await self.known() or ()
         await self._change({}, [head for head in heads if head.writer in writers])
 
 
 def dropped_from(record: Record | None) -> Dropped:
-    """What was dropped of the audit, by its record in the vault."""
+    """Return what was dropped from the audit, by its record in the vault."""
     from deputize.core.audit.verification import Dropped
 
     content = record.json if record else {}
@@ -128,12 +128,12 @@ def dropped_from(record: Record | None) -> Dropped:
 
 
 async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Report:
-    """Walk the audit of this vault, and hold it to what the vault knows of it; ``anchors`` as in `verify`.
+    """Verify the audit of this vault, and compare it with the vault; ``anchors`` as in `verify`.
 
-    A finding ``gone``: the folder is not there, or the vault's record of heads, though there was one. Raises
-    `StoreUnavailable` where there is no folder and nothing that tells of one.
+    A finding ``gone``: the folder or the vault's record of heads is missing although there was one. Raises
+    `StoreUnavailable` if there is no folder and no trace of one.
     """
-    from deputize.core.audit.verification import Finding, Report, verify  # not for each process that hands in its heads
+    from deputize.core.audit.verification import Finding, Report, verify  # only needed here
 
     heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(is_there, trail)
     dropped = dropped_from(await vault.get(*DROPPED))
@@ -143,7 +143,7 @@ async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Repo
         verify, trail, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped
     )
     ended = report.writers > len(report.open)
-    if heads is None and ended:  # each that has ended has told the vault
+    if heads is None and ended:  # each chain that ended had stored its head
         lost = Finding("gone", "", 0, "the vault's record of the heads of chains")
         return report._replace(findings=(*report.findings, lost))
     return report

@@ -1,4 +1,4 @@
-"""Whether all that lies in a vault opens, and its audit tells all that the vault knows of it."""
+"""Check of a vault: whether all records open."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from deputize.core.vault.seal import key_id
 from deputize.core.vault.vault import Vault
 
 SHOWN: Final = 5
-"""Places of records that do not open which are named."""
+"""Maximum number of damaged records that are listed."""
 
 
 @dataclass(eq=False)
 class Openable:
-    """What was found. ``records``: all that there are; ``damaged``: kind and key of those that their key does not
-    open; ``sealed_by``: how many need a key that is not given, by its id."""
+    """The result of the check. ``records``: their number; ``damaged``: kind and key of those that their key does not
+    open; ``sealed_by``: number of records that need a missing key, by its id."""
 
     records: int = 0
     damaged: list[tuple[str, str]] = field(default_factory=list)
@@ -26,7 +26,7 @@ class Openable:
 
     @property
     def whole(self) -> bool:
-        """Whether all open."""
+        """True if all records open."""
         return not self.damaged and not self.sealed_by
 
 

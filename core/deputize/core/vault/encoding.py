@@ -1,4 +1,4 @@
-"""What a record holds, in words of JSON: as bytes to seal, and back. Tokens in it are opaque wherever it is handled."""
+"""Encoding of record contents as JSON bytes, and back. Tokens in them stay opaque."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
     "person": frozenset({"key"}),
     "session": frozenset({"id_token"}),
 }
-"""Fields of records, by their kind and at any depth, that are a `Secret` or a list of them."""
+"""Fields of records, by kind and at any depth, that are a `Secret` or a list of them."""
 
 
 def packed(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
-    """The content as bytes, to be sealed."""
+    """Return the content as bytes to encrypt."""
     if isinstance(content, SecretBytes):
         return content
     if isinstance(content, bytes):
@@ -35,14 +35,14 @@ def _revealed(value: object) -> str:
     raise TypeError(f"a record keeps no {type(value).__name__}")
 
 
-_text = json.JSONEncoder(separators=(",", ":"), default=_revealed).encode  # made once: `json.dumps` makes one a call
+_text = json.JSONEncoder(separators=(",", ":"), default=_revealed).encode  # made once: `json.dumps` makes one per call
 
 
 def unpacked(kind: str, plain: SecretBytes) -> dict[str, Any]:
-    """The content of a record of this kind. Raises `VaultError` where it is none in JSON."""
+    """Return the content of a record of this kind. Raises `VaultError` if it is not a JSON object."""
     try:
         content = json.loads(plain.reveal(), object_hook=_hiding(kind))
-    except ValueError:  # it holds the whole text
+    except ValueError:  # not chained: the error holds the whole text
         content = None
     if not isinstance(content, dict):
         raise VaultError("A record in the vault has a form this version does not know.")
@@ -61,5 +61,5 @@ def _hiding(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, list):
-        return [_hidden(one) for one in value]
+        return [_hidden(item) for item in value]
     return Secret(value) if isinstance(value, str) else value

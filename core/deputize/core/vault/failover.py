@@ -1,9 +1,9 @@
-"""A vault whose database was taken over by a server of another past: it is treated as a backup that was put back.
+"""Handling of a vault whose database failed over to a server with another past, like that of a restored backup.
 
-What the server before had acknowledged last may be gone. Each process that lives writes again what it wrote lately
-(`deputize.core.vault.stores.postgres.timeline`), its audit's rows, too. Then one of them doubts the rest, as
-`deputize.core.vault.restore` says: questions are forgotten, grants confirmed before they are used. The record
-``timeline`` says which past the vault was last seen with, so a start that meets another one does the same.
+The last writes that the earlier server acknowledged may be gone. Each live process writes again its recent writes
+(`deputize.core.vault.stores.postgres.timeline`), including audit rows. Then one of them distrusts the rest, as
+`deputize.core.vault.restore` describes: open requests are dropped, grants are confirmed before use. The record
+``timeline`` says with which past the vault was last seen, so a start that meets another one does the same.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from deputize.core.vault.vault import Vault
 
 TIMELINE: Final = ("meta", "timeline")
 OTHERS: Final = 5.0
-"""Seconds that other processes get to write again what they wrote: a few times what they need to notice."""
+"""Seconds for other processes to write again what they wrote: a few times what they need to notice."""
 _PATIENCE: Final = 300.0
 
 
 async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
-    """For the start: doubt what is in a vault whose database has another past than it was seen with, now and whenever
-    that comes about."""
+    """Call at the start. Distrust the vault if its database has another past than last time, now and after each
+    failover."""
     store = vault.store
     if isinstance(store, FailsOver):
         await _look(store, vault, audit, trail, enqueue)
@@ -38,7 +38,7 @@ async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: En
 
 async def _taken_over(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, again: int) -> None:
     audit.write(DatabaseFailedOver(await store.timeline(), again))
-    await audit.settle()  # with it go the rows that the server may lack
+    await audit.settle()  # this also writes the rows that the server may lack
     await _look(store, vault, audit, trail, enqueue)
 
 

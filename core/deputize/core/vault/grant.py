@@ -1,4 +1,4 @@
-"""What the vault keeps: whose it is, what was consented to, and the tokens, which nothing can print."""
+"""Grants in the vault: their user, what the user consented to, and tokens that cannot be printed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from deputize.core.vault.user import User as User
 
 @frozen
 class Account(ValueObject):
-    """Who consented, at the provider: a stable subject, and a name to show (an address, a login)."""
+    """The account that consented at the provider: a stable subject, and a name to show (an address, a login)."""
 
     subject: str
     name: str
@@ -30,11 +30,12 @@ class Account(ValueObject):
 
 @frozen
 class Origin(ValueObject):
-    """Where a grant came from, sealed with it: where its tokens may go, and nowhere else. Made by `origin_of`.
+    """The origin of a grant, stored with it: its tokens may go there and nowhere else. Made by `origin_of`.
 
-    ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: where tokens end.
-    ``hosts``: of the API. ``built_in``: the provider's row was the table's, so that it still is when a later version
-    of that row says something else. A port of a stand-in on loopback is left out: it changes with each start.
+    ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: revocation endpoints.
+    ``hosts``: of the API. ``built_in``: the provider definition was the built-in one, so that the origin stays the same
+    if a later version changes that definition. The port of a simulated provider on loopback is left out, because it
+    changes with each start.
     """
 
     client_id: str
@@ -44,25 +45,25 @@ class Origin(ValueObject):
     built_in: bool = False
 
     def same_place(self, other: Origin) -> bool:
-        """Whether both are of one server, whatever the app."""
+        """Return whether both are at one server, for any app."""
         return (self.built_in and other.built_in) or (self.endpoints, self.ends) == (other.endpoints, other.ends)
 
     def same(self, other: Origin) -> bool:
-        """Whether both are of one server and one app there."""
+        """Return whether both are of one app at one server."""
         return self.client_id == other.client_id and self.same_place(other)
 
     @property
     def stand_in(self) -> bool:
-        """Whether this is no real provider, but one that is played on loopback."""
+        """True if this is a simulated provider on loopback."""
         return self.endpoints[-1].startswith("http:")
 
     def pack(self) -> str:
-        """As text."""
+        """Return the origin as text."""
         return json.dumps([self.client_id, self.endpoints, self.ends, sorted(self.hosts), self.built_in])
 
     @classmethod
     def unpack(cls, text: str) -> Origin:
-        """What `pack` made; few differ, so they are kept."""
+        """Return the origin that `pack` made. Results are cached, because few differ."""
         return _origin(text)
 
 
@@ -81,15 +82,14 @@ NEVER = 0.0
 
 @frozen(weakref_slot=True)
 class Grant(ValueObject):
-    """One user's account consented, for one app: these scopes, these tokens.
+    """One user's account that consented, for one app: its scopes and tokens.
 
-    ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0 means that the token does not expire.
-    ``generation`` grows with every write; ``reason`` says why a grant is not active. ``origin`` None: from before
-    origins were kept, and of the table's row. ``family``: the token family that its refresh token is of, or its access
-    token where there is none; empty: from before families were kept. ``proof_key``: the private key that its tokens
-    are bound to (RFC 9449), as a JSON Web Key; None: they are bearer tokens. ``source``: what it came from, where that
-    was no consent. ``epoch``: the revocation epoch in which it was asked for, see
-    `deputize.core.vault.bulk_revocation`.
+    ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0: the token does not expire. ``generation``
+    grows with every write. ``reason``: why a grant is not active. ``origin`` None: stored before origins were, so that
+    of the built-in definition. ``family``: the token family of its refresh token, or of its access token if it has
+    none; empty if stored before families were. ``proof_key``: the private key that its tokens are bound to (RFC 9449),
+    as a JSON Web Key; None: bearer tokens. ``source``: the origin of a grant that came without a consent. ``epoch``:
+    the revocation epoch in which it was requested, see `deputize.core.vault.bulk_revocation`.
     """
 
     user: User
@@ -114,15 +114,15 @@ class Grant(ValueObject):
 
     @property
     def connection_id(self) -> str:
-        """Of this user's account at this app, the same as long as it can be connected: 32 hexadecimal characters.
+        """The id of this user's account at this app, the same after every reconnect: 32 hexadecimal characters.
 
-        It tells nothing about them, and is no secret: whoever knows whose it is may not act for them.
+        It reveals nothing and is not a secret: knowing it does not allow anybody to act.
         """
         whose = [self.user.tenant, self.user.id, self.provider, self.app, self.account.subject]
         return hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:32]
 
     def tombstone(self) -> Grant:
-        """What stays of a revoked grant: whose it was, and nothing that could be used or that is said of them."""
+        """Return what remains of a revoked grant: its owner, without tokens, scopes or details."""
         return replace(
             self,
             status="revoked",
@@ -137,20 +137,20 @@ class Grant(ValueObject):
         )
 
     def dead(self, reason: str) -> Grant:
-        """The grant after the provider has ended it: the account and scopes to ask for again, without tokens."""
+        """Return the grant after the provider ended it: account and scopes for the next consent, without tokens."""
         return replace(
             self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None, proof_key=None
         )
 
     def pack(self) -> SecretBytes:
-        """The grant as plaintext, to be sealed. Raises `VaultError` for one that cannot be written down."""
+        """Return the plaintext to encrypt. Raises `VaultError` for a grant that cannot be encoded."""
         if (packed := _packed(self)) is None:
-            raise VaultError("A part of this grant holds a character that no vault keeps.")
+            raise VaultError("A field of this grant holds a character that cannot be stored: NUL or a lone surrogate.")
         return packed
 
     @classmethod
     def unpack(cls, plain: SecretBytes, generation: int) -> Self:
-        """The grant that `pack` made. Raises `VaultError` for anything else."""
+        """Return the grant that `pack` made. Raises `VaultError` for anything else."""
         if (grant := _unpacked(cls, plain, generation)) is None:
             raise VaultError("A grant in the vault has a form this version does not know.")
         return grant
@@ -160,7 +160,7 @@ G = TypeVar("G", bound=Grant)
 
 
 def _packed(grant: Grant) -> SecretBytes | None:
-    """The grant's bytes; None for what no bytes can say. Raises nothing: its frame has the tokens."""
+    """Return the grant as bytes, or None if it cannot be encoded. Raises nothing: its frame has the tokens."""
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -183,12 +183,12 @@ def _packed(grant: Grant) -> SecretBytes | None:
         access, scopes = grant.access_token.reveal().encode(), " ".join(sorted(grant.scopes)).encode()
         head = _HEAD.pack(_STATUS.index(grant.status), grant.expires_at, len(access), len(scopes))
         return SecretBytes(head + access + scopes + _PART.join(rest).encode())
-    except UnicodeEncodeError:  # half a character; the error holds all of it
+    except UnicodeEncodeError:  # a lone surrogate; the error holds the whole text
         return None
 
 
 def _later(grant: Grant) -> list[str]:
-    """Parts that rows of earlier versions do not have, as far as there is something to say."""
+    """Return the parts that records of earlier versions lack, without empty ones at the end."""
     parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
     while parts and not parts[-1]:
         parts.pop()
@@ -196,7 +196,7 @@ def _later(grant: Grant) -> list[str]:
 
 
 def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
-    """The grant behind its bytes; None for others. Raises nothing: its frame has the tokens."""
+    """Return the grant in these bytes, or None for others. Raises nothing: its frame has the tokens."""
     plain = opaque.reveal()
     try:
         status, expires_at, a, s = _HEAD.unpack_from(plain)
@@ -238,7 +238,7 @@ _seen: dict[bytes, frozenset[str]] = {}
 
 
 def _scopes(raw: bytes) -> frozenset[str]:
-    """The set behind its bytes; few differ, so they are kept."""
+    """Return the set of scopes in these bytes. Results are cached, because few differ."""
     if raw not in _seen:
         if len(_seen) > 4096:
             _seen.clear()
@@ -247,7 +247,7 @@ def _scopes(raw: bytes) -> frozenset[str]:
 
 
 def facts_of(grant: Grant) -> OfGrant:
-    """What an audit row says of a grant."""
+    """Return the audit fields of a grant."""
     return OfGrant(
         tenant=grant.user.tenant,
         user=grant.user.id,

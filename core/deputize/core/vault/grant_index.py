@@ -1,6 +1,6 @@
-"""Where a user's grants lie, and which of them is meant: that of the named account, or the default one.
+"""Keys of a user's grants, and the choice among them: the grant of the named account, or the default one.
 
-Places are keyed digests, so that no user id is readable in the store and one user's grants are one range.
+Keys are keyed digests, so that no user id is readable in the store and one user's grants are one range.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deputize.core.vault.grant import Grant, User
 
 
 class GrantIndex:
-    """Places under the vault's own index key: ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)``."""
+    """Keys under the vault's own index key: ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)``."""
 
     def __init__(self, index: bytes) -> None:
         self._index = index
@@ -25,21 +25,21 @@ class GrantIndex:
         return hmac.digest(self._index, framed, "sha256")[:16].hex()
 
     def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
-        """Where a grant lies; with fewer parts, the beginning of the places of several."""
+        """Return the key of a grant; with fewer parts, the common prefix of several."""
         key = self._digest("user", user.tenant, user.id) + "."
         if provider:
             key += self._digest("app", provider, app) + "."
         return key + self._digest("account", subject) if subject else key
 
     def record_key(self, grant: Grant) -> str:
-        """Where this grant lies."""
+        """Return the key of this grant."""
         return self.key_prefix(grant.user, grant.provider, grant.app, grant.account.subject)
 
 
 def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
-    """The grant of the named account, else the default one, else the first; None where no live one is there.
+    """Return the grant of the named account, else the default one, else the first; None if none is live.
 
-    Raises `AccountMismatch` for an account that is not connected while others are, or whose name several have.
+    Raises `AccountMismatch` for an account that is not connected while others are, or if several have that name.
     """
     held = [grant for grant in grants if grant.status != "revoked"]
     if account is None:
@@ -57,15 +57,15 @@ def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
 
 
 def called(grants: Sequence[Grant], account: str) -> list[Grant]:
-    """That of the connection with this id; else those of the account with this subject; else all whose name is this, in
-    whatever case. A provider chooses subjects and names, so neither comes before an id of ours."""
-    ours = [grant for grant in grants if grant.connection_id == account]
-    exact = ours or [grant for grant in grants if grant.account.subject == account]
+    """Return the grants for an account: by connection id, else by subject, else by name in any case. A provider chooses
+    subjects and names, so deputize's own id comes first."""
+    by_id = [grant for grant in grants if grant.connection_id == account]
+    exact = by_id or [grant for grant in grants if grant.account.subject == account]
     return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
 
 
 def same_origin(before: Grant, grant: Grant) -> bool:
-    """Whether both came from the same server and app, so that one's refresh token may serve the other."""
+    """Return whether both came from the same server and app, so that one's refresh token may serve the other."""
     if grant.origin is None:
         return before.origin is None
     return before.origin.same(grant.origin) if before.origin else grant.origin.built_in

@@ -1,7 +1,8 @@
-"""From one store to another: the same sealed records, so neither a key nor an opened record is needed.
+"""Migration from one store to another: it copies the encrypted records, so it needs no key.
 
-The first record goes last, so that what was interrupted is no vault yet and the next copy goes on with it. Nobody may
-write meanwhile, since a token that is rotated in one of two vaults is dead in the other: a change is found in the end.
+The first record goes last, so that an interrupted copy is not a vault yet and the next one continues it. Nobody may
+write meanwhile, because a token that is rotated in one of two vaults is dead in the other: a change is detected at the
+end.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ PAGE: Final = 200
 
 
 async def copy_records(start: Store, to: Store) -> int:
-    """Make the records of ``to`` those of ``start``; how many there are.
+    """Make the records of ``to`` those of ``start``, and return their number.
 
-    Raises `SettingsError` where there is no vault to copy, or one already where it is to go; `Conflict` where somebody
-    wrote to ``start`` meanwhile, and then ``to`` is no vault yet.
+    Raises `SettingsError` if ``start`` has no vault or ``to`` has one already. Raises `Conflict` if another program
+    wrote to ``start`` meanwhile; then ``to`` is not a vault yet.
     """
     first = await start.get(*FIRST)
     if first is None:
@@ -40,7 +41,7 @@ async def copy_records(start: Store, to: Store) -> int:
 
 
 async def _rows(store: Store, kind: str) -> AsyncIterator[tuple[str, bytes]]:
-    """All of a kind but the first record."""
+    """Yield all records of a kind except the first record."""
     after = ""
     while page := await store.scan(kind, after=after, most=PAGE):
         for key, value in page:
@@ -57,7 +58,7 @@ async def _put(to: Store, kind: str, key: str, value: bytes) -> None:
 
 
 async def _drop_others(start: Store, to: Store) -> None:
-    """What an interrupted copy has left there that has gone since."""
+    """Delete records that an interrupted copy has left and that have been deleted in ``start`` since."""
     for kind in KINDS:
         async for key, value in _rows(to, kind):
             if await start.get(kind, key) is None:
@@ -66,10 +67,10 @@ async def _drop_others(start: Store, to: Store) -> None:
 
 async def _same(start: Store, to: Store) -> bool:
     for kind in KINDS:
-        theirs = _rows(to, kind)
+        copied = _rows(to, kind)
         async for row in _rows(start, kind):
-            if row != await anext(theirs, None):
+            if row != await anext(copied, None):
                 return False
-        if await anext(theirs, None) is not None:
+        if await anext(copied, None) is not None:
             return False
     return True

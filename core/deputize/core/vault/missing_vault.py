@@ -1,4 +1,4 @@
-"""A vault that is gone: what tells that there was one, where it is, and how a new one gets its place."""
+"""Missing vaults: traces of an earlier one, moved ones, and the start of a new one in the same place."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from deputize.core.vault.stores import shown_url, store_type
 
 
 def has_begun(url: str, trail: Trail) -> bool:
-    """Whether there has been a vault at this address: it has left an audit. Raises as `AuditTable` says."""
+    """Return whether there has been a vault at this address: it has left an audit. Raises as `AuditTable` says."""
     if not store_type(url).durable:
         return False
     return is_there(trail) and (not isinstance(trail, Path) or any(trail.iterdir()))
 
 
 def refuse_new(url: str, *, begun: bool) -> None:
-    """Raise `VaultError` where no vault is and yet none must be made: it was moved to another store, or is lost.
+    """Raise `VaultError` if no vault is there but none must be made: it was moved to another store, or is lost.
 
-    ``begun``: as `has_begun` said before it was seen that none is there; another process may have begun one since.
+    ``begun``: the result of `has_begun` from before the vault was found missing; another process may have made one
+    since.
     """
     store = store_type(url)
     if store.moved and (moved := store.moved(url)):
         raise VaultError(
             f"The vault was moved to another store, and its file aside: {moved}.",
-            hint="Set DEPUTIZE_VAULT to where it is now. To begin another one here, rename that file.",
+            hint="Set DEPUTIZE_VAULT to its new address. To start another one here, rename that file.",
         )
     if begun:
         raise VaultError(f"The vault is gone: {shown_url(url)}.", hint=LOST)
 
 
 def moved_back(url: str) -> list[Path]:
-    """Rename what was moved away from there, now that a vault lies there again: else one that is lost later would be
-    called moved. Where it is now."""
+    """Rename the moved file, because a vault is at this address again: if that one is lost later, it must not count as
+    moved. Return the new paths."""
     moved, renamed = store_type(url).moved, list[Path]()
     while moved and (old := moved(url)):
         renamed.append(old.rename(old.with_name(f"{old.name}.before")))
@@ -42,20 +43,20 @@ def moved_back(url: str) -> list[Path]:
 
 
 def set_aside(url: str, trail: Trail, folder: Path, stamp: str) -> list[Path]:
-    """Move away what is left of a vault that is lost, ``folder`` for one, so that a new one can begin; where it is now.
+    """Move away the remains of a lost vault, including ``folder``, so that a new one can start. Return the new paths.
 
-    Raises `SettingsError` where something is left in a store that cannot move it, and has moved nothing then.
+    Raises `SettingsError` if a store has remains and cannot move them, and has moved nothing then.
     """
     store = store_type(url)
     if store.set_aside is None and store.exists(url):
         raise SettingsError(
-            f"What is left of the vault cannot be moved aside: its store ({store.name}) has no way to.",
-            hint="Move or empty it with the means of that database, then say this again.",
+            f"The remains of the vault cannot be moved aside: the store {store.name} does not support that.",
+            hint="Move or empty it with the tools of that database, then run this again.",
         )
     if not isinstance(trail, Path) and trail.holds_rows():
         raise SettingsError(
             f"The audit of the lost vault cannot be moved aside: {shown_trail(trail)}.",
-            hint="Begin in another database, or rename that table with the owner's role and make an empty one like it.",
+            hint="Use another database, or rename that table with the owner's role and make an empty one like it.",
         )
     moved = [folder.rename(folder.with_name(f"{folder.name}.lost-{stamp}"))] if folder.exists() else []
     return moved + (store.set_aside(url, f"lost-{stamp}") if store.set_aside else [])

@@ -1,4 +1,4 @@
-"""Waking whoever waits for records that any process may write: by the store, where it can, else by the time."""
+"""Waiting for records that any process may write: the store notifies, or else the caller polls."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from deputize.core.vault.stores import Store, Watch, Watches
 
 POLL: Final = 0.15
-"""Seconds between two looks where the store wakes nobody."""
+"""Seconds between two polls if the store does not notify."""
 POLL_REMOTE: Final = 1.0
-"""The same, where each look is a question over the network (`deputize.core.vault.stores.Store.local_reads`)."""
+"""The same if each poll goes over the network (`deputize.core.vault.stores.Store.local_reads`)."""
 
 
 @asynccontextmanager
 async def watching(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Watch]:
-    """A watch of records, each by kind and beginning of the key: see `Watches`."""
+    """Watch records, each by kind and key prefix: see `Watches`."""
     if not isinstance(store, Watches):
         yield _Sleep(POLL if store.local_reads else POLL_REMOTE)
         return
@@ -26,7 +26,7 @@ async def watching(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Wa
 
 
 class _Sleep:
-    """A `Watch` of a store that wakes nobody."""
+    """A `Watch` for a store that does not notify."""
 
     def __init__(self, every: float) -> None:
         self._every = every

@@ -1,4 +1,4 @@
-"""Plaintext that no frame, log or report of an error shows: tokens, keys, and the content of records."""
+"""Plaintext that no traceback, log or error report shows: tokens, keys, and the content of records."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import AnyStr, Generic, NoReturn
 
 
 class _Opaque(Generic[AnyStr]):
-    """Plaintext that shows itself only where it is asked to by name: no frame, log or report of an error has it.
+    """Plaintext that is readable only through `reveal`.
 
-    repr, str and format are masked; pickle, copy, deepcopy and JSON are refused; equality takes constant time.
-    Python cannot wipe a string: plaintext lives as long as the act that uses it.
+    repr, str and format are masked; pickle, copy, deepcopy and JSON are refused; equality takes constant time. Python
+    cannot wipe a string: plaintext lives as long as the act that uses it.
     """
 
     __slots__ = ("_value",)
@@ -20,7 +20,8 @@ class _Opaque(Generic[AnyStr]):
         self._value = value
 
     def reveal(self) -> AnyStr:
-        """The plaintext. Called where a token meets a request, where a form goes to a token endpoint, and to seal."""
+        """Return the plaintext. Called to put a token into a request, to fill a form for a token endpoint, and to
+        encrypt."""
         return self._value
 
     def __repr__(self) -> str:
@@ -56,6 +57,6 @@ class Secret(_Opaque[str]):
 
 
 class SecretBytes(_Opaque[bytes]):
-    """The content of a record, as it is sealed."""
+    """The content of a record, before encryption."""
 
     __slots__ = ()

@@ -1,4 +1,4 @@
-"""Files and folders that only their owner may use: made so, checked so, durable."""
+"""Files and folders that only their owner may use: creation, permission checks, durability."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from typing import Final
 from deputize.core.errors import SettingsError
 
 _UNPUBLISHED: Final = r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?"
-"""Names that `making` gives, and those of what SQLite keeps beside such a file."""
+"""Names that `making` gives, and the names of SQLite's files beside them."""
 _LOCK_TRIES: Final = 20
 
 
 def private_folder(folder: Path) -> None:
-    """Make ``folder`` with mode 0700 where it is missing. Raises `SettingsError` where others may enter it."""
+    """Make ``folder`` with mode 0700 if it is missing. Raises `SettingsError` if others may enter it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -32,7 +32,7 @@ def private_folder(folder: Path) -> None:
 
 
 def check_private(path: Path, status: os.stat_result) -> None:
-    """Raise `SettingsError` unless ``path`` is this account's and closed to everybody else."""
+    """Raise `SettingsError` unless this account owns ``path`` and nobody else has access."""
     folder = stat.S_ISDIR(status.st_mode)
     what, mode = ("folder", 0o700) if folder else ("file", 0o600)
     if status.st_uid != os.geteuid():
@@ -49,10 +49,10 @@ def check_private(path: Path, status: os.stat_result) -> None:
 
 
 def read_private(path: Path, most: int) -> bytes:
-    """What is in a key file, ``most`` bytes of it.
+    """Return the first ``most`` bytes of a key file.
 
-    Raises `SettingsError` unless it is this account's with mode 0600 or less, or was handed in by root, 0440 or less:
-    so do Kubernetes and systemd, which let a group, or an access list, read it.
+    Raises `SettingsError` unless this account owns it with mode 0600 or less, or root with 0440 or less: Kubernetes and
+    systemd hand in such files, which a group or an access list may read.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -70,23 +70,23 @@ def read_private(path: Path, most: int) -> bytes:
 
 
 def new_file(path: Path) -> int:
-    """A descriptor of a file that did not exist before, mode 0600. Raises FileExistsError, OSError."""
+    """Create a file, mode 0600, and return its descriptor. Raises FileExistsError, OSError."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 @contextmanager
 def making(path: Path) -> Iterator[Path]:
-    """A name beside ``path`` under which a file is made, to be published then. Under that name nothing is left of it.
+    """Give a temporary name beside ``path``, for a file to be published. Nothing is left under that name afterwards.
 
-    What processes that were killed have left under such names in this folder is removed, unless somebody is making a
-    file there now. Raises OSError where there is no such folder.
+    Leftovers of killed processes under such names in this folder are removed, unless another process is making a file
+    there now. Raises OSError if there is no such folder.
     """
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     made = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:
         if _locked(folder, fcntl.LOCK_EX):
             _remove_unpublished(path.parent)
-        for _ in range(_LOCK_TRIES):  # another one that removes takes no longer; who locks the folder for more may
+        for _ in range(_LOCK_TRIES):  # a removal by another process takes no longer; a longer lock is ignored
             if _locked(folder, fcntl.LOCK_SH):
                 break
             time.sleep(0.01)
@@ -99,8 +99,8 @@ def making(path: Path) -> Iterator[Path]:
 
 
 def _locked(folder: int, how: int) -> bool:
-    """Whether the folder's lock was to be had: shared by those who make files there, exclusive to remove others'. On
-    the folder, since a lock on the file itself would be in SQLite's way on some systems."""
+    """Lock the folder and return whether that worked: shared to make files, exclusive to remove leftovers. It is the
+    folder that is locked, because a lock on the file itself would disturb SQLite on some systems."""
     with suppress(OSError):  # held by others, or a file system without such locks
         fcntl.flock(folder, how | fcntl.LOCK_NB)
         return True
@@ -108,7 +108,7 @@ def _locked(folder: int, how: int) -> bool:
 
 
 def _remove_unpublished(folder: Path, begin: str = "") -> None:
-    """Remove files of ours, mode 0600, under names that `making` gives and that begin so."""
+    """Remove this account's files, mode 0600, under names from `making` with this prefix."""
     for name in os.listdir(folder):
         if name.startswith(begin) and re.fullmatch(_UNPUBLISHED, name):
             file = folder / name
@@ -119,7 +119,7 @@ def _remove_unpublished(folder: Path, begin: str = "") -> None:
 
 
 def publish(made: Path, path: Path) -> bool:
-    """Give a finished, synced file its name, for good. False where the name is taken; never replaces a file."""
+    """Give a finished, synced file its final name. Return False if the name is taken; never replaces a file."""
     try:
         os.link(made, path)
     except FileExistsError:

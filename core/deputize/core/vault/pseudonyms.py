@@ -1,12 +1,12 @@
-"""Users have pseudonyms in the audit, and what leads back to a user is erased with them.
+"""Pseudonyms of users in the audit. Erasing a user erases the key that leads from the pseudonym back to them.
 
-A user's pseudonym is a MAC of their id, and that of an account a MAC of its subject, under a key of the user's own. The
-key is a record of the vault at the user's place, with their id. So whoever opens the vault reads names in the audit,
-rows of one user go together for everybody, and once the record is gone nobody can tell or guess whose they were. Rows
-that were written before there were pseudonyms keep their ids: nothing in a chain can be changed.
+A user's pseudonym is a MAC of their id, and that of an account a MAC of its subject, under a key of that user. The key
+is a record of the vault at the user's place, with their id. So anyone who opens the vault reads names in the audit,
+anyone can see which rows belong to one user, and once the record is gone nobody can tell or guess whose rows they are.
+Rows written before there were pseudonyms keep their ids, because a chain cannot be changed.
 
-Where the store gives no key, rows are written all the same, under a key that follows from the vault's: such a pseudonym
-leads back as long as the vault is there.
+If the store gives no key, rows are still written, under a key derived from the vault's: such a pseudonym can be
+resolved as long as the vault exists.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from deputize.core.vault.vault import Vault
 
 KIND: Final = "person"
 MARK: Final = "p-"
-"""How a pseudonym begins."""
+"""Prefix of a pseudonym."""
 FRESH: Final = 60.0
 """Seconds after which another process's erasure is noticed."""
 ACCOUNTS: Final = 100
-"""Accounts of one user whose pseudonyms are at hand."""
+"""Accounts of one user whose pseudonyms are cached."""
 MAX_CACHED_USERS: Final = 20_000
-"""Users whose pseudonyms are at hand."""
+"""Users whose pseudonyms are cached."""
 
 
 class Pseudonym:
-    """How rows name one user, and their accounts."""
+    """The names of one user and their accounts in audit rows."""
 
     __slots__ = ("_accounts", "_key", "name", "until")
 
@@ -43,7 +43,7 @@ class Pseudonym:
         self.until = until
 
     def account(self, subject: str) -> str:
-        """An account of theirs. Few have many, and each act's row names one, so they are kept."""
+        """Return the pseudonym of an account. Few users have many, and each act's row names one, so they are cached."""
         if subject not in self._accounts:
             if len(self._accounts) >= ACCOUNTS:
                 self._accounts.clear()
@@ -59,18 +59,18 @@ class Pseudonym:
 
 
 class Pseudonyms:
-    """Those of one vault's users, read when they are first needed. ``clock``: seconds, of this process."""
+    """A cache of one vault's pseudonyms, read when first needed. ``clock``: monotonic seconds."""
 
     def __init__(self, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
         self._vault, self._clock = vault, clock
         self._known: dict[tuple[str, str], Pseudonym] = {}
 
     def knows(self, tenant: str, user: str) -> bool:
-        """Whether the user's pseudonym is at hand."""
+        """Return whether the user's pseudonym is cached."""
         return (tenant, user) in self._known
 
     async def has_key(self, tenant: str, user: str) -> bool:
-        """Whether the vault has the user's key, as far as it can be seen, or this process wrote rows with it."""
+        """Return whether the vault has the user's key or cannot be read, or whether this process wrote rows with it."""
         if self.knows(tenant, user):
             return True
         try:
@@ -79,31 +79,31 @@ class Pseudonyms:
             return True
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Have it at hand, and look again a minute later: another process may have erased it."""
+        """Cache the user's pseudonym, and read it again a minute later: another process may have erased it."""
         known = self._known.get((tenant, user))
         if known and self._clock() < known.until:
             return
         try:
             key = await _key_of(self._vault, User.of(User(user, tenant)))
-        except (StoreUnavailable, VaultError, UserRequired):  # the last: no user, and yet there is a row to write
+        except (StoreUnavailable, VaultError, UserRequired):  # UserRequired: a row without a user is written too
             return
         while len(self._known) >= MAX_CACHED_USERS:
             del self._known[next(iter(self._known))]
         self._known[tenant, user] = Pseudonym(key, User(user, tenant), self._clock() + FRESH)
 
     def user(self, tenant: str, user: str) -> str:
-        """What rows call the user."""
+        """Return the user's name in audit rows."""
         return self._of(tenant, user).name
 
     def account(self, tenant: str, user: str, subject: str) -> str:
-        """What rows call an account of theirs."""
+        """Return the name of the user's account in audit rows."""
         return self._of(tenant, user).account(subject)
 
     def _of(self, tenant: str, user: str) -> Pseudonym:
         return self._known.get((tenant, user)) or without_key(self._vault, User(user, tenant))
 
     async def forget(self, tenant: str, user: str) -> None:
-        """Erase the key. Rows of what is still under way get the same pseudonym, whatever comes then a new one."""
+        """Erase the key. Running work keeps the same pseudonym, later rows get a new one."""
         if record := await self._vault.get(KIND, self._vault.key_prefix(User(user, tenant))):
             await self._vault.delete(record)
         if known := self._known.get((tenant, user)):
@@ -111,7 +111,7 @@ class Pseudonyms:
 
 
 def without_key(vault: Vault, user: User) -> Pseudonym:
-    """What rows call a user whose own key could not be read when they were written."""
+    """Return the pseudonym for a user whose own key could not be read when a row was written."""
     key = blake2b(key=vault.keys.index, digest_size=32, person=b"deputize.people")
     for part in (user.tenant, user.id):
         data = part.encode("utf-8", "surrogatepass")
@@ -120,7 +120,7 @@ def without_key(vault: Vault, user: User) -> Pseudonym:
 
 
 async def _key_of(vault: Vault, user: User) -> Secret:
-    """The user's key, made where there is none."""
+    """Return the user's key, and create it if there is none."""
     record_key = vault.key_prefix(user)
     while (record := await vault.get(KIND, record_key)) is None:
         key = Secret(secrets.token_hex(32))
@@ -130,7 +130,7 @@ async def _key_of(vault: Vault, user: User) -> Secret:
 
 
 class People:
-    """All users that the vault has keys of, to read the audit by. Made by `People.of`."""
+    """All users whose keys the vault has, to read the audit by. Made by `People.of`."""
 
     def __init__(self, vault: Vault, known: Iterable[tuple[User, Pseudonym]]) -> None:
         self._vault, self._by_user = vault, dict(known)
@@ -142,28 +142,28 @@ class People:
 
     @classmethod
     async def of(cls, vault: Vault) -> People:
-        """Those there are now."""
+        """Read all keys in the vault."""
         records = (await vault.scan_open(KIND))[0]
         users = [(User(note["user"], note["tenant"]), note["key"]) for note in (record.json for record in records)]
         return cls(vault, [(user, Pseudonym(key, user)) for user, key in users])
 
     def pseudonyms(self, user: User) -> list[Pseudonym]:
-        """All that rows may call this user, but for the id itself."""
+        """Return all pseudonyms that rows may have for this user."""
         own = self._by_user.get(user)
         return [*([own] if own else []), without_key(self._vault, user)]
 
     def named(self, tenant: str, name: str) -> str:
-        """The id of the user whom rows call so; the name itself where nothing leads back."""
+        """Return the user id for a pseudonym, or the pseudonym itself if its key is gone."""
         user = self._by_name.get((tenant, name))
         return user.id if user else name
 
     def is_strange(self, row: dict[str, Any]) -> bool:
-        """Whether a row names a user by a pseudonym that leads back to nobody."""
+        """Return whether a row has a pseudonym that cannot be resolved."""
         name = row.get("user")
         return isinstance(name, str) and name.startswith(MARK) and (row.get("tenant", ""), name) not in self._by_name
 
     def in_row(self, row: dict[str, Any]) -> dict[str, Any]:
-        """The row with the user's id, and the pseudonym beside it, where there is one that leads back."""
+        """Return the row with the user's id, and with the pseudonym in its own field, if it can be resolved."""
         name = row.get("user")
         user = self.named(str(row.get("tenant", "")), name) if isinstance(name, str) else name
         return row if user == name else row | {"user": user, "pseudonym": name}

@@ -1,4 +1,4 @@
-"""A record of the vault as it is once it is opened, typed records, and the kinds of records there are."""
+"""Opened records of the vault, typed records, and the list of record kinds."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ EXPIRING = (
     *("consent", "asked", "ticket", "state", "approval", "act", "browser", "mandate", "outside", "call", "session"),
     *("obtaining", "session_names", "logged_out", "erased"),
 )
-"""Kinds of records that carry ``expires`` (Unix seconds) and are swept."""
+"""Kinds of records that have ``expires`` (Unix seconds) and are swept."""
 LASTING: Final = (
     *("meta", "grant", "intent", "received", "outbox", "chosen", "file", "filepart", "person", "zone", "mcp_pins"),
 )
 KINDS = (*LASTING, *EXPIRING)
-"""All kinds of records there are. Another is refused: it would be left behind when keys change."""
+"""All kinds of records. Other kinds are refused, because a key rotation would leave them behind."""
 PAGE: Final = 100
-"""Records that are opened between two turns of the event loop, where there are many: about two milliseconds."""
+"""Records to open between two turns of the event loop: about two milliseconds."""
 FIRST: Final = ("meta", "vault")
 """Kind and key of the first record, which holds the vault's own keys."""
 
 MARK: Final = 16
 
 Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
-"""What a record is to hold: JSON, in which a `Secret` may stand, or bytes."""
+"""The content of a record: JSON, which may contain `Secret` values, or bytes."""
 
 
 @frozen
 class Record(Frozen):
-    """One opened record, and the sealed bytes that a swap must still find."""
+    """One opened record, with the encrypted bytes that a swap must still find."""
 
     kind: str
     key: str
@@ -49,8 +49,8 @@ class Record(Frozen):
 
     @property
     def json(self) -> dict[str, Any]:
-        """The record's content, where it is JSON; see `content` for what in it is opaque. It is read once: what is
-        inside of it is never changed."""
+        """The content as JSON, for records that hold JSON; `encoding` says which fields are opaque. It is decoded once,
+        so its nested values must not be changed."""
         content = self._content
         if content is None:
             content = unpacked(self.kind, self.plain)
@@ -59,22 +59,22 @@ class Record(Frozen):
 
     @property
     def mark(self) -> bytes:
-        """What tells it from every other record, and from itself in other bytes: see `mark_of`."""
+        """Bytes that identify this version of the record: see `mark_of`."""
         return mark_of(self.sealed)
 
 
 def mark_of(sealed: bytes) -> bytes:
-    """16 bytes to remember a record by: its tag of AES-GCM, which no other that opens in its place has."""
+    """Return the AES-GCM tag of a record: 16 bytes that identify this version of it."""
     return sealed[-MARK:]
 
 
 class StoredRecord(ValueObject):
     """A record of one kind with typed fields. A subclass declares the fields by their names in the JSON, each with a
-    default if older versions did not write it, and declares ``more`` and ``row``. It has no slots, because a copy of a
-    dict is made faster.
+    default if older versions did not write it, and declares ``more`` and ``row``. It has no slots, because copying a
+    dict is faster.
 
-    ``more``: fields that only a newer version knows, which a save keeps. ``row``: the sealed row this was read from,
-    which a save must still find; None before the first save.
+    ``more``: fields that only a newer version knows, which a save keeps. ``row``: the encrypted record this was read
+    from, which a save must still find; None before the first save.
     """
 
     KIND: ClassVar[str]
@@ -83,7 +83,7 @@ class StoredRecord(ValueObject):
 
     @classmethod
     def of(cls, row: Record) -> Self:
-        """Read the record in this row. Raises `VaultError` if a field is missing or has a value of another type."""
+        """Read the typed record. Raises `VaultError` if a field is missing or has a value of another type."""
         kind: Any = cls
         content = cls.upgrade(row.json)
         try:
@@ -99,18 +99,18 @@ class StoredRecord(ValueObject):
 
     @classmethod
     def readable(cls, rows: Iterable[Record]) -> Iterator[Self]:
-        """Read these rows, except those whose form this version does not know."""
+        """Yield these records as typed ones, except those in a form that this version does not know."""
         for row in rows:
             with suppress(VaultError):
                 yield cls.of(row)
 
     @staticmethod
     def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-        """Return the content of a row with the fields that older versions left out and no default can fill."""
+        """Return the content with the fields that older versions left out and no default can fill."""
         return content
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault."""
+        """Return the content as JSON for the vault."""
         kind: Any = type(self)
         return self.pack_fields(_stored_fields(kind).defaults)
 
@@ -134,14 +134,14 @@ class StoredRecord(ValueObject):
 
     @property
     def place(self) -> Record:
-        """The sealed row this was read from."""
+        """The encrypted record this was read from. Raises `RuntimeError` if there is none."""
         if self.row is None:
             raise RuntimeError(f"This {self.KIND} record was not read from a vault.")
         return self.row
 
 
 def take_fields(kind: Any, content: dict[str, Any]) -> dict[str, Any]:
-    """Take the values of the fields of a class out of JSON. None counts as no value. Raises `ValueError`."""
+    """Remove the values of a class's fields from JSON and return them. None counts as missing. Raises `ValueError`."""
     stored, facts, name = _stored_fields(kind), dict[str, Any](), ""
     try:
         for name, reader in stored.readers:
@@ -155,7 +155,7 @@ def take_fields(kind: Any, content: dict[str, Any]) -> dict[str, Any]:
 
 
 Reader: TypeAlias = tuple[tuple[type, ...], Callable[[Any], Any] | None]
-"""The types that a value may have in JSON, and its conversion from there."""
+"""The types that a value may have in JSON, and its conversion from JSON."""
 
 
 class _StoredFields:
@@ -174,7 +174,7 @@ _stored_fields: Final = cache(_StoredFields)
 
 
 def _reader(hint: Any) -> Reader:
-    """How a value with this type hint is read from JSON."""
+    """Return the JSON reader for a type hint."""
     kind, args = get_origin(hint) or hint, get_args(hint)
     if NoneType in args:
         return _reader(args[0])

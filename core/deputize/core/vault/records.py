@@ -1,4 +1,4 @@
-"""Sealed records in a store: opened in their place, swapped atomically, read by pages."""
+"""Encrypted records in a store: opened under their kind and key, swapped atomically, read in pages."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from deputize.core.vault.vault_keys import VaultKeys
 
 
 class Records:
-    """The records of one vault, whatever their kind."""
+    """The records of one vault, of every kind."""
 
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
         self.store, self.sealer, self.keys = store, sealer, keys
 
     async def get(self, kind: str, key: str) -> Record | None:
-        """The record in this place, opened, or None. Raises `VaultError` if it cannot be opened."""
+        """Return the opened record, or None. Raises `VaultError` if it cannot be opened."""
         sealed = await self.store.get(kind, key)
         if sealed is None:
             return None
@@ -30,7 +30,8 @@ class Records:
         return self._opened(kind, key, sealed)
 
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
-        """A new record, or None where one is. Raises `InvalidInput` for a kind that is not in `KINDS`."""
+        """Insert a record and return it, or None if there is one. Raises `InvalidInput` for a kind that is not in
+        `KINDS`."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
         plain = packed(content)
@@ -38,11 +39,13 @@ class Records:
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
 
     async def swap(self, record: Record, content: Content) -> Record | None:
-        """The record with new content and the next generation; None, and nothing changed, if it is not as it was."""
+        """Replace the content and return the record of the next generation. Return None if the stored record has
+        changed."""
         return await self.swapping(record, content)
 
     def swapping(self, record: Record, content: Content) -> Awaitable[Record | None]:
-        """The same, sealed by the time this returns: what is awaited then asks the store before anything else."""
+        """Encrypt now, and return an awaitable that does the swap. Its first step when awaited is the call to the
+        store."""
         plain, generation = packed(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))
@@ -55,7 +58,7 @@ class Records:
         return new
 
     async def delete(self, record: Record) -> bool:
-        """Whether the record was still as it was, and is gone now."""
+        """Delete the record if it is unchanged, and return whether it was."""
         while not await self.store.delete(record.kind, record.key, record.sealed):
             if (again := await self._resealed(record)) is None:
                 return False
@@ -63,22 +66,22 @@ class Records:
         return True
 
     async def _resealed(self, record: Record) -> Record | None:
-        """The record as it lies there now, if only its seal is another; else None."""
+        """Return the record as stored now if only its encryption differs, else None."""
         now = await self.get(record.kind, record.key)
         same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
         return now if now is not None and same and now.sealed != record.sealed else None
 
     async def marks(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """Key and mark of each record of a kind whose key begins so: none is opened."""
+        """Return key and mark of each record with this key prefix, without opening any."""
         if (tails := getattr(self.store, "tails", None)) is not None:
             found: list[tuple[str, bytes]] = await tails(kind, prefix)
             return found
         return [(key, mark_of(sealed)) for key, sealed in await self.store.scan(kind, prefix)]
 
     async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
-        """All records of a kind whose key begins so, opened, in key order; but those that are ``known``.
+        """Return all records with this key prefix, opened, in key order, except the ``known`` ones.
 
-        ``known``: by key, the mark of a record that says nothing that is asked for here.
+        ``known``: marks by key, of records that the caller does not need.
         """
         past = known or {}
         rows = [
@@ -90,7 +93,8 @@ class Records:
         return [self._opened(kind, key, sealed) for key, sealed in rows]
 
     async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
-        """Those of them that open, and how many do not: for work that one damaged record must not stop."""
+        """Return the records with this key prefix that open, and the number of those that do not: for work that one
+        damaged record must not stop."""
         found, shut = [], 0
         rows = await self.store.scan(kind, prefix)
         await self.find_keys(*(sealed for _, sealed in rows))
@@ -104,9 +108,11 @@ class Records:
     async def pages(
         self, kind: str, size: int = PAGE, *, after: str = "", strict: bool = False
     ) -> AsyncIterator[tuple[list[Record], int]]:
-        """All records of a kind behind a key, so many at a time: those that open, and how many do not.
+        """Yield all records of a kind after a key, in pages of ``size``: those that open, and the number of those that
+        do not.
 
-        What is put in meanwhile behind the last page is met, too. ``strict``: one that does not open raises.
+        Records that are added meanwhile behind the last page are included. ``strict``: raise for one that does not
+        open.
         """
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
@@ -123,7 +129,7 @@ class Records:
             await asyncio.sleep(0)
 
     async def openable(self, kind: str) -> tuple[int, int]:
-        """How many records of a kind open, and how many do not."""
+        """Return how many records of a kind open, and how many do not."""
         found = shut = 0
         async for records, closed in self.pages(kind):
             found, shut = found + len(records), shut + closed
@@ -134,8 +140,8 @@ class Records:
         return Record(kind, key, generation, plain, sealed)
 
     def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
-        """Generation and plaintext. Raises `VaultError`, also if its key is not known: see `find_keys`."""
-        sealer = self.sealer  # once: another thread may replace it
+        """Return generation and plaintext. Raises `VaultError`, also if the key is not known: see `find_keys`."""
+        sealer = self.sealer  # read once: another thread may replace it
         try:
             return sealer.open(kind, key, sealed)
         except VaultError:
@@ -143,17 +149,17 @@ class Records:
             raise
 
     async def find_keys(self, *rows: bytes) -> None:
-        """Look for keys again if one of these rows was sealed with a key that is not known. Raises `StoreUnavailable`
-        if the source of keys fails for now; a key that it does not have stays unknown."""
+        """Read the key source again if one of these records has an unknown key. Raises `StoreUnavailable` if the source
+        fails for now. A key that the source does not have stays unknown."""
         while unknown := [sealed for sealed in rows if not self.sealer.knows(sealed)]:
             before = self.sealer
             found = await asyncio.to_thread(find_keys, unknown, before)
-            if self.sealer is before:  # else another task has found other keys meanwhile, perhaps without these
+            if self.sealer is before:  # else another task has replaced it, perhaps without these keys
                 self.sealer = found
                 return
 
     async def renew_keys(self, change: Callable[[VaultKeys], VaultKeys]) -> None:
-        """Change the vault's own keys where they lie, and here."""
+        """Change the vault's own keys, in the store and in this object."""
         while record := await self.get(*FIRST):
             before = VaultKeys.unpack(record.plain)
             after = change(before)

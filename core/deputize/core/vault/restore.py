@@ -1,15 +1,15 @@
-"""What a vault may be trusted with when it is a backup that was put back.
+"""Trust in a vault that is a restored backup.
 
-Since it was made, refresh tokens were used up, approvals spent and grants revoked. So:
+Since the backup was made, refresh tokens were used up, approvals consumed and grants revoked. So:
 
-    questions that were open       gone: they are asked again
-    a grant the audit saw revoked  revoked, and queued for revocation at its provider; or ended with many, at once
-    any other that can be          not used before the provider has confirmed it: it is refreshed first. A refresh
-    refreshed                      token that was used up leads to a new consent, once
+    open requests                  dropped: the user is asked again
+    a grant the audit saw revoked  revoked, and queued for revocation at its provider; or ended by bulk revocation
+    any other that can be          not used before the provider has confirmed it: it is refreshed first. A used-up
+    refreshed                      refresh token leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
-    what it writes over            queued for revocation, unless the backup has the same tokens
+    overwritten tokens             queued for revocation, unless the backup has the same tokens
 
-A row of the audit says which generation each grant has now: rollback detection begins there.
+An audit row records the generation that each grant has now: rollback detection begins there.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ log = logging.getLogger("deputize")
 
 
 class Enqueue(Protocol):
-    """Adds a grant's tokens to the revocation queue of a vault; ``replaced``: to be sent once no grant holds them."""
+    """Adds a grant's tokens to the revocation queue of a vault; ``replaced``: to be sent once no grant has them."""
 
     async def __call__(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
-        """Durable when it returns."""
+        """Add them. Durable on return."""
         ...
 
 
@@ -41,26 +41,26 @@ _LONG_AGO = 1.0
 
 
 async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
-    """For the start: where the vault is a backup that was put back, doubt what is in it. Else do nothing."""
+    """Call at the start. If the vault is a restored backup, distrust its content; else do nothing."""
     if not (at := vault.keys.copied_at):
         return
-    log.warning("The vault is a backup that was put back: what it grants is confirmed before it is used.")
+    log.warning("The vault is a restored backup: its grants are confirmed before they are used.")
     doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
     await count_anew(vault, audit, at, doubted)
     await vault.accept_copy()
 
 
 async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
-    """Write into the audit that the vault is a backup of that time (Unix seconds), and which generations it has."""
+    """Record in the audit that the vault is a backup of that time (Unix seconds), and the generation of each grant."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     async for grant in all_grants(vault):
         await audit.record(GrantRestored(facts_of(grant)))
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
-    """Forget what was open, end what was revoked since, and have all other grants confirmed first; how many those are.
+    """Drop open requests, end grants that were revoked since, and have all others confirmed first. Return their number.
 
-    It can be cut off anywhere and done again.
+    It can be interrupted anywhere and repeated.
     """
     for kind in (kind for kind in EXPIRING if kind not in ("act", "erased")):
         async for records, _ in vault.pages(kind, strict=True):
@@ -73,7 +73,7 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
 
 
 async def _doubted(vault: Vault, record: Record) -> bool:
-    """Whether this grant is to be confirmed first; it is marked, if it can be."""
+    """Mark the grant to be confirmed first if it can be refreshed, and return whether it is active."""
     grant = Grant.unpack(record.plain, record.generation)
     if grant.status == "active" and grant.refresh_token:
         await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
@@ -81,9 +81,8 @@ async def _doubted(vault: Vault, record: Record) -> bool:
 
 
 async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
-    """Take over, into the copy that replaces the vault, the ends of many, and what tells of tokens that may be alive:
-    the revocation queue, replies that are not kept yet, and tokens of grants that it writes over with others or none.
-    """
+    """Copy into the backup the bulk revocations and all traces of tokens that may be alive: the revocation queue, token
+    replies that are not stored yet, and tokens of grants that the backup overwrites."""
     await copied.ended.take_over((await vault.ended.look(fresh=True)).every())
     for kind in ("outbox", "received"):
         after = ""
@@ -97,15 +96,15 @@ async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> N
 
 
 def _same_tokens(one: Grant, other: Grant) -> bool:
-    """Whether what ends one ends the other."""
+    """Return whether revoking one grant's tokens revokes the other's."""
     if one.refresh_token or other.refresh_token:
         return one.refresh_token == other.refresh_token
     return one.access_token == other.access_token
 
 
 async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:
-    """End what the audit last saw revoked and lives here; of the same generation, too, which had another past. What has
-    ended with many ends again with one write, and is followed up later."""
+    """End grants that the audit last saw revoked and that are live here, even at the same generation, which had another
+    past. Bulk revocations end theirs again with one write, and are followed up later."""
     await vault.ended.take_over(audited.ends)
     async for records, _ in vault.pages("grant", strict=True):
         for record in records:

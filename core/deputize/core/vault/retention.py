@@ -1,7 +1,7 @@
-"""Rows that are older than the host keeps are dropped, by whole files, and what is left is as provable as before.
+"""Retention for an audit in files: whole files of old rows are dropped, and the rest stays as provable as before.
 
-A file goes when all of its rows are old enough and nobody writes it any more; the vault is told first. An audit that is
-not whole, or tells of a grant that was rolled back, is dropped nothing of: that is looked at first.
+A file goes if all of its rows are old enough and nobody writes it any more. The vault records that first. Nothing is
+dropped from an audit that is not whole or that shows a rollback of a grant: that must be examined first.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Old(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Retention:
-    """Drops what is older than ``days`` from the audit of a vault. ``clock``: Unix seconds."""
+    """Drops rows older than ``days`` from the audit of a vault. ``clock``: Unix seconds."""
 
     vault: Vault
     audit: Audit
@@ -45,7 +45,7 @@ class Retention:
     _next: float = 0.0
 
     async def turn(self) -> int:
-        """Drop what is due, once a day and in one process at a time; how many files were dropped."""
+        """Drop old files, once a day and in one process at a time, and return how many were dropped."""
         if self.clock() < self._next or not await asyncio.to_thread(self.folder.is_dir):
             return 0
         self._next = self.clock() + DAY
@@ -62,10 +62,10 @@ class Retention:
             return 0
         if not await is_whole(self.vault, self.folder):
             log.warning(
-                "No old rows of the audit are dropped, since it is not whole: see deputize audit verify, doctor."
+                "Old rows of the audit are kept, because it is not whole: run deputize audit verify, deputize doctor."
             )
             return 0
-        paths = {one.path for files in old.values() for one in files}
+        paths = {file.path for files in old.values() for file in files}
         everything = await AuditedGenerations.read(self.folder, self.vault)
         await carry(
             self.vault, self.audit, everything, await AuditedGenerations.read(self.folder, self.vault, without=paths)
@@ -81,7 +81,7 @@ class Retention:
         return len(paths)
 
     def _old(self, before: int) -> dict[str, list[Old]]:
-        """The first files of each chain that may go."""
+        """Return the first files of each chain that may go."""
         found = {writer: list(self._first(writer, paths, before)) for writer, paths in files_of(self.folder).items()}
         return {writer: files for writer, files in found.items() if files}
 
@@ -96,18 +96,18 @@ class Retention:
             yield Old(path, row)
 
     def _left(self, going: Collection[Path]) -> dict[str, list[Path]]:
-        """The files that stay, of each chain that has any."""
+        """Return the files that stay, by chain, without empty chains."""
         left = {w: [path for path in paths if path not in going] for w, paths in files_of(self.folder).items()}
         return {writer: paths for writer, paths in left.items() if paths}
 
 
 def _restored(path: Path) -> bool:
-    """Whether the file tells that a backup was put back: where rollback detection begins."""
+    """Return whether the file says that a backup was restored: rollback detection begins there."""
     return any(VaultRestored.event.encode() in line for _, line in lines_of(path))
 
 
 def _remove(files: Iterable[list[Old]]) -> None:
-    """The first of each chain first: what is left of one always follows what is gone."""
+    """Remove the files of each chain in order, so that the remaining rows always follow the removed ones."""
     for chain in files:
-        for one in chain:
-            one.path.unlink(missing_ok=True)
+        for file in chain:
+            file.path.unlink(missing_ok=True)

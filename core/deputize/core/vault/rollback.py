@@ -1,10 +1,10 @@
 """Rollback detection: a grant whose generation in the vault is older than the newest one in the audit was put back.
 
-The seal binds a row to its place and generation, so a row can be replaced only by an earlier one of the same place.
-Every write of a grant that matters is a row of the audit with its generation. Where the vault is behind, somebody put
-an older row back, or the whole file. This cannot be seen where the audit was cut as well and no anchor is kept
-elsewhere, where only writes were undone that have no row, and where the machine went down before the rows were
-durable (half a second, in standard mode).
+The encryption binds a record to its key and generation, so a record can be replaced only by an earlier version of
+itself. Every write of a grant that matters is an audit row with its generation. If the vault is behind, somebody
+restored an older record or the whole file. This is not detected if the audit was cut too and no anchor is kept
+elsewhere, if only writes without a row were undone, or if the machine crashed before the rows were durable (half a
+second, in standard mode).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
 
 RESTORED: Final = VaultRestored.event
-"""The event that begins a new count: rows before it are of another past."""
+"""The event that begins a new count: earlier rows belong to another past."""
 
 _TELLING: Final = (b'"grant_gen":', RESTORED.encode(), GrantsEnded.event.encode())
 
@@ -35,7 +35,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 
 @frozen
 class AuditedGeneration(Frozen):
-    """The newest generation of a grant that the audit has seen, and whether it was the end of it."""
+    """The newest generation of a grant in the audit, and whether it was a revocation."""
 
     generation: int
     revoked: bool
@@ -43,7 +43,7 @@ class AuditedGeneration(Frozen):
 
 @frozen
 class GenerationMismatch(ValueObject):
-    """A grant whose generation in the vault (0: none lies there) is not the newest one in the audit."""
+    """A grant whose generation in the vault (0: it is missing) is not the newest one in the audit."""
 
     user: User
     provider: str
@@ -54,9 +54,9 @@ class GenerationMismatch(ValueObject):
 
 
 class AuditedGenerations:
-    """What the audit says of all grants. Made by `AuditedGenerations.read`.
+    """The newest generations of all grants in the audit. Made by `AuditedGenerations.read`.
 
-    Only rows count that one of the ``keys`` made, the audit's, newest first. ``people``: who is called how in them.
+    Only rows made by one of the audit ``keys``, newest first, count. ``people``: resolves the pseudonyms in them.
     """
 
     def __init__(self, trail: Trail, keys: Sequence[bytes], people: People, without: Collection[Part] = ()) -> None:
@@ -64,22 +64,22 @@ class AuditedGenerations:
         since = max((row["ts"] for row in self._rows(trail) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
         self.ends: list[EndOfMany] = []
-        """Ends of many, whenever they were: their epochs grow from one past to the next."""
+        """All bulk revocations, at any time: their epochs grow from one past to the next."""
         for row in self._rows(trail):
             if row["event"] == GrantsEnded.event:
                 tenant = None if row["everybody"] else row.get("tenant", "")
                 self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
-            of_user = "organisation" not in row  # else it names who asked: the grant has rows of its own
+            of_user = "organisation" not in row  # else the user only made the call: the grant has rows of its own
             if row["ts"] >= since and of_user and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
 
     @classmethod
     async def read(cls, trail: Trail, vault: Vault, without: Collection[Part] = ()) -> AuditedGenerations:
-        """Of the audit of this vault, ``without`` some files. Raises `StoreUnavailable` where it cannot be read."""
+        """Read the audit of this vault, ``without`` some files. Raises `StoreUnavailable` if it cannot be read."""
         return await asyncio.to_thread(cls, trail, vault.keys.audits, await People.of(vault), without)
 
     def _rows(self, trail: Trail) -> Iterator[Row]:
-        """Genuine rows that say something of a grant, or of all."""
+        """Yield genuine rows about grants."""
         for parts in files_of(trail).values():
             for part in (part for part in parts if part not in self._without):
                 for _, line in lines_of(part):
@@ -94,20 +94,20 @@ class AuditedGenerations:
             self._newest[where] = AuditedGeneration(generation, _is_end(row))
 
     def of(self, grant: Grant) -> AuditedGeneration | None:
-        """The newest generation of this grant that the audit has."""
+        """Return the newest generation of this grant in the audit, or None."""
         found = [self._newest[where] for where in self.names(grant) if where in self._newest]
-        return max(found, key=lambda one: one.generation, default=None)
+        return max(found, key=lambda audited: audited.generation, default=None)
 
     def names(self, grant: Grant) -> list[Where]:
-        """As rows name it, and as they did when they had users' ids."""
+        """Return all names that rows may have for this grant, including those from before pseudonyms."""
         user, subject = grant.user, grant.account.subject
         at, old = (grant.provider, grant.app), [key.value([subject]) for key in self._ring]
         now = [(user.tenant, one.name, *at, one.account(subject)) for one in self._people.pseudonyms(user)]
         return [*now, *((user.tenant, user.id, *at, account) for account in old)]
 
     def gone(self, known: Collection[Where]) -> list[GenerationMismatch]:
-        """Grants that the audit knows and that are not among these: the vault removes none, but of erased users those
-        that were revoked before."""
+        """Return audited grants that are not among the known ones. The vault deletes no grant, except those of erased
+        users, which were revoked before."""
         return [
             GenerationMismatch(User(self._people.named(tenant, user), tenant), provider, app, "", 0, newest.generation)
             for (tenant, user, provider, app, account), newest in self._newest.items()
@@ -120,34 +120,34 @@ def _is_end(row: Row) -> bool:
 
 
 async def all_grants(vault: Vault) -> AsyncIterator[Grant]:
-    """The grants of all users as they lie there, tombstones included, a page at a time. Places are keyed digests, so
-    every row is opened. Raises `VaultError` where one does not open."""
+    """Yield the grants of all users as stored, including tombstones, a page at a time. Keys are digests, so every
+    record is opened. Raises `VaultError` if one does not open."""
     async for records, _ in vault.pages("grant", strict=True):
         for record in records:
             yield Grant.unpack(record.plain, record.generation)
 
 
 async def grant_states(vault: Vault) -> Counter[str]:
-    """How many grants there are in each state; those that have ended with many are revoked."""
+    """Return how many grants are in each state. Grants that a bulk revocation ended count as revoked."""
     await vault.ended.look(fresh=True)
     return Counter(["revoked" if vault.has_ended(grant) else grant.status async for grant in all_grants(vault)])
 
 
 async def behind(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
-    """Grants that are older in the vault than the audit says, or gone from it: rolled back by somebody."""
+    """Return grants that are older in the vault than in the audit, or missing: somebody rolled them back."""
     audited = await AuditedGenerations.read(trail, vault)
     differing, known = await _differing(vault, audited)
-    return [one for one in differing if one.generation < one.audited] + audited.gone(known)
+    return [found for found in differing if found.generation < found.audited] + audited.gone(known)
 
 
 async def ahead(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
-    """Grants whose last write has no row: a crash came between the two. No sign of tampering."""
+    """Return grants whose last write has no row, because of a crash between the two. Not a sign of tampering."""
     differing, _ = await _differing(vault, await AuditedGenerations.read(trail, vault))
-    return [one for one in differing if one.generation > one.audited]
+    return [found for found in differing if found.generation > found.audited]
 
 
 async def _differing(vault: Vault, audited: AuditedGenerations) -> tuple[list[GenerationMismatch], set[Where]]:
-    """Grants whose generation is another one in the audit, and what the audit calls all that there are."""
+    """Return grants whose generation differs from the audit's, and the audit's names of all grants in the vault."""
     found, known = list[GenerationMismatch](), set[Where]()
     async for grant in all_grants(vault):
         known.update(audited.names(grant))

@@ -1,4 +1,4 @@
-"""Root keys as text, and how other keys are derived from them. Where they come from: `key_sources`."""
+"""Root keys as text, and keys derived from them. `key_sources` says where they come from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NEW: Final = "Make one with: deputize key new"
 
 
 def new_key() -> str:
-    """A root key as text: 32 random bytes in base64url."""
+    """Return a new root key as text: 32 random bytes in base64url."""
     while True:
         key = secrets.token_bytes(KEY_BYTES)
         if not _weakness(key):
@@ -24,9 +24,10 @@ def new_key() -> str:
 
 
 def parse_keys(text: str) -> list[bytes]:
-    """The keys in a list parted by commas or new lines, newest first.
+    """Return the keys in a list separated by commas or new lines, newest first.
 
-    Raises `SettingsError` for none, or for one that is malformed, short, weak or listed twice; it says which.
+    Raises `SettingsError` for an empty list, or for a key that is malformed, short, weak or listed twice; it says
+    which.
     """
     entries = [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
     if not entries:
@@ -42,12 +43,12 @@ def parse_keys(text: str) -> list[bytes]:
 
 
 def key_text(key: bytes) -> str:
-    """A root key as text: base64url."""
+    """Return a root key as base64url text."""
     return base64.urlsafe_b64encode(key).decode().rstrip("=")
 
 
 def _decoded(entry: str) -> bytes | None:
-    """The 32 bytes behind base64, in either alphabet, with padding or without."""
+    """Return the 32 bytes of a base64 text, in either alphabet, with or without padding; None for others."""
     plain = entry.rstrip("=").translate(str.maketrans("-_", "+/"))
     try:
         key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
@@ -57,7 +58,7 @@ def _decoded(entry: str) -> bytes | None:
 
 
 def _weakness(key: bytes) -> str:
-    """Why these 32 bytes cannot be random; 32 random ones look so less than once in 10^13."""
+    """Return why these 32 bytes cannot be random, or "". Random ones are rejected less than once in 10^13."""
     if len(set(key)) < KEY_BYTES // 2:
         return "too regular to be random"
     if len({(b - a) % 256 for a, b in pairwise(key)}) == 1:
@@ -68,7 +69,7 @@ def _weakness(key: bytes) -> str:
 
 
 def derive(root: bytes, label: str) -> bytes:
-    """A key of its own for one purpose: HKDF-SHA256 (RFC 5869) of a root key. Knowing it opens nothing else."""
+    """Derive a key for one purpose from a root key: HKDF-SHA256 (RFC 5869). It reveals nothing about other keys."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

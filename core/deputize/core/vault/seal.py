@@ -1,13 +1,13 @@
-"""Sealing: AES-256-GCM, a list of keys, and every record bound to its place.
+"""Encryption of records: AES-256-GCM with a list of keys, and every record bound to its kind and key.
 
     version      1 byte    so that the format can change
-    kid          8 bytes   which key sealed it, as a one-way hash of it
+    kid          8 bytes   the key that encrypted it, as a one-way hash
     generation   8 bytes   how often the record was written
     nonce       12 bytes   random (NIST SP 800-38D, 8.2.2)
     ciphertext, and the tag of 16 bytes
 
-The head, kind and key are the associated data: a record moved to another place, or given another generation, does not
-open. The store's key is an HMAC over tenant, user, provider, app and account, so those are bound with it.
+The head, kind and key are the associated data: a record that was moved to another key, or given another generation,
+does not open. The key of a grant is an HMAC over tenant, user, provider, app and account, so those are bound too.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from deputize.core.vault.key_source import KeySource, read_keys
 
 KEY_BYTES = 32
 SEALS_PER_KEY = 2**28
-"""Seals one process makes with a key. Random nonces allow 2^32 in all (SP 800-38D, 8.3), and no process can know what
-others sealed with the same key: this leaves room for fifteen more."""
+"""Encryptions with one key in one process. Random nonces allow 2^32 in all (SP 800-38D, 8.3), and no process knows how
+many others made with the same key: this leaves room for fifteen more."""
 
 _VERSION = b"\x01"
 _KID_BYTES, _NONCE_BYTES = 8, 12
@@ -41,19 +41,19 @@ _LENGTHS = Struct(">HH")
 
 
 class Sealer:
-    """Seals with the newest key and opens with all of them. Safe to use from any thread.
+    """Encrypts with the newest key and decrypts with all of them. Safe to use from any thread.
 
-    ``keys`` are 32 bytes each, newest first; ``ids`` are theirs, in the same order. ``source``: what gave them and can
-    give them again. Raises `SettingsError` for none, a wrong length or one listed twice.
+    ``keys``: 32 bytes each, newest first; ``ids``: theirs, in the same order. ``source``: the key source that can be
+    read again. Raises `SettingsError` for no key, a wrong length or a key listed twice.
     """
 
     def __init__(self, keys: Sequence[bytes], source: KeySource | None = None) -> None:
         if not keys:
-            raise SettingsError("No key to seal with.", hint="Give at least one key: deputize key new.")
+            raise SettingsError("No encryption key was given.", hint="Give at least one key: deputize key new.")
         if any(len(key) != KEY_BYTES for key in keys):
-            raise SettingsError(f"A key to seal with has to be {KEY_BYTES} bytes.")
+            raise SettingsError(f"An encryption key must be {KEY_BYTES} bytes.")
         if len(set(keys)) != len(keys):
-            raise SettingsError("A key to seal with is listed twice.", hint="List each key once, the newest first.")
+            raise SettingsError("An encryption key is listed twice.", hint="List each key once, the newest first.")
         self.source = source
         ciphers = {_VERSION + _kid(key): AESGCM(key) for key in keys}
         self._decrypt = {mark: cipher.decrypt for mark, cipher in ciphers.items()}
@@ -64,14 +64,15 @@ class Sealer:
 
     @classmethod
     def from_source(cls, source: KeySource) -> Sealer:
-        """What seals with the keys of a source. Call it in a thread. Raises `SettingsError` or `StoreUnavailable`."""
+        """Return a sealer with the keys of a source. Call it in a thread. Raises `SettingsError` or
+        `StoreUnavailable`."""
         return cls(read_keys(source), source)
 
     def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:
-        """``plain`` sealed for the record at ``(kind, key)``. Raises `SettingsError` when the key is worn out."""
+        """Encrypt ``plain`` for the record ``(kind, key)``. Raises `SettingsError` if the key has reached its limit."""
         if next(self._seals) > SEALS_PER_KEY:
             raise SettingsError(
-                "The newest key has sealed as many records as it safely can.",
+                "The newest key has encrypted as many records as is safe.",
                 hint="Put a new key first in the list (deputize key new), keep the old ones behind it, and restart.",
             )
         head = self._newest + generation.to_bytes(8)
@@ -79,7 +80,7 @@ class Sealer:
         return head + nonce + self._encrypt(nonce, plain.reveal(), head + _place(kind, key))
 
     def open(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
-        """Generation and plaintext. Raises one and the same `VaultError`, whatever does not fit."""
+        """Return generation and plaintext. Raises the same `VaultError` for every mismatch."""
         try:
             mark, generation, nonce = _HEAD.unpack_from(sealed)
             decrypt = self._decrypt[mark]
@@ -89,27 +90,27 @@ class Sealer:
             raise VaultError("A record in the vault cannot be opened.") from None
 
     def knows(self, sealed: bytes) -> bool:
-        """Whether the key that sealed it, or is said to have, is among ours."""
+        """Return whether the key named in the record's head is known."""
         return sealed[: 1 + _KID_BYTES] in self._decrypt
 
     def stale(self, sealed: bytes) -> bool:
-        """Whether another key than the newest sealed it, so that it should be sealed again."""
+        """Return whether another key than the newest encrypted it, so that it should be encrypted again."""
         return not sealed.startswith(self._newest)
 
 
 def key_id(sealed: bytes) -> str:
-    """The id of the key that sealed a record, as its head has it: 16 hexadecimal digits, no secret."""
+    """Return the id of the key in a record's head: 16 hexadecimal digits, not a secret."""
     return sealed[1 : 1 + _KID_BYTES].hex()
 
 
 def generation_of(sealed: bytes) -> int:
-    """How often a record was written, as its head has it; 0 where it has none that can be. Unproven until it opens."""
+    """Return the generation in a record's head, or 0 if it is impossible. Unproven until the record opens."""
     found = int.from_bytes(sealed[1 + _KID_BYTES : 9 + _KID_BYTES], "big")
     return found if found < 2**63 else 0
 
 
 def id_of(key: bytes) -> str:
-    """The id of a key."""
+    """Return the id of a key."""
     return _kid(key).hex()
 
 
@@ -119,6 +120,6 @@ def _kid(key: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _place(kind: str, key: str) -> bytes:
-    """Kind and key, each behind its length, so that no two pairs read alike."""
+    """Return kind and key, each after its length, so that no two pairs give the same bytes."""
     a, b = kind.encode(), key.encode()
     return _LENGTHS.pack(len(a), len(b)) + a + b

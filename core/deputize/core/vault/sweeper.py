@@ -1,8 +1,7 @@
-"""What has expired goes, and what was left half-done is finished, while the process runs: in the background, by pages,
-in one process at a time.
+"""Background sweeping: expired records are removed and half-done work is finished, in pages, by one process at a time.
 
-No act and no start waits for it. Where it was cut off, by the end of the process or the store, the next one goes on:
-a record of the vault says how far it came, and when all of it was swept last.
+No act and no start waits for it. After an interruption the next sweep continues: a record of the vault stores the
+progress and the time of the last full sweep.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ EVERY: Final = 600.0
 PAUSE: Final = 0.01
 """Seconds between two pages, which leaves the store to others."""
 MARKED: Final = 10
-"""Pages after which it is noted how far it came."""
+"""Pages between two updates of the progress."""
 KINDS: Final = (*EXPIRING, "file")
 
 log = logging.getLogger("deputize")
@@ -32,10 +31,10 @@ Remove = Callable[[Record], Awaitable[object]]
 
 
 class Sweeper:
-    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` takes a file with its pieces.
+    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` removes a file with its parts.
 
-    ``recover`` is called at each turn: it finishes what processes that died have left. ``jobs`` are other upkeep, each
-    of which is called again and again beside it, and finds out whether there is any.
+    ``recover`` is called in each turn to finish the work of processes that died. ``jobs``: other upkeep, called
+    repeatedly; each finds out itself whether there is work.
     """
 
     def __init__(
@@ -52,7 +51,7 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Sweep from now on, as long as the process or until `stop`. Safe to call twice."""
+        """Start sweeping, until `stop` or the end of the process. Safe to call twice."""
         if self._task is None or self._task.done():
             await portal().hop(self._begin)
 
@@ -61,7 +60,7 @@ class Sweeper:
             self._task = asyncio.create_task(self._again_and_again())
 
     async def stop(self) -> None:
-        """Stop, after the record that is being removed."""
+        """Stop after the record that is being removed."""
         if self._task is not None:
             with contextlib.suppress(InvalidInput):  # the portal has ended, and the task with it
                 await portal().hop(self._end)
@@ -79,14 +78,14 @@ class Sweeper:
         while True:
             try:
                 await work()
-            except DeputizeError as failure:  # of the store; the next time it is tried again
-                log.debug("Upkeep of the vault was cut off: %s", failure.code)
-            except Exception as failure:  # a record that nobody of us wrote; what it says may be secret
+            except DeputizeError as failure:  # from the store; the next turn tries again
+                log.debug("Upkeep of the vault was interrupted: %s", failure.code)
+            except Exception as failure:  # such as a foreign record; the error's text may be secret
                 log.error("Upkeep of the vault failed: %s", type(failure).__name__)
             await asyncio.sleep(self.every / 10)
 
     async def turn(self) -> int:
-        """Recover, and sweep once if that is due, unless somebody else is at it; how many records were removed."""
+        """Recover, and sweep once if that is due and no other process does. Return how many records were removed."""
         try:
             async with self.vault.store.lock("sweep", 0.0):
                 if self.recover:

@@ -1,8 +1,8 @@
-"""Rows of an audit in a table go when they are old: an order of the role that owns it, since programs may only add.
+"""Retention for an audit in a table. Only the role that owns the table can remove rows, since programs may only add.
 
-Of each chain the first rows go, up to the one before the first that is young enough, whoever writes it meanwhile. What
-would be left is proven first, then the vault is told, then the rows go: whatever is cut off in between leaves an audit
-that is whole, and the next order goes on.
+Of each chain the first rows go, up to the first one that is young enough, no matter who writes it. First the remaining
+rows are verified, then the vault records the cut, then the rows are removed. An interruption at any point leaves a
+whole audit, and the next run continues.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ _LOOK: Final = "deputize audit verify, deputize doctor"
 
 
 class Removes(Protocol):
-    """A table by the role that may remove its rows."""
+    """A table, opened by the role that may remove its rows."""
 
     def refuse_other(self, writer: str) -> None:
-        """Raise `SettingsError` where it is another table: this chain, which has just begun, is not there."""
+        """Raise `SettingsError` if this chain, which has just begun, is missing: then it is another table."""
         ...
 
     def remove(self, writer: str, last: int) -> int:
-        """Remove the rows of a chain up to this number, the first ones first; how many. It waits."""
+        """Remove the rows of a chain up to this number, first ones first, and return how many. Blocks."""
         ...
 
 
 class Pruned(NamedTuple):
-    """What was dropped: rows, chains of which it was the beginning, and chains of which nothing is left."""
+    """The rows that were dropped, the chains that were shortened, and the chains that are gone."""
 
     rows: int
     begun: int
@@ -48,8 +48,8 @@ class Pruned(NamedTuple):
 
 
 async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, before: int) -> Pruned:
-    """Drop what was written before a time, UTC ns. Raises `VaultError` where the audit is not whole, `Conflict` where
-    another drops rows now."""
+    """Drop rows written before a time, UTC ns. Raises `VaultError` if the audit is not whole, `Conflict` if another
+    program is dropping rows now."""
     try:
         async with vault.store.lock("audit retention", 0.0) as held:
             cuts = await asyncio.to_thread(_cuts, table, before)
@@ -67,20 +67,20 @@ async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, befo
             gone = len(_gone(cuts))
             return Pruned(rows, len(cuts) - gone, gone)
     except TimeoutError:
-        raise Conflict("Another program drops rows of this audit now.", hint="Try again later.") from None
+        raise Conflict("Another program is dropping rows of this audit.", hint="Try again later.") from None
 
 
 async def _proven(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapping[str, Cut], before: int) -> Dropped:
-    """What the vault is to say, once the table is whole, what is left would be, and grants are told of there."""
+    """Verify the table and the remaining rows, write snapshots of grants, and return the record for the vault."""
     if not await is_whole(vault, table):
-        raise VaultError("The audit is not whole, or tells of a rollback: nothing of it goes.", hint=_LOOK)
+        raise VaultError("The audit is not whole, or it shows a rollback. No row was dropped.", hint=_LOOK)
     left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _gone(cuts))
     now = await planned(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
     heads = await ChainHeads(vault).known() or ()
     report = await asyncio.to_thread(verify, left, vault.keys.audits, heads=heads, dropped=now)
     if not report.ok:
-        found = ", ".join(sorted({one.kind for one in report.findings}))
-        raise VaultError(f"What would be left could not be proven: {found}. Nothing went.", hint=_LOOK)
+        kinds = ", ".join(sorted({finding.kind for finding in report.findings}))
+        raise VaultError(f"The remaining rows could not be verified: {kinds}. No row was dropped.", hint=_LOOK)
     everything = await AuditedGenerations.read(table, vault)
     await carry(vault, audit, everything, await AuditedGenerations.read(left, vault))
     return now
@@ -100,7 +100,7 @@ def _cuts(table: AuditTable, before: int) -> dict[str, Cut]:
 
 
 def _cut(chain: TableChain, before: int) -> Cut | None:
-    """Where the old rows of a chain end. One that may go on keeps its last row."""
+    """Return where the old rows of a chain end, or None. A chain that may continue keeps its last row."""
     last = earlier = None
     rows, whole = 0, True
     for _, line in lines_of(chain):
@@ -117,7 +117,7 @@ def _cut(chain: TableChain, before: int) -> Cut | None:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Rest:
-    """The rows of a chain behind one: a `TableChain`."""
+    """The rows of a chain from a number on: a `TableChain`."""
 
     chain: TableChain
     begin: int
@@ -131,7 +131,7 @@ class _Rest:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Left:
-    """The table as it will be, without the rows that go: an `AuditTable`."""
+    """The table as it will be after the removal: an `AuditTable`."""
 
     table: AuditTable
     lasts: Mapping[str, int]

@@ -1,4 +1,4 @@
-"""Whose everything in the vault is: the id that the host says, and what counts as one."""
+"""Users: the owner of every record in the vault, by the id that your application gives, and the rules for ids."""
 
 from __future__ import annotations
 
@@ -9,70 +9,69 @@ from deputize.core.errors import UserRequired
 from deputize.core.value_object import ValueObject, frozen
 
 NO_USER: Final = "\x1f"
-"""What the owner of a service account's grants begins with, and no user's id holds (`User.of`)."""
+"""Prefix of the owner of a service account's grants. No user's id may contain it (`User.of`)."""
 
 
 @frozen
 class User(ValueObject):
-    """The human the agent acts for: an opaque id the host vouches for, inside a tenant where there is one."""
+    """The human the agent acts for: an opaque id that your application vouches for, in a tenant if there is one."""
 
     id: str
     tenant: str = ""
 
     @classmethod
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
-        """The user meant by an id. Raises `UserRequired` for none or an empty one, and as `named` does."""
-        if type(user) is str:  # as most hosts name theirs
-            who = cls(user)
+        """Return the user for an id. Raises `UserRequired` for None or an empty id, and as `named` does."""
+        if type(user) is str:  # the usual case
+            found = cls(user)
         else:
-            who = user if isinstance(user, User) else cls.named(user, by=by)
-        if not (type(who.id) is type(who.tenant) is str):
-            who = cls.named(who.id, who.tenant, by=by)
-        if who.id.strip() and _sayable(who.id + who.tenant):
-            return who
-        raise UserRequired("No user: nothing is done without one.")
+            found = user if isinstance(user, User) else cls.named(user, by=by)
+        if not (type(found.id) is type(found.tenant) is str):
+            found = cls.named(found.id, found.tenant, by=by)
+        if found.id.strip() and _is_encodable(found.id + found.tenant):
+            return found
+        raise UserRequired("The user is missing: nothing is done without one.")
 
     @classmethod
     def named(cls, id: object, tenant: object = None, *, by: str) -> User:
-        """Whom ``by``, a source of the host's, names; empty where it names nobody, or no tenant.
+        """Return the user with this id and tenant; None means empty. ``by``: the source of the values, for the error.
 
-        Raises `UserRequired` for an id that is neither a text, nor a whole number above 0, nor a UUID: what another
-        value prints as may be what somebody else's does, and two people would be one user.
+        Raises `UserRequired` for an id that is not a string, a whole number above 0 or a UUID: other values may print
+        alike for two people, who would then be one user.
         """
         return cls(_id_text(id, by, "user"), _id_text(tenant, by, "tenant"))
 
 
 AnyUser: TypeAlias = User | str | int | UUID | None
-"""Whom a host names: `User.of` takes an id for the user without a tenant, and refuses nobody."""
+"""A user as your application names one: `User.of` takes a plain id as a user without a tenant, and refuses None."""
 
 BEYOND: Final = 2**128
-"""No number of a row comes here; Python does not write every number down."""
+"""Upper limit of numeric ids: no database id reaches it, and Python refuses to print very large numbers."""
 
 AN_ID: Final = (
-    "An id is a text, a whole number above 0 or a UUID: what never changes and is nobody else's, as a row's primary "
-    "key is. What an object prints as is no id."
+    "An id is a string, a whole number above 0 or a UUID that never changes and belongs to one user, such as a "
+    "primary key. The printed form of an object is not an id."
 )
 
 
-def _id_text(said: object, by: str, whose: str) -> str:
-    """An id as it is written down, a plain text; empty for None. Raises `UserRequired` for a value that is no id.
+def _id_text(value: object, by: str, field: str) -> str:
+    """Return an id as a plain string, or "" for None. Raises `UserRequired` for a value that is not an id.
 
-    Of a class made from text or UUID it is what it holds: what it prints as may be its name in an enumeration.
+    Subclasses of str and UUID give the text they hold: the text they print may be the name of an enum member.
     """
-    if isinstance(said, str):
-        return str.__str__(said)
-    if said is None:
+    if isinstance(value, str):
+        return str.__str__(value)
+    if value is None:
         return ""
-    if isinstance(said, UUID):
-        return UUID.__str__(said)
-    if type(said) is int and 0 < said < BEYOND:
-        return str(said)
-    raise UserRequired(f"{by} names its {whose} by a value of type {type(said).__name__}.", hint=AN_ID, reason="no_id")
+    if isinstance(value, UUID):
+        return UUID.__str__(value)
+    if type(value) is int and 0 < value < BEYOND:
+        return str(value)
+    raise UserRequired(f"{by} names its {field} by a value of type {type(value).__name__}.", hint=AN_ID, reason="no_id")
 
 
-def _sayable(text: str) -> bool:
-    """Whether this can be written down at all: no half of a character, nothing that parts fields, no owner of a service
-    account's grants."""
+def _is_encodable(text: str) -> bool:
+    """Return whether this text can be stored: no lone surrogate, no NUL, no prefix of a service account's owner."""
     try:
         return "\0" not in text and NO_USER not in text and bool(text.encode())
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""The only truth: grants, and every other record that must be sealed, bound to its place and swapped atomically.
+"""The vault: grants and all other records that must be encrypted, bound to their key and swapped atomically.
 
-A row opens nowhere but in its place (`records`). Where grants lie and which of them is meant is in
-`grant_index`, how many end at once in `bulk_revocation`, what happens when root keys change in `rotation`.
+A record opens only under its own kind and key (`records`). `grant_index` has the keys of grants and selects one,
+`bulk_revocation` ends many at once, `rotation` handles changed root keys.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = ["EXPIRING", "FIRST", "KINDS", "LOST", "PAGE", "Record", "Vault", "cal
 DAMAGED: Final = "Connect it again, or name another account. deputize doctor --drop removes what does not open."
 
 Replacing: TypeAlias = Callable[[Grant, Grant], Awaitable[object]]
-"""Told of a grant whose tokens are about to be written over, and of the grant that is written."""
+"""Called with a grant whose tokens are about to be overwritten, and with the grant that replaces it."""
 
 
 class Vault(Records):
-    """Sealed records in a store. Made by `Vault.open`."""
+    """Encrypted records in a store. Made by `Vault.open`."""
 
     def __init__(self, store: Store, sealer: Sealer, keys: VaultKeys) -> None:
         super().__init__(store, sealer, keys)
@@ -40,19 +40,19 @@ class Vault(Records):
         self.ended = EndedGrants(self)
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
         self.before_close: list[Callable[[], Awaitable[None]]] = []
-        """What is awaited before the store is let go: for who still has something to write."""
+        """Awaited before the store is closed, for components that still have something to write."""
 
     @classmethod
     async def open(cls, store: Store, root_keys: Sequence[bytes] | Sealer, *, begin: bool = True) -> Vault:
-        """The vault in this store; an empty store without one gets it, unless ``begin`` is False.
+        """Return the vault in this store. An empty store gets a new vault, unless ``begin`` is False.
 
-        ``root_keys``: newest first, or what seals with them. If that has a source of keys, the vault asks it again
-        when a record turns up that a newer key sealed: keys can change while this process runs or starts. Raises
-        `VaultError` if the keys do not open it or its first record is lost, `SettingsError` if they are in the wrong
-        order.
+        ``root_keys``: newest first, or a `Sealer` of them. If the sealer has a key source, the vault reads the source
+        again when it finds a record that a newer key encrypted, because keys can change while this process runs or
+        starts. Raises `VaultError` if the keys do not open the vault or its first record is lost, `SettingsError` if
+        the keys are in the wrong order.
         """
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
-        del root_keys  # an error of the store would show them
+        del root_keys  # the traceback of a store error would show them
         sealer, keys = await open_first(store, sealer, begin=begin)
         return cls(store, sealer, keys)
 
@@ -64,28 +64,28 @@ class Vault(Records):
         self._shared.clear()
 
     async def renew_audit_key(self) -> None:
-        """Give the audit a new key; the old one stays beside it, to prove old rows.
+        """Give the audit a new key. The old one is kept to verify old rows.
 
-        Programs that run go on with the key they have until they are started again.
+        Running programs keep using their key until they are restarted.
         """
         await self.renew_keys(VaultKeys.with_new_audit)
 
     async def accept_copy(self, newer: VaultKeys | None = None) -> None:
-        """This vault was a backup, and is the vault from now on. ``newer``: its own keys, where they are known as they
-        were last: an audit key that was replaced since does not come back with the backup."""
+        """Accept this vault, a restored backup, as the current one. ``newer``: the latest known keys of the vault; with
+        them an audit key that was replaced after the backup does not come back."""
         await self.renew_keys(lambda keys: replace(newer or keys, copied_at=0.0))
 
     # ------------------------------------------------------------- grants
 
     async def grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
-        """A user's grants, tombstones of revoked ones included; without those that are damaged.
+        """Return a user's grants, including tombstones of revoked ones, without damaged ones.
 
-        Raises `VaultError` where the key of one is missing.
+        Raises `VaultError` if the key of one is missing.
         """
         return (await self._whole(user, provider, app))[0]
 
     async def _whole(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
-        """The grants that open, and how many are damaged."""
+        """Return the grants that open, and the number of damaged ones."""
         await self.ended.look()
         found, damaged = [], 0
         rows = await self.store.scan("grant", self.key_prefix(user, provider, app))
@@ -98,7 +98,7 @@ class Vault(Records):
         return found, damaged
 
     def _grant_or_none(self, key: str, sealed: bytes) -> Grant | None:
-        """The grant of a row; None where the row is damaged, for all that its key is here."""
+        """Return the grant in a record, or None if the record is damaged although its key is known."""
         try:
             return self._grant(key, sealed)
         except VaultError:
@@ -107,12 +107,12 @@ class Vault(Records):
         return None
 
     async def stored(self, key: str) -> Grant | None:
-        """The grant in this place as it is written there: with its tokens, though it may have ended with many."""
+        """Return the grant under this key as stored: with its tokens, even if a bulk revocation ended it."""
         record = await self.get("grant", key)
         return Grant.unpack(record.plain, record.generation) if record else None
 
     async def grant(self, key: str) -> Grant | None:
-        """The grant in this place."""
+        """Return the grant under this key, or None."""
         await self.ended.look()
         sealed = await self.store.get("grant", key)
         if sealed is None:
@@ -121,10 +121,10 @@ class Vault(Records):
         return self._grant(key, sealed)
 
     async def find(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
-        """The grant to act with: of the named account (name or subject), else the default one. None: there is none.
+        """Return the grant to act with, or None: that of the named account (name or subject), or the default one.
 
-        Raises `AccountMismatch` if an account is named that is not connected while others are, or whose name several
-        have; `VaultError` where the one that is meant may be a damaged one: no other acts in its place.
+        Raises `AccountMismatch` if the named account is not connected while others are, or if several accounts have
+        that name. Raises `VaultError` if a damaged grant may be the one that was meant: no other grant replaces it.
         """
         whole, damaged = await self._whole(user, provider, app)
         grant = meant(whole, account)
@@ -133,15 +133,14 @@ class Vault(Records):
         return grant
 
     async def find_whole(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
-        """The same for who asks for a new consent, which takes the place of a damaged one."""
+        """Return the grant like `find`, but ignore damaged ones: a new consent replaces them."""
         return meant(await self.grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
-        """Store a freshly consented grant, over whatever lies in its place. Returns it with its generation.
+        """Store a newly consented grant over any earlier one under its key. Return it with its generation.
 
-        Without a refresh token it keeps the one that lies there now, if that came from the same server and app, and is
-        bound to no other key.
-        ``replacing`` is called before tokens are written over, with the grant that has them and the one that comes.
+        Without a refresh token of its own it keeps the stored one, if that came from the same server and app and has
+        the same proof key. ``replacing`` is called before tokens are overwritten, with the old grant and the new one.
         """
         key = self.record_key(grant)
         await self.ended.look(fresh=True)
@@ -171,7 +170,7 @@ class Vault(Records):
                 return replace(fresh, generation=stored.generation)
 
     async def _put(self, key: str, damaged: bytes | None, grant: Grant) -> Record | None:
-        """A grant where none lies, or over one that nobody can open any more. None: another write came first."""
+        """Insert a grant, or replace one that cannot be opened. Return None if another write came first."""
         if damaged is None:
             return await self.insert("grant", key, grant.pack())
         generation, plain = generation_of(damaged) + 1, grant.pack()
@@ -181,7 +180,7 @@ class Vault(Records):
         return None
 
     async def drop_shut(self) -> int:
-        """Remove the grants that do not open; how many those were. Whose they were, and what lives on, nobody knows."""
+        """Remove the grants that do not open, and return their number. Their users and live tokens are unknown."""
         gone, after = 0, ""
         while page := await self.store.scan("grant", after=after, most=PAGE):
             after = page[-1][0]
@@ -194,8 +193,9 @@ class Vault(Records):
         return gone
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
-        """Write ``new`` where ``old`` lies. None: another write came first, or a backup with the same generation; or it
-        has ended with many, and ``new`` is no tombstone."""
+        """Replace ``old`` by ``new``. Return None if the stored grant is not ``old``: another write came first, or a
+        backup with the same generation was restored. Return None also if a bulk revocation ended it and ``new`` is not
+        a tombstone."""
         await self.ended.look()
         if new.status != "revoked" and self.has_ended(old):
             return None
@@ -206,9 +206,9 @@ class Vault(Records):
         return None
 
     def _grant(self, key: str, sealed: bytes) -> Grant:
-        """The grant of a row; one that has ended with many is as good as a tombstone.
+        """Return the grant in a record, as a tombstone if a bulk revocation ended it.
 
-        Acts at the same time share the one that is open; with the last of them it is gone.
+        Concurrent acts share one opened grant. It is freed with the last of them.
         """
         row = key, sealed
         grant = self._shared.get(row)
@@ -218,11 +218,11 @@ class Vault(Records):
         return grant.tombstone() if self.ended.over(grant.user.tenant, grant.epoch) else grant
 
     def has_ended(self, grant: Grant) -> bool:
-        """Whether it has ended together with many others, by what is known here: see `EndedGrants.look`."""
+        """Return whether a bulk revocation ended this grant, as far as this process knows: see `EndedGrants.look`."""
         return self.ended.over(grant.user.tenant, grant.epoch)
 
     async def close(self) -> None:
-        """Let go of the store."""
+        """Close the store, after all `before_close` callbacks."""
         for last in self.before_close:
             await last()
         await self.store.close()

@@ -1,4 +1,4 @@
-"""The vault's own keys: random, kept in its first record, sealed there by the root keys that may change."""
+"""The vault's own keys: random, stored in its first record, encrypted there by the root keys, which may change."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _NAMES: Final = ("index", "ticket", "web", "audit")
 
 @frozen
 class VaultKeys(ValueObject):
-    """Keys that belong to the vault and outlive the root keys that seal it. Each has one purpose.
+    """Keys that belong to the vault and outlive the root keys that encrypt them. Each has one purpose.
 
-    ``old_audit``: earlier audit keys, newest first. ``sealers``: ids of the root keys that have sealed this vault, the
-    newest last. ``copied_at``: Unix seconds, where this is a backup that nobody has taken into use; else 0.
+    ``old_audit``: earlier audit keys, newest first. ``sealers``: ids of the root keys that have encrypted this vault,
+    newest last. ``copied_at``: Unix seconds if this is a backup that is not yet in use; else 0.
     """
 
     index: bytes = field(repr=False)
@@ -32,7 +32,7 @@ class VaultKeys(ValueObject):
 
     @classmethod
     def new(cls, sealer: str) -> VaultKeys:
-        """Four fresh 256-bit keys, sealed by the root key of this id."""
+        """Return four new 256-bit keys, encrypted by the root key with this id."""
         index, ticket, web, audit = (secrets.token_bytes(32) for _ in _NAMES)
         return cls(index, ticket, web, audit, sealers=(sealer,))
 
@@ -42,38 +42,39 @@ class VaultKeys(ValueObject):
         return [self.audit, *self.old_audit]
 
     def with_new_audit(self) -> VaultKeys:
-        """The same with a fresh audit key in front of those before it."""
+        """Return the keys with a new audit key before the earlier ones."""
         return replace(self, audit=secrets.token_bytes(32), old_audit=tuple(self.audits))
 
     def sealed_by(self, sealer: str) -> VaultKeys:
-        """The same, known to be sealed by the root key of this id now. Raises `SettingsError` for a replaced one."""
+        """Return the keys, marked as encrypted by the root key with this id. Raises `SettingsError` for a replaced
+        one."""
         self.check_order(sealer)
         return self if sealer in self.sealers else replace(self, sealers=(*self.sealers, sealer))
 
     def check_order(self, newest: str) -> None:
-        """Raise `SettingsError` where a root key that was replaced stands in front of the one that replaced it."""
+        """Raise `SettingsError` if a replaced root key is listed before its replacement."""
         if newest in self.sealers[:-1]:
             raise SettingsError(
-                "The keys are in the wrong order: an older one is in front.",
-                hint=f"Newest first: put the key with the id {self.sealers[-1]} in front.",
+                "The keys are in the wrong order: an older one is first.",
+                hint=f"Newest first: put the key with the id {self.sealers[-1]} first.",
             )
 
     def pack(self) -> SecretBytes:
-        """As JSON, to be sealed."""
+        """Return the keys as JSON to encrypt."""
         content: dict[str, Any] = {name: getattr(self, name).hex() for name in _NAMES}
         content["old_audit"] = [key.hex() for key in self.old_audit]
         return SecretBytes(json.dumps(content | {"sealers": self.sealers, "copied_at": self.copied_at}).encode())
 
     @classmethod
     def unpack(cls, plain: SecretBytes) -> VaultKeys:
-        """What `pack` made. Raises `VaultError` for anything else."""
+        """Return the keys that `pack` made. Raises `VaultError` for anything else."""
         if (keys := _unpacked(plain)) is None:
             raise VaultError("The vault's first record has a form this version does not know.")
         return keys
 
 
 def _unpacked(plain: SecretBytes) -> VaultKeys | None:
-    """Raises nothing: its frame has the keys."""
+    """Return the keys, or None. Raises nothing: its frame has the keys."""
     try:
         content = json.loads(plain.reveal())
         index, ticket, web, audit = (bytes.fromhex(content[name]) for name in _NAMES)

@@ -1,4 +1,4 @@
-"""Root keys in a file of one's own: made, read, and changed as a whole."""
+"""Root keys in a file, which is made, read, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ class KeyFile(Printed):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The path, for messages."""
         return str(self.path)
 
     def exists(self) -> bool:
-        """Whether there is such a file."""
+        """Return whether the file exists."""
         return self.path.exists()
 
     def read_keys(self) -> list[bytes]:
-        """The keys. Raises `SettingsError` unless the file is this account's, with mode 0600 or less."""
+        """Return the keys. Raises `SettingsError` unless the file is this account's, with mode 0600 or less."""
         try:
             return parse_keys(read_private(self.path, _MAX_BYTES).decode("ascii"))
         except UnicodeDecodeError:
-            raise SettingsError("The key file holds something else than keys.", hint=str(self.path)) from None
+            raise SettingsError("The key file is not a list of keys.", hint=str(self.path)) from None
 
     def make_key(self) -> list[bytes]:
-        """Make the file with one new key, mode 0600, in a folder of mode 0700; it is durable when this returns.
+        """Make the file with one new key, mode 0600, in a folder of mode 0700. Durable on return.
 
-        Raises `SettingsError` where the file is there already: a key is never written over.
+        Raises `SettingsError` if the file exists: a key is never overwritten.
         """
         private_folder(self.path.parent)
         text = new_key()
@@ -54,13 +54,13 @@ class KeyFile(Printed):
         except OSError as error:
             raise self._unwritable(error) from None
         if not published:
-            raise SettingsError("The key file is there already, and stays as it is.", hint=str(self.path))
+            raise SettingsError("The key file exists already, and stays as it is.", hint=str(self.path))
         return parse_keys(text)
 
     def add_key(self) -> list[bytes]:
-        """Put a new key in front of those in the file; all of them, newest first. Durable when it returns.
+        """Put a new key before those in the file, and return all, newest first. Durable on return.
 
-        Raises `SettingsError` where the file cannot be read or written, and has changed nothing then.
+        Raises `SettingsError` if the file cannot be read or written, and has changed nothing then.
         """
         with self._held():
             keys = parse_keys(new_key()) + self.read_keys()
@@ -68,16 +68,16 @@ class KeyFile(Printed):
         return keys
 
     def remove_key(self, id: str) -> str:
-        """Take the key with this id out of the file, into a file of its own, whose path is returned.
+        """Move the key with this id into a file of its own, and return that file's path.
 
-        Raises `SettingsError` where it is not there, or is the newest. Whether a vault still needs it, the caller
-        knows.
+        Raises `SettingsError` if there is no such key, or if it is the newest. The caller knows whether a vault needs
+        it.
         """
         with self._held():
             newest, *older = self.read_keys()
             gone = next((key for key in older if id_of(key) == id), None)
             if gone is None:
-                what = "is the newest, which seals" if id == id_of(newest) else "is not in the key file"
+                what = "is the newest, which encrypts" if id == id_of(newest) else "is not in the key file"
                 hint = f"Look at: deputize key list ({self.path})"
                 raise SettingsError(f"The key with the id {id} {what}.", hint=hint)
             kept = self.path.with_name(f"{self.path.name}.{id}")
@@ -87,8 +87,8 @@ class KeyFile(Printed):
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """One change of the file at a time: several vaults may share it, and a key that gets lost shuts one for
-        good."""
+        """Hold the lock for a change of the file: several vaults may share it, and a lost key makes a vault unreadable
+        for good."""
         from filelock import FileLock, Timeout
 
         real = self.path.resolve()
@@ -106,9 +106,9 @@ class KeyFile(Printed):
             lock.release()
 
     def _rewrite(self, keys: list[bytes]) -> None:
-        """Replace the file as a whole: whoever reads it meanwhile, or a power cut, finds the old or the new one.
+        """Replace the file as a whole: concurrent readers, or a power cut, find the old or the new one.
 
-        A link stays a link: the file that it leads to is replaced, since others may read that one by its own name.
+        A link stays a link and its target is replaced, because others may read the target by its own name.
         """
         path = self.path.resolve()
         try:

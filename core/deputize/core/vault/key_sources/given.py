@@ -1,4 +1,4 @@
-"""Root keys that stand in a setting: DEPUTIZE_KEY."""
+"""Root keys in a setting: DEPUTIZE_KEY."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class GivenKeys(Printed):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The variable, for messages."""
         return "DEPUTIZE_KEY"
 
     def exists(self) -> bool:
-        """Whether keys can be expected there."""
+        """Return whether keys can be expected there."""
         return True
 
     def read_keys(self) -> list[bytes]:
-        """The keys. Raises `SettingsError` as `parse_keys` does."""
+        """Return the keys. Raises `SettingsError` as `parse_keys` does."""
         return parse_keys(self.text.reveal())

@@ -1,4 +1,4 @@
-"""Root keys in the keyring of the desktop."""
+"""Root keys in the desktop's keyring."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ class KeyringEntry(Printed):
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """The name in messages."""
         return "the keyring"
 
     def exists(self) -> bool:
-        """Whether keys can be expected there: `read_keys` says what is missing."""
+        """Return whether keys can be expected there: `read_keys` says what is missing."""
         return True
 
     def read_keys(self) -> list[bytes]:
-        """The keys. Raises `SettingsError` if keyring, a backend or the entry is missing."""
+        """Return the keys. Raises `SettingsError` if keyring, a backend or the entry is missing."""
         try:
             import keyring
             import keyring.errors
