@@ -1,4 +1,4 @@
-"""Stores: where sealed records lie. The scheme of a vault's address names the type of its store.
+"""Stores of encrypted records. The scheme of a vault's address names the type of its store.
 
 memory:                      as long as the process
 sqlite:///absolute/path      a file; a plain path means the same
@@ -49,8 +49,8 @@ _SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]{0,30})://"
 
 
 def store_type(url: str) -> StoreType:
-    """The type of store at this address. Raises `SettingsError` for a scheme that nobody has registered, or that needs
-    an extra."""
+    """Return the store type for this address. Raises `SettingsError` for an unknown scheme, or one that needs an
+    extra."""
     if url.strip() == "memory:":
         from deputize.core.vault.stores.memory import STORE as MEMORY
 
@@ -78,15 +78,15 @@ def store_type(url: str) -> StoreType:
 
 
 def open_store(url: str, *, create: bool) -> Store:
-    """The store at this address; ``create`` where there is none.
+    """Open the store at this address; ``create`` it if there is none.
 
-    Raises `SettingsError` for an address that cannot be used, and what the store raises when it is opened.
+    Raises `SettingsError` for an address that cannot be used, and the store's own errors.
     """
     return store_type(url).open(url, create)
 
 
 def shown_url(url: str) -> str:
-    """The address as it may be shown: without a user, a password, or parameters that may hold one."""
+    """Return the address without user, password, and parameters that may contain one."""
     scheme, separator, rest = url.strip().partition("://")
     if not separator:
         return url.strip()

@@ -1,4 +1,4 @@
-"""What every store does alike: the place of a record, opaque values, and waiting for a lock."""
+"""Code that all stores share: the place of a record, opaque values, and waiting for a lock."""
 
 from __future__ import annotations
 
@@ -13,45 +13,48 @@ from functools import lru_cache
 from deputize.core.errors import InvalidInput
 
 _WORD = re.compile(r"[a-z0-9._-]{1,255}")
-_AFTER_ALL = "\x7f"  # sorts behind every letter a key may have
+_AFTER_ALL = "\x7f"  # sorts after every character of a key
 
 
 @lru_cache(maxsize=4096)
 def place(kind: str, key: str) -> str:
-    """The text under which a record lies. Raises `InvalidInput` for names a store does not take."""
+    """Return the text under which a record is stored. Raises `InvalidInput` for a kind or key that stores do not
+    accept."""
     if not _WORD.fullmatch(kind) or not _WORD.fullmatch(key):
-        raise InvalidInput("Kind and key of a record are short words of a-z, 0-9, dot, line, dash.", fix_by="operator")
+        raise InvalidInput(
+            "Kind and key of a record are 1 to 255 characters of a-z, 0-9, dot, underscore, dash.", fix_by="operator"
+        )
     return f"{kind}/{key}"
 
 
 def kind_at(key: object) -> str:
-    """The kind of the records at a place, or from there on."""
+    """Return the kind of the records at a place."""
     return str(key).partition("/")[0]
 
 
 def span(kind: str, prefix: str, after: str = "") -> tuple[str, str]:
-    """First place, and end, of all records whose key begins with ``prefix`` and lies behind ``after``."""
+    """Return first place and end of the records with this key prefix that come after ``after``."""
     begin = place(kind, prefix) if prefix else place(kind, "-").removesuffix("-")
     following = place(kind, after) + "\0" if after else ""  # the next possible key
     return max(begin, following), begin + _AFTER_ALL
 
 
 def opaque(value: bytes) -> bytes:
-    """The value, if it is bytes: nothing else is ever kept, so nothing has to be decoded."""
+    """Return the value if it is bytes. Raises `InvalidInput` for others: nothing has to be decoded."""
     if not isinstance(value, bytes):
         raise InvalidInput("A store keeps bytes only.", fix_by="operator")
     return value
 
 
 class Names:
-    """Names taken in this process, one holder each, whichever task, thread or event loop it runs in."""
+    """Names taken in this process by at most one holder each, across tasks, threads and event loops."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
         self._guard = threading.Lock()
 
     def take(self, name: str) -> bool:
-        """Whether the name was free, and is now the caller's. Never waits."""
+        """Take the name, and return whether it was free. Never waits."""
         with self._guard:
             if name in self._taken:
                 return False
@@ -65,7 +68,7 @@ class Names:
 
 
 async def wait_until(taken: Callable[[], Awaitable[bool]], timeout: float) -> None:
-    """Try until it succeeds. Raises TimeoutError after ``timeout`` seconds; cancelled, it has taken nothing."""
+    """Try until it succeeds. Raises TimeoutError after ``timeout`` seconds. If cancelled, it has taken nothing."""
     deadline = time.monotonic() + timeout
     while not await taken():
         left = deadline - time.monotonic()

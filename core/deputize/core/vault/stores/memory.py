@@ -1,4 +1,4 @@
-"""The store that lives as long as its process."""
+"""Store in memory, which ends with its process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.core.vault.stores.protocol import StoreType
 
 
 class MemoryStore:
-    """Records in this process. For tests and for trying out: what it keeps is gone when the process ends."""
+    """Records in this process, for tests and trials: they are gone when the process ends."""
 
     local_reads = True
     in_order = True

@@ -1,7 +1,8 @@
-"""What a store is: sealed bytes under a kind and a key, compare-and-swap, and locks that die with their holder.
+"""The interface of stores: encrypted bytes under a kind and a key, compare-and-swap, and locks that end with their
+holder.
 
-A `StoreType` is how stores of one kind are found by their address; what such a store can do beyond the contract is
-stated (`local_reads`, `in_order`, `backup`), so that nobody has to know its class.
+A `StoreType` finds stores by their address. A store declares what it can do beyond the contract (`local_reads`,
+`in_order`, `backup`), so that nobody has to know its class.
 """
 
 from __future__ import annotations
@@ -15,132 +16,132 @@ from deputize.core.audit.trail import AuditTable
 from deputize.core.value_object import Frozen, frozen
 
 Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
-"""By kind and key of a record: what makes its new value of its old one."""
+"""Functions from the old value of a record to its new one, by kind and key."""
 
 
 class HeldLock(Protocol):
-    """A lock that may be lost while its holder goes on, as where the connection that holds it is cut."""
+    """A lock that may be lost while its holder continues, for example if its connection is cut."""
 
     async def confirm(self) -> float:
-        """The time on the store's own clock, in seconds since 1970, while the lock is held for certain.
+        """Return the time on the store's clock, in Unix seconds, while the lock is certainly held.
 
-        Raises `StoreUnavailable` where another may have it by now: whoever asks must write nothing more.
+        Raises `StoreUnavailable` if another may have the lock by now: then the caller must write nothing more.
         """
         ...
 
 
 class Store(Protocol):
-    """Where sealed records lie. Built in are memory, sqlite (the default) and postgres; packages bring others.
+    """A store of encrypted records. Built in are memory, sqlite (the default) and postgres; packages bring others.
 
-    A record's place is ``(kind, key)``: both short strings of ``[a-z0-9._-]``. Values are opaque bytes. Every write
-    is durable when it returns (memory: for the life of the process). Any method may be called from any thread and
-    event loop, and raises `StoreUnavailable` (did not happen, unless its hint says that it may have) or `VaultError`
-    (not a store of ours, damaged).
+    A record's place is ``(kind, key)``: both short strings of ``[a-z0-9._-]``. Values are opaque bytes. Every write is
+    durable when it returns (memory: for the life of the process). Any method may be called from any thread and event
+    loop. It raises `StoreUnavailable` (did not happen, unless its hint says that it may have) or `VaultError` (damaged,
+    or not a store of deputize).
     """
 
     @property
     def local_reads(self) -> bool:
-        """Whether a read takes microseconds, since nothing is asked over a network: such a store may be looked at often
-        to see what another process wrote."""
+        """True if a read takes microseconds because no network is used: such a store may be polled for writes of other
+        processes."""
         ...
 
     @property
     def in_order(self) -> bool:
-        """Whether writes happen in the order in which an event loop asks for them, before it waits for any: then two of
-        which one has to be there first may share a sync. Not where its locks can be lost (`HeldLock`), which is asked
-        before a write."""
+        """True if writes happen in the order of their calls on one event loop, even if none has been awaited. Then two
+        writes with a required order may share a sync. False for a store whose locks can be lost (`HeldLock`): the lock
+        must be confirmed before each write."""
         ...
 
     @property
     def backup(self) -> Backup | None:
-        """Whole copies of this vault; None for a store that is backed up by other means."""
+        """The backup interface of this vault; None for a store that is backed up by other means."""
         ...
 
     async def get(self, kind: str, key: str) -> bytes | None:
-        """The value, or None. This is on the path of every act: it waits for no writer, and blocks no event loop."""
+        """Return the value, or None. Every act calls this: it waits for no writer, and blocks no event loop."""
         ...
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
-        """Put a new record. False, and nothing changed, where one is."""
+        """Insert a new record. Return False, and change nothing, if there is one."""
         ...
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
-        """Replace exactly ``old``. False, and nothing changed, where the value is another or none."""
+        """Replace exactly ``old``. Return False, and change nothing, if the value is another or none."""
         ...
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
-        """Remove exactly ``old``. False, and nothing changed, where the value is another or none."""
+        """Delete exactly ``old``. Return False, and change nothing, if the value is another or none."""
         ...
 
     async def scan(
         self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
     ) -> list[tuple[str, bytes]]:
-        """All records of a kind whose key begins with ``prefix``, in key order.
+        """Return all records of a kind whose key begins with ``prefix``, in key order.
 
-        ``after``: only keys behind this one, which need not be there; ``most``: so many at most, for work by pages.
+        ``after``: only later keys than this one, which need not exist; ``most``: the maximum number, for pages.
         """
         ...
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
-        """Exclusive among all tasks, threads and processes of this store; freed by the system if its holder dies.
+        """Hold a lock that is exclusive among all tasks, threads and processes of this store. The system frees it if
+        its holder dies.
 
-        Raises TimeoutError after ``timeout`` seconds; never takes a lock away from a holder. Not re-entrant. It gives
-        None where nothing but the end of its holder ends it.
+        Raises TimeoutError after ``timeout`` seconds; never takes a lock away from a holder. Not re-entrant. Gives None
+        if only the end of its holder can end it.
         """
         ...
 
     async def close(self) -> None:
-        """Finish what was asked, then let go of files and threads. Safe to call twice."""
+        """Finish pending calls, then close files and threads. Safe to call twice."""
         ...
 
 
 @runtime_checkable
 class FailsOver(Protocol):
-    """A store whose server may be taken over by another that lacks what was written last."""
+    """A store whose server may fail over to another that lacks the last writes."""
 
     looks: Callable[[int], Awaitable[None]] | None
-    """Awaited when that has happened, with how many records this process has written there again. Everybody else who
-    asks the store waits for it; it is called again where it raises."""
+    """Awaited after a failover, with the number of records that this process wrote again. All other calls wait for it.
+    It is called again if it raises."""
 
     async def timeline(self) -> str:
-        """The past that the server has, another one after each such change; empty where that cannot be known."""
+        """Return the id of the server's past, which changes with each failover; empty if the server does not tell."""
         ...
 
 
 @runtime_checkable
 class Tails(Protocol):
-    """A store that tells records apart without giving them whole, for whoever knows most of them already."""
+    """A store that can identify record versions without reading whole records, for callers that know most of them."""
 
     async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """Of all records of a kind whose key begins with ``prefix``, in key order: the key, and the last 16 bytes of
-        the value."""
+        """Return key and last 16 bytes of each record whose key begins with ``prefix``, in key order."""
         ...
 
 
 @runtime_checkable
 class Unshared(Protocol):
-    """A store that can tell whether others write there, too."""
+    """A store that can tell whether other processes write to it."""
 
     def unshared(self) -> object | None:
-        """The same object as long as nobody but this process has written there; None where that cannot be told."""
+        """Return the same object as long as only this process has written; None if the store cannot tell."""
         ...
 
 
 class Watch(Protocol):
-    """Wakes one who waits for records."""
+    """Wakes a task that waits for records."""
 
     async def changed(self, timeout: float) -> None:
-        """Wait until something may have been written there since the last time; after so many seconds, or fewer, in any
-        case. It proves nothing: look."""
+        """Wait until a record may have been written since the last time, or at most ``timeout`` seconds. The caller
+        must read to find out."""
         ...
 
 
 @runtime_checkable
 class Watches(Protocol):
-    """A store that wakes whoever waits for what another process writes, so that nobody has to ask often."""
+    """A store that notifies about writes of other processes, so that nobody has to poll often."""
 
     def watch(self, *prefixes: tuple[str, str]) -> AbstractAsyncContextManager[Watch]:
-        """A watch of records, each by kind and beginning of the key, from the beginning of the block on."""
+        """Watch records, each by kind and key prefix, from the beginning of the block on."""
         ...
 
 
@@ -156,20 +157,20 @@ class Backup(Protocol):
         ...
 
     def draft(self, backup: Path) -> AbstractAsyncContextManager[Draft]:
-        """A copy of a backup to work on, which is removed at the end of the block."""
+        """Give a copy of a backup to work on. It is removed at the end of the block."""
         ...
 
     def put_in_place(self, backup: Path) -> None:
-        """Where there is no vault any more: make a copy of the backup the vault. It may block."""
+        """Make a copy of the backup the vault, if there is no vault any more. May block."""
         ...
 
     def remove(self) -> None:
-        """Remove what `put_in_place` has put there."""
+        """Remove what `put_in_place` has created."""
         ...
 
 
 class Draft(Protocol):
-    """A backup while it is made fit to be the vault again."""
+    """A backup that is being prepared to become the vault again."""
 
     @property
     def store(self) -> Store:
@@ -177,23 +178,22 @@ class Draft(Protocol):
         ...
 
     async def publish(self) -> None:
-        """Close the copy, and replace what is in the vault by it as one step: whoever has the vault open goes on with
-        the new content."""
+        """Close the copy, and replace the vault's content by it in one step. Processes with the vault open see the new
+        content."""
         ...
 
 
 @frozen
 class StoreType(Frozen):
-    """How stores of one kind are found. ``name``: the scheme of their URLs, as in ``name://...``.
+    """A type of stores. ``name``: the scheme of their URLs, as in ``name://...``.
 
-    Each of the functions gets the URL as it was set. ``open``: the store; ``create`` where there is none; raises
-    `SettingsError` for an address it cannot use, and repeats no password of it. ``exists``: whether a vault is there.
-    ``durable``: what it keeps outlives the process. ``backup``: copies of the vault there, whether it exists or not.
-    ``risks``: what a vault there may lose, each with what to do about it; it may ask the store, and wait.
-    ``audit``: the table for the rows of all machines' audits that lies beside the records; it is not asked yet.
-    ``set_aside``: moves away what lies there, under names that end in what it is told, and says where it is now:
-    ``lost-...`` of what is left of a lost vault, ``moved-...`` of one that was copied to another store. ``moved``:
-    what was moved away from there so, the last time.
+    Each function gets the URL as it was set. ``open``: opens the store, and creates it if the flag is set; raises
+    `SettingsError` for an address it cannot use, without repeating a password. ``exists``: whether a vault is there.
+    ``durable``: records outlive the process. ``backup``: the backup interface, whether the vault exists or not.
+    ``risks``: what a vault there may lose, each with a remedy; it may query the store, and block. ``audit``: the table
+    beside the records for the audit rows of all machines; it is not queried yet. ``set_aside``: moves the content away,
+    under names with the given ending, and returns the new paths: ``lost-...`` for the remains of a lost vault,
+    ``moved-...`` for one that was copied to another store. ``moved``: the path that was last moved away like that.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""A vault in Postgres, shared by several machines."""
+"""Vaults in Postgres, shared by several machines."""

@@ -1,8 +1,8 @@
-"""Where a vault in Postgres lies, and how it is connected to: the address as libpq reads it, and what we add to it.
+"""Address of a vault in Postgres: as libpq reads it, with defaults of deputize.
 
-Server and client believe each other by TLS with the name checked, unless they share a machine: an address that leaves
-``sslmode`` out gets ``verify-full``. What it says itself counts, but for the modes that go on without TLS where the
-other side, or whoever stands between, says so (https://www.postgresql.org/docs/current/libpq-ssl.html).
+Server and client authenticate each other by TLS with host name verification, unless they share a machine: an address
+without ``sslmode`` gets ``verify-full``. Settings in the address win, except modes that continue without TLS if the
+other side, or an attacker in between, says so (https://www.postgresql.org/docs/current/libpq-ssl.html).
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ except ImportError as missing:
     raise SettingsError.without(missing, "postgres") from None
 
 UNREPLICATED: Final = "01000"
-"""SQLSTATE of the warning with which a commit succeeds here whose wait for a synchronous standby was ended."""
+"""SQLSTATE of the warning for a commit that succeeded here while its wait for a synchronous standby was ended."""
 
 
 class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """One of an event loop. ``unreplicated``: it has committed something that standbys may lack."""
+    """A connection of one event loop. ``unreplicated``: it has committed something that standbys may lack."""
 
     unreplicated = False
 
     def heard(self, notice: psycopg.errors.Diagnostic) -> None:
-        """A notice of the server."""
+        """Handle a notice of the server."""
         self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
 
 CONNECT: Final = 4
 """Seconds that making one connection may take."""
 ANSWER: Final = 6.0
-"""Seconds after which we give up a connection on which no answer came; the server gives up a statement before that."""
+"""Seconds without an answer after which a connection is closed; the server aborts a statement before that."""
 _EXAMPLE: Final = (
     "Write postgresql://deputize_app@db.example.com/deputize, the password in a file that PGPASSFILE names."
 )
-_LOCKED: Final = "Another transaction holds what is asked for: pg_stat_activity shows which, if it does not end."
+_LOCKED: Final = "Another transaction holds the lock: if it does not end, pg_stat_activity shows which."
 _HALF: Final = ("allow", "prefer")
-_GIVEN: Final = {
+_DEFAULTS: Final = {
     "connect_timeout": CONNECT,
     "application_name": "deputize",
-    "target_session_attrs": "read-write",  # of several hosts the one that takes writes
+    "target_session_attrs": "read-write",  # the primary of several hosts
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
@@ -64,76 +64,77 @@ SET_UP: Final = """
         set_config('synchronous_commit', CASE current_setting('synchronous_commit')
             WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)
 """
-"""Of each session. Keepalives are the server's side: by them it frees the locks of a machine that vanished, which
-takes two hours with what systems are set to. In a query, since a pooler refuses it as parameters of the start."""
+"""Settings of each session. Keepalives are the server's: with them it frees the locks of a machine that vanished, which
+takes two hours with the defaults of systems. In a query, because a pooler refuses them as startup parameters."""
 
-AWAY: Final = "See that the server runs and is reached from here, and that DEPUTIZE_VAULT is its address."
-"""What to do about one that says nothing."""
+AWAY: Final = "Check that the server runs and is reachable from here, and that DEPUTIZE_VAULT is its address."
+"""Hint for a server that does not answer."""
 CROWDED: Final = (
     "Raise max_connections, or the limit of the role or database, or run fewer programs. No restart is needed."
 )
 CROWDED_WORDS: Final = ("too many clients", "too many connections", "connection slots")
-READ_ONLY: Final = "It is read-only, or a standby. Name all servers in the address: the one that takes writes is found."
+READ_ONLY: Final = "It is read-only, or a standby. Name all servers in the address: the primary is found."
 _REFUSALS: Final = {
-    "Connection refused": "Nobody listens there: see to host and port, and that the server runs.",
-    "resolve": "Nobody knows this host by its name.",
-    "no password supplied": "The server wants a password: best in a file that PGPASSFILE names.",
-    "password authentication failed": "The server does not take this password for this role.",
+    "Connection refused": "Nothing listens there: check host and port, and that the server runs.",
+    "resolve": "The host name cannot be resolved.",
+    "no password supplied": "The server requires a password: best in a file that PGPASSFILE names.",
+    "password authentication failed": "The server does not accept this password for this role.",
     "no pg_hba.conf entry": "The server's pg_hba.conf does not let this role in from here.",
     "does not exist": "The server has no such database, or no such role.",
-    "certificate": "The server's certificate was not accepted: sslrootcert names whom to believe.",
-    "No such file or directory": "No server has a socket there: see to the folder, and that the server runs.",
+    "certificate": "The server's certificate was not accepted: sslrootcert names the trusted authority.",
+    "No such file or directory": "No server has a socket there: check the folder, and that the server runs.",
     **dict.fromkeys(CROWDED_WORDS, f"It has no connection left. {CROWDED}"),
     "session is read-only": READ_ONLY,
 }
-"""What a server's words mean when it refuses a connection."""
+"""Hints by parts of the server's message when it refuses a connection."""
 
 
 @frozen
 class Address(Frozen):
-    """Parameters of a connection, as libpq knows them."""
+    """Parameters of a connection, as libpq names them."""
 
     parameters: dict[str, Any]
 
     @classmethod
     def of(cls, url: str) -> Address:
-        """The address in a setting. Raises `SettingsError`, which repeats nothing of it."""
+        """Return the address in a setting. Raises `SettingsError`, which repeats nothing of the setting."""
         try:
-            said = conninfo_to_dict(url.strip())
+            given = conninfo_to_dict(url.strip())
         except psycopg.Error:
             raise SettingsError("The vault's address cannot be read.", hint=_EXAMPLE) from None
-        if not said.get("host") and not said.get("service"):
+        if not given.get("host") and not given.get("service"):
             raise SettingsError("The vault's address names no host.", hint=_EXAMPLE)
-        mode = said.get("sslmode")
+        mode = given.get("sslmode")
         if mode in _HALF:
             raise SettingsError(
-                f"sslmode={mode} does without TLS where the other side wants it so.", hint="Write sslmode=verify-full."
+                f"sslmode={mode} continues without TLS if the other side asks for that.",
+                hint="Write sslmode=verify-full.",
             )
-        if mode is None and not _all_here(str(said.get("host", ""))):
-            said |= {"sslmode": "verify-full"}
-            if "sslrootcert" not in said and "PGSSLROOTCERT" not in os.environ:
-                said |= {"sslrootcert": "system"}
-        return cls({**_GIVEN, **said})
+        if mode is None and not _all_here(str(given.get("host", ""))):
+            given |= {"sslmode": "verify-full"}
+            if "sslrootcert" not in given and "PGSSLROOTCERT" not in os.environ:
+                given |= {"sslrootcert": "system"}
+        return cls({**_DEFAULTS, **given})
 
     @property
     def unverified(self) -> bool:
-        """Whether the address itself does without a check of who answers, on another machine."""
+        """True if the address skips the check of the server's identity, on another machine."""
         return self.parameters.get("sslmode", "verify-full") != "verify-full" and not _all_here(self.host)
 
     @property
     def host(self) -> str:
-        """The name of the server, or of several with commas, as it may be shown."""
+        """The name of the server, or of several with commas, safe to show."""
         return str(self.parameters.get("host", "the server of its service"))
 
     def connect_waiting(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """A connection for who may block: the command line, and the look whether a vault is there."""
+        """Return a blocking connection: for the command line, and for the check whether a vault exists."""
         try:
             return psycopg.connect(**self.parameters, autocommit=True)
         except psycopg.Error as error:
             raise SettingsError(f"No connection to the vault's database at {self.host}.", hint=why(error)) from None
 
     async def connect(self) -> Connection:
-        """A connection of the running event loop, set up. Raises what psycopg raises."""
+        """Return a connection of the running event loop, set up. Raises psycopg's errors."""
         made = await Connection.connect(**self.parameters, autocommit=True)
         made.add_notice_handler(made.heard)
         try:
@@ -145,7 +146,7 @@ class Address(Frozen):
 
 
 def _all_here(hosts: str) -> bool:
-    """Whether all are on this machine: a socket's folder, or loopback."""
+    """Return whether all hosts are this machine: a socket's folder, or loopback."""
     return all(host.startswith(("/", "@")) or host == "localhost" or _loopback(host) for host in hosts.split(","))
 
 
@@ -157,9 +158,9 @@ def _loopback(host: str) -> bool:
 
 
 def why(error: psycopg.Error) -> str:
-    """What may be said of an error: its class and SQLSTATE. Its text may quote values, addresses and names.
+    """Return the shareable part of an error: its class and SQLSTATE. Its text may quote values, addresses and names.
 
-    A refused connection has no SQLSTATE here, so that is told by its words where the server says them in English.
+    A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
     """
     text = "" if error.sqlstate else str(error)
     for words, meaning in _REFUSALS.items():
@@ -173,18 +174,18 @@ def why(error: psycopg.Error) -> str:
 
 
 def is_lost(error: psycopg.Error, connection: Connection) -> bool:
-    """Whether the connection is of no use after it: cut, or to a server that takes no writes any more."""
+    """Return whether the connection is useless after this error: cut, or to a server that is read-only now."""
     return connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def refused(error: psycopg.Error) -> VaultError:
-    """The error for what the server will refuse again: rights, tables that are not there."""
+    """Return the error for a lasting refusal: missing rights, missing tables."""
     if isinstance(error, psycopg.errors.UndefinedTable):
-        if "deputize_audit" in str(error):  # it came with version 2, so the others may be there
-            hint = "With the owner's role: deputize store init, or deputize store migrate if a vault is there already."
+        if "deputize_audit" in str(error):  # added in version 2, so the others may exist
+            hint = "With the owner's role: deputize store init, or deputize store migrate if a vault exists already."
             return VaultError("The vault's database has no table of the audit.", hint=hint)
-        return VaultError("The vault's database has no tables.", hint="deputize store init, with the owner's role.")
+        return VaultError("The vault's database has no tables.", hint="Run deputize store init with the owner's role.")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = "deputize store init --app-role ROLE gives a role what it needs, and no more."
-        return VaultError("The vault's database gives this role no right to that.", hint=hint)
-    return VaultError("The vault's database refused.", hint=why(error))
+        hint = "Run deputize store init --app-role ROLE, which grants a role the rights that it needs."
+        return VaultError("The vault's database denies this role a right that it needs.", hint=hint)
+    return VaultError("The vault's database refused the statement.", hint=why(error))

@@ -1,10 +1,10 @@
 """The audit in the vault's database: one table for the rows of all machines, to which programs only add.
 
-    writer, seq, line      what the chain is made of; a line is exactly the bytes that its mac covers
-    ts, tenant, who, event to search by, as the line says them in JSON; not believed by anything here
+    writer, seq, line       make up the chain; a line is exactly the bytes that its mac covers
+    ts, tenant, who, event  search columns, with the line's JSON values; nothing here trusts them
 
-The role of programs may read and insert, and the server refuses it everything else. That is a second line: whoever
-owns the database can do all, so what proves the rows is their chain, and heads that are kept elsewhere.
+The programs' role may read and insert, and the server denies it everything else. That is a second line of defense: the
+owner of the database can do anything, so the proof is the rows' chain, and heads that are kept elsewhere.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_BYTES
 PAGE: Final = 500
 """Rows in one answer."""
 LONGEST: Final = 4 << 20
-"""Characters of a line. Ours are shorter; whoever may add rows may add some that no memory holds."""
+"""Characters of a line. Genuine ones are shorter; anyone who may add rows may add huge ones."""
 MAX_AT_ONCE: Final = 8 << 20
-"""Characters of lines in one answer, and those of one line more."""
+"""Characters of lines in one answer, plus one more line."""
 INSERT: Final = """
     INSERT INTO deputize_audit (writer, seq, ts, tenant, who, event, line)
     SELECT %s, * FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[])
 """
-"""All of these rows; or, where one is there already, none."""
+"""All of these rows, or none if one exists."""
 _INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
 _LENGTH: Final = f"least(octet_length(line), {LONGEST})"
 _LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
 
 
 def _paged(columns: str, where: str, order: str) -> str:
-    """The first rows in an order: as many as are asked for, fewer where they are long. Two values come last: how many
-    rows to leave out, and how many to give."""
+    """Return the query for rows in an order: at most the requested number, fewer if they are long. Its last two
+    parameters are the number of rows to skip, and to return."""
     return f"""
         SELECT {columns} FROM (
             SELECT seq, line, row_number() OVER ranked AS rank, sum({_LENGTH}) OVER ranked - {_LENGTH} AS before
@@ -68,7 +68,7 @@ _WRITERS: Final = """
     )
     SELECT writer FROM found WHERE writer IS NOT NULL
 """
-"""One look into the index for each writer, however many rows it has."""
+"""One index lookup for each writer, however many rows it has."""
 _NEWEST: Final = _paged(_LINE, "who = ANY(%s)", "ts DESC, seq DESC, writer")
 
 
@@ -105,7 +105,7 @@ class PostgresAudit:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class PostgresChain:
-    """A `TableChain`."""
+    """The `TableChain` of one writer."""
 
     reading: KeptConnection
     writer: str
@@ -124,9 +124,9 @@ class PostgresChain:
 class AuditSink:
     """A `Sink`: rows wait here until `sync`, which is one insert and one commit for all of them.
 
-    Where its answer was lost and the server stays away, they may be there: then exactly these are inserted again, as
-    often as it takes, before anything that follows. Whoever could make them others would break the chain. Rows of the
-    last minutes are kept, and go first to a server of another past, which may lack them.
+    If the answer is lost and the server stays away, the rows may be stored: then exactly these are inserted again, as
+    often as needed, before any later ones. Changed rows would break the chain. Rows of the last minutes are kept, and
+    go first to a server of another past, which may lack them.
     """
 
     at_once = False
@@ -170,7 +170,8 @@ class AuditSink:
         self._remember(lines)
 
     def _insert(self, lines: list[bytes]) -> None:
-        """Raises `ChainTaken` where another row lies in the place of one of these; then that page was not written."""
+        """Insert the rows. Raises `ChainTaken` if another row is in the place of one of these; then that page was not
+        written."""
         for page in _pages(lines):
             columns = _columns(page)
             try:
@@ -179,14 +180,15 @@ class AuditSink:
                 self._insert_lacking(columns)
 
     def _insert_lacking(self, columns: tuple[list[Any], ...]) -> None:
-        """The same where some are there: written by ourselves, and the answer was lost; else by another."""
+        """Insert missing rows. Raises `ChainTaken` if existing ones differ; equal ones are this process's, after a lost
+        answer."""
         if not self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
             self._writing.changed(_INSERT_LACKING, self._writer, *columns)
         if self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
             self.in_doubt = False
             raise ChainTaken(
-                "Somebody else has written rows of this process's audit chain.",
-                hint="Find out who has the role of the vault's database: deputize audit verify names the rows.",
+                "Another program has written rows in this process's audit chain.",
+                hint="Find out who uses the role of the vault's database: deputize audit verify names the rows.",
             )
 
     def _remember(self, lines: list[bytes]) -> None:
@@ -205,7 +207,7 @@ class AuditSink:
         return False
 
     def close(self) -> None:
-        self._recent.clear()  # else a second close asks a server that may be gone by then
+        self._recent.clear()  # else a second close calls a server that may be gone
         self._size = 0
         self._writing.close()
 
@@ -215,18 +217,19 @@ def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
-    """Of each line seq, ts, tenant, who, event, and the line itself. Raises `VaultError` for a line that is no row."""
+    """Return seq, ts, tenant, who, event and text of the lines, by column. Raises `VaultError` for a line that is not a
+    row."""
     rows = list[tuple[object, ...]]()
     for line in lines:
         if (row := parsed(line)) is None:
-            raise VaultError("A line that is no row of an audit cannot be kept.")
+            raise VaultError("A line that is not an audit row cannot be stored.")
         found = (_escaped(row.get(name, "")) for name in ("tenant", "user", "event"))
         rows.append((row["seq"], row["ts"], *found, line.decode("ascii").rstrip("\n")))
     return tuple(map(list, zip(*rows, strict=True)))
 
 
 def _escaped(value: object) -> str:
-    """As the line has it: ASCII, whatever it is, and no character that a column cannot hold."""
+    """Return the value as the line has it: ASCII, without characters that a column cannot hold."""
     return json.dumps(value).strip('"')
 
 

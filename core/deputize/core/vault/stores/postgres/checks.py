@@ -1,4 +1,4 @@
-"""Whether an address is one that locks and records can be trusted to, found out before anything is."""
+"""Checks of a Postgres address before use: whether locks and records are safe there."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Connect = Callable[[], Awaitable[Connection]]
 
 POOLER: Final = "The vault's database is reached through a pooler that shares connections by transaction."
 _HINT: Final = (
-    "Locks do not hold there. Give DEPUTIZE_VAULT the server's own address, or a pooler's in session mode (pgbouncer: "
+    "Locks do not work there. Set DEPUTIZE_VAULT to the server, or to a pooler in session mode (pgbouncer: "
     "pool_mode = session)."
 )
 KEEPALIVES: Final = ("idle", "interval", "count")
@@ -27,8 +27,8 @@ _TRY: Final = "SELECT pg_try_advisory_lock(%s)"
 
 
 async def check(address: Address, connect: Connect | None = None) -> None:
-    """Raise `SettingsError` for an address behind which locks do not hold, or with other tables than ours;
-    `StoreUnavailable` where nobody answers; `VaultError` where this role may not read."""
+    """Raise `SettingsError` for an address where locks do not work or whose tables are not this version's;
+    `StoreUnavailable` if nobody answers; `VaultError` if this role may not read."""
     connect = connect or address.connect
     made = list[Connection]()
     try:
@@ -49,7 +49,7 @@ async def check(address: Address, connect: Connect | None = None) -> None:
 
 
 async def _sessions_are_kept(one: Connection, other: Connection) -> None:
-    """Each connection is a session of its own, for as long as it is open, and a lock taken in it ends with it."""
+    """Check that each connection is a session of its own while it is open, and that its locks end with it."""
     number = secrets.randbits(62)
     pids = {await _value(one, "SELECT pg_backend_pid()") for _ in range(3)}
     pids |= {await _value(other, "SELECT pg_backend_pid()") for _ in range(3)}
@@ -69,9 +69,9 @@ async def _value(connection: Connection, sql: str, *values: object) -> Any:
 
 
 def risks(address: Address) -> list[tuple[str, str]]:
-    """What a vault there can lose that it was told is kept, and what to do about it. For `deputize doctor`: it waits.
+    """Return what a vault there can lose after acknowledging it, each with a remedy. For `deputize doctor`: it blocks.
 
-    Raises `SettingsError` where no connection can be made.
+    Raises `SettingsError` if no connection can be made.
     """
     found = list[tuple[str, str]]()
     with address.connect_waiting() as connection:
@@ -79,8 +79,8 @@ def risks(address: Address) -> list[tuple[str, str]]:
             if _setting(connection, name) == "off":
                 found.append((f"{name} is off: a crash of the machine damages the vault", f"Set {name} = on."))
         if _setting(connection, "synchronous_commit") == "off":
-            todo = "Set synchronous_commit = on. This vault's own writes are synchronous all the same."
-            found.append(("synchronous_commit is off: a crash loses what others wrote last", todo))
+            todo = "Set synchronous_commit = on. This vault's own writes are synchronous anyway."
+            found.append(("synchronous_commit is off: a crash loses the last writes of others", todo))
         found += _standbys(connection)
         connection.execute(SET_UP)
         found += sessions(connection)
@@ -90,36 +90,37 @@ def risks(address: Address) -> list[tuple[str, str]]:
 
 
 def _standbys(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    """What a failover could lose. How each follows is told to roles with pg_monitor only, how many do to all."""
+    """Return what a failover could lose. Only roles with pg_monitor see how each standby follows; all see how many
+    do."""
     following = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
     named = _setting(connection, "synchronous_standby_names")
     if not named:
         number = f"{len(following)} asynchronous" if following else "asynchronous, if there are any"
         todo = "Name one in synchronous_standby_names before agents pay or send."
-        return [(f"standbys: {number}: a failover can lose what was written last", todo)]
+        return [(f"standbys: {number}: a failover can lose the last writes", todo)]
     if following and {state for (state,) in following} == {"async"}:
         todo = f"It names {named}: is that what the standby calls itself (application_name in primary_conninfo)?"
         return [("no standby is synchronous that synchronous_standby_names names: writes wait for it", todo)]
     if not following:
-        todo = "Start it; or empty synchronous_standby_names and go on without."
+        todo = "Start it; or empty synchronous_standby_names to continue without."
         return [("synchronous_standby_names names a standby, and none follows: writes wait for it", todo)]
     return []
 
 
 def sessions(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    """What our settings of a session came to; ``connection`` has them."""
+    """Return the risks of the effective session settings of ``connection``."""
     found = list[tuple[str, str]]()
     idle, interval, count = (int(_setting(connection, f"tcp_keepalives_{name}")) for name in KEEPALIVES)
     if connection.info.host and not connection.info.host.startswith("/") and not 0 < idle + interval * count <= 60:
         todo = "Set tcp_keepalives_idle = 5, tcp_keepalives_interval = 2, tcp_keepalives_count = 3 on the server."
         found.append(
-            ("the server takes no keepalives from us: a machine that vanishes keeps its locks for hours", todo)
+            ("the server ignores deputize's keepalives: a machine that vanishes keeps its locks for hours", todo)
         )
     try:
         connection.execute(TIMELINE.encode())
     except NOT_SAID:
-        todo = "Let its role ask: GRANT EXECUTE ON FUNCTION pg_control_system() TO deputize_app;"
-        found.append(("the server does not say which past it has: a failover or a restore is not noticed", todo))
+        todo = "Allow it: GRANT EXECUTE ON FUNCTION pg_control_system() TO deputize_app;"
+        found.append(("the server does not tell its timeline: a failover or a restore is not noticed", todo))
     return found
 
 

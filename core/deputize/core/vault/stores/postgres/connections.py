@@ -1,8 +1,8 @@
-"""Connections to keep: a few, each used by one statement at a time, on one event loop.
+"""Connection pool: a few connections, each used by one statement at a time, on one event loop.
 
-A connection on which anything went wrong is closed, and with it all that lie idle: a server that was restarted has
-closed them, too. One that does not answer is closed and not cancelled: a commit that waits for a standby is answered
-with success where it is cancelled (https://www.postgresql.org/docs/current/warm-standby.html, SYNCHRONOUS-REPLICATION).
+A connection with any error is closed, and all idle ones with it, because a restarted server has closed them too. A
+connection without an answer is closed and not cancelled: a commit that waits for a standby reports success if it is
+cancelled (https://www.postgresql.org/docs/current/warm-standby.html, SYNCHRONOUS-REPLICATION).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from deputize.core.vault.stores.postgres.errors import fault_of
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
 MEETING: Final = 60.0
-"""Seconds that the first use of a new connection may take to begin: where a server took over, much is written again."""
+"""Seconds for the check of a new connection before its first use: after a failover, many records are written again."""
 
 
 class Lost(Exception):
-    """The connection went away. ``sent``: after the statement had left, so that it may have been done; ``fault``: what
-    is wrong, as `fault_of` has it."""
+    """Error for a broken connection. ``sent``: the statement had been sent, so it may have run; ``fault``: the cause,
+    as `fault_of` returns it."""
 
     def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Lost(Exception):
 
 
 class Connections:
-    """At most so many at once. ``meet``: is awaited with each new one before its first use."""
+    """A pool of at most ``most`` connections. ``meet`` is awaited with each new one before its first use."""
 
     def __init__(self, address: Address, most: int, meet: Meets) -> None:
         self._address, self._idle, self._meet = address, list[Connection](), meet
@@ -42,13 +42,13 @@ class Connections:
 
     @asynccontextmanager
     async def one(self, timeout: float) -> AsyncIterator[Connection]:
-        """A connection for one statement. Raises `StoreUnavailable` where none is free in time, `Lost` where none can
-        be made."""
+        """Give a connection for one statement. Raises `StoreUnavailable` if none is free in time, `Lost` if none can be
+        made."""
         try:
             async with asyncio.timeout(timeout):
                 await self._room.acquire()
         except TimeoutError:
-            raise StoreUnavailable("The vault has too much to do.", hint="Try again later.") from None
+            raise StoreUnavailable("The vault is overloaded.", hint="Try again later.") from None
         try:
             connection = await self._open()
             try:
@@ -80,16 +80,16 @@ class Connections:
         return made
 
     async def drop_idle(self) -> None:
-        """Close those that nobody uses."""
+        """Close idle connections."""
         idle, self._idle = self._idle, []
         for connection in idle:
             await connection.close()
 
 
 async def connected(address: Address) -> Connection:
-    """A new connection. Raises `Lost` where that fails: the server is away, full or shutting down.
+    """Return a new connection. Raises `Lost` if that fails because the server is away, full or shutting down.
 
-    Raises `VaultError` for what another try will not mend: a password, a role, a database that is not there.
+    Raises `VaultError` for causes that another try cannot fix: a password, a role, a missing database.
     """
     try:
         async with asyncio.timeout(2 * CONNECT):
@@ -99,7 +99,7 @@ async def connected(address: Address) -> Connection:
 
 
 async def answered(connection: Connection, work: Coroutine[Any, Any, T], timeout: float = ANSWER) -> T:
-    """What a statement came to. Raises `Lost` where no answer comes in time, and closes the connection then."""
+    """Return the result of a statement. Raises `Lost` if no answer comes in time, and closes the connection then."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait((task,), timeout=timeout)
@@ -113,7 +113,7 @@ async def answered(connection: Connection, work: Coroutine[Any, Any, T], timeout
 
 
 async def _given_up(connection: Connection, task: asyncio.Future[Any]) -> None:
-    connection.pgconn.finish()  # first: what is cancelled on a closed connection sends no cancel
+    connection.pgconn.finish()  # first, so that the cancelled task sends no cancel request
     task.cancel()
     with suppress(asyncio.CancelledError, psycopg.Error, OSError):
         await task

@@ -1,4 +1,4 @@
-"""What is wrong with a server that cannot do something now, in words (appendix A of Postgres' documentation)."""
+"""Messages and hints for errors of a server that is unavailable (appendix A of Postgres' documentation)."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from psycopg import errors
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres.address import AWAY, CROWDED, CROWDED_WORDS, READ_ONLY, why
 
-MAYBE: Final = "It may have been written all the same."
+MAYBE: Final = "The write may have happened."
 _FULL: Final = ("The disk of the vault's database is full.", "Make room on it. No restart is needed.")
-_READ_ONLY: Final = ("The vault's database takes no writes now.", READ_ONLY)
+_READ_ONLY: Final = ("The vault's database is read-only now.", READ_ONLY)
 _CROWDED: Final = ("The vault's database has no connection left.", CROWDED)
 
 
 def fault_of(error: BaseException) -> tuple[str, str]:
-    """What to say of it, and what to do; two empty strings where that is known from the error's class alone.
+    """Return message and hint for an error; two empty strings if its class alone says all.
 
-    A refused connection has no SQLSTATE here, so that is told by its words where the server says them in English.
+    A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
     """
     if isinstance(error, errors.DiskFull):
         return _FULL
@@ -32,19 +32,20 @@ def fault_of(error: BaseException) -> tuple[str, str]:
 
 
 def not_now(error: psycopg.Error) -> StoreUnavailable:
-    """For a statement that the server gave up: no room, a lock, too long."""
-    said, do = fault_of(error)
-    return StoreUnavailable(said or "The vault's database could not do it now.", hint=f"{do} {why(error)}".strip())
+    """Return the error for a statement that the server aborted: no room, a lock, a timeout."""
+    message, hint = fault_of(error)
+    message = message or "The vault's database could not run the statement now."
+    return StoreUnavailable(message, hint=f"{hint} {why(error)}".strip())
 
 
 def away(sent: bool, fault: tuple[str, str] = ("", "")) -> StoreUnavailable:
-    """For a server that did not answer for long. ``sent``: a try may have been carried out; ``fault``: of the last."""
-    said, do = fault
-    return StoreUnavailable(
-        said or "The vault's database does not answer.", hint=f"{do or AWAY} {MAYBE if sent else ''}".strip()
-    )
+    """Return the error for a server that did not answer. ``sent``: a try may have succeeded; ``fault``: that of the
+    last try."""
+    message, hint = fault
+    message = message or "The vault's database does not answer."
+    return StoreUnavailable(message, hint=f"{hint or AWAY} {MAYBE if sent else ''}".strip())
 
 
 def maybe(error: StoreUnavailable) -> StoreUnavailable:
-    """The same, of a statement of which an earlier try may have been carried out."""
+    """Return the error with a hint that an earlier try may have succeeded."""
     return error if MAYBE in error.hint else StoreUnavailable(error.message, hint=f"{error.hint} {MAYBE}".strip())

@@ -1,4 +1,4 @@
-"""What becomes of a store in use whose server has another past: all wait until its user has looked through it."""
+"""Failover of a store in use: if the server has another past, all callers wait until the vault has been checked."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from deputize.core.vault.stores.postgres.timeline import Past, RecentWrites
 
 Looks = Callable[[int], Awaitable[None]]
 PULSE: Final = 2.0
-"""Seconds between two looks whether the server is still the same, while something is kept that it might lack."""
+"""Seconds between two checks of the server's identity, while there are recent writes that another might lack."""
 _PAUSE: Final = 1.0
 FOLLOWS: Final = 3.0
-"""Seconds in which what other processes write again may be what writes of this one followed."""
+"""Seconds in which other processes may write again the values that this process's writes followed."""
 _BETWEEN: Final = 0.3
 _looking: Final = contextvars.ContextVar("deputize_looking", default=False)
-"""Whether this is the one that the others wait for."""
+"""True in the task that all others wait for."""
 
 log = logging.getLogger("deputize")
 
 
 class Failover:
-    """Of one store, on one event loop. ``looks``: is awaited when the server has another past, with how many records
-    were written again; everything else waits for that. Tried again where it fails. ``statements`` go to the server,
-    on ``most`` connections."""
+    """The failover handling of one store, on one event loop. ``looks``: awaited if the server has another past, with
+    the number of records that were written again, until it succeeds; all other calls wait. ``statements`` go to the
+    server on ``most`` connections."""
 
     def __init__(self, address: Address, most: int, looks: Callable[[], Looks | None]) -> None:
         self.recent = RecentWrites()
@@ -46,13 +46,13 @@ class Failover:
         self._pulse: asyncio.Task[None] | None = None
 
     async def meet(self, connection: Connection) -> None:
-        """A new connection, before its first use. Raises `Lost` where nothing is to be asked there yet."""
+        """Check a new connection before its first use. Raises `Lost` if the vault must not be used yet."""
         await self.past.meet(connection)
         if self._through is not None and not _looking.get():
             raise Lost(sent=False)
 
     async def passed(self) -> None:
-        """Wait until the store may be used. Raises `StoreUnavailable` where that takes long."""
+        """Wait until the store may be used. Raises `StoreUnavailable` if that takes too long."""
         if self._through is None or _looking.get():
             return
         try:
@@ -60,7 +60,7 @@ class Failover:
                 await self._through.wait()
         except TimeoutError:
             raise StoreUnavailable(
-                "Another server has taken over the vault's database, and is looked through.", hint="Try again later."
+                "The vault's database failed over to another server, which is being checked.", hint="Try again later."
             ) from None
 
     def _changed(self, count: int) -> None:
@@ -83,23 +83,23 @@ class Failover:
         while True:
             try:
                 return await looks(count)
-            except Exception as error:  # whatever it is: nobody may use the vault before
+            except Exception as error:  # any error: nobody may use the vault before it is checked
                 reason = error.code if isinstance(error, DeputizeError) else type(error).__name__
-                log.error("The vault could not be looked through after a failover: %s", reason)
+                log.error("The vault could not be checked after a failover: %s", reason)
                 await asyncio.sleep(_PAUSE)
 
     async def _follow_others(self) -> None:
-        """Two processes wrote one after the other in one place: the second can only after the first has again."""
+        """Write again the values that follow those of another process, which must write first."""
         until = time.monotonic() + FOLLOWS
         while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)
             with suppress(DeputizeError, Lost, psycopg.Error):
                 async with self.statements.connections.one(_BETWEEN) as connection:
                     if count := await self.recent.put_again(connection, self.recent.left):
-                        log.warning("Behind others, %d records more were written again there.", count)
+                        log.warning("After other processes, %d more records were written again there.", count)
 
     def wrote(self) -> None:
-        """Something was written: see to it that another server is noticed in time, though nothing is asked."""
+        """Start regular checks after a write, so that a failover is noticed in time even without calls."""
         if self.recent and (self._pulse is None or self._pulse.done()):
             self._pulse = asyncio.create_task(self._looks_often())
 
@@ -110,7 +110,7 @@ class Failover:
                 await self.statements.rows("SELECT 1")
 
     async def end(self) -> None:
-        """Look no more."""
+        """Stop the checks."""
         for task in filter(None, (self._pulse, self._looking)):
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,8 +1,8 @@
-"""Locks among processes in Postgres: all of a process's in one session, so that they end with it and none goes stale.
+"""Locks among processes in Postgres: all locks of a process are in one session, so that they end with it.
 
-What the server frees when it ends a session it frees, too, where the session is cut and its holder goes on: after a
-restart, a failover, a timeout of the network. So a lock can be asked whether it is held still (`Held.confirm`).
-Advisory locks: https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+The server frees a lock when its session ends. It does so too if the session is cut while the holder continues: after a
+restart, a failover, a network timeout. So a holder can check its lock (`SessionLock.confirm`). Advisory locks:
+https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 def lock_number(name: str) -> int:
-    """A name's lock: one of 2**64, in a space of ours, since all users of a database share them. Two names of one
-    number would wait for each other, no more."""
+    """Return the number of a name's lock: one of 2**64, under deputize's own prefix, because all users of a database
+    share them. Two names with the same number would only wait for each other."""
     digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"deputize.lock").digest()
     return int.from_bytes(digest, signed=True)
 
 
 class LockSession:
-    """One session, and whether what was locked in it may be another's by now."""
+    """One session, and whether its locks may be held by another by now."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection, self.lost = connection, False
 
     async def value(self, sql: str, *values: object) -> object:
-        """What a query says. Raises `Lost` where the session is, and remembers it."""
+        """Return the value of a query. Raises `Lost` if the session is lost, now and from then on."""
         if self.lost or self.connection.closed:
             self.lost = True
             raise Lost(sent=False)
@@ -58,7 +58,7 @@ class LockSession:
             raise Lost(sent=True) from None
 
     async def end(self) -> None:
-        """No lock of it counts from here on."""
+        """End the session. Its locks are not held any more."""
         self.lost = True
         await self.connection.close()
 
@@ -72,9 +72,9 @@ class PostgresLocks:
         self._one = asyncio.Lock()
 
     async def take(self, name: str) -> LockSession | None:
-        """The session in which it is locked now; None where another process has it.
+        """Take the lock and return its session, or None if another process has it.
 
-        Raises `StoreUnavailable` where the server cannot be asked, `VaultError` where it refuses.
+        Raises `StoreUnavailable` if the server cannot be reached, `VaultError` if it refuses.
         """
         number = lock_number(name)
         try:
@@ -86,7 +86,7 @@ class PostgresLocks:
             raise refused(error) from None
 
     async def free(self, name: str, session: LockSession) -> None:
-        """Unlock it; what its session has lost is free already."""
+        """Free the lock. Locks of a lost session are free already."""
         with suppress(Lost, psycopg.Error):
             await session.value(_FREE, lock_number(name))
 
@@ -99,18 +99,19 @@ class PostgresLocks:
             return self._session
 
     async def confirm(self, session: LockSession) -> float:
-        """The server's clock, from the session that holds the lock. Raises `StoreUnavailable` where that was cut."""
+        """Return the server's clock, from the session that holds the lock. Raises `StoreUnavailable` if the session was
+        cut."""
         try:
             return float(str(await session.value(_NOW)))
         except Lost:
             raise StoreUnavailable(
-                "The lock of this act was lost with its connection to the vault's database; nothing more was sent.",
-                hint="Try again: what had been done until then is looked up.",
+                "The lock of this act was lost with its connection to the vault's database. Nothing more was sent.",
+                hint="Try again: deputize looks up what was done before.",
             ) from None
         except psycopg.Error as error:
             raise StoreUnavailable("The vault's database does not answer.", hint=why(error)) from None
 
     async def end(self) -> None:
-        """End the session, and with it whatever is locked."""
+        """End the session, and with it all locks."""
         if self._session:
             await self._session.end()

@@ -1,7 +1,7 @@
-"""Who waits for a record is woken when anybody writes it: NOTIFY of the places of a few kinds, one LISTEN a process.
+"""Notification of waiting tasks about written records: NOTIFY for a few kinds, and one LISTEN a process.
 
-Commits that notify take one lock for the whole server, so only kinds notify that somebody waits for. Nothing depends on
-it being heard: whoever was woken looks, and looks again after a while in any case, more often while nothing is heard.
+Commits with NOTIFY take one lock for the whole server, so only awaited kinds notify. Nothing depends on delivery: a
+woken task reads, and it reads again after a while anyway, more often while the listener is disconnected.
 https://www.postgresql.org/docs/current/sql-notify.html
 """
 
@@ -20,31 +20,31 @@ from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.connections import Lost, connected
 
 AWAITED: Final = frozenset({"approval", "consent", "grant"})
-"""Kinds that somebody waits for."""
+"""Kinds that tasks wait for."""
 HEARING: Final = 30.0
-"""Seconds between two looks of who would be woken."""
+"""Seconds between two reads of a waiting task while notifications arrive."""
 DEAF: Final = 1.0
-"""The same, where nothing is heard; and between two tries to hear again."""
+"""The same while the listener is disconnected; also between two tries to connect."""
 PACE: Final = 0.1
-"""The same at least, however much is heard: whoever reaches the database may notify."""
+"""The minimum, however many notifications arrive: anyone with access to the database may notify."""
 _CHANNEL: Final = "deputize"
 
 
 def telling(sql: str) -> str:
-    """The write of a record, told to whoever listens where it changes one; it touches as many rows as before."""
+    """Return the statement with a notification if it changes a record. Its row count stays the same."""
     return f"WITH done AS ({sql} RETURNING place) SELECT pg_notify('{_CHANNEL}', place) FROM done"  # noqa: S608
 
 
 class PlaceWatch:
-    """What one who waits is woken by: `Watch` of the protocol."""
+    """The `Watch` of one waiting task."""
 
     def __init__(self, prefixes: tuple[tuple[str, str], ...]) -> None:
-        self._prefixes = tuple(place(*one) for one in prefixes)
+        self._prefixes = tuple(place(*prefix) for prefix in prefixes)
         self.listener: Listener | None = None
         self._loop, self._woken, self._looked = asyncio.get_running_loop(), asyncio.Event(), 0.0
 
     async def changed(self, timeout: float) -> None:
-        """See the protocol."""
+        """Implement `Watch.changed`."""
         hears = self.listener is not None and self.listener.hears
         with suppress(TimeoutError):
             async with asyncio.timeout(min(timeout, HEARING if hears else DEAF)):
@@ -54,14 +54,14 @@ class PlaceWatch:
         self._looked = time.monotonic()
 
     def wake(self, where: str = "") -> None:
-        """Something was written there; anywhere, where it is empty. From any thread."""
+        """Wake the task after a write to this place; to any place, if empty. From any thread."""
         if not where or where.startswith(self._prefixes):
             with suppress(RuntimeError):  # its loop has ended
                 self._loop.call_soon_threadsafe(self._woken.set)
 
 
 class Listener:
-    """Hears for all of a process, on the portal's loop, from the first who waits until the store is closed."""
+    """The listener of a process, on the portal's loop, from the first waiting task until the store is closed."""
 
     def __init__(self, address: Address) -> None:
         self._address, self.hears = address, False
@@ -69,14 +69,14 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, watch: PlaceWatch) -> None:
-        """Wake this one, too."""
+        """Start waking this watch."""
         self._watches.add(watch)
         watch.listener = self
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listens())
 
     def drop(self, watch: PlaceWatch) -> None:
-        """No more."""
+        """Stop waking this watch."""
         self._watches.discard(watch)
 
     async def _listens(self) -> None:
@@ -94,7 +94,7 @@ class Listener:
     async def _hear(self, connection: Connection) -> None:
         await connection.execute(f"LISTEN {_CHANNEL}".encode())
         self.hears = True
-        self._wake()  # what was written before nobody has heard
+        self._wake()  # earlier writes sent no notification here
         async for notice in connection.notifies():
             if notice.payload.partition("/")[0] in AWAITED:
                 self._wake(notice.payload)
@@ -104,7 +104,7 @@ class Listener:
             watch.wake(where)
 
     async def end(self) -> None:
-        """Hear no more."""
+        """Stop listening."""
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The audit's table by the role that owns it, which alone can remove rows: those that are old, when it is told to."""
+"""The audit's table, opened by the role that owns it: only that role can remove rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.vault.stores.postgres.address import Address, refused, why
 
 AT_ONCE: Final = 5000
-"""Numbers of rows in one transaction: others may write meanwhile."""
+"""Numbers of rows in one transaction, so that others can write meanwhile."""
 _MAY: Final = "SELECT has_table_privilege('deputize_audit', 'DELETE')"
 _OLDER: Final = "SELECT count(*) FROM deputize_audit WHERE ts < %s"
 _FIRST: Final = "SELECT min(seq) FROM deputize_audit WHERE writer = %s"
@@ -40,26 +40,26 @@ class OwnedAudit:
             )
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._connection.close()
 
     def older(self, before: int) -> int:
-        """How many rows say that they were written before this time, UTC ns. For a question: nothing goes by it."""
+        """Return how many rows claim to be older than this time, UTC ns. Unverified, for a confirmation question."""
         with self._refusing():
             return int(self._one(_OLDER, before))
 
     def refuse_other(self, writer: str) -> None:
-        """See `Removes`."""
+        """Implement `Removes.refuse_other`."""
         with self._refusing():
             first = self._one(_FIRST, writer)
         if first is None:
             raise SettingsError(
-                "That address leads to another vault than the settings: no row went.",
+                "That address is of another vault than DEPUTIZE_VAULT. No row was removed.",
                 hint="Name the database of DEPUTIZE_VAULT, with the role that owns it.",
             )
 
     def remove(self, writer: str, last: int) -> int:
-        """See `Removes`."""
+        """Implement `Removes.remove`."""
         rows = 0
         with self._refusing():
             first = self._one(_FIRST, writer)
@@ -76,6 +76,6 @@ class OwnedAudit:
         try:
             yield
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database could not run the statement now.", hint=why(error)) from None
         except psycopg.Error as error:
             raise refused(error) from None

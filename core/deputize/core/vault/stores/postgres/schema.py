@@ -1,7 +1,7 @@
-"""The tables of a vault in Postgres, and who may do what with them. Only the owner's role makes or changes them.
+"""Tables of a vault in Postgres, and the rights on them. Only the owner's role makes or changes them.
 
-Records lie in the order of bytes ("C"), so that what begins alike lies together; nothing but the place is indexed, so
-that a swap touches one page. Sealed bytes do not compress, and are not tried.
+Records are in byte order ("C"), so that a common prefix is one range. Only the place is indexed, so that a swap touches
+one page. Encrypted bytes do not compress, so compression is off.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ STEPS: Final = (
     END $$;
     """,
 )
-"""What makes each version of the tables of the one before. Never changed once released, only added to."""
+"""The migration to each version of the tables from the one before. Released steps never change; new ones are added."""
 VERSION: Final = len(STEPS)
 _ONE_AT_A_TIME: Final = 7_021_557_118_203_447_281
 _ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 
 
 def migrate(address: Address) -> tuple[int, int]:
-    """Bring the tables to this version, in one transaction; the version before (0: none) and the one after.
+    """Migrate the tables to this version in one transaction. Return the version before (0: none) and the one after.
 
-    Raises `SettingsError` where they are newer, or this role may not.
+    Raises `SettingsError` if the tables are newer, or if this role lacks the right.
     """
     with address.connect_waiting() as connection:
         try:
@@ -83,44 +83,47 @@ def migrate(address: Address) -> tuple[int, int]:
 
 
 def grant_to(address: Address, role: str) -> None:
-    """Let a role that is there already read and write records, read the audit and add to it, and nothing else of ours.
+    """Let an existing role read and write records, read the audit and add to it, and nothing else of deputize's.
 
-    Raises `SettingsError` where there is no such role, or this one may not say so.
+    Raises `SettingsError` if there is no such role, or if this role may not grant rights.
     """
     if not _ROLE.fullmatch(role):
-        raise SettingsError(f"{role[:63]!r} is no name of a role.")
-    who = sql.Identifier(role)
+        raise SettingsError(f"{role[:63]!r} is not a name of a role.")
+    grantee = sql.Identifier(role)
     with address.connect_waiting() as connection:
         try:
             with connection.transaction():
-                ours = sql.SQL("deputize_record, deputize_audit, deputize_schema")
-                connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(ours, who))
-                connection.execute(sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON deputize_record TO {}").format(who))
-                connection.execute(sql.SQL("GRANT SELECT, INSERT ON deputize_audit TO {}").format(who))
-                connection.execute(sql.SQL("GRANT SELECT ON deputize_schema TO {}").format(who))
+                tables = sql.SQL("deputize_record, deputize_audit, deputize_schema")
+                connection.execute(sql.SQL("REVOKE ALL ON {} FROM {}").format(tables, grantee))
+                records = sql.SQL("GRANT SELECT, INSERT, UPDATE, DELETE ON deputize_record TO {}")
+                connection.execute(records.format(grantee))
+                connection.execute(sql.SQL("GRANT SELECT, INSERT ON deputize_audit TO {}").format(grantee))
+                connection.execute(sql.SQL("GRANT SELECT ON deputize_schema TO {}").format(grantee))
         except psycopg.errors.UndefinedObject:
             hint = f"CREATE ROLE {role} LOGIN PASSWORD '...';"
             raise SettingsError(f"The database has no role {role!r}.", hint=hint) from None
         except psycopg.Error as error:
-            raise SettingsError(f"The role {role!r} could not be given its rights.", hint=why(error)) from None
+            raise SettingsError(f"The rights of the role {role!r} could not be granted.", hint=why(error)) from None
 
 
 _NEWEST: Final = "SELECT max(version) FROM deputize_schema"
 
 
 async def check_version(connection: Connection) -> None:
-    """Raise `SettingsError` where the tables are of another version than this program knows, or none are there."""
+    """Raise `SettingsError` if the tables have another version than this program needs, or do not exist."""
     try:
         found = _version(await (await connection.execute(_NEWEST)).fetchone())
     except psycopg.errors.UndefinedTable:
         found = 0
     if not found:
-        raise SettingsError("The vault's database has no tables.", hint="deputize store init, with the owner's role.")
+        raise SettingsError(
+            "The vault's database has no tables.", hint="Run deputize store init with the owner's role."
+        )
     _refuse_newer(found)
     if found < VERSION:
         raise SettingsError(
             f"The vault's tables have version {found}, and this program needs {VERSION}.",
-            hint="deputize store migrate, with the owner's role.",
+            hint="Run deputize store migrate with the owner's role.",
         )
 
 
@@ -131,6 +134,6 @@ def _version(row: tuple[Any, ...] | None) -> int:
 def _refuse_newer(found: int) -> None:
     if found > VERSION:
         raise SettingsError(
-            f"The vault's tables have version {found}, and this program knows them up to {VERSION}.",
+            f"The vault's tables have version {found}, and this program knows versions up to {VERSION}.",
             hint="Install the version of deputize that the other machines have.",
         )

@@ -1,8 +1,8 @@
-"""Statements on the vault's records: each by itself a transaction, and done again where its answer was lost.
+"""Statements on the vault's records: each is a transaction of its own, and is repeated if its answer was lost.
 
-A lost answer leaves open whether a write was done. Doing it again decides that: what was under way on the cut
-connection is waited for by the server, and of two that write the same one changes nothing. Where the second changes
-nothing, and what it would have written lies there, it was the first that did; sealed values are never the same twice.
+A lost answer leaves open whether a write happened. Repeating it decides that: the server finishes what was running on
+the cut connection first, and of two equal writes one changes nothing. If the second changes nothing and its value is
+stored, the first one wrote it, because encrypted values are never the same twice.
 """
 
 from __future__ import annotations
@@ -40,31 +40,33 @@ Passed = Callable[[], Awaitable[None]]
 
 
 class Statements:
-    """What a store asks the server, on one event loop. ``passed``: is awaited before a statement is done again."""
+    """A store's statements, on one event loop. ``passed`` is awaited before a statement is repeated."""
 
     def __init__(self, address: Address, most: int, meet: Meets, passed: Passed) -> None:
         self.connections, self._passed = Connections(address, most, meet), passed
 
     async def rows(self, sql: str, *values: object) -> Rows:
-        """What a query finds. Raises `StoreUnavailable` where the server stays away, `VaultError` where it refuses."""
+        """Return the rows of a query. Raises `StoreUnavailable` if the server stays away, `VaultError` if it
+        refuses."""
         return (await self._decided(sql, values))[0][0]
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Whether the place was free. Raises as `rows`."""
+        """Insert a value, and return whether the place was free. Raises as `rows`."""
         changed, repeated = await self._changes(_notifying(INSERT, key), key, value)
         return changed or (repeated and await self._lies_there(key, value))
 
     async def swap(self, key: str, old: bytes, new: bytes) -> bool:
-        """Whether the old value lay there. Raises as `rows`."""
+        """Replace the old value, and return whether it was there. Raises as `rows`."""
         changed, repeated = await self._changes(_notifying(SWAP, key), new, key, old)
         return changed or (repeated and await self._lies_there(key, new))
 
     async def delete(self, key: str, old: bytes) -> bool:
-        """Whether the old value lay there. Raises as `rows`, also where nobody can tell who removed it."""
+        """Delete the old value, and return whether it was there. Raises as `rows`, also if nobody can tell who deleted
+        it."""
         changed, repeated = await self._changes(_notifying(DELETE, key), key, old)
         if not changed and repeated and not await self.rows(GET, key):
             raise StoreUnavailable(
-                "The connection to the vault's database was cut: a record is gone, and it is not known by whose hand."
+                "The connection to the vault's database was cut: a record is gone, and it is unknown who deleted it."
             )
         return changed
 
@@ -72,12 +74,12 @@ class Statements:
         return [bytes(row[0]) for row in await self.rows(GET, key)] == [value]
 
     async def _changes(self, sql: str, *values: object) -> tuple[bool, bool]:
-        """Whether it changed a record, and whether an earlier try may have done that."""
+        """Return whether it changed a record, and whether an earlier try may have done that."""
         (_, changed), repeated = await self._decided(sql, values)
         return changed == 1, repeated
 
     async def _decided(self, sql: str, values: Sequence[object]) -> tuple[tuple[Rows, int], bool]:
-        """Rows and how many it touched, of the first try that was answered; whether an earlier one had left."""
+        """Return rows and row count of the first answered try, and whether an earlier one was sent."""
         deadline, sent = time.monotonic() + PATIENCE, False
         while True:
             try:
@@ -92,7 +94,7 @@ class Statements:
                 await self._passed()
 
     async def _once(self, sql: str, values: Sequence[object], deadline: float) -> tuple[Rows, int]:
-        """Rows and how many it touched. Raises `Lost` where the connection went away."""
+        """Return rows and row count. Raises `Lost` if the connection broke."""
         async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
             try:
                 done = await answered(connection, _executed(connection, sql, values))
@@ -103,9 +105,9 @@ class Statements:
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
-                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # which it says before
+                    sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # refused before it ran
                     raise Lost(sent=sent, fault=fault_of(error)) from None
-                if isinstance(error, psycopg.OperationalError):  # it gave up: too long, no room, a lock
+                if isinstance(error, psycopg.OperationalError):  # aborted: a timeout, no room, a lock
                     raise not_now(error) from None
                 raise refused(error) from None
 

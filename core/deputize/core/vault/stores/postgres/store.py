@@ -1,11 +1,11 @@
-"""The store for more than one machine: a table in Postgres, and locks of its sessions.
+"""Store for more than one machine: a table in Postgres, and locks of its sessions.
 
-    any thread, any loop -> the portal's loop -> a kept connection, one statement      (`postgres_statements`)
-                                              -> the session that holds all our locks  (`postgres_locks`)
+    any thread, any loop -> the portal's loop -> a pooled connection, one statement  (`statements`)
+                                              -> the session with all locks          (`locks`)
 
-Connections belong to the loop that made them, so all live on the portal's. A replaced or deleted value stays in what
-the server keeps for its own purposes (old versions of rows, the write-ahead log, standbys, base backups) for as long as
-it does: what ends a leak there is a new key, and revocation at the provider.
+Connections belong to the loop that made them, so all live on the portal's. A replaced or deleted value stays in the
+server's internal data (old versions of rows, the write-ahead log, standbys, base backups) for as long as the server
+keeps it. A leak there is ended by a new key, and by revocation at the provider.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ T = TypeVar("T")
 MAX_CONNECTIONS: Final = 8
 """Connections for records, of each process; one more holds its locks."""
 PAGE: Final = 1000
-_LOWEST: Final = "\1"  # sorts before every letter a key may have; a text there holds no NUL
+_LOWEST: Final = "\1"  # sorts before every character of a key; Postgres' texts cannot hold NUL
 FINISH: Final = 10.0
-"""Seconds that closing waits for what was asked before."""
+"""Seconds that closing waits for pending calls."""
 
 
 class PostgresStore:
@@ -52,9 +52,9 @@ class PostgresStore:
 
     @classmethod
     def open(cls, address: Address) -> Self:
-        """Open the vault at this address, whose tables are there. For the start: it waits.
+        """Open the vault at this address, whose tables must exist. For the start: it blocks.
 
-        Raises `SettingsError` (locks do not hold there, no tables, of another version), `StoreUnavailable` (no
+        Raises `SettingsError` (locks do not work there, no tables, another version), `StoreUnavailable` (no
         connection), `VaultError` (no right to read).
         """
         portal().run(check(address))
@@ -125,7 +125,7 @@ class PostgresStore:
 
     @asynccontextmanager
     async def watch(self, *prefixes: tuple[str, str]) -> AsyncIterator[PlaceWatch]:
-        """See `Watches`."""
+        """Implement `Watches.watch`."""
         watch = PlaceWatch(prefixes)
         await self._do(lambda at: at.listen(watch))
         try:
@@ -142,13 +142,13 @@ class PostgresStore:
             yield taken[0]
         finally:
             try:
-                with suppress(DeputizeError):  # it went with its connection, or its process
+                with suppress(DeputizeError):  # freed with its connection, or its process
                     await taken[0].free()
             finally:
                 self._names.release(name)
 
     async def _take(self, name: str, taken: list[SessionLock]) -> bool:
-        """In this process first, since a session refuses itself nothing; then at the server."""
+        """Take the lock in this process first, because a session refuses itself nothing; then at the server."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
         if not self._names.take(name):
@@ -156,7 +156,7 @@ class PostgresStore:
         outcome = Future[SessionLock | None]()
         try:
             held = await self._do(lambda at: at.take(name, outcome))
-        except BaseException:  # it may be taken yet, though nobody waits any more
+        except BaseException:  # it may still be taken, though nobody waits any more
             outcome.add_done_callback(lambda done: self._unwanted(name, done))
             raise
         if held is None:
@@ -168,32 +168,32 @@ class PostgresStore:
     def _unwanted(self, name: str, done: Future[SessionLock | None]) -> None:
         held = None if done.exception() else done.result()
         if held is not None:
-            held.begin_to_free()  # before the next one asks, since a connection keeps the order
+            held.begin_to_free()  # before the next attempt: a connection keeps the order
         self._names.release(name)
 
 
 class SessionLock:
-    """A lock while it is held: `HeldLock` of the protocol."""
+    """A held lock: the `HeldLock` of this store."""
 
     def __init__(self, name: str, home: Portal, locks: PostgresLocks, session: LockSession) -> None:
         self._name, self._home, self._locks, self._session = name, home, locks, session
 
     async def confirm(self) -> float:
-        """See the protocol."""
+        """Implement `HeldLock.confirm`."""
         return await self._home.hop(lambda: self._locks.confirm(self._session))
 
     async def free(self) -> None:
-        """Unlock it. Goes on though the caller be cancelled."""
+        """Free the lock, even if the caller is cancelled."""
         await self._home.hop(lambda: self._locks.free(self._name, self._session))
 
     def begin_to_free(self) -> None:
-        """The same, for who cannot wait."""
+        """Free the lock without waiting."""
         with suppress(DeputizeError):
             self._home.begin(self._locks.free(self._name, self._session))
 
 
 class _Inside:
-    """What is open on the portal's loop; every method is called there."""
+    """All open connections on the portal's loop. Every method is called there."""
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
@@ -206,7 +206,7 @@ class _Inside:
         ended = asyncio.Event()
         self._asked.add(ended)
         try:
-            await _tell(self.home)
+            await _register(self.home)
             await self._failover.passed()
             return await step(self)
         finally:
@@ -214,23 +214,23 @@ class _Inside:
             ended.set()
 
     async def wrote(self, write: Awaitable[bool], key: str, old: bytes | None, new: bytes | None) -> bool:
-        """A write, which is remembered for a while where it was done."""
+        """Await a write, and remember it for a while if it succeeded."""
         if done := await write:
             self._failover.recent.add(key, old, new)
             self._failover.wrote()
         return done
 
     async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
-        """Wake this one from now on; or no more."""
+        """Start, or end, waking this watch."""
         self._listener.drop(watch) if end else self._listener.add(watch)
 
     async def timeline(self) -> str:
-        """The server's past as it was seen last."""
+        """Return the server's past as last seen."""
         await self.statements.rows("SELECT 1")
         return self._failover.past.timeline
 
     async def take(self, name: str, outcome: Future[SessionLock | None]) -> SessionLock | None:
-        """The lock, or None where another process has it; told to ``outcome``, too."""
+        """Take the lock, or return None if another process has it. Sets ``outcome`` too."""
         try:
             session = await self._locks.take(name)
         except BaseException as error:
@@ -241,7 +241,7 @@ class _Inside:
         return held
 
     async def end(self) -> None:
-        """Finish what was asked, and hang up."""
+        """Finish pending calls, and close all connections."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH):
                 for ended in list(self._asked):
@@ -254,15 +254,15 @@ class _Inside:
 
 
 _open = set[_Inside]()
-"""Until they are ended; those of a process that this one was forked from stay, so that nothing closes them here."""
-_told: Portal | None = None
+"""Instances that have not ended. Those of a parent process stay after a fork, so that nothing closes them here."""
+_registered: Portal | None = None
 
 
-async def _tell(home: Portal) -> None:
-    """Have this portal end, when it closes, what is open on it: nobody may have closed the store."""
-    global _told
-    if _told is not home:
-        _told = home
+async def _register(home: Portal) -> None:
+    """Register with this portal to end all open instances when it closes: the store may not have been closed."""
+    global _registered
+    if _registered is not home:
+        _registered = home
         await home.enter(_ended_at_last(home))
 
 
@@ -271,5 +271,5 @@ async def _ended_at_last(home: Portal) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for one in [one for one in _open if one.home is home]:
-            await one.end()
+        for inside in [inside for inside in _open if inside.home is home]:
+            await inside.end()

@@ -1,4 +1,4 @@
-"""How vaults in Postgres are found: by ``postgresql://role@host/database``, with what else libpq takes."""
+"""Store type of vaults in Postgres: ``postgresql://role@host/database``, with all other parameters of libpq."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from deputize.core.vault.stores.protocol import Store, StoreType
 
 
 def _open(url: str, create: bool) -> Store:
-    """Its tables are made by `deputize store init`, never by a start: the role that acts may not."""
+    """Open the store. `deputize store init` makes its tables, never a start: the programs' role may not."""
     return PostgresStore.open(Address.of(url))
 
 
 def _exists(url: str) -> bool:
-    """Whether the tables are there and hold the first record of a vault."""
+    """Return whether the tables exist and hold the first record of a vault."""
     with Address.of(url).connect_waiting() as connection:
         try:
-            connection.execute(SET_UP)  # a table that somebody has locked is not waited for without end
+            connection.execute(SET_UP)  # limits the wait for a locked table
             return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
         except psycopg.errors.UndefinedTable:
             return False
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database could not run the statement now.", hint=why(error)) from None
         except psycopg.Error as error:
             raise refused(error) from None
 

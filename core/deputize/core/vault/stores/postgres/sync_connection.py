@@ -1,8 +1,8 @@
-"""One kept connection for threads that may wait: those that write the audit, and those that read it.
+"""Blocking connection for threads: those that write the audit, and those that read it.
 
-It is of no event loop, so rows can be written where no loop runs any more, as when a process ends. One on which no
-answer comes is given up as the store's are, and a statement whose answer was lost is done again. So each must be one
-that may be: a query, or an insert that leaves alone what is there.
+It belongs to no event loop, so rows can be written after the last loop has ended, as when a process exits. It is closed
+if no answer comes, like those of the store, and a statement whose answer was lost is repeated. So every statement must
+be safe to repeat: a query, or an insert that leaves existing rows alone.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _PAUSE: Final = 0.1
 
 
 class InDoubt(StoreUnavailable):
-    """It may have been done: the server stays away, and has not answered."""
+    """Error for a statement that may have succeeded: the server is away and has not answered."""
 
 
 class AlreadyThere(VaultError):
-    """A row of the same name lies there; nothing was changed."""
+    """Error for a row whose key exists; nothing was changed."""
 
 
 class _NoAnswer(Exception):
@@ -40,7 +40,7 @@ class _NoAnswer(Exception):
 
 
 class _Bounded(psycopg.Connection[tuple[Any, ...]]):
-    """Waits for an answer no longer than `ANSWER` seconds. ``unreplicated``: see `postgres_address.Connection`."""
+    """A connection that waits at most `ANSWER` seconds for an answer. ``unreplicated``: see `address.Connection`."""
 
     unreplicated = False
 
@@ -52,11 +52,11 @@ class _Bounded(psycopg.Connection[tuple[Any, ...]]):
 
 
 _inherited = list[_Bounded]()
-"""Those of the process that this one was forked from: nothing may close them here."""
+"""Connections of the process that this one was forked from: nothing may close them here."""
 
 
 def _answered_by(gen: PQGen[T], deadline: float) -> PQGen[T]:
-    """The same work; raises `_NoAnswer` where nothing was heard until then."""
+    """Run the same generator, but raise `_NoAnswer` if nothing arrives until the deadline."""
     try:
         wanted = next(gen)
         while True:
@@ -70,7 +70,7 @@ def _answered_by(gen: PQGen[T], deadline: float) -> PQGen[T]:
 
 
 class KeptConnection:
-    """Made when it is needed, and used by one thread at a time. Closed when nobody holds this object any more."""
+    """A connection made when needed, and used by one thread at a time. Closed when this object is garbage-collected."""
 
     def __init__(self, address: Address) -> None:
         self._address, self._one = address, threading.Lock()
@@ -79,25 +79,25 @@ class KeptConnection:
         weakref.finalize(self, _hang_up, self._open, self._pid)
 
     def rows(self, sql: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        """What a query finds. Raises as `changed`."""
+        """Return the rows of a query. Raises as `changed`."""
         return self._decided(sql, values)[0]
 
     def timeline(self) -> str:
-        """The past of the server that is asked: see `postgres_timeline`. Raises as `changed`."""
+        """Return the past of the connected server: see `timeline`. Raises as `changed`."""
         if not self._open or self._open[0].closed or self._pid != os.getpid():
             self.rows("SELECT 1")
         return self._timeline
 
     def changed(self, sql: str, *values: object) -> int:
-        """How many rows a statement touched, when it was answered.
+        """Run a statement and return how many rows it changed.
 
-        Raises `InDoubt` or `StoreUnavailable` where the server stays away, `VaultError` where it refuses, and of these
+        Raises `InDoubt` or `StoreUnavailable` if the server stays away, `VaultError` if it refuses, and its subclass
         `AlreadyThere`.
         """
         return self._decided(sql, values)[1]
 
     def close(self) -> None:
-        """Hang up; what comes later calls again."""
+        """Close the connection. A later call opens another."""
         with self._lock_of_this_process():
             _hang_up(self._open, self._pid)
 
@@ -126,7 +126,7 @@ class KeptConnection:
             time.sleep(_PAUSE)
 
     def _lock_of_this_process(self) -> threading.Lock:
-        """After a fork, one that no thread of the parent holds, and no connection of its."""
+        """Return the lock. After a fork, replace it and drop the parent's connection."""
         if self._pid != os.getpid():
             _inherited.extend(self._open)
             self._open.clear()
@@ -144,16 +144,18 @@ class KeptConnection:
         return self._open[0]
 
     def _lost(self, connection: psycopg.Connection[Any], error: psycopg.Error | _NoAnswer) -> psycopg.Error | _NoAnswer:
-        """The error, and the connection closed that is of no use any more. Raises what another try will not mend."""
+        """Close a useless connection and return the error. Raises errors that another try cannot fix."""
         if (
             not isinstance(error, _NoAnswer)
             and not connection.closed
             and not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
         ):
             if isinstance(error, psycopg.OperationalError):
-                raise StoreUnavailable("The vault's database could not do it now.", hint=why(error)) from None
+                raise StoreUnavailable(
+                    "The vault's database could not run the statement now.", hint=why(error)
+                ) from None
             if isinstance(error, psycopg.errors.UniqueViolation):
-                raise AlreadyThere("Such a row is there already.") from None
+                raise AlreadyThere("The row exists already.") from None
             raise refused(error) from None
         _hang_up(self._open, self._pid)
         return error
@@ -176,7 +178,7 @@ def _past_of(connection: psycopg.Connection[Any]) -> str:
 
 def _away(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavailable:
     if sent:
-        return InDoubt("The vault's database does not answer.", hint="It may have been written all the same.")
+        return InDoubt("The vault's database does not answer.", hint="The write may have happened.")
     hint = why(error) if isinstance(error, psycopg.Error) else AWAY
     return StoreUnavailable("The vault's database does not answer.", hint=hint)
 
@@ -184,4 +186,4 @@ def _away(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavai
 def _hang_up(connections: list[_Bounded], pid: int) -> None:
     if pid == os.getpid():
         while connections:
-            connections.pop().close()  # closed and not cancelled: see `postgres_connections`
+            connections.pop().close()  # closed and not cancelled: see `connections`

@@ -1,9 +1,9 @@
-"""Which past the server has. After a failover, or where a backup was put back, it is another one, and what the server
-before had acknowledged last may never have reached it.
+"""The past of the server, and the recovery of recent writes. After a failover or a restored backup the server has
+another past, and the last writes that the earlier server acknowledged may be missing.
 
-So a process keeps what it wrote in the last minutes, and writes it again where a server of another past lacks it,
-before anything else is asked there. What is lost then is what processes wrote that have ended with their server. The
-past of a server is its timeline and the identity of its cluster
+So a process keeps its writes of the last minutes. If a server of another past lacks them, the process writes them again
+before any other statement. Only writes of processes that ended with their server are lost then. The past of a server is
+its timeline and the identity of its cluster
 (https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES).
 """
 
@@ -23,13 +23,13 @@ import psycopg
 from deputize.core.vault.stores.postgres.address import Connection
 
 KEPT: Final = 300.0
-"""Seconds that a write is kept for: longer than a standby may be behind that somebody lets take over."""
+"""Seconds that a write is kept: longer than the lag of a standby that an operator would promote."""
 MAX_RECORDS: Final = 20_000
 MAX_BYTES: Final = 32 << 20
 STATES: Final = 1000
-"""Earlier states that are known of one place."""
+"""Earlier values that are known of one place."""
 PUT_AGAIN: Final = frozenset({"act", "grant", "outbox", "received", "intent", "chosen", "person", "meta", "erased"})
-"""Kinds of which a lost record would lead to a second effect, or to tokens that nobody knows."""
+"""Kinds of which a lost record would lead to a second effect, or to unknown live tokens."""
 _GOES_WITH_ITS_USER: Final = frozenset({"act", "grant", "intent", "chosen", "person"})
 
 TIMELINE: Final = """
@@ -51,7 +51,7 @@ log = logging.getLogger("deputize")
 
 
 async def timeline_of(connection: Connection) -> str:
-    """The past of the server; empty where it does not say so, as at some hosted ones. Raises what psycopg raises."""
+    """Return the past of the server; empty if it does not tell, like some hosted ones. Raises psycopg's errors."""
     try:
         row = await (await connection.execute(TIMELINE.encode())).fetchone()
     except NOT_SAID:
@@ -61,14 +61,14 @@ async def timeline_of(connection: Connection) -> str:
 
 @dataclass(eq=False, repr=False)
 class _Written:
-    """What this process wrote in one place. ``newest``: None where it was removed; ``before``: what lay there."""
+    """This process's writes to one place. ``newest``: None if deleted; ``before``: earlier values."""
 
     newest: bytes | None
     at: float
     before: dict[bytes, None] = field(default_factory=dict)
 
     def follows(self, *states: bytes | None) -> None:
-        """These lay there before, the last of them last. A place that is written all the time keeps the newest."""
+        """Add earlier values, the last one last. A place that is written often keeps the newest ones."""
         for state in map(_digest, states):
             self.before.pop(state, None)
             self.before[state] = None
@@ -77,26 +77,26 @@ class _Written:
 
 
 class RecentWrites:
-    """What this process wrote lately, on one event loop. Values are sealed as they are in the database."""
+    """This process's recent writes, on one event loop. Values are encrypted as in the database."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._places, self._size = clock, OrderedDict[str, _Written](), 0
         self.left = list[str]()
-        """Places in which something else lay when it was last put again, and those where there is to be nothing."""
+        """Places that had another value in the last `put_again`, and those that must be empty."""
 
     def __bool__(self) -> bool:
         self._drop_old()
         return bool(self._places)
 
     def add(self, key: str, old: bytes | None, new: bytes | None) -> None:
-        """A write was acknowledged that put ``new`` there in place of ``old``; None: no record."""
+        """Add an acknowledged write of ``new`` over ``old``; None: no record."""
         if key.partition("/")[0] not in PUT_AGAIN:
             return
-        one = self._places.pop(key, None) or _Written(None, 0.0)
-        self._size += len(new or b"") - len(one.newest or b"")
-        one.follows(*([one.newest] if one.at else []), old)
-        one.newest, one.at = new, self._clock()
-        self._places[key] = one
+        written = self._places.pop(key, None) or _Written(None, 0.0)
+        self._size += len(new or b"") - len(written.newest or b"")
+        written.follows(*([written.newest] if written.at else []), old)
+        written.newest, written.at = new, self._clock()
+        self._places[key] = written
         self._drop_old()
 
     def _drop_old(self) -> None:
@@ -108,41 +108,41 @@ class RecentWrites:
             self._size -= len(self._places.pop(key).newest or b"")
 
     async def put_again(self, connection: Connection, places: Iterable[str] | None = None) -> int:
-        """Write again what is not there, where an earlier state is that this process knows; how many that were.
+        """Write missing values again over earlier ones that this process knows, and return how many.
 
-        What lies in a place and is neither was written by another: it stays, and the place is one of those ``left``,
-        since that other may yet write there what this process's own write followed. ``places``: only these. Raises what
-        psycopg raises.
+        An unknown value was written by another process: it stays. Its place goes into ``left``, because the other
+        process may yet write there the value that this process's write followed. ``places``: only these. Raises
+        psycopg's errors.
         """
         count, left = 0, list[str]()
         for key in list(self._places if places is None else places):
-            if (one := self._places.get(key)) is None:
+            if (written := self._places.get(key)) is None:
                 continue
-            there = await _at(connection, key)
-            knows = _digest(there) in one.before or (there is None and key.startswith("act/"))
-            if there == one.newest or (there is None and await _erased(connection, key)):
+            there = await _read_value(connection, key)
+            knows = _digest(there) in written.before or (there is None and key.startswith("act/"))
+            if there == written.newest or (there is None and await _is_erased(connection, key)):
                 done = False
-            elif done := knows and await _written(connection, key, there, one.newest):
+            elif done := knows and await _write(connection, key, there, written.newest):
                 count += 1
-            if one.newest is None or not (done or there == one.newest):
+            if written.newest is None or not (done or there == written.newest):
                 left.append(key)
         self.left = left
         return count
 
 
-async def _at(connection: Connection, key: str) -> bytes | None:
+async def _read_value(connection: Connection, key: str) -> bytes | None:
     row = await (await connection.execute(_GET, (key,), binary=True)).fetchone()
     return bytes(row[0]) if row else None
 
 
-async def _erased(connection: Connection, record_key: str) -> bool:
-    """Whether nothing is to lie there, since its user was erased lately (`deputize.core.acts.erase`). Else where a
-    record is gone it was lost: before its time nobody removes the record of an act."""
+async def _is_erased(connection: Connection, record_key: str) -> bool:
+    """Return whether the place must stay empty, because its user was erased lately (`deputize.core.acts.erase`).
+    Otherwise a missing record was lost: nobody removes the record of an act before its time."""
     kind, _, key = record_key.partition("/")
-    return kind in _GOES_WITH_ITS_USER and await _at(connection, f"erased/{key.partition('.')[0]}.") is not None
+    return kind in _GOES_WITH_ITS_USER and await _read_value(connection, f"erased/{key.partition('.')[0]}.") is not None
 
 
-async def _written(connection: Connection, key: str, old: bytes | None, new: bytes | None) -> bool:
+async def _write(connection: Connection, key: str, old: bytes | None, new: bytes | None) -> bool:
     if new is None:
         done = await connection.execute(_DELETE, (key, old))
     elif old is None:
@@ -157,9 +157,9 @@ def _digest(value: bytes | None) -> bytes:
 
 
 class Past:
-    """Sees to it that no connection is used to a server of another past before it has what was written here lately.
+    """Ensures that a server of another past gets this process's recent writes before a connection to it is used.
 
-    ``changed`` is called then, with how many records were written again.
+    ``changed`` is called then, with the number of records that were written again.
     """
 
     def __init__(self, recent: RecentWrites, timeline: str, changed: Callable[[int], None]) -> None:
@@ -167,7 +167,7 @@ class Past:
         self._one = asyncio.Lock()
 
     async def meet(self, connection: Connection) -> None:
-        """A new connection, before its first use. Raises what psycopg raises."""
+        """Check a new connection before its first use. Raises psycopg's errors."""
         async with self._one:
             now = await timeline_of(connection)
             if self.timeline and now and now != self.timeline:

@@ -1,1 +1,1 @@
-"""A vault in an SQLite file, shared by the processes of one machine."""
+"""Vaults in an SQLite file, shared by the processes of one machine."""

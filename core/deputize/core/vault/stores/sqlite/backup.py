@@ -1,4 +1,4 @@
-"""Copies of a vault that lies in an SQLite file, made and put back through SQLite while others use it."""
+"""Backups of a vault in an SQLite file, made and restored through SQLite while others use it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ class SqliteBackup(ValueObject):
     open_file: Callable[[Path], Store]
 
     def copy(self, to: Path, changes: Changes) -> None:
-        """A consistent copy; what lies in the log is in it, too."""
+        """Make a consistent copy, which includes the log's content."""
         copy(self.path, to, {place(*where): partial(_cell, change) for where, change in changes.items()})
 
     @asynccontextmanager
     async def draft(self, backup: Path) -> AsyncIterator[SqliteDraft]:
-        """A copy of the backup, beside the vault: its rows are as private as the vault's."""
+        """Give a copy of the backup beside the vault, so that its records are as private as the vault's."""
         check(backup)
         with making(self.path) as made:
             await asyncio.to_thread(copy, backup, made, {})
@@ -42,8 +42,8 @@ class SqliteBackup(ValueObject):
                 await store.close()
 
     def put_in_place(self, backup: Path) -> None:
-        """Make a copy of the backup the vault. Raises `SettingsError` where the log of one that is gone lies there: it
-        would be read into this one."""
+        """Make a copy of the backup the vault. Raises `SettingsError` if the log of a lost vault is there, because
+        SQLite would apply it to this one."""
         check(backup)
         private_folder(self.path.parent)
         if self.path.with_name(f"{self.path.name}-wal").exists():
@@ -51,26 +51,26 @@ class SqliteBackup(ValueObject):
         copy(backup, self.path, {})
 
     def remove(self) -> None:
-        """Remove the file, and what SQLite keeps beside it."""
+        """Remove the file, and the files that SQLite keeps beside it."""
         remove(self.path)
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SqliteDraft(ValueObject):
-    """A copy of a backup in a file of its own, ``made``, that is to replace the content of ``path``."""
+    """A copy of a backup in its own file ``made``, which is to replace the content of ``path``."""
 
     store: Store
     made: Path
     path: Path
 
     async def publish(self) -> None:
-        """Write the copy over the vault through SQLite, so that whoever has it open goes on with the new content."""
+        """Write the copy over the vault through SQLite, so that processes with the vault open see the new content."""
         await self.store.close()
         await asyncio.to_thread(_over, self.made, self.path)
 
 
 def _cell(change: Callable[[bytes], bytes], cell: bytes) -> bytes:
-    """A changed value as it lies in the table."""
+    """Return a changed value in its form in the table."""
     return FORMAT + change(cell[len(FORMAT) :])
 
 

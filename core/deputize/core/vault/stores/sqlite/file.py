@@ -1,4 +1,4 @@
-"""The file of the sqlite store: made whole or not at all, and refused when it is not ours or not whole."""
+"""File of the sqlite store: made whole or not at all, and refused if it is damaged or not a vault."""
 
 from __future__ import annotations
 
@@ -16,13 +16,11 @@ from deputize.core.vault.private_files import check_private, making, new_file, p
 from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, opening
 
 TABLE = "vault"
-SCHEMA = (
-    f'CREATE TABLE IF NOT EXISTS "{TABLE}" (key TEXT PRIMARY KEY, value BLOB)'  # to the letter as sqlitedict has it
-)
+SCHEMA = f'CREATE TABLE IF NOT EXISTS "{TABLE}" (key TEXT PRIMARY KEY, value BLOB)'  # exactly as sqlitedict writes it
 FORMAT = b"\x01"  # in front of every value
 BUSY_SECONDS = 2.0
 
-MARK = ("format", FORMAT + b"deputize vault 1")  # a key without a slash, where no record can lie
+MARK = ("format", FORMAT + b"deputize vault 1")  # no record has a key without a slash
 _NETWORK = {
     "9p",
     "afs",
@@ -41,7 +39,7 @@ _NETWORK = {
 
 
 def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> CountedConnection:
-    """A connection of the standard library. ``mode``: ro or rw; never makes a file."""
+    """Return a connection of the standard library. ``mode``: ro or rw; never makes a file."""
     uri = f"file:{quote(str(path))}?mode={mode}"
     with opening():
         connection = sqlite3.connect(
@@ -52,8 +50,10 @@ def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> C
 
 
 def make(path: Path) -> None:
-    """Make an empty vault. Where another process makes one at the same time, one of the two remains for both."""
-    if path.with_name(path.name + "-wal").exists() and not path.exists():  # in this order: another may just make it
+    """Make an empty vault. If another process makes one at the same time, one of the two remains for both."""
+    if (
+        path.with_name(path.name + "-wal").exists() and not path.exists()
+    ):  # in this order: another process may be making it
         raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
     try:
         with making(path) as made:
@@ -67,13 +67,12 @@ def make(path: Path) -> None:
     except sqlite3.Error as error:
         raise store_error(error, path) from None
     except OSError as error:
-        raise StoreUnavailable("A vault cannot be made.", hint=f"{path}: {error.strerror}") from None
+        raise StoreUnavailable("The vault cannot be made.", hint=f"{path}: {error.strerror}") from None
 
 
 def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
-    """A consistent copy of a vault in use, mode 0600, in which these cells are changed. Raises `SettingsError` where
-    ``to`` is there already or cannot be written, `VaultError` where such a cell is missing. Through SQLite: what lies
-    in the log is in the copy too."""
+    """Make a consistent copy of a vault in use, mode 0600, with these cells changed. SQLite copies the log's content
+    too. Raises `SettingsError` if ``to`` exists or cannot be written, `VaultError` if such a cell is missing."""
     try:
         with making(to) as made:
             os.close(new_file(made))
@@ -98,22 +97,24 @@ def _change(copied: sqlite3.Connection, changes: Mapping[str, Callable[[bytes], 
 
 
 def remove(path: Path) -> None:
-    """Remove a file of SQLite, with all that it keeps beside it."""
+    """Remove an SQLite file, and the files that SQLite keeps beside it."""
     for ending in ("", "-wal", "-shm", "-journal"):
         path.with_name(path.name + ending).unlink(missing_ok=True)
 
 
 def check(path: Path) -> tuple[int, int]:
-    """Device and inode of the vault's file. Raises `StoreUnavailable` where there is none or it is locked,
-    `VaultError` where it is no vault of ours, `SettingsError` where others may read it. Changes nothing."""
+    """Return device and inode of the vault's file. Raises `StoreUnavailable` if it is missing or locked, `VaultError`
+    if it is not a vault, `SettingsError` if others may read it."""
     try:
         status = path.stat()
     except OSError as error:
         raise StoreUnavailable(
-            "There is no vault.", hint=f"{path}: {error.strerror}. A new one is made only where that is asked for."
+            "There is no vault.", hint=f"{path}: {error.strerror}. A new one is made only on request."
         ) from None
     if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
-        raise VaultError("The file of the vault is no vault.", hint=f"Restore {path} from a backup, or move it away.")
+        raise VaultError(
+            "The file of the vault is not a vault.", hint=f"Restore {path} from a backup, or move it away."
+        )
     check_private(path, status)
     try:
         with closing(connect(path)) as db:
@@ -121,7 +122,7 @@ def check(path: Path) -> tuple[int, int]:
             mark = db.execute(f'SELECT key, value FROM "{TABLE}" WHERE key = ?', MARK[:1]).fetchone()  # noqa: S608
             mode = db.execute("PRAGMA journal_mode").fetchone()
         if mark != MARK:
-            raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
+            raise VaultError("The file is not a vault of this version.", hint=str(path))
         if mode != ("wal",):
             _back_to_wal(path)
     except sqlite3.Error as error:
@@ -130,19 +131,19 @@ def check(path: Path) -> tuple[int, int]:
 
 
 def _back_to_wal(path: Path) -> None:
-    """For when a tool took the vault out of write-ahead mode. sqlitedict would lose the error in its own thread."""
+    """Restore write-ahead mode after a tool disabled it. sqlitedict would lose the error in its own thread."""
     with closing(connect(path, mode="rw")) as db:
         db.execute("PRAGMA journal_mode=WAL")
 
 
 def store_error(error: sqlite3.Error, path: Path) -> StoreUnavailable | VaultError:
-    """What an error of SQLite means to us, of the vault in this file (https://www.sqlite.org/rescode.html)."""
+    """Return the error for an SQLite error on this vault's file (https://www.sqlite.org/rescode.html)."""
     if isinstance(error, sqlite3.ProgrammingError):
         return StoreUnavailable("The vault is closed.")
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # none: a text that is not UTF-8
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF  # no code: a text that is not UTF-8
     if code in _DAMAGED:
-        return VaultError("The file of the vault is damaged, or is no vault.", hint=f"Restore {path} from a backup.")
-    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Look at the disk of {path}."))
+        return VaultError("The file of the vault is damaged, or is not a vault.", hint=f"Restore {path} from a backup.")
+    message, hint = _UNAVAILABLE.get(code, ("The vault cannot be used now.", "Check the disk of {path}."))
     return StoreUnavailable(message, hint=hint.format(path=path))
 
 
@@ -151,7 +152,10 @@ _READ_ONLY = (
     "The vault cannot be written.",
     "Check the modes of {path} and its folder, and whether the disk is read-only.",
 )
-_LOCKED = ("The vault is locked by another program.", "Try again; end what holds {path} if it stays so.")
+_LOCKED = (
+    "The vault is locked by another program.",
+    "Try again. If it stays locked, end the program that has {path} open.",
+)
 _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: _LOCKED,
     sqlite3.SQLITE_LOCKED: _LOCKED,
@@ -176,7 +180,7 @@ _UNAVAILABLE = {
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """The kind of network file system the path lies on, or nothing. Locks do not hold there, nor does SQLite's log."""
+    """Return the kind of network file system the path is on, or "". Locks and SQLite's log do not work there."""
     real, best, found = path.resolve(), -1, ""
     lines = mounts.read_text(errors="replace").splitlines() if mounts.exists() else []
     for _, point, kind, *_ in (line.split(" ", 3) for line in lines if line.count(" ") >= 3):

@@ -24,7 +24,7 @@ class FileLocks:
 
     @asynccontextmanager
     async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` for a file of no use."""
+        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` if its file cannot be used."""
         file = await asyncio.to_thread(self._file, name)
         await wait_until(lambda: self._take(name, file), timeout)
         try:
@@ -33,20 +33,20 @@ class FileLocks:
             self._let_go(name, file)
 
     def end(self) -> None:
-        """Nothing stays open beyond its lock."""
+        """Do nothing: each file is open only while it is locked."""
 
     def forget(self) -> None:
-        """In a forked child: what its parent has locked, the parent unlocks."""
+        """Do nothing in a forked child: the parent frees its own locks."""
 
     async def _take(self, name: str, file: FileLock) -> bool:
-        """In this process first, which is cheap to try; then among all, off the event loop."""
+        """Take the lock in this process first, which is cheap; then among all processes, off the event loop."""
         if not self._names.take(name):
             return False
         trying = asyncio.ensure_future(asyncio.to_thread(_try, file))
         try:
             taken = await asyncio.shield(trying)
         except asyncio.CancelledError:
-            trying.add_done_callback(lambda _: self._let_go(name, file))  # its thread may take the file yet
+            trying.add_done_callback(lambda _: self._let_go(name, file))  # its thread may still take the file
             raise
         except BaseException:
             self._names.release(name)
@@ -62,7 +62,7 @@ class FileLocks:
             self._names.release(name)
 
     def _file(self, name: str) -> FileLock:
-        """The file that stands for a name. It is never removed: two processes could then hold the same lock."""
+        """Return the lock file for a name. It is never removed: else two processes could hold the same lock."""
         private_folder(self._folder)
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
         return FileLock(path, thread_local=False, fallback_to_soft=False, mode=0o600)

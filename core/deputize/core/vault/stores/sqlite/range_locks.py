@@ -1,8 +1,7 @@
-"""Locks among processes on one file that stays open: a byte each, locked by the kernel, which frees it when its holder
-dies.
+"""Locks among processes on one file that stays open: one byte for each lock, freed by the kernel when its holder dies.
 
-They are locks of the open file and not of the process (fcntl(2), F_OFD_SETLK): two openings exclude each other in one
-process too, and closing one frees nothing of the other. Where a system has none, `filelocks` opens a file for each.
+They belong to the open file and not to the process (fcntl(2), F_OFD_SETLK): two openings exclude each other even in one
+process, and closing one frees nothing of the other. On a system without them, `filelocks` opens a file for each lock.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ class RangeLocks:
         self._guard = threading.Lock()
         self._opened: int | None = None
         self._uses = dict[int, int]()
-        """By descriptor, how many hold a lock on it or try for one."""
+        """Number of held and attempted locks, by descriptor."""
         self._ended = self._forgotten = False
 
     @asynccontextmanager
     async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` for a file of no use."""
+        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` if the file cannot be used."""
         taken: list[int] = []
         at = _byte(name)
         await wait_until(lambda: self._take(name, at, taken), timeout)
@@ -54,19 +53,20 @@ class RangeLocks:
             self._let_go(name, at, taken[0])
 
     def end(self) -> None:
-        """Let go of the file; of one that is locked yet, as soon as it is not."""
+        """Close the file, or as soon as its last lock is freed."""
         with self._guard:
             self._ended = True
             self._retire()
 
     def forget(self) -> None:
-        """In a forked child, which must keep no lock alive that its parent has: nothing of it is locked from here."""
+        """Close the files in a forked child, which must keep no lock of its parent alive. It frees no lock."""
         self._forgotten = True
         for file in {*self._uses, *([] if self._opened is None else [self._opened])}:
             os.close(file)
 
     async def _take(self, name: str, at: int, taken: list[int]) -> bool:
-        """In this process first, then among all: neither waits. Only opening the file leaves the event loop."""
+        """Take the lock in this process first, then among all. Neither waits. Only opening the file leaves the event
+        loop."""
         if not self._names.take(name):
             return False
         file = None
@@ -92,7 +92,7 @@ class RangeLocks:
         self._names.release(name)
 
     def _use(self) -> int | None:
-        """The open file, counted as in use; None where it has to be opened: at first, and after somebody removed it."""
+        """Return the open file and count its use; None if it must be opened: at first, and after it was removed."""
         with self._guard:
             if self._opened is not None and not os.fstat(self._opened).st_nlink:
                 self._retire()
@@ -110,7 +110,7 @@ class RangeLocks:
             self._close_unused(file)
 
     def _retire(self) -> None:
-        """Nobody takes a lock on this file any more (with _guard held)."""
+        """Stop using this file for new locks (with _guard held)."""
         file, self._opened = self._opened, None
         if file is not None:
             self._close_unused(file)
@@ -121,7 +121,7 @@ class RangeLocks:
             os.close(file)
 
     def _open(self) -> None:
-        """The file is never removed: two processes could then hold the same lock."""
+        """Open the lock file. It is never removed: else two processes could hold the same lock."""
         private_folder(self._path.parent)
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -139,22 +139,22 @@ class RangeLocks:
 
 
 def _byte(name: str) -> int:
-    """Where a name's lock lies: nothing is written there, so the file stays empty."""
+    """Return the position of a name's lock. Nothing is written there, so the file stays empty."""
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 2
 
 
 def _lock(file: int, at: int, how: int) -> bool:
-    """Whether it was to be had. Never waits."""
+    """Lock or unlock a byte, and return whether that worked. Never waits."""
     try:
         fcntl.fcntl(file, _SET, struct.pack("hhqqi4x", how, os.SEEK_SET, at, 1, 0))
-    except (BlockingIOError, PermissionError):  # either may say that another has it
+    except (BlockingIOError, PermissionError):  # both can mean that another process has it
         return False
     return True
 
 
 @lru_cache
 def supported() -> bool:
-    """Whether this system has such locks."""
+    """Return whether this system has such locks."""
     if not _SET:
         return False
     file = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
@@ -167,7 +167,7 @@ def supported() -> bool:
 
 
 def locks_in(folder: Path) -> RangeLocks | FileLocks:
-    """Locks that lie in this folder, as this system has them: the same for all of its processes."""
+    """Return the locks in this folder, of the same kind for all processes of this system."""
     if supported():
         return RangeLocks(folder)
     from deputize.core.vault.stores.sqlite.filelocks import FileLocks

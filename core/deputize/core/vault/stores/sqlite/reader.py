@@ -1,6 +1,6 @@
-"""Reading past sqlitedict: what an act looks up must not queue behind writers, nor hold up an event loop.
+"""Reads that bypass sqlitedict: an act's reads must not queue behind writers, nor block an event loop.
 
-One thread reads for all event loops, since a disk may stand still in the middle of a statement.
+One thread reads for all event loops, because a disk may stall in the middle of a statement.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ Kept: TypeAlias = dict[Asked, Rows]
 
 MAX_KNOWN: Final = 1024
 MAX_BYTES: Final = 4 * 1024
-"""What is kept of what was read: of each kind so many records and so many ranges, none of them larger."""
+"""Limits of the cache: records and ranges of each kind, and bytes of each entry."""
 _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Known:
-    """What was read, and is true while one header of the WAL index stands there: by kind, single records and ranges."""
+    """A cache of rows that is valid for one header of the WAL index: by kind, single records and ranges."""
 
     def __init__(self, header: bytes) -> None:
         self.header = header
@@ -45,11 +45,11 @@ class Known:
         return (self._records if statement is GET else self._ranges)[kind_at(key)]
 
     def rows_of(self, asked: Asked) -> Rows | None:
-        """The answer, where it is known."""
+        """Return the cached rows, or None."""
         return self._alike(asked).get(asked)
 
     def keep(self, asked: Asked, rows: Rows) -> None:
-        """Keep one answer, if it is small; all others of its kind go where they are many."""
+        """Cache rows if they are few; drop all others of the kind if there are too many."""
         alike = self._alike(asked)
         if _weight(rows) > MAX_BYTES:
             alike.pop(asked, None)
@@ -59,7 +59,8 @@ class Known:
         alike[asked] = rows
 
     def follow(self, header: bytes, changes: Sequence[Change]) -> None:
-        """Go on after these changes, and nobody else's. Whoever looks meanwhile finds another header, until the end."""
+        """Update the cache after these changes, if nobody else wrote. Concurrent readers find another header until the
+        end."""
         for key, value in changes:
             self._ranges.pop(kind_at(key), None)
             self.keep((GET, (key,)), [] if value is None else [(value,)])
@@ -67,10 +68,10 @@ class Known:
 
 
 class Reader:
-    """A read-only connection for all threads, opened when it is first needed.
+    """A read-only connection for all threads, opened when first needed.
 
-    Each statement sees what is on the disk when it runs, whoever wrote it: what was read before is told again only
-    while the WAL index says that nobody wrote since. Methods raise `StoreUnavailable` and `VaultError`.
+    Each statement sees what is on the disk when it runs, from all writers: cached rows are used only while the WAL
+    index shows that nobody has written since. Methods raise `StoreUnavailable` and `VaultError`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +85,7 @@ class Reader:
         self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
 
     async def read(self, statement: str, *values: str | int) -> Rows | None:
-        """See `rows`; in the reader's own thread, unless it is known already."""
+        """Return cached rows, or those of `rows` in the reader's thread."""
         asked = statement, values
         known = self.told_since()
         if known is not None and (rows := known.rows_of(asked)) is not None:
@@ -96,12 +97,12 @@ class Reader:
             raise _closed() from None
         if known is not None and rows is not None:
             with self._keeping:
-                if known.header == before:  # else it may have been read before a write that is known
+                if known.header == before:  # else it may be older than a write in the cache
                     known.keep(asked, rows)
         return rows
 
     def told_since(self) -> Known | None:
-        """What was read since the last write that anybody made; None where that cannot be told."""
+        """Return the cache since anybody's last write; None if that cannot be determined."""
         index, known = self._index, self._known
         if index is None:
             return None
@@ -113,36 +114,36 @@ class Reader:
         return known
 
     def header(self) -> bytes:
-        """The header of the WAL index as it is now; empty where there is none."""
-        index = self._index  # which a fork takes away from another thread
+        """Return the current header of the WAL index; empty if there is none."""
+        index = self._index  # read once: a fork in another thread sets it to None
         return index.header() if index else b""
 
     def wrote(self, before: bytes, changes: Sequence[Change]) -> None:
-        """Go on with what is known, after one transaction of this process that made these changes and no others.
+        """Update the cache after one transaction of this process that made exactly these changes.
 
-        ``before``: the header before that. Where anybody else wrote in between, nothing of it is taken over.
+        ``before``: the header before it. If another process wrote in between, nothing is cached.
         """
         known, now = self._known, self.header()
         if before and before == known.header and follows(before, now):
             with self._keeping:
                 known.follow(now, changes)
-            self._known = known  # whoever looked meanwhile has begun anew
+            self._known = known  # a concurrent reader has replaced it
 
     def begin(self) -> None:
-        """Start the thread. Else the first read does, which takes an event loop longer than a read."""
+        """Start the thread. Else the first read does, which blocks an event loop longer than a read."""
         self._answering.begin()
 
     def _all(self, asked: Sequence[Asked]) -> list[Rows | BaseException | None]:
-        return [self._tried(*one) for one in asked]
+        return [self._tried(*query) for query in asked]
 
     def _tried(self, statement: str, values: tuple[str | int, ...]) -> Rows | BaseException | None:
         try:
             return self.rows(statement, *values)
-        except BaseException as error:  # whatever it is, it belongs to whoever asked
+        except BaseException as error:  # the caller gets it
             return error
 
     def rows(self, statement: str, *values: str | int) -> Rows | None:
-        """The rows, in microseconds; None where SQLite would have to wait."""
+        """Return the rows, in microseconds; None if SQLite would have to wait."""
         with self._turn:
             try:
                 if self._connection is None:
@@ -157,7 +158,7 @@ class Reader:
                 raise store_error(error, self._path) from None
 
     def rows_patiently(self, statement: str, *values: str | int) -> Rows:
-        """The rows, after waiting for whoever holds the vault. Not for an event loop's thread."""
+        """Return the rows, after waiting for a lock if need be. Not for an event loop's thread."""
         try:
             with closing(connect(self._path)) as connection:
                 return connection.execute(statement, values).fetchall()
@@ -181,7 +182,7 @@ class Reader:
             self._close()
 
     def end(self) -> None:
-        """Close the connection for good. What is asked afterwards is refused."""
+        """Close the connection for good. Later reads are refused."""
         self._ended = True
         self._answering.end()
         with self._turn:
@@ -198,7 +199,7 @@ class Reader:
 
 
 def _weight(rows: Rows) -> int:
-    """Bytes of them, or of so many that they are too many."""
+    """Return the bytes in these rows, or a number above the limit."""
     found = 0
     for row in rows:
         found += sum(len(cell) for cell in row if isinstance(cell, bytes | str))

@@ -1,6 +1,6 @@
-"""The embedded store: one SQLite file of sqlitedict's, written by one thread, read by another.
+"""Embedded store: one SQLite file in sqlitedict's format, written by one thread, read by another.
 
-What sqlitedict does here, and under which rules, says `sqlite_table`.
+`table` describes the part of sqlitedict and its rules.
 """
 
 from __future__ import annotations
@@ -45,14 +45,14 @@ log = logging.getLogger("deputize")
 
 T = TypeVar("T")
 
-PAGE = 200  # records read at a time, so that a long scan leaves the event loop to others
+PAGE = 200  # records read at a time, so that a long scan yields the event loop
 
 
 class SqliteStore:
     """A `Store` in one file with mode 0600, in a folder with mode 0700, for all processes of one machine.
 
     Reads happen in a thread of their own, and wait for no writer. A replaced or deleted value is gone from the disk,
-    log included, half a second after the last write, or when the store is closed.
+    including the log, half a second after the last write, or when the store is closed.
     """
 
     local_reads = True
@@ -71,9 +71,9 @@ class SqliteStore:
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> Self:
-        """Open the vault at ``path``; where there is none and ``create`` is True, make one. For the start: it may wait.
+        """Open the vault at ``path``, or make one if there is none and ``create`` is True. For the start: it may block.
 
-        Raises `StoreUnavailable` (none there, locked), `VaultError` (empty, damaged, something else), `SettingsError`
+        Raises `StoreUnavailable` (none there, locked), `VaultError` (empty, damaged, not a vault), `SettingsError`
         (others may enter the folder or read the file).
         """
         path = Path(os.path.abspath(path))
@@ -84,7 +84,7 @@ class SqliteStore:
         sqlite_file.check(path)
         private_folder(path.parent)
         if kind := sqlite_file.network_file_system(path):
-            log.warning("The vault lies on %s: locks and durability do not hold on a network file system.", kind)
+            log.warning("The vault is on %s: locks and durability are not guaranteed on a network file system.", kind)
         store = cls(path)
         try:
             store._owner.submit(store._first_opened).result(2 * sqlite_table.PATIENCE)
@@ -93,7 +93,7 @@ class SqliteStore:
             store._owner.close(store._end)
             if isinstance(error, TimeoutError):
                 raise StoreUnavailable(
-                    "The vault does not answer.", hint=f"Look at the disk of {path}, and for what else holds it."
+                    "The vault does not answer.", hint=f"Check the disk of {path}, and which programs have it open."
                 ) from None
             raise
         return store
@@ -128,7 +128,7 @@ class SqliteStore:
             for row in page:
                 if not isinstance(row[0], str):
                     raise VaultError(
-                        "The vault's file is damaged: a record's key is no text.",
+                        "The vault's file is damaged: the key of a record is not a text.",
                         hint="Restore it from a backup: deputize vault restore.",
                     )
             found += page
@@ -159,7 +159,7 @@ class SqliteStore:
             raise StoreUnavailable("The vault does not answer.", hint=LATE) from None
 
     async def _done(self, step: Callable[[], T]) -> T:
-        """The outcome of a step of the owner. One that cannot begin in time is taken back."""
+        """Run a step on the owner's thread and return its result. A step that cannot begin in time is withdrawn."""
         asked = self._owner.submit(step)
         outcome = asyncio.wrap_future(asked)
         try:
@@ -167,12 +167,12 @@ class SqliteStore:
                 return await asyncio.shield(outcome)
         except TimeoutError:
             if asked.cancel():
-                raise StoreUnavailable("The vault has too much to do.", hint="Try again later.") from None
+                raise StoreUnavailable("The vault is overloaded.", hint="Try again later.") from None
         return await asyncio.shield(outcome)
 
     @property
     def backup(self) -> SqliteBackup:
-        """Copies of the vault as files, through SQLite."""
+        """The backup interface of the vault, through SQLite."""
         return backup_at(self.path)
 
     # On the owner's thread.
@@ -181,12 +181,14 @@ class SqliteStore:
         writer, before = self._opened(), self._reader.header()
         outcomes = writer.commit(writes)
         done = [write for write, outcome in zip(writes, outcomes, strict=True) if outcome is True]
-        if done and all(one.values[0] != one.values[-1] for one in done):  # a swap for the same is no transaction
+        if done and all(
+            one.values[0] != one.values[-1] for one in done
+        ):  # a swap for the same value is not a transaction
             self._reader.wrote(before, [change_by(one.statement, one.values) for one in done])
         return outcomes
 
     def _first_opened(self) -> None:
-        """Opened by sqlitedict, then for writing."""
+        """Open the vault with sqlitedict, then for writing."""
         sqlite_file.check(self.path)
         try:
             check_as_sqlitedict(self.path)
@@ -195,7 +197,7 @@ class SqliteStore:
         self._opened()
 
     def _opened(self) -> Writer:
-        """The connection, opened anew after a fork, and when its file was replaced."""
+        """Return the connection. It is opened again after a fork, and if its file was replaced."""
         if self._writer is not None and self._writer.identity != _identity(self.path):
             self._drop()
         if self._writer is None:
@@ -204,7 +206,7 @@ class SqliteStore:
             except sqlite3.Error as error:
                 raise store_error(error, self.path) from None
             finally:
-                self._reader.forget()  # it may have the file that was there before
+                self._reader.forget()  # it may have the earlier file open
         return self._writer
 
     def _drop(self) -> None:
@@ -239,12 +241,12 @@ class SqliteStore:
 
     def _after_fork_in_child(self) -> None:
         self._locks.forget()
-        _inherited.append(self._writer)  # never to be closed here: the parent uses what they name
+        _inherited.append(self._writer)  # never closed here: the parent uses the same files
         self._begin()
 
 
 def backup_at(path: Path) -> SqliteBackup:
-    """Copies of the vault at this path, which need not exist."""
+    """Return the backup interface for this path, which need not exist."""
     return SqliteBackup(path, partial(SqliteStore.open, create=False))
 
 

@@ -1,4 +1,4 @@
-"""How vaults in SQLite files are found: by a path, or by an address such as ``sqlite:///absolute/path``."""
+"""Store type of vaults in SQLite files: a path, or an address such as ``sqlite:///absolute/path``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HINT: Final = "Write memory:, sqlite:///absolute/path or a plain path."
 
 
 def path_of(url: str) -> Path:
-    """The vault's file. Raises `SettingsError` for an address that names none."""
+    """Return the path of the vault's file. Raises `SettingsError` for an address that names none."""
     url = url.strip()
     if "://" not in url:
         if not url or url.endswith("/"):
@@ -39,7 +39,7 @@ def _exists(url: str) -> bool:
 def _set_aside(url: str, ending: str) -> list[Path]:
     path = path_of(url)
     left = [path.with_name(path.name + part) for part in ("", "-wal", "-shm")]
-    return [one.rename(one.with_name(f"{one.name}.{ending}")) for one in left if one.exists()]
+    return [file.rename(file.with_name(f"{file.name}.{ending}")) for file in left if file.exists()]
 
 
 def _moved(url: str) -> Path | None:

@@ -1,10 +1,10 @@
-"""The table as sqlitedict has it: its statements, what lies in a cell, and the one place where sqlitedict is used.
+"""Table in sqlitedict's format: its statements, the form of its cells, and the only use of sqlitedict.
 
-sqlitedict 2.1.0 owns the file's form: it opens each vault before anything else does, and reads all that lies there with
-the codec of this module. What an act waits for goes past it, on connections of `sqlite_reader` and `sqlite_writer`: it
-writes without syncing, hands errors to the wrong caller, and can wait for ever for a thread that is gone. It unpickles
-what it reads unless it is given a codec (CVE-2024-35515): ours passes bytes and nothing else. Its own exceptions in its
-own thread are avoided by looking first, and here one thread asks it, for a bounded time.
+sqlitedict 2.1.0 defines the file's form: it opens each vault before anything else does, and reads its content with the
+codec of this module. Acts bypass it, on connections of `reader` and `writer`, because it writes without syncing, hands
+errors to the wrong caller, and can wait for ever for a thread that is gone. It unpickles what it reads unless it has a
+codec (CVE-2024-35515): this codec passes bytes and nothing else. Errors in its own thread are avoided by checking the
+file first, and only one thread calls it here, for a bounded time.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from deputize.core.vault.stores.common import opaque
 from deputize.core.vault.stores.sqlite.file import FORMAT, MARK, TABLE, connect
 from deputize.core.vault.stores.sqlite.wal_index import CountedConnection
 
-logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat what our errors tell
+logging.getLogger("sqlitedict").setLevel(logging.CRITICAL + 1)  # its tracebacks repeat deputize's errors
 
 PATIENCE = 4.0  # seconds a write may wait to begin, and again until it is done
 
-_VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as nothing, which is refused
+_VALUE = "CASE typeof(value) WHEN 'blob' THEN value END"  # text is read as NULL, which is refused
 GET = f'SELECT {_VALUE} FROM "{TABLE}" WHERE key = ?'  # noqa: S608
 SCAN = f'SELECT key, {_VALUE} FROM "{TABLE}" WHERE key >= ? AND key < ? ORDER BY key LIMIT ?'  # noqa: S608
 _TAIL = f"substr(substr({_VALUE}, {len(FORMAT) + 1}), -16)"
@@ -37,42 +37,43 @@ INSERT = f'INSERT INTO "{TABLE}" (key, value) VALUES (?, ?) ON CONFLICT DO NOTHI
 SWAP = f'UPDATE "{TABLE}" SET value = ? WHERE key = ? AND value = ?'  # noqa: S608
 DELETE = f'DELETE FROM "{TABLE}" WHERE key = ? AND value = ?'  # noqa: S608
 Change: TypeAlias = tuple[str, bytes | None]
-"""A place, and what lies there now; None for nothing."""
+"""A place and its new value; None for a deleted record."""
 _never_closed: list[CountedConnection] = []
-_LOOK = "Look at the disk of its file, and for what else holds that."
+_LOOK = "Check the disk of its file, and which programs have it open."
 _NO_MORE = "--no more--"  # how sqlitedict ends an answer
 
 
 def pack(value: bytes) -> bytes:
-    """A value as it lies in the table."""
+    """Return a value in its form in the table."""
     return FORMAT + opaque(value)
 
 
 def unpack(stored: object) -> bytes:
-    """The value in a table's cell. Raises `VaultError` for anything that `pack` did not make."""
+    """Return the value in a cell. Raises `VaultError` for anything that `pack` did not make."""
     if not isinstance(stored, bytes) or not stored.startswith(FORMAT):
         raise VaultError("A record in the vault was not written by this program.")
     return stored[len(FORMAT) :]
 
 
 def change_by(statement: str, values: Sequence[Any]) -> Change:
-    """What `INSERT`, `SWAP` or `DELETE` changes with these values."""
+    """Return the change that `INSERT`, `SWAP` or `DELETE` makes with these values."""
     if statement == SWAP:
         return values[1], values[0]
     return values[0], values[1] if statement == INSERT else None
 
 
 def dictionary(path: Path) -> SqliteDict:
-    """The vault as sqlitedict opens it: with a codec that runs nothing, and one write at a time. To be closed."""
+    """Open the vault with sqlitedict: with a codec that runs nothing, and one write at a time. The caller must close
+    it."""
     return SqliteDict(
         str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
     )
 
 
 def check_as_sqlitedict(path: Path) -> None:
-    """Have sqlitedict open the vault and read its first row. For a file that `sqlite_file.check` has passed.
+    """Open the vault with sqlitedict and read its first row. `file.check` must have passed.
 
-    Raises sqlite3.Error, `VaultError` where it reads another one, `StoreUnavailable` where it does not answer.
+    Raises sqlite3.Error, `VaultError` if it reads another row, `StoreUnavailable` if it does not answer.
     """
     with closing(connect(path)):  # counted, as sqlitedict's own is not
         _check_as_sqlitedict(path)
@@ -89,17 +90,17 @@ def _check_as_sqlitedict(path: Path) -> None:
             rows.append(row)
         connection.check_raise_error()
         if rows != [MARK[1:]]:
-            raise VaultError("The file of the vault is no vault of this version.", hint=str(path))
+            raise VaultError("The file is not a vault of this version.", hint=str(path))
     finally:
         opened.close(force=True)
         connection.join(1)
         if connection.is_alive():
-            _never_closed.append(connect(path))  # counted for good, since nobody knows when that one is gone
+            _never_closed.append(connect(path))  # counted for good, because the end of the other is unknown
 
 
 def _next(connection: Any, answers: Queue[Any], deadline: float) -> Any:
     while True:
-        alive = connection.is_alive()  # before looking: it may answer and then end
+        alive = connection.is_alive()  # read first: it may answer and then end
         try:
             return answers.get(timeout=0.2 if alive else 0)
         except Empty:

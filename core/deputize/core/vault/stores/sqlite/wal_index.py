@@ -1,12 +1,12 @@
-"""Whether anybody wrote to the vault, told from SQLite's shared memory, without a call to the system.
+"""Detection of writes to the vault by SQLite's shared memory, without a system call.
 
-In write-ahead mode all processes map the file ``…-shm``. Its first 48 bytes name the last transaction: each is in there
-before whoever made it is told that it is done, and by these bytes SQLite itself decides whether the pages that it holds
-are still true (https://www.sqlite.org/walformat.html#the_wal_index_header).
+In write-ahead mode all processes map the file ``…-shm``. Its first 48 bytes identify the last transaction. They are
+updated before a commit returns, and SQLite itself uses them to decide whether its cached pages are still valid
+(https://www.sqlite.org/walformat.html#the_wal_index_header).
 
 A mapping keeps descriptors, and the system drops all locks that a process has on a file when the process closes any
-descriptor of it (https://www.sqlite.org/howtocorrupt.html, 2.2). So they are closed only where this process has no
-connection to that vault left; `sqlite_file.connect` gives connections that are counted here.
+descriptor of it (https://www.sqlite.org/howtocorrupt.html, 2.2). So they are closed only when this process has no
+connection to that vault left; `file.connect` gives connections that are counted here.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Final
 
 HEADER: Final = 48
 _VERSION: Final = (3007000).to_bytes(4, sys.byteorder)
-"""Of SQLite 3.7.0 and all later releases; at the header's beginning."""
+"""Of SQLite 3.7.0 and all later releases; at the beginning of the header."""
 _COUNT: Final = slice(8, 12)
-"""The number of transactions: in it each counts that changed anything."""
+"""The number of transactions that changed anything."""
 _MADE: Final = 12
-"""The byte that says that the header is made."""
+"""The byte that says that the header is initialized."""
 
 
 class CountedConnection(sqlite3.Connection):
@@ -37,8 +37,8 @@ class CountedConnection(sqlite3.Connection):
     _shared = ""
 
     def count(self, path: Path) -> None:
-        """Say to which file it leads, before it is used."""
-        with suppress(OSError):  # gone, so it leads to what nobody else will open
+        """Count the connection for this file, before it is used."""
+        with suppress(OSError):  # the file is gone, so nobody else will open it
             status = os.stat(path)
             self._vault, self._shared = (status.st_dev, status.st_ino), f"{os.path.realpath(path)}-shm"
             _came(self._vault)
@@ -51,8 +51,8 @@ class CountedConnection(sqlite3.Connection):
             _left(vault)
 
     def index(self) -> WalIndex | None:
-        """The WAL index that it uses; None before it has read, and where there is none that is understood: on a
-        read-only disk, say. Not what an earlier log left beside a vault that is in another mode by now."""
+        """Return the WAL index of this connection; None before its first read, or if there is none that is understood,
+        such as on a read-only disk. An index that is left from before a change of mode is not returned."""
         with suppress(sqlite3.Error, OSError, ValueError):
             if self.execute("PRAGMA journal_mode").fetchone() == ("wal",):
                 with _turn:
@@ -61,13 +61,13 @@ class CountedConnection(sqlite3.Connection):
 
 
 class WalIndex:
-    """The WAL index of a vault, as long as this process has a connection to it."""
+    """The WAL index of a vault, valid while this process has a connection to it."""
 
     def __init__(self, mapped: mmap) -> None:
         self._mapped = mapped
 
     def header(self) -> bytes:
-        """The header as it is now, in a fraction of a microsecond; empty where it says nothing."""
+        """Return the current header, in a fraction of a microsecond; empty if closed."""
         try:
             return self._mapped[:HEADER]
         except ValueError:  # closed
@@ -75,12 +75,13 @@ class WalIndex:
 
 
 def understood(header: bytes) -> bool:
-    """Whether what was read while this header stood there is true as long as it stands there."""
+    """Return whether rows that were read under this header are valid while it stays."""
     return header[:4] == _VERSION and header[_MADE] == 1
 
 
 def follows(before: bytes, now: bytes) -> bool:
-    """Whether just one transaction lies between these headers. A count that begins anew, as after a crash, is none."""
+    """Return whether exactly one transaction is between these headers. A count that starts again, as after a crash, is
+    not."""
     return understood(before) and understood(now) and 0 < _count(before) == _count(now) - 1
 
 
@@ -89,7 +90,8 @@ def _count(header: bytes) -> int:
 
 
 class _File:
-    """What this process has of one vault, whatever names lead there: SQLite, too, keeps one for all of them."""
+    """This process's connections to one vault, whatever names lead to it: SQLite, too, keeps one entry for all
+    names."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -97,8 +99,8 @@ class _File:
         self._mapped: dict[tuple[int, int], mmap] = {}
 
     def mapping(self, path: str) -> mmap:
-        """The header, mapped; anew where another file lies there. Raises OSError, ValueError: then the next try has the
-        same descriptor, so that many cost no more than one."""
+        """Return the mapped header, mapped again if the file was replaced. Raises OSError, ValueError: then the next
+        try reuses the descriptor, so that many tries cost no more than one."""
         status = os.stat(path)
         which = status.st_dev, status.st_ino
         if which not in self._descriptors:
@@ -122,7 +124,7 @@ _files: dict[tuple[int, int], _File] = {}
 
 @contextmanager
 def opening() -> Iterator[None]:
-    """While a connection is opened, of which is not known yet to which file it leads: no fork comes in between."""
+    """Prevent a fork while a connection is being opened, because its file is not known yet."""
     _came(_OPENING)
     try:
         yield
@@ -145,9 +147,9 @@ def _left(vault: tuple[int, int]) -> None:
 
 
 def _before_fork() -> None:
-    """Take the turn, when the last connection is gone. A child would wait for ever for what another thread had at that
-    moment, this turn or SQLite's own; and beside a connection that it inherits, SQLite takes the parent's locks for the
-    child's. Those of the stores are gone by now; a backup in another thread is waited for, but not for ever."""
+    """Take the lock once the last connection is closed. Otherwise a child would wait for ever for a lock that another
+    thread held, this one or SQLite's own; and SQLite would take the parent's locks for the child's. The stores have
+    closed their connections by now; a backup in another thread is waited for, but not for ever."""
     _turn.acquire()
     _turn.wait_for(lambda: not _files, _FORK_SECONDS)
 

@@ -1,7 +1,7 @@
-"""Writing past sqlitedict: a connection that makes a group of writes durable with one transaction, and so one sync.
+"""Writes that bypass sqlitedict: a connection that makes a group of writes durable with one transaction and one sync.
 
-A group is a matter of speed alone: where one of its writes fails, each is done by itself, so that an error reaches
-whom it belongs to, and nobody else's write is lost with it.
+Groups only save time: if one write of a group fails, each is done by itself, so that the error reaches its own caller
+and no other write is lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deputize.core.vault.stores.sqlite.writer_thread import Outcome, Write
 
 PRAGMAS: Final[dict[str, int | str]] = {
     "journal_mode": "wal",
-    "synchronous": 2,  # FULL: what was written is on the disk
+    "synchronous": 2,  # FULL: a write is on the disk when it returns
     "busy_timeout": int(BUSY_SECONDS * 1000),
     "secure_delete": 1,
     "fullfsync": 1,
@@ -28,8 +28,8 @@ PRAGMAS: Final[dict[str, int | str]] = {
 
 
 class Writer:
-    """A connection for the one thread that writes. Methods raise sqlite3.Error; opening one also `StoreUnavailable` and
-    `VaultError`."""
+    """A connection for the one thread that writes. Methods raise sqlite3.Error; opening one also raises
+    `StoreUnavailable` and `VaultError`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.identity = path, sqlite_file.check(path)
@@ -46,11 +46,11 @@ class Writer:
             raise
 
     def ask(self, statement: str) -> Rows:
-        """The rows that a statement answers."""
+        """Return the rows of a statement."""
         return self.connection.execute(statement).fetchall()
 
     def commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """How each of these ended: what changed a record is durable."""
+        """Return the outcome of each write. Changed records are durable."""
         if len(writes) == 1:
             return [self._alone(writes[0])]
         try:
@@ -62,7 +62,7 @@ class Writer:
             self.connection.execute("COMMIT")
             return changed
         except sqlite3.Error:
-            if self.connection.in_transaction:  # SQLite itself takes it back where the disk is full
+            if self.connection.in_transaction:  # if the disk is full, SQLite has rolled back itself
                 self.connection.execute("ROLLBACK")
         return [self._alone(write) for write in writes]
 
@@ -77,12 +77,12 @@ class Writer:
             return done.rowcount == 1
 
     def settle(self) -> bool:
-        """Empty the log, so that what was replaced is gone from the disk. False while a reader is in the way."""
+        """Empty the log, so that replaced values are gone from the disk. Return False while a reader is in the way."""
         self.ask("PRAGMA busy_timeout=0")
         [(busy, *_)] = self.ask("PRAGMA wal_checkpoint(TRUNCATE)")
         self.ask(f"PRAGMA busy_timeout={PRAGMAS['busy_timeout']}")
         return not busy
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self.connection.close()

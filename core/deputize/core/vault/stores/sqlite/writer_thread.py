@@ -1,7 +1,7 @@
-"""One thread that owns what two must not touch, and that answers all who wait for a write at once.
+"""Thread that owns what two threads must not share, and writes for all callers.
 
-What is asked for while it writes is written together as the next group: so many writers cost one sync, and a single one
-waits for nobody.
+Writes that are requested while it writes form the next group: so many writers cost one sync, and a single one waits for
+nobody.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ T = TypeVar("T")
 REST_SECONDS: Final = 0.5
 GROUP: Final = 500  # writes that are made durable together, at most
 
-LATE: Final = "What was being written may still arrive: read before writing again."
+LATE: Final = "The write may still take effect: read before writing again."
 
 Step: TypeAlias = tuple["Future[Any]", Callable[[], Any]]
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Write:
-    """One writing statement, and who waits for whether it changed a record."""
+    """One writing statement, and the future for whether it changed a record."""
 
     statement: str
     values: tuple[object, ...]
@@ -42,14 +42,14 @@ class Write:
 
 
 Outcome: TypeAlias = bool | BaseException
-"""Whether a write changed a record, durably; or why it did not happen."""
+"""Whether a write changed a record, durably; or the error that prevented it."""
 
 
 class Owner:
-    """Runs steps and groups of writes one after another in a thread of its own, which begins with the first of them.
+    """Runs steps and groups of writes one after another in a thread of its own, which starts with the first of them.
 
-    ``commit`` makes a group of writes durable, and says of each how it ended. Unlike an executor it still answers while
-    the interpreter exits. When nothing was asked for a while it calls ``rest``, until that returns True.
+    ``commit`` makes a group of writes durable, and returns the outcome of each. Unlike an executor the thread still
+    works while the interpreter exits. When idle it calls ``rest``, until that returns True.
     """
 
     def __init__(self, commit: Callable[[Sequence[Write]], Sequence[Outcome]], rest: Callable[[], bool]) -> None:
@@ -61,10 +61,10 @@ class Owner:
         self._go_on = Event()
 
     async def write(self, timeout: float, statement: str, *values: object) -> bool:
-        """Whether the statement changed a record, durably. A cancelled caller does not cancel it.
+        """Run the statement, and return whether it changed a record, durably. A cancelled caller does not cancel it.
 
-        Raises `StoreUnavailable` once closed, and where it cannot begin in ``timeout`` seconds: then it is taken back,
-        and did not happen. One that began and takes that long again may still arrive.
+        Raises `StoreUnavailable` once closed, and if it cannot begin in ``timeout`` seconds: then it is withdrawn, and
+        did not happen. One that began and takes that long again may still take effect.
         """
         loop = asyncio.get_running_loop()
         write = Write(statement, values, loop, loop.create_future())
@@ -78,7 +78,7 @@ class Owner:
             write.late.cancel()
 
     def submit(self, step: Callable[[], T]) -> Future[T]:
-        """Ask for a step; until it begins, the future can be cancelled. Raises `StoreUnavailable` once closed."""
+        """Queue a step. Its future can be cancelled until it begins. Raises `StoreUnavailable` once closed."""
         future: Future[T] = Future()
         with self._gate:
             self._open()
@@ -86,7 +86,7 @@ class Owner:
         return future
 
     def close(self, last: Callable[[], None]) -> Future[None]:
-        """Finish what was asked, then run ``last`` and end. Twice is the same as once."""
+        """Finish all queued work, then run ``last`` and end. Safe to call twice."""
         with self._gate:
             if self._last is None:
                 self._last = Future()
@@ -95,7 +95,7 @@ class Owner:
             return self._last
 
     def pause(self, first: Callable[[], None], timeout: float) -> None:
-        """Finish what was asked, run ``first``, then stand still until `go_on`. Waits ``timeout`` seconds at most."""
+        """Finish all queued work, run ``first``, then stop until `go_on`. Waits ``timeout`` seconds at most."""
         still = Event()
         go_on = self._go_on = Event()
 
@@ -127,13 +127,13 @@ class Owner:
             self._thread.start()
 
     def _take_back(self, write: Write, timeout: float) -> None:
-        """What waits for too long does not happen; what has begun is waited for once more."""
+        """Withdraw a write that has waited too long. One that has begun is waited for once more."""
         with self._gate:
             write.taken_back = not write.begun
         if not write.taken_back:
             write.late = write.loop.call_later(timeout, _give_up, write)
         elif not write.answer.done():
-            write.answer.set_exception(StoreUnavailable("The vault has too much to do.", hint="Try again later."))
+            write.answer.set_exception(StoreUnavailable("The vault is overloaded.", hint="Try again later."))
 
     def _run(self) -> None:
         rested, jobs = True, deque[Write | Step | None]()
@@ -148,23 +148,23 @@ class Owner:
                 _hand_out(writes, self._outcomes(writes))
             elif jobs and not _did(jobs.popleft()):
                 return
-            del writes  # what is held here must not outlive it while this thread waits
+            del writes  # else they live on while this thread waits
 
     def _outcomes(self, writes: Sequence[Write]) -> Sequence[Outcome]:
         try:
             return self._commit(writes)
-        except BaseException as error:  # whatever it is, it belongs to whoever asked
+        except BaseException as error:  # the callers get it
             return [error] * len(writes)
 
     def _more(self, jobs: deque[Write | Step | None], timeout: float | None) -> None:
-        """Take over what was asked for; wait for it where there is nothing to do."""
+        """Fetch queued jobs; wait for one if there is none."""
         if not jobs:
             jobs.append(self._jobs.get(timeout=timeout))
         while not self._jobs.empty():
             jobs.append(self._jobs.get())
 
     def _begun(self, jobs: deque[Write | Step | None]) -> list[Write]:
-        """The writes that come first, but those taken back; from here on they happen."""
+        """Return the writes at the front of the queue, without withdrawn ones. From here on they happen."""
         writes: list[Write] = []
         with self._gate:
             while jobs and isinstance(first := jobs[0], Write) and len(writes) < GROUP:
@@ -176,7 +176,7 @@ class Owner:
 
 
 def _did(job: Write | Step | None) -> bool:
-    """Do a step. Whether there was one: after the last comes none."""
+    """Run a step, and return whether there was one: nothing follows the last."""
     if not isinstance(job, tuple):
         return False
     future, step = job
@@ -188,14 +188,14 @@ def _did(job: Write | Step | None) -> bool:
 def _do(future: Future[Any], step: Callable[[], Any]) -> None:
     try:
         result = step()
-    except BaseException as error:  # whatever it is, it belongs to whoever asked
+    except BaseException as error:  # the caller gets it
         future.set_exception(error)
     else:
         future.set_result(result)
 
 
 def _hand_out(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
-    """Tell each how it ended, with one call into each event loop."""
+    """Report all outcomes, with one call into each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], Outcome]]] = {}
     for write, outcome in zip(writes, outcomes, strict=True):
         loops.setdefault(write.loop, []).append((write.answer, outcome))
