@@ -107,7 +107,7 @@ def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved
         f"by approval {second.id}.",
     ]
     assert f"It began to write digest {second.digest[:12]}, allowed by the approval {second.id}." in lines
-    assert "It was run again: the recorded outcome was given, and nothing was done anew." in lines
+    assert "It was run again: the recorded outcome was returned, and nothing was done." in lines
     assert lines[-1] == "Proved: what was approved is what was done."
     for word in (second.id, second.digest[:SHORTEST], story["act_id"], first.id):
         assert explained(cli, word, settings)[0]["rows"] == story["rows"]
@@ -125,7 +125,7 @@ def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
         [mandate] = deputy.run(deputy.mandates("alice"))
     story, told = explained(cli, "no", settings)
     assert (story["verdict"], story["outcome"]) == ("nothing_done", "declined")
-    assert "alice said no to digest" in told and "Nothing was written." in told
+    assert "alice rejected digest" in told and "Nothing was written." in told
     story, told = explained(cli, "more", settings)
     assert (story["verdict"], story["answered_by"], story["outcome"]) == ("mandate", mandate.id, "done")
     assert f"allowed by the mandate {mandate.id}." in told
@@ -141,7 +141,7 @@ def test_an_edit_is_proved_by_what_was_shown_of_it(
         decide(deputy, asked(deputy, "edited"), "approve")
         act(deputy, "edited")
     story, told = explained(cli, "edited", settings)
-    assert story["verdict"] == "same" and "said yes with other arguments" in told
+    assert story["verdict"] == "same" and "approved, with other arguments" in told
 
 
 def test_what_nobody_can_find_is_said_to_be(cli: Command, settings: dict[str, str]) -> None:

@@ -93,7 +93,7 @@ def read_only(server: Server) -> Iterator[None]:
     ("fault", "says", "hints"),
     [
         (full, "disk of the vault's database is full", "Make room"),
-        (read_only, "takes no writes now", "standby"),
+        (read_only, "is read-only now", "standby"),
     ],
     ids=["full", "read-only"],
 )

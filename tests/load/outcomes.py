@@ -14,7 +14,7 @@ What = Literal["done", "refused", "unknown", "unanswered", "abandoned"]
 answered, and the call was not made again."""
 
 UNKNOWN: Final = re.compile(r"may have|still in progress|could not be recorded|interrupted|cut off|may be done", re.I)
-LATER: Final = re.compile(r"vault|database|not available now|too much to do|try again", re.I)
+LATER: Final = re.compile(r"vault|database|not available now|overloaded|try again", re.I)
 """What is said of a store or a provider that cannot be reached now: the same call may be made again."""
 MOST: Final[dict[What, int]] = {"done": 1, "refused": 0, "unknown": 1, "unanswered": 1, "abandoned": 0}
 

@@ -46,7 +46,7 @@ class Invented(Event):
 @pytest.mark.parametrize("event", [Invented(), "token.refreshed", {"event": "token.refreshed"}, None])
 def test_an_event_that_is_not_in_the_list_cannot_be_written(event: Any) -> None:
     kept = audit()
-    with pytest.raises(InvalidInput, match="no audit event") as caught:
+    with pytest.raises(InvalidInput, match="not an audit event") as caught:
         kept.write(event)
     assert caught.value.fix_by == "operator" and "deputize.core.audit.events" in caught.value.hint
     assert kept.rows() == []

@@ -72,7 +72,7 @@ def test_a_folder_or_file_that_others_can_open_stops_the_start(make: Make, folde
     for path, wide in ((folder, 0o750), (files(folder)[0], 0o604)):
         mode = stat.S_IMODE(path.stat().st_mode)
         path.chmod(wide)
-        with pytest.raises(SettingsError, match="open to others") as caught:
+        with pytest.raises(SettingsError, match="accessible to other accounts") as caught:
             make()
         assert "0700" in caught.value.hint
         path.chmod(mode)

@@ -209,7 +209,7 @@ def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Ser
         "INSERT INTO deputize_audit SELECT writer, 3, ts, tenant, who, event, line FROM deputize_audit WHERE seq = 0",
     )
     some(audit, 3)
-    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+    with pytest.raises(StoreUnavailable, match="Another program has written"):
         audit.flush()
     execute(server, "DELETE FROM deputize_audit WHERE seq > 1")
     audit.close()

@@ -49,7 +49,7 @@ def test_rows_that_lie_in_the_way_of_a_chain_stop_nothing_and_are_found(server: 
     taken = audit.writer
     add(server, taken, 3, forged(taken, 3))
     some(audit, 700, "after")
-    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+    with pytest.raises(StoreUnavailable, match="Another program has written"):
         audit.flush()
     audit.flush()
     assert audit.writer != taken
@@ -79,7 +79,7 @@ def test_rows_that_come_before_a_process_writes_them_again_are_not_taken_for_its
     shadow.flush()
     add(server, audit.writer, 0, shadow._sink.lines[0].decode().rstrip(), who="mallory")  # type: ignore[attr-defined]
     some(audit, 1)
-    with pytest.raises(StoreUnavailable, match="Somebody else has written"):
+    with pytest.raises(StoreUnavailable, match="Another program has written"):
         audit.flush()
     audit.close()
     assert len(newest(table, {"alice"}, [Key(KEY)]).rows) == 1

@@ -79,7 +79,7 @@ def test_a_deputy_runs_on_it_from_settings_and_doctor_sees_it(home: Path, tmp_pa
             if turn == 0:
                 deputy.run(connect(deputy, sandbox, "readonly"))
             assert deputy.run(deputy.act("gmail_list_labels", {}, user="alice"))
-            with pytest.raises(SettingsError, match="no backup"):
+            with pytest.raises(SettingsError, match="cannot back it up"):
                 deputy.run(back_up(deputy.vault, tmp_path / "copy", 1.0))
     assert {path.name for path in home.iterdir()} >= {"vault.json", "audit"}
     assert "ya29" not in (home / "vault.json").read_text() and not (home / "vault.sqlite").exists()

@@ -1,18 +1,18 @@
-"""Who did what, for whom, by whose consent: one line per event, chained under a key.
+"""Audit log: who did what, for whom, by whose consent. One line per event, chained under a key.
 
-`Audit` writes, `read` shows, `verify` proves. Each process is a writer with a chain of its own, in files
-``{writer}.{n}.jsonl`` that only ever grow. A row is one line of JSON, in ASCII:
+`Audit` writes, `read` reads, `verify` proves. Each process is a writer with a chain of its own, in append-only files
+``{writer}.{n}.jsonl``. A row is one line of JSON, in ASCII:
 
     {"ts": UTC ns, "writer": ..., "seq": 0, 1, 2..., "event": ..., facts..., "prev": ..., "mac": ...}
 
 ``mac`` is keyed BLAKE2b over ``prev`` and the exact bytes of the line before ``,"mac":``; ``prev`` is the mac of the
-row before, across files; the first is derived from the writer. So whoever can write the files, but lacks the key,
-cannot edit, remove, add or move a row unseen, except at the end, or a whole chain: that takes heads kept elsewhere
-(``anchor``; those of all chains lie in the vault, see `deputize.core.vault.chain_heads`).
+row before, across files; the first is derived from the writer. So an attacker who can write the files, but lacks the
+key, cannot edit, remove, add or move a row unseen, except at the end, or a whole chain. Heads that are kept elsewhere
+reveal that too (``anchor``; the vault has those of all chains, see `deputize.core.vault.chain_heads`).
 
-Rows wait in memory and one thread makes all that wait durable with one write and one sync, at the latest half a
-second after the first, at once when somebody awaits `Audit.settle`. A crash loses at most what nobody awaited in that
-time; an unwritable disk loses nothing up to `WAITING` rows, then the oldest, and the row ``audit.lost`` says how many.
+Rows wait in memory. One thread makes all waiting rows durable with one write and one sync: at most half a second after
+the first, or at once if `Audit.settle` is awaited. A crash loses at most the rows of that time that nobody awaited. An
+unwritable disk loses nothing up to `WAITING` rows, then the oldest, and the row ``audit.lost`` says how many.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """What proves a trail, which who writes one never needs."""
+        """Import the verification lazily: processes that only write never need it."""
         if name not in ("Finding", "Report", "verify"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from deputize.core.audit import verification

@@ -1,4 +1,4 @@
-"""Where anchors go: to whoever keeps them; a file of them gets lines only where it is ours."""
+"""Delivery of anchors to their keeper; an anchor file gets lines only if it is this account's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST: Final = 4096  # bytes: longer is no anchor
 
 
 def keep_elsewhere(anchors: deque[str], keep: Callable[[str], None] | None) -> None:
-    """Hand over those that wait. One that is refused is gone: the next says more."""
+    """Hand over the waiting anchors. A refused one is dropped: the next says more."""
     while keep and anchors:
         try:
             keep(anchors.popleft().rstrip())
@@ -30,23 +30,23 @@ def keep_elsewhere(anchors: deque[str], keep: Callable[[str], None] | None) -> N
 
 @frozen
 class AnchorFile(ValueObject):
-    """Where anchors go, one a line. Made by `open`."""
+    """A file of anchors, one a line. Made by `open`."""
 
     path: Path
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """The file, made with mode 0600 where it is missing.
+        """Open the file, and make it with mode 0600 if it is missing.
 
-        Raises `SettingsError` unless it is a regular file of this account that nobody else may write, and empty or
-        begun by an anchor: settings that name another file add nothing to it.
+        Raises `SettingsError` unless it is a regular file of this account that nobody else may write, and is empty or
+        begins with an anchor: a setting that names another file must not damage it.
         """
         file = cls(path)
         os.close(file._opened())
         return file
 
     def __call__(self, line: str) -> None:
-        """Add a line. Raises `StoreUnavailable` where the file is another one by now."""
+        """Add a line. Raises `StoreUnavailable` if the file has been replaced by an unfit one."""
         try:
             descriptor = self._opened()
         except SettingsError as error:
@@ -69,15 +69,15 @@ class AnchorFile(ValueObject):
     def _check(self, descriptor: int) -> None:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise self._unfit("it is no regular file")
+            raise self._unfit("it is not a regular file")
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            raise self._unfit("it is one that others may write")
+            raise self._unfit("others may write to it")
         first = os.pread(descriptor, _FIRST, 0).partition(b"\n")[0]
         row = parsed(first + b"\n") if first else None
         if status.st_size and (row is None or row["event"] != "chain.anchor"):
-            raise self._unfit("it holds something else")
+            raise self._unfit("it is not a file of anchors")
 
-    def _unfit(self, why: str) -> SettingsError:
+    def _unfit(self, reason: str) -> SettingsError:
         return SettingsError(
-            f"The file for anchors cannot be used: {why}.", hint=f"{self.path}: name a file that is not there yet."
+            f"The file for anchors cannot be used: {reason}.", hint=f"{self.path}: name a file that does not exist yet."
         )

@@ -1,4 +1,4 @@
-"""The thread that makes an audit's rows durable: soon for all of them, at once for whoever waits."""
+"""Thread that makes an audit's rows durable: soon for all rows, at once for awaited ones."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ CROWD: Final = 0.001
 """Seconds an awaited row waits for others that are awaited."""
 
 Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None] | concurrent.futures.Future[None]"]
-"""Who waits: in which event loop (None: in a thread), and what is to be answered."""
+"""A waiting caller: its event loop (None: a thread), and its future."""
 
 
 class CommitThread:
-    """Calls ``commit`` in a thread of its own, which begins with the first row; ``inline``: in that of the caller.
+    """Calls ``commit`` in a thread of its own, which starts with the first row; ``inline``: in the caller's thread.
 
-    ``commit`` makes all rows durable that wait, or raises `StoreUnavailable`, and is then called again. ``begun`` is
-    called when the thread has begun.
+    ``commit`` makes all waiting rows durable, or raises `StoreUnavailable`, and is then called again. ``begun`` is
+    called when the thread has started.
     """
 
     def __init__(self, commit: Callable[[], None], begun: Callable[[], None], *, inline: bool) -> None:
@@ -38,15 +38,16 @@ class CommitThread:
         self._thread: threading.Thread | None = None
         self._crowd = 0
         self.awake = False
-        """Whether a row that was just queued will be seen to: whoever queues one and finds this False has to `ring`."""
+        """Whether a row that was just queued will be handled: a caller that queues one and finds this False must
+        `ring`."""
 
     @property
     def inline(self) -> bool:
-        """Whether there is no thread, or none any more."""
+        """True if there is no thread, or none any more."""
         return self._inline
 
     def ring(self) -> None:
-        """See to the rows that wait, within `GATHER` seconds; without a thread, at once and here."""
+        """Handle the waiting rows within `GATHER` seconds; without a thread, at once and here."""
         with self._state:
             if self._wake():
                 return
@@ -60,13 +61,14 @@ class CommitThread:
             await future
 
     def flush(self) -> None:
-        """The same as `wait`, blocking."""
+        """Block until every row queued so far is durable. Raises `StoreUnavailable`."""
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
         if self._ask((None, future)):
             future.result()
 
     def end(self, last: Callable[[], None]) -> None:
-        """End the thread, then call ``last`` instead of ``commit`` for who still waits. Again only calls that."""
+        """End the thread, then call ``last`` instead of ``commit`` for the remaining waiters. A second call only does
+        that."""
         with self._state:
             self._inline = True
             thread, self._thread = self._thread, None
@@ -78,7 +80,7 @@ class CommitThread:
         self._serve(last)
 
     def _ask(self, waiter: Waiter) -> bool:
-        """Whether the thread will answer the waiter. If not, what waits has been written here."""
+        """Return whether the thread will answer the waiter. If not, the rows have been written here."""
         with self._state:
             if self._wake():
                 self._waiters.append(waiter)
@@ -88,7 +90,7 @@ class CommitThread:
         return False
 
     def _wake(self) -> bool:
-        """Whether the thread sees to it (with _state held)."""
+        """Wake or start the thread, and return whether it handles the rows (with _state held)."""
         if self._thread is None and not self._inline:
             thread = threading.Thread(target=self._run, name="audit", daemon=True)
             try:
@@ -107,10 +109,10 @@ class CommitThread:
         while not self._inline:
             self._bell.wait()
             if self._hurry.wait(GATHER) and self._crowd > 1:
-                time.sleep(CROWD)  # several waited last time: more are about to
+                time.sleep(CROWD)  # several waited last time: more will follow
             self._bell.clear()
             self._hurry.clear()
-            self.awake = False  # before the rows are taken: whoever writes from here on rings again
+            self.awake = False  # before the rows are taken: later writers ring again
             try:
                 self._serve(self._commit)
             except StoreUnavailable:
@@ -120,37 +122,37 @@ class CommitThread:
     def _serve(self, commit: Callable[[], None]) -> None:
         waiters = [self._waiters.popleft() for _ in range(len(self._waiters))]
         self._crowd = len(waiters)
-        why: StoreUnavailable | None = StoreUnavailable("The audit ended.")
+        failure: StoreUnavailable | None = StoreUnavailable("The audit ended.")
         try:
             commit()
-            why = None
+            failure = None
         except StoreUnavailable as error:
-            why = error
+            failure = error
             raise
         finally:
-            _tell(waiters, why)
+            _answer_all(waiters, failure)
 
 
-def _tell(waiters: Iterable[Waiter], why: StoreUnavailable | None) -> None:
-    """Answer whoever waits, with one call into each event loop."""
+def _answer_all(waiters: Iterable[Waiter], failure: StoreUnavailable | None) -> None:
+    """Answer all waiters, with one call into each event loop."""
     by_loop = defaultdict(list)
     for loop, future in waiters:
         by_loop[loop].append(future)
     for loop, futures in by_loop.items():
         if loop is None:
-            _answer(futures, why)
+            _answer(futures, failure)
         else:
             with contextlib.suppress(RuntimeError):  # closed: nobody waits there any more
-                loop.call_soon_threadsafe(_answer, futures, why)
+                loop.call_soon_threadsafe(_answer, futures, failure)
 
 
 def _answer(
-    futures: Iterable[asyncio.Future[None] | concurrent.futures.Future[None]], why: StoreUnavailable | None
+    futures: Iterable[asyncio.Future[None] | concurrent.futures.Future[None]], failure: StoreUnavailable | None
 ) -> None:
     for future in futures:
         if future.done():
             continue
-        if why:
-            future.set_exception(StoreUnavailable(why.message, hint=why.hint))  # one each: a raised one has a traceback
+        if failure:  # one exception each: a raised one has a traceback
+            future.set_exception(StoreUnavailable(failure.message, hint=failure.hint))
         else:
             future.set_result(None)

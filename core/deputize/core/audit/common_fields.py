@@ -1,6 +1,7 @@
-"""What several audit events say alike: of a user, a grant, a consent, an approval, a call. No secret, no raw argument.
+"""Fields that several audit events share: of a user, a grant, a consent, an approval, a call. No secret, no raw
+argument.
 
-Each field carries its description; `docs/audit.md` is made of them.
+Each field has its description; `docs/audit.md` is generated from them.
 """
 
 from __future__ import annotations
@@ -15,16 +16,16 @@ Kind = TypeVar("Kind", bound="Facts")
 
 
 class Facts:
-    """Fields of a row. A field that holds facts itself stands for all of theirs; empty ones are left out of the row.
+    """Fields of a row. A field that holds `Facts` stands for all of their fields. Empty fields are left out of the row.
 
-    Its kinds are made, compared and shown as frozen dataclasses are, and are none: what `dataclasses` makes of each of
-    fifty events was a sixth of the import of the core.
+    Subclasses behave like frozen dataclasses, without being any: `dataclasses` took a sixth of the core's import time
+    for fifty events.
     """
 
     form: ClassVar[dict[str, object]]
-    """Its fields in order, with what each is where nothing is given."""
+    """Its fields in order, with their defaults."""
     needed: ClassVar[frozenset[str]]
-    """Those that have to be given."""
+    """Fields without a default."""
 
     def __init__(self, *values: object, **named: object) -> None:
         given = dict(zip(self.form, values, strict=False)) | named if values else named
@@ -49,7 +50,7 @@ class Facts:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in vars(self).items())})"
 
     def facts(self) -> dict[str, Fact]:
-        """The row's fields by name."""
+        """Return the row's fields by name."""
         found: dict[str, Fact] = {}
         for name, value in self.__dict__.items():
             if value is None or value == "":
@@ -63,13 +64,13 @@ class Facts:
 
 @dataclass_transform(frozen_default=True)
 def event(kind: type[Kind]) -> type[Kind]:
-    """A kind of `Facts` that is an event."""
+    """Declare a subclass of `Facts` that is an event."""
     return _made(kind)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def shared(kind: type[Kind]) -> type[Kind]:
-    """A kind of `Facts` that several events have; its fields are given by name."""
+    """Declare a subclass of `Facts` that several events share. Its fields are keyword-only."""
     return _made(kind)
 
 
@@ -84,15 +85,15 @@ def _made(kind: type[Kind]) -> type[Kind]:
 
 @shared
 class OfUser(Facts):
-    """Whose it is."""
+    """The user."""
 
-    tenant: Annotated[str, "the user's tenant; left out where there is one tenant only"] = ""
+    tenant: Annotated[str, "the user's tenant; left out if there is only one tenant"] = ""
     user: Annotated[str, "the user's pseudonym; `deputize audit` shows the id while the vault has the user's key"]
 
 
 @shared
 class OfApp(OfUser):
-    """Through which OAuth client."""
+    """The OAuth client."""
 
     provider: Annotated[str, "the provider's name"]
     app: Annotated[str, "the OAuth client's name"]
@@ -100,16 +101,16 @@ class OfApp(OfUser):
 
 @shared
 class OfGrant(OfApp):
-    """Which grant, at which generation."""
+    """The grant, and its generation."""
 
     account_hash: Annotated[str, "pseudonym of the account at the provider"]
-    grant_gen: Annotated[int, "generation of the grant: one more with each write of it"]
-    source: Annotated[str, "what the grant came from, where that was no consent"] = ""
+    grant_gen: Annotated[int, "generation of the grant: each write of it adds one"]
+    source: Annotated[str, "source of the grant, if it came without a consent"] = ""
 
 
 @shared
 class OfConsent(OfApp):
-    """Which consent, asked by which agent."""
+    """The consent, and the agent that requested it."""
 
     agent: Annotated[str, "the agent's name"] = ""
     consent_id: Annotated[str, "the consent's id"]
@@ -120,25 +121,25 @@ class Obtained(Facts):
     """The grant that a consent led to."""
 
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"]
-    grant_gen: Annotated[int, "generation of the grant: one more with each write of it"]
+    grant_gen: Annotated[int, "generation of the grant: each write of it adds one"]
     account_hash: Annotated[str, "pseudonym of the account at the provider"]
 
 
 @shared
 class OfApproval(OfUser):
-    """Which approval, of which call."""
+    """The approval, and its call."""
 
     agent: Annotated[str, "the agent's name"] = ""
     tool: Annotated[str, "the tool's name"]
     approval_id: Annotated[str, "the approval's id"]
-    thread: Annotated[str, "the conversation, as the host calls it"] = ""
+    thread: Annotated[str, "the conversation's id in your application"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
-    show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
+    show: Annotated[str, "digest of the preview that was shown and approved"] = ""
 
 
 @shared
 class OfMandate(OfUser):
-    """Which mandate: a yes for more than once."""
+    """The mandate: an approval of several acts."""
 
     agent: Annotated[str, "the agent's name"] = ""
     mandate_id: Annotated[str, "the mandate's id"]
@@ -146,25 +147,27 @@ class OfMandate(OfUser):
 
 @shared
 class OfCall(OfUser):
-    """One tool call and what is known of it by now: every field but the first five may still be missing."""
+    """One tool call, as far as it is known: every field except the first five may still be missing."""
 
     agent: Annotated[str, "the agent's name"] = ""
     tool: Annotated[str, "the tool's name"]
-    thread: Annotated[str, "the conversation, as the host calls it"] = ""
-    run: Annotated[str, "the run of the agent, as the host calls it"] = ""
+    thread: Annotated[str, "the conversation's id in your application"] = ""
+    run: Annotated[str, "the id of the agent's run in your application"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
-    act_id: Annotated[str, "the act's id, of one that writes: `deputize undo` takes it"] = ""
-    undoes: Annotated[str, "the id of the act that this one puts back"] = ""
+    act_id: Annotated[str, "the act's id, if it writes: `deputize undo` takes it"] = ""
+    undoes: Annotated[str, "the id of the act that this one undoes"] = ""
     provider: Annotated[str, "the provider's name"] = ""
     app: Annotated[str, "the OAuth client's name"] = ""
-    effect: Annotated[str, "what the act does: reads, writes, sends or deletes"] = ""
+    effect: Annotated[str, "the effect of the act: reads, writes, sends or deletes"] = ""
     called: Annotated[str, "the alias the tool was called by"] = ""
     account_hash: Annotated[str, "pseudonym of the account at the provider"] = ""
-    grant_gen: Annotated[int | None, "generation of the grant: one more with each write of it"] = None
-    source: Annotated[str, "what the grant came from, where that was no consent"] = ""
-    organisation: Annotated[str, "whose service account acted, where it was no account of the user"] = ""
-    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
+    grant_gen: Annotated[int | None, "generation of the grant: each write of it adds one"] = None
+    source: Annotated[str, "source of the grant, if it came without a consent"] = ""
+    organisation: Annotated[
+        str, "the organization whose service account acted, if it was not an account of the user"
+    ] = ""
+    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were requested"] = ()
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"] = ()
-    show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
-    answered_by: Annotated[str, "what let a write begin: `policy`, or the id of an approval or a mandate"] = ""
-    incomplete: Annotated[str, "what the provider left out of a good answer"] = ""
+    show: Annotated[str, "digest of the preview that was shown and approved"] = ""
+    answered_by: Annotated[str, "permission for a write: `policy`, or the id of an approval or a mandate"] = ""
+    incomplete: Annotated[str, "the part that the provider left out of a successful answer"] = ""

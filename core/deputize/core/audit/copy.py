@@ -1,4 +1,4 @@
-"""From one trail to another: the same lines, so neither a key nor a look into them is needed, and proof stays proof."""
+"""Copy of one trail to another: the same lines, so it needs no key, and the proof stays valid."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from deputize.core.errors import SettingsError
 
 
 def copy_rows(start: Trail, to: Trail) -> int:
-    """Add all rows of a trail to another; how many were not there yet. What was interrupted goes on when done again.
+    """Add all rows of a trail to another, and return how many were missing. A repeated call continues an interrupted
+    one.
 
-    Unfinished last lines are left out. Raises `SettingsError` where a folder has a chain of that name already that is
-    another, `VaultError` for a line that is no row, `StoreUnavailable`.
+    Unfinished last lines are left out. Raises `SettingsError` if the folder has a different chain of the same name,
+    `VaultError` for a line that is not a row, `StoreUnavailable`.
     """
     count = 0
     for writer, parts in files_of(start).items():
@@ -28,20 +29,20 @@ def copy_rows(start: Trail, to: Trail) -> int:
 
 
 def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
-    """Raise `SettingsError` where a folder holds chains that none of these audit keys has made, or lines that are no
-    rows of their chains: nobody could take them out of a table again, and its audit would never be whole."""
+    """Raise `SettingsError` if a folder has chains that none of these audit keys made, or lines that are not rows of
+    their chains: nobody could remove them from a table again, and its audit would never be whole."""
     findings = verify(folder, keys).findings
     strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:
         raise SettingsError(
-            f"No audit key of this vault has made the chain {_named(strange)} in {folder}.",
+            f"No audit key of this vault made the chain {_named(strange)} in {folder}.",
             hint="It is another vault's audit: add it to that vault's database. Nothing was added.",
         )
     mixed = list(dict.fromkeys(found.writer for found in findings if found.kind in ("foreign", "unreadable")))
     if mixed:
         raise SettingsError(
-            f"Not all lines are rows of its chain in the file of {_named(mixed)} in {folder}.",
-            hint="Its name has to be the one under which it was written, and no line may be added. Nothing was added.",
+            f"The file of the chain {_named(mixed)} in {folder} has lines that are not rows of this chain.",
+            hint="Restore the file's original name, and remove added lines. Nothing was added.",
         )
 
 
@@ -56,7 +57,7 @@ def _written(folder: Path, writer: str, lines: list[bytes]) -> int:
     if path.exists():
         if path.read_bytes() == data:
             return 0
-        raise SettingsError("A chain of this name lies there already, and is another.", hint=str(path))
+        raise SettingsError("Another chain of this name is there already.", hint=str(path))
     part = path.with_suffix(".part")
     with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600), "wb") as file:
         file.write(data)

@@ -1,8 +1,8 @@
-"""Every audit event and its fields: the one list. What is not here cannot be written.
+"""The list of all audit events and their fields. Only these events can be written.
 
-An event is a frozen value: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events
-share, and its own, each with what it means. To add a field, add it here; to add an event, add a class here; then run
-``python -m tests.docs.generated``, which writes docs/audit.md.
+An event is a frozen value: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events share,
+and its own, each with its meaning. To add a field, add it here; to add an event, add a class here; then run ``python -m
+tests.docs.generated``, which writes docs/audit.md.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from deputize.core.audit.common_fields import (
     event,
 )
 
-Reason = Annotated[str, "why, as a word for programs"]
+Reason = Annotated[str, "machine-readable reason"]
 KeyId = Annotated[str, "id of a key, never the key"]
 
 
 class Event(Facts):
-    """What a row is about. ``event``: the name in the row."""
+    """The subject of a row. ``event``: the name in the row."""
 
     event: ClassVar[str]
 
@@ -38,18 +38,18 @@ class Event(Facts):
 
 @event
 class ActIntent(Event):
-    """An act is about to write; from here on it may have happened."""
+    """An act is about to write. From here on it may have happened."""
 
     event = "act.intent"
     call: OfCall
     args_mac: Annotated[str, "keyed digest of the act and its arguments"]
-    record: Annotated[str, "keyed digest of where the ledger keeps its outcome"]
-    kept: Annotated[float, "seconds that it is kept there at least"]
+    record: Annotated[str, "keyed digest of the ledger record of its outcome"]
+    kept: Annotated[float, "minimum seconds that the record is kept"]
 
 
 @event
 class ActResult(Event):
-    """A call has ended: one row for each, however it ends."""
+    """A call has ended. Each call has one such row, however it ends."""
 
     event = "act.result"
     call: OfCall
@@ -59,7 +59,7 @@ class ActResult(Event):
 
 @event
 class LedgerSaveFailed(Event):
-    """How an act ended could not be stored: no later run repeats it."""
+    """The outcome of an act could not be stored. No later run repeats the act."""
 
     event = "ledger.save_failed"
     of_user: OfUser
@@ -71,7 +71,7 @@ class LedgerSaveFailed(Event):
 
 @event
 class ApprovalRequested(Event):
-    """The user is asked about one act."""
+    """The user is asked to approve one act."""
 
     event = "approval.requested"
     approval: OfApproval
@@ -79,7 +79,7 @@ class ApprovalRequested(Event):
 
 @event
 class ApprovalApproved(Event):
-    """The user said yes."""
+    """The user approved."""
 
     event = "approval.approved"
     approval: OfApproval
@@ -87,7 +87,7 @@ class ApprovalApproved(Event):
 
 @event
 class ApprovalRejected(Event):
-    """The user said no."""
+    """The user rejected."""
 
     event = "approval.rejected"
     approval: OfApproval
@@ -95,7 +95,7 @@ class ApprovalRejected(Event):
 
 @event
 class ApprovalEdited(Event):
-    """The user said yes with other arguments."""
+    """The user approved with other arguments."""
 
     event = "approval.edited"
     approval: OfApproval
@@ -103,7 +103,7 @@ class ApprovalEdited(Event):
 
 @event
 class ApprovalUsed(Event):
-    """The yes is used up: the act begins."""
+    """The approval is used up: the act begins."""
 
     event = "approval.used"
     approval: OfApproval
@@ -111,7 +111,7 @@ class ApprovalUsed(Event):
 
 @event
 class ApprovalTooLate(Event):
-    """The user said no after the act had begun, and was told so."""
+    """The user rejected after the act had begun, and was told that it was too late."""
 
     event = "approval.too_late"
     approval: OfApproval
@@ -122,32 +122,32 @@ class ApprovalTooLate(Event):
 
 @event
 class MandateGiven(Event):
-    """The user said yes for more than once; with `approval_id` to acts like the one of that approval."""
+    """The user approved several acts. With `approval_id`: acts like the one of that approval."""
 
     event = "mandate.given"
     mandate: OfMandate
     tools: Annotated[Sequence[str], "names of the tools"]
-    audience: Annotated[str, "who may see what they do: self, people, organisation or public"]
-    most: Annotated[int, "how many acts"]
-    valid_until: Annotated[int, "until when, Unix seconds"]
+    audience: Annotated[str, "audience of the acts: self, people, organisation or public"]
+    most: Annotated[int, "maximum number of acts"]
+    valid_until: Annotated[int, "expiry, Unix seconds"]
     approval_id: Annotated[str, "the approval's id"] = ""
 
 
 @event
 class MandateUsed(Event):
-    """One act under a mandate begins."""
+    """An act under a mandate begins."""
 
     event = "mandate.used"
     mandate: OfMandate
     tool: Annotated[str, "the tool's name"]
-    thread: Annotated[str, "the conversation, as the host calls it"] = ""
+    thread: Annotated[str, "the conversation's id in your application"] = ""
     call_id: Annotated[str, "the tool call's id, as the model's provider gave it"] = ""
-    show: Annotated[str, "digest of what was shown, and of what was approved"] = ""
+    show: Annotated[str, "digest of the preview that was shown and approved"] = ""
 
 
 @event
 class MandateEnded(Event):
-    """The user ended a mandate before its time."""
+    """The user revoked a mandate before it expired."""
 
     event = "mandate.ended"
     mandate: OfMandate
@@ -162,49 +162,49 @@ class ConsentRequested(Event):
 
     event = "consent.requested"
     consent: OfConsent
-    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"]
+    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were requested"]
     reason: Reason = ""
 
 
 @event
 class ConsentOpened(Event):
-    """The user went on to the provider."""
+    """The user continued to the provider."""
 
     event = "consent.opened"
     consent: OfConsent
-    by: Annotated[str, "device, where not by a browser on this machine"] = ""
+    by: Annotated[str, "`device` if not opened by a browser on this machine"] = ""
 
 
 @event
 class ConsentEnded(Event):
-    """How a consent ended: not an event itself, but what those have in common that are."""
+    """The end of a consent: not an event itself, but the fields that the five events share."""
 
     consent: OfConsent
-    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were asked for"] = ()
+    scopes_required: Annotated[Sequence[str], "scopes that are needed, or were requested"] = ()
     reason: Reason = ""
     obtained: Obtained | None = None
 
 
 class ConsentGranted(ConsentEnded):
-    """The user gave all that was asked for."""
+    """The user granted all requested scopes."""
 
     event = "consent.granted"
 
 
 class ConsentPartial(ConsentEnded):
-    """The user gave a part of it."""
+    """The user granted a part of the scopes."""
 
     event = "consent.partial"
 
 
 class ConsentDenied(ConsentEnded):
-    """The user, or an administrator, said no."""
+    """The user or an administrator denied the consent."""
 
     event = "consent.denied"
 
 
 class ConsentFailed(ConsentEnded):
-    """It failed, or was misused."""
+    """The consent failed, or was misused."""
 
     event = "consent.failed"
 
@@ -227,37 +227,37 @@ ENDS: Final = {
 
 @event
 class Misused(Event):
-    """A link or a callback was refused: not an event itself, but what those have in common that are."""
+    """A refused link or callback: not an event itself, but the field that these events share."""
 
     consent: OfConsent | None = None
 
 
 class LinkEnded(Misused):
-    """A link that had ended was opened."""
+    """A link was opened whose consent had ended."""
 
     event = "connect.link_ended"
 
 
 class UnknownState(Misused):
-    """A callback with a `state` that nobody was given."""
+    """A callback with an unknown `state`."""
 
     event = "connect.unknown_state"
 
 
 class UnknownConsent(Misused):
-    """A device code for a consent that is not there."""
+    """A device code for an unknown consent."""
 
     event = "connect.unknown_consent"
 
 
 class UserMismatch(Misused):
-    """Somebody else than the user who was asked."""
+    """Another user than the one who was asked."""
 
     event = "connect.user_mismatch"
 
 
 class Replayed(Misused):
-    """A callback for a consent that waits for none."""
+    """A callback for a consent that does not wait for one."""
 
     event = "connect.replayed"
 
@@ -287,7 +287,7 @@ class IssuerMismatch(Misused):
 
 
 class DeviceCodeLate(Misused):
-    """A device code that was entered after its consent had ended."""
+    """A device code was entered after its consent had ended."""
 
     event = "connect.device_code_late"
 
@@ -316,7 +316,7 @@ MISUSES: Final[dict[Misuse, type[Misused]]] = {
     "other_issuer": IssuerMismatch,
     "late_code": DeviceCodeLate,
 }
-"""The event by what is wrong with a link or a callback."""
+"""The event by the fault of a link or a callback."""
 
 
 # ------------------------------------------------------------- grants and tokens
@@ -324,7 +324,7 @@ MISUSES: Final[dict[Misuse, type[Misused]]] = {
 
 @event
 class AccountChosen(Event):
-    """The user chose which account acts."""
+    """The user chose the account that acts."""
 
     event = "account.chosen"
     grant: OfGrant
@@ -340,21 +340,21 @@ class AccountDeselected(Event):
 
 @event
 class GrantObtained(Event):
-    """A grant came without a consent."""
+    """A grant was obtained without a consent."""
 
     event = "grant.obtained"
     grant: OfGrant
     scopes_granted: Annotated[Sequence[str], "scopes of the grant, as the provider named them"]
-    imported_by: Annotated[str, "who brought tokens that were there already"] = ""
+    imported_by: Annotated[str, "the importer of existing tokens"] = ""
 
 
 @event
 class GrantNotObtained(Event):
-    """A grant was to come without a consent, and did not."""
+    """A grant could not be obtained without a consent."""
 
     event = "grant.not_obtained"
     tokens: OfApp
-    source: Annotated[str, "what the grant came from, where that was no consent"]
+    source: Annotated[str, "source of the grant, if it came without a consent"]
     reason: Reason
 
 
@@ -377,7 +377,7 @@ class TokenRefreshFailed(Event):
 
 @event
 class TokenSaveFailed(Event):
-    """A new access token could not be stored; it is tried again."""
+    """A new access token could not be stored. deputize tries again."""
 
     event = "token.save_failed"
     grant: OfGrant
@@ -386,7 +386,7 @@ class TokenSaveFailed(Event):
 
 @event
 class GrantMarkedLost(Event):
-    """The grant is dead: the user must consent anew."""
+    """The grant is dead: the user must consent again."""
 
     event = "grant.lost"
     grant: OfGrant
@@ -399,32 +399,32 @@ class GrantRevoked(Event):
 
     event = "grant.revoked"
     grant: OfGrant
-    upstream: Annotated[str, "what became of its tokens at the provider"] = ""
+    upstream: Annotated[str, "outcome for its tokens at the provider"] = ""
 
 
 @event
 class GrantsEnded(Event):
-    """All grants of everybody, or of one tenant, that were asked for before have ended here."""
+    """All earlier grants of everybody, or of one tenant, have ended here."""
 
     event = "grants.ended"
     epoch: Annotated[int, "the revocation epoch that begins with it"]
-    everybody: Annotated[bool, "whether of all tenants"]
-    leaked: Annotated[bool | None, "sent as tokens that others may have"] = None
-    tenant: Annotated[str, "the user's tenant; left out where there is one tenant only"] = ""
+    everybody: Annotated[bool, "true if of all tenants"]
+    leaked: Annotated[bool | None, "true if others may have the tokens"] = None
+    tenant: Annotated[str, "the user's tenant; left out if there is only one tenant"] = ""
 
 
 @event
 class GrantSnapshot(Event):
-    """How a grant stood, said again since the rows that told it are dropped."""
+    """The state of a grant, repeated because the rows that tell it are dropped."""
 
     event = "grant.snapshot"
     grant: OfGrant
-    revoked: Annotated[bool, "whether it had been revoked"] = False
+    revoked: Annotated[bool, "true if it had been revoked"] = False
 
 
 @event
 class GrantRestored(Event):
-    """A backup was put back, and the grant has this generation in it."""
+    """A backup was restored, and the grant has this generation in it."""
 
     event = "grant.restored"
     grant: OfGrant
@@ -440,7 +440,7 @@ class GrantDropped(Event):
 
 @event
 class UserErased(Event):
-    """All that was kept of a user is gone."""
+    """All data of a user was erased."""
 
     event = "user.erased"
     who: OfUser
@@ -451,7 +451,7 @@ class UserErased(Event):
 
 @event
 class RevokeReplaced(Event):
-    """A token need not be ended: a newer grant took its place."""
+    """A token need not be revoked: a newer grant replaced it."""
 
     event = "revoke.replaced"
     tokens: OfApp
@@ -459,20 +459,20 @@ class RevokeReplaced(Event):
 
 @event
 class RevokeTried(Event):
-    """Revocation was tried at the provider: not an event itself, but what those have in common that are."""
+    """A revocation at the provider: not an event itself, but the fields that these events share."""
 
     tokens: OfApp
-    leaked: Annotated[bool | None, "sent as tokens that others may have"] = None
+    leaked: Annotated[bool | None, "true if others may have the tokens"] = None
 
 
 class RevokeDone(RevokeTried):
-    """The tokens have ended at the provider."""
+    """The tokens are revoked at the provider."""
 
     event = "revoke.done"
 
 
 class RevokeQueued(RevokeTried):
-    """The provider did not answer; it is tried again."""
+    """The provider did not answer. deputize tries again."""
 
     event = "revoke.queued"
 
@@ -484,7 +484,7 @@ class RevokeMoved(RevokeTried):
 
 
 class RevokeNotSupported(RevokeTried):
-    """The provider ends no tokens on request."""
+    """The provider does not support revocation."""
 
     event = "revoke.not_supported"
 
@@ -502,7 +502,7 @@ REVOKES: Final = {
     "not_supported": RevokeNotSupported,
     "abandoned": RevokeAbandoned,
 }
-"""The event by what became of tokens at the provider."""
+"""The event by the outcome for tokens at the provider."""
 
 
 # ------------------------------------------------------------- keys and the vault
@@ -510,7 +510,7 @@ REVOKES: Final = {
 
 @event
 class KeyAdded(Event):
-    """A root key was made, and seals from now on."""
+    """A root key was made, and encrypts from now on."""
 
     event = "key.added"
     key: KeyId
@@ -518,7 +518,7 @@ class KeyAdded(Event):
 
 @event
 class KeyRemoved(Event):
-    """A root key was taken out of the list."""
+    """A root key was removed from the list."""
 
     event = "key.removed"
     key: KeyId
@@ -526,7 +526,7 @@ class KeyRemoved(Event):
 
 @event
 class KeyResealed(Event):
-    """Records were sealed with the newest key."""
+    """Records were encrypted with the newest key."""
 
     event = "key.resealed"
     key: KeyId
@@ -536,7 +536,7 @@ class KeyResealed(Event):
 
 @event
 class KeyRotated(Event):
-    """The audit has a new key; this closes a chain of an older one."""
+    """The audit has a new key. This row closes a chain of an older one."""
 
     event = "key.rotated"
     key: KeyId
@@ -555,7 +555,7 @@ class VaultCopied(Event):
 
 @event
 class VaultRestored(Event):
-    """A backup was put back: generations are counted anew from here."""
+    """A backup was restored. Generations are counted again from here."""
 
     event = "vault.restored"
     copied_at: Annotated[int, "when it was made, Unix seconds"]
@@ -564,16 +564,17 @@ class VaultRestored(Event):
 
 @event
 class DatabaseFailedOver(Event):
-    """The vault's database has another past: a standby took over, or a backup was put back. Each process says so."""
+    """The vault's database has another past: a standby took over, or a backup was restored. Each process writes this
+    row."""
 
     event = "database.failed_over"
-    timeline: Annotated[str, "which past it has now"]
+    timeline: Annotated[str, "id of the past that it has now"]
     again: Annotated[int, "records that this process wrote there again"]
 
 
 @event
 class VaultRecreated(Event):
-    """A new vault took the place of one that was lost."""
+    """A new vault replaced one that was lost."""
 
     event = "vault.recreated"
 
@@ -586,7 +587,7 @@ class ChainAnchor(Event):
     """A row whose line is also kept elsewhere."""
 
     event = "chain.anchor"
-    ended: Annotated[bool, "whether the chain ends here, since its process has closed it"] = False
+    ended: Annotated[bool, "true if the chain ends here because its process closed it"] = False
 
 
 @event
@@ -601,7 +602,7 @@ class ChainClosed(Event):
 
 @event
 class AuditDropped(Event):
-    """Files of which all rows are older than the host keeps are removed, or such rows of a table."""
+    """Old files, or old rows of a table, were removed because the retention period was over."""
 
     event = "audit.dropped"
     until: Annotated[int, "older than this: Unix seconds"]

@@ -1,9 +1,9 @@
-"""The story of one act from the rows of the audit: who asked, what was shown, what let it begin, how it ended.
+"""The story of one act, from audit rows: the request, the preview, the decision, the outcome.
 
-Three rows hold the digest of what was shown: of the question, of the user's answer and of the intent. If they are
-equal, what was approved is what was done. After an edit the intent's digest must be the one of the row that used the
-yes. A yes is good for one act, a mandate for a number of acts until a time: an act beyond that is not proved. Rows
-prove it as far as their chains are whole, which `deputize.core.vault.chain_heads.prove` says.
+Three rows have the digest of the preview: the request, the user's decision and the intent. If they are equal, the act
+is the one that was approved. After an edit the intent's digest must equal that of the row that used the approval. An
+approval is good for one act, a mandate for a number of acts until a time: an act beyond that is not proved. The proof
+is only as good as the rows' chains, which `deputize.core.vault.chain_heads.prove` verifies.
 """
 
 from __future__ import annotations
@@ -17,52 +17,52 @@ from deputize.core.audit.rows import Row
 
 Verdict = Literal["same", "edited", "mandate", "policy", "different", "used_up", "not_compared", "nothing_done"]
 SHORTEST: Final = 8
-"""Characters of a digest that name it."""
+"""Minimum characters of a digest that identify it."""
 MAX_STORIES: Final = 20
-"""Stories that one word may name; of more, the newest."""
+"""Maximum number of stories for one word; the newest are kept."""
 KEPT: Final = frozenset({"done", "outcome_unknown", "interrupted"})
-"""How a run ends that keeps the yes that it used. Any other ending gives it back."""
+"""Outcomes after which the approval stays used. Any other outcome releases it."""
 LATE: Final = 60 * 10**9
-"""Nanoseconds after a mandate's time until which the row of a use may be written."""
+"""Nanoseconds after a mandate's expiry in which the row of a use may still be written."""
 
 VERDICTS: Final[Mapping[Verdict, str]] = {
     "same": "Proved: what was approved is what was done.",
-    "edited": "Proved: what was done is what the user's edit made of what was asked about.",
-    "mandate": "Proved: it was done as it was shown, under a mandate that the user had given and not ended.",
-    "policy": "The policy let it begin: nobody was asked.",
+    "edited": "Proved: the act is the request with the user's edit.",
+    "mandate": "Proved: the act is the one that was shown, under a mandate that the user had given and not revoked.",
+    "policy": "The policy allowed it: nobody was asked.",
     "different": "DISPROVED: what was done is not what was approved.",
-    "used_up": "DISPROVED: the yes had been used up, or its time was over, before this act began.",
-    "not_compared": "Not compared: no digest of what was shown, or no row of who allowed it, is in the audit.",
+    "used_up": "DISPROVED: the approval had been used up, or had expired, before this act began.",
+    "not_compared": "Not compared: the audit has no digest of the preview, or no row of the approval.",
     "nothing_done": "Nothing was written.",
 }
 
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: all that tell of it, in order; ``given``: rows of the mandates that they name; ``beyond``: the
-    ``id()`` of each intent that began on a yes that was used up."""
+    """One act. ``rows``: all of its rows in order; ``given``: rows of its mandates; ``beyond``: the ``id()`` of each
+    intent that began under a used-up approval."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)
     beyond: frozenset[int] = frozenset()
 
     def first(self, name: str) -> str:
-        """What the first row says that says anything of this."""
+        """Return the first value of this field in the rows, or ""."""
         return next((str(row[name]) for row in self.rows if row.get(name)), "")
 
     def of(self, *events: str) -> list[Row]:
-        """Its rows of these events."""
+        """Return the rows with these events."""
         return [row for row in self.rows if row["event"] in events]
 
     @property
     def intent(self) -> Row | None:
-        """The last time that it was about to write."""
+        """The last row before a write, or None."""
         return next(iter(self.of("act.intent")[::-1]), None)
 
     @property
     def outcome(self) -> str:
-        """How the run ended that wrote: done, or the code of the error; "" where no row says so. Of what never wrote,
-        how its last run ended."""
+        """The outcome of the run that wrote: done, or an error code; "" if no row tells. For an act that never wrote,
+        the outcome of its last run."""
         intent = self.intent
         ends = [row for row in self.of("act.result") if intent is None or row["ts"] >= intent["ts"]]
         found = ends[:1] if intent else ends[-1:]
@@ -70,11 +70,11 @@ class Story:
 
     @property
     def done(self) -> str:
-        """The digest of what was shown and done."""
+        """The digest of the preview that was executed."""
         return str(self.intent.get("show", "")) if self.intent else ""
 
     def answered_by(self, intent: Row) -> Row | None:
-        """The row of the answer that let a write begin: of the user, or of a mandate's use."""
+        """Return the row of the decision that allowed a write: the user's, or the use of a mandate."""
         by = intent.get("answered_by")
         answers = self.of("approval.approved", "approval.edited", "mandate.used")
         return next(
@@ -83,7 +83,7 @@ class Story:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether what was approved is what was done, each time that it was about to write."""
+        """Whether the act is the one that was approved, for each of its writes; the gravest answer wins."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
         gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
         for verdict in gravest:
@@ -104,7 +104,7 @@ class Story:
         return "used_up" if id(intent) in self.beyond and found != "different" else found
 
     def _approved(self, answer: Row, done: str) -> Verdict:
-        """Whether the digests of question, answer and act fit. An edit makes another one, which its use names."""
+        """Compare the digests of request, decision and act. An edit has a new one, which the row of its use has."""
         of_it = [row for row in self.rows if row.get("approval_id") == answer["approval_id"]]
         asked = [row for row in of_it if row["event"] == "approval.requested"]
         if not asked:
@@ -115,7 +115,7 @@ class Story:
         return ("edited" if edits else "same") if same else "different"
 
     def _under_mandate(self, use: Row) -> Verdict:
-        """Whether the mandate was given before this use, and not ended."""
+        """Check that the mandate was given before this use, and not revoked."""
         given = [row for row in self.given if row["mandate_id"] == use["mandate_id"] and row["ts"] <= use["ts"]]
         if not given or given[0]["event"] != "mandate.given":
             return "not_compared"
@@ -123,12 +123,12 @@ class Story:
 
 
 def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
-    """The acts that this names: a call's id, an approval's, an act's, or the beginning of a digest."""
-    told = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
-    calls = _calls(told)
-    seeds = dict.fromkeys(calls[id(row)] for row in told if id(row) in calls and _is_named(row, wanted))
-    beyond = _beyond(told, calls) if seeds else frozenset[int]()
-    return [_story(told, calls, call, beyond) for call in [*seeds][-MAX_STORIES:]]
+    """Return the acts that match a call id, an approval id, an act id, or the beginning of a digest."""
+    own = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
+    calls = _calls(own)
+    seeds = dict.fromkeys(calls[id(row)] for row in own if id(row) in calls and _is_named(row, wanted))
+    beyond = _beyond(own, calls) if seeds else frozenset[int]()
+    return [_story(own, calls, call, beyond) for call in [*seeds][-MAX_STORIES:]]
 
 
 def _is_named(row: Row, wanted: str) -> bool:
@@ -140,7 +140,7 @@ _Call = tuple[str, ...]
 
 
 def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
-    """Of which call each row tells. Without a call's id an approval is of the act that it let begin."""
+    """Return the call of each row. Without a call id, an approval belongs to the act that it allowed."""
     let = {row["answered_by"]: row for row in rows if row["event"] == "act.intent" and row.get("answered_by")}
     found: dict[int, _Call] = {}
     for row in rows:
@@ -153,12 +153,13 @@ def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
 
 
 def _beyond(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
-    """The ``id()`` of each intent on a yes that another act used before, or on a mandate that was used up or over."""
+    """Return the ``id()`` of each intent under an approval that another act used, or under a used-up or expired
+    mandate."""
     uses, first, given = Counter[str](), dict[str, _Call](), dict[str, Row]()
     holds, over, found = dict[_Call, str](), set[tuple[_Call, str]](), set[int]()
     for row in sorted(rows, key=lambda row: int(row["ts"])):
         event, call = row["event"], calls.get(id(row), ())
-        if not row.get("call_id"):  # nothing else tells which use a result is of
+        if not row.get("call_id"):  # only these parts connect a result with its use
             call = call[:4]
         match event:
             case "mandate.given":
@@ -193,12 +194,12 @@ def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call, beyond:
 
 
 def sentences(story: Story) -> Iterator[tuple[int, str]]:
-    """What each row says, with when, in nanoseconds."""
+    """Yield a sentence for each row, with its time in nanoseconds."""
     acts = {row["act_id"] for row in story.rows if row.get("act_id") and not row.get("undoes")}
     asked = written = ""
     for row in story.rows:
         if row.get("undoes") in acts and row["event"] == "act.result":
-            yield row["ts"], f"Put back by {row.get('tool')}, the act {row.get('act_id')}: {_ended(row, True)}"
+            yield row["ts"], f"Undone by {row.get('tool')}, the act {row.get('act_id')}: {_ended(row, True)}"
             continue
         match row["event"]:
             case "approval.requested":
@@ -219,25 +220,25 @@ def sentences(story: Story) -> Iterator[tuple[int, str]]:
             case event if event in _SAID:
                 yield row["ts"], f"{_who(row)} {_SAID[event]} {_digest(row.get('show', ''))}."
             case "approval.used":
-                yield row["ts"], f"The yes to {_digest(row.get('show', ''))} was used up."
+                yield row["ts"], f"The approval of {_digest(row.get('show', ''))} was used up."
 
 
 _SAID: Final = {
-    "approval.approved": "said yes to",
-    "approval.rejected": "said no to",
-    "approval.edited": "said yes with other arguments than those of",
-    "approval.too_late": "was told that it was too late for a no to",
+    "approval.approved": "approved",
+    "approval.rejected": "rejected",
+    "approval.edited": "approved, with other arguments,",
+    "approval.too_late": "was too late to reject",
 }
 
 
 _WHY: Final = {
-    "approval_required": "it waited for the user's yes",
+    "approval_required": "it waited for the user's approval",
     "consent_required": "it waited for the user's consent at the provider",
     "reconsent_required": "it waited for the user to connect the account again",
-    "declined": "the user had said no",
+    "declined": "the user had rejected it",
     "policy_denied": "the policy forbids it",
 }
-"""Why nothing was done, by the codes of errors that need no search."""
+"""Reasons why nothing was done, for frequent error codes."""
 
 
 def _who(row: Row) -> str:
@@ -245,7 +246,7 @@ def _who(row: Row) -> str:
 
 
 def _digest(show: str) -> str:
-    return f"digest {show[:12]}" if show else "what is not shown beforehand"
+    return f"digest {show[:12]}" if show else "an act without a preview"
 
 
 def _by(row: Row) -> str:
@@ -264,15 +265,15 @@ def _ended(row: Row, wrote: bool) -> str:
     decision = row.get("decision")
     if decision == "done":
         if not wrote and row.get("effect") != "reads":
-            return "It was run again: the recorded outcome was given, and nothing was done anew."
+            return "It was run again: the recorded outcome was returned, and nothing was done."
         return f"It was done, in {row.get('duration_ms', 0)} ms."
     if decision in ("outcome_unknown", "interrupted"):
-        return "Nobody knows whether it was done." if wrote or decision == "outcome_unknown" else "It was cut off."
+        return "Nobody knows whether it was done." if wrote or decision == "outcome_unknown" else "It was interrupted."
     return f"Nothing was done: {_WHY.get(str(decision), decision)}."
 
 
 def as_json(story: Story) -> dict[str, Any]:
-    """All of it, for programs."""
+    """Return the story as JSON for programs."""
     intent = story.intent
     answer = story.answered_by(intent) if intent else None
     return {

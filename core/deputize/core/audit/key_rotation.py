@@ -1,4 +1,5 @@
-"""How chains vouch for others: under an older key (``key.rotated``), or taken out of the vault (``chain.closed``)."""
+"""Marks by which chains vouch for others: under an older key (``key.rotated``), or removed from the vault
+(``chain.closed``)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ _CLOSED = ChainClosed.event.encode()
 
 @frozen
 class Mark(Printed):
-    """Somebody's word on which mac a row had. ``age``: of the key that vouches, -1 for an anchor from outside."""
+    """A statement of the mac that a row had. ``age``: of the key that vouches, -1 for an anchor from outside."""
 
     writer: str
     seq: int
@@ -25,7 +26,7 @@ class Mark(Printed):
 
 
 def unclosed(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
-    """The rows that close each chain that ends under an older key and that no row closed there."""
+    """Yield a row to close each chain that ends under an older key and is not closed there."""
     files: Mapping[str, Sequence[Part]] = files_of(trail)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
     for writer, paths in files.items():
@@ -36,7 +37,7 @@ def unclosed(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
 
 
 def rotations(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
-    """What the ``key.rotated`` rows vouch for; they stand at the beginning of chains."""
+    """Return the marks of ``key.rotated`` rows, which are at the beginning of chains."""
     marks = []
     for paths in files.values():
         for _, line in lines_of(paths[0]):
@@ -50,7 +51,7 @@ def rotations(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[
 
 
 def closings(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
-    """What the ``chain.closed`` rows vouch for, wherever they stand."""
+    """Return the marks of ``chain.closed`` rows, anywhere in chains."""
     marks = []
     for part in (part for parts in files.values() for part in parts):
         for _, line in lines_of(part):
@@ -61,7 +62,7 @@ def closings(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[M
 
 
 def last_row(parts: Iterable[Part]) -> tuple[Row | None, bytes]:
-    """The last whole row of a chain."""
+    """Return the last whole row of a chain, and its line."""
     for part in reversed(list(parts)):
         end = block(part, -16 * BLOCK, 16 * BLOCK) if isinstance(part, Path) else part.last()
         for line in reversed(end.splitlines(keepends=True)):

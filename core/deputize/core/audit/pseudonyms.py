@@ -1,4 +1,4 @@
-"""What rows call people and their accounts: by pseudonyms, for whoever keeps what leads back from these to them."""
+"""Pseudonyms of users and accounts in audit rows, and the interface of the component that stores their keys."""
 
 from __future__ import annotations
 
@@ -9,42 +9,42 @@ from deputize.core.audit.rows import Fact
 
 
 class Subject(str):
-    """An account's subject at the provider, in the facts of an event: its row gets a keyed digest of it instead."""
+    """An account's subject at the provider, in the facts of an event: its row gets a keyed digest instead."""
 
     __slots__ = ()
 
 
 class Names(Protocol):
-    """Pseudonyms of users. `deputize.core.vault.pseudonyms` keeps their keys in the vault."""
+    """The pseudonyms of users. `deputize.core.vault.pseudonyms` keeps their keys in the vault."""
 
     def knows(self, tenant: str, user: str) -> bool:
-        """Whether the user's pseudonym is at hand."""
+        """Return whether the user's pseudonym is cached."""
         ...
 
     async def has_key(self, tenant: str, user: str) -> bool:
-        """Whether anything leads from the user to a pseudonym: not after an erasure."""
+        """Return whether the user can be resolved to a pseudonym: not after an erasure."""
         ...
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Have it at hand, and know again soon where it was erased. Raises nothing of the store's."""
+        """Cache the pseudonym, and notice an erasure soon after. Raises no error of the store."""
         ...
 
     def user(self, tenant: str, user: str) -> str:
-        """What rows call the user."""
+        """Return the user's name in audit rows."""
         ...
 
     def account(self, tenant: str, user: str, subject: str) -> str:
-        """What rows call an account of theirs."""
+        """Return the name of the user's account in audit rows."""
         ...
 
     async def forget(self, tenant: str, user: str) -> None:
-        """Erase what leads from the pseudonym back to the user."""
+        """Erase the key that leads from the pseudonym back to the user."""
         ...
 
 
 def called(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
-    """The facts, with user and account as rows call them: by their names; without these by the user's id, and by the
-    ``digest`` of the account's subject."""
+    """Replace user and account in the facts by their pseudonyms. Without ``names``, the user's id stays and the account
+    gets the ``digest`` of its subject."""
     subject = facts.get("account_hash")
     if names and (user := facts.get("user")):
         tenant, user = str(facts.get("tenant", "")), str(user)

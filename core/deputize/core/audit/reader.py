@@ -1,4 +1,4 @@
-"""Reading a trail: its files or chains, their lines, and all rows by time."""
+"""Reader of a trail: its files or chains, their lines, and all rows by time."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ BLOCK = 1 << 16
 
 
 def read(trail: Trail, *, follow: bool = False, poll: float = 0.5, ring: Sequence[Key] = ()) -> Iterator[Row]:
-    """The rows of a folder or a table, by time, over all writers; that none is lacking is not proved.
+    """Yield the rows of a folder or a table, by time, over all writers. Missing rows are not detected.
 
-    A line that is not whole yet is left out, an unreadable one is a row ``unreadable``. With a ``ring`` each row that
-    none of its keys made says ``"unproven": True``. With ``follow`` it never ends: it looks for new rows every ``poll``
-    seconds. Raises StoreUnavailable.
+    An unfinished line is left out, an unreadable one is a row ``unreadable``. With a ``ring`` each row that none of its
+    keys made has ``"unproven": True``. With ``follow`` it never ends, and reads new rows every ``poll`` seconds. Raises
+    StoreUnavailable.
     """
     at: dict[Part, int] = {}
     while True:
@@ -34,7 +34,7 @@ def read(trail: Trail, *, follow: bool = False, poll: float = 0.5, ring: Sequenc
 
 
 def time_of(row: Row) -> int:
-    """When a row was written, in nanoseconds."""
+    """Return the time of a row, in nanoseconds."""
     ts: int = row["ts"]
     return ts
 
@@ -61,7 +61,8 @@ def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]
 
 
 def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]:
-    """The files of each writer, in order; of a table its chain. Raises `StoreUnavailable` where none is there."""
+    """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` if there is no
+    folder."""
     if not isinstance(trail, Path):
         return {writer: [chain] for writer, chain in trail.chains().items()}
     if not trail.is_dir():
@@ -75,15 +76,15 @@ def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]
 
 
 def lines_of(part: Part, at: int = 0) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file from byte ``at``, each with the offset behind it, or of a chain from number ``at``.
+    """Yield the lines of a file from byte ``at``, each with the offset after it, or of a chain from number ``at``.
 
-    Between blocks no file is open.
+    No file is open between blocks.
     """
     return _lines_of_file(part, at) if isinstance(part, Path) else part.lines(at)
 
 
 def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
-    rest = bytearray()  # which takes time in proportion to a line, however long somebody made it
+    rest = bytearray()  # so that the time for a huge line stays linear
     while more := block(path, at + len(rest)):
         first, *whole = more.split(b"\n")
         rest += first
@@ -96,7 +97,7 @@ def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
 
 
 def block(path: Path, at: int, size: int = BLOCK) -> bytes:
-    """Bytes of a file; a negative ``at`` counts from its end."""
+    """Return bytes of a file; a negative ``at`` counts from its end."""
     try:
         with path.open("rb") as file:
             file.seek(at if at >= 0 else max(0, file.seek(0, os.SEEK_END) + at))

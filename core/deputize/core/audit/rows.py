@@ -1,4 +1,4 @@
-"""A row: from facts to one line of ASCII, what chains it to the row before, and back."""
+"""Rows: conversion of facts to one line of ASCII, its chaining to the row before, and parsing."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Row: TypeAlias = dict[str, Any]
 LONGEST = 4096  # characters of one string
 ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
 
-MAX_INTEGER = 2**63  # of a row's number and its time: what a table can hold, and a calendar shows
+MAX_INTEGER = 2**63  # limit of a row's number and time: of a table's column, and of calendars
 
 _TAIL = len(',"mac":""}\n') + 32
 _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
 
 
 class Head(NamedTuple):
-    """A row of a chain that was kept elsewhere, and when it was written (UTC ns). ``ended``: no other followed."""
+    """A row of a chain that was kept elsewhere, and its time (UTC ns). ``ended``: no other row followed."""
 
     writer: str
     seq: int
@@ -37,7 +37,7 @@ class Head(NamedTuple):
 
 
 class Key:
-    """What one audit key does, each use apart from the others (hashlib: BLAKE2 personalization)."""
+    """The uses of one audit key, separated from each other (hashlib: BLAKE2 personalization)."""
 
     def __init__(self, key: bytes) -> None:
         if not isinstance(key, bytes) or not 32 <= len(key) <= blake2b.MAX_KEY_SIZE:
@@ -48,13 +48,14 @@ class Key:
         self.id = blake2b(key=key, digest_size=4, person=b"deputize.id").hexdigest()
 
     def row(self, prev: str, body: str) -> str:
-        """The mac of a row."""
+        """Return the mac of a row."""
         mac = self._row.copy()
         mac.update((prev + body).encode("ascii"))
         return mac.hexdigest()
 
     def chain(self, writer: str, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
-        """Rows, each its time (UTC seconds) and its own part, as lines; and where the chain then stands."""
+        """Return rows, each given as its time (UTC seconds) and its own part, as lines; and the next number and
+        ``prev``."""
         lines = []
         for ts, text in rows:
             body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
@@ -64,13 +65,13 @@ class Key:
         return lines, seq, prev
 
     def first(self, writer: str) -> str:
-        """What the first row of a chain has as ``prev``."""
+        """Return the ``prev`` of a chain's first row."""
         mac = self._first.copy()
         mac.update(os.fsencode(writer))
         return mac.hexdigest()
 
     def value(self, parts: Sequence[str | bytes]) -> str:
-        """The mac of some values, each behind its length."""
+        """Return the mac of some values, each after its length."""
         mac = self._value.copy()
         for part in parts:
             data = part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
@@ -78,7 +79,7 @@ class Key:
         return mac.hexdigest()
 
     def made(self, row: Row, line: bytes) -> bool:
-        """Whether this key made the row that stands on the line."""
+        """Return whether this key made the row on the line."""
         body, tail = line[:-_TAIL].decode("ascii"), line[-_TAIL:].decode("ascii")
         return tail == f',"mac":"{row["mac"]}"}}\n' and hmac.compare_digest(self.row(row["prev"], body), row["mac"])
 
@@ -96,18 +97,19 @@ EARLIER_EVENTS: Final[Mapping[str, str]] = {
     "account.set_aside": "account.deselected",
     "revoke.gave_up": "revoke.abandoned",
 }
-"""The names of events by those in rows of earlier versions."""
+"""Today's event names by those of earlier versions."""
 EARLIER_DECISIONS: Final[Mapping[str, str]] = {"cut_off": "interrupted"}
-"""The same for how a call ended."""
+"""The same for the outcome of a call."""
 
 
 def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
-    """Which key made the row: its place in the ring, None if none did."""
+    """Return the position in the ring of the key that made the row, or None."""
     return next((age for age, key in enumerate(ring) if key.made(row, line)), None)
 
 
 def parsed(line: bytes) -> Row | None:
-    """The row of a line, with today's names of events and decisions. None if the line is not an audit row."""
+    """Return the row of a line, with today's names of events and decisions. Return None if the line is not an audit
+    row."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -125,7 +127,7 @@ def parsed(line: bytes) -> Row | None:
     return row
 
 
-# from here on to the end: on the path of every act, so by hand
+# the rest of the module runs in every act, so it is written for speed
 
 
 def _real(value: float) -> str:
@@ -148,7 +150,7 @@ _names: dict[str, str] = {}
 
 
 def render(event: str, facts: Mapping[str, Fact], most: float = LONGEST) -> str:
-    """A row's own part, ``"event":...,facts``, without the empty ones."""
+    """Return a row's own part, ``"event":...,facts``, without empty facts."""
     parts = ['"event":', _quote(event)]
     try:
         for name, value in facts.items():
@@ -159,14 +161,14 @@ def render(event: str, facts: Mapping[str, Fact], most: float = LONGEST) -> str:
             elif value or value == 0:
                 parts.append(_names[name])
                 parts.append(_FORMS[type(value)](value))
-    except (KeyError, TypeError, ValueError):  # a name not met so far, or a rarer type
+    except (KeyError, TypeError, ValueError):  # a new name, or a rarer type
         return _render_any(event, facts)
     text = "".join(parts)
     return text if len(text) <= most else _render_any(event, facts)
 
 
 def _render_any(event: str, facts: Mapping[str, Fact]) -> str:
-    """The same for new names and for values of any type and length. Raises InvalidInput for a name of ours."""
+    """Render new names and values of any type and length. Raises InvalidInput for a reserved name."""
     if taken := _RESERVED.intersection(facts):
         raise InvalidInput(f"An audit fact cannot be called {min(taken)!r}.", fix_by="operator")
     if len(_names) > 1000:
@@ -176,7 +178,7 @@ def _render_any(event: str, facts: Mapping[str, Fact]) -> str:
 
 
 def _plain(value: object) -> Fact:
-    """The value, cut where it is long. Of a strange object no more than its type: who knows what it would show."""
+    """Return the value, cut if it is long. Of an unknown object only its type is kept: its text may be secret."""
     match value:
         case None | bool():
             return value

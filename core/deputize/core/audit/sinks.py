@@ -1,4 +1,4 @@
-"""Where rows go: into memory, or into files of one writer that only ever grow."""
+"""Sinks of rows: memory, or append-only files of one writer."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deputize.core.errors import DeputizeError, SettingsError, StoreUnavailable
 
 _log = logging.getLogger("deputize.core.audit")
 
-KEPT = 100_000  # rows kept where there is no folder
+KEPT = 100_000  # rows kept without a folder
 
 
 class Memory:
-    """Rows of a process that keeps no files: the latest `KEPT`."""
+    """Sink of a process without files: the latest `KEPT` rows."""
 
     at_once, in_doubt = True, False
 
@@ -25,41 +25,41 @@ class Memory:
         self.lines: deque[bytes] = deque(maxlen=KEPT)
 
     def turn(self) -> bool:
-        """There is no other file."""
+        """Return False: there is no file to end."""
         return False
 
     def append(self, data: bytes) -> None:
         self.lines.extend(data.splitlines(keepends=True))
 
     def add(self, data: bytes) -> bool:
-        """At once."""
+        """Take the lines, always."""
         self.append(data)
         return True
 
     def mark(self) -> int:
-        """Nothing has to be synced."""
+        """Return 0: nothing has to be synced."""
         return 0
 
     def sync(self, mark: int) -> None:
-        """Nothing is more durable than it is."""
+        """Do nothing."""
 
     def take_back(self) -> bool:
-        """Nothing fails."""
+        """Return True: nothing fails."""
         return True
 
     def ends_after(self, size: int) -> bool:
-        """Never."""
+        """Return False: there is no file."""
         return False
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing."""
 
 
 class Files:
-    """The files of one writer. One grows by whole groups until it is full, gone or failing; then the next begins.
+    """The files of one writer. A file grows by whole groups until it is full, missing or failing; then the next begins.
 
-    What was written outlives the process, what was synced outlives the machine. `sync` may run while `add` does;
-    everything else is for one thread at a time.
+    Written rows outlive the process, synced rows outlive the machine. `sync` may run while `add` does; everything else
+    is for one thread at a time.
     """
 
     at_once, in_doubt = True, False
@@ -74,7 +74,8 @@ class Files:
         return self.folder / f"{self._writer}.{self._number}.jsonl"
 
     def turn(self) -> bool:
-        """End a file that is full or gone, durably; whether there was one. Or OSError, then see `take_back`."""
+        """End a file that is full or missing, durably, and return whether there was one. After an OSError call
+        `take_back`."""
         ends = self._fd >= 0 and (self._size >= self._limit or self._gone())
         if ends:
             self.sync(self._size)
@@ -82,13 +83,13 @@ class Files:
         return ends
 
     def append(self, data: bytes) -> None:
-        """Write all of the data; or OSError, then see `take_back`."""
+        """Write all of the data. After an OSError call `take_back`."""
         if self._fd < 0:
             self._begin()
         self._put(data)
 
     def add(self, data: bytes) -> bool:
-        """Write all of the data into the file that grows, at once; False, and none of it, where that cannot be."""
+        """Write all of the data into the current file at once, or return False and write none."""
         try:
             if self._fd < 0:
                 self._begin()
@@ -111,11 +112,11 @@ class Files:
         self._size += len(data)
 
     def mark(self) -> int:
-        """How much has been written; see `sync`."""
+        """Return the number of bytes written, for `sync`."""
         return self._size if self._fd >= 0 else 0
 
     def sync(self, mark: int) -> None:
-        """Make durable what had been written at a mark; or OSError, then see `take_back`."""
+        """Make durable all bytes up to a mark. After an OSError call `take_back`."""
         if self._fd < 0 or mark <= self._synced:
             return
         if not self._named:
@@ -129,11 +130,11 @@ class Files:
         self._synced = mark
 
     def ends_after(self, size: int) -> bool:
-        """Whether the file that grows ends once so many bytes more are in it."""
+        """Return whether the current file ends after so many more bytes."""
         return (self._size if self._fd >= 0 else 0) + size >= self._limit
 
     def close(self) -> None:
-        """End the file that grows, if there is one."""
+        """End the current file, if there is one."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._number += 1
@@ -150,7 +151,7 @@ class Files:
             return True
 
     def take_back(self) -> bool:
-        """Leave the file as the last sync left it, for good: after a failed one its pages prove nothing."""
+        """End the file as the last sync left it: after a failed sync its later pages prove nothing."""
         if self._fd < 0:
             return True
         with contextlib.suppress(OSError):  # then a partial last line stays, which readers expect
@@ -163,26 +164,27 @@ class Files:
 
 
 def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
-    """What takes the rows of a writer; ``limit``: bytes of a file."""
+    """Return the sink for a writer; ``limit``: bytes of a file."""
     if trail is None:
         return Memory()
     return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
 
 
 def unwritten(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnavailable:
-    """Why a sink took no rows, and what to do about it; ``tell``: in the log, too."""
+    """Return the error for rows that a sink did not take; ``tell``: log it too."""
     if isinstance(error, DeputizeError):
         reason, hint = error.message.rstrip("."), error.hint
     else:
         reason = str(error.strerror) if isinstance(error, OSError) else type(error).__name__
-        hint = f"Free space at {trail}, or restore it."
+        hint = f"Free space at {trail}, or restore the folder."
     if tell:
         _log.error("Audit rows cannot be written, and wait in memory: %s", reason)
     return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=hint)
 
 
 def usable(trail: Trail | None) -> Trail | None:
-    """The trail, its folder made if need be. Raises `SettingsError` if anybody else could read or write there."""
+    """Return the trail, after making its folder if need be. Raises `SettingsError` if others could read or write
+    there."""
     return checked(trail) if isinstance(trail, Path) else trail
 
 
@@ -194,7 +196,7 @@ def _mode(path: Path) -> int:
 
 
 def checked(folder: Path) -> Path:
-    """The folder, made if need be. SettingsError if anybody else could read or write there."""
+    """Return the folder, after making it if need be. Raises SettingsError if others could read or write there."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         modes = [folder.stat().st_mode, *map(_mode, folder.glob("*.jsonl"))]
@@ -202,7 +204,7 @@ def checked(folder: Path) -> Path:
         raise SettingsError(f"The audit folder cannot be used: {error.strerror}.", hint=f"Check {folder}.") from None
     if any(mode & 0o077 for mode in modes):
         raise SettingsError(
-            "The audit folder or a file in it is open to others than its owner.",
-            hint=f"Give {folder} mode 0700 and its files 0600, and find out who looked or wrote.",
+            "The audit folder or a file in it is accessible to other accounts.",
+            hint=f"Give {folder} mode 0700 and its files 0600, and find out who read or wrote them.",
         )
     return folder

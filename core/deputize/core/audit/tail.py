@@ -1,4 +1,4 @@
-"""The newest rows of some users, without reading all there is: from the ends of the newest files, so many bytes."""
+"""The newest rows of some users, read from the ends of the newest files up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from deputize.core.audit.trail import Trail
 from deputize.core.errors import StoreUnavailable
 
 MAX_BYTES: Final = 2**25
-"""What is read of a folder at once."""
+"""Bytes of a folder to read at once."""
 
 
 class Newest(NamedTuple):
-    """Rows, newest first. ``whole``: all files were read, to their beginnings, and no row was left out."""
+    """Rows, newest first. ``whole``: all files were read entirely, and no row was left out."""
 
     rows: list[Row]
     whole: bool
 
 
 def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
-    """The rows that call their user one of these names. Raises StoreUnavailable.
+    """Return the rows with one of these user names. Raises StoreUnavailable.
 
-    ``ring``: the keys of which one has to have made a row. That none of them is lacking is not proved.
+    ``ring``: the keys, one of which must have made a row. Missing rows are not detected.
     """
     marks = [f'"user":"{name}"'.encode() for name in users]
-    rows: dict[tuple[str, int], Row] = {}  # whoever may add to a table may add a copy of a row
+    rows: dict[tuple[str, int], Row] = {}  # a table may contain copies of a row
     whole = True
     for lines, all_of_it in _ends(trail, most_bytes) if isinstance(trail, Path) else [trail.newest(users, most_bytes)]:
         whole = whole and all_of_it
         for line in lines:
-            if not any(mark in line for mark in marks) or not line.endswith(b"\n"):  # or it is being written
+            if not any(mark in line for mark in marks) or not line.endswith(b"\n"):  # no newline: it is being written
                 continue
             row = parsed(line)
             if row is None or age_of(row, line, ring) is None:
@@ -45,7 +45,7 @@ def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_by
 
 
 def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
-    """The last lines of each file, that which grew last first, and whether these are all of it."""
+    """Yield the last lines of each file, the last changed file first, and whether these are all."""
     left = most_bytes
     for path in sorted(folder.glob("*.jsonl"), key=_changed, reverse=True):
         data, all_of_it = _end_of(path, left)
@@ -61,7 +61,7 @@ def _changed(path: Path) -> float:
 
 
 def _end_of(path: Path, most: int) -> tuple[bytes, bool]:
-    """The last bytes of a file, and whether these are all."""
+    """Return the last bytes of a file, and whether these are all."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)

@@ -1,7 +1,7 @@
-"""Where the rows of all writers lie: files in a folder of one machine, or a table that machines share.
+"""Storage of the rows of all writers: files in a folder of one machine, or a table that machines share.
 
-A store that can hold rows beside its records offers a `AuditTable` (`deputize.core.vault.stores.protocol.StoreType`).
-What reads and proves takes either: a chain is files in order, or one `TableChain`.
+A store that can hold rows beside its records offers an `AuditTable` (`deputize.core.vault.stores.protocol.StoreType`).
+Readers and `verify` accept either: a chain is files in order, or one `TableChain`.
 """
 
 from __future__ import annotations
@@ -14,113 +14,114 @@ from deputize.core.errors import VaultError
 
 
 class ChainTaken(VaultError):
-    """Another has written under this writer's name: nothing can follow its last durable row any more."""
+    """Error for a chain that another program has written to: no row can follow its last durable row any more."""
 
 
 class Sink(Protocol):
-    """Takes the rows of one writer, in order. All but `sync` is for one thread at a time."""
+    """Takes the rows of one writer, in order. All methods except `sync` are for one thread at a time."""
 
     @property
     def at_once(self) -> bool:
-        """Whether `add` takes microseconds; else rows leave this process by `sync` only."""
+        """True if `add` takes microseconds; else only `sync` stores rows outside this process."""
         ...
 
     @property
     def in_doubt(self) -> bool:
-        """Whether rows may be durable of which a failed `sync` could not tell: they have to be synced as they are."""
+        """True if a failed `sync` may have stored rows: then the same rows must be synced again."""
         ...
 
     def turn(self) -> bool:
-        """End a file that is full or gone, durably; whether there was one."""
+        """End a file that is full or missing, durably, and return whether there was one."""
         ...
 
     def append(self, data: bytes) -> None:
-        """Take whole lines; or raise, then see `take_back`."""
+        """Take whole lines. After an exception call `take_back`."""
         ...
 
     def add(self, data: bytes) -> bool:
-        """Let whole lines outlive this process, at once; False, and none of them, where that cannot be."""
+        """Make whole lines outlive this process at once, or return False and take none."""
         ...
 
     def mark(self) -> int:
-        """How much was taken; see `sync`."""
+        """Return the amount taken so far, for `sync`."""
         ...
 
     def sync(self, mark: int) -> None:
-        """Make durable what had been taken at a mark; or raise, then see `take_back`. `ChainTaken` where this never can
-        be; some of it may be durable then."""
+        """Make durable all lines up to a mark. After an exception call `take_back`. Raises `ChainTaken` if that will
+        never work; some lines may be durable then."""
         ...
 
     def take_back(self) -> bool:
-        """Forget what is not durable, so that it is given again; False, and nothing forgotten, where it is in doubt."""
+        """Forget lines that are not durable, so that they are given again. Return False, and forget nothing, if that is
+        in doubt."""
         ...
 
     def ends_after(self, size: int) -> bool:
-        """Whether a file ends once so many bytes more are in it."""
+        """Return whether the file ends after so many more bytes."""
         ...
 
     def close(self) -> None:
-        """Let go of what is open. Rows that come later open it again."""
+        """Close open files. Later rows open them again."""
         ...
 
 
 class TableChain(Protocol):
-    """The rows that a table has under one writer, in order of their numbers there. Nothing of it is believed."""
+    """The rows of one writer in a table, ordered by number. Not verified."""
 
     def lines(self, at: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Lines from number ``at`` on, each with the number behind its own. Raises `StoreUnavailable`."""
+        """Yield lines from number ``at`` on, each with the next number. Raises `StoreUnavailable`."""
         ...
 
     def last(self) -> bytes:
-        """The last line; empty where there is none. Raises `StoreUnavailable`."""
+        """Return the last line, or empty bytes. Raises `StoreUnavailable`."""
         ...
 
 
 class AuditTable(Protocol):
-    """Rows of all writers of all machines. Methods wait, and raise `StoreUnavailable` or `VaultError`."""
+    """The rows of all writers of all machines. Methods block, and raise `StoreUnavailable` or `VaultError`."""
 
     @property
     def address(self) -> str:
-        """Where it is, as it may be shown."""
+        """The address, safe to show."""
         ...
 
     def holds_rows(self) -> bool:
-        """Whether there is any."""
+        """Return whether it has any row."""
         ...
 
     def chains(self) -> Mapping[str, TableChain]:
-        """The chain of each writer."""
+        """Return the chain of each writer."""
         ...
 
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
-        """Lines that are filed under these users, newest first, and whether these are all."""
+        """Return lines filed under these users, newest first, and whether these are all."""
         ...
 
     def sink(self, writer: str) -> Sink:
-        """Takes the rows of a writer of this process."""
+        """Return the sink for a writer of this process."""
         ...
 
     def take_over(self, writer: str, lines: Sequence[bytes]) -> int:
-        """Add lines of a chain that lay elsewhere, each where its number says; how many were not there yet."""
+        """Add lines of a chain from elsewhere, under their own numbers, and return how many were missing."""
         ...
 
 
 Trail: TypeAlias = Path | AuditTable
-"""Where the rows of all writers lie; a path: their folder."""
+"""Storage of the rows of all writers; a path is their folder."""
 Part: TypeAlias = Path | TableChain
-"""A file of a chain, or the whole of one in a table."""
+"""A file of a chain, or a whole chain in a table."""
 
 
 def is_there(trail: Trail) -> bool:
-    """Whether there is an audit at all. Raises `StoreUnavailable` where a table cannot be asked."""
+    """Return whether there is an audit. Raises `StoreUnavailable` if a table cannot be read."""
     return trail.is_dir() if isinstance(trail, Path) else trail.holds_rows()
 
 
 def shown_trail(trail: Trail) -> str:
-    """Where it is, for people."""
+    """Return the location as text for people."""
     return str(trail) if isinstance(trail, Path) else f"the table deputize_audit in {trail.address}"
 
 
 def whole_lines(data: Iterable[bytes]) -> list[bytes]:
-    """Those that a crash has not cut off."""
+    """Return the lines that a crash has not cut off."""
     return [line for line in data if line.endswith(b"\n")]

@@ -1,4 +1,4 @@
-"""Proving a trail: every chain is walked, and what does not fit is a finding."""
+"""Verification of a trail: every chain is walked, and each mismatch is a finding."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from deputize.core.errors import SettingsError
 
 
 class Finding(NamedTuple):
-    """What is wrong with a chain, and where.
+    """A fault of a chain, and its position.
 
     ``kind``: ``partial`` (a last line that a crash left unfinished: tolerated), ``unreadable``, ``foreign`` (another
     writer's row), ``altered`` (its mac does not fit), ``missing`` (rows before this one), ``moved`` (not its place),
-    ``broken`` (does not continue the row before), ``beginning`` (the first rows are gone and no anchor vouches for
-    what is left), ``truncated`` (the end is gone), ``anchor`` (an anchor that is forged, or tells another story),
+    ``broken`` (does not continue the row before), ``beginning`` (the first rows are gone and no anchor vouches for the
+    rest), ``truncated`` (the end is gone), ``anchor`` (an anchor that is forged, or contradicts the rows),
     ``unknown_key`` (no given key made this chain), ``old_key`` (ends under an older key, and no ``key.rotated`` row
     closed it there: start an `Audit` with ``old_keys``).
     """
@@ -34,9 +34,10 @@ class Finding(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """What the vault says was dropped, since it was old. ``until``: what was written before need not be there, UTC ns.
+    """The rows that the vault recorded as dropped because they were old. ``until``: earlier rows may be missing, UTC
+    ns.
 
-    ``begins``: of chains that go on, the last row that was dropped, and its mac. ``gone``: chains that do not.
+    ``begins``: the last dropped row, and its mac, of chains that continue. ``gone``: chains that do not.
     """
 
     until: int = 0
@@ -45,8 +46,8 @@ class Dropped(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What `verify` found. ``orphans``: ``act.intent`` rows whose outcome no row tells; those of acts that are running
-    now are among them. ``open``: writers whose chain does not say that it has ended: they run, or were killed."""
+    """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of acts that are
+    running now. ``open``: writers whose chain does not say that it has ended: they run, or were killed."""
 
     rows: int
     writers: int
@@ -56,7 +57,7 @@ class Report(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """Nothing was changed, as far as keys and anchors can tell."""
+        """True if nothing was changed, as far as keys and anchors can tell."""
         return all(finding.kind == "partial" for finding in self.findings)
 
 
@@ -69,9 +70,9 @@ def verify(
     dropped: Dropped | None = None,
 ) -> Report:
     """Walk every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
-    ``anchor`` was given, whatever a log put before them. ``heads``: of chains that must be there, from the vault;
-    ``dropped``: what need not be, from there, too.
-    Raises SettingsError for a bad key, StoreUnavailable; a folder that is gone is a finding where heads are known."""
+    ``anchor`` was given, with any log prefix. ``heads``: of chains that must exist, from the vault. ``dropped``: rows
+    that may be missing, from the vault. Raises SettingsError for a bad key, StoreUnavailable. A missing folder is a
+    finding if there are heads."""
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
@@ -79,11 +80,11 @@ def verify(
     files: Mapping[str, Sequence[Part]] = files_of(trail) if not kept or is_there(trail) else {}
     old = dropped or Dropped()
     outside, findings = _outside(anchors, ring, files, old.until)
-    said = [*rotations(files, ring), *closings(files, ring), *outside, *kept]
-    known = [mark for mark in said if mark.writer in files or mark.writer not in old.gone]
+    given = [*rotations(files, ring), *closings(files, ring), *outside, *kept]
+    known = [mark for mark in given if mark.writer in files or mark.writer not in old.gone]
     marks: defaultdict[str, dict[int, Mark]] = defaultdict(dict)
     for mark in sorted(known, key=lambda mark: -mark.age):
-        marks[mark.writer][mark.seq] = mark  # the newest key has the last word
+        marks[mark.writer][mark.seq] = mark  # the mark under the newest key wins
     writers = sorted({*files, *(mark.writer for mark in known)})
     chains = [_Chain(writer, ring, marks[writer], old.begins.get(writer)) for writer in writers]
     for chain in chains:
@@ -98,7 +99,7 @@ def verify(
 
 
 class _Chain:
-    """One writer's rows, checked as they pass."""
+    """One writer's rows, checked one by one."""
 
     def __init__(
         self, writer: str, ring: Sequence[Key], marks: Mapping[int, Mark], dropped: tuple[int, str] | None
@@ -112,12 +113,12 @@ class _Chain:
         self.results: Counter[str] = Counter()
 
     def take(self, line: bytes) -> None:
-        """The next line."""
+        """Check the next line."""
         row = parsed(line)
         if not line.endswith(b"\n"):
             self._find("partial", self.seq + 1, "an unfinished last line")
         elif row is None:
-            self._find("unreadable", self.seq + 1, "a line that is no row")
+            self._find("unreadable", self.seq + 1, "a line that is not a row")
         elif row["writer"] != self.writer:
             self._find("foreign", row["seq"], "a row of another writer")
         else:
@@ -130,7 +131,7 @@ class _Chain:
                 self._pair(row)
 
     def end(self) -> list[Finding]:
-        """All that was found, now that the last line has passed."""
+        """Return all findings, after the last line."""
         if self.rows and self.age is None:
             return [Finding("unknown_key", self.writer, 0, "none of the keys made this chain")]
         last = max(filter(self._mark, self.marks), default=-1)
@@ -139,18 +140,19 @@ class _Chain:
         return self.findings
 
     def unclosed(self, newest: int) -> list[Finding]:
-        """A finding if the chain is under an older key than others, and its end not closed under a newer one."""
+        """Return a finding if the chain is under an older key than others, and its end not closed under a newer one."""
         if self.age is None or self.age <= newest or self._vouched(self.seq):
             return []
         return [Finding("old_key", self.writer, self.seq, "an older key, and no key.rotated row closed it here")]
 
     def _mark(self, seq: int) -> Mark | None:
-        """What is known of a row from outside, or from another chain under the same key or a newer one."""
+        """Return the mark of a row from outside, or from another chain under the same key or a newer one."""
         mark = self.marks.get(seq)
         return mark if mark and mark.age <= (0 if self.age is None else self.age) else None
 
     def _vouched(self, seq: int) -> Mark | None:
-        """The same from who has a newer key than this chain's. Another may accuse a chain, and excuses nothing."""
+        """Return the mark of a row from a newer key than this chain's. Other marks may accuse a chain, but excuse
+        nothing."""
         mark = self._mark(seq)
         return mark if mark and mark.age < (0 if self.age is None else self.age) else None
 
@@ -158,7 +160,7 @@ class _Chain:
         self.findings.append(Finding(kind, self.writer, seq, detail))
 
     def _genuine(self, row: Row, line: bytes) -> bool:
-        """Whether the chain's key made the row as it stands; the first that a key made decides which key that is."""
+        """Return whether the chain's key made the row unchanged. The first genuine row decides which key that is."""
         if self.age is None:
             self.age = age_of(row, line, self.ring)
         genuine = self.age is not None and self.ring[self.age].made(row, line)
@@ -167,7 +169,7 @@ class _Chain:
         return genuine
 
     def _in_place(self, row: Row) -> bool:
-        """Whether the row continues the chain; says what is wrong if not."""
+        """Return whether the row continues the chain, and add a finding if not."""
         seq, prev = row["seq"], row["prev"]
         mark, before = self._mark(seq), self._vouched(seq - 1)
         if mark and mark.mac != row["mac"]:
@@ -183,7 +185,8 @@ class _Chain:
         return prev == due or self._wrong("broken", seq, "does not continue the row before it")
 
     def _follows_dropped(self, seq: int, prev: str) -> bool:
-        """Whether all rows before this one were dropped, or were to be when it was cut off."""
+        """Return whether all rows before this one were dropped, or were about to be when the removal was
+        interrupted."""
         last, mac = self.dropped or (-1, "")
         return seq <= last or (seq - 1 == last and prev == mac)
 
@@ -192,7 +195,7 @@ class _Chain:
         return False
 
     def _pair(self, row: Row) -> None:
-        """A result closes the latest open intent of its act, unless it only says that nobody knows."""
+        """Close the latest open intent of a result's act, unless the outcome is unknown."""
         if row["event"] == "act.intent":
             self.intents[_act(row)].append(row)
         elif row["event"] == "act.result" and row.get("decision") != "outcome_unknown":
@@ -201,11 +204,11 @@ class _Chain:
                 if not self.intents[_act(row)]:
                     del self.intents[_act(row)]
             elif row.get("decision") == "done":
-                self.results[_act(row)] += 1  # written by another process, from what it found recorded
+                self.results[_act(row)] += 1  # written by another process, from the recorded outcome
 
 
 def _act(row: Row) -> str:
-    """What makes two rows the same act's."""
+    """Return the key that rows of the same act share."""
     return repr(row.get("act") or [row.get(name) for name in ("tenant", "user", "thread", "run", "call_id", "tool")])
 
 
@@ -218,7 +221,7 @@ def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
 def _outside(
     anchors: Iterable[str], ring: Sequence[Key], files: Collection[str], until: int
 ) -> tuple[list[Mark], list[Finding]]:
-    """What anchors vouch for; without those of chains that were old enough to be dropped, and are not there."""
+    """Return the marks of anchors, except those of dropped chains that are missing, and findings for forged anchors."""
     marks, findings = [], []
     for text in filter(str.strip, anchors):
         line = text[text.find("{") :].strip().encode("ascii", "replace") + b"\n"

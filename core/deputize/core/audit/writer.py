@@ -1,6 +1,7 @@
-"""`Audit`: rows wait in memory, and one thread makes all that waits durable with one write and one sync.
+"""`Audit`: rows wait in memory, and one thread makes all waiting rows durable with one write and one sync.
 
-What must outlive the process is handed to the kernel at once, by whoever wrote it, and synced with the rest.
+Rows that must outlive the process are handed to the kernel at once, by the thread that wrote them, and synced with the
+rest.
 """
 
 from __future__ import annotations
@@ -46,17 +47,17 @@ class Audit:
 
     ``trail``: the folder of its files (0700, made if need be), a table that machines share, or None for memory.
     ``key``: 32 to 64 bytes, not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed
-    by a ``key.rotated`` row each. ``mode``: how callers treat a write of theirs; in ``strict`` they await `settle`
-    before its side effect. ``clock``: UTC seconds. ``anchor``: is given, as a line, the row ``chain.anchor`` after
-    every 1,000 rows, at the end of a file (of about ``rotate_bytes``) and when the object closes (``ended``); with
-    ``anchor_every``, also after the first rows and then so many seconds after the last one. Keep the lines elsewhere,
-    for `verify`. It runs on the writing thread and must not wait for it. Raises SettingsError (key, mode, folder).
+    by a ``key.rotated`` row each. ``mode``: in ``strict`` callers await `settle` before a side effect. ``clock``: UTC
+    seconds. ``anchor``: gets, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end of a file (of
+    about ``rotate_bytes``) and when the object closes (``ended``); with ``anchor_every``, also after the first rows and
+    then so many seconds after the last one. Keep the lines elsewhere, for `verify`. It runs on the writing thread and
+    must not wait for it. Raises SettingsError (key, mode, folder).
     """
 
     writer: str
     """Random id of this object in this process; names its files."""
     names: Names | None = None
-    """What rows call users and accounts; None: users by their ids."""
+    """Pseudonyms of users and accounts; None: users keep their ids."""
 
     def __init__(
         self,
@@ -71,14 +72,14 @@ class Audit:
         rotate_bytes: int = 64 << 20,
     ) -> None:
         if mode not in ("standard", "strict"):
-            raise SettingsError("The audit mode is 'standard' or 'strict'.")
+            raise SettingsError("The audit mode must be 'standard' or 'strict'.")
         self.mode: Mode = mode
         self._key, *_ = self.ring = tuple(map(Key, (key, *old_keys)))
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
         self.trail: Trail | None = usable(trail)
-        """Where the rows go; None where they stay in memory."""
+        """The storage of the rows; None if they stay in memory."""
         self.listeners = list[Callable[[Event], object]]()
-        """Each is told of every event before its row is written."""
+        """Called with every event before its row is written."""
         self._begin(inline=trail is None)
         _living.add(self)
         if self.trail and old_keys:
@@ -86,7 +87,8 @@ class Audit:
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
-        """All that belongs to one process. ``inline``: no thread, so that whoever writes, commits."""
+        """Set the state that belongs to one process. ``inline``: no thread, so that each caller commits its own
+        rows."""
         self._lost, self._lost_unsynced, self.failing = 0, 0, False
         self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
         self._anchors, self._due = deque[str](), deque[str]()
@@ -96,7 +98,7 @@ class Audit:
         self._begin_chain()
 
     def _begin_chain(self) -> None:
-        """Another writer from here on."""
+        """Start a new chain as another writer."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev, self._since_anchor = 0, self._key.first(self.writer), 0
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
@@ -110,19 +112,19 @@ class Audit:
         written, at once, or StoreUnavailable raised.
         """
         if type(event) not in _KNOWN:
-            hint = "deputize.core.audit.events has all of them."
-            raise InvalidInput(f"{type(event).__name__} is no audit event.", hint=hint, fix_by="operator")
-        for heard in self.listeners:
-            heard(event)
+            hint = "Use an event of deputize.core.audit.events."
+            raise InvalidInput(f"{type(event).__name__} is not an audit event.", hint=hint, fix_by="operator")
+        for listener in self.listeners:
+            listener(event)
         self._append(event.event, **called(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Find out what rows call this user, before an act or a consent of theirs has any."""
+        """Load the user's pseudonym, before the first row of an act or a consent of theirs."""
         if self.names and user:
             await self.names.learn(tenant, user)
 
     async def record(self, event: Event) -> None:
-        """The same for an event of a user, whose pseudonym is first found out where it is not known yet."""
+        """Queue a row of a user's event, after loading the user's pseudonym if it is not cached."""
         tenant, user = str((facts := event.facts()).get("tenant", "")), str(facts.get("user", ""))
         try:
             if self.names and not self.names.knows(tenant, user):
@@ -131,19 +133,19 @@ class Audit:
             self.write(event)
 
     def _append(self, event: str, /, **facts: Fact) -> None:
-        """Queue a row of any event. Raises InvalidInput for a fact named like a field of every row."""
+        """Queue a row of any event. Raises InvalidInput for a reserved fact name."""
         self._queue.append((self._clock(), render(event, facts)))
         if not self._thread.awake:
             self._thread.ring()
 
     async def handed_over(self) -> None:
-        """See `hand_over`; in a thread of its own, since even that waits where a disk stands still."""
-        with suppress(ThreadEnded):  # closed: whatever waited is durable
+        """Call `hand_over` in a thread of its own, because even that blocks if a disk stalls."""
+        with suppress(ThreadEnded):  # closed: all waiting rows are durable
             await self._handing.ask(None)
 
     def hand_over(self) -> None:
-        """Have the rows that wait outlive this process: files, unsynced, in microseconds; a table with one commit for
-        all who ask. What cannot be written now goes on waiting for the thread."""
+        """Make the waiting rows outlive this process: in files, unsynced, in microseconds; in a table with one commit
+        for all callers. Rows that cannot be written now keep waiting for the thread."""
         if not self._sink.at_once:
             with suppress(StoreUnavailable):
                 return self.flush()
@@ -161,33 +163,34 @@ class Audit:
             self._unsynced.extend(taken)
 
     def head(self) -> Head | None:
-        """The last row that is durable; None before the first."""
+        """Return the last durable row; None before the first."""
         with self._io:
             seq, mac, _ = self._safe
         return Head(self.writer, seq - 1, mac, int(self._clock() * 1e9), False) if seq else None
 
     async def settle(self) -> None:
         """Wait until every row written so far is durable. Raises StoreUnavailable if they cannot be written now: they
-        go on waiting, and with them the ``act.result`` of a caller that then refuses the act."""
+        keep waiting, and so does the ``act.result`` of a caller that then refuses the act."""
         await self._thread.wait()
 
     def flush(self) -> None:
-        """The same as `settle`, blocking."""
+        """Block until every row written so far is durable, like `settle`."""
         self._thread.flush()
 
     def digest(self, *parts: str | bytes) -> str:
-        """Stands for values that no row may show: equal for equal parts, not to be guessed without the key. 32 hex."""
+        """Return a keyed digest for values that no row may show: equal for equal parts, unguessable without the key. 32
+        hex."""
         return self._key.value(parts)
 
     def rows(self) -> list[Row]:
-        """All rows of the trail, or of memory, oldest first. Raises StoreUnavailable."""
+        """Return all rows of the trail, or of memory, oldest first. Raises StoreUnavailable."""
         self.flush()
         if isinstance(self._sink, Memory):
             return [json.loads(line) for line in list(self._sink.lines)]
         return list(read(self.trail)) if self.trail else []
 
     def close(self) -> None:
-        """Make all rows durable and end the thread; again does nothing. Raises StoreUnavailable if rows were left."""
+        """Make all rows durable and end the thread. Safe to call twice. Raises StoreUnavailable if rows were left."""
         try:
             self._thread.end(partial(self._commit, ending=True))
         finally:
@@ -196,7 +199,8 @@ class Audit:
                 self._sink.close()
 
     def _commit(self, *, ending: bool = False) -> None:
-        """Make what waits now durable, group by group. Raises StoreUnavailable; what is not durable goes on waiting."""
+        """Make the waiting rows durable, group by group. Raises StoreUnavailable; rows that are not durable keep
+        waiting."""
         with self._turn:
             try:
                 if self._sink.in_doubt:
@@ -220,15 +224,15 @@ class Audit:
         keep_elsewhere(self._anchors, self._anchor)
 
     def _make_durable(self) -> None:
-        """Sync all that was given to the sink until now."""
+        """Sync all rows given to the sink so far."""
         with self._io:
             mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
-        self._sink.sync(mark)  # others may hand rows over meanwhile
+        self._sink.sync(mark)  # other threads may hand rows over meanwhile
         with self._io:
             self._settled(chain, number)
 
     def _settled(self, chain: tuple[int, str, int], number: int) -> None:
-        """So many more rows are durable, and the chain with them (with _io held)."""
+        """Mark ``number`` rows, and the chain with them, as durable (with _io held)."""
         self._safe, self._lost_unsynced = chain, 0
         for _ in range(number):
             self._unsynced.popleft()
@@ -236,11 +240,11 @@ class Audit:
         self._due.clear()
 
     def _chain(self) -> tuple[int, str, int]:
-        """Where the chain stands."""
+        """Return the state of the chain."""
         return self._seq, self._prev, self._since_anchor
 
     def _take_back(self) -> None:
-        """Back to what was synced last; the rows since then wait again (with _io held), but for those in doubt."""
+        """Reset to the last sync. Later rows wait again (with _io held), except those in doubt."""
         if not self._sink.take_back():
             return
         self._queue.extendleft(reversed(self._unsynced))
@@ -251,7 +255,7 @@ class Audit:
         self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
     def _go_on_elsewhere(self) -> None:
-        """In a chain of another name, which vouches for the end of this one (with _io held)."""
+        """Continue in a new chain, which vouches for the end of this one (with _io held)."""
         writer, (seq, mac, _) = self.writer, self._safe
         self._sink.close()
         self._begin_chain()
@@ -259,7 +263,7 @@ class Audit:
         self._queue.extendleft([(self._clock(), render(closed.event, closed.facts()))] if seq else ())
 
     def _group(self, most: int, *, ending: bool = False) -> int:
-        """Write up to so many rows, and an anchor where one is due. Returns how many of those that waited."""
+        """Write up to ``most`` rows, and an anchor if one is due. Return the number of waiting rows written."""
         taken = [self._queue.popleft() for _ in range(min(most, GROUP - self._since_anchor))]
         try:
             lost = [(self._clock(), render(AuditLost.event, AuditLost(self._lost).facts()))] if self._lost else []
@@ -287,7 +291,7 @@ class Audit:
         return len(taken)
 
     def _refused(self, error: Exception) -> StoreUnavailable:
-        """What to raise when the disk says no. Says so in the log, once, and keeps what waits within bounds."""
+        """Return the error for a refused write, log the first one, and limit the number of waiting rows."""
         refused = unwritten(error, self.trail, tell=not self.failing)
         self.failing = True
         while len(self._queue) > WAITING:
@@ -296,13 +300,13 @@ class Audit:
         return refused
 
     def begin_again(self) -> None:
-        """In a forked child, as another writer: what waits there is the parent's to write."""
+        """Start again as another writer in a forked child: the parent writes the inherited rows."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
 
 
 _living: Final = WeakSet[Audit]()
-"""All audits of this process: they are closed when it ends, and begin again in a child that it forks."""
+"""All audits of this process: closed when it ends, and restarted in a forked child."""
 
 
 @atexit.register
@@ -315,8 +319,8 @@ def _close_all() -> None:
 
 
 def _close_with_child() -> None:
-    """Close them where this process ends without atexit: a child that multiprocessing has forked. Before the portal is
-    closed there, which takes the heads of chains to the vault; a row that comes later is written at once."""
+    """Close all audits if this process ends without atexit: a child that multiprocessing has forked. That is before the
+    portal closes, which stores the heads of chains in the vault; a later row is written at once."""
     util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
     if util and process and process.parent_process() is not None:
         util.Finalize(None, _close_all, exitpriority=1)
