@@ -144,7 +144,7 @@ def say(name: str, ratios: Sequence[float], goal: float | None, **more: Any) -> 
 def written_to(one: Deputy) -> Deputy:
     """The same where somebody writes to the vault between any two acts, so that each looks into it anew: in a thread,
     without which a loop may stand still with a disk."""
-    one.vault.store._reader.told_since = lambda: None  # type: ignore[attr-defined]
+    one.vault.store._reader.current_cache = lambda: None  # type: ignore[attr-defined]
     return one
 
 

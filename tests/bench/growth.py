@@ -30,7 +30,7 @@ from deputize.core import PROVIDERS, Account, Deputy, Secret, User, allow_all
 from deputize.core.audit import Audit
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.backup import back_up
-from deputize.core.vault.encoding import packed
+from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
@@ -67,7 +67,7 @@ def rows(vault: Vault, grants: int) -> Rows:
         if n % 10 == 0:
             key = vault.key_prefix(grant.user) + f"{n:064x}"
             left = {"state": "done", "at": now, "expires": now + (1 if n % 20 else -1) * 86400, "arguments": "x" * 32}
-            yield place("act", key), sealer.seal("act", key, 1, packed(left | {"account": "1", "result": {"id": "m"}}))
+            yield place("act", key), sealer.seal("act", key, 1, encode(left | {"account": "1", "result": {"id": "m"}}))
 
 
 def into_sqlite(url: str, records: Rows) -> None:

@@ -22,7 +22,7 @@ from deputize.core.grants import refresh
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.vault.backup import back_up
-from deputize.core.vault.encoding import packed, unpacked
+from deputize.core.vault.encoding import decode, encode
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.rotation import reseal
 from deputize.sandbox import Browser
@@ -349,18 +349,18 @@ def test_what_is_no_grant_is_refused_without_what_it_is(cut: int, sentry: sentry
 
 def test_what_is_no_json_is_refused_without_what_it_is(sentry: sentry_sdk.Client) -> None:
     odd = SecretBytes(f'{{"token": "{CANARY}", '.encode())
-    error = raised(lambda: unpacked("outbox", odd))
+    error = raised(lambda: decode("outbox", odd))
     assert isinstance(error, VaultError)
     clean(error, {CANARY: "token"}, sentry)
 
 
 def test_tokens_in_records_are_opaque_from_seal_to_seal_and_others_words_stay_what_they_are() -> None:
-    plain = packed({"visits": [{"verifier": Secret("v")}], "code": Secret("c"), "device": {"code": Secret("d")}})
-    read = unpacked("consent", plain)
+    plain = encode({"visits": [{"verifier": Secret("v")}], "code": Secret("c"), "device": {"code": Secret("d")}})
+    read = decode("consent", plain)
     assert "v" not in repr(read).replace("verifier", "").replace("device", "").replace("visits", "")
-    assert read["device"]["code"] == Secret("d") and packed(read) == plain
-    assert unpacked("act", SecretBytes(b'{"code": "a", "token": "b"}')) == {"code": "a", "token": "b"}
-    assert unpacked("outbox", packed({"leaked": [Secret("a")]}))["leaked"] == [Secret("a")]
+    assert read["device"]["code"] == Secret("d") and encode(read) == plain
+    assert decode("act", SecretBytes(b'{"code": "a", "token": "b"}')) == {"code": "a", "token": "b"}
+    assert decode("outbox", encode({"leaked": [Secret("a")]}))["leaked"] == [Secret("a")]
 
 
 async def test_a_token_reply_that_is_kept_by_nobody_stands_in_no_frame(sentry: sentry_sdk.Client) -> None:

@@ -15,7 +15,7 @@ from deputize.core.approvals.mandate_record import MandateRecord
 from deputize.core.approvals.outcome import MOVES, LedgerRecord, State
 from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.tools.steps import Undo
-from deputize.core.vault.encoding import packed
+from deputize.core.vault.encoding import encode
 from deputize.core.vault.record import Record, StoredRecord
 from deputize.core.vault.vault import Vault
 from tests.core.approvals.test_approval_record import ACT, FIRST_VERSION
@@ -88,7 +88,7 @@ ODD: list[Any] = [
 
 
 def row_of(kind: type[StoredRecord], content: Mapping[str, Any]) -> Record:
-    return Record(kind.KIND, "place.0123", 1, packed(content), b"")
+    return Record(kind.KIND, "place.0123", 1, encode(content), b"")
 
 
 def as_json(record: StoredRecord) -> Any:

@@ -19,7 +19,7 @@ from deputize.core.consent.record import (
     Status,
     Visit,
 )
-from deputize.core.vault.encoding import packed
+from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.vault import Record
 
@@ -42,7 +42,7 @@ def returned() -> ConsentRecord:
 
 
 def row_of(content: dict[str, Any]) -> Record:
-    return Record("consent", "key", 1, packed(content), b"")
+    return Record("consent", "key", 1, encode(content), b"")
 
 
 def test_every_state_that_waits_leads_somewhere_and_final_ones_nowhere() -> None:

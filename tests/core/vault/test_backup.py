@@ -413,13 +413,13 @@ async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
     home: Home, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await back_up(home.deputy.vault, home.backup, 1.0)
-    over, loop = sqlite_backup._over, asyncio.get_running_loop()
+    over, loop = sqlite_backup._overwrite, asyncio.get_running_loop()
 
     def after_a_disconnect(made: Path, path: Path) -> None:
         asyncio.run_coroutine_threadsafe(home.deputy.revoke("alice"), loop).result(10)
         over(made, path)
 
-    monkeypatch.setattr(sqlite_backup, "_over", after_a_disconnect)
+    monkeypatch.setattr(sqlite_backup, "_overwrite", after_a_disconnect)
     await home.restore(home.backup)
     assert await home.deputy.connections("alice") == [] and home.sandbox.live_tokens()["alice@example.test"] == 0
     await home.deputy.close()

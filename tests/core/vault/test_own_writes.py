@@ -17,7 +17,7 @@ import pytest
 from deputize.core.vault.stores.sqlite.reader import Reader
 from deputize.core.vault.stores.sqlite.store import SqliteStore
 from deputize.core.vault.stores.sqlite.table import GET, SCAN
-from deputize.core.vault.stores.sqlite.wal_index import HEADER, follows
+from deputize.core.vault.stores.sqlite.wal_index import HEADER, is_next
 from deputize.core.vault.stores.sqlite.writer import Writer
 from tests.core.vault.vault_processes import heard, running
 
@@ -196,11 +196,11 @@ def header(count: int, *, made: int = 1) -> bytes:
 
 
 def test_one_transaction_follows_and_nothing_else_does() -> None:
-    assert follows(header(1), header(2)) and follows(header(7), header(8))
+    assert is_next(header(1), header(2)) and is_next(header(7), header(8))
     for before, now in ((7, 7), (7, 9), (8, 7), (0, 1), (2**32 - 1, 0)):
-        assert not follows(header(before), header(now))
-    assert not follows(header(1), header(2, made=0)) and not follows(header(1, made=0), header(2))
-    assert not follows(b"", header(2)) and not follows(header(1), b"")
+        assert not is_next(header(before), header(now))
+    assert not is_next(header(1), header(2, made=0)) and not is_next(header(1, made=0), header(2))
+    assert not is_next(b"", header(2)) and not is_next(header(1), b"")
 
 
 RIVAL = """

@@ -7,7 +7,7 @@ import pytest
 
 from deputize.core.errors import SettingsError
 from deputize.core.vault.stores import shown_url
-from deputize.core.vault.stores.postgres.address import Address, why
+from deputize.core.vault.stores.postgres.address import Address, explain
 
 VERIFIED = {"sslmode": "verify-full", "sslrootcert": "system"}
 
@@ -93,7 +93,7 @@ def test_an_address_of_no_use_is_refused_and_not_repeated(url: str) -> None:
     ],
 )
 def test_why_a_connection_was_refused_is_told_in_words_of_our_own(said: str, told: str) -> None:
-    shown = why(psycopg.OperationalError(said))
+    shown = explain(psycopg.OperationalError(said))
     assert told in shown and "hunter2" not in shown
 
 

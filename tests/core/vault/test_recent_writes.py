@@ -68,10 +68,10 @@ async def test_what_processes_wrote_one_after_the_other_ends_as_it_was_whoever_i
     ]
     await put(to, "grant/a.b", b"1")
     for number in order:
-        await everybody[number].put_again(to)
+        await everybody[number].rewrite_missing(to)
     for _ in range(2):
         for number in order:
-            await everybody[number].put_again(to, everybody[number].left)
+            await everybody[number].rewrite_missing(to, everybody[number].left)
     assert await there(to, "grant/a.b") == b"revoked" and not everybody[2].left
 
 
@@ -79,9 +79,9 @@ async def test_what_processes_wrote_one_after_the_other_ends_as_it_was_whoever_i
 async def test_what_was_removed_is_removed_again_behind_who_puts_it_there(to: Connection, first: int) -> None:
     both = [recent(("outbox/a.b", None, b"1")), recent(("outbox/a.b", b"1", None))]
     for one in (both[first], both[1 - first]):
-        await one.put_again(to)
+        await one.rewrite_missing(to)
     for one in both:
-        await one.put_again(to, one.left)
+        await one.rewrite_missing(to, one.left)
     assert await there(to, "outbox/a.b") is None
 
 
@@ -89,7 +89,7 @@ async def test_only_what_this_process_knows_is_removed(to: Connection) -> None:
     mine = recent(("outbox/a.b", b"1", None), ("outbox/c.d", b"1", None))
     await put(to, "outbox/a.b", b"1")
     await put(to, "outbox/c.d", b"of another")
-    assert await mine.put_again(to) == 1
+    assert await mine.rewrite_missing(to) == 1
     assert await there(to, "outbox/a.b") is None and await there(to, "outbox/c.d") == b"of another"
 
 
@@ -97,7 +97,7 @@ async def test_a_write_between_those_of_another_process_is_not_put_over_the_last
     one, other = recent(("grant/a.b", b"1", b"2"), ("grant/a.b", b"3", b"4")), recent(("grant/a.b", b"2", b"3"))
     await put(to, "grant/a.b", b"1")
     for recently in (other, one, other):
-        await recently.put_again(to)
+        await recently.rewrite_missing(to)
     assert await there(to, "grant/a.b") == b"4"
 
 
@@ -105,7 +105,7 @@ async def test_nothing_of_an_erased_user_comes_back_but_what_is_to_be_revoked(to
     kinds = ("act", "grant", "intent", "chosen", "outbox", "received")
     mine = recent(*((f"{kind}/a.b", None, b"1") for kind in kinds), ("person/a.", None, b"1"), ("act/o.b", None, b"1"))
     await put(to, "erased/a.", b"sealed")
-    await mine.put_again(to)
+    await mine.rewrite_missing(to)
     found = await (await to.execute("SELECT place FROM deputize_record ORDER BY place")).fetchall()
     assert [key for (key,) in found] == ["act/o.b", "erased/a.", "outbox/a.b", "received/a.b"]
 

@@ -15,7 +15,7 @@ from deputize.core.audit import Audit, read
 from deputize.core.errors import Conflict, DeputizeError, SettingsError, VaultError
 from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import DROPPED, ChainHeads, prove
-from deputize.core.vault.encoding import packed
+from deputize.core.vault.encoding import encode
 from deputize.core.vault.rollback import behind
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
@@ -190,7 +190,7 @@ async def test_who_has_the_role_of_programs_says_nothing_of_what_was_dropped(hou
     await house.written(runs, 2, close=True)
     await house.pruned()
     good = sealed()
-    other = house.vault.sealer.__class__([b"x" * 32]).seal("meta", "dropped", 9, packed({"gone": []}))
+    other = house.vault.sealer.__class__([b"x" * 32]).seal("meta", "dropped", 9, encode({"gone": []}))
     for words in (b"", b'{"until":9,"begins":{},"gone":[]}', other, good[:-1] + bytes([good[-1] ^ 1])):
         attack(server, change, words, at)
         with pytest.raises(DeputizeError):

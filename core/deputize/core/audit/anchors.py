@@ -19,7 +19,7 @@ _log = logging.getLogger("deputize.core.audit")
 _FIRST: Final = 4096  # bytes: longer is no anchor
 
 
-def keep_elsewhere(anchors: deque[str], keep: Callable[[str], None] | None) -> None:
+def deliver_anchors(anchors: deque[str], keep: Callable[[str], None] | None) -> None:
     """Hand over the waiting anchors. A refused one is dropped: the next says more."""
     while keep and anchors:
         try:

@@ -8,7 +8,7 @@ from itertools import chain
 from pathlib import Path
 
 from deputize.core.audit.reader import files_of, lines_of
-from deputize.core.audit.sinks import checked
+from deputize.core.audit.sinks import prepare_folder
 from deputize.core.audit.trail import Trail, whole_lines
 from deputize.core.audit.verification import verify
 from deputize.core.errors import SettingsError
@@ -24,7 +24,7 @@ def copy_rows(start: Trail, to: Trail) -> int:
     count = 0
     for writer, parts in files_of(start).items():
         lines = whole_lines(line for _, line in chain.from_iterable(map(lines_of, parts)))
-        count += _written(checked(to), writer, lines) if isinstance(to, Path) else to.take_over(writer, lines)
+        count += _written(prepare_folder(to), writer, lines) if isinstance(to, Path) else to.take_over(writer, lines)
     return count
 
 

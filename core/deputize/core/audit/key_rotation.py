@@ -25,10 +25,10 @@ class Mark(Printed):
     age: int
 
 
-def unclosed(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
+def closing_rows(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
     """Yield a row to close each chain that ends under an older key and is not closed there."""
     files: Mapping[str, Sequence[Part]] = files_of(trail)
-    closed = {(mark.writer, mark.seq, mark.mac) for mark in rotations(files, keys)}
+    closed = {(mark.writer, mark.seq, mark.mac) for mark in rotation_marks(files, keys)}
     for writer, paths in files.items():
         row, line = last_row(paths)
         age = age_of(row, line, keys) if row else None
@@ -36,7 +36,7 @@ def unclosed(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
             yield KeyRotated(keys[0].id, keys[age].id, writer, row["seq"], row["mac"])
 
 
-def rotations(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
+def rotation_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
     """Return the marks of ``key.rotated`` rows, which are at the beginning of chains."""
     marks = []
     for paths in files.values():
@@ -50,7 +50,7 @@ def rotations(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[
     return marks
 
 
-def closings(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
+def closing_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
     """Return the marks of ``chain.closed`` rows, anywhere in chains."""
     marks = []
     for part in (part for parts in files.values() for part in parts):

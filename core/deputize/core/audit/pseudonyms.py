@@ -42,7 +42,7 @@ class Names(Protocol):
         ...
 
 
-def called(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
+def pseudonymize(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
     """Replace user and account in the facts by their pseudonyms. Without ``names``, the user's id stays and the account
     gets the ``digest`` of its subject."""
     subject = facts.get("account_hash")

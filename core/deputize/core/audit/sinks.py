@@ -170,7 +170,7 @@ def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
     return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
 
 
-def unwritten(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnavailable:
+def write_error(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnavailable:
     """Return the error for rows that a sink did not take; ``tell``: log it too."""
     if isinstance(error, DeputizeError):
         reason, hint = error.message.rstrip("."), error.hint
@@ -182,10 +182,10 @@ def unwritten(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnav
     return StoreUnavailable(f"The audit cannot be written: {reason}.", hint=hint)
 
 
-def usable(trail: Trail | None) -> Trail | None:
+def prepare_trail(trail: Trail | None) -> Trail | None:
     """Return the trail, after making its folder if need be. Raises `SettingsError` if others could read or write
     there."""
-    return checked(trail) if isinstance(trail, Path) else trail
+    return prepare_folder(trail) if isinstance(trail, Path) else trail
 
 
 def _mode(path: Path) -> int:
@@ -195,7 +195,7 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def checked(folder: Path) -> Path:
+def prepare_folder(folder: Path) -> Path:
     """Return the folder, after making it if need be. Raises SettingsError if others could read or write there."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from deputize.core.audit.events import ChainAnchor
-from deputize.core.audit.key_rotation import Mark, closings, rotations
+from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
 from deputize.core.audit.rows import Key, Row, age_of, parsed
@@ -80,7 +80,7 @@ def verify(
     files: Mapping[str, Sequence[Part]] = files_of(trail) if not kept or is_there(trail) else {}
     old = dropped or Dropped()
     outside, findings = _outside(anchors, ring, files, old.until)
-    given = [*rotations(files, ring), *closings(files, ring), *outside, *kept]
+    given = [*rotation_marks(files, ring), *closing_marks(files, ring), *outside, *kept]
     known = [mark for mark in given if mark.writer in files or mark.writer not in old.gone]
     marks: defaultdict[str, dict[int, Mark]] = defaultdict(dict)
     for mark in sorted(known, key=lambda mark: -mark.age):

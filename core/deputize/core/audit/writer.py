@@ -21,14 +21,14 @@ from functools import partial
 from typing import Final, Literal, TypeAlias
 from weakref import WeakSet
 
-from deputize.core.audit.anchors import keep_elsewhere
+from deputize.core.audit.anchors import deliver_anchors
 from deputize.core.audit.commit_thread import CommitThread
 from deputize.core.audit.events import EVENTS, AuditLost, ChainAnchor, ChainClosed, Event
-from deputize.core.audit.key_rotation import unclosed
-from deputize.core.audit.pseudonyms import Names, called
+from deputize.core.audit.key_rotation import closing_rows
+from deputize.core.audit.pseudonyms import Names, pseudonymize
 from deputize.core.audit.reader import read
 from deputize.core.audit.rows import Fact, Head, Key, Row, render
-from deputize.core.audit.sinks import Memory, sink_at, unwritten, usable
+from deputize.core.audit.sinks import Memory, prepare_trail, sink_at, write_error
 from deputize.core.audit.trail import ChainTaken, Trail
 from deputize.core.errors import InvalidInput, SettingsError, StoreUnavailable
 from deputize.core.loop_thread import AnsweringThread, ThreadEnded, for_all
@@ -76,14 +76,14 @@ class Audit:
         self.mode: Mode = mode
         self._key, *_ = self.ring = tuple(map(Key, (key, *old_keys)))
         self._clock, self._anchor, self._every, self._limit = clock, anchor, anchor_every, rotate_bytes
-        self.trail: Trail | None = usable(trail)
+        self.trail: Trail | None = prepare_trail(trail)
         """The storage of the rows; None if they stay in memory."""
         self.listeners = list[Callable[[Event], object]]()
         """Called with every event before its row is written."""
         self._begin(inline=trail is None)
         _living.add(self)
         if self.trail and old_keys:
-            for rotated in unclosed(self.trail, self.ring):
+            for rotated in closing_rows(self.trail, self.ring):
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
@@ -116,7 +116,7 @@ class Audit:
             raise InvalidInput(f"{type(event).__name__} is not an audit event.", hint=hint, fix_by="operator")
         for listener in self.listeners:
             listener(event)
-        self._append(event.event, **called(event.facts(), self.names, self.digest))
+        self._append(event.event, **pseudonymize(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
         """Load the user's pseudonym, before the first row of an act or a consent of theirs."""
@@ -221,7 +221,7 @@ class Audit:
         if self.failing:
             self.failing = False
             _log.warning("Audit rows can be written again.")
-        keep_elsewhere(self._anchors, self._anchor)
+        deliver_anchors(self._anchors, self._anchor)
 
     def _make_durable(self) -> None:
         """Sync all rows given to the sink so far."""
@@ -292,14 +292,14 @@ class Audit:
 
     def _refused(self, error: Exception) -> StoreUnavailable:
         """Return the error for a refused write, log the first one, and limit the number of waiting rows."""
-        refused = unwritten(error, self.trail, tell=not self.failing)
+        refused = write_error(error, self.trail, tell=not self.failing)
         self.failing = True
         while len(self._queue) > WAITING:
             self._queue.popleft()
             self._lost += 1
         return refused
 
-    def begin_again(self) -> None:
+    def restart_in_child(self) -> None:
         """Start again as another writer in a forked child: the parent writes the inherited rows."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
@@ -328,7 +328,7 @@ def _close_with_child() -> None:
 
 def _begin_again() -> None:
     for audit in list(_living):
-        audit.begin_again()
+        audit.restart_in_child()
 
 
 os.register_at_fork(after_in_child=_begin_again)

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantSnapshot
-from deputize.core.audit.key_rotation import closings
+from deputize.core.audit.key_rotation import closing_marks
 from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.audit.verification import Dropped
@@ -59,13 +59,13 @@ async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left
             await audit.record(GrantSnapshot(facts_of(replace(grant, generation=known.generation)), known.revoked))
 
 
-async def planned(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:
+async def plan(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:
     """Return the record of dropped rows for the vault. Chains that are gone stay in it as long as something may miss
     them. Chains that may continue stay with the point of continuation: a process that was silent for long may still
     run."""
     was = dropped_from(await vault.get(*DROPPED))
     ring = [Key(key) for key in vault.keys.audits]
-    missed = {mark.writer for mark in await asyncio.to_thread(closings, left, ring)}
+    missed = {mark.writer for mark in await asyncio.to_thread(closing_marks, left, ring)}
     missed |= {head.writer for head in await ChainHeads(vault).known() or ()}
     gone = {writer for writer, cut in cuts.items() if cut.whole}
     begins = {**was.begins, **{writer: (cut.last["seq"], cut.last["mac"]) for writer, cut in cuts.items()}}

@@ -15,7 +15,7 @@ from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
 from deputize.core.vault.bootstrap import check_key, find_keys
 from deputize.core.vault.chain_heads import ChainHeads
-from deputize.core.vault.restore import Enqueue, count_anew, distrust, end_revoked, keep_what_may_live
+from deputize.core.vault.restore import Enqueue, distrust, end_revoked, keep_live_tokens, record_generations
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
 from deputize.core.vault.vault import FIRST, Vault
@@ -27,17 +27,17 @@ _ROWS_OF_OTHERS = 0.6
 
 def backups_of(vault: Vault) -> Backup:
     """Return the backup interface of this vault. Raises `SettingsError` if its store has none."""
-    return _there(vault.store.backup)
+    return _require_backup(vault.store.backup)
 
 
 def backups_at(url: str) -> Backup:
     """Return the backup interface for this address, whether a vault exists or not. Raises `SettingsError` if its store
     has none."""
     make = store_type(url).backup
-    return _there(make(url) if make else None)
+    return _require_backup(make(url) if make else None)
 
 
-def _there(backup: Backup | None) -> Backup:
+def _require_backup(backup: Backup | None) -> Backup:
     if backup is None:
         hint = "Back it up with the tools of its database. A vault in memory ends with its process."
         raise SettingsError("This vault is not in a file, so deputize cannot back it up.", hint=hint)
@@ -78,7 +78,7 @@ async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueu
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
         doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue)
-        await keep_what_may_live(vault, copied, enqueue)
+        await keep_live_tokens(vault, copied, enqueue)
         await ChainHeads(copied).take_over(ChainHeads(vault))
         at = copied.keys.copied_at
         await copied.accept_copy(vault.keys)
@@ -86,5 +86,5 @@ async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueu
     await asyncio.sleep(_ROWS_OF_OTHERS)
     # revocations from the meantime were overwritten
     await end_revoked(vault, await AuditedGenerations.read(trail, vault), enqueue)
-    await count_anew(vault, audit, at, doubted)
+    await record_generations(vault, audit, at, doubted)
     return doubted

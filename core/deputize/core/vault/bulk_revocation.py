@@ -57,7 +57,7 @@ class EndsOfMany(ValueObject):
         """Return whether a grant of this tenant that was requested in this epoch has ended."""
         return epoch < self.epoch and epoch < max(self.everybody, self.tenants.get(tenant, 0))
 
-    def and_(self, end: EndOfMany) -> EndsOfMany:
+    def with_end(self, end: EndOfMany) -> EndsOfMany:
         """Return the content with this bulk revocation added, and its follow-up left to do."""
         epoch, still = max(self.epoch, end.epoch), (*self.open, end)
         if end.tenant is None:
@@ -72,7 +72,7 @@ class EndsOfMany(ValueObject):
             self.everybody if end.tenant is None else max(self.everybody, self.tenants.get(end.tenant, 0))
         )
 
-    def every(self) -> list[EndOfMany]:
+    def list_ends(self) -> list[EndOfMany]:
         """Return all bulk revocations, with all of their follow-up left to do."""
         found = [EndOfMany(self.everybody, None)] if self.everybody else []
         return [*found, *(EndOfMany(at, tenant) for tenant, at in self.tenants.items())]
@@ -118,7 +118,7 @@ class EndedGrants:
 
     async def begin(self, tenant: str | None, *, leaked: bool = False) -> EndOfMany:
         """End all grants requested before now, of everybody or of one tenant, with one write. Durable on return."""
-        await self._change(lambda ends: ends.and_(EndOfMany(self._next(ends), tenant, leaked)))
+        await self._change(lambda ends: ends.with_end(EndOfMany(self._next(ends), tenant, leaked)))
         return self.ends.open[-1]
 
     def _next(self, ends: EndsOfMany) -> int:
@@ -130,7 +130,7 @@ class EndedGrants:
 
         def merged(now: EndsOfMany) -> EndsOfMany:
             for end in more:
-                now = now if now.knows(end) else now.and_(end)
+                now = now if now.knows(end) else now.with_end(end)
             return now
 
         await self._change(merged)

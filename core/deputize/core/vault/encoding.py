@@ -20,7 +20,7 @@ SECRET_FIELDS: Final[Mapping[str, frozenset[str]]] = {
 """Fields of records, by kind and at any depth, that are a `Secret` or a list of them."""
 
 
-def packed(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
+def encode(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
     """Return the content as bytes to encrypt."""
     if isinstance(content, SecretBytes):
         return content
@@ -29,19 +29,19 @@ def packed(content: SecretBytes | bytes | Mapping[str, Any]) -> SecretBytes:
     return SecretBytes(_text(content).encode())
 
 
-def _revealed(value: object) -> str:
+def _reveal(value: object) -> str:
     if isinstance(value, Secret):
         return value.reveal()
     raise TypeError(f"a record keeps no {type(value).__name__}")
 
 
-_text = json.JSONEncoder(separators=(",", ":"), default=_revealed).encode  # made once: `json.dumps` makes one per call
+_text = json.JSONEncoder(separators=(",", ":"), default=_reveal).encode  # made once: `json.dumps` makes one per call
 
 
-def unpacked(kind: str, plain: SecretBytes) -> dict[str, Any]:
+def decode(kind: str, plain: SecretBytes) -> dict[str, Any]:
     """Return the content of a record of this kind. Raises `VaultError` if it is not a JSON object."""
     try:
-        content = json.loads(plain.reveal(), object_hook=_hiding(kind))
+        content = json.loads(plain.reveal(), object_hook=_secret_hook(kind))
     except ValueError:  # not chained: the error holds the whole text
         content = None
     if not isinstance(content, dict):
@@ -49,17 +49,17 @@ def unpacked(kind: str, plain: SecretBytes) -> dict[str, Any]:
     return content
 
 
-def _hiding(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
+def _secret_hook(kind: str) -> Callable[[dict[str, Any]], dict[str, Any]] | None:
     if (fields := SECRET_FIELDS.get(kind)) is None:
         return None
 
     def hide(found: dict[str, Any]) -> dict[str, Any]:
-        return {name: _hidden(value) if name in fields else value for name, value in found.items()}
+        return {name: _as_secret(value) if name in fields else value for name, value in found.items()}
 
     return hide
 
 
-def _hidden(value: Any) -> Any:
+def _as_secret(value: Any) -> Any:
     if isinstance(value, list):
-        return [_hidden(item) for item in value]
+        return [_as_secret(item) for item in value]
     return Secret(value) if isinstance(value, str) else value

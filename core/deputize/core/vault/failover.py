@@ -16,7 +16,7 @@ from typing import Final
 from deputize.core.audit import Audit
 from deputize.core.audit.events import DatabaseFailedOver
 from deputize.core.audit.trail import Trail
-from deputize.core.vault.restore import Enqueue, count_anew, distrust
+from deputize.core.vault.restore import Enqueue, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import FailsOver
 from deputize.core.vault.vault import Vault
@@ -53,7 +53,7 @@ async def _look(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqu
         if record is not None:
             await asyncio.sleep(OTHERS)
             doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
-            await count_anew(vault, audit, time.time(), doubted)
+            await record_generations(vault, audit, time.time(), doubted)
             await audit.settle()
             record = await vault.get(*TIMELINE)
         await (vault.swap(record, now) if record else vault.insert(*TIMELINE, now))

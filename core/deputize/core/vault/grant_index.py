@@ -36,7 +36,7 @@ class GrantIndex:
         return self.key_prefix(grant.user, grant.provider, grant.app, grant.account.subject)
 
 
-def meant(grants: Sequence[Grant], account: str | None) -> Grant | None:
+def select_grant(grants: Sequence[Grant], account: str | None) -> Grant | None:
     """Return the grant of the named account, else the default one, else the first; None if none is live.
 
     Raises `AccountMismatch` for an account that is not connected while others are, or if several have that name.
@@ -64,7 +64,7 @@ def called(grants: Sequence[Grant], account: str) -> list[Grant]:
     return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
 
 
-def same_origin(before: Grant, grant: Grant) -> bool:
+def has_same_origin(before: Grant, grant: Grant) -> bool:
     """Return whether both came from the same server and app, so that one's refresh token may serve the other."""
     if grant.origin is None:
         return before.origin is None

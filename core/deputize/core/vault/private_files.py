@@ -16,7 +16,7 @@ from typing import Final
 from deputize.core.errors import SettingsError
 
 _UNPUBLISHED: Final = r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?"
-"""Names that `making` gives, and the names of SQLite's files beside them."""
+"""Names that `temporary_path` gives, and the names of SQLite's files beside them."""
 _LOCK_TRIES: Final = 20
 
 
@@ -75,7 +75,7 @@ def new_file(path: Path) -> int:
 
 
 @contextmanager
-def making(path: Path) -> Iterator[Path]:
+def temporary_path(path: Path) -> Iterator[Path]:
     """Give a temporary name beside ``path``, for a file to be published. Nothing is left under that name afterwards.
 
     Leftovers of killed processes under such names in this folder are removed, unless another process is making a file
@@ -108,7 +108,7 @@ def _locked(folder: int, how: int) -> bool:
 
 
 def _remove_unpublished(folder: Path, begin: str = "") -> None:
-    """Remove this account's files, mode 0600, under names from `making` with this prefix."""
+    """Remove this account's files, mode 0600, under names from `temporary_path` with this prefix."""
     for name in os.listdir(folder):
         if name.startswith(begin) and re.fullmatch(_UNPUBLISHED, name):
             file = folder / name

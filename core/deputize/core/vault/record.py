@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Literal, Self, TypeAlias, get_args, get
 
 from deputize.core.errors import VaultError
 from deputize.core.value_object import Frozen, ValueObject, frozen
-from deputize.core.vault.encoding import unpacked
+from deputize.core.vault.encoding import decode
 from deputize.core.vault.grant import SecretBytes
 
 EXPIRING = (
@@ -53,7 +53,7 @@ class Record(Frozen):
         so its nested values must not be changed."""
         content = self._content
         if content is None:
-            content = unpacked(self.kind, self.plain)
+            content = decode(self.kind, self.plain)
             object.__setattr__(self, "_content", content)
         return {**content}
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from deputize.core.errors import InvalidInput, VaultError
 from deputize.core.vault.bootstrap import check_key, find_keys
-from deputize.core.vault.encoding import packed
+from deputize.core.vault.encoding import encode
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.record import FIRST, KINDS, PAGE, Content, Record, mark_of
 from deputize.core.vault.seal import Sealer
@@ -34,7 +34,7 @@ class Records:
         `KINDS`."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
-        plain = packed(content)
+        plain = encode(content)
         sealed = self.sealer.seal(kind, key, 1, plain)
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
 
@@ -46,7 +46,7 @@ class Records:
     def swapping(self, record: Record, content: Content) -> Awaitable[Record | None]:
         """Encrypt now, and return an awaitable that does the swap. Its first step when awaited is the call to the
         store."""
-        plain, generation = packed(content), record.generation + 1
+        plain, generation = encode(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))
 

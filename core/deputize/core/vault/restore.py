@@ -46,11 +46,11 @@ async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enque
         return
     log.warning("The vault is a restored backup: its grants are confirmed before they are used.")
     doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
-    await count_anew(vault, audit, at, doubted)
+    await record_generations(vault, audit, at, doubted)
     await vault.accept_copy()
 
 
-async def count_anew(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
+async def record_generations(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
     """Record in the audit that the vault is a backup of that time (Unix seconds), and the generation of each grant."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     async for grant in all_grants(vault):
@@ -68,11 +68,11 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
     await end_revoked(vault, audited, enqueue)
     doubted = 0
     async for records, _ in vault.pages("grant", strict=True):
-        doubted += sum(await asyncio.gather(*(_doubted(vault, record) for record in records)))
+        doubted += sum(await asyncio.gather(*(_mark_doubted(vault, record) for record in records)))
     return doubted
 
 
-async def _doubted(vault: Vault, record: Record) -> bool:
+async def _mark_doubted(vault: Vault, record: Record) -> bool:
     """Mark the grant to be confirmed first if it can be refreshed, and return whether it is active."""
     grant = Grant.unpack(record.plain, record.generation)
     if grant.status == "active" and grant.refresh_token:
@@ -80,10 +80,10 @@ async def _doubted(vault: Vault, record: Record) -> bool:
     return grant.status == "active"
 
 
-async def keep_what_may_live(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
+async def keep_live_tokens(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
     """Copy into the backup the bulk revocations and all traces of tokens that may be alive: the revocation queue, token
     replies that are not stored yet, and tokens of grants that the backup overwrites."""
-    await copied.ended.take_over((await vault.ended.look(fresh=True)).every())
+    await copied.ended.take_over((await vault.ended.look(fresh=True)).list_ends())
     for kind in ("outbox", "received"):
         after = ""
         while page := await vault.store.scan(kind, after=after, most=PAGE):

@@ -19,7 +19,7 @@ from deputize.core.audit.events import AuditDropped, VaultRestored
 from deputize.core.audit.key_rotation import last_row
 from deputize.core.audit.reader import files_of, lines_of
 from deputize.core.audit.rows import Row
-from deputize.core.vault.audit_pruning import DAY, Cut, carry, is_over, is_whole, planned, remember, settle
+from deputize.core.vault.audit_pruning import DAY, Cut, carry, is_over, is_whole, plan, remember, settle
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
 
@@ -74,7 +74,7 @@ class Retention:
         await self.audit.settle()
         left = await asyncio.to_thread(self._left, paths)
         cuts = {writer: Cut(files[-1].last, writer not in left) for writer, files in old.items()}
-        now = await planned(self.vault, before, cuts, left)
+        now = await plan(self.vault, before, cuts, left)
         await remember(self.vault, now)
         await asyncio.to_thread(_remove, old.values())
         await settle(self.vault, now, cuts)

@@ -136,17 +136,17 @@ async def grant_states(vault: Vault) -> Counter[str]:
 async def behind(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Return grants that are older in the vault than in the audit, or missing: somebody rolled them back."""
     audited = await AuditedGenerations.read(trail, vault)
-    differing, known = await _differing(vault, audited)
+    differing, known = await _find_mismatches(vault, audited)
     return [found for found in differing if found.generation < found.audited] + audited.gone(known)
 
 
 async def ahead(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Return grants whose last write has no row, because of a crash between the two. Not a sign of tampering."""
-    differing, _ = await _differing(vault, await AuditedGenerations.read(trail, vault))
+    differing, _ = await _find_mismatches(vault, await AuditedGenerations.read(trail, vault))
     return [found for found in differing if found.generation > found.audited]
 
 
-async def _differing(vault: Vault, audited: AuditedGenerations) -> tuple[list[GenerationMismatch], set[Where]]:
+async def _find_mismatches(vault: Vault, audited: AuditedGenerations) -> tuple[list[GenerationMismatch], set[Where]]:
     """Return grants whose generation differs from the audit's, and the audit's names of all grants in the vault."""
     found, known = list[GenerationMismatch](), set[Where]()
     async for grant in all_grants(vault):

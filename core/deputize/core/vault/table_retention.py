@@ -19,7 +19,7 @@ from deputize.core.audit.rows import parsed
 from deputize.core.audit.trail import AuditTable, Sink, TableChain
 from deputize.core.audit.verification import Dropped
 from deputize.core.errors import Conflict, VaultError
-from deputize.core.vault.audit_pruning import Cut, carry, is_over, is_whole, planned, remember, settle
+from deputize.core.vault.audit_pruning import Cut, carry, is_over, is_whole, plan, remember, settle
 from deputize.core.vault.chain_heads import ChainHeads
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
@@ -52,10 +52,10 @@ async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, befo
     program is dropping rows now."""
     try:
         async with vault.store.lock("audit retention", 0.0) as held:
-            cuts = await asyncio.to_thread(_cuts, table, before)
+            cuts = await asyncio.to_thread(_find_cuts, table, before)
             if not cuts:
                 return Pruned(0, 0, 0)
-            now = await _proven(vault, audit, table, cuts, before)
+            now = await _verify_cuts(vault, audit, table, cuts, before)
             audit.write(AuditDropped(before // 10**9, rows=sum(cut.rows for cut in cuts.values())))
             await audit.settle()
             await asyncio.to_thread(by.refuse_other, audit.writer)
@@ -64,18 +64,18 @@ async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, befo
             await remember(vault, now)
             rows = await asyncio.to_thread(_remove, by, cuts)
             await settle(vault, now, cuts)
-            gone = len(_gone(cuts))
+            gone = len(_whole_chains(cuts))
             return Pruned(rows, len(cuts) - gone, gone)
     except TimeoutError:
         raise Conflict("Another program is dropping rows of this audit.", hint="Try again later.") from None
 
 
-async def _proven(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapping[str, Cut], before: int) -> Dropped:
+async def _verify_cuts(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapping[str, Cut], before: int) -> Dropped:
     """Verify the table and the remaining rows, write snapshots of grants, and return the record for the vault."""
     if not await is_whole(vault, table):
         raise VaultError("The audit is not whole, or it shows a rollback. No row was dropped.", hint=_LOOK)
-    left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _gone(cuts))
-    now = await planned(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
+    left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _whole_chains(cuts))
+    now = await plan(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
     heads = await ChainHeads(vault).known() or ()
     report = await asyncio.to_thread(verify, left, vault.keys.audits, heads=heads, dropped=now)
     if not report.ok:
@@ -90,16 +90,16 @@ def _remove(by: Removes, cuts: Mapping[str, Cut]) -> int:
     return sum(by.remove(writer, cut.last["seq"]) for writer, cut in cuts.items())
 
 
-def _gone(cuts: Mapping[str, Cut]) -> frozenset[str]:
+def _whole_chains(cuts: Mapping[str, Cut]) -> frozenset[str]:
     return frozenset(writer for writer, cut in cuts.items() if cut.whole)
 
 
-def _cuts(table: AuditTable, before: int) -> dict[str, Cut]:
-    found = {writer: _cut(chain, before) for writer, chain in table.chains().items()}
+def _find_cuts(table: AuditTable, before: int) -> dict[str, Cut]:
+    found = {writer: _find_cut(chain, before) for writer, chain in table.chains().items()}
     return {writer: cut for writer, cut in found.items() if cut}
 
 
-def _cut(chain: TableChain, before: int) -> Cut | None:
+def _find_cut(chain: TableChain, before: int) -> Cut | None:
     """Return where the old rows of a chain end, or None. A chain that may continue keeps its last row."""
     last = earlier = None
     rows, whole = 0, True

@@ -15,7 +15,7 @@ from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import EndedGrants
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.grant_index import GrantIndex, called, meant, same_origin
+from deputize.core.vault.grant_index import GrantIndex, called, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
@@ -82,9 +82,9 @@ class Vault(Records):
 
         Raises `VaultError` if the key of one is missing.
         """
-        return (await self._whole(user, provider, app))[0]
+        return (await self._open_grants(user, provider, app))[0]
 
-    async def _whole(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
+    async def _open_grants(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
         """Return the grants that open, and the number of damaged ones."""
         await self.ended.look()
         found, damaged = [], 0
@@ -126,15 +126,15 @@ class Vault(Records):
         Raises `AccountMismatch` if the named account is not connected while others are, or if several accounts have
         that name. Raises `VaultError` if a damaged grant may be the one that was meant: no other grant replaces it.
         """
-        whole, damaged = await self._whole(user, provider, app)
-        grant = meant(whole, account)
+        whole, damaged = await self._open_grants(user, provider, app)
+        grant = select_grant(whole, account)
         if damaged and (grant is None or not (account or grant.default)):
             raise VaultError("A grant of this user is damaged.", hint=DAMAGED)
         return grant
 
     async def find_whole(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """Return the grant like `find`, but ignore damaged ones: a new consent replaces them."""
-        return meant(await self.grants(user, provider, app), account)
+        return select_grant(await self.grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a newly consented grant over any earlier one under its key. Return it with its generation.
@@ -156,7 +156,7 @@ class Vault(Records):
             old = self._opened("grant", key, sealed)
             before = Grant.unpack(old.plain, old.generation)
             alive = before.status == "active" and not self.has_ended(before)
-            same = same_origin(before, grant) and before.proof_key == grant.proof_key
+            same = has_same_origin(before, grant) and before.proof_key == grant.proof_key
             kept = before.refresh_token if alive and same and not grant.refresh_token else None
             fresh = replace(
                 grant,

@@ -10,7 +10,7 @@ from typing import Final
 
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.value_object import Printed, frozen
-from deputize.core.vault.private_files import making, new_file, private_folder, publish, read_private, sync
+from deputize.core.vault.private_files import new_file, private_folder, publish, read_private, sync, temporary_path
 from deputize.core.vault.root_keys import key_text, new_key, parse_keys
 from deputize.core.vault.seal import id_of
 
@@ -48,7 +48,7 @@ class KeyFile(Printed):
         private_folder(self.path.parent)
         text = new_key()
         try:
-            with making(self.path) as made:
+            with temporary_path(self.path) as made:
                 _write(made, text + "\n")
                 published = publish(made, self.path)
         except OSError as error:
@@ -112,7 +112,7 @@ class KeyFile(Printed):
         """
         path = self.path.resolve()
         try:
-            with making(path) as made:
+            with temporary_path(path) as made:
                 _write(made, "".join(f"{key_text(key)}\n" for key in keys))
                 made.replace(path)
                 sync(path.parent)

@@ -29,7 +29,7 @@ class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
 
     unreplicated = False
 
-    def heard(self, notice: psycopg.errors.Diagnostic) -> None:
+    def on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         """Handle a notice of the server."""
         self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
@@ -110,7 +110,7 @@ class Address(Frozen):
                 f"sslmode={mode} continues without TLS if the other side asks for that.",
                 hint="Write sslmode=verify-full.",
             )
-        if mode is None and not _all_here(str(given.get("host", ""))):
+        if mode is None and not _are_local(str(given.get("host", ""))):
             given |= {"sslmode": "verify-full"}
             if "sslrootcert" not in given and "PGSSLROOTCERT" not in os.environ:
                 given |= {"sslrootcert": "system"}
@@ -119,7 +119,7 @@ class Address(Frozen):
     @property
     def unverified(self) -> bool:
         """True if the address skips the check of the server's identity, on another machine."""
-        return self.parameters.get("sslmode", "verify-full") != "verify-full" and not _all_here(self.host)
+        return self.parameters.get("sslmode", "verify-full") != "verify-full" and not _are_local(self.host)
 
     @property
     def host(self) -> str:
@@ -131,12 +131,12 @@ class Address(Frozen):
         try:
             return psycopg.connect(**self.parameters, autocommit=True)
         except psycopg.Error as error:
-            raise SettingsError(f"No connection to the vault's database at {self.host}.", hint=why(error)) from None
+            raise SettingsError(f"No connection to the vault's database at {self.host}.", hint=explain(error)) from None
 
     async def connect(self) -> Connection:
         """Return a connection of the running event loop, set up. Raises psycopg's errors."""
         made = await Connection.connect(**self.parameters, autocommit=True)
-        made.add_notice_handler(made.heard)
+        made.add_notice_handler(made.on_notice)
         try:
             await made.execute(SET_UP)
         except BaseException:
@@ -145,7 +145,7 @@ class Address(Frozen):
         return made
 
 
-def _all_here(hosts: str) -> bool:
+def _are_local(hosts: str) -> bool:
     """Return whether all hosts are this machine: a socket's folder, or loopback."""
     return all(host.startswith(("/", "@")) or host == "localhost" or _loopback(host) for host in hosts.split(","))
 
@@ -157,7 +157,7 @@ def _loopback(host: str) -> bool:
         return False
 
 
-def why(error: psycopg.Error) -> str:
+def explain(error: psycopg.Error) -> str:
     """Return the shareable part of an error: its class and SQLSTATE. Its text may quote values, addresses and names.
 
     A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
@@ -178,7 +178,7 @@ def is_lost(error: psycopg.Error, connection: Connection) -> bool:
     return connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
 
 
-def refused(error: psycopg.Error) -> VaultError:
+def refusal(error: psycopg.Error) -> VaultError:
     """Return the error for a lasting refusal: missing rights, missing tables."""
     if isinstance(error, psycopg.errors.UndefinedTable):
         if "deputize_audit" in str(error):  # added in version 2, so the others may exist
@@ -188,4 +188,4 @@ def refused(error: psycopg.Error) -> VaultError:
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = "Run deputize store init --app-role ROLE, which grants a role the rights that it needs."
         return VaultError("The vault's database denies this role a right that it needs.", hint=hint)
-    return VaultError("The vault's database refused the statement.", hint=why(error))
+    return VaultError("The vault's database refused the statement.", hint=explain(error))

@@ -11,7 +11,7 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.stores.postgres.address import AWAY, SET_UP, Address, Connection, refused, why
+from deputize.core.vault.stores.postgres.address import AWAY, SET_UP, Address, Connection, explain, refusal
 from deputize.core.vault.stores.postgres.schema import check_version
 from deputize.core.vault.stores.postgres.timeline import NOT_SAID, TIMELINE
 
@@ -39,9 +39,11 @@ async def check(address: Address, connect: Connect | None = None) -> None:
     except TimeoutError:
         raise StoreUnavailable("The vault's database does not answer.", hint=AWAY) from None
     except psycopg.OperationalError as error:
-        raise StoreUnavailable(f"No connection to the vault's database at {address.host}.", hint=why(error)) from None
+        raise StoreUnavailable(
+            f"No connection to the vault's database at {address.host}.", hint=explain(error)
+        ) from None
     except psycopg.Error as error:
-        raise refused(error) from None
+        raise refusal(error) from None
     finally:
         for connection in made:
             with suppress(psycopg.Error):

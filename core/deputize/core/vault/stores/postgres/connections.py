@@ -16,7 +16,7 @@ import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres.address import ANSWER, CONNECT, Address, Connection
-from deputize.core.vault.stores.postgres.errors import fault_of
+from deputize.core.vault.stores.postgres.errors import find_fault
 
 T = TypeVar("T")
 Meets = Callable[[Connection], Awaitable[None]]
@@ -26,7 +26,7 @@ MEETING: Final = 60.0
 
 class Lost(Exception):
     """Error for a broken connection. ``sent``: the statement had been sent, so it may have run; ``fault``: the cause,
-    as `fault_of` returns it."""
+    as `find_fault` returns it."""
 
     def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Connections:
         while self._idle:
             if not (kept := self._idle.pop()).closed:
                 return kept
-        made = await connected(self._address)
+        made = await open_connection(self._address)
         try:
             async with asyncio.timeout(MEETING):
                 await self._meet(made)
@@ -86,7 +86,7 @@ class Connections:
             await connection.close()
 
 
-async def connected(address: Address) -> Connection:
+async def open_connection(address: Address) -> Connection:
     """Return a new connection. Raises `Lost` if that fails because the server is away, full or shutting down.
 
     Raises `VaultError` for causes that another try cannot fix: a password, a role, a missing database.
@@ -95,24 +95,24 @@ async def connected(address: Address) -> Connection:
         async with asyncio.timeout(2 * CONNECT):
             return await address.connect()
     except (psycopg.OperationalError, OSError, TimeoutError) as error:
-        raise Lost(sent=False, fault=fault_of(error)) from None
+        raise Lost(sent=False, fault=find_fault(error)) from None
 
 
-async def answered(connection: Connection, work: Coroutine[Any, Any, T], timeout: float = ANSWER) -> T:
+async def await_answer(connection: Connection, work: Coroutine[Any, Any, T], timeout: float = ANSWER) -> T:
     """Return the result of a statement. Raises `Lost` if no answer comes in time, and closes the connection then."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait((task,), timeout=timeout)
     except BaseException:
-        await _given_up(connection, task)
+        await _abandon(connection, task)
         raise
     if not done:
-        await _given_up(connection, task)
+        await _abandon(connection, task)
         raise Lost(sent=True)
     return task.result()
 
 
-async def _given_up(connection: Connection, task: asyncio.Future[Any]) -> None:
+async def _abandon(connection: Connection, task: asyncio.Future[Any]) -> None:
     connection.pgconn.finish()  # first, so that the cancelled task sends no cancel request
     task.cancel()
     with suppress(asyncio.CancelledError, psycopg.Error, OSError):

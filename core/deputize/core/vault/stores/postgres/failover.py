@@ -39,7 +39,7 @@ class Failover:
     def __init__(self, address: Address, most: int, looks: Callable[[], Looks | None]) -> None:
         self.recent = RecentWrites()
         self.past = Past(self.recent, "", self._changed)
-        self.statements = Statements(address, most, self.meet, self.passed)
+        self.statements = Statements(address, most, self.meet, self.wait_until_usable)
         self._looks = looks
         self._through: asyncio.Event | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -51,7 +51,7 @@ class Failover:
         if self._through is not None and not _looking.get():
             raise Lost(sent=False)
 
-    async def passed(self) -> None:
+    async def wait_until_usable(self) -> None:
         """Wait until the store may be used. Raises `StoreUnavailable` if that takes too long."""
         if self._through is None or _looking.get():
             return
@@ -95,7 +95,7 @@ class Failover:
             await asyncio.sleep(_BETWEEN)
             with suppress(DeputizeError, Lost, psycopg.Error):
                 async with self.statements.connections.one(_BETWEEN) as connection:
-                    if count := await self.recent.put_again(connection, self.recent.left):
+                    if count := await self.recent.rewrite_missing(connection, self.recent.left):
                         log.warning("After other processes, %d more records were written again there.", count)
 
     def wrote(self) -> None:

@@ -14,9 +14,9 @@ from contextlib import suppress
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Address, Connection, refused, why
-from deputize.core.vault.stores.postgres.connections import Lost, answered, connected
-from deputize.core.vault.stores.postgres.errors import away
+from deputize.core.vault.stores.postgres.address import Address, Connection, explain, refusal
+from deputize.core.vault.stores.postgres.connections import Lost, await_answer, open_connection
+from deputize.core.vault.stores.postgres.errors import no_answer_error
 
 _TRY = "SELECT pg_try_advisory_lock(%s)"
 _FREE = "SELECT pg_advisory_unlock(%s)"
@@ -47,7 +47,7 @@ class LockSession:
             return row[0] if row else None
 
         try:
-            return await answered(self.connection, asked())
+            return await await_answer(self.connection, asked())
         except psycopg.Error as error:
             if not self.connection.closed and not isinstance(error, psycopg.OperationalError):
                 raise
@@ -81,9 +81,9 @@ class PostgresLocks:
             session = await self._live()
             return session if await session.value(_TRY, number) else None
         except Lost as lost:
-            raise away(False, lost.fault) from None
+            raise no_answer_error(False, lost.fault) from None
         except psycopg.Error as error:
-            raise refused(error) from None
+            raise refusal(error) from None
 
     async def free(self, name: str, session: LockSession) -> None:
         """Free the lock. Locks of a lost session are free already."""
@@ -95,7 +95,7 @@ class PostgresLocks:
             if self._session is None or self._session.lost or self._session.connection.closed:
                 if self._session:
                     await self._session.end()
-                self._session = LockSession(await connected(self._address))
+                self._session = LockSession(await open_connection(self._address))
             return self._session
 
     async def confirm(self, session: LockSession) -> float:
@@ -109,7 +109,7 @@ class PostgresLocks:
                 hint="Try again: deputize looks up what was done before.",
             ) from None
         except psycopg.Error as error:
-            raise StoreUnavailable("The vault's database does not answer.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database does not answer.", hint=explain(error)) from None
 
     async def end(self) -> None:
         """End the session, and with it all locks."""

@@ -17,7 +17,7 @@ import psycopg
 from deputize.core.errors import DeputizeError
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres.address import Address, Connection
-from deputize.core.vault.stores.postgres.connections import Lost, connected
+from deputize.core.vault.stores.postgres.connections import Lost, open_connection
 
 AWAITED: Final = frozenset({"approval", "consent", "grant"})
 """Kinds that tasks wait for."""
@@ -30,7 +30,7 @@ PACE: Final = 0.1
 _CHANNEL: Final = "deputize"
 
 
-def telling(sql: str) -> str:
+def with_notify(sql: str) -> str:
     """Return the statement with a notification if it changes a record. Its row count stays the same."""
     return f"WITH done AS ({sql} RETURNING place) SELECT pg_notify('{_CHANNEL}', place) FROM done"  # noqa: S608
 
@@ -82,7 +82,7 @@ class Listener:
     async def _listens(self) -> None:
         while True:
             with suppress(psycopg.Error, OSError, Lost, DeputizeError):
-                connection = await connected(self._address)
+                connection = await open_connection(self._address)
                 try:
                     await self._hear(connection)
                 finally:

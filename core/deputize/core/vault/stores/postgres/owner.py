@@ -9,7 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Address, refused, why
+from deputize.core.vault.stores.postgres.address import Address, explain, refusal
 
 AT_ONCE: Final = 5000
 """Numbers of rows in one transaction, so that others can write meanwhile."""
@@ -76,6 +76,6 @@ class OwnedAudit:
         try:
             yield
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not run the statement now.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
         except psycopg.Error as error:
-            raise refused(error) from None
+            raise refusal(error) from None

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 
 from deputize.core.errors import SettingsError
-from deputize.core.vault.stores.postgres.address import Address, Connection, why
+from deputize.core.vault.stores.postgres.address import Address, Connection, explain
 
 STEPS: Final = (
     """
@@ -78,7 +78,7 @@ def migrate(address: Address) -> tuple[int, int]:
                 "This role may not make tables.", hint="Give the address with the role that owns the database."
             ) from None
         except psycopg.Error as error:
-            raise SettingsError("The tables could not be made.", hint=why(error)) from None
+            raise SettingsError("The tables could not be made.", hint=explain(error)) from None
     return before, VERSION
 
 
@@ -103,7 +103,7 @@ def grant_to(address: Address, role: str) -> None:
             hint = f"CREATE ROLE {role} LOGIN PASSWORD '...';"
             raise SettingsError(f"The database has no role {role!r}.", hint=hint) from None
         except psycopg.Error as error:
-            raise SettingsError(f"The rights of the role {role!r} could not be granted.", hint=why(error)) from None
+            raise SettingsError(f"The rights of the role {role!r} could not be granted.", hint=explain(error)) from None
 
 
 _NEWEST: Final = "SELECT max(version) FROM deputize_schema"

@@ -15,10 +15,10 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost, refused
-from deputize.core.vault.stores.postgres.connections import Connections, Lost, Meets, answered
-from deputize.core.vault.stores.postgres.errors import away, fault_of, maybe, not_now
-from deputize.core.vault.stores.postgres.notify import AWAITED, telling
+from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost, refusal
+from deputize.core.vault.stores.postgres.connections import Connections, Lost, Meets, await_answer
+from deputize.core.vault.stores.postgres.errors import aborted_error, add_doubt, find_fault, no_answer_error
+from deputize.core.vault.stores.postgres.notify import AWAITED, with_notify
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
 INSERT: Final = "INSERT INTO deputize_record (place, value) VALUES (%s, %s) ON CONFLICT DO NOTHING"
@@ -30,7 +30,7 @@ TAILS: Final = (
 )
 SCAN: Final = "SELECT place, value FROM deputize_record WHERE place >= %s AND place < %s ORDER BY place LIMIT %s"
 
-_TOLD: Final = {sql: telling(sql) for sql in (INSERT, SWAP, DELETE)}
+_TOLD: Final = {sql: with_notify(sql) for sql in (INSERT, SWAP, DELETE)}
 
 PATIENCE: Final = 8.0
 """Seconds that one call may take while the server is away."""
@@ -85,11 +85,11 @@ class Statements:
             try:
                 return await self._once(sql, values, deadline), sent
             except StoreUnavailable as error:
-                raise maybe(error) if sent else error from None
+                raise add_doubt(error) if sent else error from None
             except Lost as lost:
                 sent = sent or (lost.sent and sql not in (GET, SCAN, TAILS))
                 if time.monotonic() + _PAUSE >= deadline:
-                    raise away(sent, lost.fault) from None
+                    raise no_answer_error(sent, lost.fault) from None
                 await asyncio.sleep(_PAUSE)
                 await self._passed()
 
@@ -97,19 +97,19 @@ class Statements:
         """Return rows and row count. Raises `Lost` if the connection broke."""
         async with self.connections.one(max(deadline - time.monotonic(), 0.1)) as connection:
             try:
-                done = await answered(connection, _executed(connection, sql, values))
+                done = await await_answer(connection, _executed(connection, sql, values))
                 if connection.unreplicated:
                     await connection.close()
-                    raise away(sent=True)
+                    raise no_answer_error(sent=True)
                 return done
             except psycopg.Error as error:
                 if is_lost(error, connection):
                     await connection.close()
                     sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # refused before it ran
-                    raise Lost(sent=sent, fault=fault_of(error)) from None
+                    raise Lost(sent=sent, fault=find_fault(error)) from None
                 if isinstance(error, psycopg.OperationalError):  # aborted: a timeout, no room, a lock
-                    raise not_now(error) from None
-                raise refused(error) from None
+                    raise aborted_error(error) from None
+                raise refusal(error) from None
 
 
 def _notifying(sql: str, key: str) -> str:

@@ -207,7 +207,7 @@ class _Inside:
         self._asked.add(ended)
         try:
             await _register(self.home)
-            await self._failover.passed()
+            await self._failover.wait_until_usable()
             return await step(self)
         finally:
             self._asked.discard(ended)

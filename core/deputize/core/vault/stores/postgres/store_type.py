@@ -10,7 +10,7 @@ from deputize.core.audit.trail import AuditTable
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import place
-from deputize.core.vault.stores.postgres.address import SET_UP, Address, refused, why
+from deputize.core.vault.stores.postgres.address import SET_UP, Address, explain, refusal
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import risks
 from deputize.core.vault.stores.postgres.statements import GET
@@ -32,9 +32,9 @@ def _exists(url: str) -> bool:
         except psycopg.errors.UndefinedTable:
             return False
         except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not run the statement now.", hint=why(error)) from None
+            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
         except psycopg.Error as error:
-            raise refused(error) from None
+            raise refusal(error) from None
 
 
 def _audit(url: str) -> AuditTable:

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.stores.postgres.address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, refused, why
+from deputize.core.vault.stores.postgres.address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, explain, refusal
 from deputize.core.vault.stores.postgres.timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
@@ -44,18 +44,18 @@ class _Bounded(psycopg.Connection[tuple[Any, ...]]):
 
     unreplicated = False
 
-    def heard(self, notice: psycopg.errors.Diagnostic) -> None:
+    def on_notice(self, notice: psycopg.errors.Diagnostic) -> None:
         self.unreplicated = self.unreplicated or notice.sqlstate == UNREPLICATED
 
     def wait(self, gen: PQGen[T], interval: float = 0.1, timeout: float | None = None) -> T:
-        return super().wait(_answered_by(gen, time.monotonic() + ANSWER), interval)
+        return super().wait(_limit_wait(gen, time.monotonic() + ANSWER), interval)
 
 
 _inherited = list[_Bounded]()
 """Connections of the process that this one was forked from: nothing may close them here."""
 
 
-def _answered_by(gen: PQGen[T], deadline: float) -> PQGen[T]:
+def _limit_wait(gen: PQGen[T], deadline: float) -> PQGen[T]:
     """Run the same generator, but raise `_NoAnswer` if nothing arrives until the deadline."""
     try:
         wanted = next(gen)
@@ -118,11 +118,11 @@ class KeptConnection:
                         if not connection.unreplicated:
                             return done
                         _hang_up(self._open, self._pid)
-                        raise _away(None, sent=True)
+                        raise _no_answer_error(None, sent=True)
                     except (psycopg.Error, _NoAnswer) as error:
                         failure = self._lost(connection, error)
             if time.monotonic() + _PAUSE >= deadline:
-                raise _away(failure, sent=sent)
+                raise _no_answer_error(failure, sent=sent)
             time.sleep(_PAUSE)
 
     def _lock_of_this_process(self) -> threading.Lock:
@@ -137,10 +137,10 @@ class KeptConnection:
     def _connected(self) -> _Bounded:
         if not self._open:
             made = _Bounded.connect(**self._address.parameters, autocommit=True)
-            made.add_notice_handler(made.heard)
+            made.add_notice_handler(made.on_notice)
             self._open.append(made)
             made.execute(SET_UP)
-            self._timeline = _past_of(made)
+            self._timeline = _read_timeline(made)
         return self._open[0]
 
     def _lost(self, connection: psycopg.Connection[Any], error: psycopg.Error | _NoAnswer) -> psycopg.Error | _NoAnswer:
@@ -152,11 +152,11 @@ class KeptConnection:
         ):
             if isinstance(error, psycopg.OperationalError):
                 raise StoreUnavailable(
-                    "The vault's database could not run the statement now.", hint=why(error)
+                    "The vault's database could not run the statement.", hint=explain(error)
                 ) from None
             if isinstance(error, psycopg.errors.UniqueViolation):
                 raise AlreadyThere("The row exists already.") from None
-            raise refused(error) from None
+            raise refusal(error) from None
         _hang_up(self._open, self._pid)
         return error
 
@@ -168,7 +168,7 @@ def _executed(
     return (cursor.fetchall() if cursor.description else ()), cursor.rowcount
 
 
-def _past_of(connection: psycopg.Connection[Any]) -> str:
+def _read_timeline(connection: psycopg.Connection[Any]) -> str:
     try:
         row = connection.execute(TIMELINE.encode()).fetchone()
     except NOT_SAID:
@@ -176,10 +176,10 @@ def _past_of(connection: psycopg.Connection[Any]) -> str:
     return str(row[0]) if row else ""
 
 
-def _away(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavailable:
+def _no_answer_error(error: psycopg.Error | _NoAnswer | None, *, sent: bool) -> StoreUnavailable:
     if sent:
         return InDoubt("The vault's database does not answer.", hint="The write may have happened.")
-    hint = why(error) if isinstance(error, psycopg.Error) else AWAY
+    hint = explain(error) if isinstance(error, psycopg.Error) else AWAY
     return StoreUnavailable("The vault's database does not answer.", hint=hint)
 
 

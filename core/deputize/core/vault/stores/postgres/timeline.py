@@ -82,7 +82,7 @@ class RecentWrites:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._places, self._size = clock, OrderedDict[str, _Written](), 0
         self.left = list[str]()
-        """Places that had another value in the last `put_again`, and those that must be empty."""
+        """Places that had another value in the last `rewrite_missing`, and those that must be empty."""
 
     def __bool__(self) -> bool:
         self._drop_old()
@@ -107,7 +107,7 @@ class RecentWrites:
                 return
             self._size -= len(self._places.pop(key).newest or b"")
 
-    async def put_again(self, connection: Connection, places: Iterable[str] | None = None) -> int:
+    async def rewrite_missing(self, connection: Connection, places: Iterable[str] | None = None) -> int:
         """Write missing values again over earlier ones that this process knows, and return how many.
 
         An unknown value was written by another process: it stays. Its place goes into ``left``, because the other
@@ -171,7 +171,7 @@ class Past:
         async with self._one:
             now = await timeline_of(connection)
             if self.timeline and now and now != self.timeline:
-                count = await self._recent.put_again(connection)
+                count = await self._recent.rewrite_missing(connection)
                 log.warning("The vault's database has another past: %d records were written again there.", count)
                 self._changed(count)
             self.timeline = now or self.timeline

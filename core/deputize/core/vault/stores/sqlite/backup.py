@@ -12,7 +12,7 @@ from pathlib import Path
 
 from deputize.core.errors import SettingsError
 from deputize.core.value_object import ValueObject
-from deputize.core.vault.private_files import making, private_folder
+from deputize.core.vault.private_files import private_folder, temporary_path
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.protocol import Changes, Store
 from deputize.core.vault.stores.sqlite.file import FORMAT, check, connect, copy, remove, store_error
@@ -27,13 +27,13 @@ class SqliteBackup(ValueObject):
 
     def copy(self, to: Path, changes: Changes) -> None:
         """Make a consistent copy, which includes the log's content."""
-        copy(self.path, to, {place(*where): partial(_cell, change) for where, change in changes.items()})
+        copy(self.path, to, {place(*where): partial(_change_cell, change) for where, change in changes.items()})
 
     @asynccontextmanager
     async def draft(self, backup: Path) -> AsyncIterator[SqliteDraft]:
         """Give a copy of the backup beside the vault, so that its records are as private as the vault's."""
         check(backup)
-        with making(self.path) as made:
+        with temporary_path(self.path) as made:
             await asyncio.to_thread(copy, backup, made, {})
             store = self.open_file(made)
             try:
@@ -66,15 +66,15 @@ class SqliteDraft(ValueObject):
     async def publish(self) -> None:
         """Write the copy over the vault through SQLite, so that processes with the vault open see the new content."""
         await self.store.close()
-        await asyncio.to_thread(_over, self.made, self.path)
+        await asyncio.to_thread(_overwrite, self.made, self.path)
 
 
-def _cell(change: Callable[[bytes], bytes], cell: bytes) -> bytes:
+def _change_cell(change: Callable[[bytes], bytes], cell: bytes) -> bytes:
     """Return a changed value in its form in the table."""
     return FORMAT + change(cell[len(FORMAT) :])
 
 
-def _over(made: Path, path: Path) -> None:
+def _overwrite(made: Path, path: Path) -> None:
     try:
         with closing(connect(made)) as source, closing(connect(path, mode="rw")) as target:
             source.backup(target)

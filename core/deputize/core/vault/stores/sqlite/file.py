@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.private_files import check_private, making, new_file, publish, sync
+from deputize.core.vault.private_files import check_private, new_file, publish, sync, temporary_path
 from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, opening
 
 TABLE = "vault"
@@ -56,7 +56,7 @@ def make(path: Path) -> None:
     ):  # in this order: another process may be making it
         raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
     try:
-        with making(path) as made:
+        with temporary_path(path) as made:
             os.close(new_file(made))
             with closing(connect(made, mode="rw")) as db:
                 for statement in ("PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", SCHEMA):
@@ -74,7 +74,7 @@ def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) 
     """Make a consistent copy of a vault in use, mode 0600, with these cells changed. SQLite copies the log's content
     too. Raises `SettingsError` if ``to`` exists or cannot be written, `VaultError` if such a cell is missing."""
     try:
-        with making(to) as made:
+        with temporary_path(to) as made:
             os.close(new_file(made))
             with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
                 source.backup(copied)

@@ -18,7 +18,7 @@ from deputize.core.loop_thread import AnsweringThread, ThreadEnded
 from deputize.core.vault.stores.common import kind_at
 from deputize.core.vault.stores.sqlite.file import connect, store_error
 from deputize.core.vault.stores.sqlite.table import GET, Change
-from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, WalIndex, follows, understood
+from deputize.core.vault.stores.sqlite.wal_index import CountedConnection, WalIndex, is_next, is_understood
 
 Rows = list[tuple[Any, ...]]
 Asked = tuple[str, tuple[str | int, ...]]
@@ -87,7 +87,7 @@ class Reader:
     async def read(self, statement: str, *values: str | int) -> Rows | None:
         """Return cached rows, or those of `rows` in the reader's thread."""
         asked = statement, values
-        known = self.told_since()
+        known = self.current_cache()
         if known is not None and (rows := known.rows_of(asked)) is not None:
             return rows
         before = known.header if known else b""
@@ -101,14 +101,14 @@ class Reader:
                     known.keep(asked, rows)
         return rows
 
-    def told_since(self) -> Known | None:
+    def current_cache(self) -> Known | None:
         """Return the cache since anybody's last write; None if that cannot be determined."""
         index, known = self._index, self._known
         if index is None:
             return None
         header = index.header()
         if not header or header != known.header:
-            if not understood(header):
+            if not is_understood(header):
                 return None
             self._known = known = Known(header)
         return known
@@ -124,7 +124,7 @@ class Reader:
         ``before``: the header before it. If another process wrote in between, nothing is cached.
         """
         known, now = self._known, self.header()
-        if before and before == known.header and follows(before, now):
+        if before and before == known.header and is_next(before, now):
             with self._keeping:
                 known.follow(now, changes)
             self._known = known  # a concurrent reader has replaced it

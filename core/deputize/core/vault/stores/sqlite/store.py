@@ -112,7 +112,7 @@ class SqliteStore:
         return [(at.partition("/")[2], unpack(stored)) for at, stored in rows]
 
     def unshared(self) -> object | None:
-        return self._reader.told_since()
+        return self._reader.current_cache()
 
     async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
         rows = await self._rows(TAILS, *span(kind, prefix, ""), None)

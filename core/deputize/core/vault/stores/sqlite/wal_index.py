@@ -41,14 +41,14 @@ class CountedConnection(sqlite3.Connection):
         with suppress(OSError):  # the file is gone, so nobody else will open it
             status = os.stat(path)
             self._vault, self._shared = (status.st_dev, status.st_ino), f"{os.path.realpath(path)}-shm"
-            _came(self._vault)
+            _count_in(self._vault)
 
     def close(self) -> None:
         super().close()
         with _turn:
             vault, self._vault = self._vault, None
         if vault is not None:
-            _left(vault)
+            _count_out(vault)
 
     def index(self) -> WalIndex | None:
         """Return the WAL index of this connection; None before its first read, or if there is none that is understood,
@@ -74,15 +74,15 @@ class WalIndex:
             return b""
 
 
-def understood(header: bytes) -> bool:
+def is_understood(header: bytes) -> bool:
     """Return whether rows that were read under this header are valid while it stays."""
     return header[:4] == _VERSION and header[_MADE] == 1
 
 
-def follows(before: bytes, now: bytes) -> bool:
+def is_next(before: bytes, now: bytes) -> bool:
     """Return whether exactly one transaction is between these headers. A count that starts again, as after a crash, is
     not."""
-    return understood(before) and understood(now) and 0 < _count(before) == _count(now) - 1
+    return is_understood(before) and is_understood(now) and 0 < _count(before) == _count(now) - 1
 
 
 def _count(header: bytes) -> int:
@@ -125,19 +125,19 @@ _files: dict[tuple[int, int], _File] = {}
 @contextmanager
 def opening() -> Iterator[None]:
     """Prevent a fork while a connection is being opened, because its file is not known yet."""
-    _came(_OPENING)
+    _count_in(_OPENING)
     try:
         yield
     finally:
-        _left(_OPENING)
+        _count_out(_OPENING)
 
 
-def _came(vault: tuple[int, int]) -> None:
+def _count_in(vault: tuple[int, int]) -> None:
     with _turn:
         _files.setdefault(vault, _File()).connections += 1
 
 
-def _left(vault: tuple[int, int]) -> None:
+def _count_out(vault: tuple[int, int]) -> None:
     with _turn:
         file = _files[vault]
         file.connections -= 1

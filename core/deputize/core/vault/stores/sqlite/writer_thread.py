@@ -131,7 +131,7 @@ class Owner:
         with self._gate:
             write.taken_back = not write.begun
         if not write.taken_back:
-            write.late = write.loop.call_later(timeout, _give_up, write)
+            write.late = write.loop.call_later(timeout, _time_out, write)
         elif not write.answer.done():
             write.answer.set_exception(StoreUnavailable("The vault is overloaded.", hint="Try again later."))
 
@@ -144,9 +144,9 @@ class Owner:
                 rested = self._rest()
                 continue
             rested = False
-            if writes := self._begun(jobs):
+            if writes := self._start_writes(jobs):
                 _hand_out(writes, self._outcomes(writes))
-            elif jobs and not _did(jobs.popleft()):
+            elif jobs and not _run_step(jobs.popleft()):
                 return
             del writes  # else they live on while this thread waits
 
@@ -163,7 +163,7 @@ class Owner:
         while not self._jobs.empty():
             jobs.append(self._jobs.get())
 
-    def _begun(self, jobs: deque[Write | Step | None]) -> list[Write]:
+    def _start_writes(self, jobs: deque[Write | Step | None]) -> list[Write]:
         """Return the writes at the front of the queue, without withdrawn ones. From here on they happen."""
         writes: list[Write] = []
         with self._gate:
@@ -175,17 +175,17 @@ class Owner:
         return writes
 
 
-def _did(job: Write | Step | None) -> bool:
+def _run_step(job: Write | Step | None) -> bool:
     """Run a step, and return whether there was one: nothing follows the last."""
     if not isinstance(job, tuple):
         return False
     future, step = job
     if future.set_running_or_notify_cancel():
-        _do(future, step)
+        _run_into(future, step)
     return True
 
 
-def _do(future: Future[Any], step: Callable[[], Any]) -> None:
+def _run_into(future: Future[Any], step: Callable[[], Any]) -> None:
     try:
         result = step()
     except BaseException as error:  # the caller gets it
@@ -214,6 +214,6 @@ def _hand_over(ended: Sequence[tuple[asyncio.Future[bool], Outcome]]) -> None:
             answer.set_exception(outcome)
 
 
-def _give_up(write: Write) -> None:
+def _time_out(write: Write) -> None:
     if not write.answer.done():
         write.answer.set_exception(StoreUnavailable("The vault does not answer.", hint=LATE))
