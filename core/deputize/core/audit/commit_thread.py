@@ -38,8 +38,7 @@ class CommitThread:
         self._thread: threading.Thread | None = None
         self._crowd = 0
         self.awake = False
-        """Whether a row that was just queued will be handled: a caller that queues one and finds this False must
-        `ring`."""
+        """True if a row that was just queued will be handled. If it is False, the caller must `ring`."""
 
     @property
     def inline(self) -> bool:
@@ -67,7 +66,7 @@ class CommitThread:
             future.result()
 
     def end(self, last: Callable[[], None]) -> None:
-        """End the thread, then call ``last`` instead of ``commit`` for the remaining waiters. A second call only does
+        """End the thread, then call ``last`` instead of ``commit`` for remaining waiters. A second call only does
         that."""
         with self._state:
             self._inline = True

@@ -111,7 +111,7 @@ class ApprovalUsed(Event):
 
 @event
 class ApprovalTooLate(Event):
-    """The user rejected after the act had begun, and was told that it was too late."""
+    """The user rejected, but the act had begun."""
 
     event = "approval.too_late"
     approval: OfApproval
@@ -564,8 +564,7 @@ class VaultRestored(Event):
 
 @event
 class DatabaseFailedOver(Event):
-    """The vault's database has another past: a standby took over, or a backup was restored. Each process writes this
-    row."""
+    """The vault's database has another past, after a failover or a restored backup. Each process writes this row."""
 
     event = "database.failed_over"
     timeline: Annotated[str, "id of the past that it has now"]

@@ -61,8 +61,8 @@ class Story:
 
     @property
     def outcome(self) -> str:
-        """The outcome of the run that wrote: done, or an error code; "" if no row tells. For an act that never wrote,
-        the outcome of its last run."""
+        """The outcome of the run that wrote: done, an error code, or "" without a row. If none wrote, that of the last
+        run."""
         intent = self.intent
         ends = [row for row in self.of("act.result") if intent is None or row["ts"] >= intent["ts"]]
         found = ends[:1] if intent else ends[-1:]
@@ -83,7 +83,7 @@ class Story:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the act is the one that was approved, for each of its writes; the gravest answer wins."""
+        """The verdict on all writes: the gravest one."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
         gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
         for verdict in gravest:
@@ -153,8 +153,7 @@ def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
 
 
 def _beyond(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
-    """Return the ``id()`` of each intent under an approval that another act used, or under a used-up or expired
-    mandate."""
+    """Return the ``id()`` of each intent under another act's approval, or under a used-up or expired mandate."""
     uses, first, given = Counter[str](), dict[str, _Call](), dict[str, Row]()
     holds, over, found = dict[_Call, str](), set[tuple[_Call, str]](), set[int]()
     for row in sorted(rows, key=lambda row: int(row["ts"])):

@@ -1,5 +1,4 @@
-"""Marks by which chains vouch for others: under an older key (``key.rotated``), or removed from the vault
-(``chain.closed``)."""
+"""Marks by which chains vouch for others: under an older key (``key.rotated``), or ended (``chain.closed``)."""
 
 from __future__ import annotations
 

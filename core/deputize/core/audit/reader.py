@@ -61,8 +61,7 @@ def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]
 
 
 def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]:
-    """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` if there is no
-    folder."""
+    """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` without a folder."""
     if not isinstance(trail, Path):
         return {writer: [chain] for writer, chain in trail.chains().items()}
     if not trail.is_dir():

@@ -54,8 +54,7 @@ class Key:
         return mac.hexdigest()
 
     def chain(self, writer: str, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
-        """Return rows, each given as its time (UTC seconds) and its own part, as lines; and the next number and
-        ``prev``."""
+        """Return rows, each given as UTC seconds and its own part, as lines; and the next number and ``prev``."""
         lines = []
         for ts, text in rows:
             body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
@@ -108,8 +107,7 @@ def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
 
 
 def parsed(line: bytes) -> Row | None:
-    """Return the row of a line, with today's names of events and decisions. Return None if the line is not an audit
-    row."""
+    """Return the row of a line, with today's names of events and decisions, or None if it is not an audit row."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -178,7 +176,7 @@ def _render_any(event: str, facts: Mapping[str, Fact]) -> str:
 
 
 def _plain(value: object) -> Fact:
-    """Return the value, cut if it is long. Of an unknown object only its type is kept: its text may be secret."""
+    """Return the value, cut if it is long. An unknown object is replaced by its type: its text may be secret."""
     match value:
         case None | bool():
             return value

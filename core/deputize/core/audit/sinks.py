@@ -74,8 +74,7 @@ class Files:
         return self.folder / f"{self._writer}.{self._number}.jsonl"
 
     def turn(self) -> bool:
-        """End a file that is full or missing, durably, and return whether there was one. After an OSError call
-        `take_back`."""
+        """End a file that is full or missing, durably. Return whether there was one. After OSError call `take_back`."""
         ends = self._fd >= 0 and (self._size >= self._limit or self._gone())
         if ends:
             self.sync(self._size)
@@ -183,8 +182,7 @@ def write_error(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUn
 
 
 def prepare_trail(trail: Trail | None) -> Trail | None:
-    """Return the trail, after making its folder if need be. Raises `SettingsError` if others could read or write
-    there."""
+    """Return the trail, after making its folder if need be. Raises `SettingsError` if others have access to it."""
     return prepare_folder(trail) if isinstance(trail, Path) else trail
 
 
@@ -196,7 +194,7 @@ def _mode(path: Path) -> int:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """Return the folder, after making it if need be. Raises SettingsError if others could read or write there."""
+    """Return the folder, after making it if need be. Raises SettingsError if others have access to it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         modes = [folder.stat().st_mode, *map(_mode, folder.glob("*.jsonl"))]

@@ -151,8 +151,7 @@ class _Chain:
         return mark if mark and mark.age <= (0 if self.age is None else self.age) else None
 
     def _vouched(self, seq: int) -> Mark | None:
-        """Return the mark of a row from a newer key than this chain's. Other marks may accuse a chain, but excuse
-        nothing."""
+        """Return the mark of a row by a newer key than this chain's. Other marks may accuse a chain, not excuse it."""
         mark = self._mark(seq)
         return mark if mark and mark.age < (0 if self.age is None else self.age) else None
 
@@ -185,8 +184,7 @@ class _Chain:
         return prev == due or self._wrong("broken", seq, "does not continue the row before it")
 
     def _follows_dropped(self, seq: int, prev: str) -> bool:
-        """Return whether all rows before this one were dropped, or were about to be when the removal was
-        interrupted."""
+        """Return whether all rows before this one were dropped, or would have been without an interruption."""
         last, mac = self.dropped or (-1, "")
         return seq <= last or (seq - 1 == last and prev == mac)
 

@@ -87,8 +87,7 @@ class Audit:
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
-        """Set the state that belongs to one process. ``inline``: no thread, so that each caller commits its own
-        rows."""
+        """Set the state that belongs to one process. ``inline``: no thread, so that each caller commits its rows."""
         self._lost, self._lost_unsynced, self.failing = 0, 0, False
         self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
         self._anchors, self._due = deque[str](), deque[str]()
@@ -119,7 +118,7 @@ class Audit:
         self._append(event.event, **pseudonymize(event.facts(), self.names, self.digest))
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Load the user's pseudonym, before the first row of an act or a consent of theirs."""
+        """Load the user's pseudonym, before the first row of an act or consent."""
         if self.names and user:
             await self.names.learn(tenant, user)
 
@@ -178,8 +177,8 @@ class Audit:
         self._thread.flush()
 
     def digest(self, *parts: str | bytes) -> str:
-        """Return a keyed digest for values that no row may show: equal for equal parts, unguessable without the key. 32
-        hex."""
+        """Return a keyed digest for values that no row may show, 32 hex: equal for equal parts, unguessable without the
+        key."""
         return self._key.value(parts)
 
     def rows(self) -> list[Row]:
@@ -199,8 +198,7 @@ class Audit:
                 self._sink.close()
 
     def _commit(self, *, ending: bool = False) -> None:
-        """Make the waiting rows durable, group by group. Raises StoreUnavailable; rows that are not durable keep
-        waiting."""
+        """Make the waiting rows durable, group by group. Raises StoreUnavailable; the other rows keep waiting."""
         with self._turn:
             try:
                 if self._sink.in_doubt:

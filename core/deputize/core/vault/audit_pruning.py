@@ -78,8 +78,7 @@ async def plan(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping
 
 
 async def remember(vault: Vault, dropped: Dropped) -> None:
-    """Store the record in the vault, before anything is removed. Raises `Conflict` if another program changed it
-    meanwhile."""
+    """Store the record in the vault, before anything is removed. Raises `Conflict` if another program changed it."""
     record = await vault.get(*DROPPED)
     content = {"until": dropped.until, "begins": dropped.begins, "gone": sorted(dropped.gone)}
     if not await (vault.swap(record, content) if record else vault.insert(*DROPPED, content)):

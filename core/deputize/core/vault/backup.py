@@ -31,8 +31,8 @@ def backups_of(vault: Vault) -> Backup:
 
 
 def backups_at(url: str) -> Backup:
-    """Return the backup interface for this address, whether a vault exists or not. Raises `SettingsError` if its store
-    has none."""
+    """Return the backup interface for this address, with or without a vault. Raises `SettingsError` if there is
+    none."""
     make = store_type(url).backup
     return _require_backup(make(url) if make else None)
 

@@ -93,8 +93,7 @@ class EndsOfMany(ValueObject):
 
 
 class EndedGrants:
-    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `look`, and never
-    taken back."""
+    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `look`."""
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.monotonic) -> None:
         self._records, self._clock, self._due = records, clock, 0.0

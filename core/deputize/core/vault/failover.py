@@ -28,8 +28,7 @@ _PATIENCE: Final = 300.0
 
 
 async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
-    """Call at the start. Distrust the vault if its database has another past than last time, now and after each
-    failover."""
+    """Distrust the vault if its database has another past than last time, at the start and after each failover."""
     store = vault.store
     if isinstance(store, FailsOver):
         await _look(store, vault, audit, trail, enqueue)

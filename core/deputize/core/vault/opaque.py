@@ -20,8 +20,7 @@ class _Opaque(Generic[AnyStr]):
         self._value = value
 
     def reveal(self) -> AnyStr:
-        """Return the plaintext. Called to put a token into a request, to fill a form for a token endpoint, and to
-        encrypt."""
+        """Return the plaintext: to put a token into a request, to fill a form for a token endpoint, and to encrypt."""
         return self._value
 
     def __repr__(self) -> str:

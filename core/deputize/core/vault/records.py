@@ -30,8 +30,7 @@ class Records:
         return self._opened(kind, key, sealed)
 
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
-        """Insert a record and return it, or None if there is one. Raises `InvalidInput` for a kind that is not in
-        `KINDS`."""
+        """Insert a record and return it, or None if there is one. Raises `InvalidInput` for a kind not in `KINDS`."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
         plain = encode(content)
@@ -39,13 +38,12 @@ class Records:
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
 
     async def swap(self, record: Record, content: Content) -> Record | None:
-        """Replace the content and return the record of the next generation. Return None if the stored record has
+        """Replace the content and return the record of the next generation, or None if the stored record has
         changed."""
         return await self.swapping(record, content)
 
     def swapping(self, record: Record, content: Content) -> Awaitable[Record | None]:
-        """Encrypt now, and return an awaitable that does the swap. Its first step when awaited is the call to the
-        store."""
+        """Encrypt now, and return an awaitable that does the swap. Its first step is the call to the store."""
         plain, generation = encode(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))

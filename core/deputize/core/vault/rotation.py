@@ -55,8 +55,8 @@ async def begin(vault: Vault) -> Record | None:
 
 
 async def go_on(vault: Vault, audit: Audit) -> None:
-    """Finish an interrupted `reseal`, in one process at a time. Do nothing if another key is the newest here. For the
-    background."""
+    """Finish an interrupted `reseal` in the background, in one process at a time, if this process has its newest
+    key."""
     mark = await vault.get(*RESEALING)
     if mark is None or mark.json["key"] != vault.sealer.ids[0]:
         return
@@ -116,7 +116,7 @@ async def _pages(
 
 
 async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
-    """Encrypt a record with the newest key, which may have come meanwhile, and return whether this call did."""
+    """Encrypt a record with the newest key, also one that was just found. Return whether this call did."""
     while now is not None and vault.sealer.stale(now):
         await vault.find_keys(now)
         generation, plain = vault.unsealed(kind, key, now)

@@ -64,8 +64,7 @@ class Sealer:
 
     @classmethod
     def from_source(cls, source: KeySource) -> Sealer:
-        """Return a sealer with the keys of a source. Call it in a thread. Raises `SettingsError` or
-        `StoreUnavailable`."""
+        """Return a sealer with a source's keys. Call it in a thread. Raises `SettingsError` or `StoreUnavailable`."""
         return cls(read_keys(source), source)
 
     def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:

@@ -1,8 +1,8 @@
 """Retention for an audit in a table. Only the role that owns the table can remove rows, since programs may only add.
 
-Of each chain the first rows go, up to the first one that is young enough, no matter who writes it. First the remaining
-rows are verified, then the vault records the cut, then the rows are removed. An interruption at any point leaves a
-whole audit, and the next run continues.
+The first rows of each chain go, up to the first one that is young enough, no matter who writes the chain. First the
+remaining rows are verified, then the vault records the cut, then the rows are removed. An interruption at any point
+leaves a whole audit, and the next run continues.
 """
 
 from __future__ import annotations

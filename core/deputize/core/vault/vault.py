@@ -59,7 +59,7 @@ class Vault(Records):
     # ------------------------------------------------------------- keys that change
 
     def rekey(self, root_keys: Sequence[bytes]) -> None:
-        """Use these root keys from now on, newest first."""
+        """Replace the root keys by these, newest first."""
         self.sealer = Sealer(root_keys, self.sealer.source)
         self._shared.clear()
 

@@ -46,8 +46,8 @@ class VaultKeys(ValueObject):
         return replace(self, audit=secrets.token_bytes(32), old_audit=tuple(self.audits))
 
     def sealed_by(self, sealer: str) -> VaultKeys:
-        """Return the keys, marked as encrypted by the root key with this id. Raises `SettingsError` for a replaced
-        one."""
+        """Return the keys, marked as encrypted by the root key with this id. Raises `SettingsError` if it was
+        replaced."""
         self.check_order(sealer)
         return self if sealer in self.sealers else replace(self, sealers=(*self.sealers, sealer))
 

@@ -20,7 +20,7 @@ class KeyringEntry(Printed):
         return "the keyring"
 
     def exists(self) -> bool:
-        """Return whether keys can be expected there: `read_keys` says what is missing."""
+        """Return whether keys can be expected there. Only `read_keys` checks."""
         return True
 
     def read_keys(self) -> list[bytes]:

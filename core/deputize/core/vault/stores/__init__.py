@@ -49,8 +49,7 @@ _SCHEME: Final = r"([A-Za-z][A-Za-z0-9+.-]{0,30})://"
 
 
 def store_type(url: str) -> StoreType:
-    """Return the store type for this address. Raises `SettingsError` for an unknown scheme, or one that needs an
-    extra."""
+    """Return the store type for this address. Raises `SettingsError` if its scheme is unknown or needs an extra."""
     if url.strip() == "memory:":
         from deputize.core.vault.stores.memory import STORE as MEMORY
 

@@ -18,8 +18,7 @@ _AFTER_ALL = "\x7f"  # sorts after every character of a key
 
 @lru_cache(maxsize=4096)
 def place(kind: str, key: str) -> str:
-    """Return the text under which a record is stored. Raises `InvalidInput` for a kind or key that stores do not
-    accept."""
+    """Return the text under which a record is stored. Raises `InvalidInput` for an unfit kind or key."""
     if not _WORD.fullmatch(kind) or not _WORD.fullmatch(key):
         raise InvalidInput(
             "Kind and key of a record are 1 to 255 characters of a-z, 0-9, dot, underscore, dash.", fix_by="operator"

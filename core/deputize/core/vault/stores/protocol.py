@@ -41,8 +41,7 @@ class Store(Protocol):
 
     @property
     def local_reads(self) -> bool:
-        """True if a read takes microseconds because no network is used: such a store may be polled for writes of other
-        processes."""
+        """True if a read takes microseconds, without a network: then polling for other processes' writes is fine."""
         ...
 
     @property
@@ -146,14 +145,14 @@ class Watches(Protocol):
 
 
 class Backup(Protocol):
-    """Copies of one vault as files with mode 0600, made and put back while others use it.
+    """Backups of one vault as files with mode 0600, made and restored while others use it.
 
-    Methods raise `SettingsError` (a file that is there already, or cannot be written), `VaultError` (no vault, damaged)
-    and `StoreUnavailable`, and have changed nothing then.
+    Methods raise `SettingsError` (the file exists, or cannot be written), `VaultError` (not a vault, damaged) and
+    `StoreUnavailable`, and have changed nothing then.
     """
 
     def copy(self, to: Path, changes: Changes) -> None:
-        """Make a consistent copy at ``to``, where no file is, in which these records are changed. It may block."""
+        """Make a consistent copy at ``to``, which must not exist, with these records changed. May block."""
         ...
 
     def draft(self, backup: Path) -> AbstractAsyncContextManager[Draft]:
@@ -178,8 +177,7 @@ class Draft(Protocol):
         ...
 
     async def publish(self) -> None:
-        """Close the copy, and replace the vault's content by it in one step. Processes with the vault open see the new
-        content."""
+        """Close the copy, and replace the vault's content by it in one step, also for processes that have it open."""
         ...
 
 

@@ -170,8 +170,7 @@ class AuditSink:
         self._remember(lines)
 
     def _insert(self, lines: list[bytes]) -> None:
-        """Insert the rows. Raises `ChainTaken` if another row is in the place of one of these; then that page was not
-        written."""
+        """Insert the rows. Raises `ChainTaken`, and writes no row of that page, if another row has the place of one."""
         for page in _pages(lines):
             columns = _columns(page)
             try:
@@ -180,8 +179,7 @@ class AuditSink:
                 self._insert_lacking(columns)
 
     def _insert_lacking(self, columns: tuple[list[Any], ...]) -> None:
-        """Insert missing rows. Raises `ChainTaken` if existing ones differ; equal ones are this process's, after a lost
-        answer."""
+        """Insert missing rows after a lost answer. Raises `ChainTaken` if the existing ones differ."""
         if not self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
             self._writing.changed(_INSERT_LACKING, self._writer, *columns)
         if self._writing.rows(_FOREIGN, *columns, self._writer)[0][0]:
@@ -217,7 +215,7 @@ def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
-    """Return seq, ts, tenant, who, event and text of the lines, by column. Raises `VaultError` for a line that is not a
+    """Return seq, ts, tenant, who, event and text of the lines, by column. Raises `VaultError` for one that is not a
     row."""
     rows = list[tuple[object, ...]]()
     for line in lines:

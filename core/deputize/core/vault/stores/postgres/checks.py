@@ -71,10 +71,8 @@ async def _value(connection: Connection, sql: str, *values: object) -> Any:
 
 
 def risks(address: Address) -> list[tuple[str, str]]:
-    """Return what a vault there can lose after acknowledging it, each with a remedy. For `deputize doctor`: it blocks.
-
-    Raises `SettingsError` if no connection can be made.
-    """
+    """Return the losses that a vault there risks after acknowledging a write, each with a remedy. For `deputize
+    doctor`: it blocks. Raises `SettingsError` if no connection can be made."""
     found = list[tuple[str, str]]()
     with address.connect_waiting() as connection:
         for name in ("fsync", "full_page_writes"):
@@ -92,8 +90,8 @@ def risks(address: Address) -> list[tuple[str, str]]:
 
 
 def _standbys(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    """Return what a failover could lose. Only roles with pg_monitor see how each standby follows; all see how many
-    do."""
+    """Return the possible losses in a failover. Without pg_monitor only the number of standbys is visible, not their
+    state."""
     following = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
     named = _setting(connection, "synchronous_standby_names")
     if not named:

@@ -42,8 +42,8 @@ class Connections:
 
     @asynccontextmanager
     async def one(self, timeout: float) -> AsyncIterator[Connection]:
-        """Give a connection for one statement. Raises `StoreUnavailable` if none is free in time, `Lost` if none can be
-        made."""
+        """Give a connection for one statement. Raises `StoreUnavailable` if none is free in time, `Lost` if making one
+        fails."""
         try:
             async with asyncio.timeout(timeout):
                 await self._room.acquire()

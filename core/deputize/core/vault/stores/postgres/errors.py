@@ -39,8 +39,8 @@ def aborted_error(error: psycopg.Error) -> StoreUnavailable:
 
 
 def no_answer_error(sent: bool, fault: tuple[str, str] = ("", "")) -> StoreUnavailable:
-    """Return the error for a server that did not answer. ``sent``: a try may have succeeded; ``fault``: that of the
-    last try."""
+    """Return the error for a server that did not answer. ``sent``: a try may have succeeded; ``fault``: the last
+    one."""
     message, hint = fault
     message = message or "The vault's database does not answer."
     return StoreUnavailable(message, hint=f"{hint or AWAY} {MAYBE if sent else ''}".strip())

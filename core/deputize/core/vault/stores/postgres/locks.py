@@ -99,8 +99,7 @@ class PostgresLocks:
             return self._session
 
     async def confirm(self, session: LockSession) -> float:
-        """Return the server's clock, from the session that holds the lock. Raises `StoreUnavailable` if the session was
-        cut."""
+        """Return the server's clock, from the lock's session. Raises `StoreUnavailable` if the session was cut."""
         try:
             return float(str(await session.value(_NOW)))
         except Lost:

@@ -46,8 +46,7 @@ class Statements:
         self.connections, self._passed = Connections(address, most, meet), passed
 
     async def rows(self, sql: str, *values: object) -> Rows:
-        """Return the rows of a query. Raises `StoreUnavailable` if the server stays away, `VaultError` if it
-        refuses."""
+        """Return the rows of a query. Raises `StoreUnavailable` if the server is away, `VaultError` if it refuses."""
         return (await self._decided(sql, values))[0][0]
 
     async def insert(self, key: str, value: bytes) -> bool:
@@ -61,7 +60,7 @@ class Statements:
         return changed or (repeated and await self._lies_there(key, new))
 
     async def delete(self, key: str, old: bytes) -> bool:
-        """Delete the old value, and return whether it was there. Raises as `rows`, also if nobody can tell who deleted
+        """Delete the old value, and return whether it was there. Raises as `rows`, also if it is unknown who deleted
         it."""
         changed, repeated = await self._changes(_notifying(DELETE, key), key, old)
         if not changed and repeated and not await self.rows(GET, key):

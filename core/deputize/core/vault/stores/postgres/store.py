@@ -107,20 +107,20 @@ class PostgresStore:
             await inside.home.hop(inside.end)
 
     async def _do(self, step: Callable[[_Inside], Coroutine[Any, Any, T]]) -> T:
-        """A step on the portal's loop, which goes on to its end though its caller be cancelled."""
+        """Run a step on the portal's loop, to its end even if the caller is cancelled."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
         home = portal()
         return await home.hop(lambda: self._begin(home).do(step))
 
     def _begin(self, home: Portal) -> _Inside:
-        """On the portal's loop: what is open there; begun anew after a fork, or when the portal was closed."""
+        """Return what is open on the portal's loop, opened again after a fork or if the portal was closed."""
         if self._inside is None or self._inside.home is not home:
             self._inside = _Inside(self._address, home, lambda: self.looks)
         return self._inside
 
     async def timeline(self) -> str:
-        """See `FailsOver`."""
+        """Implement `FailsOver.timeline`."""
         return await self._do(lambda at: at.timeline())
 
     @asynccontextmanager

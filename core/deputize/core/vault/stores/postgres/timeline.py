@@ -61,7 +61,7 @@ async def timeline_of(connection: Connection) -> str:
 
 @dataclass(eq=False, repr=False)
 class _Written:
-    """This process's writes to one place. ``newest``: None if deleted; ``before``: earlier values."""
+    """The writes of this process to one place. ``newest``: None if deleted; ``before``: earlier values."""
 
     newest: bytes | None
     at: float
@@ -77,7 +77,7 @@ class _Written:
 
 
 class RecentWrites:
-    """This process's recent writes, on one event loop. Values are encrypted as in the database."""
+    """The recent writes of this process, on one event loop. Values are encrypted as in the database."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._places, self._size = clock, OrderedDict[str, _Written](), 0

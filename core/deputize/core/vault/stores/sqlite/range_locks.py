@@ -65,8 +65,8 @@ class RangeLocks:
             os.close(file)
 
     async def _take(self, name: str, at: int, taken: list[int]) -> bool:
-        """Take the lock in this process first, then among all. Neither waits. Only opening the file leaves the event
-        loop."""
+        """Take the lock in this process first, then among all, without waiting. Only opening the file takes a
+        thread."""
         if not self._names.take(name):
             return False
         file = None

@@ -59,8 +59,7 @@ class Known:
         alike[asked] = rows
 
     def follow(self, header: bytes, changes: Sequence[Change]) -> None:
-        """Update the cache after these changes, if nobody else wrote. Concurrent readers find another header until the
-        end."""
+        """Update the cache after exactly these changes. Until the end concurrent readers find another header."""
         for key, value in changes:
             self._ranges.pop(kind_at(key), None)
             self.keep((GET, (key,)), [] if value is None else [(value,)])

@@ -63,8 +63,7 @@ def change_by(statement: str, values: Sequence[Any]) -> Change:
 
 
 def dictionary(path: Path) -> SqliteDict:
-    """Open the vault with sqlitedict: with a codec that runs nothing, and one write at a time. The caller must close
-    it."""
+    """Open the vault with sqlitedict, with a codec that runs nothing and one write at a time. The caller closes it."""
     return SqliteDict(
         str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
     )

@@ -80,8 +80,8 @@ def is_understood(header: bytes) -> bool:
 
 
 def is_next(before: bytes, now: bytes) -> bool:
-    """Return whether exactly one transaction is between these headers. A count that starts again, as after a crash, is
-    not."""
+    """Return whether exactly one transaction is between these headers. False if the count starts again, as after a
+    crash."""
     return is_understood(before) and is_understood(now) and 0 < _count(before) == _count(now) - 1
 
 
@@ -90,8 +90,7 @@ def _count(header: bytes) -> int:
 
 
 class _File:
-    """This process's connections to one vault, whatever names lead to it: SQLite, too, keeps one entry for all
-    names."""
+    """A vault's connections in this process, under any of its names: SQLite, too, keeps one entry for all names."""
 
     def __init__(self) -> None:
         self.connections = 0
