@@ -1,5 +1,5 @@
-"""What the audit says of one call, as far as it is known: each step adds what it has found out. One row says how it
-ended, however it ends."""
+"""The audit record of one call. Each step adds the facts that it finds out, and exactly one row reports how the call
+ended."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from deputize.core.vault.grant import AnyUser, Grant, User
 
 LONGEST_NAME: Final = 100
 CUT_OFF: Final = "interrupted"
-"""What is said to have been decided where something else than a `DeputizeError` ended a call: cancelled, or a bug."""
+"""The decision that is recorded if a call ends by anything except a `DeputizeError`: a cancellation or a bug."""
 
 
 class CallRow:
-    """Facts gathered on the way. They become a frozen row when one is written, which most calls do once."""
+    """Facts of one call, collected step by step. They become a frozen row when one is written, mostly once a call."""
 
     def __init__(self, tool: str, user: User, came_from: Call, agent: str) -> None:
         self.user = user
@@ -42,7 +42,7 @@ class CallRow:
 
     @classmethod
     def begun(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
-        """What is known before anything was checked. Of a user who is named by no id, nothing."""
+        """Return a record of what is known before any check. An invalid user is recorded as an empty one."""
         try:
             who = User.of(user)
         except UserRequired:
@@ -50,33 +50,33 @@ class CallRow:
         return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
     def validated(self, act: Act, called: str, act_id: str) -> None:
-        """The call is this act. ``called``: the name it was called by, which may be an alias."""
+        """Record the act that the call resolved to. ``called``: the tool name in the call, which may be an alias."""
         facts = self._facts
         facts["tool"], facts["called"], facts["act_id"] = act.tool.name, called if act.tool.called else "", act_id
         self._act = act
 
     def permitted(self, act: Act, grant: Grant) -> None:
-        """The act, as the user may have changed it, with the grant that it uses."""
+        """Record the act, with the user's edits, and the grant that it uses."""
         self._act, facts = act, self._facts
         facts["account_hash"], facts["grant_gen"] = Subject(grant.account.subject), grant.generation
         facts["source"] = grant.source
         facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), in_order(grant.scopes)
 
     def showed(self, digest: str) -> None:
-        """What was shown, and is now done."""
+        """Record the digest of the preview that is now carried out."""
         self._facts["show"] = digest
 
     def begins(self, answered_by: str) -> None:
-        """What lets it begin: ``policy``, or the id of an approval or a mandate."""
+        """Record why the act may begin: ``policy``, or the id of an approval or a mandate."""
         self._facts["answered_by"] = answered_by
 
     def left_out(self, what: str) -> None:
-        """What the provider left out of a good answer."""
+        """Record which data is missing from a successful response."""
         self._facts["incomplete"] = what
 
     @property
     def call(self) -> OfCall:
-        """All of it."""
+        """The common fields of every audit event of this call."""
         if (act := self._act) is None:
             return OfCall(**self._facts)
         effect = act.effect.words()
@@ -85,14 +85,14 @@ class CallRow:
 
 @lru_cache(maxsize=4096)
 def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
-    """Scopes as people and the audit read them: sorted."""
+    """Return the scopes sorted."""
     return tuple(sorted(scopes))
 
 
 class AuditedCall:
-    """``async with`` around a call: writes how it ended, with what is known of it by then.
+    """Context manager around one call, which writes its result row.
 
-    What an act lacks becomes the error that asks the user for it: `MissingScopes` never leaves.
+    It turns `MissingScopes` into the error that asks the user for consent, so `MissingScopes` never leaves the deputy.
     """
 
     def __init__(self, audit: Audit, asking: Asking, row: CallRow) -> None:

@@ -1,10 +1,10 @@
-"""From an act to one that may happen: the one way in.
+"""Authorization of acts by policy, grant and approval. Every act passes through here.
 
-    policy    a no              -> PolicyDenied
-    grant     none, lost, from elsewhere, too narrow -> MissingScopes
-    approval  the policy asks, and no yes fits       -> ApprovalRequired
+    policy    denies                                    -> PolicyDenied
+    grant     missing, lost, moved or too narrow        -> MissingScopes
+    approval  required by the policy, but not given     -> ApprovalRequired
 
-An act that shows what it will do is judged again, and asked about, where it has shown it: see `preview`.
+For an act with a preview, the policy and the approval are checked again after the preview was made: see `preview`.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from deputize.core.tools.tool import Effect
 from deputize.core.vault.grant import Grant
 
 Asked: TypeAlias = ApprovalRecord | EllipsisType | None
-"""The approval of an act, expired or not, or that there is none; ``...`` where it says nothing or is not known."""
+"""The approval of an act, expired or not; None if there is none; ``...`` if it does not apply or was not loaded."""
 
 
 def current_approval(asked: Asked, now: float) -> ApprovalRecord | None:
-    """What an approval says counts until it expires."""
+    """Return the approval if it has not expired, or None."""
     return asked if isinstance(asked, ApprovalRecord) and asked.expires > now else None
 
 
 class Authorizer:
-    """Lets acts pass that policy, grant and user allow. Every raise of it says what is in the way."""
+    """Authorization of acts. Every error that it raises names the obstacle."""
 
     def __init__(
         self, catalog: Catalog, judge: Judge, grants: GrantFinder, approvals: Approvals, provenance: OutsideRecord
@@ -46,12 +46,12 @@ class Authorizer:
         self.approvals, self.provenance, self.clock = approvals, provenance, approvals.clock
 
     async def authorize(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Grant, Asked]:
-        """Policy, then the grant, then the user's yes where the policy wants one; the act, as the user changed it, and
-        what its approval says.
+        """Check the policy, the grant and, if the policy asks, the user's approval. Return the act with the user's
+        edits, its grant and its approval.
 
-        An act that shows what it will do is asked about there, and only a denial counts before. ``row``, for the
-        audit, is told of the grant. ``known``: for an act that is only looked at. Raises `PolicyDenied`,
-        `MissingScopes`, `ApprovalRequired` or `Declined`.
+        For an act with a preview, only a denial counts here: its approval is checked after the preview. ``row``: the
+        audit record, which gets the grant. ``known``: grants already loaded, for acts that are only checked. Raises
+        `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
         """
         act = await self._noticed(act)
         verdict, grant = await self._judged(act, known)
@@ -75,28 +75,30 @@ class Authorizer:
         return act, grant, asked
 
     async def unasked(self, act: Act, row: CallRow) -> Grant:
-        """The grant for an act that reads, about which nobody is asked anything. Raises `PolicyDenied` where the policy
-        would ask, `MissingScopes` where the grant does not suffice."""
+        """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy would
+        ask, and `MissingScopes` if the grant is not enough."""
         verdict, grant = await self._judged(act)
         if verdict is Verdict.ASK:
-            raise PolicyDenied(f"{act.tool.name} would need the user's yes here.")
+            raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
         self._note(row, act, grant)
         return grant
 
     async def _noticed(self, act: Act) -> Act:
-        """A write that will not show what it does, with those of its arguments that strangers have named."""
+        """Return a write without a preview together with its arguments that untrusted content has named."""
         return act if act.shows or act.effect is Effect.READS else await self.provenance.noticed(act)
 
     async def _judged(self, act: Act, known: Known | None = None) -> tuple[Verdict, Grant]:
         return await self.judge.verdict(act), await self.grants.find(act, known)
 
     def _begun(self, act: Act, asked: Asked) -> Act:
-        """The act, with when it was first asked for: "in two hours" means the same in every run of it."""
+        """Return the act with the time at which it was first requested, so that "in two hours" means the same in every
+        run."""
         standing = current_approval(asked, self.clock())
         return act.having(began=(standing and standing.began) or self.clock())
 
     def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
-        """The act with what the user wrote, under the tool's own name: an alias would make something else of it."""
+        """Return the act with the user's edited arguments, validated by the tool under its own name: an alias would
+        change them."""
         valid = self.catalog.tool(act.tool.name).validate(changed)
         effect = act.tool.effect_of(valid)
         return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)

@@ -1,4 +1,4 @@
-"""Reads of many acts at the same time go step by step together."""
+"""Scheduling of concurrent reads, so that they run in step with each other."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import TracebackType
 
 
 class InStep:
-    """``async with`` around a request: it leaves, and its answer is used, when the others have come as far.
+    """Context manager around a read request: before and after it, the task yields to the other reads in progress.
 
-    An act that waits for nothing else runs from its answer to the next act's request in one go, and with 32 of them the
-    code of every step has left the processor's cache before it is needed again. One that is alone gives way to nobody.
-    Writes do not take part: a turn more in which a run can be cancelled would leave one more in doubt.
+    Without it, each act runs from its response to the next act's request in one go. With 32 acts, the code of every
+    step has left the processor's cache before it is needed again. A single read never yields. Writes do not take part:
+    another point at which a run can be cancelled would leave more writes with an unknown outcome.
     """
 
     def __init__(self) -> None:

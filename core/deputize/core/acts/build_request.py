@@ -1,5 +1,5 @@
-"""From a tool's request to what leaves, but for the token: address, headers, body. Nothing in an argument chooses more
-than its own place."""
+"""Conversion of a tool's request into URL, headers and body, without the token. An argument can change only its own
+part."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ LONGEST_HEADER: Final = 1000
 
 
 def address_of(root: str, request: Request) -> str:
-    """The API's root, the path with each placeholder as one segment, the query. Raises `InvalidInput`.
+    """Return the URL: the API's root, the path with each placeholder as one segment, and the query.
 
-    A path may be empty: some APIs are one address, and all of it is their root.
+    The path may be empty, because some APIs have a single address. Raises `InvalidInput` for a path outside the root,
+    an invalid segment, a lone surrogate, or a URL longer than `LONGEST_URL`.
     """
     if request.path and not _is_below(request.path):
         raise InvalidInput(f"{request.path[:80]!r}: a tool's path must stay below the API's root.", fix_by="operator")
@@ -46,7 +47,7 @@ def address_of(root: str, request: Request) -> str:
 
 
 def lone_surrogate() -> InvalidInput:
-    """The error for an argument that is no text, because half of a character is missing."""
+    """Return the error for an argument that contains half of a surrogate pair."""
     return InvalidInput("An argument contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text.")
 
 
@@ -59,14 +60,14 @@ _name = lru_cache(maxsize=1024)(quote_plus)
 
 
 def segment(name: str, value: str) -> str:
-    """One path segment, encoded. Raises `InvalidInput` for what could leave its place."""
+    """Return the value encoded as one path segment. Raises `InvalidInput` if the value could change the path."""
     if not isinstance(value, str) or value.strip() in ("", ".", "..") or _FORBIDDEN.search(value):
         raise InvalidInput(f"{name}: not an id.", hint="Use an id as another tool of this toolkit returned it.")
     return quote(value, safe="")
 
 
 def _query(params: Mapping[str, Any] | None) -> str:
-    """The query, empty for none: lists repeat their name, None is left out, true and false are in lower case."""
+    """Return the query string, or "". Lists repeat their name, None is omitted, booleans are in lower case."""
     pairs = []
     for name, value in (params or {}).items():
         for one in value if isinstance(value, list | tuple) else (value,):
@@ -77,10 +78,10 @@ def _query(params: Mapping[str, Any] | None) -> str:
 
 
 def headers_and_body(request: Request, more: frozenset[str] = frozenset()) -> tuple[list[tuple[str, str]], bytes]:
-    """Headers and body. ``more``: names of headers that may be set beside `HEADERS`; of one that ends in ``*`` all that
-    begin so.
+    """Return the headers and the body. ``more``: header names allowed in addition to `HEADERS`; a trailing ``*``
+    matches any suffix.
 
-    Raises `InvalidInput` for a header that a request may not set, or a value that is none.
+    Raises `InvalidInput` for a header that a tool may not set, or an invalid value.
     """
     headers = list(_PLAIN) if not request.headers else _headers(request.headers, HEADERS | more)
     if request.json is not None:
@@ -106,13 +107,13 @@ def _begins_as_one(name: str, allowed: frozenset[str]) -> bool:
 
 
 def visible(name: str, value: str) -> str:
-    """A header's value, if it is visible ASCII on one line (RFC 9110 5.5), and no longer than servers take.
+    """Return the value if it is visible ASCII on one line (RFC 9110 5.5) and at most `LONGEST_HEADER` characters long.
 
-    Raises `InvalidInput`.
+    Raises `InvalidInput` otherwise.
     """
     if isinstance(value, str) and len(value) > LONGEST_HEADER:
         raise InvalidInput(
-            f"{name}: a header of {len(value)} characters, and at most {LONGEST_HEADER} can be sent.",
+            f"{name}: the header has {len(value)} characters, and at most {LONGEST_HEADER} can be sent.",
             hint="Pass a shorter value.",
         )
     if not isinstance(value, str) or not _VALUE.fullmatch(value):

@@ -1,11 +1,11 @@
-"""Calls that no id names: which of them are the same one, and when the next one is another.
+"""Recognition of repeated calls that have no id.
 
-Where a protocol gives a call no id that outlives one request (MCP), a client that is told to ask its user sends the
-call again, from the beginning, and after a restart of either side, too. So what one user's client asks for with the
-same tool and the same arguments is one call until its outcome was handed over; after that it is a new one. Which one it
-is at the moment is a random name in the vault, so that every process knows it. Two equal calls at once are one act.
+MCP gives a call no id that outlives one request. A client that is told to ask its user sends the whole call again, even
+after a restart of either side. So equal calls of one user (same tool, same arguments) are one call until its outcome
+was delivered; the next one is a new call. The current call has a random name in the vault, which all processes share.
+Two equal calls at the same time are one act.
 
-Of a call that only reads nothing is kept: read twice is no harm, and a yes to reading is taken by the first that reads.
+Nothing is stored for a call that only reads: to read twice does no harm, and the first read uses the approval.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from deputize.core.tools.tool import Effect, Tool
 from deputize.core.vault.grant import User
 
 CALL_TTL: Final = 7200.0
-"""Seconds that a call is waited for at the most; at least half of them from each time it was made: longer than a
-question to the user counts."""
+"""Seconds for which a repeat of a call is recognized; at least half of them after each repeat. Longer than an approval
+is valid."""
 
 
 class Recognizing:
-    """Gives calls their names."""
+    """Assignment of ids to calls that have none."""
 
     def __init__(self, engine: Engine, resolver: CallResolver) -> None:
         self.vault, self.clock, self.resolver = engine.vault, engine.clock, resolver
 
     async def call(self, tool: str, arguments: Mapping[str, Any], user: User, thread: str, app: str) -> Call:
-        """The call that this is. ``app``: the one that the host names.
+        """Return the `Call` for this request. ``app``: the app that your application names.
 
-        Raises `InvalidInput` for a tool or arguments that are wrong.
+        Raises `InvalidInput` for an unknown tool or invalid arguments.
         """
         what = await self.resolver.tool(tool)
         if what.gravest is Effect.READS:
@@ -49,7 +49,7 @@ class Recognizing:
         return Call(thread, await self._name(self.vault.key_prefix(user) + id), id)
 
     async def _name(self, key: str) -> str:
-        """The call's name now, or a new one."""
+        """Return the stored name of the call, or store a new one."""
         while True:
             record, now = await self.vault.get("call", key), self.clock()
             left = record.json["expires"] - now if record else 0.0
@@ -61,12 +61,12 @@ class Recognizing:
                 return str(name)
 
     async def conclude(self, call: Call, user: User) -> None:
-        """Its outcome was handed over: the next that looks the same is another call."""
+        """Record that the outcome was delivered, so that the next equal call is a new one."""
         record = await self.vault.get("call", self.vault.key_prefix(user) + call.id) if call.has_id else None
         if record and record.json["name"] == call.message:
             await self.vault.delete(record)
 
     def _id(self, tool: Tool, valid: Mapping[str, Any], thread: str, app: str) -> str:
-        """Under the vault's key: what is asked for is not to be guessed from it."""
+        """Return a digest of the call under the vault's key, so that nobody can guess the arguments from it."""
         same = json.dumps([thread, tool.name, canonical(tool, valid), *filter(None, [app])]).encode()
         return hmac.digest(self.vault.keys.index, b"call" + same, "sha256").hex()[:32]

@@ -1,4 +1,4 @@
-"""What is in the way of calls before they are made: consent, approval, policy. Nothing is written at a provider."""
+"""Checks of calls before they run: consent, approval and policy. Nothing is written at a provider."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deputize.core.vault.grant import AnyUser
 
 
 class CallChecker:
-    """Checks calls, and asks for what they lack and about what they would do."""
+    """Checks calls and requests the consents and approvals that they lack."""
 
     def __init__(
         self, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, ledger: Ledger, questions: Questions
@@ -29,7 +29,7 @@ class CallChecker:
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""
     ) -> list[DeputizeError | MissingScopes | None]:
-        """What is in the way of each call, or None. ``approved`` is given the ids of those with the user's yes."""
+        """Return the obstacle of each call, or None. The ids of approved calls are added to ``approved``."""
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
         for tool, arguments, call in calls:
@@ -43,11 +43,10 @@ class CallChecker:
         return found
 
     async def _check(self, act: Act, beside: Counter[str], known: Known) -> bool:
-        """Ask for what the act lacks, and about what it would do. Whether the user has said yes to it. ``beside``: as
-        `Previewer.preview` has it.
+        """Request the consent and the approval that the act lacks. Return True if the user has approved it.
 
-        Raises as `Authorizer.authorize` does, and what reading for the preview came to. Nothing is asked about an act
-        whose outcome is recorded, or that a run has begun to write.
+        ``beside``: as in `Previewer.preview`. Raises as `Authorizer.authorize` does, and what reading for the preview
+        raised. Nothing is requested for an act whose outcome is recorded, or that a run has begun to write.
         """
         if act.tool.may_ask:
             await self.questions.refuse_if_open(act)

@@ -1,14 +1,14 @@
-"""What a provider asks the user in the middle of an act, before it goes on: to open a page, or to fill in a form.
+"""Questions that a provider asks the user during an act: to open a page, or to fill in a form.
 
-    ask        a row is written, bound to user, act and account; the run ends in `ApprovalRequired`
-    reply      the signed-in user, on our page: accept, decline or cancel, and what the form holds
-    hear       a later run of the same act is handed the answer, once
+    ask        stores the question, bound to user, act and account; the run ends in `ApprovalRequired`
+    reply      the signed-in user accepts, declines or cancels on our page, with the form's content
+    hear       a later run of the same act receives the reply, once
 
-The row is an approval's, of another ``kind``, so that whoever waits for approvals waits for it, too. What was asked in
-full (an address, a form, the provider's own state) and what was answered stand in its ``question``, sealed: nobody but
-the page and the tool reads that. A decision about it can only be a no.
+A question is an approval record of another ``kind``, so code that waits for approvals waits for questions too. The full
+question (an address, a form, the provider's own state) and the reply are encrypted in its ``question`` field. Only the
+page and the tool read them. As an approval, a question can only be rejected.
 
-An answer that was handed to a run of a write is used: if that run left no word, nobody knows what came of it.
+A reply that was passed to a run of a write is used up. If that run left no record, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ HINT: Final = (
 
 
 class Questions:
-    """Questions of all users, in one vault."""
+    """Questions of all users in one vault."""
 
     def __init__(self, engine: Engine, approvals: Approvals) -> None:
         self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
     async def for_run(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
-        """What the user has said to an earlier run. Of a question, and as long as they have not answered, the run ends
-        in `ApprovalRequired`, which its tool never outlives."""
+        """Return the reply that an earlier run asked for, or ask. After a question, and until the user replies, the run
+        ends in `ApprovalRequired`, which the tool cannot suppress."""
         run.check_change()
         act, account, entry = run.act, run.exchange.grant.account, run.entry
         run.ends = True
@@ -54,17 +54,17 @@ class Questions:
                 entry.heard = said is not None
             return said
         if not act.can_ask:
-            raise run.fault("asks the user, where nobody could be asked")
+            raise run.fault("asks the user in a call that cannot ask")
         waits = await self.ask(act, account, step)
-        if entry is not None:  # last: an act that is said to have asked has done so
+        if entry is not None:  # last: the ledger must not report a question that was not stored
             await entry.note({"asked": waits.approval.digest})
             entry.asks = True
         raise waits
 
     async def ask(self, act: Act, account: Account, step: AskUser) -> ApprovalRequired:
-        """Write the question down, in the place of an earlier one of the same act; what the run ends in.
+        """Store the question in place of an earlier one of the same act. Return the error that ends the run.
 
-        Raises `RateLimited` where too many wait for the user already.
+        Raises `RateLimited` if too many approvals are pending for the user.
         """
         key, show, made = self._key(act), step.show, None
         question = Question(dict(step.kept), step.seconds)
@@ -82,16 +82,17 @@ class Questions:
         return await self._waits(act, made)
 
     async def refuse_if_open(self, act: Act) -> None:
-        """Raise `ApprovalRequired` where an earlier run of this act has asked something that waits for its answer."""
+        """Raise `ApprovalRequired` if an earlier run of this act asked a question that is still pending."""
         record = await self._record(act)
         if record is not None and record.status is Status.PENDING:
             raise await self._waits(act, record)
 
     async def hear(self, act: Act, account: Account, *, asked: bool) -> UserSaid | None:
-        """What the user has said, which from now on is used; None where nothing was asked. ``asked``: the act's row
-        says that something was: if the question is gone, or was another account's, it is over.
+        """Return the user's reply and mark it as used, or None if nothing was asked.
 
-        Raises `ApprovalRequired` as long as it waits, and `OutcomeUnknown` where an earlier run was given the answer.
+        ``asked``: True if the act's ledger record says that a question was asked. If that question is gone, or was for
+        another account, the reply is ``late``. Raises `ApprovalRequired` while the question is pending, and
+        `OutcomeUnknown` if an earlier run received the reply.
         """
 
         def passed_on(found: ApprovalRecord) -> Change | None:
@@ -113,24 +114,25 @@ class Questions:
         raise await self._waits(act, record)
 
     async def release(self, act: Act) -> None:
-        """The run that was given the answer did nothing: a later one may have it."""
+        """Make the reply available again: the run that received it did nothing."""
         await self.rows.release(self._key(act))
 
     # ------------------------------------------------------------- the page
 
     async def kept(self, question_id: str, by: User) -> Mapping[str, Any]:
-        """What the tool has kept of its question, for the page. Raises `NotFound` where it is not this user's."""
+        """Return the data that the tool stored with its question, for the page. Raises `NotFound` if it is not this
+        user's."""
         return _question_of(await self.approvals.row(question_id, by)).kept
 
     async def reply(
         self, question_id: str, said: Reply, *, by: User, content: Mapping[str, Any] | None = None
     ) -> Approval:
-        """Record what the user said on our page. ``content``: what the tool wants of an accept, plain JSON.
+        """Record the user's reply from our page. ``content``: plain JSON that the tool expects with an accept.
 
-        Raises `NotFound` for a question that is not theirs, or is over; `Conflict` for one that was answered.
+        Raises `NotFound` for an expired question or one of another user, and `Conflict` for one that was answered.
         """
         if said not in get_args(Reply):
-            raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
+            raise InvalidInput(f"{said!r} is not a valid reply.", fix_by="user", reason="invalid_form")
 
         def replied(found: ApprovalRecord) -> Change:
             question = _question_of(self.approvals.counting(found, question_id))
@@ -145,7 +147,7 @@ class Questions:
     # ------------------------------------------------------------- rows
 
     async def _record(self, act: Act) -> ApprovalRecord | None:
-        """The row of this act's question, as long as it counts."""
+        """Return the record of this act's question unless it has expired."""
         record = await self.rows.load(self._key(act))
         return None if record is None or self._over(record) else record
 
@@ -155,10 +157,10 @@ class Questions:
     async def _waits(self, act: Act, record: ApprovalRecord) -> ApprovalRequired:
         waits = await self.approvals.public(act.user, record)
         where = waits.preview.get("where", "Its provider")
-        return ApprovalRequired(f"{where} asks its user something first.", approval=waits, hint=HINT)
+        return ApprovalRequired(f"{where} asks the user something first.", approval=waits, hint=HINT)
 
     def _key(self, act: Act) -> str:
-        """Of the act; of a read that nobody can name, of what it reads in its conversation."""
+        """Return the record key: by act, or for a read without an id by conversation, tool and arguments."""
         which = act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.said])
         found = hmac.digest(self.vault.keys.index, b"question" + which.encode(), "sha256").hex()[:40]
         return self.vault.key_prefix(act.user) + found
@@ -171,7 +173,7 @@ def _question_of(record: ApprovalRecord) -> Question:
 
 
 def _reply_in(record: ApprovalRecord) -> UserSaid:
-    """The answer of a row that has one. A no that was decided, also after an accept, is a no."""
+    """Return the reply. A rejection of the approval counts as a decline, even after an accept."""
     question = _question_of(record)
     if (record.decision is Status.APPROVED) != (question.reply == "accept"):
         return UserSaid("decline", question.kept)

@@ -1,6 +1,5 @@
-"""What is kept of a user, removed: tombstones, outcomes, approvals, mandates, consents, files, what strangers named in
-their conversations, their time zone, where they are signed in, refreshes that were cut off, the key of their pseudonym.
-"""
+"""Removal of a user's data: tombstones, outcomes, approvals, mandates, consents, files, untrusted content seen in their
+conversations, time zone, sessions, interrupted refreshes, and the key of their pseudonym."""
 
 from __future__ import annotations
 
@@ -19,15 +18,16 @@ from deputize.core.vault.stores import FailsOver
 from deputize.core.vault.vault import Record, Vault
 
 MARKED: Final = 600.0
-"""Seconds for which it is known that a user was erased: longer than processes keep what they wrote, to write it again
-after a failover. The mark's place is a keyed digest, and it says nothing else."""
+"""Seconds for which the erasure is remembered: longer than processes keep data that they would write again after a
+failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
 
 
 async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: OutsideRecord) -> None:
-    """Remove all of it, and say so in the audit. An act under way ends by itself: its row goes when it expires.
+    """Remove all data of the user and record the erasure in the audit.
 
-    Grants must have been revoked; of those only tombstones are left, which say whose account it was.
+    An act in progress is not removed: its record expires by itself. The user's grants must have been revoked before.
+    Only their tombstones are left, which name the account.
     """
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.key_prefix(user), wait=True)
@@ -42,7 +42,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
         if Grant.unpack(record.plain, record.generation).status == "revoked":
             await vault.delete(record)
     for entry in (await vault.scan_open("outbox", vault.key_prefix(user)))[0]:
-        await vault.swap(entry, entry.json | {"user": ""})  # it is sent all the same, and nobody's name with it
+        await vault.swap(entry, entry.json | {"user": ""})  # the revocation is still sent, without the user's name
     await audit.record(UserErased(OfUser(tenant=user.tenant, user=user.id)))
     if audit.names:
         await audit.names.forget(user.tenant, user.id)

@@ -1,4 +1,4 @@
-"""From a permitted act to its outcome, once: claimed before the first byte of a write, recorded after the last."""
+"""Execution of authorized acts, once: claimed in the ledger before a write's first byte, recorded after its last."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("deputize.core.acts")
 
 
 class Executor:
-    """Performs acts that were decided, with a token that is good now. Reads are not recorded, writes happen once."""
+    """Execution of authorized acts with a valid token. Reads are not recorded. Writes happen once."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, previewer: Previewer, questions: Questions, refresher: Refresher
@@ -39,10 +39,10 @@ class Executor:
         self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance
 
     async def execute(self, act: Act, grant: Grant, row: CallRow) -> Any:
-        """The act's result. ``row``, for the audit, is told what was shown and what the provider left out.
+        """Return the act's result. ``row``: the audit record, which gets the preview and what the provider left out.
 
-        What was read for other acts at the same provider does not outlive one that writes. Raises what the tool or the
-        provider let it come to, ``GrantLost`` and ``MissingScope`` included.
+        A write discards plans for other acts of the user at the same provider. Raises the errors of the tool and the
+        provider, including ``GrantLost`` and ``MissingScope``.
         """
         if act.effect is Effect.READS:
             grant = await self.refresher.live(grant)
@@ -59,12 +59,12 @@ class Executor:
             plans.drop(act, self.clock())
         try:
             await self.provenance.learn(act, grant.account, result)
-        except StoreUnavailable:  # it is done, and nobody may take it for undone
-            log.warning("What strangers have named in the result of %s could not be remembered.", act.tool.name)
+        except StoreUnavailable:  # the write is done, so an error here would be wrong
+            log.warning("Untrusted content in the result of %s could not be recorded.", act.tool.name)
         return result
 
     async def _once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
-        """The result of a write, done here or by whoever was first. ``planned``: it has shown what it will do."""
+        """Return the result of a write, made here or by an earlier run. ``planned``: the run that made the preview."""
         grant = await self.refresher.live(grant)
         async with self.ledger.once(act, grant.account.subject) as entry:
             if isinstance(entry, Recorded):
@@ -72,7 +72,7 @@ class Executor:
             return await self._write(_Beginning(self, act, grant, row, entry), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
-        """What the user has said yes to: the yes is for one read, too."""
+        """Run a read that needs the user's approval. One approval covers one read."""
         row.begins(await self.approvals.consume(act, grant.account))
         try:
             return await self.runner.run(act, grant, row)
@@ -81,9 +81,9 @@ class Executor:
             raise
 
     async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
-        """Perform an act, and leave a row that tells every later run how it ended."""
+        """Perform a write and record its outcome in the ledger, for every later run."""
         act, entry = begins.act, begins.entry
-        if planned and entry.taken_up:  # it knows nothing of what an earlier run has noted
+        if planned and entry.taken_up:  # the plan was made without the notes of the earlier run
             planned.close()
             planned = None
         try:
@@ -97,7 +97,7 @@ class Executor:
             await self._leave(begins.abandon, act)
             raise
         except BaseException:
-            await self._leave(entry.unknown, act)  # cancelled in the middle
+            await self._leave(entry.unknown, act)  # cancelled
             raise
         try:
             kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
@@ -109,9 +109,9 @@ class Executor:
         return result
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
-        """Write how an act ended. A store that cannot take it leaves the claim, which no later run repeats, until it
-        takes something again; where another run has taken up the row, after the lock was lost, that one says how it
-        ended."""
+        """Write how an act ended. If the store fails, the claim stays, so that no later run repeats the act, and the
+        write is tried again later. If the lock was lost and another run took over the record, that run writes the
+        outcome."""
         try:
             await write()
         except (Conflict, StoreUnavailable) as failure:
@@ -121,9 +121,9 @@ class Executor:
 
 
 class _Beginning:
-    """How an act comes to its first write: its row is claimed, then the yes is taken, then the audit says so. So there
-    is no moment with a yes that is used up and nothing that tells by whom. A mandate is spent before that: its own row
-    tells by whom, and no more acts than it allows come as far as a claim."""
+    """The steps before an act's first write: claim the ledger record, use the approval, write the audit. In this order,
+    a used approval always has a record of the act that used it. A mandate is used before the claim: its own record
+    names the act, and no more acts than it allows reach a claim."""
 
     def __init__(self, executor: Executor, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
         self.executor, self.act, self.grant, self.row, self.entry = executor, act, grant, row, entry
@@ -133,19 +133,20 @@ class _Beginning:
         self.shown: Preview | None = None
 
     async def at_show(self, show: Preview) -> None:
-        """Let it do what it has shown, if it may; a run that was taken up, if an earlier one has shown the same."""
+        """Let the act carry out its preview if it is allowed. A resumed run may continue only if its preview is
+        unchanged."""
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
             await self.now(await self._answered(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
-                "An earlier run of this act was interrupted, and what it was about has changed since.",
-                hint="Look what became of it before asking for it again.",
+                "An earlier run of this act was interrupted, and its preview has changed since.",
+                hint="Check at the provider whether it was done before you request it again.",
             )
 
     async def _answered(self, act: Act) -> Act:
-        """The act with what lets it begin. Where others have used up its mandate meanwhile, it needs another yes."""
+        """Return the act with its authorization. If other acts used up its mandate in between, it needs an approval."""
         while True:
             allowed = await self.executor.previewer.allowed(act, self.grant)
             if not allowed.mandate:
@@ -155,7 +156,7 @@ class _Beginning:
                 return allowed
 
     async def now(self, act: Act) -> None:
-        """From here on it may write. The intent is durable first where the audit is strict."""
+        """Record that the act may write. In a strict audit, the intent is durable first."""
         executor, entry = self.executor, self.entry
         if not entry.taken_up:
             entry.answered_by = await self._take(act)
@@ -168,10 +169,10 @@ class _Beginning:
         if executor.audit.mode == "strict":
             await executor.audit.settle()
         else:
-            await executor.audit.handed_over()  # known from here on, though this process be killed
+            await executor.audit.handed_over()  # survives a kill of this process
 
     async def _take(self, act: Act) -> str:
-        """Claim its row, then use up the yes, if it happens on one; what lets the act begin."""
+        """Claim the ledger record and use the approval, if there is one. Return what allowed the act."""
         if act.approved:
             claim = Claim(self.entry.claim, partial(self.executor.ledger.keep_ending, act))
             approval = await self.executor.approvals.consume(act, self.grant.account, claim)
@@ -184,14 +185,14 @@ class _Beginning:
         return act.mandate or "policy"
 
     async def abandon(self) -> None:
-        """Nothing final happened. What it has used up is there again, unless its provider asks the user something."""
+        """End the run without a final effect. Release what it used, unless the provider asks the user something."""
         if not self.entry.asks:
             await self.refused()
         await self.entry.release()
 
     async def refused(self) -> None:
-        """It was refused before it did anything: what it has used up is there again. A use that a later run goes on
-        with, by what this one noted, stays spent."""
+        """Release the reply, approval and mandate of a run that was refused before it did anything. If it left a note
+        for a later run, the mandate stays used."""
         if self.entry.heard:
             await self.executor.questions.release(self.act)
         if self.taken is not None:
@@ -205,13 +206,13 @@ class _Beginning:
 
 
 def _with_edit(result: Any, act: Act) -> Any:
-    """A result that says what the user has changed: who asked for the act knows only what it was before the edit."""
+    """Return the result with the user's edits, because the caller knows only the arguments from before them."""
     changed = act.changed_by_user
     return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
 
 
 def _plain(result: Any) -> Any:
-    """A reading tool's result: plain JSON at least at the top, so that every adapter can carry it."""
+    """Return a read's result as plain JSON, at least at the top level, so that every adapter can serialize it."""
     if result is None or isinstance(result, dict | list | str | int | float):
         return result
     return recordable(result)

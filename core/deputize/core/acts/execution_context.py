@@ -1,4 +1,4 @@
-"""One run of a tool, as the handlers of its steps see it: what it may do by now, and what it has done."""
+"""The state of one run of a tool, for the handlers of its steps."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from deputize.core.vault.grant import Grant
 
 
 class ExecutionContext:
-    """A run that is under way.
+    """A run in progress.
 
-    ``entry``: the act's row in the ledger; without one nothing but reads can be sent. ``zone``: the user's, None for
-    the machine's own; ``guessed_zone``: an argument was read in a zone that nobody said of the user; ``waited``:
-    seconds that the tool has waited; ``shown``: what the tool has shown and may now do; ``ends``: the run ends with the
-    next failure, whatever the tool does with it, because the tool has broken a rule or its provider asks the user.
-    ``people``: who was meant, by what the tool asked; ``withheld``: texts that are not handed on.
+    ``entry``: the act's ledger entry; without one, only reads can be sent. ``zone``: the user's time zone, None for the
+    machine's. ``guessed_zone``: True if an argument was read in a zone that is not known to be the user's. ``waited``:
+    seconds that the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the run ends
+    with the next failure, which the tool cannot suppress: it broke a rule, or its provider asks the user. ``people``:
+    resolved people by the tool's query. ``withheld``: texts to remove from the result.
     """
 
     def __init__(self, exchange: Exchange, entry: Entry | None, zone: tzinfo | None, *, zone_known: bool) -> None:
@@ -36,7 +36,7 @@ class ExecutionContext:
         self.withheld = Withheld()
 
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
-        """Go on as this act, with this grant: the plan may be older than the token."""
+        """Continue as this act with this grant, because the plan may be older than the token."""
         self.act = self.exchange.act = act
         self.exchange.grant, self.entry = grant, entry
 
@@ -46,26 +46,25 @@ class ExecutionContext:
         return bool(self.exchange.wrote or self.exchange.doubt)
 
     def fault(self, what: str) -> InvalidInput:
-        """Return the error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
+        """Return the error for a tool that breaks a rule. ``what``: the violation, as a clause that follows "it"."""
         return fault_of(self.act, what)
 
     def undeclared_show(self, what: str) -> InvalidInput:
-        """Return the error for a tool that needs a `Preview` and is not declared to yield one. ``what``: what it
-        does."""
+        """Return the error for a tool that needs a `Preview` and does not declare it. ``what``: what the tool does."""
         kit = self.act.tool.toolkit
         hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
         return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)
 
     def check_show(self) -> None:
-        """Raise `InvalidInput` unless the tool may show now what it will do."""
+        """Raise `InvalidInput` unless the tool may yield a `Preview` now."""
         if self.act.effect is Effect.READS or self.shown is not None or self.began_to_write:
             raise self.fault("yields a Preview though this call only reads, a second one, or one after a write")
         if not self.act.shows:
             raise self.undeclared_show("yields a Preview")
 
     def check_change(self) -> None:
-        """Raise `InvalidInput` if the tool writes, notes or keeps something before it has shown it. A run that goes on
-        does what an earlier one noted."""
+        """Raise `InvalidInput` if the tool writes, notes or stores something before its preview. A resumed run may,
+        because an earlier run made the preview."""
         if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
             self.ends = True
             raise self.fault("writes, notes or keeps a file before it shows what it will do")
@@ -76,7 +75,7 @@ class ExecutionContext:
             raise self.fault(f"{what}, and belongs to a toolkit without a provider")
 
     async def claim(self, seconds: float) -> None:
-        """Make the act's row in the ledger durable before a write leaves. ``seconds``: how long the write may take.
+        """Make the act's ledger record durable before a write is sent. ``seconds``: how long the write may take.
 
         Raises `InvalidInput` if the tool is declared to read only.
         """
@@ -87,4 +86,4 @@ class ExecutionContext:
 
 
 Handler: TypeAlias = Callable[[ExecutionContext, Any], Awaitable[Any]]
-"""Does a step of this run. The tool is sent what it returns."""
+"""Handler of one kind of step. The tool receives its return value."""

@@ -1,4 +1,4 @@
-"""The grant that an act goes out with, as it is stored or as its app's source brings it."""
+"""The grant that an act uses: stored in the vault, or obtained by its app's source."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from deputize.core.vault.grant import Grant, User
 RESTRICTED: Final = "restricted scope in grant"
 
 Known: TypeAlias = dict[tuple[User, str, str, str | None], Grant | None]
-"""Grants as they lay there a moment ago, for several calls that only read and are looked at together."""
+"""Grants loaded a moment ago, for several reads that are checked together."""
 
 
 class GrantFinder:
-    """Finds grants for acts."""
+    """Lookup of grants for acts."""
 
     def __init__(self, engine: Engine, refresher: Refresher) -> None:
         self.vault, self.providers, self.apps, self.refresher = engine.vault, engine.providers, engine.apps, refresher
 
     async def find(self, act: Act, known: Known | None = None) -> Grant:
-        """The user's grant with every scope that these arguments need. Raises `MissingScopes` where there is none."""
+        """Return the user's grant with every scope that these arguments need. Raises `MissingScopes` otherwise."""
         if not act.provider:
             return no_grant(act.user)
         grant = await self._stored(act, known)
@@ -49,7 +49,7 @@ class GrantFinder:
         return grant
 
     async def _stored(self, act: Act, known: Known | None) -> Grant | None:
-        """The grant as it lies there; of an app with a source, as that brings it."""
+        """Return the stored grant, or the one that the app's source obtains."""
         app = self.apps[act.app]
         owner = owner_of(app, act.user)
         whose = owner, act.provider, act.app, act.account

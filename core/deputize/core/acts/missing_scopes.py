@@ -1,4 +1,4 @@
-"""From what acts lack to what the user is asked: the narrowest scopes that are missing, one consent for each app."""
+"""Consent requests for scopes that acts lack: the narrowest missing scopes, one consent for each app."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from deputize.core.vault.grant import Grant, User
 
 
 class MissingScopes(Exception):
-    """Between deciding and asking: an act lacks scopes, or a grant. Never leaves the deputy. ``claims``: what the
-    provider has to be asked for beside."""
+    """An act lacks scopes or a grant. Internal: it never leaves the deputy. ``claims``: extra claims that the provider
+    requires in the authorization request."""
 
     def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
@@ -33,7 +33,7 @@ class MissingScopes(Exception):
 
 @contextmanager
 def report_missing_scopes(providers: Mapping[str, Provider], act: Act, grant: Grant) -> Iterator[None]:
-    """What the provider says is missing is asked for, whatever the vault believed. Raises `MissingScopes`."""
+    """Raise `MissingScopes` for the scopes that the provider reports as missing, whatever the vault recorded."""
     needs = act.needs
     try:
         yield
@@ -46,19 +46,19 @@ def report_missing_scopes(providers: Mapping[str, Provider], act: Act, grant: Gr
         asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
         more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
         asks = tuple(dict.fromkeys((*asks, *more))) or row.oauth.fallback_scopes  # a challenge that names none
-        asks = tuple(scope for scope in asks if scope not in covered) or asks  # what is new, if anything is
+        asks = tuple(scope for scope in asks if scope not in covered) or asks  # only the new ones, if there are any
         raise MissingScopes(act, asks, grant, "scope_missing") from None
 
 
 class Asking:
-    """Asks users, for what acts lack and beforehand."""
+    """Consent requests, for scopes that acts lack and in advance."""
 
     def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
     async def together(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
-        """The same, with the error to raise in place of whatever lacks scopes: one consent for all of one app; each on
-        its own if the user has just refused a part."""
+        """Replace each `MissingScopes` by the error to raise: one consent for all calls of one app, or one for each
+        call if the user has just refused some of the scopes."""
         lacking: dict[str, list[MissingScopes]] = {}
         for one in blockers:
             if isinstance(one, MissingScopes):
@@ -72,7 +72,8 @@ class Asking:
         return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
 
     async def about(self, *lacking: MissingScopes) -> DeputizeError:
-        """The error that asks the user for what these acts lack, and for nothing else; or says why not to ask."""
+        """Return the error that asks the user for the scopes that these acts lack, or that says why they cannot be
+        asked."""
         act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
         try:
             consent = await self.consents.require(
@@ -97,7 +98,8 @@ class Asking:
     async def beforehand(
         self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
     ) -> list[Consent]:
-        """One consent for each app whose needs are not met yet. ``other``: for another account than the one held."""
+        """Request one consent for each app whose needs are not met. ``other``: ask for another account than the
+        connected one."""
         consents = []
         for name, needs in wanted.items():
             app = self.registry.apps[name]
@@ -120,7 +122,7 @@ class Asking:
     async def wanted(
         self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[Tool], app: str, account: str | None
     ) -> dict[str, list[Need]]:
-        """What these scopes and tools need, by app."""
+        """Return what these scopes and tools need, by app."""
         wanted: dict[str, list[Need]] = {}
         if provider or app:
             one = await self.accounts.app(user, provider, app, account)
@@ -132,7 +134,7 @@ class Asking:
         return wanted
 
     def _missing(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
-        """The scopes to ask for beside those held; None where nothing has to be asked."""
+        """Return the scopes to request in addition to those granted, or None if no consent is needed."""
         row = self.registry.providers[app.provider]
         if other:
             had = held.scopes if held and other == "switch" else frozenset[str]()
@@ -144,7 +146,7 @@ class Asking:
         return missing if missing or granted is None else None
 
     async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
-        """The grant that a consent would widen; None for a first one, or for one more account."""
+        """Return the grant that a consent would widen, or None for a first or an additional account."""
         try:
             return await self.vault.find_whole(user, app.provider, app.name, account)
         except AccountMismatch:
@@ -152,14 +154,15 @@ class Asking:
 
 
 def _again(label: str, why: str) -> str:
-    """What the user reads of a grant that is there no longer."""
+    """Return the message for a grant that is gone."""
     if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
         return f"The user's session has ended: sign in to the application again, or connect {label}."
     return f"{label} must be connected again first."
 
 
 def other_account(add_account: bool, switch_account: bool) -> Other:
-    """Which other account a consent is meant for, as `Deputy.connect` is told. Raises `InvalidInput` for both."""
+    """Return which other account a consent is for, from the arguments of `Deputy.connect`. Raises `InvalidInput` for
+    both."""
     if add_account and switch_account:
-        raise InvalidInput("One more account, or another one instead: not both.", fix_by="operator")
+        raise InvalidInput("add_account and switch_account exclude each other.", fix_by="operator")
     return "another" if add_account else "switch" if switch_account else ""

@@ -1,4 +1,4 @@
-"""What acts found that whoever runs this should look at, kept sealed until somebody has: `deputize doctor` tells it."""
+"""Notes of acts for the operator, encrypted. `deputize doctor` prints them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from deputize.core.vault.vault import Vault
 
 
 class OperatorNotes:
-    """One note a place; the newest counts."""
+    """One note for each key. A new note replaces the old one."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
 
     async def read(self, key: str) -> dict[str, Any]:
-        """The note; empty where there is none."""
+        """Return the note, empty if there is none."""
         record = await self.vault.get("meta", _key(key))
         return record.json if record else {}
 
     async def write(self, key: str, said: Mapping[str, Any]) -> None:
-        """Keep this, in place of what was there; nothing is kept of what says nothing."""
+        """Store the note in place of the old one. An empty note deletes it."""
         while True:
             record = await self.vault.get("meta", _key(key))
             if (record.json if record else {}) == said:

@@ -1,8 +1,8 @@
-"""Looks for people in every account that a user has connected and that allows it already: nobody is asked for consent.
+"""Search for people in every connected account that already permits it. The user is not asked for consent.
 
-Each toolkit reads its own people (`Toolkit.people`). Such a read is an act of the user like any other: the policy is
-asked, it is audited, it counts in the user's budget, and it goes out with the user's own grant. One that the policy
-would ask the user about does not happen.
+Each toolkit reads its own people (`Toolkit.people`). Such a read is an act like any other: the policy decides about it,
+it is audited, it counts against the user's rate limit, and it uses the user's own grant. If the policy would ask the
+user, the read is skipped.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Grant, User
 
 MAX_ADDRESSES: Final = 3
-"""Addresses of those who fit by which the other accounts are looked through once more."""
+"""Addresses of matching people with which the other accounts are searched again."""
 _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
-"""What says that nobody may look there; everything else is a failure, behind which somebody may be."""
+"""Errors of an account that may not be searched. Any other error is a failure: the account may hold a match."""
 
 
 @frozen
 class Asker(Printed):
-    """For whom it is looked, and in which call. ``service_account``: the app whose account acts, and is alone looked
-    at; "" for the user's own."""
+    """The user and the call that a search is for. ``service_account``: the app whose account acts and is the only one
+    searched; "" for the user's own accounts."""
 
     user: User
     agent: str
@@ -58,7 +58,7 @@ class Asker(Printed):
 
 
 class PeopleSearch:
-    """Finds people for users, in their own accounts."""
+    """Search for people in the accounts of users."""
 
     def __init__(
         self, engine: Engine, catalog: Catalog, authorizer: Authorizer, executor: Executor, asking: Asking
@@ -67,7 +67,7 @@ class PeopleSearch:
         self.executor, self.asking = executor, asking
 
     async def for_run(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
-        """Who is meant, for a tool on its way: as it was shown, and as an earlier run found it that is taken up."""
+        """Return the person that a tool asks for: as in its preview, or as an earlier run of the act found it."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
@@ -82,7 +82,7 @@ class PeopleSearch:
         return run.people[asked]
 
     async def meant(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
-        """Who is meant, as the tool of this act wants to be told. Raises `InvalidInput` where that is not certain."""
+        """Return the person's id or address for the tool of this act. Raises `InvalidInput` unless it is certain."""
         asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
         everybody = people.merged(looked.found)
@@ -95,7 +95,7 @@ class PeopleSearch:
         raise _not_one(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
 
     async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
-        """Those who are called so, or have this address, and who comes near; with what other accounts say of them."""
+        """Return the people with this name or address and the near matches, with what other accounts know of them."""
         who = people.plain(who)
         looked = await self.look(asker, who)
         fits, _ = people.fits(people.merged(looked.found), who)
@@ -103,7 +103,7 @@ class PeopleSearch:
         return people.merged(looked.found), looked
 
     async def look(self, asker: Asker, who: str, at: tuple[str, str] | None = None) -> Looked:
-        """What all accounts say of a name or an address; or the one that ``at`` names by toolkit and subject."""
+        """Search all accounts for a name or an address, or only the account ``at``, a pair of toolkit and subject."""
         readers = await asyncio.to_thread(self.catalog.readers_of_people)
         looked = Looked()
         reads = [
@@ -113,20 +113,20 @@ class PeopleSearch:
             if at is None or at == (tool.toolkit, one.account.subject)
         ]
         await asyncio.gather(*reads)
-        looked.found.sort(key=lambda one: one.at)  # answers come in any order, and what they come to must not
+        looked.found.sort(key=lambda one: one.at)  # answers come in any order; the result must not depend on it
         looked.not_looked.sort()
         return looked
 
     async def _answers(
         self, asker: Asker, looked: Looked, fits: list[Someone], whom: ResolvePerson, at: tuple[str, str]
     ) -> set[str]:
-        """All that those who fit may come to: one where it is certain."""
+        """Return all ids or addresses that the matches may stand for. There is exactly one if the person is certain."""
         if whom.wanted == ADDRESS:
             return set().union(*(one.reached_at for one in fits))
         here = [one for person in fits for one in person.rows if one.at == at and one.id]
         if found := {one.id for one in here if one.is_itself(whom.who)}:
             return found
-        if len(fits) > 1:  # an address on several cards says of none of them who they are elsewhere
+        if len(fits) > 1:  # an address on several cards identifies none of them in other accounts
             return set()
         if found := {one.id for one in here if one.verified}:
             return found
@@ -138,7 +138,7 @@ class PeopleSearch:
     async def _look_by_address(
         self, asker: Asker, looked: Looked, who: str, fits: Iterable[Someone], at: tuple[str, str] | None = None
     ) -> None:
-        """Look once more, by the addresses of those who fit: who has another name somewhere is found there, too."""
+        """Search again by the addresses of the matches, to find people who have another name in another account."""
         addresses = sorted(set().union(*(one.reached_at | one.proven for one in fits)) - {who.lower()})
         for more in [await self.look(asker, address, at) for address in addresses[:MAX_ADDRESSES]]:
             known = {(one.at, one.id) for one in looked.found if one.id}
@@ -148,7 +148,7 @@ class PeopleSearch:
     # ------------------------------------------------------------- one account
 
     async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
-        """The accounts that this reader can be used with: the user's own, or the one of an organisation that acts."""
+        """Return the accounts that this reader can use: the user's own, or that of the acting organisation."""
         registry, own = self.engine.registry, asker.service_account
         try:
             apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
@@ -164,7 +164,7 @@ class PeopleSearch:
         return held
 
     async def _read(self, tool: Tool, grant: Grant, asker: Asker, who: str, looked: Looked) -> None:
-        """What one account says of a name."""
+        """Search one account for a name."""
         where = f"{tool.toolkit} ({visible(grant.account.name)[:80]})"
         act = self._act(tool, grant, asker, who)
         if grant.status != "active":
@@ -204,7 +204,7 @@ class PeopleSearch:
         )
 
     async def _performed(self, act: Act, row: CallRow) -> Any:
-        """The act's result; nobody is asked for anything that it lacks."""
+        """Return the act's result. Nothing that it lacks is requested from the user."""
         try:
             grant = await self.authorizer.unasked(act, row)
             with report_missing_scopes(self.engine.providers, act, grant):
@@ -214,11 +214,11 @@ class PeopleSearch:
 
 
 def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:
-    """The rows of a reader's result, and what it says that it left out."""
+    """Collect the rows of a reader's result and the accounts that it reports as not searched."""
     said: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
     told, left_out = said.get("people"), said.get("not_looked") or {}
     if not isinstance(told, list) or not isinstance(left_out, Mapping):
-        looked.not_looked.append(NotLooked(where, "its toolkit does not tell people as it should", failed=True))
+        looked.not_looked.append(NotLooked(where, "its toolkit returned an invalid list of people", failed=True))
         return
     rows = [one for one in told if isinstance(one, Mapping)][: people.MAX_PEOPLE]
     whole = said.get("whole") is not False and len(told) <= people.MAX_PEOPLE
@@ -229,7 +229,7 @@ def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> 
 
 
 def _not_one(whom: ResolvePerson, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
-    """Why it is not certain who is meant, and what to do."""
+    """Return the error for a person who is not certain, with a hint."""
     who = visible(" ".join(whom.who.split()))[:80]
     failed = [one for one in not_looked if one.failed]
     if failed:

@@ -1,8 +1,8 @@
-"""From a permitted act to what it shows: read, judged, asked about. Between that and the act nothing is read twice.
+"""Previews of authorized acts: made, judged by the policy, and submitted for approval.
 
-An act that may go on is kept standing where it has shown what it will do: in this process only, for seconds, once, and
-within bounds. It is dropped as soon as the same user does something else at the same provider, since that may change
-what was read. What was asked about is not kept: a person takes longer.
+An act that may continue is paused at its preview, so that nothing is read twice: in this process only, for `SECONDS`,
+once, and within the limits below. It is dropped as soon as the same user writes at the same provider, which may change
+the data that was read. An act that needs an approval is not kept, because a person takes longer.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ SECONDS: Final = 10.0
 MAX_PLANS: Final = 64
 MAX_BYTES: Final = 64 * 2**20
 NONE: Final[Mapping[str, int]] = {}
-"""No other acts beside one."""
+"""No other acts in the same message."""
 
 
 class Plans:
-    """Acts that stand and may go on. The oldest give way to what does not fit beside them."""
+    """Paused runs that may continue. The oldest are dropped if a limit is exceeded."""
 
     def __init__(self, most: int = MAX_PLANS, most_bytes: int = MAX_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
@@ -44,7 +44,7 @@ class Plans:
         self._wrote = dict[tuple[User, str], float]()
 
     def keep(self, plan: Planned) -> None:
-        """For `take`. A call that nobody can repeat is never taken up."""
+        """Keep the run for `take`. A call without an id is closed instead, because it cannot be repeated."""
         self._forget(lambda until, _: time.monotonic() > until)
         key = plan.run.act.key.hex
         self._end(key)
@@ -59,7 +59,7 @@ class Plans:
         return sum(plan.run.exchange.held for _, plan in self._kept.values())
 
     def take(self, act: Act, grant: Grant) -> Planned | None:
-        """The plan of just this act, if it is fresh; once."""
+        """Return the paused run of exactly this act, once, if it has not expired."""
         until, plan = self._kept.pop(act.key.hex, (0.0, None))
         if plan is None:
             return None
@@ -71,20 +71,20 @@ class Plans:
         return plan
 
     def drop(self, act: Act, now: float) -> None:
-        """Forget what was read for other acts of this user at this provider: this one may change it."""
+        """Drop the user's paused runs at this provider: this act may change the data that they read."""
         whose = act.user, act.provider
         self._wrote.pop(whose, None)
-        self._wrote[whose] = now  # the last, so that those that are over come first
+        self._wrote[whose] = now  # added last, so that expired ones come first
         while next(iter(self._wrote.values())) <= now - SECONDS:
             del self._wrote[next(iter(self._wrote))]
         self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
 
     def changed_since(self, act: Act, at: float) -> bool:
-        """Whether this user has begun to change something at this provider since then, in this process."""
+        """Return True if this user has begun a write at this provider since ``at``, in this process."""
         return self._wrote.get((act.user, act.provider), -1.0) >= at
 
     def close(self) -> None:
-        """None of them goes on."""
+        """Close all paused runs."""
         self._forget(lambda *_: True)
 
     def _forget(self, over: Callable[[float, Planned], bool]) -> None:
@@ -99,7 +99,7 @@ class Plans:
 
 
 class Previewer:
-    """Brings an act of a tool that shows to where it has shown what it will do, and may go on or is asked about."""
+    """Runs acts up to their preview, and authorizes the preview or submits it for approval."""
 
     def __init__(
         self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: OutsideRecord
@@ -108,13 +108,13 @@ class Previewer:
         self.runner, self.provenance, self.plans = runner, provenance, Plans()
 
     async def preview(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
-        """Read what the act is about and ask, if it is to be asked. Whether the user has said yes to it.
+        """Make the preview and request an approval if one is needed. Return True if the user has approved the act.
 
-        ``beside``: by mandate, how many acts of the same message are to use it; this one is added where it is to.
+        ``beside``: by mandate, how many acts of the same message will use it; this act is added if it will use one.
 
-        A question that was just asked needs no new look. After a yes there is one here, so that what has changed since
-        is asked about where a pause is possible. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`, and what
-        reading came to.
+        A question that was just asked is not read again. After an approval the data is read again, so that changes
+        since then are asked about while the run can still pause. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`
+        and the errors of the read.
         """
         standing = current_approval(asked, self.clock())
         if standing and standing.status is Status.USED:
@@ -134,7 +134,8 @@ class Previewer:
         return allowed.approved
 
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
-        """Whether what was asked needs no new look: a no, which stands whatever changes, or what was just asked."""
+        """Return True if the preview need not be made again: it was rejected, which nothing changes, or just asked
+        about."""
         at, pending = standing.asked, standing.status is Status.PENDING
         fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
         return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
@@ -146,9 +147,13 @@ class Previewer:
         beside: Mapping[str, int] = NONE,
         stands: ApprovalRecord | EllipsisType | None = ...,
     ) -> Act:
-        """The act that has shown what it will do: free, approved, or under a mandate. What the user changed needs a
-        yes, too; an answer about this very act comes before any mandate. Judge and user are told which of its targets
-        strangers have named. ``stands``: its approval, or that there is none, where that was just looked at."""
+        """Return the act if it needs no approval, is approved, or is covered by a mandate; request an approval
+        otherwise.
+
+        An act that the user edited needs an approval too. A decision about this very act takes precedence over any
+        mandate. The policy and the user see which targets untrusted content has named. ``stands``: the act's approval,
+        or None, if it was just loaded.
+        """
         refuse_if_changed(act)
         act = await self.provenance.noticed(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
@@ -161,13 +166,14 @@ class Previewer:
             if mandate:
                 return act.having(approved=False, mandate=mandate)
         unedited = await self._unedited(act, grant, stands)
-        seen = ... if waits else stands  # it may have been answered by now
+        seen = ... if waits else stands  # the user may have decided by now
         await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True)
 
     async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
-        """What the arguments from before the user's edit would show now; None if nobody has to know it, or if that
-        cannot be read any more. It is read after what the edit shows, so that it tells what others changed until then.
+        """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
+
+        It is made after the preview of the edit, so that it shows what others changed until then.
         """
         if act.asked is None or stands is None or not stands.is_unseen_edit:
             return None

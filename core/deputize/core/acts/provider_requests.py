@@ -1,8 +1,8 @@
-"""Where a request meets a token: the only place. Sends what a tool asks for as a user, and again where that is safe.
+"""Requests to providers with the user's token. No other module adds a token to a request.
 
-The host is the provider's, by construction and checked again on the address that is really used; redirects are not
-followed; a token that was refused is replaced once; only what is safe is repeated; a write whose answer was lost is
-never repeated but reported to the tool, which may look.
+The URL is built for the provider's host and checked again before it is sent. Redirects are not followed. A rejected
+token is refreshed once. Only safe requests are repeated. If the response to a write is lost, the write is not repeated
+but reported to the tool, which may check for it.
 """
 
 from __future__ import annotations
@@ -52,30 +52,29 @@ SECONDS: Final = 20.0
 SECONDS_FOR_MUCH: Final = 60.0
 MUCH: Final = 10 * 2**20
 UNDONE: Final = "undone"
-"""Of an answer that sends the same request elsewhere (RFC 9110 15.4.8, 15.4.9), or refuses it by an error of JSON-RPC
-that says so: nothing was done here."""
+"""Detail of a response that redirects the same request (RFC 9110 15.4.8, 15.4.9), or of a JSON-RPC error that refuses
+it: nothing was done here."""
 
 _SAYS_NOTHING: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.TRANSIENT, Kind.AMBIGUOUS_WRITE})
-"""What an answer may come to though the token was not taken."""
+"""Outcomes that do not prove that the token was accepted."""
 
 HeadersAndBody = tuple[list[tuple[str, str]], bytes]
 
 Claim = Callable[[float], Awaitable[None]]
-"""Awaited each time before a write leaves, with the seconds it may take. Raises where the act may not write now."""
+"""Awaited before each write is sent, with the seconds that it may take. Raises if the act may not write now."""
 
 
 def fault_of(act: Act, what: str, hint: str = "") -> InvalidInput:
-    """The error for a tool that breaks a rule. ``what``: which one, after the tool's name."""
+    """Return the error for a tool that breaks a rule. ``what``: the violation, as a clause that follows "it"."""
     return InvalidInput(f"{act.tool.name}: bug in the tool: it {what}.", hint=hint, fix_by="operator")
 
 
 @frozen
 class ProviderTransport(Frozen):
-    """What requests leave with, shared by the acts of all users.
+    """The services that send requests, shared by the acts of all users.
 
-    ``engine``: the HTTP client, the provider rows, the clock; ``refresher``: tokens that are good now; ``public``: the
-    sender of requests without a token; ``budgets``: how much each user may send; ``provenance``: the record of what
-    strangers have named.
+    ``engine``: the HTTP client, the providers, the clock. ``refresher``: valid tokens. ``public``: the sender of
+    requests without a token. ``budgets``: rate limits of users. ``provenance``: the record of untrusted content.
     """
 
     engine: Engine
@@ -89,8 +88,8 @@ class ProviderTransport(Frozen):
 class Exchange:
     """The requests of one act.
 
-    ``wrote``: how many writes the provider has not refused; ``doubt``: whether the answer to one was lost;
-    ``incomplete``: what good answers said they lack; ``held``: bytes of the answers.
+    ``wrote``: how many writes the provider has not refused. ``doubt``: True if the response to a write was lost.
+    ``incomplete``: data that successful responses reported as missing. ``held``: bytes of the responses.
     """
 
     def __init__(self, transport: ProviderTransport, act: Act, provider: Provider, grant: Grant) -> None:
@@ -107,7 +106,7 @@ class Exchange:
         return ActKey.of(*names, grant.family).hex  # a new family may be of another account, if none is named
 
     async def fetch(self, request: PublicRequest, claim: Claim) -> Any:
-        """The answer to a request that has nothing of the user's."""
+        """Return the response to a request without the user's credentials."""
         for attempt in count():
             if wait := self._wait_for_budget(STRANGERS):
                 await self.transport.engine.sleep(wait)
@@ -122,11 +121,11 @@ class Exchange:
             await self.transport.engine.sleep(pause)
 
     async def send(self, request: Request, claim: Claim) -> Any:
-        """The provider's answer, after whatever may safely be tried again has been."""
+        """Return the provider's response. Safe requests are repeated after a failure."""
         url, call, grant = self._url(request), request.call, self.grant
         allowed = self.provider.apis.request_headers
-        parts = headers_and_body(request, allowed)  # what cannot be sent is said before a write
-        if request.resumes:  # before anything leaves: what cannot be loaded says that nothing was changed
+        parts = headers_and_body(request, allowed)  # an invalid request fails before any write
+        if request.resumes:  # a failing import must happen before anything is sent
             import deputize.core.acts.sse_resume  # noqa: F401
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
@@ -150,11 +149,12 @@ class Exchange:
             await self.transport.engine.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
-        """Seconds until the user's budget there has room. An act that has begun to write is not stopped in between."""
+        """Return the seconds until the user's rate limit has room. An act that has begun to write is not stopped."""
         return self.transport.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
 
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
-        """Seconds until the same may be sent again, None: never. What the outcome says about writes is remembered."""
+        """Return the seconds until the request may be repeated, or None for never. Record what the outcome says about
+        writes."""
         if outcome.kind is Kind.OK:
             self.wrote += call != "read" and outcome.detail != UNDONE
             if outcome.warning:
@@ -164,10 +164,10 @@ class Exchange:
         return retry_delay(outcome, attempt)
 
     async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
-        """What became of it. Where something breaks here, a write may have left: nobody says that nothing changed."""
+        """Await the outcome. After an unexpected exception, a write may have been sent, so record the doubt."""
         try:
             return await sending
-        except DeputizeError:  # a refusal before it left
+        except DeputizeError:  # refused before it was sent
             raise
         except Exception:
             self.doubt |= request.call != "read" and not request.prepares
@@ -184,7 +184,7 @@ class Exchange:
             return unanswered(request.call, e)
         self.held += len(answer.content)
         status, headers, content = answer.status_code, answer.headers, scrub_token(answer.content, grant.access_token)
-        if request.whole or status >= 300:  # else nobody sees them
+        if request.whole or status >= 300:  # nobody sees the headers otherwise
             headers = unechoed_headers(headers, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
             return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
@@ -193,7 +193,7 @@ class Exchange:
             request.call,
             status,
             headers,
-            b"" if request.raw and status < 300 else content,  # what is wanted raw is never read as a refusal
+            b"" if request.raw and status < 300 else content,  # raw data is never interpreted as a refusal
             granted=grant.scopes,
             needs=() if status < 300 else [(n.ask, *sorted(n.accepts - {n.ask})) for n in self.act.needs],
             now=self.transport.engine.clock(),
@@ -220,7 +220,7 @@ class Exchange:
     async def _to_its_response(
         self, answer: httpx.Response, request: Request, url: str, grant: Grant
     ) -> httpx.Response:
-        """A stream that ended before the response, taken up where it stopped: see `deputize.core.acts.sse_resume`."""
+        """Resume an event stream that ended before the response: see `deputize.core.acts.sse_resume`."""
         from deputize.core.acts.sse_resume import UntilResponse, can_resume, rest_headers, resumed
 
         if not can_resume(answer, asked := rpc_id(request) or 0):
@@ -236,7 +236,7 @@ class Exchange:
         return await resumed(answer, asked, fetch, self.transport.engine.sleep)
 
     def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
-        """The request as it leaves. The one place where a token meets a host, which must be the provider's own."""
+        """Return the request with its token. Raises `InvalidInput` unless the host is the provider's own."""
         headers, content = parts
         made = LeanRequest(request.method, url, (), content)
         if made.scheme != "https" and not (self.provider.plain_http and is_loopback(made.netloc)):
@@ -254,7 +254,7 @@ class Exchange:
         return made
 
     def _url(self, request: Request) -> str:
-        """The address below the API's root."""
+        """Return the URL below the API's root."""
         name = request.api or self.act.tool.api
         root = self.provider.apis.roots.get(name)
         if root is None:
@@ -262,12 +262,12 @@ class Exchange:
         return address_of(root, request)
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
-        """What a refusal means to whoever called."""
-        if outcome.kind is Kind.REFRESH_ONCE:  # of a second token: an outage may answer so, and nothing ends
+        """Return the error that a refusal means for the caller."""
+        if outcome.kind is Kind.REFRESH_ONCE:  # the refreshed token was refused too: maybe an outage, so keep the grant
             if self.provider.rules.still_refused is None:
                 return token_refused(self.provider.label, refreshed=True)
             outcome = self.provider.rules.still_refused
-        if outcome.kind is Kind.REAUTH:  # the provider's own word
+        if outcome.kind is Kind.REAUTH:  # the provider says that the grant has ended
             return await self.transport.refresher.end(grant, outcome.detail or "rejected", replaced=True)
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
@@ -277,7 +277,8 @@ class Exchange:
         return failure
 
     async def _reason(self, outcome: Outcome, grant: Grant) -> dict[str, Any]:
-        """What the provider says of its refusal, once the conversation remembers what it names; else nothing."""
+        """Return the provider's reason for its refusal, after untrusted content in it was recorded. Empty if that
+        failed."""
         token = grant.access_token
         row = provider_reason(
             self.provider.rules,
@@ -292,7 +293,7 @@ class Exchange:
 
 
 def rpc_id(request: Request) -> RpcId | None:
-    """The id of a request of JSON-RPC; None for any other, and for a notification."""
+    """Return the id of a JSON-RPC request, or None for a notification or any other request."""
     message = request.json
     if not isinstance(message, dict) or message.get("jsonrpc") != "2.0":
         return None

@@ -1,9 +1,9 @@
-"""Requests that leave without anything of the user's: a signed download, an upload address, a one-click unsubscribe.
+"""Requests without the user's credentials: a signed download, an upload address, a one-click unsubscribe.
 
-Their addresses were chosen by strangers. So: https on the usual port, a host with a name all of whose addresses are
-public, a connection to the very address that was checked, no token, no cookie, nothing shared with other requests, and
-each redirect checked anew (CWE-918; ruled the same for all hops). A transport that is neither ours nor httpx's may
-look the name up a second time; then TLS, which wants a certificate for the name, is what is left.
+Untrusted content chose their addresses (CWE-918). So they need https on the usual port and a host name whose addresses
+are all public. The connection goes to the address that was checked. No token, cookie or connection is shared. Each
+redirect is checked in the same way. A custom transport may resolve the name a second time; then only TLS, which needs a
+certificate for the name, protects the request.
 """
 
 from __future__ import annotations
@@ -38,16 +38,17 @@ _OURS: Final = frozenset({Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE})
 
 
 class PublicSender:
-    """Sends `PublicRequest`s. ``http``: of its own, shared with no request that bears a token."""
+    """Sender of `PublicRequest`s. ``http``: a client that is not shared with requests that carry a token."""
 
     def __init__(self, http: Http, resolve: Resolve = addresses_of) -> None:
         self.http, self.resolve = http, resolve
 
     async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
-        """What came of it; good: with an `Answer` whose data are the bytes. ``provider``: whose tool asks.
+        """Return the outcome. If it is good, its data is an `Answer` whose data is the bytes. ``provider``: of the tool
+        that asks.
 
-        Redirects of reads are followed; that of a write is its answer. Raises `InvalidInput` for an address that may
-        not be called.
+        Redirects of reads are followed. The redirect of a write is its response. Raises `InvalidInput` for a forbidden
+        address.
         """
         if request.method not in _METHODS:
             raise InvalidInput("A request without credentials is GET, POST or PUT.", fix_by="operator")
@@ -71,7 +72,7 @@ class PublicSender:
         return outcome_of(Kind.INVALID_INPUT, "too_many_redirects")
 
     async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
-        headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # no connection is left for anybody else
+        headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # the connection is not reused
         headers += _signed_with(request)
         if request.content_type:
             headers.append(("content-type", visible("content-type", request.content_type)))
@@ -79,13 +80,13 @@ class PublicSender:
             raise _refused()
         try:
             made = LeanRequest(request.method, _played(url, provider), headers, request.content or b"")
-        except InvalidInput:  # nobody's fault here: a stranger wrote it
+        except InvalidInput:  # the address is untrusted content, so the tool has no bug
             raise _refused() from None
         address = "" if _is_stand_in(made, provider) else await self._address(made)
         return await self.http.send(made, timeout=SECONDS, max_bytes=min(request.max_bytes, MAX_BYTES), address=address)
 
     async def _address(self, made: LeanRequest) -> str:
-        """The address to connect to. Raises `InvalidInput` unless all that the name leads to are public."""
+        """Return the address to connect to. Raises `InvalidInput` unless all addresses of the name are public."""
         name = re.fullmatch(_NAME, made.netloc)
         if made.scheme != "https" or name is None:
             raise _refused()
@@ -100,7 +101,7 @@ class PublicSender:
 
 
 def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
-    """The headers that an address wants. Raises `InvalidInput` for one that is no business of whoever chose it."""
+    """Return the headers that the address requires. Raises `InvalidInput` for a header that is not allowed."""
     if request.headers and request.call == "read":
         raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
     found = {name.lower(): value for name, value in request.headers.items()}
@@ -123,7 +124,8 @@ def _refused() -> InvalidInput:
 
 
 def _played(url: str, provider: Provider) -> str:
-    """The URL; where a stand-in plays the provider, its place there: it plays the rest of the world, too."""
+    """Return the URL. If a sandbox simulates the provider, return its address there: it simulates all other hosts
+    too."""
     if not provider.plain_http or not url.startswith("https://"):
         return url
     base = next((host for host in sorted(provider.apis.hosts) if is_loopback(host)), "")
@@ -136,7 +138,7 @@ def _is_stand_in(made: LeanRequest, provider: Provider) -> bool:
 
 
 def is_loopback(netloc: str) -> bool:
-    """True if ``host`` or ``host:port`` is this machine, by its address."""
+    """Return True if ``host`` or ``host:port`` is a loopback address."""
     return re.fullmatch(r"(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", netloc) is not None
 
 

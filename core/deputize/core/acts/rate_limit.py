@@ -1,8 +1,8 @@
-"""How many requests one user may cause at one provider in time, so that no agent uses up what all users share.
+"""Rate limits by user and provider, so that one user's agents do not use up the quota of all.
 
-A bucket a minute deep, refilled evenly; kept as one number, the time at which it would be full again (GCRA, ATM Forum
-TM 4.0, 4.4.2). In this process only: a provider's own limits stay the last word. What goes to addresses that strangers
-chose is no provider's, and has a bucket of its own.
+A bucket holds one minute of requests and refills evenly. It is stored as the time at which it is full again (GCRA, ATM
+Forum TM 4.0, 4.4.2). Limits apply to this process only, and the provider's own limits apply as well. Addresses chosen
+by untrusted content share a separate bucket.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Whose = tuple[str, str, str]
 
 
 class Budgets:
-    """Budgets of all users. ``per_minute``: requests, at least one; infinite for no limit. Safe in any thread."""
+    """Rate limits of all users. ``per_minute``: requests, at least one; infinite for no limit. Thread-safe."""
 
     def __init__(
         self,
@@ -34,15 +34,15 @@ class Budgets:
         full_at: dict[Whose, float] | None = None,
     ) -> None:
         if not per_minute >= 1:
-            raise SettingsError("requests_per_minute: at least one.")
+            raise SettingsError("requests_per_minute must be at least 1.")
         self.per_minute, self.clock = per_minute, clock
         self._full_at = {} if full_at is None else full_at
         self._most, self._guard = MAX_BUCKETS, Lock()
 
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
-        """Take one request out of the user's bucket; seconds to wait before it is sent, mostly 0.
+        """Take one request out of the user's bucket. Return the seconds to wait before it is sent, mostly 0.
 
-        ``unavoidable``: it is sent in any case. Raises `RateLimited` where the wait would be longer than is useful.
+        ``unavoidable``: the request is sent in any case. Raises `RateLimited` if the wait is longer than `MAX_WAIT`.
         """
         whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
         with self._guard:
@@ -54,7 +54,7 @@ class Budgets:
                 raise RateLimited(
                     "This user's agents have sent too many requests.",
                     retry_after=wait,
-                    hint="Ask for less at once; the operator can raise requests_per_minute.",
+                    hint="Send fewer requests. The operator can raise requests_per_minute.",
                 )
             self._full_at[whose] = full_at + step
             if len(self._full_at) > self._most:
@@ -62,6 +62,6 @@ class Budgets:
         return max(wait, 0.0) if wait <= MAX_WAIT else 0.0
 
     def _forget_full(self, now: float) -> None:
-        """Buckets that are full again need not be known. Looked for again when twice as many are there as are left."""
+        """Forget full buckets. The next cleanup is when twice as many buckets exist as are left."""
         self._full_at = {whose: at for whose, at in self._full_at.items() if at > now}
         self._most = max(MAX_BUCKETS, 2 * len(self._full_at))

@@ -1,12 +1,12 @@
-"""The ledger and the approvals against the audit: what was done, and is not known any more where it must be.
+"""Comparison of the vault with the audit, to find records that are missing or have been restored to an older state.
 
-Whoever can write the vault's disk can delete the record of an act, or put the record of an approval back that had not
-been used then, or of a mandate that was used less or had not ended. After the first the same call, run again, is done
-again, unless it needed a yes; after both it is done again with the old yes; after the last more acts begin than the
-user allowed. The audit tells of every write that was done, so the difference shows (`deputize doctor`).
+Anybody who can write the vault's disk can delete the record of an act, or restore an older record of an approval or a
+mandate. Without its record, the same call is done again if it needs no approval. With an unused approval restored, it
+is done again with that approval. With a mandate restored, more acts begin than the user allowed. The audit records
+every write that was done, so the difference can be found (`deputize doctor`).
 
-Not found: what was done before a backup was put back or by a call without an id, an act whose rows the audit has lost,
-and records that have expired.
+Not found: acts from before a backup was restored, calls without an id, acts whose audit rows are lost, and records that
+have expired.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from deputize.core.vault.vault import Vault
 
 Kind: TypeAlias = Literal["act", "approval", "mandate"]
 Call: TypeAlias = tuple[str, ...]
-"""What rows of one call have in common."""
+"""The fields that identify a call in audit rows."""
 
 _SAME: Final = ("tenant", "user", "thread", "call_id", "tool")
 
 
 @frozen
 class LostRecord(ValueObject):
-    """A record that must be there and is not, or is an older one. ``user`` as the audit names them, ``at``: Unix
-    seconds of the act."""
+    """A record that is missing or older than the audit says. ``user``: as the audit names them. ``at``: time of the act
+    in Unix seconds."""
 
     kind: Kind
     tool: str
@@ -44,7 +44,8 @@ class LostRecord(ValueObject):
 
 
 async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecord]:
-    """What the audit says was done and the vault does not know. ``now``: Unix seconds. Raises `StoreUnavailable`."""
+    """Return the records that the audit proves and the vault lacks. ``now``: Unix seconds. Raises
+    `StoreUnavailable`."""
     ring = [Key(key) for key in vault.keys.audits]
     rows = await asyncio.to_thread(lambda: [row for row in read(trail, ring=ring) if "unproven" not in row])
     intents, used = _done(rows)
@@ -61,7 +62,7 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
 
 
 async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
-    """The rows of acts whose use their mandate does not know any more, and of mandates that count though they ended."""
+    """Return the rows of acts whose mandate does not record their use, and of ended mandates that are valid again."""
     held = {one.id: one for one in map(MandateRecord.of, await vault.scan("mandate"))}
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
     spent = {(id, key.value([record_key])) for id, record_key in places for key in ring}
@@ -72,7 +73,7 @@ async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row],
 
 
 def _counts(intent: Row, now: float) -> bool:
-    """Whether its outcome must be known still; rows of earlier versions do not say where."""
+    """Return True if the outcome must still be recorded. Rows of earlier versions do not name the record."""
     return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
 
 
@@ -81,9 +82,9 @@ def _lost(kind: Kind, row: Row) -> LostRecord:
 
 
 def _done(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """The intents, and the used approvals, of what was done since a backup was put back, by users who are still there.
+    """Return the intents and the used approvals of acts done since the last restored backup, by users who still exist.
 
-    Of calls with an id only: rows of two others cannot be told apart.
+    Calls without an id are ignored, because their rows cannot be told apart.
     """
     since = max((row["ts"] for row in rows if row["event"] == VaultRestored.event), default=0)
     erased = {_user(row): row["ts"] for row in rows if row["event"] == UserErased.event}

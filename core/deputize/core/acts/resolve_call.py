@@ -1,4 +1,4 @@
-"""From a tool call to the act that it is: which tool, through which app, with which arguments."""
+"""Resolution of a tool call into an act: the tool, the app and the validated arguments."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from deputize.core.vault.grant import AnyUser, User
 
 
 class CallResolver:
-    """Finds the tool and the app of each call, and validates its arguments."""
+    """Finds the tool and the app of each call and validates its arguments."""
 
     def __init__(self, engine: Engine, catalog: Catalog, accounts: Accounts) -> None:
         self.engine, self.providers, self.catalog, self.accounts = engine, engine.providers, catalog, accounts
         self.references = References(engine.vault.keys.index)
 
     async def tool(self, name: str) -> Tool:
-        """The tool of this name; toolkits are looked for and imported off the event loop."""
+        """Return the tool of this name. Toolkits are found and imported off the event loop."""
         at_hand = self.catalog.at_hand(name)
         return self.catalog.tool(name) if at_hand else await asyncio.to_thread(self.catalog.tool, name)
 
@@ -43,11 +43,11 @@ class CallResolver:
         agent: str,
         app: str = "",
     ) -> Act:
-        """The call, validated: whose, which tool, which effect, and the key that makes it this act. What `read_more` is
-        to follow is the call of the tool that has given the reference.
+        """Return the call as an act: its user, tool, effect and key. For `read_more`, that is the call which the
+        reference names.
 
-        Raises `UserRequired` where nobody is named, `InvalidInput` for a tool or arguments that are wrong, and
-        `SettingsError` where no app leads to the provider.
+        Raises `UserRequired` without a user, `InvalidInput` for an unknown tool or invalid arguments, and
+        `SettingsError` if no app is configured for the provider.
         """
         who, what, call = User.of(user), await self.tool(tool), call or Call()
         if what.follows:
@@ -73,16 +73,17 @@ class CallResolver:
     async def _followed(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """The call that a reference stands for: of a reading tool of the same toolkit. ``app``: the host's."""
+        """Return the call that a reference names, which must be a read of the same toolkit. ``app``: named by your
+        application."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
-            raise InvalidInput(f"ref: is one of {what.toolkit}.", hint=f"{what.toolkit}_read_more takes it.")
+            raise InvalidInput(f"ref: belongs to {what.toolkit}.", hint=f"Pass it to {what.toolkit}_read_more.")
         check_reference(self.engine.apps, app, called.app)
         return what, called.arguments, called.account, called.app or app
 
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
-        """Those of these tools that the user's grants allow already, called without unusual arguments."""
+        """Return the tools that the user's grants permit, for calls without unusual arguments."""
         tools = list(tools)
         held = {provider: await self._held(user, provider) for provider in {tool.provider for tool in tools}}
         return [
@@ -90,7 +91,8 @@ class CallResolver:
         ]
 
     async def _held(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
-        """The kind of provider that acts would use, and all that the grant there allows; None where there is none."""
+        """Return the provider's base and the granted scopes of the app that acts would use, or None without a valid
+        grant."""
         if not provider:
             return "", frozenset()
         try:

@@ -1,4 +1,4 @@
-"""What becomes of an answer: the tool's, another try, or a typed error."""
+"""Conversion of provider responses into tool results, retries and typed errors."""
 
 from __future__ import annotations
 
@@ -48,9 +48,10 @@ _CONFLICTS: Final = {
 
 
 class MissingScope(Exception):
-    """The provider says that the token lacks a scope, whatever the vault believed. ``needed``: any one of them.
+    """The provider reports that the token lacks a scope, whatever the vault recorded. ``needed``: any one of them
+    suffices.
 
-    ``named``: the provider has named them itself.
+    ``named``: True if the provider named the scopes itself.
     """
 
     def __init__(self, needed: tuple[str, ...], *, named: bool = False) -> None:
@@ -60,19 +61,19 @@ class MissingScope(Exception):
 
 
 def whole(status: int, headers: Mapping[str, str], data: Any) -> Answer:
-    """The answer as a tool may see it: without cookies, and without what a login says."""
+    """Return the response for a tool, without cookies and authentication headers."""
     return Answer(status, shown(headers), data)
 
 
 def shown(headers: Mapping[str, str]) -> dict[str, str]:
-    """An answer's headers in lower case, without cookies, and without what a login says."""
+    """Return the headers in lower case, without cookies and authentication headers."""
     return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
 
 
 def scrub_token(body: bytes, token: Secret) -> bytes:
-    """What came back, without the token where it was sent back to us: as it is, in an address, or in JSON.
+    """Return the body with the token masked if the provider echoed it: verbatim, URL-encoded, or in JSON.
 
-    JSON may escape any character, and that of .NET does with ``+``; in a text inside of a text it does so twice.
+    JSON may escape any character, and .NET escapes ``+``. A JSON text inside a JSON text is escaped twice.
     """
     forms = _forms(token.reveal())
     for form in forms:
@@ -84,14 +85,15 @@ def scrub_token(body: bytes, token: Secret) -> bytes:
 
 
 def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
-    """The same where any of its characters is escaped. No pattern is made of a token: `re` would keep it."""
+    """Mask the token even if some of its characters are escaped. No pattern is made of it, because `re` would cache
+    it."""
     plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
     found = sorted({key for form in forms for key in _places(plain, form.replace(b"\\", b""))})
     escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
     escape = next(escapes, None) if found else None
 
     def in_body(at: int) -> int:
-        """Where a place of the plain text is in the body; each lies behind the one before."""
+        """Convert a position in the plain text to one in the body. Positions must be passed in ascending order."""
         nonlocal escape, longer
         while escape and escape.start() - longer < at:
             longer += len(escape[0]) - (escape[1] is not None and escape[1] not in (b"5c", b"5C"))
@@ -107,7 +109,7 @@ def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
 
 
 def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
-    """Where it begins and ends, each time."""
+    """Yield the start and end of each occurrence."""
     at = text.find(form) if form else -1
     while at >= 0:
         yield at, at + len(form)
@@ -115,12 +117,12 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
 
 
 def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
-    """The same for headers."""
+    """Return the headers with the token masked: see `scrub_token`."""
     return httpx.Headers([(name, scrub_token(value, token)) for name, value in headers.raw])
 
 
 def _forms(token: str) -> tuple[bytes, ...]:
-    """The ways to write a token; mostly one, since few have characters that anybody escapes."""
+    """Return the encodings of a token. Mostly there is one, because few tokens have characters that need escaping."""
     if _UNRESERVED.fullmatch(token):
         return (token.encode(),)
     quoted = quote(token, safe="")
@@ -129,7 +131,7 @@ def _forms(token: str) -> tuple[bytes, ...]:
 
 
 def own_address(provider: Provider, url: str) -> str:
-    """An address to show to the user, if it is https and the provider's own; else none. A stand-in has any."""
+    """Return the URL if it is https at the provider's own host, else "". A sandbox may use any URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -139,14 +141,14 @@ def own_address(provider: Provider, url: str) -> str:
 
 
 def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
-    """What it means that no answer could be taken. One that is too long will not be shorter the next time."""
+    """Return the outcome of a request without a usable response. A read whose response is too long is not repeated."""
     if failure.reason == "too_long" and call == "read":
         return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
     return lost(call, sent=failure.sent)
 
 
 def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
-    """The hint for an answer that is too long: how many rows to ask for where the tool has a ``limit``; else ""."""
+    """Return the hint for a response that is too long, with a smaller ``limit`` if the tool has one; else ""."""
     limit = arguments.get("limit")
     if outcome.detail != TOO_LONG or outcome.kind is not Kind.INVALID_INPUT:
         return ""
@@ -158,7 +160,7 @@ def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, 
 
 
 def retry_delay(outcome: Outcome, attempt: int) -> float | None:
-    """Seconds until the same request may be sent again; None: never. ``attempt`` counts from 0."""
+    """Return the seconds until the same request may be sent again, or None for never. ``attempt``: counts from 0."""
     if attempt + 1 >= TRIES:
         return None
     if outcome.kind is Kind.RATE_LIMITED and (outcome.wait is not None or outcome.backoff):
@@ -171,12 +173,12 @@ def retry_delay(outcome: Outcome, attempt: int) -> float | None:
 
 
 def _backoff(attempt: int) -> float:
-    """1, 2, 4 ... seconds, with jitter."""
+    """Return 1, 2, 4 ... seconds, with jitter."""
     return float(2**attempt * random.uniform(0.8, 1.2))  # noqa: S311
 
 
 def error_of(outcome: Outcome, label: str) -> DeputizeError:
-    """The typed error for a refusal, in words a model may read. ``label``: who refused."""
+    """Return the typed error for a refusal, in words that a model may read. ``label``: the name of who refused."""
     match outcome.kind:
         case Kind.RATE_LIMITED:
             return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)
@@ -190,20 +192,21 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
         case Kind.ORG_BLOCKED | Kind.MISSING_SCOPE:
             return _blocked(outcome, label)
         case Kind.AMBIGUOUS_WRITE:
-            return OutcomeUnknown(f"{label}: the answer to a write was lost; it may have been done.")
+            return OutcomeUnknown(f"{label}: the response to a write was lost, so it may have been done.")
         case Kind.INVALID_INPUT:
             said = f"{label} refused the request ({outcome.detail or 'invalid'})."
             return InvalidInput(said, fix_by=outcome.fix_by, reason=outcome.detail)
         case _:
-            return ProviderUnavailable(f"{label} is not available now; nothing was done.")
+            return ProviderUnavailable(f"{label} is not available now. Nothing was done.")
 
 
 def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
-    """Who has to mend it: an administrator; or the user, by signing in to the organization at the address."""
+    """Return the error that an administrator has to fix, or the user by signing in to the organization at its
+    address."""
     if outcome.kind is Kind.MISSING_SCOPE:
         what = ", ".join(outcome.needed) or "what this needs"
         return OrgBlocked(
-            f"{label}: the app does not have the permission for that; the user's consent does not suffice.",
+            f"{label}: the app lacks the permission for this call. The user's consent is not enough.",
             hint=f"Ask an administrator to give the app this permission at {label}: {what}.",
         )
     if outcome.fix_by != "user":

@@ -1,4 +1,4 @@
-"""Runs a tool as a user: hands each step that it yields to the step's handler, until it returns.
+"""Execution of a tool: each step that it yields goes to the step's handler, until it returns.
 
 `deputize.core.acts.provider_requests` sends the requests among the steps.
 """
@@ -41,21 +41,21 @@ LONGEST_BUG: Final = 300
 """Characters of an exception's message in the log."""
 _ADDRESS: Final = r"(https?://[^\s?#'\"]+)([?#][^\s'\"]*)?"
 _MISREAD: Final = (LookupError, TypeError, AttributeError, ValueError)
-"""What Python raises if an answer has other fields or types than its reader expects."""
+"""Exceptions that Python raises if a response has other fields or types than its reader expects."""
 NO_REASON: Final[Mapping[str, Any]] = {}
 LARGE: Final = 32 * 1024
-"""Bytes of answers. A tool that has been given more works on a thread, so that the event loop keeps turning."""
+"""Bytes of responses above which a tool continues on a thread, so that the event loop is not blocked."""
 READERS: Final = 2
-"""Threads on which tools work at the same time, for each event loop. The loop waits for each of them in turn."""
+"""Threads on which tools run at the same time, for each event loop."""
 
 log = logging.getLogger("deputize.core.acts")
 
 OnShow = Callable[[Preview], Awaitable[None]]
-"""Lets an act go on that has shown what it will do, or raises: what it raises the tool never sees."""
+"""Returns if an act may carry out its preview, or raises. The tool never sees the exception."""
 
 
 class _Turns(asyncio.Semaphore):
-    """The threads of one event loop. ``calls``: how many have a thread or wait for one."""
+    """Threads of one event loop. ``calls``: how many calls have a thread or wait for one."""
 
     calls = 0
 
@@ -64,18 +64,17 @@ _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictiona
 
 
 def close(steps: Steps) -> None:
-    """End a tool where it stands, whatever it yields or raises then. A tool that still works on a thread, because its
-    call was cancelled, ends at its next step: nobody holds it any more."""
+    """Close a tool, whatever it yields or raises then. If the tool still runs on a thread after its call was cancelled,
+    it ends at its next step, when its last reference is gone."""
     with suppress(Exception):
         steps.close()
 
 
 def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
-    """Return the kind, place and message of an exception of a tool, for the log.
+    """Return the kind, place and message of a tool's exception, for the log.
 
-    The place is the last line of the tool's own file, or where nothing of that ran, the line that raised. The message
-    may quote what a provider answered: the call's token, whatever looks like a secret and the queries of addresses,
-    which may be signed, are masked.
+    The place is the last line in the tool's own file, or the line that raised if no line of that file ran. The message
+    may quote a provider's response, so the call's token, possible secrets and the queries of URLs are masked.
     """
     try:
         said = str(bug)[:100_000]
@@ -91,7 +90,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
 
 
 def _pass_on_reason(failure: Exception) -> Mapping[str, Any]:
-    """Give a tool's own error the provider's reason for the refusal that it was made of, and return that."""
+    """Return the provider's reason for the refusal behind a tool's own error, and add it to that error."""
     if not isinstance(failure, DeputizeError):
         return NO_REASON
     if not failure.from_provider and isinstance(cause := failure.__context__, DeputizeError):
@@ -113,7 +112,7 @@ def _step_or_end(go: Callable[[], Step]) -> Step | _Ended:
 
 def _leave(turns: _Turns, loop: asyncio.AbstractEventLoop) -> None:
     turns.calls -= 1
-    if not turns.calls:  # one in which a call has waited would keep its loop for ever
+    if not turns.calls:  # a semaphore that was waited on keeps a reference to its loop
         _readers.pop(loop, None)
 
 
@@ -121,25 +120,25 @@ def _is_over(turns: _Turns, work: asyncio.Future[Any]) -> None:
     turns.release()
     _leave(turns, work.get_loop())
     if not work.cancelled():
-        work.exception()  # of a cancelled call nobody asks
+        work.exception()  # nobody retrieves it after the call was cancelled
 
 
 class Planned:
-    """A run that stands where its tool has shown what it will do."""
+    """A run that is paused at its tool's preview."""
 
     def __init__(self, run: ExecutionContext, steps: Steps, show: Preview) -> None:
         self.run, self.steps, self.show = run, steps, show
 
     def close(self) -> None:
-        """It does not go on."""
+        """Close the run."""
         close(self.steps)
 
 
 class Runner:
-    """Runs tools, with the handlers of all steps that they may yield.
+    """Runs tools, with the handlers of all steps.
 
-    ``chain_bugs``: an error that a tool's bug ends in has the bug as its cause. Its frames hold what the provider
-    answered, so this is for tests.
+    ``chain_bugs``: True if an error keeps the tool's exception as its cause. Its frames hold the provider's responses,
+    so this is for tests.
     """
 
     chain_bugs = False
@@ -161,12 +160,12 @@ class Runner:
         on_show: OnShow | None = None,
         planned: Planned | None = None,
     ) -> Any:
-        """The tool's result. ``entry`` is the act's row in the ledger; without one nothing but reads can be sent.
-        ``planned``: the act as it stands at what it has shown, so that it does not read twice.
+        """Return the tool's result. ``entry``: the act's ledger entry; without one, only reads can be sent.
+        ``planned``: the act paused at its preview, so that it does not read twice.
 
-        What the provider left out of good answers is noted in ``row``, for the audit, and added to a result that is an
-        object and does not say so itself. Times stand in it in the user's zone.
-        Raises the `DeputizeError` that the tool let pass, `MissingScope`, or the refresher's ``GrantLost``.
+        Data that the provider left out of successful responses is recorded in ``row`` and added to the result if it is
+        an object without that key. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool
+        did not catch, `MissingScope`, or the refresher's ``GrantLost``.
         """
         if planned:
             run, steps = planned.run, planned.steps
@@ -176,7 +175,7 @@ class Runner:
         if entry is not None:
             entry.people = run.people = run.people | entry.people
         result = self._narrow(run, await self._finish(run, steps, on_show, planned.show if planned else None))
-        zone, _ = await self.zones.find(act.user)  # as the tool may have told it
+        zone, _ = await self.zones.find(act.user)  # the tool may have found it
         seal = partial(self.references.sealed, act=act)
         result = handed_on(result, zone, self.clock(), seal, named=run.guessed_zone)
         if not run.exchange.incomplete:
@@ -186,7 +185,7 @@ class Runner:
         return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
 
     async def preview(self, act: Act, grant: Grant) -> Planned | None:
-        """The act up to where it shows what it will do; None where there is nothing to do. Nothing is written."""
+        """Run the act up to its preview, or return None if it makes none. Nothing is written."""
         run, steps = await self._begin(act, await self.transport.refresher.live(grant), None)
         found = await self._advance(run, steps, partial(next, steps))
         return Planned(run, steps, found) if isinstance(found, Preview) else None
@@ -200,7 +199,8 @@ class Runner:
         return run, self.begin(run)
 
     def begin(self, run: ExecutionContext) -> Steps:
-        """The tool's steps, before the first; of one that reads, behind the screen that the operator wants."""
+        """Return the tool's steps, not started. The steps of a read are filtered if the operator trusts certain authors
+        only."""
         act = run.act
         steps = act.tool.begin(act.arguments, partial(self._describe, run))
         screen = self.trusted_authors.screen(act.tool)
@@ -209,7 +209,7 @@ class Runner:
         return screened(steps, screen(self._describe(run), run.withheld), run.withheld)
 
     def _describe(self, run: ExecutionContext) -> Run:
-        """What a tool may know of its run."""
+        """Return the facts that a tool may know about its run."""
         exchange, entry, act = run.exchange, run.entry, run.act
         return Run(
             key=act.key,
@@ -225,17 +225,19 @@ class Runner:
         )
 
     def _narrow(self, run: ExecutionContext, result: Any) -> Any:
-        """The result without the texts of those whose texts the operator does not want a model to read."""
+        """Return the result without texts of authors whom the operator does not trust."""
         word = self.trusted_authors.word(run.act.tool)
         if not word:
             return result
         if run.act.effect is Effect.READS:
             return run.withheld.taken_out(result)
-        return without_texts(result, f"of a write nothing that others wrote is told: trusted_authors is {word}")
+        return without_texts(result, f"writes return no text of other authors: trusted_authors is {word}")
 
     async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Preview | None) -> Any:
-        """The tool's result. ``show``: where it stands already. ``on_show`` is asked outside of the tool, which could
-        mistake a no for a provider's refusal."""
+        """Return the tool's result. ``show``: the preview, if the tool is paused at it.
+
+        ``on_show`` is called outside the tool, which could mistake a rejection for the provider's refusal.
+        """
         found = show or await self._advance(run, steps, partial(next, steps))
         if isinstance(found, Preview):
             try:
@@ -249,8 +251,7 @@ class Runner:
         return found.result if isinstance(found, _Ended) else None
 
     async def _advance(self, run: ExecutionContext, steps: Steps, first: Callable[[], Step]) -> Preview | _Ended:
-        """Have each step handled and hand the tool its answer or its failure, until it returns or shows what it will
-        do. There it is left standing."""
+        """Handle the tool's steps until it returns or yields its preview, where it is paused."""
         stands, answered, cause, reason = False, False, None, NO_REASON
         try:
             step = await _next(run, first)
@@ -283,7 +284,7 @@ class Runner:
             if answered and isinstance(e, _MISREAD) and not run.began_to_write:
                 label = run.exchange.provider.label
                 raise ProviderUnavailable(
-                    f"{tool.name}: an answer of {label} has another form than the tool expects ({kind}). "
+                    f"{tool.name}: a response of {label} has another form than the tool expects ({kind}). "
                     "Nothing was changed.",
                     hint="The log has the place in the tool.",
                     sent=True,
@@ -299,15 +300,15 @@ class Runner:
         raise unknown from cause
 
     def _handler(self, run: ExecutionContext, step: Step) -> Handler:
-        """The handler of this kind of step, or of the kind that it derives from. Raises `InvalidInput` for none."""
+        """Return the handler of this kind of step or of a base class. Raises `InvalidInput` if there is none."""
         for kind in type(step).__mro__:
             if handler := self.handlers.get(kind):
                 return handler
-        raise run.fault(f"yields {type(step).__name__}, which is no step")
+        raise run.fault(f"yields {type(step).__name__}, which is not a step")
 
 
 async def _next(run: ExecutionContext, go: Callable[[], Step]) -> Step | _Ended:
-    """The tool's next step, or its end. A tool that was given little answers at once, without a thread."""
+    """Return the tool's next step, or its end. A tool that holds more than `LARGE` bytes runs on a thread."""
     if run.exchange.held <= LARGE:
         return _step_or_end(go)
     loop = asyncio.get_running_loop()

@@ -1,9 +1,9 @@
-"""A stream of events that ended before the response to ours, taken up where it stopped, where its server gives ids.
+"""Resumption of an event stream that ended before the response, if the server gives event ids.
 
-    POST -> id: 7 ... cut -> GET, Last-Event-ID: 7 -> what came after it, the response among it
+    POST -> id: 7 ... cut -> GET, Last-Event-ID: 7 -> the events after it, including the response
 
-MCP up to 2025-11-25; later versions have no such streams. It is no second sending: the server goes on with what it has
-begun, and a GET asks for the rest of that answer only. So it helps a write as well, whose outcome is unknown otherwise.
+For MCP up to 2025-11-25; later versions have no such streams. The GET asks only for the rest of the response, and the
+server does not run the request again. So a write can be resumed too, whose outcome would be unknown otherwise.
 https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
 """
 
@@ -22,29 +22,30 @@ from deputize.core.tools.steps import SECONDS_TO_RESUME as SECONDS
 from deputize.core.value_object import ValueObject, frozen
 
 MAX_RESUMES: Final = 6
-"""How often one answer is taken up; servers let go of a stream every few seconds to save connections."""
+"""How often one response is resumed. Servers close streams every few seconds to save connections."""
 LONGEST_PAUSE: Final = 5.0
 PAUSE: Final = 0.5
-"""Seconds before the next try where the server names none."""
+"""Seconds before the next try if the server names none."""
 _GAPS: Final = (b"\n\n", b"\r\n\r\n", b"\r\r")
-"""What ends an event."""
+"""Ends of events."""
 _ID: Final = rb"[!-~](?:[ -~]{0,1022}[!-~])?"
 _MS: Final = rb"[0-9]{1,7}"
 
 Fetch = Callable[[str, float], Awaitable[httpx.Response]]
-"""What comes after an event id, within so many seconds. Raises `ProviderUnavailable`."""
+"""Fetches the events after an event id, within a timeout in seconds. Raises `ProviderUnavailable`."""
 
 
 @frozen
 class Stopped(ValueObject):
-    """Where a stream stopped: the id of its last whole event, "" for none; the pause that it asks for, in seconds."""
+    """The end of a stream. ``last``: the id of its last complete event, or "". ``pause``: the requested pause in
+    seconds."""
 
     last: str
     pause: float
 
 
 def stopped_at(body: bytes) -> Stopped:
-    """WHATWG HTML 9.2.6. An event that is not whole has not come, and its id is not the last."""
+    """Return the end of a stream (WHATWG HTML 9.2.6). An incomplete event and its id are ignored."""
     text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     last, pause = b"", PAUSE
     for line in text[: text.rfind(b"\n\n") + 1].split(b"\n"):
@@ -60,7 +61,7 @@ def stopped_at(body: bytes) -> Stopped:
 async def resumed(
     answer: httpx.Response, asked: RpcId, fetch: Fetch, sleep: Callable[[float], Awaitable[None]]
 ) -> httpx.Response:
-    """The answer that has the response to ``asked``; the first one where none comes, which is then lost as it was."""
+    """Return the answer that contains the response to ``asked``, or the first answer if no response arrives."""
     until, now = time.monotonic() + SECONDS, answer
     last = ""
     for _ in range(MAX_RESUMES):
@@ -82,20 +83,20 @@ async def resumed(
 
 
 def can_resume(answer: httpx.Response, asked: RpcId) -> bool:
-    """Whether it is a stream with ids in which the response is missing."""
+    """Return True if the answer is a stream with event ids that lacks the response."""
     good = 200 <= answer.status_code < 300 and is_stream(answer.headers.get("content-type", ""))
     return good and not _is_whole(answer, asked) and bool(stopped_at(answer.content).last)
 
 
 class UntilResponse:
-    """Hears a stream, part by part, until the response to ``asked`` has come: what is asked for the rest of a stream
-    need not end it then, and those made with MCP's SDK do not."""
+    """Detector of the response to ``asked`` in a stream. Servers, such as those of MCP's SDK, may leave a resumed
+    stream open after the response."""
 
     def __init__(self, asked: RpcId) -> None:
         self.asked, self._open = asked, bytearray()
 
     def __call__(self, part: bytes) -> bool:
-        """Whether it has come with this part. Each event is looked at once."""
+        """Return True if the response is complete with this part. Each event is parsed once."""
         since = max(0, len(self._open) - 3)
         self._open += part
         end = max(at + len(gap) if (at := self._open.rfind(gap, since)) >= 0 else 0 for gap in _GAPS)
@@ -106,7 +107,8 @@ class UntilResponse:
 
 
 def rest_headers(sent: Mapping[str, Any], last: str) -> dict[str, str]:
-    """The headers of a request for the rest of the answer to one that was sent with these."""
+    """Return the headers of a request that asks for the rest of an answer. ``sent``: the headers of the first
+    request."""
     kept = {name: value for name, value in sent.items() if name in ("mcp-protocol-version", "mcp-session-id")}
     return {**kept, "accept": "text/event-stream", "last-event-id": last}
 
@@ -116,6 +118,6 @@ def _is_whole(answer: httpx.Response, asked: RpcId) -> bool:
 
 
 def _has_ours(events: bytes, asked: RpcId) -> bool:
-    """Whether the response to ours is among them. A refusal without an id is not: it may be of anybody's request."""
+    """Return True if the events contain the response. An error without an id may belong to another request."""
     found = response_to(asked, EVENT_STREAM, events)
     return found is not None and found.get("id") is not None

@@ -1,4 +1,4 @@
-"""Handlers of the steps that a tool may yield, except those that ask people: see `elicitation` and `people_search`."""
+"""Handlers of the steps that a tool may yield. See `elicitation` and `people_search` for the steps that ask people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_TRIED: Final = 10
 
 
 def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
-    """Return the handlers of all steps that nobody has to answer, by the type of the step."""
+    """Return the handlers of all steps that ask nobody, by the type of the step."""
     notes = OperatorNotes(engine.vault)
     return {
         steps.Request: send_request,
@@ -45,19 +45,19 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
 
 
 def send_request(run: ExecutionContext, request: steps.Request) -> Awaitable[Any]:
-    """Send a request. Return the provider's answer."""
+    """Send a request. Return the provider's response."""
     return run.exchange.send(request, run.claim)
 
 
 async def send_all(run: ExecutionContext, requests: list[steps.Request]) -> list[Any]:
-    """Send requests at once. Return all answers in order, or raise the first failure when all have ended."""
+    """Send requests concurrently. Return all responses in order, or raise the first failure after all have ended."""
     if not all(isinstance(one, steps.Request) for one in requests):
-        raise run.fault("yields list, which is no step")
+        raise run.fault("yields a list that holds other things than requests")
     return await _gather(run, requests)
 
 
 async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
-    """Send reads at once. Return the answer of each, or None for one that failed."""
+    """Send reads concurrently. Return the response to each, or None for one that failed."""
     if len(step.requests) > MAX_TRIED or any(one.call != "read" for one in step.requests):
         raise run.fault(f"tries more than {MAX_TRIED} requests at once, or writes")
     answers = await _gather(run, step.requests, DeputizeError, MissingScope)
@@ -65,7 +65,7 @@ async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
 
 
 async def _gather(run: ExecutionContext, requests: Sequence[steps.Request], *tolerated: type[Exception]) -> list[Any]:
-    """Return all answers and tolerated failures, or raise the first other failure when all have ended."""
+    """Return all responses and tolerated failures, or raise the first other failure after all have ended."""
     sent = (run.exchange.send(one, run.claim) for one in requests)
     answers = await asyncio.gather(*sent, return_exceptions=True)
     for answer in answers:
@@ -75,14 +75,15 @@ async def _gather(run: ExecutionContext, requests: Sequence[steps.Request], *tol
 
 
 async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> Any:
-    """Send a request that has nothing of the user's. It counts as a change: its address may be a stranger's."""
+    """Send a request without the user's credentials. It counts as a write, because untrusted content may choose its
+    address."""
     run.check_provider("sends a request")
     run.check_change()
     return await run.exchange.fetch(request, run.claim)
 
 
 async def save_note(run: ExecutionContext, step: steps.SaveNote) -> None:
-    """Store a note in the act's row, for the run that takes it up."""
+    """Store a note in the act's ledger record, for a run that resumes it."""
     run.check_change()
     if run.entry is None:
         raise run.fault("yields a SaveNote, but is declared to read only")
@@ -90,15 +91,15 @@ async def save_note(run: ExecutionContext, step: steps.SaveNote) -> None:
 
 
 async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
-    """Keep the call that undoes the act, for its row in the ledger."""
-    taken_up = run.entry is not None and run.entry.taken_up  # an earlier run may have shown it
+    """Store the call that undoes the act, for its ledger record."""
+    taken_up = run.entry is not None and run.entry.taken_up  # an earlier run may have made the preview
     if (run.shown is None and not taken_up) or run.entry is None or run.entry.undo is not None:
         raise run.fault("yields an Undo before it shows what it will do, or a second one")
     run.entry.undo = undo
 
 
 async def store_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Mapping[str, Any]:
-    """Store a file for the user, without the token: nobody has looked for it yet in what a provider sent as base64."""
+    """Store a file for the user, with the token masked: base64 data from a provider has not been scrubbed yet."""
     run.check_change()
     file, token = step.file, run.exchange.grant.access_token
     if run.act.provider:
@@ -115,17 +116,18 @@ async def take_file(files: Files, run: ExecutionContext, step: steps.Take) -> st
 
 
 async def parse_file(run: ExecutionContext, step: steps.ParseFile) -> Any:
-    """Return what a parser in a process of its own makes of the bytes."""
-    from deputize.core.tools.parser_sandbox import parsed  # few tools read what strangers made
+    """Return what a parser in a separate process makes of the bytes."""
+    from deputize.core.tools.parser_sandbox import parsed  # few tools parse files
 
     return await parsed(step)
 
 
 async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -> tzinfo | None:
-    """Return the zone of this name. If an argument depends on it and nobody has named one, return the zone for all."""
+    """Return the time zone of this name. If an argument needs one and the user's is not known, return the default
+    zone."""
     run.check_provider("says in which zone the user is")
     zone = None
-    if run.act.organisation:  # no zone of the user's
+    if run.act.organisation:  # not the user's zone
         zone = None if step.argument else await named_zone(step.name)
     elif step.name:
         zone = await zones.learn(run.act.user, run.act.provider, step.name)
@@ -144,7 +146,7 @@ async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -
 
 
 async def wait_moment(engine: Engine, run: ExecutionContext, step: steps.Wait) -> None:
-    """Wait for a moment."""
+    """Wait for the seconds that the step names."""
     run.waited += step.seconds
     if not 0 <= step.seconds <= MAX_WAIT or run.waited > MAX_WAITING:
         raise run.fault(f"waits longer than {MAX_WAIT:g} seconds at once, or {MAX_WAITING:g} in all")
