@@ -100,5 +100,5 @@ async def test_a_no_to_what_another_run_has_sent_meanwhile_is_told_to_the_model(
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=Call("1", message.id, SEND["id"]))
     no: Command[Any] = Command(resume={"decisions": {approval: "reject"}})
     late = tool_messages(await graph.ainvoke(no, config(), context=ALICE))
-    assert "The user said no to this, but too late: it was already sent at" in str(late["send"].content)
+    assert "The user rejected this, but too late: it was already sent at" in str(late["send"].content)
     assert sent(sandbox) == 1

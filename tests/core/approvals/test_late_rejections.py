@@ -32,7 +32,7 @@ async def test_a_no_after_the_act_hears_that_it_was_sent_and_when_and_so_does_ev
     assert str(await said_no(world, approval)) == "Too late: it was already sent at 08:00 UTC."
     assert [row["approval_id"] for row in world.rows("approval.too_late")] == [approval.id]
     assert await world.act("a") == {
-        "note": "The user said no to this, but too late: it was already sent at 08:00 UTC.",
+        "note": "The user rejected this, but too late: it was already sent at 08:00 UTC.",
         "told": BOB["people"],
     }
     now = await world.deputy.get_approval(approval, by="alice")

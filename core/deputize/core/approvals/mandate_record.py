@@ -1,4 +1,4 @@
-"""A mandate as a typed record: what it is a yes to, whether an act is that, how it changes, and how a person sees it.
+"""A mandate as a typed record: what it permits, whether it covers an act, its transitions and its public form.
 
 counts -> counts, with one use more or less
 counts -> ended
@@ -26,18 +26,18 @@ from deputize.core.vault.record import Record, StoredRecord
 MAX_ACTS: Final = 200
 MAX_TARGETS: Final = 100
 LONGEST: Final = 90 * 86400.0
-"""Seconds that a mandate may count at most."""
+"""Maximum lifetime of a mandate in seconds."""
 
 _DOMAIN: Final = r"@[^\s@]+\.[^\s@]+"
 _EVERYBODY_THERE: Final = frozenset({"@channel", "@everyone", "@here"})
-"""Whom a message to a place may call without naming them: a `Preview` has these among its people."""
-_TARGETS: Final = "Write a person as an address or id, and a domain as @acme.example; each domain below it for itself."
+"""Group mentions that a message may contain. A `Preview` lists them among its people."""
+_TARGETS: Final = "Write a person as an address or id, a domain as @acme.example. List each subdomain separately."
 _ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
 
 @frozen
 class MandateOffer(ValueObject):
-    """How far a yes to one act reaches beyond it: to ``max_acts`` more acts like it, ``expires_at`` a time in Unix
+    """How far an approval reaches beyond its act: ``max_acts`` more acts like it, until ``expires_at`` in Unix
     seconds."""
 
     max_acts: int
@@ -46,13 +46,13 @@ class MandateOffer(ValueObject):
 
 @frozen
 class Mandate(ValueObject):
-    """A yes of ``user`` for more than once: ``max_acts`` acts of ``agent`` with these ``tools``, of which ``used`` are
-    done or under way, ``expires_at`` a time in Unix seconds.
+    """An approval by ``user`` of up to ``max_acts`` acts of ``agent`` with ``tools``, until ``expires_at`` in Unix
+    seconds. ``used`` of them are done or in progress.
 
-    ``targets``: all that may be reached: people by address or id, everybody at a domain as ``@acme.example``, places as
-    a `Preview` names them. ``audience``: the widest that may see it. ``account``: the one that acts, "" for each of the
-    user's. ``allow_destructive``: whether text or data may be lost. ``approval``: the id of the one that it was given
-    beside.
+    ``targets``: all allowed targets: people by address or id, all addresses of a domain as ``@acme.example``, places as
+    a `Preview` names them. ``audience``: the widest allowed audience. ``account``: the acting account, "" for each of
+    the user's. ``allow_destructive``: True if text or data may be lost. ``approval``: the id of the approval that it
+    was given with.
     """
 
     id: str
@@ -71,14 +71,13 @@ class Mandate(ValueObject):
 
 @frozen(kw_only=True, slots=False)
 class MandateRecord(StoredRecord):
-    """A mandate as the vault has it. Times are in Unix seconds.
+    """A mandate in the vault. Times are in Unix seconds.
 
-    ``user``: whose it is, with ``tenant``: the place of a row tells neither. ``targets``: addresses or ids of people;
-    ``@acme.example`` for everybody there; or a place in words. ``subject``: of the account that acts, None for each of
-    the user's. ``spent``: the keys of the acts that have used it, one for each use; ``latest``: by key, when an act has
-    used it last: by that a run of one of them finds itself there. ``ended``: when the user ended it, 0.0 while it
-    counts. ``expires``: the same as ``until``: the row is kept as long as that, ended or not, so that no yes of before
-    revives it.
+    ``user``, ``tenant``: the owner, whom the record key does not reveal. ``targets``: addresses or ids of people,
+    ``@acme.example`` for everybody there, or a place. ``subject``: of the acting account, None for each of the user's.
+    ``spent``: the key of the act for each use. ``latest``: by act key, the time of its last use, by which a later run
+    of the act recognizes its use. ``ended``: when the user ended it, 0.0 while it is valid. ``expires``: equal to
+    ``until``. The record is kept that long, even if ended, so that no earlier approval can revive it.
     """
 
     KIND = "mandate"
@@ -105,15 +104,15 @@ class MandateRecord(StoredRecord):
     # ------------------------------------------------------------- transitions
 
     def use(self, act: Act, now: float) -> Change:
-        """One more act begins under it."""
+        """Record one more use, by an act that begins."""
         if self.ended or len(self.spent) >= self.most:
-            raise RuntimeError("A mandate that has ended or is used up has no more uses.")
+            raise RuntimeError("The mandate has ended or is used up.")
         key, digest = act.key.hex, act.show.digest if act.show else ""
         used = self.copy_with(spent=(*self.spent, key), latest={**self.latest, key: now})
         return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest)
 
     def release(self, act: Act) -> Change:
-        """The act that used it last did nothing."""
+        """Remove the last use by this act, which did nothing."""
         key, spent = act.key.hex, list(self.spent)
         if key not in spent:
             raise RuntimeError("This act has not used this mandate.")
@@ -122,27 +121,28 @@ class MandateRecord(StoredRecord):
         return self.copy_with(spent=tuple(spent), latest=latest), None
 
     def end(self, now: float) -> Change:
-        """The user ended it."""
+        """End the mandate on the user's order."""
         if self.ended:
-            raise RuntimeError("A mandate ends once.")
+            raise RuntimeError("The mandate has already ended.")
         return self.copy_with(ended=now), MandateEnded(self.facts())
 
     # ------------------------------------------------------------- judging
 
     @property
     def owner(self) -> User:
-        """Whose it is."""
+        """The user who gave the mandate."""
         return User(self.user, self.tenant)
 
     def counts(self, now: float) -> bool:
-        """Whether it has neither ended nor expired."""
+        """Return True if the mandate has neither ended nor expired."""
         return not self.ended and self.until > now
 
     def covers(self, act: Act, account: Account, now: float) -> bool:
-        """Whether an act is one that the user said yes to beforehand, but for how many there were already.
+        """Return True if the mandate covers this act. The number of uses is not checked here.
 
-        Never where a stranger may have chosen a value, where nobody knows who will see it, where the user changed the
-        act, and for putting something back. One for each of the user's accounts is none for an organisation's.
+        A mandate never covers an act with a target that untrusted content may have chosen, an act with an unknown
+        audience, an act that the user edited, or an undo. A mandate for each of the user's accounts covers no
+        organisation's account.
         """
         show = act.show
         return bool(
@@ -160,19 +160,18 @@ class MandateRecord(StoredRecord):
         )
 
     def is_known(self, act: Act, since: float) -> bool:
-        """Whether this act has used it, by a run that the ledger may know of: it keeps what was begun after
-        ``since``."""
+        """Return True if a run of this act after ``since``, which the ledger still knows, has used the mandate."""
         return self.latest.get(act.key.hex, since) > since
 
     def is_left(self, act: Act, beside: Mapping[str, int], since: float) -> bool:
-        """Whether one more act may use it, or this one has; see `is_known`. ``beside``: uses by mandate that are about
-        to be spent."""
+        """Return True if this act has used the mandate (see `is_known`) or may use it. ``beside``: by mandate, uses of
+        other acts that are about to begin."""
         return self.is_known(act, since) or len(self.spent) + beside.get(self.id, 0) < self.most
 
     # ------------------------------------------------------------- as others see it
 
     def public(self) -> Mandate:
-        """As a person sees it."""
+        """Return the public form."""
         return Mandate(
             id=self.id,
             user=self.owner,
@@ -189,7 +188,7 @@ class MandateRecord(StoredRecord):
         )
 
     def facts(self) -> OfMandate:
-        """What audit rows say of it: not whom it names."""
+        """Return the fields for audit rows, which do not name targets."""
         return OfMandate(tenant=self.tenant, user=self.user, agent=self.agent, mandate_id=self.id)
 
 
@@ -201,13 +200,15 @@ Change: TypeAlias = tuple[MandateRecord, Event | None]
 
 
 def destructive(act: Act, show: Preview) -> bool:
-    """Whether text or data is lost, by what is shown or by what its tool can do."""
+    """Return True if text or data may be lost, by the preview or by the tool's effect."""
     return show.destroys or Effect.DESTRUCTIVE in act.effect
 
 
 def is_covered(show: Preview, targets: Collection[str]) -> bool:
-    """Whether all that is reached is named: people in any case of letters, places to the letter. A domain stands for
-    addresses at it, and for none at a part of it."""
+    """Return True if ``targets`` name everybody and everything that the preview reaches.
+
+    People match in any letter case, places exactly. A domain covers addresses at it, but not at its subdomains.
+    """
     people = {one.lower() for one in targets}
     places = show.reached[len(show.people) :]
     named = all(_domain_of(one) in people or (one in people and not re.fullmatch(_DOMAIN, one)) for one in show.people)
@@ -215,7 +216,7 @@ def is_covered(show: Preview, targets: Collection[str]) -> bool:
 
 
 def _domain_of(person: str) -> str | None:
-    """``@acme.example`` of an address there; None of what is written in any other way."""
+    """Return ``@acme.example`` for an address at that domain, or None for text that is not a plain address."""
     found = re.fullmatch(_ADDRESS, person)
     return found[1] if found and re.fullmatch(_DOMAIN, found[1]) else None
 
@@ -224,17 +225,17 @@ def _domain_of(person: str) -> str | None:
 
 
 def checked(offer: MandateOffer, now: float) -> MandateOffer:
-    """The offer, if such a mandate may be given. Raises `InvalidInput`."""
+    """Return the offer with a float time. Raises `InvalidInput` if such a mandate cannot be given."""
     most, until = offer.max_acts, offer.expires_at
     if type(most) is not int or not 1 <= most <= MAX_ACTS:
         raise _refused(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")
     if type(until) not in (int, float) or not now < until <= now + LONGEST:
-        raise _refused("A mandate counts until a time that is to come, within 90 days.", "until is in Unix seconds.")
+        raise _refused("A mandate must expire in the future, within 90 days.", "expires_at is in Unix seconds.")
     return MandateOffer(most, float(until))
 
 
 def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
-    """The targets in the form in which they are compared. Raises `InvalidInput`, naming the one at fault."""
+    """Return the targets sorted, without duplicates. Raises `InvalidInput` that names an invalid one."""
     found = sorted({targets} if isinstance(targets, str) else set(targets))
     for one in found:
         if not isinstance(one, str) or not one or one.strip() != one:
@@ -244,12 +245,12 @@ def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
         if one.startswith("@") and one not in _EVERYBODY_THERE and not re.fullmatch(_DOMAIN, one):
             raise _refused(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
     if not 0 < len(found) <= MAX_TARGETS:
-        raise _refused(f"A mandate names 1 to {MAX_TARGETS} targets.", "There is none for everybody.")
+        raise _refused(f"A mandate names 1 to {MAX_TARGETS} targets.", "No mandate covers everybody.")
     return tuple(found)
 
 
 def checked_audience(audience: Audience) -> Audience:
-    """The audience, if a mandate may be for it. Raises `InvalidInput` for the unknown one."""
+    """Return the audience. Raises `InvalidInput` for ``UNKNOWN``, which no mandate covers."""
     if not isinstance(audience, Audience) or audience is Audience.UNKNOWN:
         known = ", ".join(f"Audience.{one.name}" for one in Audience if one is not Audience.UNKNOWN)
         raise _refused(f"No mandate covers the audience {audience!r}.", f"There are: {known}.")

@@ -1,13 +1,13 @@
-"""A yes for more than once: "up to 20 mails to @acme.example until Friday, by this agent". Given by the user alone.
+"""Mandates: approvals of several acts, such as "up to 20 mails to @acme.example until Friday, by this agent".
 
-A mandate answers where the policy asks and no approval of the act does; a denial stays one. Who gives it is the host's
-own code on the user's order, or the user beside the yes to one act, whose tool, targets, audience, agent and account it
-then has: no caller can widen it. No adapter, resume value or model says anything about mandates.
+A mandate applies if the policy asks and the act has no approval of its own. A denial by the policy stands. Your
+application gives it on the user's order, or the user gives it with the approval of one act: then it has that act's
+tool, targets, audience, agent and account, which no caller can widen. No adapter, resume value or model affects it.
 
-An act that uses one writes its key into the mandate's row, by compare-and-swap, before its own row in the ledger is
-claimed: whatever races or dies, no more acts than were allowed begin, and a later run of an act finds itself there, for
-as long as the ledger would know that act: the same call after that is one more. A refusal that leaves nothing behind
-takes the key out again; what may have happened stays spent.
+An act that uses a mandate adds its key to the mandate's record by compare-and-swap, before it claims its ledger record.
+So no more acts begin than were allowed, even after races and crashes. A later run of the act finds its key there, for
+as long as the ledger knows the act; after that, the same call is another use. A refusal without effect removes the key.
+An act that may have happened stays counted.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from deputize.core.vault.grant import Account, User
 
 
 class Mandates:
-    """Mandates of all users, in one vault."""
+    """Mandates of all users in one vault."""
 
     def __init__(self, engine: Engine, approvals: Approvals, kept: float) -> None:
-        """``kept``: seconds that the ledger keeps outcomes, in which a call is the same act."""
+        """``kept``: seconds for which the ledger keeps outcomes, and a repeated call is the same act."""
         self.vault, self.audit, self.clock, self.agent = engine.vault, engine.audit, engine.clock, engine.agent
         self.approvals, self.kept, self.rows = approvals, kept, Repository(engine, MandateRecord)
 
@@ -60,9 +60,9 @@ class Mandates:
         agent: str,
         destroys: bool,
     ) -> Mandate:
-        """A new mandate, for each of the user's accounts. Raises `InvalidInput` for one that could cover nothing."""
+        """Create a mandate for each of the user's accounts. Raises `InvalidInput` if it could cover nothing."""
         if not tools:
-            raise InvalidInput("A mandate names its tools.", fix_by="operator")
+            raise InvalidInput("A mandate needs at least one tool.", fix_by="operator")
         if blind := [tool.name for tool in tools if not tool.shows]:
             said = f"{blind[0]} does not show what it will do, so no mandate covers it."
             raise InvalidInput(said, hint="Let the user approve each.", fix_by="operator")
@@ -81,12 +81,12 @@ class Mandates:
     async def approve(
         self, approval_id: str, decision: Decision, offer: MandateOffer, *, by: User, reason: str = ""
     ) -> Approval:
-        """A yes to the act of an approval, and to more like it. Said again it is the same mandate, ended or not.
+        """Approve an act and create a mandate for more acts like it. A repeat returns the same mandate, ended or not.
 
-        Raises as `Approvals.decide` does, and `InvalidInput` where there can be none for such acts, or none like that.
+        Raises as `Approvals.decide` does, and `InvalidInput` if no mandate is possible for such acts.
         """
         if decision != "approve":
-            raise InvalidInput("A mandate goes with approve.", fix_by="operator")
+            raise InvalidInput(f"A mandate can be given with approve only, not {decision!r}.", fix_by="operator")
         offer, row = checked(offer, self.clock()), await self.approvals.row(approval_id, by)
         targets = row.repeatable()
         if not targets or row.show is None:
@@ -111,8 +111,11 @@ class Mandates:
         return approved
 
     async def reject(self, approval_id: str, *, by: User, reason: str, edit: Edit | None) -> Approval:
-        """A no to the act of an approval, which ends the mandate for more like it, also where it comes too late for the
-        act. Before the no, so that it holds if this process dies; and after it, for one that was given in between."""
+        """Reject an act and end the mandate for more like it, even if the rejection is too late for the act.
+
+        The mandate is ended before the rejection, in case this process dies, and again after it, in case one was given
+        in between.
+        """
         await self._end_beside(approval_id, by)
         try:
             return await self.approvals.decide(approval_id, "reject", by=by, reason=reason, edit=edit)
@@ -124,14 +127,15 @@ class Mandates:
             await self.end(by, self._beside(approval_id))
 
     async def end_of(self, user: User, accounts: Collection[str] | None) -> None:
-        """No mandate for one of these accounts counts any more; None: none of the user's at all."""
+        """End the user's mandates for these accounts, or all of them if ``accounts`` is None."""
         for one in await self.all_of(user):
             if accounts is None or one.account in accounts:
                 with suppress(NotFound):
                     await self.end(user, one.id)
 
     async def end_all(self, tenant: str | None) -> None:
-        """No mandate of anybody counts any more, or of nobody in one tenant: all of them are disconnected."""
+        """End all mandates of one tenant, or of all users if ``tenant`` is None: their accounts are being
+        disconnected."""
         async for rows, _ in self.vault.pages(MandateRecord.KIND):
             for found in MandateRecord.readable(rows):
                 if found.counts(self.clock()) and tenant in (None, found.tenant):
@@ -139,7 +143,7 @@ class Mandates:
                         await self.end(found.owner, found.id)
 
     def _beside(self, approval_id: str) -> str:
-        """The id of the one mandate that an approval can lead to."""
+        """Return the id of the one mandate that an approval can create."""
         return hmac.digest(
             self.vault.keys.index, b"mandate" + approval_id.encode(errors="surrogatepass"), "sha256"
         ).hex()[:16]
@@ -155,11 +159,11 @@ class Mandates:
         return given.public()
 
     async def all_of(self, user: User) -> list[Mandate]:
-        """The user's mandates that count, the one that ends first at the beginning."""
+        """Return the user's valid mandates, the first to end first."""
         return [one.public() for one in await self._counting(user)]
 
     async def end(self, user: User, mandate_id: str) -> None:
-        """No act begins under it any more. Raises `NotFound` for one that is not this user's, or has ended."""
+        """End a mandate: no further act begins under it. Raises `NotFound` if it has ended or is another user's."""
         now, record = self.clock(), await self._of(user, mandate_id)
         if record is None or not (await self.rows.swap(record, lambda m: m.end(now) if m.counts(now) else None))[1]:
             raise NotFound("No mandate of this id counts for this user.", hint="deputy.mandates(user) lists them.")
@@ -167,7 +171,7 @@ class Mandates:
     # ------------------------------------------------------------- used
 
     async def covering(self, act: Act, account: Account, beside: Mapping[str, int]) -> str:
-        """The id of a mandate that covers an act and is not used up; "" where none does. Nothing is spent.
+        """Return the id of a mandate that covers the act and has a use left, or "". Nothing is used.
 
         ``beside``: by mandate, how many other acts are about to use it.
         """
@@ -177,7 +181,7 @@ class Mandates:
         return next((one.id for one in fit if one.is_left(act, beside, self._known_since)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
-        """Use the act's mandate for it; False where that covers it no more, or others have used it up."""
+        """Use the act's mandate. Return False if it no longer covers the act, or is used up."""
         known = False
 
         def used(found: MandateRecord) -> Change | None:
@@ -191,18 +195,18 @@ class Mandates:
         return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
     async def release(self, act: Act) -> None:
-        """The act was refused before it did anything."""
+        """Release the act's use: it was refused before it did anything."""
         if record := await self._of(act.user, act.mandate):
             await self.rows.swap(record, lambda found: found.release(act) if act.key.hex in found.spent else None)
 
     @property
     def _known_since(self) -> float:
-        """Whatever was begun before that, the ledger does not know any more."""
+        """The time before which the ledger knows no acts any more."""
         return self.clock() - self.kept
 
     async def _counting(self, user: User) -> list[MandateRecord]:
-        """Those that count, in the order in which they end, without those that this version cannot read: they cover
-        nothing, and nobody can end them here."""
+        """Return the user's valid mandates, the first to end first. Records that this version cannot read are left out:
+        they cover nothing, and cannot be ended here."""
         rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
         counting = [one for one in MandateRecord.readable(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)

@@ -1,10 +1,10 @@
-"""The ledger's record of an act that writes, as a state machine; and how people are told what became of the act.
+"""The ledger record of a write, as a state machine, and the description of its outcome for people.
 
     claimed -> claimed | done | unknown
-    done    -> done, with a no that came too late
+    done    -> done, with a rejection that came too late
 
-A no counts until the act has begun to write. After that the truth is told instead: to whoever said it, and, where the
-act is done, to every later run of it, whose result then says so in a ``note``.
+A rejection counts until the act has begun to write. After that, the user is told the outcome instead. If the act is
+done, each later run of it returns the result with a ``note`` about the rejection.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deputize.core.vault.record import Record, StoredRecord
 
 
 class State(StrEnum):
-    """How an act stands."""
+    """The state of an act."""
 
     CLAIMED = "claimed"
     DONE = "done"
@@ -36,21 +36,21 @@ MOVES: Final[Mapping[str, State]] = {
     "lose": State.CLAIMED,
     "reject": State.DONE,
 }
-"""From which state each transition leads. Any other is a bug, and raises `RuntimeError`."""
+"""The state that each transition starts from. Any other raises `RuntimeError`, because it is a bug."""
 OUTCOMES: Final[Mapping[State, Outcome]] = {State.DONE: "done", State.CLAIMED: "in_progress", State.UNKNOWN: "unknown"}
 
 
 @frozen(kw_only=True, slots=False)
 class LedgerRecord(StoredRecord):
-    """An act's record in the ledger. Times are in Unix seconds.
+    """The ledger record of an act. Times are in Unix seconds.
 
-    ``at``: of its last write; ``expires``: until then it counts. ``account``: the subject it acts as, None where an old
-    row does not say; ``service_account``: the app of an organisation's account. ``arguments``: the digest of them.
-    ``noted``: what a later run needs to find out how this one ended. ``until``: no request of the run that claimed it
-    leaves later, by the store's clock. ``show``: the digest of what the act showed; ``began``: when it was first asked
-    for; ``answered_by``: what let it begin. ``people``: who was meant by names. The next are of a done act: ``tool``,
-    ``undoes``, the act that it put back, and, where it can be put back, ``undo`` and what `Undoable` says of it.
-    ``late_no``: when the user said no to it; ``effect``: its effect, in the words of its approval.
+    ``at``: time of its last write. ``expires``: end of its validity. ``account``: the acting subject, None in old
+    records. ``service_account``: the app of an organisation's account. ``arguments``: their digest. ``noted``: data
+    with which a later run can find out how this one ended. ``until``: no request of the run that claimed it is sent
+    later, by the store's clock. ``show``: digest of the preview. ``began``: when the act was first requested.
+    ``answered_by``: what allowed it. ``people``: resolved people by name. Only for a done act: ``tool``; ``undoes``,
+    the act that it undid; and if it can be undone, ``undo`` and the fields of `Undoable`. ``late_no``: when the user
+    rejected it after it was done; ``effect``: its effect, in the words of its approval.
     """
 
     KIND = "act"
@@ -82,7 +82,7 @@ class LedgerRecord(StoredRecord):
 
     @classmethod
     def begin(cls, act: Act, account: str) -> LedgerRecord:
-        """A record for this act, which is to be saved when the act first writes."""
+        """Return a new record for this act, to be saved when the act first writes."""
         return _NEW.copy_with(account=account, arguments=act.digest, service_account=act.service_account)
 
     # ------------------------------------------------------------- transitions
@@ -93,40 +93,40 @@ class LedgerRecord(StoredRecord):
         return self.copy_with(state=state, **facts)
 
     def claim(self, **facts: Any) -> Self:
-        """A run of the act may write from now on, or has noted something."""
+        """Record that a run of the act may write from now on, or has noted something."""
         return self._moved("claim", State.CLAIMED, facts)
 
     def finish(self, result: Any, undo: Mapping[str, Any] | None = None, **facts: Any) -> Self:
-        """The act is done. ``undo``: the fields of an `Undo`, as JSON."""
+        """Record that the act is done. ``undo``: the fields of an `Undo`, as JSON."""
         facts |= {"noted": None, "until": 0.0, "people": {}, "result": result}
         return self._moved("finish", State.DONE, facts | {"undo": Undo(**undo)} if undo else facts)
 
     def lose(self, **facts: Any) -> Self:
-        """The act may have been done: nobody knows."""
+        """Record that the outcome is unknown: the act may have been done."""
         return self._moved("lose", State.UNKNOWN, facts | {"noted": None, "until": 0.0, "people": {}})
 
     def reject(self, now: float, effect: str) -> Self:
-        """The user said no, too late."""
+        """Record that the user rejected the act after it was done."""
         return self._moved("reject", State.DONE, {"late_no": now, "effect": effect})
 
     # ------------------------------------------------------------- judging
 
     @property
     def outcome(self) -> Outcome:
-        """How the act stands, as an approval says it."""
+        """The outcome, in the words of an approval."""
         return OUTCOMES[self.state]
 
     def result_now(self) -> Any:
-        """The recorded result of a done act; with a ``note`` where the user has said no to it since."""
+        """Return the recorded result of a done act, with a ``note`` if the user rejected it afterwards."""
         if not self.late_no or not isinstance(self.result, dict):
             return self.result
         when = f"{_verb(self.effect)}{_at(self.at, UTC)}"
-        return {"note": f"The user said no to this, but too late: it was already {when}.", **self.result}
+        return {"note": f"The user rejected this, but too late: it was already {when}.", **self.result}
 
     # ------------------------------------------------------------- as JSON
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault; of what not every act has, only what there is."""
+        """Return the record as JSON for the vault, without empty optional fields."""
         if self.undo is None:
             return self.pack_fields(_OF_A_RESULT if self.state is State.DONE else _ALWAYS)
         undo = {"tool": self.undo.tool, "arguments": self.undo.arguments, "holds": self.undo.holds}
@@ -140,7 +140,8 @@ _NEW: Final = LedgerRecord(expires=0.0, arguments="")
 
 
 def what_is_so(approval: Approval, zone: tzinfo | None) -> str:
-    """How the act stands that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for here."""
+    """Return the outcome of the act that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for
+    the machine's."""
     if approval.outcome == "done":
         return f"it was already {_verb(approval.effect)}{_at(approval.ended_at, zone)}"
     if approval.outcome == "unknown":

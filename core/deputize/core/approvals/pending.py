@@ -1,4 +1,4 @@
-"""What a user is being asked, and was: their approvals as a list, for pages and for who wants to ask one more."""
+"""Lists of a user's approvals, and the limit of how many may be pending."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.stores import Store
 
 MAX_PENDING: Final = 20
-"""Approvals that may wait for one user at a time: who finds hundreds reads none. More are refused, and none gives way
-to another."""
+"""Pending approvals of one user. A user who has hundreds stops reading them. Further ones are refused, and none is
+dropped."""
 STRIPES: Final = 64
 MAX_WAIT: Final = 30.0
 MAX_REMEMBERED: Final = 40_000
-"""Answered questions of the last hour, at 250 bytes each, which are looked at no more where open ones are counted."""
+"""Decided approvals of the last hour, about 250 bytes each, that need not be opened again to count the pending ones."""
 MAX_USERS: Final = 4096
-"""Users of whom it is remembered how many questions may wait for them."""
+"""Users whose number of pending approvals is cached."""
 _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
 
 class AskedOf:
-    """The approvals of each user, in one vault."""
+    """The approvals of each user in one vault."""
 
     def __init__(self, engine: Engine, rows: ApprovalRepository) -> None:
         self.engine, self.vault, self.clock, self.rows = engine, engine.vault, engine.clock, rows
         self._answered: dict[str, bytes] = {}
 
     async def waiting(self, user: User) -> list[Approval]:
-        """What the user is being asked now."""
+        """Return the user's pending approvals."""
         return await self._public(user, await self._waiting(user))
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
-        """What this step has asked the user, answered or not, in the order in which it was asked."""
+        """Return the approvals that one model message requested, decided or not, in order."""
         rows = await self.rows.of_user(user)
         return await self._public(user, (row for row in rows if row.step == step and row.expires > self.clock()))
 
@@ -49,28 +49,31 @@ class AskedOf:
 
     @asynccontextmanager
     async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
-        """Ask this user one more question inside. ``life``: seconds after which the newest no longer waits.
+        """Hold the lock under which one more approval may be requested. ``life``: seconds until the newest expires.
 
-        Raises `RateLimited` where as many wait already as a person can read, among all processes.
+        Raises `RateLimited` if the limit is reached, counted over all processes.
         """
         stripe, home = int(self.vault.key_prefix(user)[:8], 16) % STRIPES, self.engine.home
         try:
             async with self.vault.store.lock(f"approvals-{stripe:02d}", MAX_WAIT):
                 if await self._wait_already(user, MAX_PENDING):
                     raise RateLimited(
-                        f"{MAX_PENDING} approvals wait for this user already, so this is not asked.",
+                        f"{MAX_PENDING} approvals are pending for this user, so no other can be requested.",
                         retry_after=life,
-                        hint=f"Let the user decide those that wait{f': {home}/connections' if home else ''}.",
+                        hint=f"Let the user decide the pending ones{f': {home}/connections' if home else ''}.",
                     )
                 yield
         except TimeoutError:
-            raise StoreUnavailable("Too many acts are asked about; nothing was done.", hint="Try again.") from None
+            raise StoreUnavailable(
+                f"Could not lock the user's pending approvals within {MAX_WAIT:g} s. Nothing was done.",
+                hint="Try again.",
+            ) from None
 
     async def _wait_already(self, user: User, most: int) -> bool:
-        """Whether so many wait for the user. Where not, one more will: to be called under the lock for who asks.
+        """Return True if the user has ``most`` pending approvals; otherwise count one more. The caller holds the lock.
 
-        Nothing is looked at where only this process has written since it last was, and has not asked for so many; and
-        nothing opened where not even so many may wait.
+        The vault is not read if only this process has written since the last count and the cached number is below the
+        limit. No record is opened if the number of records is below the limit.
         """
         record_key = self.vault.key_prefix(user)
         known = _may_wait_in(self.vault.store)
@@ -92,14 +95,15 @@ class AskedOf:
         return waiting
 
     def _remember(self, record: ApprovalRecord) -> None:
-        """What has been answered waits no more in the same bytes: it need not be opened again."""
+        """Remember a decided record by its stored bytes, so that it is not opened again."""
         while len(self._answered) >= MAX_REMEMBERED:
-            del self._answered[next(iter(self._answered))]  # the oldest; all at once would open a user's rows again
+            del self._answered[next(iter(self._answered))]  # only the oldest, so that few records are opened again
         self._answered[record.place.key] = record.place.mark
 
 
 def _may_wait_in(store: Store) -> dict[str, int]:
-    """By user, how many may wait for them at most; forgotten as soon as another process has written there."""
+    """Return the cached upper bounds of pending approvals by user. They are dropped after a write of another
+    process."""
     unshared = getattr(store, "unshared", lambda: None)()
     known = {} if unshared is None else _may_wait.setdefault(unshared, {})
     if len(known) >= MAX_USERS:

@@ -1,11 +1,11 @@
-"""One approval as a state machine, and the only reader and writer of its JSON in the vault.
+"""An approval as a state machine. Only this module reads and writes its JSON in the vault.
 
     pending -> approved -> used
-       any  -> rejected, but for a used one
-       used -> what it was before, if its act did nothing
+       any  -> rejected, except a used one
+       used -> its earlier status, if its act did nothing
 
-An `ApprovalRecord` never changes: each transition makes a new one, with its audit event where it has one, which
-`deputize.core.approvals.repository` saves by compare-and-swap.
+An `ApprovalRecord` is immutable. Each transition returns a new one and an audit event, if there is one;
+`deputize.core.approvals.repository` saves both by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from deputize.core.vault.grant import Account, User
 from deputize.core.vault.record import Record, StoredRecord, take_fields
 
 Reply = Literal["accept", "decline", "cancel"]
-"""What a person does with a question: answers it, says no, or closes it without either."""
+"""The user's reply to a question: answer, decline, or close without either."""
 
 
 class Status(StrEnum):
-    """Where an approval stands."""
+    """The status of an approval."""
 
     PENDING = "pending"
     APPROVED = "approved"
@@ -63,33 +63,33 @@ MOVES: Final[Mapping[str, frozenset[Status]]] = {
     "pass_on": frozenset({Status.APPROVED, Status.REJECTED, Status.USED}),
     "release": frozenset({Status.USED}),
 }
-"""From which statuses each transition leads. Any other is a bug, and raises `RuntimeError`."""
+"""The statuses that each transition starts from. Any other raises `RuntimeError`, because it is a bug."""
 
 
 @frozen
 class Edit(Printed):
-    """Other arguments for an act: as they were given, and as the tool understands them."""
+    """The user's edited arguments. ``arguments``: as given. ``meant``: as the tool understands them."""
 
     arguments: Mapping[str, Any]
     meant: Mapping[str, Any]
 
     @classmethod
     def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
-        """These arguments for this tool, checked. Raises `InvalidInput`, naming each field at fault."""
+        """Return these arguments validated by this tool. Raises `InvalidInput` that names each invalid field."""
         valid = tool.validate(arguments)
         try:
             plain = json.loads(json.dumps(dict(arguments)))
         except (TypeError, ValueError):
-            raise InvalidInput(f"{tool.name}: arguments are plain JSON.", fix_by="operator") from None
+            raise InvalidInput(f"{tool.name}: the arguments must be plain JSON.", fix_by="operator") from None
         return cls(plain, meant(tool, valid))
 
 
 @frozen
 class Question(ValueObject):
-    """What a provider asks in the middle of an act, instead of a yes: see `deputize.core.acts.elicitation`.
+    """A provider's question during an act: see `deputize.core.acts.elicitation`.
 
-    ``kept``: what the tool has kept of it. ``seconds``: how long the provider waits. ``reply``, ``content``: what the
-    user said; "" as long as they have not.
+    ``kept``: data that the tool stored with it. ``seconds``: how long the provider waits. ``reply``, ``content``: the
+    user's reply; "" while there is none.
     """
 
     kept: Mapping[str, Any]
@@ -99,26 +99,25 @@ class Question(ValueObject):
 
     @classmethod
     def of(cls, stored: Mapping[str, Any]) -> Question:
-        """Read it from the field of its record."""
+        """Return the question from the field of its record."""
         return cls(**take_fields(cls, {**stored, **stored.get("said", {})}))
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the field of its record."""
+        """Return the question as JSON for the field of its record."""
         said = {"said": {"reply": self.reply, "content": self.content}} if self.reply else {}
         return {"kept": self.kept, "seconds": self.seconds, **said}
 
 
 @frozen(kw_only=True, slots=False)
 class ApprovalRecord(StoredRecord):
-    """An approval as the vault has it. Times are in Unix seconds.
+    """An approval in the vault. Times are in Unix seconds.
 
-    ``subject``: the account's, None where an old row does not say. ``call``, ``step``: the ids of the tool call and of
-    the message it stands in. ``began``: when the act was first asked for. ``show``: what was shown, as `Preview.kept`
-    has it; ``digest``: of that. ``outside``, ``chosen_by_others``: which strangers have named what of it.
-    ``arguments``: what the act was asked about, by the names that people know; ``preview``: the same in the oldest
-    rows. ``edited``: the arguments as the user changed them with the yes; ``settled`` once what they would do was
-    shown, too. ``agreed``: what was shown when the user last said yes; ``changed``: what is not so any more. ``act``:
-    the key of the act that used it; ``was``: its status before.
+    ``subject``: of the account, None in old records. ``call``, ``step``: ids of the tool call and of its message.
+    ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its digest.
+    ``outside``, ``chosen_by_others``: which parts untrusted content has named. ``arguments``: those asked about, under
+    their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the user edited them;
+    ``settled``: True once the preview of the edit was shown. ``agreed``: the preview that the user last approved;
+    ``changed``: what differs from it. ``act``: key of the act that used it; ``was``: its status before.
     """
 
     KIND = "approval"
@@ -156,7 +155,8 @@ class ApprovalRecord(StoredRecord):
     def ask(
         cls, act: Act, account: Account, key: str, now: float, life: float, old: ApprovalRecord | None, **facts: Any
     ) -> tuple[Self, Event]:
-        """A question about this act that waits for ``life`` seconds, to lie at ``key`` in place of ``old``."""
+        """Return a new approval of this act that is pending for ``life`` seconds, to be stored at ``key`` in place of
+        ``old``."""
         asked = cls(
             id=_fresh_id(key),
             tool=act.tool.name,
@@ -178,7 +178,7 @@ class ApprovalRecord(StoredRecord):
     # ------------------------------------------------------------- transitions
 
     def may(self, transition: str) -> bool:
-        """Whether this transition leads from here."""
+        """Return True if this transition is possible."""
         return self.status in MOVES[transition]
 
     def _moved(self, transition: str, status: Status, **facts: Any) -> Self:
@@ -187,83 +187,84 @@ class ApprovalRecord(StoredRecord):
         return self.copy_with(status=status, **facts)
 
     def approve(self, by: User, reason: str) -> Change:
-        """The user said yes."""
+        """Approve the act."""
         return self._moved("approve", Status.APPROVED, reason=reason), ApprovalApproved(self.facts(by))
 
     def edit(self, by: User, reason: str, edit: Edit) -> Change:
-        """The user said yes with other arguments."""
+        """Approve the act with other arguments."""
         changed = {"edited": edit.arguments, "arguments": edit.meant, "settled": False}
         return self._moved("edit", Status.APPROVED, reason=reason, **changed), ApprovalEdited(self.facts(by))
 
     def reject(self, by: User, reason: str) -> Change:
-        """The user said no."""
+        """Reject the act."""
         return self._moved("reject", Status.REJECTED, reason=reason), ApprovalRejected(self.facts(by))
 
     def reply(self, by: User, said: Question, now: float) -> Change:
-        """The user answered the question, which is kept for as long as it could wait."""
+        """Record the user's reply to the question and keep it for as long as the provider could wait."""
         accepted = said.reply == "accept"
         status, event = (Status.APPROVED, ApprovalApproved) if accepted else (Status.REJECTED, ApprovalRejected)
         return self._moved("reply", status, expires=now + said.seconds, question=said), event(self.facts(by))
 
     def renew(self) -> Change:
-        """Under a new id, so that no kept answer fits."""
+        """Replace the id, so that no stored link or answer fits."""
         return self._moved("renew", self.status, id=_fresh_id(self.place.key)), None
 
     def settle(self, act: Act) -> Change:
-        """What the user's edit would do was shown, and is what they said yes to."""
+        """Record the preview of the user's edit as approved."""
         return self._moved("settle", self.status, settled=True, **shown_in(act)), None
 
     def consume(self, act: Act) -> Change:
-        """The act begins on it."""
+        """Use the approval for the act that begins."""
         used = self._moved("consume", Status.USED, act=act.key.hex, was=self.status)
         return used, ApprovalUsed(self.facts(act.user))
 
     def supersede(self, act: Act) -> Change:
-        """The act begins on something else, so this needs no answer."""
+        """Close the approval: the act begins without it."""
         return self._moved("supersede", Status.USED, act=act.key.hex, was=self.status), None
 
     def pass_on(self, act: Act) -> Change:
-        """A run of the act is handed the answer to the question."""
+        """Record that a run of the act received the reply to the question."""
         return self._moved("pass_on", Status.USED, act=act.key.hex, was=self.decision), None
 
     def release(self) -> Change:
-        """The act that used it did nothing."""
+        """Restore the status from before the use: the act did nothing."""
         return self._moved("release", self.decision, act="", was=None), None
 
     # ------------------------------------------------------------- judging
 
     @property
     def decision(self) -> Status:
-        """Its status, without its use."""
+        """The status without a use."""
         return self.status if self.status is not Status.USED else self.was or Status.APPROVED
 
     @property
     def turn(self) -> tuple[float, int, str]:
-        """Where it stands among others; those of one tick of the clock by their calls, "9" before "10"."""
+        """The sort key: by time, then by call id, "9" before "10"."""
         return self.asked, len(self.call), self.call
 
     def waits(self, now: float) -> bool:
-        """Whether it still waits for the user's answer."""
+        """Return True if the approval is pending and has not expired."""
         return self.status is Status.PENDING and self.expires > now
 
     def is_consumed(self, act: Act) -> bool:
-        """Whether it was for another call, which only looked the same; or a no to undo, which nobody but the user asks
-        for again."""
+        """Return True if another call that looked the same used it, or if it is a rejected undo, which only the user
+        requests."""
         if not act.call.has_id:
             return self.status in (Status.USED, Status.REJECTED)
         return act.call.undoes is not None and self.status is Status.REJECTED
 
     def is_about(self, act: Act) -> bool:
-        """Whether it is about what is shown now. A no, and a yes that was taken, are about the act."""
+        """Return True if the approval is for the act's current preview. A rejection or a use applies to any preview of
+        the act."""
         if act.show is None or self.status in (Status.USED, Status.REJECTED):
             return True
         return self.digest == act.show.digest
 
     def edit_is_about(self, act: Act, unedited: Preview | None) -> bool:
-        """True if what is shown now is what was asked about with the words of the user's edit, and nothing else.
+        """Return True if the current preview differs from the approved one only by the words of the user's edit.
 
-        ``unedited``: what the arguments from before the edit would show now. It must equal what was asked about: so no
-        text that differs was changed by anybody but the user.
+        ``unedited``: the current preview of the arguments before the edit. It must equal the approved one: otherwise
+        somebody else has changed a text.
         """
         if act.show is None or act.asked is None or unedited is None or unedited.digest != self.digest:
             return False
@@ -275,20 +276,22 @@ class ApprovalRecord(StoredRecord):
 
     @property
     def is_unseen_edit(self) -> bool:
-        """Whether the user changed the arguments, and what they would do was not shown yet."""
+        """True if the user edited the arguments and their preview was not shown yet."""
         return self.status is Status.APPROVED and self.edited is not None and not self.settled
 
     def is_same(self, edit: Edit | None) -> bool:
-        """Whether the yes that was said is this one."""
+        """Return True if a second approval with this edit equals the first."""
         return self.edited == edit.arguments if edit else not self.is_unseen_edit
 
     def agreed_to(self) -> Mapping[str, Any] | None:
-        """What the user last said yes to, if that is what has changed."""
+        """Return the preview that the user last approved."""
         return self.show if self.status is Status.APPROVED else self.agreed
 
     def repeatable(self) -> tuple[str, ...]:
-        """What a mandate for more acts like this one would be bound to; () where none can be given: for what destroys,
-        for what nobody knows who will see, and where a value comes from outside, or nobody knows whether."""
+        """Return the targets of a mandate for more acts like this one, or () if none can be given.
+
+        None can be given for a destructive act, an unknown audience, or a value that untrusted content may have chosen.
+        """
         if not self.show or self.chosen_by_others or not self.thread or self.edited is not None or self.subject is None:
             return ()
         show = Preview.of(self.show)
@@ -296,10 +299,11 @@ class ApprovalRecord(StoredRecord):
         return () if once else show.reached
 
     def refuse_yes_to_question(self, decision: str) -> None:
-        """Raise `InvalidInput` for any decision about a question but a no: its answer is given on its page."""
+        """Raise `InvalidInput` if this is a question and the decision is not a rejection: it is answered on its
+        page."""
         if self.question is not None and decision != "reject":
             raise InvalidInput(
-                "This is a question, which is answered on its page and nowhere else.",
+                "This is a question. It can be answered on its page only.",
                 hint="Let the user open its link. A reject declines it.",
                 fix_by="user",
                 reason="question",
@@ -308,8 +312,8 @@ class ApprovalRecord(StoredRecord):
     # ------------------------------------------------------------- as others see it
 
     def public(self, home: str, zone: tzinfo | None) -> Approval:
-        """As a person sees it: what was shown; or the arguments, of a tool that does not show, and of an edit until it
-        is known what it would do. ``zone``: in which times are told."""
+        """Return the public form, with the preview. It has the arguments instead for a tool without a preview, and for
+        an edit whose preview was not made yet. ``zone``: for times."""
         show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         return Approval(
@@ -333,7 +337,7 @@ class ApprovalRecord(StoredRecord):
         )
 
     def facts(self, user: User) -> OfApproval:
-        """What audit rows say of it."""
+        """Return the fields for audit rows."""
         return OfApproval(
             tenant=user.tenant,
             user=user.id,
@@ -348,14 +352,14 @@ class ApprovalRecord(StoredRecord):
     # ------------------------------------------------------------- as JSON
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault; of what not every approval has, only what there is."""
+        """Return the record as JSON for the vault, without empty optional fields."""
         always = _ALWAYS if self.question else _ALWAYS | {"outside", "chosen_by_others"}
         found = self.pack_fields(always if self.edited is None else always | {"settled"})
         return found | {"question": self.question.pack()} if self.question else found
 
     @staticmethod
     def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-        """With a word of who chose its targets, which an old row does not say."""
+        """Add ``chosen_by_others``, which old records lack."""
         return {"chosen_by_others": bool(content.get("outside")), **content}
 
 
@@ -366,14 +370,14 @@ _ALWAYS: Final = frozenset("id tool effect agent account thread call step status
 
 
 def shown_in(act: Act) -> dict[str, Any]:
-    """What an approval keeps of what the act has shown, and of which strangers have named what of it."""
+    """Return the fields for the act's preview and for the parts that untrusted content has named."""
     shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
     outside, by_others = tuple(shown_outside(act.outside)), is_chosen_by_others(act.outside)
     return shown | {"outside": outside, "chosen_by_others": by_others}
 
 
 def previewed(rows: Rows) -> dict[str, str]:
-    """All rows by their names. Of several of one name the last, which is ours where one is, keeps it."""
+    """Return all rows by name. If names repeat, the last row keeps its name, because deputize's own rows come last."""
     found: dict[str, str] = {}
     for name, text in reversed(rows):
         names = chain([name], (f"{name} ({number})" for number in count(2)))
@@ -382,18 +386,18 @@ def previewed(rows: Rows) -> dict[str, str]:
 
 
 def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
-    """Validated arguments as JSON, under the names that people and models know."""
+    """Return validated arguments as JSON under their public names."""
     plain: dict[str, Any] = json.loads(json.dumps(tool.named(valid), default=str))
     return plain
 
 
 def _text(value: Any) -> str:
-    """All texts and numbers in JSON, in their order, with the names in it; "" for none."""
+    """Return all texts, numbers and names in a JSON value, in order; "" for none."""
     if isinstance(value, Mapping):
         value = [part for pair in value.items() for part in pair]
     return "\n".join(map(_text, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _fresh_id(key: str) -> str:
-    """A new id for the row in this place, which leads back to it and cannot be guessed."""
+    """Return a new id that leads to this record key and cannot be guessed."""
     return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"

@@ -1,8 +1,8 @@
-"""Typed records in one vault: found by their place and saved by compare-and-swap; and approvals, used up with a claim.
+"""Typed records in one vault, loaded by key and saved by compare-and-swap; and the use of approvals.
 
-Two rows are written before a write leaves: the act's claim, and the yes that it happens on, which is used up. The claim
-comes first, so that there is no moment with a yes that is used up and nothing that tells by whom. Where a store keeps
-the order of what it is asked for, both are asked for at once and share a sync.
+Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, a used
+approval always has a record of the act that used it. If the store keeps the order of its writes, both are requested at
+once and share a sync.
 """
 
 from __future__ import annotations
@@ -24,32 +24,32 @@ Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Claim:
-    """Of one act. ``make`` makes it durable; it asks the store for that before it waits for anything. ``keep`` is given
-    what the store could not be told, to be told before the next run of the act looks."""
+    """The claim of one act. ``make``: makes it durable; it calls the store before it awaits anything else. ``keep``:
+    receives a write that the store could not take, for a retry before the next run of the act reads."""
 
     def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:
         self.make, self.keep = make, keep
 
 
 class Repository(Generic[Kind]):
-    """Typed records of one kind: found by their place, saved by compare-and-swap."""
+    """Typed records of one kind, loaded by key and saved by compare-and-swap."""
 
     def __init__(self, engine: Engine, kind: type[Kind]) -> None:
         self.vault, self.audit, self.kind = engine.vault, engine.audit, kind
 
     async def load(self, key: str) -> Kind | None:
-        """The record in this place."""
+        """Return the record at this key, or None."""
         row = await self.vault.get(self.kind.KIND, key)
         return self.kind.of(row) if row else None
 
     async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[Kind]:
-        """All records of a user, but for those that are ``known``: see `Records.scan`."""
+        """Return all records of a user, except those that are ``known``: see `Records.scan`."""
         rows = await self.vault.scan(self.kind.KIND, self.vault.key_prefix(user), known=known)
         return [self.kind.of(row) for row in rows]
 
     async def put(self, key: str, record: Kind) -> Kind | None:
-        """The record, saved over the row that it holds, or as the first one at ``key``. None, and nothing changed, if
-        something else lies there now."""
+        """Save the record over the row that it was read from, or as a new one at ``key``. Return None, and change
+        nothing, if the stored row is another one by now."""
         content = record.pack()
         saving = self.vault.swap(record.row, content) if record.row else self.vault.insert(record.KIND, key, content)
         row = await saving
@@ -58,10 +58,10 @@ class Repository(Generic[Kind]):
     async def swap(
         self, record: Kind, transition: Callable[[Kind], tuple[Kind, Event | None] | None]
     ) -> tuple[Kind | None, bool]:
-        """Make the transition, save it and audit it: the record as it lies there then, and whether that was done.
+        """Make the transition, save it and audit it. Return the stored record, and True if the transition was made.
 
-        A record that has moved meanwhile is read again and judged again. ``transition``: None, or an error, for one
-        that is to stay as it is. Once a save has begun it ends, and is audited, also where the caller is cancelled.
+        A record that changed in between is loaded and judged again. ``transition``: returns None, or raises, if the
+        record should stay. A save that has begun completes and is audited, even if the caller is cancelled.
         """
         found: Kind | None = record
         while found is not None and (change := transition(found)) is not None:
@@ -78,19 +78,19 @@ class Repository(Generic[Kind]):
 
 
 class ApprovalRepository(Repository[ApprovalRecord]):
-    """Approvals of all users, which acts use up with a claim."""
+    """Approvals of all users, and their use by acts."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, ApprovalRecord)
 
     async def release(self, key: str) -> None:
-        """The act that used the approval in this place did nothing."""
+        """Release the approval at this key: its act did nothing."""
         if record := await self.load(key):
             await self.swap(record, lambda found: found.release() if found.may("release") else None)
 
     async def consume(self, record: ApprovalRecord, act: Act, claim: Claim | None) -> bool:
-        """Whether this yes was still there, and is used up now, after the claim. Raises what the claim does: then the
-        yes is there again."""
+        """Use the approval after the claim. Return False if it is no longer available. If the claim raises, the
+        approval stays available."""
         used, event = record.consume(act)
         if claim is not None and getattr(self.vault.store, "in_order", False):
             consumed = await asyncio.shield(self._together(used, claim))
@@ -103,10 +103,11 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         return consumed
 
     async def _together(self, used: ApprovalRecord, claim: Claim) -> bool:
-        """Both, to their end, also where whoever asked was cancelled: a yes without its claim would be lost.
+        """Run both writes to their end, even if the caller is cancelled: an approval used without a claim would be
+        lost.
 
-        The yes is sealed before the claim is asked for: sealing lets other threads run, and the store would begin with
-        the claim alone.
+        The approval is encrypted before the claim is requested. Encryption lets other threads run, and the store would
+        begin with the claim alone.
         """
         swapping = self.vault.swapping(used.place, used.pack())
         claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
@@ -119,7 +120,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         return swapped is not None
 
     async def _undone(self, used: Record, before: Record, claim: Claim) -> None:
-        """The yes is there again; at the latest when the store, which may be full by now, takes something again."""
+        """Restore the approval now, or as soon as the store, which may be full, takes writes again."""
 
         async def write() -> None:
             await self.vault.swap(used, before.json)

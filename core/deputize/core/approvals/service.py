@@ -1,10 +1,10 @@
-"""A yes to one exact act. The stored row counts; a resume value or an event only says where to look.
+"""Approvals of exact acts. Only the stored record counts: a resume value or an event merely triggers a read of it.
 
-An approval is bound to the act, to the account it acts from, to its arguments and to the digest of what was shown: what
-is not as it was shown is another question, under another id, with what changed named. The user may change the
-arguments with the yes: then it is a yes to those, as long as only words differ and only by the edit, and the act is
-done with those, whatever was asked for. A yes is taken by the act that it lets happen, and given back if that was
-refused before it did anything. A call that cannot be told from another needs a new one.
+An approval is bound to the act, the account, the arguments and the digest of the preview. If the preview changes, a new
+approval with a new id names the changes. The user may edit the arguments: the approval then applies to the edit, as
+long as the preview differs only in the edited words, and the act is done with them, whatever the caller requested. An
+act uses its approval when it begins, and releases it if it was refused before it did anything. A call without an id
+needs a new approval each time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Decision = Literal["approve", "reject", "edit"]
 
 
 class Approvals:
-    """Approvals of all users, in one vault."""
+    """Approvals of all users in one vault."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
@@ -55,10 +55,11 @@ class Approvals:
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
     ) -> Mapping[str, Any] | None:
-        """Return if the user has approved exactly this act; the arguments, if the user changed them. ``seen``: its row,
-        or that there is none, where that was just looked at. ``unedited``: as `ApprovalRecord.edit_is_about` has it.
+        """Return if the user has approved exactly this act. Return the arguments if the user edited them.
 
-        Raises `ApprovalRequired`, `Declined` after a no, or `RateLimited` where too many wait for the user already.
+        ``seen``: the act's record, or None, if it was just loaded. ``unedited``: as in `ApprovalRecord.edit_is_about`.
+        Raises `ApprovalRequired`, `Declined` after a rejection, or `RateLimited` if too many approvals are pending for
+        the user.
         """
         record = await self._asked(act, account, seen, unedited)
         _refuse_declined(act, record)
@@ -68,13 +69,13 @@ class Approvals:
         return record.edited
 
     async def unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
-        """The row of this act, expired or not, and None where there is none; ``...`` if another act used it up.
-        ``edited`` counts unasked."""
+        """Return the act's record, expired or not; None if there is none, or ``...`` if another act used it. An edit
+        applies even if the policy does not ask."""
         record = await self.rows.load(self._key(act, account))
         return ... if record and record.is_consumed(act) else record
 
     async def current_approval(self, act: Act, account: Account) -> ApprovalRecord | None:
-        """The row of this act, as long as it says something about it."""
+        """Return the act's record if it still applies, or None."""
         record = await self.rows.load(self._key(act, account))
         return None if record is None or self._over(act, record) else record
 
@@ -85,8 +86,8 @@ class Approvals:
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
     ) -> ApprovalRecord:
-        """The row about just this act, asked anew where there is none, or one about something else. A row that
-        changes meanwhile is looked at again: no yes to something else is ever taken for this one."""
+        """Return the record for exactly this act. Request a new approval if there is none, or if it is for another
+        preview. A record that changes in between is judged again, so an approval of something else never counts."""
         key = self._key(act, account)
         while True:
             record, seen = await self.rows.load(key) if seen is ... else seen, ...
@@ -102,13 +103,14 @@ class Approvals:
                 return made
 
     def _over(self, act: Act, record: ApprovalRecord) -> bool:
-        """Whether an approval says nothing about this act any more."""
+        """Return True if the record no longer applies to this act."""
         return record.is_consumed(act) or record.expires <= self.clock()
 
     async def _ask(
         self, act: Act, account: Account, key: str, old: ApprovalRecord | None, agreed: Mapping[str, Any] | None
     ) -> ApprovalRecord | None:
-        """A new question; None where somebody was quicker. ``agreed``: what the user had said yes to before."""
+        """Store a new approval. Return None if another process was faster. ``agreed``: the preview that the user
+        approved before."""
         changed = act.show.differs(Preview.of(agreed)) if act.show and agreed else ()
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
@@ -127,7 +129,7 @@ class Approvals:
         return made
 
     def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
-        """For one more question to this user; none is needed for another one in place of one that waits."""
+        """Return the limit's lock. None is needed to replace a pending approval."""
         if old is not None and old.waits(self.clock()):
             return nullcontext()
         return self.room_for_one_more(user, APPROVAL_TTL)
@@ -135,10 +137,10 @@ class Approvals:
     async def decide(
         self, approval_id: str, decision: Decision, *, by: User, reason: str = "", edit: Edit | None = None
     ) -> Approval:
-        """Record the user's answer. Raises `NotFound` for an approval that is not this user's, or has expired.
+        """Record the user's decision. Raises `NotFound` if the approval has expired or is another user's.
 
-        The same answer twice is one answer. A no counts until the act has begun, whatever was said before; any other
-        answer to a decided approval is a `Conflict`, which says what became of the act.
+        The same decision twice counts once. A rejection counts until the act has begun, whatever was decided before.
+        Any other decision about a decided approval raises `Conflict`, which states the outcome of the act.
         """
         if decision not in get_args(Decision) or (edit is None) == (decision == "edit"):
             raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
@@ -162,8 +164,8 @@ class Approvals:
         raise await self._too_late(by, record, decision)
 
     async def _too_late(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:
-        """The error that answers a decision about an approval that was decided before. A no to what is done is recorded
-        there, and told to every later run: see `LedgerRecord.result_now`."""
+        """Return the error for a decision about a decided approval. If the act is done, record the rejection, which
+        every later run reports: see `LedgerRecord.result_now`."""
         if record.status is not Status.USED:
             return Conflict(f"This approval was already {record.status}.", reason="already_decided")
         shown, act = await self._with_outcome(by, record), await self._act_of(by, record)
@@ -172,18 +174,18 @@ class Approvals:
             await self.acts.swap(
                 act, lambda found: (found.reject(now, record.effect), None) if found.state is State.DONE else None
             )
-        hint = "Look at the provider what became of it." if shown.outcome != "done" else ""
+        hint = "Check at the provider whether it was done." if shown.outcome != "done" else ""
         said = what_is_so(shown, await self.engine.zones.of(by))
         return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
-        """The approval of this id, decided or not, if it is this user's; a question only as long as it counts."""
+        """Return the user's approval with this id, decided or not, or None. A question that has expired is None."""
         record = await self._of(approval_id, by)
         gone = record is None or (record.question is not None and record.expires <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record)
 
     async def decided(self, approval_id: str, by: User, timeout: float) -> Approval | None:
-        """The same once it waits for its user no longer, wherever that is decided, or after so many seconds."""
+        """Return the approval once it is decided, in any process, or after ``timeout`` seconds."""
         ends = time.monotonic() + timeout
         if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
             return now
@@ -195,25 +197,25 @@ class Approvals:
         return now
 
     async def public(self, user: User, record: ApprovalRecord) -> Approval:
-        """As a person sees it."""
+        """Return the public form."""
         return record.public(self.engine.home, await self.engine.zones.of(user))
 
     async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
-        """The same, with what became of its act."""
+        """Return the public form with the outcome of its act."""
         shown, act = await self.public(user, record), await self._act_of(user, record)
         return replace(shown, outcome=act.outcome, ended_at=act.at) if act else shown
 
     async def _act_of(self, user: User, record: ApprovalRecord) -> LedgerRecord | None:
-        """The ledger's record of the act that used this approval."""
+        """Return the ledger record of the act that used this approval, or None."""
         used = record.act and record.status is Status.USED
         return await self.acts.load(self.vault.key_prefix(user) + record.act) if used else None
 
     async def row(self, approval_id: str, user: User) -> ApprovalRecord:
-        """The row of an approval that is this user's and still counts. Raises `NotFound`."""
+        """Return the user's record with this id. Raises `NotFound` if there is none or it has expired."""
         return self.counting(await self._of(approval_id, user), approval_id)
 
     def counting(self, record: ApprovalRecord | None, approval_id: str) -> ApprovalRecord:
-        """The row, if it has this id and still counts. Raises `NotFound`."""
+        """Return the record if it has this id and has not expired. Raises `NotFound` otherwise."""
         if record is None or record.id != approval_id or record.expires <= self.clock():
             raise _not_pending()
         return record
@@ -226,17 +228,18 @@ class Approvals:
         return self.vault.key_prefix(user) + approval_id.partition("-")[0]
 
     async def renew(self, approval_ids: Iterable[str], user: User) -> None:
-        """Somebody else tried to answer: what still waits gets new ids, so that no kept answer of theirs fits."""
+        """Give pending approvals new ids after another user tried to decide them, so that no answer of that user
+        fits."""
         for approval_id in approval_ids:
             if record := await self._of(approval_id, user):
                 await self.rows.swap(record, partial(_renewed, approval_id))
 
     async def consume(self, act: Act, account: Account, claim: Claim | None = None) -> str:
-        """The approved act is about to happen: nothing else can happen on this approval; its id. For one run at a time.
+        """Use the approval for the act that begins, and return its id. For one run at a time.
 
-        ``claim``: what has to be durable before the yes is used up. A row that moved meanwhile is looked at once more.
-        Raises `ApprovalRequired` where another call that looks the same was quicker, or what is shown has changed, and
-        `OutcomeUnknown` where an earlier run took the yes and left no word of what became of it.
+        ``claim``: what must be durable before the approval is used. A record that changed in between is loaded once
+        more. Raises `ApprovalRequired` if another equal call used the approval or the preview has changed, and
+        `OutcomeUnknown` if an earlier run used it and left no outcome.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
         record = await self._asked(act, account)
@@ -245,13 +248,13 @@ class Approvals:
                 if act.effect is Effect.READS:
                     return record.id
                 if claim is not None:
-                    await claim.make()  # what becomes of this run is known for longer than the yes
+                    await claim.make()  # the ledger keeps the outcome for longer than the approval lives
                 raise OutcomeUnknown(
                     "An earlier run of this act used the user's approval and was interrupted: it may have been done.",
-                    hint="Look whether it was done before asking for it again.",
+                    hint="Check at the provider whether it was done before you request it again.",
                 )
             _refuse_declined(act, record)
-            edited = record.edited is not None and record.arguments != mine  # meanwhile: not that
+            edited = record.edited is not None and record.arguments != mine  # edited in between
             if record.status is not Status.APPROVED or edited or not record.is_about(act):
                 break
             if await self.rows.consume(record, act, claim):
@@ -261,8 +264,8 @@ class Approvals:
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
 
     async def supersede(self, act: Act, account: Account) -> bool:
-        """The act is about to happen under a mandate, or since the policy asks no more: what was asked about it needs
-        no answer; whether anything was. Raises `Declined` after a no, which holds whatever lets the act happen now."""
+        """Close the act's approval, because the act begins under a mandate or without one. Return True if there was
+        one. Raises `Declined` after a rejection, which applies whatever else permits the act."""
         record = await self.rows.load(self._key(act, account)) if act.call.has_id else None
 
         def superseded(found: ApprovalRecord) -> Change | None:
@@ -274,11 +277,12 @@ class Approvals:
         return record is not None and (await self.rows.swap(record, superseded))[1]
 
     async def release(self, act: Act, account: Account) -> None:
-        """Nothing happened: the approval stands as it was."""
+        """Release the approval: nothing happened."""
         await self.rows.release(self._key(act, account))
 
     def _key(self, act: Act, account: Account) -> str:
-        """Of the act, its account and its exact arguments, under the vault's key: nobody can guess or build one."""
+        """Return a record key from the act, its account and its exact arguments. It is keyed, so that nobody can guess
+        it."""
         who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
         exact = json.dumps([who, account.subject, act.said]).encode()
         return (
