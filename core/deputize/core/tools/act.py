@@ -1,7 +1,7 @@
-"""One tool call as a user: where it came from, and what is about to be done.
+"""One tool call as a user, before and after validation.
 
-Call   conversation, message that asked, id of the call: what tells whether two calls are the same one
-Act    the call, validated: whose, which tool, which arguments and effect, through which app, under which key
+Call   conversation, message and call id: they tell whether two calls are the same one
+Act    the validated call: user, tool, arguments, effect, app and key
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from deputize.core.vault.grant import User
 
 @frozen
 class Undoes(ValueObject):
-    """What a call puts back. ``act``: the id of that act; ``holds``: what it has left, by the names of what the call
-    shows; see `deputize.core.Undo`."""
+    """The act that a call undoes. ``act``: its id. ``holds``: the values that it left, by the names in the call's
+    preview; see `deputize.core.Undo`."""
 
     act: str
     holds: Mapping[str, Any]
@@ -35,9 +35,9 @@ class Undoes(ValueObject):
 
 @frozen
 class Call(ValueObject):
-    """Where a tool call came from: conversation, message that asked, id of the call. Empty: nobody can ask again.
+    """The origin of a tool call: conversation, message and call id. Empty: the call cannot be repeated.
 
-    ``undoes``: the act that it puts back, where it does that.
+    ``undoes``: the act that it undoes, if any.
     """
 
     thread: str = ""
@@ -48,21 +48,21 @@ class Call(ValueObject):
 
     @property
     def has_id(self) -> bool:
-        """Whether a second call can be told to be the same one."""
+        """True if the call has an id, so that a repeat can be recognized."""
         return bool(self.id)
 
     @property
     def ask(self) -> str:
-        """The request of the user behind the call; empty if it is not known."""
+        """A digest of the message behind the call, or "" if it is not known."""
         return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
 
 
 ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
-"""A tool's name, its arguments, and where the call came from."""
+"""A tool's name, its arguments, and the origin of the call."""
 
 
 class Progress(TypedDict, total=False):
-    """What becomes known of an act on its way, and changes nothing of what it is."""
+    """Facts that are added to an act on its way. They do not change its identity."""
 
     approved: bool
     show: Preview
@@ -73,16 +73,15 @@ class Progress(TypedDict, total=False):
 
 @frozen(slots=False)
 class Act(Printed):
-    """One tool call as a user, validated and not yet done: what a policy decides about.
+    """One tool call as a user, validated and not yet done. A policy decides about it.
 
-    ``nonce`` stands in for the id of a call that has none: such an act is never the same as another. ``provider_base``:
-    the row that the provider was made from, whose scopes it has; see `deputize.core.oauth.provider.Provider`.
-    ``asked``: what the user was asked about, where the user changed the arguments. ``approved``: on the user's yes,
-    which it takes.
-    ``show``: what is about to happen, resolved; None as long as that is not known, and always of a tool that does not
-    show. ``began``: when it was first asked for, in Unix seconds; 0.0 where nobody has to know. ``outside``: those of
-    its targets that strangers have named in a text which was read in the same conversation. ``mandate``: the id of the
-    one it happens under. ``organisation``: whose service account acts, in words; "" where it is an account of the user.
+    ``nonce`` replaces the id of a call that has none: such an act never equals another. ``provider_base``: the provider
+    that this one was derived from, whose scopes it has; see `deputize.core.oauth.provider.Provider`. ``asked``: the
+    arguments before the user's edit. ``approved``: True if it uses the user's approval. ``show``: the preview; None
+    before it is made, and always for a tool without previews. ``began``: when it was first requested, in Unix seconds;
+    0.0 if that does not matter. ``outside``: its targets that untrusted content in the same conversation has named.
+    ``mandate``: id of the mandate that covers it. ``organisation``: name of the organisation whose service account
+    acts; "" for the user's own account.
     """
 
     user: User
@@ -105,39 +104,40 @@ class Act(Printed):
     organisation: str = ""
 
     def having(self, **more: Unpack[Progress]) -> Act:
-        """The same act, further on its way. What follows from its arguments is not worked out again."""
+        """Return a copy with these facts. Values computed from the arguments are kept."""
         same = object.__new__(Act)
         same.__dict__.update(self.__dict__, **more)
         return same
 
     @property
     def shows(self) -> bool:
-        """Whether it shows what it will do, and is judged and asked about there."""
+        """True if the act makes a preview, which is then judged and approved."""
         return self.tool.shows and self.effect is not Effect.READS
 
     @property
     def service_account(self) -> str:
-        """The app whose service account acts; "" where it is an account of the user."""
+        """The app whose service account acts; "" for the user's own account."""
         return self.app if self.organisation else ""
 
     @property
     def can_ask(self) -> bool:
-        """Whether what its provider asks finds the user, and a later run of it their answer."""
+        """True if the provider's questions can reach the user, and a later run can receive the reply."""
         return not self.organisation and (self.call.has_id or self.effect is Effect.READS)
 
     @cached_property
     def needs(self) -> Sequence[Need]:
-        """What these arguments need, in the words of the provider that is asked."""
+        """The scopes that these arguments need, in the provider's terms."""
         return self.tool.needs_of(self.arguments, self.provider_base or self.provider)
 
     @cached_property
     def said(self) -> str:
-        """What was asked for, in one form; see `deputize.core.tools.canonical`. An edit does not change it."""
+        """The requested arguments in canonical form; see `deputize.core.tools.canonical`. An edit does not change
+        it."""
         return canonical(self.tool, self.arguments if self.asked is None else self.asked)
 
     @property
     def changed_by_user(self) -> Mapping[str, Any]:
-        """The arguments that the user's edit has put in place of what was asked for, as JSON; None: its default."""
+        """The arguments that the user's edit changed, as JSON; None for one that is back at its default."""
         if self.asked is None:
             return {}
         before, now = json.loads(self.said), json.loads(canonical(self.tool, self.arguments))
@@ -145,12 +145,12 @@ class Act(Printed):
 
     @cached_property
     def key(self) -> ActKey:
-        """What makes two calls the same act. Texts that look alike, in another form of Unicode, are the same."""
+        """The identity of the act, equal for repeated calls. Unicode text is compared in its NFC form."""
         call, name = self.call, self.call.id or self.nonce
         whose = self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name
         return ActKey.of(*whose, unicodedata.normalize("NFC", self.said))
 
     @property
     def digest(self) -> str:
-        """Of what was asked for, to the letter: 32 hexadecimal characters."""
+        """Digest of the requested arguments: 32 hexadecimal characters."""
         return hashlib.sha256(self.said.encode(errors="surrogatepass")).hexdigest()[:32]

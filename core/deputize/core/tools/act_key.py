@@ -1,4 +1,4 @@
-"""What makes two calls the same act."""
+"""The identity of an act."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _text = json.JSONEncoder(separators=(",", ":")).encode  # made once: `json.dumps
 
 @frozen
 class ActKey(ValueObject):
-    """What makes two calls the same act, as a digest that providers can use as an idempotency key."""
+    """The identity of an act as a digest, which providers can use as an idempotency key."""
 
     digest: bytes
 
     @classmethod
     def of(cls, *parts: str) -> ActKey:
-        """The key of these parts, in this order; no two lists of parts share one."""
+        """Return the key of these parts in this order. Different lists of parts have different keys."""
         canonical = _text(["deputize-act-1", *parts])
         return cls(hashlib.sha256(canonical.encode()).digest())
 
     def nth(self, n: int) -> ActKey:
-        """The key of the n-th write inside this act."""
+        """Return the key of the n-th write inside this act."""
         return ActKey(hashlib.sha256(self.digest + n.to_bytes(4, "big")).digest())
 
     @property
@@ -35,10 +35,10 @@ class ActKey(ValueObject):
 
     @property
     def base32(self) -> str:
-        """26 characters of ``[0-9a-v]``: an id for a Google Calendar event."""
+        """26 characters of ``[0-9a-v]``, valid as the id of a Google Calendar event."""
         return base64.b32hexencode(self.digest[:16]).decode().rstrip("=").lower()
 
     @property
     def uuid(self) -> str:
-        """A UUID of version 4's form."""
+        """A UUID in the form of version 4."""
         return str(uuid.UUID(bytes=self.digest[:16], version=4))

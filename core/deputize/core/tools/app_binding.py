@@ -1,8 +1,7 @@
-"""Tools that act through one app, which the host names in code: as their model is told of them, and what is refused.
+"""Tools bound to one app that your application names: their descriptions and their restrictions.
 
-Nobody else chooses it: a call of such a tool has no argument for it. Through a service account's app a tool acts on
-that account's data and nobody's of the users, which its description says, so that a model does not take what it reads
-for the user's own.
+No call can choose the app, because the tools have no argument for it. With a service account's app, a tool acts on that
+account's data. Its description says so, so that a model does not take the data for the user's own.
 """
 
 from __future__ import annotations
@@ -19,12 +18,12 @@ from deputize.core.tools.tool import Tool
 
 
 def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
-    """These tools, as they act through the app of this name; "" for whichever the user has.
+    """Return these tools bound to the app of this name; unchanged for "".
 
-    Raises `InvalidInput` for an app that there is not, or that is no way to the provider of one of them.
+    Raises `InvalidInput` for an unknown app, or one that does not serve the provider of a tool.
     """
     found = list(tools)
-    if not name or (name in registry.late and name not in registry.apps):  # of a server that is asked when it is needed
+    if not name or (name in registry.late and name not in registry.apps):  # of a server that is contacted when needed
         return found
     if not any(tool.provider for tool in found):
         registry.app("", name)
@@ -35,10 +34,11 @@ def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
 
 
 def check_people_search(tool: Tool, apps: Mapping[str, App], name: str) -> None:
-    """Raise `InvalidInput` for the search of people in a user's accounts, where the host names a service account."""
+    """Raise `InvalidInput` if a service account's app is named for the people search, which uses the user's own
+    accounts."""
     if name in apps and organisation_of(apps[name]) and tool is find_people():
         raise InvalidInput(
-            f"{tool.name} looks in the user's own accounts, and never as a service account.", fix_by="operator"
+            f"{tool.name} searches the user's own accounts, and never acts as a service account.", fix_by="operator"
         )
 
 
@@ -47,8 +47,8 @@ def _check_way(tool: Tool, registry: Registry, name: str) -> None:
     if tool.provider and not registry.serves(name, tool.provider):
         known = [one for one in registry.apps if registry.serves(one, tool.provider)]
         raise InvalidInput(
-            f"The app {name!r} is none of {tool.provider}, where {tool.name} acts.",
-            hint=f"{instead(name, known)} Tools of other providers belong in a list of their own, with no app named.",
+            f"The app {name!r} does not serve {tool.provider}, which {tool.name} needs.",
+            hint=f"{instead(name, known)} List the tools of other providers separately, without an app.",
             fix_by="operator",
         )
 

@@ -1,8 +1,8 @@
-"""Arguments in one form: equal calls are equal text, whatever way their JSON took.
+"""Canonical form of arguments: equal calls have equal text, however their JSON was transported.
 
-A call that is run again has been through a checkpoint, a queue or another language: ``1.0`` came back as ``1``, a tuple
-as a list, names in another order. None of that makes it another call. Arguments that equal their default are left out,
-so that a version of a tool with one more optional argument still knows the calls that are under way.
+A repeated call may have passed a checkpoint, a queue or another language: ``1.0`` became ``1``, a tuple became a list,
+names changed their order. It is still the same call. Arguments equal to their default are omitted, so a new version of
+a tool with one more optional argument still recognizes calls in progress.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ if TYPE_CHECKING:  # as in `toolkit`: pydantic is imported when the first tool i
 
 
 def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
-    """Validated arguments of a tool as JSON, names sorted, without those that equal their default.
+    """Return validated arguments as JSON with sorted names, without those that equal their default.
 
     Raises `InvalidInput` for an argument that JSON cannot hold.
     """
     try:
         return _text(_stated(tool.model, tool.named(arguments)))
     except RecursionError:
-        raise InvalidInput(f"{tool.name}: its arguments are too deep.", hint="Put fewer into one another.") from None
-    except ValueError:  # pydantic's own for what it cannot write is one
+        raise InvalidInput(f"{tool.name}: its arguments are nested too deeply.", hint="Nest them less.") from None
+    except ValueError:  # pydantic's serialization error is a subclass
         raise InvalidInput(f"{tool.name}: its arguments cannot be written as JSON.", fix_by="operator") from None
 
 
 def _stated(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What the values say beyond the model's defaults."""
+    """Return the values that differ from the model's defaults."""
     plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model) if model else {}
     return {name: value for name, value in plain.items() if name not in defaults or _text(value) != defaults[name]}
 
 
 @lru_cache(maxsize=1024)
 def _defaults(model: type[BaseModel]) -> Mapping[str, str]:
-    """What goes without saying, as text. A tag that tells models apart never does."""
+    """Return the defaults as text. A discriminator tag is never omitted, so it is not among them."""
     return {
         name: _text(_plain(field.get_default(call_default_factory=True)))
         for name, field in model.model_fields.items()
@@ -54,7 +54,7 @@ def _is_tag(annotation: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """The value as JSON has it, in the one way that we write it."""
+    """Return the value as JSON data in its one canonical form."""
     kind = type(value)
     if kind in _AS_IT_IS:
         return value
@@ -75,7 +75,8 @@ _AS_IT_IS = frozenset({str, int, bool, type(None)})
 
 
 def _plain_kind(value: Any) -> Any:
-    """The same of a kind made from a plain one, and of a date, an enumeration, a dataclass as pydantic writes it."""
+    """Return the same for a subclass of a plain type, and for dates, enumerations and dataclasses as pydantic writes
+    them."""
     if isinstance(value, str):
         return str.__str__(value)
     for kind in (int, float):

@@ -1,12 +1,12 @@
-"""The tools a deputy has: by name, by alias, by toolkit and toolset.
+"""The tools of a deputy, by name, alias, toolkit and toolset.
 
-github            the toolkit; of one with more than two toolsets its core, since nobody wants eighty tools unasked
-github:all        all of it
-github:actions    one toolset
-gmail_send_email  one tool
-find_people       the one tool of no toolkit: it looks in all of them
+    github            the toolkit; only its core toolset if it has more than two toolsets
+    github:all        all toolsets
+    github:actions    one toolset
+    gmail_send_email  one tool
+    find_people       the one tool without a toolkit: it searches all of them
 
-To a toolkit or toolset that reads long texts belongs one tool more, which reads them on: see
+A toolkit or toolset that cuts long texts has one more tool, which reads their rest: see
 `deputize.core.tools.continuation`.
 """
 
@@ -30,10 +30,10 @@ log = logging.getLogger("deputize.core.acts")
 
 
 class Catalog:
-    """These toolkits; or, where none are given, all that are installed, each loaded when it is first asked for.
+    """These toolkits; if None, all that are installed, each loaded when it is first needed.
 
-    A tool is looked for in the toolkits whose name it begins with; all are loaded for a name that is none's, which may
-    be an alias, and for a list of everything.
+    A tool is searched in the toolkits whose name it begins with. All toolkits are loaded for any other name, which may
+    be an alias, and for the list of all tools.
     """
 
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
@@ -44,18 +44,18 @@ class Catalog:
         self._warned = set[str]()
 
     def tools(self, *names: str, read_only: bool = False) -> list[Tool]:
-        """The tools of these names, each once, in the order of the names; without names, all there are.
+        """Return the tools of these names, each once, in the order of the names; without names, all tools.
 
-        ``read_only``: only those that never change anything. Raises `InvalidInput` for a name nobody has.
+        ``read_only``: only tools that never change anything. Raises `InvalidInput` for an unknown name.
         """
         found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
 
     def add(self, toolkit: Toolkit) -> None:
-        """One more toolkit; or in place of the one that was added under this name.
+        """Add a toolkit, or replace the added one of the same name.
 
-        Raises `SettingsError` for a name that is another toolkit's, or begins with one: a call of that one's tools, or
-        of what they were once called, must not lead here. Of two that were added neither begins with the other.
+        Raises `SettingsError` if its name is another toolkit's or begins with one: a call of that toolkit's tools, or
+        of their old names, must not lead here. For two added toolkits, neither name may begin with the other.
         """
         added = self._added.keys() - {toolkit.name}
         others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()
@@ -63,26 +63,26 @@ class Catalog:
         if taken := sorted([*taken, *(one for one in added if one.startswith(f"{toolkit.name}_"))]):
             raise SettingsError(
                 f"A toolkit cannot be called {toolkit.name!r} beside the toolkit {taken[0]}.",
-                hint="Give it a name with which none begins, and which begins with none: their tools are NAME_tool.",
+                hint="Choose a name that is not the beginning of another toolkit's name, nor begins with one.",
             )
         self._added[toolkit.name] = toolkit
         self._toolkits, self._tools = {**self._toolkits, toolkit.name: toolkit}, {}  # others may be reading the old one
 
     def remove(self, name: str) -> None:
-        """Forget a toolkit that was added."""
+        """Remove a toolkit that was added."""
         if self._added.pop(name, None) is not None:
             self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
 
     def at_hand(self, name: str) -> bool:
-        """Whether looking this tool up touches no file and imports nothing."""
+        """Return True if the lookup of this tool reads no file and imports nothing."""
         return self._complete or (isinstance(name, str) and name in self._tools)
 
     def _named(self, name: str) -> list[Tool]:
         if isinstance(name, Collection) and not isinstance(name, str | bytes):
-            hint = "Write the names beside each other; of a list, *names."
-            raise InvalidInput("Toolkits are named one by one, not by a list.", hint=hint, fix_by="operator")
+            hint = "Pass each name as its own argument: tools(*names)."
+            raise InvalidInput("A toolkit's name must be a text, not a list.", hint=hint, fix_by="operator")
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput(f"A toolkit's name is a text of at most {LONGEST_NAME} characters.", fix_by="operator")
+            raise InvalidInput(f"A toolkit's name has at most {LONGEST_NAME} characters.", fix_by="operator")
         kit, colon, toolset = name.partition(":")
         toolkit = self.toolkit(kit)
         if toolkit is None:
@@ -105,13 +105,13 @@ class Catalog:
         return found | ({FIND_PEOPLE: find_people()} if self.readers_of_people() else {})
 
     def readers_of_people(self) -> list[Tool]:
-        """How each toolkit reads its people, of those that do."""
+        """Return the people readers of all toolkits that have one."""
         return [kit.reads_people for kit in self._all().values() if kit.reads_people is not None]
 
     def tool(self, name: str) -> Tool:
-        """The tool of this name or alias. Raises `InvalidInput` for an unknown one, naming some that are near."""
+        """Return the tool of this name or alias. Raises `InvalidInput` that suggests similar names."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
-            raise InvalidInput(f"A tool's name is a text of at most {LONGEST_NAME} characters.")
+            raise InvalidInput(f"A tool's name must be a text of at most {LONGEST_NAME} characters.")
         if name not in self._tools:
             if found := self._own(name):
                 self._tools[name] = found
@@ -123,11 +123,12 @@ class Catalog:
         tool = self._tools[name]
         if tool.called and tool.name not in self._warned:
             self._warned.add(tool.name)
-            log.warning("%s is called %s here.", tool.called.name, tool.name)
+            log.warning("%s is an alias of %s.", tool.called.name, tool.name)
         return tool
 
     def _own(self, name: str) -> Tool | None:
-        """The tool of this very name. Only toolkits that it begins with the name of are loaded, the longest first."""
+        """Return the tool of exactly this name. Only toolkits whose name it begins with are loaded, the longest
+        first."""
         if name == FIND_PEOPLE:
             return find_people()
         names = self._toolkits if self._complete else {*toolkit_names(), *self._added}
@@ -138,7 +139,8 @@ class Catalog:
         return None
 
     def _with_aliases(self) -> dict[str, Tool]:
-        """All tools by name and alias. A tool's own name is nobody's alias; an alias is the first one's."""
+        """Return all tools by name and alias. Names take precedence over aliases, and the first of two equal aliases
+        wins."""
         tools = self._every()
         for tool in list(tools.values()):
             for alias in tool.aliases:
@@ -152,7 +154,7 @@ class Catalog:
         return self._toolkits
 
     def toolkit(self, name: str) -> Toolkit | None:
-        """The toolkit of this name, loaded if it has to be; None where there is none."""
+        """Return the toolkit of this name, loaded if necessary, or None."""
         if name not in self._toolkits and not self._complete:
             with suppress(InvalidInput):
                 self._toolkits[name] = find_toolkits(name)[name]

@@ -1,10 +1,10 @@
-"""What comes next of a text that was cut: a reference in the result, which its toolkit's `read_more` follows.
+"""References to the rest of a text that was cut. The toolkit's `read_more` follows them.
 
     {"text": "First ...", "more": "github_list_comments?comment_id=5&offset=600&repo=acme%2Fweb.k3m9q2x7p4"}
 
-A reference is the call of a reading tool. It is sealed for its user, so a model follows only what a result has given it
-and reaches no tool that the host did not hand out; the call itself is an act like any other: judged, audited, within
-the user's grant. Nothing is kept for it, so it is as good after a restart as before.
+A reference is the call of a reading tool, signed for its user. So a model can follow only references from its results,
+and reaches no tool that your application did not give it. The call is an act like any other: judged, audited, within
+the user's grant. Nothing is stored for a reference, so it is valid after a restart.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from deputize.core.tools.act import Act
 
 LONGEST: Final = 16_000
-"""Characters of a reference: a path of GitHub's alone has 4,096 bytes, each of them three characters here at worst."""
+"""Characters of a reference: a GitHub path alone has up to 4,096 bytes, each up to three characters here."""
 _SEAL: Final = 10
-"""Characters of 5 bits."""
+"""Characters of the signature, 5 bits each."""
 _ACCOUNT, _APP = "@account", "@app"
 _PLACES: Final = ("offset", "cursor")
-"""Arguments that say where to go on, the first that the tool has."""
+"""Arguments for the position. The first that the call has is replaced by ``cursor``."""
 _HINT: Final = 'Pass "more" of an earlier result unchanged, or read the thing itself again.'
 
 
 class Continuation(str):
-    """The call that reads what comes next of a text that was cut; a result has it under ``more``.
+    """The call that reads the rest of a cut text. A result has it under ``more``.
 
-    ``tool``: a tool that only reads. Its arguments are texts, whole numbers and yes or no.
+    ``tool``: a tool that only reads. Its arguments are texts, integers and booleans.
     """
 
     tool: str
@@ -48,7 +48,7 @@ class Continuation(str):
         return one
 
     def at(self, offset: int) -> Self:
-        """The same, from this offset on."""
+        """Return the same call with this offset."""
         return type(self)(self.tool, **{**self.arguments, "offset": offset})
 
 
@@ -67,27 +67,27 @@ class Called(Printed):
 
 
 class References:
-    """Seals references for their users. ``key``: the vault's own."""
+    """Signs and verifies references. ``key``: the vault's own."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
 
     def sealed(self, more: Continuation, act: Act) -> str:
-        """The reference as it stands in the result of this act: with the account that the call named, or that is an
-        organisation's."""
+        """Return the reference for the result of this act, with the account that the call named or an organisation's
+        app."""
         named = {_ACCOUNT: act.account, _APP: act.app if act.account or act.organisation else ""}
         kept = {name: value for name, value in named.items() if value}
         plain = f"{more}&{urlencode(kept)}" if kept else str(more)
         return f"{plain}.{self._seal(act.user, plain)}"
 
     def call(self, user: User, ref: object, cursor: object = "") -> Called:
-        """The call that this user's reference stands for; ``cursor``: where to go on instead.
+        """Return the call that this user's reference stands for. ``cursor``: the position to continue from instead.
 
-        Raises `InvalidInput` for a text that no result of this user's has given.
+        Raises `InvalidInput` for a text that is not a reference from one of this user's results.
         """
         text = ref.strip() if isinstance(ref, str) and len(ref) <= LONGEST else ""
         if not self.is_sealed(user, text):
-            raise InvalidInput("ref: not a reference of an earlier result of this user's.", hint=_HINT)
+            raise InvalidInput("ref: not a reference from an earlier result of this user.", hint=_HINT)
         tool, _, query = text.rpartition(".")[0].partition("?")
         arguments = dict(parse_qsl(query, keep_blank_values=True))
         account, app = arguments.pop(_ACCOUNT, None), arguments.pop(_APP, "")
@@ -96,7 +96,7 @@ class References:
         return Called(tool, arguments, account, app)
 
     def is_sealed(self, user: User, text: str) -> bool:
-        """True if the text is a reference that a result of this user's has given."""
+        """Return True if the text is a reference from one of this user's results."""
         plain, _, seal = text.rpartition(".")
         if len(text) > LONGEST:
             return False

@@ -1,8 +1,8 @@
-"""The tool that follows a `Continuation`, in each toolkit that cuts texts. `CallResolver` finds what is done in its
-place.
+"""The tool that follows a `Continuation`, in each toolkit that cuts texts. `CallResolver` replaces it by the referenced
+call.
 
-One a toolkit and not one for all, so that two lists of tools in one agent have no name twice, and a reference opens
-nothing but what its own toolkit reads.
+Each toolkit has its own, so that tool names stay unique in an agent with two lists of tools, and a reference works only
+in its own toolkit.
 """
 
 from __future__ import annotations
@@ -20,4 +20,4 @@ def read_more(
     cursor: Annotated[str | int | None, Field(description="an offset, to go on from there instead")] = None,
 ) -> Steps:
     """Read what comes next of a text that was cut: an earlier result has it under `more`. Repeat until none is left."""
-    raise InvalidInput("A reference is followed by a deputy alone.", fix_by="operator")
+    raise InvalidInput("Only a deputy can follow a reference.", fix_by="operator")

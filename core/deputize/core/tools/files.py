@@ -1,8 +1,8 @@
-"""Files: what comes in and goes out as bytes, kept on our side for a day. A model only ever sees a handle.
+"""Files that tools receive and send, stored encrypted for a day. A model sees only a handle.
 
-A handle opens nothing but its own user's file: it is looked for among the user's records, each sealed for its place.
-Content lies in pieces, since a store may limit a record's size. A file's row is there before its pieces and goes after
-them, so that nothing is left that no row leads to, and what is being written counts against the quota.
+A handle works only for its own user: it is looked up among that user's records. The content is stored in pieces,
+because a store may limit the size of a record. A file's record is written before its pieces and deleted after them, so
+no piece is left without a record, and a file counts against the quota while it is written.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
 
 
 class Files:
-    """Files of all users, in one vault. ``quota`` and ``largest`` are bytes, ``clock`` gives Unix seconds.
+    """Files of all users in one vault. ``quota`` and ``largest``: bytes. ``clock``: returns Unix seconds.
 
-    ``most``: how many files a user may have, since even an empty one is a row. ``life``: seconds that each is kept.
+    ``most``: maximum number of files of a user, because even an empty one needs a record. ``life``: lifetime in
+    seconds.
     """
 
     def __init__(
@@ -54,13 +55,13 @@ class Files:
         self.largest, self.quota, self.most, self.life = largest, quota, most, life
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
-        """Keep a file; its handle and what there is to know: ``{file, name, mime, size, expires}``.
+        """Store a file. Return its handle and metadata: ``{file, name, mime, size, expires}``.
 
-        Raises `InvalidInput` for one that is too large, or does not fit beside the user's others; `NotFound` where the
-        user was erased meanwhile.
+        Raises `InvalidInput` if the file is too large or exceeds the user's quota, and `NotFound` if the user was
+        erased in between.
         """
         if not isinstance(file.content, bytes):
-            raise InvalidInput("A file's content is bytes.", fix_by="operator")
+            raise InvalidInput("A file's content must be bytes.", fix_by="operator")
         if len(file.content) > self.largest:
             raise InvalidInput(f"The file is larger than {_size(self.largest)}.", hint="Use a smaller one.")
         row = await self._claimed(user, file)
@@ -70,13 +71,13 @@ class Files:
             if await self.vault.get("file", row.key) is None:
                 raise _unknown()
         except BaseException:
-            with suppress(StoreUnavailable):  # then it counts for a day
+            with suppress(StoreUnavailable):  # then it counts against the quota for a day
                 await self.remove(row)
             raise
         return _told(row)
 
     async def _claimed(self, user: User, file: File) -> Record:
-        """The file's row, which takes its share of the user's quota; one process at a time decides about it."""
+        """Create the file's record within the user's quota, one process at a time."""
         key = self.vault.key_prefix(user)
         content = {
             "name": one_segment(file.name),
@@ -87,9 +88,9 @@ class Files:
         try:
             async with self.vault.store.lock(f"files-{int(key[:8], 16) % STRIPES:02d}", WAIT):
                 sizes = await self._sizes(user)
-                hint = "A file is gone a day after it was kept."
+                hint = "A file is removed a day after it was stored."
                 if sum(sizes) + len(file.content) > self.quota:
-                    raise InvalidInput(f"The files of one user may have {_size(self.quota)} in all.", hint=hint)
+                    raise InvalidInput(f"The files of one user may have {_size(self.quota)} in total.", hint=hint)
                 if len(sizes) >= self.most:
                     raise InvalidInput(f"A user may have at most {self.most} files.", hint=hint)
                 while True:
@@ -97,10 +98,10 @@ class Files:
                     if row := await self.vault.insert("file", key + handle, content):
                         return row
         except TimeoutError:
-            raise StoreUnavailable("Too many files are being kept.", hint="Try again; nothing was kept.") from None
+            raise StoreUnavailable("Too many files are being stored. Nothing was stored.", hint="Try again.") from None
 
     async def _sizes(self, user: User) -> list[int]:
-        """Bytes of each of the user's files; those that have expired are removed on the way."""
+        """Return the bytes of each of the user's files, and remove expired ones."""
         sizes = []
         for row in await self.vault.scan("file", self.vault.key_prefix(user)):
             if row.json["expires"] > self.clock():
@@ -110,7 +111,7 @@ class Files:
         return sizes
 
     async def take(self, user: User, handle: str) -> File:
-        """The user's own file behind a handle. Raises `NotFound` for one that expired, and anybody else's."""
+        """Return the user's file for a handle. Raises `NotFound` for an expired file or one of another user."""
         found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
         row = await self.vault.get("file", self.vault.key_prefix(user) + found[1]) if found else None
         if row is None or row.json["expires"] <= self.clock():
@@ -119,22 +120,22 @@ class Files:
         pieces = []
         for n in range(_pieces(content["size"])):
             piece = await self.vault.get("filepart", f"{row.key}.{n:03d}")
-            if piece is None:  # a process died while it was kept, or it has just been removed
+            if piece is None:  # the writer died, or the file has just been removed
                 raise _unknown()
             pieces.append(piece.plain.reveal())
         return File(content["name"], content["mime"], b"".join(pieces))
 
     async def erase(self, user: User) -> int:
-        """Remove all files of a user; how many there were."""
+        """Remove all files of a user. Return their number."""
         rows = await self.vault.scan("file", self.vault.key_prefix(user))
         for row in rows:
             await self.remove(row)
         return len(rows)
 
     async def remove(self, row: Record) -> None:
-        """Remove a file: its pieces before the row, and after it once more.
+        """Remove a file: its pieces, the record, and the pieces again.
 
-        Somebody may still be writing them: who writes looks for the row at the end.
+        The file may still be being written: the writer checks for the record at the end.
         """
         await self._empty(row)
         await self.vault.delete(row)
@@ -147,7 +148,8 @@ class Files:
 
 
 def one_segment(name: str) -> str:
-    """A file's name without folders and unseen characters, at most 120 long, its ending kept."""
+    """Return a file's name without folders and invisible characters, at most 120 characters long, with its
+    extension."""
     last = re.split(r"[/\\]", re.sub(_UNSEEN, "", str(name)))[-1].strip().lstrip(".") or "file"
     if len(last) <= LONGEST_NAME:
         return last
@@ -176,4 +178,4 @@ def _size(limit: int) -> str:
 
 
 def _unknown() -> NotFound:
-    return NotFound("Unknown file handle.", hint="A handle is good for a day, and for the user it was made for.")
+    return NotFound("Unknown file handle.", hint="A handle is valid for a day, and only for its own user.")

@@ -1,4 +1,4 @@
-"""The tool of the core that finds people in all accounts of a user. It has no provider: see `PeopleSearch`."""
+"""The core's tool that finds people in all accounts of a user. It has no provider: see `PeopleSearch`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ FIND_PEOPLE: Final = "find_people"
 
 @cache
 def find_people() -> Tool:
-    """The tool, declared when it is first asked for: pydantic, which that needs, is a third of what the core would cost
-    to import."""
+    """Return the tool, declared at the first call: pydantic, which it needs, takes a third of the core's import
+    time."""
     from deputize.core.tools.find_people_tool import TOOL
 
     return TOOL
 
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
-    """The result of the tool: those who come near, and where nobody was looked for."""
+    """Return the tool's result: near matches, and accounts that were not searched."""
     result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MAX_PEOPLE]]}
     if len(found) > MAX_PEOPLE:
         result["truncated"] = True
@@ -41,7 +41,7 @@ def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
 
 
 def _told_of(person: Someone) -> dict[str, Any]:
-    """One person as a model reads them: what they are called in each product, and where that stands."""
+    """Return one person for a model: their names in each product, and where these come from."""
     rows = sorted(person.rows, key=lambda one: not one.known)
     called = [_line(name) for one in rows for name in one.names]
     names = list({name.casefold(): name for name in reversed(called) if name}.values())[::-1]
@@ -62,7 +62,7 @@ def _told_of(person: Someone) -> dict[str, Any]:
 
 
 def _line(text: object) -> str:
-    """What somebody wrote, on one line, without what a person would not see."""
+    """Return a text on one line without hidden characters, or ""."""
     return " ".join(without_hidden(text).split())[:_NAME] if isinstance(text, str) else ""
 
 

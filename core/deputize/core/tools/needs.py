@@ -1,4 +1,4 @@
-"""Which scopes a call needs, and which of them to ask for."""
+"""The scopes that a call needs, and which of them to request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from deputize.core.value_object import Printed, frozen
 
 @frozen
 class Need(Printed):
-    """The scopes any one of which an API method accepts. Consent asks for ``ask``, the narrowest that suffices.
+    """The scopes of which an API method needs any one. A consent requests ``ask``, the narrowest.
 
-    ``at``: what is needed instead at another provider that plays for the toolkit's, by its name. ``order``: what is
-    accepted, in the order in which to ask for it where the narrower did not suffice.
+    ``at``: by provider name, the scopes at another provider that stands in for the toolkit's. ``order``: the accepted
+    scopes in the order in which to request them if a narrower one was not enough.
     """
 
     accepts: frozenset[str]
@@ -23,41 +23,41 @@ class Need(Printed):
     order: tuple[str, ...] = ()
 
     def nearest(self, scopes: Iterable[str]) -> list[str]:
-        """Those of these scopes that are accepted, the narrowest first as far as is known."""
+        """Return the accepted ones of these scopes, the narrowest first as far as known."""
         places = {scope: at for at, scope in enumerate(self.order)}
         return sorted((one for one in scopes if one in self.accepts), key=lambda one: places.get(one, len(places)))
 
     def met_by(self, granted: frozenset[str]) -> bool:
-        """Whether a granted scope suffices."""
+        """Return True if a granted scope is accepted."""
         return not self.accepts.isdisjoint(granted)
 
     def of(self, provider: str) -> Need:
-        """The need as this provider knows it."""
+        """Return the need in the terms of this provider."""
         scopes = self.at.get(provider)
         return Need(frozenset(scopes), scopes[0], self.method, order=scopes) if scopes else self
 
 
 def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str, ...]] | None = None) -> Need:
-    """A need: ``ask`` is requested, any of ``broader`` satisfies too. ``method`` is the provider's API method.
+    """Return a need that requests ``ask`` and also accepts ``broader``. ``method``: the provider's API method.
 
-    ``at``: the scopes to ask for and to accept at another provider that plays for the toolkit's.
+    ``at``: by provider name, the scopes to request and accept at another provider that stands in for the toolkit's.
     """
     return Need(frozenset((ask, *broader)), ask, method, at or {}, (ask, *broader))
 
 
 def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """The narrowest scopes that would meet the needs which are not met yet."""
+    """Return the narrowest scopes that would satisfy the unmet needs."""
     asks = dict[str, None]()
-    for need in needs:  # no generator: on the path of every act
+    for need in needs:  # a plain loop for speed: every act runs this
         if not need.met_by(granted):
             asks[need.ask] = None
     return tuple(asks)
 
 
 def wanted_of(needs: Iterable[Need], named: Sequence[str], granted: frozenset[str]) -> tuple[str, ...]:
-    """What to ask for where the provider names scopes although all needs seem met.
+    """Return the scopes to request if the provider names scopes although all needs seem met.
 
-    Of each need that the names are about: the narrowest, unless it was granted and did not suffice; then a named one.
+    For each need that accepts a named scope: the narrowest one, or a named one if the narrowest was granted already.
     """
     found = []
     for need in needs:

@@ -1,11 +1,10 @@
-"""Bytes that strangers made are read in a process of its own, which holds nothing and may do nothing.
+"""Parsing of untrusted bytes in a separate process, without secrets and permissions.
 
-A parser that is led astray must not stand beside the keys. So a `ParseFile` starts `parser_sandbox_child.py` by its
-path, in isolated mode, without our environment, files or sockets; what it answers is JSON of bounded length, and plain
-data here.
+A compromised parser must not run in the process that holds the keys. So a `ParseFile` starts `parser_sandbox_child.py`
+by its path, in isolated mode, without deputize's environment, files or sockets. Its answer is JSON of limited length.
 
-    here     at most three at once, 20 seconds each, an answer of at most 8 MiB; then the process is killed
-    there    memory, processor time, new files, new processes and the network: see
+    parent   at most three processes, 20 seconds each, an answer of at most 8 MiB; then the process is killed
+    child    memory, processor time, new files, new processes and the network: see
     `deputize.core.tools.parser_sandbox_child`
 """
 
@@ -28,24 +27,24 @@ from deputize.core.tools import parser_sandbox_child as child
 from deputize.core.tools.steps import MIB, ParseFile
 
 AT_ONCE: Final = 3
-"""Processes that read at the same time."""
+"""Processes that parse at the same time."""
 WAIT: Final = 30.0
-"""Seconds that a call waits for its turn."""
+"""Seconds that a call waits for a free process."""
 SECONDS: Final = 20.0
-"""Seconds that one may take, whatever it does."""
+"""Maximum seconds of one process."""
 LONGEST: Final = 8 * MIB
-"""Bytes of an answer."""
+"""Maximum bytes of an answer."""
 KEPT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-"""The variables without which some Pythons do not start."""
+"""Variables without which some Pythons do not start."""
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
 async def parsed(step: ParseFile) -> Any:
-    """What the module answers. Goes on to its end though the caller be cancelled.
+    """Return the parser's answer. The process completes even if the caller is cancelled.
 
-    Raises `InvalidInput` with the reason ``too_complex`` for what takes too long, too much memory or says too much;
-    `RateLimited` where too many are read at once; `ProviderUnavailable` where no process can be started.
+    Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory or its answer is too
+    long; `RateLimited` if too many files are being parsed; `ProviderUnavailable` if no process can be started.
     """
     return await portal().hop(lambda: _in_turn(step))
 
@@ -63,7 +62,7 @@ async def _in_turn(step: ParseFile) -> Any:
 
 
 def _run(step: ParseFile) -> Any:
-    """Start the process, hand it its work, and take its answer."""
+    """Start the process, send it its input, and return its answer."""
     try:
         process = subprocess.Popen(  # noqa: S603 - our own file, no shell
             [sys.executable, "-I", str(Path(child.__file__)), step.module],
@@ -75,14 +74,14 @@ def _run(step: ParseFile) -> Any:
             start_new_session=True,
         )
     except (OSError, ValueError):
-        raise ProviderUnavailable("No process can be started here to read the file in.") from None
+        raise ProviderUnavailable("The process that parses the file could not be started.") from None
     clock = threading.Timer(SECONDS, process.kill)
     clock.daemon = True
     clock.start()
     try:
         with process:
             said = _talk(process, step)
-            process.kill()  # it has said all, or too much
+            process.kill()  # it has answered, or its answer is too long
     finally:
         clock.cancel()
     return _result(said)
@@ -96,7 +95,7 @@ def _talk(process: subprocess.Popen[bytes], step: ParseFile) -> bytes:
 
 
 def _hand(given: IO[bytes], *pieces: bytes) -> None:
-    with suppress(OSError):  # it has ended before it read all of it: its answer says more
+    with suppress(OSError):  # it ended before it read everything: its answer says why
         for piece in pieces:
             given.write(piece)
     with suppress(OSError):
@@ -110,7 +109,7 @@ def _result(said: bytes) -> Any:
             if isinstance(answer, dict) and "answer" in answer:
                 return answer["answer"]
     raise InvalidInput(
-        "The file is too large or too complex to be read here: it took too much time or memory.",
+        "The file is too large or too complex: parsing took too much time or memory.",
         reason="too_complex",
         hint="Ask for a smaller file, or for a part of it.",
     )

@@ -1,15 +1,12 @@
-"""Run as a script by `deputize.core.tools.parser_sandbox`: one module reads bytes of strangers in here, and nothing
-else.
+"""Child process of `deputize.core.tools.parser_sandbox`: one module parses untrusted bytes.
 
-Imports nothing of ours, so that it starts fast and holds nothing. Before it reads a byte it gives up what a parser does
-not need: half a gigabyte of memory and ten seconds of the processor are all it has; it opens no file to write, starts
-no process, and has no network.
+It imports nothing of deputize, so that it starts fast and holds no secrets. Before it parses, it limits itself to half
+a gigabyte of memory and ten seconds of processor time, and gives up the right to write files, start processes and use
+the network. Python reads no files except its modules.
 
-Python reads no other file than its modules in here.
-
-    Linux      all of it, the network and processes by the kernel (seccomp) where the machine has it
-    macOS      no limit of memory (its kernel has none); the rest, network and processes by Python's audit hook
-    Windows    neither memory nor processor; network and processes by Python's audit hook, time by who started it
+    Linux      all of it; network and processes are blocked by the kernel (seccomp) if the machine supports it
+    macOS      no limit of memory (its kernel has none); network and processes by Python's audit hook
+    Windows    neither memory nor processor; network and processes by Python's audit hook, time by the parent
 """
 
 from __future__ import annotations
@@ -23,9 +20,9 @@ from functools import cache
 from typing import Any, Final
 
 MEMORY: Final = 512 * 2**20
-"""Bytes of address space beyond what Python takes itself."""
+"""Bytes of address space beyond those that Python takes itself."""
 CPU: Final = 10
-"""Seconds of the processor."""
+"""Seconds of processor time."""
 _FORBIDDEN: Final = (
     *("socket.", "subprocess.", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"),
     *("os.startfile", "os.kill", "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.chmod"),
@@ -34,11 +31,11 @@ _FORBIDDEN: Final = (
 )
 _WRITES: Final = frozenset("wax+")
 _READ: Final = frozenset({"/proc/self/statm", "/dev/null", "/dev/urandom"})
-"""Beside modules: by name, since /proc/self/root leads everywhere, and files lie in /dev/shm."""
+"""Allowed files besides modules: by name, because /proc/self/root leads everywhere, and /dev/shm holds files."""
 
 
 def main() -> None:
-    """Read a line with the question, then the content; write ``{"answer": ...}``, or nothing at all."""
+    """Read a line with the question, then the content. Write ``{"answer": ...}``, or nothing if parsing failed."""
     ask = json.loads(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read()
     sys.path += [one for one in ask["path"] if one not in sys.path]
@@ -50,13 +47,13 @@ def main() -> None:
         answer = module.parse(ask["question"], content)
         said = json.dumps({"answer": answer}).encode()
     except (MemoryError, RecursionError):
-        return  # which says that it was too much
+        return  # no answer means that the file was too complex
     sys.stdout.buffer.write(said)
     sys.stdout.buffer.flush()
 
 
 def _limit() -> None:
-    """What the kernel holds us to, from here on."""
+    """Set the kernel's resource limits."""
     try:
         import resource
     except ImportError:  # Windows
@@ -78,7 +75,7 @@ def _limit() -> None:
 
 
 def _taken() -> int:
-    """Bytes of address space that are taken already: libraries are mapped, and count."""
+    """Return the bytes of address space in use: mapped libraries count."""
     try:
         with open("/proc/self/statm", "rb") as said:
             return int(said.read().split()[0]) * 4096
@@ -87,21 +84,21 @@ def _taken() -> int:
 
 
 def _audit(event: str, given: tuple[Any, ...]) -> None:
-    """What Python itself does not do in here any more (PEP 578)."""
+    """Raise `PermissionError` for forbidden events of Python's audit hook (PEP 578)."""
     if event == "open":
         path, mode, flags = given
         if (isinstance(mode, str) and not _WRITES.isdisjoint(mode)) or (isinstance(flags, int) and flags & 0b11):
-            raise PermissionError("no file is written in here")
+            raise PermissionError("files cannot be written here")
         if not isinstance(path, int) and (name := os.path.abspath(os.fsdecode(path))) not in _READ:
             if not name.startswith(_roots()):
-                raise PermissionError("no file is read in here but Python's own")
+                raise PermissionError("only Python's own files can be read here")
     elif event.startswith(_FORBIDDEN):
-        raise PermissionError(f"{event}: not in here")
+        raise PermissionError(f"{event}: not allowed here")
 
 
 @cache
 def _roots() -> tuple[str, ...]:
-    """Where modules are, which are loaded when they are needed."""
+    """Return the folders of modules, which are loaded when needed."""
     places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
     return tuple(os.path.abspath(one).rstrip(os.sep) + os.sep for one in places if one)
 
@@ -110,9 +107,9 @@ def _roots() -> tuple[str, ...]:
 
 
 def _deny_in_kernel() -> None:
-    """No socket, no process, no program, no look into another process, whatever is loaded in here (seccomp(2)).
+    """Block sockets, new processes and access to other processes by seccomp(2), for any code that is loaded.
 
-    A call that is refused fails with EPERM. Does nothing where the kernel or the machine is another one.
+    A blocked call fails with EPERM. Does nothing on another kernel or machine type.
     """
     numbers = _numbers()
     if not numbers:
@@ -131,7 +128,7 @@ def _deny_in_kernel() -> None:
 
 
 def _numbers() -> tuple[int, tuple[int, ...]] | None:
-    """The machine as the kernel names it, and its numbers of the calls that are refused."""
+    """Return the kernel's number of the machine type and the blocked system calls."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     found = _REFUSED.get(os.uname().machine)
@@ -165,7 +162,7 @@ _REFUSED: Final = {
 
 
 def _filter(machine: int, refused: tuple[int, ...]) -> bytes:
-    """The program: another machine's calls and those listed fail, all others pass."""
+    """Return the BPF program: the listed calls and those of another machine type fail, all others pass."""
 
     def rule(code: int, yes: int, no: int, value: int) -> bytes:
         return struct.pack("=HBBI", code, yes, no, value)

@@ -1,10 +1,10 @@
-"""People, as the accounts of one user know them: which rows are one person, and who is meant by a name.
+"""People in the accounts of one user: which rows are one person, and whom a name means.
 
-Who is believed for what. A **name** counts only where the user or the user's organisation wrote it (``known``): on the
-user's own cards, in the directory, among the members. A stranger can be called anything. An **address** proves who
-somebody is only where the product has checked that it is theirs (``verified``): two accounts of the same verified
-address are one person, and two of the same name are not. A card of the user's is joined to the one account whose
-address it has; it never joins two accounts, since people write the office's address on many cards.
+A **name** counts only if the user or the user's organisation wrote it (``known``): on the user's own cards, in the
+directory, among the members. Others can choose any name. An **address** identifies a person only if the product has
+verified it (``verified``): two accounts with the same verified address are one person, two with the same name are not.
+A card is joined to the one account that has its address. It never joins two accounts, because people write their
+office's address on many cards.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import Account
 
 MAX_PEOPLE: Final = 20
-"""People that one account may name for one look-up; of more, the rest was not looked at."""
+"""People that one account may return for one search; the rest is reported as not searched."""
 _LONGEST: Final = 200
 _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
@@ -28,11 +28,10 @@ _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 class PersonRow(TypedDict, total=False):
     """One person, as a toolkit's reader of people returns them: see `deputize.core.Toolkit.people`.
 
-    ``name``, ``names``: what they are called, by whatever else. ``addresses``: of mail; ``address``: the one of these
-    that all others lead to, where that is known. ``id``: what the toolkit's own arguments take for them; ``handle``:
-    what they are called there and nobody else is. ``where``: in which list they stand: "contact", "member".
-    ``known``: the user or the user's organisation wrote the names. ``verified``: the product has checked that the
-    addresses are theirs. ``untrusted``: they wrote it themselves.
+    ``name``, ``names``: their names. ``addresses``: email addresses. ``address``: the one that all others lead to, if
+    known. ``id``: as the toolkit's arguments take it. ``handle``: a unique name there. ``where``: the list that they
+    are in: "contact", "member". ``known``: the user or the user's organisation wrote the names. ``verified``: the
+    product has verified the addresses. ``untrusted``: they wrote the row themselves.
     """
 
     name: str
@@ -50,7 +49,7 @@ class PersonRow(TypedDict, total=False):
 
 @frozen
 class Sighting(Printed):
-    """One row, and which account of the user's it comes from. ``whole``: all that this account has was looked at."""
+    """One row and the account that it comes from. ``whole``: True if the search of this account was complete."""
 
     toolkit: str
     account: Account
@@ -59,43 +58,43 @@ class Sighting(Printed):
 
     @property
     def names(self) -> list[str]:
-        """What they are called there."""
+        """The names of the person there."""
         return [one for one in (_text(self.row.get("name")), *_texts(self.row.get("names"))) if one]
 
     @property
     def handles(self) -> list[str]:
-        """What they are called there, and nobody else is."""
+        """The unique names of the person there."""
         return [one for one in (self.id, _text(self.row.get("handle"))) if one]
 
     @property
     def id(self) -> str:
-        """What the toolkit's own arguments take for them."""
+        """The id that the toolkit's arguments take."""
         return _text(self.row.get("id"))
 
     @property
     def addresses(self) -> set[str]:
-        """In small letters; only what is one."""
+        """The valid addresses in lower case."""
         found = {one.lower() for one in (*_texts(self.row.get("addresses")), _text(self.row.get("address")))}
         return {one for one in found if is_address(one)}
 
     @property
     def reached_at(self) -> set[str]:
-        """The addresses, or the one that all of them lead to."""
+        """The address that all others lead to, or all addresses."""
         main = _text(self.row.get("address")).lower()
         return {main} if is_address(main) else self.addresses
 
     @property
     def known(self) -> bool:
-        """Whether the user or the user's organisation wrote the names."""
+        """True if the user or the user's organisation wrote the names."""
         return self.row.get("known") is True
 
     @property
     def verified(self) -> bool:
-        """Whether the product has checked the addresses."""
+        """True if the product has verified the addresses."""
         return self.row.get("verified") is True
 
     def is_itself(self, who: str) -> bool:
-        """Whether this very row has the address, checked, or a name that counts; whatever it was joined with."""
+        """Return True if this row alone has the verified address, or a name that counts."""
         return (self.verified and plain(who).lower() in self.addresses) or bool(Someone([self]).called(who))
 
     @property
@@ -112,16 +111,16 @@ class Someone(Printed):
 
     @property
     def proven(self) -> set[str]:
-        """Addresses that a product has checked."""
+        """The verified addresses."""
         return {address for one in self.rows if one.verified for address in one.addresses}
 
     @property
     def reached_at(self) -> set[str]:
-        """Where they can be written to, by the word of the user, the organisation or a product that has checked it."""
+        """Addresses that the user or the organisation wrote, or a product has verified."""
         return {address for one in self.rows if one.known or one.verified for address in one.reached_at}
 
     def called(self, who: str) -> bool | None:
-        """Whether a name of theirs that counts is this one; None: it only looks the same."""
+        """Return True if this is one of their names that count, or None if it only looks the same."""
         who = plain(who)
         names = {name for one in self.rows if one.known for name in (*one.names, *one.handles)}
         alike = {one for one in names if as_read(_spaced(one)) == as_read(who)}
@@ -129,7 +128,7 @@ class Someone(Printed):
 
     @property
     def in_words(self) -> str:
-        """For a model or a person who has to say which one is meant."""
+        """A description for a model or a person who must choose."""
         first = self.rows[0]
         where = ", ".join(dict.fromkeys(_text(one.row.get("where")) or one.toolkit for one in self.rows))
         reached = sorted(set().union(*(one.addresses for one in self.rows)))[:4] or first.handles[:1]
@@ -139,7 +138,7 @@ class Someone(Printed):
 
 
 class NotLooked(NamedTuple):
-    """An account, or a part of it, in which nobody was looked for. ``failed``: it was tried."""
+    """An account, or a part of it, that was not searched. ``failed``: the search was tried."""
 
     where: str
     why: str
@@ -148,24 +147,24 @@ class NotLooked(NamedTuple):
 
 @frozen
 class Looked(Printed):
-    """What all accounts said of one name."""
+    """The results of all accounts for one name."""
 
     found: list[Sighting] = field(default_factory=list)
     not_looked: list[NotLooked] = field(default_factory=list)
 
 
 def plain(who: str) -> str:
-    """A name, handle or address as it is looked for: blanks as one each, no @ before it."""
+    """Return a name, handle or address in the form that is searched: single blanks, no leading @."""
     return _spaced(who).removeprefix("@")
 
 
 def is_address(text: str) -> bool:
-    """Whether this is an address of mail and nothing else, nor anything that nobody sees."""
+    """Return True if this is exactly one email address, without hidden characters."""
     return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
 def merged(found: Iterable[Sighting]) -> list[Someone]:
-    """Each person once, as far as that is proven: accounts by their verified addresses, then cards."""
+    """Join the rows of each person, as far as that is proven: accounts by their verified addresses, then cards."""
     people: list[Someone] = []
     rows = sorted(found, key=lambda one: (not one.verified, not one.known))
     for one in rows:
@@ -189,13 +188,16 @@ def _joins(one: Sighting, person: Someone) -> bool:
 
 
 def _adds_nothing(one: Sighting, people: Iterable[Someone]) -> bool:
-    """Whether somebody has these addresses whom the user or the organisation knows."""
+    """Return True if a person whom the user or the organisation knows has these addresses."""
     return any(one.addresses and one.addresses <= person.reached_at for person in people)
 
 
 def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
-    """Those who are exactly called so, or have this address; and whether that is certain: nobody only looks like it,
-    and there can be no other one where not all were looked at."""
+    """Return the people with exactly this name or address, and True if that is certain.
+
+    It is certain if no other name looks like it, and it is a unique handle or the matches' accounts were searched
+    completely.
+    """
     if is_address(who):
         return [person for person in people if who.lower() in person.reached_at | person.proven], True
     called = [(person, person.called(who)) for person in people]
@@ -207,7 +209,7 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
 
 
 def nearest(people: Sequence[Someone], first: Sequence[Someone], most: int = 5) -> list[str]:
-    """Whom may be meant, for a hint: those who fit first."""
+    """Return descriptions of possible matches for a hint, the best first."""
     return [one.in_words for one in [*first, *(one for one in people if one not in first)]][:most]
 
 
@@ -216,7 +218,7 @@ def _spaced(text: str) -> str:
 
 
 def _same(text: str) -> str:
-    """A name without what makes no other name of it: case, and how its letters are composed."""
+    """Return a name for comparison, without case and in composed Unicode form."""
     return unicodedata.normalize("NFC", _spaced(text)).casefold()
 
 

@@ -1,6 +1,6 @@
-"""Toolkits: those that are built in, and those of other packages under ``deputize.toolkits`` (`deputize.core.plugins`).
+"""Built-in toolkits, and those of other packages under ``deputize.toolkits`` (`deputize.core.plugins`).
 
-Another package's toolkit exports ``TOOLKIT``, and has no tool of the same full name as one that is built in.
+Another package's toolkit exports ``TOOLKIT``, and has no tool of the same full name as a built-in one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from deputize.core.tools.toolkit import Toolkit
 
 
 def built_in_names() -> list[str]:
-    """The toolkits that come with deputize, where that part of it is installed."""
-    import pkgutil  # with all that it imports, only where toolkits are looked for
+    """Return the names of the built-in toolkits, if that part of deputize is installed."""
+    import pkgutil  # imported late, because few processes list toolkits
 
     try:
         home = importlib.import_module("deputize.toolkits")
@@ -26,14 +26,14 @@ def built_in_names() -> list[str]:
 
 
 def built_in(name: str) -> Toolkit:
-    """The built-in toolkit of this name."""
+    """Return the built-in toolkit of this name."""
     found: Toolkit = importlib.import_module(f"deputize.toolkits.{name}").TOOLKIT
     return found
 
 
 def _collision(made: Toolkit) -> str:
-    """Which tool of a built-in toolkit this one has as well: ``slack_send`` with ``message``, for example; or the one
-    that reads a built-in's texts on, whose references it would be given."""
+    """Return an error if a tool of this toolkit has the name of a built-in one: ``slack_send`` with ``message``, or a
+    ``read_more``, which would receive the other's references."""
     if FIND_PEOPLE in made.offered:
         return f"{FIND_PEOPLE} is a tool of the core."
     for name in built_in_names():
@@ -49,9 +49,9 @@ PLUGINS: Final = Plugins(
 
 
 def find_toolkits(*names: str) -> dict[str, Toolkit]:
-    """The toolkits of these names, or all there are: built in, then of other packages.
+    """Return the toolkits of these names, or all: built-in ones, then those of other packages.
 
-    Raises `InvalidInput` for a name nobody provides, `SettingsError` for one whose package is broken.
+    Raises `InvalidInput` for an unknown name, and `SettingsError` for one whose package is broken.
     """
     ours = built_in_names()
     if not names:
@@ -67,5 +67,5 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
 
 
 def toolkit_names() -> list[str]:
-    """The names of all toolkits that are installed, good and bad. None is loaded."""
+    """Return the names of all installed toolkits, even broken ones. None is loaded."""
     return sorted({*built_in_names(), *PLUGINS.names()})

@@ -1,6 +1,6 @@
-"""What becomes of a tool's result before anybody reads it: times in the user's zone, references sealed.
+"""Postprocessing of a tool's result: times in the user's zone, signed references.
 
-It is written anew and not changed in place: a tool may return an object that it keeps for all of its users.
+The result is copied, not changed in place, because a tool may return an object that it shares between users.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from deputize.core.tools.user_time import UTC_NAME, UserTime, ZoneName
 from deputize.core.zones import zone_name
 
 DEEPEST: Final = 60
-"""Levels of a result. What a provider nests deeper is nothing that a model reads, and would end the process's stack."""
+"""Maximum nesting of a result. Deeper data is of no use to a model and would overflow the stack."""
 PLAIN: Final = frozenset((str, int, float, bool, type(None)))
-"""What is handed on as it is: nearly all of a result."""
+"""Types that are copied as they are: nearly all of a result."""
 _HOLDS: Final = (dict, list, tuple)
 TOO_DEEP: Final = "[left out: nested too deeply]"
 
@@ -24,11 +24,11 @@ TOO_DEEP: Final = "[left out: nested too deeply]"
 def handed_on(
     result: Any, zone: tzinfo | None, now: float, sealed: Callable[[Continuation], str], *, named: bool = False
 ) -> Any:
-    """The result with each `UserTime` on the user's clock and each `Continuation` as ``sealed`` has it.
+    """Return the result with each `UserTime` in the user's zone and each `Continuation` replaced by ``sealed``.
 
-    ``zone``: the user's, None for the machine's own. ``now``: Unix seconds, for the name of a zone that has none. An
-    object with times says in which zone they are, if that is not UTC and it does not say so itself. ``named``: it
-    says so in any case. Tuples become lists.
+    ``zone``: the user's, None for the machine's. ``now``: Unix seconds, to name a zone that has no name. An object with
+    times names their zone, unless that is UTC or the object names it already. ``named``: it names the zone in any case.
+    Tuples become lists.
     """
     handing = _HandingOn(zone, zone_name(zone, now), sealed)
     written = handing.value(result)
@@ -38,7 +38,7 @@ def handed_on(
 
 
 class _HandingOn:
-    """Writes one result. ``told``: there was a time in it."""
+    """Postprocessing of one result. ``told``: True if it contains a time."""
 
     def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[Continuation], str]) -> None:
         self.zone, self.name, self.sealed = zone, name, sealed
@@ -53,7 +53,7 @@ class _HandingOn:
         if not isinstance(value, dict):
             return [one if type(one) in PLAIN else self.value(one, depth) for one in value]
         written = {}
-        for name, one in value.items():  # no comprehension: a call less for each row of a result
+        for name, one in value.items():  # a plain loop for speed
             key = name if type(name) is str else self._text(name)
             written[key] = one if type(one) in PLAIN else self.value(one, depth)
         return written

@@ -1,13 +1,13 @@
-"""What is about to happen, resolved: what a tool yields before its first write, and what a yes is a yes to.
+"""The preview of an act, which a tool yields before its first write and the user approves.
 
     yield Preview("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
-A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file as `shown_file` has it. None leaves a
-field out; an empty text or list does not: it is shown as emptied. Everything but ``beside`` is compared: with the
-user's yes, and once more when the act is done. So counts and states that change by themselves stand in ``beside``, and
-nothing else does; signed addresses stand nowhere. What has no order is sorted. Ids and versions that mean nothing to a
-person stand in ``pins``. What others wrote and the act leaves as it is, as the message that is answered, stands in
-``context``: it is shown and compared, but whom it names is no target of the act.
+A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file from `shown_file`. None leaves a field
+out. An empty text or list is shown as emptied. Everything except ``beside`` is compared, with the approved preview and
+again when the act is done. So only counts and states that change by themselves belong in ``beside``. Signed URLs belong
+nowhere. Sort everything that has no order. Ids and versions that mean nothing to a person belong in ``pins``. Text by
+others that the act does not change, such as the message that is answered, belongs in ``context``: it is shown and
+compared, but people named in it are not targets of the act.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PREFIX: Final = b"deputize-show-1"
 
 
 class Audience(IntEnum):
-    """Who will see, or get, what an act makes. ``UNKNOWN`` counts as everybody, and stands above all."""
+    """Who will see or receive the result of an act. ``UNKNOWN`` counts as everybody and is the widest."""
 
     SELF = 0
     PEOPLE = 1
@@ -50,7 +50,7 @@ SEEN_BY: Final = {
 
 @frozen
 class Change(ValueObject):
-    """What is there now, and what will be there."""
+    """A value before and after the act."""
 
     before: Any
     after: Any
@@ -58,7 +58,7 @@ class Change(ValueObject):
 
 @frozen
 class Instant(ValueObject):
-    """A moment, which each person reads in a zone of their own. ``at``: in Unix seconds, of a year that there is."""
+    """A moment, shown in the reader's time zone. ``at``: Unix seconds, within the years that datetime supports."""
 
     at: float
 
@@ -67,7 +67,7 @@ class Instant(ValueObject):
 
     @classmethod
     def of(cls, moment: float | str | datetime) -> Self:
-        """Of Unix seconds, RFC 3339 or a datetime. Raises `ValueError` where it does not say in which zone it is."""
+        """Return an instant from Unix seconds, RFC 3339 or a datetime. Raises `ValueError` if it has no zone."""
         if isinstance(moment, str):
             moment = datetime.fromisoformat(moment)
         if isinstance(moment, datetime):
@@ -78,13 +78,13 @@ class Instant(ValueObject):
 
 
 class _ShownFile(dict[str, Any]):
-    """A file as `shown_file` made it. No other mapping is shown as a file, whatever its keys."""
+    """A file from `shown_file`. No other mapping is shown as a file, whatever its keys."""
 
 
 def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
-    """A file as it is shown and compared: by its bytes; or by what pins them, where they are fetched after the yes.
+    """Return a file for a preview, compared by its bytes, or by ``pin`` if they are fetched after the approval.
 
-    ``size``: in bytes, where they are not here yet.
+    ``size``: bytes, if the content is not here yet.
     """
     if content is None:
         return _ShownFile(file=name, mime=mime, size=size, pin=pin)
@@ -92,9 +92,9 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 
 
 class Preview:
-    """See the module. ``what``: one constant sentence. ``where``: the place, in words. ``people``: addresses or ids of
-    everybody who is reached. ``destroys``: text or data is lost. Raises `ValueError` for a name in two places.
-    """
+    """The preview of an act; see the module. ``what``: one constant sentence. ``where``: the place, in words.
+    ``people``: addresses or ids of everybody who is reached. ``destroys``: True if text or data is lost. Raises
+    `ValueError` for a name in two places."""
 
     what: str
     audience: Audience
@@ -126,11 +126,11 @@ class Preview:
         self.fields = _given({name.rstrip("_"): value for name, value in fields.items()})
         names = [*self.fields, *self.context, *self.beside]
         if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"{sorted(twice)[0]} is shown twice")
+            raise ValueError(f"{sorted(twice)[0]} is in the preview twice")
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
-        """What was `kept` of one."""
+        """Return the preview from its `kept` form."""
         show = cls.__new__(cls)
         show.__dict__ |= {
             "context": {},
@@ -141,13 +141,13 @@ class Preview:
         return show
 
     def by(self, account: str) -> Self:
-        """The same, saying first that a service account of this name does it, and no account of the user."""
+        """Add a first field that says that this service account acts, not the user's own. Return the preview."""
         self.fields = {"acting for": f"{account}, not for you", **self.fields}
         return self
 
     @property
     def kept(self) -> dict[str, Any]:
-        """All of it, as JSON. An empty context is left out: the digests of earlier versions stay."""
+        """The preview as JSON. An empty context is left out, so that digests of earlier versions stay valid."""
         kept = {
             "what": self.what,
             "audience": int(self.audience),
@@ -162,30 +162,30 @@ class Preview:
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """What a yes for more than once must name: everybody who is reached; and the place, where nobody is named, or
-        where others than those see what happens there."""
+        """The targets that a mandate must name: everybody who is reached, and the place if no people are named or
+        others see it."""
         place = (self.where,) if self.where and (not self.people or self.audience > Audience.PEOPLE) else ()
         return (*self.people, *place)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 over the canonical JSON of all that is compared, in hexadecimal."""
+        """SHA-256 in hexadecimal over the canonical JSON of everything that is compared."""
         compared = {name: value for name, value in self.kept.items() if name != "beside"}
         text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(PREFIX + text.encode()).hexdigest()
 
     def differs(self, old: Preview) -> list[str]:
-        """The names of what is not as it was: of fields, of pins, and of the parts that have no name of their own."""
+        """Return the names of fields, pins and unnamed parts that differ from the old preview."""
         parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
         return parts + [name for part in _NAMED for name in _unlike(getattr(self, part), getattr(old, part))]
 
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
-        """The names of what is not as it was left: of a `Change` what is there before it, else a field or a pin. Of a
-        field and a pin of one name, either may be meant."""
+        """Return the names whose current value differs from the one that was left. The current value of a `Change` is
+        its ``before``. If a field and a pin have the same name, either may match."""
         return [name for name, value in left.items() if not self._holds(name, (value, as_kept(value)))]
 
     def _holds(self, name: str, left: tuple[Any, ...]) -> bool:
-        """``left``: as it was given, and as it is kept, which may be the same."""
+        """Return True if the current value equals ``left``, a pair of the value as given and as stored."""
         now = [_or_none(one) for one in self._now(name)]
         return any(_or_none(one) in now for one in left)
 
@@ -195,10 +195,10 @@ class Preview:
         return [value["before"] if is_change(value) else value for value in shown]
 
     def only_edits(self, old: Preview, edits: Iterable[tuple[str, str]]) -> bool:
-        """True if no more differs than the words that differ between the two texts of each edit.
+        """Return True if the previews differ only in words that differ between the two texts of each edit.
 
-        An edit may change words with the yes. All else is shown first: who is reached, where, what is replaced, lists,
-        files, and words that the edit did not write.
+        An edit may change words without a new preview. Any other difference is shown first: people, place, replaced
+        values, lists, files, and words that the edit did not write.
         """
         if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
             return False
@@ -217,11 +217,11 @@ class Preview:
 _PARTS = ("what", "audience", "people", "where", "destroys")
 _NAMED = ("fields", "context", "pins")
 _WORDS = re.compile(r"\w+|[^\w\s]")
-"""The words of a text, and its signs: ``-10`` is not ``10``, ``@bob`` not ``bob``."""
+"""Words and single signs of a text: ``-10`` is not ``10``, ``@bob`` is not ``bob``."""
 
 
 def _or_none(value: Any) -> Any:
-    """An emptied text or list is the same as none, where one is compared with what was left."""
+    """Return None for an emptied text or list, which equals no value in a comparison."""
     return None if value in ("", []) else value
 
 
@@ -234,7 +234,7 @@ def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
 
 
 def _texts(old: Any, new: Any) -> tuple[str, str] | None:
-    """Both texts, of a change of the same text what it becomes; None if one of them is no text."""
+    """Return both texts to compare; of two changes of the same text, their new texts. None if a value is not a text."""
     if is_change(old) and is_change(new) and old["before"] == new["before"]:
         old, new = old["after"], new["after"]
     plain = isinstance(old, str | None) and isinstance(new, str | None)
@@ -242,18 +242,19 @@ def _texts(old: Any, new: Any) -> tuple[str, str] | None:
 
 
 def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
-    """The words of each text that stand between those that both begin with and those that both end with."""
+    """Return the words of each text between the words that both begin with and those that both end with."""
     before, after = _WORDS.findall(old), _WORDS.findall(new)
-    for _ in range(2):  # without what both begin with, backwards; then without what both end with, forwards
+    for _ in range(2):  # drop the common beginning and reverse, then drop the common end and reverse again
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
         before, after = before[same:][::-1], after[same:][::-1]
     return before, after
 
 
 def as_kept(value: Any) -> Any:
-    """As JSON keeps it, so that what was kept and what is shown again are compared as equals.
+    """Return the value as JSON, so that a stored preview and a new one compare as equal.
 
-    Any other mapping that looks like a file, a `Change` or an `Instant` is kept as its JSON, so that all its keys show.
+    A mapping that only looks like a file, a `Change` or an `Instant` becomes its JSON text, so that all its keys are
+    shown.
     """
     if isinstance(value, Change):
         return {"before": as_kept(value.before), "after": as_kept(value.after)}
@@ -279,22 +280,22 @@ def _plain(value: Any) -> Any:
 # ----------------------------------------------------------------- the one rendering
 
 Rows = list[tuple[str, str]]
-"""Names with texts, in the order in which a person reads them: for the page, the terminal and every framework."""
+"""Pairs of name and text, in reading order, for the page, the terminal and every framework."""
 
 
 def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
-    """What is about to happen: all of it, nothing masked, nothing cut, nothing that cannot be seen.
+    """Return the whole preview as rows. Nothing is masked or cut, and hidden characters are made visible.
 
-    ``zone``: in which times are told; None for the machine's own.
+    ``zone``: for times, None for the machine's.
     """
     rows = [("where", visible(show.where))] if show.where else []
     for name, value in [*show.fields.items(), *show.context.items(), *show.beside.items()]:
         rows.extend(texts(name, value, zone))
-    there = show.audience is Audience.PEOPLE and not show.people  # a private channel's members, who are not named
+    there = show.audience is Audience.PEOPLE and not show.people  # members of a private channel are not named
     rows.append(("seen by", "the people who are there" if there else SEEN_BY[show.audience]))
     return [*rows, ("warning", "What is there now will be lost.")] if show.destroys else rows
 
 
 def argument_rows(arguments: Mapping[str, Any]) -> Rows:
-    """The same for a tool that does not say what it will do: its arguments. Those that were not given are left out."""
+    """Return the arguments as rows, for a tool without a preview. Arguments that were not given are left out."""
     return [(visible(str(name)), text(as_kept(value), UTC)) for name, value in arguments.items() if value is not None]

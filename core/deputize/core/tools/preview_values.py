@@ -1,7 +1,7 @@
-"""The values of a `Preview` as a person reads them: raw, whole, and nothing that cannot be seen.
+"""Values of a `Preview` as text for a person: complete, with hidden characters made visible.
 
-A text that takes the place of another one is hard to compare by eye, so where both are long, what changes stands before
-them: lines with ``-`` go, lines with ``+`` come, and the others are there to find one's way. Both follow as they are.
+Two long texts are hard to compare by eye. So the changed lines come first: lines with ``-`` are removed, lines with
+``+`` are added, the others are context. Both texts follow in full.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ EMPTIED: Final = "(emptied)"
 NOTHING: Final = "(nothing)"
 BETWEEN: Final = "[...]"
 LONG: Final = 300
-"""Characters of a text that nobody compares by eye."""
+"""Characters above which a text cannot be compared by eye."""
 MANY_LINES: Final = 4
 MAX_LINES: Final = 2000
-"""Lines of a text up to which it is compared with another one: it takes the square of that at worst."""
+"""Lines up to which two texts are compared, because the time grows with their square."""
 
 _END: Final = "\n"
 _BLANKS: Final = r"[^\S\n]{60,}+"
@@ -33,7 +33,7 @@ Row = tuple[str, str]
 
 
 def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
-    """The rows of one field. ``zone``: in which times are told; None for the machine's own."""
+    """Yield the rows of one field. ``zone``: for times, None for the machine's."""
     name = visible(name.replace("_", " "))
     if not is_change(value):
         yield name, text(value, zone)
@@ -41,12 +41,12 @@ def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
     before, after = value["before"], value["after"]
     if changes := _changes(before, after):
         yield f"{name} changes", changes
-    yield f"{name} now", text(before, zone) if before else NOTHING  # in two rows: no text can pass for the other one
+    yield f"{name} now", text(before, zone) if before else NOTHING  # two rows, so that neither text can fake the other
     yield name, text(after, zone)
 
 
 def text(value: Any, zone: tzinfo | None) -> str:
-    """One value."""
+    """Return one value as text."""
     if is_file(value):
         return _file(value)
     if isinstant(value):
@@ -61,28 +61,28 @@ def text(value: Any, zone: tzinfo | None) -> str:
 
 
 def _without_gaps(text: str) -> str:
-    """The text with long gaps written out: what stands behind them would be far from where a person reads."""
+    """Return the text with long gaps described in words, because a person might overlook text behind them."""
     text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
     return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
 
 
 def is_change(value: Any) -> bool:
-    """Whether it was a `Change`."""
+    """Return True for the stored form of a `Change`."""
     return isinstance(value, Mapping) and value.keys() == {"before", "after"}
 
 
 def isinstant(value: Any) -> bool:
-    """Whether it was an `Instant`."""
+    """Return True for the stored form of an `Instant`."""
     return isinstance(value, Mapping) and value.keys() == {"instant"}
 
 
 def is_file(value: Any) -> bool:
-    """True if it looks like a file that `shown_file` made."""
+    """Return True for the stored form of a file from `shown_file`."""
     return isinstance(value, Mapping) and value.keys() in _FILES
 
 
 def _listed(shown: Sequence[str]) -> str:
-    """On one line, unless a comma or a line's end in one of them could pass for the next."""
+    """Return items on one line, or as a list if an item contains a comma or a line break."""
     apart = any("," in one or "\n" in one for one in shown)
     return "\n".join(f"- {one}".replace("\n", "\n  ") for one in shown) if apart else ", ".join(shown)
 
@@ -99,8 +99,8 @@ _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def instant(at: float, zone: tzinfo | None) -> str:
-    """Day, date, time and zone, the same on every machine. With the zone's offset where its clocks show this time twice
-    that day."""
+    """Return day, date, time and zone, the same on every machine. A UTC offset is added if the clock shows this time
+    twice."""
     there = on_clock(at, zone)
     day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year}"
     seconds = f":{there.second:02}" if there.second else ""
@@ -117,13 +117,13 @@ def _zone(there: datetime) -> str:
 
 
 def _changes(before: Any, after: Any) -> str:
-    """What goes and what comes, line by line; "" where both can be compared by eye, or have too many lines."""
+    """Return the removed and added lines, or "" if the texts are short or have too many lines."""
     if not (isinstance(before, str) and isinstance(after, str) and _is_long(before) and _is_long(after)):
         return ""
     old, new = visible(before).split("\n"), visible(after).split("\n")
     if max(len(old), len(new)) > MAX_LINES:
         return ""
-    from difflib import unified_diff  # only for texts that are replaced
+    from difflib import unified_diff  # imported late, because few previews need it
 
     lines = list(unified_diff(old, new, n=2, lineterm=""))[2:]
     return "\n".join(BETWEEN if line.startswith("@@") else f"{line[:1]} {line[1:]}" for line in lines[1:])

@@ -1,4 +1,4 @@
-"""What the runtime tells a tool about the run of it that is under way."""
+"""Facts that a tool gets about its run."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from deputize.core.vault.grant import Account
 
 @frozen
 class Run(Printed):
-    """One run of a tool: a keyword-only parameter ``run: Run`` is filled in with it, and no schema shows it.
+    """One run of a tool. It is passed to a keyword-only parameter ``run: Run``, which no schema shows.
 
-    ``key``: what makes two calls the same act, for idempotency keys. ``granted``: the scopes of the grant.
-    ``account``: who the user is at the provider. ``noted``: the data of the `SaveNote` that an interrupted run of the
-    same act left, else None; a tool that yields a `SaveNote` has to read it. ``now``: Unix seconds; of a tool that
-    shows what it will do, when the act was first asked for, the same in every run of it. ``zone``: in which the user
-    reads and writes times; UTC where nobody knows. ``zone_known``: False if it is a guess, which an argument is not to
-    depend on: see `TimeZone`. ``trusted_authors``: whose texts a model may read, in the toolkit's word for it, "" for
-    everybody's; see `deputize.core.tools.trusted_authors`. ``grant``: names the grant in this process, for what a
-    server keeps between two requests of one token, as a session; "" where nothing is kept. ``can_ask``: whether
-    `AskUser` would find somebody, and a later run the answer: not of a service account, nor of a write whose call has
-    no id.
+    ``key``: the identity of the act, for idempotency keys. ``granted``: the scopes of the grant. ``account``: the
+    user's account at the provider. ``noted``: data of the `SaveNote` of an interrupted run of the same act, or None; a
+    tool that yields a `SaveNote` must read it. ``now``: Unix seconds; for a tool with previews, the time at which the
+    act was first requested, the same in every run. ``zone``: the user's time zone, UTC if unknown. ``zone_known``:
+    False if the zone is a guess, on which no argument may depend: see `TimeZone`. ``trusted_authors``: whose texts a
+    model may read, in the toolkit's word, "" for everybody's; see `deputize.core.tools.trusted_authors`. ``grant``:
+    identifies the grant in this process, to reuse a server's session for one token; "" if nothing is reused.
+    ``can_ask``: True if `AskUser` can reach the user and a later run can receive the reply. It is False for a service
+    account and for a write without a call id.
     """
 
     key: ActKey

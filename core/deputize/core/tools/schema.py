@@ -1,4 +1,4 @@
-"""A tool's arguments: from its function's signature to a model, from the model to a schema, from an error to words."""
+"""Argument models of tools, made from function signatures; their schemas and validation messages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a thi
 
 
 def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], bool]:
-    """Return the argument model of a tool's function, its argument names outside and inside, and if it takes a `Run`.
+    """Return the argument model of a tool's function, its public argument names with the inner ones, and if it takes a
+    `Run`.
 
-    ``from_`` inside is "from" outside: a keyword of Python is a fine name for an argument.
+    An inner name ``from_`` is public as "from", because Python keywords are valid argument names.
     """
     from pydantic import BeforeValidator, ConfigDict, create_model
 
@@ -36,13 +37,13 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
         arguments[outer] = (hint, ... if p.default is p.empty else p.default)
     if unknown := keywords - {"run"}:
         asked = ", ".join(sorted(unknown))
-        raise SettingsError(f"{name} asks the runtime for {asked}. All that it fills in is a keyword-only run: Run.")
+        raise SettingsError(f"{name} has the keyword-only parameter {asked}. The only one allowed is run: Run.")
     config = ConfigDict(extra="forbid", hide_input_in_errors=True, protected_namespaces=())
     return create_model(name, __config__=config, **arguments), parameters, "run" in keywords
 
 
 def _is_list(hint: Any) -> bool:
-    """Whether an argument is a list, or a list or nothing."""
+    """Return True if an argument is a list, or a list or None."""
     if get_origin(hint) is Annotated:
         return _is_list(get_args(hint)[0])
     return get_origin(hint) is list or (
@@ -51,12 +52,13 @@ def _is_list(hint: Any) -> bool:
 
 
 def _listed(value: Any) -> Any:
-    """A list of one, where a model has written the one alone."""
+    """Return a list with the one value that a model gave without a list."""
     return [value] if isinstance(value, str) else value
 
 
 def faults(tool: str, error: ValidationError, known: Iterable[str]) -> str:
-    """Which arguments are wrong and how, without their values. ``known``: what the tool's arguments are called."""
+    """Return a message that names the invalid arguments and their errors, without values. ``known``: the argument
+    names."""
     names = list(known)
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return f"{tool}: " + "; ".join(_fault(fault, names) for fault in found[:5])
@@ -71,7 +73,8 @@ def _fault(fault: ErrorDetails, known: list[str]) -> str:
 
 
 def lean(schema: Any, *, names: bool = False) -> Any:
-    """Without titles, null alternatives and null defaults. ``names``: the keys are names of properties."""
+    """Return the schema without titles, null alternatives and null defaults. ``names``: True if the keys are property
+    names."""
     if isinstance(schema, list):
         return [lean(part) for part in schema]
     if not isinstance(schema, dict):

@@ -1,11 +1,11 @@
-"""Which of many tools fit a question: BM25 over names, descriptions and parameters. No dependency, no network.
+"""Search for tools by a question: BM25 over names, descriptions and parameters, offline and without dependencies.
 
     index = ToolIndex(deputy.tools("gmail", "github:all"))
     index.search("invite ana to the planning on friday")
 
-Searched is exactly what the index was given. Descriptions may be a plugin's or a server's, so none is trusted: a word
-counts once in each part of a tool, however often it is repeated there, and only the beginning of each part is read. The
-formula is that of Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), 3.6.
+Only the given tools are searched. Descriptions may come from a plugin or a server, so they are not trusted: a word
+counts once in each part of a tool, and only the beginning of each part is read. The formula is that of Robertson and
+Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), 3.6.
 """
 
 from __future__ import annotations
@@ -27,28 +27,28 @@ MAX_RESULTS: Final = 20
 LONGEST_QUERY: Final = 500
 
 _NAME, _DESCRIPTION, _WORDS, _PARAMETERS, _SAID = 3.0, 2.0, 1.5, 0.8, 0.2
-"""What a word counts by where it stands: parameters are their names and values, `_SAID` what is said of them."""
-_READ: Final = 40  # words of each part that are looked at
-_MEANT: Final = 0.5  # of a word that stands for the one in the question
+"""Weights by part of a tool. Parameters are their names and values; `_SAID` is for their descriptions."""
+_READ: Final = 40  # words of each part that are read
+_MEANT: Final = 0.5  # weight of a synonym
 _SATURATION, _LENGTH = 2.0, 0.1  # k1 and b
-_WHOLE: Final = 0.15  # of how much of a question fits: "write a mail" is no comment, though that is written
+_WHOLE: Final = 0.15  # exponent of the share of words that match
 
 
 class ToolIndex:
-    """These tools, to be searched. Made ready at the first search."""
+    """A search index of these tools, built at the first search."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools: Sequence[Tool] = [tool for tool in tools if not tool.follows]
 
     def search(self, query: str, limit: int = LIMIT) -> list[Tool]:
-        """The tools that fit best, best first; none where no word fits. The same question has the same answer.
+        """Return the best matching tools, best first, or none. The same query has the same result.
 
-        Raises `InvalidInput` for a question that is no text or has over 500 characters, and for a limit under one.
+        Raises `InvalidInput` for a query that is not a text or has over 500 characters, and for a limit below one.
         """
         if not isinstance(query, str) or len(query) > LONGEST_QUERY:
-            raise InvalidInput(f"query: a text of at most {LONGEST_QUERY} characters.", hint="Say it in a few words.")
+            raise InvalidInput(f"query: a text of at most {LONGEST_QUERY} characters.", hint="Use a few words.")
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-            raise InvalidInput("limit: a whole number from 1.", hint=f"Without it there are {LIMIT}.")
+            raise InvalidInput("limit: must be an integer of at least 1.", hint=f"The default is {LIMIT}.")
         asked = _meanings(query)
         scored = [(self._score(place, asked), place) for place in range(len(self.tools))]
         best = sorted((-score, self.tools[place].name, place) for score, place in scored if score > 0)
@@ -66,13 +66,13 @@ class ToolIndex:
 
     @cached_property
     def _damping(self) -> list[float]:
-        """By tool, how much a word has to count: more where there are many of them."""
+        """By tool, the saturation of a word's weight: tools with more words need a higher weight."""
         sizes = [sum(weights.values()) for weights in self._weights]
         mean = sum(sizes) / len(sizes) if sizes else 1.0
         return [_SATURATION * (1 - _LENGTH + _LENGTH * size / mean) for size in sizes]
 
     def _score(self, place: int, asked: Sequence[Mapping[str, float]]) -> float:
-        """Each word of the question by what fits best of it and what is meant by it; more where more of them fit."""
+        """Return the sum of each word's best meaning, scaled by the share of words that match."""
         weights, damping = self._weights[place], self._damping[place]
         fits = [
             max(
@@ -89,7 +89,7 @@ class ToolIndex:
 
 
 def _weights_of(tool: Tool) -> dict[str, float]:
-    """The words of a tool, and what each counts."""
+    """Return the words of a tool with their weights."""
     counted: dict[str, float] = {}
     parameters: Mapping[str, Any] = tool.schema.get("properties", {})
     for weight, texts in (
@@ -106,7 +106,7 @@ def _weights_of(tool: Tool) -> dict[str, float]:
 
 
 def _values(schema: Any) -> Iterator[str]:
-    """The values that a parameter takes, where they are named."""
+    """Yield the named values of a parameter."""
     if isinstance(schema, Mapping):
         yield from (one for one in schema.get("enum", ()) if isinstance(one, str))
         for part in schema.values():
@@ -117,14 +117,15 @@ def _values(schema: Any) -> Iterator[str]:
 
 
 def _meanings(query: str) -> list[Mapping[str, float]]:
-    """For each word of a question itself and what tools may call it; what the question says by itself, only once."""
+    """Return each word of a query with its synonyms and their weights. A synonym that is in the query itself is left
+    out."""
     signs = (_words(means) for form, means in SIGNS.items() if re.search(form, query))
     said = dict.fromkeys([*_words(query), *(word for words in signs for word in words)])
     return [{word: 1.0} | {one: _MEANT for one in _by_word().get(word, ()) if one not in said} for word in said]
 
 
 def _words(text: str) -> Iterator[str]:
-    """The stems of a text's words, without case and accents. Names of parameters are words too."""
+    """Yield the stems of a text's words, without case and accents. Parameter names are split into words."""
     plain = unicodedata.normalize("NFKD", re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", text)).casefold()
     for word in re.findall(r"[^\W_]+", "".join(one for one in plain if not unicodedata.combining(one))):
         if word not in STOP:
@@ -132,7 +133,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
-    """Without the endings of plurals and verbs: enough for "invites", "inviting", "invited" to be one word."""
+    """Return the word without plural and verb endings, so that "invites", "inviting" and "invited" are equal."""
     if len(word) < 4 or not word.isascii():
         return word
     if word.endswith("ies"):
@@ -148,7 +149,7 @@ def _stem(word: str) -> str:
 
 @cache
 def _by_word() -> Mapping[str, Sequence[str]]:
-    """What each word may mean: its stem's, since the words of a question are stems."""
+    """Return the synonyms of each stem."""
     found: dict[str, list[str]] = {}
     for said, meant in MEANT.items():
         for word in _words(said):

@@ -1,4 +1,5 @@
-"""What a tool may yield: requests, files to keep or to take, notes, pauses; and what it is sent for them."""
+"""The steps that a tool may yield: requests, files, notes, waits, questions; and the values that it is sent for
+them."""
 
 from __future__ import annotations
 
@@ -13,23 +14,23 @@ Repeat = Literal["read", "idem", "write"]
 
 MIB: Final = 2**20
 MAX_BYTES: Final = 50 * MIB
-"""The longest answer that any request may take."""
+"""Maximum bytes of any response."""
 SECONDS_TO_RESUME: Final = 30.0
-"""For which the rest of a stream is asked for, pauses among them."""
+"""Seconds for which the rest of a stream is requested, including pauses."""
 
 
 @frozen
 class Request(ValueObject):
-    """One call to the provider's API.
+    """One request to the provider's API. The tool is sent the response's data.
 
-    ``path`` lies below the API root called ``api`` (default: the toolkit's); ``{name}`` in it is filled from ``at``,
-    one validated segment each, so that no argument can leave its place. ``headers``: of `HEADERS`, and of those the
-    provider has of its own. ``repeat`` says what a second sending does: nothing (read), nothing more (idem), or act
-    twice (write); None means read for GET and HEAD, else write. ``prepares``: a write that nobody but the user can see
-    yet, such as a draft; a refusal after it is a plain refusal. ``raw``: the answer's bytes are wanted as they are.
-    ``whole``: an `Answer` is wanted, a redirect among them, which is never followed, and an error of JSON-RPC that says
-    that nothing was done. ``max_bytes``: the longest answer to take, up to 50 MiB. ``slow``: it may take a minute.
-    ``resumes``: of a stream that ends before its response the rest is asked for: `deputize.core.acts.sse_resume`.
+    ``path``: below the root of ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
+    validated segment, so that no argument can change the path. ``headers``: of `HEADERS` and the provider's own.
+    ``repeat``: the effect of a second sending: none (read), none beyond the first (idem), another one (write); None
+    means read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as a draft; a
+    refusal after it is a plain refusal. ``raw``: the tool is sent the response's bytes. ``whole``: it is sent an
+    `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that says that nothing was done.
+    ``max_bytes``: of the response, up to 50 MiB. ``slow``: the request may take a minute. ``resumes``: the rest of a
+    stream that ends before its response is requested: `deputize.core.acts.sse_resume`.
     """
 
     method: str
@@ -51,19 +52,19 @@ class Request(ValueObject):
 
     @property
     def call(self) -> Repeat:
-        """How the answer, or its loss, is to be judged."""
+        """The kind of request, by which a response or its loss is judged."""
         return self.repeat or _REPEATS.get(self.method, "write")
 
 
 @frozen
 class PublicRequest(ValueObject):
-    """A request that leaves without any credential: a signed download, an upload address, a one-click unsubscribe.
+    """A request without any credentials: a signed download, an upload address, a one-click unsubscribe.
 
-    ``url``: https, of a host whose addresses are all public; so is each of at most three redirects, which only a read
-    follows. The tool is sent an `Answer` whose ``data`` are the bytes; of a write, it may be a redirect. Any other
-    status is raised as a typed error. ``headers``: of a write, what its address was signed with (``cache-control``,
-    ``x-goog-...``); none that names somebody or steers the connection. ``repeat``, ``prepares`` and ``max_bytes``: as
-    in `Request`.
+    ``url``: https, of a host whose addresses are all public. The same holds for each of at most three redirects, which
+    only a read follows. The tool is sent an `Answer` whose ``data`` is the bytes; for a write it may be a redirect. Any
+    other status is raised as a typed error. ``headers``: for a write, those that its address was signed with
+    (``cache-control``, ``x-goog-...``), but none that identifies somebody or controls the connection. ``repeat``,
+    ``prepares`` and ``max_bytes``: as in `Request`.
     """
 
     url: str
@@ -77,19 +78,19 @@ class PublicRequest(ValueObject):
 
     @property
     def call(self) -> Repeat:
-        """How the answer, or its loss, is to be judged."""
+        """The kind of request, by which a response or its loss is judged."""
         return self.repeat or _REPEATS.get(self.method, "write")
 
 
 _REPEATS: Final[Mapping[str, Repeat]] = {"GET": "read", "HEAD": "read"}
-"""Of methods that change nothing; any other writes."""
+"""Methods that change nothing. Any other method writes."""
 HEADERS: Final = frozenset(("accept", "if-match", "if-none-match", "if-unmodified-since", "prefer"))
-"""The headers that a request to any provider may set; see `ApiRules.request_headers` for those of one."""
+"""Headers that a request to any provider may set; see `ApiRules.request_headers` for those of one provider."""
 
 
 @frozen
 class Answer(ValueObject):
-    """What came back, where more than its data matters. ``headers``: in lower case, without cookies."""
+    """A response with its status and headers. ``headers``: in lower case, without cookies."""
 
     status: int
     headers: Mapping[str, str]
@@ -98,7 +99,7 @@ class Answer(ValueObject):
 
 @frozen
 class File(ValueObject):
-    """What comes in or goes out as bytes; no model ever sees them. ``name``: as the sender called it."""
+    """A file that a tool receives or sends. No model sees its content. ``name``: as the sender named it."""
 
     name: str
     mime: str
@@ -107,25 +108,25 @@ class File(ValueObject):
 
 @frozen
 class Keep(ValueObject):
-    """Put a file aside for the user, sealed, for a day. The tool is sent its handle: see
-    `deputize.core.tools.files`."""
+    """Store a file for the user, encrypted, for a day. The tool is sent its handle: see `deputize.core.tools.files`."""
 
     file: File
 
 
 @frozen
 class Take(ValueObject):
-    """The user's file behind a handle. The tool is sent the `File`, or `NotFound` is raised."""
+    """Load the user's file by its handle. The tool is sent the `File`, or `NotFound` is raised."""
 
     handle: str
 
 
 @frozen
 class ParseFile(ValueObject):
-    """Have bytes that strangers made read in a process of its own; see `deputize.core.tools.parser_sandbox`.
+    """Parse untrusted bytes in a separate process; see `deputize.core.tools.parser_sandbox`.
 
-    ``module``: whose ``parse(question, content)`` is called there. The tool is sent what it answers, plain JSON.
-    Raises `InvalidInput` with the reason ``too_complex`` where it takes too much time, memory or room.
+    ``module``: the module whose ``parse(question, content)`` is called there. The tool is sent its answer, plain JSON.
+    Raises `InvalidInput` with the reason ``too_complex`` if it takes too much time or memory, or its answer is too
+    long.
     """
 
     module: str
@@ -135,21 +136,21 @@ class ParseFile(ValueObject):
 
 @frozen
 class Wait(ValueObject):
-    """A moment, in seconds, before looking again; at most 10, and 30 in one act. More is the tool's fault."""
+    """Wait for some seconds: at most 10 at once, and 30 in one act. More is a bug in the tool."""
 
     seconds: float
 
 
 @frozen
 class TimeZone(ValueObject):
-    """What the provider says of the user's time zone: ``name`` in the IANA database, ``Europe/Berlin``.
+    """The user's time zone, as the provider reports it. ``name``: in the IANA database, ``Europe/Berlin``.
 
-    It is kept for all toolkits: see `deputize.core.zones`. To be yielded where an answer holds it anyway. The tool is
-    sent the zone, a ``tzinfo``, or None where none has this name.
+    It is stored for all toolkits: see `deputize.core.zones`. Yield it if a response contains the zone anyway. The tool
+    is sent a ``tzinfo``, or None if the name is unknown.
 
-    ``argument``: which argument names a day or an hour and so depends on the zone, if ``run.zone_known`` is False.
-    ``name`` is then "" if the provider does not tell. A tool that writes is refused with `InvalidInput` if nobody
-    knows the zone. A tool that reads is sent UTC, and its result names it.
+    ``argument``: the argument that names a day or an hour and depends on the zone, if ``run.zone_known`` is False.
+    ``name`` is then "" if the provider does not report a zone. If no zone is known, a tool that writes is refused with
+    `InvalidInput`. A tool that reads is sent UTC, and its result names it.
     """
 
     name: str
@@ -158,17 +159,17 @@ class TimeZone(ValueObject):
 
 @frozen
 class Try(ValueObject):
-    """Reads that may be refused, at most ten, at once. The tool is sent a list: of each its answer, or None where it
-    was refused for whatever reason, a scope that the grant lacks among them."""
+    """At most ten reads that may be refused, sent concurrently. The tool is sent a list with each response, or None for
+    a refused read, even if a scope is missing."""
 
     requests: Sequence[Request]
 
 
 @frozen
 class SaveNote(ValueObject):
-    """Something to keep, durably and sealed, before the next request leaves: the id of a draft about to be sent.
+    """A note to store, durable and encrypted, before the next request is sent: the id of a draft about to be sent.
 
-    If the process dies after it, the tool is run again with ``noted`` set to ``data``.
+    If the process dies after it, the tool runs again with ``noted`` set to ``data``.
     """
 
     data: Mapping[str, Any]
@@ -176,8 +177,8 @@ class SaveNote(ValueObject):
 
 @frozen
 class ForOperator(ValueObject):
-    """Something that whoever runs this should look at, nothing secret: kept sealed below ``place`` in place of what was
-    there, for `deputize doctor`. ``said``: plain JSON; empty where there is nothing any more."""
+    """A note for the operator, without secrets, stored encrypted under ``place`` in place of the old one. `deputize
+    doctor` prints it. ``said``: plain JSON; empty deletes the note."""
 
     place: str
     said: Mapping[str, Any]
@@ -185,11 +186,11 @@ class ForOperator(ValueObject):
 
 @frozen
 class Undo(ValueObject):
-    """The call that puts back what this act has changed: yielded once, after the last write.
+    """The call that undoes this act, yielded once, after the last write.
 
-    ``tool`` and ``arguments``: as a model would call it. ``holds``: what must still be so when it is done, by the names
-    of what that call shows: of a `Change` what is there before it, of a field or a pin its value. Another value means
-    that somebody has changed it since, and nothing is undone.
+    ``tool`` and ``arguments``: as a model would call it. ``holds``: the values that must be unchanged when it is
+    undone, by the names in that call's preview: for a `Change` its ``before``, for a field or a pin its value. Another
+    value means that somebody has changed it since, and nothing is undone.
     """
 
     tool: str
@@ -198,18 +199,18 @@ class Undo(ValueObject):
 
 
 ADDRESS: Final = "address"
-"""What is wanted of a person: an address of mail. Else the name of a toolkit, whose id for them is wanted."""
+"""Wanted: an email address. Otherwise: the name of a toolkit, whose id for the person is wanted."""
 EVERYBODY: Final = "everybody"
-"""All who come near are wanted, whoever they are: what `deputize.core.tools.find_people` asks for."""
+"""Wanted: all near matches, for `deputize.core.tools.find_people`."""
 
 
 @frozen
 class ResolvePerson(ValueObject):
-    """Who is meant by a name, in all accounts that the user has connected: see `deputize.core.tools.people`.
+    """Find the person that a name means, in all accounts that the user has connected: see `deputize.core.tools.people`.
 
-    To be yielded for what is no address or id, before the `Preview`, which has to show the answer. ``field``: the
-    argument that says ``who``. ``wanted``: an address of mail, or what the arguments of a toolkit take. The tool is
-    sent that text; `InvalidInput`, with those who may be meant, is raised where it is not exactly one person's.
+    Yield it for a name that is not an address or id, before the `Preview`, which must show the answer. ``field``: the
+    argument that contains ``who``. ``wanted``: an email address, or the id that a toolkit's arguments take. The tool is
+    sent that text. Raises `InvalidInput` with the possible matches unless it is exactly one person's.
     """
 
     who: str
@@ -219,11 +220,11 @@ class ResolvePerson(ValueObject):
 
 @frozen
 class AskUser(ValueObject):
-    """What the provider wants of the user before it goes on. The run ends here, and the call waits for the user, whom
-    our page asks; a later run of the same act begins again and is handed the answer by `Heard`.
+    """A question of the provider to the user. The run ends here, and our page asks the user. A later run of the same
+    act starts again and receives the reply by `Heard`.
 
-    ``show``: what may be told of it to programs and models, so no address and no state. ``kept``: all that the page and
-    that run need, plain JSON, sealed. ``seconds``: how long the provider waits.
+    ``show``: the part that programs and models may see, without addresses and state. ``kept``: plain JSON that the page
+    and the later run need, stored encrypted. ``seconds``: how long the provider waits.
     """
 
     show: Preview
@@ -233,14 +234,14 @@ class AskUser(ValueObject):
 
 @frozen
 class Heard(ValueObject):
-    """What the user has said to what an earlier run of this act asked: the tool is sent a `UserSaid`, or None where
-    nothing was asked. To be yielded once, after the `Preview` and before the first write."""
+    """Read the user's reply to the question of an earlier run of this act. The tool is sent a `UserSaid`, or None if
+    nothing was asked. Yield it once, after the `Preview` and before the first write."""
 
 
 @frozen
 class UserSaid(ValueObject):
-    """An answer. ``reply``: also ``late``, where there is none and the provider waits no longer. ``kept``: what was
-    kept with the question; ``content``: what an accept brought."""
+    """A reply to a question. ``reply``: ``late`` if there is none and the provider no longer waits. ``kept``: the data
+    stored with the question. ``content``: the content of an accept."""
 
     reply: Literal["accept", "decline", "cancel", "late"]
     kept: Mapping[str, Any] = field(default_factory=dict)

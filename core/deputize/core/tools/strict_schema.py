@@ -1,11 +1,11 @@
-"""A tool's arguments where a model's every answer has to fit the schema, and each property of it be given ("strict").
+"""Strict schemas of arguments, for models whose output must match the schema and give every property ("strict").
 
-    strict_schema   an optional argument may be null, which stands for "not given"; what no strict schema can say is
-                    left to the check that follows, and an object of any names is the text of one, in JSON
-    as_meant        the arguments that come of it, as they would have come without
+    strict_schema   an optional argument may be null, for "not given"; constraints that a strict schema cannot express
+                    are left to validation, and an object with arbitrary names becomes JSON text
+    as_meant        converts such arguments to those that the plain schema describes
 
-Keywords: those that OpenAI takes where ``strict`` is true (Structured Outputs, "Supported schemas"); it refuses others,
-among them ``default``, and wants every property required and ``additionalProperties`` false.
+The keywords are those that OpenAI accepts with ``strict`` (Structured Outputs, "Supported schemas"). It rejects others,
+such as ``default``, and requires that every property is required and ``additionalProperties`` is false.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ FORMATS: Final = ("date-time", "time", "date", "duration", "email", "hostname", 
 DEFINED: Final = ("$defs", "definitions")
 NULL: Final = {"type": "null"}
 SCALAR: Final = {"anyOf": [{"type": "string"}, {"type": "number"}, {"type": "boolean"}]}
-"""In the place of a schema that says nothing."""
+"""Replacement for a schema without a type."""
 AS_TEXT: Final = "a JSON object, as text"
 _OBJECT: Final = (dict, Mapping)
-"""An object; nearly always the first, and then the second, which takes longer to tell, is not asked."""
+"""Types of an object. Nearly all are a dict, so that the slower test for a Mapping is not needed."""
 _AS_IT_IS: Final = frozenset((int, float, bool, type(None)))
 MAX_STEPS: Final = 20
-"""From a schema to the one that it refers to."""
+"""Maximum references to follow from one schema."""
 
 
 def strict_schema(schema: Schema) -> dict[str, Any]:
-    """The schema of a tool's arguments, as a strict one."""
+    """Return the strict form of a tool's argument schema."""
     named = {key: {name: _strict(one) for name, one in schema[key].items()} for key in DEFINED if key in schema}
     return {**_object(schema), **named}
 
@@ -59,13 +59,13 @@ def _strict(schema: Any) -> dict[str, Any]:
 
 
 def _is_union(schema: Schema) -> bool:
-    """Whether its alternatives say what a value is. Beside a type of its own they only say more of it: which of its
+    """Return True if the alternatives define the value. Next to a type of its own, they only add constraints: which
     properties are given together, how a text is written."""
     return schema.get("type") in (None, "object") and not schema.get("properties")
 
 
 def _kept(schema: Schema) -> dict[str, Any]:
-    """What a strict schema can say of a value."""
+    """Return the constraints that a strict schema can express."""
     kept = {key: schema[key] for key in ("enum", "const", *BOUNDS) if key in schema}
     if schema.get("format") in FORMATS:
         kept["format"] = schema["format"]
@@ -81,7 +81,7 @@ def _object(schema: Schema) -> dict[str, Any]:
 
 
 def _or_null(schema: Any) -> dict[str, Any]:
-    """An optional argument: as it is, or null. What is taken without one, a strict schema can only say in words."""
+    """Return an optional argument as its schema or null. Its default is stated in the description."""
     shown = _strict(schema)
     words = shown.pop("description", "")
     default = schema.get("default") if isinstance(schema, Mapping) else None
@@ -96,13 +96,13 @@ def _and(words: str, more: str) -> str:
 
 
 def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
-    """The arguments without what stands for "not given", and with objects in the place of their texts.
+    """Return the arguments without nulls for "not given", and with objects in place of their JSON texts.
 
-    A null is left out where the schema has the argument, does not require it and knows no null. All else is as it was:
-    what is wrong with it, the check that follows says.
+    A null is removed if the schema has the argument, does not require it and does not allow null. Other values are
+    unchanged, and left to validation.
     """
     if type(value) in _AS_IT_IS or (type(value) is str and not value.lstrip().startswith("{")):
-        return value  # nothing that a schema makes something else of
+        return value  # no schema changes such a value
     root = schema if root is None else root
     schema = _followed(schema, root)
     kinds = schema.get("type") if isinstance(schema.get("type"), list) else [schema.get("type")]
@@ -124,7 +124,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
 
 
 def _followed(schema: Any, root: Any) -> Schema:
-    """The schema that this one refers to, or is but for a null."""
+    """Return the schema that this one refers to, or that it is apart from a null."""
     for _ in range(MAX_STEPS):
         if not isinstance(schema, _OBJECT):
             return {}
@@ -145,7 +145,7 @@ def _referred(reference: str, root: Any) -> Any:
 
 
 def _knows_null(schema: Any, root: Any, steps: int = MAX_STEPS) -> bool:
-    """Whether null is a value of this schema. One that says nothing of types knows every value."""
+    """Return True if the schema allows null. A schema without types allows any value."""
     if not isinstance(schema, Mapping) or not steps:
         return True
     if (some := schema.get("anyOf") or schema.get("oneOf")) and _is_union(schema):
@@ -159,7 +159,7 @@ def _knows_null(schema: Any, root: Any, steps: int = MAX_STEPS) -> bool:
 
 
 def _object_in(text: str) -> Any:
-    """The object that this text is, in JSON; the text where it is none."""
+    """Return the object in this JSON text, or the text if it is not one."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):

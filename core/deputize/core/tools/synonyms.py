@@ -1,6 +1,6 @@
-"""What people call things that tools call otherwise: data of `deputize.core.tools.search`.
+"""Synonyms for everyday names of things and actions, for `deputize.core.tools.search`.
 
-Of everyday work, in English and German, and of no product: a product's own words stand at its `Toolkit` (``words``).
+They are in English and German and belong to no product. A product's own are in its `Toolkit` (``words``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ STOP: Final = frozenset(
     "ist kann mein meine meinem meinen meiner mich mir mit nach oder sich sind uber um und uns von vom wann war wie "
     "wir wird wo zu zum zur".split()
 )
-"""Words that say nothing of what a tool does."""
+"""Words that do not describe a tool."""
 
 SIGNS: Final[Mapping[str, str]] = {
     r"(?<!\S)#[^\W\d]": "channel conversation message",
@@ -25,7 +25,7 @@ SIGNS: Final[Mapping[str, str]] = {
     r"\b[A-Z]{2,}-\d+\b": "issue",
     r"(?i)\b[\w-]+\.(?:json|py|js|ts|ya?ml|toml|md|txt)\b|\breadme\b": "file path",
 }
-"""Forms that say what is meant: of a channel, a repository, an issue, a file of one."""
+"""Patterns that imply a word: a channel, a repository, an issue, a file name."""
 
 MEANT: Final[Mapping[str, str]] = {
     # mail
@@ -120,4 +120,4 @@ MEANT: Final[Mapping[str, str]] = {
     "summary summarize summarise zusammenfassen": "read list",
     "happened happening history activity recent neues": "activity changes commits list",
 }
-"""What is said, and what tools may call it."""
+"""Words of users, and the words that tools may use for them."""

@@ -1,4 +1,4 @@
-"""One action of one product: what it is called, what it takes, what it needs and how far it can go."""
+"""One action of one product: its name, arguments, scopes and effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Effect(Flag):
-    """What an act does to the world. Policy, approval, retries and annotations read it."""
+    """The effect of an act on the world, for policy, approval, retries and annotations."""
 
     READS = 0
     WRITES = auto()
@@ -29,7 +29,7 @@ class Effect(Flag):
     SENDS = auto()
 
     def words(self) -> str:
-        """The gravest flag as one lower-case word."""
+        """Return the gravest flag as one lower-case word."""
         if not self._value_:
             return "reads"
         gravest = next(flag for flag in (Effect.DESTRUCTIVE, Effect.SENDS, Effect.WRITES) if flag in self)
@@ -38,11 +38,10 @@ class Effect(Flag):
 
 @frozen
 class Alias(Printed):
-    """Another name of a tool. ``arguments``: what its arguments are called there, ``{theirs: ours}``; ``ours[]`` where
-    we take a list of what they take one of. ``sets``: what the name stands for, unless the call says otherwise.
-    ``values``: what they call a value, or one in a list, ``{ours: {theirs: ours}}``. Several lists that are one of ours
-    are put together; an argument that is None there was not given.
-    """
+    """Another name of a tool. ``arguments``: its argument names there, ``{theirs: ours}``; ``ours[]`` if ours is a list
+    and theirs a single value. ``sets``: arguments that the name implies, unless the call gives them. ``values``: their
+    names of values, or of values in a list, ``{ours: {theirs: ours}}``. Several of their lists that map to one of ours
+    are joined. An argument that is None there counts as not given."""
 
     name: str
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -50,7 +49,7 @@ class Alias(Printed):
     values: Mapping[str, Mapping[str | bool, Any]] = field(default_factory=dict)
 
     def read(self, name: str, value: Any) -> tuple[str, Any]:
-        """An argument by our name for it, its value in our words."""
+        """Return our name of an argument and our form of its value."""
         ours, listed, _ = self.arguments.get(name, name).partition("[]")
         if listed and not isinstance(value, list):
             return ours, [value]
@@ -67,11 +66,13 @@ Effects = Effect | Callable[[Arguments], Effect]
 
 @frozen(slots=False)
 class Tool(Printed):
-    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`. ``follows``: what is
-    done is the call that a reference of its toolkit's stands for; see `deputize.core.tools.continuation`. ``words``:
-    by what else its toolkit is looked for. ``model``: None for a tool that is described by somebody else's schema,
-    whose class says how arguments are checked. ``may_ask``: its provider may ask the user something before it goes on.
-    ``facts``, ``writers``: as its toolkit declares them. ``shows``: it yields a `Preview` before its first write."""
+    """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`.
+
+    ``follows``: True for a tool that runs the call behind a reference; see `deputize.core.tools.continuation`.
+    ``words``: further search words of its toolkit. ``model``: None for a tool with a foreign schema, whose class
+    validates arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``: as its
+    toolkit declares them. ``shows``: True if it yields a `Preview` before its first write.
+    """
 
     name: str
     toolkit: str
@@ -98,20 +99,20 @@ class Tool(Printed):
     writers: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
-        """This tool, called by another name: with the arguments that it has there."""
+        """Return this tool under another name, with its arguments there."""
         return replace(self, called=alias)
 
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
-        """The steps of a call with these validated arguments. ``run`` is asked where the tool takes it."""
+        """Start a call with these validated arguments. ``run`` is called only if the tool takes a `Run`."""
         return self.steps(**arguments, run=run()) if self.takes_run else self.steps(**arguments)
 
     @property
     def reads_notes(self) -> bool:
-        """Whether a run that was interrupted can be taken up: it is handed what the earlier one noted."""
+        """True if an interrupted run can be resumed: the tool receives the notes of the earlier run."""
         return self.takes_run
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
-        """The arguments as the tool's function wants them. Raises `InvalidInput`, naming each field at fault."""
+        """Return the arguments for the tool's function. Raises `InvalidInput` that names each invalid argument."""
         if not isinstance(arguments, Mapping):
             raise InvalidInput(f"{self.name}: the arguments must be an object, not {type(arguments).__name__}.")
         if self.model is None:
@@ -128,15 +129,15 @@ class Tool(Printed):
         return {inner: getattr(valid, outer) for outer, inner in self.parameters.items()}
 
     def meant(self, arguments: Arguments) -> dict[str, Any]:
-        """The arguments that a model has written to fit `strict_schema`, as it would have written them without."""
+        """Return the plain form of arguments that a model wrote for `strict_schema`."""
         return dict(as_meant(arguments, self.schema))
 
     def named(self, valid: Arguments) -> dict[str, Any]:
-        """Validated arguments under the names that people and models know."""
+        """Return validated arguments under their public names."""
         return {outer: valid[inner] for outer, inner in self.parameters.items() if inner in valid}
 
     def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
-        """The arguments under the names that the schema shows. Raises `InvalidInput` for one that is given twice."""
+        """Return the arguments under the names in the schema. Raises `InvalidInput` if one is given twice."""
         given: dict[str, Any] = {}
         for name, value in arguments.items():
             if self.called and value is None:
@@ -152,20 +153,20 @@ class Tool(Printed):
         return {**(self.called.sets if self.called else {}), **given}
 
     def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
-        """The needs of a call with these validated arguments; all must be met. ``provider``: who is asked, if another
-        than the toolkit's."""
+        """Return the needs of a call with these validated arguments; all must be met. ``provider``: if not the
+        toolkit's."""
         return _at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
 
     def effect_of(self, arguments: Arguments) -> Effect:
-        """The effect of a call with these validated arguments."""
+        """Return the effect of a call with these validated arguments."""
         return self.effects(arguments) if callable(self.effects) else self.effects
 
     def usual_needs(self, provider: str = "") -> Sequence[Need]:
-        """The needs with default arguments, for lists and for consent beforehand."""
+        """Return the needs with default arguments, for lists and for consents in advance."""
         return _at(provider, self.needs(self.plain_arguments()) if callable(self.needs) else self.needs)
 
     def plain_arguments(self) -> dict[str, Any]:
-        """The default arguments; None for what a call has to give."""
+        """Return the default arguments, with None for required ones."""
         return {
             self.parameters[name]: None if info.is_required() else info.get_default(call_default_factory=True)
             for name, info in (self.model.model_fields if self.model else {}).items()
@@ -173,13 +174,13 @@ class Tool(Printed):
 
     @cached_property
     def schema(self) -> dict[str, Any]:
-        """The arguments as JSON schema, without what only costs tokens."""
+        """The arguments as JSON schema, without parts that only cost tokens."""
         return dict(lean(self.model.model_json_schema())) if self.model else {"type": "object"}
 
     @cached_property
     def strict_schema(self) -> dict[str, Any]:
-        """The same, where each argument has to be given: an optional one may be null, which `validate` takes for "not
-        given". See `deputize.core.tools.strict_schema`."""
+        """The schema in which every argument is required; `validate` takes null for "not given". See
+        `deputize.core.tools.strict_schema`."""
         return strict_schema(self.schema)
 
 

@@ -1,4 +1,4 @@
-"""What a tool is: a typed function that yields requests and is sent the answers. No client, no user, no token.
+"""Declaration of tools: typed functions that yield requests and are sent the responses, without a client or a token.
 
     gmail = Toolkit("gmail", provider="google", shows=True)
 
@@ -9,14 +9,14 @@
         sent = yield Request("POST", "/users/me/messages/send", json={"raw": ...})
         return {"id": sent["id"]}
 
-Positional parameters are the tool's arguments and its schema. A keyword-only parameter ``run: Run`` is filled in by the
-runtime, and no schema shows it. ``yield [Request, Request]`` runs requests at the same time and is
-sent a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists what else may be
-yielded: a request without credentials, a note, a pause, a file to keep or to take.
+Positional parameters are the tool's arguments and define its schema. The runtime passes a `Run` to a keyword-only
+parameter ``run: Run``, which no schema shows. ``yield [Request, Request]`` sends requests concurrently and returns a
+list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists the other steps: a request
+without credentials, a note, a wait, a file to store or to load.
 
-A tool that can write reads, yields one `Preview` of what it is about to do, and then writes just that. What it shows is
-what the policy judges and the user says yes to; where it goes on, nothing is looked up again. Before it a tool may read
-and take files; a write, a note or a kept file before it, or a second one, is the tool's fault.
+A tool that can write first reads, then yields one `Preview`, and then writes exactly that. The policy judges the
+preview and the user approves it. After it, nothing is read again to decide what to write. Before it, a tool may read
+and load files. A write, a note or a stored file before it, or a second preview, is a bug in the tool.
 """
 
 from __future__ import annotations
@@ -96,25 +96,23 @@ __all__ = [
 
 
 READERS: Final = "reads people"
-"""The toolset of what `Toolkit.people` declares; no list has it."""
+"""The toolset of tools declared by `Toolkit.people`, which are in no list."""
 
 
 @dataclass(eq=False)
 class Toolkit:
-    """The tools of one product. ``api`` names the provider's API root they live below (default: the name).
+    """The tools of one product. ``api``: the name of the provider's API root (default: the toolkit's name).
 
-    ``provider`` "": they need none, and no grant: what they work on is the user's already, such as kept files.
-
-    ``accepts``: other spellings of arguments, ``{theirs: ours}``: no schema shows them, and they mean something only
-    where a tool has an argument of our name and none of theirs. ``remark``: what to know before relying on it.
-    ``cuts``: its tools cut long texts and say with a `Continuation` how to go on; one more tool, ``read_more``, does
-    so. ``screens``: by a word of the operator's, what withholds others' texts; see
-    `deputize.core.tools.trusted_authors`. ``words``: what else people call the product or what is in it, for
-    `deputize.core.tools.search`. ``facts``: fields of results in words of the provider or of the call, never in words
-    that somebody chose (``id``). ``writers``: fields that say who wrote a row; the first that is there counts. A
-    toolkit that declares neither is believed about nothing: all that its results mark ``untrusted`` is one text of
-    strangers. ``shows``: every tool of it that can change something yields a `Preview` before its first write.
-    ``reads_people``: the tool that `people` declares, which no list has.
+    ``provider``: "" for tools without a provider and a grant, which work on the user's data here, such as stored files.
+    ``accepts``: other spellings of arguments, ``{theirs: ours}``, in no schema; used only by a tool that has our name
+    and not theirs. ``remark``: what a user of the toolkit should know. ``cuts``: True if its tools cut long texts and
+    return a `Continuation`; it then has one more tool, ``read_more``. ``screens``: filters for untrusted authors, by
+    the operator's word; see `deputize.core.tools.trusted_authors`. ``words``: further search words for
+    `deputize.core.tools.search`. ``facts``: result fields with the provider's or the call's own values, never with text
+    that somebody chose (``id``). ``writers``: fields that name the author of a row; the first one present counts. If a
+    toolkit declares neither, all data that its results mark ``untrusted`` counts as one untrusted text. ``shows``: True
+    if each of its tools that can change something yields a `Preview` before its first write. ``reads_people``: the tool
+    declared by `people`, in no list.
     """
 
     name: str
@@ -133,7 +131,7 @@ class Toolkit:
 
     @cached_property
     def offered(self) -> Mapping[str, Tool]:
-        """Its tools by name; behind them, where it cuts texts, the core's own ``..._read_more``."""
+        """Its tools by name, and ``..._read_more`` at the end if it cuts texts."""
         if not self.cuts:
             return self.tools
         from deputize.core.tools.continuation_tool import read_more  # it imports pydantic, as does the first tool
@@ -152,18 +150,19 @@ class Toolkit:
         toolset: str = "core",
         shows: bool | None = None,
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
-        """Declare a tool. Where ``effect`` is a function of the arguments, ``gravest`` says how far it can go.
+        """Declare a tool. ``gravest``: the gravest effect, if ``effect`` is a function of the arguments.
 
-        ``toolset``: the part of the toolkit it is chosen with, besides by its name; "core" is chosen first. ``shows``:
-        True if the tool yields a `Preview` before its first write; default: what the toolkit declares. If a tool that
-        can change something does not show, the policy decides by its effect before the first request, the user is asked
-        about the arguments, and no mandate covers it. If a tool that shows sends only GETs and ends without a
-        `Preview`, it had nothing to do: nobody is asked.
+        ``toolset``: the part of the toolkit that it belongs to; "core" is the default selection. ``shows``: True if the
+        tool yields a `Preview` before its first write; default: the toolkit's. If a tool that can change something
+        makes no preview, the policy decides by its effect before the first request, the user approves its arguments,
+        and no mandate covers it. If a tool with previews sends only GETs and ends without a `Preview`, it had nothing
+        to do: no approval is requested.
 
-        A tool that was given more than 32 KiB goes on in another thread, so it keeps nothing in thread-local variables.
+        A tool that has received more than 32 KiB continues in another thread, so it must not use thread-local
+        variables.
         """
         if gravest is None and not isinstance(effect, Effect):
-            raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments must name its gravest.")
+            raise SettingsError(f"A tool of {self.name} whose effect depends on its arguments needs gravest=.")
         worst = gravest if gravest is not None else effect
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:
@@ -196,12 +195,12 @@ class Toolkit:
         return declare
 
     def people(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
-        """Declare how this product's people are read, so that every toolkit finds them (`ResolvePerson`,
+        """Declare the reader of this product's people, so that every toolkit finds them (`ResolvePerson`,
         `find_people`).
 
-        It is a tool that only reads, with the one argument ``who``: a name, an address of mail, a handle or an id. It
-        returns ``{"people": [...]}``, each as `deputize.core.tools.people.PersonRow` says; ``"whole": False`` where
-        there are more than it looked at, and ``"not_looked": {part: why}``. It is called only where its needs are met.
+        It is a tool that only reads, with one argument ``who``: a name, an email address, a handle or an id. It returns
+        ``{"people": [...]}``, each a `deputize.core.tools.people.PersonRow`; ``"whole": False`` if it did not search
+        all people, and ``"not_looked": {part: why}``. It is called only if its needs are met.
         """
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:

@@ -1,13 +1,13 @@
-"""Whose texts a model may read, as the operator says: ``Deputy(trusted_authors={"github": "push", "gmail":
+"""Restriction of the authors whose texts a model may read: ``Deputy(trusted_authors={"github": "push", "gmail":
 "domain"})``.
 
-A toolkit has a `Screen` for each word it knows. It stands between the provider and the tools that read: it sees each
-answer first, decides who wrote what in it, and puts a mark in the place of every text of somebody else. So no tool can
-pass on what no tool has seen, by whatever excerpt, quote, search or later part. In the result each mark is taken out
-again, and its object says ``withheld`` and why; who wrote, when, and the ids stay.
+A toolkit has a `Screen` for each word that it supports. The screen sees each response before the reading tool, finds
+out who wrote which text, and replaces texts of other authors by a mark. So no tool can leak such a text in an excerpt,
+a quote, a search or a later part. The marks are removed from the result, and their object says ``withheld`` and why.
+Authors, times and ids stay.
 
-A tool that writes sees all of it, since a person is to be shown what is answered or changed; of its result only ids,
-addresses and numbers are handed on where it is marked as others' words. No argument turns any of this off.
+A tool that writes sees all texts, because a person must see what is answered or changed. Its result keeps only ids,
+addresses and numbers in objects marked ``untrusted``. No argument turns this off.
 """
 
 from __future__ import annotations
@@ -28,38 +28,39 @@ if TYPE_CHECKING:
     from deputize.core.tools.tool import Tool
 
 Screened: TypeAlias = Callable[[Step, Any], Steps]
-"""For a step of a tool and the answer to it: the answer that the tool is sent. May ask for more by steps of its own."""
+"""Converts a step and its response into the response that the tool is sent. May yield steps of its own."""
 
 _OF_THE_TEXT: Final = frozenset(("cut", "hidden", "more", "next_offset", "text_digest", "total_chars"))
-"""What a tool says of a text, and would say of the mark in its place."""
+"""Fields that describe a text, and would describe the mark in its place."""
 _KEPT: Final = frozenset(
     """account branch created draft_id email id identifier key message_id number ref repo sha state status thread_id
     thread_ts time_zone ts undo updated url""".split()
 )
-"""Texts that a writing tool's result keeps in what is marked ``untrusted``: what a next call needs."""
+"""Texts in objects marked ``untrusted`` that the result of a writing tool keeps, because a next call needs them."""
 _WORDS: Final = r"(?s)\s|.{80}"
 _EDGES: Final = " \t\n\"'.,;:()[]<>\u2026"
 
 
 class Withheld:
-    """The texts that one run of a tool withholds. The mark is another in each run, so that no text can hold it."""
+    """The texts that one run withholds. The mark is random in each run, so that no text can contain it."""
 
     def __init__(self) -> None:
         self.reasons = list[str]()
 
     @cached_property
     def mark(self) -> str:
-        """What stands in the place of a text, before the number of its reason."""
+        """The replacement of a text, without the number of its reason."""
         return f"withheld{secrets.token_hex(4)}"
 
     def because(self, reason: str) -> str:
-        """What is put in the place of a text. ``reason``: why, as the model is told it."""
+        """Return the replacement for a text. ``reason``: for the model."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return f"{self.mark}{self.reasons.index(reason):02}"
 
     def taken_out(self, result: Any) -> Any:
-        """The result, itself changed: marks taken out, and told of, with how many objects have lost a text."""
+        """Remove the marks from the result in place, and add reasons and the number of objects that lost a text. Return
+        it."""
         count = self._objects(result) if self.reasons else 0
         if isinstance(result, str) and self.mark in result:
             return {"withheld": self._why([result])}
@@ -109,11 +110,11 @@ class Withheld:
 
 
 Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
-"""Makes the screen of one run of a reading tool."""
+"""Creates the screen of one run of a reading tool."""
 
 
 class Screening(Protocol):
-    """What a toolkit has for it: a screen for each word."""
+    """A toolkit's screens by word."""
 
     @property
     def screens(self) -> Mapping[str, Screen]: ...
@@ -121,14 +122,14 @@ class Screening(Protocol):
 
 @frozen
 class TrustedAuthors(Printed):
-    """The operator's words by toolkit, and the screens that they mean."""
+    """The operator's words by toolkit, and their screens."""
 
     words: Mapping[str, str] = field(default_factory=dict)
     screens: Mapping[str, Screen] = field(default_factory=dict)
 
     @classmethod
     def of(cls, words: Mapping[str, str], toolkit: Callable[[str], Screening | None]) -> TrustedAuthors:
-        """As the operator says. Raises `SettingsError` for a toolkit that is not there, or a word it does not know."""
+        """Return the operator's setting. Raises `SettingsError` for an unknown toolkit or an unsupported word."""
         screens = {}
         for name, word in words.items():
             kit = toolkit(name)
@@ -139,24 +140,24 @@ class TrustedAuthors(Printed):
             if not isinstance(word, str) or word not in kit.screens:
                 hint = (
                     instead(str(word), kit.screens)
-                    or f"The texts of {name} do not say who wrote them: docs/toolkits.md, whose texts a model reads."
+                    or f"The texts of {name} do not name their authors. See docs/toolkits.md."
                 )
                 raise SettingsError(f"trusted_authors: {name} does not know {word!r}.", hint=hint)
             screens[name] = kit.screens[word]
         return cls(dict(words), screens)
 
     def word(self, tool: Tool) -> str:
-        """Whose texts this tool may hand on; "" for everybody's."""
+        """Return whose texts this tool may return, "" for everybody's."""
         return self.words.get(tool.toolkit, "")
 
     def screen(self, tool: Tool) -> Screen | None:
-        """What stands between the provider and this tool."""
+        """Return the screen factory of this tool's toolkit, or None."""
         return self.screens.get(tool.toolkit)
 
 
 def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
-    """The steps of a reading tool, each answer of which passes the screen first. Where it is refused for want of what
-    was withheld, the error says so."""
+    """Run a reading tool with each response passed through the screen. If it is refused after texts were withheld, the
+    error says so."""
     try:
         step = next(steps)
         while True:
@@ -171,14 +172,15 @@ def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
         return stop.value
     except DeputizeError as failure:
         if withheld.reasons:
-            failure.hint = f"Something was withheld: {'; '.join(withheld.reasons)}."
+            failure.hint = f"Texts were withheld: {'; '.join(withheld.reasons)}."
         raise
     finally:
         steps.close()
 
 
 def without_texts(result: Any, why: str) -> Any:
-    """A writing tool's result, itself changed: what is marked as others' words keeps ids, addresses and numbers."""
+    """Remove texts from objects marked ``untrusted`` in a writing tool's result, in place, except ids, addresses and
+    numbers."""
     count = _bared(result, why, outside=False)
     if isinstance(result, dict) and _holds_words(result.get("undo") or {}):
         result["undo"] = why
@@ -188,7 +190,7 @@ def without_texts(result: Any, why: str) -> Any:
 
 
 def _holds_words(node: Any) -> bool:
-    """Whether anything in it is more than an id or a single word: an undo holds what was there before."""
+    """Return True if a value has more than ids or single words: an undo contains the earlier values."""
     if isinstance(node, dict | list):
         return any(map(_holds_words, node.values() if isinstance(node, dict) else node))
     return isinstance(node, str) and bool(re.search(_WORDS, node))

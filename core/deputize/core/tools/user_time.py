@@ -1,7 +1,7 @@
-"""Times in a tool's result, as the user's clock shows them.
+"""Times in a tool's result, in the user's time zone.
 
-A tool says when something was in UTC; whoever hands its result on writes it in the user's zone and names the zone, so
-that no tool has to know it and a model never mixes two clocks.
+A tool returns times in UTC. Postprocessing converts them to the user's zone and names it. So no tool needs to know the
+zone, and a model never sees times of two zones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Form = Literal["short", "full"]
 
 
 class UserTime(str):
-    """A time in a result: a text in UTC which is written in the user's zone when the result is handed on.
+    """A time in a result: a text in UTC, converted to the user's zone by postprocessing.
 
     ``at``: Unix seconds. ``form``: "short" for ``YYYY-MM-DD HH:MM``, as in rows; "full" for ISO 8601 with offset.
     """
@@ -23,7 +23,8 @@ class UserTime(str):
 
     @classmethod
     def of(cls, at: float | str | datetime, form: Form = "full") -> Self:
-        """Of Unix seconds, RFC 3339 or a datetime with a zone. Raises `ValueError` and `OverflowError` for others."""
+        """Return a time from Unix seconds, RFC 3339 or a datetime with a zone. Raises `ValueError` or `OverflowError`
+        otherwise."""
         if isinstance(at, str):
             at = datetime.fromisoformat(at)
         if isinstance(at, datetime):
@@ -35,13 +36,13 @@ class UserTime(str):
         return one
 
     def there(self, zone: tzinfo | None) -> str:
-        """The same in this zone; None is the machine's own."""
+        """Return the text in this zone, None for the machine's."""
         return str(self) if zone is UTC else _written(self.at, zone, self.form)
 
 
 def on_clock(at: float, zone: tzinfo | None) -> datetime:
-    """This moment (Unix seconds) in the zone, None for the machine's own; in UTC where it has no such year: providers
-    write 9999-12-31 for "never"."""
+    """Return these Unix seconds in the zone, None for the machine's; in UTC if the year is out of range there, because
+    providers write 9999-12-31 for "never"."""
     here = datetime.fromtimestamp(at, UTC)
     try:
         return here.astimezone(zone)
@@ -57,7 +58,7 @@ def _written(at: float, zone: tzinfo | None, form: Form) -> str:
 
 
 class ZoneName(str):
-    """The name of the zone in which a result's times are: UTC, until the result is handed on."""
+    """The name of the zone of a result's times: UTC until postprocessing."""
 
 
 UTC_NAME: Final = ZoneName("UTC")
