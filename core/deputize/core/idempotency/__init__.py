@@ -1,1 +1,1 @@
-"""At most one effect per act: the ledger of outcomes, and how an act is undone."""
+"""At most one effect per act: the ledger of outcomes, and undo."""

@@ -1,7 +1,7 @@
-"""How acts ended that the store could not be told: kept in memory, and told as soon as it takes something again.
+"""Outcomes of acts that the store could not take. They stay in memory until it takes writes again.
 
-A claim that stays in the store says that its act may have been done. This process knows better, as long as it lives:
-a later run of the act finds the outcome, or that nothing happened, though the disk was full when it ended.
+A claim that stays in the store means that its act may have been done. This process knows the outcome as long as it
+lives: a later run of the act finds it, or that nothing happened, even if the disk was full when the act ended.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deputize.core.errors import Conflict, StoreUnavailable
 from deputize.core.vault.stores.protocol import Store
 
 WAIT: Final = 20.0
-"""Seconds for another run of the same act to end."""
+"""Seconds to wait for another run of the same act."""
 
 
 class _Ending:
@@ -24,8 +24,8 @@ class _Ending:
 
 
 class Unsaved:
-    """The endings of one deputy's acts, by the places of their rows. No more can wait than acts were under way: none is
-    claimed while the store takes nothing."""
+    """Unsaved outcomes of one deputy's acts, by record key. No more can wait than acts were in progress, because no act
+    is claimed while the store takes no writes."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -35,24 +35,24 @@ class Unsaved:
         return len(self._endings)
 
     def keep(self, key: str, lock: str, write: Callable[[], Awaitable[None]]) -> None:
-        """Keep what was to be written of the act in this place, under the lock of its runs. ``write`` changes nothing
-        where another run has gone on, and raises `Conflict` then."""
+        """Keep the write of an outcome for this record key and lock. ``write`` raises `Conflict`, and changes nothing,
+        if another run has taken over."""
         self._endings[key] = _Ending(lock, write, os.getpid())
 
     async def settle(self, key: str) -> None:
-        """Write how the act in this place ended, if that waits here. Raises `StoreUnavailable` while it cannot be."""
+        """Write the outcome for this key if one waits. Raises `StoreUnavailable` while the store cannot take it."""
         waits = self._endings.get(key)
         if waits is None:
             return
-        if waits.pid != os.getpid():  # a forked parent's, which writes it itself
+        if waits.pid != os.getpid():  # from before a fork: the parent writes it
             del self._endings[key]
             return
-        with suppress(TimeoutError):  # a run is under way, and will find it
+        with suppress(TimeoutError):  # a run in progress will find it
             async with self._store.lock(waits.lock, WAIT):
                 await self._write(key)
 
     async def settle_all(self) -> None:
-        """The same for all; what cannot be written yet goes on waiting."""
+        """Write all outcomes. Those that the store cannot take keep waiting."""
         with suppress(StoreUnavailable):
             for key in list(self._endings):
                 await self.settle(key)
@@ -62,7 +62,7 @@ class Unsaved:
             try:
                 await ending.write()
             except Conflict:
-                return  # another run says how it ended
+                return  # another run writes the outcome
             except BaseException:
                 self._endings.setdefault(key, ending)
                 raise

@@ -1,11 +1,11 @@
-"""At most once: one act key makes a write happen at most once, across re-runs, double resumes and crashes.
+"""The ledger: one act key makes a write happen at most once, across retries, double resumes and crashes.
 
-Whoever performs a write holds the store's lock of its act key while it runs. So a row that says "claimed" while the
-lock is free was left by a process that died in the middle: the outcome is unknown, and said so, unless the tool noted
-something it can look up. A second caller waits for the first and is handed the recorded result.
+A run holds the store's lock of its act key while it writes. So a record in state "claimed" without a held lock comes
+from a process that died: the outcome is unknown and reported as such, unless the tool noted data to look it up. A
+second caller waits for the first and receives the recorded result.
 
-Where a lock can be lost while its holder goes on (`HeldLock`), the row also says until when a request of this run may
-be under way, by the store's clock: no request leaves later, and who finds the row waits that long before going on.
+If a run can lose its lock while it continues (`HeldLock`), the record also says until when its requests may be in
+flight, by the store's clock. No request is sent later, and another run that finds the record waits that long.
 """
 
 from __future__ import annotations
@@ -31,33 +31,32 @@ from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
 
 KEPT: Final = 86400.0
-"""Seconds a recorded outcome is kept, unless the host says otherwise."""
+"""Default seconds for which a recorded outcome is stored."""
 STRIPES: Final = 1024
 WAIT: Final = 120.0
 LONGEST: Final = 20.0
-"""Seconds that one request takes at most, unless whoever sends it says otherwise."""
+"""Default maximum seconds of one request."""
 SPARE: Final = 5.0
-"""Seconds beside that: for what happens before it leaves, and for the requests that follow at once."""
+"""Additional seconds for work before the request, and for requests that follow at once."""
 LOOK: Final = 0.5
 
 
 @frozen
 class Recorded(Printed):
-    """The recorded result of an act, which may be anything JSON can say, null included."""
+    """The recorded result of an act: any JSON value, including null."""
 
     result: Any
 
 
 class Entry:
-    """One act's row while it is being performed. ``noted``: what an interrupted run left behind, or None.
+    """The ledger record of an act while it runs. ``noted``: notes of an interrupted run, or None.
 
-    ``record``: its record as it was last saved; ``kept``: seconds that this counts after its last write.
-    ``show``: the digest of what the act showed; ``began``: when it was first asked for; both as the first run had them.
-    ``answered_by``: what let that run begin: "policy", or the id of an approval or a mandate.
-    ``taken_up``: that run was interrupted, and this one goes on with what it noted. ``undo``: how it is put back.
-    ``people``: who was meant by names, as the first run had it. ``asks``: it ends since its provider asks the user
-    something; ``heard``: it was handed what the user has said to that.
-    ``lock``: what says whether this run has the act to itself; None where nothing but its end can change that.
+    ``record``: as last saved. ``kept``: seconds of its validity after its last write. ``show``: digest of the preview;
+    ``began``: when the act was first requested; both from the first run. ``answered_by``: what allowed that run:
+    "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an interrupted one.
+    ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run. ``asks``: True if
+    the run ends with a question of the provider; ``heard``: True if it received the reply. ``lock``: tells if this run
+    still has the act to itself; None if the lock cannot be lost.
     """
 
     def __init__(
@@ -76,8 +75,8 @@ class Entry:
         self._one = asyncio.Lock()
 
     async def claim(self, seconds: float = LONGEST) -> None:
-        """Durable, before the first byte of a write leaves, which takes so many seconds at most. A run that is taken up
-        lasts as long as a new one. Raises `StoreUnavailable` where the lock is lost: nothing may leave then."""
+        """Make the claim durable before the first byte of a write, which takes at most ``seconds``. A resumed run has
+        the same time. Raises `StoreUnavailable` if the lock is lost: nothing may be sent then."""
         async with self._one:
             if self.lock is None:
                 if not self._ours:
@@ -88,28 +87,28 @@ class Entry:
                 await self._claimed()
 
     async def note(self, data: Mapping[str, Any]) -> None:
-        """Keep what a later run will need to find out how this one ended, beside what earlier runs have noted."""
+        """Store data with which a later run can find out how this one ended, in addition to earlier notes."""
         async with self._one:
             self._notes |= data
             await self._claimed()
 
     async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
-        """Record the result for every later run of the same act. ``more``: what `undoing` keeps beside it."""
+        """Record the result for every later run of the act. ``more``: the facts from `kept_of`."""
         await self._save(self.record.finish(result, **{**self._facts(), **(more or {})}))
 
     @property
     def keeps_note(self) -> bool:
-        """Whether a later run goes on with what was noted: then nobody is asked again, and nothing is given back."""
+        """True if a later run continues from the notes: then nothing is requested again and nothing released."""
         return bool(self.noted or self._notes)
 
     async def release(self) -> None:
-        """Nothing final happened: a later run may try. One that left a note begins where this one stopped."""
+        """Delete the record, so that a later run can start again. A record with notes stays for a run that resumes."""
         if self.record.row is not None and not self.keeps_note:
             await self.rows.vault.delete(self.record.row)
             self.record = self.record.copy_with(row=None)
 
     async def unknown(self) -> None:
-        """It may have happened: no later run may try, unless it can look up what was noted."""
+        """Record that the outcome is unknown: no later run may start, unless it can look up the notes."""
         if self.record.row is not None and not self.keeps_note:
             await self._save(self.record.lose(**self._facts()))
 
@@ -129,7 +128,7 @@ class Entry:
 
 
 class Ledger:
-    """Rows of acts, in one vault. ``kept``: seconds that each counts after its last write."""
+    """Ledger records in one vault. ``kept``: seconds of a record's validity after its last write."""
 
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
@@ -138,44 +137,44 @@ class Ledger:
         engine.vault.before_close.append(self.unsaved.settle_all)
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
-        """Write it as soon as the store takes something again: before the next run of the act looks, at the latest."""
+        """Keep a write until the store takes it: at the latest before the next run of the act reads."""
         self.unsaved.keep(self._place(act), _stripe(act), write)
 
     def act_id(self, act: Act) -> str:
-        """By which people, pages and the audit name an act that writes; "" of one that reads, which has no row."""
+        """Return the id of a write for people, pages and the audit; "" for a read, which has no record."""
         return "" if act.effect is Effect.READS else self._id_at(self._place(act))
 
     async def done_by(self, user: User) -> dict[str, LedgerRecord]:
-        """The records of this user's acts, by the acts' ids. Those that cannot be read are left out."""
+        """Return the records of this user's acts by act id. Unreadable ones are left out."""
         found, _ = await self.vault.scan_open("act", self.vault.key_prefix(user))
         return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
 
     def _id_at(self, key: str) -> str:
-        """Under the vault's key, since an act's own is made of what others may guess: its arguments."""
+        """Return an id keyed by the vault, because an act's key derives from arguments that others may guess."""
         return hmac.digest(self.vault.keys.index, b"act" + key.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
-        """The recorded result, if this act has one; reads have none, nor has a call that nobody can make again.
+        """Return the recorded result of this act, or None. Reads and calls without an id have none.
 
-        Raises `OutcomeUnknown` after a run that was cut off, `Conflict` where the row is of other arguments.
+        Raises `OutcomeUnknown` after an interrupted run, and `Conflict` if the record has other arguments.
         """
         return self._recorded(act, await self._known(act))
 
     async def begun(self, act: Act) -> bool:
-        """Whether this act has an outcome, or a run of it has begun to write: this one is to take it up, and nobody is
-        asked. Raises as `outcome` does."""
+        """Return True if this act has an outcome or a run has begun to write, so that nobody is asked. Raises as
+        `outcome` does."""
         record = await self._known(act)
         return self._recorded(act, record) is not None or (record is not None and not self._over(record))
 
     async def _known(self, act: Act) -> LedgerRecord | None:
-        """The act's record."""
-        if act.effect is Effect.READS or not act.call.has_id:  # that one is never the same as another
+        """Return the act's record, or None."""
+        if act.effect is Effect.READS or not act.call.has_id:  # a call without an id is never repeated
             return None
         await self.unsaved.settle(self._place(act))
         return await self._row(act)
 
     def _recorded(self, act: Act, record: LedgerRecord | None) -> Recorded | None:
-        """What an act's row says to a later run of it."""
+        """Return the result in an act's record, or None if a run may continue."""
         if record is None or self._over(record):
             return None
         if record.service_account != act.service_account:
@@ -188,12 +187,11 @@ class Ledger:
 
     @asynccontextmanager
     async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
-        """The right to perform an act that `outcome` knew nothing of: an `Entry`; or the result of whoever was first.
+        """Give the right to perform an act that has no outcome: an `Entry`, or the result of an earlier run.
 
-        ``account``: the subject it acts as; a run that was begun as another account is not taken up.
-
-        Raises `OutcomeUnknown` after a run that was cut off and left no note, or if one is still under way for long;
-        `Conflict` where the row is of other arguments; `StoreUnavailable` if only other acts stood in the way.
+        ``account``: the acting subject. A run of another account is not resumed. Raises `OutcomeUnknown` after an
+        interrupted run without notes, or if one is still in progress after the timeout; `Conflict` if the record has
+        other arguments; `StoreUnavailable` if other acts hold the lock.
         """
         async with AsyncExitStack() as held:
             try:
@@ -201,7 +199,7 @@ class Ledger:
             except TimeoutError:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
-                raise StoreUnavailable("Too many acts are in progress; nothing was done.", hint="Try again.") from None
+                raise StoreUnavailable("Too many acts are in progress. Nothing was done.", hint="Try again.") from None
             record = await self._outlasted(act, lock)
             if (done := self._recorded(act, record)) is not None:
                 yield done
@@ -209,7 +207,7 @@ class Ledger:
                 yield await self._entry(record, act, account, lock)
 
     async def _outlasted(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
-        """The act's row, when no request of a run that has lost its lock can be under way any more."""
+        """Return the act's record once no request of a run that lost its lock can be in flight."""
         deadline = time.monotonic() + WAIT
         while True:
             record = await self._row(act)
@@ -227,7 +225,7 @@ class Ledger:
         if record is not None and record.account not in (None, account):
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and it used another account.",
-                hint="Let that account act again, and run it once more: it looks up what became of it.",
+                hint="Use that account again and repeat the call: it looks up the outcome.",
             )
         entry = Entry(self, self._place(act), record, act, account, lock)
         if record is not None and (not entry.noted or not act.tool.reads_notes):
@@ -246,12 +244,12 @@ class Ledger:
 
 
 def _stripe(act: Act) -> str:
-    """The lock of an act's runs, which some others share."""
+    """Return the name of the act's lock, which some other acts share."""
     return f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
 
 
 def recordable(result: Any) -> Any:
-    """The result as JSON keeps it. Raises `InvalidInput` for a tool that returns anything else."""
+    """Return the result as plain JSON. Raises `InvalidInput` if the tool returned anything else."""
     try:
         return json.loads(json.dumps(result))
     except (TypeError, ValueError):

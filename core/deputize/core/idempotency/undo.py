@@ -1,9 +1,9 @@
-"""Putting back what an act has done: by the call that its tool has left for that, which is an act of its own.
+"""Undo of an act, by a call that its tool provided, which is an act of its own.
 
-A tool yields an `Undo` after its last write. It is kept sealed in the act's row, as long as that counts. To undo is to
-make that call: policy, approval, ledger and audit see an act like any other, whose id follows from the one that it puts
-back, so that it happens once. Where it shows what it will do, that is compared with what the first act has left: what
-somebody has changed since is not overwritten.
+A tool yields an `Undo` after its last write. It is stored encrypted in the act's ledger record as long as that is
+valid. To undo is to make that call. Policy, approval, ledger and audit treat it like any other act. Its id derives from
+the act that it undoes, so it happens once. Its preview is compared with the values that the first act left, so a later
+change by somebody else is not overwritten.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deputize.core.vault.grant import Grant, User
 
 @frozen
 class Undoable(ValueObject):
-    """An act of a user that can be put back. ``id``: what `Deputy.undo` takes; ``call``: the tool call's id, as the
-    model's provider gave it; ``what`` and ``where``: as it was shown; ``at`` and ``until``: when it was done, and until
-    when it can be undone, in Unix seconds."""
+    """A user's act that can be undone. ``id``: for `Deputy.undo`. ``call``: id of the tool call from the model's
+    provider. ``what`` and ``where``: from its preview. ``at``: when it was done. ``until``: when the undo expires. Both
+    in Unix seconds."""
 
     id: str
     call: str
@@ -39,7 +39,7 @@ class Undoable(ValueObject):
 
 @frozen
 class Inverse(ValueObject):
-    """The call that puts an act back, as `Deputy.act` takes it."""
+    """The call that undoes an act, in the form of `Deputy.act`."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -49,13 +49,13 @@ class Inverse(ValueObject):
 
 
 class Undoing:
-    """Finds what can be undone in the rows of the ledger."""
+    """Lookup of undoable acts in the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.clock, self.kept = ledger, ledger.clock, ledger.kept
 
     async def undoable(self, user: User) -> list[Undoable]:
-        """What of this user's acts can be put back now, newest first."""
+        """Return this user's acts that can be undone now, newest first."""
         rows = await self.ledger.done_by(user)
         undone = _undone(rows)
         can = [one for act_id, row in rows.items() if act_id not in undone and (one := self._undoable(act_id, row))]
@@ -67,26 +67,26 @@ class Undoing:
         return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires)
 
     async def inverse(self, user: User, act_id: str) -> Inverse:
-        """The call that puts this act back. The same one each time, which the ledger lets happen once.
+        """Return the call that undoes this act. It is the same each time, so the ledger lets it happen once.
 
-        Raises `NotFound` for an act that is not this user's or not known any more, `OutcomeUnknown` for one of which
-        nobody knows how it ended, and `Conflict` for one that cannot be put back, or was again.
+        Raises `NotFound` for an unknown or expired act or one of another user, `OutcomeUnknown` if its outcome is
+        unknown, and `Conflict` if it cannot be undone, or was undone and done again.
         """
         act_id = act_id.strip().lower()
         rows = await self.ledger.done_by(user)
         row = rows.get(act_id)
         if row is None or self._expired(row):
             raise NotFound(
-                "No act of this id is known, or not any more.",
+                f"No act with the id {act_id[:40]!r} is known, or it has expired.",
                 hint=f"An act can be undone for {_hours(self.kept)}. {await self._instead(user)}",
             )
         if row.state is not State.DONE:
-            raise OutcomeUnknown("Nobody knows how this act ended, so it cannot be undone.")
+            raise OutcomeUnknown("The outcome of this act is unknown, so it cannot be undone.")
         if (undo := row.undo) is None:
             raise Conflict(
                 f"{row.tool or 'This act'} cannot be undone.",
                 reason="not_undoable",
-                hint=f"Do what puts it right as an act of its own. {await self._instead(user)}",
+                hint=f"Correct it with another call. {await self._instead(user)}",
             )
         _refuse_done_again(rows, act_id)
         call = Call(message="undo", id=act_id, undoes=Undoes(act_id, undo.holds))
@@ -101,12 +101,12 @@ class Undoing:
 
 
 def _undone(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
-    """The acts that were put back, each with the one that did it."""
+    """Return the undone acts, each with the act that undid it."""
     return {row.undoes: one for one, row in rows.items() if row.undoes and row.state is State.DONE}
 
 
 def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
-    """Raises `Conflict` for an act that was undone and then done again: the record of its undoing is of before that."""
+    """Raise `Conflict` if the act was undone and then done again: the record of its undo is older."""
     by = _undone(rows)
     if again := by.get(by.get(act_id, "")):
         raise Conflict(
@@ -115,7 +115,7 @@ def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
 
 
 def kept_of(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float) -> dict[str, Any]:
-    """What an act's row keeps beside its result. ``at``: Unix seconds."""
+    """Return the facts that an act's record stores with its result. ``at``: Unix seconds."""
     facts: dict[str, Any] = {"tool": act.tool.name}
     facts |= {"undoes": act.call.undoes.act} if act.call.undoes else {}
     if undo is None or show is None:
@@ -126,12 +126,13 @@ def kept_of(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at:
 
 
 def refuse_if_changed(act: Act) -> None:
-    """Raises `Conflict` where what this act would put back is not as it was left; for any other act does nothing."""
+    """Raise `Conflict` if the values that this act would undo have changed. Does nothing for an act that is not an
+    undo."""
     undoes = act.call.undoes
     if undoes is None or not undoes.holds:
         return
     if act.show is None:
-        said = f"{act.tool.name} does not show what it would put back, so nobody can tell whether it is as it was left."
+        said = f"{act.tool.name} makes no preview, so changes since the act cannot be detected."
         raise InvalidInput(said, fix_by="operator")
     if changed := act.show.unlike(undoes.holds):
         names = ", ".join(name.replace("_", " ") for name in changed)

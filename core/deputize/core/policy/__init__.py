@@ -1,1 +1,1 @@
-"""Whether a call is allowed, denied or asked about."""
+"""Decision whether a call is allowed, denied or needs an approval."""

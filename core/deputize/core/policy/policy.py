@@ -1,4 +1,4 @@
-"""Whether an act may happen: the host's own rule, asked on every call, outside of the model."""
+"""The policy: your application's rule for whether an act may happen. It is called for every act, outside the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("deputize.core.acts")
 
 
 class Verdict(StrEnum):
-    """What a policy says."""
+    """The decision of a policy."""
 
     ALLOW = "allow"
     ASK = "ask"
@@ -25,19 +25,19 @@ class Verdict(StrEnum):
 
 
 Policy = Callable[[Act], Verdict | Awaitable[Verdict]]
-"""Sync or async. A policy that raises, or returns anything else, is a denial.
+"""Sync or async function of an act. If it raises or returns anything else, the act is denied.
 
-Of a tool that shows it is asked twice: before anything is read, with ``act.show`` None, where only a denial counts; and
-with what is about to happen, where its word is final. It may be asked about one act any number of times, so it must
-not count, or spend, anything.
+For a tool with previews it is called twice: before anything is read, with ``act.show`` None, where only a denial
+counts; and with the preview, where its verdict is final. It may be called any number of times for one act, so it must
+not have side effects such as counters.
 """
 
 _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 
 def ask_before_sending(act: Act) -> Verdict:
-    """The default: what others will see, what destroys, and what has for a target what a stranger has named in this
-    conversation, waits for the user's yes; the rest may happen."""
+    """Ask for acts that others will see, that destroy data, or whose target untrusted content has named in this
+    conversation. Allow the rest. This is the default."""
     if act.outside and any(one.by_others for one in act.outside):
         return Verdict.ASK
     if act.show is not None:
@@ -47,38 +47,38 @@ def ask_before_sending(act: Act) -> Verdict:
 
 
 def allow_all(act: Act) -> Verdict:
-    """No questions: for tests, and where the host asks its users in its own way."""
+    """Allow every act: for tests, and for applications that ask their users themselves."""
     return Verdict.ALLOW
 
 
 def read_only(act: Act) -> Verdict:
-    """Only acts that change nothing."""
+    """Allow only acts that change nothing."""
     return Verdict.ALLOW if act.effect is Effect.READS else Verdict.DENY
 
 
 BUILT_IN: Final[Mapping[str, Policy]] = {one.__name__: one for one in (ask_before_sending, read_only, allow_all)}
-"""The policies that settings may call by their bare name."""
+"""The policies that settings may name without a module."""
 
 
 def find_policy(name: str) -> Policy:
-    """The built-in policy of this name, or the function that ``package.module:function`` leads to.
+    """Return the built-in policy of this name, or the function at ``package.module:function``.
 
-    Raises `SettingsError`, naming it, for one that is not there, cannot be imported, or does not take an act: that one
-    would deny everything.
+    Raises `SettingsError` for one that does not exist, cannot be imported, or does not take an act, because such a
+    policy would deny everything.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]
-    hint = f"{instead(name, BUILT_IN)} Or one of yours, as package.module:function."
+    hint = f"{instead(name, BUILT_IN)} Or your own, as package.module:function."
     if ":" not in name:
         raise SettingsError(f"No policy is called {name!r}.", hint=hint)
-    from pkgutil import resolve_name  # only where settings name one
+    from pkgutil import resolve_name  # imported late, because few settings need it
 
     try:
         policy = resolve_name(name)
-    except (Exception, SystemExit) as e:  # whatever a module does when it is imported
+    except (Exception, SystemExit) as e:  # an import runs arbitrary code
         raise SettingsError(f"The policy {name!r} cannot be loaded: {type(e).__name__}.", hint=hint) from e
     if not _takes_an_act(policy):
-        raise SettingsError(f"The policy {name!r} is no function of one act.", hint=hint)
+        raise SettingsError(f"The policy {name!r} is not a function of one act.", hint=hint)
     return policy
 
 
@@ -91,13 +91,13 @@ def _takes_an_act(policy: Any) -> TypeGuard[Policy]:
 
 
 class Judge:
-    """Asks the policy. It is the one part of a deputy that may be exchanged while that lives."""
+    """Calls the policy, which can be replaced while the deputy lives."""
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy
 
     async def verdict(self, act: Act) -> Verdict:
-        """What the policy says, if it does not say no. Raises `PolicyDenied`."""
+        """Return the policy's verdict. Raises `PolicyDenied` if it denies the act."""
         verdict = await decide(self.policy, act)
         if verdict is Verdict.DENY:
             raise PolicyDenied(f"{act.tool.name} is not allowed here.")
@@ -105,7 +105,8 @@ class Judge:
 
 
 async def decide(policy: Policy, act: Act) -> Verdict:
-    """The policy's verdict; a failure of the policy is a denial, and logged: a denial alone looks meant."""
+    """Return the policy's verdict. A failure of the policy is a denial, and is logged, because a denial alone looks
+    intended."""
     try:
         verdict = policy(act)
         if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
@@ -117,5 +118,5 @@ async def decide(policy: Policy, act: Act) -> Verdict:
         return Verdict.DENY
     if isinstance(verdict, Verdict):
         return verdict
-    log.error("The policy returned %s, no Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
+    log.error("The policy returned %s, not a Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
     return Verdict.DENY

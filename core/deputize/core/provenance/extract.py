@@ -1,9 +1,9 @@
-"""What strangers say in the result of a tool: which values, and who said them, as far as the result tells.
+"""Extraction of untrusted values from a tool's result, with their authors.
 
-A row or a detail that a tool marks with ``untrusted`` is theirs, with all in it, names of fields included. Only a
-toolkit that declares it is believed about more: which fields are facts of the provider, who wrote a row, and that a
-reference in ``more`` is ours. All else, such as what a foreign server answers, is one text from outside. What the
-reading call was given is nobody else's for being found there.
+A row that a tool marks with ``untrusted`` is untrusted with everything in it, including field names. Only a toolkit
+that declares its fields is trusted about more: which fields are the provider's facts, who wrote a row, and that a
+reference in ``more`` is deputize's own. Everything else, such as the answer of a foreign server, is one untrusted text.
+Values that were arguments of the reading call are not untrusted just because the result contains them.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ PEOPLE: Final = frozenset(
         "members",
     )
 )
-"""Fields whose words are people, with or without an @. Who wrote something of the result is no more than that there."""
+"""Fields whose words are people, with or without an @. The author of a part of the result is only its author there."""
 ADDRESSES: Final = frozenset(("url", "link", "web"))
-"""Fields with the address of a thing: at the provider it says which thing it is, elsewhere it is a link like others."""
+"""Fields with the URL of a thing. At the provider it identifies the thing; elsewhere it is a link like any other."""
 PLACES: Final = frozenset(("path", "ref"))
-"""Facts that name a file or a branch. Who made it chose the name, which may hold an address."""
+"""Facts that name a file or a branch. Its creator chose the name, which may contain an address."""
 FREE: Final = "fields"
-"""A mapping with names that people chose, as the fields of a project: a name in it says nothing about its value."""
+"""A mapping with names that people chose, such as the fields of a project: they say nothing about the values."""
 _ADDRESSED: Final = re.compile(r"[<(]([^<>()]*)[>)]\s*$")
 _HOLDS: Final = (Mapping, list, tuple)
 
 
 class Said:
-    """Who said a value, "" where nobody knows; and whether it is only that writer."""
+    """The author of a value, "" if unknown. ``wrote``: True if the value is only the author."""
 
     __slots__ = ("by", "wrote")
 
@@ -52,9 +52,9 @@ class Said:
 
 
 class Believed:
-    """What a result is believed about, if its toolkit declares ``facts`` or ``writers``; otherwise nothing.
+    """What a toolkit that declares ``facts`` or ``writers`` is trusted about; nothing for other toolkits.
 
-    ``is_ours``: whether a reference in ``more`` is one of ours. ``hosts``: where the provider's own pages are.
+    ``is_ours``: tells if a reference in ``more`` is deputize's own. ``hosts``: of the provider's own pages.
     """
 
     def __init__(
@@ -71,7 +71,8 @@ class Believed:
         self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
 
     def chosen(self, url: str) -> set[str]:
-        """Where an address leads, unless it is a page of the provider's: that says which thing it is."""
+        """Return the targets of a URL. A page of the provider's identifies a thing, so only its host-like parts
+        remain."""
         found = linked(url)
         shared = [one[2:].partition("/")[0] for one in found if one.startswith("//")]
         own = all(f".{host}".endswith(self._hosts) for host in shared)
@@ -82,8 +83,8 @@ _NOTHING: Final = Believed(frozenset(), (), lambda text: False)
 
 
 def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
-    """What strangers named, by `deputize.core.provenance.identifiers`. ``given``: the arguments of the call that read
-    it."""
+    """Return the untrusted values of a result, in the form of `deputize.core.provenance.identifiers`. ``given``: the
+    arguments of the call that read it."""
     if not _is_marked(result):
         return {}
     rows = list(_marked(result, "", believed, within=False))
@@ -102,15 +103,15 @@ def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[s
 
 
 def _called(by: str) -> str:
-    """Who a writer is, without the name that they chose: that may be somebody else's address."""
+    """Return the author without the display name, which they chose and which may be somebody else's address."""
     found = _ADDRESSED.search(by)
     return found[1] if found else by
 
 
 def _is_marked(result: Any) -> bool:
-    """Whether anything in it is marked. Most of it are words and numbers, of which nothing dearer is asked."""
+    """Return True if anything in the result is marked. Plain values are skipped for speed."""
     found: list[Any] = [result]
-    for one in found:  # which grows meanwhile by what lies in it
+    for one in found:  # the list grows by nested values
         if type(one) is dict or isinstance(one, Mapping):
             if one.get(MARK):
                 return True
@@ -121,7 +122,8 @@ def _is_marked(result: Any) -> bool:
 
 
 def _marked(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
-    """Every row that is marked, or lies in one, with who wrote it. ``field``: the name under which it lies in a row."""
+    """Yield every row that is marked, or is inside a marked row, with its author. ``field``: the name of the row's
+    field."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
         here = _NOTHING if field == FREE else believed
@@ -137,7 +139,7 @@ def _marked(value: Any, by: str, believed: Believed, *, within: bool, field: str
 
 
 class _Row:
-    """One row of theirs, without those that lie in it."""
+    """One untrusted row, without the rows inside it."""
 
     __slots__ = ("believed", "by", "field", "row")
 
@@ -146,11 +148,11 @@ class _Row:
 
     @property
     def people(self) -> list[str]:
-        """The words that say who stands in it: the writer, and others."""
+        """The words that name people in the row: the author and others."""
         return [line for name in self.row.keys() & self.believed.people for line in _lines(self.row[name])]
 
     def named(self) -> set[str]:
-        """What its texts name, and what its parts are called."""
+        """Return the values that its texts and field names contain."""
         believed = self.believed
         texts = [(str(name), value) for name, value in self.row.items() if name not in believed.apart]
         lines = [line for name, value in texts if not self._is_ours(name, value) for line in (name, *_lines(value))]
@@ -161,14 +163,13 @@ class _Row:
         return found.union(*(addressed(line) for name in places for line in _lines(self.row[name])))
 
     def _is_ours(self, name: str, value: Any) -> bool:
-        """Whether it is our own reference, alone or one of several by field, which only a declared toolkit writes and
-        only its seal proves."""
+        """Return True for deputize's own signed reference in ``more``, in a toolkit that declares its fields."""
         there = "more" in (name, self.field) and isinstance(value, str)
         return there and self.believed.declared and self.believed.is_ours(value)
 
 
 def _lines(value: Any) -> list[str]:
-    """The texts of a field, also those in lists of lists; rows in it come by themselves."""
+    """Return the texts of a field, including nested lists; rows in it are yielded separately."""
     if isinstance(value, str):
         return [value]
     return [line for one in value for line in _lines(one)] if isinstance(value, list | tuple) else []

@@ -1,9 +1,9 @@
-"""Which addresses, hosts, @handles, #channels, repositories and files a text names: in one form, to be compared.
+"""Identifiers in a text: addresses, hosts, @handles, #channels, repositories and files, in a comparable form.
 
-Two that a hurried person takes for the same are the same: capitals, hidden and look-alike characters, ``(at)`` and
-``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes make no difference. What is spelled in
-words, split or encoded otherwise is not found. No form can be taken for another: ``bob@evil.test``, ``evil.test`` or
-``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``, ``//docs.google.com/d/1``.
+Two identifiers that a hurried person takes for the same are the same: letter case, hidden and look-alike characters,
+``(at)`` and ``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes are ignored. Identifiers that
+are spelled in words, split or otherwise encoded are not found. The forms cannot be confused: ``bob@evil.test``,
+``evil.test`` or ``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``, ``//docs.google.com/d/1``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from deputize.core.tools.preview_values import is_change, is_file
 LONGEST: Final = 300
 """Characters of one value that are compared."""
 SHORT: Final = 200
-"""Characters up to which a text of an act may be a target by itself; in longer ones only links, addresses and @handles
-are."""
+"""Characters up to which a text may be a target as a whole. In a longer text only links, addresses and @handles are."""
 _FILE_ENDINGS: Final = frozenset(
     """7z bak bash bat bib bin bmp bz2 cfg class conf cpp cs css csv dbf deb diff dll dmg doc docx dot ejs eml
     env eps epub erb exe gif go gz h5 hbs heic hpp htm html ico ics ini ipynb iso jar java jpeg jpg js json
@@ -31,15 +30,15 @@ _FILE_ENDINGS: Final = frozenset(
     sqlite srt svg swift tar tex tgz tif tiff toml ts tsv tsx ttf txt vcf vue wav webm webp whl woff woff2 xls
     xlsm xlsx xml xsd xsl yaml yml zip zsh""".split()
 )
-"""Last parts of names that are files: ``notes.md`` is a host only with a path, a scheme or ``www.``."""
+"""File extensions: ``notes.md`` is a host only with a path, a scheme or ``www.``."""
 _HOSTS: Final = frozenset(host for row in PROVIDERS.values() for host in row.apis.shared_hosts)
-"""Hosts where everybody has pages: of links there and below the whole address counts, of all others the host."""
+"""Hosts where anybody can have pages: the whole URL of a link there is compared, not only the host."""
 _SHARED: Final = tuple(f".{host}" for host in sorted(_HOSTS))
 
 _AT_OR_DOT: Final = re.compile(r"[(\[{<]\s{0,9}(?:at|@|dot|\.)\s{0,9}[)\]}>]")
 _AT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:at|@)\s{0,9}[)\]}>]\s{0,9}"
 _DOT: Final = r"\s{0,9}[(\[{<]\s{0,9}(?:dot|\.)\s{0,9}[)\]}>]\s{0,9}"
-# Each begins where a word begins and gives nothing back: no text takes more than one look at each character.
+# Each pattern begins at a word's start and never backtracks, so that the time is linear in the text.
 _HOST: Final = r"[\w-]++(?:\.[\w-]++)++"
 _LINK: Final = re.compile(rf"//(?:[^\s/@<>]{{1,64}}@)?({_HOST})(?::\d++)?([^\s<>\"'|)\]]*+)")
 _UNDOTTED: Final = re.compile(r"://(?:[^\s/@<>]{1,64}@)?(\[[0-9a-f:.]{2,45}\]|[\w-]++)(?!\.?[\w@-])")
@@ -53,9 +52,9 @@ _MARKUP: Final = re.compile(
     rf"(?<=\w){_TAG}|{_TAG}(?!@)|<!--[^<>]{{0,40}}-->|[*`~\\]++"
     rf"|(?<![{_QUOTES}])[{_QUOTES}]++(?=[@.])|(?<=[@.])[{_QUOTES}]++"
 )
-"""What Markdown, HTML and quotes put into an address or a host: ``**bob**@evil.test``, ``"bob"@evil.test``."""
+"""Markup that Markdown, HTML and quotes put into an address or a host: ``**bob**@evil.test``, ``"bob"@evil.test``."""
 _JOINING: Final = re.compile("[\u200c\u200d\u20e3\ufe00-\ufe0f]")
-"""What `as_read` leaves beside digits and signs that may need it; no address does."""
+"""Characters that `as_read` keeps after digits and signs that may need them. No address needs them."""
 _HANDLE: Final = re.compile(r"(?<![\w.+'@-])@(\w[\w-]*+(?:\.\w++)*+)(?!@)")
 _CHANNEL: Final = re.compile(r"(?<![\w&/#])#([a-z][\w-]++)")
 _REPO: Final = re.compile(r"(?<![\w/.:@#-])([\w-]++/[\w.-]++)(?!/)")
@@ -68,7 +67,7 @@ _WORD: Final = re.compile(r"\w[\w-]*")
 
 
 def named(text: str) -> set[str]:
-    """All that a text names."""
+    """Return all identifiers in a text."""
     plain = _signs(_readings(text))
     dotted = [one for one in set(_DOTTED.findall(plain)) if one.rpartition(".")[2][0].isalpha()]
     names = {form[:LONGEST] for one in dotted for form in (_decoded(one), _host(one))}
@@ -76,18 +75,18 @@ def named(text: str) -> set[str]:
 
 
 def linked(text: str) -> set[str]:
-    """Where the links of a text lead."""
+    """Return the targets of the links in a text."""
     return _links(_readings(text))
 
 
 def addressed(text: str) -> set[str]:
-    """What a long text reaches by itself: where its links lead, its addresses, and whom it mentions."""
+    """Return the identifiers that a long text reaches by itself: links, addresses and mentions."""
     plain = _readings(text)
     return {*_links(plain), *_addresses(plain), *(f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain))}
 
 
 def whole(text: str) -> set[str]:
-    """What a short text is, or names by a sign that other words do not have: a name alone is a handle, too."""
+    """Return the identifier that a short text is, and those with a sign in it. A name alone is a handle too."""
     plain, read = folded(text), _readings(text)
     alone = plain.strip().lstrip("@")
     found = {*_links(read), *_signed(read, text)}
@@ -99,26 +98,27 @@ def whole(text: str) -> set[str]:
 
 
 def part_of(value: str) -> Iterator[str]:
-    """The hosts above a host: who has ``evil.test`` has ``pay.evil.test``, too. Of anything else none."""
+    """Yield the parent domains of a host, because the owner of ``evil.test`` owns ``pay.evil.test``. Nothing for
+    others."""
     if not _NOT_HOST & set(value) and _is_host(value, ""):
         labels = value.split(".")
         yield from (".".join(labels[one:]) for one in range(1, len(labels) - 1))
 
 
 def _readings(text: str) -> str:
-    """The text as it stands, and after it as it reads without markup, where that makes a difference."""
+    """Return the text, followed by the text without markup if that differs."""
     plain = folded(text)
     read = _MARKUP.sub("", plain)
     return plain if read == plain else f"{plain}\n{read}"
 
 
 def _signs(plain: str) -> str:
-    """The words of a text that have a sign in them, which all have that are looked for."""
+    """Return the words that contain a sign, which every identifier has."""
     return " ".join(one for one in plain.split() if "@" in one or "/" in one or "#" in one or "." in one[:-1])
 
 
 def folded(text: str) -> str:
-    """The text in the form in which its parts are compared."""
+    """Return the text in the form for comparison."""
     text = as_read(text)
     if "%" in text:
         text = unquote(text)
@@ -128,7 +128,7 @@ def folded(text: str) -> str:
 
 
 def _links(plain: str) -> set[str]:
-    """Hosts, of shared ones whole addresses, and what could be a repository there."""
+    """Return the hosts of links, whole URLs for shared hosts, and possible repositories there."""
     links = set(_LINK.findall(plain)) if "//" in plain else set()
     if "://" in plain:
         links |= {(host, "") for host in _UNDOTTED.findall(plain)}
@@ -146,7 +146,7 @@ def _links(plain: str) -> set[str]:
 
 
 def _signed(plain: str, text: str) -> set[str]:
-    """Addresses, handles, channels and ids: what a sign tells from other words."""
+    """Return the addresses, handles, channels and ids, which a sign distinguishes from words."""
     ids = {f"@{one.lower()}" for one in _ID.findall(text)}
     if "@" in plain:
         ids |= _addresses(plain) | {f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain)}
@@ -154,7 +154,7 @@ def _signed(plain: str, text: str) -> set[str]:
 
 
 def _addresses(plain: str) -> set[str]:
-    """Addresses of mail, without the signs at their ends: these may be markup, or make another one of it."""
+    """Return the email addresses without signs at their ends, which may be markup or disguise the address."""
     found = _ADDRESS.findall(plain) if "@" in plain else ()
     return {f"{local.strip(_ENDS) or local}@{_host(host)}"[:LONGEST] for local, host in found}
 
@@ -168,7 +168,7 @@ def _repository(found: str) -> str:
 
 
 def _is_host(found: str, path: str) -> bool:
-    """Whether dotted words without a scheme are a host, and no file, version or abbreviation."""
+    """Return True if dotted words without a scheme are a host, not a file, a version or an abbreviation."""
     last = found.rstrip(_ENDS).rpartition(".")[2]
     if len(last) < 2 or not (last.isalpha() or last.startswith("xn--")):
         return False
@@ -176,7 +176,7 @@ def _is_host(found: str, path: str) -> bool:
 
 
 def _host(found: str) -> str:
-    """A host in its own letters, without ``www.`` and without signs around its parts, with which it is another one."""
+    """Return a host in decoded form, without ``www.`` and without signs around its labels, which would disguise it."""
     if "_" in found or "-" in found:
         found = ".".join(part for one in found.split(".") if (part := one.strip(_ENDS))) or found
     host = _decoded(found)
@@ -184,7 +184,7 @@ def _host(found: str) -> str:
 
 
 def _decoded(host: str) -> str:
-    """A host in its own letters, as it is read. One that is too long stays: decoding takes the square of its length."""
+    """Return a host with punycode decoded. A very long one is unchanged, because decoding takes quadratic time."""
     if "xn--" not in host or len(host) > LONGEST_HOST:
         return host
     try:
@@ -197,10 +197,10 @@ def _decoded(host: str) -> str:
 
 
 def targets(show: Preview) -> dict[str, str]:
-    """Whom and what an act that has shown itself is about: in the form that is compared, with the act's own words.
+    """Return the targets of an act with a preview: comparable forms with the preview's own words.
 
-    These are its people, its place, its pins, and what its fields are or name, where they are short; of long texts,
-    where others will see them, what they reach by themselves.
+    These are its people, place and pins, and short fields. Long texts count only if others will see them, and only with
+    the links, addresses and mentions in them.
     """
     found = _with_words(show.where, named(show.where))
     for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
@@ -209,12 +209,12 @@ def targets(show: Preview) -> dict[str, str]:
 
 
 def is_bare(value: str, words: str, show: Preview | None) -> bool:
-    """Whether a target is one only where it was read as a name: any word alone may be one."""
+    """Return True if a target counts only because a single word may be a name."""
     return value == f"@{as_read(words)}" and not (show and words in show.people)
 
 
 def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
-    """The same of an act that does not show, from its arguments."""
+    """Return the targets of an act without a preview, from its arguments."""
     found: dict[str, str] = {}
     for text in texts(arguments, ours=False):
         found |= _in_field(text, leaves=True)
@@ -228,15 +228,15 @@ def _in_field(text: str, *, leaves: bool) -> dict[str, str]:
 
 
 def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
-    """Each with the word of the text that says it, as it stands there."""
+    """Return each identifier with the word of the text that it comes from."""
     alone = [word.strip(_AROUND) for word in reversed(text.split())] if found else []
     said = {one: word for word in alone if not _BRACKETS & set(word) for one in whole(word)}
     return {one: said.get(one, one) for one in sorted(found)}
 
 
 def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
-    """Every text in a value: of a change the new one, of a file its name. ``ours``: a mapping may be one of these two,
-    as in the fields of a `Preview`, but not inside of another mapping."""
+    """Yield every text in a value: the new one of a change, the name of a file. ``ours``: True if a mapping may be a
+    change or a file, as in the fields of a `Preview` but not inside other mappings."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,9 +1,9 @@
-"""What strangers have named in a conversation: learnt from what is read there, asked before something is done there.
+"""The record of untrusted values in each conversation: extended by reads, checked before writes.
 
-One sealed record for a user and a conversation, for a week after something new was learnt. It holds 500 values; where
-more were read, the oldest go, and from then on a value that it does not hold counts as from outside, too. So does every
-value of a call that names no conversation. What a stranger names after the user's agent has used it counts from then
-on; only what the reading call itself was given is nobody else's.
+There is one encrypted record for each user and conversation, stored for a week after its last new value. It holds 500
+values. If more were read, the oldest are dropped, and from then on a value that it does not hold is treated as
+untrusted. So is every value of a call without a conversation. A value that untrusted content names after the agent has
+used it is untrusted from then on. Only the arguments of the reading call itself are exempt.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from deputize.core.tools.untrusted import Untrusted
 from deputize.core.vault.grant import Account, User
 
 CONVERSATION_TTL: Final = 7 * 86_400.0
-"""Seconds for which it is kept what was read in a conversation, from when something new was read in it."""
+"""Seconds for which a conversation's values are stored after its last new value."""
 MAX_VALUES: Final = 500
 """Values of one conversation."""
 SEEN: Final = 128
-"""Conversations of which this process remembers what it has learnt in them, so that it is not looked up again."""
+"""Conversations whose values this process caches."""
 KNOWN: Final = 60.0
-"""Seconds for which it does so."""
+"""Seconds of that cache."""
 
 UNTOLD: Final = "the call names no conversation, so that nobody knows what was read in it"
 FORGOTTEN: Final = "more was read in this conversation than is kept, so that nobody knows"
@@ -49,7 +49,7 @@ _NOUN_OF: Final = {word: noun for noun, words in _NOUNS.items() for word in word
 
 
 class OutsideRecord:
-    """What strangers have named, in all conversations of one vault."""
+    """Untrusted values of all conversations in one vault."""
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.clock = engine.vault, engine.clock
@@ -57,9 +57,9 @@ class OutsideRecord:
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
 
     async def learn(self, act: Act, account: Account, result: Any) -> None:
-        """Remember what strangers name in what was read. Nothing is written where all of it is known.
+        """Store the untrusted values of a result. Nothing is written if all are known.
 
-        Raises `StoreUnavailable`: what cannot be remembered is not handed to a model.
+        Raises `StoreUnavailable`: a result whose values cannot be stored must not reach a model.
         """
         if not act.call.thread:
             return
@@ -67,7 +67,7 @@ class OutsideRecord:
         hosts = row.apis.shared_hosts if row else frozenset[str]()
         believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
         said = said_in(result, act.arguments, believed)
-        foreign = act.tool.model is None  # its server itself may have said who the user is there
+        foreign = act.tool.model is None  # a foreign server may have invented the user's names
         own = set[str]() if foreign or not said else _names_of(account)
         if not (said := {value: one for value, one in said.items() if value not in own}):
             return
@@ -92,13 +92,12 @@ class OutsideRecord:
             self._seen.pop(next(iter(self._seen)), None)
 
     def forget(self, user: User) -> None:
-        """The user was erased: what is read again is new."""
+        """Clear the cache for an erased user."""
         mine = self.vault.key_prefix(user)
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
     async def noticed(self, act: Act) -> Act:
-        """The act, with those of its targets that are from outside: of its `Preview`, or of its arguments without
-        one."""
+        """Return the act with its untrusted targets, from its `Preview` or, without one, from its arguments."""
         found = targets(act.show) if act.show else targets_of(act.arguments)
         return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
 
@@ -117,7 +116,7 @@ class OutsideRecord:
         return tuple(told.values())
 
     def _place(self, act: Act) -> str:
-        """Of the user's conversation, under the vault's key."""
+        """Return the record key of the user's conversation, keyed by the vault."""
         thread = act.call.thread.encode(errors="surrogatepass")
         return (
             self.vault.key_prefix(act.user)
@@ -126,7 +125,7 @@ class OutsideRecord:
 
 
 def _names_of(account: Account) -> set[str]:
-    """What names the user: addresses, ids, and the domain of the address, which all colleagues' signatures name."""
+    """Return the names of the user: addresses, ids, and their domain, which signatures of all colleagues contain."""
     return {
         *whole(account.name),
         *whole(account.subject),
@@ -136,14 +135,14 @@ def _names_of(account: Account) -> set[str]:
 
 
 def _all_targets(act: Act) -> list[str]:
-    """Whom and what an act reaches, in its own words, where nobody knows what was read: never nothing."""
+    """Return all targets in the act's own words, for a call without a conversation. There is at least one."""
     show = act.show
     found = [*show.people, show.where] if show else list(targets_of(act.arguments).values())
     return list(dict.fromkeys(one for one in found if one)) or [show.what if show else act.tool.name]
 
 
 def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now: float) -> dict[str, Any] | None:
-    """What is kept, with what was said now; None where that is all known, and kept for long enough."""
+    """Return the record's content with these values added, or None if all are known and its expiry is far enough."""
     before: dict[str, list[Any]] = old["values"]
     new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one.wrote)}
     if not new and old.get("expires", 0.0) - now > CONVERSATION_TTL / 2:
@@ -174,7 +173,7 @@ def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> Untrus
 
 
 def _when(at: float, now: float) -> str:
-    """A time that a person reads: the day where it is not today, in UTC, since nobody knows where they are."""
+    """Return a time for a person: in UTC, because their zone is unknown, with the date unless it is today."""
     then, today = time.gmtime(at), time.gmtime(now)
     day = "today" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d", then)
     return f"{day} at {time.strftime('%H:%M', then)} UTC"
