@@ -126,7 +126,7 @@ async def test_a_resume_that_approves_answers_nothing_and_says_where_it_is_answe
     given: Command[Any] = Command(resume={"decisions": {link["approval_id"]: "approve"}})
     await graph.ainvoke(given, config(), context=CONTEXT)
     [again] = await approvals_of(graph, config())
-    assert "answered on its page and nowhere else" in again["fault"] and len(house.foreign.calls) == 1
+    assert "answered on its page only" in again["fault"] and len(house.foreign.calls) == 1
 
 
 async def test_a_stranger_neither_resumes_the_pause_nor_opens_the_page() -> None:
@@ -217,7 +217,7 @@ async def test_a_run_of_adk_waits_and_a_yes_of_its_host_answers_nothing() -> Non
     [ask] = await chat.say("go on")
     assert not any(one in dump([chat.events, ask]) for one in SECRETS)
     [again] = await chat.answer("approve")
-    assert "answered on its page and nowhere else" in again["fault"] and len(house.foreign.calls) == 1
+    assert "answered on its page only" in again["fault"] and len(house.foreign.calls) == 1
     await answers(deputy, again["link"])
     assert await chat.answer() == [] and "did it" in chat.text and len(house.foreign.calls) == 2
 

@@ -199,11 +199,11 @@ async def test_a_model_is_told_whose_account_it_is_and_no_other_app_is_taken() -
         assert not any("service account" in text for texts in shown(deputy, "").values() for text in texts)
         for wrong in ("company", "none", "Bot"):
             with pytest.raises(
-                InvalidInput, match=f"{wrong!r} is none of api, where notes_count_notes acts"
+                InvalidInput, match=f"{wrong!r} does not serve api, which notes_count_notes needs"
             ) as refused:
                 shown(deputy, wrong)
             assert "bot" in refused.value.hint
-        with pytest.raises(InvalidInput, match="find_people looks in the user's own accounts"):
+        with pytest.raises(InvalidInput, match="find_people searches the user's own accounts"):
             deputy.tools("find_people", app="bot")
-        with pytest.raises(InvalidInput, match="find_people looks in the user's own accounts"):
+        with pytest.raises(InvalidInput, match="find_people searches the user's own accounts"):
             await deputy.act("find_people", {"who": "bob"}, user="alice", app="bot")

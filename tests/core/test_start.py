@@ -209,10 +209,10 @@ def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -
         *(
             ("acme_broken:policy", "RuntimeError"),
             ("acme_ends:policy", "SystemExit"),
-            ("acme_rules:", "no function of one act"),
+            ("acme_rules:", "not a function of one act"),
             (":nothing", "ValueError"),
         ),
-        *((f"acme_rules:{one}", "no function of one act") for one in ("two", "Rules", "WORD")),
+        *((f"acme_rules:{one}", "not a function of one act") for one in ("two", "Rules", "WORD")),
     ],
 )
 def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(

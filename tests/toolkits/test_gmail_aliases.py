@@ -87,7 +87,7 @@ def test_an_alias_says_once_what_the_tool_is_called(caplog: pytest.LogCaptureFix
         for _ in range(3):
             catalog.tool("Gmail.ListEmails")
     assert [record.getMessage() for record in caplog.records] == [
-        "Gmail.ListEmails is called gmail_search_emails here."
+        "Gmail.ListEmails is an alias of gmail_search_emails."
     ]
 
 

@@ -485,5 +485,5 @@ async def test_what_nobody_sees_in_a_strangers_name_reaches_no_model(office: Off
 async def test_a_toolkit_that_tells_no_people_counts_as_down_and_stops_no_other(office: Office, said: Any) -> None:
     ROWS["cards"], ROWS["chat"] = [card("Bob", BOB)], said
     found = await office.act("find_people", who="Bob")
-    assert found["people"][0]["addresses"] == [BOB] and "as it should" in found["not_looked_at"][0]
+    assert found["people"][0]["addresses"] == [BOB] and "invalid list of people" in found["not_looked_at"][0]
     assert "cannot be looked through" in (await office.refused(to="Bob")).message

@@ -68,7 +68,7 @@ async def test_a_no_after_nobody_knows_hears_just_that(world: World) -> None:
         await world.act("a")
     late = await said_no(world, approval)
     assert str(late) == "Too late: it was begun at 08:00 UTC, and nobody knows whether it was sent."
-    assert "Look at the provider" in late.hint
+    assert "Check at the provider" in late.hint
     with pytest.raises(OutcomeUnknown):
         await world.act("a")
 

@@ -140,9 +140,9 @@ def test_mandate_transition_raises_when_it_has_ended_or_is_used_up() -> None:
     ended, event = used.end(6.0)
     assert event is not None and event.event == "mandate.ended" and not ended.counts(7.0)
     for refuse, argument in ((used.use, ACT), (ended.use, ACT)):
-        with pytest.raises(RuntimeError, match="no more uses"):
+        with pytest.raises(RuntimeError, match="ended or is used up"):
             refuse(argument, 7.0)
-    with pytest.raises(RuntimeError, match="ends once"):
+    with pytest.raises(RuntimeError, match="already ended"):
         ended.end(7.0)
     back, event = ended.release(ACT)
     assert (back.spent, back.latest, back.ended, event) == (given.spent, given.latest, 6.0, None)

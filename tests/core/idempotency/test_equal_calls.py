@@ -273,7 +273,7 @@ def test_an_argument_deeper_than_anybody_can_go_is_refused_in_words() -> None:
     for _ in range(5_000):
         deep = [deep]
     odd = Act(act.user, act.tool, {"shapes": deep}, act.effect, act.call, "agent", "google", "google")
-    with pytest.raises(InvalidInput, match="kit_draw: its arguments are too deep"):
+    with pytest.raises(InvalidInput, match="kit_draw: its arguments are nested too deeply"):
         _ = odd.key
 
 

@@ -173,7 +173,7 @@ async def test_an_act_is_its_users_alone(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     assert await inbox.deputy.undoable("bob") == []
-    with pytest.raises(NotFound, match="No act of this id"):
+    with pytest.raises(NotFound, match="No act with the id"):
         await inbox.deputy.undo("bob", one)
     assert inbox.starred
 
@@ -213,7 +213,7 @@ async def test_an_act_that_was_cut_off_is_not_undone(inbox: Inbox) -> None:
 async def test_a_tool_that_does_not_show_cannot_put_back_what_must_still_be_so(inbox: Inbox) -> None:
     await inbox.act(undo="gmail_blind")
     [one] = await inbox.undoable()
-    with pytest.raises(InvalidInput, match="does not show what it would put back"):
+    with pytest.raises(InvalidInput, match="makes no preview"):
         await inbox.deputy.undo("alice", one)
 
 

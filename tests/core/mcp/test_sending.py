@@ -134,7 +134,7 @@ async def test_of_another_provider_none_of_them_may_be_set() -> None:
 async def test_a_header_that_is_too_long_is_said_before_anything_is_claimed(probe: Probe) -> None:
     """The same call with a value that fits is done: no claim of the refused one stands in its way."""
     this = Call("thread", "message", "1")
-    with pytest.raises(InvalidInput, match=f"mcp-param-note: a header of 1001 .* at most {LONGEST_HEADER}"):
+    with pytest.raises(InvalidInput, match=f"mcp-param-note: the header has 1001 .* at most {LONGEST_HEADER}"):
         await probe.run(call(headers={"mcp-param-note": "x" * 1001}), tool="write", call=this)
     assert probe.line.sent == []
     probe.line.answers[GMAIL_API] = [says({"jsonrpc": "2.0", "id": 7, "result": {}})]

@@ -371,7 +371,7 @@ async def test_a_task_that_nobody_asked_for_is_unknown() -> None:
         ({}, "arguments: .*required"),
         ({"to": "bob", "n": "s3cret"}, "n: "),
         ({"to": "bob", "s3cret": 1}, "arguments: "),
-        ({"to": "bob", "region": "x" * 1001}, "mcp-param-region: a header of 1001"),
+        ({"to": "bob", "region": "x" * 1001}, "mcp-param-region: the header has 1001"),
     ],
 )
 async def test_bad_arguments_are_said_without_their_values_and_nothing_is_sent(given: Any, said: str) -> None:

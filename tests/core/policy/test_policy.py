@@ -117,7 +117,7 @@ async def test_a_policy_that_does_not_work_is_logged_so_that_nobody_takes_it_for
     with pytest.raises(PolicyDenied):
         await house.act("search")
     [told] = [record.getMessage() for record in caplog.records if record.name == "deputize.core.acts"]
-    said = "raised ValueError" if error else "returned str, no Verdict"
+    said = "raised ValueError" if error else "returned str, not a Verdict"
     assert told == f"The policy {said}, so gmail_search is denied."
 
 
