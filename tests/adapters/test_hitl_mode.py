@@ -126,7 +126,7 @@ async def test_a_yes_to_what_expired_meanwhile_is_none_to_what_is_asked_anew(
         graph, start = begun(way, deputy, SEND)
         await graph.ainvoke(start, config(), context=ALICE)
         with monkeypatch.context() as patches:
-            patches.setattr(deputy.previewer, "allowed", failing)
+            patches.setattr(deputy.previewer, "authorize", failing)
             with pytest.raises(ConnectionError):
                 await said(graph, YES)
         clock.now += 4000

@@ -152,7 +152,7 @@ async def breaks(world: World, monkeypatch: pytest.MonkeyPatch, form: str) -> No
         raise ConnectionError("A bug.")
 
     with monkeypatch.context() as patches:
-        patches.setattr(world.deputy.previewer, "allowed", failing)
+        patches.setattr(world.deputy.previewer, "authorize", failing)
         with pytest.raises(ConnectionError):
             await world.resume(form=form)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from deputize.core.providers import PROVIDERS
 from deputize.core.tools.catalog import Catalog
-from deputize.core.tools.people import Sighting, fits, merged
+from deputize.core.tools.people import Sighting, fits, merge_rows
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.grant import Account
 from tests.docs.blocks import blocks
@@ -55,5 +55,5 @@ def test_the_reader_of_people_on_the_page_says_who_somebody_is() -> None:
         steps.send({"items": [{"id": "7", "name": "Bob", "email": "bob@acme.example"}]})
     except StopIteration as ended:
         found = [Sighting("crm", Account("s", "alice"), one) for one in ended.value["people"]]
-        [bob], certain = fits(merged(found), "bob")
+        [bob], certain = fits(merge_rows(found), "bob")
         assert certain and ended.value["whole"] and bob.reached_at == {"bob@acme.example"}

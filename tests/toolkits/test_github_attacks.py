@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from deputize.core import Account, ActKey, Conflict, Effect, InvalidInput, OutcomeUnknown
-from deputize.core.provenance.extract import Believed, said_in
+from deputize.core.provenance.extract import Believed, find_untrusted_values
 from deputize.sandbox.faults import bad_gateway
 from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log
@@ -450,5 +450,5 @@ async def test_name_in_git_is_no_writer(play: Play, tool: str) -> None:
     for row in play.store["commits"][SITE].values():
         row["author"] = "carol@acme.test"
     result = await play.act(tool, repo=SITE, **({"ref": "main"} if tool == "get_commit" else {}))
-    said = said_in(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
+    said = find_untrusted_values(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
     assert "carol@acme.test (a name in git)" in json.dumps(result) and not said["carol@acme.test"].wrote

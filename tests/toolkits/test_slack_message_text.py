@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.provenance.extract import Believed, said_in
+from deputize.core.provenance.extract import Believed, find_untrusted_values
 from deputize.toolkits.slack import TOOLKIT
 from deputize.toolkits.slack.message_text import all_said
 from deputize.toolkits.slack.text import Reader
@@ -207,7 +207,7 @@ async def test_name_of_bot_without_id_is_no_writer(scopes: tuple[str, ...]) -> N
         alice.wire.say["assistant.search.context"] = [{"ok": True, "results": {"messages": [found]}}]
         alice.wire.say["search.messages"] = [{"ok": True, "messages": {"matches": [found]}}]
         result = await alice.act("search", query="hi")
-        said = said_in(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
+        said = find_untrusted_values(result, {}, Believed(TOOLKIT.facts, TOOLKIT.writers, lambda text: False))
         assert result["items"][0]["from"] == "carol@acme.test (bot)" and not said["carol@acme.test"].wrote
 
 

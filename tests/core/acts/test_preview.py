@@ -971,7 +971,7 @@ def test_an_act_drops_plans_of_its_user_only() -> None:
     _, act, mine = kept(plans, "a")
     *_, theirs = kept(plans, "a", user="bob")
     plans.drop(act, 5.0)
-    assert (mine, theirs) == (["a"], []) and plans.changed_since(act, 5.0) and not plans.changed_since(act, 5.1)
+    assert (mine, theirs) == (["a"], []) and plans.has_written_since(act, 5.0) and not plans.has_written_since(act, 5.1)
     plans.close()
     assert theirs == ["a"]
 

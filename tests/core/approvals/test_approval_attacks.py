@@ -105,14 +105,14 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
     await deputy.decide(first, "edit", by="alice", arguments=one)
     asked = await world.asked(id="a")  # it reaches whom the first did not
     assert asked.id != first.id and asked.preview["text"] == "One"
-    allowed = deputy.previewer.allowed
+    allowed = deputy.previewer.authorize
 
     async def allowing(*given: Any) -> Any:
         monkeypatch.undo()
         await deputy.decide(asked, "edit", by="alice", arguments=two)
         return await allowed(*given)
 
-    monkeypatch.setattr(deputy.previewer, "allowed", allowing)
+    monkeypatch.setattr(deputy.previewer, "authorize", allowing)
     with pytest.raises(ApprovalRequired):
         await world.act("a")
     assert sent(world) == []
@@ -127,7 +127,7 @@ async def test_yes_is_taken_when_its_row_is_sealed_anew_between_look_and_swap(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked, approvals = await world.asked(id="a"), world.deputy.approvals
-    looked = approvals._asked
+    looked = approvals._load_or_ask
 
     async def sealed_anew(*given: Any) -> Any:
         row = await looked(*given)
@@ -136,7 +136,7 @@ async def test_yes_is_taken_when_its_row_is_sealed_anew_between_look_and_swap(
             await reseal(world.deputy.vault)
         return row
 
-    monkeypatch.setattr(approvals, "_asked", sealed_anew)
+    monkeypatch.setattr(approvals, "_load_or_ask", sealed_anew)
     await approved(world, asked)
     assert sent(world) == ["Hi"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core import Call, OutcomeUnknown, ProviderUnavailable, allow_all
 from deputize.core.acts import sse_resume as resuming
-from deputize.core.acts.sse_resume import Stopped, UntilResponse, can_resume, resumed, stopped_at
+from deputize.core.acts.sse_resume import Stopped, UntilResponse, can_resume, find_stop, resume_stream
 from tests.support.foreign_mcp import LEGACY, MODERN, TOKEN, Foreign, definition, foreign_deputy, text
 
 SEND = definition("send")
@@ -130,7 +130,7 @@ async def test_no_two_links_number_their_requests_alike() -> None:
     ],
 )
 def test_where_a_stream_stopped(body: bytes, stopped: Stopped) -> None:
-    assert stopped_at(body) == stopped
+    assert find_stop(body) == stopped
 
 
 @pytest.mark.parametrize("gap", ["\n\n", "\r\n\r\n", "\r\r"])
@@ -155,7 +155,7 @@ async def test_tries_are_bounded_in_number_and_pauses_are_kept() -> None:
         pauses.append(seconds)
 
     first = stream(f"retry: 2000\n{event(7)}")
-    assert can_resume(first, 1) and await resumed(first, 1, fetch, sleep) is first
+    assert can_resume(first, 1) and await resume_stream(first, 1, fetch, sleep) is first
     assert asked == ["7"] * resuming.MAX_RESUMES and pauses == [2.0] * resuming.MAX_RESUMES
     assert not can_resume(stream(event(7, done(1))), 1)
 
@@ -170,4 +170,4 @@ async def test_they_are_bounded_in_time(monkeypatch: pytest.MonkeyPatch) -> None
         """At once."""
 
     first = stream(event(7))
-    assert await resumed(first, 1, fetch, sleep) is first
+    assert await resume_stream(first, 1, fetch, sleep) is first

@@ -15,7 +15,7 @@ import pytest
 
 from deputize.core import InvalidInput, ParseFile, ProviderUnavailable, RateLimited
 from deputize.core.tools import parser_sandbox as parsing
-from deputize.core.tools.parser_sandbox import parsed
+from deputize.core.tools.parser_sandbox import parse_in_sandbox
 
 PROBE = "tests.support.parse_probe"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the kernel's part of it")
@@ -32,7 +32,7 @@ async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monke
     kept_open = os.open(__file__, os.O_RDONLY)
     os.set_inheritable(kept_open, True)
     try:
-        told = await parsed(asked("tell", b"x" * 3_000_000, words="é \ud800"))
+        told = await parse_in_sandbox(asked("tell", b"x" * 3_000_000, words="é \ud800"))
     finally:
         os.close(kept_open)
     assert told["size"] == 3_000_000 and told["question"]["words"] == "é \ud800"
@@ -55,14 +55,14 @@ async def test_it_is_handed_the_question_and_the_bytes_and_nothing_of_ours(monke
     ],
 )
 async def test_it_reaches_no_network_and_no_other_process(do: str) -> None:
-    assert await parsed(asked(do)) == "PermissionError"
+    assert await parse_in_sandbox(asked(do)) == "PermissionError"
 
 
 @pytest.mark.parametrize("do", ["open({0!r}, 'w')", "os.remove({0!r})", "os.rename({0!r}, {0!r})", "os.open({0!r}, 1)"])
 async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.write_bytes(b"kept")
-    assert await parsed(asked(do.format(str(there)))) == "PermissionError"
+    assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
     assert there.read_bytes() == b"kept"
 
 
@@ -82,8 +82,8 @@ async def test_it_changes_no_file(do: str, tmp_path: Path) -> None:
 async def test_it_reads_no_file_but_its_modules(do: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     there = tmp_path_factory.mktemp("elsewhere") / "key"
     there.write_bytes(b"a key")
-    assert await parsed(asked(do.format(str(there)))) == "PermissionError"
-    assert await parsed(asked("import colorsys, wave, json.tool")) == "done"
+    assert await parse_in_sandbox(asked(do.format(str(there)))) == "PermissionError"
+    assert await parse_in_sandbox(asked("import colorsys, wave, json.tool")) == "done"
 
 
 @LINUX
@@ -99,7 +99,7 @@ def test_the_kernel_refuses_it_too_where_python_does_not_look(do: str) -> None:
 @pytest.mark.parametrize("do", ["memory", "end", "raise", "nest"])
 async def test_what_gives_no_answer_is_an_error_in_words_without_the_bytes(do: str) -> None:
     with pytest.raises(InvalidInput) as e:
-        await parsed(asked(do, b"a secret of the file"))
+        await parse_in_sandbox(asked(do, b"a secret of the file"))
     assert e.value.reason == "too_complex" and "secret" not in f"{e.value} {e.value.hint}"
 
 
@@ -107,7 +107,7 @@ async def test_what_gives_no_answer_is_an_error_in_words_without_the_bytes(do: s
 async def test_it_has_ten_seconds_of_the_processor() -> None:
     begun = time.monotonic()
     with pytest.raises(InvalidInput):
-        await parsed(asked("loop"))
+        await parse_in_sandbox(asked("loop"))
     assert time.monotonic() - begun < parsing.SECONDS + 5
 
 
@@ -115,14 +115,14 @@ async def test_it_has_ten_seconds_of_the_processor() -> None:
 async def test_it_has_so_many_seconds_whatever_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "SECONDS", 0.5)
     with pytest.raises(InvalidInput):
-        await parsed(asked("sleep", seconds=60))
+        await parse_in_sandbox(asked("sleep", seconds=60))
 
 
 async def test_an_answer_has_a_length(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(parsing, "LONGEST", 5_000)
-    assert len(await parsed(asked("talk", size=4_000))) == 4_000
+    assert len(await parse_in_sandbox(asked("talk", size=4_000))) == 4_000
     with pytest.raises(InvalidInput):
-        await parsed(asked("talk", size=5_000_000))
+        await parse_in_sandbox(asked("talk", size=5_000_000))
 
 
 @pytest.mark.processes
@@ -130,7 +130,7 @@ async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypat
     monkeypatch.setattr(parsing, "WAIT", 0.2)
     monkeypatch.setattr(parsing, "AT_ONCE", 1)
     monkeypatch.setattr(parsing, "_turns", WeakKeyDictionary())
-    reads = [asyncio.create_task(parsed(asked("sleep", seconds=2))) for _ in range(2)]
+    reads = [asyncio.create_task(parse_in_sandbox(asked("sleep", seconds=2))) for _ in range(2)]
     ticks = 0
     while not all(one.done() for one in reads):
         await asyncio.sleep(0.02)
@@ -143,4 +143,4 @@ async def test_so_many_are_read_at_once_and_the_loop_goes_on_meanwhile(monkeypat
 async def test_where_no_python_can_be_started_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with pytest.raises(ProviderUnavailable):
-        await parsed(asked("tell"))
+        await parse_in_sandbox(asked("tell"))

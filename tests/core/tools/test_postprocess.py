@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from deputize.core import Audience, Continuation, Instant, Preview, UserTime
-from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, handed_on
+from deputize.core.tools.postprocess import DEEPEST, TOO_DEEP, postprocess
 from deputize.core.tools.preview import show_rows
 from deputize.core.tools.user_time import UTC_NAME
 
@@ -18,7 +18,7 @@ AT = UserTime.of("2026-07-01T10:00:00+00:00", "short")
 
 
 def handed(result: Any, zone: ZoneInfo = BERLIN) -> Any:
-    return handed_on(result, zone, 0.0, lambda more: f"{more}.seal")
+    return postprocess(result, zone, 0.0, lambda more: f"{more}.seal")
 
 
 class Pair(NamedTuple):

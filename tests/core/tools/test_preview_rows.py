@@ -5,16 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from deputize.core import Audience, Change, Preview
-from deputize.core.approvals.record import previewed
+from deputize.core.approvals.record import rows_by_name
 from deputize.core.tools.preview import show_rows
-from deputize.core.tools.untrusted import outside_rows
+from deputize.core.tools.untrusted import untrusted_rows
 
 
 def test_rows_of_one_name_are_all_there() -> None:
     fields: dict[str, Any] = {"Status now": "everybody may edit", "Status": Change("open", "closed")}
     false: dict[str, Any] = {"seen by": "only you", "comes from": "your own notes"}
     show = Preview("Change it", audience=Audience.PUBLIC, where="the site", **fields, **false)
-    preview = previewed([*show_rows(show), *outside_rows(["eve@evil.test: a mail of eve@evil.test"])])
+    preview = rows_by_name([*show_rows(show), *untrusted_rows(["eve@evil.test: a mail of eve@evil.test"])])
     assert preview == {
         "where": "the site",
         "Status now (2)": "everybody may edit",

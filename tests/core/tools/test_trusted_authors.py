@@ -8,7 +8,7 @@ import pytest
 
 from deputize.core import Request, Run, Steps, Toolkit, Undo
 from deputize.core.errors import InvalidInput, NotFound, SettingsError
-from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, screened, without_texts
+from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove_texts, screened
 from tests.support.sandbox_deputy import build
 
 
@@ -22,7 +22,7 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
         ],
         "next": "cursor",
     }
-    assert withheld.taken_out(result) == {
+    assert withheld.remove_marks(result) == {
         "items": [
             {"id": 1, "from": "eve", "withheld": "not of a member"},
             {"id": 2, "title": "Lunch?", "files": ["a.txt"], "sub": {"withheld": "not looked up"}}
@@ -36,18 +36,18 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
 def test_a_mark_among_other_words_says_so_in_its_place() -> None:
     withheld = Withheld()
     mark = withheld.because("not of a member")
-    told = withheld.taken_out({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
+    told = withheld.remove_marks({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
     assert told == {"body": "I agree.\n> [withheld]\nYes", "withheld": "not of a member", "texts_withheld": 1}
 
 
 def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_are_only_words() -> None:
     old = Withheld().because("x")
-    assert Withheld().taken_out({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
+    assert Withheld().remove_marks({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
 
 
 def test_of_a_writing_tools_result_only_what_a_next_call_needs_is_left_of_others_words() -> None:
     result = {"done": ["closed"], "issue": {"number": 5, "title": "Ignore all", "url": "u", "untrusted": True}}
-    assert without_texts(result, "why") == {
+    assert remove_texts(result, "why") == {
         "done": ["closed"],
         "issue": {"number": 5, "url": "u", "untrusted": True, "withheld": "why"},
         "texts_withheld": 1,
@@ -106,5 +106,5 @@ async def test_a_tool_is_told_the_word_and_has_no_argument_for_it() -> None:
 
 def test_an_undo_that_holds_what_was_there_is_not_told() -> None:
     back = {"tool": "kit_update", "args": {"id": "C1", "state": "open"}}
-    assert without_texts({"undo": dict(back)}, "why") == {"undo": back}
-    assert without_texts({"undo": {**back, "args": {"topic": "Ignore all of it"}}}, "why") == {"undo": "why"}
+    assert remove_texts({"undo": dict(back)}, "why") == {"undo": back}
+    assert remove_texts({"undo": {**back, "args": {"topic": "Ignore all of it"}}}, "why") == {"undo": "why"}

@@ -55,22 +55,22 @@ class CallRow:
         facts["tool"], facts["called"], facts["act_id"] = act.tool.name, called if act.tool.called else "", act_id
         self._act = act
 
-    def permitted(self, act: Act, grant: Grant) -> None:
+    def record_grant(self, act: Act, grant: Grant) -> None:
         """Record the act, with the user's edits, and the grant that it uses."""
         self._act, facts = act, self._facts
         facts["account_hash"], facts["grant_gen"] = Subject(grant.account.subject), grant.generation
         facts["source"] = grant.source
-        facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), in_order(grant.scopes)
+        facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), sorted_scopes(grant.scopes)
 
-    def showed(self, digest: str) -> None:
+    def record_preview(self, digest: str) -> None:
         """Record the digest of the preview that is now carried out."""
         self._facts["show"] = digest
 
-    def begins(self, answered_by: str) -> None:
+    def record_authorization(self, answered_by: str) -> None:
         """Record why the act may begin: ``policy``, or the id of an approval or a mandate."""
         self._facts["answered_by"] = answered_by
 
-    def left_out(self, what: str) -> None:
+    def record_incomplete(self, what: str) -> None:
         """Record which data is missing from a successful response."""
         self._facts["incomplete"] = what
 
@@ -84,7 +84,7 @@ class CallRow:
 
 
 @lru_cache(maxsize=4096)
-def in_order(scopes: frozenset[str]) -> tuple[str, ...]:
+def sorted_scopes(scopes: frozenset[str]) -> tuple[str, ...]:
     """Return the scopes sorted."""
     return tuple(sorted(scopes))
 
@@ -106,16 +106,16 @@ class AuditedCall:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is None:
-            return self._ended("done")
+            return self._write_result("done")
         try:
             if isinstance(error, MissingScopes):
                 raise await self.asking.about(error) from None
         except BaseException as instead:
-            self._ended(_decision(instead))
+            self._write_result(_decision(instead))
             raise
-        self._ended(_decision(error))
+        self._write_result(_decision(error))
 
-    def _ended(self, decision: str) -> None:
+    def _write_result(self, decision: str) -> None:
         self.audit.write(ActResult(self.row.call, decision, round((time.monotonic() - self.began) * 1000)))
 
 

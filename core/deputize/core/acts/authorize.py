@@ -53,8 +53,8 @@ class Authorizer:
         audit record, which gets the grant. ``known``: grants already loaded, for acts that are only checked. Raises
         `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
         """
-        act = await self._noticed(act)
-        verdict, grant = await self._judged(act, known)
+        act = await self._mark_untrusted(act)
+        verdict, grant = await self._judge(act, known)
         self._note(row, act, grant)
         if not act.shows:
             refuse_if_changed(act)
@@ -64,39 +64,39 @@ class Authorizer:
             changed = await self.approvals.require(act, grant.account)
             act = act.having(approved=True)
         elif act.effect is not Effect.READS:
-            asked = await self.approvals.unconsumed(act, grant.account)
+            asked = await self.approvals.find_unconsumed(act, grant.account)
             changed = asked.edited if isinstance(asked, ApprovalRecord) else None
-            act = self._begun(act, asked) if act.shows else act
+            act = self._with_start_time(act, asked) if act.shows else act
         if changed is None:
             return act, grant, asked
-        act = await self._noticed(self._edited(act, changed))
-        _, grant = await self._judged(act)
+        act = await self._mark_untrusted(self._with_edit(act, changed))
+        _, grant = await self._judge(act)
         self._note(row, act, grant)
         return act, grant, asked
 
     async def unasked(self, act: Act, row: CallRow) -> Grant:
         """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy would
         ask, and `MissingScopes` if the grant is not enough."""
-        verdict, grant = await self._judged(act)
+        verdict, grant = await self._judge(act)
         if verdict is Verdict.ASK:
             raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
         self._note(row, act, grant)
         return grant
 
-    async def _noticed(self, act: Act) -> Act:
+    async def _mark_untrusted(self, act: Act) -> Act:
         """Return a write without a preview together with its arguments that untrusted content has named."""
-        return act if act.shows or act.effect is Effect.READS else await self.provenance.noticed(act)
+        return act if act.shows or act.effect is Effect.READS else await self.provenance.mark_untrusted(act)
 
-    async def _judged(self, act: Act, known: Known | None = None) -> tuple[Verdict, Grant]:
+    async def _judge(self, act: Act, known: Known | None = None) -> tuple[Verdict, Grant]:
         return await self.judge.verdict(act), await self.grants.find(act, known)
 
-    def _begun(self, act: Act, asked: Asked) -> Act:
+    def _with_start_time(self, act: Act, asked: Asked) -> Act:
         """Return the act with the time at which it was first requested, so that "in two hours" means the same in every
         run."""
         standing = current_approval(asked, self.clock())
         return act.having(began=(standing and standing.began) or self.clock())
 
-    def _edited(self, act: Act, changed: Mapping[str, Any]) -> Act:
+    def _with_edit(self, act: Act, changed: Mapping[str, Any]) -> Act:
         """Return the act with the user's edited arguments, validated by the tool under its own name: an alias would
         change them."""
         valid = self.catalog.tool(act.tool.name).validate(changed)
@@ -105,4 +105,4 @@ class Authorizer:
 
     def _note(self, row: CallRow | None, act: Act, grant: Grant) -> None:
         if row:
-            row.permitted(act, grant)
+            row.record_grant(act, grant)

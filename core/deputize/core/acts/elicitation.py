@@ -95,8 +95,8 @@ class Questions:
         `OutcomeUnknown` if an earlier run received the reply.
         """
 
-        def passed_on(found: ApprovalRecord) -> Change | None:
-            if self._over(found) or found.subject != account.subject or found.status is Status.PENDING:
+        def pass_reply_on(found: ApprovalRecord) -> Change | None:
+            if self._is_expired(found) or found.subject != account.subject or found.status is Status.PENDING:
                 return None
             if found.status is Status.USED and act.effect is not Effect.READS:
                 raise OutcomeUnknown(
@@ -106,10 +106,10 @@ class Questions:
 
         record, heard = await self._record(act), False
         if record is not None:
-            record, heard = await self.rows.swap(record, passed_on)
+            record, heard = await self.rows.swap(record, pass_reply_on)
         if record is not None and heard:
             return _reply_in(record)
-        if record is None or self._over(record) or record.subject != account.subject:
+        if record is None or self._is_expired(record) or record.subject != account.subject:
             return UserSaid("late") if asked else None
         raise await self._waits(act, record)
 
@@ -134,24 +134,24 @@ class Questions:
         if said not in get_args(Reply):
             raise InvalidInput(f"{said!r} is not a valid reply.", fix_by="user", reason="invalid_form")
 
-        def replied(found: ApprovalRecord) -> Change:
-            question = _question_of(self.approvals.counting(found, question_id))
+        def apply_reply(found: ApprovalRecord) -> Change:
+            question = _question_of(self.approvals.require_valid(found, question_id))
             if found.status is not Status.PENDING:
                 raise Conflict("This question was answered already.", reason="already_decided")
             given = dict(content or {}) if said == "accept" else {}
             return found.reply(by, replace(question, reply=said, content=given), self.clock())
 
-        record, _ = await self.rows.swap(await self.approvals.row(question_id, by), replied)
-        return await self.approvals.public(by, self.approvals.counting(record, question_id))
+        record, _ = await self.rows.swap(await self.approvals.row(question_id, by), apply_reply)
+        return await self.approvals.public(by, self.approvals.require_valid(record, question_id))
 
     # ------------------------------------------------------------- rows
 
     async def _record(self, act: Act) -> ApprovalRecord | None:
         """Return the record of this act's question unless it has expired."""
         record = await self.rows.load(self._key(act))
-        return None if record is None or self._over(record) else record
+        return None if record is None or self._is_expired(record) else record
 
-    def _over(self, record: ApprovalRecord) -> bool:
+    def _is_expired(self, record: ApprovalRecord) -> bool:
         return record.expires <= self.clock()
 
     async def _waits(self, act: Act, record: ApprovalRecord) -> ApprovalRequired:

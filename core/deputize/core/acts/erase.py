@@ -32,7 +32,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.key_prefix(user), wait=True)
     if isinstance(vault.store, FailsOver):
-        await _marked(user, vault)
+        await _mark_erased(user, vault)
     await files.erase(user)
     for kind in KINDS:
         for record in await vault.scan(kind, vault.key_prefix(user)):
@@ -54,7 +54,7 @@ def _is_under_way(row: Record) -> bool:
     return row.kind == LedgerRecord.KIND and any(one.state is State.CLAIMED for one in LedgerRecord.readable([row]))
 
 
-async def _marked(user: User, vault: Vault) -> None:
+async def _mark_erased(user: User, vault: Vault) -> None:
     key, mark = vault.key_prefix(user), {"expires": time.time() + MARKED}
     while not await vault.insert("erased", key, mark):
         if (known := await vault.get("erased", key)) and await vault.swap(known, mark):

@@ -19,7 +19,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, StoreUnavailable
 from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.idempotency.ledger import Entry, Ledger, Recorded, recordable
-from deputize.core.idempotency.undo import kept_of
+from deputize.core.idempotency.undo import undo_facts
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
@@ -54,7 +54,7 @@ class Executor:
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
-            result = await self._once(act, grant, row, planned)
+            result = await self._execute_once(act, grant, row, planned)
         finally:
             plans.drop(act, self.clock())
         try:
@@ -63,17 +63,17 @@ class Executor:
             log.warning("Untrusted content in the result of %s could not be recorded.", act.tool.name)
         return result
 
-    async def _once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
+    async def _execute_once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
         """Return the result of a write, made here or by an earlier run. ``planned``: the run that made the preview."""
         grant = await self.refresher.live(grant)
-        async with self.ledger.once(act, grant.account.subject) as entry:
+        async with self.ledger.perform_once(act, grant.account.subject) as entry:
             if isinstance(entry, Recorded):
                 return entry.result
             return await self._write(_Beginning(self, act, grant, row, entry), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """Run a read that needs the user's approval. One approval covers one read."""
-        row.begins(await self.approvals.consume(act, grant.account))
+        row.record_authorization(await self.approvals.consume(act, grant.account))
         try:
             return await self.runner.run(act, grant, row)
         except (DeputizeError, GrantLost, MissingScope):
@@ -88,22 +88,22 @@ class Executor:
             planned = None
         try:
             if entry.taken_up or not act.shows:
-                await begins.now(act)
-            result = await self.runner.run(act, begins.grant, begins.row, entry, begins.at_show, planned)
+                await begins.begin_write(act)
+            result = await self.runner.run(act, begins.grant, begins.row, entry, begins.authorize_preview, planned)
         except OutcomeUnknown:
-            await self._leave(entry.unknown, act)
+            await self._leave(entry.mark_unknown, act)
             raise
         except (DeputizeError, GrantLost, MissingScope):
             await self._leave(begins.abandon, act)
             raise
         except BaseException:
-            await self._leave(entry.unknown, act)  # cancelled
+            await self._leave(entry.mark_unknown, act)  # cancelled
             raise
         try:
-            kept = kept_of(act, begins.grant, begins.shown, entry.undo, self.clock())
+            kept = undo_facts(act, begins.grant, begins.shown, entry.undo, self.clock())
             result, kept = recordable([_with_edit(result, act), kept])
         except InvalidInput:
-            await self._leave(entry.unknown, act)
+            await self._leave(entry.mark_unknown, act)
             raise OutcomeUnknown(f"{act.tool.name} was done, but its result could not be recorded.") from None
         await self._leave(lambda: entry.done(result, kept), act)
         return result
@@ -132,37 +132,37 @@ class _Beginning:
         self.spent: Act | None = None
         self.shown: Preview | None = None
 
-    async def at_show(self, show: Preview) -> None:
+    async def authorize_preview(self, show: Preview) -> None:
         """Let the act carry out its preview if it is allowed. A resumed run may continue only if its preview is
         unchanged."""
         self.shown = show
         if not self.entry.taken_up:
             self.entry.show, self.entry.began = show.digest, self.act.began
-            await self.now(await self._answered(self.act.having(show=show)))
+            await self.begin_write(await self._authorize(self.act.having(show=show)))
         elif show.digest != self.entry.show:
             raise OutcomeUnknown(
                 "An earlier run of this act was interrupted, and its preview has changed since.",
                 hint="Check at the provider whether it was done before you request it again.",
             )
 
-    async def _answered(self, act: Act) -> Act:
+    async def _authorize(self, act: Act) -> Act:
         """Return the act with its authorization. If other acts used up its mandate in between, it needs an approval."""
         while True:
-            allowed = await self.executor.previewer.allowed(act, self.grant)
+            allowed = await self.executor.previewer.authorize(act, self.grant)
             if not allowed.mandate:
                 return allowed
             if await self.executor.mandates.spend(allowed, self.grant.account):
                 self.spent = allowed
                 return allowed
 
-    async def now(self, act: Act) -> None:
+    async def begin_write(self, act: Act) -> None:
         """Record that the act may write. In a strict audit, the intent is durable first."""
         executor, entry = self.executor, self.entry
         if not entry.taken_up:
             entry.answered_by = await self._take(act)
-        self.row.begins(entry.answered_by)
+        self.row.record_authorization(entry.answered_by)
         if entry.show:
-            self.row.showed(entry.show)
+            self.row.record_preview(entry.show)
         mac = executor.audit.digest(act.key.hex, repr(act.arguments))
         record = executor.audit.digest(entry.key)
         await executor.audit.record(ActIntent(self.row.call, mac, record, entry.kept))
@@ -187,10 +187,10 @@ class _Beginning:
     async def abandon(self) -> None:
         """End the run without a final effect. Release what it used, unless the provider asks the user something."""
         if not self.entry.asks:
-            await self.refused()
+            await self.release_uses()
         await self.entry.release()
 
-    async def refused(self) -> None:
+    async def release_uses(self) -> None:
         """Release the reply, approval and mandate of a run that was refused before it did anything. If it left a note
         for a later run, the mandate stays used."""
         if self.entry.heard:

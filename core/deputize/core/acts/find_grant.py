@@ -32,7 +32,7 @@ class GrantFinder:
         """Return the user's grant with every scope that these arguments need. Raises `MissingScopes` otherwise."""
         if not act.provider:
             return no_grant(act.user)
-        grant = await self._stored(act, known)
+        grant = await self._load_grant(act, known)
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
@@ -48,7 +48,7 @@ class GrantFinder:
             raise MissingScopes(act, asks, grant)
         return grant
 
-    async def _stored(self, act: Act, known: Known | None) -> Grant | None:
+    async def _load_grant(self, act: Act, known: Known | None) -> Grant | None:
         """Return the stored grant, or the one that the app's source obtains."""
         app = self.apps[act.app]
         owner = owner_of(app, act.user)

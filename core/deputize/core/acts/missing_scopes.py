@@ -92,7 +92,7 @@ class Asking:
             return refused
         label = self.registry.providers[act.provider].label
         if consent.reason_code:
-            return ReconsentRequired(_again(label, why), consent=consent, reason=why)
+            return ReconsentRequired(_reconnect_message(label, why), consent=consent, reason=why)
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
 
     async def beforehand(
@@ -103,8 +103,8 @@ class Asking:
         consents = []
         for name, needs in wanted.items():
             app = self.registry.apps[name]
-            held = await self._held(user, app, account)
-            scopes = self._missing(app, needs, held, other)
+            held = await self._load_held(user, app, account)
+            scopes = self._scopes_to_ask(app, needs, held, other)
             if scopes is not None:
                 one = await self.consents.require(
                     user,
@@ -133,7 +133,7 @@ class Asking:
             wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))
         return wanted
 
-    def _missing(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
+    def _scopes_to_ask(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
         """Return the scopes to request in addition to those granted, or None if no consent is needed."""
         row = self.registry.providers[app.provider]
         if other:
@@ -145,7 +145,7 @@ class Asking:
         missing = asks_of(needs, granted or frozenset())
         return missing if missing or granted is None else None
 
-    async def _held(self, user: User, app: App, account: str | None) -> Grant | None:
+    async def _load_held(self, user: User, app: App, account: str | None) -> Grant | None:
         """Return the grant that a consent would widen, or None for a first or an additional account."""
         try:
             return await self.vault.find_whole(user, app.provider, app.name, account)
@@ -153,7 +153,7 @@ class Asking:
             return None
 
 
-def _again(label: str, why: str) -> str:
+def _reconnect_message(label: str, why: str) -> str:
     """Return the message for a grant that is gone."""
     if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
         return f"The user's session has ended: sign in to the application again, or connect {label}."

@@ -78,29 +78,29 @@ class PeopleSearch:
                 raise run.undeclared_show("asks who is meant")
             if whom.wanted not in (ADDRESS, run.act.tool.toolkit):
                 raise run.fault("asks for an id of another toolkit")
-            run.people[asked] = await self.meant(run.act, run.exchange.grant, whom)
+            run.people[asked] = await self.resolve(run.act, run.exchange.grant, whom)
         return run.people[asked]
 
-    async def meant(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
+    async def resolve(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
         """Return the person's id or address for the tool of this act. Raises `InvalidInput` unless it is certain."""
         asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
-        everybody = people.merged(looked.found)
+        everybody = people.merge_rows(looked.found)
         fits, certain = people.fits(everybody, who)
         told = [one for one in looked.not_looked if one.failed]
         if fits and certain and not told:
             answers = await self._answers(asker, looked, fits, whom, (act.tool.toolkit, grant.account.subject))
             if len(answers) == 1:
                 return answers.pop()
-        raise _not_one(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
+        raise _person_error(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
 
     async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
         """Return the people with this name or address and the near matches, with what other accounts know of them."""
         who = people.plain(who)
         looked = await self.look(asker, who)
-        fits, _ = people.fits(people.merged(looked.found), who)
+        fits, _ = people.fits(people.merge_rows(looked.found), who)
         await self._look_by_address(asker, looked, who, fits)
-        return people.merged(looked.found), looked
+        return people.merge_rows(looked.found), looked
 
     async def look(self, asker: Asker, who: str, at: tuple[str, str] | None = None) -> Looked:
         """Search all accounts for a name or an address, or only the account ``at``, a pair of toolkit and subject."""
@@ -178,13 +178,13 @@ class PeopleSearch:
         try:
             async with AuditedCall(self.engine.audit, self.asking, row):
                 row.validated(act, tool.name, "")
-                result = await self._performed(act, row)
+                result = await self._perform(act, row)
         except _REFUSED as refused:
             looked.not_looked.append(NotLooked(where, refused.message))
         except DeputizeError as failed:
             looked.not_looked.append(NotLooked(where, failed.message, failed=True))
         else:
-            _take(result, where, tool, grant, looked)
+            _collect_rows(result, where, tool, grant, looked)
 
     def _act(self, tool: Tool, grant: Grant, asker: Asker, who: str) -> Act:
         call = Call(asker.call.thread, asker.call.message, run=asker.call.run)
@@ -203,7 +203,7 @@ class PeopleSearch:
             organisation=organisation_of(self.engine.apps[grant.app]),
         )
 
-    async def _performed(self, act: Act, row: CallRow) -> Any:
+    async def _perform(self, act: Act, row: CallRow) -> Any:
         """Return the act's result. Nothing that it lacks is requested from the user."""
         try:
             grant = await self.authorizer.unasked(act, row)
@@ -213,7 +213,7 @@ class PeopleSearch:
             raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
 
 
-def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:
+def _collect_rows(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> None:
     """Collect the rows of a reader's result and the accounts that it reports as not searched."""
     said: Mapping[str, Any] = result if isinstance(result, Mapping) else {}
     told, left_out = said.get("people"), said.get("not_looked") or {}
@@ -228,7 +228,7 @@ def _take(result: Any, where: str, tool: Tool, grant: Grant, looked: Looked) -> 
         looked.not_looked.append(NotLooked(where, "has more people than were looked at"))
 
 
-def _not_one(whom: ResolvePerson, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
+def _person_error(whom: ResolvePerson, near: list[str], not_looked: list[NotLooked], *, found: bool) -> InvalidInput:
     """Return the error for a person who is not certain, with a hint."""
     who = visible(" ".join(whom.who.split()))[:80]
     failed = [one for one in not_looked if one.failed]

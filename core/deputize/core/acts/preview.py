@@ -79,7 +79,7 @@ class Plans:
             del self._wrote[next(iter(self._wrote))]
         self._forget(lambda _, plan: (plan.run.act.user, plan.run.act.provider) == whose)
 
-    def changed_since(self, act: Act, at: float) -> bool:
+    def has_written_since(self, act: Act, at: float) -> bool:
         """Return True if this user has begun a write at this provider since ``at``, in this process."""
         return self._wrote.get((act.user, act.provider), -1.0) >= at
 
@@ -120,12 +120,12 @@ class Previewer:
         if standing and standing.status is Status.USED:
             return True
         if standing and standing.show and self._is_fresh(act, standing):
-            await self.allowed(act.having(show=Preview.of(standing.show)), grant, beside)
+            await self.authorize(act.having(show=Preview.of(standing.show)), grant, beside)
         plan = await self.runner.preview(act, grant)
         if plan is None:
             return False
         try:
-            allowed = await self.allowed(act.having(show=plan.show), grant, beside, None if asked is None else ...)
+            allowed = await self.authorize(act.having(show=plan.show), grant, beside, None if asked is None else ...)
         except BaseException:
             plan.close()
             raise
@@ -137,10 +137,10 @@ class Previewer:
         """Return True if the preview need not be made again: it was rejected, which nothing changes, or just asked
         about."""
         at, pending = standing.asked, standing.status is Status.PENDING
-        fresh = 0 <= self.clock() - at < SECONDS and not self.plans.changed_since(act, at)
+        fresh = 0 <= self.clock() - at < SECONDS and not self.plans.has_written_since(act, at)
         return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
 
-    async def allowed(
+    async def authorize(
         self,
         act: Act,
         grant: Grant,
@@ -155,22 +155,22 @@ class Previewer:
         or None, if it was just loaded.
         """
         refuse_if_changed(act)
-        act = await self.provenance.noticed(act)
+        act = await self.provenance.mark_untrusted(act)
         if await self.judge.verdict(act) is Verdict.ALLOW and act.asked is None:
             return act.having(approved=False)
         if stands is ...:
             stands = await self.approvals.current_approval(act, grant.account)
         waits = stands is not None and stands.status is Status.PENDING
         if stands is None or waits:
-            mandate = await self.mandates.covering(act, grant.account, beside)
+            mandate = await self.mandates.find_covering(act, grant.account, beside)
             if mandate:
                 return act.having(approved=False, mandate=mandate)
-        unedited = await self._unedited(act, grant, stands)
+        unedited = await self._preview_before_edit(act, grant, stands)
         seen = ... if waits else stands  # the user may have decided by now
         await self.approvals.require(act, grant.account, seen, unedited)
         return act.having(approved=True)
 
-    async def _unedited(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
+    async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
 
         It is made after the preview of the edit, so that it shows what others changed until then.

@@ -24,11 +24,11 @@ from deputize.core.acts.response_errors import (
     MissingScope,
     error_of,
     less_to_ask_for,
+    lost_response,
     own_address,
     retry_delay,
+    scrub_headers,
     scrub_token,
-    unanswered,
-    unechoed_headers,
     whole,
 )
 from deputize.core.engine import Engine
@@ -112,7 +112,7 @@ class Exchange:
                 await self.transport.engine.sleep(wait)
             if request.call != "read":
                 await claim(SECONDS_FOR_MUCH)
-            outcome = await self._noting_doubt(self.transport.public.fetch(request, self.provider), request)
+            outcome = await self._note_doubt(self.transport.public.fetch(request, self.provider), request)
             pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -130,12 +130,12 @@ class Exchange:
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.transport.engine.sleep(wait)
-            outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
+            outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
             if outcome.kind is Kind.REFRESH_ONCE:
                 self.grant = grant = await self.transport.refresher.live(grant, failed=grant.access_token)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.engine.sleep(wait)
-                outcome = await self._noting_doubt(self._answered(request, url, grant, parts, claim), request)
+                outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
                 if outcome.kind not in _SAYS_NOTHING:
                     self.transport.refresher.accepted(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
@@ -163,7 +163,7 @@ class Exchange:
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return retry_delay(outcome, attempt)
 
-    async def _noting_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
+    async def _note_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
         """Await the outcome. After an unexpected exception, a write may have been sent, so record the doubt."""
         try:
             return await sending
@@ -173,19 +173,19 @@ class Exchange:
             self.doubt |= request.call != "read" and not request.prepares
             raise
 
-    async def _answered(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
+    async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
         try:
-            answer = await self._sent(request, url, grant, parts, claim)
+            answer = await self._send_once(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
-                answer = await self._sent(request, url, grant, parts, claim)
+                answer = await self._send_once(request, url, grant, parts, claim)
             if request.resumes:
-                answer = await self._to_its_response(answer, request, url, grant)
+                answer = await self._resume_stream(answer, request, url, grant)
         except ProviderUnavailable as e:
-            return unanswered(request.call, e)
+            return lost_response(request.call, e)
         self.held += len(answer.content)
         status, headers, content = answer.status_code, answer.headers, scrub_token(answer.content, grant.access_token)
         if request.whole or status >= 300:  # nobody sees the headers otherwise
-            headers = unechoed_headers(headers, grant.access_token)
+            headers = scrub_headers(headers, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
             return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
         outcome = classify(
@@ -206,7 +206,7 @@ class Exchange:
             return replace(outcome, data=whole(status, headers, data) if request.whole else data)
         return outcome
 
-    async def _sent(
+    async def _send_once(
         self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim
     ) -> httpx.Response:
         seconds = SECONDS_FOR_MUCH if request.slow or request.max_bytes > MUCH else SECONDS
@@ -217,11 +217,9 @@ class Exchange:
         await claim(seconds + (SECONDS_TO_RESUME if request.resumes else 0.0))
         return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
-    async def _to_its_response(
-        self, answer: httpx.Response, request: Request, url: str, grant: Grant
-    ) -> httpx.Response:
+    async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:
         """Resume an event stream that ended before the response: see `deputize.core.acts.sse_resume`."""
-        from deputize.core.acts.sse_resume import UntilResponse, can_resume, rest_headers, resumed
+        from deputize.core.acts.sse_resume import UntilResponse, can_resume, rest_headers, resume_stream
 
         if not can_resume(answer, asked := rpc_id(request) or 0):
             return answer
@@ -233,7 +231,7 @@ class Exchange:
             enough = UntilResponse(asked)
             return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=True, enough=enough)
 
-        return await resumed(answer, asked, fetch, self.transport.engine.sleep)
+        return await resume_stream(answer, asked, fetch, self.transport.engine.sleep)
 
     def _with_token(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody) -> LeanRequest:
         """Return the request with its token. Raises `InvalidInput` unless the host is the provider's own."""

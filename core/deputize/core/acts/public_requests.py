@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 import httpx
 
 from deputize.core.acts.build_request import AGENT, LONGEST_URL, visible
-from deputize.core.acts.response_errors import REDIRECTS, unanswered, whole
+from deputize.core.acts.response_errors import REDIRECTS, lost_response, whole
 from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
 from deputize.core.failures.standard import GENERIC
@@ -54,34 +54,34 @@ class PublicSender:
             raise InvalidInput("A request without credentials is GET, POST or PUT.", fix_by="operator")
         try:
             async with asyncio.timeout(SECONDS):
-                return await self._followed(request, provider)
+                return await self._follow_redirects(request, provider)
         except TimeoutError:
             return lost(request.call, sent=True)
 
-    async def _followed(self, request: PublicRequest, provider: Provider) -> Outcome:
+    async def _follow_redirects(self, request: PublicRequest, provider: Provider) -> Outcome:
         url = request.url
         for _ in range(MAX_HOPS + 1):
             try:
                 answer = await self._send(request, url, provider)
             except ProviderUnavailable as failure:
-                return unanswered(request.call, failure)
+                return lost_response(request.call, failure)
             goes_on = answer.headers.get("location", "") if answer.status_code in REDIRECTS else ""
             if not goes_on or request.call != "read":
-                return _judged(request, answer)
-            url = _next(url, goes_on)
+                return _outcome_of(request, answer)
+            url = _next_url(url, goes_on)
         return outcome_of(Kind.INVALID_INPUT, "too_many_redirects")
 
     async def _send(self, request: PublicRequest, url: str, provider: Provider) -> httpx.Response:
         headers = [("accept", "*/*"), AGENT, ("connection", "close")]  # the connection is not reused
-        headers += _signed_with(request)
+        headers += _signed_headers(request)
         if request.content_type:
             headers.append(("content-type", visible("content-type", request.content_type)))
         if len(url) > LONGEST_URL:
-            raise _refused()
+            raise _forbidden_address()
         try:
-            made = LeanRequest(request.method, _played(url, provider), headers, request.content or b"")
+            made = LeanRequest(request.method, _sandbox_url(url, provider), headers, request.content or b"")
         except InvalidInput:  # the address is untrusted content, so the tool has no bug
-            raise _refused() from None
+            raise _forbidden_address() from None
         address = "" if _is_stand_in(made, provider) else await self._address(made)
         return await self.http.send(made, timeout=SECONDS, max_bytes=min(request.max_bytes, MAX_BYTES), address=address)
 
@@ -89,18 +89,18 @@ class PublicSender:
         """Return the address to connect to. Raises `InvalidInput` unless all addresses of the name are public."""
         name = re.fullmatch(_NAME, made.netloc)
         if made.scheme != "https" or name is None:
-            raise _refused()
+            raise _forbidden_address()
         try:
             async with asyncio.timeout(LOOK_UP):
                 found = await self.resolve(name[1])
         except (OSError, TimeoutError):
             raise ProviderUnavailable(f"{name[1]} could not be resolved (DNS).") from None
         if not found or not all(is_public(address) for address in found):
-            raise _refused()
+            raise _forbidden_address()
         return found[0]
 
 
-def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
+def _signed_headers(request: PublicRequest) -> list[tuple[str, str]]:
     """Return the headers that the address requires. Raises `InvalidInput` for a header that is not allowed."""
     if request.headers and request.call == "read":
         raise InvalidInput("A read without credentials takes no headers.", fix_by="operator")
@@ -110,20 +110,20 @@ def _signed_with(request: PublicRequest) -> list[tuple[str, str]]:
     return [(name, visible(name, value)) for name, value in found.items()]
 
 
-def _next(url: str, location: str) -> str:
+def _next_url(url: str, location: str) -> str:
     try:
         return urljoin(url, location)
     except ValueError:  # brackets that hold no address
-        raise _refused() from None
+        raise _forbidden_address() from None
 
 
-def _refused() -> InvalidInput:
+def _forbidden_address() -> InvalidInput:
     return InvalidInput(
         "This address may not be called (SSRF protection).", hint="Only https addresses of public hosts may be."
     )
 
 
-def _played(url: str, provider: Provider) -> str:
+def _sandbox_url(url: str, provider: Provider) -> str:
     """Return the URL. If a sandbox simulates the provider, return its address there: it simulates all other hosts
     too."""
     if not provider.plain_http or not url.startswith("https://"):
@@ -142,7 +142,7 @@ def is_loopback(netloc: str) -> bool:
     return re.fullmatch(r"(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", netloc) is not None
 
 
-def _judged(request: PublicRequest, answer: httpx.Response) -> Outcome:
+def _outcome_of(request: PublicRequest, answer: httpx.Response) -> Outcome:
     status = answer.status_code
     if status < 300 or (status in REDIRECTS and request.call != "read"):
         return Outcome(Kind.OK, data=whole(status, answer.headers, answer.content))

@@ -48,7 +48,7 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
     `StoreUnavailable`."""
     ring = [Key(key) for key in vault.keys.audits]
     rows = await asyncio.to_thread(lambda: [row for row in read(trail, ring=ring) if "unproven" not in row])
-    intents, used = _done(rows)
+    intents, used = _find_done(rows)
     ended = {row.key: LedgerRecord.of(row).state for row in await vault.scan("act")}
     acts = {key for key, state in ended.items() if state is not State.UNKNOWN}  # what was done is known as done
     known = {key.value([record_key]) for key in ring for record_key in acts}
@@ -56,12 +56,12 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
     unused = {one.id for one in approvals if one.status in (Status.PENDING, Status.APPROVED)}
     gone = [row for row in intents if _counts(row, now) and row["record"] not in known]
     back = [row for row in used if row["approval_id"] in unused]
-    anew = await _spent_anew(vault, rows, intents, ring)
+    anew = await _find_reverted(vault, rows, intents, ring)
     lost: list[tuple[Kind, list[Row]]] = [("act", gone), ("approval", back), ("mandate", anew)]
-    return [_lost(kind, row) for kind, found in lost for row in found]
+    return [_lost_record(kind, row) for kind, found in lost for row in found]
 
 
-async def _spent_anew(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
+async def _find_reverted(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
     """Return the rows of acts whose mandate does not record their use, and of ended mandates that are valid again."""
     held = {one.id: one for one in map(MandateRecord.of, await vault.scan("mandate"))}
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
@@ -77,11 +77,11 @@ def _counts(intent: Row, now: float) -> bool:
     return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
 
 
-def _lost(kind: Kind, row: Row) -> LostRecord:
+def _lost_record(kind: Kind, row: Row) -> LostRecord:
     return LostRecord(kind, row.get("tool", "a mandate"), row.get("user", ""), row["ts"] / 1e9)
 
 
-def _done(rows: list[Row]) -> tuple[list[Row], list[Row]]:
+def _find_done(rows: list[Row]) -> tuple[list[Row], list[Row]]:
     """Return the intents and the used approvals of acts done since the last restored backup, by users who still exist.
 
     Calls without an id are ignored, because their rows cannot be told apart.

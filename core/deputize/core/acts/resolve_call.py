@@ -30,7 +30,7 @@ class CallResolver:
 
     async def tool(self, name: str) -> Tool:
         """Return the tool of this name. Toolkits are found and imported off the event loop."""
-        at_hand = self.catalog.at_hand(name)
+        at_hand = self.catalog.is_loaded(name)
         return self.catalog.tool(name) if at_hand else await asyncio.to_thread(self.catalog.tool, name)
 
     async def resolve(
@@ -51,7 +51,7 @@ class CallResolver:
         """
         who, what, call = User.of(user), await self.tool(tool), call or Call()
         if what.follows:
-            what, arguments, account, app = await self._followed(who, what, arguments, app)
+            what, arguments, account, app = await self._follow_reference(who, what, arguments, app)
         valid = what.validate(arguments)
         check_people_search(what, self.engine.apps, app)
         way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
@@ -70,7 +70,7 @@ class CallResolver:
             organisation=organisation_of(way) if way else "",
         )
 
-    async def _followed(
+    async def _follow_reference(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
         """Return the call that a reference names, which must be a read of the same toolkit. ``app``: named by your
@@ -85,12 +85,12 @@ class CallResolver:
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
         """Return the tools that the user's grants permit, for calls without unusual arguments."""
         tools = list(tools)
-        held = {provider: await self._held(user, provider) for provider in {tool.provider for tool in tools}}
+        held = {provider: await self._granted_scopes(user, provider) for provider in {tool.provider for tool in tools}}
         return [
             tool for tool in tools if (has := held[tool.provider]) and not asks_of(tool.usual_needs(has[0]), has[1])
         ]
 
-    async def _held(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
+    async def _granted_scopes(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
         """Return the provider's base and the granted scopes of the app that acts would use, or None without a valid
         grant."""
         if not provider:

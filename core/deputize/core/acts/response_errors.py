@@ -62,10 +62,10 @@ class MissingScope(Exception):
 
 def whole(status: int, headers: Mapping[str, str], data: Any) -> Answer:
     """Return the response for a tool, without cookies and authentication headers."""
-    return Answer(status, shown(headers), data)
+    return Answer(status, visible_headers(headers), data)
 
 
-def shown(headers: Mapping[str, str]) -> dict[str, str]:
+def visible_headers(headers: Mapping[str, str]) -> dict[str, str]:
     """Return the headers in lower case, without cookies and authentication headers."""
     return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
 
@@ -80,11 +80,11 @@ def scrub_token(body: bytes, token: Secret) -> bytes:
         if form in body:
             body = body.replace(form, b"***")
     if b"\\" in body and b"\\u00" in body:  # one byte is found much sooner than four
-        return _without_escaped(body, forms)
+        return _scrub_escaped(body, forms)
     return body
 
 
-def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
+def _scrub_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
     """Mask the token even if some of its characters are escaped. No pattern is made of it, because `re` would cache
     it."""
     plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
@@ -92,7 +92,7 @@ def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
     escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
     escape = next(escapes, None) if found else None
 
-    def in_body(at: int) -> int:
+    def to_body(at: int) -> int:
         """Convert a position in the plain text to one in the body. Positions must be passed in ascending order."""
         nonlocal escape, longer
         while escape and escape.start() - longer < at:
@@ -102,9 +102,9 @@ def _without_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
 
     for begin, end in found:
         if begin >= seen:
-            kept += body[done : in_body(begin)], b"***"
+            kept += body[done : to_body(begin)], b"***"
         if end > seen:
-            seen, done = end, in_body(end)
+            seen, done = end, to_body(end)
     return b"".join([*kept, body[done:]]) if found else body
 
 
@@ -116,7 +116,7 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
         at = text.find(form, at + len(form))
 
 
-def unechoed_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
+def scrub_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
     """Return the headers with the token masked: see `scrub_token`."""
     return httpx.Headers([(name, scrub_token(value, token)) for name, value in headers.raw])
 
@@ -140,7 +140,7 @@ def own_address(provider: Provider, url: str) -> str:
     return url if provider.plain_http or (parts.scheme == "https" and parts.netloc in own) else ""
 
 
-def unanswered(call: Repeat, failure: ProviderUnavailable) -> Outcome:
+def lost_response(call: Repeat, failure: ProviderUnavailable) -> Outcome:
     """Return the outcome of a request without a usable response. A read whose response is too long is not repeated."""
     if failure.reason == "too_long" and call == "read":
         return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
@@ -190,7 +190,7 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
             why, what = outcome.detail or "conflict", _CONFLICTS.get(outcome.detail, "the object is not as assumed")
             return Conflict(f"{label}: conflict ({why}): {what}.", reason=outcome.detail)
         case Kind.ORG_BLOCKED | Kind.MISSING_SCOPE:
-            return _blocked(outcome, label)
+            return _org_blocked(outcome, label)
         case Kind.AMBIGUOUS_WRITE:
             return OutcomeUnknown(f"{label}: the response to a write was lost, so it may have been done.")
         case Kind.INVALID_INPUT:
@@ -200,7 +200,7 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
             return ProviderUnavailable(f"{label} is not available now. Nothing was done.")
 
 
-def _blocked(outcome: Outcome, label: str) -> OrgBlocked:
+def _org_blocked(outcome: Outcome, label: str) -> OrgBlocked:
     """Return the error that an administrator has to fix, or the user by signing in to the organization at its
     address."""
     if outcome.kind is Kind.MISSING_SCOPE:

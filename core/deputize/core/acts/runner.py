@@ -28,12 +28,12 @@ from deputize.core.providers.origin import at_home
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.local_provider import NO_PROVIDER
-from deputize.core.tools.postprocess import handed_on
+from deputize.core.tools.postprocess import postprocess
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.run import Run
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Tool
-from deputize.core.tools.trusted_authors import TrustedAuthors, screened, without_texts
+from deputize.core.tools.trusted_authors import TrustedAuthors, remove_texts, screened
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.zones import MachineZone
 
@@ -177,11 +177,11 @@ class Runner:
         result = self._narrow(run, await self._finish(run, steps, on_show, planned.show if planned else None))
         zone, _ = await self.zones.find(act.user)  # the tool may have found it
         seal = partial(self.references.sealed, act=act)
-        result = handed_on(result, zone, self.clock(), seal, named=run.guessed_zone)
+        result = postprocess(result, zone, self.clock(), seal, named=run.guessed_zone)
         if not run.exchange.incomplete:
             return result
         incomplete = "; ".join(dict.fromkeys(run.exchange.incomplete))
-        row.left_out(incomplete)
+        row.record_incomplete(incomplete)
         return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
 
     async def preview(self, act: Act, grant: Grant) -> Planned | None:
@@ -230,8 +230,8 @@ class Runner:
         if not word:
             return result
         if run.act.effect is Effect.READS:
-            return run.withheld.taken_out(result)
-        return without_texts(result, f"writes return no text of other authors: trusted_authors is {word}")
+            return run.withheld.remove_marks(result)
+        return remove_texts(result, f"writes return no text of other authors: trusted_authors is {word}")
 
     async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Preview | None) -> Any:
         """Return the tool's result. ``show``: the preview, if the tool is paused at it.

@@ -3,7 +3,7 @@
     POST -> id: 7 ... cut -> GET, Last-Event-ID: 7 -> the events after it, including the response
 
 For MCP up to 2025-11-25; later versions have no such streams. The GET asks only for the rest of the response, and the
-server does not run the request again. So a write can be resumed too, whose outcome would be unknown otherwise.
+server does not run the request again. So a write can be resume_stream too, whose outcome would be unknown otherwise.
 https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
 """
 
@@ -44,7 +44,7 @@ class Stopped(ValueObject):
     pause: float
 
 
-def stopped_at(body: bytes) -> Stopped:
+def find_stop(body: bytes) -> Stopped:
     """Return the end of a stream (WHATWG HTML 9.2.6). An incomplete event and its id are ignored."""
     text = body.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     last, pause = b"", PAUSE
@@ -58,7 +58,7 @@ def stopped_at(body: bytes) -> Stopped:
     return Stopped(last.decode() if re.fullmatch(_ID, last) else "", min(pause, LONGEST_PAUSE))
 
 
-async def resumed(
+async def resume_stream(
     answer: httpx.Response, asked: RpcId, fetch: Fetch, sleep: Callable[[float], Awaitable[None]]
 ) -> httpx.Response:
     """Return the answer that contains the response to ``asked``, or the first answer if no response arrives."""
@@ -67,7 +67,7 @@ async def resumed(
     for _ in range(MAX_RESUMES):
         if _is_whole(now, asked):
             return now
-        at = stopped_at(now.content)
+        at = find_stop(now.content)
         last = at.last or last
         await sleep(at.pause)
         left = until - time.monotonic()
@@ -85,7 +85,7 @@ async def resumed(
 def can_resume(answer: httpx.Response, asked: RpcId) -> bool:
     """Return True if the answer is a stream with event ids that lacks the response."""
     good = 200 <= answer.status_code < 300 and is_stream(answer.headers.get("content-type", ""))
-    return good and not _is_whole(answer, asked) and bool(stopped_at(answer.content).last)
+    return good and not _is_whole(answer, asked) and bool(find_stop(answer.content).last)
 
 
 class UntilResponse:
@@ -103,7 +103,7 @@ class UntilResponse:
         if not end:
             return False
         events, self._open = bytes(self._open[:end]), self._open[end:]
-        return _has_ours(events, self.asked)
+        return _has_response(events, self.asked)
 
 
 def rest_headers(sent: Mapping[str, Any], last: str) -> dict[str, str]:
@@ -114,10 +114,10 @@ def rest_headers(sent: Mapping[str, Any], last: str) -> dict[str, str]:
 
 
 def _is_whole(answer: httpx.Response, asked: RpcId) -> bool:
-    return is_stream(answer.headers.get("content-type", "")) and _has_ours(answer.content, asked)
+    return is_stream(answer.headers.get("content-type", "")) and _has_response(answer.content, asked)
 
 
-def _has_ours(events: bytes, asked: RpcId) -> bool:
+def _has_response(events: bytes, asked: RpcId) -> bool:
     """Return True if the events contain the response. An error without an id may belong to another request."""
     found = response_to(asked, EVENT_STREAM, events)
     return found is not None and found.get("id") is not None

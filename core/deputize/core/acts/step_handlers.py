@@ -117,9 +117,9 @@ async def take_file(files: Files, run: ExecutionContext, step: steps.Take) -> st
 
 async def parse_file(run: ExecutionContext, step: steps.ParseFile) -> Any:
     """Return what a parser in a separate process makes of the bytes."""
-    from deputize.core.tools.parser_sandbox import parsed  # few tools parse files
+    from deputize.core.tools.parser_sandbox import parse_in_sandbox  # few tools parse files
 
-    return await parsed(step)
+    return await parse_in_sandbox(step)
 
 
 async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -> tzinfo | None:

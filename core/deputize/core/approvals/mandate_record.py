@@ -224,13 +224,13 @@ def _domain_of(person: str) -> str | None:
 # ----------------------------------------------------------------- what may be given
 
 
-def checked(offer: MandateOffer, now: float) -> MandateOffer:
+def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
     """Return the offer with a float time. Raises `InvalidInput` if such a mandate cannot be given."""
     most, until = offer.max_acts, offer.expires_at
     if type(most) is not int or not 1 <= most <= MAX_ACTS:
-        raise _refused(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")
+        raise _invalid(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")
     if type(until) not in (int, float) or not now < until <= now + LONGEST:
-        raise _refused("A mandate must expire in the future, within 90 days.", "expires_at is in Unix seconds.")
+        raise _invalid("A mandate must expire in the future, within 90 days.", "expires_at is in Unix seconds.")
     return MandateOffer(most, float(until))
 
 
@@ -239,13 +239,13 @@ def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
     found = sorted({targets} if isinstance(targets, str) else set(targets))
     for one in found:
         if not isinstance(one, str) or not one or one.strip() != one:
-            raise _refused(f"A mandate's target is an address, an id, a domain or a place, not {one!r}.")
+            raise _invalid(f"A mandate's target is an address, an id, a domain or a place, not {one!r}.")
         if not re.search(r"\w", one) or ("*" in one and "@" in one):
-            raise _refused(f"The target {one!r} names nobody: a mandate has no placeholders.", _TARGETS)
+            raise _invalid(f"The target {one!r} names nobody: a mandate has no placeholders.", _TARGETS)
         if one.startswith("@") and one not in _EVERYBODY_THERE and not re.fullmatch(_DOMAIN, one):
-            raise _refused(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
+            raise _invalid(f"The target {one!r} is not a domain with a dot, so it would cover nobody.", _TARGETS)
     if not 0 < len(found) <= MAX_TARGETS:
-        raise _refused(f"A mandate names 1 to {MAX_TARGETS} targets.", "No mandate covers everybody.")
+        raise _invalid(f"A mandate names 1 to {MAX_TARGETS} targets.", "No mandate covers everybody.")
     return tuple(found)
 
 
@@ -253,9 +253,9 @@ def checked_audience(audience: Audience) -> Audience:
     """Return the audience. Raises `InvalidInput` for ``UNKNOWN``, which no mandate covers."""
     if not isinstance(audience, Audience) or audience is Audience.UNKNOWN:
         known = ", ".join(f"Audience.{one.name}" for one in Audience if one is not Audience.UNKNOWN)
-        raise _refused(f"No mandate covers the audience {audience!r}.", f"There are: {known}.")
+        raise _invalid(f"No mandate covers the audience {audience!r}.", f"There are: {known}.")
     return audience
 
 
-def _refused(message: str, hint: str = "") -> InvalidInput:
+def _invalid(message: str, hint: str = "") -> InvalidInput:
     return InvalidInput(message, hint=hint, fix_by="operator")

@@ -23,8 +23,8 @@ from deputize.core.approvals.mandate_record import (
     Mandate,
     MandateOffer,
     MandateRecord,
-    checked,
     checked_audience,
+    checked_offer,
     checked_targets,
 )
 from deputize.core.approvals.record import Edit
@@ -69,7 +69,7 @@ class Mandates:
         return await self._insert(
             user,
             secrets.token_hex(8),
-            checked(offer, self.clock()),
+            checked_offer(offer, self.clock()),
             agent=agent or self.agent,
             tools=tuple(sorted({tool.name for tool in tools})),
             targets=checked_targets(targets),
@@ -87,14 +87,14 @@ class Mandates:
         """
         if decision != "approve":
             raise InvalidInput(f"A mandate can be given with approve only, not {decision!r}.", fix_by="operator")
-        offer, row = checked(offer, self.clock()), await self.approvals.row(approval_id, by)
+        offer, row = checked_offer(offer, self.clock()), await self.approvals.row(approval_id, by)
         targets = row.repeatable()
         if not targets or row.show is None:
             raise InvalidInput("No mandate can be given for acts like this one.", hint="Approve each.", fix_by="user")
         approved = await self.approvals.decide(approval_id, decision, by=by, reason=reason)
         await self._insert(
             by,
-            self._beside(approval_id),
+            self._mandate_id(approval_id),
             offer,
             approval=approval_id,
             agent=row.agent,
@@ -107,7 +107,7 @@ class Mandates:
         )
         now = await self.approvals.get(approval_id, by=by)
         if now is not None and now.status == "rejected":  # meanwhile
-            await self._end_beside(approval_id, by)
+            await self._end_mandate_of(approval_id, by)
         return approved
 
     async def reject(self, approval_id: str, *, by: User, reason: str, edit: Edit | None) -> Approval:
@@ -116,15 +116,15 @@ class Mandates:
         The mandate is ended before the rejection, in case this process dies, and again after it, in case one was given
         in between.
         """
-        await self._end_beside(approval_id, by)
+        await self._end_mandate_of(approval_id, by)
         try:
             return await self.approvals.decide(approval_id, "reject", by=by, reason=reason, edit=edit)
         finally:
-            await self._end_beside(approval_id, by)
+            await self._end_mandate_of(approval_id, by)
 
-    async def _end_beside(self, approval_id: str, by: User) -> None:
+    async def _end_mandate_of(self, approval_id: str, by: User) -> None:
         with suppress(NotFound):
-            await self.end(by, self._beside(approval_id))
+            await self.end(by, self._mandate_id(approval_id))
 
     async def end_of(self, user: User, accounts: Collection[str] | None) -> None:
         """End the user's mandates for these accounts, or all of them if ``accounts`` is None."""
@@ -142,7 +142,7 @@ class Mandates:
                     with suppress(NotFound):
                         await self.end(found.owner, found.id)
 
-    def _beside(self, approval_id: str) -> str:
+    def _mandate_id(self, approval_id: str) -> str:
         """Return the id of the one mandate that an approval can create."""
         return hmac.digest(
             self.vault.keys.index, b"mandate" + approval_id.encode(errors="surrogatepass"), "sha256"
@@ -160,25 +160,25 @@ class Mandates:
 
     async def all_of(self, user: User) -> list[Mandate]:
         """Return the user's valid mandates, the first to end first."""
-        return [one.public() for one in await self._counting(user)]
+        return [one.public() for one in await self._load_valid(user)]
 
     async def end(self, user: User, mandate_id: str) -> None:
         """End a mandate: no further act begins under it. Raises `NotFound` if it has ended or is another user's."""
-        now, record = self.clock(), await self._of(user, mandate_id)
+        now, record = self.clock(), await self._load(user, mandate_id)
         if record is None or not (await self.rows.swap(record, lambda m: m.end(now) if m.counts(now) else None))[1]:
             raise NotFound("No mandate of this id counts for this user.", hint="deputy.mandates(user) lists them.")
 
     # ------------------------------------------------------------- used
 
-    async def covering(self, act: Act, account: Account, beside: Mapping[str, int]) -> str:
+    async def find_covering(self, act: Act, account: Account, beside: Mapping[str, int]) -> str:
         """Return the id of a mandate that covers the act and has a use left, or "". Nothing is used.
 
         ``beside``: by mandate, how many other acts are about to use it.
         """
         if act.show is None:
             return ""
-        fit = (one for one in await self._counting(act.user) if one.covers(act, account, self.clock()))
-        return next((one.id for one in fit if one.is_left(act, beside, self._known_since)), "")
+        fit = (one for one in await self._load_valid(act.user) if one.covers(act, account, self.clock()))
+        return next((one.id for one in fit if one.is_left(act, beside, self._ledger_horizon)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
         """Use the act's mandate. Return False if it no longer covers the act, or is used up."""
@@ -187,29 +187,29 @@ class Mandates:
         def used(found: MandateRecord) -> Change | None:
             nonlocal known
             covered = found.covers(act, account, self.clock())
-            known = covered and found.is_known(act, self._known_since)
-            spends = covered and not known and found.is_left(act, {}, self._known_since)
+            known = covered and found.is_known(act, self._ledger_horizon)
+            spends = covered and not known and found.is_left(act, {}, self._ledger_horizon)
             return found.use(act, self.clock()) if spends else None
 
-        record = await self._of(act.user, act.mandate)
+        record = await self._load(act.user, act.mandate)
         return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
     async def release(self, act: Act) -> None:
         """Release the act's use: it was refused before it did anything."""
-        if record := await self._of(act.user, act.mandate):
+        if record := await self._load(act.user, act.mandate):
             await self.rows.swap(record, lambda found: found.release(act) if act.key.hex in found.spent else None)
 
     @property
-    def _known_since(self) -> float:
+    def _ledger_horizon(self) -> float:
         """The time before which the ledger knows no acts any more."""
         return self.clock() - self.kept
 
-    async def _counting(self, user: User) -> list[MandateRecord]:
+    async def _load_valid(self, user: User) -> list[MandateRecord]:
         """Return the user's valid mandates, the first to end first. Records that this version cannot read are left out:
         they cover nothing, and cannot be ended here."""
         rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
         counting = [one for one in MandateRecord.readable(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)
 
-    async def _of(self, user: User, mandate_id: str) -> MandateRecord | None:
+    async def _load(self, user: User, mandate_id: str) -> MandateRecord | None:
         return await self.rows.load(self.vault.key_prefix(user) + mandate_id)

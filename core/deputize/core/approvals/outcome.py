@@ -87,27 +87,27 @@ class LedgerRecord(StoredRecord):
 
     # ------------------------------------------------------------- transitions
 
-    def _moved(self, transition: str, state: State, facts: Mapping[str, Any]) -> Self:
+    def _move(self, transition: str, state: State, facts: Mapping[str, Any]) -> Self:
         if self.state is not MOVES[transition]:
             raise RuntimeError(f"The transition {transition} does not lead from the state {self.state}.")
         return self.copy_with(state=state, **facts)
 
     def claim(self, **facts: Any) -> Self:
         """Record that a run of the act may write from now on, or has noted something."""
-        return self._moved("claim", State.CLAIMED, facts)
+        return self._move("claim", State.CLAIMED, facts)
 
     def finish(self, result: Any, undo: Mapping[str, Any] | None = None, **facts: Any) -> Self:
         """Record that the act is done. ``undo``: the fields of an `Undo`, as JSON."""
         facts |= {"noted": None, "until": 0.0, "people": {}, "result": result}
-        return self._moved("finish", State.DONE, facts | {"undo": Undo(**undo)} if undo else facts)
+        return self._move("finish", State.DONE, facts | {"undo": Undo(**undo)} if undo else facts)
 
     def lose(self, **facts: Any) -> Self:
         """Record that the outcome is unknown: the act may have been done."""
-        return self._moved("lose", State.UNKNOWN, facts | {"noted": None, "until": 0.0, "people": {}})
+        return self._move("lose", State.UNKNOWN, facts | {"noted": None, "until": 0.0, "people": {}})
 
     def reject(self, now: float, effect: str) -> Self:
         """Record that the user rejected the act after it was done."""
-        return self._moved("reject", State.DONE, {"late_no": now, "effect": effect})
+        return self._move("reject", State.DONE, {"late_no": now, "effect": effect})
 
     # ------------------------------------------------------------- judging
 
@@ -120,7 +120,7 @@ class LedgerRecord(StoredRecord):
         """Return the recorded result of a done act, with a ``note`` if the user rejected it afterwards."""
         if not self.late_no or not isinstance(self.result, dict):
             return self.result
-        when = f"{_verb(self.effect)}{_at(self.at, UTC)}"
+        when = f"{_verb(self.effect)}{_when(self.at, UTC)}"
         return {"note": f"The user rejected this, but too late: it was already {when}.", **self.result}
 
     # ------------------------------------------------------------- as JSON
@@ -143,9 +143,9 @@ def what_is_so(approval: Approval, zone: tzinfo | None) -> str:
     """Return the outcome of the act that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for
     the machine's."""
     if approval.outcome == "done":
-        return f"it was already {_verb(approval.effect)}{_at(approval.ended_at, zone)}"
+        return f"it was already {_verb(approval.effect)}{_when(approval.ended_at, zone)}"
     if approval.outcome == "unknown":
-        return f"it was begun{_at(approval.ended_at, zone)}, and nobody knows whether it was {_verb(approval.effect)}"
+        return f"it was begun{_when(approval.ended_at, zone)}, and nobody knows whether it was {_verb(approval.effect)}"
     return "it has begun"
 
 
@@ -153,5 +153,5 @@ def _verb(effect: str) -> str:
     return "sent" if effect == "sends" else "done"
 
 
-def _at(when: float, zone: tzinfo | None) -> str:
+def _when(when: float, zone: tzinfo | None) -> str:
     return f" at {datetime.fromtimestamp(when, UTC).astimezone(zone):%H:%M %Z}" if when else ""

@@ -36,7 +36,7 @@ class AskedOf:
 
     async def waiting(self, user: User) -> list[Approval]:
         """Return the user's pending approvals."""
-        return await self._public(user, await self._waiting(user))
+        return await self._public(user, await self._load_pending(user))
 
     async def of_step(self, user: User, step: str) -> list[Approval]:
         """Return the approvals that one model message requested, decided or not, in order."""
@@ -81,11 +81,11 @@ class AskedOf:
             marks = await self.vault.marks("approval", record_key)
             number = sum(self._answered.get(key) != mark for key, mark in marks)
             if number >= most:
-                number = len(await self._waiting(user))
+                number = len(await self._load_pending(user))
         known[record_key] = number + 1
         return number >= most
 
-    async def _waiting(self, user: User) -> list[ApprovalRecord]:
+    async def _load_pending(self, user: User) -> list[ApprovalRecord]:
         waiting = list[ApprovalRecord]()
         for record in await self.rows.of_user(user, self._answered):
             if record.waits(self.clock()):

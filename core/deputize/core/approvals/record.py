@@ -32,7 +32,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Audience, Preview, Rows, argument_rows, show_rows
 from deputize.core.tools.tool import Tool
-from deputize.core.tools.untrusted import is_chosen_by_others, outside_rows, shown_outside
+from deputize.core.tools.untrusted import is_chosen_by_others, untrusted_lines, untrusted_rows
 from deputize.core.user_requests import Approval
 from deputize.core.value_object import Printed, ValueObject, frozen
 from deputize.core.vault.grant import Account, User
@@ -181,54 +181,54 @@ class ApprovalRecord(StoredRecord):
         """Return True if this transition is possible."""
         return self.status in MOVES[transition]
 
-    def _moved(self, transition: str, status: Status, **facts: Any) -> Self:
+    def _move(self, transition: str, status: Status, **facts: Any) -> Self:
         if not self.may(transition):
             raise RuntimeError(f"The transition {transition} does not lead from the status {self.status}.")
         return self.copy_with(status=status, **facts)
 
     def approve(self, by: User, reason: str) -> Change:
         """Approve the act."""
-        return self._moved("approve", Status.APPROVED, reason=reason), ApprovalApproved(self.facts(by))
+        return self._move("approve", Status.APPROVED, reason=reason), ApprovalApproved(self.facts(by))
 
     def edit(self, by: User, reason: str, edit: Edit) -> Change:
         """Approve the act with other arguments."""
         changed = {"edited": edit.arguments, "arguments": edit.meant, "settled": False}
-        return self._moved("edit", Status.APPROVED, reason=reason, **changed), ApprovalEdited(self.facts(by))
+        return self._move("edit", Status.APPROVED, reason=reason, **changed), ApprovalEdited(self.facts(by))
 
     def reject(self, by: User, reason: str) -> Change:
         """Reject the act."""
-        return self._moved("reject", Status.REJECTED, reason=reason), ApprovalRejected(self.facts(by))
+        return self._move("reject", Status.REJECTED, reason=reason), ApprovalRejected(self.facts(by))
 
     def reply(self, by: User, said: Question, now: float) -> Change:
         """Record the user's reply to the question and keep it for as long as the provider could wait."""
         accepted = said.reply == "accept"
         status, event = (Status.APPROVED, ApprovalApproved) if accepted else (Status.REJECTED, ApprovalRejected)
-        return self._moved("reply", status, expires=now + said.seconds, question=said), event(self.facts(by))
+        return self._move("reply", status, expires=now + said.seconds, question=said), event(self.facts(by))
 
     def renew(self) -> Change:
         """Replace the id, so that no stored link or answer fits."""
-        return self._moved("renew", self.status, id=_fresh_id(self.place.key)), None
+        return self._move("renew", self.status, id=_fresh_id(self.place.key)), None
 
     def settle(self, act: Act) -> Change:
         """Record the preview of the user's edit as approved."""
-        return self._moved("settle", self.status, settled=True, **shown_in(act)), None
+        return self._move("settle", self.status, settled=True, **preview_fields(act)), None
 
     def consume(self, act: Act) -> Change:
         """Use the approval for the act that begins."""
-        used = self._moved("consume", Status.USED, act=act.key.hex, was=self.status)
+        used = self._move("consume", Status.USED, act=act.key.hex, was=self.status)
         return used, ApprovalUsed(self.facts(act.user))
 
     def supersede(self, act: Act) -> Change:
         """Close the approval: the act begins without it."""
-        return self._moved("supersede", Status.USED, act=act.key.hex, was=self.status), None
+        return self._move("supersede", Status.USED, act=act.key.hex, was=self.status), None
 
     def pass_on(self, act: Act) -> Change:
         """Record that a run of the act received the reply to the question."""
-        return self._moved("pass_on", Status.USED, act=act.key.hex, was=self.decision), None
+        return self._move("pass_on", Status.USED, act=act.key.hex, was=self.decision), None
 
     def release(self) -> Change:
         """Restore the status from before the use: the act did nothing."""
-        return self._moved("release", self.decision, act="", was=None), None
+        return self._move("release", self.decision, act="", was=None), None
 
     # ------------------------------------------------------------- judging
 
@@ -283,7 +283,7 @@ class ApprovalRecord(StoredRecord):
         """Return True if a second approval with this edit equals the first."""
         return self.edited == edit.arguments if edit else not self.is_unseen_edit
 
-    def agreed_to(self) -> Mapping[str, Any] | None:
+    def approved_preview(self) -> Mapping[str, Any] | None:
         """Return the preview that the user last approved."""
         return self.show if self.status is Status.APPROVED else self.agreed
 
@@ -320,7 +320,7 @@ class ApprovalRecord(StoredRecord):
             id=self.id,
             tool=self.tool,
             effect=self.effect,
-            preview=previewed(rows + outside_rows(self.outside)),
+            preview=rows_by_name(rows + untrusted_rows(self.outside)),
             expires_at=self.expires,
             agent=self.agent,
             account=self.account,
@@ -369,14 +369,14 @@ Change: TypeAlias = tuple[ApprovalRecord, Event | None]
 _ALWAYS: Final = frozenset("id tool effect agent account thread call step status reason asked began expires".split())
 
 
-def shown_in(act: Act) -> dict[str, Any]:
+def preview_fields(act: Act) -> dict[str, Any]:
     """Return the fields for the act's preview and for the parts that untrusted content has named."""
     shown = {} if act.show is None else {"show": act.show.kept, "digest": act.show.digest}
-    outside, by_others = tuple(shown_outside(act.outside)), is_chosen_by_others(act.outside)
+    outside, by_others = tuple(untrusted_lines(act.outside)), is_chosen_by_others(act.outside)
     return shown | {"outside": outside, "chosen_by_others": by_others}
 
 
-def previewed(rows: Rows) -> dict[str, str]:
+def rows_by_name(rows: Rows) -> dict[str, str]:
     """Return all rows by name. If names repeat, the last row keeps its name, because deputize's own rows come last."""
     found: dict[str, str] = {}
     for name, text in reversed(rows):

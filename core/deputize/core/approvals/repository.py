@@ -93,7 +93,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         approval stays available."""
         used, event = record.consume(act)
         if claim is not None and getattr(self.vault.store, "in_order", False):
-            consumed = await asyncio.shield(self._together(used, claim))
+            consumed = await asyncio.shield(self._claim_and_consume(used, claim))
         else:
             if claim is not None:
                 await claim.make()
@@ -102,7 +102,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
             await self.audit.record(event)
         return consumed
 
-    async def _together(self, used: ApprovalRecord, claim: Claim) -> bool:
+    async def _claim_and_consume(self, used: ApprovalRecord, claim: Claim) -> bool:
         """Run both writes to their end, even if the caller is cancelled: an approval used without a claim would be
         lost.
 
@@ -113,13 +113,13 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
         if isinstance(claimed, BaseException):
             if isinstance(swapped, Record):
-                await self._undone(swapped, used.place, claim)
+                await self._restore(swapped, used.place, claim)
             raise claimed
         if isinstance(swapped, BaseException):
             raise swapped
         return swapped is not None
 
-    async def _undone(self, used: Record, before: Record, claim: Claim) -> None:
+    async def _restore(self, used: Record, before: Record, claim: Claim) -> None:
         """Restore the approval now, or as soon as the store, which may be full, takes writes again."""
 
         async def write() -> None:

@@ -22,7 +22,7 @@ from typing import Any, Final, Literal, get_args
 
 from deputize.core.approvals.outcome import LedgerRecord, State, what_is_so
 from deputize.core.approvals.pending import AskedOf
-from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, shown_in
+from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, preview_fields
 from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
 from deputize.core.audit.events import ApprovalTooLate
 from deputize.core.engine import Engine
@@ -61,14 +61,14 @@ class Approvals:
         Raises `ApprovalRequired`, `Declined` after a rejection, or `RateLimited` if too many approvals are pending for
         the user.
         """
-        record = await self._asked(act, account, seen, unedited)
+        record = await self._load_or_ask(act, account, seen, unedited)
         _refuse_declined(act, record)
         if record.status is Status.PENDING:
             waits = await self.public(act.user, record)
             raise ApprovalRequired(f"{act.tool.name} waits for the user's approval.", approval=waits)
         return record.edited
 
-    async def unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
+    async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
         """Return the act's record, expired or not; None if there is none, or ``...`` if another act used it. An edit
         applies even if the policy does not ask."""
         record = await self.rows.load(self._key(act, account))
@@ -77,9 +77,9 @@ class Approvals:
     async def current_approval(self, act: Act, account: Account) -> ApprovalRecord | None:
         """Return the act's record if it still applies, or None."""
         record = await self.rows.load(self._key(act, account))
-        return None if record is None or self._over(act, record) else record
+        return None if record is None or self._is_over(act, record) else record
 
-    async def _asked(
+    async def _load_or_ask(
         self,
         act: Act,
         account: Account,
@@ -91,18 +91,18 @@ class Approvals:
         key = self._key(act, account)
         while True:
             record, seen = await self.rows.load(key) if seen is ... else seen, ...
-            if record is None or self._over(act, record):
+            if record is None or self._is_over(act, record):
                 made = await self._ask(act, account, key, record, None)
             elif record.is_about(act):
                 return record
             elif record.edit_is_about(act, unedited):
                 made = await self.rows.put(key, record.settle(act)[0])
             else:
-                made = await self._ask(act, account, key, record, record.agreed_to())
+                made = await self._ask(act, account, key, record, record.approved_preview())
             if made is not None:
                 return made
 
-    def _over(self, act: Act, record: ApprovalRecord) -> bool:
+    def _is_over(self, act: Act, record: ApprovalRecord) -> bool:
         """Return True if the record no longer applies to this act."""
         return record.is_consumed(act) or record.expires <= self.clock()
 
@@ -120,7 +120,7 @@ class Approvals:
             changed=tuple(changed),
             edited=edited,
             settled=edited is not None,
-            **shown_in(act),
+            **preview_fields(act),
         )
         async with self._room(act.user, old):
             made = await self.rows.put(key, asked)
@@ -146,7 +146,7 @@ class Approvals:
             raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
 
         def decided(found: ApprovalRecord) -> Change | None:
-            self.counting(found, approval_id).refuse_yes_to_question(decision)
+            self.require_valid(found, approval_id).refuse_yes_to_question(decision)
             if not found.may(decision):
                 return None
             if decision == "reject":
@@ -161,9 +161,9 @@ class Approvals:
             return await self.public(by, record)
         if (record.status, status) == (Status.USED, Status.REJECTED):
             await self.rows.audit.record(ApprovalTooLate(record.facts(by)))
-        raise await self._too_late(by, record, decision)
+        raise await self._too_late_error(by, record, decision)
 
-    async def _too_late(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:
+    async def _too_late_error(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:
         """Return the error for a decision about a decided approval. If the act is done, record the rejection, which
         every later run reports: see `LedgerRecord.result_now`."""
         if record.status is not Status.USED:
@@ -180,7 +180,7 @@ class Approvals:
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
         """Return the user's approval with this id, decided or not, or None. A question that has expired is None."""
-        record = await self._of(approval_id, by)
+        record = await self._load(approval_id, by)
         gone = record is None or (record.question is not None and record.expires <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record)
 
@@ -212,15 +212,15 @@ class Approvals:
 
     async def row(self, approval_id: str, user: User) -> ApprovalRecord:
         """Return the user's record with this id. Raises `NotFound` if there is none or it has expired."""
-        return self.counting(await self._of(approval_id, user), approval_id)
+        return self.require_valid(await self._load(approval_id, user), approval_id)
 
-    def counting(self, record: ApprovalRecord | None, approval_id: str) -> ApprovalRecord:
+    def require_valid(self, record: ApprovalRecord | None, approval_id: str) -> ApprovalRecord:
         """Return the record if it has this id and has not expired. Raises `NotFound` otherwise."""
         if record is None or record.id != approval_id or record.expires <= self.clock():
             raise _not_pending()
         return record
 
-    async def _of(self, approval_id: str, user: User) -> ApprovalRecord | None:
+    async def _load(self, approval_id: str, user: User) -> ApprovalRecord | None:
         record = await self.rows.load(self._place(approval_id, user)) if re.fullmatch(_ID, approval_id) else None
         return record if record and record.id == approval_id else None
 
@@ -231,8 +231,8 @@ class Approvals:
         """Give pending approvals new ids after another user tried to decide them, so that no answer of that user
         fits."""
         for approval_id in approval_ids:
-            if record := await self._of(approval_id, user):
-                await self.rows.swap(record, partial(_renewed, approval_id))
+            if record := await self._load(approval_id, user):
+                await self.rows.swap(record, partial(_renew, approval_id))
 
     async def consume(self, act: Act, account: Account, claim: Claim | None = None) -> str:
         """Use the approval for the act that begins, and return its id. For one run at a time.
@@ -242,7 +242,7 @@ class Approvals:
         `OutcomeUnknown` if an earlier run used it and left no outcome.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
-        record = await self._asked(act, account)
+        record = await self._load_or_ask(act, account)
         for _ in range(2):
             if act.call.has_id and record.status is Status.USED:
                 if act.effect is Effect.READS:
@@ -268,13 +268,13 @@ class Approvals:
         one. Raises `Declined` after a rejection, which applies whatever else permits the act."""
         record = await self.rows.load(self._key(act, account)) if act.call.has_id else None
 
-        def superseded(found: ApprovalRecord) -> Change | None:
-            if self._over(act, found):
+        def apply_supersede(found: ApprovalRecord) -> Change | None:
+            if self._is_over(act, found):
                 return None
             _refuse_declined(act, found)
             return found.supersede(act) if found.may("supersede") else None
 
-        return record is not None and (await self.rows.swap(record, superseded))[1]
+        return record is not None and (await self.rows.swap(record, apply_supersede))[1]
 
     async def release(self, act: Act, account: Account) -> None:
         """Release the approval: nothing happened."""
@@ -295,7 +295,7 @@ def _not_pending() -> NotFound:
     return NotFound("No approval of this id is pending for this user.", hint="Make the call again.")
 
 
-def _renewed(approval_id: str, record: ApprovalRecord) -> Change | None:
+def _renew(approval_id: str, record: ApprovalRecord) -> Change | None:
     return record.renew() if record.id == approval_id and record.may("renew") else None
 
 

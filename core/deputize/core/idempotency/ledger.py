@@ -80,20 +80,20 @@ class Entry:
         async with self._one:
             if self.lock is None:
                 if not self._ours:
-                    await self._claimed()
+                    await self._save_claim()
                 return
             while (now := await self.lock.confirm()) + seconds > self._until or not self._ours:
                 self._until = now + seconds + SPARE
-                await self._claimed()
+                await self._save_claim()
 
     async def note(self, data: Mapping[str, Any]) -> None:
         """Store data with which a later run can find out how this one ended, in addition to earlier notes."""
         async with self._one:
             self._notes |= data
-            await self._claimed()
+            await self._save_claim()
 
     async def done(self, result: Any, more: Mapping[str, Any] | None = None) -> None:
-        """Record the result for every later run of the act. ``more``: the facts from `kept_of`."""
+        """Record the result for every later run of the act. ``more``: the facts from `undo_facts`."""
         await self._save(self.record.finish(result, **{**self._facts(), **(more or {})}))
 
     @property
@@ -107,12 +107,12 @@ class Entry:
             await self.rows.vault.delete(self.record.row)
             self.record = self.record.copy_with(row=None)
 
-    async def unknown(self) -> None:
+    async def mark_unknown(self) -> None:
         """Record that the outcome is unknown: no later run may start, unless it can look up the notes."""
         if self.record.row is not None and not self.keeps_note:
             await self._save(self.record.lose(**self._facts()))
 
-    async def _claimed(self) -> None:
+    async def _save_claim(self) -> None:
         noted = {**(self.noted or {}), **self._notes} or None
         await self._save(self.record.claim(**self._facts(), noted=noted, until=self._until, people=self.people))
 
@@ -144,7 +144,7 @@ class Ledger:
         """Return the id of a write for people, pages and the audit; "" for a read, which has no record."""
         return "" if act.effect is Effect.READS else self._id_at(self._place(act))
 
-    async def done_by(self, user: User) -> dict[str, LedgerRecord]:
+    async def records_by_id(self, user: User) -> dict[str, LedgerRecord]:
         """Return the records of this user's acts by act id. Unreadable ones are left out."""
         found, _ = await self.vault.scan_open("act", self.vault.key_prefix(user))
         return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
@@ -158,24 +158,24 @@ class Ledger:
 
         Raises `OutcomeUnknown` after an interrupted run, and `Conflict` if the record has other arguments.
         """
-        return self._recorded(act, await self._known(act))
+        return self._recorded_result(act, await self._load_record(act))
 
     async def begun(self, act: Act) -> bool:
         """Return True if this act has an outcome or a run has begun to write, so that nobody is asked. Raises as
         `outcome` does."""
-        record = await self._known(act)
-        return self._recorded(act, record) is not None or (record is not None and not self._over(record))
+        record = await self._load_record(act)
+        return self._recorded_result(act, record) is not None or (record is not None and not self._is_expired(record))
 
-    async def _known(self, act: Act) -> LedgerRecord | None:
+    async def _load_record(self, act: Act) -> LedgerRecord | None:
         """Return the act's record, or None."""
         if act.effect is Effect.READS or not act.call.has_id:  # a call without an id is never repeated
             return None
         await self.unsaved.settle(self._place(act))
         return await self._row(act)
 
-    def _recorded(self, act: Act, record: LedgerRecord | None) -> Recorded | None:
+    def _recorded_result(self, act: Act, record: LedgerRecord | None) -> Recorded | None:
         """Return the result in an act's record, or None if a run may continue."""
-        if record is None or self._over(record):
+        if record is None or self._is_expired(record):
             return None
         if record.service_account != act.service_account:
             raise Conflict("A call of this id was already made as another account.", hint="Make a new call.")
@@ -186,7 +186,7 @@ class Ledger:
         return Recorded(record.result_now()) if record.state is State.DONE else None
 
     @asynccontextmanager
-    async def once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
+    async def perform_once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
         """Give the right to perform an act that has no outcome: an `Entry`, or the result of an earlier run.
 
         ``account``: the acting subject. A run of another account is not resumed. Raises `OutcomeUnknown` after an
@@ -200,18 +200,18 @@ class Ledger:
                 if await self._row(act):
                     raise OutcomeUnknown("Another run of this act is still in progress.") from None
                 raise StoreUnavailable("Too many acts are in progress. Nothing was done.", hint="Try again.") from None
-            record = await self._outlasted(act, lock)
-            if (done := self._recorded(act, record)) is not None:
+            record = await self._wait_for_requests(act, lock)
+            if (done := self._recorded_result(act, record)) is not None:
                 yield done
             else:
                 yield await self._entry(record, act, account, lock)
 
-    async def _outlasted(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
+    async def _wait_for_requests(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
         """Return the act's record once no request of a run that lost its lock can be in flight."""
         deadline = time.monotonic() + WAIT
         while True:
             record = await self._row(act)
-            if lock is None or record is None or record.state is not State.CLAIMED or self._over(record):
+            if lock is None or record is None or record.state is not State.CLAIMED or self._is_expired(record):
                 return record
             left = record.until - await lock.confirm()
             if left <= 0 or time.monotonic() > deadline:
@@ -219,7 +219,7 @@ class Ledger:
             await asyncio.sleep(min(left, LOOK))
 
     async def _entry(self, record: LedgerRecord | None, act: Act, account: str, lock: HeldLock | None) -> Entry:
-        if record is not None and self._over(record):
+        if record is not None and self._is_expired(record):
             await self.vault.delete(record.place)
             record = None
         if record is not None and record.account not in (None, account):
@@ -229,14 +229,14 @@ class Ledger:
             )
         entry = Entry(self, self._place(act), record, act, account, lock)
         if record is not None and (not entry.noted or not act.tool.reads_notes):
-            await entry.unknown()
+            await entry.mark_unknown()
             raise OutcomeUnknown("An earlier run of this act was interrupted: it may have been done.")
         return entry
 
     async def _row(self, act: Act) -> LedgerRecord | None:
         return await self.rows.load(self._place(act))
 
-    def _over(self, record: LedgerRecord) -> bool:
+    def _is_expired(self, record: LedgerRecord) -> bool:
         return record.expires <= self.clock()
 
     def _place(self, act: Act) -> str:

@@ -56,13 +56,13 @@ class Undoing:
 
     async def undoable(self, user: User) -> list[Undoable]:
         """Return this user's acts that can be undone now, newest first."""
-        rows = await self.ledger.done_by(user)
-        undone = _undone(rows)
+        rows = await self.ledger.records_by_id(user)
+        undone = _undone_acts(rows)
         can = [one for act_id, row in rows.items() if act_id not in undone and (one := self._undoable(act_id, row))]
         return sorted(can, key=lambda one: -one.at)
 
     def _undoable(self, act_id: str, row: LedgerRecord) -> Undoable | None:
-        if row.undo is None or self._expired(row):
+        if row.undo is None or self._is_expired(row):
             return None
         return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires)
 
@@ -73,9 +73,9 @@ class Undoing:
         unknown, and `Conflict` if it cannot be undone, or was undone and done again.
         """
         act_id = act_id.strip().lower()
-        rows = await self.ledger.done_by(user)
+        rows = await self.ledger.records_by_id(user)
         row = rows.get(act_id)
-        if row is None or self._expired(row):
+        if row is None or self._is_expired(row):
             raise NotFound(
                 f"No act with the id {act_id[:40]!r} is known, or it has expired.",
                 hint=f"An act can be undone for {_hours(self.kept)}. {await self._instead(user)}",
@@ -96,25 +96,25 @@ class Undoing:
         can = [one.id for one in await self.undoable(user)]
         return f"These can be undone: {', '.join(can[:10])}." if can else "Nothing can be undone now."
 
-    def _expired(self, row: LedgerRecord) -> bool:
+    def _is_expired(self, row: LedgerRecord) -> bool:
         return row.expires <= self.clock()
 
 
-def _undone(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
+def _undone_acts(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
     """Return the undone acts, each with the act that undid it."""
     return {row.undoes: one for one, row in rows.items() if row.undoes and row.state is State.DONE}
 
 
 def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
     """Raise `Conflict` if the act was undone and then done again: the record of its undo is older."""
-    by = _undone(rows)
+    by = _undone_acts(rows)
     if again := by.get(by.get(act_id, "")):
         raise Conflict(
             "This act was undone, and then done again.", reason="already_done", hint=f"To undo that, name {again}."
         )
 
 
-def kept_of(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float) -> dict[str, Any]:
+def undo_facts(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, at: float) -> dict[str, Any]:
     """Return the facts that an act's record stores with its result. ``at``: Unix seconds."""
     facts: dict[str, Any] = {"tool": act.tool.name}
     facts |= {"undoes": act.call.undoes.act} if act.call.undoes else {}

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from deputize.core.provenance.identifiers import addressed, linked, named, texts, whole
+from deputize.core.provenance.identifiers import linked_identifiers, named, reached_identifiers, texts, whole
 from deputize.core.tools.postprocess import PLAIN
 
 MARK: Final = "untrusted"
@@ -73,7 +73,7 @@ class Believed:
     def chosen(self, url: str) -> set[str]:
         """Return the targets of a URL. A page of the provider's identifies a thing, so only its host-like parts
         remain."""
-        found = linked(url)
+        found = linked_identifiers(url)
         shared = [one[2:].partition("/")[0] for one in found if one.startswith("//")]
         own = all(f".{host}".endswith(self._hosts) for host in shared)
         return {one for one in found if "/" not in one} if own else found
@@ -82,14 +82,14 @@ class Believed:
 _NOTHING: Final = Believed(frozenset(), (), lambda text: False)
 
 
-def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
+def find_untrusted_values(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
     """Return the untrusted values of a result, in the form of `deputize.core.provenance.identifiers`. ``given``: the
     arguments of the call that read it."""
     if not _is_marked(result):
         return {}
-    rows = list(_marked(result, "", believed, within=False))
+    rows = list(_marked_rows(result, "", believed, within=False))
     people = {line: whole(line) for row in rows for line in row.people}
-    wrote = {row.by: whole(_called(row.by)) for row in rows}
+    wrote = {row.by: whole(_author_address(row.by)) for row in rows}
     writers = set().union(*wrote.values())
     known = {one for text in texts(given) for one in (*named(text), *whole(text))}
     found: dict[str, Said] = {}
@@ -102,7 +102,7 @@ def said_in(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[s
     return found
 
 
-def _called(by: str) -> str:
+def _author_address(by: str) -> str:
     """Return the author without the display name, which they chose and which may be somebody else's address."""
     found = _ADDRESSED.search(by)
     return found[1] if found else by
@@ -121,7 +121,7 @@ def _is_marked(result: Any) -> bool:
     return False
 
 
-def _marked(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
+def _marked_rows(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
     """Yield every row that is marked, or is inside a marked row, with its author. ``field``: the name of the row's
     field."""
     if isinstance(value, Mapping):
@@ -132,10 +132,10 @@ def _marked(value: Any, by: str, believed: Believed, *, within: bool, field: str
             yield _Row(value, by, here, field)
         for name, one in value.items():
             if isinstance(one, _HOLDS):
-                yield from _marked(one, by, believed, within=within, field=str(name))
+                yield from _marked_rows(one, by, believed, within=within, field=str(name))
     elif isinstance(value, list | tuple):
         for one in value:
-            yield from _marked(one, by, believed, within=within)
+            yield from _marked_rows(one, by, believed, within=within)
 
 
 class _Row:
@@ -160,7 +160,7 @@ class _Row:
         addresses = self.row.keys() & ADDRESSES if believed.declared else ()
         found = found.union(*(believed.chosen(line) for name in addresses for line in _lines(self.row[name])))
         places = self.row.keys() & PLACES & believed.apart
-        return found.union(*(addressed(line) for name in places for line in _lines(self.row[name])))
+        return found.union(*(reached_identifiers(line) for name in places for line in _lines(self.row[name])))
 
     def _is_ours(self, name: str, value: Any) -> bool:
         """Return True for deputize's own signed reference in ``more``, in a toolkit that declares its fields."""

@@ -70,16 +70,16 @@ def named(text: str) -> set[str]:
     """Return all identifiers in a text."""
     plain = _signs(_readings(text))
     dotted = [one for one in set(_DOTTED.findall(plain)) if one.rpartition(".")[2][0].isalpha()]
-    names = {form[:LONGEST] for one in dotted for form in (_decoded(one), _host(one))}
-    return {*_links(plain), *_signed(plain, text), *names, *_repositories(plain)}
+    names = {form[:LONGEST] for one in dotted for form in (_decode_host(one), _host(one))}
+    return {*_links(plain), *_signed_identifiers(plain, text), *names, *_repositories(plain)}
 
 
-def linked(text: str) -> set[str]:
+def linked_identifiers(text: str) -> set[str]:
     """Return the targets of the links in a text."""
     return _links(_readings(text))
 
 
-def addressed(text: str) -> set[str]:
+def reached_identifiers(text: str) -> set[str]:
     """Return the identifiers that a long text reaches by itself: links, addresses and mentions."""
     plain = _readings(text)
     return {*_links(plain), *_addresses(plain), *(f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain))}
@@ -87,13 +87,13 @@ def addressed(text: str) -> set[str]:
 
 def whole(text: str) -> set[str]:
     """Return the identifier that a short text is, and those with a sign in it. A name alone is a handle too."""
-    plain, read = folded(text), _readings(text)
+    plain, read = fold(text), _readings(text)
     alone = plain.strip().lstrip("@")
-    found = {*_links(read), *_signed(read, text)}
+    found = {*_links(read), *_signed_identifiers(read, text)}
     if _WORD.fullmatch(alone):
         found.add(f"@{alone}")
     elif _DOTTED.fullmatch(alone) or _REPO.fullmatch(alone):
-        found.add(_decoded(alone)[:LONGEST])
+        found.add(_decode_host(alone)[:LONGEST])
     return found
 
 
@@ -107,7 +107,7 @@ def part_of(value: str) -> Iterator[str]:
 
 def _readings(text: str) -> str:
     """Return the text, followed by the text without markup if that differs."""
-    plain = folded(text)
+    plain = fold(text)
     read = _MARKUP.sub("", plain)
     return plain if read == plain else f"{plain}\n{read}"
 
@@ -117,7 +117,7 @@ def _signs(plain: str) -> str:
     return " ".join(one for one in plain.split() if "@" in one or "/" in one or "#" in one or "." in one[:-1])
 
 
-def folded(text: str) -> str:
+def fold(text: str) -> str:
     """Return the text in the form for comparison."""
     text = as_read(text)
     if "%" in text:
@@ -145,7 +145,7 @@ def _links(plain: str) -> set[str]:
     return found
 
 
-def _signed(plain: str, text: str) -> set[str]:
+def _signed_identifiers(plain: str, text: str) -> set[str]:
     """Return the addresses, handles, channels and ids, which a sign distinguishes from words."""
     ids = {f"@{one.lower()}" for one in _ID.findall(text)}
     if "@" in plain:
@@ -179,11 +179,11 @@ def _host(found: str) -> str:
     """Return a host in decoded form, without ``www.`` and without signs around its labels, which would disguise it."""
     if "_" in found or "-" in found:
         found = ".".join(part for one in found.split(".") if (part := one.strip(_ENDS))) or found
-    host = _decoded(found)
+    host = _decode_host(found)
     return host.removeprefix("www.") if host.startswith("www.") and host.count(".") > 1 else host
 
 
-def _decoded(host: str) -> str:
+def _decode_host(host: str) -> str:
     """Return a host with punycode decoded. A very long one is unchanged, because decoding takes quadratic time."""
     if "xn--" not in host or len(host) > LONGEST_HOST:
         return host
@@ -204,7 +204,7 @@ def targets(show: Preview) -> dict[str, str]:
     """
     found = _with_words(show.where, named(show.where))
     for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
-        found |= _in_field(text, leaves=bool(show.audience))
+        found |= _field_identifiers(text, leaves=bool(show.audience))
     return found
 
 
@@ -217,14 +217,14 @@ def targets_of(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the targets of an act without a preview, from its arguments."""
     found: dict[str, str] = {}
     for text in texts(arguments, ours=False):
-        found |= _in_field(text, leaves=True)
+        found |= _field_identifiers(text, leaves=True)
     return found
 
 
-def _in_field(text: str, *, leaves: bool) -> dict[str, str]:
+def _field_identifiers(text: str, *, leaves: bool) -> dict[str, str]:
     if len(text) <= SHORT and "\n" not in text:
         return _with_words(text, whole(text))
-    return _with_words("", addressed(text)) if leaves else {}
+    return _with_words("", reached_identifiers(text)) if leaves else {}
 
 
 def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from deputize.core.engine import Engine
-from deputize.core.provenance.extract import Believed, Said, said_in
+from deputize.core.provenance.extract import Believed, Said, find_untrusted_values
 from deputize.core.provenance.identifiers import is_bare, named, part_of, targets, targets_of, whole
 from deputize.core.providers import PROVIDERS
 from deputize.core.text import visible
@@ -66,7 +66,7 @@ class OutsideRecord:
         tool, row = act.tool, PROVIDERS.get(act.tool.provider)
         hosts = row.apis.shared_hosts if row else frozenset[str]()
         believed = Believed(tool.facts, tool.writers, lambda text: self._references.is_sealed(act.user, text), hosts)
-        said = said_in(result, act.arguments, believed)
+        said = find_untrusted_values(result, act.arguments, believed)
         foreign = act.tool.model is None  # a foreign server may have invented the user's names
         own = set[str]() if foreign or not said else _names_of(account)
         if not (said := {value: one for value, one in said.items() if value not in own}):
@@ -96,12 +96,12 @@ class OutsideRecord:
         mine = self.vault.key_prefix(user)
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
-    async def noticed(self, act: Act) -> Act:
+    async def mark_untrusted(self, act: Act) -> Act:
         """Return the act with its untrusted targets, from its `Preview` or, without one, from its arguments."""
         found = targets(act.show) if act.show else targets_of(act.arguments)
-        return act.having(outside=await self._outside(act, found)) if found or not act.call.thread else act
+        return act.having(outside=await self._find_untrusted(act, found)) if found or not act.call.thread else act
 
-    async def _outside(self, act: Act, found: Mapping[str, str]) -> tuple[Untrusted, ...]:
+    async def _find_untrusted(self, act: Act, found: Mapping[str, str]) -> tuple[Untrusted, ...]:
         if not act.call.thread:
             return tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act))
         record = await self.vault.get("outside", self._place(act))
@@ -110,7 +110,7 @@ class OutsideRecord:
         told: dict[str, Untrusted] = {}
         for value, words in found.items():
             if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
-                told.setdefault(words, _in_words(words, content["reads"][known[0]], now, wrote=known[1]))
+                told.setdefault(words, _describe_source(words, content["reads"][known[0]], now, wrote=known[1]))
             elif content.get("forgot") and not is_bare(value, words, act.show):
                 told.setdefault(words, Untrusted(words, FORGOTTEN, "forgotten"))
         return tuple(told.values())
@@ -164,15 +164,15 @@ def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now
     }
 
 
-def _in_words(words: str, read: list[Any], now: float, *, wrote: bool) -> Untrusted:
+def _describe_source(words: str, read: list[Any], now: float, *, wrote: bool) -> Untrusted:
     tool, by, at = read
-    noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_when(at, now)} by {tool}"
+    noun, when = _NOUN_OF.get(tool.rpartition("_")[2], "a text"), f"read {_format_time(at, now)} by {tool}"
     if wrote:
         return Untrusted(words, f"who wrote {noun}, {when}", "wrote")
     return Untrusted(words, f"{noun} of {visible(by)}, {when}" if by else f"{noun}, {when}")
 
 
-def _when(at: float, now: float) -> str:
+def _format_time(at: float, now: float) -> str:
     """Return a time for a person: in UTC, because their zone is unknown, with the date unless it is today."""
     then, today = time.gmtime(at), time.gmtime(now)
     day = "today" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d", then)

@@ -30,7 +30,7 @@ def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
     for tool in found:
         _check_way(tool, registry, name)
     organisation = organisation_of(registry.apps[name])
-    return [_described(tool, organisation) for tool in found] if organisation else found
+    return [_describe(tool, organisation) for tool in found] if organisation else found
 
 
 def check_people_search(tool: Tool, apps: Mapping[str, App], name: str) -> None:
@@ -53,7 +53,7 @@ def _check_way(tool: Tool, registry: Registry, name: str) -> None:
         )
 
 
-def _described(tool: Tool, organisation: str) -> Tool:
+def _describe(tool: Tool, organisation: str) -> Tool:
     if not tool.provider:
         return tool
     return replace(tool, description=f"{tool.description} Acts as a service account of {organisation}, not the user.")

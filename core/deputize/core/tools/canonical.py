@@ -26,14 +26,14 @@ def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
     Raises `InvalidInput` for an argument that JSON cannot hold.
     """
     try:
-        return _text(_stated(tool.model, tool.named(arguments)))
+        return _text(_without_defaults(tool.model, tool.named(arguments)))
     except RecursionError:
         raise InvalidInput(f"{tool.name}: its arguments are nested too deeply.", hint="Nest them less.") from None
     except ValueError:  # pydantic's serialization error is a subclass
         raise InvalidInput(f"{tool.name}: its arguments cannot be written as JSON.", fix_by="operator") from None
 
 
-def _stated(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _without_defaults(model: type[BaseModel] | None, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values that differ from the model's defaults."""
     plain, defaults = {name: _plain(value) for name, value in given.items()}, _defaults(model) if model else {}
     return {name: value for name, value in plain.items() if name not in defaults or _text(value) != defaults[name]}
@@ -67,7 +67,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, set | frozenset):
         return sorted((_plain(one) for one in value), key=_text)
     if hasattr(kind, "model_fields"):
-        return _stated(kind, dict(value))
+        return _without_defaults(kind, dict(value))
     return _plain_kind(value)
 
 

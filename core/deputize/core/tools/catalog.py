@@ -48,7 +48,7 @@ class Catalog:
 
         ``read_only``: only tools that never change anything. Raises `InvalidInput` for an unknown name.
         """
-        found = {tool.name: tool for name in names for tool in self._named(name)} if names else self._every()
+        found = {tool.name: tool for name in names for tool in self._tools_named(name)} if names else self._every()
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
 
     def add(self, toolkit: Toolkit) -> None:
@@ -73,11 +73,11 @@ class Catalog:
         if self._added.pop(name, None) is not None:
             self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
 
-    def at_hand(self, name: str) -> bool:
+    def is_loaded(self, name: str) -> bool:
         """Return True if the lookup of this tool reads no file and imports nothing."""
         return self._complete or (isinstance(name, str) and name in self._tools)
 
-    def _named(self, name: str) -> list[Tool]:
+    def _tools_named(self, name: str) -> list[Tool]:
         if isinstance(name, Collection) and not isinstance(name, str | bytes):
             hint = "Pass each name as its own argument: tools(*names)."
             raise InvalidInput("A toolkit's name must be a text, not a list.", hint=hint, fix_by="operator")
@@ -86,9 +86,9 @@ class Catalog:
         kit, colon, toolset = name.partition(":")
         toolkit = self.toolkit(kit)
         if toolkit is None:
-            tool = None if colon else self._own(name) or self._every().get(name)
+            tool = None if colon else self._find_exact(name) or self._every().get(name)
             if tool is None:
-                hint = instead(name, self._every(), every=False) or instead(kit, self._all())
+                hint = instead(name, self._every(), every=False) or instead(kit, self._load_all())
                 raise InvalidInput(f"No toolkit or tool is called {kit!r}.", hint=hint)
             return [tool]
         tools = list(toolkit.tools.values())
@@ -101,19 +101,19 @@ class Catalog:
         return chosen + [tool for tool in toolkit.offered.values() if tool.follows and reads]
 
     def _every(self) -> dict[str, Tool]:
-        found = {tool.name: tool for toolkit in self._all().values() for tool in toolkit.offered.values()}
+        found = {tool.name: tool for toolkit in self._load_all().values() for tool in toolkit.offered.values()}
         return found | ({FIND_PEOPLE: find_people()} if self.readers_of_people() else {})
 
     def readers_of_people(self) -> list[Tool]:
         """Return the people readers of all toolkits that have one."""
-        return [kit.reads_people for kit in self._all().values() if kit.reads_people is not None]
+        return [kit.reads_people for kit in self._load_all().values() if kit.reads_people is not None]
 
     def tool(self, name: str) -> Tool:
         """Return the tool of this name or alias. Raises `InvalidInput` that suggests similar names."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput(f"A tool's name must be a text of at most {LONGEST_NAME} characters.")
         if name not in self._tools:
-            if found := self._own(name):
+            if found := self._find_exact(name):
                 self._tools[name] = found
             else:
                 self._tools = self._with_aliases()
@@ -126,7 +126,7 @@ class Catalog:
             log.warning("%s is an alias of %s.", tool.called.name, tool.name)
         return tool
 
-    def _own(self, name: str) -> Tool | None:
+    def _find_exact(self, name: str) -> Tool | None:
         """Return the tool of exactly this name. Only toolkits whose name it begins with are loaded, the longest
         first."""
         if name == FIND_PEOPLE:
@@ -148,7 +148,7 @@ class Catalog:
                     tools.setdefault(other, tool.under(alias))
         return tools
 
-    def _all(self) -> Mapping[str, Toolkit]:
+    def _load_all(self) -> Mapping[str, Toolkit]:
         if not self._complete:
             self._toolkits, self._complete = find_toolkits() | self._added, True
         return self._toolkits

@@ -64,19 +64,19 @@ class Files:
             raise InvalidInput("A file's content must be bytes.", fix_by="operator")
         if len(file.content) > self.largest:
             raise InvalidInput(f"The file is larger than {_size(self.largest)}.", hint="Use a smaller one.")
-        row = await self._claimed(user, file)
+        row = await self._create_record(user, file)
         try:
             for n, begin in enumerate(range(0, len(file.content), PIECE)):
                 await self.vault.insert("filepart", f"{row.key}.{n:03d}", file.content[begin : begin + PIECE])
             if await self.vault.get("file", row.key) is None:
-                raise _unknown()
+                raise _unknown_handle()
         except BaseException:
             with suppress(StoreUnavailable):  # then it counts against the quota for a day
                 await self.remove(row)
             raise
-        return _told(row)
+        return _metadata(row)
 
-    async def _claimed(self, user: User, file: File) -> Record:
+    async def _create_record(self, user: User, file: File) -> Record:
         """Create the file's record within the user's quota, one process at a time."""
         key = self.vault.key_prefix(user)
         content = {
@@ -115,13 +115,13 @@ class Files:
         found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
         row = await self.vault.get("file", self.vault.key_prefix(user) + found[1]) if found else None
         if row is None or row.json["expires"] <= self.clock():
-            raise _unknown()
+            raise _unknown_handle()
         content = row.json
         pieces = []
         for n in range(_pieces(content["size"])):
             piece = await self.vault.get("filepart", f"{row.key}.{n:03d}")
             if piece is None:  # the writer died, or the file has just been removed
-                raise _unknown()
+                raise _unknown_handle()
             pieces.append(piece.plain.reveal())
         return File(content["name"], content["mime"], b"".join(pieces))
 
@@ -158,7 +158,7 @@ def one_segment(name: str) -> str:
     return last[: LONGEST_NAME - len(ending)] + ending
 
 
-def _told(row: Record) -> dict[str, Any]:
+def _metadata(row: Record) -> dict[str, Any]:
     content: Mapping[str, Any] = row.json
     return {
         "file": f"file_{row.key.rpartition('.')[2]}",
@@ -177,5 +177,5 @@ def _size(limit: int) -> str:
     return f"at most {limit // MIB} MiB" if limit >= MIB else f"at most {limit} bytes"
 
 
-def _unknown() -> NotFound:
+def _unknown_handle() -> NotFound:
     return NotFound("Unknown file handle.", hint="A handle is valid for a day, and only for its own user.")

@@ -30,7 +30,7 @@ def find_people() -> Tool:
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
     """Return the tool's result: near matches, and accounts that were not searched."""
-    result: dict[str, Any] = {"people": [_told_of(one) for one in found[:MAX_PEOPLE]]}
+    result: dict[str, Any] = {"people": [_describe_person(one) for one in found[:MAX_PEOPLE]]}
     if len(found) > MAX_PEOPLE:
         result["truncated"] = True
     if looked.not_looked:
@@ -40,7 +40,7 @@ def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
     return result
 
 
-def _told_of(person: Someone) -> dict[str, Any]:
+def _describe_person(person: Someone) -> dict[str, Any]:
     """Return one person for a model: their names in each product, and where these come from."""
     rows = sorted(person.rows, key=lambda one: not one.known)
     called = [_line(name) for one in rows for name in one.names]
@@ -52,7 +52,7 @@ def _told_of(person: Someone) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": names[0] if names else "",
         "also_called": [one for one in names[1:] if one.lower() not in names[0].lower()][:3],
-        "addresses": _listed(sorted(set().union(*(one.addresses for one in rows)))),
+        "addresses": _first_values(sorted(set().union(*(one.addresses for one in rows)))),
         **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
         "organisation": next((said for one in rows if (said := _line(one.row.get("organisation")))), ""),
         "found_in": list(dict.fromkeys(f"{one.toolkit}: {_line(one.row.get('where')) or 'person'}" for one in rows)),
@@ -66,5 +66,5 @@ def _line(text: object) -> str:
     return " ".join(without_hidden(text).split())[:_NAME] if isinstance(text, str) else ""
 
 
-def _listed(values: Sequence[str]) -> list[str]:
+def _first_values(values: Sequence[str]) -> list[str]:
     return list(values[:6])

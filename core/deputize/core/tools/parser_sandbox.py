@@ -40,16 +40,16 @@ KEPT: Final = ("SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKeyDictionary()
 
 
-async def parsed(step: ParseFile) -> Any:
+async def parse_in_sandbox(step: ParseFile) -> Any:
     """Return the parser's answer. The process completes even if the caller is cancelled.
 
     Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory or its answer is too
     long; `RateLimited` if too many files are being parsed; `ProviderUnavailable` if no process can be started.
     """
-    return await portal().hop(lambda: _in_turn(step))
+    return await portal().hop(lambda: _run_in_turn(step))
 
 
-async def _in_turn(step: ParseFile) -> Any:
+async def _run_in_turn(step: ParseFile) -> Any:
     turns = _turns.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(AT_ONCE))
     try:
         await asyncio.wait_for(turns.acquire(), WAIT)

@@ -59,7 +59,7 @@ def _limit() -> None:
     except ImportError:  # Windows
         return
     wanted = {
-        resource.RLIMIT_AS: _taken() + MEMORY,
+        resource.RLIMIT_AS: _used_address_space() + MEMORY,
         resource.RLIMIT_CPU: CPU,
         resource.RLIMIT_FSIZE: 0,
         resource.RLIMIT_CORE: 0,
@@ -74,7 +74,7 @@ def _limit() -> None:
             continue
 
 
-def _taken() -> int:
+def _used_address_space() -> int:
     """Return the bytes of address space in use: mapped libraries count."""
     try:
         with open("/proc/self/statm", "rb") as said:

@@ -123,11 +123,11 @@ class Someone(Printed):
         """Return True if this is one of their names that count, or None if it only looks the same."""
         who = plain(who)
         names = {name for one in self.rows if one.known for name in (*one.names, *one.handles)}
-        alike = {one for one in names if as_read(_spaced(one)) == as_read(who)}
-        return any(_same(one) == _same(who) for one in alike) or (None if alike else False)
+        alike = {one for one in names if as_read(_single_blanks(one)) == as_read(who)}
+        return any(_normalize(one) == _normalize(who) for one in alike) or (None if alike else False)
 
     @property
-    def in_words(self) -> str:
+    def description(self) -> str:
         """A description for a model or a person who must choose."""
         first = self.rows[0]
         where = ", ".join(dict.fromkeys(_text(one.row.get("where")) or one.toolkit for one in self.rows))
@@ -155,7 +155,7 @@ class Looked(Printed):
 
 def plain(who: str) -> str:
     """Return a name, handle or address in the form that is searched: single blanks, no leading @."""
-    return _spaced(who).removeprefix("@")
+    return _single_blanks(who).removeprefix("@")
 
 
 def is_address(text: str) -> bool:
@@ -163,7 +163,7 @@ def is_address(text: str) -> bool:
     return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
-def merged(found: Iterable[Sighting]) -> list[Someone]:
+def merge_rows(found: Iterable[Sighting]) -> list[Someone]:
     """Join the rows of each person, as far as that is proven: accounts by their verified addresses, then cards."""
     people: list[Someone] = []
     rows = sorted(found, key=lambda one: (not one.verified, not one.known))
@@ -203,23 +203,23 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
     called = [(person, person.called(who)) for person in people]
     exact = [person for person, is_called in called if is_called]
     wanted = plain(who)
-    handled = {name for person in exact for one in person.rows if one.known for name in map(_same, one.handles)}
-    whole = _same(wanted) in handled or all(one.whole for person in exact for one in person.rows)
+    handled = {name for person in exact for one in person.rows if one.known for name in map(_normalize, one.handles)}
+    whole = _normalize(wanted) in handled or all(one.whole for person in exact for one in person.rows)
     return exact, whole and all(is_called is not None for _, is_called in called)
 
 
 def nearest(people: Sequence[Someone], first: Sequence[Someone], most: int = 5) -> list[str]:
     """Return descriptions of possible matches for a hint, the best first."""
-    return [one.in_words for one in [*first, *(one for one in people if one not in first)]][:most]
+    return [one.description for one in [*first, *(one for one in people if one not in first)]][:most]
 
 
-def _spaced(text: str) -> str:
+def _single_blanks(text: str) -> str:
     return " ".join(text.split())[:_LONGEST]
 
 
-def _same(text: str) -> str:
+def _normalize(text: str) -> str:
     """Return a name for comparison, without case and in composed Unicode form."""
-    return unicodedata.normalize("NFC", _spaced(text)).casefold()
+    return unicodedata.normalize("NFC", _single_blanks(text)).casefold()
 
 
 def _text(value: Any) -> str:

@@ -25,7 +25,7 @@ def built_in_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(home.__path__) if not module.name.startswith("_"))
 
 
-def built_in(name: str) -> Toolkit:
+def load_built_in(name: str) -> Toolkit:
     """Return the built-in toolkit of this name."""
     found: Toolkit = importlib.import_module(f"deputize.toolkits.{name}").TOOLKIT
     return found
@@ -37,7 +37,7 @@ def _collision(made: Toolkit) -> str:
     if FIND_PEOPLE in made.offered:
         return f"{FIND_PEOPLE} is a tool of the core."
     for name in built_in_names():
-        if made.name.startswith(f"{name}_") and (same := made.offered.keys() & built_in(name).offered.keys()):
+        if made.name.startswith(f"{name}_") and (same := made.offered.keys() & load_built_in(name).offered.keys()):
             return f"{min(same)} is a tool of the built-in {name}."
     return ""
 
@@ -55,10 +55,10 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
     """
     ours = built_in_names()
     if not names:
-        return {name: built_in(name) for name in ours} | PLUGINS.all()
+        return {name: load_built_in(name) for name in ours} | PLUGINS.all()
     found: dict[str, Toolkit] = {}
     for name in names:
-        kit = built_in(name) if name in ours else PLUGINS.find(name)
+        kit = load_built_in(name) if name in ours else PLUGINS.find(name)
         if kit is None:
             hint = instead(name, toolkit_names())
             raise InvalidInput(f"No toolkit is called {name!r}.", hint=hint, fix_by="operator")

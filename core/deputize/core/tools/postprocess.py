@@ -21,7 +21,7 @@ _HOLDS: Final = (dict, list, tuple)
 TOO_DEEP: Final = "[left out: nested too deeply]"
 
 
-def handed_on(
+def postprocess(
     result: Any, zone: tzinfo | None, now: float, sealed: Callable[[Continuation], str], *, named: bool = False
 ) -> Any:
     """Return the result with each `UserTime` in the user's zone and each `Continuation` replaced by ``sealed``.
@@ -30,14 +30,14 @@ def handed_on(
     times names their zone, unless that is UTC or the object names it already. ``named``: it names the zone in any case.
     Tuples become lists.
     """
-    handing = _HandingOn(zone, zone_name(zone, now), sealed)
+    handing = _Postprocessing(zone, zone_name(zone, now), sealed)
     written = handing.value(result)
     if isinstance(written, dict) and (named or (handing.told and handing.name != UTC_NAME)):
         written.setdefault("time_zone", handing.name)
     return written
 
 
-class _HandingOn:
+class _Postprocessing:
     """Postprocessing of one result. ``told``: True if it contains a time."""
 
     def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[Continuation], str]) -> None:

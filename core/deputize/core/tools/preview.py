@@ -122,8 +122,12 @@ class Preview:
     ) -> None:
         self.what, self.audience, self.where, self.destroys = what, audience, where, destroys
         self.people = tuple(sorted({one.lower() for one in people}))
-        self.pins, self.context, self.beside = _given(pins or {}), _given(context or {}), _given(beside or {})
-        self.fields = _given({name.rstrip("_"): value for name, value in fields.items()})
+        self.pins, self.context, self.beside = (
+            _values(pins or {}),
+            _values(context or {}),
+            _values(beside or {}),
+        )
+        self.fields = _values({name.rstrip("_"): value for name, value in fields.items()})
         names = [*self.fields, *self.context, *self.beside]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{sorted(twice)[0]} is in the preview twice")
@@ -186,10 +190,10 @@ class Preview:
 
     def _holds(self, name: str, left: tuple[Any, ...]) -> bool:
         """Return True if the current value equals ``left``, a pair of the value as given and as stored."""
-        now = [_or_none(one) for one in self._now(name)]
-        return any(_or_none(one) in now for one in left)
+        now = [_none_if_empty(one) for one in self._current_values(name)]
+        return any(_none_if_empty(one) in now for one in left)
 
-    def _now(self, name: str) -> list[Any]:
+    def _current_values(self, name: str) -> list[Any]:
         parts = (self.fields, self.context, self.beside, self.pins)
         shown = [part[name] for part in parts if name in part] or [None]
         return [value["before"] if is_change(value) else value for value in shown]
@@ -220,12 +224,12 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 """Words and single signs of a text: ``-10`` is not ``10``, ``@bob`` is not ``bob``."""
 
 
-def _or_none(value: Any) -> Any:
+def _none_if_empty(value: Any) -> Any:
     """Return None for an emptied text or list, which equals no value in a comparison."""
     return None if value in ("", []) else value
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _values(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: as_kept(value) for name, value in values.items() if value is not None}
 
 

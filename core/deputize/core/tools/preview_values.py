@@ -52,15 +52,15 @@ def text(value: Any, zone: tzinfo | None) -> str:
     if isinstant(value):
         return instant(value["instant"], zone)
     if isinstance(value, list):
-        return _listed([text(one, zone) for one in value]) if value else EMPTIED
+        return _join_items([text(one, zone) for one in value]) if value else EMPTIED
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return _without_gaps(visible(value)) if value.strip() else EMPTIED
+        return _describe_gaps(visible(value)) if value.strip() else EMPTIED
     return visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, Mapping) else str(value)
 
 
-def _without_gaps(text: str) -> str:
+def _describe_gaps(text: str) -> str:
     """Return the text with long gaps described in words, because a person might overlook text behind them."""
     text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
     return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
@@ -81,7 +81,7 @@ def is_file(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() in _FILES
 
 
-def _listed(shown: Sequence[str]) -> str:
+def _join_items(shown: Sequence[str]) -> str:
     """Return items on one line, or as a list if an item contains a comma or a line break."""
     apart = any("," in one or "\n" in one for one in shown)
     return "\n".join(f"- {one}".replace("\n", "\n  ") for one in shown) if apart else ", ".join(shown)

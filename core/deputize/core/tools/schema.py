@@ -33,7 +33,7 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
             continue
         outer = p.name.rstrip("_")
         parameters[outer] = p.name
-        hint = Annotated[hints[p.name], BeforeValidator(_listed)] if _is_list(hints[p.name]) else hints[p.name]
+        hint = Annotated[hints[p.name], BeforeValidator(_as_list)] if _is_list(hints[p.name]) else hints[p.name]
         arguments[outer] = (hint, ... if p.default is p.empty else p.default)
     if unknown := keywords - {"run"}:
         asked = ", ".join(sorted(unknown))
@@ -51,7 +51,7 @@ def _is_list(hint: Any) -> bool:
     )
 
 
-def _listed(value: Any) -> Any:
+def _as_list(value: Any) -> Any:
     """Return a list with the one value that a model gave without a list."""
     return [value] if isinstance(value, str) else value
 

@@ -121,7 +121,7 @@ def _meanings(query: str) -> list[Mapping[str, float]]:
     out."""
     signs = (_words(means) for form, means in SIGNS.items() if re.search(form, query))
     said = dict.fromkeys([*_words(query), *(word for words in signs for word in words)])
-    return [{word: 1.0} | {one: _MEANT for one in _by_word().get(word, ()) if one not in said} for word in said]
+    return [{word: 1.0} | {one: _MEANT for one in _synonyms().get(word, ()) if one not in said} for word in said]
 
 
 def _words(text: str) -> Iterator[str]:
@@ -148,7 +148,7 @@ def _stem(word: str) -> str:
 
 
 @cache
-def _by_word() -> Mapping[str, Sequence[str]]:
+def _synonyms() -> Mapping[str, Sequence[str]]:
     """Return the synonyms of each stem."""
     found: dict[str, list[str]] = {}
     for said, meant in MEANT.items():

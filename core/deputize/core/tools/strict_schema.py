@@ -51,11 +51,11 @@ def _strict(schema: Any) -> dict[str, Any]:
     if kind == "object" and (schema.get("properties") or schema.get("additionalProperties") is False):
         return {**_object(schema), **said}
     if kind == "object":
-        return {"type": "string", "description": _and(schema.get("description", ""), AS_TEXT)}
+        return {"type": "string", "description": _append(schema.get("description", ""), AS_TEXT)}
     if kind is None and not schema.keys() & {"enum", "const"}:
         return {**SCALAR, **said}
     items = {"items": _strict(schema.get("items"))} if kind == "array" else {}
-    return {**({"type": kind} if kind else {}), **items, **_kept(schema), **said}
+    return {**({"type": kind} if kind else {}), **items, **_constraints(schema), **said}
 
 
 def _is_union(schema: Schema) -> bool:
@@ -64,7 +64,7 @@ def _is_union(schema: Schema) -> bool:
     return schema.get("type") in (None, "object") and not schema.get("properties")
 
 
-def _kept(schema: Schema) -> dict[str, Any]:
+def _constraints(schema: Schema) -> dict[str, Any]:
     """Return the constraints that a strict schema can express."""
     kept = {key: schema[key] for key in ("enum", "const", *BOUNDS) if key in schema}
     if schema.get("format") in FORMATS:
@@ -76,22 +76,22 @@ def _kept(schema: Schema) -> dict[str, Any]:
 
 def _object(schema: Schema) -> dict[str, Any]:
     properties, required = schema.get("properties", {}), schema.get("required", ())
-    shown = {name: _strict(one) if name in required else _or_null(one) for name, one in properties.items()}
+    shown = {name: _strict(one) if name in required else _nullable(one) for name, one in properties.items()}
     return {"type": "object", "properties": shown, "required": [*shown], "additionalProperties": False}
 
 
-def _or_null(schema: Any) -> dict[str, Any]:
+def _nullable(schema: Any) -> dict[str, Any]:
     """Return an optional argument as its schema or null. Its default is stated in the description."""
     shown = _strict(schema)
     words = shown.pop("description", "")
     default = schema.get("default") if isinstance(schema, Mapping) else None
     if default not in (None, "", [], {}):
-        words = _and(words, f"default {json.dumps(default, ensure_ascii=False)}")
+        words = _append(words, f"default {json.dumps(default, ensure_ascii=False)}")
     options = shown["anyOf"] if shown.keys() == {"anyOf"} else [shown]
     return {"anyOf": [*(one for one in options if one != NULL), NULL], **({"description": words} if words else {})}
 
 
-def _and(words: str, more: str) -> str:
+def _append(words: str, more: str) -> str:
     return f"{words} ({more})" if words else more
 
 
@@ -104,7 +104,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     if type(value) in _AS_IT_IS or (type(value) is str and not value.lstrip().startswith("{")):
         return value  # no schema changes such a value
     root = schema if root is None else root
-    schema = _followed(schema, root)
+    schema = _dereference(schema, root)
     kinds = schema.get("type") if isinstance(schema.get("type"), list) else [schema.get("type")]
     if isinstance(value, str):
         found = _object_in(value) if "object" in kinds and "string" not in kinds else value
@@ -123,7 +123,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
     return meant
 
 
-def _followed(schema: Any, root: Any) -> Schema:
+def _dereference(schema: Any, root: Any) -> Schema:
     """Return the schema that this one refers to, or that it is apart from a null."""
     for _ in range(MAX_STEPS):
         if not isinstance(schema, _OBJECT):
@@ -132,13 +132,13 @@ def _followed(schema: Any, root: Any) -> Schema:
         if options and len(some := [one for one in options if one != NULL]) == 1 and _is_union(schema):
             schema = some[0]
         elif isinstance(reference := schema.get("$ref"), str):
-            schema = _referred(reference, root)
+            schema = _look_up(reference, root)
         else:
             return schema
     return {}
 
 
-def _referred(reference: str, root: Any) -> Any:
+def _look_up(reference: str, root: Any) -> Any:
     for part in reference.removeprefix("#").strip("/").split("/") if reference.startswith("#") else [""]:
         root = root.get(part.replace("~1", "/").replace("~0", "~")) if part and isinstance(root, Mapping) else None
     return root
@@ -151,7 +151,7 @@ def _knows_null(schema: Any, root: Any, steps: int = MAX_STEPS) -> bool:
     if (some := schema.get("anyOf") or schema.get("oneOf")) and _is_union(schema):
         return any(_knows_null(one, root, steps - 1) for one in some)
     if isinstance(reference := schema.get("$ref"), str):
-        return _knows_null(_referred(reference, root), root, steps - 1)
+        return _knows_null(_look_up(reference, root), root, steps - 1)
     if "enum" in schema:
         return None in schema["enum"]
     kind = schema.get("type")

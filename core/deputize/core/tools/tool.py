@@ -118,7 +118,7 @@ class Tool(Printed):
         if self.model is None:
             raise NotImplementedError(f"{self.name} has no model: its class checks arguments itself.")
         try:
-            valid = self.model.model_validate(self.meant(self._in_our_words(arguments)))
+            valid = self.model.model_validate(self.meant(self._rename_arguments(arguments)))
         except ValueError as e:
             from pydantic import ValidationError
 
@@ -136,7 +136,7 @@ class Tool(Printed):
         """Return validated arguments under their public names."""
         return {outer: valid[inner] for outer, inner in self.parameters.items() if inner in valid}
 
-    def _in_our_words(self, arguments: Arguments) -> dict[str, Any]:
+    def _rename_arguments(self, arguments: Arguments) -> dict[str, Any]:
         """Return the arguments under the names in the schema. Raises `InvalidInput` if one is given twice."""
         given: dict[str, Any] = {}
         for name, value in arguments.items():
@@ -155,7 +155,7 @@ class Tool(Printed):
     def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
         """Return the needs of a call with these validated arguments; all must be met. ``provider``: if not the
         toolkit's."""
-        return _at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
+        return _needs_at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
 
     def effect_of(self, arguments: Arguments) -> Effect:
         """Return the effect of a call with these validated arguments."""
@@ -163,7 +163,7 @@ class Tool(Printed):
 
     def usual_needs(self, provider: str = "") -> Sequence[Need]:
         """Return the needs with default arguments, for lists and for consents in advance."""
-        return _at(provider, self.needs(self.plain_arguments()) if callable(self.needs) else self.needs)
+        return _needs_at(provider, self.needs(self.plain_arguments()) if callable(self.needs) else self.needs)
 
     def plain_arguments(self) -> dict[str, Any]:
         """Return the default arguments, with None for required ones."""
@@ -184,7 +184,7 @@ class Tool(Printed):
         return strict_schema(self.schema)
 
 
-def _at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
+def _needs_at(provider: str, needs: Sequence[Need]) -> Sequence[Need]:
     for need in needs:
         if need.at:
             return [one.of(provider) for one in needs]

@@ -58,12 +58,12 @@ class Withheld:
             self.reasons.append(reason)
         return f"{self.mark}{self.reasons.index(reason):02}"
 
-    def taken_out(self, result: Any) -> Any:
+    def remove_marks(self, result: Any) -> Any:
         """Remove the marks from the result in place, and add reasons and the number of objects that lost a text. Return
         it."""
         count = self._objects(result) if self.reasons else 0
         if isinstance(result, str) and self.mark in result:
-            return {"withheld": self._why([result])}
+            return {"withheld": self._reasons_for([result])}
         if count and isinstance(result, dict):
             result["texts_withheld"] = count
         return result
@@ -71,40 +71,40 @@ class Withheld:
     def _objects(self, node: Any) -> int:
         if isinstance(node, list):
             inner = sum(self._objects(one) for one in node)
-            if any(self._marked(one) for one in node):
-                node[:] = [self._in_place(one) for one in node if not self._is_mark(one)]
+            if any(self._has_mark(one) for one in node):
+                node[:] = [self._replace_marks(one) for one in node if not self._is_mark(one)]
             return inner
         if not isinstance(node, dict):
             return 0
         lost = [one for value in node.values() for one in (value if isinstance(value, list) else [value])]
-        lost = [one for one in (*lost, *node) if self._marked(one)]
+        lost = [one for one in (*lost, *node) if self._has_mark(one)]
         inner = sum(self._objects(value) for value in node.values())
         for name, value in list(node.items()):
-            if self._is_mark(value) or self._marked(name):
+            if self._is_mark(value) or self._has_mark(name):
                 del node[name]
-            elif self._marked(value):
-                node[name] = self._in_place(value)
+            elif self._has_mark(value):
+                node[name] = self._replace_marks(value)
         if not lost:
             return inner
         for name in _OF_THE_TEXT & node.keys():
             if not isinstance(node[name], dict | list):
                 del node[name]
-        node["withheld"] = self._why(lost)
+        node["withheld"] = self._reasons_for(lost)
         return inner + 1
 
-    def _marked(self, value: Any) -> bool:
+    def _has_mark(self, value: Any) -> bool:
         return isinstance(value, str) and self.mark in value
 
     def _is_mark(self, value: Any) -> bool:
-        return self._marked(value) and len(value.strip(_EDGES)) <= len(self.mark) + 2
+        return self._has_mark(value) and len(value.strip(_EDGES)) <= len(self.mark) + 2
 
-    def _in_place(self, value: Any) -> Any:
-        if self._marked(value):
+    def _replace_marks(self, value: Any) -> Any:
+        if self._has_mark(value):
             for n in range(len(self.reasons)):
                 value = value.replace(f"{self.mark}{n:02}", "[withheld]")
         return value
 
-    def _why(self, lost: list[str]) -> str:
+    def _reasons_for(self, lost: list[str]) -> str:
         told = [why for n, why in enumerate(self.reasons) if any(f"{self.mark}{n:02}" in one for one in lost)]
         return "; ".join(told or self.reasons[:1])
 
@@ -178,10 +178,10 @@ def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
         steps.close()
 
 
-def without_texts(result: Any, why: str) -> Any:
+def remove_texts(result: Any, why: str) -> Any:
     """Remove texts from objects marked ``untrusted`` in a writing tool's result, in place, except ids, addresses and
     numbers."""
-    count = _bared(result, why, outside=False)
+    count = _remove_texts(result, why, outside=False)
     if isinstance(result, dict) and _holds_words(result.get("undo") or {}):
         result["undo"] = why
     if count and isinstance(result, dict):
@@ -196,9 +196,9 @@ def _holds_words(node: Any) -> bool:
     return isinstance(node, str) and bool(re.search(_WORDS, node))
 
 
-def _bared(node: Any, why: str, *, outside: bool) -> int:
+def _remove_texts(node: Any, why: str, *, outside: bool) -> int:
     if isinstance(node, list):
-        return sum(_bared(one, why, outside=outside) for one in node)
+        return sum(_remove_texts(one, why, outside=outside) for one in node)
     if not isinstance(node, dict):
         return 0
     outside = outside or bool(node.get("untrusted"))
@@ -209,7 +209,7 @@ def _bared(node: Any, why: str, *, outside: bool) -> int:
             if name not in _KEPT and name != "untrusted":
                 lost = True
                 del node[name]
-    inner = sum(_bared(value, why, outside=outside) for value in node.values())
+    inner = sum(_remove_texts(value, why, outside=outside) for value in node.values())
     if lost:
         node["withheld"] = why
     return inner + lost

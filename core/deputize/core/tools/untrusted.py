@@ -68,12 +68,12 @@ def is_chosen_by_others(outside: Sequence[Untrusted]) -> bool:
 MAX_SHOWN: Final = 10
 
 
-def shown_outside(outside: Sequence[Untrusted]) -> list[str]:
+def untrusted_lines(outside: Sequence[Untrusted]) -> list[str]:
     """Return one line for each untrusted value, at most ten; none if the call names no conversation."""
     told = [f"{one.value}: {one.where}" for one in outside if one.how != "untold"]
     return told[:MAX_SHOWN] + ([f"and {len(told) - MAX_SHOWN} more"] if len(told) > MAX_SHOWN else [])
 
 
-def outside_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
+def untrusted_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
     """Return the lines as a row for the person who decides. It comes after the preview, because it is not compared."""
     return [("comes from", "\n".join(visible(line) for line in lines))] if lines else []

@@ -31,13 +31,13 @@ class UserTime(str):
             if at.utcoffset() is None:
                 raise ValueError("A time needs a zone.")
             at = at.timestamp()
-        one = cls(_written(at, UTC, form))
+        one = cls(_format(at, UTC, form))
         one.at, one.form = float(at), form
         return one
 
     def there(self, zone: tzinfo | None) -> str:
         """Return the text in this zone, None for the machine's."""
-        return str(self) if zone is UTC else _written(self.at, zone, self.form)
+        return str(self) if zone is UTC else _format(self.at, zone, self.form)
 
 
 def on_clock(at: float, zone: tzinfo | None) -> datetime:
@@ -50,7 +50,7 @@ def on_clock(at: float, zone: tzinfo | None) -> datetime:
         return here
 
 
-def _written(at: float, zone: tzinfo | None, form: Form) -> str:
+def _format(at: float, zone: tzinfo | None, form: Form) -> str:
     there = on_clock(at, zone)
     if form == "full":
         return there.isoformat(timespec="seconds")
