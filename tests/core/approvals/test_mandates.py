@@ -328,7 +328,7 @@ async def test_nobody_else_and_no_other_answer_gives_one(world: World) -> None:
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     with pytest.raises(NotFound):
         await world.deputy.decide(asked, "approve", by="bob", mandate=offer)
-    with pytest.raises(InvalidInput, match="goes with approve"):
+    with pytest.raises(InvalidInput, match="with approve only"):
         await world.deputy.decide(asked, "reject", by="alice", mandate=offer)
     await world.deputy.decide(asked, "reject", by="alice")
     with pytest.raises(Conflict):

@@ -196,7 +196,7 @@ async def test_after_a_day_an_act_cannot_be_undone_any_more(inbox: Inbox) -> Non
     [one] = await inbox.undoable()
     inbox.clock.now += 86401
     assert await inbox.undoable() == []
-    with pytest.raises(NotFound, match="not any more") as caught:
+    with pytest.raises(NotFound, match="it has expired") as caught:
         await inbox.deputy.undo("alice", one)
     assert "24 hours" in caught.value.hint and "Nothing can be undone now" in caught.value.hint
 
@@ -206,7 +206,7 @@ async def test_an_act_that_was_cut_off_is_not_undone(inbox: Inbox) -> None:
     [one] = await inbox.undoable()
     [row] = await inbox.deputy.vault.scan("act")
     await inbox.deputy.vault.swap(row, row.json | {"state": "claimed"})
-    with pytest.raises(OutcomeUnknown, match="Nobody knows"):
+    with pytest.raises(OutcomeUnknown, match="outcome of this act is unknown"):
         await inbox.deputy.undo("alice", one)
 
 

@@ -453,7 +453,7 @@ async def test_what_a_write_returns_is_read_by_the_model_too(
     RESULT[:] = [EVIL | {"body": "carol@evil.test"}]
     monkeypatch.setattr(desk.deputy.provenance, "learn", full)
     assert await desk.act("post_answered", name="n2") == RESULT[0], "it is done, whatever is remembered"
-    assert "could not be remembered" in caplog.text and "carol" not in caplog.text
+    assert "could not be recorded" in caplog.text and "carol" not in caplog.text
 
 
 async def test_an_erased_user_leaves_nothing_of_it(desk: Desk) -> None:
