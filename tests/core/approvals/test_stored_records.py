@@ -1,4 +1,4 @@
-"""Typed records of approvals, mandates and acts: what leads where, and rows that other versions stored or damaged."""
+"""Typed records of approvals, mandates, acts and consents: transitions, and rows that are newer or damaged."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deputize.core.acts.reconcile import lost_records
 from deputize.core.approvals.mandate_record import MandateRecord
 from deputize.core.approvals.outcome import MOVES, LedgerRecord, State
 from deputize.core.approvals.record import ApprovalRecord
+from deputize.core.consent.record import ConsentRecord
 from deputize.core.tools.steps import Undo
 from deputize.core.vault.encoding import encode
 from deputize.core.vault.record import Record, StoredRecord
@@ -59,7 +60,30 @@ MANDATE = {
     **{"expires": 1800086400.0, "tenant": "", "user": "alice", "spent": ["4f5a"], "latest": {"4f5a": 1.8e9}},
     **{"ended": 0.0, "approval": ""},
 }
+CONSENT: dict[str, Any] = {
+    **{"id": "c1", "user": "alice", "tenant": "acme", "provider": "google", "app": "google", "scopes": ["a", "b"]},
+    **{"agent": "agent", "subject": "", "account": "", "other": "switch", "instead": "1000", "why": "scope_missing"},
+    **{"asks": ["m1"], "status": "returned", "issue": 2, "ticket_expires": 1.8e9, "expires": 1800086400.0},
+    **{"enough": [["a"], ["b", "c"]], "claims": "{}", "visit_expires": 1.8e9, "redirect_uri": "https://x/callback"},
+    **{"asked": ["a", "b"], "code": "the-code", "returned": 1.8e9, "reason": "r", "finished": 1.8e9},
+    **{
+        "missing": ["b"],
+        "return_to": "https://x",
+        "family": "f",
+        "epoch": 3,
+        "device": {"code": "d", "expires": 1.8e9},
+    },
+    "origin": '["client", ["", "https://a.example/token"], [""], ["a.example"], false]',
+    "visits": [{"state": "s", "nonce": "n", "verifier": "v", "expires": 1.8e9}],
+    "before": [
+        {
+            **{"id": "c0", "issue": 1, "status": "denied", "reason": "consent_denied", "returned": 0.0, "account": ""},
+            **{"agent": "agent", "ticket_expires": 1.8e9, "visit_expires": 0.0},
+        }
+    ],
+}
 ROWS: Mapping[type[StoredRecord], list[dict[str, Any]]] = {
+    ConsentRecord: [CONSENT],
     LedgerRecord: ACTS,
     MandateRecord: [MANDATE, MANDATE | {"ended": 1.8e9, "subject": "1000"}],
     ApprovalRecord: [
@@ -92,7 +116,7 @@ def row_of(kind: type[StoredRecord], content: Mapping[str, Any]) -> Record:
 
 
 def as_json(record: StoredRecord) -> Any:
-    return json.loads(json.dumps(record.pack()))
+    return json.loads(packed(record.pack()).reveal())
 
 
 async def rewrite(vault: Vault, kind: str, **changes: Any) -> None:
@@ -180,11 +204,26 @@ def test_row_with_a_value_of_another_type_is_a_vault_error_or_no_error(field: An
             record = kind.of(row_of(kind, row | {name: odd}))
         except VaultError as e:
             refused += 1
-            assert f"'{name}'" in str(e) or f"has no {name}" in str(e)
+            field = "user" if name == "tenant" and kind is ConsentRecord else name
+            assert f"'{field}'" in str(e) or f"has no {field}" in str(e)
             assert repr(kind.KIND) in str(e) and "newest version" in e.hint
         else:
             as_json(record), repr(record), hash(record.KIND)
     assert refused >= (0 if name == "result" else 5)
+
+
+@pytest.mark.parametrize("field", [name for name in CONSENT if name in ("device", "visits", "before")])
+def test_odd_value_inside_a_stored_consent_is_a_vault_error(field: str) -> None:
+    stored = CONSENT[field]
+    for part in stored[0] if isinstance(stored, list) else stored:
+        odd: Any
+        for odd in ([], {}, None, True):
+            inner = (stored[0] if isinstance(stored, list) else stored) | {part: odd}
+            if field == "before" and odd is None and part not in ("id", "issue", "status"):
+                continue  # the same as none
+            with pytest.raises(VaultError, match=f"'{field}'"):
+                row = CONSENT | {field: [inner] if isinstance(stored, list) else inner}
+                ConsentRecord.of(row_of(ConsentRecord, row))
 
 
 @pytest.mark.parametrize("kind", ROWS)

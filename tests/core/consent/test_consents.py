@@ -31,6 +31,7 @@ from deputize.core import (
     ScopeNotGranted,
     StoreUnavailable,
     User,
+    VaultError,
     allow_all,
 )
 from deputize.core.consent.consents import MAX_PENDING, REDEEM_LIFE, TICKET_LIFE, AnyLocalUser, Started, Who
@@ -950,3 +951,24 @@ async def test_a_cancel_while_the_code_is_redeemed_is_refused_and_one_that_cross
     house.line.release()
     await finishing
     assert await house.status(asked) == ("granted", "") and "connect.denied" not in house.events()
+
+
+async def test_consent_row_of_a_newer_version_keeps_its_new_field_when_it_is_opened(house: House) -> None:
+    asked = await house.ask()
+    [row] = await house.deputy.vault.scan("consent")
+    assert await house.deputy.vault.swap(row, row.json | {"later": {"a": [1]}})
+    await house.start(asked)
+    [row] = await house.deputy.vault.scan("consent")
+    assert (row.json["status"], row.json["later"]) == ("opened", {"a": [1]})
+
+
+async def test_consent_row_that_cannot_be_read_is_a_vault_error_and_revoke_all_passes_it(house: House) -> None:
+    await house.connected()
+    asked = await house.ask("send", user="bob")
+    row = next(one for one in await house.deputy.vault.scan("consent") if one.json["user"] == "bob")
+    assert await house.deputy.vault.swap(row, row.json | {"status": "paused"})
+    for look in (house.start(asked), house.deputy.revoke("bob", "google"), house.ask("send", user="bob")):
+        with pytest.raises(VaultError, match="'status'"):
+            await look
+    assert [one.account for one in await house.deputy.revoke_all()] == ["alice@example.test"]
+    assert house.live() == 0

@@ -98,7 +98,7 @@ class Question(ValueObject):
     content: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, stored: Mapping[str, Any]) -> Question:
+    def unpack(cls, stored: Mapping[str, Any]) -> Question:
         """Return the question from the field of its record."""
         return cls(**take_fields(cls, {**stored, **stored.get("said", {})}))
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Iterable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 from weakref import WeakValueDictionary
@@ -174,7 +173,7 @@ class Consents:
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
         """Save a new consent, over one for the same that has ended; None if somebody else was faster."""
         if old:
-            new = replace(new, row=old.row, before=(*old.before[1 - FORMER :], old.former()))
+            new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.former()))
         await self.repository.index(key, new)
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
@@ -189,7 +188,7 @@ class Consents:
         if known and not late and now < record.expires - KEPT / 2:
             return record
         kept = record if known else record.asked_by(ask, why, enough)
-        kept = replace(kept.renewed(now) if late else kept, expires=now + KEPT, claims=claims or kept.claims)
+        kept = (kept.renewed(now) if late else kept).copy_with(expires=now + KEPT, claims=claims or kept.claims)
         await self.repository.index(key, kept)
         return await self.repository.save(kept)
 
@@ -279,7 +278,7 @@ class Consents:
         """End what was pending of all users before many ended; how many consents that were."""
         ended = 0
         async for rows, _ in self.repository.engine.vault.pages("consent"):
-            for record in map(ConsentRecord.of, rows):
+            for record in ConsentRecord.readable(rows):
                 if end.covers(record.user.tenant, record.epoch):
                     ended += await self._cancel(record)
         return ended

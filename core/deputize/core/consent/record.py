@@ -21,7 +21,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.user_requests import ConsentStatus
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Origin, Secret, User
-from deputize.core.vault.vault import Record
+from deputize.core.vault.record import Record, StoredRecord
 
 TICKET_LIFE: Final = 600.0
 """Seconds a link can be opened, and seconds between pressing Connect and coming back."""
@@ -51,8 +51,6 @@ MOVES: Final[Mapping[Status, frozenset[str]]] = {
     "confirmed": frozenset({"granted", "partial"}) | CUT_OFF,
 }
 """Where each state leads. Those that are not here are final."""
-
-Content = dict[str, Any]
 
 
 class AnyLocalUser:
@@ -101,8 +99,8 @@ class Former(ValueObject):
     visit_expires: float = 0.0
 
 
-@frozen(kw_only=True)
-class ConsentRecord(ValueObject):
+@frozen(kw_only=True, slots=False)
+class ConsentRecord(StoredRecord):
     """A consent as the vault has it. Times are in Unix seconds.
 
     ``enough``: groups of scopes; a grant with one of each group has all that this was asked for. ``subject``,
@@ -110,10 +108,10 @@ class ConsentRecord(ValueObject):
     for one to act from now on instead of this one. ``claims``: what the provider wants to be asked for, beside scopes.
     ``asks``: the requests of the user that led here. ``issue`` counts the tickets. ``asked``: all scopes the provider
     was asked for; ``missing``: those it did not give. ``return_to``: where its page leads back to. ``family``: the
-    token family it led to. ``epoch``: the revocation epoch it was asked in. ``row``: the sealed row this was read from,
-    which a save must still find.
+    token family it led to. ``epoch``: the revocation epoch it was asked in.
     """
 
+    KIND = "consent"
     id: str
     user: User
     provider: str
@@ -147,6 +145,7 @@ class ConsentRecord(ValueObject):
     family: str = ""
     epoch: int = 0
     before: tuple[Former, ...] = ()
+    more: Mapping[str, Any] = field(default_factory=dict, repr=False)
     row: Record | None = field(default=None, repr=False, compare=False)
 
     # ------------------------------------------------------------- moves
@@ -154,7 +153,7 @@ class ConsentRecord(ValueObject):
     def _moved(self, status: Status, **facts: Any) -> Self:
         if status not in MOVES.get(self.status, ()):
             raise RuntimeError(f"A consent does not move from {self.status} to {status}.")
-        return replace(self, status=status, **facts)
+        return self.copy_with(status=status, **facts)
 
     def opened(
         self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
@@ -191,10 +190,10 @@ class ConsentRecord(ValueObject):
     def asked_by(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
         """The same was asked for by another request, which needs ``enough``, too."""
         asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
-        return replace(self, asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
+        return self.copy_with(asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
 
     def _forgetting(self) -> Self:
-        return replace(self, visits=(), code=Secret(""), device=None)
+        return self.copy_with(visits=(), code=Secret(""), device=None)
 
     # ------------------------------------------------------------- judging
 
@@ -239,7 +238,7 @@ class ConsentRecord(ValueObject):
         if consent_id == self.id:
             return self
         found = next((one for one in self.before if one.id == consent_id), None)
-        return replace(self, **{field.name: getattr(found, field.name) for field in fields(Former)}) if found else None
+        return self.copy_with(**_fields(found)) if found else None
 
     def facts(self) -> OfConsent:
         """What audit rows say of it."""
@@ -254,47 +253,24 @@ class ConsentRecord(ValueObject):
 
     # ------------------------------------------------------------- as JSON
 
-    def pack(self) -> Content:
-        """As JSON for the vault; the second half only as far as there is something to say."""
-        always = {name: getattr(self, name) for name in _ALWAYS}
-        more: Content = {name: value for name in _PLAIN if (value := getattr(self, name))}
-        more |= {"origin": self.origin.pack()} if self.origin else {}
-        more |= {"code": self.code} if self.code else {}
-        more |= {"asked": sorted(self.asked)} if self.asked else {}
-        more |= {"enough": [list(group) for group in self.enough]} if self.enough else {}
-        more |= {"device": _fields(self.device)} if self.device else {}
-        more |= {"visits": [_fields(visit) for visit in self.visits]} if self.visits else {}
-        more |= {"before": [_fields(one) for one in self.before]} if self.before else {}
-        return {**always, "user": self.user.id, "tenant": self.user.tenant, **more}
+    def pack(self) -> dict[str, Any]:
+        """Return the record as JSON for the vault."""
+        found = self.pack_fields(_ALWAYS) | {"user": self.user.id, "tenant": self.user.tenant}
+        found |= {name: [_fields(one) for one in found[name]] for name in ("visits", "before") if name in found}
+        found |= {"device": _fields(self.device)} if self.device else {}
+        found |= {"origin": self.origin.pack()} if self.origin else {}
+        return found | ({"asked": sorted(self.asked)} if self.asked else {})
 
-    @classmethod
-    def of(cls, row: Record) -> Self:
-        """The consent in this row of the vault."""
-        content = row.json
-        facts = {name: content[name] for name in (*_ALWAYS, *_PLAIN) if name in content}
-        facts |= {name: tuple(content.get(name, ())) for name in ("scopes", "asks", "missing")}
-        return cls(
-            **facts,
-            user=User(content["user"], content["tenant"]),
-            visits=tuple(Visit(**visit) for visit in content.get("visits", ())),
-            asked=frozenset(content.get("asked", ())),
-            enough=tuple(map(tuple, content.get("enough", ()))),
-            origin=Origin.unpack(content["origin"]) if content.get("origin") else None,
-            device=DeviceWait(**content["device"]) if content.get("device") else None,
-            code=content.get("code") or Secret(""),
-            before=tuple(Former(**one) for one in content.get("before", ())),
-            row=row,
-        )
+    @staticmethod
+    def upgrade(content: dict[str, Any]) -> dict[str, Any]:
+        """Return the content with id and tenant of the user as one field, and without an old row's empty values."""
+        if content.get("tenant") is not None:
+            content["user"] = {"id": content.get("user"), "tenant": content.pop("tenant")}
+        return {name: value for name, value in content.items() if value or name not in ("device", "origin")}
 
 
-_ALWAYS: Final = (
-    *("id", "provider", "app", "scopes", "agent", "subject", "account", "other", "instead", "why", "asks", "status"),
-    *("issue", "ticket_expires", "expires"),
-)
-_PLAIN: Final = tuple(
-    "claims visit_expires redirect_uri returned reason finished missing return_to family epoch".split()
-)
+_ALWAYS: Final = frozenset("agent subject account other instead why asks status issue".split())
 
 
-def _fields(one: Visit | DeviceWait | Former) -> Content:
+def _fields(one: Visit | DeviceWait | Former) -> dict[str, Any]:
     return {field.name: getattr(one, field.name) for field in fields(one)}

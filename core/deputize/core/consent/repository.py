@@ -17,7 +17,6 @@ from deputize.core.consent.record import (
     OPENABLE,
     PENDING,
     ConsentRecord,
-    Content,
     EndStatus,
     Who,
     refused,
@@ -29,7 +28,6 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.providers.origin import differs, moved
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
-from deputize.core.vault.vault import Record
 
 Index = Literal["ticket", "asked", "state"]
 """Kinds of rows that lead to a consent: from its link, from its id, and from the state a browser comes back with."""
@@ -82,7 +80,7 @@ class ConsentRepository:
 
     async def again(self, record: ConsentRecord) -> ConsentRecord | None:
         """What lies now where this consent was read."""
-        return await self.at(_row_of(record).key)
+        return await self.at(record.place.key)
 
     async def of_user(self, user: User) -> list[ConsentRecord]:
         """All consents of a user that are remembered."""
@@ -134,7 +132,7 @@ class ConsentRepository:
 
     async def save(self, record: ConsentRecord) -> ConsentRecord | None:
         """The record, saved over what it was read from; None, and nothing changed, if that has moved meanwhile."""
-        row = await self.engine.vault.swap(_row_of(record), record.pack())
+        row = await self.engine.vault.swap(record.place, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
@@ -149,11 +147,11 @@ class ConsentRepository:
 
     async def index_state(self, state: Secret, record: ConsentRecord, expires: float) -> None:
         """Let the ``state`` of a visit lead to the record."""
-        await self._point("state", state, _row_of(record).key, record, expires)
+        await self._point("state", state, record.place.key, record, expires)
 
     async def _point(self, index: Index, name: Secret | str, key: str, record: ConsentRecord, expires: float) -> None:
         vault, digest = self.engine.vault, fingerprint(name)
-        row: Content = {"key": key, "id": record.id, "expires": expires}
+        row: dict[str, Any] = {"key": key, "id": record.id, "expires": expires}
         while not await vault.insert(index, digest, row):
             old = await vault.get(index, digest)
             if old and (old.json["expires"] >= expires or await vault.swap(old, row)):
@@ -240,9 +238,3 @@ class ConsentRepository:
             request_link=self.engine.step_link(step),
             label=provider.label if provider else record.provider,
         )
-
-
-def _row_of(record: ConsentRecord) -> Record:
-    if record.row is None:
-        raise RuntimeError("This consent was not read from a vault.")
-    return record.row

@@ -182,16 +182,16 @@ def _reader(hint: Any) -> Reader:
         return (dict, list, str, int, float, bool, NoneType), None
     if kind is Literal:
         return (str,), dict(zip(args, args, strict=True)).__getitem__
-    if kind is tuple:
+    if kind in (tuple, frozenset):
         item = _reader(args[0])
-        return (list,), lambda value: tuple(_value(item, one) for one in value)
+        return (list,), lambda value: kind(_value(item, one) for one in value)
     if issubclass(kind, Mapping):
         item = _reader(args[1])
         return (dict,), None if args[1] is Any else lambda value: {key: _value(item, one) for key, one in value.items()}
     if issubclass(kind, Enum):
         return (str, int), {one.value: one for one in kind}.__getitem__
     if issubclass(kind, Frozen):
-        return (dict,), getattr(kind, "of", None) or (lambda value: kind(**take_fields(kind, {**value})))
+        return (dict, str), getattr(kind, "unpack", None) or (lambda value: kind(**take_fields(kind, {**value})))
     return (float, int) if kind is float else (kind,), None
 
 

@@ -128,8 +128,7 @@ def _approval_waits(row: Record, now: float) -> bool:
 
 
 def _consent_waits(row: Record, now: float) -> bool:
-    record = ConsentRecord.of(row)
-    return record.status in OPENABLE and record.expires > now
+    return any(one.status in OPENABLE and one.expires > now for one in ConsentRecord.readable([row]))
 
 
 WAITS: Final = {"approval": _approval_waits, "consent": _consent_waits}
