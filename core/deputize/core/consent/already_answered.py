@@ -1,4 +1,4 @@
-"""What a user has answered already: the same request does not ask them the same again."""
+"""Answers that the user already gave: the same request does not ask them again."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from deputize.core.oauth.provider import App
 from deputize.core.vault.grant import User
 
 MAX_STEP_UPS: Final = 3
-"""How often one request asks for more scopes because the API wanted more than was known (RFC 6750 3.1): a server that
-names other ones each time would lead its users on without end."""
+"""How often one request asks for more scopes because the API wants them (RFC 6750 3.1): a server that names other
+scopes each time would ask its users forever."""
 
 
 async def check_answers(
     repository: ConsentRepository, user: User, app: App, wanted: tuple[str, ...] | None, ask: str, why: str
 ) -> int:
-    """How many consents are pending for the user. ``wanted`` None: they insist on being asked.
+    """Return how many consents are pending for the user. ``wanted`` None: the user insists on being asked.
 
-    Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if one for these scopes was just refused, or led nowhere.
+    Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if a consent for these scopes was just refused or failed.
     """
     pending, step_ups, now = 0, 0, repository.engine.clock()
     for record in await repository.of_user(user):
         pending += record.live(now) and not record.late(now)
         if wanted is not None and record.provider == app.provider and record.app == app.name:
             _stop_if_answered(repository, record, wanted, ask, why)
-            step_ups += _same(record, ask, now) and record.status == "granted" and record.why == "scope_missing"
+            step_ups += (
+                _is_same_request(record, ask, now) and record.status == "granted" and record.why == "scope_missing"
+            )
     if wanted and why == "scope_missing" and step_ups >= MAX_STEP_UPS:
         label = repository.engine.providers[app.provider].label
         raise ScopeNotGranted(f"{label} wants more scopes again and again for the same request.", scopes=wanted)
@@ -39,11 +41,11 @@ def _stop_if_answered(
 ) -> None:
     status = record.status
     missing = tuple(s for s in record.missing or record.scopes if s in wanted)
-    nothing = not missing and bool(wanted or record.scopes)  # where the provider has scopes
-    in_vain = status == "granted" and why == "scope_missing"  # granted, and the API refuses all the same
+    nothing = not missing and bool(wanted or record.scopes)  # if the provider has scopes
+    in_vain = status == "granted" and why == "scope_missing"  # granted, but the API still refuses
     if status in PENDING or (status == "granted" and not in_vain) or nothing:
         return
-    if not _same(record, ask, repository.engine.clock()):
+    if not _is_same_request(record, ask, repository.engine.clock()):
         return
     provider = repository.engine.providers[record.provider]
     if status == "partial" or in_vain:
@@ -51,12 +53,12 @@ def _stop_if_answered(
         raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
     if status == "denied":
         raise Declined(f"The user declined to connect {provider.label}.")
-    if status == "cancelled" and ask:  # the run that waited for it; whoever is not known to be that is a later one
+    if status == "cancelled" and ask:  # the run that waited for it; an unknown run is a later one
         raise Declined(f"The user disconnected {provider.label} while this waited for them.")
     if record.reason == "account_mismatch":
         raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
 
 
-def _same(record: ConsentRecord, ask: str, now: float) -> bool:
-    """Whether it was asked for by the same request; a request that is not known counts for a while."""
+def _is_same_request(record: ConsentRecord, ask: str, now: float) -> bool:
+    """Return True if the same request asked for the record. Without a request id, a record that ended lately counts."""
     return ask in record.asks if ask else record.finished > now - TICKET_LIFE

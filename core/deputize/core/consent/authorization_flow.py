@@ -1,7 +1,7 @@
-"""A consent in the user's browser: the link is opened, Connect is pressed, the provider asks, the browser comes back.
+"""Consent in the user's browser: the link, Connect, the provider's page, and the callback.
 
-What it brings back is a code, which `deputize.core.consent.redeem` makes a grant of.
-Sources: RFC 6749 4.1, RFC 7636, RFC 9126, RFC 9207, RFC 9700 4.
+The callback brings a code, which `deputize.core.consent.redeem` exchanges for a grant. Sources: RFC 6749 4.1, RFC 7636,
+RFC 9126, RFC 9207, RFC 9700 4.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from deputize.core.vault.grant import Secret
 
 @frozen
 class Started(Frozen):
-    """What the browser gets when Connect was pressed: where to go, and the nonce that binds it to this ``state``."""
+    """The browser's way after Connect: the ``url`` to go to, and the ``nonce`` that binds the browser to ``state``."""
 
     url: str = field(repr=False)
     nonce: Secret
@@ -47,22 +47,22 @@ class Started(Frozen):
 
 
 class AuthorizationFlow:
-    """Walks consents through browsers, from the link to the provider and back."""
+    """The steps of consents in browsers, from the link to the provider and back."""
 
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
         self.repository, self.redeemer = repository, redeemer
 
     async def open(self, ticket: str, who: Who) -> Consent:
-        """The consent behind a link, for the page. Changes nothing, unless another signed-in user holds the link.
+        """Return the consent of a link, for its page. Changes nothing unless another signed-in user holds the link.
 
         Raises `InvalidInput`, always the same, for a link that is unknown, expired, or another user's.
         """
         return await self.repository.public(await self.repository.by_ticket(ticket, who))
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
-        """Connect was pressed: bind this browser, and say where it goes. The last three presses may come back.
+        """Bind this browser after Connect, and return where it goes. The last three presses may come back.
 
-        ``return_to``: an address of the application, checked by the caller, that the page leads back to in the end.
+        ``return_to``: an address of your application, checked by the caller, to which the page leads back in the end.
         """
         repository, engine = self.repository, self.repository.engine
         base = await engine.pages.base_url()
@@ -87,7 +87,7 @@ class AuthorizationFlow:
             if await repository.save(opened):
                 break
         await engine.audit.record(ConsentOpened(opened.facts()))
-        asked = Secret(  # its state is in no frame of an error
+        asked = Secret(  # so that no traceback shows its state
             flow.authorize_url(
                 provider,
                 app,
@@ -104,9 +104,9 @@ class AuthorizationFlow:
         return Started(await self._push(opened, asked), nonce, state)
 
     async def _push(self, record: ConsentRecord, asked: Secret) -> str:
-        """Where the browser goes: to the provider, or to our own page where it has refused the request for good.
+        """Return the browser's next address: the provider's, or our page if the provider refused the request for good.
 
-        Raises `ProviderUnavailable` where the same link may be tried again.
+        Raises `ProviderUnavailable` if the same link may be tried again.
         """
         provider, app = self.repository.registered(record)
         endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
@@ -121,7 +121,7 @@ class AuthorizationFlow:
         return (await self.repository.public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
-        """Cancel was pressed: the user's no, before any provider was asked. It counts as one that was said there."""
+        """End the consent as denied: the user pressed Cancel. It counts like a rejection on the provider's page."""
         record = await self.repository.by_ticket(ticket, who)
         if record.status not in OPENABLE:
             await self.repository.audit_misuse("used", record)
@@ -129,11 +129,13 @@ class AuthorizationFlow:
         await self.repository.end(record, "denied", "consent_denied")
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
-        """The browser is back at ``/callback/{app}``. Returns the ticket, whose page tells how it went.
+        """Handle the callback at ``/callback/{app}``. Returns the ticket, whose page shows the outcome.
 
-        Raises `InvalidInput`, always the same, for anything that does not fit; no token request is sent then.
+        Raises `InvalidInput`, always the same, if anything does not fit. No token request is sent then.
         """
-        return self._finish(app_name, flow.parse_callback(params), who, Secret(nonce))  # no frame keeps the code
+        return self._finish(
+            app_name, flow.parse_callback(params), who, Secret(nonce)
+        )  # so that no traceback shows the code
 
     async def _finish(self, app_name: str, back: flow.Callback, who: Who, nonce: Secret) -> str:
         repository = self.repository
@@ -142,12 +144,12 @@ class AuthorizationFlow:
             await repository.audit_misuse("unknown_state")
             raise refused("unknown_state")
         if record.status not in PENDING and record.is_for(who):
-            return repository.ticket(record)  # the Back button: the page says how it went
+            return repository.ticket(record)  # the Back button: the page shows the outcome
         visit = record.visit_of(fingerprint(back.state))
         why = self._misfit(record, visit, app_name, back, nonce)
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
-        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was cut off
+        if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was interrupted
             await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
             return repository.ticket(record)
         if back.error or back.code is None:
@@ -159,14 +161,14 @@ class AuthorizationFlow:
             await self._refuse_other_user(record)
         held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
         if held is None:
-            return await self._finish(app_name, back, who, nonce)  # somebody else moved it: look again
+            return await self._finish(app_name, back, who, nonce)  # another process changed it: read it again
         await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret
     ) -> Misuse | None:
-        """Why a callback does not belong to this consent; None if it does."""
+        """Return why a callback does not belong to this consent, or None if it does."""
         provider = self.repository.engine.providers.get(record.provider)
         if record.status not in ("opened", *REDEEMING) or provider is None or visit is None:
             return "replayed"
@@ -182,7 +184,7 @@ class AuthorizationFlow:
         return None
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
-        """The right browser, in which somebody else is signed in now: even a code that is being redeemed ends."""
+        """End the consent and refuse: the browser is right, but another user is signed in. Ends a redemption, too."""
         await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:

@@ -1,8 +1,8 @@
-"""From "something is missing" to a link the user can follow, and back: which consents there are, and for what.
+"""Consents of all users: from missing scopes to a link for the user, and back.
 
-The same need finds the same pending consent, in every process and after every restart; a refusal is remembered for the
-request that led to it. A consent is completed by a browser (`browser`) or by a code that is entered elsewhere
-(`device`); both end in `redeem`. `record` is the state machine they move in, `repository` where its states lie.
+The same need finds the same pending consent in every process and after every restart. A refusal is remembered for the
+request that led to it. A consent is completed by a browser (`authorization_flow`) or by a code that is entered on
+another device (`device`); both end in `redeem`. `record` is the state machine, `repository` stores it.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ MAX_PENDING: Final = 20
 
 @frozen
 class Details(Printed):
-    """What the pages say of a consent beyond a `Consent`.
+    """Details of a consent for the pages, beyond a `Consent`.
 
     ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.
-    ``other``, ``instead``: it is for one more account, or for one to act from now on instead of this one.
-    ``return_to``: the address of the application that its page leads back to, if the user came with one.
+    ``other``, ``instead``: it adds an account, or replaces the default account ``instead``. ``return_to``: the address
+    of your application to which its page leads back, if the user came with one.
     """
 
     user: User
@@ -103,15 +103,17 @@ class Consents:
         insist: bool = False,
         other: Other = "",
     ) -> Consent:
-        """The pending consent for these scopes: the one there is, or a new one.
+        """Return the pending consent for these scopes, a new one if there is none.
 
-        ``enough``: what it is for, as groups of scopes of each of which one suffices; else all scopes are needed.
-        ``held`` is the grant that lacks them: its account must come back. ``ask`` names the request of the user that
-        led here; a consent that was refused is not asked again for the same one, unless the user ``insist``s.
-        ``claims``: what the provider wants to be asked for, word for word. ``other``: any account may come back, as
-        ``another`` one or to ``switch`` to; nobody but the user wants that. Raises `Declined`, `ScopeNotGranted` or
-        `AccountMismatch` then, `RateLimited` above 20 pending consents, and `InvalidInput` where the app leads to
-        another server than a grant of the user came from, or is of a service account, for which no user can consent.
+        ``enough``: groups of scopes, one of each group suffices; without it all scopes are needed. ``held``: the grant
+        that lacks the scopes; its account must come back. ``ask``: id of the user's request that led here; a refused
+        consent is not asked again for the same request unless ``insist``. ``claims``: claims to request from the
+        provider, verbatim. ``other``: any account may come back, as ``another`` one or to ``switch`` to; only users ask
+        for that.
+
+        Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if the user already answered, and `RateLimited` above
+        20 pending consents. Raises `InvalidInput` if the app now leads to another server than the one a grant of the
+        user came from, or if it is a service account's, for which no user can consent.
         """
         repository, engine = self.repository, self.repository.engine
         scopes, enough = tuple(scopes), tuple(enough)
@@ -122,11 +124,11 @@ class Consents:
         wanted = tuple(sorted(set(scopes) or (() if held else engine.providers[app.provider].oauth.fallback_scopes)))
         groups = tuple(dict.fromkeys(tuple(sorted(group)) for group in enough)) or tuple((scope,) for scope in wanted)
         key = repository.key(user, app, wanted, f"{account}\0{other}" if other else account)
-        subject, name = ("", account) if other else await self._expected(user, app, account, held)
+        subject, name = ("", account) if other else await self._find_expected_account(user, app, account, held)
         async with self._turn(key):
             while True:
                 pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
-                record, now = await self._gone_on(await repository.at(key)), engine.clock()
+                record, now = await self._resume(await repository.at(key)), engine.clock()
                 if record and record.live(now):
                     if kept := await self._keep(key, record, ask, why, groups, claims):
                         return await repository.public(kept, ask)
@@ -157,21 +159,21 @@ class Consents:
                     return await repository.public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:
-        """One after the other, in each event loop: of many that change one row at once, all but one begin anew, so that
-        their work grows with the square of their number."""
+        """Return the lock of a record in this event loop. Without it, all but one of many concurrent changes start
+        again, and the work grows with the square of their number."""
         return self._turns.setdefault((id(asyncio.get_running_loop()), key), asyncio.Lock())
 
-    async def _expected(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
-        """Subject and name of the account that must come back, as far as they are known.
+    async def _find_expected_account(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
+        """Return subject and name of the account that must come back, as far as they are known.
 
-        A connection's id stands for its account after a disconnect, too; no page and no provider could do with it.
+        A connection id names its account even after a disconnect; pages and providers cannot use the id itself.
         """
         grants = await self.repository.engine.vault.grants(user, app.provider, app.name) if account else []
         meant = held or next((grant for grant in grants if grant.connection_id == account), None)
         return (meant.account.subject, meant.account.name) if meant else ("", account)
 
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
-        """Save a new consent, over one for the same that has ended; None if somebody else was faster."""
+        """Save a new consent over an ended one for the same need. Returns None if another process was faster."""
         if old:
             new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.former()))
         await self.repository.index(key, new)
@@ -180,7 +182,7 @@ class Consents:
     async def _keep(
         self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
     ) -> ConsentRecord | None:
-        """The pending consent, knowing this ask, with a ticket that opens. None if it moved meanwhile."""
+        """Return the pending consent with this request and a ticket that opens, or None if it changed meanwhile."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
         known = known and record.enough_for(enough) and claims in ("", record.claims)
@@ -195,39 +197,38 @@ class Consents:
     # ------------------------------------------------------------- completing
 
     async def open(self, ticket: str, who: Who) -> Consent:
-        """The consent behind a link: see `AuthorizationFlow.open`. One that was cut off while its code was redeemed
-        goes on."""
+        """Return the consent of a link, see `AuthorizationFlow.open`. An interrupted redemption is finished first."""
         consent = await self._browser.open(ticket, who)
         return await self.status(consent.id) or consent
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
-        """Connect was pressed: see `AuthorizationFlow.start`."""
+        """Handle a press of Connect: see `AuthorizationFlow.start`."""
         return await self._browser.start(ticket, who, return_to)
 
     async def decline(self, ticket: str, who: Who) -> None:
-        """Cancel was pressed: see `AuthorizationFlow.decline`."""
+        """Handle a press of Cancel: see `AuthorizationFlow.decline`."""
         await self._browser.decline(ticket, who)
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
-        """The browser is back from the provider: see `AuthorizationFlow.finish`."""
+        """Handle the callback from the provider: see `AuthorizationFlow.finish`."""
         return self._browser.finish(app_name, params, who, nonce)
 
     async def connect_by_device_code(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep
     ) -> Consent:
-        """Finish a consent with a code that is entered elsewhere: see `Device.connect_by_device_code`."""
+        """Complete a consent with a code that is entered on another device: see `Device.connect_by_device_code`."""
         return await self._device.connect_by_device_code(consent_id, user, tell, sleep)
 
     # ------------------------------------------------------------- looking
 
     async def status(self, consent_id: str) -> Consent | None:
-        """The consent of this id as it stands now, or ended; None if there never was one, or it is long gone."""
-        await self._gone_on(await self.repository.by_id(consent_id))
+        """Return the consent of this id, pending or ended, or None if it is unknown or forgotten."""
+        await self._resume(await self.repository.by_id(consent_id))
         record = await self.repository.remembered(consent_id)
         return await self.repository.public(record) if record else None
 
     async def details(self, consent_id: str) -> Details | None:
-        """What the pages say of this consent beside its status; None if the same was asked for anew meanwhile."""
+        """Return the details of a consent, or None if the same need was asked for again meanwhile."""
         record = await self.repository.by_id(consent_id)
         if record is None:
             return None
@@ -240,42 +241,41 @@ class Consents:
             return_to=record.return_to,
         )
 
-    async def _gone_on(self, record: ConsentRecord | None) -> ConsentRecord | None:
-        """The consent as it stands now: one that a process which died has left half-done is finished first."""
+    async def _resume(self, record: ConsentRecord | None) -> ConsentRecord | None:
+        """Return the current record. A redemption that a dead process left unfinished is finished first."""
         if record is None or record.status not in REDEEMING:
             return record
         await self.repository.engine.in_flight.run(partial(self._redeemer.go_on, record))
         return await self.repository.again(record)
 
     async def recover(self, user: User | None = None) -> None:
-        """What any process may do for those that died: finish their consents, everybody's or this user's, and send the
-        revocations that are due."""
+        """Finish consents that dead processes left, everybody's or this user's, and send the revocations due."""
         await self.settle(self.repository.engine.vault.key_prefix(user) if user else "")
         await self._queue.flush()
 
     async def settle(self, key: str = "", *, wait: bool = False) -> None:
-        """Finish what processes that died have left below this place, which is a user's, or everybody's: tokens that
-        came are kept where their consent still waits for them, and end where it does not. ``wait``: for those, too,
-        that another process is at work on, up to `LOCK_WAIT`."""
+        """Finish what dead processes left below this key, which is a user's, or empty for everybody's. Received tokens
+        are kept if their consent still waits for them, and revoked otherwise. ``wait``: include consents that another
+        process is redeeming, and wait up to `LOCK_WAIT` for them."""
         await self.repository.engine.in_flight.run(partial(self._redeemer.settle, key, LOCK_WAIT if wait else 0.0))
 
     async def waiting(self, user: User) -> list[Consent]:
-        """What the user is being asked now."""
+        """Return the pending consents of this user."""
         found, now = await self.repository.of_user(user), self.repository.engine.clock()
         return [await self.repository.public(record) for record in found if record.live(now)]
 
     # ------------------------------------------------------------- cancelling
 
     async def cancel(self, user: User, provider: str, app: str) -> int:
-        """End what is pending for this user and app; how many consents that were."""
+        """Cancel the pending consents of this user and app, and return their number."""
         vault, ended = self.repository.engine.vault, 0
         rows, _ = await vault.scan_open("consent", vault.key_prefix(user, provider, app))
-        for row in rows:  # one that does not open cannot be completed either
+        for row in rows:  # a record that does not open cannot be completed either
             ended += await self._cancel(ConsentRecord.of(row))
         return ended
 
     async def cancel_all(self, end: EndOfMany) -> int:
-        """End what was pending of all users before many ended; how many consents that were."""
+        """Cancel the consents that were pending when many grants ended, and return their number."""
         ended = 0
         async for rows, _ in self.repository.engine.vault.pages("consent"):
             for record in ConsentRecord.readable(rows):
@@ -284,7 +284,7 @@ class Consents:
         return ended
 
     async def _cancel(self, found: ConsentRecord) -> int:
-        """End this consent, if it is pending, and whatever takes its place at the same time; how many those were."""
+        """Cancel this consent if it is pending, and any that replaces it meanwhile. Returns the number cancelled."""
         ended = 0
         record: ConsentRecord | None = found
         while record and record.status in PENDING:

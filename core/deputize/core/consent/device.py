@@ -1,10 +1,10 @@
-"""Consent on a machine without a browser: the user enters a short code elsewhere. Source: RFC 8628.
+"""Consent on a machine without a browser: the user enters a short code on another device. Source: RFC 8628.
 
     created -> opened (there are codes) -> confirmed (there are tokens) -> granted | partial
        any  -> denied | failed | cancelled
 
-Nothing ties the browser in which the code is entered to our user, as a link of ours does. So this is for local mode
-alone, where the person who reads the terminal is the user; whose account it became is said there and in the audit.
+Nothing ties the browser in which the code is entered to our user, as a link does. So this is for local mode only, where
+the person who reads the terminal is the user. The terminal and the audit name the account that was connected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LONGEST: Final = 1800.0
 
 @frozen
 class DeviceCode(ValueObject):
-    """What the user is shown: enter ``code`` at ``address``, before ``expires_at`` (Unix seconds)."""
+    """The code to show the user: enter ``code`` at ``address`` before ``expires_at`` (Unix seconds)."""
 
     code: str
     address: str
@@ -49,7 +49,7 @@ class DeviceCode(ValueObject):
 
 
 class Device:
-    """Finishes consents whose browser is on another machine."""
+    """Completion of consents with a code that is entered on another device."""
 
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
         self.repository, self.redeemer = repository, redeemer
@@ -57,16 +57,16 @@ class Device:
     async def connect_by_device_code(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep
     ) -> Consent:
-        """Get a code, let ``tell`` show it to the user, and ask the provider until it was entered; how that ended.
+        """Get a code, show it with ``tell``, and poll the provider until it was entered. Returns the ended consent.
 
-        Raises `SettingsError` outside local mode, `InvalidInput` for a provider without device flow and for a consent
-        that is over or another user's, `ProviderUnavailable` where no code can be had.
+        Raises `SettingsError` outside local mode. Raises `InvalidInput` if the provider has no device flow, or the
+        consent is closed or another user's. Raises `ProviderUnavailable` if the provider gives no code.
         """
         record, first = await self._begin(consent_id, user, tell)
         interval: float | None = first
         while interval is not None:
             await sleep(interval)
-            opened = await self._still_opened(record)
+            opened = await self._reload_opened(record)
             if opened is None:
                 break
             interval = await self.repository.engine.in_flight.run(partial(self._poll_again, opened, interval))
@@ -83,7 +83,7 @@ class Device:
                 hint="Give the user the link of the consent.",
             )
         while True:
-            record = await self._theirs(consent_id, user)
+            record = await self._load_openable(consent_id, user)
             provider, app = self.repository.registered(record)
             if not provider.oauth.device_url:
                 raise InvalidInput(f"{provider.label} gives no codes for other devices.", hint="Open the link instead.")
@@ -98,8 +98,8 @@ class Device:
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
                 return stored, given.interval
 
-    async def _theirs(self, consent_id: str, user: User) -> ConsentRecord:
-        """The user's consent of this id, if it can be opened."""
+    async def _load_openable(self, consent_id: str, user: User) -> ConsentRecord:
+        """Return the user's consent of this id. Raises `InvalidInput` if it cannot be opened."""
         record = await self.repository.by_id(consent_id)
         if record is None or not record.is_for(user):
             await self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
@@ -122,8 +122,8 @@ class Device:
             )
         return flow.parse_device_codes(provider, outcome.data if outcome.kind is Kind.OK else None)
 
-    async def _still_opened(self, record: ConsentRecord) -> ConsentRecord | None:
-        """The consent, if it still waits for this very code to be entered."""
+    async def _reload_opened(self, record: ConsentRecord) -> ConsentRecord | None:
+        """Return the consent if it still waits for this code, or None."""
         now = await self.repository.again(record)
         if now is None or (now.id, now.status) != (record.id, "opened"):
             return None
@@ -135,9 +135,9 @@ class Device:
         return None
 
     async def _poll_again(self, record: ConsentRecord, interval: float) -> float | None:
-        """Ask the provider once; how long to wait before the next time, None where its answer has ended it.
+        """Poll the provider once. Returns the seconds until the next poll, or None if the reply ended the consent.
 
-        Runs to its end once begun: tokens that are on their way are kept or ended, though nobody waits any more.
+        A poll that has started runs to its end: tokens in transit are kept or revoked even if no caller waits any more.
         """
         repository, asked_at = self.repository, self.repository.engine.clock()
         provider, app = repository.registered(record)
@@ -146,7 +146,7 @@ class Device:
             return None
         outcome = await self._poll(provider, app, record)
         if outcome.kind is Kind.OK:
-            await self._entered(record, provider, app, outcome, asked_at)
+            await self._keep_tokens(record, provider, app, outcome, asked_at)
             return None
         match _error_of(outcome):
             case "authorization_pending":
@@ -159,7 +159,7 @@ class Device:
                 await repository.end(record, "failed", "expired_code")
             case _ if outcome.kind in (Kind.TRANSIENT, Kind.RATE_LIMITED):
                 return min(max(2 * interval, outcome.wait or 0.0), SLOWEST)
-            case _ if await self._still_opened(record):
+            case _ if await self._reload_opened(record):
                 await repository.end(record, "failed", reason_of(outcome))
         return None
 
@@ -168,13 +168,13 @@ class Device:
         try:
             answer = await engine.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
         except ProviderUnavailable as e:
-            return lost("refresh", sent=e.sent)  # the same code may be asked for again
+            return lost("refresh", sent=e.sent)  # the same code may be polled again
         return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=engine.clock())
 
-    async def _entered(
+    async def _keep_tokens(
         self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
     ) -> None:
-        """The tokens are here: keep them, if the consent still waits for them."""
+        """Keep the received tokens if the consent still waits for them."""
         engine, code = self.repository.engine, record.device.code if record.device else Secret("")
         try:
             tokens = flow.parse_tokens(provider, outcome.data)
@@ -191,6 +191,6 @@ def _error_of(outcome: Outcome) -> str:
 
 
 def _interval_of(outcome: Outcome) -> float:
-    """The interval that a "slow down" names (GitHub)."""
+    """Return the interval of a "slow_down" error (GitHub sends one), or 0.0."""
     data = outcome.data if isinstance(outcome.data, dict) else {}
     return float(data["interval"]) if isinstance(data.get("interval"), int) else 0.0

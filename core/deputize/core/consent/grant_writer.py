@@ -1,10 +1,10 @@
-"""From a token reply to a grant, or to the tokens' end: whichever process does it, and however often it is begun.
+"""Storage of token replies: each becomes a grant or is revoked, whichever process does it and however often it starts.
 
     reply -> account and scopes -> the right account? still wanted? -> vault -> consent ended -> what this replaces ends
                                             no -> tokens in the revocation queue -> reply removed -> tokens end
 
-Each step finds what the one before it wrote, so that a crash between two of them leads to one outcome: the grant is
-stored and its consent granted, or neither. Tokens that must not be kept are ended at the provider (RFC 7009).
+Each step finds what the step before wrote. So a crash between two of them has one outcome: the grant is stored and its
+consent granted, or neither. Tokens that must not be kept are revoked at the provider (RFC 7009).
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ from deputize.core.vault.grant import Account, Grant, User, facts_of
 
 
 class GrantWriter:
-    """Keeps or ends the tokens of replies. Whoever calls it has the consent for itself (`redeem`)."""
+    """Writer of grants from token replies. The caller holds the consent's lock (`redeem`)."""
 
     def __init__(self, repository: ConsentRepository, received: ReceivedReplies, queue: RevocationQueue) -> None:
         self.repository, self.received, self.queue = repository, received, queue
 
     async def keep_or_end(self, reply: Received) -> None:
-        """Keep the tokens if their consent still waits for them, else end them; then the reply is removed."""
+        """Keep the tokens if their consent still waits for them, else revoke them; then remove the reply."""
         endpoint = await self._endpoint(reply)
-        record = await self._waiting(reply)
+        record = await self._find_waiting_consent(reply)
         if record is None:
             kept = await self._was_kept(reply, endpoint)
         elif endpoint is None:
-            return  # the settings do not know the app now: the tokens are of no use, and can be ended by nobody
+            return  # the settings no longer have the app: the tokens cannot be used or revoked
         else:
             kept = await self._keep(record, endpoint, reply)
         if kept is None:
-            return  # whoever looks again may be told
+            return  # a later attempt may find out
         entries = [] if kept else [await reply.into(self.queue)]
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
@@ -60,8 +60,8 @@ class GrantWriter:
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
 
-    async def _waiting(self, reply: Received) -> ConsentRecord | None:
-        """The consent, if it waits for these tokens."""
+    async def _find_waiting_consent(self, reply: Received) -> ConsentRecord | None:
+        """Return the consent if it waits for these tokens, or None."""
         record = await self.repository.at(reply.key)
         while record and record.id == reply.consent:
             if record.status == "confirmed":
@@ -74,35 +74,37 @@ class GrantWriter:
         return None
 
     async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
-        """Whether tokens whose consent does not wait for them are a grant all the same, or must not end as one would
-        with them; None: that is not known now. A grant whose consent was cut off before it was closed is taken back.
-        """
+        """Return True if tokens whose consent does not wait for them are a grant or must not be revoked because a grant
+        would end with them, None if that is unknown now. Takes back a grant whose consent was cancelled before it was
+        closed."""
         record = await self.repository.at(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and mine.status not in CUT_OFF and mine.family == reply.family:
             return True
-        if await self._stored(reply):
+        if await self._find_stored_grant(reply):
             if mine is None:
-                return True  # its consent is forgotten, or the same was asked for anew
+                return True  # its consent is forgotten, or the same need was asked for again
             await self._take_back(reply)
             return False
         if reply.device:
             await self.repository.audit_misuse("late_code", record)
-        if endpoint is None or _moved(reply, endpoint) or not may_end_others(endpoint.provider):
+        if endpoint is None or _has_moved(reply, endpoint) or not may_end_others(endpoint.provider):
             return False
         try:
             account, _ = await self._account(endpoint, reply, record)
         except Refusal:
-            return await self._undecided(reply, endpoint.provider)
-        return await self._spared(reply, endpoint.provider, account)
+            return await self._decide_unnamed(reply, endpoint.provider)
+        return await self._must_spare(reply, endpoint.provider, account)
 
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool | None:
-        """Put the tokens into the vault, if they are of the right account. False: they must not live on; None: nobody
-        says now whose they are, and a grant might end with them."""
+        """Store the tokens if they are of the right account. Returns False if they must be revoked, None if the
+        provider does not name their account now and a grant might end with them."""
         provider = endpoint.provider
-        if stored := await self._stored(reply):  # all was checked then: a provider that fails now changes nothing
+        if stored := await self._find_stored_grant(
+            reply
+        ):  # it was checked before: a provider that fails now changes nothing
             return await self._store(record, provider, reply, stored)
-        if _moved(reply, endpoint):
+        if _has_moved(reply, endpoint):
             await self.repository.end(record, "failed", MOVED)
             return False
         if unbound(provider, reply.tokens):
@@ -113,19 +115,19 @@ class GrantWriter:
             granted = await endpoint.granted(reply.tokens, record.asked)
         except Refusal as refusal:
             await self.repository.end(record, "failed", reason_of(refusal.outcome))
-            return await self._undecided(reply, provider)
-        if why := await self._why_refused(record, provider, account, granted):
+            return await self._decide_unnamed(reply, provider)
+        if why := await self._refusal_reason(record, provider, account, granted):
             await self.repository.end(record, "failed", why)
-            return await self._spared(reply, provider, account)
-        if not await self._still_wanted(record):
+            return await self._must_spare(reply, provider, account)
+        if not await self._is_still_wanted(record):
             return False
         return await self._store(record, provider, reply, _grant(reply, account, granted, extra))
 
     async def _account(
         self, endpoint: Endpoint, reply: Received, record: ConsentRecord | None
     ) -> tuple[Account, dict[str, str]]:
-        """Whose the tokens are. Where the provider never says that, they are taken for those of the account that was
-        meant to come back, or is there; else each grant is an account of its own. Raises `Refusal`."""
+        """Return the account of the tokens. If the provider never names accounts, it is the account that was expected
+        or is connected, else a new account for each grant. Raises `Refusal`."""
         provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
         if late and (named := await late.whose(reply.tokens.access)):
             return named, {}
@@ -139,8 +141,7 @@ class GrantWriter:
         return (held.account if held else nameless(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
-        """The grant into the vault, unless it is there, and the consent to its end. False: it was cancelled in the last
-        moment."""
+        """Store the grant unless it is stored, and end the consent. Returns False if it was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_whole(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
@@ -150,7 +151,7 @@ class GrantWriter:
             if entry := await self.queue.enqueue_replaced(old, new):
                 replaced.append(entry)
 
-        grant = await self._stored(reply) or await vault.add(fresh, enqueue_replaced)
+        grant = await self._find_stored_grant(reply) or await vault.add(fresh, enqueue_replaced)
         if record.other == "switch":
             await accounts.prefer(grant)
         ended = await self._end_granted(record, provider, grant, reply.family)
@@ -158,21 +159,21 @@ class GrantWriter:
             await self._take_back(reply)
             if record.other == "switch" and before:
                 await accounts.prefer(before)
-        replaced += await end_what_lies(self.queue, key)  # it has ended with many meanwhile
+        replaced += await end_what_lies(self.queue, key)  # it may have ended with many grants meanwhile
         await self.queue.deliver(*replaced)
         return ended is not None
 
-    async def _stored(self, reply: Received) -> Grant | None:
-        """The active grant that has these tokens, or what they were refreshed to."""
+    async def _find_stored_grant(self, reply: Received) -> Grant | None:
+        """Return the active grant that has these tokens, or the tokens they were refreshed to."""
         for grant in await self.repository.engine.vault.grants(reply.user, reply.provider, reply.app):
-            if grant.status == "active" and _of_family(grant, reply):
+            if grant.status == "active" and _is_of_family(grant, reply):
                 return grant
         return None
 
     async def _end_granted(
         self, record: ConsentRecord, provider: Provider, grant: Grant, family: str
     ) -> ConsentRecord | None:
-        """End the consent as granted, in whole or in part; None where it has ended otherwise meanwhile."""
+        """End the consent as granted or partial. Returns None if it ended otherwise meanwhile."""
         missing = tuple(sorted(set(record.scopes) - provider.covered(grant.scopes)))
         obtained = Obtained(
             scopes_granted=sorted(grant.scopes),
@@ -184,84 +185,84 @@ class GrantWriter:
         facts = {"missing": missing, "account": grant.account.name, "family": family}
         return await self.repository.end(record, status, reason, obtained=obtained, **facts)
 
-    async def _why_refused(
+    async def _refusal_reason(
         self, record: ConsentRecord, provider: Provider, account: Account, granted: frozenset[str]
     ) -> str:
-        """Why the tokens of this account must not be kept; empty if they may be."""
-        if not _expected(account, record):
+        """Return why the tokens of this account must not be kept, or "" if they may be."""
+        if not _is_expected(account, record):
             return "account_mismatch"
-        return "same_account" if record.other and await self._narrower(record, provider, account, granted) else ""
+        return "same_account" if record.other and await self._is_narrower(record, provider, account, granted) else ""
 
     async def _take_back(self, reply: Received) -> None:
-        """End the grant that these tokens are, unless a newer consent has taken its place."""
+        """Revoke the grant that has these tokens, unless a newer consent replaced it."""
         vault, audit = self.repository.engine.vault, self.repository.engine.audit
-        while grant := await self._stored(reply):
+        while grant := await self._find_stored_grant(reply):
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
             if ended := await vault.replace(grant, grant.tombstone()):
                 await audit.record(GrantRevoked(facts_of(ended)))
             await self.queue.deliver(*([entry] if entry else []))
 
-    async def _held(self, user: User, provider: str, app: str, account: Account) -> Grant | None:
-        """The active grant of this very account, if there is one."""
+    async def _find_active_grant(self, user: User, provider: str, app: str, account: Account) -> Grant | None:
+        """Return the active grant of this account, or None."""
         vault = self.repository.engine.vault
         held = await vault.grant(vault.key_prefix(user, provider, app, account.subject))
         return held if held and held.status == "active" else None
 
-    async def _narrower(
+    async def _is_narrower(
         self, record: ConsentRecord, provider: Provider, account: Account, granted: frozenset[str]
     ) -> bool:
-        """Whether this account is connected already, and for more: the new tokens would take from that."""
-        held = await self._held(record.user, provider.name, record.app, account)
+        """Return True if this account is already connected with more scopes, which the new tokens would take away."""
+        held = await self._find_active_grant(record.user, provider.name, record.app, account)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return not kept <= provider.covered(granted)
 
-    async def _spared(self, reply: Received, provider: Provider, account: Account) -> bool:
-        """Whether tokens that are not kept must not be ended now, since a grant of the account might end with them.
+    async def _must_spare(self, reply: Received, provider: Provider, account: Account) -> bool:
+        """Return True if tokens that are not kept must not be revoked now, because a grant of the account might end
+        with them.
 
-        They end with it: of itself, or by an entry that waits for it in the revocation queue.
+        They end with that grant, at the provider or by an entry that waits for it in the revocation queue.
         """
-        held = await self._held(reply.user, reply.provider, reply.app, account)
+        held = await self._find_active_grant(reply.user, reply.provider, reply.app, account)
         if held is None or not may_end_others(provider):
             return False
         if not all_end_with_one(provider):
             await reply.into(self.queue, held)
         return True
 
-    async def _undecided(self, reply: Received, provider: Provider) -> bool | None:
-        """Tokens of an account that the provider does not name now. False: they are ended. None: they stay among the
-        received replies, since a grant that the user has there might end with them; but not beyond their time.
-        """
+    async def _decide_unnamed(self, reply: Received, provider: Provider) -> bool | None:
+        """Decide about tokens whose account the provider does not name now. False: they are revoked. None: they stay
+        among the received replies until they expire, because a grant that the user has there might end with them."""
         engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
         if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
             return False
         grants = await engine.vault.grants(reply.user, reply.provider, reply.app)
         return None if any(grant.status == "active" for grant in grants) else False
 
-    async def _still_wanted(self, record: ConsentRecord) -> bool:
-        """Whether nobody has ended the consent meanwhile."""
+    async def _is_still_wanted(self, record: ConsentRecord) -> bool:
+        """Return True unless the consent was ended meanwhile."""
         await self.repository.engine.vault.ended.look(fresh=True)
         now = await self.repository.again(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
 
 def nameless(label: str, subject: str, *, one_more: bool = False) -> Account:
-    """An account whose owner nobody names; ``one_more``: beside others, so that people can tell them apart."""
+    """Return an account whose provider names nobody. ``one_more``: it gets a suffix that tells it apart from others."""
     return Account(subject, f"an account of {label}" + (f" ({subject[:4]})" if one_more else ""))
 
 
-def _moved(reply: Received, endpoint: Endpoint) -> bool:
-    """Whether the settings lead elsewhere by now: no token goes there to see whose it is."""
+def _has_moved(reply: Received, endpoint: Endpoint) -> bool:
+    """Return True if the settings now lead to another server; no token is sent there."""
     return reply.origin != origin_of(endpoint.provider, endpoint.app)
 
 
-def _of_family(grant: Grant, reply: Received) -> bool:
-    """Whether the grant is what these tokens became. One that kept an earlier refresh token is of that one's family."""
+def _is_of_family(grant: Grant, reply: Received) -> bool:
+    """Return True if the grant came from these tokens. One that kept an earlier refresh token is of its family."""
     return grant.family == reply.family or grant.access_token == reply.tokens.access
 
 
 def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Mapping[str, str]) -> Grant:
-    """The grant that these tokens are."""
+    """Return the grant for these tokens."""
     tokens, asked_at = reply.tokens, reply.asked_at
     return Grant(
         user=reply.user,
@@ -280,10 +281,10 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
     )
 
 
-def _expected(account: Account, record: ConsentRecord) -> bool:
-    """Whether this is the account that was there before, or that was named; any, where none was.
+def _is_expected(account: Account, record: ConsentRecord) -> bool:
+    """Return True if this is the account of before, or the one that was named; any account if there is neither.
 
-    Subjects differ by case (OpenID Connect Core 2, Salesforce's ids), names do not.
+    Subjects are case-sensitive (OpenID Connect Core 2, Salesforce's ids), names are not.
     """
     if record.subject or not record.account:
         return record.subject in ("", account.subject)
@@ -291,7 +292,7 @@ def _expected(account: Account, record: ConsentRecord) -> bool:
 
 
 def reason_of(outcome: Outcome) -> str:
-    """Why a consent failed, in the words of its record."""
+    """Return the reason code for a consent that failed with this outcome."""
     if outcome.fix_by == "operator":
         return outcome.detail if outcome.detail in REMEDIES else "operator"
     return outcome.detail or str(outcome.kind)

@@ -1,13 +1,13 @@
-"""One consent as a state machine, and the only reader and writer of its JSON in the vault.
+"""A consent as a state machine, and the only reader and writer of its JSON in the vault.
 
     created -> opened -> returned -> confirmed -> granted | partial
        any  -> denied | failed | cancelled
 
-``created`` a ticket exists; ``opened`` the verified user pressed Connect: state, verifier and nonce exist; ``returned``
-the browser is back with a code, which is held; ``confirmed`` the user was verified again: the code is redeemed, once.
-A link that has expired takes it from ``opened`` back to ``created``; a device code leads from ``opened`` straight to
-``confirmed``. Final states hold neither code nor verifier. A `ConsentRecord` never changes: each move makes a new one,
-which `deputize.core.consent.repository` saves by compare-and-swap.
+``created``: a ticket exists. ``opened``: the verified user pressed Connect; state, verifier and nonce exist.
+``returned``: the browser is back with a code, which is stored. ``confirmed``: the user was verified again; the code is
+redeemed, once. An expired link leads from ``opened`` back to ``created``; a device code leads from ``opened`` straight
+to ``confirmed``. Final states hold neither code nor verifier. A `ConsentRecord` never changes: each transition makes a
+new one, which `deputize.core.consent.repository` saves by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from deputize.core.vault.grant import Origin, Secret, User
 from deputize.core.vault.record import Record, StoredRecord
 
 TICKET_LIFE: Final = 600.0
-"""Seconds a link can be opened, and seconds between pressing Connect and coming back."""
+"""Seconds for which a link can be opened, and seconds between a press of Connect and the callback."""
 REDEEM_LIFE: Final = 60.0
-"""Seconds after which a code that was brought back and not redeemed is given up: its process has died."""
+"""Seconds after which an unredeemed code is abandoned: its process has died."""
 KEPT: Final = 86400.0
-"""Seconds a consent is remembered after it was last asked for."""
+"""Seconds for which a consent is remembered after the last request for it."""
 MAX_VISITS: Final = 3
-"""How many presses of Connect may still come back."""
+"""The number of latest presses of Connect that may come back."""
 FORMER: Final = 8
-"""How many earlier consents for the same a record remembers the end of, for whoever still waits for one."""
+"""The number of earlier consents whose end a record remembers, for callers that still wait for one."""
 MAX_ASKS: Final = 32
 
 Status = Literal["created", "opened", "returned", "confirmed", "granted", "partial", "denied", "failed", "cancelled"]
 EndStatus = Literal["granted", "partial", "denied", "failed", "cancelled"]
 Other = Literal["", "another", "switch"]
-"""Whether a consent is meant for another account than the one there is: one more, or one to act from now on."""
+"""Which account a consent is for: the connected one, another one, or one to switch to."""
 
 OPENABLE: Final = frozenset({"created", "opened"})
 REDEEMING: Final = frozenset({"returned", "confirmed"})
@@ -50,18 +50,18 @@ MOVES: Final[Mapping[Status, frozenset[str]]] = {
     "returned": frozenset({"confirmed"}) | CUT_OFF,
     "confirmed": frozenset({"granted", "partial"}) | CUT_OFF,
 }
-"""Where each state leads. Those that are not here are final."""
+"""The transitions of each state. States without an entry are final."""
 
 
 class AnyLocalUser:
-    """Stands for "whoever sits at this machine": only for pages that nobody else can reach."""
+    """The user at this machine, whoever it is: only for pages that no other machine can reach."""
 
 
 Who = User | AnyLocalUser | None
 
 
 def refused(reason: str) -> InvalidInput:
-    """One answer for every link and callback that cannot be used, whatever the reason; the audit has the reason."""
+    """Return the one error for every unusable link and callback. Only the audit has the reason."""
     hint = "Go back to where you were asked and open the newest link."
     return InvalidInput("This link cannot be used.", hint=hint, fix_by="user", reason=reason)
 
@@ -78,7 +78,7 @@ class Visit(ValueObject):
 
 @frozen
 class DeviceWait(ValueObject):
-    """A device code (RFC 8628) that waits to be entered until ``expires`` (Unix seconds)."""
+    """A device code (RFC 8628) that can be entered until ``expires`` (Unix seconds)."""
 
     code: Secret = field(repr=False)
     expires: float
@@ -86,7 +86,7 @@ class DeviceWait(ValueObject):
 
 @frozen
 class Former(ValueObject):
-    """How an earlier consent for the same ended, for whoever waits for it when the same is asked anew."""
+    """The end of an earlier consent for the same need, for callers that still wait for it."""
 
     id: str
     issue: int
@@ -101,14 +101,14 @@ class Former(ValueObject):
 
 @frozen(kw_only=True, slots=False)
 class ConsentRecord(StoredRecord):
-    """A consent as the vault has it. Times are in Unix seconds.
+    """A consent in the vault. Times are in Unix seconds.
 
-    ``enough``: groups of scopes; a grant with one of each group has all that this was asked for. ``subject``,
-    ``account``: the account that must come back, empty for any. ``other``, ``instead``: it is for one more account, or
-    for one to act from now on instead of this one. ``claims``: what the provider wants to be asked for, beside scopes.
-    ``asks``: the requests of the user that led here. ``issue`` counts the tickets. ``asked``: all scopes the provider
-    was asked for; ``missing``: those it did not give. ``return_to``: where its page leads back to. ``family``: the
-    token family it led to. ``epoch``: the revocation epoch it was asked in.
+    ``enough``: groups of scopes; a grant with one scope of each group is enough. ``subject``, ``account``: the account
+    that must come back, empty for any. ``other``, ``instead``: it adds an account, or replaces the default account
+    ``instead``. ``why``: the reason code of the request. ``claims``: claims to request from the provider, besides
+    scopes. ``asks``: ids of the user's requests that led here. ``issue``: number of tickets issued. ``asked``: all
+    scopes requested from the provider; ``missing``: those it did not give. ``return_to``: the address to which its page
+    leads back. ``family``: the token family it led to. ``epoch``: the revocation epoch it was requested in.
     """
 
     KIND = "consent"
@@ -150,7 +150,7 @@ class ConsentRecord(StoredRecord):
 
     # ------------------------------------------------------------- moves
 
-    def _moved(self, status: Status, **facts: Any) -> Self:
+    def _move(self, status: Status, **facts: Any) -> Self:
         if status not in MOVES.get(self.status, ()):
             raise RuntimeError(f"A consent does not move from {self.status} to {status}.")
         return self.copy_with(status=status, **facts)
@@ -158,67 +158,67 @@ class ConsentRecord(StoredRecord):
     def opened(
         self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
     ) -> Self:
-        """The verified user pressed Connect: the last presses may come back."""
+        """Move to opened: the verified user pressed Connect. The last presses may come back."""
         visits, back = (*self.visits[1 - MAX_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
-        return self._moved("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
+        return self._move("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
 
     def opened_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
-        """A device code waits to be entered elsewhere."""
-        return self._moved("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
+        """Move to opened: a device code waits to be entered."""
+        return self._move("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
 
     def came_back(self, visit: Visit, code: Secret, now: float) -> Self:
-        """The browser is back from this visit with a code."""
-        return self._moved("returned", visits=(visit,), code=code, returned=now)
+        """Move to returned: the browser of this visit is back with a code."""
+        return self._move("returned", visits=(visit,), code=code, returned=now)
 
     def confirmed(self) -> Self:
-        """The code is being redeemed: neither it nor its verifier is kept."""
+        """Move to confirmed: the code is being redeemed, and neither it nor its verifier is kept."""
         visits = tuple(replace(visit, verifier=Secret("")) for visit in self.visits)
-        return self._moved("confirmed", code=Secret(""), visits=visits)
+        return self._move("confirmed", code=Secret(""), visits=visits)
 
     def confirmed_by_device(self, now: float) -> Self:
-        """The device code was entered, and brought tokens."""
-        return self._moved("confirmed", visits=(), device=None, returned=now)
+        """Move to confirmed: the device code was entered and brought tokens."""
+        return self._move("confirmed", visits=(), device=None, returned=now)
 
     def renewed(self, now: float) -> Self:
-        """With a new ticket; no earlier one opens any more, and no visit may come back."""
-        return self._forgetting()._moved("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
+        """Return the record with a new ticket. Earlier tickets stop working, and no visit may come back."""
+        return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
 
     def ended(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
-        """Into a final state, with nothing in it that could still be used. ``facts``: ``account``, ``missing``."""
-        return self._forgetting()._moved(status, reason=reason, finished=now, **facts)
+        """Move to a final state, without any secrets. ``facts``: ``account``, ``missing``, ``family``."""
+        return self._without_secrets()._move(status, reason=reason, finished=now, **facts)
 
     def asked_by(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
-        """The same was asked for by another request, which needs ``enough``, too."""
+        """Return the record with one more request, which needs ``enough``, too."""
         asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
         return self.copy_with(asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
 
-    def _forgetting(self) -> Self:
+    def _without_secrets(self) -> Self:
         return self.copy_with(visits=(), code=Secret(""), device=None)
 
     # ------------------------------------------------------------- judging
 
     def is_for(self, who: Who) -> bool:
-        """Whether this is the user the consent was asked of."""
+        """Return True if this is the user whose consent it is."""
         return self.user == who if isinstance(who, User) else isinstance(who, AnyLocalUser)
 
     def enough_for(self, groups: tuple[tuple[str, ...], ...]) -> bool:
-        """Whether it is known that these are needed."""
+        """Return True if these groups are already among those needed."""
         return set(groups) <= set(self.enough)
 
     def met_by(self, granted: frozenset[str]) -> bool:
-        """Whether scopes that are granted are all that this was asked for."""
+        """Return True if the granted scopes are enough for all requests."""
         return all(not granted.isdisjoint(group) for group in self.enough or ((scope,) for scope in self.scopes))
 
     def live(self, now: float) -> bool:
-        """Whether it can still be completed; an expired ticket can be issued anew."""
+        """Return True if it can still be completed. An expired ticket can be issued again."""
         return now < self.returned + REDEEM_LIFE if self.status in REDEEMING else self.status in OPENABLE
 
     def late(self, now: float) -> bool:
-        """Whether the link opens no more, and nobody is on the way back from the provider either."""
+        """Return True if the link has expired and no visit can come back from the provider any more."""
         return now >= max(self.ticket_expires, self.visit_expires)
 
     def public_status(self, now: float) -> ConsentStatus:
-        """The state in the words of `Consent`."""
+        """Return the state as `Consent` names it."""
         if self.status not in PENDING:
             return cast("ConsentStatus", self.status)
         if not self.live(now):
@@ -226,22 +226,22 @@ class ConsentRecord(StoredRecord):
         return "expired" if self.late(now) and self.status not in REDEEMING else "pending"
 
     def visit_of(self, state: str) -> Visit | None:
-        """The visit with this fingerprint of a state."""
+        """Return the visit with this fingerprint of a state, or None."""
         return next((visit for visit in self.visits if visit.state == state), None)
 
     def former(self) -> Former:
-        """What is remembered of this one when the same is asked anew."""
+        """Return what is remembered of this consent when the same need is asked for again."""
         return Former(**{field.name: getattr(self, field.name) for field in fields(Former)})
 
     def as_it_was(self, consent_id: str) -> Self | None:
-        """This one, or how an earlier one for the same ended; None where no such one is remembered."""
+        """Return this consent, or the remembered end of an earlier one with this id, or None."""
         if consent_id == self.id:
             return self
         found = next((one for one in self.before if one.id == consent_id), None)
         return self.copy_with(**_fields(found)) if found else None
 
     def facts(self) -> OfConsent:
-        """What audit rows say of it."""
+        """Return the fields that audit rows have of it."""
         return OfConsent(
             tenant=self.user.tenant,
             user=self.user.id,
@@ -263,7 +263,7 @@ class ConsentRecord(StoredRecord):
 
     @staticmethod
     def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-        """Return the content with id and tenant of the user as one field, and without an old row's empty values."""
+        """Return the content with the user's id and tenant as one field, and without the empty values of old rows."""
         if content.get("tenant") is not None:
             content["user"] = {"id": content.get("user"), "tenant": content.pop("tenant")}
         return {name: value for name, value in content.items() if value or name not in ("device", "origin")}

@@ -1,11 +1,11 @@
-"""From a code to a token reply, once; and from wherever a process that died has left a consent, to its end.
+"""Redemption of codes, once each, and recovery of consents that a dead process left in any state.
 
     code, kept -> code sent, no longer kept -> reply sealed (`received`) -> grant kept or tokens ended (`keep`)
 
-One process at a time goes on with a consent, under a lock that is free again when it dies; whoever looks at a consent
-between two of these steps goes on from there. Where a process died between sending the code and sealing the reply,
-nobody has the tokens, if there are any: the consent ends as ``interrupted``, and the user is asked again.
-Sources: RFC 6749 4.1.3, RFC 7636 4.5.
+One process at a time works on a consent, under a lock that is free again when the process dies. The next process that
+reads a consent between two of these steps continues from there. If a process died between sending the code and sealing
+the reply, the tokens, if any, are lost: the consent ends as ``interrupted``, and the user is asked again. Sources: RFC
+6749 4.1.3, RFC 7636 4.5.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ log = logging.getLogger("deputize")
 
 
 class Redeemer:
-    """Makes grants of codes."""
+    """Redeemer of codes for grants."""
 
     def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: GrantWriter) -> None:
         self.repository, self.received, self.keeper = repository, received, keeper
 
     async def go_on(self, found: ConsentRecord, timeout: float = 0.0) -> None:
-        """Bring a consent whose code is here to its end; nothing where another process is at work on it.
+        """Finish a consent whose code is here. Does nothing if another process is working on it.
 
-        Runs to its end once begun. ``timeout``: seconds to wait for another one of this user and app.
+        Once started it runs to its end. ``timeout``: seconds to wait for another redemption of this user and app.
         """
-        async with self._alone(found.user, found.provider, found.app, timeout) as alone:
-            if not alone or await self._finished(found):
+        async with self._try_lock(found.user, found.provider, found.app, timeout) as alone:
+            if not alone or await self._finish_received(found):
                 return
             record = await self.repository.again(found)
             if record is not None and record.id == found.id and record.status == "returned":
@@ -57,21 +57,21 @@ class Redeemer:
                 await self.repository.end(record, "failed", INTERRUPTED)
 
     async def settle(self, key: str = "", timeout: float = 0.0) -> None:
-        """Finish what processes that died have left below this place, which is a user's, or everybody's.
+        """Finish what dead processes left below this key, which is a user's, or empty for everybody's.
 
-        ``timeout``: seconds to wait for a process that is at work on one, until it has finished or died, too.
+        ``timeout``: seconds to wait for a process that is working on a consent to finish or die.
         """
         async for reply in self.received.below(key):
-            async with self._alone(reply.user, reply.provider, reply.app, timeout) as alone:
+            async with self._try_lock(reply.user, reply.provider, reply.app, timeout) as alone:
                 now = await self.received.again(reply) if alone else None
                 try:
                     await (self.keeper.keep_or_end(now) if now else _nothing())
-                except VaultError as damaged:  # a grant of theirs does not open; the others are not to wait for it
+                except VaultError as damaged:  # a grant of the user does not open; other users must not wait for it
                     log.warning("A consent cannot be finished: %s", damaged.code)
 
     @asynccontextmanager
-    async def _alone(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[bool]:
-        """Whether nobody else redeems a consent of this user for this app, as long as the block lasts."""
+    async def _try_lock(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[bool]:
+        """Yield True if no other process redeems a consent of this user and app during the block."""
         vault = self.repository.engine.vault
         async with AsyncExitStack() as lock:
             try:
@@ -82,26 +82,26 @@ class Redeemer:
                 alone = False
             yield alone
 
-    async def _finished(self, record: ConsentRecord) -> bool:
-        """Whether a reply is here: then it is kept or ended now."""
+    async def _finish_received(self, record: ConsentRecord) -> bool:
+        """Keep or revoke the sealed replies of a consent. Returns False if there are none."""
         replies = await self.received.of(record.user, record.provider, record.app, record.id)
         for reply in replies:
             await self.keeper.keep_or_end(reply)
         return bool(replies)
 
     async def _redeem(self, record: ConsentRecord) -> None:
-        """Send the code, seal the reply, and keep it or end it."""
+        """Send the code, seal the reply, and keep or revoke its tokens."""
         engine = self.repository.engine
         provider, app = engine.providers.get(record.provider), engine.apps.get(record.app)
         if provider is None or app is None:
-            return  # the settings know them no more: the code will have expired when they do
-        if record.origin != origin_of(provider, app):  # a start with other settings came between
+            return  # the settings no longer have them: the code will have expired when they do
+        if record.origin != origin_of(provider, app):  # the deputy was restarted with other settings
             await self.repository.end(record, "failed", MOVED)
             return
         [visit] = record.visits
         confirmed = await self.repository.save(record.confirmed())
         if confirmed is None:
-            return  # cancelled: its page says so
+            return  # cancelled, as its page shows
         endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()
         try:
             tokens = await endpoint.exchange(record.code, visit.verifier, record.redirect_uri, visit.nonce)
@@ -115,21 +115,21 @@ class Redeemer:
     async def take_from_device(
         self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float, code: Secret
     ) -> None:
-        """The device code was entered, and brought tokens: keep them, if the consent still waits for them."""
+        """Keep the tokens of an entered device code if the consent still waits for them."""
         await self._seal(record, endpoint, tokens, asked_at, code)
-        async with self._alone(record.user, record.provider, record.app, LOCK_WAIT) as alone:
+        async with self._try_lock(record.user, record.provider, record.app, LOCK_WAIT) as alone:
             if alone:
-                await self._finished(record)
+                await self._finish_received(record)
 
     async def _take(self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float) -> None:
         await self._seal(record, endpoint, tokens, asked_at)
-        await self._finished(record)
+        await self._finish_received(record)
 
     async def _seal(
         self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float, code: Secret | None = None
     ) -> None:
-        """Seal the reply. Where the store takes nothing for long, the tokens end at the provider while they are known,
-        unless a grant that is held there would end with them."""
+        """Seal the reply. If the store stays unavailable, the tokens are revoked at the provider while they are known,
+        unless a stored grant would end with them."""
         reply = Received(
             family=secrets.token_hex(16),
             consent=record.id,
@@ -157,4 +157,4 @@ class Redeemer:
 
 
 async def _nothing() -> None:
-    """Somebody else did it."""
+    """Do nothing: another process did it."""

@@ -1,7 +1,7 @@
-"""Consents of all users in one vault: found by link, `state` or id, saved by compare-and-swap, ended, and shown.
+"""Consents of all users in one vault: found by link, `state` or id, saved by compare-and-swap, ended, and displayed.
 
-Tickets, states and ids lead to a record by their hashes. A ticket is derived from the record's id and issue under the
-vault's own key, so that it is the same after a restart and stands nowhere.
+The hashes of tickets, states and ids lead to a record. A ticket is derived from the record's id and issue with the
+vault's own key, so that it is the same after a restart and is not stored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Index = Literal["ticket", "asked", "state"]
 
 
 class ConsentRepository:
-    """Where consents are found, and how they are saved and ended."""
+    """The consents in a vault: how they are found, saved and ended."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -42,7 +42,7 @@ class ConsentRepository:
     # ------------------------------------------------------------- finding
 
     def key(self, user: User, app: App, scopes: tuple[str, ...], account: str) -> str:
-        """Where the consent for these scopes lies: the same need finds the same consent.
+        """Return the key of the consent for these scopes: the same need finds the same consent.
 
         Raises `InvalidInput` for an account or a scope that is not valid Unicode.
         """
@@ -56,21 +56,21 @@ class ConsentRepository:
         return self.engine.vault.key_prefix(user, app.provider, app.name) + digest
 
     def owner(self, record: ConsentRecord) -> str:
-        """What the keys of its user's consents and grants at its app begin with."""
+        """Return the prefix of the keys of the user's consents and grants at this app."""
         return self.engine.vault.key_prefix(record.user, record.provider, record.app)
 
     def ticket(self, record: ConsentRecord) -> str:
-        """The opaque part of the consent's link."""
+        """Return the opaque part of the consent's link."""
         mac = hmac.digest(self.engine.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     async def at(self, key: str) -> ConsentRecord | None:
-        """The consent in this place; none in that of tokens that came without one, which is ""."""
+        """Return the consent with this key, or None. The key of tokens that came without a consent is ""."""
         row = await self.engine.vault.get("consent", key) if key else None
-        return await self._known(ConsentRecord.of(row)) if row else None
+        return await self._refresh_status(ConsentRecord.of(row)) if row else None
 
-    async def _known(self, record: ConsentRecord) -> ConsentRecord:
-        """The consent, once its app is here, which may come late; cancelled, if it has ended with many others."""
+    async def _refresh_status(self, record: ConsentRecord) -> ConsentRecord:
+        """Wait for the consent's app to be registered. Returns the consent, cancelled if it ended with many others."""
         await self.engine.registry.arrived(record.app)
         ended = self.engine.vault.ended
         await ended.look()
@@ -79,20 +79,23 @@ class ConsentRepository:
         return record
 
     async def again(self, record: ConsentRecord) -> ConsentRecord | None:
-        """What lies now where this consent was read."""
+        """Return the current record with the key of this one."""
         return await self.at(record.place.key)
 
     async def of_user(self, user: User) -> list[ConsentRecord]:
-        """All consents of a user that are remembered."""
+        """Return all remembered consents of a user."""
         vault = self.engine.vault
-        return [await self._known(ConsentRecord.of(row)) for row in await vault.scan("consent", vault.key_prefix(user))]
+        return [
+            await self._refresh_status(ConsentRecord.of(row))
+            for row in await vault.scan("consent", vault.key_prefix(user))
+        ]
 
     async def by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
-        """The consent behind a link. Raises `InvalidInput`, always the same, for one that cannot be used.
+        """Return the consent of a link. Raises `InvalidInput`, always the same, if the link cannot be used.
 
-        Another signed-in user who holds the link ends the consent with that.
+        If another signed-in user opens the link, the consent ends.
         """
-        record, now = await self._by("ticket", fingerprint(ticket)), self.engine.clock()
+        record, now = await self._find_by("ticket", fingerprint(ticket)), self.engine.clock()
         if record is None:
             raise refused("unknown_ticket")
         current = hmac.compare_digest(self.ticket(record), ticket)
@@ -105,23 +108,23 @@ class ConsentRepository:
         return record
 
     async def by_state(self, state: Secret) -> ConsentRecord | None:
-        """The consent that a browser set out for with this ``state``; None where a newer press took its place."""
+        """Return the consent of the visit with this ``state``, or None if newer visits replaced it."""
         digest = fingerprint(state)
-        record = await self._by("state", digest) if state else None
+        record = await self._find_by("state", digest) if state else None
         overtaken = record is not None and record.visit_of(digest) is None and record.status in PENDING
         return None if overtaken else record
 
     async def by_id(self, consent_id: str) -> ConsentRecord | None:
-        """The consent of this id, if the same was not asked for anew since it ended."""
-        return await self._by("asked", fingerprint(consent_id))
+        """Return the consent of this id, or None if the same need was asked for again since it ended."""
+        return await self._find_by("asked", fingerprint(consent_id))
 
     async def remembered(self, consent_id: str) -> ConsentRecord | None:
-        """The consent of this id as it stands, or as it ended; None where it is long gone."""
-        record = await self._by("asked", fingerprint(consent_id), same=False)
+        """Return the consent of this id, pending or ended, or None if it is forgotten."""
+        record = await self._find_by("asked", fingerprint(consent_id), same=False)
         return record.as_it_was(consent_id) if record else None
 
-    async def _by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
-        """The consent that this leads to; with ``same``, only if the same was not asked for anew meanwhile."""
+    async def _find_by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
+        """Return the consent of an index row. ``same``: only if the same need was not asked for again meanwhile."""
         row = await self.engine.vault.get(index, digest)
         if row is None or row.json["expires"] < self.engine.clock():
             return None
@@ -131,22 +134,22 @@ class ConsentRepository:
     # ------------------------------------------------------------- saving
 
     async def save(self, record: ConsentRecord) -> ConsentRecord | None:
-        """The record, saved over what it was read from; None, and nothing changed, if that has moved meanwhile."""
+        """Save the record over the row it was read from. Returns None, and changes nothing, if that row has changed."""
         row = await self.engine.vault.swap(record.place, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
-        """A first consent in this place; None where there is one."""
+        """Store a first consent under this key. Returns None if there is one."""
         row = await self.engine.vault.insert("consent", key, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def index(self, key: str, record: ConsentRecord) -> None:
-        """Let the ticket and the id lead to the record, before it is there. Neither is stored, only their hashes."""
+        """Store the index rows of ticket and id, before the record itself is stored. They hold only hashes."""
         await self._point("ticket", self.ticket(record), key, record, record.expires)
         await self._point("asked", record.id, key, record, record.expires)
 
     async def index_state(self, state: Secret, record: ConsentRecord, expires: float) -> None:
-        """Let the ``state`` of a visit lead to the record."""
+        """Store the index row for the ``state`` of a visit."""
         await self._point("state", state, record.place.key, record, expires)
 
     async def _point(self, index: Index, name: Secret | str, key: str, record: ConsentRecord, expires: float) -> None:
@@ -160,20 +163,20 @@ class ConsentRepository:
     # ------------------------------------------------------------- ending
 
     async def refuse_misuse(self, record: ConsentRecord, why: Misuse) -> NoReturn:
-        """Somebody misused this consent: end it, unless it is being redeemed; audit it, and refuse."""
+        """Audit a misuse of this consent, end it unless it is being redeemed, and raise the refusal."""
         await self.audit_misuse(why, record)
         if record.status in OPENABLE:
             await self.end(record, "failed", why)
         raise refused(why)
 
     async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
-        """Something came that fits no consent, or not this one."""
+        """Record that a request fits no consent, or not this one."""
         await self.engine.audit.record(MISUSES[why](record.facts() if record else None))
 
     async def end(
         self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
     ) -> ConsentRecord | None:
-        """Into a final state, and into the audit. None: it has ended otherwise meanwhile.
+        """Move the consent to a final state, and audit that. Returns None if it ended otherwise meanwhile.
 
         ``obtained``: the grant it led to. ``facts``: see `ConsentRecord.ended`.
         """
@@ -189,28 +192,28 @@ class ConsentRepository:
     # ------------------------------------------------------------- what belongs to it
 
     def registered(self, record: ConsentRecord) -> tuple[Provider, App]:
-        """Provider and app of a consent. Raises the one refusal where the settings know them no more."""
+        """Return provider and app of a consent. Raises the one refusal if the settings no longer have them."""
         provider, app = self.engine.providers.get(record.provider), self.engine.apps.get(record.app)
         if provider is None or app is None:
             raise refused("unknown_app")
         return provider, app
 
     async def check_origin(self, user: User, app: App) -> None:
-        """Raise `InvalidInput` where a grant of this app comes from another server than the app leads to now: neither
-        its place in the vault nor the client's secret goes there before it was disconnected."""
+        """Raise `InvalidInput` if a grant of this app came from another server than the app leads to now. Before the
+        user disconnects it, neither its key in the vault nor the client secret is used for the new server."""
         row = self.engine.providers[app.provider]
         for grant in await self.engine.vault.grants(user, app.provider, app.name):
             if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
                 raise moved(grant, row)
 
     async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:
-        """What is asked of the provider: what is lacking, and what the grant has that must not get lost."""
+        """Return the scopes to request: those missing, and those of the grant that must not get lost."""
         held = await self._grant_of(record)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return frozenset(record.scopes) | kept
 
     async def _grant_of(self, record: ConsentRecord) -> Grant | None:
-        """The grant of the account that must come back, if it still holds."""
+        """Return the active grant of the account that must come back, or None."""
         if not record.subject:
             return None
         vault = self.engine.vault
@@ -218,7 +221,7 @@ class ConsentRepository:
         return grant if grant and grant.status != "revoked" else None
 
     async def public(self, record: ConsentRecord, ask: str = "") -> Consent:
-        """The consent as everybody may see it; as part of this request of the user, or of the newest."""
+        """Return the public form of the consent, as part of the request ``ask`` or of the newest request."""
         step = ask or (record.asks[-1] if record.asks else "")
         provider = self.engine.providers.get(record.provider)
         status = record.public_status(self.engine.clock())

@@ -1,7 +1,7 @@
-"""Waiting until consents have ended, wherever that happens: in this process, in another one, in a browser.
+"""Waiting for consents to end, in this process, in another one, or in a browser.
 
-The vault is the only truth: a consent that still waits has come to its end, too, once the user's grant holds all that
-it asks for, whichever link that came by.
+Only the vault knows how a consent stands. A pending consent has ended, too, once the user's grant has all scopes that
+it asks for, whichever link brought them.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from deputize.core.vault.notify import watching
 
 
 async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
-    """How each of these consents ended, in order; see `Deputy.wait_for_consents`."""
+    """Return how each of these consents ended, in order; see `Deputy.wait_for_consents`."""
     asked = list(asked)
-    known = {one.id: _removed(one) for one in asked if isinstance(one, Consent)}
+    known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
-    async with watching(consents.repository.engine.vault.store, *await _watched(consents, ids)) as watch:
+    async with watching(consents.repository.engine.vault.store, *await _watched_prefixes(consents, ids)) as watch:
         while True:
             found = []
             for one in ids:
-                now = await _now(consents, one) or known.get(one)
+                now = await _current(consents, one) or known.get(one)
                 if now is None:
                     raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
-                known[one] = _removed(now)
+                known[one] = _as_removed(now)
                 found.append(now)
             if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
                 return found
             await watch.changed(max(deadline - time.monotonic(), 0))
 
 
-async def _watched(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:
-    """The records by which these may end."""
+async def _watched_prefixes(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the kinds and key prefixes of the records by which these may end."""
     records = [await consents.repository.by_id(one) for one in ids]
     places = [consents.repository.owner(record) for record in records if record]
     return [(kind, key) for key in places for kind in ("consent", "grant")]
 
 
-async def _now(consents: Consents, consent_id: str) -> Consent | None:
-    """The consent as it stands: ``granted``, for the reason ``elsewhere``, where a grant has all of it by now."""
+async def _current(consents: Consents, consent_id: str) -> Consent | None:
+    """Return the current consent: ``granted`` with the reason ``elsewhere`` if a grant has all of its scopes by now."""
     consent = await consents.status(consent_id)
     if consent is None or consent.status not in ("pending", "expired"):
         return consent
@@ -58,10 +58,10 @@ async def _now(consents: Consents, consent_id: str) -> Consent | None:
 
 
 async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
-    """Whether the account that is to consent has a grant with these scopes, or with others that do as well.
+    """Return True if the expected account has a grant with these scopes, or with others that cover them.
 
-    Never for one more account, or another one, which the user still has to choose; nor where the provider has refused
-    what the grant says it may do, or it has a scope with which the others are no good: then only a new consent helps.
+    False for an added or switched account, which the user still has to choose. False if the provider refused scopes
+    that the grant has, or the grant has a scope that makes the others useless: then only a new consent helps.
     """
     row, app = engine.providers.get(record.provider), engine.apps.get(record.app)
     if row is None or app is None or record.other or record.why == "scope_missing":
@@ -76,6 +76,6 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
     return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.met_by(row.covered(grant.scopes))
 
 
-def _removed(consent: Consent) -> Consent:
-    """How it counts once nothing is known of it any more, as when its user was erased."""
+def _as_removed(consent: Consent) -> Consent:
+    """Return the consent as failed, for when nothing is stored about it any more, as after its user was erased."""
     return replace(consent, status="failed", reason_code="removed")
