@@ -141,7 +141,7 @@ async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str
     async with await build(sandbox, apps=[app]) as deputy:
         given = {"by": "ops", "access_token": reply["access_token"], "foreign": True}
         called = {"slack": "@alice in Acme", "linear": "Alice Adams in acme"}[name]
-        with pytest.raises(InvalidInput, match="says not whose tokens these are") as refused:
+        with pytest.raises(InvalidInput, match="the name is ambiguous") as refused:
             await deputy.sources.import_tokens("alice", name, account=called, **given)
         assert refused.value.reason == "name_of_many" and await grants(deputy) == []
         [subject] = re.findall(rf"These are of {called}, (\S+): is that", refused.value.hint)

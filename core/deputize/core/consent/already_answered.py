@@ -32,7 +32,9 @@ async def check_answers(
             )
     if wanted and why == "scope_missing" and step_ups >= MAX_STEP_UPS:
         label = repository.engine.providers[app.provider].label
-        raise ScopeNotGranted(f"{label} wants more scopes again and again for the same request.", scopes=wanted)
+        raise ScopeNotGranted(
+            f"{label} asked {MAX_STEP_UPS} times for more scopes for the same request.", scopes=wanted
+        )
     return pending
 
 
@@ -56,7 +58,7 @@ def _stop_if_answered(
     if status == "cancelled" and ask:  # the run that waited for it; an unknown run is a later one
         raise Declined(f"The user disconnected {provider.label} while this waited for them.")
     if record.reason == "account_mismatch":
-        raise AccountMismatch(f"Another {provider.label} account came back than {record.account}.")
+        raise AccountMismatch(f"The user connected another {provider.label} account than {record.account}.")
 
 
 def _is_same_request(record: ConsentRecord, ask: str, now: float) -> bool:

@@ -79,7 +79,7 @@ class Device:
         engine = self.repository.engine
         if urlsplit(await engine.pages.base_url()).hostname not in LOOPBACK:
             raise SettingsError(
-                "A code instead of a link is for local mode only: it cannot show who entered it.",
+                "Device codes are for local mode only: nothing shows who entered a code.",
                 hint="Give the user the link of the consent.",
             )
         while True:

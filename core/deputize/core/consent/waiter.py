@@ -31,7 +31,9 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
             for one in ids:
                 now = await _current(consents, one) or known.get(one)
                 if now is None:
-                    raise NotFound("No consent has this id.", hint="Wait for those that were asked for within a day.")
+                    raise NotFound(
+                        "No consent has this id.", hint="Wait for consents that were requested within a day."
+                    )
                 known[one] = _as_removed(now)
                 found.append(now)
             if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:

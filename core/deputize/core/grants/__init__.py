@@ -1,1 +1,1 @@
-"""What becomes of a grant: it is refreshed, revoked, and chosen among a user's accounts."""
+"""Grants: refresh, revocation, and the choice among a user's accounts."""

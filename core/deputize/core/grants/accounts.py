@@ -1,9 +1,9 @@
-"""Which of a user's accounts acts: the one that is named, else the one the user chose, else the first connected.
+"""Choice of the account that acts: the named one, else the user's default, else the first connected.
 
-Where that one is disconnected, another of the same app takes its place, the same each time, until the user chooses.
+If the default account is disconnected, another of the same app replaces it, always the same one until the user chooses.
 
-Accounts of one app are told apart by a mark in their grants, so that no act has to look twice. Where tools can be used
-through several apps (github.com beside a company's own server), a record says which app the user chose.
+A mark in the grants tells the accounts of one app apart, so that no act reads twice. If tools can be used through
+several apps (github.com and a company's own server), a record says which app the user chose.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ from deputize.core.vault.vault import called
 
 
 class Accounts:
-    """The accounts of all users, in one vault."""
+    """The accounts of all users in one vault."""
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.registry, self.audit = engine.vault, engine.registry, engine.audit
 
     async def app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
-        """The app through which a user's tools of this provider are used.
+        """Return the app through which a user's tools of this provider are used.
 
-        ``name``: of an app that is meant. ``account``: of one that is connected, or the id of a connection that was.
-        Raises `InvalidInput` for an app that is no way to this provider, `SettingsError` where there is none.
+        ``name``: the app, if one is named. ``account``: a connected account, or the id of an earlier connection. Raises
+        `InvalidInput` if the app is not of this provider, `SettingsError` if there is no app.
         """
         await self.registry.arrive(name or provider)
         apps = [self.registry.app(provider, name)] if name else self.registry.apps_for(provider)
         if len(apps) == 1:
             return apps[0]
-        chosen = await self._chosen(user, provider)
+        chosen = await self._default_app(user, provider)
         apps = sorted(apps, key=lambda app: app.name != chosen)
-        for app in apps if account else ():  # an id of ours comes before a name at any of them
+        for app in apps if account else ():  # a connection id comes before a name at any app
             found = await self.vault.grants(user, app.provider, app.name)
             if any(grant.connection_id == account for grant in found):
                 return app
         for app in apps if account is not None or chosen else ():
-            held = await self._held(user, [app])
+            held = await self._list_held(user, [app])
             if held if account is None else called(held, account or ""):
                 return app
         return self.registry.app(provider)
 
     async def choose(self, user: User, provider: str, account: str, app: str = "") -> Grant:
-        """Let this account act from now on where none is named.
+        """Make this account the default.
 
-        Raises `AccountMismatch` for one that is not connected, or a name that several have.
+        Raises `AccountMismatch` if it is not connected, or several accounts have this name.
         """
         await self.registry.arrive(app or provider)
         apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
@@ -65,27 +65,27 @@ class Accounts:
         return found[0]
 
     async def prefer(self, grant: Grant) -> None:
-        """Let the account of this grant act, whichever did before."""
+        """Make the account of this grant the default."""
         marked = await self._mark(grant, chosen=True)
-        for other in await self._held(grant.user, [self.registry.apps[grant.app]]):
+        for other in await self._list_held(grant.user, [self.registry.apps[grant.app]]):
             if other.default and other.account.subject != grant.account.subject:
                 await self._mark(other, chosen=False)
         family = self.registry.family(grant.provider)
         if len(self.registry.apps_for(family)) > 1:
-            await self._note(grant.user, family, grant.app)
+            await self._store_default_app(grant.user, family, grant.app)
         await self.audit.record(AccountChosen(facts_of(marked or grant)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
-        """Mark, after a disconnect, the account that acts from now on: one to come shall not take its place."""
+        """Mark the new default account after a disconnect, so that one connected later does not become it."""
         ended = set(providers)
         for app in list(self.registry.apps.values()):
-            held = await self._held(user, [app]) if app.provider in ended else []
+            held = await self._list_held(user, [app]) if app.provider in ended else []
             if held and not any(grant.default for grant in held):
                 if marked := await self._mark(held[0], chosen=True):
                     await self.audit.record(AccountChosen(facts_of(marked)))
 
     async def acting(self, user: User, grant: Grant) -> bool:
-        """Whether this account acts where none is named."""
+        """Return True if this account acts when none is named."""
         if grant.app not in self.registry.apps:
             return grant.default
         if (await self.app(user, self.registry.family(grant.provider))).name != grant.app:
@@ -93,12 +93,12 @@ class Accounts:
         acts = await self.vault.find_whole(user, grant.provider, grant.app)
         return acts is not None and acts.account.subject == grant.account.subject
 
-    async def _held(self, user: User, apps: Sequence[App]) -> list[Grant]:
+    async def _list_held(self, user: User, apps: Sequence[App]) -> list[Grant]:
         found = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
         return [grant for grant in found if grant.status != "revoked"]
 
     async def _mark(self, grant: Grant, *, chosen: bool) -> Grant | None:
-        """The grant as it is marked now; None for one that was revoked meanwhile."""
+        """Set or clear the mark of the grant, and return the stored grant, or None if it was revoked meanwhile."""
         while (now := await self.vault.grant(self.vault.record_key(grant))) and now.status != "revoked":
             if now.default is chosen:
                 return now
@@ -108,11 +108,11 @@ class Accounts:
                 return marked
         return None
 
-    async def _chosen(self, user: User, provider: str) -> str:
+    async def _default_app(self, user: User, provider: str) -> str:
         note = await self.vault.get("chosen", self.vault.key_prefix(user, self.registry.family(provider)))
         return str(note.json["app"]) if note else ""
 
-    async def _note(self, user: User, family: str, app: str) -> None:
+    async def _store_default_app(self, user: User, family: str, app: str) -> None:
         key, note = self.vault.key_prefix(user, family), {"app": app}
         while not await self.vault.insert("chosen", key, note):
             old = await self.vault.get("chosen", key)

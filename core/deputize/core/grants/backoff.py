@@ -1,4 +1,4 @@
-"""What follows a token request that failed: a second one at once, or a pause in which none is sent for that grant."""
+"""Retries after a failed token request: a second request at once, or a pause without requests for that grant."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.core.value_object import Printed, frozen
 FIRST_PAUSE: Final = 1.0
 LONGEST_PAUSE: Final = 300.0
 JITTER: Final = 1.2
-"""By how much a pause may be longer."""
+"""The largest factor by which jitter makes a pause longer."""
 SECOND_TRY: Final = 0.1
 """Seconds before a second try, without jitter."""
 UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
@@ -22,20 +22,20 @@ UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may b
 
 
 def soon() -> float:
-    """Seconds to wait before a second try."""
+    """Return the seconds to wait before a second try."""
     return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
 
 @frozen
 class Pause(Printed):
-    """No token request for this grant before ``until`` (Unix seconds). ``length``: seconds, before jitter."""
+    """A time without token requests for a grant, until ``until`` (Unix seconds). ``length``: seconds without jitter."""
 
     until: float
     length: float
     outcome: Outcome
 
     def error(self) -> DeputizeError:
-        """What callers get meanwhile."""
+        """Return the error for callers during the pause."""
         if self.outcome.kind is Kind.INVALID_INPUT:
             hint = "Check the client id and secret of the app, and deputize doctor."
             return InvalidInput("The app's registration was refused.", hint=hint, fix_by="operator")
@@ -45,7 +45,7 @@ class Pause(Printed):
 
 
 class Backoff:
-    """The pauses of all grants, by their place in the vault. ``clock`` returns Unix seconds."""
+    """The pauses of all grants, by their keys in the vault. ``clock`` returns Unix seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
@@ -55,25 +55,25 @@ class Backoff:
         return len(self._pauses)
 
     def pause(self, key: str) -> Pause | None:
-        """The pause that this grant is in now. A clock that was set back makes none longer."""
+        """Return the current pause of this grant, or None. A clock that was set back makes no pause longer."""
         found = self._pauses.get(key)
         return found if found and 0 < found.until - self.clock() <= found.length * JITTER else None
 
     def allows_second_try(self, key: str, outcome: Outcome, *, urgent: bool) -> bool:
-        """Whether the same request is worth sending once more at once, after this outcome. ``urgent``: callers have no
-        other token.
+        """Return True if the same request may be sent once more at once, after this outcome. ``urgent``: callers have
+        no other token.
 
-        Always where its answer was lost on the way. Where the provider answered with a fault, or the request cannot
-        have left, if it is urgent and the request before went well. The token may be used up by then; waiting would not
-        bring it back, and some providers forgive a second use within seconds. Never where the provider may still be at
-        work on the first one, which would look like a theft to it (RFC 9700 4.14.2), or asks for a pause.
+        True if the answer was lost in transit. If the provider answered with a server error, or the request cannot have
+        left: true if ``urgent`` and the request before succeeded. The token may be used up by then; waiting would not
+        bring it back, and some providers forgive a second use within seconds. False if the provider may still process
+        the first request, which would look like a theft to it (RFC 9700 4.14.2), or asks for a pause.
         """
         if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
             return False
         return outcome.detail == UNANSWERED or (urgent and key not in self._pauses)
 
     def failed(self, key: str, outcome: Outcome) -> Pause:
-        """A pause as long as the provider asks for; else twice as long as the last, with jitter."""
+        """Start a pause as long as the provider asks for, else twice as long as the last one, with jitter."""
         before = self._pauses.get(key)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
         until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311
@@ -81,5 +81,5 @@ class Backoff:
         return self._pauses[key]
 
     def succeeded(self, key: str) -> None:
-        """The next pause is a short one again."""
+        """Reset the pauses of this grant to the shortest."""
         self._pauses.pop(key, None)

@@ -1,4 +1,4 @@
-"""A user's connected accounts, for people to look at."""
+"""A user's connected accounts, in a form for people."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from deputize.core.vault.grant import GrantStatus, User
 
 @frozen
 class Connection(ValueObject):
-    """One connected account, for people: what was consented to, and whether it still holds. No token.
+    """One connected account, for people: its scopes, and whether it still works. It holds no token.
 
-    ``id``: opaque, and the same for as long as this account can be connected; it may be given wherever an ``account``
-    is named.
+    ``id``: opaque, the same for as long as this account can be connected. It can be passed as any ``account`` argument.
     """
 
     id: str
@@ -28,7 +27,7 @@ class Connection(ValueObject):
 
 
 async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:
-    """All that are not disconnected. ``default``: acts where none is named."""
+    """Return all accounts that are not disconnected. ``default``: it acts if no account is named."""
     found = []
     for grant in await engine.vault.grants(user):
         if grant.status != "revoked":

@@ -1,4 +1,4 @@
-"""The local end of a grant: its tokens in the revocation queue, durable, then its tombstone."""
+"""The local end of a grant: its tokens are stored in the revocation queue, then its tombstone is written."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ QUEUED: Final = "queued"
 
 
 async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> list[Ended]:
-    """The grant's tombstone, whatever it is refreshed to meanwhile; none where somebody else has written it.
+    """Write the grant's tombstone, even if it is refreshed meanwhile. Returns nothing if another process wrote it.
 
-    An entry is withdrawn only once the same is enqueued anew: who finds one without a tombstone finishes both.
+    An entry is withdrawn only once its successor is enqueued: a process that finds one without a tombstone finishes
+    both.
     """
     vault, before = queue.vault, None
     while True:
         entry = await queue.enqueue_grant(grant, leaked=leaked)
         if before:
-            await vault.delete(before)  # of tokens that a refresh has exchanged, or of a generation touched
+            await vault.delete(before)  # of tokens that were refreshed, or of an older generation
         if stone := await vault.replace(grant, grant.tombstone()):
             return [(stone, entry)]
         current = await vault.stored(vault.record_key(grant))
@@ -36,12 +37,12 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
 
 
 async def end_what_lies(queue: RevocationQueue, key: str) -> list[Record]:
-    """Finish the end of a grant that has ended with many and lies here yet: something newer is to take its place, or it
-    came too late. Its entry in the queue, to be delivered once the newer one lies there: else both might end."""
+    """Finish the end of a grant that ended with many others but is still stored, because a newer grant replaces it or
+    it came too late. Returns its queue entries, to be delivered once the newer grant is stored: else both might end."""
     vault = queue.vault
     ends = await vault.ended.look(fresh=True)
     grant = None
-    with suppress(VaultError):  # a damaged one is written over: nobody knows its tokens any more
+    with suppress(VaultError):  # a damaged grant is overwritten: its tokens cannot be read any more
         grant = await vault.stored(key) if ends.epoch else None
     if grant is None or grant.status == "revoked" or not vault.has_ended(grant):
         return []

@@ -1,7 +1,7 @@
-"""Which token families may be alive at providers, as far as the vault knows: the one place that says so.
+"""The token families that may be alive at providers, as far as the vault knows. No other module decides that.
 
-A family is all that one consent led to: the tokens of its reply, and whatever they are refreshed to. From the first
-token on it stands in one of three kinds of records, each of which outlives a crash, and in none once it has ended:
+A family is every token that one consent led to: those of its reply, and those they are refreshed to. From the first
+token on it is in one of three kinds of records, each of which survives a crash, and in none once it has ended:
 
     received             a reply is sealed, its consent not finished (`deputize.core.grants.token_reply_journal`)
     active               a grant holds it
@@ -9,7 +9,7 @@ token on it stands in one of three kinds of records, each of which outlives a cr
                          the account holds the tokens, or might end with them
     pending_revocation   any other entry of the queue, removed once the provider was told (RFC 7009)
 
-What the vault cannot know is a reply that never came, or that came to a process which died before it could write.
+The vault cannot know a reply that never came, or that came to a process that died before it could write.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from deputize.core.vault.vault import Vault
 FamilyState: TypeAlias = Literal["active", "superseded", "received", "pending_revocation"]
 FAMILY_STATES: Final[tuple[FamilyState, ...]] = ("active", "superseded", "received", "pending_revocation")
 _STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received", "pending_revocation")
-"""Of two records of one family the later in this list says what becomes of it."""
+"""If two records are of one family, the later state in this list counts."""
 
 
 @frozen
 class TokenFamily(ValueObject):
-    """One family that may be alive. ``id``: empty for tokens from before families had one.
+    """A family that may be alive. ``id``: empty for tokens from before families had ids.
 
-    ``tokens``: fingerprints of those that the vault has, from which nothing can be used.
+    ``tokens``: fingerprints of the tokens in the vault; they cannot be used as tokens.
     """
 
     id: str
@@ -47,7 +47,7 @@ class TokenFamily(ValueObject):
 
 
 async def families(vault: Vault) -> list[TokenFamily]:
-    """Every family that may be alive. A record that does not open is left out: `Vault.scan_open` counts those."""
+    """Return every family that may be alive. Records that do not open are left out: `Vault.scan_open` counts them."""
     found: dict[str, TokenFamily] = {}
     nameless: list[TokenFamily] = []
     async for one in _records(vault):
@@ -62,7 +62,7 @@ async def families(vault: Vault) -> list[TokenFamily]:
 
 
 def counted_families(found: Sequence[TokenFamily]) -> str:
-    """How many there are in each state, in words."""
+    """Return a text with the number of families in each state."""
     number = Counter(one.state for one in found)
     states = ", ".join(f"{number[state]} {state.replace('_', ' ')}" for state in FAMILY_STATES)
     return f"{len(found)} may be alive: {states}"
@@ -71,27 +71,27 @@ def counted_families(found: Sequence[TokenFamily]) -> str:
 async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
     async for rows, _ in vault.pages("received"):
         for reply in filter(None, map(readable, rows)):
-            held = _held(reply.tokens.access, reply.tokens.refresh)
+            held = _held_fingerprints(reply.tokens.access, reply.tokens.refresh)
             yield TokenFamily(reply.family, "received", reply.user, reply.provider, reply.app, held)
     held_by = set[str]()
     async for rows, _ in vault.pages("grant"):
         for grant in (Grant.unpack(row.plain, row.generation) for row in rows):
             if grant.status == "active":
                 held_by.add(vault.record_key(grant))
-                held = _held(grant.access_token, grant.refresh_token)
+                held = _held_fingerprints(grant.access_token, grant.refresh_token)
                 yield TokenFamily(grant.family, "active", grant.user, grant.provider, grant.app, held)
     async for rows, _ in vault.pages("outbox"):
         for row in rows:
-            yield _queued(row.json, held_by)
+            yield _queued_family(row.json, held_by)
 
 
-def _queued(note: Mapping[str, Any], held_by: set[str]) -> TokenFamily:
+def _queued_family(note: Mapping[str, Any], held_by: set[str]) -> TokenFamily:
     waits = note.get("replaced") and note.get("place") in held_by
     state: FamilyState = "superseded" if waits else "pending_revocation"
-    held = _held(note["token"], note.get("refresh"), *note.get("leaked", ()))
+    held = _held_fingerprints(note["token"], note.get("refresh"), *note.get("leaked", ()))
     user = User(note["user"], note["tenant"])
     return TokenFamily(note.get("family", ""), state, user, note["provider"], note["app"], held)
 
 
-def _held(*tokens: Secret | None) -> frozenset[str]:
+def _held_fingerprints(*tokens: Secret | None) -> frozenset[str]:
     return frozenset(fingerprint(token) for token in tokens if token)

@@ -1,11 +1,11 @@
-"""The end of everybody's grants, or of all in a tenant: here with one write, the rest by pages.
+"""Revocation of everybody's grants, or all of a tenant: here with one write, the rest by pages.
 
     revocation epoch, durable -> mandates -> tombstones, each with an entry in the revocation queue
                               -> consents cancelled -> tombstones for what slipped in between -> providers
 
-With the first write all has ended, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`); the
-rest is what each end needs besides. It is done by whoever began it, or where that process died, by any other in the
-background: the vault says how far it came, and every step may be done twice.
+The first write ends all grants, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`). The
+follow-up does the rest. The process that began does it, or any other one in the background if that one died: the vault
+stores the progress, and every step may be repeated.
 """
 
 from __future__ import annotations
@@ -30,33 +30,33 @@ from deputize.core.vault.record import PAGE, Record
 
 LOCK: Final = "ends of many"
 PATIENCE: Final = 600.0
-"""Seconds to wait for another process that follows up an end."""
+"""Seconds to wait for a follow-up by another process."""
 MARKED: Final = 10
-"""Pages after which it is noted how far the follow-up came."""
+"""Pages after which the progress of a follow-up is stored."""
 
 EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
-"""Ends the mandates of a tenant, None: of everybody."""
+"""Ends the mandates of a tenant, or all if it is None."""
 
 
 class WaitingConsents(Protocol):
-    """The consents of all users, which end with the grants that they were for."""
+    """The consents of all users, which are cancelled with the grants they were for."""
 
     async def cancel(self, user: User, provider: str, app: str) -> int:
-        """End those of this user and app that wait."""
+        """Cancel the pending consents of this user and app."""
         ...
 
     async def cancel_all(self, end: EndOfMany) -> int:
-        """End those that waited when many grants ended."""
+        """Cancel the consents that were pending when many grants ended."""
         ...
 
     async def settle(self, key: str = "") -> None:
-        """Keep or end the tokens that came for consents below this place."""
+        """Keep or revoke the tokens received for consents below this key."""
         ...
 
 
 @frozen
 class Revoked(ValueObject):
-    """One disconnected account. ``upstream``: how far the revocation at the provider came."""
+    """A disconnected account. ``upstream``: the state of the revocation at the provider."""
 
     provider: str
     account: str
@@ -64,8 +64,8 @@ class Revoked(ValueObject):
 
 
 class EndProgress:
-    """How far a follow-up came: how many grants have their tombstone, how many did not open, and how many revocations
-    came how far. ``tell`` is called after each page."""
+    """Progress of a follow-up: the number of tombstones, of grants that did not open, and of revocations by their
+    state. ``tell``: called after each page."""
 
     def __init__(self, tell: Callable[[EndProgress], object] | None = None) -> None:
         self.tell = tell
@@ -73,21 +73,21 @@ class EndProgress:
         self.upstream = Counter[Upstream]()
 
     def ended(self, stone: Grant, entry: Record | None) -> None:
-        """A grant has its tombstone."""
+        """Count a tombstone."""
         self.stones += 1
 
     def came(self, entry: Record, upstream: Upstream) -> None:
-        """A revocation was sent, or could not be."""
+        """Count a revocation that was sent, or could not be."""
         self.upstream[upstream] += 1
 
     def page(self) -> None:
-        """A page is done."""
+        """Report the progress after a page."""
         if self.tell:
             self.tell(self)
 
 
 class EndedAccounts(EndProgress):
-    """The same, with the accounts by their names: the first ``most`` of them, all where that is None."""
+    """Progress with the names of the accounts: the first ``most`` of them, or all if that is None."""
 
     def __init__(self, tell: Callable[[EndProgress], object] | None = None, most: int | None = None) -> None:
         super().__init__(tell)
@@ -108,7 +108,7 @@ class EndedAccounts(EndProgress):
 
 
 class MassRevocation:
-    """Ends grants of many users, in one vault. ``end_mandates``: ends their mandates, too."""
+    """Revocation of the grants of many users in one vault. ``end_mandates``: ends their mandates, too."""
 
     def __init__(
         self, engine: Engine, consents: WaitingConsents, queue: RevocationQueue, end_mandates: EndMandates | None = None
@@ -118,15 +118,15 @@ class MassRevocation:
         self._told_of = set[int]()
 
     async def end(self, tenant: str | None, *, leaked: bool, progress: EndProgress) -> None:
-        """End all of them here with one write, then follow it up, to the end. Cut off, others go on with it."""
+        """End all grants here with one write, then complete the follow-up. If interrupted, others continue it."""
         async with AsyncExitStack() as turn:
-            alone = await self._alone(turn, 0.0)
+            alone = await self._try_lock(turn, 0.0)
             await self.begin(tenant, leaked=leaked)
-            if alone or await self._alone(turn, PATIENCE):
+            if alone or await self._try_lock(turn, PATIENCE):
                 await self._follow_all(progress)
 
     async def begin(self, tenant: str | None, *, leaked: bool) -> EndOfMany:
-        """End all of them here: durable, and in force, when it returns."""
+        """End all grants here. The end is durable and in force when this returns."""
         end = await self.vault.ended.begin(tenant, leaked=leaked)
         await self._tell(end)
         return end
@@ -136,14 +136,14 @@ class MassRevocation:
         self._told_of.add(end.epoch)
 
     async def follow(self, progress: EndProgress | None = None) -> None:
-        """Follow up what was left half-done, unless another process is at it: for the background."""
+        """Complete interrupted follow-ups in the background, unless another process is doing so."""
         if not (await self.vault.ended.look(fresh=True)).open:
             return
         async with AsyncExitStack() as turn:
-            if await self._alone(turn, 0.0):
+            if await self._try_lock(turn, 0.0):
                 await self._follow_all(progress or EndProgress())
 
-    async def _alone(self, turn: AsyncExitStack, timeout: float) -> bool:
+    async def _try_lock(self, turn: AsyncExitStack, timeout: float) -> bool:
         try:
             await turn.enter_async_context(self.vault.store.lock(LOCK, timeout))
         except TimeoutError:
@@ -155,9 +155,9 @@ class MassRevocation:
             await self._follow(still[0], progress)
 
     async def _follow(self, end: EndOfMany, progress: EndProgress) -> None:
-        """All stages of one end, from where it was cut off."""
+        """Run all stages of a follow-up, from where it was interrupted."""
         if end.stage == 0 and end.epoch not in self._told_of:
-            await self._tell(end)  # whoever began it died before that, or may have
+            await self._tell(end)  # the process that began it may have died before that
         for number, stage in enumerate(self._stages()):
             if number < end.stage:
                 continue
@@ -179,7 +179,7 @@ class MassRevocation:
         yield ""
 
     async def _grants(self, end: EndOfMany, progress: EndProgress) -> AsyncIterator[str]:
-        """Tombstones for all that live. Yields the last key of each page."""
+        """Write tombstones for all active grants. Yields the last key of each page."""
         progress.damaged = 0
         async for records, shut in self.vault.pages("grant", after=end.after):
             progress.damaged += shut
@@ -190,8 +190,8 @@ class MassRevocation:
             yield records[-1].key if records else end.after
 
     async def _end_together(self, grants: list[Grant], end: EndOfMany) -> list[Ended]:
-        """The tombstones of a page, which share their syncs, and their rows. Where some cannot be written the others
-        are, and told, before the error is."""
+        """Write the tombstones of a page, which share their syncs, and the audit rows. If some cannot be written, the
+        others are written and audited before the error is raised."""
         work = (end_grant(self.queue, grant, leaked=end.leaked) for grant in grants)
         tried = await asyncio.gather(*work, return_exceptions=True)
         ended = [one for some in tried if not isinstance(some, BaseException) for one in some]
@@ -202,17 +202,17 @@ class MassRevocation:
         return ended
 
     async def _consents(self, end: EndOfMany, _: EndProgress) -> AsyncIterator[str]:
-        """What was pending or under way is cancelled, and tokens that came for it end."""
+        """Cancel pending consents and requests, and revoke the tokens received for them."""
         await self.consents.cancel_all(end)
         await under_way.stop_all(self.vault, end)
         await self.consents.settle()
         yield ""
 
     async def _providers(self, end: EndOfMany, progress: EndProgress) -> AsyncIterator[str]:
-        """All revocations are sent, and how far each came is told. Yields the last key of each page."""
+        """Send all revocations, and report the state of each. Yields the last key of each page."""
         size = LEAKED_AT_ONCE // 2 if end.leaked else PAGE
         async for records, _ in self.vault.pages("outbox", size, after=end.after):
-            entries = [record for record in records if _of(record.json, end.tenant)]
+            entries = [record for record in records if _is_of_tenant(record.json, end.tenant)]
             if end.leaked:
                 entries = [await self.queue.as_leaked(entry) for entry in entries]
             for entry, upstream in zip(entries, await self.queue.deliver(*entries), strict=True):
@@ -220,6 +220,6 @@ class MassRevocation:
             yield records[-1].key if records else end.after
 
 
-def _of(content: Mapping[str, Any], tenant: str | None) -> bool:
-    """Whether this belongs to a user of the tenant; None is all tenants."""
+def _is_of_tenant(content: Mapping[str, Any], tenant: str | None) -> bool:
+    """Return True if the record is of a user of the tenant; None means all tenants."""
     return tenant is None or content["tenant"] == tenant

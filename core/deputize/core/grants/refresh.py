@@ -1,17 +1,16 @@
-"""One live token per grant, however many callers, threads and processes want it.
+"""Refresh of grants: one live token per grant, however many callers, threads and processes want it.
 
-Three layers, none of which replaces another: one task per grant in this process, one lock per grant in the store
-(freed by the system if its holder dies), and the generation of the row as the fence. In this order:
+Three layers, none of which replaces another: one task per grant in this process, one lock per grant in the store (freed
+by the system if its holder dies), and the generation of the row as the fence. In this order:
 
     task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
 
-Where the lock can be lost while its holder goes on, the intent is a lease (`Intent`): the token is sent by nobody else
-as long as it lasts, and whoever has written one reads the grant again before sending anything.
+If the lock can be lost while its holder continues, the intent is a lease (`Intent`): no other process sends the token
+as long as it lasts, and a process that wrote one reads the grant again before it sends anything.
 
-An open intent that is found later means: somebody asked with this refresh token and never saw new ones. It is tried
-once more; if the provider refuses, the rotation was lost and the user is asked again. A grant without a refresh token
-may be obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6,
-RFC 9700 4.14.
+An open intent that is found later means: a process sent this refresh token and never saw new tokens. It is tried once
+more; if the provider refuses, the rotation was lost and the user is asked again. A grant without a refresh token may be
+obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6, RFC 9700 4.14.
 """
 
 from __future__ import annotations
@@ -56,15 +55,15 @@ from deputize.core.vault.vault import Record
 
 LOCK_WAIT: Final = 30.0
 REQUEST_TIMEOUT: Final = 60.0
-"""Seconds that a token request may take. It runs alone in the background, and is not sent twice meanwhile."""
+"""Seconds that a token request may take. It runs alone in the background, and is not sent twice at a time."""
 CALLER_TIMEOUT: Final = 20.0
-"""Seconds that somebody waits for it."""
+"""Seconds that a caller waits for it."""
 SAVE_TRIES: Final = 86_400  # about a day: a token that is dropped takes its grant with it
 _REFUSED: Final = outcome_of(Kind.TRANSIENT)
 
 
 class GrantLost(Exception):
-    """The grant is dead, or gone; ``reason`` says why. Only a new consent helps."""
+    """The error for a grant that is dead or deleted; ``reason`` says why. Only a new consent helps."""
 
     def __init__(self, reason: str, grant: Grant | None = None) -> None:
         super().__init__(reason)
@@ -72,7 +71,7 @@ class GrantLost(Exception):
 
 
 class Refresher:
-    """Hands out grants whose access token is good now."""
+    """Source of grants whose access token is valid now."""
 
     def __init__(self, engine: Engine, revocation_queue: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.revocation_queue = (
@@ -88,14 +87,14 @@ class Refresher:
         self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
 
     def is_valid(self, grant: Grant) -> bool:
-        """Whether the token will live a while yet: a minute, or a fifth of a short life."""
+        """Return True if the token stays valid for at least a minute, or a fifth of a short lifetime."""
         if not grant.expires_at:
             return True
         margin = min(60.0, 0.2 * max(grant.expires_at - grant.obtained_at, 0.0))
         return self.clock() < grant.expires_at - margin
 
     async def live(self, grant: Grant, failed: Secret | None = None) -> Grant:
-        """The grant with a token to use now. ``failed`` is the access token the provider has just refused.
+        """Return the grant with a valid token. ``failed``: the access token that the provider just refused.
 
         Raises `GrantLost`, `RateLimited`, `ProviderUnavailable` or `StoreUnavailable`. Cancelling the caller does not
         cancel the refresh.
@@ -110,27 +109,27 @@ class Refresher:
         except NotObtained as none:
             if self._is_usable(grant, failed):
                 return grant
-            if self._unexpired(grant):  # only refused, which may be an outage: it serves again when that is over
+            if self._is_unexpired(grant):  # only refused, which may be an outage: it works again afterwards
                 raise GrantLost(none.reason, grant) from None
             raise await self.end(grant, none.reason, replaced=True) from None
         return await portal().hop(lambda: self._join(key, failed, again))
 
     async def _join(self, key: str, failed: Secret | None, again: Ask | None = None) -> Grant:
-        """The result of the one refresh of this grant in this process. Runs on the portal's loop only."""
+        """Return the result of this process's one refresh of the grant. Runs on the portal's loop only."""
         while True:
             task = self._running.get(key)
             if task is None or task.done():
-                # a hop of its own: it is finished at exit, though nobody waits for it any more
-                hop = self._in_flight.run(lambda: self._locked(key, failed, again))
+                # in a task of its own: it is finished at exit even if no caller waits any more
+                hop = self._in_flight.run(lambda: self._refresh_locked(key, failed, again))
                 self._running[key] = task = asyncio.create_task(hop)
                 task.add_done_callback(lambda done: self._forget(key, done))
-                return await self._waited_for(task, key, failed)
-            grant = await self._waited_for(task, key, failed)
+                return await self._wait_for(task, key, failed)
+            grant = await self._wait_for(task, key, failed)
             if grant.access_token != failed:
                 return grant
 
-    async def _waited_for(self, task: asyncio.Task[Grant], key: str, failed: Secret | None) -> Grant:
-        """The refreshed grant; after a while the old one if it can be used, else why there is none yet."""
+    async def _wait_for(self, task: asyncio.Task[Grant], key: str, failed: Secret | None) -> Grant:
+        """Return the refreshed grant, or after a while the old one if it is usable. Raises why there is none."""
         done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
@@ -139,16 +138,16 @@ class Refresher:
             return grant
         if key in self._unsaved:
             raise not_saved()
-        raise ProviderUnavailable("The provider takes long to refresh the grant.", hint="Try again in a minute.")
+        raise ProviderUnavailable("The provider is slow to refresh the grant.", hint="Try again in a minute.")
 
     def _forget(self, key: str, task: asyncio.Task[Grant]) -> None:
         if self._running.get(key) is task:
             del self._running[key]
             self._unsaved.discard(key)
         if not task.cancelled():
-            task.exception()  # asked for, though all who waited have given up
+            task.exception()  # retrieved even if all callers have given up
 
-    async def _locked(self, key: str, failed: Secret | None, again: Ask | None) -> Grant:
+    async def _refresh_locked(self, key: str, failed: Secret | None, again: Ask | None) -> Grant:
         try:
             async with self.vault.store.lock(f"grant-{key}", LOCK_WAIT) as lock:
                 return await self._refresh(key, failed, again, lock)
@@ -163,18 +162,18 @@ class Refresher:
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.is_valid(grant) and grant.access_token != failed:
-            return grant  # somebody else did it
+            return grant  # another process refreshed it
         await self.registry.arrived(grant.app)
         self._check_origin(grant)
         if (refused := self.is_valid(grant)) and self._refusals.pause(key):
-            raise self._refused(grant, again)
+            raise self._refusal_error(grant, again)
         if (ask := refresh_request(grant, again)) is None:
             return await self._unrenewable(grant, failed)
         if pause := self._backoff.pause(key):
-            return self._meanwhile(grant, failed, pause)
+            return self._serve_meanwhile(grant, failed, pause)
         intent = self._intent(grant, lock)
         await intent.write(self.clock(), LOCK_WAIT)
-        if lock and not await self._holds_same(key, grant):  # whoever had the lease before has stored what came
+        if lock and not await self._holds_same(key, grant):  # the previous holder of the lease stored new tokens
             await intent.end()
             return await self._refresh(key, failed, again, lock)
         asked_at = self.clock()
@@ -186,7 +185,7 @@ class Refresher:
             self._backoff.succeeded(key)
             if why := why_refused(self._row(grant)[0], grant, tokens):
                 await self.revocation_queue.end(grant.user, grant.provider, grant.app, tokens)
-                return await self._ended(grant, why, intent)
+                return await self._mark_dead(grant, why, intent)
             try:
                 saved, left = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
             except GrantLost:
@@ -205,61 +204,64 @@ class Refresher:
         taken = unanswered or intent.reopened
         if outcome.kind is Kind.REAUTH:
             why = why_dead(grant, reason, unanswered=taken)
-            return await self._ended(grant, why, intent, told=reason == GRANT_DEAD and refreshes(grant) and not taken)
+            return await self._mark_dead(
+                grant, why, intent, told=reason == GRANT_DEAD and refreshes(grant) and not taken
+            )
         taken |= outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         await (intent.leave() if taken else intent.end())
-        return self._meanwhile(grant, failed, self._backoff.failed(key, outcome))
+        return self._serve_meanwhile(grant, failed, self._backoff.failed(key, outcome))
 
     async def _holds_same(self, key: str, grant: Grant) -> bool:
-        """Whether the grant has the same tokens yet."""
+        """Return True if the stored grant still has the same tokens."""
         now = await self.vault.grant(key)
         return now is not None and (now.access_token, now.refresh_token) == (grant.access_token, grant.refresh_token)
 
     def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
-        """What is written down before this grant is refreshed."""
+        """Return the intent to write before this grant is refreshed."""
         bound = grant.proof_key is not None or self._row(grant)[0].oauth.dpop  # it may be sent again with a nonce
         key, token = self.vault.record_key(grant), grant.refresh_token or grant.access_token
         holder, seconds = f"{self._id}-{os.getpid()}", REQUEST_TIMEOUT * (1 + bound)  # a forked child is another holder
         return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
-        """A grant for which no new token can be had: it ends when its time is up, or when the provider says so."""
+        """Return a grant that cannot be renewed, or end it if it has expired or the provider says that it is dead."""
         if self._is_usable(grant, failed):
             return grant
-        if self._unexpired(grant) and not await self._is_dead(grant):
+        if self._is_unexpired(grant) and not await self._is_dead(grant):
             self._refusals.failed(self.vault.record_key(grant), _REFUSED)
-            raise self._refused(grant, None)
-        return await self._ended(grant, "rejected" if self._unexpired(grant) else "expired")
+            raise self._refusal_error(grant, None)
+        return await self._mark_dead(grant, "rejected" if self._is_unexpired(grant) else "expired")
 
     async def _is_dead(self, grant: Grant) -> bool:
-        """Whether the provider, asked for the token itself, says that there is none. A 401 does not say that."""
+        """Return True if the provider, asked about the token itself, says that it is dead. A 401 does not say that."""
         try:
             return await Endpoint(self.http, *self._row(grant), self.clock).is_of_app(grant.access_token) is False
         except Refusal:
             return False
 
     def accepted(self, grant: Grant) -> None:
-        """The API takes the token that came because it had refused the one before.
+        """Record that the API accepts the token that replaced a refused one.
 
-        Until it does, the grant is not refreshed again for such a refusal, whichever act meets it: only after a pause,
-        which grows.
+        Until then the grant is not refreshed again after such a refusal, whichever act meets it, except after a growing
+        pause.
         """
-        if self._refusals:  # empty but in an outage, and each read comes by here
+        if self._refusals:  # empty except in an outage, and each read runs this
             self._refusals.succeeded(self.vault.record_key(grant))
 
-    def _refused(self, grant: Grant, again: Ask | None) -> Exception:
-        """What callers get while the API refuses the token. The user is asked if it cannot be renewed and nobody can be
-        asked about it; the grant stays until they have consented again."""
+    def _refusal_error(self, grant: Grant, again: Ask | None) -> Exception:
+        """Return the error for callers while the API refuses the token. The user is asked if the token cannot be
+        renewed and the provider cannot be asked about it; the grant stays until they have consented again."""
         row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost("rejected", grant)
         return token_refused(row.label, refreshed=renewable)
 
-    async def _ended(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
-        """Mark the grant dead, then delete the intent: the other way round, a crash would lose the reason.
+    async def _mark_dead(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
+        """Mark the grant dead, then delete the intent: in the other order, a crash would lose the reason.
 
-        The provider is told, too, unless it has just ``told`` us that its family is dead: after a lost rotation tokens
-        that never arrived live on there, and by the one they came for it may know the family to end.
+        The tokens are also revoked at the provider, unless it has just ``told`` us that their family is dead. After a
+        lost rotation, tokens that never arrived live on there, and the old token may tell the provider which family to
+        end.
         """
         tell = not told or must_revoke_on_end(grant)
         lost = await self.revocation_queue.enqueue_grant(grant, replaced=True) if tell else None
@@ -273,11 +275,11 @@ class Refresher:
         if intent:
             await intent.end()
         if lost:
-            await self.vault.delete(lost)  # not lost: another process has saved what came
+            await self.vault.delete(lost)  # not lost: another process saved the new tokens
         return newer
 
     async def _ask(self, grant: Grant, ask: Ask, intent: Intent, *, urgent: bool) -> Tokens:
-        """One token request; a second one with the same token where `Backoff.allows_second_try`."""
+        """Send a token request, and a second one with the same token if `Backoff.allows_second_try`."""
         endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
             return await ask(endpoint)
@@ -298,19 +300,21 @@ class Refresher:
     def _row(self, grant: Grant) -> tuple[Provider, App]:
         provider, app = self.providers.get(grant.provider), self.apps.get(grant.app)
         if provider is None or app is None:
-            raise InvalidInput(f"No app {grant.app!r} is set up any more.", fix_by="operator")
+            raise InvalidInput(
+                f"The app {grant.app!r} of this grant is not in the settings any more.", fix_by="operator"
+            )
         return provider, app
 
     def _check_origin(self, grant: Grant) -> None:
-        """Raise where the token endpoint of now is not the one that this grant came from, or not for its app."""
+        """Raise if the current token endpoint, or its app, is not the one that this grant came from."""
         provider, app = self._row(grant)
         if where := differs(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     async def _save(self, old: Grant, new: Grant) -> tuple[Grant, Record | None]:
-        """Durable before anyone uses it. The lock stays held and the token in memory until the store takes it.
+        """Store the new tokens before any caller uses them. The lock and the token are held until the store takes it.
 
-        With it comes what is to be revoked now: tokens that were replaced and that nothing else would end.
+        Returns also the queue entry of replaced tokens that nothing else would end.
         """
         left: Record | None = None
         noted = not must_revoke_on_end(old)
@@ -322,9 +326,9 @@ class Refresher:
                     break
                 current = await self.vault.grant(self.vault.record_key(old))
                 if current is None or current.status != "active":
-                    raise await self._overtaken(old, new, current)
+                    raise await self._end_overtaken(old, new, current)
                 if (current.access_token, current.refresh_token) == (new.access_token, new.refresh_token):
-                    saved = current  # by the try before, whose answer was lost
+                    saved = current  # by the previous attempt, whose answer was lost
                     break
                 if current.refresh_token != old.refresh_token:  # a newer consent brought tokens of its own
                     return current, await self.revocation_queue.enqueue_replaced(new, current)
@@ -340,31 +344,31 @@ class Refresher:
         return saved, left
 
     async def _tell(self, event: Event) -> None:
-        """Tell the audit, which writes the row in any case: a store that is away costs nobody what was refreshed."""
+        """Record the event. The audit writes it in any case: a store outage must not cost callers the new token."""
         with suppress(StoreUnavailable):
             await self.audit.record(event)
 
-    async def _overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
-        """A revocation came first: the grant stays revoked, and what we just got ends at the provider too."""
+    async def _end_overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
+        """Handle a revocation that came first: the grant stays revoked, and the new tokens are revoked, too."""
         lifetime = max(new.expires_at - new.obtained_at, 0.0)
         tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
         await self.revocation_queue.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
 
     def _is_usable(self, grant: Grant, failed: Secret | None) -> bool:
-        """Whether the old token may still be served while no new one can be had."""
-        return grant.status == "active" and self._unexpired(grant) and grant.access_token != failed
+        """Return True if the old token may be used while no new one can be obtained."""
+        return grant.status == "active" and self._is_unexpired(grant) and grant.access_token != failed
 
-    def _unexpired(self, grant: Grant) -> bool:
+    def _is_unexpired(self, grant: Grant) -> bool:
         return not grant.expires_at or self.clock() < grant.expires_at
 
-    def _meanwhile(self, grant: Grant, failed: Secret | None, pause: Pause) -> Grant:
+    def _serve_meanwhile(self, grant: Grant, failed: Secret | None, pause: Pause) -> Grant:
         if self._is_usable(grant, failed):
             return grant
         raise pause.error()
 
     async def mark_lost(self, grant: Grant, reason: str) -> GrantLost:
-        """Mark this generation of a grant dead, and say so; a newer one is left alone."""
+        """Mark this generation of a grant dead, and return the error. A newer generation is left alone."""
         try:
             await self._end_with(grant, reason)
         except GrantLost as lost:
@@ -372,8 +376,8 @@ class Refresher:
         return GrantLost(reason, grant)
 
     async def end(self, grant: Grant, reason: str, *, replaced: bool = False) -> GrantLost:
-        """The same, and its tokens end at the provider, too: else the next consent would bring the same grant back.
-        ``replaced``: no tombstone comes of it, whoever finishes it; see `RevocationQueue.enqueue_grant`."""
+        """Mark the grant dead and revoke its tokens at the provider: else the next consent would bring the same grant
+        back. ``replaced``: it gets no tombstone; see `RevocationQueue.enqueue_grant`."""
         queued = await self.revocation_queue.enqueue_grant(grant, replaced=replaced)
         lost = await self.mark_lost(grant, reason)
         if queued:
@@ -381,13 +385,13 @@ class Refresher:
         return lost
 
     async def _end_with(self, grant: Grant, reason: str) -> Grant:
-        """Mark the grant dead and raise `GrantLost`; or return a grant with newer tokens, where another was quicker."""
+        """Mark the grant dead and raise `GrantLost`. Returns a grant with newer tokens if one was stored first."""
         while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
             current = await self.vault.grant(self.vault.record_key(grant))
             if current is None or current.status != "active":
                 raise GrantLost(current.reason if current else "disconnected", current)
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
-                return current  # another was quicker, and has better tokens
+                return current  # another process was faster, and has newer tokens
             grant = current
         await self.audit.record(GrantMarkedLost(facts_of(dead), reason))
         raise GrantLost(reason, dead)

@@ -1,9 +1,8 @@
-"""What is written down before a token is used for new ones: so that whoever comes after a crash knows that it may have
-been used already.
+"""The record written before a token is used for new ones: after a crash, it says that the token may have been used.
 
-Where a store's lock can be lost while its holder goes on (`HeldLock`), it is a lease, too: it names its holder, and
-until when a request with this token may be under way, by the store's clock. Nobody else sends the token before that. So
-a holder that loses its lock in the middle of a request is the only one that has sent it, and stores what comes.
+If a store's lock can be lost while its holder continues (`HeldLock`), the intent is also a lease: it names its holder,
+and until when a request with this token may be in progress, by the store's clock. No other process sends the token
+before that. So a holder that loses its lock during a request is the only one that sent it, and stores the reply.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ SPARE: Final = 10.0
 """Seconds of a lease beside those that a request may take: for what happens before it leaves, and for a clock of a
 database that another server has taken over."""
 LOOK: Final = 0.2
-"""Seconds between two looks at another's lease."""
+"""Seconds between two checks of another holder's lease."""
 
 
 class Intent:
-    """That this token of the grant in this place is about to be used, by one refresh of one holder.
+    """A record that one refresh of one holder is about to use this token of the grant with this key.
 
-    ``holder``: another one in each process; what an earlier refresh of the same process has left binds nobody there.
-    ``lock``: what it is made under; None where nothing but the end of its holder ends that. ``seconds``: that a request
-    may take. ``reopened``: the same had been written down before.
+    ``holder``: differs in each process; an intent left by an earlier refresh of the same process does not bind it.
+    ``lock``: the lock that covers it; None if only the death of its holder frees that. ``seconds``: how long a request
+    may take. ``reopened``: the same intent had been written before.
     """
 
     def __init__(
@@ -45,13 +44,13 @@ class Intent:
         self._until = 0.0
 
     async def write(self, now: float, timeout: float) -> None:
-        """Write it down, durably. ``now``: Unix seconds. Raises TimeoutError where another one's lease does not end
-        within so many seconds, `StoreUnavailable` where the lock is lost: nothing may be sent then."""
+        """Store the intent durably. ``now``: Unix seconds. Raises TimeoutError if another holder's lease lasts longer
+        than ``timeout`` seconds, `StoreUnavailable` if the lock is lost: then nothing may be sent."""
         deadline = time.monotonic() + timeout
         while True:
             old = await self.vault.get("intent", self.place)
             stored = await self.lock.confirm() if self.lock else 0.0
-            left = self._left(old, stored)
+            left = self._seconds_left(old, stored)
             if left > 0:
                 if time.monotonic() >= deadline:
                     raise TimeoutError("Another process may still be sending this token.")
@@ -65,8 +64,8 @@ class Intent:
                 self.reopened = old is not None and old.json["token"] == self.token
                 return
 
-    def _left(self, old: Record | None, stored: float) -> float:
-        """Seconds for which another holder may still send."""
+    def _seconds_left(self, old: Record | None, stored: float) -> float:
+        """Return the seconds for which another holder may still send."""
         if old is None or self.lock is None or old.json.get("holder") == self.holder:
             return 0.0
         return float(old.json.get("until", 0.0)) - stored
@@ -79,7 +78,7 @@ class Intent:
         return {**mark, "holder": self.holder, "until": self._until}
 
     async def allows_another(self) -> bool:
-        """Whether another request may be sent: it is still this one's turn, for as long as that may take."""
+        """Return True if another request may be sent: the lease covers the time it may take."""
         if self.lock is None:
             return True
         try:
@@ -92,13 +91,13 @@ class Intent:
         return self._record is not None
 
     async def end(self) -> None:
-        """The token was not used up, or what it has brought is stored. What cannot be removed now is no harm."""
+        """Delete the intent: the token was not used, or the reply is stored. A failed deletion does no harm."""
         if self._record:
             with suppress(StoreUnavailable):
                 await self.vault.delete(self._record)
 
     async def leave(self) -> None:
-        """The provider may have taken the token, but no request is under way any more: nobody has to wait."""
+        """End the lease: the provider may have taken the token, but no request is in progress any more."""
         if self.lock and self._record:
             with suppress(StoreUnavailable):
                 await self.vault.swap(self._record, {**self._record.json, "until": 0.0})

@@ -1,4 +1,4 @@
-"""What a grant is refreshed by, and the grant with the new tokens in it."""
+"""The request that refreshes a grant, and the grant with the new tokens."""
 
 from __future__ import annotations
 
@@ -17,41 +17,40 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import Grant, Origin
 
 GRANT_DEAD: Final = "grant_dead"
-"""The token endpoint says that the refresh token, and so its family, is not alive (RFC 6749 5.2)."""
+"""The token endpoint says that the refresh token, and so its family, is dead (RFC 6749 5.2)."""
 LOST_ROTATION: Final = "lost_rotation"
 OTHER_ACCOUNT: Final = "other_account"
 TOKEN_REFUSED: Final = "token_refused"  # noqa: S105
 
 Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
-"""Sends one request for tokens, each time anew. Raises `Refusal`."""
+"""Sends one request for tokens at each call. Raises `Refusal`."""
 
 
 def refresh_request(grant: Grant, again: Ask | None) -> Ask | None:
-    """How new tokens are asked for: by the refresh token; else ``again``, as at first. None: not at all."""
+    """Return the request for new tokens: by the refresh token, else ``again``, as at first. None if there is no way."""
     token, key = grant.refresh_token, grant.proof_key
     return (lambda endpoint: endpoint.refresh(token, key)) if token and refreshes(grant) else again
 
 
 def refreshes(grant: Grant) -> bool:
-    """Whether new tokens come by its refresh token. Those of some sources have one only so that it is ended."""
+    """Return True if the refresh token brings new tokens. Some sources give one that is only revoked."""
     return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
 
 
 def must_revoke_on_end(grant: Grant) -> bool:
-    """Whether it has a refresh token that nothing uses, and that lives on until it is ended."""
+    """Return True if the grant has an unused refresh token that lives on until it is revoked."""
     return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
 
 
 def why_dead(grant: Grant, reason: str, *, unanswered: bool) -> str:
-    """Why a grant is dead whose new tokens the server refused for this reason. ``unanswered``: it may have given some
-    before, that never arrived."""
+    """Return why a grant is dead, from the server's reason. ``unanswered``: it may have sent tokens that got lost."""
     if not refreshes(grant):
         return reason
     return LOST_ROTATION if unanswered else "invalid_grant"
 
 
 def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
-    """Why these tokens must not take the place of the grant's; empty if they may."""
+    """Return why these tokens must not replace the grant's, or "" if they may."""
     if unbound(provider, tokens):
         return NOT_BOUND
     named = tokens.id_token
@@ -59,7 +58,7 @@ def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
 
 
 def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
-    """The grant with what the reply changed; what it leaves out stays as it was. ``asked_at``: Unix seconds."""
+    """Return the grant with the fields of the reply; others stay the same. ``asked_at``: Unix seconds."""
     return replace(
         grant,
         access_token=tokens.access,
@@ -75,7 +74,7 @@ def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Gr
 
 
 def merged(before: Grant, current: Grant, new: Grant) -> Grant:
-    """The row as it is now with the refreshed tokens; a step-up's newer access token is kept."""
+    """Return the current row with the refreshed tokens; a step-up's newer access token is kept."""
     if current.access_token != before.access_token:
         return replace(current, refresh_token=new.refresh_token)
     return replace(
@@ -90,8 +89,8 @@ def merged(before: Grant, current: Grant, new: Grant) -> Grant:
 
 
 def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
-    """What callers get while the provider's API refuses a token that may be good: an outage may answer 401, too.
-    ``refreshed``: the token was refreshed just before."""
+    """Return the error for callers while the provider's API refuses a token that may be valid: an outage may answer
+    401, too. ``refreshed``: the token was refreshed just before."""
     why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
     return ProviderUnavailable(
         f"{label} refuses the user's access token, {why}. The connection was kept; nothing was done.",
@@ -102,7 +101,7 @@ def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
 
 
 def not_saved() -> StoreUnavailable:
-    """What callers get while the store does not keep a new token, which this process goes on trying."""
+    """Return the error for callers while the store does not take a new token. This process keeps trying."""
     return StoreUnavailable(
         "The grant was refreshed, but the vault cannot keep the new token now: nothing was done.",
         hint="Free space or unlock the vault, and leave this program running: it has the only copy.",

@@ -1,7 +1,7 @@
-"""Entries of the revocation queue: which tokens are still to be revoked, where, and what else is known of them.
+"""Entries of the revocation queue: which tokens are still to be revoked, and where.
 
-An entry is one sealed record. It is written before anything forgets the token, and removed by whoever has sent the
-revocation (`deputize.core.grants.revocation_queue`).
+An entry is one sealed record. It is written before the token is deleted anywhere, and removed by the process that sent
+the revocation (`deputize.core.grants.revocation_queue`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deputize.core.vault.vault import Record, Vault
 
 
 class RevocationEntries:
-    """Writes entries for tokens, and finds those that are there."""
+    """Writer and reader of the queue's entries."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
@@ -39,10 +39,10 @@ class RevocationEntries:
         origin: Origin | None = None,
         beside: Grant | None = None,
     ) -> Record:
-        """An entry for these tokens; ``alone``: they end and no others. Durable when it returns.
+        """Store an entry for these tokens, durably. ``alone``: no other tokens may end with them.
 
-        ``asked_at``: from when on their lifetime counts, and ``origin``: where they came from; else now, and from the
-        app as it is set up now. ``beside``: a grant of the account, with which they end where it might with them.
+        ``asked_at``: the start of their lifetime; ``origin``: where they came from. Default: now, and the app as it is
+        set up now. ``beside``: a grant of the account that might end with them, so that they end with it.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
@@ -52,15 +52,15 @@ class RevocationEntries:
         return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
     def _origin(self, provider: str, app: str) -> Origin | None:
-        """The origin of tokens that were issued just now."""
+        """Return the origin of tokens that were just issued."""
         row, one = self.providers.get(provider), self.apps.get(app)
         return origin_of(row, one) if row and one else None
 
     async def enqueue_grant(self, grant: Grant, *, leaked: bool = False, replaced: bool = False) -> Record | None:
-        """An entry for a grant's tokens; None for one without tokens. Whoever finds it ends the grant, too.
+        """Store an entry for a grant's tokens; None if it has none. A process that finds the entry also ends the grant.
 
-        ``replaced``: it waits, instead, until no grant holds them any more. ``leaked``: others may have them, so all
-        are ended at once and without the app, where the provider allows that.
+        ``replaced``: the entry waits until no grant holds the tokens. ``leaked``: others may have the tokens, so all
+        are revoked at once and without the app, if the provider allows that.
         """
         if not grant.access_token and not grant.refresh_token:
             return None
@@ -74,9 +74,9 @@ class RevocationEntries:
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
     async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
-        """An entry for what a newer consent leaves behind: the tokens before it, or its own once they are replaced.
+        """Store an entry for what a newer consent replaces: the earlier tokens, or its own once they are replaced.
 
-        None where there is nothing: the provider ends both with one, or they are the same.
+        Returns None if there is nothing to revoke: the provider ends both with one, or they are the same.
         """
         same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
         if same or not before.access_token or self._holds_older(before.provider):
@@ -90,7 +90,7 @@ class RevocationEntries:
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
-        """As `enqueue_grant`, in another vault."""
+        """Store an entry in another vault, see `enqueue_grant`."""
         await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant, replaced=replaced)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
@@ -102,19 +102,19 @@ class RevocationEntries:
                 return entry
 
     def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
-        """The token to send; beside it a refresh token where only a live access token can be revoked."""
+        """Return the token to send, and a refresh token if only a live access token can be revoked."""
         row = self.providers.get(provider)
         by_form = row is None or row.oauth.revoke_by == "form"
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
         return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
     async def entries(self, key: str, *, leaked: bool = False) -> list[Record]:
-        """The entries below this place; ``leaked``: to be sent as others may have the tokens, see `enqueue_grant`."""
+        """Return the entries below this key. ``leaked``: marked as leaked, see `enqueue_grant`."""
         found = (await self.vault.scan_open("outbox", key))[0]
         return [await self.as_leaked(entry) for entry in found] if leaked else found
 
     async def as_leaked(self, entry: Record) -> Record:
-        """The entry, to be sent as others may have the tokens, where the provider allows that."""
+        """Mark the entry as leaked if the provider can revoke leaked tokens, and return it."""
         note = entry.json
         row = self.providers.get(note["provider"])
         if row is None or not row.oauth.revoke_leaked_url or note.get("leaked"):
@@ -123,21 +123,21 @@ class RevocationEntries:
         return await self.vault.swap(entry, {**note, "leaked": tokens}) or entry
 
     def _holds_older(self, provider: str) -> bool:
-        """Whether ending a newer grant there ends what an older one held, and nothing else can."""
+        """Return True if only revoking a newer grant there ends the tokens of an older one."""
         row = self.providers.get(provider)
         return row is not None and all_end_with_one(row)
 
     def _ends_with_grant(self, provider: str) -> bool:
-        """Whether ending older tokens there may end the newer ones of the account."""
+        """Return True if revoking older tokens there may end the newer ones of the account."""
         row = self.providers.get(provider)
         return row is not None and not all_end_with_one(row) and may_end_others(row)
 
 
 def may_end_others(row: Provider) -> bool:
-    """Whether ending older tokens of an account may end its newer ones, or the other way round."""
+    """Return True if revoking older tokens of an account may end its newer ones, or the other way round."""
     return not row.oauth.revoke_one_url and (row.oauth.revokes_all or row.oauth.ends_replaced == "with_grant")
 
 
 def all_end_with_one(row: Provider) -> bool:
-    """Whether ending one token of an account ends all that it has given the app, and none can be ended alone."""
+    """Return True if revoking any token of an account ends all that the app has, and none can be revoked alone."""
     return row.oauth.revokes_all and not row.oauth.revoke_one_url

@@ -1,7 +1,7 @@
-"""Queue of tokens still to be revoked at the provider (RFC 7009): sent at once, or as soon as it can be reached.
+"""Queue of tokens to revoke at the provider (RFC 7009): sent at once, or as soon as the provider can be reached.
 
-An entry is written, sealed, before anything forgets the token; so a crash, or a provider that is down, leaves an entry
-and never a live token that nobody knows. Only whoever has sent the revocation removes the entry:
+A sealed entry is written before the token is deleted anywhere. So a crash or a provider outage leaves an entry, never a
+live token that no record knows. Only the process that sent the revocation removes the entry:
 
     a disconnect      enqueued before the tombstone. Who finds the entry while the grant still lives finishes both: the
                       process that began was cut off, or is one step behind
@@ -10,8 +10,8 @@ and never a live token that nobody knows. Only whoever has sent the revocation r
                       newer grant has ended, too, where to revoke them might end that (`OAuthEndpoints.ends_replaced`)
     anything else     sent at once
 
-Where revoking one token ends all that the account has given the app, and no token can be revoked alone, a newer grant
-holds what an older one did: to revoke the older one would end the newer. Such an entry is superseded by that grant.
+If revoking one token ends everything the account has given the app, and no token can be revoked alone, a newer grant
+holds what an older one did: revoking the older one would end the newer. Such an entry is superseded by that grant.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ from deputize.core.vault.grant import Grant, User, facts_of
 from deputize.core.vault.vault import Record
 
 ABANDON_AFTER: Final = 86400.0
-"""Seconds after which an entry is given up: audited once, and tried once a day from then on."""
+"""Seconds after which an entry is abandoned: audited once, and then tried once a day."""
 TOGETHER: Final = 8
-"""Revocation requests at the same time."""
+"""The number of concurrent revocation requests."""
 FLUSH_EVERY: Final = 60.0
-"""Seconds between two flushes, however many ask for one."""
+"""Seconds between two flushes, however many callers want one."""
 MARGIN: Final = 10.0
 """Seconds before its end from which an access token counts as expired."""
 
 Upstream = Literal["done", "queued", "moved", "not_supported", "abandoned"]
-"""How far a revocation came. ``moved``: the settings lead to another server than the tokens came from, so nothing was
+"""The state of a revocation. ``moved``: the settings lead to another server than the tokens came from, so nothing was
 sent; the entry stays for as long as they do."""
 
 
 class RevocationQueue(RevocationEntries):
-    """The entries of all users, in one vault, and how they are sent."""
+    """The entries of all users in one vault, and their delivery."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -58,7 +58,7 @@ class RevocationQueue(RevocationEntries):
         self._next_flush = 0.0
 
     async def _with_live_token(self, entry: Record, endpoint: Endpoint) -> Record:
-        """The entry with an access token that has not expired; a new pair is stored before it is used."""
+        """Return the entry with an access token that has not expired; a new pair is stored before it is used."""
         note = entry.json
         if not note.get("refresh") or self.clock() < note["expires"] - MARGIN:
             return entry
@@ -69,7 +69,7 @@ class RevocationQueue(RevocationEntries):
         return await self.vault.swap(entry, note) or entry
 
     async def deliver(self, *entries: Record) -> list[Upstream]:
-        """Send the revocations; how far each came, in order. What cannot be sent now stays in the queue."""
+        """Send the revocations, and return the state of each. Those that cannot be sent now stay in the queue."""
         results: dict[str, Upstream] = {}
         for begin in range(0, len(entries), LEAKED_AT_ONCE // 2):
             results |= await self._deliver_batch(entries[begin : begin + LEAKED_AT_ONCE // 2])
@@ -85,8 +85,8 @@ class RevocationQueue(RevocationEntries):
             for entry, waits in zip(some, await asyncio.gather(*map(self._must_wait, some)), strict=True):
                 if waits is not None:
                     results[entry.key] = waits
-                elif self._moved(entry.json):
-                    results[entry.key] = await self._settled(entry, "moved")
+                elif self._has_moved(entry.json):
+                    results[entry.key] = await self._settle(entry, "moved")
                 elif entry.json.get("leaked") and entry.json["provider"] in self.providers:
                     leaked[entry.json["provider"]].append(entry)
                 else:
@@ -99,14 +99,14 @@ class RevocationQueue(RevocationEntries):
         return results
 
     async def _must_wait(self, entry: Record) -> Upstream | None:
-        """What becomes of an entry that must not be sent now; None: it may be.
+        """Return the state of an entry that must not be sent now, or None if it may be sent.
 
-        Finishes a disconnect that was cut off between the entry and the tombstone.
+        Finishes a disconnect that was interrupted between the entry and the tombstone.
         """
         note = entry.json
         await self.engine.registry.arrived(note["app"])
         try:
-            while (grant := await self._active(note)) and (_has_token(grant, note) or _of_family(grant, note)):
+            while (grant := await self._active(note)) and (_has_token(grant, note) or _is_of_family(grant, note)):
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
                 newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
@@ -114,27 +114,27 @@ class RevocationQueue(RevocationEntries):
                     await self.audit.record(GrantRevoked(facts_of(stone), "queued"))
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
-            return self._later(note)  # nobody can see what the grant holds
+            return self._state_later(note)  # the grant's tokens cannot be read
         if grant and self._holds_older(grant.provider):
-            return await self._superseded(entry)
+            return await self._settle_superseded(entry)
         held = grant and self._ends_with_grant(grant.provider) and not note.get("leaked")
         return "queued" if held else None
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
-        """The live grant of the account that the entry is of."""
+        """Return the active grant of the entry's account."""
         grant = await self.vault.grant(note["place"]) if "place" in note else None
         return grant if grant and grant.status == "active" else None
 
-    async def _superseded(self, entry: Record) -> Upstream:
+    async def _settle_superseded(self, entry: Record) -> Upstream:
         await self.vault.delete(entry)
-        await self.audit.record(RevokeReplaced(await self._whose(entry.json)))
+        await self.audit.record(RevokeReplaced(await self._owner_facts(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
         note = entry.json
         provider, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         if provider is None or app is None:
-            return await self._settled(entry, self._later(note))  # not set up now: it may be again
+            return await self._settle(entry, self._state_later(note))  # not in the settings now; it may be later
         try:
             endpoint = Endpoint(self.http, provider, app, self.clock)
             entry = await self._with_live_token(entry, endpoint)
@@ -143,10 +143,10 @@ class RevocationQueue(RevocationEntries):
             upstream: Upstream = "done" if done else "not_supported"
         except Refusal as refusal:
             upstream = self._after(note, refusal)
-        return await self._settled(entry, upstream)
+        return await self._settle(entry, upstream)
 
     async def _send_leaked(self, provider: Provider, entries: list[Record]) -> dict[str, Upstream]:
-        """All in one request; each entry has two tokens at most."""
+        """Send all entries in one request; each has at most two tokens."""
         tokens = [token for entry in entries for token in entry.json["leaked"]]
         refused: Refusal | None = None
         try:
@@ -154,23 +154,23 @@ class RevocationQueue(RevocationEntries):
         except Refusal as refusal:
             refused = refusal
         return {
-            entry.key: await self._settled(entry, self._after(entry.json, refused) if refused else "done")
+            entry.key: await self._settle(entry, self._after(entry.json, refused) if refused else "done")
             for entry in entries
         }
 
-    def _moved(self, note: dict[str, Any]) -> bool:
-        """Whether the settings lead to another server than the tokens came from, which must not get them."""
+    def _has_moved(self, note: dict[str, Any]) -> bool:
+        """Return True if the settings lead to another server than the tokens came from, which must not get them."""
         row, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         return bool(row and app and differs(origin_in(note), row, app) == "place")
 
     def _after(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
-        """What a refused revocation means: done, where the provider has ended the token itself."""
-        return "done" if refusal.outcome.kind is Kind.REAUTH else self._later(note)
+        """Return the state after a refused revocation: done if the provider had already ended the token."""
+        return "done" if refusal.outcome.kind is Kind.REAUTH else self._state_later(note)
 
-    def _later(self, note: dict[str, Any]) -> Upstream:
+    def _state_later(self, note: dict[str, Any]) -> Upstream:
         return "queued" if self.clock() < note["since"] + ABANDON_AFTER else "abandoned"
 
-    async def _settled(self, entry: Record, upstream: Upstream) -> Upstream:
+    async def _settle(self, entry: Record, upstream: Upstream) -> Upstream:
         note = entry.json
         audited = "tried" in note
         if note.get("held") and upstream in ("queued", "abandoned"):  # it counts from this first try
@@ -181,12 +181,12 @@ class RevocationQueue(RevocationEntries):
         elif upstream not in ("queued", "moved"):
             await self.vault.delete(entry)
         if upstream != "abandoned" or not audited:
-            whose = await self._whose(note)
+            whose = await self._owner_facts(note)
             await self.audit.record(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
         return upstream
 
-    async def _whose(self, note: Mapping[str, Any]) -> OfApp:
-        """Whose tokens these are; of a user who was erased meanwhile, nobody's: a row would make them known again."""
+    async def _owner_facts(self, note: Mapping[str, Any]) -> OfApp:
+        """Return the owner's audit fields; empty if the user was erased meanwhile: a row would name them again."""
         app = {name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")}
         names = self.audit.names
         if names and not await names.has_key(app["tenant"], app["user"]):
@@ -194,17 +194,17 @@ class RevocationQueue(RevocationEntries):
         return OfApp(**app)
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
-        """End tokens that must not be kept, now or later; ``alone``: and no others."""
+        """Revoke tokens that must not be kept, now or later. ``alone``: no other tokens may end with them."""
         return (await self.deliver(await self.enqueue(user, provider, app, tokens, alone=alone)))[0]
 
     async def retry(self) -> list[Upstream]:
-        """Send all that could not be sent before, a page at a time; how far each came."""
+        """Send all waiting entries, a page at a time, and return the state of each."""
         return [one async for page, _ in self.vault.pages("outbox") for one in await self.deliver(*page)]
 
     async def flush(self, *, but: str = "-") -> None:
-        """Send what is due, at most once a minute. An entry that was given up is due once a day.
+        """Send what is due, at most once a minute. An abandoned entry is due once a day.
 
-        ``but``: leave out the entries below this place, which the caller sees to.
+        ``but``: leave out the entries below this key, which the caller handles.
         """
         if not 0 < self._next_flush - self.clock() <= FLUSH_EVERY:  # the clock may have been set back
             self._next_flush = self.clock() + FLUSH_EVERY
@@ -214,10 +214,10 @@ class RevocationQueue(RevocationEntries):
 
 
 def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
-    """Whether the grant holds this very token."""
+    """Return True if the grant holds this token."""
     return note["token"] in (grant.access_token, grant.refresh_token)
 
 
-def _of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
-    """Whether the grant holds what the token was refreshed to: where one ends, the other does."""
+def _is_of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
+    """Return True if the grant holds the token's successor: if one ends, the other does."""
     return bool(grant.family) and grant.family == note.get("family")

@@ -1,10 +1,10 @@
-"""Revocation that wins: a local tombstone first, then everything else. Source: RFC 7009.
+"""Revocation that wins over everything in progress: a local tombstone first, then all else. Source: RFC 7009.
 
     tombstone, durable -> consents and requests under way end -> tombstone for what slipped in -> provider -> audit
 
-Once the tombstone is written no act starts with the grant in any process, and neither a refresh nor a consent that is
-on its way can bring it back. The provider may be down: its tokens wait in the revocation queue. Grants of many users
-end in `mass_revocation`.
+Once the tombstone is written, no process starts an act with the grant, and no refresh or consent in progress can bring
+it back. If the provider is down, its tokens wait in the revocation queue. Grants of many users end in
+`mass_revocation`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["Revoked", "Revoker"]
 
 
 class Revoker:
-    """Ends grants, here at once and at the provider as soon as it can be reached."""
+    """Revocation of grants: here at once, and at the provider as soon as it can be reached."""
 
     def __init__(
         self,
@@ -40,12 +40,12 @@ class Revoker:
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
     ) -> list[Revoked]:
-        """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
-        Marks which of those that are left acts from then on.
+        """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject). Marks
+        the default among those that are left.
 
-        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `InvalidInput` for a
-        provider that neither the settings know nor the user has had a grant of; `VaultError` where a grant of theirs
-        does not open, when all others have ended.
+        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `InvalidInput` if neither
+        the settings nor the user's grants know the provider. Raises `VaultError` if a grant of the user does not open,
+        after all others have ended.
         """
         key = self.vault.key_prefix(user)
         await self._check_provider(key, provider)
@@ -62,7 +62,7 @@ class Revoker:
         return whole
 
     async def _check_provider(self, key: str, name: str) -> None:
-        """A grant outlives its provider's row in the settings, and its user may end it all the same."""
+        """Raise `InvalidInput` for an unknown provider. A grant of the user makes it known, even without settings."""
         if name and name not in self.registry.providers:
             if not any(grant.provider == name for grant in await self._grants(key)):
                 self.registry.provider(name)
@@ -70,18 +70,18 @@ class Revoker:
     async def disconnect_all(
         self, tenant: str | None = None, *, leaked: bool = False, progress: EndedAccounts | None = None
     ) -> list[Revoked]:
-        """End the grants of all users there are, or of all of one tenant: first all of them here, with one write, then
-        upstream. It can be cut off anywhere, and is finished in the background then.
+        """End the grants of all users, or of one tenant: first all of them here, with one write, then at the providers.
+        If it is interrupted, it is finished in the background.
 
-        ``progress`` is told of each page, and says how many accounts are to be named. Raises `VaultError` where a grant
-        does not open, when all others have ended.
+        ``progress``: called after each page; it says how many accounts to name. Raises `VaultError` if a grant does not
+        open, after all others have ended.
         """
         progress = progress or EndedAccounts()
         await self.many.end(tenant, leaked=leaked, progress=progress)
         return _whole(list(progress.found.values()), progress.damaged, progress.stones)
 
     async def _grants(self, key: str) -> list[Grant]:
-        """The grants there that open: a damaged one must not keep the others alive."""
+        """Return the grants that open: a damaged one must not keep the others alive."""
         records, _ = await self.vault.scan_open("grant", key)
         return [Grant.unpack(record.plain, record.generation) for record in records]
 
@@ -97,7 +97,7 @@ class Revoker:
         return ended + await self._end_found(user, provider, app, account, leaked)
 
     async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
-        """Tombstones for all that match, each with its entry in the queue."""
+        """Write tombstones for all matching grants, each with its entry in the queue."""
         ended = []
         found = await self._grants(self.vault.key_prefix(user, provider if app else "", app))
         theirs = [grant for grant in found if provider in ("", grant.provider)]
@@ -111,14 +111,14 @@ class Revoker:
         upstream = dict(
             zip([entry.key for entry in entries], await self.revocation_queue.deliver(*entries), strict=True)
         )
-        return [await self._revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
+        return [await self._as_revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
-    async def _revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
+    async def _as_revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
         await self.audit.record(GrantRevoked(facts_of(grant), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:
-        """Send the revocations that could not be sent before; how far each came."""
+        """Send the revocations that could not be sent before, and return the state of each."""
         return await self.revocation_queue.retry()
 
 
@@ -126,7 +126,7 @@ def _whole(revoked: list[Revoked], shut: int, number: int = 0) -> list[Revoked]:
     if shut:
         raise VaultError(
             f"Disconnected {number or len(revoked)}, but {shut} grants in the vault do not open: "
-            "whose they are cannot be seen.",
-            hint="deputize key list shows whether a key is missing. Their tokens can be ended at the providers.",
+            "their users and accounts are unknown.",
+            hint="deputize key list shows whether a key is missing. You can revoke their tokens at the providers.",
         )
     return revoked

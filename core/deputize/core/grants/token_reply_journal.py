@@ -1,9 +1,9 @@
-"""Token replies between a code and a grant: sealed before anything else happens to them, so that no crash loses one.
+"""Journal of token replies between a code and a grant: sealed before any other step, so that no crash loses one.
 
     reply -> received, durable -> account and scopes -> grant stored, or tokens in the revocation queue -> removed
 
-Whoever finds one can finish its consent (`deputize.core.consent.redeem`). Lost is only what was in flight: a reply
-that never came, or that came to a process which died before it could write.
+Any process that finds a reply can finish its consent (`deputize.core.consent.redeem`). Only replies in transit are
+lost: one that never came, or that came to a process that died before it could write.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.record import Record
 
 SEAL_TRIES: Final = 20
-"""How often a store that refuses is asked to keep a reply; about a quarter of a minute."""
+"""Attempts to store a reply if the store refuses; about 15 seconds."""
 
 
 @frozen(kw_only=True)
 class Received(Frozen):
-    """One token reply. ``family``: what its tokens, and those they are refreshed to, are known by.
+    """A token reply. ``family``: the id of its tokens and those they are refreshed to.
 
-    ``consent``, ``key``: id and place of the consent, "" where there was none (`deputize.core.grants.sources`);
-    ``device``: fingerprint of the device code that brought it.
-    ``asked_at``: from when on the tokens' lifetime counts (Unix seconds).
+    ``consent``, ``key``: id and key of the consent, "" without one (`deputize.core.grants.sources`). ``device``:
+    fingerprint of the device code that brought it. ``asked_at``: start of the tokens' lifetime (Unix seconds).
     """
 
     family: str
@@ -47,7 +46,7 @@ class Received(Frozen):
     row: Record | None = field(default=None, repr=False, compare=False)
 
     def pack(self) -> dict[str, Any]:
-        """As JSON for the vault."""
+        """Return the reply as JSON for the vault."""
         whose = {name: getattr(self, name) for name in _PLAIN}
         tokens: dict[str, Any] = {"access": self.tokens.access, "lifetime": self.tokens.lifetime}
         tokens |= {"refresh": self.tokens.refresh} if self.tokens.refresh else {}
@@ -57,8 +56,8 @@ class Received(Frozen):
         return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
 
     async def into(self, queue: RevocationQueue, beside: Grant | None = None) -> Record:
-        """An entry in the revocation queue, for these tokens and no others of the account. ``beside``: the grant of the
-        account, which must not end with them."""
+        """Store a revocation entry for these tokens alone. ``beside``: the account's grant, which must not end with
+        them."""
         return await queue.enqueue(
             self.user,
             self.provider,
@@ -73,7 +72,7 @@ class Received(Frozen):
 
     @classmethod
     def of(cls, row: Record) -> Self:
-        """The reply in this row of the vault."""
+        """Return the reply in this row of the vault."""
         content = row.json
         tokens = content["tokens"]
         return cls(
@@ -96,14 +95,13 @@ _MORE: Final = ("extra", "id_token", "nonce", "proof_key")
 
 
 class ReceivedReplies:
-    """The replies of all users that are not kept or ended yet, in one vault."""
+    """The replies of all users in one vault that are not yet kept or revoked."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault = engine, engine.vault
 
     async def put(self, reply: Received) -> Received:
-        """Keep the reply, durably; as it lies there. Asks a store that refuses again and again; raises
-        `StoreUnavailable` in the end."""
+        """Store the reply durably, and return it with its row. Retries; raises `StoreUnavailable` in the end."""
         key = self._place(reply.user, reply.provider, reply.app, reply.consent) + reply.family
         attempt = 0
         while True:
@@ -116,16 +114,16 @@ class ReceivedReplies:
                 await self.engine.sleep(min(0.05 * 2 ** (attempt - 1), 1.0))
 
     def _place(self, user: User, provider: str, app: str, consent: str) -> str:
-        """Below whose place, and which consent's."""
+        """Return the key prefix of the replies for this user, app and consent."""
         return self.vault.key_prefix(user, provider, app) + fingerprint(consent)[:32] + "."
 
     async def of(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
-        """What came for this consent: one reply, or two where a link and a code were both followed."""
+        """Return the replies for this consent: one, or two if both a link and a code were followed."""
         return [reply async for reply in self.below(self._place(user, provider, app, consent))]
 
     async def below(self, key: str = "") -> AsyncIterator[Received]:
-        """Those below this place, which is a user's, or everybody's. One that does not open is left alone, as is one
-        of a later version."""
+        """Yield the replies below this key, which is a user's, or empty for everybody's. Those that do not open, or are
+        of a later version, are left alone."""
         async for rows, _ in self.vault.pages("received", after=key):
             for row in rows:
                 if not row.key.startswith(key):
@@ -134,18 +132,18 @@ class ReceivedReplies:
                     yield reply
 
     async def again(self, reply: Received) -> Received | None:
-        """The reply as it lies there now; None where it was kept or ended."""
+        """Return the stored reply, or None if it was kept or revoked."""
         row = await self.vault.get("received", reply.row.key) if reply.row else None
         return readable(row) if row else None
 
     async def remove(self, reply: Received) -> None:
-        """It was kept, or is in the revocation queue."""
+        """Delete a reply that was kept or is in the revocation queue."""
         if reply.row:
             await self.vault.delete(reply.row)
 
 
 def readable(row: Record) -> Received | None:
-    """The reply in this row; None for a form that this version does not know."""
+    """Return the reply in this row, or None for a form that this version does not know."""
     try:
         return Received.of(row)
     except (KeyError, TypeError, ValueError):

@@ -1,12 +1,12 @@
-"""Grants that come from an app's source: obtained where an act lacks one, and obtained again where one runs out.
+"""Grants from an app's source: obtained if an act lacks one, and obtained again if one expires.
 
     held, active, wide enough              -> used
     none, lost, or too narrow              -> session token, asked where the act runs -> lock -> re-read -> source
     disconnected by the user               -> not obtained: the user is asked, as at any app
     no session, or the server says no      -> the user is asked, as at any app; a service account's act fails
 
-One request for all that ask at the same time: whoever waits for the lock finds the grant that the first one brought,
-or what it was refused with.
+Concurrent callers share one request: a caller that waited for the lock finds the grant of the first one, or the reason
+why it was refused.
 """
 
 from __future__ import annotations
@@ -56,15 +56,15 @@ EndGrant: TypeAlias = Callable[..., Awaitable[object]]
 
 LOCK_WAIT: Final = 30.0
 SECONDS: Final = 60.0
-"""How long to wait for an answer of the server."""
+"""Seconds to wait for the reply of the server."""
 AS_IT_WAS: Final = 60.0
-"""Seconds in which a service account that was given less than it may have is believed to be given no more."""
+"""Seconds for which a service account that got fewer scopes than it may have is not asked for again."""
 
 
 class GrantSources:
-    """The grants of apps that have a source. ``token_for``: gives the application's session token of a user.
+    """The grants of apps that have a source. ``token_for``: returns your application's session token of a user.
 
-    Set ``token_for`` once, before anything acts; it is called where the act runs, each time a token is needed.
+    Set ``token_for`` once, before any act. It is called where the act runs, each time a token is needed.
     """
 
     token_for: TokenFor | None = None
@@ -81,38 +81,38 @@ class GrantSources:
                 )
 
     async def ready(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
-        """The grant to use, obtained where that helps; ``missing``: the scopes that the act lacks in the one ``held``.
+        """Return the grant to use, and obtain it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
 
-        Raises `NotObtained` where the user is to be asked, else a `DeputizeError`.
+        Raises `NotObtained` if the user must be asked, else a `DeputizeError`.
         """
         row = self.engine.providers[app.provider]
         if held is not None and held.status == "active":
             ours = app.source is not None and held.source == app.source.kind
-            if not ours or differs(held.origin, row, app) or self._brings_no_other(owner, app, held, missing):
+            if not ours or differs(held.origin, row, app) or self._is_sufficient(owner, app, held, missing):
                 return held
-        elif held is None and await self._disconnected(owner, app):
+        elif held is None and await self._is_disconnected(owner, app):
             return None
         scopes = frozenset(missing) | (held.scopes if held else frozenset())
         ask, session = await self._ask(owner, app, scopes)
-        return await self.engine.in_flight.run(partial(self._obtained, owner, app, ask, session, scopes, held))
+        return await self.engine.in_flight.run(partial(self._obtain, owner, app, ask, session, scopes, held))
 
     async def again(self, grant: Grant) -> Ask | None:
-        """What brings new tokens for a grant that no refresh token renews; None where nothing does.
+        """Return the request for new tokens of a grant without a usable refresh token, or None if there is none.
 
-        Tokens of another account end, and are refused. Raises as `ready` does.
+        Tokens of another account are refused and revoked. Raises the same errors as `ready`.
         """
         app = self.engine.apps.get(grant.app)
         if app is None or app.source is None or grant.source != app.source.kind or refreshes(grant):
             return None
         ask, _ = await self._ask(grant.user, app, grant.scopes)
-        return ask if isinstance(app.source, ServiceAccount) else partial(self._of_account, ask, grant)
+        return ask if isinstance(app.source, ServiceAccount) else partial(self._tokens_of_account, ask, grant)
 
     async def session_ended(self, user: AnyUser) -> None:
-        """The user's session is over: what came from it ends, here and at the provider, and requests that are under way
-        come to nothing. The next session brings it again. What is meant to outlive a session stays: grants by consent,
-        imported ones, and those on behalf of the user with a refresh token.
+        """End the grants that came from the user's session, here and at the provider, and stop requests in progress.
+        The next session brings them again. Grants by consent, imported ones, and those on behalf of the user with a
+        refresh token stay.
 
-        To be called where the application hears of a logout; `deputize.core.web.signin.sign_in.SignIn` does it for its
+        Call this when your application learns of a logout; `deputize.core.web.signin.sign_in.SignIn` does so for its
         own.
         """
         who = User.of(user)
@@ -124,7 +124,7 @@ class GrantSources:
                 now: Grant | None = grant
                 while now and now.status == "active" and now.source == app.source.kind and not refreshes(now):
                     await self.end_grant(now, SESSION_ENDED, replaced=True)
-                    now = await self.vault.grant(self.vault.record_key(grant))  # a renewal may have been quicker
+                    now = await self.vault.grant(self.vault.record_key(grant))  # a renewal may have been faster
 
     async def import_tokens(
         self,
@@ -138,18 +138,24 @@ class GrantSources:
         app: str = "",
         foreign: bool = False,
     ) -> Imported:
-        """Take in tokens of a user that somebody has already; see `deputize.core.grants.sources.import_tokens`.
+        """Import existing tokens of a user; see `deputize.core.grants.sources.import_tokens`.
 
-        ``account``: whose they are at the provider, by its name or id there. ``by``: who imports them, for the audit;
-        never a model. The refresh token is used at once. ``foreign``: the access token may be of another client than
-        the app. Raises `AccountMismatch` for tokens of another account than that one, or than the one the user has
-        connected; `InvalidInput` for those that are dead, personal or another app's; nothing is changed then, but that
-        a refresh token of another account ends where no live access token came with it.
+        ``account``: their account at the provider, by name or id. ``by``: who imports them, for the audit; never a
+        model. The refresh token is used at once. ``foreign``: the access token may be of another client than the app.
+
+        Raises `AccountMismatch` for tokens of another account than the named or the connected one. Raises
+        `InvalidInput` for tokens that are dead, personal or another app's. Then nothing is changed, with one exception:
+        a refresh token of another account ends if no live access token came with it.
         """
-        from deputize.core.grants.sources.import_tokens import Given, check_tokens, imported, opaque  # no act needs it
+        from deputize.core.grants.sources.import_tokens import (
+            Given,
+            check_tokens,
+            imported,
+            opaque,
+        )  # imported here because no act needs it
 
         access, refresh = opaque(access_token), opaque(refresh_token)
-        del access_token, refresh_token  # before anything can fail: else the frame of an error shows them
+        del access_token, refresh_token  # before anything can fail: a traceback would show them
         who, one = User.of(user), self.engine.registry.app(provider, app)
         endpoint = self._endpoint(one)
         refuse_to_ask(one, endpoint.provider)
@@ -159,10 +165,10 @@ class GrantSources:
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
         await self.engine.audit.learn(who.tenant, who.id)
         take = partial(imported, self.entrance, endpoint)
-        return await self.engine.in_flight.run(partial(self._imported, one, given, take))
+        return await self.engine.in_flight.run(partial(self._import, one, given, take))
 
-    async def _imported(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
-        async with self._alone(given.user, app):
+    async def _import(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
+        async with self._lock(given.user, app):
             held = await self.vault.find_whole(given.user, app.provider, app.name)
             given = replace(given, held=held)
             async with marked(self.engine, given.user, app.provider, app.name) as mark:
@@ -170,8 +176,8 @@ class GrantSources:
 
     # ------------------------------------------------------------- obtaining
 
-    def _brings_no_other(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
-        """Whether to act with this grant of the app's source: to ask again would only end its token under others."""
+    def _is_sufficient(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
+        """Return True if this grant is to be used: a new request would only end its token for other callers."""
         source, row = app.source, self.engine.providers[app.provider]
         if not isinstance(source, ServiceAccount):
             return not missing
@@ -182,7 +188,7 @@ class GrantSources:
         return not missing or lately or service_account.has_all(source, row, held)
 
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
-        """The request for tokens of this user, with the session token of now in it, and the fingerprint of that."""
+        """Return the request for tokens of this user with the current session token, and that token's fingerprint."""
         source = app.source
         if isinstance(source, ServiceAccount):
             return partial(service_account.tokens, source=source), ""
@@ -199,29 +205,29 @@ class GrantSources:
         engine = self.engine
         return Endpoint(engine.http, engine.providers[app.provider], app, engine.clock, SECONDS)
 
-    async def _obtained(
+    async def _obtain(
         self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
     ) -> Grant | None:
-        async with self._alone(owner, app):
+        async with self._lock(owner, app):
             now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
-                return now  # somebody else did it
+                return now  # another caller obtained it
             key = self.vault.key_prefix(owner, app.provider, app.name)
             self.refused.check(key, session)
             try:
                 async with marked(self.engine, owner, app.provider, app.name) as mark:
-                    grant = await self._entered(owner, app, ask, scopes, held, mark)
+                    grant = await self._enter(owner, app, ask, scopes, held, mark)
             except Refusal as refusal:
                 self.refused.failed(key, session, refusal.outcome)
-                raise await self._refusal_told(owner, app, refusal.outcome) from None
+                raise await self._audit_refusal(owner, app, refusal.outcome) from None
             self.refused.succeeded(key)
             if isinstance(app.source, ServiceAccount):
                 self._brought[key] = self.engine.clock()
             return grant
 
     @asynccontextmanager
-    async def _alone(self, owner: User, app: App) -> AsyncIterator[None]:
-        """Nobody else gets a grant of this user for this app, as long as the block lasts. The lock of `redeem`."""
+    async def _lock(self, owner: User, app: App) -> AsyncIterator[None]:
+        """Hold the lock of this user and app during the block; see `redeem`."""
         async with AsyncExitStack() as lock:
             try:
                 name = f"consent-{self.vault.key_prefix(owner, app.provider, app.name)}"
@@ -230,10 +236,10 @@ class GrantSources:
                 raise ProviderUnavailable("Another process is still asking for this grant.") from None
             yield
 
-    async def _entered(
+    async def _enter(
         self, owner: User, app: App, ask: Ask, scopes: frozenset[str], held: Grant | None, mark: Record
     ) -> Grant:
-        """The grant that this request brings. Raises `Refusal`."""
+        """Send this request and return its grant. Raises `Refusal`."""
         endpoint, source, asked_at = self._endpoint(app), app.source, self.engine.clock()
         tokens = await ask(endpoint)
         ours = source if isinstance(source, ServiceAccount) else None
@@ -250,8 +256,8 @@ class GrantSources:
         )
         return await self.entrance.enter(endpoint, came)
 
-    async def _refusal_told(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
-        """What a refusal means to whoever acts; the audit is told."""
+    async def _audit_refusal(self, owner: User, app: App, outcome: Outcome) -> DeputizeError | NotObtained:
+        """Audit a refusal, and return the error for the caller."""
         reason, kind = outcome.detail or str(outcome.kind), app.source.kind if app.source else ""
         of_app = OfApp(tenant=owner.tenant, user=owner.id, provider=app.provider, app=app.name)
         await self.engine.audit.record(GrantNotObtained(of_app, kind, reason))
@@ -262,7 +268,7 @@ class GrantSources:
             if outcome.detail == NO_TOKEN:
                 return ProviderUnavailable(
                     f"{label} answered without an access token.",
-                    hint="If it stays so: token_type has to be Bearer, issued_token_type of an exchange access_token.",
+                    hint="If this persists: token_type must be Bearer, issued_token_type of an exchange access_token.",
                 )
             return ProviderUnavailable(f"{label} could not give a token now.")
         if outcome.kind is Kind.REAUTH and not isinstance(app.source, ServiceAccount):
@@ -279,8 +285,8 @@ class GrantSources:
             reason=reason,
         )
 
-    async def _of_account(self, ask: Ask, grant: Grant, endpoint: Endpoint) -> Tokens:
-        """New tokens, if they are of the account that the grant is of."""
+    async def _tokens_of_account(self, ask: Ask, grant: Grant, endpoint: Endpoint) -> Tokens:
+        """Send the request and return new tokens if they are of the grant's account."""
         asked_at = self.engine.clock()
         tokens = await ask(endpoint)
         try:
@@ -292,8 +298,8 @@ class GrantSources:
             raise
         return tokens
 
-    async def _disconnected(self, owner: User, app: App) -> bool:
-        """Whether the user has ended what was connected here: nobody but the user brings it back."""
+    async def _is_disconnected(self, owner: User, app: App) -> bool:
+        """Return True if the user disconnected this app: only the user can connect it again."""
         if isinstance(app.source, ServiceAccount):
             return False
         return any(one.status == "revoked" for one in await self.vault.grants(owner, app.provider, app.name))

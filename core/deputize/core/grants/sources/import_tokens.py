@@ -1,12 +1,11 @@
-"""Tokens that somebody has already: looked at before anything is changed, then taken into our own hands.
+"""Import of existing tokens: checked before anything is changed, then stored as a grant.
 
     whose are they? -> refreshed by our app, which makes them ours alone -> the same account? which scopes? -> vault
                        no refresh token: are they of our app?
 
-Who is believed: the operator, that the user wants it; the provider, for whose the tokens are and what they may do, and
-for their being of our app: it takes the refresh token from us, or says whose an access token is. Where a provider
-rotates refresh tokens, a copy that another program goes on using ends the whole family (RFC 9700 4.14): so that program
-has to stop before this.
+Trusted: the operator, that the user wants it; the provider, for the tokens' account, scopes and app: it takes the
+refresh token from us, or names the client of an access token. If a provider rotates refresh tokens, a copy that another
+program continues to use ends the whole family (RFC 9700 4.14): so stop that program first.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ from deputize.core.vault.record import Record
 
 
 class Imported(NamedTuple):
-    """What an import came to. ``scopes``: what the provider says the grant may do; none where it does not say, so that
-    the user is asked when an act needs some. ``rotated``: the tokens that were imported are worth nothing any more.
-    ``advice``: what to do about the copies there are."""
+    """The result of an import. ``scopes``: the scopes the provider reports; empty if it reports none, so that the user
+    is asked when an act needs some. ``rotated``: the imported tokens no longer work. ``advice``: what to do about
+    copies."""
 
     account: str
     scopes: tuple[str, ...]
@@ -41,9 +40,9 @@ class Imported(NamedTuple):
 
 @frozen(kw_only=True)
 class Given(Frozen):
-    """What is to be imported. ``account``: whose it is said to be, by name or subject; ``held``: the grant of the
-    account that is connected already, if one is and no other may be. ``by``: who imports it. ``foreign``: the access
-    token may be of another client than the app."""
+    """The tokens to import. ``account``: the expected account, by name or subject; ``held``: the grant of the connected
+    account, if no other may be imported. ``by``: who imports it. ``foreign``: the access token may be of another client
+    than the app."""
 
     user: User
     access: Secret | None
@@ -55,13 +54,12 @@ class Given(Frozen):
 
     @property
     def subject(self) -> str:
-        """Of the account that it has to be; "" where any may be."""
+        """The subject of the expected account, "" for any."""
         return self.held.account.subject if self.held else ""
 
 
 def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | None, *, foreign: bool = False) -> str:
-    """What is wrong with tokens to be imported, as a sentence; "" where nothing is seen. Raises nothing: its frame has
-    them."""
+    """Return what is wrong with tokens to import, as a sentence, or "". Raises nothing: its frame holds them."""
     plain = [one.reveal() for one in (access, refresh) if one]
     if not plain:
         return "There is no token to import."
@@ -75,16 +73,16 @@ def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | No
 
 
 def opaque(token: str | Secret | None) -> Secret | None:
-    """The token as nothing shows it."""
+    """Return the token as a `Secret`, or None if there is none."""
     return token if isinstance(token, Secret) else Secret(token) if token else None
 
 
 async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
-    """Take these tokens in. Whoever calls it has the user and the app for itself, and marked that (`in_progress`).
+    """Import these tokens. The caller holds the lock of user and app, and has marked the request (`in_progress`).
 
-    Raises `AccountMismatch` for those of another account, `InvalidInput` for those that are dead, of another app, or of
-    which the provider does not say what they may do: then they are as they were. But for a refresh token without a live
-    access token: whose that is, is seen only once it was used, and then it ends.
+    Raises `AccountMismatch` for tokens of another account. Raises `InvalidInput` for those that are dead, of another
+    app, or whose scopes the provider does not report. Then they stay as they were, except a refresh token without a
+    live access token: its account is known only after it was used, and then it ends.
     """
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
@@ -110,7 +108,7 @@ async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, ma
             endpoint,
             ImportedTokens(
                 user=given.user,
-                tokens=_kept(tokens, given.refresh, scopes),
+                tokens=_with_known_values(tokens, given.refresh, scopes),
                 asked_at=asked_at,
                 source=FOREIGN_IMPORT if given.foreign else IMPORT,
                 mark=mark,
@@ -122,13 +120,13 @@ async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, ma
             ),
         )
     except Refusal as refusal:
-        raise _refused(provider, given, refusal.outcome) from None
+        raise _refusal_error(provider, given, refusal.outcome) from None
     rotated = tokens.refresh is not None and tokens.refresh != given.refresh
     return Imported(grant.account.name, tuple(sorted(grant.scopes)), rotated, advice(provider, given, rotated))
 
 
 def advice(provider: Provider, given: Given, rotated: bool) -> str:
-    """What to do about the copies of these tokens, in words."""
+    """Return what to do about copies of these tokens."""
     if rotated:
         return (
             "The refresh token was exchanged, and its old copy is dead: stop the program that has it, since one more "
@@ -147,10 +145,10 @@ def advice(provider: Provider, given: Given, rotated: bool) -> str:
 
 
 def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> None:
-    """Raise `InvalidInput` for tokens that would take the place of a connection that is worth more.
+    """Raise `InvalidInput` for tokens that would replace a better connection.
 
-    Those of another client cannot be refreshed, and would lie beside a refresh token of ours in one grant, which ends
-    by other ways. Fewer scopes would take from the user what they have consented to.
+    Tokens of another client cannot be refreshed, and would be stored beside a refresh token of ours, which ends
+    differently. Fewer scopes would take away what the user consented to.
     """
     held = given.held
     if held is None or held.status != "active":
@@ -162,14 +160,14 @@ def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> Non
     raise InvalidInput(
         f"{given.user.id} is connected to {provider.label} already, and these tokens "
         f"{'are for another client than its app' if given.foreign else may}.",
-        hint="Nothing was changed. If they are to take its place all the same, disconnect that account first.",
+        hint="Nothing was changed. To replace the connection, disconnect that account first.",
         fix_by="operator",
         reason="connected",
     )
 
 
 async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) -> Account | None:
-    """The account of the access token; None for one that has expired and can be refreshed."""
+    """Return the account of the access token, or None if it has expired and can be refreshed."""
     try:
         return (await endpoint.whoami(tokens, at))[0]
     except Refusal as refusal:
@@ -195,14 +193,14 @@ async def _check_client(endpoint: Endpoint, access: Secret) -> None:
 
 
 async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
-    """What the provider says that tokens may do, beside the reply that brought them; nothing where it does not say."""
+    """Return the scopes of the tokens as the provider reports them, besides the reply; empty if it reports none."""
     if endpoint.provider.apis.permissions:
         return await endpoint.granted(tokens, frozenset())
     return await endpoint.shown_scopes(tokens) or frozenset()
 
 
-def _kept(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tokens:
-    """With the refresh token that goes on being good, where no other came, and with what is known of the scopes."""
+def _with_known_values(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tokens:
+    """Return the tokens with the refresh token that stays valid, if no other came, and with the known scopes."""
     return replace(tokens, refresh=tokens.refresh or refresh, scopes=scopes if tokens.scopes is None else tokens.scopes)
 
 
@@ -212,13 +210,13 @@ def _check_account(given: Given, account: Account, provider: Provider) -> None:
 
 
 def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
-    """Raise `InvalidInput` for a name where names say of nobody who it is. ``account``: of the tokens, where it was
-    seen; where it was not, this is before the refresh token is used, and so ended."""
+    """Raise `InvalidInput` if a name does not identify an account at this provider. ``account``: of the tokens, if
+    known. If not, this check runs before the refresh token is used, and so ended."""
     if provider.apis.imports.unique_names or provider.apis.identity.may_be_subject(given.account):
         return
     theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""
     raise InvalidInput(
-        f"Several accounts at {provider.label} may be called {given.account!r}: that says not whose tokens these are.",
+        f"Several accounts at {provider.label} may be called {given.account!r}: the name is ambiguous.",
         hint=f"Name the account by its id, {provider.apis.identity.subject}.{theirs} Nothing was changed.",
         fix_by="operator",
         reason="name_of_many",
@@ -228,21 +226,21 @@ def _check_name(given: Given, account: Account | None, provider: Provider) -> No
 def _mismatch(provider: Provider, given: Given, came_of_it: str) -> AccountMismatch:
     return AccountMismatch(
         f"These tokens are not of the {provider.label} account {given.account}, or the user has another one connected.",
-        hint=f"{came_of_it} See whose they are; or disconnect the account that is there first.",
+        hint=f"{came_of_it} Check their account, or disconnect the connected account first.",
     )
 
 
-def _refused(provider: Provider, given: Given, outcome: Outcome) -> DeputizeError:
-    """What a refusal means to whoever imports."""
+def _refusal_error(provider: Provider, given: Given, outcome: Outcome) -> DeputizeError:
+    """Return the error for a refused import."""
     if outcome.kind is Kind.RATE_LIMITED:
         return RateLimited(f"{provider.label} limits requests.", retry_after=outcome.wait)
     if outcome.kind is Kind.TRANSIENT:
         return ProviderUnavailable(f"{provider.label} could not be asked about these tokens now.")
     if outcome.detail == OTHER_ACCOUNT:
-        return _mismatch(provider, given, "That was seen only when they were exchanged, so they have ended.")
+        return _mismatch(provider, given, "This was known only after they were exchanged, so they no longer work.")
     return InvalidInput(
-        f"{provider.label} does not take these tokens from this app: they are dead, or another app's.",
-        hint="Tokens can be imported by the app that they were given to: same client id, same secret.",
+        f"{provider.label} does not accept these tokens from this app: they are dead, or another app's.",
+        hint="Import tokens with the app that they were issued to: same client id, same secret.",
         fix_by="operator",
         reason=outcome.detail or str(outcome.kind),
     )

@@ -1,10 +1,10 @@
-"""Requests for tokens that come without a consent, while they are under way: so that a disconnect in between wins.
+"""Marks of requests for tokens without a consent, while they are in progress: so that a disconnect in between wins.
 
     mark, durable -> tokens -> mark still there? -> grant -> mark removed -> it was there? -> used
                                 no -> tokens end                              no -> tombstone, tokens end
 
-Where a grant lies already its tombstone says the same; a user's first one has none, nor has that of an erased user.
-Who disconnects removes the marks, then ends what slipped in between: so one of both sees the other.
+If a grant exists, its tombstone says the same; a user's first request has none, nor has that of an erased user. A
+disconnect removes the marks, then ends what slipped in between: so one of both sees the other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MARK_TTL: Final = 3600.0
 
 @asynccontextmanager
 async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
-    """The mark of a request for this owner's tokens, as long as the block lasts."""
+    """Store the mark of a request for this owner's tokens, and remove it after the block."""
     vault, mark = engine.vault, None
     while mark is None:
         key = vault.key_prefix(owner, provider, app) + secrets.token_hex(8)
@@ -40,13 +40,13 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
 
 
 async def stop(vault: Vault, key: str) -> None:
-    """Let no request below this place, which is a user's or an app's of theirs, come to a grant any more."""
+    """Remove the marks below this key, a user's or an app's of theirs: the requests there bring no grant any more."""
     for mark in (await vault.scan_open(KIND, key))[0]:
         await vault.delete(mark)
 
 
 async def stop_all(vault: Vault, end: EndOfMany) -> None:
-    """The same for all users whose grants have ended with many, if they had begun before."""
+    """Remove the marks of requests that began before the grants of many users ended."""
     async for marks, _ in vault.pages(KIND):
         for mark in marks:
             if end.covers(mark.json["tenant"], mark.json["epoch"]):

@@ -1,6 +1,6 @@
-"""What a server has refused just now is not asked of it again at once by everybody who waits for the same.
+"""Recent refusals of servers, so that concurrent callers do not repeat a refused request.
 
-A session that it does not take says nothing of the user's next one; that it limits requests, or is down, holds for all.
+A refused session says nothing about the user's next session. A rate limit or an outage applies to all sessions.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ class RefusedRequests:
         self._backoff, self._sessions = Backoff(clock), dict[str, str]()
 
     def check(self, key: str, session: str) -> None:
-        """Raise what the last request came to, if it is too early for another one. ``session``: fingerprint of the
-        session token, "" for none."""
+        """Raise the last refusal if it is too early. ``session``: fingerprint of the session token, "" for none."""
         pause = self._backoff.pause(key)
         if pause is None:
             return
@@ -30,13 +29,13 @@ class RefusedRequests:
             raise NotObtained(pause.outcome.detail or str(Kind.REAUTH), pause.outcome.claims)
 
     def failed(self, key: str, session: str, outcome: Outcome) -> None:
-        """A request was refused."""
+        """Record a refusal."""
         if self._sessions.get(key, session) != session:
-            self._backoff.succeeded(key)  # the next pause is a short one again
+            self._backoff.succeeded(key)  # so that the next pause is short again
         self._sessions[key] = session
         self._backoff.failed(key, outcome)
 
     def succeeded(self, key: str) -> None:
-        """A request has brought tokens."""
+        """Forget the refusals, because a request brought tokens."""
         self._sessions.pop(key, None)
         self._backoff.succeeded(key)

@@ -1,8 +1,7 @@
-"""The application's session token of a user: asked for each time, used once, never kept and never logged.
+"""Your application's session token of a user: requested each time, used once, never stored and never logged.
 
-Who is believed: the application, that this is a session of the user; and the server that takes the token, that it has
-not been forged. What is looked at here is only whose the token says it is, so that one user's session handed over for
-another is refused before anything is sent.
+Trusted: your application, that this is a session of the user; and the server that takes the token, that it is not
+forged. Only the user in the token is checked here, so that another user's session is refused before anything is sent.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ from deputize.core.vault.grant import Secret, User
 
 Token: TypeAlias = Secret | str | None
 TokenFor: TypeAlias = Callable[[User], Token | Awaitable[Token]]
-"""Gives the session token of a user, or None for a user who has no session. Sync or async; runs where the act does."""
+"""Returns the session token of a user, or None if the user has no session. Sync or async; runs where the act does."""
 
 SECONDS: Final = 30.0
-"""How long an act waits for the application's function, where that is async."""
+"""Seconds that an act waits for the application's function, if it is async."""
 SESSION_NEEDED: Final = "session_needed"
 SESSION_EXPIRED: Final = "session_expired"
 SESSION_ENDED: Final = "session_ended"
 
 
 class NotObtained(Exception):
-    """No grant comes from there now; ``reason`` says why. Asking the user may help. Never leaves the deputy.
-    ``claims``: what the server wants to be asked for then; see `deputize.core.failures.Outcome`."""
+    """The error for a grant that cannot be obtained now; ``reason`` says why. Asking the user may help. Never leaves
+    the deputy. ``claims``: claims that the server wants requested then; see `deputize.core.failures.Outcome`."""
 
     def __init__(self, reason: str, claims: str = "") -> None:
         super().__init__(reason)
@@ -41,26 +40,25 @@ class NotObtained(Exception):
 async def session_token(
     token_for: TokenFor | None, user: User, source: TokenExchange | IdentityAssertion, now: float
 ) -> Secret:
-    """The user's session token. ``now``: Unix seconds.
+    """Return the user's session token. ``now``: Unix seconds.
 
-    Raises `NotObtained` for a user without a session, `InvalidInput` for an application that gives none, or another
-    user's.
+    Raises `NotObtained` if the user has no session, `InvalidInput` if the application returns none or another user's.
     """
     if token_for is None:
         raise InvalidInput(
-            "Nothing gives the session tokens that this app's grants come from.",
+            "deputy.sources.token_for is not set, so this app gets no session tokens.",
             hint="Set deputy.sources.token_for to a function of the user that returns the user's session token.",
             fix_by="operator",
         )
-    given = await _given(token_for, user)
+    given = await _read_token(token_for, user)
     if given is None:
         raise NotObtained(SESSION_NEEDED)
     claims = content_of(given.reveal())
-    if source.user_claim and not _names(claims, source.user_claim, user):
+    if source.user_claim and not _names_user(claims, source.user_claim, user):
         raise InvalidInput(
-            "The session token that the application gave is not known to be this user's, so it was not used.",
-            hint=f"Its claim {source.user_claim!r} has to be the user's id, and its iss where an id is ISSUER#SUBJECT. "
-            'Where it is another claim, set user_claim in the app\'s source; "" believes the application alone.',
+            "The session token from the application is not verifiably this user's, so it was not used.",
+            hint=f"Its claim {source.user_claim!r} must be the user's id, with its iss if an id is ISSUER#SUBJECT. "
+            'If the id is in another claim, set user_claim in the app\'s source; "" trusts the application alone.',
             fix_by="operator",
             reason="other_user",
         )
@@ -70,25 +68,25 @@ async def session_token(
     return given
 
 
-def _names(claims: Mapping[str, Any], claim: str, user: User) -> bool:
-    """Whether a claim is the user's id. Where an id says whose subject it is (``https://login.example.com#alice``), the
-    issuer has to be that one, too: two issuers may call two people the same."""
+def _names_user(claims: Mapping[str, Any], claim: str, user: User) -> bool:
+    """Return True if a claim is the user's id. If the id has an issuer (``https://login.example.com#alice``), the
+    token's issuer must be the same: two issuers may give two people the same subject."""
     said, (issuer, mark, subject) = claims.get(claim), user.id.partition("#")
     if mark and issuer.startswith(("https://", "http://")):
         return claims.get("iss") == issuer and said in (subject, user.id)
     return bool(said == user.id)
 
 
-async def _given(token_for: TokenFor, user: User) -> Secret | None:
-    """What the application gives. Nothing of an error of its own is told, nor of what is no token: it may hold one."""
-    given = await _called(token_for, user)
+async def _read_token(token_for: TokenFor, user: User) -> Secret | None:
+    """Return the application's token. Reports nothing of its errors or invalid values, which may hold a token."""
+    given = await _call_token_for(token_for, user)
     if isinstance(given, str):
         raise InvalidInput(f"deputy.sources.token_for {given}.", fix_by="operator")
     return given
 
 
-async def _called(token_for: TokenFor, user: User) -> Secret | str | None:
-    """The token, or what is wrong with it, as the end of a sentence. Raises only errors of ours: its frame has it."""
+async def _call_token_for(token_for: TokenFor, user: User) -> Secret | str | None:
+    """Return the token, or the end of a sentence that says what is wrong. Raises only our errors: its frame has it."""
     try:
         async with asyncio.timeout(SECONDS):
             found = token_for(user)

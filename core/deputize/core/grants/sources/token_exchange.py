@@ -1,8 +1,8 @@
-"""A session token for a token of the API: RFC 8693, and Microsoft's on-behalf-of.
+"""Exchange of a session token for a token of the API: RFC 8693, and Microsoft's on-behalf-of.
 
-The server is believed, as at every token request: it has looked at the session token, at whom it was given to, and at
-what this client may have in the user's name. There is no page on which the user was asked.
-Source of on-behalf-of: learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
+The server is trusted, as at every token request: it has checked the session token, its audience, and what this client
+may have for the user. The user was not asked on a page. Source of on-behalf-of:
+learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ EXCHANGE_GRANT: Final = "urn:ietf:params:oauth:grant-type:token-exchange"
 JWT_GRANT: Final = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TYPE_OF: Final = "urn:ietf:params:oauth:token-type:"
 UNSAID: Final = 300.0
-"""Seconds that a token is used for of which the server does not say how long it lives."""
+"""Lifetime in seconds of a token whose lifetime the server does not name."""
 _ISSUED: Final = (f"{TYPE_OF}access_token", f"{TYPE_OF}jwt")
 
 
 async def tokens(endpoint: Endpoint, source: TokenExchange, subject: Secret, scopes: frozenset[str]) -> flow.Tokens:
-    """Tokens of the API for the user whose session token this is. Raises `Refusal`."""
+    """Return tokens of the API for the user of this session token. Raises `Refusal`."""
     parse = flow.parse_tokens if source.on_behalf_of else parse_exchanged
     return bounded(
         await endpoint.issue(lambda: request(endpoint.provider, endpoint.app, source, subject, scopes), parse)
@@ -37,15 +37,15 @@ async def tokens(endpoint: Endpoint, source: TokenExchange, subject: Secret, sco
 
 
 def bounded(found: flow.Tokens) -> flow.Tokens:
-    """With a lifetime, where the server says none (RFC 8693 2.2.1 recommends it): else they would outlive every session
-    of the user's here."""
+    """Return the tokens with a lifetime if the server gives none (RFC 8693 2.2.1 recommends one): else they would
+    outlive every session of the user here."""
     return found if found.lifetime else replace(found, lifetime=UNSAID)
 
 
 def request(
     provider: Provider, app: App, source: TokenExchange, subject: Secret, scopes: frozenset[str]
 ) -> httpx.Request:
-    """RFC 8693 2.1; or RFC 7523 2.1 with what Entra adds to it."""
+    """Return the request of RFC 8693 2.1, or of RFC 7523 2.1 with Entra's parameters."""
     if source.on_behalf_of:
         return flow.by_grant(
             provider,
@@ -61,7 +61,8 @@ def request(
 def exchanged(
     provider: Provider, app: App, kind: str, subject: Secret, scopes: frozenset[str], wanted: str, **targets: str
 ) -> httpx.Request:
-    """RFC 8693 2.1: this token, for one of the type ``wanted``. ``targets``: its audience and resource."""
+    """Return the request that exchanges this token for one of the type ``wanted`` (RFC 8693 2.1). ``targets``: audience
+    and resource."""
     return flow.by_grant(
         provider,
         app,
@@ -75,9 +76,9 @@ def exchanged(
 
 
 def parse_exchanged(provider: Provider, reply: Any, proof_key: Secret | None) -> flow.Tokens:
-    """RFC 8693 2.2.1. Raises `ProviderUnavailable` where what came is for something else than access."""
+    """Return the tokens of the reply (RFC 8693 2.2.1). Raises `ProviderUnavailable` if they are not for access."""
     kind = reply.get("issued_token_type") if isinstance(reply, Mapping) else None
     if kind not in _ISSUED:
-        del reply  # else the frame of the error shows it
-        raise ProviderUnavailable(f"{provider.label} gave another kind of token than an access token.")
+        del reply  # else a traceback shows it
+        raise ProviderUnavailable(f"{provider.label} did not return an access token.")
     return flow.parse_tokens(provider, reply, proof_key)

@@ -1,10 +1,10 @@
-"""From tokens that came without a consent to a grant: sealed first, so that no crash leaves tokens nobody knows.
+"""Storage of tokens that came without a consent: sealed first, so that no crash leaves unknown tokens.
 
     tokens -> reply sealed (`received`) -> whose, and which scopes? -> vault -> reply removed -> what this replaces ends
                                             no -> tokens in the revocation queue -> reply removed -> tokens end
 
-A process that dies in between leaves a reply without a consent: whoever settles what was left (`consent.redeem`) ends
-its tokens at the provider, or finds the grant and removes it.
+A process that dies in between leaves a reply without a consent. The process that settles what was left
+(`consent.redeem`) revokes its tokens at the provider, or finds the grant and removes the reply.
 """
 
 from __future__ import annotations
@@ -31,10 +31,9 @@ DISCONNECTED = "disconnected"
 
 @frozen(kw_only=True)
 class ImportedTokens(Frozen):
-    """Tokens, and what is known of them. ``asked``: for which scopes. ``subject``: the account's, if it has to be that
-    one; ``named``: its subject or name, if it has to be so called; ``known``: the account, where nobody is asked.
-    ``by``: who imported them. ``again``: even where the user has disconnected the account before. ``mark``: of the
-    request (`in_progress`).
+    """Tokens and what is known of them. ``asked``: the requested scopes. ``subject``: the required subject, if any;
+    ``named``: the required subject or name; ``known``: the account, if it need not be looked up. ``by``: who imported
+    them. ``again``: import even if the user disconnected the account before. ``mark``: of the request (`in_progress`).
     """
 
     user: User
@@ -51,35 +50,35 @@ class ImportedTokens(Frozen):
 
 
 class _Refused(Exception):
-    """The tokens must not be kept."""
+    """The error for tokens that must not be kept."""
 
 
 def is_called(account: Account, name: str) -> bool:
-    """Whether somebody who says this name or subject means the account.
+    """Return True if this name or subject means the account.
 
-    Case counts for nothing in ASCII alone: otherwise the Kelvin sign is a k, and straße is strasse, and those are other
-    accounts. What is all digits is an id: at GitHub anybody may take another's id as a login.
+    Case is ignored in ASCII only: otherwise the Kelvin sign is a k, and straße is strasse, and those are other
+    accounts. A name of digits only is an id: at GitHub anybody may take another's id as a login.
     """
     if name == account.subject:
         return True
-    return not name.isdecimal() and _folded(name) == _folded(account.name)
+    return not name.isdecimal() and _fold_case(name) == _fold_case(account.name)
 
 
-def _folded(name: str) -> bytes:
-    return name.encode(errors="backslashreplace").lower()  # of bytes, that changes ASCII only
+def _fold_case(name: str) -> bytes:
+    return name.encode(errors="backslashreplace").lower()  # on bytes, lower() changes ASCII only
 
 
 class TokenImporter:
-    """Puts tokens into the vault, or ends them."""
+    """Importer of tokens: it stores or revokes them."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
         self.received = ReceivedReplies(engine)
 
     async def enter(self, endpoint: Endpoint, came: ImportedTokens) -> Grant:
-        """The grant that these tokens are now. Raises `Refusal` where they are not kept; then they end.
+        """Store the tokens and return their grant. Raises `Refusal` if they are not kept; then they are revoked.
 
-        Whoever calls it has the user and the app for itself, by the lock that a consent is redeemed under.
+        The caller holds the lock of user and app under which consents are redeemed.
         """
         provider, app = endpoint.provider, endpoint.app
         reply = Received(
@@ -95,8 +94,8 @@ class TokenImporter:
         )
         sealed = await self.received.put(reply)
         try:
-            fresh = await self._judged(endpoint, came, reply)
-            return await self._kept(came, fresh, sealed)
+            fresh = await self._check(endpoint, came, reply)
+            return await self._keep(came, fresh, sealed)
         except Refusal:
             await self._end(sealed)
             raise
@@ -104,8 +103,8 @@ class TokenImporter:
             await self._end(sealed)
             raise Refusal(outcome_of(Kind.REAUTH, str(why))) from None
 
-    async def _judged(self, endpoint: Endpoint, came: ImportedTokens, reply: Received) -> Grant:
-        """The grant to be stored, if these are tokens to keep."""
+    async def _check(self, endpoint: Endpoint, came: ImportedTokens, reply: Received) -> Grant:
+        """Check the tokens, and return the grant to store."""
         if unbound(endpoint.provider, came.tokens):
             raise _Refused(NOT_BOUND)
         account, extra = came.known, dict[str, str]()
@@ -131,7 +130,7 @@ class TokenImporter:
             epoch=came.mark.json["epoch"],
         )
 
-    async def _kept(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
+    async def _keep(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
         key = self.vault.record_key(fresh)
         replaced = await end_what_lies(self.queue, key)
 
@@ -146,7 +145,7 @@ class TokenImporter:
         grant = await self.vault.add(fresh, replacing)
         stopped = not await self.vault.delete(came.mark)
         replaced += await end_what_lies(self.queue, key)
-        if stopped or self.vault.has_ended(fresh):  # meanwhile, alone or with many
+        if stopped or self.vault.has_ended(fresh):  # meanwhile, this one or all
             await self._take_back(grant)
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
@@ -155,7 +154,7 @@ class TokenImporter:
         return grant
 
     async def _take_back(self, grant: Grant) -> None:
-        """A tombstone for a grant that came in the moment of its disconnect, unless that has seen it itself."""
+        """Write a tombstone for a grant that came at the moment of its disconnect, unless the disconnect did."""
         if ended := await self.vault.replace(grant, grant.tombstone()):
             await self.engine.audit.record(GrantRevoked(facts_of(ended)))
 
