@@ -1,4 +1,4 @@
-"""Our own pages: what the user is asked, the way to the provider and back, and what is connected.
+"""The web pages: consents, approvals, the way to the provider and back, and connected accounts.
 
     GET  /connect/{ticket}      who asks for what; later: how it went
     POST /connect/{ticket}      Continue was pressed: to the provider
@@ -7,9 +7,9 @@
     GET  /oauth/client.json     who we are, for servers that take its address as a client id
     GET  /approve/{approval}    one act that waits for the user's yes; POST decides
 
-On loopback, where nobody signs in, the last two lie below /me/{me}, and each link works in one browser: see
-`deputize.core.web.pages.local_links`. A GET changes nothing but the callback's. Whatever cannot be used, unknown, late,
-altered or another user's, gets one and the same answer.
+On loopback, where nobody signs in, connections and approvals are below /me/{me}, and each link works in one browser:
+see `deputize.core.web.pages.local_links`. Except for the callback, a GET changes nothing. All unusable requests, with
+unknown, late, altered or another user's links, get the same answer.
 """
 
 from __future__ import annotations
@@ -97,49 +97,49 @@ def pages_app(
     return_to: Iterable[str] = (),
     brand: Brand | None = None,
 ) -> ASGIApp:
-    """The pages as an ASGI application, to be served by itself or mounted in another one.
+    """Return the pages as an ASGI application, to be served by itself or mounted in another one.
 
-    ``verifier`` says who the browser's person is; ``sign_in`` is the host's own page for those who are nobody yet, and
-    gets ``?next=`` with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's
-    ``base_url`` is where all this can be reached, with the path of a mount. ``pages``: all there are, as
-    ``[*PAGES, Page(...)]``. ``templates``: folders with templates of yours, read now; one that is called as one of ours
-    takes its place. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, that the
-    page of a consent may lead back to: the first one, or what its link names with ``?return_to=``. ``brand``: your
-    application as the pages show it. Raises `SettingsError` for a web application that could not tell its users apart,
-    for plain http that leaves the machine, and for a folder that is not there.
+    ``verifier``: returns the browser's user. ``sign_in``: your page for users who are not signed in; it gets ``?next=``
+    with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's ``base_url`` is the
+    public address of the pages, including the path of a mount. ``pages``: all pages, as ``[*PAGES, Page(...)]``.
+    ``templates``: folders with your own templates, read now; one with the name of ours replaces it. ``return_to``:
+    addresses of your application, as ``["/chat", "https://app.example/"]``, to which the page of a consent may lead
+    back: the first one, or the one that its link names with ``?return_to=``. ``brand``: your application as the pages
+    show it. Raises `SettingsError` if a web application could not tell its users apart, for plain http beyond this
+    machine, and for a missing folder.
     """
     if verifier is None and not local:
         raise SettingsError(
-            "The pages need a verifier: without one, whoever holds a link could connect an account for somebody else.",
-            hint="pages_app(deputy, verifier=lambda request: request.session.get('user_id')), or what in your "
-            "application says who is signed in. Only on your own machine: local=True.",
+            "The pages need a verifier: without one, anyone with a link could connect an account for another user.",
+            hint="Call pages_app(deputy, verifier=lambda request: request.session.get('user_id')), or pass your "
+            "application's own function. On your own machine only: local=True.",
         )
     if verifier is not None and local:
-        raise SettingsError("local=True is for one person on this machine; it does not go with a verifier.")
+        raise SettingsError("local=True is for one user on this machine; it cannot be combined with a verifier.")
     if sign_in and (not sign_in.startswith(("/", "https://")) or sign_in.startswith(("//", "/\\"))):
-        raise SettingsError("sign_in is a path of your application, as /login, or an https address.")
+        raise SettingsError("sign_in must be a path of your application, as /login, or an https address.")
     if isinstance(deputy.pages, FixedPages):
         cookies_for(deputy.pages.url, deputy.vault.keys.web)
         if local and urlsplit(deputy.pages.url).hostname not in LOOPBACK:
-            raise SettingsError("local=True is for pages on loopback only.", hint="Give a verifier instead.")
+            raise SettingsError("local=True is for pages on loopback only.", hint="Pass a verifier instead.")
         if not local:
             _warn_of_lost_cookies(deputy, deputy.pages.url.rstrip("/"))
     pages = tuple(pages)
     sign_out = SIGN_OUT if any(page.path == SIGN_OUT for page in pages) else ""
-    return pages_scope(bounded(_routed(Site(deputy, verifier, sign_in, templates, return_to, brand, sign_out), pages)))
+    return pages_scope(bounded(_route(Site(deputy, verifier, sign_in, templates, return_to, brand, sign_out), pages)))
 
 
 def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
-    """Log each app that cannot be connected, because its provider brings browsers back to another host."""
+    """Log each app that cannot be connected because its provider brings browsers back to another host."""
     for app in deputy.apps.values():
         if fault := deputy.providers[app.provider].cookie_fault(base_url):
             log.warning("The app %s cannot be connected: %s %s", app.name, fault.message, fault.hint)
 
 
-def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
+def _route(site: Site, pages: Iterable[Page]) -> ASGIApp:
     below = "/me/{me}" if site.local else ""
     routes = [
-        Route((below if page.own else "") + page.path, _guarded(site, page), methods=[page.method])
+        Route((below if page.own else "") + page.path, _guard(site, page), methods=[page.method])
         for page in pages
         if site.local or not page.local
     ]
@@ -150,12 +150,12 @@ def _routed(site: Site, pages: Iterable[Page]) -> ASGIApp:
         return site.say(request, status, texts.NO_PAGE)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_page})
-    app.router.redirect_slashes = False  # it would be a 307, to whatever the Host header says
+    app.router.redirect_slashes = False  # it would be a 307, to the host in the Host header
     return app
 
 
-def _guarded(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
-    """The one place where errors become pages."""
+def _guard(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
+    """Return the page's handler, with errors turned into pages. No other function does that."""
 
     async def answer(request: Request) -> Response:
         try:

@@ -1,4 +1,4 @@
-"""Our cookies: which names and attributes they have, and the one that forms are bound to (CSRF)."""
+"""The cookies of our pages: names, attributes, and the one that forms are bound to (CSRF)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deputize.core.web.signing_key import proof
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 FORM_LIFE: Final = 3600
-"""Seconds a page with a form may stay open: as long as an approval waits."""
+"""Seconds for which a page with a form works: as long as an approval waits."""
 NONCE_LIFE: Final = 600
 
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -25,48 +25,47 @@ _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @frozen
 class Cookies(ValueObject):
-    """How our cookies are called, and whether they are for https only.
+    """The names of our cookies, and whether they are for https only.
 
-    ``name`` is the one that forms are bound to. Each way to a provider and back has one of its own, so that several
-    tabs do not get in each other's way.
+    ``name``: the cookie that forms are bound to. Each visit to a provider has its own, so that tabs do not interfere.
     """
 
     name: str
     secure: bool
 
     def nonce(self, state: str) -> str:
-        """The cookie of the browser that set out with this ``state``."""
+        """Return the name of the cookie for the visit with this ``state``."""
         return f"{self.name}-{fingerprint(state)[:12]}"
 
     @property
     def link(self) -> str:
-        """The cookie of the browser that a link of local mode belongs to; below the link's own path."""
+        """The cookie of the browser that a link of local mode belongs to, below the link's own path."""
         return f"{self.name}-link"
 
     def put(self, response: Response, name: str, value: str, life: int, path: str = "/") -> None:
-        """Give the browser a cookie."""
+        """Set a cookie in the browser."""
         response.set_cookie(name, value, max_age=life, path=path, secure=self.secure, httponly=True, samesite="lax")
 
     def drop(self, response: Response, name: str) -> None:
-        """Take a cookie from the browser."""
+        """Delete a cookie from the browser."""
         response.delete_cookie(name, path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def form(self, request: Request) -> str:
-        """The value that this browser's forms are bound to, or a new one."""
+        """Return the value that this browser's forms are bound to, or a new one."""
         return self.given(request, self.name) or secrets.token_urlsafe(32)
 
     def given(self, request: Request, name: str) -> str:
-        """A random value that we once gave to this browser, or what looks like one; empty if there is none."""
+        """Return a random value that the browser's cookie holds in our format, or ""."""
         value = request.cookies.get(name, "")
         return value if _RANDOM.fullmatch(value) else ""
 
 
 def cookies_for(base_url: str, key: bytes) -> Cookies:
-    """How cookies have to be at this address: ``__Host-`` and Secure on https, neither on loopback.
+    """Return the cookies for this address: ``__Host-`` and Secure on https, neither on loopback.
 
-    All that listens on 127.0.0.1 sees the cookies of all others, and clients that are no browsers keep Secure ones to
-    themselves there. So the name is the vault's own, and the value means nothing to anybody else. Raises
-    `SettingsError` for plain http anywhere else.
+    All servers on 127.0.0.1 see each other's cookies, and HTTP clients other than browsers do not send Secure ones
+    there. So the name is the vault's own, and the value means nothing to other servers. Raises `SettingsError` for
+    plain http anywhere else.
     """
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.hostname:
@@ -74,6 +73,6 @@ def cookies_for(base_url: str, key: bytes) -> Cookies:
     if parts.scheme == "http" and parts.hostname in LOOPBACK:
         return Cookies(f"deputize-{proof(key, 'cookie')[:8]}", secure=False)
     raise SettingsError(
-        f"Pages cannot be served at {base_url!r}.",
-        hint="DEPUTIZE_BASE_URL is https://..., or http://127.0.0.1:port on your own machine.",
+        f"The pages cannot be served at {base_url!r}.",
+        hint="Set DEPUTIZE_BASE_URL to https://..., or http://127.0.0.1:port on your own machine.",
     )

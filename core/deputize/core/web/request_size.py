@@ -1,6 +1,6 @@
-"""How long a request to our pages may be: more than any browser sends of itself, and no more than we can bear.
+"""Limits on the size of requests to our pages: more than any browser sends, and no more than we can handle.
 
-Servers differ: some have no bounds for the head of a request, and a host's may be wide.
+Servers differ: some do not limit the head of a request, and your application's limits may be high.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ MAX_ADDRESS: Final = 16384
 """Bytes of path and query. The codes of some providers take thousands."""
 MAX_HEADERS: Final = 200
 MAX_HEADER_BYTES: Final = 65536
-"""Of all headers together. On 127.0.0.1 a browser brings the cookies of all programs that listen there."""
+"""Bytes of all headers together. On 127.0.0.1 a browser sends the cookies of all servers there."""
 
 _REFUSALS: Final = {414: b"This address is too long.", 431: b"These request headers are too long."}
 
 
 def bounded(app: ASGIApp) -> ASGIApp:
-    """``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request whose head is longer than that."""
+    """Return ``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request with a longer head."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        status = _too_long(scope) if scope["type"] == "http" else 0
+        status = _excess_status(scope) if scope["type"] == "http" else 0
         if not status:
             return await app(scope, receive, send)
         await send({"type": "http.response.start", "status": status, "headers": plain_headers()})
@@ -34,7 +34,7 @@ def bounded(app: ASGIApp) -> ASGIApp:
     return guarded
 
 
-def _too_long(scope: Scope) -> int:
+def _excess_status(scope: Scope) -> int:
     headers = scope["headers"]
     if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS:
         return 414

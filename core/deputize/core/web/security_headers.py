@@ -1,4 +1,4 @@
-"""What every answer of ours tells the browser, whatever it is: keep others at a distance, and guess nothing."""
+"""Security headers of every answer: they isolate the pages from other sites and forbid content sniffing."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Final
 
 ALWAYS: Final[Mapping[str, str]] = {
     "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",  # what browsers without frame-ancestors know
-    "cross-origin-opener-policy": "same-origin",  # a page that opened ours has no hand on it, nor ours on it
+    "x-frame-options": "DENY",  # for browsers without frame-ancestors
+    "cross-origin-opener-policy": "same-origin",  # a page that opened ours cannot control it, nor ours that page
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
@@ -16,6 +16,6 @@ ALWAYS: Final[Mapping[str, str]] = {
 
 
 def plain_headers(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    """The headers of an answer that is no page, as ASGI wants them: nobody keeps it."""
+    """Return the ASGI headers of an answer that is not a page; it must not be cached."""
     always = [(name.encode(), value.encode()) for name, value in ALWAYS.items()]
     return [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"), *always, *more]

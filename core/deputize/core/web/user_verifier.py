@@ -1,4 +1,4 @@
-"""Who the browser's person is: the host application says so, and is believed."""
+"""Verification of the browser's user, which trusts your application."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ The session's cookie must be SameSite=Lax or None: Strict ones do not come back 
 
 
 async def person(verifier: UserVerifier, request: Request) -> User | None:
-    """The user whom the host vouches for. Raises `UserRequired` for an answer that is no user at all."""
+    """Return the user that your application vouches for. Raises `UserRequired` for an invalid answer."""
     found = verifier(request)
     if inspect.isawaitable(found):
         found = await found

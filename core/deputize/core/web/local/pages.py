@@ -1,4 +1,4 @@
-"""Our pages on loopback, for one person: served by whoever needs them first, found by whoever comes later."""
+"""The pages on loopback, for one person: served by the first process that needs them, and found by later ones."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 HOST: Final = "127.0.0.1"
 LOOK_AGAIN: Final = 1.0
-"""Seconds after which we look whether the process that serves our pages is still there."""
+"""Seconds between two checks of another process that serves our pages."""
 
 
 @frozen
 class _Server(ValueObject):
-    """What serves the pages, and where. ``ours``: served by this process; else by another one with the same vault."""
+    """The server of the pages. ``ours``: this process serves them; else another one with the same vault."""
 
     url: str
     portal: Portal
@@ -40,16 +40,16 @@ class _Server(ValueObject):
     seen: float = field(default_factory=time.monotonic)
 
     def is_up(self, here: Portal) -> bool:
-        """Whether it can be counted on from this portal, without another look."""
+        """Return True if this portal can rely on it without another check."""
         return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
 
 
 class LocalPages:
-    """Serves the pages on the portal's loop from the first need on, on one port for the life of the process.
+    """A server of the pages on the portal's loop, from the first need on, on one port for the life of the process.
 
-    Where another process serves the same vault's pages on that port, they are its pages, and ours when it has ended.
+    If another process serves the same vault's pages on that port, its pages are used, and ours once it has ended.
     ``port`` 0 takes any free one. ``local``: nobody signs in, so a user's own pages have links of their own; see
-    `deputize.core.web.pages.local_links`. ``brand``: whose pages they are said to be. A deputy makes its own:
+    `deputize.core.web.pages.local_links`. ``brand``: your application as the pages show it. A deputy makes its own:
     ``Deputy(vault, apps, pages=LocalPages)``.
     """
 
@@ -62,14 +62,14 @@ class LocalPages:
         self._starting: asyncio.Task[_Server] | None = None
 
     async def base_url(self) -> str:
-        """``http://127.0.0.1:{port}``. Raises `SettingsError` if another program has the port."""
+        """Return ``http://127.0.0.1:{port}``. Raises `SettingsError` if another program uses the port."""
         here, server = portal(), self._server
         if server is None or not server.is_up(here):
             server = await here.hop(lambda: self._start(here))
         return server.url
 
     async def _start(self, here: Portal) -> _Server:
-        """The server, started once for all who ask meanwhile. Runs on the portal's loop only."""
+        """Return the server, started once for all concurrent callers. Runs on the portal's loop only."""
         if self._server and self._server.is_up(here):
             return self._server
         if self._starting is None or self._starting.get_loop() is not asyncio.get_running_loop():
@@ -89,19 +89,19 @@ class LocalPages:
             return _Server(await here.enter(serve(app, self._port, HOST)), here, ours=True)
         except SettingsError:
             if not self._port or not await same_vault(self.deputy, self._port):
-                raise _taken(self._port) from None
+                raise _port_taken(self._port) from None
             return _Server(f"http://{HOST}:{self._port}", here, ours=False)
 
 
-def _taken(port: int) -> SettingsError:
+def _port_taken(port: int) -> SettingsError:
     return SettingsError(
         f"The pages of local mode cannot be served on port {port} of {HOST}.",
-        hint="Another program has it: end that one, or set DEPUTIZE_PORT to a free port.",
+        hint="Another program uses it: end that program, or set DEPUTIZE_PORT to a free port.",
     )
 
 
 async def same_vault(deputy: BaseDeputy, port: int) -> bool:
-    """Whether what listens on this port serves our vault's local pages. It has to answer a fresh challenge."""
+    """Return True if the server on this port serves our vault's local pages. It must answer a fresh challenge."""
     challenge, http = secrets.token_hex(16), Http()
     request = httpx.Request("GET", f"http://{HOST}:{port}/health", params={"challenge": challenge})
     try:
@@ -118,7 +118,7 @@ async def same_vault(deputy: BaseDeputy, port: int) -> bool:
 def _application(
     deputy: BaseDeputy, brand: Brand | None
 ) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
-    """The pages behind their guard, and what serves them: loaded here, since only who serves needs a web framework."""
+    """Return the guarded pages and their server. Imported here: only a process that serves needs a web framework."""
     try:
         import uvicorn  # noqa: F401
 

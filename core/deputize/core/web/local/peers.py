@@ -1,7 +1,7 @@
-"""Only for the account that serves them: pages on loopback, which every account of the machine can reach.
+"""Access check for the pages on loopback, which every account of the machine can reach.
 
-Linux tells which account a connection comes from. Where that cannot be told (another system, another namespace) the
-request passes, and links and their cookies are what is left; root passes in any case, and could read the vault as well.
+Linux reports which account a connection comes from. If that is unknown (another system, another namespace), the request
+passes, and only links and their cookies protect the pages. root always passes, and could read the vault as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NOBODY: Final = -1
 
 
 def only_own_account(app: ASGIApp) -> ASGIApp:
-    """``app``, answering 403 to requests of another account of this machine, root's apart."""
+    """Return ``app``, answering 403 to requests of other accounts of this machine, except root."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope.get("client"):
@@ -40,13 +40,13 @@ def only_own_account(app: ASGIApp) -> ASGIApp:
 
 
 def account_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """The uid of the process that holds this end of a connection, by address and port; None where nobody says.
+    """Return the uid of the process with this end of a connection, by address and port, or None if unknown.
 
-    Source: proc(5), ``/proc/net/tcp``. A connection that no process holds any more is nobody's: -1.
+    Source: proc(5), ``/proc/net/tcp``. A connection that no process holds any more has the uid -1.
     """
     try:
-        ends = _written(client), _written(server)
-        with open(_TABLES[len(_packed(client[0]))], encoding="ascii") as table:
+        ends = _format_end(client), _format_end(server)
+        with open(_TABLES[len(_pack_address(client[0]))], encoding="ascii") as table:
             rows = table.read()
     except (OSError, ValueError):
         return None
@@ -57,12 +57,12 @@ def account_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     return int(fields[6]) if fields[8] != "0" else _NOBODY
 
 
-def _written(end: tuple[str, int]) -> str:
-    """An address and a port as the table has them: words in the machine's own order of bytes, in hexadecimal."""
-    packed = _packed(end[0])
+def _format_end(end: tuple[str, int]) -> str:
+    """Return an address and a port as the table has them: words in the machine's byte order, in hexadecimal."""
+    packed = _pack_address(end[0])
     words = struct.unpack(f">{len(packed) // 4}I", packed)
     return "".join(f"{struct.unpack('=I', struct.pack('>I', word))[0]:08X}" for word in words) + f":{end[1]:04X}"
 
 
-def _packed(address: str) -> bytes:
+def _pack_address(address: str) -> bytes:
     return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)

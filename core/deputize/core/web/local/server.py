@@ -1,4 +1,4 @@
-"""Our pages on this machine only: a web server inside somebody else's process, and a guard against rebound names."""
+"""A web server on this machine only, inside your process, and a guard against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _MAX_HEAD: Final = 2**17
-"""Bytes of a request's head."""
+"""Limit of a request's head, in bytes."""
 _GRACE: Final = 4
 """Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
 one, and its user read of an internal error."""
@@ -27,11 +27,11 @@ _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
 
 @asynccontextmanager
 async def serve(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
-    """Serve ``app`` over http on the running loop, and give the base URL: ``http://127.0.0.1:49152``.
+    """Serve ``app`` over http on the running loop, and yield the base URL: ``http://127.0.0.1:49152``.
 
-    ``port`` 0 takes any free one. Leaves the host program's signal handlers and logging alone, and writes no access
-    log, where callbacks would show their ``code`` and ``state``. Raises `SettingsError` where the port is taken, the
-    address is not a loopback one, or uvicorn is missing.
+    ``port`` 0 takes any free one. It leaves your program's signal handlers and logging alone, and writes no access log,
+    where callbacks would show their ``code`` and ``state``. Raises `SettingsError` if the port is taken, the address is
+    not a loopback one, or uvicorn is missing.
     """
     with _listen(host, port) as sock:
         server = _server(app)
@@ -40,7 +40,7 @@ async def serve(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> AsyncIt
             while not server.started:
                 if task.done():
                     task.result()
-                    raise _unstarted()
+                    raise _startup_error()
                 await asyncio.sleep(0.005)
             name = f"[{host}]" if ":" in host else host
             yield f"http://{name}:{sock.getsockname()[1]}"
@@ -59,7 +59,7 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
-        sock.listen()  # here, where a taken port is an OSError; uvicorn would end the process
+        sock.listen()  # here, because a taken port is an OSError; uvicorn would end the process
     except OSError as error:
         sock.close()
         raise _unusable(host, port, error) from None
@@ -74,7 +74,7 @@ def _unusable(host: str, port: int, error: OSError) -> SettingsError:
     )
 
 
-def _unstarted() -> SettingsError:
+def _startup_error() -> SettingsError:
     return SettingsError("The local web server did not start: the application's own start-up failed.")
 
 
@@ -87,13 +87,13 @@ def _server(app: ASGIApp) -> uvicorn.Server:
     class Loopback(uvicorn.Server):
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
-            yield  # Ctrl-C belongs to the host program
+            yield  # Ctrl-C belongs to the surrounding program
 
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             try:
                 await super().startup(sockets)
-            except SystemExit:  # in a task it would end the host program
-                raise _unstarted() from None
+            except SystemExit:  # in a task it would end the surrounding program
+                raise _startup_error() from None
 
     return Loopback(
         uvicorn.Config(
@@ -111,10 +111,10 @@ def _server(app: ASGIApp) -> uvicorn.Server:
 
 
 def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
-    """``app``, answering 400 to a request whose Host is none of ``hosts``: names, or names with a port.
+    """Return ``app``, answering 400 to a request whose Host is none of ``hosts``: names, or names with a port.
 
-    A page elsewhere can let its own name lead to 127.0.0.1 and read our pages as its own (DNS rebinding); the name it
-    asks for gives it away. A name without a port is good for every port.
+    A foreign page can point its own name to 127.0.0.1 and read our pages as its own (DNS rebinding), but then its name
+    is the Host. A name without a port matches every port.
     """
     ours = frozenset(host.lower() for host in hosts)
 
@@ -131,17 +131,18 @@ def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
 
 
 def handing_on(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
-    """``app``, where a GET at ``name`` of a path like ``path`` (a pattern) is sent on to this server's own address.
+    """Return ``app``, in which a GET at ``name`` for a path like ``path`` (a pattern) is redirected to this server's
+    address.
 
-    Some providers bring browsers back to loopback only if it is called ``localhost``, where our cookies are not. The
-    query goes along as it came. Where it goes follows from the socket, never from the request, and nothing else is
-    answered at that name: any other request is left to ``app``.
+    Some providers bring browsers back to loopback only if it is called ``localhost``, where our cookies are not sent.
+    The query stays the same. The target comes from the socket, never from the request. All other requests are left to
+    ``app``.
     """
     ours, plain = re.compile(path.encode()), re.compile(rb"[!-~]{0,16384}")
 
     async def handed_on(scope: Scope, receive: Receive, send: Send) -> None:
         target = b""
-        if scope["type"] == "http" and scope["method"] == "GET" and _asked_as(scope, name):
+        if scope["type"] == "http" and scope["method"] == "GET" and _is_asked_as(scope, name):
             raw, query = scope.get("raw_path") or b"", scope["query_string"]
             if ours.fullmatch(raw) and plain.fullmatch(query):
                 target = _address(scope).encode() + raw + (b"?" + query if query else b"")
@@ -154,8 +155,8 @@ def handing_on(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
     return handed_on
 
 
-def _asked_as(scope: Scope, name: str) -> bool:
-    """Whether the request names us so, with the very port it came in by."""
+def _is_asked_as(scope: Scope, name: str) -> bool:
+    """Return True if the request names this host, with the port on which it came in."""
     asked = [value.decode("latin-1").lower() for key, value in scope["headers"] if key == b"host"]
     return asked == [f"{name}:{scope['server'][1]}"]
 

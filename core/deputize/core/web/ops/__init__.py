@@ -1,1 +1,1 @@
-"""What operators read: metrics, health probes and access logs."""
+"""Metrics, health probes and access logs for operators."""

@@ -1,9 +1,9 @@
-"""What access logs and tracers of the host's server see of our pages: no ticket, no local link, no code, no state.
+"""Access logs and traces without links: no ticket, no local link, no code, no state of our pages.
 
-Servers log a request when its answer begins or has ended, from the scope that they handed to the application; what
-stands in between, such as an instrumentation, reads it before. So the pages go on with a copy and leave in the scope
-what may be read (`pages_scope`), and around a whole application that is done first (`hide_links`). `LinkFilter` is for
-loggers that read elsewhere: gunicorn's ASGI worker logs what it has parsed itself, uvicorn's level TRACE every scope.
+Servers log a request when its answer begins or has ended, from the scope that they passed to the application;
+middleware in between, such as an instrumentation, reads it before. So the pages work on a copy and leave only loggable
+values in the scope (`pages_scope`), and `hide_links` does that first around a whole application. `LinkFilter` is for
+loggers with other sources: gunicorn's ASGI worker logs what it has parsed itself, uvicorn's level TRACE every scope.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ _IN_TEXT: Final = re.compile(
     r"""(/(?:connect|me)/)[\w%.~=-]{16,}|(/callback/[\w-]{1,100}|/sign-in(?:/callback)?)\?[^\s"'<>]*"""
 )
 _IN_SCOPE: Final = re.compile(r"""('query_string': b)(?:'[^']*'|"[^"]*")""")
-"""Of a scope that was written out."""
+"""The query string in a printed scope."""
 _KEPT: Final = "deputize.request"
-"""Where a scope keeps what was taken out of it."""
+"""The scope's key for the original request."""
 
 
 class _Request:
-    """What was really asked for. Opaque, since scopes are logged."""
+    """The original request. Opaque, because scopes are logged."""
 
     def __init__(self, scope: Scope) -> None:
         self._parts = {name: scope[name] for name in ("path", "raw_path", "query_string", "headers") if name in scope}
 
     def put_back(self, scope: Scope) -> Scope:
-        """A scope of its own with all of it."""
+        """Return a separate scope with the original values."""
         return {**{name: value for name, value in scope.items() if name != _KEPT}, **self._parts}
 
 
 def pages_scope(app: ASGIApp) -> ASGIApp:
-    """``app``, our pages, with the request as it was; whoever shares the scope that comes in does not see it."""
+    """Return ``app``, our pages, with the original request. Other readers of the incoming scope do not see it."""
 
     async def restored(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,14 +54,16 @@ def pages_scope(app: ASGIApp) -> ASGIApp:
 
 
 def hide_links(app: ASGIApp, at: str) -> ASGIApp:
-    """``app``, a host's whole application, in which only our pages see what is asked of them.
+    """Return ``app``, your whole application, wrapped so that only our pages see their addresses.
 
-    ``at``: the path below which `pages_app` is mounted, as ``/agents``; empty where nothing else is served. All that is
-    between this and the pages, such as an instrumentation of the application, finds ``/agents/connect/-`` and no query.
+    ``at``: the path at which `pages_app` is mounted, as ``/agents``; empty if nothing else is served. Everything
+    between this and the pages, such as an instrumentation of the application, sees ``/agents/connect/-`` and no query.
     Raises `SettingsError` for another path.
     """
     if at and not re.fullmatch("(/[^/?#]+)+", at):
-        raise SettingsError(f"hide_links is given {at!r}.", hint="The path of the mount, as /agents, or nothing.")
+        raise SettingsError(
+            f"hide_links does not accept at={at!r}.", hint="Pass the path of the mount, as /agents, or nothing."
+        )
 
     async def hidden(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (mount := _mount_in(scope, at)) is not None:
@@ -74,14 +76,14 @@ def hide_links(app: ASGIApp, at: str) -> ASGIApp:
 
 
 def _mount_in(scope: Scope, at: str) -> str | None:
-    """How the path of this request begins if it leads below ``at``. A server that was told where a proxy serves it has
-    that in front (``uvicorn --root-path``), and routes are found with and without it, as Starlette does."""
+    """Return the prefix of this request's path if it leads below ``at``, or None. A server that knows the path of its
+    proxy has that in front (``uvicorn --root-path``); routes are found with and without it, as in Starlette."""
     root = scope.get("root_path", "").rstrip("/")
     return next((mount for mount in (root + at, at) if scope["path"].startswith(f"{mount}/")), None)
 
 
 def _hide(scope: Scope, at: str = "") -> None:
-    """Leave in the scope what may be read. Changes it in place: it is the one that the server logs."""
+    """Leave only loggable values in the scope. Changes it in place: it is the one that the server logs."""
     path = at + _IN_PATH.sub(lambda found: f"/{found[1] or found[2]}-", scope["path"][len(at) :])
     scope["path"], scope["query_string"] = path, b""
     if "raw_path" in scope:
@@ -93,30 +95,30 @@ def _hide(scope: Scope, at: str = "") -> None:
 
 
 def without_links(text: str) -> str:
-    """A text in which addresses of our pages hold no ticket, no local link and no query; nor do scopes of callbacks."""
+    """Return the text without the tickets, local links and queries of our pages' addresses, and of callback scopes."""
     if "/callback" in text or "/sign-in" in text:
         text = _IN_SCOPE.sub(r"\1''", text)
     return _IN_TEXT.sub(lambda found: f"{found[1]}-" if found[1] else found[2], text)
 
 
 class LinkFilter(logging.Filter):
-    """For loggers of requests: ``logging.getLogger("gunicorn.access").addFilter(LinkFilter())``.
+    """A logging filter for requests: ``logging.getLogger("gunicorn.access").addFilter(LinkFilter())``.
 
-    Takes tickets, local links and the queries of callbacks out of each record, and lets all records through.
+    It removes tickets, local links and callback queries from each record, and lets all records through.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record, whose arguments keep their form: some formatters want so many of them."""
+        """Change the record. Its arguments keep their number and types, which some formatters need."""
         if isinstance(record.args, MutableMapping):
             for name, value in record.args.items():
-                record.args[name] = _cleaned(value)
+                record.args[name] = _clean(value)
         elif isinstance(record.args, tuple):
-            record.args = tuple(map(_cleaned, record.args))
-        record.msg = _cleaned(record.msg)
+            record.args = tuple(map(_clean, record.args))
+        record.msg = _clean(record.msg)
         if (message := record.getMessage()) != (clean := without_links(message)):
             record.msg, record.args = clean, ()
         return True
 
 
-def _cleaned(value: Any) -> Any:
+def _clean(value: Any) -> Any:
     return without_links(value) if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""A store that says how long each of its operations took, and is otherwise the one behind it."""
+"""A store wrapper that measures the time of each operation."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from deputize.core.vault.stores.protocol import Backup, HeldLock, Store
 T = TypeVar("T")
 
 BEYOND: Final = ("looks", "timeline", "watch")
-"""What a store can do beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` asks no ``__getattr__`` for it."""
+"""Methods beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` does not find them by ``__getattr__``."""
 
 
 class MeasuredStore(Store):
-    """``took`` is given seconds and the operation's name. Locks are not measured: they wait for their holders."""
+    """A store whose operations are timed. ``took`` gets seconds and the operation's name. Lock waits are not timed."""
 
     def __init__(self, store: Store, took: Callable[[float, str], None]) -> None:
         self._store, self._took = store, took
@@ -24,10 +24,10 @@ class MeasuredStore(Store):
             if hasattr(store, name):
                 setattr(self, name, getattr(store, name))
         if tails := getattr(store, "tails", None):
-            self.tails = lambda *place: self._timed("scan", tails(*place))
+            self.tails = lambda *place: self._time("scan", tails(*place))
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)  # what a store of another package can do
+        return getattr(self._store, name)  # methods of stores in other packages
 
     @property
     def local_reads(self) -> bool:
@@ -42,21 +42,21 @@ class MeasuredStore(Store):
         return self._store.backup
 
     async def get(self, kind: str, key: str) -> bytes | None:
-        return await self._timed("get", self._store.get(kind, key))
+        return await self._time("get", self._store.get(kind, key))
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
-        return await self._timed("insert", self._store.insert(kind, key, value))
+        return await self._time("insert", self._store.insert(kind, key, value))
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
-        return await self._timed("swap", self._store.swap(kind, key, old, new))
+        return await self._time("swap", self._store.swap(kind, key, old, new))
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
-        return await self._timed("delete", self._store.delete(kind, key, old))
+        return await self._time("delete", self._store.delete(kind, key, old))
 
     async def scan(
         self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
     ) -> list[tuple[str, bytes]]:
-        return await self._timed("scan", self._store.scan(kind, prefix, after=after, most=most))
+        return await self._time("scan", self._store.scan(kind, prefix, after=after, most=most))
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
         return self._store.lock(name, timeout)
@@ -64,7 +64,7 @@ class MeasuredStore(Store):
     async def close(self) -> None:
         await self._store.close()
 
-    async def _timed(self, operation: str, work: Awaitable[T]) -> T:
+    async def _time(self, operation: str, work: Awaitable[T]) -> T:
         began = time.monotonic()
         try:
             return await work

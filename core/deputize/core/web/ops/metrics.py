@@ -1,8 +1,8 @@
-"""``/metrics`` of one process: what its deputy does, in numbers, for Prometheus and whatever reads its format.
+"""``/metrics`` of one process: counters of its deputy, for Prometheus and other readers of its format.
 
-What is counted are the events of the audit, so each act, refresh and revocation counts once, wherever it began. No
-label holds a user, a tenant, an account, an id or a text: they are tools, providers and words that the code knows.
-What is said of the vault as a whole (`deputize_waiting`, `deputize_revocations_due`) every process of it says alike.
+The counters count audit events, so each act, refresh and revocation counts once, in whatever process it began. No label
+holds a user, a tenant, an account, an id or a text: labels are tools, providers and words from the code. The gauges of
+the vault (`deputize_waiting`, `deputize_revocations_due`) are the same in all of its processes.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from deputize.core.web.ops.measured_store import MeasuredStore
 from deputize.core.web.ops.metrics_text import CONTENT_TYPE, Histogram, Metric, text_of
 
 OTHER: Final = "other"
-"""The label of what nobody here knows: a name that a model made up, a provider that is gone."""
+"""The label for unknown names: one that a model made up, or a provider that was removed."""
 FRESH: Final = 60.0
-"""Seconds that what was found in the vault is said again."""
+"""Seconds for which the gauges of the vault are cached."""
 MAX_RECORDS: Final = 10_000
-"""Records of a kind that are looked at: beyond that the numbers say that it is many."""
+"""The number of records of a kind that are counted at most."""
 APPROVALS: Final = (ApprovalRequested, ApprovalApproved, ApprovalRejected, ApprovalEdited)
 
 
 class Metrics:
-    """The numbers of one deputy in this process, counted from now on."""
+    """The metrics of one deputy in this process, counted from now on."""
 
     def __init__(self, deputy: BaseDeputy) -> None:
         self.deputy, self._until = deputy, 0.0
@@ -75,20 +75,20 @@ class Metrics:
         deputy.vault.store = MeasuredStore(deputy.vault.store, self.store.took)
 
     def app(self) -> Starlette:
-        """Serves them at ``/metrics``, to whoever can reach it."""
+        """Return an application that serves the metrics at ``/metrics``, without authentication."""
         return Starlette(routes=[Route("/metrics", self.tell_numbers)])
 
     async def tell_numbers(self, request: Request) -> Response:
-        """All numbers as they are now."""
+        """Return the current metrics."""
         self.failing.put(to=float(self.deputy.audit.failing))
         if time.monotonic() >= self._until:
             self._until = time.monotonic() + FRESH
-            await self._look()
+            await self._read_gauges()
         said = [one for one in vars(self).values() if isinstance(one, Metric | Histogram)]
         return Response(text_of(said), media_type=CONTENT_TYPE)
 
     def heard(self, event: Event) -> None:
-        """Count an event of the audit."""
+        """Count an audit event."""
         if isinstance(event, ActResult):
             known = event.call.act_id or event.call.effect
             tool = event.call.tool if known else OTHER
@@ -99,23 +99,23 @@ class Metrics:
             outcome = "done" if isinstance(event, TokenRefreshed) else "failed"
             self.refreshes.add(self._provider(event.grant.provider), outcome)
         elif isinstance(event, APPROVALS):
-            self.approvals.add(_last_of(event))
+            self.approvals.add(_last_word(event))
         elif isinstance(event, ConsentRequested | ConsentEnded):
-            self.consents.add(self._provider(event.consent.provider), _last_of(event))
+            self.consents.add(self._provider(event.consent.provider), _last_word(event))
         elif isinstance(event, RevokeTried):
-            self.revocations.add(self._provider(event.tokens.provider), _last_of(event))
+            self.revocations.add(self._provider(event.tokens.provider), _last_word(event))
         elif isinstance(event, AuditLost):
             self.lost.add(by=event.rows)
 
     def _provider(self, name: str) -> str:
         return name if not name or name in self.deputy.providers else OTHER
 
-    async def _look(self) -> None:
-        """At what the vault holds; where it does not answer, nothing is said of it."""
+    async def _read_gauges(self) -> None:
+        """Read the gauges from the vault, and clear them if it does not answer."""
         now, vault = self.deputy.clock(), self.deputy.vault
         try:
             for kind, waits in WAITS.items():
-                self.waiting.put(kind, to=await _waiting(vault, kind, waits, now))
+                self.waiting.put(kind, to=await _count_waiting(vault, kind, waits, now))
             self.due.put(to=len(await vault.store.scan("outbox", most=MAX_RECORDS)))
         except DeputizeError:
             self.waiting.clear()
@@ -134,7 +134,7 @@ def _consent_waits(row: Record, now: float) -> bool:
 WAITS: Final = {"approval": _approval_waits, "consent": _consent_waits}
 
 
-async def _waiting(vault: Vault, kind: str, waits: Callable[[Record, float], bool], now: float) -> int:
+async def _count_waiting(vault: Vault, kind: str, waits: Callable[[Record, float], bool], now: float) -> int:
     found = looked = 0
     async for records, _ in vault.pages(kind):
         found += sum(waits(record, now) for record in records)
@@ -144,6 +144,6 @@ async def _waiting(vault: Vault, kind: str, waits: Callable[[Record, float], boo
     return found
 
 
-def _last_of(event: Event) -> str:
-    """The word of ours that says what happened: ``granted`` of ``consent.granted``."""
+def _last_word(event: Event) -> str:
+    """Return the last part of the event's name: ``granted`` of ``consent.granted``."""
     return event.event.rpartition(".")[2]

@@ -1,9 +1,9 @@
-"""Counters, gauges and histograms, and how they are written: Prometheus' text format, version 0.0.4.
+"""Counters, gauges and histograms in Prometheus' text format, version 0.0.4.
 
 https://prometheus.io/docs/instrumenting/exposition_formats/
 
-Labels are named when a metric is made, and their values are words of ours; whoever counts sees to it that there are
-few. May be used from any thread.
+Labels are named when a metric is made, and their values are words from the code; callers keep their number small.
+Thread-safe.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from typing import Final
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds of buckets, of durations."""
+"""Upper bounds of the buckets of durations, in seconds."""
 
 Values = tuple[str, ...]
 
 
 class Metric:
-    """One name, and a number for each combination of label values. ``kind``: ``counter`` or ``gauge``."""
+    """A metric with a number for each combination of label values. ``kind``: ``counter`` or ``gauge``."""
 
     def __init__(self, name: str, kind: str, help: str, labels: Sequence[str] = ()) -> None:
         self.name, self.kind, self.help, self.labels = name, kind, help, tuple(labels)
@@ -30,22 +30,22 @@ class Metric:
         self._turn = threading.Lock()
 
     def add(self, *values: str, by: float = 1.0) -> None:
-        """Count. ``values``: of the labels, in their order."""
+        """Add to the number. ``values``: of the labels, in their order."""
         with self._turn:
             self._numbers[values] = self._numbers.get(values, 0.0) + by
 
     def put(self, *values: str, to: float) -> None:
-        """Set."""
+        """Set the number."""
         with self._turn:
             self._numbers[values] = to
 
     def clear(self) -> None:
-        """Nothing is known."""
+        """Delete all numbers."""
         with self._turn:
             self._numbers.clear()
 
     def lines(self) -> Iterator[str]:
-        """As Prometheus reads it."""
+        """Yield the lines for Prometheus."""
         yield from _head(self.name, self.help, self.kind)
         with self._turn:
             numbers = sorted(self._numbers.items())
@@ -54,7 +54,7 @@ class Metric:
 
 
 class Histogram:
-    """How long things took, in seconds, by label values."""
+    """A histogram of durations in seconds, by label values."""
 
     def __init__(self, name: str, help: str, labels: Sequence[str]) -> None:
         self.name, self.help, self.labels = name, help, tuple(labels)
@@ -62,14 +62,14 @@ class Histogram:
         self._turn = threading.Lock()
 
     def took(self, seconds: float, *values: str) -> None:
-        """One of them."""
+        """Add one duration."""
         with self._turn:
             counts, total = self._found.get(values) or ([0] * (len(SECONDS) + 1), 0.0)
             counts[bisect_left(SECONDS, seconds)] += 1
             self._found[values] = counts, total + seconds
 
     def lines(self) -> Iterator[str]:
-        """As Prometheus reads it: each bucket holds those below it, too."""
+        """Yield the lines for Prometheus: each bucket includes those below it."""
         yield from _head(self.name, self.help, "histogram")
         with self._turn:
             found = sorted((values, list(accumulate(counts)), total) for values, (counts, total) in self._found.items())
@@ -81,7 +81,7 @@ class Histogram:
 
 
 def text_of(metrics: Sequence[Metric | Histogram]) -> str:
-    """All of them."""
+    """Return the text of all metrics."""
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
 
 
@@ -91,7 +91,7 @@ def _head(name: str, help: str, kind: str) -> Iterator[str]:
 
 
 def _labels(names: Values, values: Values) -> str:
-    pairs = [f'{name}="{_escaped(value)}"' for name, value in zip(names, values, strict=True)]
+    pairs = [f'{name}="{_escape(value)}"' for name, value in zip(names, values, strict=True)]
     return f"{{{','.join(pairs)}}}" if pairs else ""
 
 
@@ -99,5 +99,5 @@ def _number(number: float) -> str:
     return str(int(number)) if number == int(number) else repr(number)
 
 
-def _escaped(value: str) -> str:
+def _escape(value: str) -> str:
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

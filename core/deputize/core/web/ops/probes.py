@@ -1,10 +1,10 @@
-"""What balancers and supervisors ask of one process: whether it lives, and whether it should be given requests.
+"""Health probes of one process, for load balancers and supervisors.
 
     GET /healthz   ok, with no look at anything: a process that cannot say this is to be started again
     GET /readyz    ok, or 503 and a word why: store_unavailable, vault_error (its key is not here), audit_unavailable,
                    leaving (it was told to end). It is to be passed over; starting it again mends nothing
 
-Anybody may ask, by any host's name. An answer holds no secret, and the store is looked at twice a second at most.
+No authentication, any host name. Replies hold no secret, and the store is read at most twice a second.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.vault.record import FIRST
 
 PATIENCE: Final = 2.0
-"""Seconds that a look at the store may take: balancers wait for little longer."""
+"""Seconds that a read of the store may take: load balancers wait little longer."""
 FRESH: Final = 0.5
-"""Seconds that an answer is given again."""
+"""Seconds for which an answer is cached."""
 LEAVING: Final = "leaving"
 AUDIT: Final = "audit_unavailable"
 READY: Final = "ok"
 
 
 class Probes:
-    """Of one deputy's process."""
+    """The probes of one deputy's process."""
 
     def __init__(self, deputy: BaseDeputy) -> None:
         self.deputy, self._leaving = deputy, False
@@ -41,24 +41,24 @@ class Probes:
 
     @property
     def routes(self) -> list[Route]:
-        """To be put before all others."""
+        """The routes, which must come before all others."""
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     def leave(self) -> None:
-        """The process was told to end, and answers what still comes."""
+        """Report the process as leaving: it was told to end, and still answers requests."""
         self._leaving = True
 
     async def healthz(self, request: Request) -> Response:
-        """It answers: so it lives."""
+        """Answer that the process lives."""
         return PlainTextResponse("ok", headers={"Cache-Control": "no-store"})
 
     async def readyz(self, request: Request) -> Response:
-        """Whether to send it requests."""
+        """Answer whether to send requests to the process."""
         said = LEAVING if self._leaving else await self._state()
         return PlainTextResponse(said, 200 if said == READY else 503, {"Cache-Control": "no-store"})
 
     async def _state(self) -> str:
-        async with self._looking:  # whoever asks meanwhile gets the same answer
+        async with self._looking:  # concurrent callers get the same answer
             if time.monotonic() >= self._until:
                 self._found = await self._look()
                 self._until = time.monotonic() + FRESH
@@ -72,7 +72,7 @@ class Probes:
             return StoreUnavailable.code
         except DeputizeError as error:
             return error.code
-        if self.deputy.audit.failing:  # tried again here: a process that is passed over has no other rows to write
+        if self.deputy.audit.failing:  # retried here: a process without requests has no other rows to write
             with suppress(StoreUnavailable, TimeoutError):
                 async with asyncio.timeout(PATIENCE):
                     await self.deputy.audit.settle()

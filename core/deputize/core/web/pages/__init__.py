@@ -1,1 +1,1 @@
-"""The pages: one module a subject, each a table of `Page`s, their handlers, and what a template is given."""
+"""The pages: one module per subject, each a table of `Page`s with their handlers and template values."""

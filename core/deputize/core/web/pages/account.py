@@ -1,9 +1,7 @@
-"""A user's own page: what is connected and what waits; Disconnect, Use this account, a new link.
+"""A user's own page: connected accounts and pending requests; Disconnect, Use this account, a new link.
 
-GET  /connections            connections    connections.html
-POST /connections/revoke     revoke         disconnect.html, which asks; revoked.html
-POST /connections/choose     choose         back to /connections
-POST /connections/renew      renew          on to /connect/{ticket}
+GET /connections connections connections.html POST /connections/revoke revoke disconnect.html, which asks; revoked.html
+POST /connections/choose choose back to /connections POST /connections/renew renew on to /connect/{ticket}
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from deputize.core.web.pages.site import Page, Site, here
 
 
 async def connections(site: Site, request: Request) -> Response:
-    """What is connected, and what waits."""
+    """Show the connected accounts and pending requests."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
@@ -53,7 +51,7 @@ async def connections(site: Site, request: Request) -> Response:
 
 
 async def revoke(site: Site, request: Request) -> Response:
-    """Ask whether the user is sure; then disconnect one account, and say what the provider knows of it."""
+    """Ask for confirmation, then disconnect one account and show the state of the revocation at the provider."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
@@ -83,7 +81,7 @@ async def revoke(site: Site, request: Request) -> Response:
 
 
 async def choose(site: Site, request: Request) -> Response:
-    """Let this account act from now on, where none is named."""
+    """Make this account the default."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
@@ -96,7 +94,7 @@ async def choose(site: Site, request: Request) -> Response:
 
 
 def _account(fields: Mapping[str, str]) -> tuple[str, str, str]:
-    """The provider, the app and the id of the connection that a form of the page names."""
+    """Return the provider, the app and the connection id of a form of the page."""
     provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
     if not provider or not app or not account:
         raise _no_account()
@@ -104,11 +102,11 @@ def _account(fields: Mapping[str, str]) -> tuple[str, str, str]:
 
 
 def _no_account() -> InvalidInput:
-    return InvalidInput("There is no such account.", fix_by="user", reason="unknown_account")
+    return InvalidInput("The form names an unknown account.", fix_by="user", reason="unknown_account")
 
 
 async def renew(site: Site, request: Request) -> Response:
-    """A link that opens, for a consent whose link no longer does, or does in another browser."""
+    """Give a consent a new link if its link has expired or belongs to another browser."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")
@@ -120,11 +118,11 @@ async def renew(site: Site, request: Request) -> Response:
                 await unbind(site.deputy, ticket)
             target = f"{root_of(request)}/connect/{ticket}" if ticket else here(request).removesuffix("/renew")
             return see_other(target)
-    raise InvalidInput("There is no such consent.", fix_by="user", reason="unknown_consent")
+    raise InvalidInput("The form names an unknown consent.", fix_by="user", reason="unknown_consent")
 
 
 async def _ticket(site: Site, user: User, consent: Consent) -> str:
-    """The new ticket; empty if nothing is lacking any more."""
+    """Return the new ticket, or "" if nothing is missing any more."""
     held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
     default = any(c.default and c.account == consent.account for c in held)
     known = await site.deputy.consents.details(consent.id)

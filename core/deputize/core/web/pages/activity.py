@@ -1,7 +1,7 @@
-"""What the user's agents did as them, and the way back from what can be put back.
+"""The user's history of acts, with undo.
 
-GET  /activity          activity    activity.html; ?q= searches, ?reads=1 has what was only looked up, too
-POST /activity/undo     undo        back to /activity; undo.html where that needs a yes
+GET /activity activity activity.html; ?q= searches, ?reads=1 has what was only looked up, too POST /activity/undo undo
+back to /activity; undo.html where that needs a yes
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MAX_QUERY: Final = 100
 
 
 async def activity(site: Site, request: Request) -> Response:
-    """A page of acts, newest first."""
+    """Show a page of acts, newest first."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/activity")
@@ -55,14 +55,16 @@ async def activity(site: Site, request: Request) -> Response:
 
 
 async def undo(site: Site, request: Request) -> Response:
-    """Put an act back. Where the policy asks about that, show what it will do, and take the yes to just that."""
+    """Undo an act. If the policy asks first, show what the undo will do, and take an approval of just that."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/activity")
     fields = await site.form(request, user)
     act, back = fields.get("act", ""), here(request).removesuffix("/undo")
     try:
-        if (agreed := fields.get("approval")) and not await _agreed(site, user, agreed, fields.get("sure") == "yes"):
+        if (agreed := fields.get("approval")) and not await _record_decision(
+            site, user, agreed, fields.get("sure") == "yes"
+        ):
             return see_other(back)
         await site.deputy.undo(user, act, agent=texts.PAGE_AGENT)
     except ApprovalRequired as asked:
@@ -76,8 +78,8 @@ async def undo(site: Site, request: Request) -> Response:
     return see_other(back)
 
 
-async def _agreed(site: Site, user: User, approval: str, sure: bool) -> bool:
-    """Whether to go on. An answer that comes after another one changes nothing: what is so then is shown."""
+async def _record_decision(site: Site, user: User, approval: str, sure: bool) -> bool:
+    """Record the decision about an undo, and return it. A second decision is ignored: the current state is shown."""
     try:
         await site.deputy.decide(approval, "approve" if sure else "reject", by=user)
     except (Conflict, NotFound) as e:

@@ -1,7 +1,7 @@
-"""One act that waits for the user's yes, or for their answer to what its provider asks: see `question`.
+"""One act that waits for the user's approval, or for an answer to its provider's question: see `question`.
 
-GET  /approve/{approval}     ask       approve.html, approval_result.html once it is decided
-POST /approve/{approval}     decide    back to the same address, or to the list of all that the step asks
+GET /approve/{approval} ask approve.html, approval_result.html once it is decided POST /approve/{approval} decide back
+to the same address, or to the list of all that the step asks
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from deputize.core.web.pages.site import Page, Site, here, note
 
 
 async def ask(site: Site, request: Request) -> Response:
-    """One act that waits for the user's yes, or what was said to it."""
+    """Show an act that waits for approval, or the decision about it."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, _path(request))
@@ -53,7 +53,7 @@ async def ask(site: Site, request: Request) -> Response:
 
 
 async def decide(site: Site, request: Request) -> Response:
-    """The user's answer. A no counts until the act has begun; else the page shows what was said first."""
+    """Record the user's decision. A rejection counts until the act begins; else the earlier decision is shown."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, _path(request))
@@ -65,7 +65,7 @@ async def decide(site: Site, request: Request) -> Response:
             return await question.question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
         decision = ""
     elif decision not in ("approve", "reject"):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
+        raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
     try:
         if decision:
             await site.deputy.decide(act.id, cast("Decision", decision), by=user)
@@ -84,7 +84,7 @@ async def _act(site: Site, request: Request, user: User) -> Approval:
 
 
 def _list_of(request: Request, step: Step) -> str:
-    """The page of all that the step asks; empty where this is all."""
+    """Return the page with all requests of this step, or "" if this is the only one."""
     above = here(request).rpartition("/approve/")[0]
     return f"{above}/asks/{step.name}" if step.progress else ""
 

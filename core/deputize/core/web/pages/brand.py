@@ -1,8 +1,8 @@
-"""Whose pages these are: the application's name, logo, colour and links, on every page. Checked once, at the start.
+"""The brand on every page: the application's name, logo, colour and links. Checked once, at the start.
 
-A colour is used where WCAG 2.2 asks for a contrast of 3 (1.4.11: what is not text) on light pages and on dark ones; on
-a button of that colour the text is black or white, whichever stands out more (1.4.3: 4.5, which one of them always
-has). A logo is a bitmap: an SVG may hold scripts and links, and nothing here takes those out.
+A colour needs a contrast of 3 on light and on dark pages (WCAG 2.2 1.4.11, for what is not text). The text on a button
+of that colour is black or white, whichever has more contrast (1.4.3: 4.5, which one of them always has). A logo is a
+bitmap: an SVG may hold scripts and links, which are not removed here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from deputize.core.value_object import ValueObject, frozen
 
 MAX_NAME: Final = 60
 MAX_LOGO: Final = 2**18
-"""Bytes of a logo."""
+"""Limit of a logo, in bytes."""
 LEAST_CONTRAST: Final = 3.0
 LIGHT: Final = "#ffffff"
 DARK: Final = "#1c222b"
@@ -33,10 +33,10 @@ _LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
 class Brand(ValueObject):
     """The application that these pages belong to.
 
-    ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes;
-    it is shown 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: where people
-    find help, an https or mailto address. ``privacy``: an https address. Raises `SettingsError`, naming what is at
-    fault, and for a colour its contrast.
+    ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes,
+    shown 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: an https or mailto
+    address for help. ``privacy``: an https address. Raises `SettingsError` that names the invalid field, and for a
+    colour its contrast.
     """
 
     name: str
@@ -51,7 +51,7 @@ class Brand(ValueObject):
     def __post_init__(self) -> None:
         if not without_hidden(self.name).strip() or not self.name.isprintable() or len(self.name) > MAX_NAME:
             raise SettingsError(
-                f"The brand's name is one line of 1 to {MAX_NAME} characters.",
+                f"The brand's name must be one line of 1 to {MAX_NAME} characters.",
                 hint="Write the application's name as people know it: Brand('Acme Mail').",
             )
         if self.logo is not None:
@@ -65,7 +65,7 @@ class Brand(ValueObject):
 
     @property
     def css(self) -> str:
-        """What stands below our stylesheet."""
+        """The rules that follow our stylesheet."""
         if not self.colour:
             return ""
         ink = max("#000000", LIGHT, key=lambda one: contrast(self.colour, one))
@@ -73,13 +73,13 @@ class Brand(ValueObject):
 
 
 def contrast(one: str, other: str) -> float:
-    """The contrast ratio of two colours, from 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
+    """Return the contrast ratio of two colours, from 1 to 21. Source: WCAG 2.2, "contrast ratio"."""
     bright, dim = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (bright + 0.05) / (dim + 0.05)
 
 
 def _luminance(colour: str) -> float:
-    """Source: WCAG 2.2, "relative luminance"."""
+    """Return the relative luminance of a colour. Source: WCAG 2.2, "relative luminance"."""
     digits = colour[1:] if len(colour) == 7 else "".join(digit * 2 for digit in colour[1:])
     parts = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
     red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts)
@@ -88,26 +88,28 @@ def _luminance(colour: str) -> float:
 
 def _check_colour(colour: str) -> None:
     if not _COLOUR.fullmatch(colour):
-        raise SettingsError(f"The brand's colour {colour[:20]!r} is none.", hint="Write it as #0a5 or #00aa55.")
+        raise SettingsError(
+            f"The brand's colour {colour[:20]!r} is not a hexadecimal colour.", hint="Write it as #0a5 or #00aa55."
+        )
     for page, card in (("light", LIGHT), ("dark", DARK)):
         if (ratio := contrast(colour, card)) < LEAST_CONTRAST:
             raise SettingsError(
-                f"The brand's colour {colour} cannot be seen well on our {page} pages: its contrast with {card} is "
+                f"The brand's colour {colour} is hard to see on our {page} pages: its contrast with {card} is "
                 f"{ratio:.2f}, and WCAG asks for {LEAST_CONTRAST:g}.",
-                hint="Take a darker shade of it." if page == "light" else "Take a lighter shade of it.",
+                hint="Use a darker shade." if page == "light" else "Use a lighter shade.",
             )
 
 
 def _check_link(what: str, link: str, schemes: tuple[str, ...]) -> None:
-    if link and not _leads(link, schemes):
+    if link and not _is_allowed_link(link, schemes):
         raise SettingsError(
-            f"The brand's {what} link is {' or '.join(schemes)} only, with no user or password in it.",
+            f"The brand's {what} link must be {' or '.join(schemes)}, without a user or password.",
             hint="Write it as https://example.com/help" + (" or mailto:help@example.com." if len(schemes) > 1 else "."),
         )
 
 
-def _leads(link: str, schemes: tuple[str, ...]) -> bool:
-    """Whether a link names a host, or somebody with a mailbox. What stands before an @ is shown to everybody."""
+def _is_allowed_link(link: str, schemes: tuple[str, ...]) -> bool:
+    """Return True if a link names a host or a mailbox. A user or password before an @ would be shown to everybody."""
     parts = urlsplit(link) if _LINK.fullmatch(link) else None
     if parts is None or parts.scheme not in schemes:
         return False
@@ -128,14 +130,14 @@ def _read(logo: Path | bytes) -> bytes:
         except OSError as error:
             raise SettingsError(f"The brand's logo {logo} cannot be read: {error.strerror}.") from None
     else:
-        raise SettingsError("The brand's logo is a Path or bytes.", hint="Write Path('logo.png').")
+        raise SettingsError("The brand's logo must be a Path or bytes.", hint="Write Path('logo.png').")
     if len(image) > MAX_LOGO:
         raise SettingsError(f"The brand's logo has more than {MAX_LOGO // 1024} KiB.", hint="Make it smaller.")
     return image
 
 
 def _media_type(image: bytes) -> str:
-    """By what it begins with, never by its name."""
+    """Return the media type by the first bytes, never by the name."""
     if image.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if image.startswith(b"\xff\xd8\xff"):
@@ -143,6 +145,6 @@ def _media_type(image: bytes) -> str:
     if image[:4] == b"RIFF" and image[8:12] == b"WEBP":
         return "image/webp"
     raise SettingsError(
-        "The brand's logo is no PNG, JPEG or WebP.",
-        hint="Export it as a PNG. An SVG may hold scripts and is not taken.",
+        "The brand's logo is not a PNG, JPEG or WebP.",
+        hint="Export it as a PNG. An SVG may hold scripts and is not accepted.",
     )

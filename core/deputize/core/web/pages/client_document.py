@@ -1,9 +1,9 @@
-"""Who we are, for authorization servers that take a document's address as a client id (CIMD).
+"""The client metadata document, for authorization servers that take its address as a client id (CIMD).
 
-GET  /oauth/client.json     document    where pages are served by https; its address is the client id
+GET /oauth/client.json document where pages are served by https; its address is the client id
 
-Source: draft-ietf-oauth-client-id-metadata-document. It names a callback for each server that may be asked this way,
-and none on loopback, which anybody on a machine could claim.
+Source: draft-ietf-oauth-client-id-metadata-document. It names a callback for each server that supports it, and none on
+loopback, which anybody on a machine could claim.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deputize.core.web.pages.site import Page, Site
 
 
 async def document(site: Site, request: Request) -> Response:
-    """The document, if there is a server that may ask for it."""
+    """Serve the document, if there is a server that supports it."""
     base, servers = site.deputy.engine.home, site.deputy.registry.late
     if site.local or not servers or not (address := document_of(base)):
         raise HTTPException(404)

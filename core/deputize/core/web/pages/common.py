@@ -1,10 +1,8 @@
-"""Pages that say one thing, whoever asks, and what pages load.
+"""Static pages and assets, and the pages without a user.
 
-GET /refused, /failed      where a callback leads that cannot be used, or that broke
-GET /connections           in local mode only: how to get the link to one's own page
-GET /health                whose pages these are, for another process with the same vault
-GET /                      on to /connections
-GET /style.css, /logo, /favicon.svg, /favicon.ico
+GET /refused, /failed where a callback leads that cannot be used, or that broke GET /connections in local mode only: how
+to get the link to one's own page GET /health whose pages these are, for another process with the same vault GET / on to
+/connections GET /style.css, /logo, /favicon.svg, /favicon.ico
 """
 
 from __future__ import annotations
@@ -23,46 +21,46 @@ from deputize.core.web.signing_key import health
 
 
 async def refused(site: Site, request: Request) -> Response:
-    """The browser came back with something that cannot be used."""
+    """Show that the callback cannot be used."""
     return site.refused(request)
 
 
 async def failed(site: Site, request: Request) -> Response:
-    """Something of ours broke on the way back from the provider."""
+    """Show that an internal error broke the callback."""
     return site.say(request, 503, texts.CALLBACK_FAILED)
 
 
 async def where(site: Site, request: Request) -> Response:
-    """The fixed address of local mode, which even a model may see: it opens nothing."""
+    """Serve the fixed address of local mode, which even a model may see: it opens nothing."""
     return site.say(request, 200, texts.LOCAL_CONNECTIONS)
 
 
 async def whose(site: Site, request: Request) -> Response:
-    """Whose pages these are, for another process with the same vault."""
+    """Answer another process with the same vault that these are the vault's pages."""
     challenge = request.query_params.get("challenge", "")[:64]
     port = request.scope["server"][1] if site.local and request.scope.get("server") else 0
     return json_of(json.dumps(health(site.key, challenge, port=port or 0)))
 
 
 async def style(site: Site, request: Request) -> Response:
-    """The stylesheet, in the colour of the brand."""
+    """Serve the stylesheet with the brand's colour."""
     return asset(file_of_ours("style.css") + (site.brand.css.encode() if site.brand else b""), "text/css")
 
 
 async def logo(site: Site, request: Request) -> Response:
-    """The logo of the brand, from our own origin: pages load nothing from anywhere else."""
+    """Serve the brand's logo from our own origin: pages load nothing from other origins."""
     if not site.brand or not site.brand.image:
         raise HTTPException(404)
     return asset(site.brand.image, site.brand.media_type)
 
 
 async def icon(site: Site, request: Request) -> Response:
-    """The icon of a tab."""
+    """Serve the icon of the tab."""
     return asset(file_of_ours("favicon.svg"), "image/svg+xml")
 
 
 async def home(site: Site, request: Request) -> Response:
-    """Whoever opens the root means their own page."""
+    """Redirect the root to the user's own page."""
     return see_other(f"{root_of(request)}/connections")
 
 

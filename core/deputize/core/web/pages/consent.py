@@ -1,8 +1,7 @@
-"""One consent: the question, the way to the provider, the way back, the outcome.
+"""One consent: the request, the way to the provider and back, the outcome.
 
-GET  /connect/{ticket}      ask         connect.html, connecting.html, consent_result.html once it is over
-POST /connect/{ticket}      start       on to the provider; of Cancel, back to the same address
-GET  /callback/{app}        callback    back to /connect/{ticket}
+GET /connect/{ticket} ask connect.html, connecting.html, consent_result.html once it is over POST /connect/{ticket}
+start on to the provider; of Cancel, back to the same address GET /callback/{app} callback back to /connect/{ticket}
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from deputize.core.web.pages.site import Page, Site, here, is_refusal, note
 
 
 async def ask(site: Site, request: Request) -> Response:
-    """What the user is asked; once that is over, how it went."""
+    """Show the request, or its outcome once it is closed."""
     ticket = request.path_params["ticket"]
     named, who = request.query_params.get("return_to", ""), await site.who(request)
     if who is None:
@@ -43,7 +42,7 @@ async def ask(site: Site, request: Request) -> Response:
 
 
 async def start(site: Site, request: Request) -> Response:
-    """Continue was pressed: bind this browser, and send it to the provider. Or Cancel: that is a no."""
+    """Bind this browser and send it to the provider after Continue, or decline the consent after Cancel."""
     ticket = request.path_params["ticket"]
     who = await site.who(request)
     if who is None:
@@ -60,8 +59,8 @@ async def start(site: Site, request: Request) -> Response:
 
 
 async def callback(site: Site, request: Request) -> Response:
-    """Back from the provider. Always leads on, so that neither code nor state stays in the address bar."""
-    if request.method != "GET":  # a HEAD finishes nothing
+    """Handle the provider's callback. Always redirects, so that neither code nor state stays in the address bar."""
+    if request.method != "GET":  # a HEAD does not finish the consent
         raise HTTPException(405)
     cookies = await site.cookies()
     cookie = cookies.nonce(request.query_params.get("state", ""))
@@ -77,8 +76,8 @@ async def callback(site: Site, request: Request) -> Response:
 
 async def _finish(site: Site, request: Request, nonce: str) -> str:
     params = request.query_params
-    if len(params) != len(params.multi_items()):  # RFC 6749 3.1: none may come twice
-        raise InvalidInput("This answer cannot be used.", fix_by="user", reason="repeated")
+    if len(params) != len(params.multi_items()):  # RFC 6749 3.1: no parameter may be repeated
+        raise InvalidInput("The callback has a repeated parameter.", fix_by="user", reason="repeated")
     return await site.deputy.consents.finish(request.path_params["app"], params, await site.who(request), nonce)
 
 
@@ -90,13 +89,13 @@ def _query(return_to: str) -> str:
     return f"?{urlencode({'return_to': return_to})}" if return_to else ""
 
 
-def _back(site: Site, named: str, kept: str) -> str:
-    """Where the page leads back to: what its link names, what the link named that was opened first, or the default."""
+def _return_address(site: Site, named: str, kept: str) -> str:
+    """Return where the page leads back to: the address in its link, the one in the first link, or the default."""
     return named or (kept if site.return_to.allows(kept) else "") or site.return_to.default
 
 
 async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]:
-    """What the pages of a consent tell."""
+    """Return the template values of a consent's pages."""
     provider, label = site.deputy.providers[consent.provider], site.label(consent.provider)
     known = await site.deputy.consents.details(consent.id)
     held = [
@@ -107,7 +106,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
     asked = list(zip(consent.scope_descriptions, consent.scopes, strict=True))
     had = [pair for c in held for pair in zip(c.scope_descriptions, c.scopes, strict=True)]
     over = consent.status != "pending"
-    listed = known is not None and not site.local  # there its own page must not lead to where acts are approved
+    listed = known is not None and not site.local  # in local mode this page must not lead to the approvals
     step = await step_of(site.deputy, known.user, consent.request_id) if known and listed else Step(consent.request_id)
     return {
         "consent": consent,
@@ -122,13 +121,13 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "why": ""
         if over or not consent.reason_code
         else texts.sentence(texts.WHY, consent.reason_code, texts.WHY_ELSE, label),
-        "back": _back(site, return_to, known.return_to if known else ""),
+        "back": _return_address(site, return_to, known.return_to if known else ""),
         "whom": known.user.id if known else "",
         "head": texts.sentence(texts.HEADS, consent.status, texts.HEAD_ELSE, label),
         "outcome": texts.OUTCOMES.get(consent.status, "failed"),
         "reason": texts.sentence(texts.ENDED, consent.reason_code, texts.ENDED_ELSE, label, consent.account),
         "next_step": texts.sentence(texts.NEXT, consent.reason_code, texts.NEXT_ELSE, label, consent.account),
-        "places": _places(provider) if consent.provider in site.deputy.registry.late else (),
+        "places": _hosts(provider) if consent.provider in site.deputy.registry.late else (),
         "nameless": texts.nameless_words(label) if provider.apis.identity.nameless else "",
         "returned": bool(known and known.redeeming),
         "other": texts.other_words(known.other, known.instead, label) if known else "",
@@ -136,8 +135,8 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
     }
 
 
-def _places(provider: Provider) -> tuple[str, str]:
-    """Where people sign in, and where what they allow is used: a server that was found may name any sign-in."""
+def _hosts(provider: Provider) -> tuple[str, str]:
+    """Return the host of the sign-in, and the hosts of the API: a discovered server may name any sign-in."""
     return provider.oauth.authorize_origin.partition("://")[2], ", ".join(sorted(provider.apis.hosts))
 
 

@@ -1,4 +1,4 @@
-"""Forms of ours: what ties them to a browser, a person and an address (CSRF), and how they are read."""
+"""Forms of our pages: their binding to a browser, a user and an address (CSRF), and their parsing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_BYTES: Final = 16384
 
 
 def origin_of(url: str) -> str:
-    """Scheme, host and port as browsers write them in ``Origin``."""
+    """Return scheme, host and port as browsers write them in ``Origin``."""
     parts = urlsplit(url)
     default = {"https": 443, "http": 80}.get(parts.scheme)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
@@ -24,19 +24,19 @@ def origin_of(url: str) -> str:
 
 
 def form_token(key: bytes, cookie: str, who: Who, path: str) -> str:
-    """What a form carries to show that we gave it to this browser and this person, for this address."""
+    """Return the token of a form, which proves that we gave it to this browser and user, for this address."""
     whose = (who.tenant, who.id) if isinstance(who, User) else ("",)
     return proof(key, "form", cookie, path, *whose)
 
 
 def from_our_page(request: Request, base_url: str) -> bool:
-    """Whether what the browser says of where a form comes from fits; a browser that says nothing passes."""
+    """Return True unless the browser says that the form comes from another origin."""
     origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
     return origin in (None, origin_of(base_url)) and site in (None, "same-origin", "none")
 
 
 async def fields_of(request: Request) -> dict[str, str]:
-    """The fields of a posted form. Raises `InvalidInput` for anything too long or too odd to be one of ours."""
+    """Return the fields of a posted form. Raises `InvalidInput` if it is too long or malformed."""
     body = b""
     async for chunk in request.stream():
         body += chunk
@@ -47,4 +47,4 @@ async def fields_of(request: Request) -> dict[str, str]:
             return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
     except ValueError:
         pass
-    raise InvalidInput("This form is none of ours.", fix_by="user", reason="invalid_form")
+    raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="invalid_form")

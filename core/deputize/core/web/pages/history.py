@@ -1,7 +1,7 @@
-"""What agents did as one user, from the audit: acts in sentences, and when each account was connected and last used.
+"""A user's history from the audit: acts in sentences, and when each account was connected and last used.
 
-Nothing is stored for it, and no act writes more than before: the audit has a row for each call. It calls users by
-pseudonyms, so what is read here is found by the user's own one and holds nothing of anybody else.
+It needs no storage of its own: the audit has a row for each call. The audit names users by pseudonyms, so a history is
+read by the user's own pseudonym and holds nothing of other users.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from deputize.core.vault.pseudonyms import Pseudonyms, without_key
 from deputize.core.web.pages import texts
 
 PAGE: Final = 50
-"""Acts on one page."""
+"""The number of acts on one page."""
 ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_required"})
-"""Outcomes of calls that were not acts yet: the user was asked."""
+"""Outcomes of calls that only asked the user."""
 
 
 @frozen
 class Entry(ValueObject):
-    """One act. ``outcome``: how it looks, as of a consent; ``undo``: its id, where it can be put back now."""
+    """One act. ``outcome``: its style, as of a consent; ``undo``: its id if it can be undone now."""
 
     what: str
     where: str
@@ -43,15 +43,15 @@ class Entry(ValueObject):
     undo: str
 
     def holds(self, words: list[str]) -> bool:
-        """Whether each of these words is in it."""
+        """Return True if each of these words is in it."""
         text = " ".join((self.what, self.where, self.tool, self.account, self.agent, self.when, self.said)).lower()
         return all(word in text for word in words)
 
 
 @frozen
 class History(ValueObject):
-    """Acts, newest first. ``older``: from where the next page goes on, 0 where this is the last; ``whole``: the
-    record was read to its beginning."""
+    """Acts, newest first. ``older``: start of the next page, 0 on the last; ``whole``: the record was read to its
+    start."""
 
     entries: list[Entry]
     older: int
@@ -60,7 +60,7 @@ class History(ValueObject):
 
 @frozen
 class Use(ValueObject):
-    """When an account was connected and last used, by which agent; "" where the record does not go back so far."""
+    """When an account was connected and last used, and by which agent; "" if the record does not go back so far."""
 
     since: str = ""
     last: str = ""
@@ -70,9 +70,9 @@ class Use(ValueObject):
 async def history_of(
     deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
 ) -> History:
-    """The acts of this user's agents before a row's time (nanoseconds) that hold all words of ``query``.
+    """Return the acts of this user's agents before a row's time (nanoseconds) that hold all words of ``query``.
 
-    ``reads``: those that only looked something up, too.
+    ``reads``: include read-only acts.
     """
     found = await _own_rows(deputy, user)
     undone = {row["undoes"] for row in found.rows if row.get("undoes") and row.get("decision") == "done"}
@@ -81,12 +81,12 @@ async def history_of(
 
 
 def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bool, most: int) -> History:
-    """Of tens of thousands of rows: it takes a second, so never in the event loop."""
+    """Return a page of the rows. Tens of thousands of rows take a second, so never call this in the event loop."""
     entries, seen, last = list[Entry](), set[str](), 0
     for row in found.rows:
         if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
             continue
-        seen.add(key)  # a call that was made again has a row each time; the newest one counts
+        seen.add(key)  # a repeated call has a row each time; the newest one counts
         if (before and row["ts"] >= before) or not (entry := told.entry(row)).holds(words):
             continue
         if len(entries) == most:
@@ -97,7 +97,7 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
 
 
 async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
-    """By connection's id. The newest consent says since when, the newest call when it was last used."""
+    """Return the uses by connection id, from the newest consent and the newest call of each account."""
     rows = (await _own_rows(deputy, user)).rows
     names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
     found = {}
@@ -119,7 +119,7 @@ def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
 
 
 async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
-    """The rows of this user. A user whom the audit never named gets no key for it: looking changes nothing."""
+    """Return the rows of this user. A user without a pseudonym gets none here: reading changes nothing."""
     names = cast("Pseudonyms", deputy.audit.names)
     users = {without_key(deputy.vault, user).name}
     if await names.has_key(user.tenant, user.id):
@@ -140,12 +140,12 @@ def _minute(row: Mapping[str, Any], zone: tzinfo | None) -> str:
 
 
 def _sentence(description: str) -> str:
-    """What a tool does, of what models are told about it: the first sentence, or what it begins with."""
+    """Return the first sentence of a tool's description for models, or its beginning."""
     return re.split(r"[.;:](?:\s|$)|\n", description.strip(), maxsplit=1)[0].replace("`", "")
 
 
 class _Teller:
-    """Makes sentences of rows, with what the vault knows of their accounts and of what can be put back."""
+    """A writer of sentences for rows, with the accounts and undoable acts from the vault."""
 
     def __init__(
         self, zone: tzinfo | None, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]

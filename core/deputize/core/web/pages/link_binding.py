@@ -1,8 +1,8 @@
-"""In local mode a link opens in one browser only: in the first that keeps our cookie.
+"""Binding of links in local mode: a link opens only in the first browser that keeps our cookie.
 
-A browser that comes without the cookie is given it, below the link's own path, and sent to the same address once more;
-with it, the link becomes that browser's. What only looks, as previews of links do, keeps no cookies: it sees nothing
-and takes nothing away. Other programs on 127.0.0.1 see the cookies of all of us, so it takes cookie and link together.
+A browser without the cookie gets it, below the link's own path, and is redirected to the same address once; with it,
+the link becomes that browser's. Link previews keep no cookies: they see nothing and do not bind the link. Other servers
+on 127.0.0.1 see our cookies, so cookie and link are both needed.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, here
 
 RETURNED: Final = "cookie"
-"""The parameter of a query that says that the browser was given the cookie."""
+"""The query parameter that says that the browser got the cookie."""
 
 
 async def in_one_browser(site: Site, page: Page, request: Request) -> Response:
-    """The answer of this page, if its link is this browser's or nobody's yet. Raises the refusal of unusable links."""
+    """Return this page's answer if its link is this browser's or nobody's yet. Raises the refusal of unusable links."""
     token = request.path_params["me" if page.own else page.link]
     cookies = await site.cookies()
     given = cookies.given(request, cookies.link)
@@ -33,7 +33,7 @@ async def in_one_browser(site: Site, page: Page, request: Request) -> Response:
         ours = await is_bound(site.deputy, token, given)
         if not ours and page.method == "POST":
             return site.refused(request)
-        answer = await page.handler(site, request)  # first: for a link that is none nothing is written
+        answer = await page.handler(site, request)  # first: for an invalid link nothing is written
         if ours:
             return answer
         if given and request.method == "GET":

@@ -1,9 +1,9 @@
-"""Links of local mode: where a user's own pages are, and which browser a link belongs to. Knows no web framework.
+"""Links of local mode: a user's own pages, and the browser that a link belongs to. Needs no web framework.
 
-A web application says who its browser's person is, so that everybody's page has one address. On loopback nobody signs
-in: there the address itself says whose page it is, sealed under the vault's key and good for a day. Other accounts of
-the machine may come to see an address, in a list of processes or in a log. So a link belongs to the browser that opens
-it first, which gets a cookie, and is worth nothing in any other.
+In a web application the verifier names the user, so everybody's page has one address. On loopback nobody signs in: the
+address itself names the user, encrypted under the vault's key and valid for a day. Other accounts of the machine may
+see an address in a list of processes or in a log. So a link belongs to the browser that opens it first, which gets a
+cookie, and is useless in any other.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ if TYPE_CHECKING:
     from deputize.core.base_deputy import BaseDeputy
 
 ME_LIFE: Final = 86400.0
-"""Seconds that a link to a local user's own pages works."""
+"""Seconds for which a link to a local user's own pages works."""
 
 BINDING_TTL: Final = 2 * 86400.0
-"""Seconds that it is remembered which browser a link belongs to: longer than any link works."""
+"""Seconds for which the browser of a link is remembered: longer than any link works."""
 
 _PLACE: Final = ("link", "me")
 
 
 async def connections_link(deputy: BaseDeputy, user: User | str) -> str:
-    """Where this user sees accounts, waiting consents and approvals.
+    """Return the link to this user's accounts and pending requests.
 
     In local mode it is for the user's eyes only: the browser that opens it first can approve and disconnect for a day.
-    A model may be told `connections_address` instead.
+    Give a model `connections_address` instead.
     """
     return f"{await _home(deputy, user)}/connections"
 
 
 async def approval_link(deputy: BaseDeputy, user: User | str, approval_id: str) -> str:
-    """Where this user decides about one act. For the user's eyes only, as `connections_link`."""
+    """Return the link to this user's decision about one act. For the user's eyes only, as `connections_link`."""
     return f"{await _home(deputy, user)}/approve/{approval_id}"
 
 
 async def step_link(deputy: BaseDeputy, user: User | str, step: str) -> str:
-    """Where this user sees all that a step asks. For the user's eyes only, as `connections_link`."""
+    """Return the link to all requests of a step. For the user's eyes only, as `connections_link`."""
     return f"{await _home(deputy, user)}/asks/{step}"
 
 
 async def show_anew(deputy: BaseDeputy, link: str) -> None:
-    """Before a person is shown this link of a consent again: in local mode, let the browser have it that is next.
+    """Unbind a consent's link in local mode, before a person sees it again: the next browser may open it.
 
-    Who opened it in the wrong browser would have to wait until it expires.
+    Otherwise a user who opened it in the wrong browser would have to wait until it expires.
     """
     if _is_local(deputy):
         await unbind(deputy, link.rpartition("/")[2])
 
 
 async def connections_address(deputy: BaseDeputy) -> str:
-    """The one fixed address that even a model may see: it opens nothing by itself."""
+    """Return the one fixed address that even a model may see: it opens nothing by itself."""
     return f"{await deputy.pages.base_url()}/connections"
 
 
@@ -72,13 +72,13 @@ def _is_local(deputy: BaseDeputy) -> bool:
 
 
 def me_token(deputy: BaseDeputy, user: User) -> str:
-    """Stands for this user in a local address: opaque, and made by this vault only."""
+    """Return the token of this user for local addresses: opaque, and made by this vault only."""
     note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode())
     return base64.urlsafe_b64encode(deputy.vault.sealer.seal(*_PLACE, 0, note)).rstrip(b"=").decode()
 
 
 def user_of(deputy: BaseDeputy, token: str) -> User:
-    """The user a `me_token` stands for. Raises `InvalidInput`, always the same, for anything else."""
+    """Return the user of a `me_token`. Raises `InvalidInput`, always the same, for anything else."""
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         tenant, user, expires = json.loads(deputy.vault.sealer.open(*_PLACE, sealed)[1].reveal())
@@ -93,9 +93,10 @@ def user_of(deputy: BaseDeputy, token: str) -> User:
 
 
 async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
-    """Whether the link with this ticket or `me_token` belongs to the browser with this cookie; False if to none yet.
+    """Return True if the link with this ticket or `me_token` belongs to the browser with this cookie, False if to none
+    yet.
 
-    Raises the refusal of all unusable links where it belongs to another browser.
+    Raises the refusal of all unusable links if it belongs to another browser.
     """
     row = await deputy.vault.get("browser", fingerprint(token))
     if row and not hmac.compare_digest(row.json["cookie"], fingerprint(cookie)):
@@ -104,14 +105,14 @@ async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
 
 
 async def bind(deputy: BaseDeputy, token: str, cookie: str) -> None:
-    """Let the link belong to the browser with this cookie. Raises the same where another was faster."""
+    """Bind the link to the browser with this cookie. Raises the same refusal if another was faster."""
     owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_TTL}
     if not await deputy.vault.insert("browser", fingerprint(token), owner):
         await is_bound(deputy, token, cookie)
 
 
 async def unbind(deputy: BaseDeputy, token: str) -> None:
-    """Let the link belong to the browser that opens it next."""
+    """Unbind the link: it belongs to the next browser that opens it."""
     row = await deputy.vault.get("browser", fingerprint(token))
     if row:
         await deputy.vault.delete(row)

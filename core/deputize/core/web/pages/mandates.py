@@ -1,7 +1,6 @@
-"""A yes for more than once: given beside the yes to one act, listed on the page of connections, ended there.
+"""Mandates: created with the approval of one act, listed on the page of connections, ended there.
 
-POST /approve/{approval}/more     more    back to /approve/{approval}
-POST /connections/mandates/end    end     back to /connections
+POST /approve/{approval}/more more back to /approve/{approval} POST /connections/mandates/end end back to /connections
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.site import Page, Site, here, note
 
 PERIODS: Final = {"1": "for an hour", "24": "for a day", "168": "for a week", "720": "for 30 days"}
-"""For how long a mandate may be given on the page: hours, and the words for them."""
+"""The durations of mandates on the page: hours, and their labels."""
 HOUR: Final = 3600.0
 
 
 async def listed(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
-    """The user's mandates as templates show them; those alone that were given beside an approval, if one is named."""
+    """Return the user's mandates for templates, or only those created with ``approval``."""
     found = await site.deputy.mandates(user)
     zone = await site.deputy.engine.zones.of(user)
     return [_facts(one, zone) for one in found if not approval or one.approval == approval]
@@ -50,7 +49,7 @@ def _facts(mandate: Mandate, zone: tzinfo | None) -> dict[str, Any]:
 
 
 async def more(site: Site, request: Request) -> Response:
-    """A yes to an act, and to so many more like it, for so long."""
+    """Approve an act, with a mandate for more acts like it."""
     user = await site.user(request)
     approval = request.path_params["approval"]
     if user is None:
@@ -58,7 +57,7 @@ async def more(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     most, hours = fields.get("most", ""), fields.get("hours", "")
     if hours not in PERIODS or most not in map(str, range(1, MAX_ACTS + 1)):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
+        raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
     offer = MandateOffer(int(most), site.deputy.clock() + int(hours) * HOUR)
     try:
         await site.deputy.decide(approval, "approve", by=user, mandate=offer)
@@ -68,7 +67,7 @@ async def more(site: Site, request: Request) -> Response:
 
 
 async def end(site: Site, request: Request) -> Response:
-    """End a mandate; one that has ended meanwhile has."""
+    """End a mandate. Does nothing if it has ended meanwhile."""
     user = await site.user(request)
     if user is None:
         return site.nobody(request, "/connections")

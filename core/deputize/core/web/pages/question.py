@@ -1,10 +1,10 @@
-"""What a foreign server asks its user in the middle of a call: below the address of an approval, which it waits like.
+"""A foreign server's question to its user during a call, at the address of an approval.
 
-GET  /approve/{approval}     question_page     question.html: an address to open, or a form; what was said, once it was
-POST /approve/{approval}     take_reply        back to the same address, or to the list of all that the step asks
+GET /approve/{approval} question_page question.html: an address to open, or a form; what was said, once it was POST
+/approve/{approval} take_reply back to the same address, or to the list of all that the step asks
 
-Who is believed for what: the server's words and its form are a stranger's, and stand in a frame that says so. Its
-address is written out, and opened in a tab that knows nothing of ours. What is filled in goes to that server alone.
+The server's texts and its form are untrusted, and shown in a frame that says so. Its address is written out, and opened
+in a tab without access to ours. The user's answers go to that server alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ async def question_page(
     given: Mapping[str, str] | None = None,
     fault: str = "",
 ) -> Response:
-    """The question, or what was said to it. ``given``: what was filled in and is wrong, as ``fault`` says."""
+    """Show the question, or the reply to it. ``given``: invalid answers, with the reason ``fault``."""
     asked = await site.deputy.questions.kept(question.id, user)
     facts: dict[str, Any] = {
         "question": question,
@@ -53,14 +53,14 @@ async def question_page(
 
 
 async def take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:
-    """Record what the user says; what is wrong with the form, "" for nothing. Raises the refusal of odd forms."""
+    """Record the user's reply, and return what is wrong with the form, or "". Raises the refusal of malformed forms."""
     reply, content = fields.get("decision", ""), dict[str, Any]()
     if reply not in ("accept", "decline", "cancel"):
-        raise InvalidInput("That is no answer.", fix_by="user", reason="invalid_form")
+        raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
     if reply == "accept":
         kept = await site.deputy.questions.kept(question.id, user)
         try:
-            content = {part["key"]: _filled_in(place, part, fields) for place, part in _forms(kept)}
+            content = {part["key"]: _read_answer(place, part, fields) for place, part in _forms(kept)}
         except InvalidInput as wrong:
             return wrong.message
     try:
@@ -74,6 +74,6 @@ def _forms(kept: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
     return [(place, part) for place, part in enumerate(kept["parts"]) if not part["url"]]
 
 
-def _filled_in(place: int, part: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+def _read_answer(place: int, part: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     prefix = f"{place}."
     return filled_in(part, {name.removeprefix(prefix): v for name, v in fields.items() if name.startswith(prefix)})

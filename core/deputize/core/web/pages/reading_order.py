@@ -1,4 +1,4 @@
-"""The rows of an approval in the order in which a person decides: to whom, about what, which words, which files.
+"""The rows of an approval in the order in which a person decides: recipients, subject, texts, files.
 
 All rows are there, whole; only their order and their look differ from the one rendering in
 `deputize.core.tools.preview`.
@@ -19,16 +19,16 @@ FIRST: Final = (
 WARNINGS: Final = ("warning", "comes from")
 PLACES: Final = ("where", "seen by")
 NAMED: Final = {"audience": "seen by", "people": "who is reached", "destroys": "warning", "what": "what is done"}
-"""How parts of a `Preview` that have no row of their own name are called where they have changed."""
+"""Names of changed parts of a `Preview` that have no row of their own."""
 LONG: Final = 400
-"""Characters from which on a text is a region that scrolls, as one of more lines than `MAX_LINES` is."""
+"""Characters from which on a text scrolls, like one with more lines than `MAX_LINES`."""
 MAX_LINES: Final = 8
 MAX_LISTED: Final = 120
-"""Characters of a text in a list of acts; the page of the act has all of it."""
+"""Characters of a text in a list of acts; the page of the act shows all of it."""
 
 
 class Row(NamedTuple):
-    """One row. ``long``: it scrolls. ``changed``: it is not as it was when the user said yes."""
+    """One row. ``long``: it scrolls. ``changed``: it differs from what the user approved."""
 
     name: str
     text: str
@@ -37,7 +37,7 @@ class Row(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """What an approval says, in order. ``changed``: the names of all that has changed, those without a row too."""
+    """The rows of an approval, in order. ``changed``: the names of all changes, including those without a row."""
 
     warnings: list[Row]
     rows: list[Row]
@@ -46,7 +46,7 @@ class Reading(NamedTuple):
 
 
 def reading(approval: Approval) -> Reading:
-    """The rows of this approval."""
+    """Return the rows of this approval."""
     changed = [NAMED.get(name, name) for name in approval.changed_fields]
     rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)
     return Reading(
@@ -58,7 +58,7 @@ def reading(approval: Approval) -> Reading:
 
 
 def first_line(preview: Mapping[str, str]) -> str:
-    """What tells one act from another in a list: to whom, or about what; empty where nothing of it is known."""
+    """Return what tells one act from others in a list, its recipients or its subject, or ""."""
     found = [
         _begins(preview[name].partition("\n")[0]) for name in ("to", "subject", "title", "where") if name in preview
     ]
@@ -74,6 +74,6 @@ def _row(name: str, text: str, changed: list[str]) -> Row:
 
 
 def _place(row: Row) -> int:
-    """A row "text now" or "to as written" stays beside "text" and "to". Sorting keeps all else as it was."""
+    """Return the sort key of a row. A row "text now" or "to as written" stays beside "text" and "to"."""
     name = row.name.removesuffix(" now").removesuffix(" as written")
     return FIRST.index(name) if name in FIRST else len(FIRST)

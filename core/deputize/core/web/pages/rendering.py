@@ -1,4 +1,4 @@
-"""Pages from templates, and the headers that all our answers have.
+"""Pages from templates, and the headers of all our answers.
 
 Templates and files are read before the first request: a request runs on an event loop, which reading would block.
 """
@@ -26,21 +26,21 @@ _FILES: Final[Mapping[str, bytes]] = {name: (_HERE / name).read_bytes() for name
 
 
 def visible(value: Any) -> Any:
-    """Text whose characters all show: those that reorder or hide what a person reads become their names."""
+    """Return the text with all characters visible: those that reorder or hide text are replaced by their names."""
     return text.visible(value) if type(value) is str else value
 
 
 def templates_in(*folders: Path) -> Environment:
-    """Our templates, and those of these folders, as they are now: of two with one name, the first folder's.
+    """Return our templates and those in these folders, as they are now. An earlier folder's template wins.
 
-    Raises `SettingsError` for a folder that is not there.
+    Raises `SettingsError` for a missing folder.
     """
-    return _templates(*folders) if folders else _ours()
+    return _templates(*folders) if folders else _our_templates()
 
 
 @cache
-def _ours() -> Environment:
-    """Those that nobody has changed, for all pages of a process: each is compiled when it is first used."""
+def _our_templates() -> Environment:
+    """Return our own templates, for all pages of a process: each is compiled when it is first used."""
     return _templates()
 
 
@@ -62,9 +62,11 @@ def _templates(*folders: Path) -> Environment:
 
 
 def _read(folder: Path) -> dict[str, str]:
-    """The text of each file below a folder, by its path there. What is no text is no template."""
+    """Return the text of each file below a folder, by its relative path. Binary files are left out."""
     if not folder.is_dir():
-        raise SettingsError(f"There is no folder {str(folder)!r} with templates.", hint="pages_app(templates=[folder])")
+        raise SettingsError(
+            f"The template folder {str(folder)!r} does not exist.", hint="Correct pages_app(templates=[...])."
+        )
     found: dict[str, str] = {}
     for path in folder.rglob("*"):
         if path.is_file():
@@ -76,48 +78,48 @@ def _read(folder: Path) -> dict[str, str]:
 def page(
     templates: Environment, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any
 ) -> Response:
-    """A page. ``forms_to``: where its forms may lead, as in a content security policy; empty where it has none."""
+    """Return a page. ``forms_to``: where its forms may lead, as in a content security policy; "" if it has none."""
     content = templates.get_template(name).render(root=root_of(request), **facts)
     return HTMLResponse(content, status, headers=_headers(forms_to))
 
 
 def see_other(url: str) -> Response:
-    """Go there with GET, whatever this was. RFC 9700 4.12: never 307."""
+    """Redirect with GET, whatever the request was. RFC 9700 4.12: never 307."""
     return RedirectResponse(url, 303, headers=_headers(""))
 
 
 def json_of(content: str) -> Response:
-    """A small answer for programs."""
+    """Return a small JSON answer for programs."""
     return Response(content, media_type="application/json", headers=_headers(""))
 
 
 def asset(content: str | bytes, media_type: str) -> Response:
-    """Something that pages load."""
+    """Return a file that pages load."""
     headers = _headers("") | {"cache-control": "public, max-age=3600"}
     return Response(content, media_type=media_type, headers=headers)
 
 
 def file_of_ours(name: str) -> bytes:
-    """A file of ours that pages load."""
+    """Return the content of our own file with this name."""
     return _FILES[name]
 
 
 def put_root(request: Request, base_url: str) -> None:
-    """Let the pages of this request lie below the path of our own address.
+    """Set the root path of this request's pages to that of our own address.
 
-    What a server or a middleware says in ``root_path`` may come from the client (``X-Forwarded-Prefix``), and a link
-    that begins with ``//evil.example`` leads away: nothing is built from it.
+    A ``root_path`` of a server or a middleware may come from the client (``X-Forwarded-Prefix``), and a link that
+    begins with ``//evil.example`` leads away: no link is built from it.
     """
     request.scope[_ROOT] = urlsplit(base_url).path.rstrip("/")
 
 
 def root_of(request: Request) -> str:
-    """Below which path our pages lie: empty, or a path without a slash at its end."""
+    """Return the path below which our pages are: "", or a path without a trailing slash."""
     return str(request.scope.get(_ROOT, ""))
 
 
 def _headers(forms_to: str) -> dict[str, str]:
-    """A page with a form of ours lets its own origin know where the form came from; nothing else tells anybody."""
+    """Return the headers of a page. With a form, the browser may tell our own origin the referrer; else nobody."""
     forms = forms_to or "'none'"
     policy = (
         f"default-src 'none'; style-src 'self'; form-action {forms}; img-src 'self'; "

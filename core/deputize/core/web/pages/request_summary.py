@@ -1,9 +1,9 @@
-"""All that one step of an agent asks, on one page: the consents and approvals of one message of its model.
+"""All requests of one agent step on one page: the consents and approvals of one message of its model.
 
-GET  /asks/{step}     asks     asks.html, with a tick for each that is answered
+GET /asks/{step} asks asks.html, with a tick for each that is answered
 
-A step is named by `Call.ask`, a hash of the thread and the message: consents keep the names of the steps that led to
-them, approvals that of theirs. The name opens nothing: what is found is found below the user's own place in the vault.
+A step is named by `Call.ask`, a hash of the thread and the message: consents store the names of the steps that led to
+them, approvals that of their own. The name is no secret: only the user's own records are searched for it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 @frozen
 class Question(ValueObject):
-    """One consent or approval of a step. ``outcome``: how it looks, empty while it waits. ``link``: a consent's."""
+    """One consent or approval of a step. ``outcome``: its style, empty while it waits. ``link``: a consent's."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -41,29 +41,29 @@ class Question(ValueObject):
 
 @frozen
 class Step(ValueObject):
-    """What one step asks, consents first, each kind in the order in which it was asked."""
+    """The requests of one step, consents first, each kind in the order in which it was requested."""
 
     name: str
     questions: tuple[Question, ...] = ()
 
     @property
     def done(self) -> int:
-        """How many are answered."""
+        """The number of answered requests."""
         return sum(bool(question.outcome) for question in self.questions)
 
     @property
     def waiting(self) -> int:
-        """How many are not."""
+        """The number of pending requests."""
         return len(self.questions) - self.done
 
     @property
     def progress(self) -> str:
-        """``2 of 3 done``; empty where only one thing is asked: that has its own page."""
+        """``2 of 3 done``; "" for a single request, which has its own page."""
         return f"{self.done} of {len(self.questions)} done" if len(self.questions) > 1 else ""
 
 
 async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
-    """The step of this name, as far as it asks this user; without questions for any other name."""
+    """Return the step of this name with its requests to this user, which are none for an unknown name."""
     if not _NAME.fullmatch(name):
         return Step(name)
     repository = deputy.consents.repository
@@ -98,7 +98,7 @@ def _approval(approval: Approval) -> Question:
 
 
 async def asks(site: Site, request: Request) -> Response:
-    """What is asked, what was answered, and the way to each. Whoever answered one is led back here."""
+    """Show all requests of a step with their states and links. After an answer, the user is led back here."""
     name = request.path_params["step"]
     user = await site.user(request)
     if user is None:

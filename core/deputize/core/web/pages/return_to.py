@@ -1,6 +1,6 @@
-"""The way back to the application after a consent: only to addresses that it named itself (no open redirect).
+"""The way back to your application after a consent: only to addresses that it named itself (no open redirect).
 
-Source: RFC 9700 4.11 (open redirectors). A page links there; nobody is sent there without a click.
+Source: RFC 9700 4.11 (open redirectors). A page links there; nobody is redirected there without a click.
 """
 
 from __future__ import annotations
@@ -15,52 +15,52 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.web.cookies import LOOPBACK
 
 _URL: Final = re.compile(r"[A-Za-z0-9\-._~:/?#\[\]@!$&'()*+,;=%]{1,2000}")
-"""Characters of RFC 3986: browsers mend others, such as a backslash, into something else than we have checked."""
+"""Characters of RFC 3986: browsers change others, such as a backslash, into another address than the checked one."""
 _DECODED: Final = 4
-"""How many times a path may be percent-encoded; one that is more often is none of an application."""
+"""How many times a path may be percent-encoded; no application encodes one more often."""
 
 
 @frozen
 class ReturnTo(ValueObject):
-    """The addresses that may be led back to: paths of this host, or URLs. One that ends in ``/`` stands for all below.
+    """The allowed addresses: paths of this host, or URLs. One that ends in ``/`` allows all below it.
 
-    The first one is where a consent leads whose link names none.
+    The first one is the default.
     """
 
     allowed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, addresses: Iterable[str]) -> Self:
-        """These addresses. Raises `SettingsError` for one that is neither a path nor https, or http on loopback."""
+        """Return these addresses. Raises `SettingsError` unless each is a path, https, or http on loopback."""
         allowed = tuple(addresses)
         for address in allowed:
             parts = _split(address)
             if parts is None or "@" in parts.netloc or parts.fragment:
                 raise SettingsError(
-                    f"return_to has {address!r}: no path of your application, as /chat, and no https address.",
-                    hint="Name each address that users may be led back to; one that ends in / stands for all below it.",
+                    f"return_to has {address!r}, neither a path of your application, as /chat, nor an https address.",
+                    hint="Name each address that users may be led back to; one that ends in / allows all below it.",
                 )
         return cls(allowed)
 
     @property
     def default(self) -> str:
-        """Where to go where nothing else is named; empty for nowhere."""
+        """The address if the link names none; "" for no way back."""
         return self.allowed[0] if self.allowed else ""
 
     def checked(self, target: str) -> str:
-        """The target of a link, if it is allowed; empty for an empty one. Raises the refusal of all unusable links."""
+        """Return the target if it is allowed, or "" for an empty one. Raises the refusal of all unusable links."""
         if not target or self.allows(target):
             return target
         raise InvalidInput("This link cannot be used.", fix_by="user", reason="foreign_return_to")
 
     def allows(self, target: str) -> bool:
-        """Whether this leads to one of the addresses."""
+        """Return True if the target is at one of the addresses."""
         parts = _split(target)
         return parts is not None and any(_allows(urlsplit(one), parts) for one in self.allowed)
 
 
 def _split(address: str) -> SplitResult | None:
-    """The parts of an address that browsers read as we do; None for any other."""
+    """Return the parts of an address that browsers read as we do, or None for any other."""
     if not _URL.fullmatch(address) or address.startswith("//"):
         return None
     try:
@@ -75,10 +75,11 @@ def _split(address: str) -> SplitResult | None:
 
 
 def _climbs(path: str) -> bool:
-    """Whether a server might read this path as another one: it holds ``..`` or a control character, however encoded.
+    """Return True if a server might read this path as another one: it holds ``..`` or a control character, however
+    encoded.
 
-    Browsers resolve ``..`` and ``%2e%2e`` only. Servers behind proxies decode ``%2f`` and ``%5c``, too, some twice,
-    and drop what follows a ``;``.
+    Browsers resolve ``..`` and ``%2e%2e`` only. Servers behind proxies also decode ``%2f`` and ``%5c``, some twice, and
+    drop what follows a ``;``.
     """
     for _ in range(_DECODED):
         if (plain := unquote(path)) == path:

@@ -1,4 +1,4 @@
-"""What all pages share: whose they are, how they are shown, and which forms are believed."""
+"""The state that all pages share: their users, templates, and trusted forms."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ from deputize.core.web.user_verifier import UserVerifier, person
 log = logging.getLogger("deputize.web")
 
 SIGN_OUT = "/sign-out"
-"""The page that ends a session of ours, where people sign in at our pages (`deputize.core.web.signin.sign_in`)."""
+"""The page that ends one of our sessions, if users sign in at our pages (`deputize.core.web.signin.sign_in`)."""
 
 
 class Site:
     """The pages of one deputy. Without a verifier it is the local one.
 
-    ``templates``: folders with more templates. ``return_to``: where pages may lead back to. ``brand``: whose
-    pages they are said to be. ``sign_out``: the page that ends a session of ours, "" for none.
+    ``templates``: folders with more templates. ``return_to``: where pages may lead back to. ``brand``: the application
+    that the pages show. ``sign_out``: the page that ends one of our sessions, "" if there is none.
     """
 
     def __init__(
@@ -60,46 +60,45 @@ class Site:
         self.key = deputy.vault.keys.web
 
     async def who(self, request: Request) -> Who:
-        """Who opens a consent: the verified user, nobody, or whoever sits at this machine."""
+        """Return who opens a consent: the verified user, nobody, or the user at this machine."""
         return await person(self.verifier, request) if self.verifier else AnyLocalUser()
 
     async def user(self, request: Request) -> User | None:
-        """Whose own pages these are: the verified user's, or whom a local link names."""
+        """Return whose own pages these are: the verified user's, or those of the user in a local link."""
         if self.verifier:
             return await person(self.verifier, request)
         return user_of(self.deputy, request.path_params["me"])
 
     async def cookies(self) -> Cookies:
-        """How our cookies are at our address."""
+        """Return the cookies for our address."""
         return cookies_for(await self.deputy.pages.base_url(), self.key)
 
     def label(self, provider: str) -> str:
-        """A provider's name for people."""
+        """Return a provider's name for people."""
         row = self.deputy.providers.get(provider)
         return row.label if row else provider
 
     # ------------------------------------------------------------- answers
 
     def page(self, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any) -> Response:
-        """A page from a template; see `deputize.core.web.pages.rendering.page`. ``whom``: the user it is for, if
-        known."""
+        """Return a page from a template; see `deputize.core.web.pages.rendering.page`. ``whom``: its user, if known."""
         facts = {"brand": self.brand, "whom": "", "local": self.local, "sign_out": self.sign_out} | facts
         return page(self.templates, request, name, status, forms_to=forms_to, **facts)
 
     def say(self, request: Request, status: int, message: Message) -> Response:
-        """A page that says one thing."""
+        """Return a page with one message."""
         outcome = "failed" if status >= 400 and status != 401 else ""
         return self.page(request, "message.html", status, **message._asdict(), outcome=outcome)
 
     def refused(self, request: Request) -> Response:
-        """The one answer to everything that cannot be used, whatever the reason."""
+        """Return the one answer to everything that cannot be used, whatever the reason."""
         return self.say(request, 403, texts.REFUSED)
 
     def nobody(self, request: Request, path: str) -> Response:
-        """Nobody is signed in: to the host's own page, which can send them back to ``path``, one of ours."""
+        """Redirect to your sign-in page, which can send the user back to ``path``, one of ours."""
         if not self.sign_in:
             return self.say(request, 401, texts.SIGN_IN)
-        if self.sign_out and request.method == "POST":  # a form of ours may not lead to the issuer's host (CSP)
+        if self.sign_out and request.method == "POST":  # our forms may not lead to the issuer's host (CSP)
             return self.say(request, 401, texts.SIGNED_OUT_MEANWHILE)
         joint = "&" if "?" in self.sign_in else "?"
         return see_other(self.sign_in + joint + urlencode({"next": root_of(request) + path}))
@@ -107,7 +106,7 @@ class Site:
     # ------------------------------------------------------------- forms
 
     async def with_forms(self, request: Request, name: str, who: Who, forms_to: str, **facts: Any) -> Response:
-        """A page whose forms only this browser and this person can send."""
+        """Return a page whose forms only this browser and this user can send."""
         cookies = await self.cookies()
         cookie = cookies.form(request)
 
@@ -115,20 +114,20 @@ class Site:
             return form_token(self.key, cookie, who, path)
 
         facts = {"whom": who.id if isinstance(who, User) else ""} | facts
-        # texts of megabytes take seconds until all their characters show: never in the event loop
+        # making all characters of a megabyte visible takes seconds: never in the event loop
         response = await asyncio.to_thread(self.page, request, name, forms_to=forms_to, token=token, **facts)
         cookies.put(response, cookies.name, cookie, FORM_LIFE)
         return response
 
     async def form(self, request: Request, who: Who) -> dict[str, str]:
-        """The fields of a form of ours. Raises `InvalidInput` for any other."""
+        """Return the fields of one of our forms. Raises `InvalidInput` for any other form."""
         fields = await fields_of(request)
         base = await self.deputy.pages.base_url()
         cookie = request.cookies.get(cookies_for(base, self.key).name, "")
         due = form_token(self.key, cookie, who, here(request))
         given = fields.get("form", "")
         if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
-            raise InvalidInput("This form is none of ours.", fix_by="user", reason="foreign_form")
+            raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="foreign_form")
         return fields
 
 
@@ -138,10 +137,10 @@ Handler = Callable[[Site, Request], Awaitable[Response]]
 
 @frozen
 class Page(ValueObject):
-    """One address and what answers there. ``path``: as Starlette's routes have it, below the application's root.
+    """An address and its handler. ``path``: as in Starlette's routes, below the application's root.
 
-    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the
-    parameter of its path that makes it a link; in local mode it then opens in one browser only. Of one's own: ``me``.
+    ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the path
+    parameter that makes it a link, which in local mode opens in one browser only; ``me`` for a user's own page.
     """
 
     method: Literal["GET", "POST"]
@@ -153,20 +152,20 @@ class Page(ValueObject):
 
 
 def here(request: Request) -> str:
-    """The path of this very page, as a link on it would say it."""
+    """Return the path of this page, for links to itself."""
     path, mount = str(request.scope["path"]), str(request.scope.get("root_path", "")).rstrip("/")
     return quote(root_of(request) + (path[len(mount) :] if path.startswith(f"{mount}/") else path))
 
 
 def is_refusal(e: Exception) -> bool:
-    """Whether the browser brought something that cannot be used: one answer for all of that."""
+    """Return True if the browser sent something that cannot be used: all such errors get one answer."""
     return isinstance(e, NotFound) or (isinstance(e, InvalidInput) and e.fix_by == "user")
 
 
 def note(e: Exception, during: str) -> None:
-    """Log what went wrong, and where, but not in its own words: they may hold what nobody should read."""
+    """Log the kind and the place of an error, but not its message, which may hold secrets."""
     if isinstance(e, DeputizeError):
-        reason = getattr(e, "reason", "") if is_refusal(e) else ""  # a word of ours: the page does not tell it
+        reason = getattr(e, "reason", "") if is_refusal(e) else ""  # a reason code: the page does not show it
         log.warning("%s while answering %s: %s%s", e.code, during, e.message, f" ({reason})" if reason else "")
         return
     *_, (frame, line) = walk_tb(e.__traceback__)

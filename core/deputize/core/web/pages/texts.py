@@ -1,6 +1,6 @@
-"""What pages say, in plain words: what happened, and what to do next.
+"""Texts of the pages, in plain words: what happened, and what to do next.
 
-``{label}`` is the provider, ``{account}`` who was expected there.
+``{label}`` is the provider, ``{account}`` the account that was expected there.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deputize.core.user_requests import Approval
 
 
 class Message(NamedTuple):
-    """A page that says one thing: what happened, and what to do next."""
+    """A page with one message: what happened, and what to do next."""
 
     title: str
     message: str
@@ -173,11 +173,11 @@ APPROVAL_HEADS: Final[Mapping[str, str]] = {
 
 
 QUESTION_HEADS: Final[Mapping[str, str]] = {"approved": "Answered", "rejected": "Declined", "used": "Answered"}
-"""The same of a question that was answered."""
+"""The same for an answered question."""
 
 
 def approval_head(act: Approval, zone: tzinfo | None) -> str:
-    """The first line of an approval that was answered: of one whose act has begun, what is so by now."""
+    """Return the first line of a decided approval; once its act has begun, the act's state."""
     if act.outcome in ("done", "unknown"):
         so = what_is_so(act, zone)
         return f"{so[:1].upper()}{so[1:]}"
@@ -192,7 +192,7 @@ EFFECTS: Final[Mapping[str, str]] = {
 }
 
 PAGE_AGENT: Final = "You, on your page"
-"""Who acts where the user presses a button of ours."""
+"""The agent of acts that the user starts on our pages."""
 
 ACTS: Final[Mapping[str, tuple[str, str]]] = {
     "done": ("Done", "done"),
@@ -208,7 +208,7 @@ ACTS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 def act_said(decision: str) -> tuple[str, str]:
-    """How an act ended, in words, and how that looks."""
+    """Return the outcome of an act in words, and its style."""
     return ACTS.get(decision, ("Not done: it failed", "failed"))
 
 
@@ -224,7 +224,7 @@ UPSTREAM: Final[Mapping[str, str]] = {
 
 
 def other_words(other: str, instead: str, label: str) -> str:
-    """What happens to the accounts there are, where a consent is for another one; empty where it is not."""
+    """Return what happens to the connected accounts if a consent is for another one, or ""."""
     if other == "another":
         return f"This adds one more account. Choose it at {label}; what is connected already stays as it is."
     if other == "switch":
@@ -234,7 +234,7 @@ def other_words(other: str, instead: str, label: str) -> str:
 
 
 def nameless_words(label: str) -> str:
-    """What people have to know of a provider that never says whose account it is."""
+    """Return what users must know about a provider that never names the account."""
     return (
         f"{label} does not tell us whose account this is. If somebody else is signed in there when you continue, "
         "we cannot notice: look there, before you say yes, that the account is yours."
@@ -242,16 +242,16 @@ def nameless_words(label: str) -> str:
 
 
 def agent_words(name: str) -> str:
-    """How a sentence about the agent begins."""
+    """Return the beginning of a sentence about the agent."""
     return name if name and name != "agent" else "Your agent"
 
 
 def sentence(table: Mapping[str, str], key: str, otherwise: str, label: str, account: str = "") -> str:
-    """The sentence for a reason, filled in."""
+    """Return the sentence for a reason, filled in."""
     return table.get(key, otherwise).format(label=label, account=account or "the account you had connected")
 
 
 def minutes(seconds: float) -> str:
-    """A time that is left, roughly."""
+    """Return the remaining time, rounded."""
     whole = max(round(seconds / 60), 1)
     return "1 minute" if whole == 1 else f"{whole} minutes"

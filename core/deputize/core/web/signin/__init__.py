@@ -1,1 +1,1 @@
-"""Who is at the browser or behind a token: OpenID Connect sign-in and resource server."""
+"""Authentication of browsers and tokens: OpenID Connect sign-in and resource server."""

@@ -1,7 +1,8 @@
-"""Whose access token this is: signed ones by the issuer's key set (RFC 9068), opaque ones by introspection (RFC 7662).
+"""Verification of access tokens: signed ones by the issuer's key set (RFC 9068), opaque ones by introspection (RFC
+7662).
 
-The issuer is believed, for tokens that it made for this very audience, that hold now, and that are a person's. Why a
-token is not taken is for the log; whoever brought it learns only that it is not.
+The issuer is trusted for tokens that it made for this audience, that are valid now, and that are a person's. The reason
+of a refusal is only logged; the client learns only that the token is refused.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from deputize.core.vault.grant import Secret, User
 from deputize.core.web.signin.issuer import Issuer, user_at
 
 LOOKED_UP: Final = 10.0
-"""Seconds that the answer of an introspection holds: so long a token that was ended still opens."""
+"""Seconds for which an introspection is cached: a revoked token works that much longer."""
 MAX_LOOKED_UP: Final = 1000
 MAX_CHARACTERS: Final = 2**14
 
@@ -38,7 +39,7 @@ _OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 @frozen
 class Caller(ValueObject):
-    """Who calls: a user, and what the client that calls for them may do."""
+    """The caller: a user, and the scopes of the client that calls for them."""
 
     user: User
     scopes: frozenset[str]
@@ -48,11 +49,11 @@ class Caller(ValueObject):
 class AccessTokens:
     """The access tokens of one issuer for one audience.
 
-    ``token_audience``: what `aud` has to name, the address of the resource (RFC 8707) or what the issuer calls it.
-    ``subject``: the claim that is the user, one the issuer never gives to anybody else; of Okta's signed tokens
-    ``uid``, of Entra's ``oid``. ``plain_jwt``: signed tokens are taken though their type is ``JWT`` or missing.
-    ``app``: the client that may ask what an opaque token is; None: opaque tokens are not taken. ``never``: the client
-    id of the sign-in, which id_tokens name as theirs. Raises `SettingsError` for an audience that would let those in.
+    ``token_audience``: the required `aud`, the address of the resource (RFC 8707) or the issuer's name for it.
+    ``subject``: the claim with the user id, one the issuer never gives to another user; ``uid`` in Okta's signed
+    tokens, ``oid`` in Entra's. ``plain_jwt``: accept signed tokens whose type is ``JWT`` or missing. ``app``: the
+    client that introspects opaque tokens; None: opaque tokens are refused. ``never``: the client id of the sign-in,
+    which is the audience of id_tokens. Raises `SettingsError` for an audience that would accept id_tokens.
     """
 
     issuer: Issuer
@@ -65,21 +66,24 @@ class AccessTokens:
 
     def __post_init__(self) -> None:
         if not self.token_audience:
-            raise SettingsError("An audience is missing: without one, tokens for any other service would open this.")
+            raise SettingsError(
+                "token_audience is required.",
+                hint="Without it, access tokens issued for other services would be accepted.",
+            )
         if self.plain_jwt and self.token_audience == self.never:
             raise SettingsError(
                 "The audience is the client id of the sign-in, so an id_token would do as an access token.",
-                hint="Register the API on its own at the issuer, or leave plain_jwt out.",
+                hint="Register the API separately at the issuer, or leave plain_jwt out.",
             )
 
     async def caller(self, token: Secret) -> Caller | str:
-        """Who brings this token, or why it is not taken, as the end of a sentence.
+        """Return the caller with this token, or why it is refused, as the end of a sentence.
 
-        Raises `ProviderUnavailable` while the issuer cannot be asked, `SettingsError` where it cannot be used.
+        Raises `ProviderUnavailable` while the issuer cannot be reached, `SettingsError` if its metadata cannot be used.
         """
         if len(token.reveal()) > MAX_CHARACTERS:
             return "is too long"
-        found = await (self._signed(token) if token.reveal().count(".") == 2 else self._opaque(token))
+        found = await (self._verify_signed(token) if token.reveal().count(".") == 2 else self._verify_opaque(token))
         if isinstance(found, str):
             return found
         if why := self._misfit(found):
@@ -87,7 +91,7 @@ class AccessTokens:
         user = user_at(self.issuer.url, found.get(self.subject))
         return Caller(user, _scopes(found)) if user else f"names nobody ({self.subject})"
 
-    async def _signed(self, token: Secret) -> dict[str, Any] | str:
+    async def _verify_signed(self, token: Secret) -> dict[str, Any] | str:
         kind = header_of(token.reveal()).get("typ", "JWT")
         if not isinstance(kind, str) or kind.lower() not in _SIGNED_TYPES:
             if not self.plain_jwt or not isinstance(kind, str) or kind.lower() not in _PLAIN_TYPES:
@@ -101,10 +105,10 @@ class AccessTokens:
             return "is another issuer's"
         return mistimed(claims, self.issuer.clock()) or claims
 
-    async def _opaque(self, token: Secret) -> dict[str, Any] | str:
+    async def _verify_opaque(self, token: Secret) -> dict[str, Any] | str:
         if self.app is None:
             return "is not signed, and no client may ask the issuer what it is"
-        claims = await self._introspected(self.app, token)
+        claims = await self._introspect(self.app, token)
         if claims is None or claims.get("active") is not True:
             return "is not active"
         if claims.get("iss", self.issuer.url) != self.issuer.url:
@@ -114,15 +118,15 @@ class AccessTokens:
         now = self.issuer.clock()
         return mistimed({"iat": now, **claims}, now) or claims
 
-    async def _introspected(self, app: App, token: Secret) -> dict[str, Any] | None:
-        """RFC 7662 2. The answer is kept by a digest of the token, for `LOOKED_UP` seconds."""
+    async def _introspect(self, app: App, token: Secret) -> dict[str, Any] | None:
+        """Introspect the token (RFC 7662 2). The reply is cached by a digest of the token, for `LOOKED_UP` seconds."""
         now, key = self.issuer.clock(), hashlib.sha256(token.reveal().encode()).digest()
         at, known = self._looked_up.get(key, (float("-inf"), None))
         if at > now - LOOKED_UP:
             return known
         record_key = self.issuer.endpoint(await self.issuer.metadata(), "introspection_endpoint")
         if not record_key:
-            raise SettingsError(f"The server at {self.issuer.url} names no introspection_endpoint.")
+            raise SettingsError(f"The server at {self.issuer.url} has no introspection_endpoint.")
         form = urlencode({"token": token.reveal(), "token_type_hint": "access_token"})
         headers = {
             "content-type": "application/x-www-form-urlencoded",
@@ -141,11 +145,11 @@ class AccessTokens:
         return answer
 
     def _misfit(self, claims: Mapping[str, Any]) -> str:
-        """Why a token of the issuer's is not for us, or no person's; "" where it is."""
+        """Return why a token of the issuer is not for us or not a person's, or "" if it is."""
         audience = claims.get("aud")
         if self.token_audience not in (audience if isinstance(audience, list) else [audience]):
             return "is for another audience"
-        if "cnf" in claims:  # RFC 9449 7.1, RFC 8705 3: stolen, it would be worth something here
+        if "cnf" in claims:  # RFC 9449 7.1, RFC 8705 3: as a bearer token, a stolen one would work here
             return "is bound to a key or certificate, and was sent without a proof"
         clients = [claims[name] for name in ("client_id", "cid", "azp") if name in claims]
         own = claims.get("idtyp") == "app" or claims.get("gty") == "client-credentials"
@@ -155,7 +159,7 @@ class AccessTokens:
 
 
 def _scopes(claims: Mapping[str, Any]) -> frozenset[str]:
-    """RFC 9068 2.2.3; ``scp`` of Okta, a list, and of Entra, a text."""
+    """Return the scopes of RFC 9068 2.2.3, or of ``scp``: a list at Okta, a string at Entra."""
     found = claims.get("scope", claims.get("scp", ""))
     words = found.split() if isinstance(found, str) else found if isinstance(found, list) else []
     return frozenset(word for word in words if isinstance(word, str))

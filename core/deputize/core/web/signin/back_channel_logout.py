@@ -1,8 +1,8 @@
-"""Back-channel logout: the issuer says, from server to server, that somebody has signed out there.
+"""Back-channel logout: the issuer reports, from server to server, that a user has signed out there.
 
-OpenID Connect Back-Channel Logout 1.0. Who is believed: the issuer, by its signature, for its own sessions and for
-this client only. A logout token has no other use, and nothing else does as one: an id_token or an access token of the
-same issuer names no such event, and an id_token has a nonce where a logout token must have none (2.6).
+OpenID Connect Back-Channel Logout 1.0. The issuer is trusted, by its signature, for its own sessions and this client
+only. A logout token has no other use, and no other token is one: an id_token or an access token of the same issuer
+names no such event, and an id_token has a nonce, which a logout token must not have (2.6).
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from deputize.core.vault.grant import Secret
 
 EVENT: Final = "http://schemas.openid.net/event/backchannel-logout"
 KINDS: Final = frozenset({"logout+jwt", "jwt", ""})
-"""What ``typ`` may say (2.4): older issuers say JWT, or nothing."""
+"""Accepted values of ``typ`` (2.4): older issuers send JWT, or nothing."""
 LOGOUT_TOKEN_TTL: Final = 300.0
-"""Seconds that a logout token is good for at most, whatever it says."""
+"""The longest lifetime of a logout token in seconds, whatever it says."""
 _MAX_ID_CHARACTERS: Final = 255
 
 
 @frozen
 class Logout(ValueObject):
-    """What a logout token says. ``session``: of which session at the issuer, "" for all of the subject's; ``subject``:
-    whose, "" where only the session is named. ``id``: its ``jti``. ``until``: Unix seconds, when it holds no more."""
+    """The content of a logout token. ``session``: the session at the issuer, "" for all of the subject's; ``subject``:
+    its user, "" if only the session is named. ``id``: its ``jti``. ``until``: its expiry in Unix seconds."""
 
     session: str
     subject: str
@@ -36,7 +36,7 @@ class Logout(ValueObject):
 
 
 def logout_of(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: str, now: float) -> Logout | str:
-    """What this token, whose claims the issuer has signed, says; or why it is none, as the end of a sentence."""
+    """Return the logout of this token, whose claims the issuer signed, or the end of a sentence that says why not."""
     events, issued, ends = claims.get("events"), claims.get("iat"), claims.get("exp")
     session, subject, name = (_text(claims.get(claim)) for claim in ("sid", "sub", "jti"))
     audience = claims.get("aud")

@@ -1,7 +1,7 @@
-"""The issuer that says who people are: its metadata (OpenID Connect Discovery 1.0, RFC 8414) and its key set.
+"""The issuer that authenticates users: its metadata (OpenID Connect Discovery 1.0, RFC 8414) and its key set.
 
-It is believed for all its own users, and for nobody else's: the operator has named it, so whoever holds it can be any
-user of it. What its metadata names is therefore fetched, over https only (plain http on loopback, for an issuer that
+It is trusted for all its own users, and for no others: the operator has named it, so whoever controls it can act as any
+of its users. So the addresses in its metadata are fetched over https only (plain http on loopback, for an issuer that
 runs there). A user is issuer and subject together (`user_at`), so that the alice of two issuers are two users.
 """
 
@@ -26,15 +26,15 @@ from deputize.core.oauth.identity import MAX_OF_SUBJECT
 from deputize.core.vault.grant import Secret, User
 
 METADATA_LIFE: Final = 3600.0
-"""Seconds that metadata is used without a new look, and a key set that cannot be fetched again."""
+"""Seconds for which metadata is cached, and a key set that cannot be fetched again."""
 KEYS_LIFE: Final = 600.0
-"""Seconds that a key set is used without a new look."""
+"""Seconds for which a key set is cached."""
 KEYS_PAUSE: Final = 60.0
-"""Seconds between two fetches of the key set that unknown keys ask for: whoever forges tokens can ask often."""
+"""Seconds between two fetches of the key set for unknown keys, which forged tokens can name at any rate."""
 MAX_BELIEVED: Final = 1000
-"""Tokens whose signatures need no second look."""
+"""The number of tokens whose signatures are cached as verified."""
 SECONDS: Final = 10.0
-"""For an answer of the issuer's."""
+"""Limit of an answer of the issuer."""
 
 _ADDRESS: Final = re.compile(
     r"(?:https://[A-Za-z0-9.-]+|http://(?:127\.0\.0\.1|\[::1\]))(?::[1-9][0-9]{0,4})?(?:/[A-Za-z0-9._~!$&'()*+,;=:@%/-]*)?"
@@ -42,10 +42,10 @@ _ADDRESS: Final = re.compile(
 
 
 def user_at(issuer: str, subject: Any) -> User | None:
-    """The user that an issuer means by a subject: ``https://login.example.com#00u1ab``. None: this is no subject.
+    """Return the user for a subject of an issuer: ``https://login.example.com#00u1ab``, or None for an invalid subject.
 
-    An issuer has no fragment (RFC 8414 2), so no two pairs of issuer and subject make the same user. The same value is
-    what the command line calls the user: ``deputize accounts --user 'https://login.example.com#00u1ab'``.
+    An issuer has no fragment (RFC 8414 2), so no two pairs of issuer and subject make the same user. The command line
+    names the user in the same way: ``deputize accounts --user 'https://login.example.com#00u1ab'``.
     """
     good = isinstance(subject, str) and 0 < len(subject) <= MAX_OF_SUBJECT and subject.isprintable()
     return User(f"{issuer}#{subject}") if good and subject.strip() else None
@@ -54,15 +54,15 @@ def user_at(issuer: str, subject: Any) -> User | None:
 class Issuer:
     """One issuer, for one event loop. ``url``: exactly as it spells itself. ``clock``: Unix seconds.
 
-    Raises `SettingsError` for what is no address of an issuer. Its methods raise `ProviderUnavailable` while it cannot
-    be reached and nothing of it is known, and `SettingsError` for metadata that cannot be used.
+    Raises `SettingsError` if the address is invalid. Its methods raise `ProviderUnavailable` while it cannot be reached
+    and nothing is cached, and `SettingsError` for metadata that cannot be used.
     """
 
     def __init__(self, url: str, http: Http, clock: Callable[[], float] = time.time) -> None:
         if not _ADDRESS.fullmatch(url):
             raise SettingsError(
-                f"The issuer {url[:200]!r} is no https address.",
-                hint="It is spelt as the `issuer` in its metadata, without query and fragment. Only on this machine: "
+                f"The issuer {url[:200]!r} is not an https address.",
+                hint="Spell it as the `issuer` in its metadata, without query and fragment. Only on this machine: "
                 "http://127.0.0.1:PORT.",
             )
         self.url, self.http, self.clock = url, http, clock
@@ -73,27 +73,28 @@ class Issuer:
         self._lock = asyncio.Lock()
 
     async def metadata(self) -> Mapping[str, Any]:
-        """What it says of itself."""
+        """Return its metadata."""
         async with self._lock:
-            return await self._known()
+            return await self._cached_metadata()
 
     async def keys(self) -> Any:
-        """Its key set, as it came; None where it shows none."""
-        self._set_back()
+        """Return its key set as received, or None if it serves none."""
+        self._expire_future()
         return await self._key_set(self.clock() - KEYS_LIFE)
 
-    def _set_back(self) -> None:
-        """What was looked at in a time that is yet to come, since the clock was set back, is looked at again."""
+    def _expire_future(self) -> None:
+        """Expire what was fetched in the future, after the clock was set back."""
         now = self.clock()
         self._metadata_at = self._metadata_at if self._metadata_at <= now else float("-inf")
         self._asked_at = self._asked_at if self._asked_at <= now else float("-inf")
         self._keys_at = min(self._keys_at, now)
 
     async def claims(self, token: Secret, algs: frozenset[str]) -> dict[str, Any] | str:
-        """What the issuer has signed by one of these algorithms, or why that is not believed, as the end of a sentence.
+        """Return the claims that the issuer signed by one of these algorithms, or why they are refused, as the end of a
+        sentence.
 
-        A key that is not in the set is looked for in a newer one, `KEYS_PAUSE` seconds after the last look. What this
-        key set has vouched for is known again by a digest of the token: a client brings the same one with every call.
+        An unknown key makes it fetch the key set again, at most every `KEYS_PAUSE` seconds. Verified tokens are cached
+        by their digests: a client sends the same one with every call.
         """
         keys, name = await self.keys(), (hashlib.sha256(token.reveal().encode()).digest(), algs)
         if known := self._believed.get(name):
@@ -107,23 +108,23 @@ class Issuer:
                 self._believed.popitem(last=False)
         return found
 
-    async def _known(self) -> Mapping[str, Any]:
-        """Its metadata; what it said before where it says nothing of use now, such as that it is being maintained."""
+    async def _cached_metadata(self) -> Mapping[str, Any]:
+        """Return its metadata, or the earlier one if it serves nothing usable now, as during maintenance."""
         if self._metadata is None or self._metadata_at <= self.clock() - METADATA_LIFE:
             try:
-                found = await self._fetched()
+                found = await self._fetch_metadata()
             except ProviderUnavailable:
                 if self._metadata is None:
                     raise
                 found = None
             found = found or self._metadata
             if found is None:
-                raise SettingsError(f"The server at {self.url} shows no metadata.", hint="Is this an issuer's address?")
+                raise SettingsError(f"The server at {self.url} serves no metadata.", hint="Check the issuer's address.")
             self._metadata, self._metadata_at = found, self.clock()
         return self._metadata
 
-    async def _fetched(self) -> Mapping[str, Any] | None:
-        """Its metadata now; None where it shows none."""
+    async def _fetch_metadata(self) -> Mapping[str, Any] | None:
+        """Fetch its metadata, or None if it serves none."""
         parts = urlsplit(self.url)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         for url in (
@@ -135,15 +136,14 @@ class Issuer:
                 continue
             if found.get("issuer") != self.url:
                 raise SettingsError(
-                    f"The server at {self.url} calls itself by another name.",
+                    f"The server at {self.url} names another issuer in its metadata.",
                     hint="The issuer must be spelt exactly as the server spells it, slashes and case included.",
                 )
             return found
         return None
 
     async def json(self, request: httpx.Request) -> dict[str, Any] | None:
-        """The object that the issuer answers; None for any other answer. Raises `ProviderUnavailable` while it is
-        down."""
+        """Return the JSON object that the issuer answers, or None. Raises `ProviderUnavailable` in an outage."""
         answer = await self.http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{request.url.host} cannot answer now.")
@@ -154,34 +154,34 @@ class Issuer:
         return found if isinstance(found, dict) else None
 
     def endpoint(self, metadata: Mapping[str, Any], name: str) -> str:
-        """An address that the metadata names; "" where it names none. Raises `SettingsError` for one that is neither
-        https nor, as the issuer itself, on loopback."""
+        """Return an address of the metadata, or "" if it is missing. Raises `SettingsError` unless it is https, or on
+        loopback like the issuer itself."""
         url = metadata.get(name)
         if not isinstance(url, str) or not url:
             return ""
         fits = _ADDRESS.fullmatch(url.partition("?")[0]) and "#" not in url
         if not fits or (url.startswith("http:") and not self.url.startswith("http:")):
-            raise SettingsError(f"The server at {self.url} names a {name} that cannot be called.")
+            raise SettingsError(f"The server at {self.url} names a {name} that is not an https address.")
         return url
 
     async def _key_set(self, no_older_than: float) -> Any:
-        """Its keys, as of that time if they can be had, and for `METADATA_LIFE` otherwise; None where it shows none."""
-        async with self._lock:  # whoever waits here finds what the first one has fetched
+        """Return its keys, fetched since that time if possible, else cached for `METADATA_LIFE`; None without any."""
+        async with self._lock:  # waiting callers use what the first one fetched
             if self._asked_at > no_older_than:
                 return self._keys
-            url = self.endpoint(await self._known(), "jwks_uri")
+            url = self.endpoint(await self._cached_metadata(), "jwks_uri")
             before, self._asked_at = self._asked_at, self.clock()
             try:
                 found = await self.json(httpx.Request("GET", url)) if url else None
                 if url and found is None and self._keys is not None:
-                    raise ProviderUnavailable(f"{self.url} shows no key set now.")
+                    raise ProviderUnavailable(f"{self.url} serves no key set now.")
                 self._keys, self._keys_at = found, self.clock()
                 self._believed.clear()
             except ProviderUnavailable:
                 if self._keys is None or self._keys_at <= self.clock() - METADATA_LIFE:
                     self._asked_at = float("-inf")
                     raise
-            except BaseException:  # cut off: whoever comes next asks
+            except BaseException:  # cancelled: the next caller fetches
                 self._asked_at = before
                 raise
             return self._keys

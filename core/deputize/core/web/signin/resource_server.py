@@ -1,11 +1,11 @@
-"""An ASGI application as an OAuth protected resource: nobody gets to it without a token of the issuer (RFC 6750, 9728).
+"""An ASGI application as an OAuth protected resource: every request needs a token of the issuer (RFC 6750, 9728).
 
     guard = ResourceServer(tokens, resource="https://app.example.com/agents/mcp", scopes=["agents"])
     app.mount("/agents", guard.protect(server.app(user_of)))
     app.add_route(guard.metadata_path, guard.show_metadata)
 
-The token is looked at here and goes no further: the application is handed a request without it. An MCP server must
-not pass a client's token on, to providers or anywhere else (Model Context Protocol, "Token passthrough").
+The token goes no further than this check: the application gets the request without it. An MCP server must not pass a
+client's token on, to providers or anywhere else (Model Context Protocol, "Token passthrough").
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 
 
 def user_of(scope: Mapping[str, Any]) -> User | None:
-    """The user whom a `ResourceServer` has found for this request; None if it has not gone through one."""
+    """Return the user that a `ResourceServer` has found for this request, or None if it did not pass through one."""
     found = scope.get(_USER)
     return found if isinstance(found, User) else None
 
 
 class _Refusal(NamedTuple):
-    """Why a request goes no further: a status, the error of RFC 6750 3.1 ("" where nothing was brought), and words."""
+    """The refusal of a request: a status, the error of RFC 6750 3.1 ("" without a token), and a description."""
 
     status: int
     error: str = ""
@@ -51,10 +51,10 @@ class _Refusal(NamedTuple):
 
 
 class ResourceServer:
-    """Lets requests through that bring a token of ``tokens``, with all of ``scopes``.
+    """A guard that accepts requests with a token of ``tokens`` that has all of ``scopes``.
 
-    ``resource``: the address that clients call, https or on loopback; it is the ``resource`` of RFC 9728.
-    Raises `SettingsError` for another one, and for a scope that is none.
+    ``resource``: the address that clients call, https or on loopback; it is the ``resource`` of RFC 9728. Raises
+    `SettingsError` for another address, and for an invalid scope.
     """
 
     def __init__(self, tokens: AccessTokens, *, resource: str, scopes: Iterable[str] = (), name: str = "") -> None:
@@ -64,14 +64,14 @@ class ResourceServer:
             raise SettingsError(f"The address {resource!r} cannot be called by clients: it must be https.")
         self.tokens, self.resource, self.scopes, self.name = tokens, resource, tuple(scopes), name
         if bad := [scope for scope in self.scopes if not _SCOPE.fullmatch(scope)]:
-            raise SettingsError(f"{bad[0]!r} is no scope.")
+            raise SettingsError(f"{bad[0]!r} is not a valid scope.")
         self.metadata_path: Final = WELL_KNOWN + parts.path.rstrip("/")
-        """Where its metadata is on the host of the resource (RFC 9728 3.1)."""
+        """The path of its metadata on the host of the resource (RFC 9728 3.1)."""
         self.metadata_url: Final = f"{parts.scheme}://{parts.netloc}{self.metadata_path}"
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """RFC 9728 2."""
+        """The metadata of RFC 9728 2."""
         scopes = {"scopes_supported": list(self.scopes)} if self.scopes else {}
         name = {"resource_name": self.name} if self.name else {}
         return {
@@ -83,11 +83,11 @@ class ResourceServer:
         }
 
     async def show_metadata(self, request: Request) -> Response:
-        """Answers anybody with the metadata: ``app.add_route(guard.metadata_path, guard.show_metadata)``."""
+        """Serve the metadata to anybody: ``app.add_route(guard.metadata_path, guard.show_metadata)``."""
         return JSONResponse(dict(self.metadata), headers={"access-control-allow-origin": "*"})
 
     def protect(self, app: ASGIApp) -> ASGIApp:
-        """``app``, for callers with a token only. Which user's it is, `user_of` says of the scope."""
+        """Return ``app``, guarded: callers need a token. `user_of` reads the user from the scope."""
 
         async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == "lifespan":

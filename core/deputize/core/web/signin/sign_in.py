@@ -1,4 +1,4 @@
-"""People sign in at our pages at an issuer (OpenID Connect Core 1.0): authorization code, PKCE, nonce.
+"""Sign-in to our pages at an issuer (OpenID Connect Core 1.0): authorization code, PKCE, nonce.
 
     sign_in = SignIn(deputy, issuer="https://login.example.com", client_id="...", client_secret=Secret("..."))
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
@@ -9,9 +9,9 @@
     GET  /signed-out          that it has
     POST /sign-in/backchannel from the issuer: somebody has signed out there (Back-Channel Logout 1.0)
 
-The issuer is believed for who its users are (`deputize.core.web.signin.issuer.user_at`): the user here is the user
-that a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call.
-What else comes with the code, an access token, is used for nothing and not kept.
+The issuer is trusted for who its users are (`deputize.core.web.signin.issuer.user_at`). The user here is the user that
+a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call. The
+access token that comes with the code is neither used nor kept.
 """
 
 from __future__ import annotations
@@ -56,12 +56,12 @@ _HERE: Final = ReturnTo.of(["/"])
 class SignIn:
     """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
 
-    ``issuer``: its address exactly as it spells it, or the `Issuer` that is shared with a resource server.
-    ``client_id``, ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and
-    ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
-    ``subject``: the claim of an id_token that is the user, one that the
-    issuer gives to nobody else: ``oid`` at Entra, whose ``sub`` differs from client to client. ``idle``, ``lasts``:
-    seconds until a session ends. Raises `SettingsError` in local mode, and for what is no issuer's address.
+    ``issuer``: its address exactly as it spells it, or the `Issuer` shared with a resource server. ``client_id``,
+    ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and ``{base_url}/signed-out``
+    for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``). ``subject``: the claim of an
+    id_token with the user id, one that the issuer gives to no other user: ``oid`` at Entra, whose ``sub`` differs from
+    client to client. ``idle``, ``lasts``: seconds until a session ends. Raises `SettingsError` in local mode, and for
+    an invalid issuer address.
     """
 
     def __init__(
@@ -77,26 +77,26 @@ class SignIn:
     ) -> None:
         if not isinstance(deputy.pages, FixedPages):
             raise SettingsError(
-                "Nobody signs in where pages are local: there is one person on this machine.",
-                hint="Set DEPUTIZE_BASE_URL to where the pages are served.",
+                "Sign-in is not available in local mode, which has one user.",
+                hint="Set DEPUTIZE_BASE_URL to the address of the pages.",
             )
         self.issuer = issuer if isinstance(issuer, Issuer) else Issuer(issuer, deputy.http, deputy.clock)
         self.app = App("sign-in", client_id, client_secret)
         self.deputy, self.subject, self._base = deputy, subject, deputy.pages.url.rstrip("/")
         self.sessions = Sessions(deputy.vault, self.issuer.url, deputy.clock, idle, lasts)
         self.path: Final = urlsplit(self._base).path + PATH
-        """The page that signs people in, for ``pages_app(sign_in=...)`` and for links of yours."""
+        """The page that signs people in, for ``pages_app(sign_in=...)`` and for your own links."""
         self.pages: Final = (
             Page("GET", PATH, self._start),
             Page("GET", f"{PATH}/callback", self._finish),
             Page("GET", SIGN_OUT, self._ask),
             Page("POST", SIGN_OUT, self._end),
-            Page("GET", "/signed-out", self._ended),
-            Page("POST", f"{PATH}/backchannel", self._logged_out),
+            Page("GET", "/signed-out", self._signed_out),
+            Page("POST", f"{PATH}/backchannel", self._handle_logout),
         )
 
     async def __call__(self, request: Request) -> User | None:
-        """Who is signed in at this browser."""
+        """Return the user who is signed in at this browser, or None."""
         return await self.sessions.user(request.cookies.get(_session(self._cookies()), ""))
 
     # ------------------------------------------------------------- in
@@ -129,13 +129,15 @@ class SignIn:
         name = cookies.nonce(state)
         asked = SignInRequest.read(site.key, self.deputy.clock(), request.cookies.get(name, ""), state)
         if asked is None or len(given.multi_items()) != len(given):
-            raise InvalidInput("This sign-in began in no browser of this person's.", fix_by="user", reason="state")
-        answer = await self._answered(site, request, asked, flow.parse_callback(given))
+            raise InvalidInput("This sign-in did not begin in this browser.", fix_by="user", reason="state")
+        answer = await self._finish_sign_in(site, request, asked, flow.parse_callback(given))
         cookies.drop(answer, name)
         return answer
 
-    async def _answered(self, site: Site, request: Request, asked: SignInRequest, back: flow.Callback) -> Response:
-        """The end of a way that this browser began: a session, or a page that says why there is none."""
+    async def _finish_sign_in(
+        self, site: Site, request: Request, asked: SignInRequest, back: flow.Callback
+    ) -> Response:
+        """Finish a sign-in that this browser began: start a session, or show why there is none."""
         provider = await self._provider()
         issuer = provider.oauth.issuer
         if back.iss != issuer and (back.iss or provider.oauth.iss_required):  # RFC 9207 2.4, before all else
@@ -155,7 +157,7 @@ class SignIn:
         return answer
 
     async def _id_token(self, provider: Provider, code: Secret, asked: SignInRequest) -> Secret | None:
-        """What the code is good for; None where the issuer refuses it. Raises `ProviderUnavailable` if it is down."""
+        """Exchange the code for an id_token, None if the issuer refuses. Raises `ProviderUnavailable` in an outage."""
         endpoint = Endpoint(self.issuer.http, provider, self.app, self.deputy.clock)
         try:
             tokens = await endpoint.exchange(code, asked.verifier, self._redirect_uri, asked.nonce)
@@ -168,7 +170,7 @@ class SignIn:
         return tokens.id_token
 
     async def _user(self, provider: Provider, token: Secret, asked: SignInRequest) -> User | None:
-        """Whom an id_token names (OpenID Connect Core 3.1.3.7)."""
+        """Return the user of a valid id_token (OpenID Connect Core 3.1.3.7), or None."""
         await self.issuer.claims(token, provider.oauth.id_token_algs)  # so that a new key is known
         claims = claims_of(provider, self.app, token, asked.nonce, await self.issuer.keys(), self.deputy.clock())
         if isinstance(claims, str):
@@ -186,18 +188,18 @@ class SignIn:
         return await site.with_forms(request, "sign_out.html", user, f"'self' https:{local}", action=here(request))
 
     async def _end(self, site: Site, request: Request) -> Response:
-        """Ours ends first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
+        """End our session first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
         if (user := await self(request)) is None:
             return see_other(f"{root_of(request)}/signed-out")
         await site.form(request, user)
         cookies = self._cookies()
         token = await self.sessions.end(request.cookies.get(_session(cookies), ""))
-        answer = see_other(await self._farther(token) or f"{root_of(request)}/signed-out")
+        answer = see_other(await self._end_session_url(token) or f"{root_of(request)}/signed-out")
         cookies.drop(answer, _session(cookies))
         return answer
 
-    async def _farther(self, token: Secret | None) -> str:
-        """Where the session at the issuer ends; "" where it offers no such place, or cannot be asked."""
+    async def _end_session_url(self, token: Secret | None) -> str:
+        """Return the address that ends the session at the issuer, or "" if it offers none or cannot be reached."""
         try:
             key = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
         except ProviderUnavailable:
@@ -206,13 +208,14 @@ class SignIn:
         hint = {"id_token_hint": token.reveal()} if token else {}
         return key + ("&" if "?" in key else "?") + urlencode(back | hint) if key else ""
 
-    async def _ended(self, site: Site, request: Request) -> Response:
+    async def _signed_out(self, site: Site, request: Request) -> Response:
         return site.say(request, 200, texts.SIGNED_OUT)
 
-    async def _logged_out(self, site: Site, request: Request) -> Response:
-        """The issuer says that somebody has signed out there: their sessions here end, and what came from them.
+    async def _handle_logout(self, site: Site, request: Request) -> Response:
+        """Handle a back-channel logout: end the user's sessions here, and the grants that came from them.
 
-        It is not told why a token is refused (2.8), the log is. Raises `ProviderUnavailable` while no key can be had.
+        Only the log says why a token is refused, not the reply (2.8). Raises `ProviderUnavailable` while no key is
+        available.
         """
         found = await self._logout(request)
         if not isinstance(found, str) and not await self.sessions.is_used(found):
@@ -227,7 +230,7 @@ class SignIn:
         return Response(status_code=400, headers=NOT_KEPT)
 
     async def _logout(self, request: Request) -> Logout | str:
-        """What the issuer has sent, or why that is not believed."""
+        """Return the logout that the issuer sent, or why it is refused."""
         try:
             token = Secret((await fields_of(request)).get("logout_token", ""))
         except InvalidInput:
@@ -248,17 +251,19 @@ class SignIn:
         return cookies_for(self._base, self.deputy.vault.keys.web)
 
     async def _provider(self) -> Provider:
-        """The issuer as an authorization server. Raises `SettingsError` where nobody can sign in there."""
+        """Return the issuer as an authorization server. Raises `SettingsError` if users cannot sign in there."""
         return sign_in_at(self.issuer, await self.issuer.metadata(), self.app)
 
 
 def sign_in_at(issuer: Issuer, metadata: Mapping[str, Any], app: App) -> Provider:
-    """What an issuer's metadata says of signing in there. Raises `SettingsError` where this client cannot."""
+    """Return the sign-in provider of an issuer's metadata. Raises `SettingsError` if this client cannot use it."""
     ends = {name: issuer.endpoint(metadata, name) for name in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
     if missing := [name for name, url in ends.items() if not url]:
-        raise SettingsError(f"Nobody can sign in at {issuer.url}: it names no {missing[0]}.")
+        raise SettingsError(f"Users cannot sign in at {issuer.url}: its metadata has no {missing[0]}.")
     if not app.client_secret and "S256" not in metadata.get("code_challenge_methods_supported", ()):
-        raise SettingsError(f"{issuer.url} does not say that it does PKCE with S256, so a client needs a secret there.")
+        raise SettingsError(
+            f"{issuer.url} does not say that it supports PKCE with S256, so a client needs a secret there."
+        )
     methods = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     algs = metadata.get("id_token_signing_alg_values_supported", ["RS256"])
     return Provider(

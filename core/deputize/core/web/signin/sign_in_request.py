@@ -1,9 +1,9 @@
-"""One way to the issuer and back: what ties the browser that set out to the answer it brings (login CSRF, replay).
+"""One sign-in at the issuer: what ties the browser that began it to the answer it brings (login CSRF, replay).
 
-Nothing is stored for it, since anybody may set out. The browser keeps one signed cookie with a random value, the time
-and where the person wanted to go; ``state``, ``nonce`` and PKCE's verifier are keyed digests of that random value, each
-for its own purpose. So a code that another browser was given is of no use in this one, and a cookie that was copied
-tells neither the verifier nor the nonce.
+Nothing is stored on the server, because anybody may begin one. The browser keeps one signed cookie with a random value,
+the time and the target page; ``state``, ``nonce`` and PKCE's verifier are keyed digests of that random value, each for
+its own purpose. So a code that was issued to another browser is useless in this one, and a copied cookie reveals
+neither the verifier nor the nonce.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from deputize.core.vault.grant import Secret
 from deputize.core.web.signing_key import proof
 
 SIGN_IN_TTL: Final = 600
-"""Seconds that a person may take at the issuer."""
+"""Seconds that a user may take at the issuer."""
 _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-]*)\.([0-9a-f]{64})")
 
 
 @frozen
 class SignInRequest(ValueObject):
-    """A way that has begun. ``key``: the vault's own for the web. ``target``: a path that was checked."""
+    """A sign-in that has begun. ``key``: the vault's own for the web. ``target``: a checked path."""
 
     key: bytes
     value: str
@@ -34,12 +34,12 @@ class SignInRequest(ValueObject):
 
     @classmethod
     def new(cls, key: bytes, now: float, target: str) -> SignInRequest:
-        """One that begins now (Unix seconds)."""
+        """Return a sign-in that begins now (Unix seconds)."""
         return cls(key, secrets.token_urlsafe(32), int(now), target)
 
     @classmethod
     def read(cls, key: bytes, now: float, cookie: str, state: str) -> SignInRequest | None:
-        """The one that this browser began and this ``state`` answers; None if there is none, or it is too old."""
+        """Return the sign-in that this browser began and this ``state`` answers, or None if there is none in time."""
         found = _COOKIE.fullmatch(cookie)
         if found is None:
             return None
@@ -52,24 +52,24 @@ class SignInRequest(ValueObject):
 
     @property
     def cookie(self) -> str:
-        """What the browser keeps."""
+        """The value of the browser's cookie."""
         target = base64.urlsafe_b64encode(self.target.encode()).decode()
         parts = self.value, str(self.began), target
         return ".".join((*parts, _signature(self.key, *parts)))
 
     @property
     def state(self) -> Secret:
-        """RFC 6749 10.12."""
+        """The state of RFC 6749 10.12."""
         return Secret(proof(self.key, "sign-in state", self.value))
 
     @property
     def nonce(self) -> str:
-        """OpenID Connect Core 3.1.2.1."""
+        """The nonce of OpenID Connect Core 3.1.2.1."""
         return proof(self.key, "sign-in nonce", self.value)
 
     @property
     def verifier(self) -> Secret:
-        """RFC 7636 4.1."""
+        """The code verifier of RFC 7636 4.1."""
         return Secret(proof(self.key, "sign-in verifier", self.value))
 
 

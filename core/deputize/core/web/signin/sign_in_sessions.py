@@ -1,8 +1,8 @@
-"""Who is signed in at our own pages: a row of the vault for each browser, sealed, with an end.
+"""Sessions at our own pages: one encrypted record of the vault for each browser, with an expiry.
 
-The browser has a random value; the row lies below its user's place, under a keyed digest of that value. Several
-processes share nothing but the vault, an erased user's sessions go with the rest, and a copy of the store signs nobody
-in. A session ends when it is signed out of, `idle` seconds after the last page, and `lasts` seconds after it began.
+The browser has a random value; the record's key begins with its user's, and ends with a keyed digest of that value.
+Processes share only the vault, an erased user's sessions are erased with the rest, and a copy of the store signs nobody
+in. A session ends at a sign-out, `idle` seconds after the last page, and `lasts` seconds after it began.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from deputize.core.web.signing_key import proof
 IDLE: Final = 1800.0
 """Seconds without a page after which a session ends."""
 LASTS: Final = 43200.0
-"""Seconds after which it ends in any case."""
+"""Seconds after which a session ends in any case."""
 TOUCHED: Final = 60.0
-"""Seconds between two notes of the last page: a write for each page would be many."""
+"""Seconds between two updates of the last page's time: one for each page would be too many writes."""
 
 ON_THE_WAY: Final = 900.0
-"""Seconds for which it is known that the issuer has ended a session: longer than a sign-in takes from the id_token."""
+"""Seconds for which a logout is remembered: longer than a sign-in takes from its id_token on."""
 NAMES: Final = ("sid", "sub")
-"""What an issuer calls a session, or all of somebody's (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
+"""Claims that name a session, or all of a user's (OpenID Connect Back-Channel Logout 1.0, 2.4)."""
 
 _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9a-f]{32}\.)")
 
@@ -47,32 +47,32 @@ class Sessions(ValueObject):
     lasts: float = LASTS
 
     async def begin(self, user: User, id_token: Secret | None) -> str:
-        """A new session; the value of its cookie. ``id_token``: kept for its end only (RP-Initiated Logout 1.0)."""
+        """Start a session, and return its cookie value. ``id_token``: kept for its end (RP-Initiated Logout 1.0)."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
-        ends, key = self.clock() + self.lasts, self._place(cookie)
-        content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._used(ends)}
+        ends, key = self.clock() + self.lasts, self._key(cookie)
+        content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._touch(ends)}
         kept = {"id_token": id_token} if id_token else {}
         claims = content_of(id_token.reveal()) if id_token else {}
         await self.vault.insert("session", key, content | kept)
         names = [self._name(kind, str(claims[kind])) for kind in NAMES if claims.get(kind)]
         for name in names:
             await self.vault.insert("session_names", name + key.rpartition(".")[2], {"place": key, "expires": ends})
-        if await self._is_over(names, claims):  # heard while the person was on the way back
+        if await self._is_over(names, claims):  # logged out while the user was on the way back
             await self.end(cookie)
         return cookie
 
     async def user(self, cookie: str) -> User | None:
-        """Whose session this is; None if it has ended, or never was."""
+        """Return the user of this session, or None if it has ended or is unknown."""
         record = await self._record(cookie)
         if record is None:
             return None
         content = record.json
         if content["seen"] <= self.clock() - TOUCHED:
-            await self.vault.swap(record, content | self._used(content["ends"]))  # or another page did
+            await self.vault.swap(record, content | self._touch(content["ends"]))  # or another page updated it
         return _user(content)
 
     async def end(self, cookie: str) -> Secret | None:
-        """End a session, if it is one; the id_token it began with."""
+        """End a session, if it is one, and return the id_token it began with."""
         while record := await self._record(cookie):
             if await self.vault.delete(record):
                 token: Secret | None = record.json.get("id_token")
@@ -80,27 +80,27 @@ class Sessions(ValueObject):
         return None
 
     async def is_used(self, logout: Logout) -> bool:
-        """Whether all of what this logout token wants was done before."""
+        """Return True if everything this logout token asks for was done before."""
         return await self.vault.get("logged_out", self._name("jti", logout.id)) is not None
 
     async def used(self, logout: Logout) -> None:
-        """All of it is done: what was cut off before this, the issuer may say again."""
+        """Record that a logout token is done. If a crash prevents that, the issuer may repeat it."""
         await self._write(self._name("jti", logout.id), {"expires": logout.until})
 
     async def log_out(self, logout: Logout) -> list[User]:
-        """End the sessions that the issuer has ended, in whatever browser; whose they were.
+        """End the sessions that the issuer has ended, in any browser, and return their users.
 
-        One that begins meanwhile, by an id_token from before, ends as it begins: it finds what is written here first.
+        A session that begins meanwhile, by an earlier id_token, ends at once: it reads the record written here first.
         """
         name = self._name("sid", logout.session) if logout.session else self._name("sub", logout.subject)
         await self._write(name, {"at": logout.issued, "expires": self.clock() + ON_THE_WAY})
         whose = list[User]()
         for found in (await self.vault.scan_open("session_names", name))[0]:
-            if (user := await self._ended(found.json["place"], logout)) and user not in whose:
+            if (user := await self._end_by_logout(found.json["place"], logout)) and user not in whose:
                 whose.append(user)
         return whose
 
-    async def _ended(self, key: str, logout: Logout) -> User | None:
+    async def _end_by_logout(self, key: str, logout: Logout) -> User | None:
         while record := await self.vault.get("session", key):
             content = record.json
             token = content.get("id_token")
@@ -112,7 +112,7 @@ class Sessions(ValueObject):
         return None
 
     async def _is_over(self, names: Iterable[str], claims: Mapping[str, Any]) -> bool:
-        """Whether the issuer has ended a session with one of these names since this id_token."""
+        """Return True if the issuer ended a session with one of these names after this id_token was issued."""
         for name in names:
             over = await self.vault.get("logged_out", name)
             if over and over.json["expires"] > self.clock() and claims.get("iat", 0.0) <= over.json["at"]:
@@ -125,16 +125,16 @@ class Sessions(ValueObject):
             later = (
                 content if old is None else {what: max(one, old.json.get(what, one)) for what, one in content.items()}
             )
-            if old and await self.vault.swap(old, later):  # one that was on its way for longer takes nothing back
+            if old and await self.vault.swap(old, later):  # a delayed one does not replace a later one
                 return
 
     def _name(self, kind: str, value: str) -> str:
-        """Where what is known of a session at the issuer lies: nobody can tell from it which session that is."""
+        """Return the key of a session at the issuer, which does not reveal the session."""
         return proof(self.vault.keys.web, "session name", self.issuer, kind, value) + "."
 
     async def _record(self, cookie: str) -> Record | None:
-        """The row of a session that has not ended, and is of this issuer."""
-        key = self._place(cookie)
+        """Return the record of a session of this issuer that has not ended, or None."""
+        key = self._key(cookie)
         record = await self.vault.get("session", key) if key else None
         if record is None:
             return None
@@ -142,12 +142,12 @@ class Sessions(ValueObject):
         alive = content["expires"] > self.clock() and content["issuer"] == self.issuer
         return record if alive and key.startswith(self.vault.key_prefix(_user(content))) else None
 
-    def _place(self, cookie: str) -> str:
-        """Where the row of this cookie lies; "" for what is no cookie of ours."""
+    def _key(self, cookie: str) -> str:
+        """Return the key of this cookie's record, or "" for an invalid cookie."""
         found = _COOKIE.fullmatch(cookie)
         return found[2] + proof(self.vault.keys.web, "session", found[1]) if found else ""
 
-    def _used(self, ends: float) -> dict[str, float]:
+    def _touch(self, ends: float) -> dict[str, float]:
         now = self.clock()
         return {"seen": now, "expires": min(now + self.idle, ends)}
 
