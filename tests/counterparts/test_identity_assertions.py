@@ -229,5 +229,5 @@ async def test_an_assertion_for_elsewhere_brings_nothing(
 async def test_bobs_session_for_alice_is_refused(company: OidcProvider, server: Crm) -> None:
     async with through_the_company(company, server) as (deputy, sessions):
         sessions["alice"] = await session(company, "bob")
-        with pytest.raises(InvalidInput, match="not known to be this user's"):
+        with pytest.raises(InvalidInput, match="not verifiably this user's"):
             await deputy.act("crm_whoami", {}, user="alice")

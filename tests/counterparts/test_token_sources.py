@@ -154,6 +154,6 @@ async def test_bobs_session_for_alice_is_refused_before_it_is_sent(server: OidcP
     async with exchanging(server) as (deputy, sessions):
         sessions["alice"] = await session(server, "bob")
         begun = server.events()
-        with pytest.raises(InvalidInput, match="not known to be this user's"):
+        with pytest.raises(InvalidInput, match="not verifiably this user's"):
             await deputy.act("notes_count_notes", {}, user="alice")
         assert server.events() == begun

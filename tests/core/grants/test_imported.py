@@ -243,7 +243,7 @@ async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) ->
         ({"refresh_token": "good", "by": " "}, "who imports it"),
         ({"refresh_token": "good", "account": ""}, "who imports it"),
         ({"refresh_token": "good", "foreign": True}, "and for no other"),
-        ({"refresh_token": "good", "app": "bot"}, "no user can give it"),
+        ({"refresh_token": "good", "app": "bot"}, "no user can grant it"),
     ],
 )
 async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, Any], says: str) -> None:

@@ -316,7 +316,7 @@ async def test_where_the_server_gives_less_it_is_not_asked_again_by_each_act(wor
     assert isinstance(clock, Clock)
     async with await deputy_with(world, bot_app(world)) as deputy:
         for _ in range(10):
-            with pytest.raises(InvalidInput, match="no user can give it"):
+            with pytest.raises(InvalidInput, match="no user can grant it"):
                 await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
             await deputy.act("notes_count_notes", {}, user="bob", app="bot")
         assert world.asked["auth.api.test/token"] == 1 and world.asked["auth.api.test/revoke"] == 0
@@ -333,7 +333,7 @@ async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
         with pytest.raises(InvalidInput):
             await deputy.connect("alice", "api", scopes=["notes:write"], app="bot")
         world.answers["api.test/v1/notes"] = 403, {"error": "insufficient_scope"}
-        with pytest.raises(InvalidInput, match="no user can give it"):
+        with pytest.raises(InvalidInput, match="no user can grant it"):
             await deputy.act("notes_count_notes", {}, user="alice", app="bot")
         assert await deputy.pending("alice") == []
 

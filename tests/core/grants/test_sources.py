@@ -148,7 +148,7 @@ async def test_another_users_session_is_refused_before_anything_is_sent(world: W
     async with await deputy_with(world, app(source)) as deputy:
         bobs = world.session("bob")
         deputy.sources.token_for = lambda user: bobs
-        with pytest.raises(InvalidInput, match="not known to be this user's") as refused:
+        with pytest.raises(InvalidInput, match="not verifiably this user's") as refused:
             await deputy.act("notes_count_notes", {}, user="alice")
         assert (refused.value.reason, refused.value.fix_by) == ("other_user", "operator")
         assert bobs not in str(refused.value) + refused.value.hint
@@ -180,7 +180,7 @@ async def test_who_is_called_the_same_at_another_issuer_is_another_user(
         if good:
             assert (await deputy.act("notes_count_notes", {}, user=user))["user"] == "alice"
             return
-        with pytest.raises(InvalidInput, match="not known to be this user's"):
+        with pytest.raises(InvalidInput, match="not verifiably this user's"):
             await deputy.act("notes_count_notes", {}, user=user)
         assert world.asked == {}
 
