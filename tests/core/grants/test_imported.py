@@ -101,7 +101,7 @@ async def test_a_refresh_token_of_somebody_else_never_becomes_a_grant(world: Wor
     _, refresh = world.tokens_of("bob", READ)
     with pytest.raises(AccountMismatch) as refused:
         await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
-    assert "so they have ended" in refused.value.hint
+    assert "so they no longer work" in refused.value.hint
     assert (await grants(deputy), world.refresh_tokens) == ([], {})
 
 

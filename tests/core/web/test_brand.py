@@ -73,7 +73,7 @@ def test_the_contrast_is_that_of_wcag(one: str, other: str, ratio: float) -> Non
     [
         ("#ffee00", "light pages: its contrast with #ffffff is 1.20"),
         ("#003300", "dark pages"),
-        ("red", "'red' is none"),
+        ("red", "'red' is not a hexadecimal colour"),
     ],
 )
 def test_a_colour_that_cannot_be_seen_is_refused_with_its_contrast(colour: str, said: str) -> None:
@@ -84,8 +84,8 @@ def test_a_colour_that_cannot_be_seen_is_refused_with_its_contrast(colour: str, 
 @pytest.mark.parametrize(
     ("logo", "said"),
     [
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no PNG, JPEG or WebP"),
-        (b"RIFF....WAVE", "no PNG, JPEG or WebP"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not a PNG, JPEG or WebP"),
+        (b"RIFF....WAVE", "not a PNG, JPEG or WebP"),
         (PNG + b"\0" * 2**18, "more than 256 KiB"),
         (Path("/nowhere/logo.png"), "cannot be read"),
     ],

@@ -387,7 +387,7 @@ async def test_nobody_signs_in_where_pages_are_local_or_an_issuer_cannot_be_used
     for without in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
         with pytest.raises(SettingsError, match=without):
             sign_in_at(issuer, whole | {without: ""}, here.sign_in.app)
-    with pytest.raises(SettingsError, match="cannot be called"):
+    with pytest.raises(SettingsError, match="is not an https address"):
         sign_in_at(issuer, whole | {"token_endpoint": "http://login.example.test/token"}, here.sign_in.app)
     with pytest.raises(SettingsError, match="S256"):
         sign_in_at(issuer, whole | {"code_challenge_methods_supported": []}, App("sign-in", CLIENT))
