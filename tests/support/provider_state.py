@@ -45,4 +45,4 @@ def differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             before, after = (one[place] if place < len(one) else None for one in (old, new))
             yield from differences(before, after, f"{path}[{place}]")
     elif old != new:
-        yield f"{path}: + {new}" if old is None else path
+        yield f"{path}: + {new}" if old is None else f"{path}: gone" if new is None else path

@@ -176,16 +176,6 @@ async def test_the_same_act_twice_at_once_is_one_act(
     assert one == other and count(sandbox, kind) == before + 1
 
 
-@by_kind
-async def test_the_undo_of_what_was_made_works(
-    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
-) -> None:
-    made = await act(alice, tool, **arguments)
-    if "undo" in made:
-        done = await alice.act(made["undo"]["tool"], made["undo"]["args"], user="alice")
-        assert "gone already" not in str(done)
-
-
 # ----------------------------------------------------------------- parts of a write
 
 

@@ -235,16 +235,6 @@ async def test_where_there_are_no_notes_of_the_new_kind_a_plain_one_is_made_once
     assert rows(sandbox, "Note") == []
 
 
-@by_kind
-async def test_the_undo_of_what_was_made_takes_it_away(
-    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
-) -> None:
-    before = [row["Id"] for row in rows(sandbox, kind)]
-    undo = (await act(alice, tool, **arguments))["undo"]
-    await alice.act(undo["tool"], undo["args"], user="alice")
-    assert [row["Id"] for row in rows(sandbox, kind)] == before
-
-
 # ----------------------------------------------------------------- changes and removals
 
 

@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any
 
 import pytest
 
 from deputize.core import Preview, Undo
 from deputize.core.acts.execution_context import ExecutionContext
-from tests.support.preview_coverage import ShownWorld, made, shown_world
-from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING, IDS, ROWS
+from tests.support.preview_coverage import ShownWorld, shown_world
+from tests.toolkits.test_slack_shows import BOOKMARK, EVERYTHING
 from tests.toolkits.tool_driver import NOW
-
-UNDONE: Final = frozenset(f"slack_{name}" for name in "send_message update_channel manage_members react pin".split())
-"""Tools of which every row below is put back exactly."""
-IN_PART: Final = {
-    "slack_update_message": "the words, and that it was edited shows",
-    "slack_create_channel": "it is archived; nobody can delete one",
-    "slack_set_status": "the words; presence and notifications stay",
-}
-NEVER: Final = frozenset(f"slack_{name}" for name in "delete_message upload_file mark_read write_canvas".split())
 
 
 @pytest.fixture
@@ -45,46 +35,12 @@ def undos(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> list[Undo]:
     return told
 
 
-def contents(world: ShownWorld) -> Any:
-    """What people find in Slack, but for conversations that were opened and what tells of changes."""
-    kept = copy.deepcopy(world.sandbox.service("slack"))
-    channels = {}
-    for id, row in kept["channels"].items():
-        said = [one for one in row["messages"] if not str(one.get("subtype", "")).startswith("channel_")]
-        if said or not row.get("kind"):
-            marks = [one.get("link") for one in row.get("bookmarks", [])]
-            names = [row["name"], row["topic"], row.get("purpose", ""), row["is_archived"], sorted(row["members"])]
-            channels[id] = (names, said, row.get("pins", []), marks)
-    for _, said, *_ in channels.values():
-        for message in said:
-            message.setdefault("reactions", [])
-    return channels, kept.get("scheduled", [])
-
-
 def before_of(show: Preview, name: str) -> Any:
     """What is there as the call that puts it back finds it."""
     if name in show.pins:
         return show.pins[name]
     value = show.fields.get(name)
     return value["before"] if isinstance(value, dict) and value.keys() == {"before", "after"} else value
-
-
-@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
-async def test_what_was_done_is_put_back(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
-    given = await made(arguments, world)
-    undos.clear()
-    before = contents(world)
-    await world.act(tool, **given)
-    if not undos:
-        assert tool not in UNDONE
-        return
-    assert tool not in NEVER
-    [undo] = undos
-    world.shown.clear()
-    await world.act(undo.tool, **undo.arguments)
-    assert contents(world) == before or tool in IN_PART
-    [show] = world.shown
-    assert {name: before_of(show, name) for name in undo.holds} == dict(undo.holds)
 
 
 @pytest.mark.parametrize(

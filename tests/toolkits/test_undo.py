@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +17,9 @@ from deputize.core import Conflict, Undo, User
 from tests.support.preview_coverage import ShownWorld, made, shown_world
 from tests.support.provider_state import differences, everything
 from tests.support.sandbox_deputy import Clock
+from tests.toolkits.github_play import SITE
+from tests.toolkits.shown_rows import ROWS, Row
+from tests.toolkits.test_github_shows import RELEASE
 from tests.toolkits.tool_driver import NOW
 from tests.toolkits.undo_calls import SCOPES, WAYS, Given, Way
 
@@ -101,3 +105,135 @@ async def test_what_somebody_has_changed_since_is_not_put_back(
     with pytest.raises(Conflict, match="changed since") as caught:
         await world.deputy.undo("alice", act)
     assert caught.value.reason == "stale" and everything(world.sandbox) == changed
+
+
+# ----------------------------------------------------------------- every row that shows what a tool does
+
+STAYS: Final = {  # what undoing leaves otherwise than by the ways above, by tool
+    **dict.fromkeys(("calendar_create_event", "calendar_respond_to_event"), r"calendar\.mails"),
+    "calendar_update_event": r"calendar\.mails|transparency: \+ opaque$|"
+    r"\.exceptions: \+ (?!.*(Novel|Agenda|Balcony|transparent))",  # of a day that is as its series again
+    "github_react": r"\.id$",
+    "linear_create_issue": r"\.attachments: ",  # on an issue that was deleted
+    "linear_relate_issues": r"\.relations\[0\]\.id$",
+    "linear_resolve_comment": r"\.resolvedAt$",
+    "linear_save_label": r"\.description: \+ $",
+    "linear_save_initiative": r"\.initiatives\[0\]\.updatedAt|\.initiative_links\[1\]: \+ ",
+    "slack_send_message": r"\.channels\.[DG]0NEW",  # a conversation that was opened stays open
+    "slack_set_status": r"\.(presence|snoozed): ",
+}
+PUT_AWAY: Final = r"linear\.\w+\[1\]: \+ .*'archivedAt': "
+NO_WAY_BACK: Final = {
+    "calendar_delete_event": 6,
+    "calendar_manage_calendar": 4,
+    "calendar_respond_to_event": 3,
+    "calendar_update_event": 6,
+    "github_control_run": 4,
+    "github_create_issue": 2,
+    "github_create_pull": 3,
+    "github_create_repo": 5,
+    "github_delete": 9,
+    "github_merge_pull": 2,
+    "github_review_pull": 2,
+    "github_run_workflow": 2,
+    "github_save_release": 2,
+    "github_update_notifications": 3,
+    "github_update_project_item": 3,
+    "github_update_pull": 1,
+    "github_write_discussion": 4,
+    "gmail_delete_draft": 1,
+    "gmail_forward_email": 1,
+    "gmail_manage_label": 1,
+    "gmail_reply_email": 2,
+    "gmail_save_draft": 1,
+    "gmail_send_draft": 1,
+    "gmail_send_email": 3,
+    "gmail_unsubscribe": 1,
+    "linear_archive": 6,
+    "linear_create_customer_need": 2,
+    "linear_create_project_status": 1,
+    "linear_save_document": 1,
+    "linear_save_label": 1,
+    "linear_save_milestone": 1,
+    "linear_save_project": 1,
+    "linear_update_issue": 4,
+    "linear_update_notifications": 3,
+    "linear_upload_file": 1,
+    "salesforce_create_record": 2,
+    "salesforce_delete_record": 2,
+    "salesforce_upload_file": 1,
+    "slack_delete_message": 2,
+    "slack_mark_read": 2,
+    "slack_set_status": 1,
+    "slack_upload_file": 2,
+    "slack_write_canvas": 6,
+}
+"""How many rows of a tool cannot be put back: what people were told, what ran, what is gone or was published, a value
+that no argument clears, and values of several things that differed."""
+
+
+async def done(world: ShownWorld, row: Row) -> tuple[Given, Any, list[str]]:
+    """The arguments of a row that was done, what there was before, and the ids by which it can be undone."""
+    arguments = await made(row.make, world)
+    before = everything(world.sandbox)
+    await world.act(row.tool, **arguments)
+    acts = [one.id for one in await world.deputy.undoable("alice") if one.call == str(world.calls)]
+    return arguments, before, acts
+
+
+@pytest.mark.parametrize("row", ROWS, ids=[f"{n}-{row.tool}" for n, row in enumerate(ROWS)])
+async def test_row_that_can_be_undone_leaves_the_world_as_it_was(row: Row) -> None:
+    async with shown_world(**row.world) as world:
+        arguments, before, acts = await done(world, row)
+        for act in acts:
+            assert everything(world.sandbox) != before or row.tool == "slack_set_status"
+            if row.tool == "salesforce_log_activity" and "owner" in arguments:  # Alice does not see tasks of Bob
+                with pytest.raises(Conflict):
+                    await world.deputy.undo("alice", act)
+                return
+            await world.deputy.undo("alice", act)
+            ways = [way.stays for site, way in WAYS.items() if f"{site.partition('/')[0]}_{way.tool}" == row.tool]
+            stays = re.compile("|".join([*ways, PUT_AWAY, STAYS.get(row.tool, "nothing")]))
+            left = [one for one in differences(before, everything(world.sandbox)) if not stays.search(one)]
+            assert left == []
+
+
+@pytest.mark.processes
+async def test_row_has_an_undo_wherever_a_call_can_say_what_was_there() -> None:
+    without: Counter[str] = Counter()
+    for row in ROWS:
+        async with shown_world(**row.world) as world:
+            without[row.tool] += not (await done(world, row))[2]
+    assert {tool: count for tool, count in without.items() if count} == NO_WAY_BACK
+
+
+# ----------------------------------------------------------------- what others add to what an act made
+
+
+@pytest.mark.parametrize(
+    "theirs",
+    [{"description": "What we agreed on"}, {"location": "Room 9"}, {"add_attendees": ["carol@else.test"]}],
+    ids=lambda theirs: str(next(iter(theirs))),
+)
+async def test_event_into_which_somebody_has_put_more_since_is_not_cancelled(
+    world: ShownWorld, theirs: dict[str, Any]
+) -> None:
+    bare = {"title": "Bare", "start": "2026-12-01T10:00", "end": "2026-12-01T11:00"}
+    event = await world.act("calendar_create_event", **bare)
+    [act] = await world.deputy.undoable("alice")
+    await world.act("calendar_update_event", event_id=event["id"], **theirs)
+    there = everything(world.sandbox)
+    with pytest.raises(Conflict, match="changed since"):
+        await world.deputy.undo("alice", act.id)
+    assert everything(world.sandbox) == there
+
+
+@pytest.mark.parametrize("theirs", [{"assets": [{"id": 1, "name": "app.zip", "size": 9}]}, {"name": "Ours now"}])
+async def test_draft_of_a_release_that_others_have_worked_on_is_left(world: ShownWorld, theirs: Any) -> None:
+    act = await undoable(world, "github_save_release", RELEASE | {"draft": True})
+    [row] = [one for one in world.sandbox._world.services["github"]["releases"][SITE] if one["tag"] == RELEASE["tag"]]
+    row.update(theirs)
+    before = everything(world.sandbox)
+    with pytest.raises(Conflict, match="changed since"):
+        await world.deputy.undo("alice", act)
+    assert everything(world.sandbox) == before
