@@ -45,5 +45,7 @@ _KITS: Final[dict[str, Any]] = {
     **{"calendar": calendar, "github": github, "gmail": gmail},
     **{"linear": linear, "salesforce": salesforce, "slack": slack},
 }
+FORMATS: Final[dict[str, frozenset[str]]] = {kit: module.OURS for kit, module in _KITS.items()}
+"""Words of each provider's formats and paths, which nobody has to see."""
 ROWS: Final = [Row(kit, _whole(kit, name), make) for kit, module in _KITS.items() for name, make in module.ROWS]
 AUDIENCES: Final = {_whole(kit, name): seen for kit, module in _KITS.items() for name, seen in module.AUDIENCES.items()}

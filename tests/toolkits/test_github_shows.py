@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
@@ -10,12 +9,8 @@ import pytest
 
 from deputize.core import Audience
 from deputize.core.tools.preview import show_rows
-from deputize.toolkits.github import TOOLKIT
-from tests.support import preview_coverage
-from tests.support.preview_coverage import ShownWorld, made, shown_world
-from tests.support.sandbox_deputy import Clock
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.github_play import ALL, GARDEN, GUIDE_SHA, SITE
-from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
     "repos contents git refs heads tags issues pulls comments deputize graphql labels milestones releases gists merge "
@@ -266,8 +261,6 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("update_issue", {"repo": SITE, "number": 1, "type": "Feature", "parent": 2}),
     ("update_issue", a_sub_issue),
 ]
-IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
-every = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
 SEES: Final = "public, organisation, people: whoever sees the repository"
 AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
@@ -304,36 +297,6 @@ async def world() -> AsyncIterator[ShownWorld]:
         yield world
 
 
-@every
-async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
-    unseen = await world.unseen(f"github_{tool}", arguments, formats=OURS)
-    assert [word for word in unseen if not is_mark(word)] == []
-
-
-def is_mark(word: str) -> bool:
-    """What makes a text of an act's findable: a comment that GitHub does not show."""
-    return bool(re.fullmatch(r"[0-9a-f]{16}", word))
-
-
-async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can fail: without the row of the message it does."""
-    monkeypatch.setattr(
-        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "message"]
-    )
-    assert "jot" in await world.unseen("github_write_file", NEW, formats=OURS)
-
-
-def test_every_writing_tool_has_a_row() -> None:
-    there = {f"github_{tool}" for tool, _ in ROWS}
-    assert there == {tool.name for tool in TOOLKIT.tools.values() if tool.shows}
-
-
-@every
-async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
-    await world.act(f"github_{tool}", **(await made(arguments, world)))
-    assert world.shown[-1].audience.name.lower() in AUDIENCES[tool]
-
-
 PLACES: Final = {
     f"{SITE} (public)": Audience.PUBLIC,
     "acme/platform (private)": Audience.ORGANISATION,
@@ -347,14 +310,6 @@ async def test_who_sees_a_repository_sees_what_is_written_there(
 ) -> None:
     await world.act("github_write_comment", repo=where.partition(" ")[0], number=1, body="Words")
     assert (world.shown[-1].where, world.shown[-1].audience) == (where, audience)
-
-
-@every
-async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
-    clock = Clock(NOW)
-    async with shown_world({"github": ALL}, clock=clock) as world:
-        seen = await world.asked_over(f"github_{tool}", arguments, clock)
-        assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])
 
 
 async def test_what_is_merged_later_may_be_more_than_what_is_there(world: ShownWorld) -> None:

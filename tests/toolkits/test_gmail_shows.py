@@ -7,13 +7,7 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Effect
-from deputize.core.tools.preview import show_rows
-from deputize.toolkits.gmail import TOOLKIT
-from tests.support import preview_coverage
-from tests.support.preview_coverage import ShownWorld, shown_world, words
-from tests.support.sandbox_deputy import Clock
-from tests.toolkits.tool_driver import NOW
+from tests.support.preview_coverage import ShownWorld, shown_world
 
 OURS: Final = frozenset(
     "div class gmail quote attr blockquote style margin border left padding solid ccc 1px 1ex 8ex "
@@ -164,8 +158,6 @@ ROWS: Final[list[tuple[str, Any]]] = [
 ]
 
 
-IDS: Final = [f"{n}-{row[0]}" for n, row in enumerate(ROWS)]
-
 AUDIENCES: Final = {
     **dict.fromkeys(("gmail_send_email", "gmail_reply_email", "gmail_forward_email"), "people"),
     **dict.fromkeys(("gmail_send_draft", "gmail_unsubscribe"), "people"),
@@ -181,36 +173,6 @@ AUDIENCES: Final = {
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world(SCOPES) as world:
         yield world
-
-
-@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
-async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
-    unseen = await world.unseen(tool, arguments, formats=OURS)
-    pinned = any(one.get("pin") for one in world.shown[0].fields.get("files") or ())
-    bytes_later = {word for word in unseen if pinned and len(word) == 64}
-    assert [word for word in unseen if word not in bytes_later] == []
-
-
-@pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
-async def test_while_nothing_changes_the_same_is_asked_and_of_the_audience_that_is_listed(
-    tool: str, arguments: Any
-) -> None:
-    clock = Clock(NOW)
-    async with shown_world(SCOPES, clock=clock) as world:
-        shown = await world.asked_over(tool, arguments, clock)
-        assert len(shown) >= 3 and len({one.digest for one in shown}) == 1
-        assert {one.audience.name.lower() for one in shown} <= words(AUDIENCES[tool])
-
-
-def test_every_writing_tool_has_a_row() -> None:
-    writing = {name for name, tool in TOOLKIT.tools.items() if tool.gravest is not Effect.READS}
-    assert {tool for tool, _ in ROWS} == writing == set(AUDIENCES)
-
-
-async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can fail: without the row of bcc it does."""
-    monkeypatch.setattr(preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "bcc"])
-    assert "secretly" in await world.unseen(*ROWS[0], formats=OURS)
 
 
 async def test_an_email_that_goes_into_the_bin_with_its_list_counts_as_lost(world: ShownWorld) -> None:

@@ -9,14 +9,10 @@ import pytest
 
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox.linear.seed import stable_id
-from deputize.toolkits.linear import TOOLKIT
-from tests.support import preview_coverage
-from tests.support.preview_coverage import ShownWorld, made, shown_world
-from tests.support.sandbox_deputy import Clock
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.linear_calls import COMMENT, NOTE
-from tests.toolkits.tool_driver import NOW
 
-FORMATS: Final = frozenset("graphql".split())
+OURS: Final = frozenset({"graphql"})
 SCOPES: Final = ("read", "write", "admin")
 MINE: Final = stable_id("comment", "2")
 PROJECT, DESIGN = "Import rewrite", stable_id("document", "design")
@@ -212,8 +208,6 @@ ROWS: Final[list[tuple[str, Any]]] = [
     archiving("project_label", QUARTER, "delete"),
     archiving("milestone", MILESTONE, "delete"),
 ]
-IDS: Final = [f"{n}-{row[0].removeprefix('linear_')}" for n, row in enumerate(ROWS)]
-by_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
 
 TEAM: Final = "organisation; people where the team is private"
@@ -243,37 +237,6 @@ AUDIENCES: Final[dict[str, str]] = {  # who sees what a tool does
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world({"linear": SCOPES}) as world:
         yield world
-
-
-@by_row
-async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
-    assert await world.unseen(tool, arguments, formats=FORMATS) == []
-
-
-async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can fail: without the row of the text it does."""
-    monkeypatch.setattr(
-        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "description"]
-    )
-    assert "delta" in await world.unseen(*ROWS[0], formats=FORMATS)
-
-
-def test_every_writing_tool_has_a_row() -> None:
-    assert {tool for tool, _ in ROWS} == {tool.name for tool in TOOLKIT.tools.values() if tool.shows}
-
-
-@by_row
-async def test_who_sees_it_is_among_those_who_are_said_to(world: ShownWorld, tool: str, arguments: Any) -> None:
-    await world.act(tool, **(await made(arguments, world)))
-    assert world.shown[-1].audience.name.lower() in AUDIENCES[tool.removeprefix("linear_")]
-
-
-@by_row
-async def test_what_is_shown_stays_the_same_while_nothing_changes(tool: str, arguments: Any) -> None:
-    clock = Clock(NOW)
-    async with shown_world({"linear": SCOPES}, clock=clock) as world:
-        seen = await world.asked_over(tool, arguments, clock)
-        assert len(seen) == 3 and len({show.digest for show in seen}) == 1, seen[-1].differs(seen[0])
 
 
 async def test_things_of_one_name_are_told_apart(world: ShownWorld) -> None:

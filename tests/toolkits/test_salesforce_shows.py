@@ -7,14 +7,10 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Effect
 from deputize.core.tools.preview import show_rows
 from deputize.sandbox.people import ALICE, BOB
 from deputize.sandbox.salesforce.seed import record_id, user_id
-from deputize.toolkits.salesforce import TOOLKIT
-from tests.support import preview_coverage
-from tests.support.preview_coverage import ShownWorld, shown_world, words
-from tests.support.sandbox_deputy import Clock
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
@@ -53,11 +49,6 @@ async def a_kept_file(world: ShownWorld) -> dict[str, Any]:
     kept = await world.deputy.store_file("alice", "offer seven.pdf", "application/pdf", b"\xff words inside")
     return {"record": ACCOUNT, "attachment": kept["file"], "title": "The seventh"}
 
-
-A_PUBLIC_COMMENT: Final = {
-    "object": "CaseComment",
-    "fields": {"ParentId": record_id("Case", 1), "CommentBody": "We are on it", "IsPublished": "true"},
-}
 
 ROWS: Final[list[tuple[str, Any]]] = [
     (
@@ -101,8 +92,6 @@ ROWS: Final[list[tuple[str, Any]]] = [
         {"kind": "note", "subject": "Said", "description": "Loud\n<b>words</b>", "account_or_opportunity": ACCOUNT},
     ),
 ]
-IDS: Final = [f"{n}-{tool}" for n, (tool, _) in enumerate(ROWS)]
-every_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
 AUDIENCES: Final[dict[str, str]] = {
     "create_record": "organisation; self for a task or note of one's own on no record; unknown where customers may see",
@@ -118,37 +107,6 @@ AUDIENCES: Final[dict[str, str]] = {
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world(SCOPES, clock=lambda: NOW) as world:
         yield world
-
-
-@every_row
-async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
-    assert await world.unseen(f"salesforce_{tool}", arguments, formats=OURS) == []
-    assert world.shown[0].where
-
-
-@every_row
-async def test_while_nothing_changes_the_same_is_asked_and_of_the_audience_that_is_listed(
-    tool: str, arguments: Any
-) -> None:
-    clock = Clock(NOW)
-    async with shown_world(SCOPES, clock=clock) as world:
-        seen = await world.asked_over(f"salesforce_{tool}", arguments, clock)
-        assert len(seen) >= 3 and len({one.digest for one in seen}) == 1
-        assert {one.audience.name.lower() for one in seen} <= words(AUDIENCES[tool])
-
-
-def test_every_writing_tool_has_a_row() -> None:
-    writing = {name for name, tool in TOOLKIT.tools.items() if tool.gravest is not Effect.READS}
-    assert {f"salesforce_{tool}" for tool, _ in ROWS} == writing
-    assert {tool for tool, _ in ROWS} == set(AUDIENCES)
-
-
-async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can fail: without the row of the address it does."""
-    monkeypatch.setattr(
-        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "Email"]
-    )
-    assert "reynard" in await world.unseen(f"salesforce_{ROWS[0][0]}", ROWS[0][1])
 
 
 async def test_ids_are_shown_by_the_names_of_what_they_lead_to(world: ShownWorld) -> None:

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import pytest
 
-from deputize.core import PROVIDERS, Effect
+from deputize.core import PROVIDERS
 from deputize.core.tools.preview import show_rows
-from deputize.toolkits.slack import TOOLKIT
-from tests.support import preview_coverage
-from tests.support.preview_coverage import ShownWorld, shown_world, words
-from tests.support.sandbox_deputy import Clock
+from tests.support.preview_coverage import ShownWorld, shown_world
 from tests.toolkits.tool_driver import NOW
 
 OURS: Final = frozenset(
@@ -25,7 +21,6 @@ OURS: Final = frozenset(
 )
 """Words of methods and formats, which nobody has to see."""
 
-_MARK: Final = re.compile("[0-9a-f]{32}")  # of the act, by which a message is found again
 ENG, LEADS, DM = "C0ENG000001", "G0LEADS0001", "D0ALICEBOB1"
 EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_descriptions if scope != "search:read")
 
@@ -173,8 +168,6 @@ ROWS: Final[list[tuple[str, Any]]] = [
     ("slack_write_canvas", a_canvas(mode="prepend", conversation="#random")),
     ("slack_write_canvas", a_canvas(mode="replace")),
 ]
-IDS: Final = [f"{n}-{tool.removeprefix('slack_')}" for n, (tool, _) in enumerate(ROWS)]
-every_row = pytest.mark.parametrize(("tool", "arguments"), ROWS, ids=IDS)
 
 AUDIENCES: Final[dict[str, str]] = {
     "slack_send_message": "people; organisation in a public channel",
@@ -198,37 +191,6 @@ AUDIENCES: Final[dict[str, str]] = {
 async def world() -> AsyncIterator[ShownWorld]:
     async with shown_world({"slack": EVERYTHING}, clock=lambda: NOW) as world:
         yield world
-
-
-@every_row
-async def test_no_word_leaves_that_was_not_shown(world: ShownWorld, tool: str, arguments: Any) -> None:
-    unseen = await world.unseen(tool, arguments, formats=OURS)
-    assert [word for word in unseen if not _MARK.fullmatch(word)] == []
-    assert world.shown[0].where
-
-
-@every_row
-async def test_while_nothing_changes_the_same_is_asked_and_of_the_audience_that_is_listed(
-    tool: str, arguments: Any
-) -> None:
-    clock = Clock(NOW)
-    async with shown_world({"slack": EVERYTHING}, clock=clock) as world:
-        seen = await world.asked_over(tool, arguments, clock)
-        assert len(seen) >= 3 and len({one.digest for one in seen}) == 1
-        assert {one.audience.name.lower() for one in seen} <= words(AUDIENCES[tool])
-
-
-def test_every_writing_tool_has_a_row() -> None:
-    writing = {name for name, tool in TOOLKIT.tools.items() if tool.gravest is not Effect.READS}
-    assert {tool for tool, _ in ROWS} == writing == set(AUDIENCES)
-
-
-async def test_a_word_that_is_kept_back_is_caught(world: ShownWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The test above can fail: without the row of the text it does."""
-    monkeypatch.setattr(
-        preview_coverage, "show_rows", lambda show: [row for row in show_rows(show) if row[0] != "text"]
-    )
-    assert "hello" in await world.unseen(*ROWS[0], formats=OURS)
 
 
 async def test_whom_blocks_mention_is_told_by_name(world: ShownWorld) -> None:
