@@ -161,31 +161,6 @@ async def test_a_run_that_was_cut_off_after_its_write_is_not_made_again(write: W
     assert write.there(play) == before + 1
 
 
-@every
-async def test_the_same_act_twice_at_once_is_done_once(write: Write) -> None:
-    play = await Play.begin()
-    before = write.there(play)
-    both = [play.act(write.tool, call="same", **write.arguments) for _ in range(2)]
-    first, second = await asyncio.gather(*both)
-    assert first == second and write.there(play) == before + 1
-
-
-async def test_a_request_that_cannot_have_left_is_a_plain_failure_and_may_be_tried_again() -> None:
-    play = await Play.begin()
-    inner = play.recorder.inner
-
-    class Refusing(httpx.AsyncBaseTransport):
-        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-            raise httpx.ConnectError("refused", request=request)
-
-    play.recorder.inner = Refusing()
-    with pytest.raises(ProviderUnavailable):
-        await play.act("write_comment", call="same", repo=SITE, number=1, body="B")
-    play.recorder.inner = inner
-    assert (await play.act("write_comment", call="same", repo=SITE, number=1, body="B"))["url"]
-    assert len(play.store["comments"][SITE]) == 3
-
-
 async def test_the_mark_of_an_act_is_its_own_and_goes_unseen() -> None:
     play = await Play.begin()
     for _ in range(2):

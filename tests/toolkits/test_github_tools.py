@@ -66,11 +66,6 @@ async def test_a_list_says_once_where_its_rows_have_their_pages(play: Play) -> N
     assert everywhere["url_template"] == "https://github.com/{repo}/issues/{number}"
 
 
-async def test_a_limit_beyond_the_most_is_an_error_and_not_clamped(play: Play) -> None:
-    with pytest.raises(InvalidInput, match="limit"):
-        await play.act("list_issues", repo=SITE, limit=101)
-
-
 async def test_a_list_that_is_mostly_of_the_other_kind_is_filled_up(play: Play) -> None:
     for row in play.store["issues"][SITE]:
         row["pull"] = row["pull"] or {

@@ -10,23 +10,17 @@ import pytest
 from deputize.core import (
     Call,
     Conflict,
-    DeputizeError,
     Deputy,
-    InvalidInput,
-    NotFound,
-    OrgBlocked,
     OutcomeUnknown,
     ProviderUnavailable,
-    RateLimited,
     allow_all,
 )
-from deputize.sandbox import Sandbox, faults
+from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.linear import api, changes
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.linear.store import failed as failure
 from deputize.sandbox.pytest_plugin import Granting
-from deputize.sandbox.switches import Fault
 from deputize.sandbox.world import World
 from tests.support.lanes import sample
 
@@ -167,15 +161,6 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
     assert count(sandbox, kind) == before + 1
 
 
-@by_kind
-async def test_the_same_act_twice_at_once_is_one_act(
-    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
-) -> None:
-    before = count(sandbox, kind)
-    one, other = await asyncio.gather(*(act(alice, tool, CALL, **arguments) for _ in range(2)))
-    assert one == other and count(sandbox, kind) == before + 1
-
-
 # ----------------------------------------------------------------- parts of a write
 
 
@@ -248,60 +233,6 @@ async def test_notifications_that_were_not_reached_are_named(
     assert done["done"] == [note] and [one["id"] for one in done["failed"]] == ids[1:]
     done = await act(alice, "update_notifications", notification_ids=ids, action="archive")
     assert [one["id"] for one in done["failed"]] == [stable_id("x")]
-
-
-# ----------------------------------------------------------------- failures, by their rows in the table
-
-
-def failed(status: int, message: str = "x", **extensions: Any) -> Fault:
-    return status, {}, {"errors": [{"message": message, "extensions": extensions}]}
-
-
-def limited(name: str) -> Fault:
-    import time
-
-    made: Fault = getattr(faults, name)(time.time())
-    return made
-
-
-FAILS: list[tuple[str, Fault | str, type[DeputizeError] | None, float | None]] = [
-    ("L05", failed(200, code="AUTHENTICATION_ERROR"), None, None),
-    ("L09", failed(403, "Forbidden", type="forbidden", code="FORBIDDEN"), NotFound, None),
-    ("L10", "linear_rate_limited", RateLimited, 90),
-    ("L11", "linear_complexity_limited", RateLimited, 1800),
-    ("L12", (429, {"retry-after": "20"}, {"errors": [{"message": "Rate limit exceeded"}]}), None, None),
-    ("L13", failed(400, "Rate limit exceeded", code="RATELIMITED"), RateLimited, 60),
-    ("L14", failed(200, "Entity not found: Issue", type="invalid input", code="INPUT_ERROR"), NotFound, None),
-    ("L16", failed(400, "Argument Validation Error", code="INVALID_INPUT"), InvalidInput, None),
-    ("L17", failed(400, "Cannot query field", code="GRAPHQL_VALIDATION_FAILED"), InvalidInput, None),
-    ("L18", failed(400, "Query too complex", type="invalid input"), InvalidInput, None),
-    ("L19", faults.linear_plan_limit(), OrgBlocked, None),
-    ("L20", failed(200, type="feature not accessible"), OrgBlocked, None),
-    ("L21", failed(200, type="lock timeout"), None, None),
-    ("L22", failed(500, type="internal error", code="INTERNAL_SERVER_ERROR"), None, None),
-]
-
-
-@pytest.mark.parametrize(("row", "fault", "error", "wait"), FAILS, ids=[one[0] for one in FAILS])
-@pytest.mark.parametrize("tool", ["read", "write"])
-async def test_a_failure_is_waited_out_or_said(
-    alice: Deputy, sandbox: Sandbox, tool: str, row: str, fault: Fault | str, error: Any, wait: float | None
-) -> None:
-    given = limited(fault) if isinstance(fault, str) else fault
-    sandbox.switches.faults["POST", "api.linear.app/graphql"] = [given]
-    before = count(sandbox, "comments")
-    name, arguments = ("list_issues", {}) if tool == "read" else ("resolve_comment", {"comment_id": "x"})
-    if tool == "write":
-        arguments = {"comment_id": stable_id("comment", "1")}
-    if error is None:
-        await act(alice, name, CALL, **arguments)
-    else:
-        with pytest.raises(error) as said:
-            await act(alice, name, CALL, **arguments)
-        assert wait is None or wait - 5 <= said.value.retry_after <= wait
-        sandbox.switches.faults.clear()
-        await act(alice, name, CALL, **arguments)
-    assert count(sandbox, "comments") == before
 
 
 async def test_what_comes_in_part_says_so(alice: Deputy, sandbox: Sandbox) -> None:

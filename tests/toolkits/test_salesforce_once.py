@@ -10,13 +10,10 @@ import pytest
 from deputize.core import (
     Call,
     Conflict,
-    DeputizeError,
     Deputy,
     InvalidInput,
     NotFound,
-    OrgBlocked,
     OutcomeUnknown,
-    RateLimited,
     allow_all,
 )
 from deputize.sandbox import Sandbox, faults
@@ -117,18 +114,6 @@ async def test_a_second_one_that_looks_the_same_is_found_though_its_answer_is_lo
     assert second["id"] == rows(sandbox, kind)[-1]["Id"] != first["id"]
 
 
-@by_kind
-async def test_what_was_refused_may_be_tried_again(
-    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
-) -> None:
-    before = len(rows(sandbox, kind))
-    sandbox.switches.faults["POST", f"{HERE}/sobjects/{kind}"] = [faults.salesforce_rate_limited()]
-    with pytest.raises(RateLimited):
-        await act(alice, tool, CALL, **arguments)
-    await act(alice, tool, CALL, **arguments)
-    assert len(rows(sandbox, kind)) == before + 1
-
-
 async def test_what_is_made_for_somebody_whose_tasks_are_hidden_stays_unknown(alice: Deputy, sandbox: Sandbox) -> None:
     before = len(rows(sandbox, "Task"))
     sandbox.switches.drop_after_commit.append(f"{HERE}/sobjects/Task")
@@ -165,15 +150,6 @@ async def test_values_that_cannot_be_compared_do_not_stand_in_the_way(alice: Dep
     told = {**FOX, "Description": "x\x0by" * 2_000, "Title": "a\nb"}
     await act(alice, "create_record", object="Contact", fields=told)
     assert made["existed"] and [row["Id"] for row in rows(sandbox, "ContentNote")] == [made["id"]]
-
-
-@by_kind
-async def test_the_same_act_twice_at_once_is_one_act(
-    alice: Deputy, sandbox: Sandbox, tool: str, arguments: dict[str, Any], kind: str
-) -> None:
-    before = len(rows(sandbox, kind))
-    one, other = await asyncio.gather(*(act(alice, tool, CALL, **arguments) for _ in range(2)))
-    assert one == other and len(rows(sandbox, kind)) == before + 1
 
 
 NOTE = MAKES[-1][1]
@@ -282,73 +258,5 @@ async def test_deleting_says_what_goes_too_and_survives_a_lost_answer(alice: Dep
     assert done["deleted"] and done["name"] == "Northwind" and done["also_deleted"] == {"Contact": 1, "Opportunity": 1}
 
 
-# ----------------------------------------------------------------- failures, by their rows in the table
-
-LOCKED = faults.salesforce_row_locked()
-
-
 def failed(status: int, code: str, message: str = "x") -> Fault:
     return status, {}, [{"errorCode": code, "message": message, "fields": []}]
-
-
-READ_FAILS: list[tuple[str, Fault, type[DeputizeError] | None]] = [
-    ("F11", faults.salesforce_rate_limited(), RateLimited),
-    ("F12", faults.salesforce_concurrent_limit(), None),
-    ("F13", faults.salesforce_api_disabled(), OrgBlocked),
-    ("F14", failed(400, "INSUFFICIENT_ACCESS_OR_READONLY"), NotFound),
-    ("F15", failed(404, "NOT_FOUND"), NotFound),
-    ("F17", failed(400, "MALFORMED_QUERY"), InvalidInput),
-    ("F18", failed(400, "INVALID_FIELD"), InvalidInput),
-    ("F27", failed(503, "SERVER_UNAVAILABLE"), None),
-]
-
-
-@pytest.mark.parametrize(("row", "fault", "error"), READ_FAILS, ids=[one[0] for one in READ_FAILS])
-async def test_a_failure_of_a_read_is_waited_out_or_said(
-    alice: Deputy, sandbox: Sandbox, row: str, fault: Fault, error: type[DeputizeError] | None
-) -> None:
-    sandbox.switches.faults["GET", f"{HERE}/query"] = [fault]
-    if error is None:
-        assert (await act(alice, "list_org", kind="users"))["items"]
-    else:
-        with pytest.raises(error) as said:
-            await act(alice, "list_org", kind="users")
-        assert said.value.hint or said.value.message
-        assert row != "F11" or said.value.retry_after is None  # type: ignore[attr-defined]
-
-
-WRITE_FAILS: list[tuple[str, Fault, type[DeputizeError] | None]] = [
-    ("F12", faults.salesforce_concurrent_limit(), None),
-    ("F19", failed(400, "REQUIRED_FIELD_MISSING"), InvalidInput),
-    ("F20", failed(400, "FIELD_CUSTOM_VALIDATION_EXCEPTION"), InvalidInput),
-    ("F21", failed(400, "DUPLICATES_DETECTED"), Conflict),
-    ("F22", failed(400, "DUPLICATE_VALUE"), Conflict),
-    ("F23", LOCKED, None),
-    ("F26", failed(500, "UNKNOWN_EXCEPTION"), OutcomeUnknown),
-]
-
-
-@pytest.mark.parametrize(("row", "fault", "error"), WRITE_FAILS, ids=[one[0] for one in WRITE_FAILS])
-async def test_a_failure_of_a_write_is_waited_out_or_said_and_never_doubles_it(
-    alice: Deputy, sandbox: Sandbox, row: str, fault: Fault, error: type[DeputizeError] | None
-) -> None:
-    sandbox.switches.faults["POST", f"{HERE}/sobjects/Contact"] = [fault]
-    before = len(rows(sandbox, "Contact"))
-    if error is None:
-        await act(alice, "create_record", CALL, object="Contact", fields=FOX)
-    else:
-        with pytest.raises(error):
-            await act(alice, "create_record", CALL, object="Contact", fields=FOX)
-    assert len(rows(sandbox, "Contact")) == before + (error is None)
-
-
-async def test_a_session_that_ended_is_renewed_once(alice: Deputy, sandbox: Sandbox) -> None:
-    ended: Fault = (401, {}, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired or invalid"}])
-    sandbox.switches.faults["POST", f"{HERE}/sobjects/Contact"] = [ended]
-    before = len(rows(sandbox, "Contact"))
-    await act(alice, "create_record", object="Contact", fields=FOX)
-    assert len(rows(sandbox, "Contact")) == before + 1
-    assert sum(one.path.endswith("/oauth2/token") for one in sandbox.requests) == 1
-    sandbox.switches.faults["GET", f"{HERE}/query"] = [ended, ended]
-    with pytest.raises(OrgBlocked):
-        await act(alice, "list_org", kind="users")

@@ -109,45 +109,6 @@ async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_
         assert sent["ts"] == row["ts"] and "metadata" not in row and row["text"] == "*Once* &amp; for all"
 
 
-@pytest.mark.parametrize("error", ["channel_not_found", "is_archived", "ratelimited", "restricted_action"])
-async def test_a_refusal_is_final_for_this_try_and_open_for_the_next(error: str) -> None:
-    async with world() as alice:
-        alice.wire.say["chat.postMessage"] = (
-            [httpx.Response(429, json={"ok": False, "error": error})] * 3
-            if (error == "ratelimited")
-            else [{"ok": False, "error": error}]
-        )
-        with pytest.raises(DeputizeError) as refused:
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert not isinstance(refused.value, OutcomeUnknown)
-        alice.wire.say.clear()
-        assert (await alice.act("send_message", CALL, conversation=ENG, body="Once"))["summary"] == "Sent."
-        assert alice.texts(ENG).count("Once") == 1
-
-
-async def test_what_could_not_leave_was_not_sent() -> None:
-    async with world() as alice:
-
-        async def refuse(request: httpx.Request) -> httpx.Response:
-            if b"Once" in request.content:
-                raise httpx.ConnectError("refused", request=request)
-            return await alice.sandbox.transport().handle_async_request(request)
-
-        inner, alice.wire.inner = alice.wire.inner, httpx.MockTransport(refuse)
-        with pytest.raises(ProviderUnavailable):
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        alice.wire.inner = inner
-        await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert alice.texts(ENG).count("Once") == 1
-
-
-async def test_ten_runs_of_one_act_at_once_send_one_message() -> None:
-    async with world() as alice:
-        tries = [alice.act("send_message", CALL, conversation=ENG, body="Once") for _ in range(10)]
-        results = await asyncio.gather(*tries)
-        assert alice.texts(ENG).count("Once") == 1 and len({one["ts"] for one in results}) == 1
-
-
 async def test_a_planned_message_whose_answer_was_lost_is_found_among_those_that_wait() -> None:
     async with world() as alice:
         lose(alice, "chat.scheduleMessage")
