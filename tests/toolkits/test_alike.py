@@ -52,14 +52,6 @@ def test_a_window_is_read_the_same_everywhere(name: str, text: str) -> None:
         desk.run(tool, {"after": text})
 
 
-WHO_ACTS = {"user_id", "account", "token", "access_token", "tenant", "act_as"}
-
-
-def test_no_schema_has_an_argument_that_says_who_acts() -> None:
-    for tool in TOOLS:
-        assert not WHO_ACTS & set(tool.schema.get("properties", {})), tool.name
-
-
 @pytest.mark.parametrize("tool", TOOLS, ids=lambda tool: tool.name)
 def test_an_argument_that_is_left_out_may_be_null_or_is_refused_in_words(tool: Tool) -> None:
     for name in tool.schema.get("properties", {}):

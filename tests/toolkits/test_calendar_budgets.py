@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Tool
 from deputize.core.errors import InvalidInput
 from deputize.core.tools.catalog import Catalog
 from deputize.toolkits._shared.page import tokens
@@ -22,32 +21,6 @@ TEXTS = {
     "chinese": "季度数据及其对我们所有人的意义",
     "emoji": "🎉🚀👩\u200d🚀",
 }
-
-
-def definition(tool: Tool) -> int:
-    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-    return len(json.dumps(whole, separators=(",", ":"))) // 4
-
-
-def test_a_definition_costs_at_most_350_tokens_and_180_on_average() -> None:
-    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert len(costs) == 11 and max(costs.values()) <= 350
-    assert sum(costs.values()) / len(costs) <= 180  # a quarter of the characters, which is a little more than tokens
-
-
-@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
-def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
-    assert len(tool.name) <= 40 and tool.name.startswith("calendar_")
-    assert 0 < len(tool.description.split()) <= 20
-    assert tool.schema["additionalProperties"] is False
-    assert not {"user", "account", "token", "key", "granted", "noted", "now"} & set(tool.schema.get("properties", {}))
-    assert "anyOf" not in json.dumps(tool.schema)
-    assert "title" not in tool.schema and all("title" not in one for one in tool.schema.get("properties", {}).values())
-
-
-def test_the_core_set_is_all_but_making_and_sharing_calendars() -> None:
-    more = {name for name, tool in TOOLKIT.tools.items() if tool.toolset != "core"}
-    assert more == {"calendar_manage_calendar", "calendar_share_calendar"}
 
 
 def loaded(text: str) -> Desk:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import Counter
 from typing import Any
 
 import pytest
 
-from deputize.core import Conflict, InvalidInput, NotFound, Tool
+from deputize.core import Conflict, InvalidInput, NotFound
 from deputize.sandbox.github.git import commit, packed
 from deputize.sandbox.github.seed import login
-from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github import name_lookup as names
 from tests.toolkits.github_play import GARDEN, SITE, Play
 
@@ -387,22 +385,3 @@ async def test_alice_sees_neither_bobs_secret_gist_nor_his_diary(play: Play) -> 
         await play.act("list_gists", gist_id="c" * 20)
     assert "fern" not in json.dumps(await play.act("list_issues", query="diary"))
     assert login("bob@example.test") == "bob"
-
-
-# ----------------------------------------------------------------- definitions
-
-
-@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
-def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
-    assert len(tool.name) <= 40 and tool.name.startswith("github_")
-    assert 0 < len(tool.description.split()) <= 20
-    assert tool.schema["additionalProperties"] is False
-    forbidden = {"user", "account", "token", "key", "granted", "noted", "now", "host", "base_url"}
-    assert not forbidden & set(tool.schema.get("properties", {}))
-    assert not any(word in json.dumps(tool.schema) for word in ("anyOf", "$ref", "$defs"))
-
-
-def test_the_toolsets_are_these() -> None:
-    count = Counter(tool.toolset for tool in TOOLKIT.tools.values())
-    rest = {"code": 1, "actions": 5, "releases": 2, "inbox": 3, "repos": 3, "gists": 2, "discussions": 2, "projects": 3}
-    assert count == {"core": 31, **rest, "security": 1}

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 
-from deputize.core import Tool
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.mailbox import READONLY, Mailbox, container, leaf, message, own
@@ -21,40 +19,6 @@ TEXTS = {
     "chinese": "季度数据及其对我们所有人的意义",
     "emoji": "🎉🚀👩\u200d🚀",
 }
-
-
-def definition(tool: Tool) -> int:
-    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-    return len(json.dumps(whole, separators=(",", ":"))) // 4
-
-
-def test_a_definition_costs_at_most_330_tokens_and_150_on_average() -> None:
-    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert max(costs.values()) <= 330
-    assert sum(costs.values()) / len(costs) <= 150
-
-
-@pytest.mark.parametrize("tool", TOOLKIT.tools.values(), ids=lambda tool: tool.name)
-def test_a_definition_is_short_closed_and_names_nobody(tool: Tool) -> None:
-    assert len(tool.name) <= 40 and tool.name.startswith("gmail_")
-    assert 0 < len(tool.description.split()) <= 20
-    assert tool.schema["additionalProperties"] is False
-    assert not {"user", "account", "token", "key", "granted", "noted", "now"} & set(tool.schema.get("properties", {}))
-    assert "title" not in json.dumps(tool.schema) and "anyOf" not in json.dumps(tool.schema)
-
-
-def test_the_core_set_is_the_part_that_is_always_worth_its_tokens() -> None:
-    assert {name.removeprefix("gmail_") for name, tool in TOOLKIT.tools.items() if tool.toolset != "core"} == {
-        "list_drafts",
-        "delete_draft",
-        "manage_label",
-        "unsubscribe",
-        "list_changes",
-        "get_settings",
-        "set_vacation",
-        "manage_filter",
-        "set_signature",
-    }
 
 
 ELSEWHERE = {  # what these actions are called in other toolkits

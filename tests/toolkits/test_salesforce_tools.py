@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, Tool, allow_all
+from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, allow_all
 from deputize.sandbox import Sandbox
 from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id
@@ -363,23 +363,3 @@ async def test_a_hostile_record_is_no_more_than_text(alice: Deputy) -> None:
     made = await act(alice, "create_record", object="Account", fields={"Name": "Trap", "Description": text})
     shown = await act(alice, "get_record", object="Account", record=made["id"])
     assert shown["untrusted"] and shown["hidden_removed"] == 2 and "\u202e" not in json.dumps(shown, ensure_ascii=False)
-
-
-# ----------------------------------------------------------------- definitions
-
-
-def definition(tool: Tool) -> int:
-    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
-    return len(json.dumps(whole, separators=(",", ":"))) // 4
-
-
-def test_definitions_are_small_closed_and_say_that_this_was_checked_against_documentation_only() -> None:
-    costs = {name: definition(tool) for name, tool in TOOLKIT.tools.items()}
-    assert max(costs.values()) <= 350 and sum(costs.values()) / len(costs) <= 150
-    for tool in TOOLKIT.tools.values():
-        assert tool.schema["additionalProperties"] is False and 0 < len(tool.description.split()) <= 20
-        assert "documentation" in tool.remark
-    assert {n.removeprefix("salesforce_") for n, t in TOOLKIT.tools.items() if t.toolset == "expert"} == {
-        "query",
-        "run_report",
-    }

@@ -1,0 +1,84 @@
+"""What the definition of each tool tells a model: short, closed, cheap, and with nobody's name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from deputize.core import Tool
+from deputize.core.tools.plugins import find_toolkits
+
+KITS: Final = find_toolkits()
+NOT_ARGUMENTS: Final = frozenset(
+    "user user_id account token access_token tenant act_as key granted noted now host base_url url_base".split()
+)
+"""Who acts and where is never an argument."""
+MOST_TOKENS: Final = 350
+MOST_ON_AVERAGE: Final = {"calendar": 180, "github": 165, "linear": 160}
+"""By a rough count; of other toolkits 150."""
+BEYOND_CORE: Final[dict[str, dict[str, str]]] = {
+    "calendar": {"more": "manage_calendar share_calendar"},
+    "github": {
+        "actions": "control_run get_artifact get_run list_runs run_workflow",
+        "code": "list_activity",
+        "discussions": "list_discussions write_discussion",
+        "gists": "list_gists save_gist",
+        "inbox": "list_notifications set_star update_notifications",
+        "projects": "list_project_items list_projects update_project_item",
+        "releases": "list_releases save_release",
+        "repos": "create_repo save_label save_milestone",
+        "security": "list_alerts",
+    },
+    "gmail": {
+        "more": "delete_draft get_settings list_changes list_drafts manage_filter manage_label set_signature "
+        "set_vacation unsubscribe"
+    },
+    "linear": {
+        "admin": "create_project_status save_label",
+        "customers": "create_customer_need list_customer_needs",
+        "documents": "get_document list_documents save_document",
+        "inbox": "list_notifications update_notifications",
+    },
+    "salesforce": {"expert": "query run_report"},
+    "slack": {
+        "more": "create_channel delete_message list_files list_scheduled list_user_groups manage_members mark_read pin "
+        "set_status update_channel update_message write_canvas"
+    },
+}
+
+
+def tokens_of(tool: Tool) -> int:
+    """A quarter of the bytes, a little more than tokens: `tests/counterparts/test_token_budgets.py` counts those."""
+    whole = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
+    return len(json.dumps(whole, separators=(",", ":"))) // 4
+
+
+def test_definition_costs_few_tokens() -> None:
+    for kit, found in KITS.items():
+        costs = {name: tokens_of(tool) for name, tool in found.tools.items()}
+        assert max(costs.values()) <= MOST_TOKENS, costs
+        assert sum(costs.values()) / len(costs) <= MOST_ON_AVERAGE.get(kit, 150), costs
+
+
+def test_definition_is_short_and_closed_and_names_nobody() -> None:
+    for kit, found in KITS.items():
+        for name, tool in found.tools.items():
+            arguments: dict[str, Any] = tool.schema.get("properties", {})
+            assert len(name) <= 40 and (name.startswith(f"{kit}_") or kit == "contacts"), name
+            assert 0 < len(tool.description.split()) <= 20, name
+            assert tool.schema["additionalProperties"] is False, name
+            assert not NOT_ARGUMENTS & set(arguments), name
+            assert "anyOf" not in json.dumps(tool.schema), name
+            assert not any("title" in one for one in (tool.schema, *arguments.values())), name
+            assert "$ref" not in json.dumps(tool.schema), name
+            assert kit != "salesforce" or "documentation" in tool.remark, name
+
+
+def test_toolset_other_than_core_has_the_tools_that_are_listed_here() -> None:
+    for kit, found in KITS.items():
+        others: dict[str, set[str]] = {}
+        for name, tool in found.tools.items():
+            if tool.toolset != "core":
+                others.setdefault(tool.toolset, set()).add(name.removeprefix(f"{kit}_"))
+        listed = BEYOND_CORE.get(kit, {})
+        assert others == {toolset: set(tools.split()) for toolset, tools in listed.items()}, kit
