@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -18,7 +17,6 @@ from deputize.sandbox.salesforce.seed import BOBS_SECRET as SALESFORCE_SECRET
 from deputize.sandbox.slack.seed import BOBS_SECRET as SLACK_SECRET
 from tests.sandbox.registered_app import ALICE, BOB
 
-Call = Callable[..., Any]
 ENG, LEADS, ATTIC, BOBS = "C0ENG000001", "G0LEADS0001", "C0ATTIC0001", "G0BOB000001"
 ALL = ("chat:write", "channels:read", "groups:read", "channels:history", "groups:history")
 DATA = "https://acme.my.salesforce.com/services/data/v64.0"

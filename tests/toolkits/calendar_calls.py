@@ -27,10 +27,6 @@ def _lose_insert(desk: Desk) -> None:
     desk.lose["/calendars/{calendar}/events"] = 1
 
 
-def _lose_calendar(desk: Desk) -> None:
-    desk.lose["/calendars"] = 1
-
-
 def _meanwhile(desk: Desk) -> None:
     """Somebody else changes the event between reading and writing, once."""
 

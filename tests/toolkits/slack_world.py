@@ -20,10 +20,8 @@ from tests.support.sandbox_deputy import build
 from tests.toolkits.tool_driver import NOW
 
 ENG, GENERAL, LEADS, ATTIC = "C0ENG000001", "C0GENERAL01", "G0LEADS0001", "C0ATTIC0001"
-BOBS_CHANNEL = "G0BOB000001"
 ALICE, BOB, DECOY = "U0ALICE0000", "U0BOB000000", "U0DECOY0000"
 EVERYTHING: Final = frozenset(scope for scope in PROVIDERS["slack"].scope_descriptions if scope != "search:read")
-API: Final = "https://slack.com/api/"
 
 
 @dataclass

@@ -456,8 +456,6 @@ def test_a_calendar_of_somebody_else_is_written_as_far_as_they_allow() -> None:
 
 # ----------------------------------------------------------------- refusals
 
-DAY = {"title": "Off", "start": "2026-12-01", "end": "1d"}
-
 
 @pytest.mark.parametrize(
     ("tool", "arguments", "says", "instead"),

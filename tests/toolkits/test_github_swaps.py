@@ -196,9 +196,6 @@ async def test_what_was_exchanged_after_the_yes_is_asked_about_again(
     assert desk.there() == before and second.id != first.id and set(second.changed_fields) == changed
 
 
-HEAD: Final = "/pulls/2/merge"
-
-
 async def test_a_head_that_moved_after_the_yes_is_not_merged(desk: Desk) -> None:
     head = desk.store["repos"][SITE]["branches"]["feature/polite"]
     arguments = {"repo": SITE, "number": 2, "head_sha": head}

@@ -14,7 +14,6 @@ from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, message
 from tests.toolkits.tool_driver import ALICE, Done, Driver
 
 READER = Driver(TOOLKIT, frozenset({SEND, READONLY}))
-SENDER = Driver(TOOLKIT, frozenset({SEND}))
 SIGNATURE: Final = '<div>The <b>Team</b><br><a href="https://example.test/team">Our page</a><i hidden>unseen</i></div>'
 ALIASES: Final[list[dict[str, Any]]] = [
     {"sendAsEmail": ALICE.name, "displayName": "Alice", "isPrimary": True, "isDefault": True, "signature": "Alice A."},

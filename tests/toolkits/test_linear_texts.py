@@ -12,7 +12,6 @@ from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.pytest_plugin import Granting
 
 LONG = "\n\n".join(f"Paragraph {n}: what was said.\n- one\n- two" for n in range(400))
-NEED = stable_id("need", "1")
 
 
 @pytest.fixture

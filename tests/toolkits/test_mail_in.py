@@ -298,11 +298,6 @@ def test_how_a_list_is_left_is_told_with_one_click_only_for_signed_mail(headers:
     assert mail(headers=headers).unsubscribe() == how
 
 
-json_values = st.recursive(
-    st.none() | st.text(max_size=8) | st.integers(0, 9),
-    lambda inner: st.lists(inner, max_size=3),
-    max_leaves=4,
-)
 parts = st.recursive(
     st.builds(
         leaf,

@@ -39,7 +39,6 @@ BERLIN: Final = ZoneInfo("Europe/Berlin")
 NOW: Final = datetime(2026, 11, 30, 23, 30, tzinfo=UTC).timestamp()
 """The first of December in Berlin, and the last of November in UTC."""
 AT, THERE, ELSEWHERE = "2026-12-03T15:00", "2026-12-03T14:00:00+00:00", "2026-12-03T15:00:00+00:00"
-LATER: Final = "2026-12-04T15:00"
 TODAY, NOT_TODAY = "2026-12-01", "2026-11-30"
 OPPORTUNITY: Final = record_id("Opportunity", 1)
 READS_ZONE: Final = {

@@ -21,8 +21,6 @@ from deputize.core import (
 from tests.toolkits.slack_world import ALICE, BOB, DECOY, ENG, EVERYTHING, LEADS, World, method_of, world
 from tests.toolkits.tool_driver import NOW
 
-DM: Final = "D0ALICEBOB1"
-
 
 class Desk:
     """Alice's Slack, with the default policy: she is asked."""
