@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
@@ -245,6 +245,13 @@ def test_an_email_that_went_away_meanwhile_is_left_out() -> None:
 
     result = GMAIL.run("search_emails", {"limit": 12}, answer).result
     assert [row["id"] for row in result["items"]] == [f"m{n}" for n in range(12) if n != 3]
+
+
+def test_a_rate_limit_is_passed_on() -> None:
+    box = Mailbox.of(message("m1"))
+    box.fail("GET", "/users/me/messages/{id}", RateLimited("wait", retry_after=3))
+    with pytest.raises(RateLimited):
+        find(box)
 
 
 def test_relative_times_mean_the_same_on_every_page() -> None:

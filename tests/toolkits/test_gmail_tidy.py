@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from deputize.core import Effect
-from deputize.core.errors import InvalidInput, NotFound
+from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.toolkits.gmail import TOOLKIT
 from tests.toolkits.mailbox import MODIFY, READONLY, Mailbox, message, own, system
 from tests.toolkits.tool_driver import Done, Driver
@@ -225,6 +225,13 @@ def test_labels_and_trash_go_together() -> None:
 def test_a_query_that_finds_nothing_changes_nothing() -> None:
     done = update(Mailbox(), action="trash", query="from:bob")
     assert done.result == {"requested": 0, "changed": 0, "summary": "Changed 0 of 0 messages."}
+
+
+def test_a_rate_limit_is_passed_on() -> None:
+    mailbox = box()
+    mailbox.fail("POST", "/users/me/messages/batchModify", RateLimited("wait"))
+    with pytest.raises(RateLimited):
+        update(mailbox, action="read", message_ids=["m1"])
 
 
 # ----------------------------------------------------------------- preview and effect
