@@ -1,11 +1,23 @@
-"""No coroutine of ours makes a blocking call in a test of this folder; and who it is that resumes."""
+"""Fixtures of every adapter: a deputy over the sandbox, who resumes, and no blocking call in a coroutine."""
+
+from collections.abc import AsyncIterator
 
 import pytest
 
 from deputize.adapters.langgraph.single_write import SingleWrite
+from deputize.core import Deputy
+from deputize.sandbox import Sandbox
 from tests.support.blocking import no_coroutine_of_ours_blocks
+from tests.support.sandbox_deputy import build
 
 __all__ = ["no_coroutine_of_ours_blocks"]
+
+
+@pytest.fixture
+async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    """A deputy over the sandbox, whose clocks and pauses a test can turn; no user is connected."""
+    async with await build(sandbox) as deputy:
+        yield deputy
 
 
 @pytest.fixture(params=["the process that paused", "another process"])

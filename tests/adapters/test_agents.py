@@ -26,17 +26,6 @@ def sent(sandbox: Sandbox) -> int:
     return len(sandbox.sent("alice@example.test"))
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 async def decisions(graph: Graph, decision: str = "approve") -> Command[Any]:
     asks = requests_in((await graph.aget_state(config())).interrupts, "approval")
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in asks}})

@@ -39,11 +39,6 @@ MINE = "alice@example.test"
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")

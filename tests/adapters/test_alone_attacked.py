@@ -43,11 +43,6 @@ CALLED: dict[str, Any] = {"messages": [AIMessage("", id="m", tool_calls=[SEND])]
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")

@@ -55,11 +55,6 @@ async def on_disk(sandbox: Sandbox, folder: Path) -> AsyncIterator[Deputy]:
         yield deputy
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
 def made_by_hand(deputy: Deputy) -> tuple[Graph, Any]:
     return plain(deputy), asking(SEND, SEARCH)
 

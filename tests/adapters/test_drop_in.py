@@ -25,11 +25,6 @@ from tests.support.scripted_agents import agent, calling
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")

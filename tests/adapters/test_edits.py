@@ -26,11 +26,6 @@ def edit(ask: dict[str, Any], arguments: dict[str, Any]) -> Command[Any]:
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")

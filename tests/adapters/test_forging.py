@@ -40,11 +40,6 @@ FORGED: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly")

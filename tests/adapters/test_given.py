@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -21,10 +21,8 @@ from deputize.adapters.mcp import DeputyServer
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy, InvalidInput, SettingsError, UserRequired
-from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH
 from tests.support.pydantic_ai_runs import Runs
-from tests.support.sandbox_deputy import build
 
 Made = Callable[..., Any]
 ALL: Final[dict[str, Made]] = {
@@ -56,12 +54,6 @@ class Later:
 
 
 ASYNC: Final[list[Any]] = [later, Later(), partial(later)]
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 @each_constructor

@@ -54,17 +54,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*EXPERIMENTAL.*:UserWarning")  
 QUESTION = "adk_request_confirmation"
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 # ------------------------------------------------------------- the toolset
 
 

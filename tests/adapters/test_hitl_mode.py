@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -25,17 +24,6 @@ ALICE, BOB = Context("alice"), Context("bob")
 OTHER: dict[str, Any] = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No, sorry."}}
 YES, NO = {"type": "approve"}, {"type": "reject", "message": "not now"}
 WAYS = ("act_node", "create_agent")
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 def begun(way: str, deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:

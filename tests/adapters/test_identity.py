@@ -84,11 +84,6 @@ each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry._
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly")

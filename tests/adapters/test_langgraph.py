@@ -43,17 +43,6 @@ def sent(sandbox: Sandbox) -> int:
     return len(sandbox.sent("alice@example.test"))
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 async def test_one_pause_lists_what_all_calls_lack_and_nothing_ran_before_it(deputy: Deputy, sandbox: Sandbox) -> None:
     ran: list[str] = []
 

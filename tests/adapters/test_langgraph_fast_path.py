@@ -26,17 +26,6 @@ WHO: dict[str, Any] = {"name": "gmail_whoami", "args": {}, "id": "who"}
 INSIDE = ("SAVER", "PAD")
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 async def run(mode: str, graph: Any, given: Any, who: Context | None = ALICE) -> Any:
     """Run a graph in an event loop, or in a thread."""
     if mode == "sync":

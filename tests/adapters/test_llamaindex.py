@@ -68,17 +68,6 @@ def who_called(sandbox: Sandbox) -> set[str]:
     return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 # ------------------------------------------------------------- tool specs
 
 

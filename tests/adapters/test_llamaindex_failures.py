@@ -21,7 +21,7 @@ from deputize.sandbox import Sandbox
 from tests.support.canary import dump
 from tests.support.graphs import SEARCH, SEND
 from tests.support.llamaindex_agents import Model, agent, ended, visit
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
@@ -77,17 +77,6 @@ STEPS: dict[str, tuple[Any, str, Any]] = {
     "writing the run's store": (InMemoryStateStore, "set", of_ours(InMemoryStateStore.set)),
 }
 OF_A_DEPUTY = ("check_calls", "act", "wait_for_consents", "decide")
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 async def whole(deputy: Deputy, sandbox: Sandbox, one: Any) -> str:

@@ -36,7 +36,7 @@ from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
 from tests.support.llamaindex_agents import agent, asked, ended
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
@@ -184,17 +184,6 @@ async def test_a_websocket_is_closed() -> None:
 
 class Served(BaseRuntimeDecorator):
     """A runtime that is not LlamaIndex's own of this process, as a server's is."""
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 def on_a_server(deputy: Deputy, *calls: dict[str, Any], user: UserSource) -> Any:

@@ -42,17 +42,6 @@ def short(request: ConsentRequest | Consent) -> set[str]:
     return {scope.rpartition("/")[2] for scope in request.scopes}
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 async def the_rest(deputy: Deputy, handler: Any, calls: int) -> str:
     """To the end, with a yes to what is asked about; the model's last word."""
     async for event in handler.stream_events():

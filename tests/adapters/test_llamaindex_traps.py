@@ -58,17 +58,6 @@ def clock(ran: list[str], *, seconds: float = 0.0) -> FunctionTool:
     return FunctionTool.from_defaults(async_fn=clock)
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 # ------------------------------------------------------------- tools
 
 

@@ -27,7 +27,7 @@ from deputize.core import Deputy, PolicyDenied, User, UserRequired
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
 from tests.support.llamaindex_agents import KINDS, agent, asked, ended
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning"),
@@ -59,17 +59,6 @@ async def begin(one: Any, user: str, **more: Any) -> Any:
 
 def senders(sandbox: Sandbox) -> dict[str, int]:
     return {user: len(sandbox.sent(f"{user}@example.test")) for user in ("alice", "bob")}
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 async def connect_both(deputy: Deputy, sandbox: Sandbox, *scopes: str) -> None:

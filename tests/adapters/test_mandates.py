@@ -21,11 +21,6 @@ MORE: dict[str, Any] = {"max_acts": 10, "expires_at": 4e9, "targets": ["@example
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")

@@ -19,7 +19,7 @@ from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, asking, config, grant_all, plain
 from tests.support.lanes import Part, Run
 from tests.support.langgraph_matrix import CELLS, MAILS, Cell, played, row
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 ALICE = Context("alice")
 RACES = 5
@@ -83,17 +83,6 @@ async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
     pauses = (await graph.aget_state(config())).interrupts
     ids = [ask["approval_id"] for ask in await approvals_of(graph, config())] if decision else []
     return {pause.id: {"decisions": dict.fromkeys(ids, decision)} if ids else {"wake": True} for pause in pauses}
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 @pytest.mark.parametrize("turn", range(RACES))

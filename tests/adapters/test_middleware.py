@@ -29,11 +29,6 @@ WAKE: Command[Any] = Command(resume={"wake": True})
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")

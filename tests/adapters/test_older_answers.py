@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages, wired
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 pytestmark = pytest.mark.usefixtures("whoever_resumes")
 ALICE, BOB = Context("alice"), Context("bob")
@@ -24,17 +23,6 @@ MINE = "alice@example.test"
 SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}
 of_calls = pytest.mark.parametrize("calls", [[SEND], [SEND, SECOND]], ids=["one", "two"])
 in_words = pytest.mark.parametrize("words", ["yes", True, ["yes"], {"decisions": [{"type": "approve"}]}], ids=str)
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 async def run(graph: Any, given: Any, who: Context = ALICE, *, blocking: bool = False) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,15 +16,9 @@ from deputize.adapters.langchain import tools
 from deputize.core import Consent, Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, asking, config, wired
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 CALL = {"type": "tool_call", "name": "gmail_whoami", "id": "1", "args": {}}
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 async def ask(deputy: Deputy, way: str, call: dict[str, Any] = CALL, **given: Any) -> ToolMessage:

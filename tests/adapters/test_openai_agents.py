@@ -54,17 +54,6 @@ from tests.support.sandbox_deputy import build, connect
 CONTEXT = {"user": "alice", "chat": "1"}
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 # ------------------------------------------------------------- the tools
 
 

@@ -24,11 +24,6 @@ START: dict[str, Any] = {"messages": [("user", "go on")]}
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         for user in ("alice", "bob"):

@@ -29,11 +29,6 @@ TWO = [SEND, {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinne
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox, clock=Clock(time.time())) as deputy:
         await connect(deputy, sandbox, "readonly", "send")

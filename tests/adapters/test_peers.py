@@ -7,7 +7,6 @@ import json
 import re
 import time
 import tomllib
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,17 +56,6 @@ class Row(BaseModel):
 
     name: str
     kind: Literal["a", "b"] = "b"
-
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 def one(deputy: Deputy, name: str, **how: Any) -> Any:

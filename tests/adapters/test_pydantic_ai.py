@@ -38,18 +38,6 @@ from tests.support.graphs import SEARCH, SEND
 from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of
 from tests.support.sandbox_deputy import build, connect, consent
 
-
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 # ------------------------------------------------------------- the toolset
 
 

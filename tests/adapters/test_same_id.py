@@ -22,11 +22,6 @@ CAROL: dict[str, Any] = {**SEND, "args": {**SEND["args"], "to": ["carol@example.
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")

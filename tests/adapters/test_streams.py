@@ -94,11 +94,6 @@ def unnumbered(value: Any) -> str:
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send", "readonly")

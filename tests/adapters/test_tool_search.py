@@ -63,11 +63,6 @@ def calls_in_turn(*calls: dict[str, Any]) -> Callable[[list[BaseMessage]], AIMes
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")

@@ -44,17 +44,6 @@ WAKE: Command[Any] = Command(resume={"wake": True})
 LATER: dict[str, Any] = {**SEND, "id": "later", "args": {**SEND["args"], "body": "Later."}}
 
 
-@pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        yield deputy
-
-
 def sent(sandbox: Sandbox) -> int:
     """How many mails Alice has sent."""
     return len(sandbox.sent("alice@example.test"))

@@ -29,11 +29,6 @@ TRIED_AGAIN = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=5, r
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "readonly", "send")

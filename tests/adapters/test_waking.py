@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -17,18 +16,12 @@ from deputize.adapters.langgraph import RESUME, act_node, decisions_by_id, reque
 from deputize.core import Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, asking, config, grant_all, plain, tool_messages
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 from tests.support.scripted_agents import begun
 
 ALICE, MINE = Context("alice"), "alice@example.test"
 SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}
 of_values = pytest.mark.parametrize("value", ["name?", 7, ["name?"], {"type": 1}, {"q": "name?"}, None], ids=str)
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        yield deputy
 
 
 def beside(node: Any, value: Any) -> Any:

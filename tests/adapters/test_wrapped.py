@@ -25,11 +25,6 @@ DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "draft"}
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
     async with await build(sandbox) as deputy:
         for user in ("alice", "bob"):

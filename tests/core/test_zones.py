@@ -82,11 +82,6 @@ async def vault() -> Vault:
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 def mail(sandbox: Sandbox) -> str:
     """The id of a mail of Alice's."""
     return str(sandbox.mailbox("alice@example.test").mails()[0].id)

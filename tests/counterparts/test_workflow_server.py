@@ -128,11 +128,6 @@ async def clients_of(server: Any, users: tuple[str, ...]) -> AsyncIterator[list[
 
 
 @pytest.fixture
-def sandbox() -> Sandbox:
-    return Sandbox()
-
-
-@pytest.fixture
 async def deputy(sandbox: Sandbox) -> Any:
     async with await build(sandbox) as deputy:
         yield deputy
