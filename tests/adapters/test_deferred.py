@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from deputize.core import allow_all
+from deputize.adapters import operator_warnings
+from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, allow_all
 from deputize.core.web.local.server import serve
 from deputize.sandbox import Sandbox
-from tests.support.deferred_conversations import FRAMEWORKS, MAILS, Play, framework, mails
+from tests.support.deferred_conversations import FORGED, FRAMEWORKS, MAILS, WRONG_DECISIONS, Play, framework, mails
 from tests.support.graphs import SEARCH, SEND
+from tests.support.sandbox_deputy import build, connect
 
 ROOT = Path(__file__).parents[2]
 each = pytest.mark.parametrize("name", FRAMEWORKS)
@@ -110,14 +114,17 @@ async def test_a_bare_yes_of_the_framework_is_a_wake_up_and_proves_nothing(name:
 
 
 @each
-async def test_calls_at_one_provider_lead_to_one_link(name: str) -> None:
+async def test_calls_at_one_provider_lead_to_one_link_and_requests_show_all_that_is_asked(name: str) -> None:
     async with Play.of(name) as play:
         turn = await play.runs.start(play.deputy, SEND, SEARCH)
         assert turn.kinds == {"consent"}
+        assert all(ask["link"].startswith("http") and ask["provider"] == "google" for ask in turn.asks)
         assert len(set(turn.ids("consent"))) == 1 == len(await play.deputy.pending("alice"))
         await play.visit(turn)
         [turn] = await play.resume(turn)
-        assert turn.kinds == {"approval"} and len(turn.asks) == 1 and play.sent() == 0
+        [ask] = turn.asks
+        assert turn.kinds == {"approval"} and play.sent() == 0
+        assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
         [end] = await play.resume(turn, "approve")
         assert "Sent." in end.text and "Bob Brown" in end.text and play.sent() == 1
 
@@ -166,6 +173,82 @@ async def test_a_no_is_recorded_and_the_model_is_told(name: str) -> None:
         assert found and found.status == "rejected" and "declined" in end.text.lower() and play.sent() == 0
         end = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
         assert play.sent() == 0, "a no holds"
+
+
+@each
+async def test_decision_is_refused_when_its_form_is_wrong_or_it_was_not_shown(name: str) -> None:
+    async with Play.of(name) as play:
+        await play.connect("alice")
+        turn = await play.runs.start(play.deputy, SEND)
+        [approval] = turn.ids("approval")
+        for wrong in WRONG_DECISIONS:
+            with pytest.raises(InvalidInput, match="is malformed"):
+                await play.runs.resume(play.deputy, turn.saved, {approval: wrong})
+        with pytest.raises(PolicyDenied if name == "openai_agents" else InvalidInput):
+            await play.runs.resume(play.deputy, turn.saved, {"another": "approve"})
+        assert play.sent() == 0
+
+
+@each
+async def test_no_argument_of_a_model_says_who_acts(name: str, deputy: Deputy, sandbox: Sandbox) -> None:
+    await connect(deputy, sandbox, "readonly")
+    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
+    before = len(sandbox.requests)
+    for forged in FORGED:
+        turn = await framework(name).start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
+        assert next(iter(forged)) in turn.text and len(sandbox.requests) == before, forged
+
+
+@pytest.mark.parametrize(
+    ("name", "nobody"),
+    [
+        ("pydantic_ai", {"user": ""}),
+        ("openai_agents", {"user": ""}),
+        ("google_adk", {"named": lambda ctx: None}),
+        ("google_adk", {"named": lambda ctx: ctx.state.get("who", "")}),
+    ],
+)
+async def test_run_without_a_user_is_refused_and_the_operator_is_told(
+    name: str,
+    nobody: dict[str, Any],
+    deputy: Deputy,
+    sandbox: Sandbox,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(operator_warnings, "_logged", set())
+    with caplog.at_level(logging.WARNING, "deputize"):
+        assert "No user" in (await framework(name).start(deputy, SEARCH, **nobody)).text
+    assert "names no user" in caplog.text and sandbox.requests == []
+
+
+@each
+async def test_result_reads_the_same_in_every_framework_and_no_text_of_an_exception_is_in_it(
+    name: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    kit = Toolkit("shelf", "google")
+
+    @kit.tool()
+    def count(kind: str) -> Steps:
+        """Count the books."""
+        yield from ()
+        if kind == "odd":
+            raise Conflict("Nobody counts these.")
+        if kind == "broken":
+            raise ValueError("ya29.secret-secret-secret-secret")
+        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
+
+    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
+        await connect(deputy, sandbox, "readonly")
+        said, told = dict[str, str](), list[str]()
+        for kind in ("text", "json", "zero", "odd", "broken"):
+            call = {"name": "shelf_count", "args": {"kind": kind}, "id": kind}
+            turn = await framework(name).start(deputy, call, told=told, kit="shelf")
+            said[kind] = turn.text
+            assert "ya29.secret" not in f"{turn} {told} {caplog.text}"
+            assert name != "google_adk" or ('"error":' in turn.saved) == (kind in ("odd", "broken"))
+    assert (said["text"], said["json"], said["zero"]) == ("text", '{"kind":"json","ü":[1,2]}', "0")
+    assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"] and len(told) == 10
 
 
 def test_each_framework_has_its_runs() -> None:

@@ -115,14 +115,21 @@ def test_a_list_of_toolkits_is_named_one_by_one(deputy: Deputy, name: str) -> No
         deputy.tools(["gmail"])  # type: ignore[arg-type]
 
 
-@each_constructor
-def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Deputy, name: str) -> None:
-    made: Any = ALL[name](deputy, "gmail", read_only=True)
+def names_of(made: Any) -> set[str]:
+    """The names of the tools that a constructor made."""
     for attribute in ("get_tools", "tools_by_name", "tools", "to_tool_list"):
         found = getattr(made, attribute, made)
         made = found() if callable(found) and found is not made else found
-    names = {one if isinstance(one, str) else one.name for one in made if hasattr(one, "name") or isinstance(one, str)}
-    assert "gmail_search_emails" in names and "gmail_send_email" not in names
+    return {one if isinstance(one, str) else one.name for one in made if isinstance(one, str) or hasattr(one, "name")}
+
+
+@each_constructor
+def test_each_leaves_out_what_changes_something_and_swallows_no_word(deputy: Deputy, name: str) -> None:
+    names = names_of(ALL[name](deputy, "gmail", read_only=True))
+    assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
+    assert "gmail_search_emails" in names_of(ALL[name](deputy, "gmail_search_emails"))
+    with pytest.raises(InvalidInput, match="'gmale'"):
+        names_of(ALL[name](deputy, "gmale"))
     with pytest.raises((TypeError, ValidationError), match=r"toolkit"):
         ALL[name](deputy, toolkit=("gmail",))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import json
 import logging
-import subprocess
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -29,12 +28,11 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from deputize.adapters import operator_warnings
 from deputize.adapters.google_adk import DeputyToolset, answers, requests_in
-from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, UserRequired, allow_all
+from deputize.core import Deputy, InvalidInput, PolicyDenied, User, UserRequired, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferred_conversations import FORGED, Play, Turn
+from tests.support.deferred_conversations import WRONG_DECISIONS, Play, Turn
 from tests.support.google_adk_runs import (
     APP,
     Asking,
@@ -78,52 +76,21 @@ async def test_the_model_is_told_of_texts_from_outside_once(deputy: Deputy) -> N
     assert chat.agent.model.told[0].count('"untrusted": true') == 1 and "Be kind." in chat.agent.model.told[0]
 
 
-async def test_names_read_only_a_filter_and_a_prefix_choose_and_name_the_tools(deputy: Deputy) -> None:
+async def test_a_filter_and_a_prefix_choose_and_name_the_tools(deputy: Deputy) -> None:
     async def names(*toolkits: str, **more: Any) -> list[str]:
         return [tool.name for tool in await DeputyToolset(deputy, *toolkits, **more).get_tools_with_prefix()]
 
-    reads = await names("gmail", read_only=True)
-    assert "gmail_search_emails" in reads and not {"gmail_send_email", "gmail_save_draft"} & set(reads)
-    assert await names("gmail_search_emails") == ["gmail_search_emails"]
     assert await names("gmail", tool_filter=["gmail_send_email"]) == ["gmail_send_email"]
     assert await names("gmail", tool_filter=lambda tool, ctx: "search" in tool.name) == ["gmail_search_emails"]
     assert await names("gmail_send_email", tool_name_prefix="my") == ["my_gmail_send_email"]
 
 
 async def test_what_is_not_there_is_refused_when_the_toolset_is_made(deputy: Deputy) -> None:
-    with pytest.raises(InvalidInput, match="'gmale'"):
-        DeputyToolset(deputy, "gmale")
     with pytest.raises(InvalidInput, match="'another'"):
         DeputyToolset(deputy, "gmail", app="another")
 
 
-@pytest.mark.processes
-def test_without_adk_the_adapter_says_what_to_install() -> None:
-    code = "import sys; sys.modules['google.adk'] = None; import deputize.adapters.google_adk"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SettingsError: google is not installed." in done.stderr and "deputize[google-adk]" in done.stderr
-
-
 # ------------------------------------------------------------- arguments, users, errors
-
-
-@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
-    await connect(deputy, sandbox, "readonly")
-    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
-    before = len(sandbox.requests)
-    turn = await Runs().start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
-    assert next(iter(forged)) in turn.text and len(sandbox.requests) == before
-
-
-async def test_nobody_is_refused_and_the_operator_is_told(
-    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operator_warnings, "_logged", set())
-    with caplog.at_level(logging.WARNING, "deputize"):
-        assert "No user" in (await Runs().start(deputy, SEARCH, named=lambda ctx: None)).text
-        assert "No user" in (await Runs().start(deputy, SEARCH, named=lambda ctx: ctx.state.get("who", ""))).text
-    assert "names no user" in caplog.text and sandbox.requests == []
 
 
 async def test_the_sessions_user_acts_unless_the_host_names_another_or_binds_one(
@@ -138,35 +105,6 @@ async def test_the_sessions_user_acts_unless_the_host_names_another_or_binds_one
     await Runs().start(deputy, SEARCH, named=lambda ctx: User(ctx.user_id.replace("alice", "carol"), "acme"))
     after = [seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"]
     assert set(after[len(before) :]) == {"bob@example.test"}
-
-
-async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_does(sandbox: Sandbox) -> None:
-    kit = Toolkit("shelf", "google")
-
-    @kit.tool()
-    def count(kind: str) -> Steps:
-        """Count the books."""
-        yield from ()
-        if kind == "odd":
-            raise Conflict("Nobody counts these.")
-        if kind == "broken":
-            raise ValueError("ya29.secret")
-        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
-
-    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        answered: dict[str, Any] = {}
-        for kind in ("text", "json", "zero", "odd", "broken"):
-            model = Asking(calls=[{"name": "shelf_count", "args": {"kind": kind}, "id": kind}])
-            chat = Chat(LlmAgent(name="shelf", model=model, tools=[DeputyToolset(deputy, "shelf")]))
-            await chat.say("go on")
-            [answer] = [one for event in chat.events for one in event.get_function_responses()]
-            answered[kind] = answer.response
-            assert "ya29.secret" not in dump([chat.events, model.told])
-        assert [answered[kind] for kind in ("text", "json", "zero")] == [
-            {"result": "text"}, {"result": '{"kind":"json","ü":[1,2]}'}, {"result": "0"},
-        ]  # fmt: skip
-        assert "Nobody counts these." in answered["odd"]["error"] and "bug in the tool" in answered["broken"]["error"]
 
 
 # ------------------------------------------------------------- what is asked
@@ -197,17 +135,12 @@ async def test_a_question_asks_again_where_the_first_answer_came_too_early(deput
     assert len(await deputy.pending("alice")) == 1
 
 
-async def test_decisions_about_what_was_not_shown_or_of_another_form_are_refused() -> None:
+async def test_a_host_that_confirms_with_a_decision_of_another_form_is_asked_again_with_the_fault() -> None:
     async with Play.of("google_adk") as play:
         await play.connect("alice")
         chat = Chat(agent_of(play.deputy, SEND))
         [ask] = await chat.say("go on")
-        events = await chat.session_events()
-        with pytest.raises(InvalidInput, match="No approval 'another'"):
-            answers(events, {"another": "approve"})
-        for wrong in (True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]):
-            with pytest.raises(InvalidInput, match="is malformed"):
-                answers(events, {ask["approval_id"]: wrong})
+        for wrong in WRONG_DECISIONS:
             [again] = await chat.confirm(payload={ask["approval_id"]: wrong})
             assert "is malformed" in again["fault"] and play.sent() == 0
 

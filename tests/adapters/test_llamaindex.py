@@ -6,8 +6,6 @@ import asyncio
 import inspect
 import json
 import logging
-import subprocess
-import sys
 import warnings
 from typing import Any
 
@@ -37,6 +35,7 @@ from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, T
 from deputize.core.tools.plugins import built_in_names, find_toolkits
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
+from tests.support.deferred_conversations import FORGED, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.llamaindex_agents import KINDS, agent, asked, ended, plainly, rest, visit
 from tests.support.sandbox_deputy import build, connect, consent
@@ -46,26 +45,10 @@ pytestmark = [  # LlamaIndex's own
     pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning"),
 ]
 SPECS = [one for one in vars(llamaindex).values() if isinstance(one, type) and issubclass(one, DeputyToolSpec)]
-FORGED: list[dict[str, Any]] = [
-    {"user": "bob"},
-    {"tenant": "other"},
-    {"account": "bob@example.test"},
-    {"ctx": {"user": "bob"}},
-    {"self": "bob"},
-    {"args": ["bob"]},
-    {"call": {"thread": "x"}},
-    {"token": "ya29.stolen"},
-    {"key": "x"},
-    {"granted": ["https://mail.google.com/"]},
-]
 
 
 def sent(sandbox: Sandbox, user: str = "alice") -> int:
     return len(sandbox.sent(f"{user}@example.test"))
-
-
-def who_called(sandbox: Sandbox) -> set[str]:
-    return {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"}
 
 
 # ------------------------------------------------------------- tool specs
@@ -138,11 +121,6 @@ async def test_tools_are_chosen_and_named_by_the_host(deputy: Deputy, sandbox: S
         spec.to_tool_list(["gmail_steal"])
 
 
-async def test_read_only_means_that_nothing_can_change(deputy: Deputy) -> None:
-    names = set(GmailToolSpec(deputy, user="alice", read_only=True).spec_functions)
-    assert "gmail_search_emails" in names and not names & {"gmail_send_email", "gmail_save_draft"}
-
-
 async def test_tracing_sees_each_call_and_finds_its_signature_ready(deputy: Deputy) -> None:
     """LlamaIndex's tracing works it out in every call otherwise, which costs as much as all that we do."""
     spans: list[Any] = []
@@ -165,13 +143,6 @@ async def test_tracing_sees_each_call_and_finds_its_signature_ready(deputy: Depu
     [(_, signature, arguments)] = [span for span in spans if span[0] == "ActTool.acall"]
     assert arguments == {"arguments": {"query": "x"}}
     assert list(signature.parameters.values()) == list(ready.parameters.values())[1:], "all but self"
-
-
-@pytest.mark.processes
-def test_without_llamaindex_the_adapter_says_what_to_install() -> None:
-    code = "import sys; sys.modules['llama_index'] = None; import deputize.adapters.llamaindex"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SettingsError: llama_index is not installed." in done.stderr and "The above exception" not in done.stderr
 
 
 # ------------------------------------------------------------- arguments, users, errors

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,27 +27,23 @@ from agents import (
 from agents.models.openai_responses import Converter
 from agents.tracing import TracingProcessor
 
-from deputize.adapters import operator_warnings
 from deputize.adapters.deferred_approvals import BatchedChecks
 from deputize.adapters.openai_agents import ActTool, requests_in, settle, tools
 from deputize.core import (
     Call,
     Conflict,
     Deputy,
-    InvalidInput,
     PolicyDenied,
-    Steps,
-    Toolkit,
     User,
     UserRequired,
     allow_all,
 )
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferred_conversations import FORGED, Play, who_called
+from tests.support.deferred_conversations import Play, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, loaded, turn_of
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
 CONTEXT = {"user": "alice", "chat": "1"}
 
@@ -94,30 +88,7 @@ async def test_a_deferred_tool_asks_for_its_approval_as_any_other(deputy: Deputy
     assert len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:
-    reads = {tool.name for tool in tools(deputy, "gmail", user="alice", thread="1", read_only=True)}
-    assert "gmail_search_emails" in reads and not reads & {"gmail_send_email", "gmail_save_draft"}
-    with pytest.raises(InvalidInput, match="'gmale'"):
-        tools(deputy, "gmale", user="alice", thread="1")
-
-
-@pytest.mark.processes
-def test_without_the_sdk_the_adapter_says_what_to_install() -> None:
-    code = "import sys; sys.modules['agents'] = None; import deputize.adapters.openai_agents"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SettingsError: agents is not installed." in done.stderr and "deputize[openai-agents]" in done.stderr
-
-
 # ------------------------------------------------------------- arguments, users, errors
-
-
-@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
-    await connect(deputy, sandbox, "readonly")
-    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
-    before = len(sandbox.requests)
-    turn = await Runs().start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
-    assert next(iter(forged)) in turn.text and len(sandbox.requests) == before
 
 
 @pytest.mark.parametrize("wrong", ["[1]", "{", '"x"', "null"])
@@ -129,49 +100,11 @@ async def test_arguments_that_are_no_object_reach_no_provider(deputy: Deputy, sa
     assert "not a JSON object" in turn.text and who_called(sandbox) == set()
 
 
-async def test_nobody_is_refused_and_the_operator_is_told(
-    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operator_warnings, "_logged", set())
-    with caplog.at_level(logging.WARNING, "deputize"):
-        assert "No user" in (await Runs().start(deputy, SEARCH, user="")).text
-    assert "names no user" in caplog.text and sandbox.requests == []
-
-
 async def test_a_bound_user_and_thread_need_no_context(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", user=User("alice", "acme"))
     mine = tools(deputy, "gmail", user=User("alice", "acme"), thread="1")
     done = await Runner.run(Agent(name="mail", model=Asking([SEARCH]), tools=mine), "go on", run_config=QUIET)
     assert "Bob Brown" in done.final_output and who_called(sandbox) == {"alice@example.test"}
-
-
-async def test_what_a_tool_returns_reads_as_in_every_framework_and_no_exception_does(
-    sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
-    kit = Toolkit("shelf", "google")
-
-    @kit.tool()
-    def count(kind: str) -> Steps:
-        """Count the books."""
-        yield from ()
-        if kind == "odd":
-            raise Conflict("Nobody counts these.")
-        if kind == "broken":
-            raise ValueError("ya29.secret-secret-secret-secret")
-        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
-
-    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        said = {}
-        for kind in ("text", "json", "zero", "odd", "broken"):
-            mine = tools(deputy, "shelf", user="alice", thread="1")
-            model = Asking([{"name": "shelf_count", "args": {"kind": kind}, "id": kind}])
-            done = await Runner.run(Agent(name="shelf", model=model, tools=mine), "go on", run_config=QUIET)
-            said[kind] = str(done.final_output)
-            assert "ya29.secret-secret-secret-secret" not in f"{model.told} {said}"
-        assert said["text"] == "text" and said["json"] == '{"kind":"json","ü":[1,2]}' and said["zero"] == "0"
-        assert "Nobody counts these." in said["odd"] and "bug in the tool" in said["broken"]
-        assert "ya29.secret-secret-secret-secret" not in caplog.text
 
 
 # ------------------------------------------------------------- calls of one message
@@ -204,17 +137,6 @@ async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None
 # ------------------------------------------------------------- states
 
 
-async def test_the_requests_show_all_that_the_user_is_asked() -> None:
-    async with Play.of("openai_agents") as play:
-        turn = await play.runs.start(play.deputy, SEND, SEARCH)
-        [ask] = turn.asks
-        assert ask["type"] == "deputize.consent" and ask["link"].startswith("http") and ask["provider"] == "google"
-        await play.visit(turn)
-        [turn] = await play.resume(turn)
-        [ask] = turn.asks
-        assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
-
-
 async def test_consent_and_approval_are_two_rounds() -> None:
     """The consent is there, and the yes to everything that waits comes with it: the mail still waits for its own."""
     async with Play.of("openai_agents") as play:
@@ -226,18 +148,6 @@ async def test_consent_and_approval_are_two_rounds() -> None:
         assert ask["type"] == "deputize.approval"
         again = await Runner.run(agent, state, run_config=QUIET)
         assert len(again.interruptions) == 1 and play.sent() == 0
-
-
-@pytest.mark.parametrize("wrong", [True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]])
-async def test_a_decision_of_another_form_is_refused(wrong: Any) -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        state = await loaded(agent_of(play.deputy), turn.saved, "alice")
-        with pytest.raises(InvalidInput, match="is malformed"):
-            await settle(state, {turn.ids("approval")[0]: wrong})
-        with pytest.raises(PolicyDenied):
-            await settle(state, {"another": "approve"})
 
 
 async def test_a_state_that_was_tampered_with_proves_nothing() -> None:

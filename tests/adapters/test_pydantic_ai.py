@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import subprocess
-import sys
 from importlib.metadata import version
 from typing import Any
 
@@ -28,15 +26,14 @@ from pydantic_ai.models.instrumented import InstrumentationSettings
 from pydantic_ai.models.test import TestModel
 from pydantic_ai.toolsets import AbstractToolset, WrapperToolset
 
-from deputize.adapters import operator_warnings
 from deputize.adapters.pydantic_ai import DeputyToolset, answers, requests_in
-from deputize.core import Conflict, Deputy, InvalidInput, PolicyDenied, Steps, Toolkit, User, allow_all
+from deputize.core import Deputy, PolicyDenied, User
 from deputize.sandbox import Sandbox
 from tests.support.canary import Wiretap, dump, hits
-from tests.support.deferred_conversations import FORGED, Play, who_called
+from tests.support.deferred_conversations import Play, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of
-from tests.support.sandbox_deputy import build, connect, consent
+from tests.support.sandbox_deputy import connect, consent
 
 # ------------------------------------------------------------- the toolset
 
@@ -60,14 +57,6 @@ async def test_the_model_is_told_of_texts_from_outside(deputy: Deputy) -> None:
     told: list[str] = []
     await agent_of(deputy, SEARCH, told=told).run("go on", deps=Deps("alice"))
     assert "untrusted" in told[0]
-
-
-async def test_read_only_and_names_choose_the_tools(deputy: Deputy) -> None:
-    reads = DeputyToolset(deputy, "gmail", user="alice", read_only=True).tools
-    assert "gmail_search_emails" in reads and not reads.keys() & {"gmail_send_email", "gmail_save_draft"}
-    assert list(DeputyToolset(deputy, "gmail_search_emails", user="alice").tools) == ["gmail_search_emails"]
-    with pytest.raises(InvalidInput, match="'gmale'"):
-        DeputyToolset(deputy, "gmale", user="alice")
 
 
 async def test_a_deferred_tool_is_searched_for_shown_and_asked_about_as_any_other(
@@ -109,38 +98,13 @@ async def test_two_toolsets_of_one_agent_have_ids_of_their_own(deputy: Deputy) -
     assert {"gmail_search_emails", "calendar_list_events"} <= names
 
 
-@pytest.mark.processes
-def test_without_pydantic_ai_the_adapter_says_what_to_install() -> None:
-    code = "import sys; sys.modules['pydantic_ai'] = None; import deputize.adapters.pydantic_ai"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert "SettingsError: pydantic_ai is not installed." in done.stderr and "deputize[pydantic-ai]" in done.stderr
-
-
 # ------------------------------------------------------------- arguments, users, errors
-
-
-@pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
-    await connect(deputy, sandbox, "readonly")
-    await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
-    before = len(sandbox.requests)
-    turn = await Runs().start(deputy, {**SEARCH, "args": {"query": "x", **forged}})
-    assert next(iter(forged)) in turn.text and len(sandbox.requests) == before
 
 
 async def test_arguments_that_are_no_object_are_asked_for_again(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     turn = await Runs().start(deputy, {**SEARCH, "args": "[1]"})
     assert "dict" in turn.text and "gmail.googleapis.com" not in {seen.host for seen in sandbox.requests}
-
-
-async def test_nobody_is_refused_and_the_operator_is_told(
-    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(operator_warnings, "_logged", set())
-    with caplog.at_level(logging.WARNING, "deputize"):
-        assert "No user" in (await Runs().start(deputy, SEARCH, user="")).text
-    assert "names no user" in caplog.text and sandbox.requests == []
 
 
 async def test_a_bound_user_needs_no_dependencies(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -161,73 +125,7 @@ async def test_another_tenant_is_another_user(deputy: Deputy, sandbox: Sandbox) 
         await agent("other").run(message_history=history, deferred_tool_results=answers(requests))
 
 
-async def test_what_a_tool_returns_reads_as_in_every_framework(sandbox: Sandbox) -> None:
-    kit = Toolkit("shelf", "google")
-
-    @kit.tool()
-    def count(kind: str) -> Steps:
-        """Count the books."""
-        yield from ()
-        if kind == "odd":
-            raise Conflict("Nobody counts these.")
-        if kind == "broken":
-            raise ValueError("ya29.secret")
-        return {"kind": kind, "ü": [1, 2]} if kind == "json" else 0 if kind == "zero" else kind
-
-    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        toolset = DeputyToolset(deputy, "shelf", user="alice")
-        said = {}
-        for kind in ("text", "json", "zero", "odd"):
-            call = {"name": "shelf_count", "args": {"kind": kind}, "id": "1"}
-            said[kind] = (await Agent(model_of([call]), toolsets=[toolset]).run("go on")).output
-        assert said == {"text": "text", "json": '{"kind":"json","ü":[1,2]}', "zero": "0", "odd": said["odd"]}
-        assert "Nobody counts these." in said["odd"]
-
-
-async def test_no_text_of_an_exception_reaches_a_model(sandbox: Sandbox) -> None:
-    kit = Toolkit("shelf", "google")
-
-    @kit.tool()
-    def count() -> Steps:
-        """Count the books."""
-        yield from ()
-        raise ValueError("ya29.secret")
-
-    async with await build(sandbox, toolkits=[kit], policy=allow_all) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        told: list[str] = []
-        call = {"name": "shelf_count", "args": {}, "id": "1"}
-        agent = Agent(model_of([call], told), toolsets=[DeputyToolset(deputy, "shelf", user="alice")])
-        done = await agent.run("go on")
-        assert len(told) == 2 and "ya29.secret" not in f"{told} {done.all_messages()}"
-
-
 # ------------------------------------------------------------- what a host answers
-
-
-async def test_the_requests_show_all_that_the_user_is_asked() -> None:
-    async with Play.of("pydantic_ai") as play:
-        turn = await play.runs.start(play.deputy, SEND, SEARCH)
-        _, requests = kept_of(turn.saved)
-        [ask] = requests_in(requests, "consent")
-        assert ask["link"].startswith("http") and ask["provider"] == "google" and not requests_in(requests, "approval")
-        await play.visit(turn)
-        [turn] = await play.resume(turn)
-        [ask] = requests_in(kept_of(turn.saved)[1], "approval")
-        assert ask["tool"] == "gmail_send_email" and "Yes, gladly." in str(ask["preview"])
-
-
-async def test_a_decision_about_what_was_not_shown_is_refused() -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        _, requests = kept_of((await play.runs.start(play.deputy, SEND)).saved)
-        [ask] = requests_in(requests, "approval")
-        with pytest.raises(InvalidInput, match="No approval 'another'"):
-            answers(requests, {"another": "approve"})
-        for wrong in (True, "yes", {"decision": "edit"}, {"decision": "approve"}, ["approve"]):
-            with pytest.raises(InvalidInput, match="is malformed"):
-                answers(requests, {ask["approval_id"]: wrong})
 
 
 @pytest.mark.parametrize("denial", [False, ToolDenied("Alice says no.")])
@@ -425,19 +323,6 @@ async def test_a_streamed_run_asks_and_sends_once() -> None:
         assert run.result and "Sent." in str(run.result.output) and play.sent() == 1 and "CallToolsNode" in seen
 
 
-async def test_nothing_secret_is_in_what_a_run_leaves(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.DEBUG)
-    async with Play.of("pydantic_ai") as play:
-        tap = play.wire.inner = Wiretap(play.wire.inner)
-        told: list[str] = []
-        turn = await play.runs.start(play.deputy, SEND, SEARCH, told=told)
-        await play.visit(turn)
-        [second] = await play.resume(turn)
-        [end] = await play.resume(second, "approve")
-    assert "Sent." in end.text and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
-    assert hits(tap.secrets, {"left": dump([turn, second, end, told]), "log": caplog.text}) == []
-
-
 async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     done = await agent_of(deputy, SEARCH, {**SEARCH, "id": "other"}).run("go on", deps=Deps("alice"))
@@ -450,16 +335,20 @@ async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbo
 
 
 @pytest.mark.parametrize("content", [True, False])
-async def test_nothing_secret_is_in_spans_and_logs(content: bool, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nothing_secret_is_in_what_a_run_leaves_spans_and_logs(
+    content: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))
     async with Play.of("pydantic_ai") as play:
         tap = play.wire.inner = Wiretap(play.wire.inner)
-        agent = agent_of(play.deputy, SEND, SEARCH)
+        told: list[str] = []
+        agent = agent_of(play.deputy, SEND, SEARCH, told=told)
         agent.instrument = InstrumentationSettings(tracer_provider=provider, include_content=content)
         result = await agent.run("go on", deps=Deps("alice"))
-        await play.visit(turn_of(result))
+        left = [turn_of(result)]
+        await play.visit(left[0])
         for decision in ("", "approve"):
             said = {ask["approval_id"]: decision for ask in requests_in(result.output, "approval")}
             result = await agent.run(
@@ -467,8 +356,9 @@ async def test_nothing_secret_is_in_spans_and_logs(content: bool, caplog: pytest
                 deferred_tool_results=answers(result.output, said if decision else None),
                 deps=Deps("alice"),
             )
+            left.append(turn_of(result))
     assert "Sent." in result.output and {"access_token", "code", "code_verifier", "state"} <= tap.kinds()
     spans = "\n".join(span.to_json() for span in exporter.get_finished_spans())
     assert "gmail_send_email" in spans
     assert ("/connect/" in spans, "Yes, gladly." in spans) == (content, content), "without content no link and no text"
-    assert hits(tap.secrets, {"spans": spans, "log": caplog.text}) == []
+    assert hits(tap.secrets, {"left": dump([left, told]), "spans": spans, "log": caplog.text}) == []

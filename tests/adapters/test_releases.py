@@ -42,6 +42,23 @@ import deputize.adapters.{adapter}
     assert "SettingsError" in ended.stderr
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize(
+    ("adapter", "missing", "extra"),
+    [
+        ("google_adk", "google.adk", "google-adk"),
+        ("llamaindex", "llama_index", "llamaindex"),
+        ("openai_agents", "agents", "openai-agents"),
+        ("pydantic_ai", "pydantic_ai", "pydantic-ai"),
+    ],
+)
+def test_an_adapter_says_what_to_install_when_its_framework_is_missing(adapter: str, missing: str, extra: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; import deputize.adapters.{adapter}"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert f"SettingsError: {missing.partition('.')[0]} is not installed." in ended.stderr
+    assert f"deputize[{extra}]" in ended.stderr and "The above exception" not in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("holder", "name"), llamaindex_delivery.USED, ids=lambda value: getattr(value, "__name__", value)
 )

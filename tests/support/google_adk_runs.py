@@ -59,12 +59,14 @@ def said(response: types.FunctionResponse) -> str:
     return str(told.get("result", told.get("error")))
 
 
-def agent_of(deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, **more: Any) -> LlmAgent:
-    """An agent over the Gmail tools that will make these calls. ``named``: who acts, if not the session's user."""
+def agent_of(
+    deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
+) -> LlmAgent:
+    """An agent over the tools of one toolkit that makes these calls. ``named``: who acts, if not the session's user."""
     model = Asking(calls=[dict(call) for call in calls])
     model.told = told if told is not None else model.told
     who = {"user": more.pop("named")} if "named" in more else {}
-    return LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, "gmail", **who, **more)])
+    return LlmAgent(name="mail", model=model, tools=[DeputyToolset(deputy, kit, **who, **more)])
 
 
 def runner_of(agent: Any, service: BaseSessionService, resumable: bool = False) -> Runner:

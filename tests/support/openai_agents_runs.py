@@ -66,11 +66,13 @@ class Asking(Model):
         yield ResponseCompletedEvent(response=whole, sequence_number=0, type="response.completed")
 
 
-def agent_of(deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, **more: Any) -> Agent[Any]:
-    """An agent over the Gmail tools that will make these calls."""
+def agent_of(
+    deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
+) -> Agent[Any]:
+    """An agent over the tools of one toolkit that will make these calls."""
     who: dict[str, Any] = {"user": lambda ctx: ctx.context["user"], "thread": lambda ctx: ctx.context["chat"]}
     model = Asking(calls, told if told is not None else [])
-    return Agent(name="mail", model=model, tools=tools(deputy, "gmail", **{**who, **more}))
+    return Agent(name="mail", model=model, tools=tools(deputy, kit, **{**who, **more}))
 
 
 async def turn_of(result: Any) -> Turn:

@@ -41,9 +41,11 @@ def model_of(calls: Sequence[Mapping[str, Any]], told: list[str] | None = None) 
     return FunctionModel(respond)
 
 
-def agent_of(deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, **more: Any) -> Any:
-    """An agent over the Gmail tools that will make these calls."""
-    toolset = DeputyToolset(deputy, "gmail", user=lambda ctx: ctx.deps.user_id, **more)
+def agent_of(
+    deputy: Deputy, *calls: Mapping[str, Any], told: list[str] | None = None, kit: str = "gmail", **more: Any
+) -> Any:
+    """An agent over the tools of one toolkit that will make these calls."""
+    toolset = DeputyToolset(deputy, kit, user=lambda ctx: ctx.deps.user_id, **more)
     return Agent(
         model_of(calls, told), deps_type=Deps, toolsets=[toolset], output_type=[str, DeferredToolRequests], retries=1
     )

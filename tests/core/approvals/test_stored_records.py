@@ -116,7 +116,7 @@ def row_of(kind: type[StoredRecord], content: Mapping[str, Any]) -> Record:
 
 
 def as_json(record: StoredRecord) -> Any:
-    return json.loads(packed(record.pack()).reveal())
+    return json.loads(encode(record.pack()).reveal())
 
 
 async def rewrite(vault: Vault, kind: str, **changes: Any) -> None:
