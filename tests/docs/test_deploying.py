@@ -16,7 +16,7 @@ from jsonschema import Draft7Validator
 
 from deputize.cli.graceful_shutdown import GRACE
 from deputize.cli.http_app import check
-from deputize.core.in_flight import PATIENCE
+from deputize.core.in_flight import CLOSE_TIMEOUT
 from deputize.core.settings import Settings
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.root_keys import new_key
@@ -155,7 +155,7 @@ def test_a_server_that_ends_is_given_the_time_it_takes() -> None:
         ("systemd", dict(unit("Service"))["TimeoutStopSec"]),
     ):
         drain = float(environments()[where].get("DEPUTIZE_SERVE__DRAIN", 5))
-        assert float(seconds) >= drain + GRACE + PATIENCE, where
+        assert float(seconds) >= drain + GRACE + CLOSE_TIMEOUT, where
 
 
 def test_no_server_runs_as_root_or_writes_where_it_need_not() -> None:
