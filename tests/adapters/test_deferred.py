@@ -218,7 +218,7 @@ async def test_run_without_a_user_is_refused_and_the_operator_is_told(
 ) -> None:
     monkeypatch.setattr(operator_warnings, "_logged", set())
     with caplog.at_level(logging.WARNING, "deputize"):
-        assert "No user" in (await framework(name).start(deputy, SEARCH, **nobody)).text
+        assert "The user is missing" in (await framework(name).start(deputy, SEARCH, **nobody)).text
     assert "names no user" in caplog.text and sandbox.requests == []
 
 

@@ -200,7 +200,7 @@ async def test_other_names_in_the_configuration_mean_nothing(
     await tool.ainvoke({"query": "x"}, {"configurable": configurable})
     assert who_called(sandbox) == {"alice@example.test"}
     [tool] = [t for t in tools(deputy, "gmail") if t.name == "gmail_search_emails"]
-    assert "No user" in await tool.ainvoke({"query": "x"}, {"configurable": configurable})
+    assert "The user is missing" in await tool.ainvoke({"query": "x"}, {"configurable": configurable})
     assert who_called(sandbox) == {"alice@example.test"}
 
 

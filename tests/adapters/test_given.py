@@ -111,7 +111,7 @@ def test_a_list_of_toolkits_is_named_one_by_one(deputy: Deputy, name: str) -> No
         with pytest.raises((InvalidInput, ValidationError)) as refused:
             ALL[name](deputy, given)
         assert name == "toolkit" or "*names" in getattr(refused.value, "hint", "")
-    with pytest.raises(InvalidInput, match="one by one"):
+    with pytest.raises(InvalidInput, match="as its own argument"):
         deputy.tools(["gmail"])  # type: ignore[arg-type]
 
 

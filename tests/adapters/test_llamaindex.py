@@ -164,14 +164,14 @@ async def test_no_argument_of_a_model_says_who_acts(deputy: Deputy, sandbox: San
 
 async def test_positional_arguments_are_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     [tool] = GmailToolSpec(deputy, user="alice").to_tool_list(["gmail_search_emails"])
-    assert "by their names" in (await tool.acall("from:bob")).content and sandbox.requests == []
+    assert "must be passed by name" in (await tool.acall("from:bob")).content and sandbox.requests == []
 
 
 async def test_nobody_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
     for nobody in (None, ""):
         [tool] = GmailToolSpec(deputy, user=nobody).to_tool_list(["gmail_whoami"])
         assert (await tool.acall()).raw_output == {"error": "user_required"}
-        assert "No user" in str(await agent("FunctionAgent", deputy, SEARCH, user=nobody).run("go on"))
+        assert "The user is missing" in str(await agent("FunctionAgent", deputy, SEARCH, user=nobody).run("go on"))
     assert sandbox.requests == []
 
 

@@ -230,7 +230,7 @@ async def test_bound_tools_are_resumed_by_no_other_user_than_theirs(deputy: Depu
 @pytest.mark.parametrize("nobody", [None, "", "  "], ids=repr)
 async def test_a_source_that_names_nobody_is_refused(deputy: Deputy, sandbox: Sandbox, nobody: Any) -> None:
     source: Callable[[Context], Any] = lambda ctx: nobody  # noqa: E731
-    assert "No user" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
+    assert "The user is missing" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
     assert sandbox.requests == []
 
 
@@ -238,7 +238,7 @@ async def test_the_users_own_sources_name_nobody_where_the_host_has_set_nobody(
     deputy: Deputy, sandbox: Sandbox
 ) -> None:
     for source in (served_user, store_user("session"), store_user()):
-        assert "No user" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
+        assert "The user is missing" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
     assert sandbox.requests == []
 
 

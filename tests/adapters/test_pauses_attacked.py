@@ -77,7 +77,7 @@ async def test_a_gate_that_broke_after_its_wait_is_its_owners(
     assert len(sandbox.sent(MINE)) == len(calls) and not sandbox.sent(HIS)
 
 
-@pytest.mark.parametrize("where", ["check_calls", "allowed"])
+@pytest.mark.parametrize("where", ["check_calls", "authorize"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
 async def test_a_no_after_the_graph_inside_broke_holds(
@@ -100,7 +100,7 @@ async def test_a_no_after_the_graph_inside_broke_holds(
     assert not sandbox.sent(MINE)
 
 
-@pytest.mark.parametrize("where", ["check_calls", "allowed"])
+@pytest.mark.parametrize("where", ["check_calls", "authorize"])
 @pytest.mark.parametrize("calls", [[SEND], TWO], ids=["one", "two"])
 async def test_a_strangers_no_where_the_graph_inside_broke_is_nobodys(
     calls: Any, where: str, deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch

@@ -28,7 +28,7 @@ class Terminal:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *tools: dict[str, Any]) -> None:
         self.house = House(*tools)
-        monkeypatch.setattr(mcp_servers, "opened", self.opened)
+        monkeypatch.setattr(mcp_servers, "open_deputy", self.opened)
         monkeypatch.setattr(Asking, "consents", lambda *given: self.signed_in(*given))
         self.known: list[str] = []
 

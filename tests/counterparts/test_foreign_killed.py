@@ -50,7 +50,7 @@ async def test_wherever_it_is_killed_the_call_is_done_once_or_said_to_be_unknown
         step = json.loads((place.folder / "trace").read_text())[0]
         ended, words = await once(place, "send", to)  # the next process
         assert await once(place, "send", to) == (ended, words)  # whoever looks again is told the same
-        assert ended == "done" or ("may have been done" in words and "Look at the provider" in words), (step, words)
+        assert ended == "done" or ("may have been done" in words and "Check at the provider" in words), (step, words)
         ends[to] = ended, step
     assert len(ends) > 4, ends
     did = await sent(place)

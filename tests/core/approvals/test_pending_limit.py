@@ -38,7 +38,7 @@ async def asked(deputy: Deputy, number: int, user: str = "alice") -> Approval:
 async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: Deputy) -> None:
     before = [await asked(deputy, n) for n in range(MAX_PENDING)]
     for call in ("more", "more"):
-        with pytest.raises(RateLimited, match="20 approvals wait") as refused:
+        with pytest.raises(RateLimited, match="20 approvals are pending") as refused:
             await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", call))
         assert f"{PAGES}/connections" in refused.value.hint and refused.value.retry_after == APPROVAL_TTL
     [way] = await deputy.check_calls([("gmail_send", MAIL, Call("t", "m", "more"))], user="alice")

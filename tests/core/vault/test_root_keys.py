@@ -112,7 +112,7 @@ def test_V4_a_key_file_is_made_private_whatever_the_umask(place: Path, umask: in
 
 def test_a_key_file_is_never_written_over(place: Path) -> None:
     made = KeyFile(place).make_key()
-    with pytest.raises(SettingsError, match="there already"):
+    with pytest.raises(SettingsError, match="exists already"):
         KeyFile(place).make_key()
     assert KeyFile(place).read_keys() == made
     assert len(list(place.parent.iterdir())) == 1

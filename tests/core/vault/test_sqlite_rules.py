@@ -307,7 +307,7 @@ async def test_V30_a_disk_that_stands_still_is_told_in_time_and_nothing_is_writt
     with pytest.raises(StoreUnavailable) as caught:
         await store.insert("test", "first", b"1")
     assert "read before" in caught.value.hint
-    with pytest.raises(StoreUnavailable, match="too much"):
+    with pytest.raises(StoreUnavailable, match="overloaded"):
         await store.insert("test", "second", b"1")
     assert time.monotonic() - began < 6
     gate.set()
@@ -334,7 +334,7 @@ async def test_V30_a_step_that_cannot_begin_in_time_is_taken_back(
     monkeypatch.setattr(sqlite_table, "PATIENCE", 0.2)
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))
-    with pytest.raises(StoreUnavailable, match="too much"):
+    with pytest.raises(StoreUnavailable, match="overloaded"):
         await store.insert("test", "a", b"1")
     gate.set()
     assert await store.insert("test", "b", b"1")
