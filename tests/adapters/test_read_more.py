@@ -29,12 +29,14 @@ from deputize.adapters.openai_agents import tools
 from deputize.adapters.pydantic_ai import DeputyToolset
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
-from deputize.sandbox.pytest_plugin import Granting
+from deputize.sandbox.pytest_plugin import Granting, deputy
 from tests.support.google_adk_runs import Asking as Playing
 from tests.support.google_adk_runs import Chat, said
 from tests.support.llamaindex_agents import Calling
 from tests.support.openai_agents_runs import QUIET, Asking
 from tests.toolkits.test_round_trips import long
+
+__all__ = ["deputy"]  # a fixture: its deputy has an app of every provider
 
 pytestmark = pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 TEXT: Final = long(60_000)

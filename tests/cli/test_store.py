@@ -123,7 +123,7 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     assert cli("store", "init", url_of(server, "app"), **settings).exit_code == 1
     assert cli("store", "init", url_of(server, "owner"), **settings).exit_code == 0
     refused = cli("store", "check", **settings)
-    assert refused.exit_code == 1 and "no right" in refused.stderr and "--app-role" in refused.stderr
+    assert refused.exit_code == 1 and "denies this role" in refused.stderr and "--app-role" in refused.stderr
     again = cli("store", "migrate", url_of(server, "owner"), "--app-role", "app", **settings)
     assert again.exit_code == 0 and "The tables have version 2" in again.stdout
     checked = cli("store", "check", **settings)

@@ -192,7 +192,7 @@ def test_rows_that_were_refused_wait_and_are_written_when_they_can_be(server: Se
     audit.flush()
     execute(server, "REVOKE INSERT ON deputize_audit FROM app")
     some(audit, 3)
-    with pytest.raises(StoreUnavailable, match="no right"):
+    with pytest.raises(StoreUnavailable, match="denies this role"):
         audit.flush()
     execute(server, "GRANT INSERT ON deputize_audit TO app")
     audit.close()
@@ -332,7 +332,7 @@ def test_rows_move_from_files_to_the_table_and_back_with_their_proof(table: Post
     assert sorted(back.read_bytes().splitlines()) == lines and back.stat().st_mode & 0o077 == 0
     assert verify(tmp_path / "back", [KEY], anchors=anchors).ok
     back.write_bytes(back.read_bytes()[:-1])
-    with pytest.raises(SettingsError, match="is another"):
+    with pytest.raises(SettingsError, match="Another chain"):
         copy_rows(table, tmp_path / "back")
 
 
