@@ -125,7 +125,11 @@ async def test_what_is_missing_is_said_before_anything_is_opened(cli: Command, h
         (["--http", ":8000"], {}, "DEPUTIZE_BASE_URL"),
         (["--http", ":8000"], wanted, "DEPUTIZE_SERVE__ISSUER"),
         (["--http", ":8000", "--issuer", "https://login.example.com"], wanted, "DEPUTIZE_SERVE__CLIENT_ID"),
-        (["--http", ":8000", "--issuer", "http://login.example.com", "--client-id", "x"], wanted, "not an https address"),
+        (
+            ["--http", ":8000", "--issuer", "http://login.example.com", "--client-id", "x"],
+            wanted,
+            "not an https",
+        ),
         (
             ["--http", ":8000", "--issuer", "http://127.0.0.1:9", "--client-id", "x"],
             wanted,
