@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -66,7 +66,8 @@ async def test_no_word_leaves_that_was_not_shown(rows: list[Row]) -> None:
 async def test_preview_and_its_audience_stay_the_same_while_nothing_changes(rows: list[Row]) -> None:
     for row in rows:
         clock = Clock(NOW)
-        async with shown_world(**row.world | {"clock": clock}) as world:
+        given: dict[str, Any] = {**row.world, "clock": clock}
+        async with shown_world(**given) as world:
             seen = await world.asked_over(row.tool, row.make, clock)
             assert len(seen) >= 3 and len({one.digest for one in seen}) == 1, (row, seen[-1].differs(seen[0]))
             assert {one.audience.name.lower() for one in seen} <= words(AUDIENCES[row.tool]), row

@@ -66,10 +66,10 @@ class Questions:
 
         Raises `RateLimited` if too many approvals are pending for the user.
         """
-        key, show, made = self._key(act), step.show, None
+        key, show = self._key(act), step.show
         question = Question(dict(step.kept), step.seconds)
         async with self.approvals.room_for_one_more(act.user, step.seconds):
-            while made is None:
+            while True:
                 old = await self.rows.load(key)
                 asked, event = ApprovalRecord.ask(
                     *(act, account, key, self.clock(), step.seconds, old),
@@ -77,7 +77,8 @@ class Questions:
                     digest=show.digest,
                     question=question,
                 )
-                made = await self.rows.put(key, asked)
+                if (made := await self.rows.put(key, asked)) is not None:
+                    break
         await self.rows.audit.record(event)
         return await self._waits(act, made)
 

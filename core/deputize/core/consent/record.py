@@ -272,5 +272,5 @@ class ConsentRecord(StoredRecord):
 _ALWAYS: Final = frozenset("agent subject account other instead why asks status issue".split())
 
 
-def _fields(one: Visit | DeviceWait | Former) -> dict[str, Any]:
+def _fields(one: Any) -> dict[str, Any]:
     return {field.name: getattr(one, field.name) for field in fields(one)}
