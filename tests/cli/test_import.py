@@ -296,7 +296,7 @@ def test_forms_of_other_programs_are_recognised(name: str) -> None:
     ("content", "says"),
     [
         (pickle.dumps({"token": "SECRET"}), "A pickle is not read"),
-        (b"\xff\xfe SECRET", "no text"),
+        (b"\xff\xfe SECRET", "not text"),
         (b"", "neither JSON nor one token"),
         (b"one SECRET", "neither JSON nor one token"),
         (b'{"token": "SECRET"', "begins like JSON"),
