@@ -125,7 +125,7 @@ async def test_without_a_browser_the_model_is_told_what_the_person_runs(home: Pa
     async with started(home, provider.settings() | {"BROWSER": str(Desk(home).script)}, "--no-browser") as mcp:
         said = await mcp.call_tool(TOOL, MAIL)
         [command] = re.findall(r"`(.+)`", text(said))
-        assert said.is_error and command.endswith("connections --user alice") and "/connect/" not in text(said)
+        assert said.is_error and command.endswith("open --user alice") and "/connect/" not in text(said)
         words = shlex.split(command)
         with talk("open", *words[words.index("open") + 1 :], home=home, env=provider.settings()) as shown:
             assert await asyncio.to_thread(shown.hear, r"http://127\.0\.0\.1:\d+/me/")

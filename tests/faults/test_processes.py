@@ -74,7 +74,7 @@ async def test_a_program_that_is_told_to_end_in_the_middle_of_an_act_leaves_no_a
         there = w.mails()
         async with w.running() as program:
             told = await program.say("send", "a")
-            assert told["error"] == "OutcomeUnknown" and "Look" in told["hint"] and w.mails() == there
+            assert told["error"] == "OutcomeUnknown" and "Check" in told["hint"] and w.mails() == there
             await sent(w, program, "b", *there)
             proven = (await program.say("proven"))["ok"]
             assert proven["ok"] and proven["ends"][:2] == ["interrupted", "outcome_unknown"]
