@@ -42,7 +42,7 @@ def test_it_says_so_once_and_ends_in_time() -> None:
         server.send_signal(signal.SIGTERM)
         _, said = server.communicate(timeout=30)
         assert time.monotonic() - began < 10 and server.returncode == 0
-    assert said.count(b"\n") <= 3 and b"no file descriptor left" in said, said[-2000:]
+    assert said.count(b"\n") <= 3 and b"no file descriptor is left" in said, said[-2000:]
 
 
 async def test_other_errors_that_nobody_hears_of_go_where_they_went_before(caplog: pytest.LogCaptureFixture) -> None:

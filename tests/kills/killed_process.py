@@ -89,15 +89,12 @@ class Place:
         """Where a process that is killed says where."""
         return self.folder / "trace"
 
-    def keys(self) -> list[bytes]:
-        """The root keys as they are now."""
-        return [base64.b64decode(line) for line in self.key_file.read_text().split()]
-
     def renew_keys(self) -> None:
         """Put a new root key in front, as ``deputize key rotate`` does."""
         draft = self.folder / "key.new"
         newer = base64.b64encode(secrets.token_bytes(32)).decode()
         draft.write_text(f"{newer}\n{self.key_file.read_text()}")
+        draft.chmod(0o600)
         draft.replace(self.key_file)
 
     async def vault(self, fate: Fate | None = None) -> Vault:

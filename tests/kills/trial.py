@@ -195,6 +195,7 @@ class _Trial:
 
     async def prepare(self) -> None:
         """Both have mail, and Alice what the work needs."""
+        self.place.key_file.touch(mode=0o600)
         self.place.key_file.write_text(base64.b64encode(secrets.token_bytes(32)).decode())
         deputy, work = await self.place.deputy(), self.plan.work
         try:
