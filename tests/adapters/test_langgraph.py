@@ -115,7 +115,7 @@ async def test_an_approval_by_another_user_counts_for_nothing(deputy: Deputy, sa
     [ask] = await approvals_of(graph, config())
     with pytest.raises(PolicyDenied):
         await graph.ainvoke(approve(ask["approval_id"]), config(), context=BOB)
-    [waiting] = await deputy.approvals.waiting(User("alice"))
+    [waiting] = await deputy.approvals.list_pending(User("alice"))
     assert waiting.id == ask["approval_id"] and waiting.status == "pending"
     await graph.ainvoke(WAKE, config(), context=ALICE)
     assert sent(sandbox) == 0

@@ -364,7 +364,7 @@ async def test_an_event_that_another_user_answers_counts_for_nothing_and_the_wai
     handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="bob", decision="approve", **more))
     await asyncio.sleep(0.1)
     assert sent(sandbox) == 0 and not handler.is_done()
-    assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [request.approval_id]
+    assert [one.id for one in await deputy.approvals.list_pending(User("alice"))] == [request.approval_id]
     handler.ctx.send_event(ApprovalResponse(approval_id=request.approval_id, by="alice", decision="approve"))
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 

@@ -136,7 +136,7 @@ async def test_trap_llamaindex_says_which_call_is_delivered_and_says_the_same_ag
     first, second = await asked(handler, 2)
     assert first.approval_id != second.approval_id
     handler = await resume_paused(agent("FunctionAgent", deputy, SEND, SEND), await save_paused(handler))
-    assert {one.id for one in await deputy.approvals.waiting(ALICE)} == {first.approval_id, second.approval_id}
+    assert {one.id for one in await deputy.approvals.list_pending(ALICE)} == {first.approval_id, second.approval_id}
     await handler.cancel_run()
 
 

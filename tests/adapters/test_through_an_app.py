@@ -151,7 +151,7 @@ async def test_what_one_account_does_the_other_neither_does_nor_lets_happen(
             who = BOT if through else "alice"
             run = RUNS[name](deputy, through)
             await anext(run)
-            [waits] = await deputy.approvals.waiting(
+            [waits] = await deputy.approvals.list_pending(
                 User("alice")
             )  # a yes to the other account's act was none to this one
             assert (waits.account, world.posted) == (ACME if through else "alice@acme.test", posted)

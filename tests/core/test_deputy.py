@@ -500,7 +500,7 @@ async def test_an_act_has_its_row_though_asking_for_what_it_lacks_is_cut_off(
     async def cut_off(*lacking: object) -> DeputizeError:
         raise asyncio.CancelledError
 
-    monkeypatch.setattr(house.deputy.asking, "about", cut_off)
+    monkeypatch.setattr(house.deputy.asking, "consent_error", cut_off)
     with pytest.raises(asyncio.CancelledError):
         await house.deputy.act("gmail_search", {}, user="bob")
     last = (await People.of(house.deputy.vault)).in_row(house.deputy.audit.rows()[-1])

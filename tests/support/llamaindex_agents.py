@@ -244,7 +244,7 @@ class Play:
 
     async def approve(self, handler: Any) -> None:
         """To the end."""
-        [waiting] = await self.deputy.approvals.waiting(ALICE)
+        [waiting] = await self.deputy.approvals.list_pending(ALICE)
         if self.how == "foreign":
             for approval, who in (("another", "alice"), (waiting.id, "bob"), (waiting.id, "")):
                 handler.ctx.send_event(ApprovalResponse(approval_id=approval, by=who, decision="approve"))

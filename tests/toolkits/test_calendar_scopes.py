@@ -81,7 +81,7 @@ def granted_for(case: Case) -> Iterable[frozenset[str]]:
     yield asked_for(case)
     for more in (READONLY, EVENTS, EVENTS_READONLY, LIST_READONLY, WHOLE):
         yield asked_for(case) | {more}
-        if all(need.met_by(frozenset({more})) for need in needs_of(case)):
+        if all(need.is_met_by(frozenset({more})) for need in needs_of(case)):
             yield frozenset({more})
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from deputize.core import Account, Deputy, Run, SettingsError, allow_all
 from deputize.core.tools.steps import Request
-from deputize.core.tools.trusted_authors import Withheld, screened
+from deputize.core.tools.trusted_authors import Withheld, screen_steps
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.google.contacts import person
@@ -82,7 +82,7 @@ async def test_a_value_of_which_google_does_not_say_where_it_is_from_is_withheld
         answer = yield Request("GET", "/people/{id}", at={"id": "c1"})
         return answer["names"][0]["displayName"]
 
-    walk = screened(steps(), screen, withheld)
+    walk = screen_steps(steps(), screen, withheld)
     next(walk)
     with pytest.raises(StopIteration) as stop:
         walk.send({"resourceName": "people/c1", "names": [{"displayName": EVIL}]})

@@ -34,7 +34,7 @@ def needs_of(case: Case, provider: str = "github") -> list[Need]:
 
 def asked_for(case: Case, provider: str = "github") -> set[str]:
     """What consent would ask for before the first try."""
-    return {need.ask for need in needs_of(case, provider) if not need.met_by(frozenset())}
+    return {need.ask for need in needs_of(case, provider) if not need.is_met_by(frozenset())}
 
 
 @every_case

@@ -339,7 +339,7 @@ def test_where_a_draft_may_go_to_others_too_nobody_knows_who_will_see_it(to: str
 
 
 def test_the_right_to_send_alone_does_not_send_drafts() -> None:
-    assert not all(need.met_by(frozenset({SEND})) for need in TOOLKIT.tools["gmail_send_draft"].needs_of({}))
+    assert not all(need.is_met_by(frozenset({SEND})) for need in TOOLKIT.tools["gmail_send_draft"].needs_of({}))
 
 
 def test_deleting_a_draft_twice_is_deleting_it() -> None:

@@ -59,7 +59,7 @@ def test_very_many_labels_keep_to_the_budget_and_say_so() -> None:
 
 def test_listing_is_satisfied_by_labels_or_by_reading() -> None:
     (need,) = TOOLKIT.tools["gmail_list_labels"].needs_of({"counts": False})
-    assert need.ask == LABELS and need.met_by(frozenset({READONLY}))
+    assert need.ask == LABELS and need.is_met_by(frozenset({READONLY}))
 
 
 def test_a_label_is_made_once() -> None:
@@ -171,7 +171,7 @@ def test_the_effect_follows_the_action() -> None:
 
 def test_managing_labels_needs_labels_only() -> None:
     for action in ("create", "rename", "delete"):
-        assert all(need.met_by(frozenset({LABELS})) for need in TOOL.needs_of({"action": action}))
+        assert all(need.is_met_by(frozenset({LABELS})) for need in TOOL.needs_of({"action": action}))
 
 
 def test_a_label_that_is_gone_while_it_is_counted_is_not_found() -> None:

@@ -135,7 +135,7 @@ def test_a_draft_is_read_with_the_right_to_write_drafts_alone() -> None:
     assert (done.result["draft_id"], done.result["id"], done.result["body"]) == ("r1", "m9", "Draft words.")
     assert [one.path for one in done.requests] == ["/users/me/drafts/{id}"]
     (need,) = TOOLKIT.tools["gmail_get_email"].needs_of({"draft_id": "r1", "message_id": None})
-    assert need.met_by(frozenset({COMPOSE}))
+    assert need.is_met_by(frozenset({COMPOSE}))
 
 
 def test_a_part_of_a_draft_that_may_not_be_fetched_is_said_to_be_left_out() -> None:

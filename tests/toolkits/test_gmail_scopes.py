@@ -71,7 +71,7 @@ def granted_for(case: Case) -> Iterable[frozenset[str]]:
     for more in (COMPOSE, READONLY, MODIFY, MAIL):
         grant = asked_for(case) | {more}
         yield grant
-        if all(need.met_by(frozenset({more})) for need in needs_of(case)):
+        if all(need.is_met_by(frozenset({more})) for need in needs_of(case)):
             yield frozenset({more})
 
 

@@ -264,7 +264,7 @@ def test_what_cannot_be_replied_to_is_refused(changes: dict[str, Any], why: str)
 def test_a_reply_needs_reading_and_sending() -> None:
     needs = TOOLKIT.tools["gmail_reply_email"].needs_of({})
     assert {need.ask for need in needs} == {READONLY, SEND}
-    assert all(need.met_by(frozenset({MODIFY})) for need in needs)
+    assert all(need.is_met_by(frozenset({MODIFY})) for need in needs)
 
 
 # ----------------------------------------------------------------- forward

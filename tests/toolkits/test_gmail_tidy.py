@@ -270,5 +270,5 @@ def test_a_dry_run_needs_only_reading() -> None:
     valid = TOOL.validate({"action": "trash", "query": "x", "dry_run": True})
     assert {need.ask for need in TOOL.needs_of(valid)} == {READONLY}
     valid = TOOL.validate({"action": "trash", "query": "x"})
-    assert all(need.met_by(frozenset({MODIFY})) for need in TOOL.needs_of(valid))
-    assert not all(need.met_by(frozenset({READONLY})) for need in TOOL.needs_of(valid))
+    assert all(need.is_met_by(frozenset({MODIFY})) for need in TOOL.needs_of(valid))
+    assert not all(need.is_met_by(frozenset({READONLY})) for need in TOOL.needs_of(valid))

@@ -30,7 +30,7 @@ from deputize.core import (
     SettingsError,
 )
 from deputize.core.approvals.mandate_record import MAX_ACTS
-from deputize.core.approvals.outcome import what_is_so
+from deputize.core.approvals.outcome import describe_outcome
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.web.pages.local_links import approval_link, show_anew
 
@@ -180,7 +180,7 @@ def describe_decision(approval: Approval | None) -> str:
     if approval is None or approval.status == "pending":
         return "This approval no longer waits."
     if approval.status == "used":
-        return f"Too late: {what_is_so(approval, None)}."
+        return f"Too late: {describe_outcome(approval, None)}."
     return f"Decided on the page: {approval.status}."
 
 

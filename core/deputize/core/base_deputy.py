@@ -19,7 +19,7 @@ from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.tools.act import Call, ToolCall
-from deputize.core.tools.app_binding import through
+from deputize.core.tools.app_binding import bind_to_app
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.search import LIMIT, ToolIndex
 from deputize.core.tools.steps import File
@@ -50,10 +50,10 @@ class BaseDeputy(Components):
         provider. ``call``: identifies the call in its run. The same call never writes twice, even if another process
         repeats it. Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` carry what to ask the user.
         """
-        row = CallRow.begun(tool, user, call, agent or self.agent)
+        row = CallRow.start(tool, user, call, agent or self.agent)
         async with AuditedCall(self.audit, self.asking, row):
             act = await self.resolver.resolve(tool, arguments, user, account, call, agent, app)
-            row.validated(act, tool, self.ledger.act_id(act))
+            row.record_act(act, tool, self.ledger.act_id(act))
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
             act, grant, _ = await self.authorizer.authorize(act, row)
@@ -87,7 +87,7 @@ class BaseDeputy(Components):
         """Return for each call the error that `act` would raise now (consent, approval, policy, scopes), or None.
         Writes nothing at a provider. Scopes that several calls need from one app share one consent. ``approved``:
         receives the ids of the calls that the user approved."""
-        return await self.asking.together(await self.checker.blockers(calls, user, agent, approved, app))
+        return await self.asking.errors_for(await self.checker.blockers(calls, user, agent, approved, app))
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
@@ -124,12 +124,12 @@ class BaseDeputy(Components):
         who, other = User.of(user), other_account(add_account, switch_account)
         await self.consents.recover(who)
         chosen = [await self.resolver.tool(name) for name in tools]
-        wanted = await self.asking.wanted(who, provider, scopes, chosen, app, account)
-        return await self.asking.beforehand(who, wanted, account, other)
+        wanted = await self.asking.needs_by_app(who, provider, scopes, chosen, app, account)
+        return await self.asking.request_consents(who, wanted, account, other)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """Return all requests that wait for the user, from every run, consents first."""
-        return [*await self.consents.waiting(User.of(user)), *await self.approvals.waiting(User.of(user))]
+        return [*await self.consents.waiting(User.of(user)), *await self.approvals.list_pending(User.of(user))]
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
         """Return the current state of a consent, also after it has ended, or None if it is unknown or was deleted."""
@@ -138,7 +138,7 @@ class BaseDeputy(Components):
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
         """Return the current state of an approval, or None if it is not this user's or was deleted. Waits for a
         decision for at most ``timeout`` seconds."""
-        return await self.approvals.decided(id_of(approval), User.of(by), timeout)
+        return await self.approvals.wait_for_decision(id_of(approval), User.of(by), timeout)
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until all these consents have ended, in any process, and return them in the same order.
@@ -216,7 +216,7 @@ class BaseDeputy(Components):
 
     async def mandates(self, user: AnyUser) -> list[Mandate]:
         """Return the user's valid mandates with their use counts, the earliest to expire first."""
-        return await self._mandates.all_of(User.of(user))
+        return await self._mandates.list_valid(User.of(user))
 
     async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
         """End a mandate: no act starts under it afterwards. Raises `NotFound` if it is not this user's or has ended."""
@@ -243,7 +243,7 @@ class BaseDeputy(Components):
         their owner. Raises `InvalidInput` for a provider that is in neither the settings nor the user's grants.
         """
         ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
-        await self._mandates.end_of(User.of(user), {grant.account for grant in ended} if provider else None)
+        await self._mandates.end_for_accounts(User.of(user), {grant.account for grant in ended} if provider else None)
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
@@ -272,7 +272,7 @@ class BaseDeputy(Components):
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
         """Return the tools of these toolkits (``github``), toolsets (``github:actions``) and names: see
         `Catalog.tools`. ``app``: describe them for this app. Raises `InvalidInput` for an app of another provider."""
-        return through(self.catalog.tools(*names, read_only=read_only), self.registry, app)
+        return bind_to_app(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
     def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
         """Return the tools that match a query, best first; see `ToolIndex.search` and `Deputy.tools`."""

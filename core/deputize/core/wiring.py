@@ -11,7 +11,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from deputize.core.acts.authorize import Authorizer
-from deputize.core.acts.call_dedup import Recognizing
+from deputize.core.acts.call_dedup import CallRecognizer
 from deputize.core.acts.check_calls import CallChecker
 from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.execute import Executor
@@ -42,7 +42,7 @@ from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.policy.policy import Judge, Policy, ask_before_sending
-from deputize.core.provenance.store import OutsideRecord
+from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers import known
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.files import FILE_TTL, Files
@@ -138,20 +138,20 @@ class Components:
         """Create the parts that run acts with these grants, and those that end everything."""
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
-        self.judge, self.provenance = Judge(policy), OutsideRecord(engine)
+        self.judge, self.provenance = Judge(policy), UntrustedRecord(engine)
         self.ledger, self.approvals = Ledger(engine, kept), Approvals(engine)
         self._mandates, self.questions = Mandates(engine, self.approvals, kept), Questions(engine, self.approvals)
         self.resolver, grants = CallResolver(engine, self.catalog, self.accounts), GrantFinder(engine, refresher)
         self.authorizer = Authorizer(self.catalog, self.judge, grants, self.approvals, self.provenance)
         budgets = Budgets(per_minute, engine.clock)
         transport = ProviderTransport(engine, refresher, self.outside, budgets, self.provenance)
-        handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.for_run)
-        handlers[ResolvePerson] = lambda run, step: self._people.for_run(run, step)
+        handlers = handlers_of(engine, self.files) | dict.fromkeys((AskUser, Heard), self.questions.handle_step)
+        handlers[ResolvePerson] = lambda run, step: self._people.handle_step(run, step)
         self.runner = Runner(transport, TrustedAuthors.of(trusted_authors, self.catalog.toolkit), handlers)
         self.previewer = Previewer(self.judge, self.approvals, self._mandates, self.runner, self.provenance)
         self.executor = Executor(engine, self.ledger, self.previewer, self.questions, refresher)
         self.checker = CallChecker(self.resolver, self.authorizer, self.previewer, self.ledger, self.questions)
-        self.undoing, self.recognizing = Undoing(self.ledger), Recognizing(engine, self.resolver)
+        self.undoing, self.recognizing = Undoing(self.ledger), CallRecognizer(engine, self.resolver)
         many = MassRevocation(engine, self.consents, self.revocation_queue, self._mandates.end_all)
         self.revoker = Revoker(engine, self.accounts, self.consents, self.revocation_queue, many)
         self.sweeper = Sweeper(

@@ -6,13 +6,13 @@ import asyncio
 
 import pytest
 
-from deputize.core.acts.batched_reads import InStep
+from deputize.core.acts.batched_reads import BatchedReads
 from tests.core.consent.test_consents import House
 from tests.support.gmail_toolkit import ALL, MAIL
 
 
 async def test_answers_that_come_at_the_same_time_are_taken_together_before_one_is_used() -> None:
-    in_step, all_sent, steps = InStep(), asyncio.Event(), list[str]()
+    in_step, all_sent, steps = BatchedReads(), asyncio.Event(), list[str]()
 
     async def read() -> None:
         async with in_step:
@@ -28,7 +28,7 @@ async def test_answers_that_come_at_the_same_time_are_taken_together_before_one_
     assert steps == ["comes"] * 3 + ["is used"] * 3
 
 
-async def alone_in(in_step: InStep) -> None:
+async def alone_in(in_step: BatchedReads) -> None:
     """A read here gives way to nobody."""
     turned = list[str]()
     asyncio.get_running_loop().call_soon(turned.append, "a turn of the loop")
@@ -38,12 +38,12 @@ async def alone_in(in_step: InStep) -> None:
 
 
 async def test_who_is_alone_gives_way_to_nobody() -> None:
-    await alone_in(InStep())
+    await alone_in(BatchedReads())
 
 
 @pytest.mark.parametrize("ends", ["fails", "is cancelled"])
 async def test_a_read_that_does_not_end_well_is_waited_for_no_more(ends: str) -> None:
-    in_step, under_way = InStep(), asyncio.Event()
+    in_step, under_way = BatchedReads(), asyncio.Event()
 
     async def read() -> None:
         async with in_step:
@@ -60,7 +60,7 @@ async def test_a_read_that_does_not_end_well_is_waited_for_no_more(ends: str) ->
 
 
 async def test_who_is_cancelled_before_it_has_left_is_waited_for_no_more() -> None:
-    in_step = InStep()
+    in_step = BatchedReads()
 
     async def read() -> None:
         async with in_step:
@@ -75,15 +75,15 @@ async def test_who_is_cancelled_before_it_has_left_is_waited_for_no_more() -> No
 
 
 async def test_reads_take_part_and_writes_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    house, came = await House().begin(), list[InStep]()
+    house, came = await House().begin(), list[BatchedReads]()
     await house.connected(*ALL)
-    enter = InStep.__aenter__
+    enter = BatchedReads.__aenter__
 
-    async def entered(in_step: InStep) -> None:
+    async def entered(in_step: BatchedReads) -> None:
         came.append(in_step)
         await enter(in_step)
 
-    monkeypatch.setattr(InStep, "__aenter__", entered)
+    monkeypatch.setattr(BatchedReads, "__aenter__", entered)
     await house.act("send", **MAIL)
     assert not came
     await house.act("search")

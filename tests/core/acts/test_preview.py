@@ -546,7 +546,7 @@ async def test_a_refusal_after_the_yes_gives_it_back(desk: Desk) -> None:
 
 async def test_what_cannot_be_read_is_told_before_anybody_is_asked(desk: Desk) -> None:
     assert isinstance(await desk.way("gmail_send_draft", "x", draft_id="r123"), NotFound)
-    assert await desk.deputy.approvals.waiting(User("alice")) == []
+    assert await desk.deputy.approvals.list_pending(User("alice")) == []
 
 
 async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path: Any) -> None:
@@ -864,7 +864,7 @@ async def test_declared_tool_without_show_runs_unasked_if_it_sends_only_gets(own
     assert await own.way("gmail_by_get", "n") is None
     assert await own.act("gmail_by_get", "n") is not None
     assert [one.method for one in own.wire.seen] == ["GET", "GET"]  # once to find a Preview, once in the call
-    assert await own.deputy.approvals.waiting(User("alice")) == []
+    assert await own.deputy.approvals.list_pending(User("alice")) == []
 
 
 async def test_get_that_is_declared_as_write_is_refused_before_show(own: Desk) -> None:

@@ -125,11 +125,11 @@ async def test_what_was_answered_is_opened_once_and_what_waits_each_time(
     monkeypatch.setattr(deputy.vault, "unsealed", counting)
     waits = await asked(deputy, 5)
     assert opened == [], "so few cannot be too many"
-    assert len(await deputy.approvals.waiting(User("alice"))) == 1
+    assert len(await deputy.approvals.list_pending(User("alice"))) == 1
     opened.clear()
     for _ in range(2):
-        assert [one.id for one in await deputy.approvals.waiting(User("alice"))] == [waits.id]
+        assert [one.id for one in await deputy.approvals.list_pending(User("alice"))] == [waits.id]
     assert len(opened) == 2, "the one that waits, twice"
     await deputy.decide(answered[0].id, "reject", by="alice")
     await deputy.decide(waits, "approve", by="alice")
-    assert await deputy.approvals.waiting(User("alice")) == []
+    assert await deputy.approvals.list_pending(User("alice")) == []

@@ -42,7 +42,7 @@ PIN: dict[str, Any] = {"user": "alice", "app": "bot", "call": Call("t", "m", "c"
 
 
 async def yes(deputy: Deputy) -> None:
-    [waits] = await deputy.approvals.waiting(User("alice"))
+    [waits] = await deputy.approvals.list_pending(User("alice"))
     assert "acting for" in waits.preview
     await deputy.decide(waits.id, "approve", by="alice")
 

@@ -237,7 +237,7 @@ def test_an_act_further_on_its_way_is_the_same_act_and_nothing_of_it_is_worked_o
     act = act_of({"shapes": []})
     key, needs = act.key, act.needs
     begun = act.having(began=7.0, approved=True)
-    assert begun.key is key and begun.needs is needs and begun.said is act.said
+    assert begun.key is key and begun.needs is needs and begun.canonical_arguments is act.canonical_arguments
     assert (begun.began, begun.approved, act.began, act.approved) == (7.0, True, 0.0, False)
     assert vars(begun).items() >= vars(replace(act, began=7.0, approved=True)).items()
 

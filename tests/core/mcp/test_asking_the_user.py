@@ -113,7 +113,7 @@ async def test_neither_the_address_nor_the_state_nor_the_answers_leave_the_vault
         assert link.preview["it says"] == "Connect your account at (an address)"
         assert form.preview["asks you for"] == "urgency, days, Tell everybody"
         with pytest.raises(NotFound):
-            await deputy.questions.kept(link.id, ALICE)  # the first one is over
+            await deputy.questions.load_kept(link.id, ALICE)  # the first one is over
         await act(deputy)
     last = foreign.asked[-1][1]
     assert last["inputResponses"] == {"q": {"action": "accept", "content": {"urgency": "high"}}}
@@ -165,7 +165,7 @@ async def test_nobody_but_its_user_sees_or_answers_a_question() -> None:
     async with foreign_deputy(Foreign([SEND], reply=replies(asks(FORM))), policy=allow_all) as deputy:
         question = await asked(deputy)
         for wrong in (
-            deputy.questions.kept(question.id, BOB),
+            deputy.questions.load_kept(question.id, BOB),
             deputy.questions.reply(question.id, "accept", by=BOB),
             deputy.decide(question, "reject", by="bob"),
         ):

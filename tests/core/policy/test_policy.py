@@ -182,7 +182,7 @@ async def test_policy_comes_before_the_grant_and_the_grant_before_the_approval()
     house.deputy.policy = always(Verdict.ASK)
     with pytest.raises(ConsentRequired):
         await house.act("send", **MAIL)
-    assert await house.deputy.approvals.waiting(User("alice")) == []
+    assert await house.deputy.approvals.list_pending(User("alice")) == []
     await house.connected(*ALL)
     approval = await house.asked()
     assert approval.account == "alice@example.test" and house.mails == 0
@@ -330,7 +330,7 @@ async def test_a_used_yes_is_said_to_be_used(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "approve", by="alice")
     await house.act("send", **MAIL)
-    assert house.events().count("approval.used") == 1 and await house.deputy.approvals.waiting(User("alice")) == []
+    assert house.events().count("approval.used") == 1 and await house.deputy.approvals.list_pending(User("alice")) == []
     with pytest.raises(Conflict):
         await house.deputy.decide(approval, "approve", by="alice")
 
@@ -349,9 +349,9 @@ async def test_an_act_without_a_call_can_be_approved_and_called_again(house: Ask
 
 async def test_bob_sees_nothing_of_what_alice_is_asked(house: Asking) -> None:
     await house.asked()
-    assert len(await house.deputy.approvals.waiting(User("alice"))) == 1
-    assert await house.deputy.approvals.waiting(User("bob")) == []
-    assert await house.deputy.approvals.waiting(User("alice", "tenant")) == []
+    assert len(await house.deputy.approvals.list_pending(User("alice"))) == 1
+    assert await house.deputy.approvals.list_pending(User("bob")) == []
+    assert await house.deputy.approvals.list_pending(User("alice", "tenant")) == []
 
 
 def test_a_preview_of_arguments_shows_all_of_them() -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from deputize.core import Request, Run, Steps, Toolkit, Undo
 from deputize.core.errors import InvalidInput, NotFound, SettingsError
-from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove_texts, screened
+from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove_texts, screen_steps
 from tests.support.sandbox_deputy import build
 
 
 def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
     withheld = Withheld()
-    mark, unknown = withheld.because("not of a member"), withheld.because("not looked up")
+    mark, unknown = withheld.mark_for("not of a member"), withheld.mark_for("not looked up")
     result = {
         "items": [
             {"id": 1, "title": mark, "body": f"{mark}\u2026", "total_chars": 17, "more": "x", "from": "eve"},
@@ -35,13 +35,13 @@ def test_a_mark_becomes_withheld_in_its_own_object_and_is_counted() -> None:
 
 def test_a_mark_among_other_words_says_so_in_its_place() -> None:
     withheld = Withheld()
-    mark = withheld.because("not of a member")
+    mark = withheld.mark_for("not of a member")
     told = withheld.remove_marks({"body": f"I agree.\n> {mark}\nYes", "text_digest": "0" * 16})
     assert told == {"body": "I agree.\n> [withheld]\nYes", "withheld": "not of a member", "texts_withheld": 1}
 
 
 def test_nothing_is_touched_where_nothing_was_withheld_and_marks_of_another_run_are_only_words() -> None:
-    old = Withheld().because("x")
+    old = Withheld().mark_for("x")
     assert Withheld().remove_marks({"text": old, "total_chars": 3}) == {"text": old, "total_chars": 3}
 
 
@@ -70,7 +70,7 @@ def test_a_screen_sees_each_answer_first_and_a_refusal_of_it_is_the_tools_to_dea
         return answer.upper()
         yield step
 
-    steps = screened(tool(), screen, Withheld())
+    steps = screen_steps(tool(), screen, Withheld())
     assert next(steps).path == "/a"  # type: ignore[union-attr]
     assert steps.send("secret").path == "/b"  # type: ignore[union-attr]
     with pytest.raises(StopIteration) as end:

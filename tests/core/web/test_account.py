@@ -384,7 +384,7 @@ async def test_looking_at_an_approval_decides_nothing() -> None:
     for method in ("GET", "HEAD") * 5:
         response = await world.send(method, f"/approve/{approval.id}?decision=approve", user="alice")
         assert response.status_code == 200
-    (waiting,) = await world.deputy.approvals.waiting(User("alice"))
+    (waiting,) = await world.deputy.approvals.list_pending(User("alice"))
     assert waiting.status == "pending"
 
 
@@ -418,7 +418,7 @@ async def test_another_users_yes_counts_for_nothing() -> None:
         data = {"decision": "approve", "form": "0" * 64}
         response = await world.send("POST", f"/approve/{approval.id}", user=user, cookies=jar, data=data)
         assert response.status_code == 403
-    (waiting,) = await world.deputy.approvals.waiting(User("alice"))
+    (waiting,) = await world.deputy.approvals.list_pending(User("alice"))
     assert waiting.status == "pending"
 
 

@@ -71,7 +71,7 @@ async def called(deputy: Deputy, name: str, arguments: Mapping[str, Any], number
             print(name, await deputy.act(name, arguments, user="alice", call=Call("t", "m", number)))
             return
         except ApprovalRequired as waits:
-            kept = await deputy.questions.kept(waits.approval.id, ALICE)
+            kept = await deputy.questions.load_kept(waits.approval.id, ALICE)
             content = {part["key"]: filled(part["fields"]) for part in kept["parts"]}
             await deputy.questions.reply(waits.approval.id, "accept", by=ALICE, content=content)
         except DeputizeError as refused:

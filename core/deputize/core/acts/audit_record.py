@@ -41,7 +41,7 @@ class CallRow:
         }
 
     @classmethod
-    def begun(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
+    def start(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
         """Return a record of what is known before any check. An invalid user is recorded as an empty one."""
         try:
             who = User.of(user)
@@ -49,7 +49,7 @@ class CallRow:
             who = User("")
         return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
 
-    def validated(self, act: Act, called: str, act_id: str) -> None:
+    def record_act(self, act: Act, called: str, act_id: str) -> None:
         """Record the act that the call resolved to. ``called``: the tool name in the call, which may be an alias."""
         facts = self._facts
         facts["tool"], facts["called"], facts["act_id"] = act.tool.name, called if act.tool.called else "", act_id
@@ -109,7 +109,7 @@ class AuditedCall:
             return self._write_result("done")
         try:
             if isinstance(error, MissingScopes):
-                raise await self.asking.about(error) from None
+                raise await self.asking.consent_error(error) from None
         except BaseException as instead:
             self._write_result(_decision(instead))
             raise

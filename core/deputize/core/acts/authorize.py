@@ -21,7 +21,7 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.errors import PolicyDenied
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
-from deputize.core.provenance.store import OutsideRecord
+from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.tool import Effect
@@ -40,7 +40,7 @@ class Authorizer:
     """Authorization of acts. Every error that it raises names the obstacle."""
 
     def __init__(
-        self, catalog: Catalog, judge: Judge, grants: GrantFinder, approvals: Approvals, provenance: OutsideRecord
+        self, catalog: Catalog, judge: Judge, grants: GrantFinder, approvals: Approvals, provenance: UntrustedRecord
     ) -> None:
         self.catalog, self.judge, self.grants = catalog, judge, grants
         self.approvals, self.provenance, self.clock = approvals, provenance, approvals.clock
@@ -74,7 +74,7 @@ class Authorizer:
         self._note(row, act, grant)
         return act, grant, asked
 
-    async def unasked(self, act: Act, row: CallRow) -> Grant:
+    async def authorize_without_asking(self, act: Act, row: CallRow) -> Grant:
         """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy would
         ask, and `MissingScopes` if the grant is not enough."""
         verdict, grant = await self._judge(act)

@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 
 
-class InStep:
+class BatchedReads:
     """Context manager around a read request: before and after it, the task yields to the other reads in progress.
 
     Without it, each act runs from its response to the next act's request in one go. With 32 acts, the code of every

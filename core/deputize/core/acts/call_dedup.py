@@ -28,7 +28,7 @@ CALL_TTL: Final = 7200.0
 is valid."""
 
 
-class Recognizing:
+class CallRecognizer:
     """Assignment of ids to calls that have none."""
 
     def __init__(self, engine: Engine, resolver: CallResolver) -> None:

@@ -50,7 +50,7 @@ class CallChecker:
         """
         if act.tool.may_ask:
             await self.questions.refuse_if_open(act)
-        if await self.ledger.begun(act):
+        if await self.ledger.has_begun(act):
             return False
         act, grant, asked = await self.authorizer.authorize(act, None, known)
         if not act.shows:

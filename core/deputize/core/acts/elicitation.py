@@ -41,7 +41,7 @@ class Questions:
     def __init__(self, engine: Engine, approvals: Approvals) -> None:
         self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
-    async def for_run(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
+    async def handle_step(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
         """Return the reply that an earlier run asked for, or ask. After a question, and until the user replies, the run
         ends in `ApprovalRequired`, which the tool cannot suppress."""
         run.check_change()
@@ -120,7 +120,7 @@ class Questions:
 
     # ------------------------------------------------------------- the page
 
-    async def kept(self, question_id: str, by: User) -> Mapping[str, Any]:
+    async def load_kept(self, question_id: str, by: User) -> Mapping[str, Any]:
         """Return the data that the tool stored with its question, for the page. Raises `NotFound` if it is not this
         user's."""
         return _question_of(await self.approvals.row(question_id, by)).kept
@@ -162,7 +162,9 @@ class Questions:
 
     def _key(self, act: Act) -> str:
         """Return the record key: by act, or for a read without an id by conversation, tool and arguments."""
-        which = act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.said])
+        which = (
+            act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.canonical_arguments])
+        )
         found = hmac.digest(self.vault.keys.index, b"question" + which.encode(), "sha256").hex()[:40]
         return self.vault.key_prefix(act.user) + found
 

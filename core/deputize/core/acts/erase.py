@@ -11,7 +11,7 @@ from deputize.core.audit.common_fields import OfUser
 from deputize.core.audit.events import UserErased
 from deputize.core.consent.consents import Consents
 from deputize.core.engine import Engine
-from deputize.core.provenance.store import OutsideRecord
+from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.files import Files
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.stores import FailsOver
@@ -23,7 +23,7 @@ failover. The mark's key is a keyed digest, and it holds no other data."""
 KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "zone", "call", "session", "intent")
 
 
-async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: OutsideRecord) -> None:
+async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: UntrustedRecord) -> None:
     """Remove all data of the user and record the erasure in the audit.
 
     An act in progress is not removed: its record expires by itself. The user's grants must have been revoked before.

@@ -56,22 +56,22 @@ class Asking:
     def __init__(self, engine: Engine, accounts: Accounts, consents: Consents) -> None:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
-    async def together(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
+    async def errors_for(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
         """Replace each `MissingScopes` by the error to raise: one consent for all calls of one app, or one for each
         call if the user has just refused some of the scopes."""
         lacking: dict[str, list[MissingScopes]] = {}
         for one in blockers:
             if isinstance(one, MissingScopes):
                 lacking.setdefault(one.act.app, []).append(one)
-        errors = {app: await self.about(*those) for app, those in lacking.items()}
+        errors = {app: await self.consent_error(*those) for app, those in lacking.items()}
 
         async def error_for(one: MissingScopes) -> DeputizeError:
             error, those = errors[one.act.app], lacking[one.act.app]
-            return error if isinstance(error, ConsentRequired) or len(those) == 1 else await self.about(one)
+            return error if isinstance(error, ConsentRequired) or len(those) == 1 else await self.consent_error(one)
 
         return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
 
-    async def about(self, *lacking: MissingScopes) -> DeputizeError:
+    async def consent_error(self, *lacking: MissingScopes) -> DeputizeError:
         """Return the error that asks the user for the scopes that these acts lack, or that says why they cannot be
         asked."""
         act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
@@ -95,7 +95,7 @@ class Asking:
             return ReconsentRequired(_reconnect_message(label, why), consent=consent, reason=why)
         return ConsentRequired(f"The user must allow this at {label} first.", consent=consent)
 
-    async def beforehand(
+    async def request_consents(
         self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
     ) -> list[Consent]:
         """Request one consent for each app whose needs are not met. ``other``: ask for another account than the
@@ -119,7 +119,7 @@ class Asking:
                 consents.append(one)
         return consents
 
-    async def wanted(
+    async def needs_by_app(
         self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[Tool], app: str, account: str | None
     ) -> dict[str, list[Need]]:
         """Return what these scopes and tools need, by app."""

@@ -66,7 +66,7 @@ class PeopleSearch:
         self.engine, self.catalog, self.authorizer = engine, catalog, authorizer
         self.executor, self.asking = executor, asking
 
-    async def for_run(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
+    async def handle_step(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
         """Return the person that a tool asks for: as in its preview, or as an earlier run of the act found it."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
@@ -174,10 +174,10 @@ class PeopleSearch:
             short = ", ".join(one.rpartition("/")[2] for one in missing)
             looked.not_looked.append(NotLooked(where, f"not granted: {short}"))
             return
-        row = CallRow.begun(tool.name, asker.user, act.call, asker.agent)
+        row = CallRow.start(tool.name, asker.user, act.call, asker.agent)
         try:
             async with AuditedCall(self.engine.audit, self.asking, row):
-                row.validated(act, tool.name, "")
+                row.record_act(act, tool.name, "")
                 result = await self._perform(act, row)
         except _REFUSED as refused:
             looked.not_looked.append(NotLooked(where, refused.message))
@@ -206,7 +206,7 @@ class PeopleSearch:
     async def _perform(self, act: Act, row: CallRow) -> Any:
         """Return the act's result. Nothing that it lacks is requested from the user."""
         try:
-            grant = await self.authorizer.unasked(act, row)
+            grant = await self.authorizer.authorize_without_asking(act, row)
             with report_missing_scopes(self.engine.providers, act, grant):
                 return await self.executor.execute(act, grant, row)
         except MissingScopes as lacking:

@@ -23,7 +23,7 @@ from deputize.core.approvals.service import Approvals
 from deputize.core.errors import DeputizeError
 from deputize.core.idempotency.undo import refuse_if_changed
 from deputize.core.policy.policy import Judge, Verdict
-from deputize.core.provenance.store import OutsideRecord
+from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.tools.act import Act
 from deputize.core.tools.preview import Preview
 from deputize.core.vault.grant import Grant, User
@@ -102,7 +102,7 @@ class Previewer:
     """Runs acts up to their preview, and authorizes the preview or submits it for approval."""
 
     def __init__(
-        self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: OutsideRecord
+        self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: UntrustedRecord
     ) -> None:
         self.judge, self.approvals, self.mandates, self.clock = judge, approvals, mandates, approvals.clock
         self.runner, self.provenance, self.plans = runner, provenance, Plans()

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from deputize.core.acts.batched_reads import InStep
+from deputize.core.acts.batched_reads import BatchedReads
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.acts.public_requests import PublicSender, is_loopback
 from deputize.core.acts.rate_limit import STRANGERS, Budgets
@@ -40,7 +40,7 @@ from deputize.core.grants.refresh_request import token_refused
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
-from deputize.core.provenance.store import OutsideRecord
+from deputize.core.provenance.store import UntrustedRecord
 from deputize.core.providers.origin import moved
 from deputize.core.tools.act import Act
 from deputize.core.tools.act_key import ActKey
@@ -81,8 +81,8 @@ class ProviderTransport(Frozen):
     refresher: Refresher
     public: PublicSender
     budgets: Budgets
-    provenance: OutsideRecord
-    in_step: InStep = field(default_factory=InStep)
+    provenance: UntrustedRecord
+    in_step: BatchedReads = field(default_factory=BatchedReads)
 
 
 class Exchange:

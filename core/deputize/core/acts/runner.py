@@ -33,7 +33,7 @@ from deputize.core.tools.preview import Preview
 from deputize.core.tools.run import Run
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Tool
-from deputize.core.tools.trusted_authors import TrustedAuthors, remove_texts, screened
+from deputize.core.tools.trusted_authors import TrustedAuthors, remove_texts, screen_steps
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.zones import MachineZone
 
@@ -206,7 +206,7 @@ class Runner:
         screen = self.trusted_authors.screen(act.tool)
         if screen is None or act.effect is not Effect.READS:
             return steps
-        return screened(steps, screen(self._describe(run), run.withheld), run.withheld)
+        return screen_steps(steps, screen(self._describe(run), run.withheld), run.withheld)
 
     def _describe(self, run: ExecutionContext) -> Run:
         """Return the facts that a tool may know about its run."""

@@ -126,9 +126,9 @@ class Mandates:
         with suppress(NotFound):
             await self.end(by, self._mandate_id(approval_id))
 
-    async def end_of(self, user: User, accounts: Collection[str] | None) -> None:
+    async def end_for_accounts(self, user: User, accounts: Collection[str] | None) -> None:
         """End the user's mandates for these accounts, or all of them if ``accounts`` is None."""
-        for one in await self.all_of(user):
+        for one in await self.list_valid(user):
             if accounts is None or one.account in accounts:
                 with suppress(NotFound):
                     await self.end(user, one.id)
@@ -158,7 +158,7 @@ class Mandates:
         await self.audit.record(MandateGiven(given.facts(), given.tools, audience, given.most, until, approval))
         return given.public()
 
-    async def all_of(self, user: User) -> list[Mandate]:
+    async def list_valid(self, user: User) -> list[Mandate]:
         """Return the user's valid mandates, the first to end first."""
         return [one.public() for one in await self._load_valid(user)]
 

@@ -139,7 +139,7 @@ _OF_AN_UNDO: Final = _OF_A_RESULT | {"call", "app", "name", "what", "where"}
 _NEW: Final = LedgerRecord(expires=0.0, arguments="")
 
 
-def what_is_so(approval: Approval, zone: tzinfo | None) -> str:
+def describe_outcome(approval: Approval, zone: tzinfo | None) -> str:
     """Return the outcome of the act that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for
     the machine's."""
     if approval.outcome == "done":

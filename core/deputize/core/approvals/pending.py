@@ -27,18 +27,18 @@ MAX_USERS: Final = 4096
 _may_wait: WeakKeyDictionary[object, dict[str, int]] = WeakKeyDictionary()
 
 
-class AskedOf:
+class ApprovalLists:
     """The approvals of each user in one vault."""
 
     def __init__(self, engine: Engine, rows: ApprovalRepository) -> None:
         self.engine, self.vault, self.clock, self.rows = engine, engine.vault, engine.clock, rows
         self._answered: dict[str, bytes] = {}
 
-    async def waiting(self, user: User) -> list[Approval]:
+    async def list_pending(self, user: User) -> list[Approval]:
         """Return the user's pending approvals."""
         return await self._public(user, await self._load_pending(user))
 
-    async def of_step(self, user: User, step: str) -> list[Approval]:
+    async def list_by_request(self, user: User, step: str) -> list[Approval]:
         """Return the approvals that one model message requested, decided or not, in order."""
         rows = await self.rows.of_user(user)
         return await self._public(user, (row for row in rows if row.step == step and row.expires > self.clock()))

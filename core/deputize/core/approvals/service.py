@@ -20,8 +20,8 @@ from functools import partial
 from types import EllipsisType
 from typing import Any, Final, Literal, get_args
 
-from deputize.core.approvals.outcome import LedgerRecord, State, what_is_so
-from deputize.core.approvals.pending import AskedOf
+from deputize.core.approvals.outcome import LedgerRecord, State, describe_outcome
+from deputize.core.approvals.pending import ApprovalLists
 from deputize.core.approvals.record import ApprovalRecord, Change, Edit, Status, meant, preview_fields
 from deputize.core.approvals.repository import ApprovalRepository, Claim, Repository
 from deputize.core.audit.events import ApprovalTooLate
@@ -45,8 +45,12 @@ class Approvals:
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
         self.rows, self.acts = ApprovalRepository(engine), Repository(engine, LedgerRecord)
-        listed = AskedOf(engine, self.rows)
-        self.waiting, self.room_for_one_more, self.of_step = listed.waiting, listed.room_for_one_more, listed.of_step
+        listed = ApprovalLists(engine, self.rows)
+        self.list_pending, self.room_for_one_more, self.list_by_request = (
+            listed.list_pending,
+            listed.room_for_one_more,
+            listed.list_by_request,
+        )
 
     async def require(
         self,
@@ -175,7 +179,7 @@ class Approvals:
                 act, lambda found: (found.reject(now, record.effect), None) if found.state is State.DONE else None
             )
         hint = "Check at the provider whether it was done." if shown.outcome != "done" else ""
-        said = what_is_so(shown, await self.engine.zones.of(by))
+        said = describe_outcome(shown, await self.engine.zones.of(by))
         return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
@@ -184,7 +188,7 @@ class Approvals:
         gone = record is None or (record.question is not None and record.expires <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record)
 
-    async def decided(self, approval_id: str, by: User, timeout: float) -> Approval | None:
+    async def wait_for_decision(self, approval_id: str, by: User, timeout: float) -> Approval | None:
         """Return the approval once it is decided, in any process, or after ``timeout`` seconds."""
         ends = time.monotonic() + timeout
         if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
@@ -284,7 +288,7 @@ class Approvals:
         """Return a record key from the act, its account and its exact arguments. It is keyed, so that nobody can guess
         it."""
         who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
-        exact = json.dumps([who, account.subject, act.said]).encode()
+        exact = json.dumps([who, account.subject, act.canonical_arguments]).encode()
         return (
             self.vault.key_prefix(act.user)
             + hmac.digest(self.vault.keys.index, b"approval" + exact, "sha256").hex()[:40]

@@ -23,7 +23,7 @@ class _Ending:
         self.lock, self.write, self.pid = lock, write, pid
 
 
-class Unsaved:
+class DeferredOutcomes:
     """Unsaved outcomes of one deputy's acts, by record key. No more can wait than acts were in progress, because no act
     is claimed while the store takes no writes."""
 

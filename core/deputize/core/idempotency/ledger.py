@@ -22,7 +22,7 @@ from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.approvals.repository import Repository
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
-from deputize.core.idempotency.deferred_outcomes import Unsaved
+from deputize.core.idempotency.deferred_outcomes import DeferredOutcomes
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
@@ -133,7 +133,7 @@ class Ledger:
     def __init__(self, engine: Engine, kept: float = KEPT) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
         self.rows = Repository(engine, LedgerRecord)
-        self.unsaved = Unsaved(engine.vault.store)
+        self.unsaved = DeferredOutcomes(engine.vault.store)
         engine.vault.before_close.append(self.unsaved.settle_all)
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
@@ -160,7 +160,7 @@ class Ledger:
         """
         return self._recorded_result(act, await self._load_record(act))
 
-    async def begun(self, act: Act) -> bool:
+    async def has_begun(self, act: Act) -> bool:
         """Return True if this act has an outcome or a run has begun to write, so that nobody is asked. Raises as
         `outcome` does."""
         record = await self._load_record(act)

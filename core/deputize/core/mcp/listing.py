@@ -77,10 +77,10 @@ class Listing(Frozen):
             nonce=secrets.token_hex(16),
             provider_base=server.name,
         )
-        row = CallRow.begun(act.tool.name, user, act.call, act.agent)
+        row = CallRow.start(act.tool.name, user, act.call, act.agent)
         async with AuditedCall(self.engine.audit, self.asking, row):
-            row.validated(act, act.tool.name, "")
-            grant = await self.authorizer.unasked(act, row)
+            row.record_act(act, act.tool.name, "")
+            grant = await self.authorizer.authorize_without_asking(act, row)
             with report_missing_scopes(self.engine.providers, act, grant):
                 found: dict[str, Any] = await self.executor.execute(act, grant, row)
                 return found

@@ -48,7 +48,7 @@ _NOUNS: Final = {
 _NOUN_OF: Final = {word: noun for noun, words in _NOUNS.items() for word in words}
 
 
-class OutsideRecord:
+class UntrustedRecord:
     """Untrusted values of all conversations in one vault."""
 
     def __init__(self, engine: Engine) -> None:

@@ -130,7 +130,7 @@ class Act(Printed):
         return self.tool.needs_of(self.arguments, self.provider_base or self.provider)
 
     @cached_property
-    def said(self) -> str:
+    def canonical_arguments(self) -> str:
         """The requested arguments in canonical form; see `deputize.core.tools.canonical`. An edit does not change
         it."""
         return canonical(self.tool, self.arguments if self.asked is None else self.asked)
@@ -140,7 +140,7 @@ class Act(Printed):
         """The arguments that the user's edit changed, as JSON; None for one that is back at its default."""
         if self.asked is None:
             return {}
-        before, now = json.loads(self.said), json.loads(canonical(self.tool, self.arguments))
+        before, now = json.loads(self.canonical_arguments), json.loads(canonical(self.tool, self.arguments))
         return {name: now.get(name) for name in {**before, **now} if now.get(name) != before.get(name)}
 
     @cached_property
@@ -148,9 +148,9 @@ class Act(Printed):
         """The identity of the act, equal for repeated calls. Unicode text is compared in its NFC form."""
         call, name = self.call, self.call.id or self.nonce
         whose = self.user.tenant, self.user.id, call.thread, call.message, name, self.tool.name
-        return ActKey.of(*whose, unicodedata.normalize("NFC", self.said))
+        return ActKey.of(*whose, unicodedata.normalize("NFC", self.canonical_arguments))
 
     @property
     def digest(self) -> str:
         """Digest of the requested arguments: 32 hexadecimal characters."""
-        return hashlib.sha256(self.said.encode(errors="surrogatepass")).hexdigest()[:32]
+        return hashlib.sha256(self.canonical_arguments.encode(errors="surrogatepass")).hexdigest()[:32]

@@ -17,7 +17,7 @@ from deputize.core.tools.find_people import find_people
 from deputize.core.tools.tool import Tool
 
 
-def through(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
+def bind_to_app(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
     """Return these tools bound to the app of this name; unchanged for "".
 
     Raises `InvalidInput` for an unknown app, or one that does not serve the provider of a tool.

@@ -27,7 +27,7 @@ class Need(Printed):
         places = {scope: at for at, scope in enumerate(self.order)}
         return sorted((one for one in scopes if one in self.accepts), key=lambda one: places.get(one, len(places)))
 
-    def met_by(self, granted: frozenset[str]) -> bool:
+    def is_met_by(self, granted: frozenset[str]) -> bool:
         """Return True if a granted scope is accepted."""
         return not self.accepts.isdisjoint(granted)
 
@@ -49,7 +49,7 @@ def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tup
     """Return the narrowest scopes that would satisfy the unmet needs."""
     asks = dict[str, None]()
     for need in needs:  # a plain loop for speed: every act runs this
-        if not need.met_by(granted):
+        if not need.is_met_by(granted):
             asks[need.ask] = None
     return tuple(asks)
 

@@ -23,7 +23,7 @@ from itertools import takewhile
 from typing import Any, Final, Self
 
 from deputize.core.text import visible
-from deputize.core.tools.preview_values import is_change, is_file, isinstant, text, texts
+from deputize.core.tools.preview_values import is_change, is_file, is_instant, text, texts
 from deputize.core.value_object import ValueObject, frozen
 
 PREFIX: Final = b"deputize-show-1"
@@ -265,7 +265,7 @@ def as_kept(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_kept(one) for one in value]
     plain = _plain(value)
-    ours = isinstance(value, Instant | _ShownFile) or not (is_change(plain) or isinstant(plain) or is_file(plain))
+    ours = isinstance(value, Instant | _ShownFile) or not (is_change(plain) or is_instant(plain) or is_file(plain))
     return plain if ours else json.dumps(plain, ensure_ascii=False)
 
 

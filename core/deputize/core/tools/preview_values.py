@@ -49,7 +49,7 @@ def text(value: Any, zone: tzinfo | None) -> str:
     """Return one value as text."""
     if is_file(value):
         return _file(value)
-    if isinstant(value):
+    if is_instant(value):
         return instant(value["instant"], zone)
     if isinstance(value, list):
         return _join_items([text(one, zone) for one in value]) if value else EMPTIED
@@ -71,7 +71,7 @@ def is_change(value: Any) -> bool:
     return isinstance(value, Mapping) and value.keys() == {"before", "after"}
 
 
-def isinstant(value: Any) -> bool:
+def is_instant(value: Any) -> bool:
     """Return True for the stored form of an `Instant`."""
     return isinstance(value, Mapping) and value.keys() == {"instant"}
 

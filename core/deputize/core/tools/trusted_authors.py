@@ -52,7 +52,7 @@ class Withheld:
         """The replacement of a text, without the number of its reason."""
         return f"withheld{secrets.token_hex(4)}"
 
-    def because(self, reason: str) -> str:
+    def mark_for(self, reason: str) -> str:
         """Return the replacement for a text. ``reason``: for the model."""
         if reason not in self.reasons:
             self.reasons.append(reason)
@@ -155,7 +155,7 @@ class TrustedAuthors(Printed):
         return self.screens.get(tool.toolkit)
 
 
-def screened(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
+def screen_steps(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
     """Run a reading tool with each response passed through the screen. If it is refused after texts were withheld, the
     error says so."""
     try:

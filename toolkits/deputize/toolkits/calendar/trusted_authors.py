@@ -109,7 +109,7 @@ class Domain:
         guests = (
             {"attendees": [dict(_unnamed(one)) for one in node.get("attendees") or ()]} if "attendees" in node else {}
         )
-        return {**blanked(node, self.withheld.because(why), _KEPT), **kept, **people, **guests}
+        return {**blanked(node, self.withheld.mark_for(why), _KEPT), **kept, **people, **guests}
 
 
 def _unnamed(person: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -54,7 +54,7 @@ NOT_A_MEMBER: Final = "this account has no organisation's directory"
 
 def allowed(granted: Collection[str]) -> list[Source]:
     """The lists that may be looked through."""
-    return [one for one in SOURCES if NEEDS[one].met_by(frozenset(granted))]
+    return [one for one in SOURCES if NEEDS[one].is_met_by(frozenset(granted))]
 
 
 def _search(source: Source, query: str) -> Request:

@@ -72,7 +72,7 @@ class Cards:
             return value
         if name == "metadata":
             return value
-        return blanked(value, self.withheld.because(self.why), _KEPT | {"metadata"})
+        return blanked(value, self.withheld.mark_for(self.why), _KEPT | {"metadata"})
 
 
 def _source(value: Any) -> str:

@@ -38,7 +38,7 @@ PULL: Final = "R/pulls/{pull_number}"
 class Tried(Need):
     """A scope that is needed for what is private only: any grant may try."""
 
-    def met_by(self, granted: frozenset[str]) -> bool:
+    def is_met_by(self, granted: frozenset[str]) -> bool:
         """Always, at an OAuth App. At a GitHub App `of` makes it a plain need."""
         return True
 

@@ -184,7 +184,7 @@ class _Page:
         if isinstance(node, list):
             return [self._rewritten(one, repo, why) for one in node]
         if not isinstance(node, dict):
-            return blanked(node, self.push.withheld.because(why), _KEPT) if why else node
+            return blanked(node, self.push.withheld.mark_for(why), _KEPT) if why else node
         repo = _repo_of(node) or repo
         found, person = _author(node)
         if found:
@@ -196,7 +196,7 @@ class _Page:
             why = (why or FOUND) if not mine else "" if _OF_CODE.fullmatch(self.path) else why
         shown = {name: self._field(name, one, repo, why) for name, one in node.items()}
         if why and node.get("encoding") == "base64" and isinstance(node.get("content"), str):
-            shown["content"] = b64encode(self.push.withheld.because(why).encode()).decode()
+            shown["content"] = b64encode(self.push.withheld.mark_for(why).encode()).decode()
         return shown
 
     def _field(self, name: str, value: Any, repo: str, why: str) -> Any:
@@ -206,14 +206,14 @@ class _Page:
         if not isinstance(value, dict | list):
             if name == "body" and isinstance(value, str) and not why:
                 return self._without_quotes(value)
-            return value if not why or name in _KEPT else blanked(value, self.push.withheld.because(why), _KEPT)
+            return value if not why or name in _KEPT else blanked(value, self.push.withheld.mark_for(why), _KEPT)
         return self._rewritten(value, repo, why)
 
     def _without_quotes(self, body: str) -> str:
         """A comment without what it quotes, which may be of anybody."""
         if not _QUOTES.search(body):
             return body
-        return _QUOTES.sub(f"> {self.push.withheld.because(QUOTED)}", body)
+        return _QUOTES.sub(f"> {self.push.withheld.mark_for(QUOTED)}", body)
 
 
 def _author(node: Mapping[str, Any]) -> tuple[bool, Any]:

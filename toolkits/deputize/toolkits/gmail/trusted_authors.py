@@ -170,27 +170,27 @@ class Screen:
         if "labelIds" in node or "payload" in node or "raw" in node:
             return self._mail(node)
         if "snippet" in node:  # of a conversation: whose it is, it does not say
-            node = {**node, "snippet": self.withheld.because(FORWARDED)}
+            node = {**node, "snippet": self.withheld.mark_for(FORWARDED)}
         return {name: self._without(one) if isinstance(one, dict | list) else one for name, one in node.items()}
 
     def _mail(self, mail: Json) -> Json:
         why = self.seen.get(str(mail.get("id")), UNPROVEN)
         if why:
-            return self._bare(mail, self.withheld.because(why))
+            return self._bare(mail, self.withheld.mark_for(why))
         if "raw" in mail:
-            return {**mail, "raw": base64url(self.withheld.because(FORWARDED).encode()), "snippet": ""}
+            return {**mail, "raw": base64url(self.withheld.mark_for(FORWARDED).encode()), "snippet": ""}
         payload = mail.get("payload")
         if not isinstance(payload, dict):
             return mail
         headers = payload.get("headers") or ()
         if self._is_answer(mail) and not self.threads.get(str(mail.get("threadId"))):
-            headers = _with_subject(headers, self.withheld.because(ANSWERED))
+            headers = _with_subject(headers, self.withheld.mark_for(ANSWERED))
         mail = {**mail, "payload": {**payload, "headers": headers}}
         return self._without_quotes(mail) if "body" in payload or "parts" in payload else self._without_snippet(mail)
 
     def _without_snippet(self, mail: Json) -> Json:
         """Of a mail without its text: its first words may be quoted."""
-        return {**mail, "snippet": self.withheld.because(FORWARDED)} if self._is_answer(mail) else mail
+        return {**mail, "snippet": self.withheld.mark_for(FORWARDED)} if self._is_answer(mail) else mail
 
     def _without_quotes(self, mail: Json) -> Json:
         """The mail as its own words alone, in plain text, where it has others."""
@@ -199,7 +199,7 @@ class Screen:
         inner = any(one.get("mimeType") == "message/rfc822" for one in _leaves(payload))
         if not cut and not inner:
             return mail
-        text = f"{own}\n\n{self.withheld.because(FORWARDED)}"
+        text = f"{own}\n\n{self.withheld.mark_for(FORWARDED)}"
         files = [one for one in _leaves(payload) if one.get("filename") and one.get("mimeType") != "message/rfc822"]
         parts = [_plain(text, "0.0"), *files]
         mixed = {**payload, "mimeType": "multipart/mixed", "body": {"size": 0}, "parts": parts}

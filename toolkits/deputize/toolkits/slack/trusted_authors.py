@@ -127,7 +127,7 @@ class Members:
         return blanked(value, self._because(why), _KEPT) if value else value
 
     def _because(self, why: str) -> str:
-        return self.withheld.because(why)
+        return self.withheld.mark_for(why)
 
 
 def _authors(node: Any) -> Iterator[str]:

@@ -42,7 +42,7 @@ async def connections(site: Site, request: Request) -> Response:
         accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
         consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
-        approvals=await deputy.approvals.waiting(user),
+        approvals=await deputy.approvals.list_pending(user),
         uses=await uses_of(deputy, user),
         first_line=first_line,
         mandates=await listed(site, user),

@@ -36,7 +36,7 @@ async def question_page(
     fault: str = "",
 ) -> Response:
     """Show the question, or the reply to it. ``given``: invalid answers, with the reason ``fault``."""
-    asked = await site.deputy.questions.kept(question.id, user)
+    asked = await site.deputy.questions.load_kept(question.id, user)
     facts: dict[str, Any] = {
         "question": question,
         "asked": asked,
@@ -58,7 +58,7 @@ async def take_reply(site: Site, request: Request, user: User, question: Approva
     if reply not in ("accept", "decline", "cancel"):
         raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
     if reply == "accept":
-        kept = await site.deputy.questions.kept(question.id, user)
+        kept = await site.deputy.questions.load_kept(question.id, user)
         try:
             content = {part["key"]: _read_answer(place, part, fields) for place, part in _forms(kept)}
         except InvalidInput as wrong:

@@ -69,7 +69,7 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     repository = deputy.consents.repository
     records = [record for record in await repository.of_user(user) if name in record.asks]
     consents = [_consent(deputy, await repository.public(record)) for record in records]
-    approvals = [_approval(one) for one in await deputy.approvals.of_step(user, name)]
+    approvals = [_approval(one) for one in await deputy.approvals.list_by_request(user, name)]
     return Step(name, (*consents, *approvals))
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import tzinfo
 from typing import Final, NamedTuple
 
-from deputize.core.approvals.outcome import what_is_so
+from deputize.core.approvals.outcome import describe_outcome
 from deputize.core.errors import DeputizeError
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.text import visible
@@ -179,7 +179,7 @@ QUESTION_HEADS: Final[Mapping[str, str]] = {"approved": "Answered", "rejected": 
 def approval_head(act: Approval, zone: tzinfo | None) -> str:
     """Return the first line of a decided approval; once its act has begun, the act's state."""
     if act.outcome in ("done", "unknown"):
-        so = what_is_so(act, zone)
+        so = describe_outcome(act, zone)
         return f"{so[:1].upper()}{so[1:]}"
     return APPROVAL_HEADS.get(act.status, "")
 
