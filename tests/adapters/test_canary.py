@@ -87,7 +87,9 @@ async def play(talk: Conversation) -> None:
             talk.sandbox.switches.down = False
             for tool in tools(deputy, "gmail", user="alice"):
                 talk.say([tool.args, tool.metadata, tool.extras, tool.description])
-            talk.say([await deputy.connections("alice"), await deputy.vault.grants(User("alice")), deputy, deputy.apps])
+            talk.say(
+                [await deputy.connections("alice"), await deputy.vault.list_grants(User("alice")), deputy, deputy.apps]
+            )
             talk.say(await deputy.revoke("alice", "google"))
             try:
                 await deputy.act("gmail_search_emails", {}, user="alice")

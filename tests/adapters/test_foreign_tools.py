@@ -40,7 +40,7 @@ async def test_a_graph_pauses_for_consent_and_approval_at_a_foreign_server_and_a
     message = tool_messages(out)["send"]
     assert json.loads(str(message.content)) == {"untrusted": True, "text": "did send"}
     assert len(house.foreign.calls) == 1
-    found = await deputy.vault.find(User("alice"), "acme", "acme")
+    found = await deputy.vault.find_grant(User("alice"), "acme", "acme")
     assert found is not None
     saved = [one async for one in graph.checkpointer.alist(config())]  # type: ignore[union-attr]
     assert found.access_token.reveal() not in dump(saved)

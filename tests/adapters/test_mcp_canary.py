@@ -118,7 +118,7 @@ async def test_a_server_at_debug_writes_no_secret_no_link_and_no_letter(over: st
                     assert not done.is_error, text(done)
             keys = [deputy.derive_key(f"mcp {name}").reveal() for name in ("request state", "session", "form")]
             tap.secrets |= dict.fromkeys([*keys, deputy.vault.keys.index.hex()], "key")
-            for grant in await deputy.vault.grants(User("alice")):
+            for grant in await deputy.vault.list_grants(User("alice")):
                 assert grant.refresh_token
                 tap.secrets[grant.access_token.reveal()] = "access_token"
                 tap.secrets[grant.refresh_token.reveal()] = "refresh_token"

@@ -14,7 +14,7 @@ async def test_a_vault_that_is_filled_at_once_opens_and_is_read_as_one_that_grew
     url = str(tmp_path / "vault" / "vault.sqlite")
     await fill(url, 40)
     vault = await Vault.open(open_store(url, create=False), [KEYS[1]])
-    assert await vault.openable("grant") == (40, 0) and await vault.openable("act") == (4, 0)
-    grant = await vault.find(User("user7"), "google", "google")
+    assert await vault.count_openable("grant") == (40, 0) and await vault.count_openable("act") == (4, 0)
+    grant = await vault.find_grant(User("user7"), "google", "google")
     assert grant and grant.account.name == "user7@example.test" and grant.status == "active"
     await vault.close()

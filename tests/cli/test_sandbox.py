@@ -171,7 +171,7 @@ async def test_sandbox_refuses_grant_that_names_real_instance() -> None:
     async with deputy:
         [asked] = await deputy.connect("alice", "salesforce", scopes=["api"])
         await consent(deputy, luring, asked)
-        held = await deputy.vault.find(User("alice"), "salesforce", "salesforce")
+        held = await deputy.vault.find_grant(User("alice"), "salesforce", "salesforce")
         assert held and held.extra == {"instance_url": f"{AT}/{REAL}"}
         await deputy.vault.add(replace(held, extra={"instance_url": f"https://{REAL}"}))
         luring.called.clear()

@@ -200,7 +200,7 @@ def _old(home: Path) -> None:
 def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_elsewhere(home: Path) -> None:
     async def moved() -> tuple[Grant, Grant]:
         vault = await open_vault(Settings.load(home=home))
-        old = await vault.grant(vault.record_key(held_here))
+        old = await vault.get_grant(vault.record_key(held_here))
         assert old is not None
         there = origin_of(PROVIDERS["github"].at_host("github.example.com"), GITHUB)
         new = await vault.add(replace(old, refresh_token=None, access_token=Secret("gho_there"), origin=there))

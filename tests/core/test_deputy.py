@@ -307,7 +307,7 @@ async def test_10_every_act_is_a_row_and_a_write_two_and_no_row_shows_an_argumen
         ("act.intent", "gmail_send"),
         ("act.result", "gmail_send"),
     ]
-    last = (await People.of(house.deputy.vault)).in_row(rows[-1])
+    last = (await People.of(house.deputy.vault)).resolve_row(rows[-1])
     assert (last["user"], last["thread"], last["run"], last["call_id"], last["decision"]) == (
         "alice",
         "t",
@@ -441,7 +441,7 @@ async def test_R30_the_tombstone_holds_nothing_and_the_outbox_is_sealed(house: H
     house.line.answers[REVOKE] = [answer(503)]
     await house.deputy.revoke("alice", "google")
     token = grant.refresh_token.reveal().encode()
-    [stone] = await house.deputy.vault.grants(ALICE)
+    [stone] = await house.deputy.vault.list_grants(ALICE)
     assert (stone.status, stone.scopes, stone.refresh_token) == ("revoked", frozenset(), None)
     for kind in ("grant", "outbox"):
         assert not any(token in sealed for _, sealed in await house.store.scan(kind))
@@ -503,7 +503,7 @@ async def test_an_act_has_its_row_though_asking_for_what_it_lacks_is_cut_off(
     monkeypatch.setattr(house.deputy.asking, "consent_error", cut_off)
     with pytest.raises(asyncio.CancelledError):
         await house.deputy.act("gmail_search", {}, user="bob")
-    last = (await People.of(house.deputy.vault)).in_row(house.deputy.audit.rows()[-1])
+    last = (await People.of(house.deputy.vault)).resolve_row(house.deputy.audit.rows()[-1])
     assert (last["event"], last["user"], last["decision"]) == ("act.result", "bob", "interrupted")
 
 
@@ -624,7 +624,7 @@ async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: Hou
 async def test_a_wait_goes_on_while_the_grant_has_a_scope_with_which_the_others_are_no_good(house: House) -> None:
     await house.connected("send", user="bob", as_="bob@example.test")
     asked = await house.ask("labels", user="bob")
-    [grant] = await house.deputy.vault.grants(User("bob"))
+    [grant] = await house.deputy.vault.list_grants(User("bob"))
     more = grant.scopes | {f"{PREFIX}labels", f"{PREFIX}metadata"}
     assert await house.deputy.vault.replace(grant, replace(grant, scopes=more))
     [still] = await house.deputy.wait_for_consents([asked], timeout=0.2)
@@ -696,7 +696,7 @@ async def test_an_erased_user_leaves_no_file_result_approval_or_token(house: Hou
     place = deputy.vault.key_prefix(ALICE)
     for kind in ("file", "filepart", "act", "approval", "consent"):
         assert await house.store.scan(kind, place) == [], kind
-    assert await deputy.vault.grants(ALICE) == []
+    assert await deputy.vault.list_grants(ALICE) == []
     assert await deputy.connections("bob") and await house.store.scan("file", deputy.vault.key_prefix(BOB))
     assert deputy.audit.rows()[-1]["event"] == "user.erased"
 

@@ -20,8 +20,8 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, without_key
-from deputize.core.vault.rollback import AuditedGenerations, behind
+from deputize.core.vault.pseudonyms import FRESH, KIND, MARK, People, Pseudonyms, fallback_pseudonym
+from deputize.core.vault.rollback import AuditedGenerations, find_rolled_back
 from deputize.core.vault.vault import KINDS, Vault
 from deputize.sandbox import Sandbox
 from tests.core.consent.test_consents import House
@@ -53,7 +53,7 @@ async def lived(deputy: Deputy, sandbox: Sandbox, user: User = CAROL) -> str:
     sandbox.expire_access_tokens()
     await deputy.act("gmail_search", {}, user=user)
     await deputy.set_default_account(user, "google", MAIL_OF_CAROL)
-    [grant] = await deputy.vault.grants(user)
+    [grant] = await deputy.vault.list_grants(user)
     return grant.account.subject
 
 
@@ -132,7 +132,7 @@ async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_the
     await lived(deputy, sandbox, User("dave", "acme"))
     deputy.audit.flush()
     people = await People.of(deputy.vault)
-    names = {(row["user"], people.in_row(row)["user"]) for row in rows(tmp_path) if "user" in row}
+    names = {(row["user"], people.resolve_row(row)["user"]) for row in rows(tmp_path) if "user" in row}
     assert {user for _, user in names} == {"carol-4711", "dave"} and len(names) == 2
     accounts = {row["account_hash"] for row in rows(tmp_path) if "account_hash" in row}
     assert len(accounts) == 2, "nobody sees that both had the same account"
@@ -140,8 +140,8 @@ async def test_rows_of_one_user_go_together_and_the_operator_reads_ids_until_the
     await deputy.erase(CAROL)
     people = await People.of(deputy.vault)
     carol, dave = ({"tenant": "acme", "user": before[user]} for user in ("carol-4711", "dave"))
-    assert (people.in_row(carol), people.is_strange(carol)) == (carol, True)
-    assert people.in_row(dave) == {"tenant": "acme", "user": "dave", "pseudonym": before["dave"]}
+    assert (people.resolve_row(carol), people.is_unresolvable(carol)) == (carol, True)
+    assert people.resolve_row(dave) == {"tenant": "acme", "user": "dave", "pseudonym": before["dave"]}
     assert before["carol-4711"] not in {one.name for one in people.pseudonyms(CAROL)}, "not to be guessed either"
     await deputy.close()
 
@@ -211,12 +211,12 @@ async def test_a_row_is_written_though_the_store_gives_no_key_and_leads_back_thr
     house.store.failing.clear()
     people = await People.of(house.deputy.vault)
     row = house.deputy.audit.rows()[-1]
-    assert row["user"] == without_key(house.deputy.vault, User("alice")).name
-    assert await house.deputy.vault.scan(KIND) == [] and people.is_strange(row)
+    assert row["user"] == fallback_pseudonym(house.deputy.vault, User("alice")).name
+    assert await house.deputy.vault.scan(KIND) == [] and people.is_unresolvable(row)
     house.deputy.audit.names = Pseudonyms(house.deputy.vault)
     with pytest.raises(ConsentRequired):
         await house.deputy.act("gmail_search", {}, user="alice")
-    assert (await People.of(house.deputy.vault)).in_row(row)["user"] == "alice"
+    assert (await People.of(house.deputy.vault)).resolve_row(row)["user"] == "alice"
 
 
 @pytest.mark.parametrize("nobody", ["", " ", "a\0b", "half of a character: \ud83d"])
@@ -237,7 +237,7 @@ async def test_rows_with_ids_from_before_stay_readable_prove_and_count_for_rollb
     sandbox = Sandbox()
     deputy = await opened(tmp_path, sandbox)
     await connect(deputy, sandbox, *ALL, user=CAROL)
-    [grant] = await deputy.vault.grants(CAROL)
+    [grant] = await deputy.vault.list_grants(CAROL)
     await deputy.close()
     vault = await new_vault(tmp_path / "vault" / "v.sqlite", KEY)
     plain = Audit(tmp_path / "audit", vault.keys.audit)
@@ -254,11 +254,11 @@ async def test_rows_with_ids_from_before_stay_readable_prove_and_count_for_rollb
         )
     )
     plain.close()
-    [found] = await behind(vault, tmp_path / "audit")
+    [found] = await find_rolled_back(vault, tmp_path / "audit")
     assert (found.user, found.generation, found.audited) == (CAROL, grant.generation, grant.generation + 5)
     assert verify(tmp_path / "audit", vault.keys.audits).ok
     people = await People.of(vault)
-    assert {people.in_row(row)["user"] for row in rows(tmp_path) if "user" in row} == {"carol-4711"}
+    assert {people.resolve_row(row)["user"] for row in rows(tmp_path) if "user" in row} == {"carol-4711"}
     last = (await AuditedGenerations.read(tmp_path / "audit", vault)).of(grant)
     assert last and last.generation == grant.generation + 5
     await vault.close()

@@ -73,7 +73,7 @@ async def test_a_deputy_that_is_closed_saves_the_refresh_in_flight_though_its_ca
     await house.line.until_held()
     acting.cancel()
     await closed_meanwhile(house)
-    saved = await (await house.next()).find(ALICE, "google", "google")
+    saved = await (await house.next()).find_grant(ALICE, "google", "google")
     assert saved and saved.refresh_token != before.refresh_token and saved.generation == before.generation + 1
 
 
@@ -86,7 +86,7 @@ async def test_a_deputy_that_is_closed_finishes_the_consent_in_flight(house: Kep
     await house.line.until_held()
     finishing.cancel()
     await closed_meanwhile(house)
-    assert await (await house.next()).find(BOB, "google", "google")
+    assert await (await house.next()).find_grant(BOB, "google", "google")
 
 
 async def test_closing_waits_for_what_is_in_flight_within_reason(house: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -181,7 +181,7 @@ async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
     vault = await new_vault(path, b"k" * 32)
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
-    grant = await vault.find(ALICE, "google", "google")
+    grant = await vault.find_grant(ALICE, "google", "google")
     assert grant
     before = await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
     await deputy.close()
@@ -190,7 +190,7 @@ async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
     with served(sandbox) as base:
         code = await asyncio.to_thread(told_to_end, sandbox, [str(path), base, how])
     vault = await new_vault(path, b"k" * 32)
-    after = await vault.find(ALICE, "google", "google")
+    after = await vault.find_grant(ALICE, "google", "google")
     await vault.close()
     assert before and after
     return code, after.generation > before.generation

@@ -695,7 +695,7 @@ async def test_peer_N14_N45_a_user_can_end_a_grant_and_its_tokens_end_at_every_p
         assert [one.upstream for one in await people.deputy.revoke("alice", provider)] == ["done"]
         assert sandbox.live_tokens()["alice@example.test"] == 0
         named = await People.of(people.deputy.vault)
-        events = [row["event"] for row in map(named.in_row, people.deputy.audit.rows()) if row["user"] == "alice"]
+        events = [row["event"] for row in map(named.resolve_row, people.deputy.audit.rows()) if row["user"] == "alice"]
         assert events[-2:] == ["revoke.done", "grant.revoked"]
 
 

@@ -224,7 +224,7 @@ async def test_the_sandbox_answers_as_emulate_does_where_both_can(
     deputy: Deputy, strict_google: StrictTransport
 ) -> None:
     await allow(deputy, strict_google, "alice", "")
-    grant = await deputy.vault.find(User("alice"), "google", "google")
+    grant = await deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
     theirs = await shapes(strict_google, grant.access_token.reveal())
     empty = Sandbox(clock=Clock())

@@ -170,7 +170,7 @@ async def test_alice_and_bob_each_get_their_own_and_never_the_decoys(
     for user in PEOPLE:
         [held] = await deputy.connections(user)
         assert user in held.account.lower() and SCOPES[service] in held.scopes
-    grants = [(await deputy.vault.grants(User(user)))[0] for user in PEOPLE]
+    grants = [(await deputy.vault.list_grants(User(user)))[0] for user in PEOPLE]
     assert len({grant.account.subject for grant in grants}) == 2
 
 
@@ -178,7 +178,7 @@ async def test_what_a_subject_is_at_each_of_them(deputy: Deputy, strict: StrictT
     subjects = {}
     for service in SERVICES:
         await connect(deputy, strict, "alice", service)
-        [grant] = await deputy.vault.grants(User("alice"), service, service)
+        [grant] = await deputy.vault.list_grants(User("alice"), service, service)
         subjects[service] = grant.account
         if service == "linear":
             assert grant.extra == {"email": "alice@example.test", "organization": "acme"}
@@ -192,7 +192,7 @@ async def test_what_a_subject_is_at_each_of_them(deputy: Deputy, strict: StrictT
 @pytest.mark.parametrize("service", SERVICES)
 async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict: StrictTransport, service: str) -> None:
     await connect(deputy, strict, "alice", service)
-    [grant] = await deputy.vault.grants(User("alice"))
+    [grant] = await deputy.vault.list_grants(User("alice"))
     token = grant.access_token.reveal()
     assert [one.upstream for one in await deputy.revoke("alice", service)] == ["done"]
     with pytest.raises(ConsentRequired):
@@ -226,7 +226,7 @@ async def test_an_expired_token_is_refreshed_once_for_everybody_and_again_when_i
             whose = await asyncio.gather(*(deputy.act(TOOLS[service], {}, user="alice") for _ in range(20)))
             tokens = [one.status for one in strict.ledger[before:] if one.path == TOKEN[service]]
             assert set(whose) == {"alice"} and tokens == [200]
-        [grant] = await deputy.vault.grants(User("alice"))
+        [grant] = await deputy.vault.list_grants(User("alice"))
         assert SCOPES[service] in grant.scopes
 
 
@@ -272,7 +272,7 @@ async def test_githubs_old_access_token_dies_with_the_refresh_and_calls_on_their
     strict = StrictTransport(emulate.urls, rotating=True)
     async with await built(strict, [app_of("github")]) as deputy:
         await connect(deputy, strict, "alice", "github")
-        [grant] = await deputy.vault.grants(User("alice"))
+        [grant] = await deputy.vault.list_grants(User("alice"))
         strict._access[grant.access_token.reveal()].expires_at = 0.0  # refreshed by somebody else meanwhile
         before = len(strict.ledger)
         whose = await asyncio.gather(*(deputy.act(TOOLS["github"], {}, user="alice") for _ in range(10)))

@@ -176,7 +176,7 @@ async def test_two_users_reach_the_api_by_their_companys_word(company: OidcProvi
         for name in ("alice", "bob"):
             acts = (deputy.act("crm_whoami", {}, user=name) for _ in range(10))
             assert {one["sub"] for one in await asyncio.gather(*acts)} == {name}
-            [grant] = await deputy.vault.grants(User(name))
+            [grant] = await deputy.vault.list_grants(User(name))
             whose = f"https://exchange.op.test#{name}"
             assert (grant.account.subject, grant.account.name) == (whose, f"{name}@example.test")
             assert (grant.source, grant.refresh_token) == ("identity_assertion", None)
@@ -187,7 +187,7 @@ async def test_each_token_takes_a_fresh_assertion(company: OidcProvider, server:
     async with through_the_company(company, server) as (deputy, sessions):
         sessions["carol"] = await session(company, "carol")
         await deputy.act("crm_whoami", {}, user="carol")
-        [grant] = await deputy.vault.grants(User("carol"))
+        [grant] = await deputy.vault.list_grants(User("carol"))
         again = await deputy.refresher.live(grant, failed=grant.access_token)
         assert again.access_token != grant.access_token
         assert (await deputy.act("crm_whoami", {}, user="carol"))["sub"] == "carol"
@@ -223,7 +223,7 @@ async def test_an_assertion_for_elsewhere_brings_nothing(
         sessions["erin"] = await session(company, "erin")
         with pytest.raises(ConsentRequired):
             await deputy.act("crm_whoami", {}, user="erin")
-        assert await deputy.vault.grants(User("erin")) == []
+        assert await deputy.vault.list_grants(User("erin")) == []
 
 
 async def test_bobs_session_for_alice_is_refused(company: OidcProvider, server: Crm) -> None:

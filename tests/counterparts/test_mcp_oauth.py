@@ -254,7 +254,7 @@ async def test_a_disconnect_after_a_step_up_ends_both_families_there(house: Hous
 
 async def test_a_refresh_token_that_somebody_else_has_used_is_noticed_and_asked_for_anew(house: House) -> None:
     deputy = await house.ready("alice", "bob")
-    (grant,) = await deputy.vault.grants(User("alice"))
+    (grant,) = await deputy.vault.list_grants(User("alice"))
     assert grant.refresh_token is not None
     form = {"grant_type": "refresh_token", "refresh_token": grant.refresh_token.reveal(), "resource": house.server.url}
     app = deputy.apps["guarded"]

@@ -41,7 +41,7 @@ async def deputy(server: OidcProvider) -> AsyncIterator[Deputy]:
 
 
 async def grant_of(deputy: Deputy, user: str) -> Grant:
-    [grant] = await deputy.vault.grants(User(user))
+    [grant] = await deputy.vault.list_grants(User(user))
     return grant
 
 

@@ -111,7 +111,7 @@ async def test_a_token_that_was_revoked_there_is_obtained_again_while_the_sessio
 
 async def end_there(server: OidcProvider, deputy: Deputy, user: str) -> None:
     """An administrator ends the access token that the deputy holds."""
-    [grant] = await deputy.vault.grants(User(user))
+    [grant] = await deputy.vault.list_grants(User(user))
     form = {"token": grant.access_token.reveal(), "client_id": "deputy"}
     form["client_secret"] = "deputy-secret-deputy-secret-32"
     async with httpx.AsyncClient(transport=server.transport()) as admin:
@@ -136,7 +136,7 @@ async def test_a_token_of_another_kind_than_the_settings_say_brings_nothing(
         sessions["kore"] = await session(server, "kore", kind=given)
         with pytest.raises(ConsentRequired):
             await deputy.act("notes_count_notes", {}, user="kore")
-        assert await deputy.vault.grants(User("kore")) == [] and deputys(server, "kore") == []
+        assert await deputy.vault.list_grants(User("kore")) == [] and deputys(server, "kore") == []
 
 
 async def test_another_audience_is_refused(server: OidcProvider) -> None:

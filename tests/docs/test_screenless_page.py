@@ -78,5 +78,5 @@ async def test_what_a_person_reads_is_as_the_page_says(tmp_path: Path) -> None:
     world = World(Clock(1_800_000_000.0))
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
         await deputy.act("notes_count_notes", {}, user="alice", app="bot")
-        [grant] = [one for one in await deputy.vault.grants(User("\x1fbot")) if one.status == "active"]
+        [grant] = [one for one in await deputy.vault.list_grants(User("\x1fbot")) if one.status == "active"]
         assert grant.account.name.startswith("Acme Ltd (service account ")

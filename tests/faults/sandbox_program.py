@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from deputize.core import Call, DeputizeError, Deputy, exit_on_sigterm
 from deputize.core.audit import read
-from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.chain_heads import verify_audit
 
 USER: Final = "alice"
 FORK: Final = multiprocessing.get_context("fork")
@@ -59,7 +59,7 @@ class Program:
         await self.deputy.audit.settle()
         rows = list(read(folder))
         ends = [row.get("decision", "") for row in rows if row["event"] == "act.result"]
-        return {"ok": (await prove(self.deputy.vault, folder)).ok, "ends": ends}
+        return {"ok": (await verify_audit(self.deputy.vault, folder)).ok, "ends": ends}
 
 
 def _children(works: Sequence[Callable[[], Any]]) -> list[Any]:

@@ -192,7 +192,7 @@ async def consent(deputy: Deputy, work: Work, step: int, as_: str = "", **how: A
 
 async def refresh(deputy: Deputy, work: Work) -> None:
     """The access token was refused."""
-    grant = await deputy.vault.find(User(work.user), work.provider, work.provider)
+    grant = await deputy.vault.find_grant(User(work.user), work.provider, work.provider)
     if grant and grant.status == "active":
         await deputy.refresher.live(grant, failed=grant.access_token)
 

@@ -334,7 +334,7 @@ class _Trial:
             self.seen.wrong_user += any(subject != f"From {user}" for subject in subjects)
         vault = await self.place.vault()
         for kind in KINDS:
-            self.seen.shut += (await vault.scan_open(kind))[1]
+            self.seen.shut += (await vault.scan_openable(kind))[1]
         here = alive(self.sandbox, time.time)
         async for grant in all_grants(vault):
             ended = grant.status == "active" and self._family(grant) not in here

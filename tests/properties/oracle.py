@@ -145,7 +145,7 @@ class Oracle:
     async def all_known(self, vault: Vault) -> None:
         """All records open, and the vault has a token of every family that is alive at a provider."""
         for kind in KINDS:
-            if shut := (await vault.scan_open(kind))[1]:
+            if shut := (await vault.scan_openable(kind))[1]:
                 self.witness.violated(f"{shut} records of {kind} do not open")
         if families := await unknown(vault, self.stage.sandbox, self.stage.clock) - self.excused():
             self.witness.violated(f"{len(families)} families alive that nobody knows")

@@ -39,7 +39,7 @@ async def test_tokens_that_came_a_second_time_for_one_account_are_within_reach(
 
 async def test_a_live_family_of_which_the_vault_has_no_token_is_found(trial: Trial) -> None:
     vault = trial.programs[0].deputy.vault
-    [grant] = await vault.grants(User("bob"), "birch", "birch")
+    [grant] = await vault.list_grants(User("bob"), "birch", "birch")
     assert (row := await vault.get("grant", vault.record_key(grant))) and await vault.delete(row)
     with pytest.raises(Violated, match="1 families alive that nobody knows"):
         await ended(trial)

@@ -285,7 +285,7 @@ class Trial:
             with self.witness.acting(""):
                 await program.deputy.revoke_all()
             for one in self.programs:
-                await one.deputy.vault.ended.look(fresh=True)
+                await one.deputy.vault.ended.refresh(fresh=True)
             self.oracle.disconnected(before)
             self.oracle.mandates_ended(given)
 

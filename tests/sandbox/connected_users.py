@@ -66,7 +66,7 @@ class Visitor:
     async def grant(self, provider: str, user: str = "alice") -> Grant:
         """The user's grant as the vault has it."""
         app = next(app for app in self.deputy.apps.values() if app.provider == provider)
-        found = await self.deputy.vault.find(User(user), provider, app.name)
+        found = await self.deputy.vault.find_grant(User(user), provider, app.name)
         assert found is not None
         return found
 

@@ -153,7 +153,7 @@ async def test_a_given_grant_acts_refreshes_and_grows(sandbox: Sandbox) -> None:
     sandbox.reset()
     with pytest.raises((ConsentRequired, ReconsentRequired)):
         await deputy.act("gmail_search_emails", {}, user="alice")
-    assert await deputy.vault.find(User("bob"), "google", "google") is None
+    assert await deputy.vault.find_grant(User("bob"), "google", "google") is None
     close(deputy)
 
 

@@ -143,7 +143,7 @@ class Host:
     async def meets_faults(self) -> None:
         """A store that fails at each step of each thing that may be done."""
         await wish(lasting=True)
-        [grant] = await self.deputy.vault.grants(User("alice"))
+        [grant] = await self.deputy.vault.list_grants(User("alice"))
 
         async def reset(*, expired: bool) -> None:
             self.store.failing.clear()

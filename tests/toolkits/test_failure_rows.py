@@ -85,7 +85,7 @@ async def test_a_reading_tool_ends_as_the_row_says(kit: str, row: dict[str, Any]
         assert all(seconds <= MAX_WAIT for seconds in waited) and len(waited) == _tries(want) - 1
         if (wait := want.get("wait")) is not None and waited:
             assert waited == [wait] * len(waited)
-        alive = [one.status for one in await deputy.vault.grants(User("alice"))] == ["active"]
+        alive = [one.status for one in await deputy.vault.list_grants(User("alice"))] == ["active"]
         assert alive is (want["kind"] != "REAUTH")
 
 

@@ -168,7 +168,7 @@ async def test_unknown_outcome_keeps_the_reason(desk: Desk) -> None:
 
 
 async def test_token_in_a_reason_is_masked(desk: Desk) -> None:
-    [grant] = await desk.deputy.vault.grants(User("alice"))
+    [grant] = await desk.deputy.vault.list_grants(User("alice"))
     token = grant.access_token.reveal()
     for echoed in (token, "\u200b".join((token[:8], token[8:])), f"https://h.test/?access_token={token}"):
         error = await desk.refused(f"Bad token {echoed} given")

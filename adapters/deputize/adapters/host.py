@@ -128,7 +128,7 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
         where = field(user, tenant) if tenant else ""
         if tenant and not where:
             raise PolicyDenied(f"The server's user has no {tenant!r}.", hint="Return it from @auth.authenticate.")
-        return User.named(field(user, "identity"), where, by=SERVER)
+        return User.from_values(field(user, "identity"), where, by=SERVER)
 
     return named
 
@@ -189,14 +189,14 @@ def _verified(run: RunInfo) -> User | None:
 
 
 def _named_by_server(verified: Any) -> User:
-    return User.named(field(verified, "identity"), by=SERVER)
+    return User.from_values(field(verified, "identity"), by=SERVER)
 
 
 def _claims(run: RunInfo) -> dict[str, User]:
     """Return the user and tenant that each channel names, empty if it names none."""
     claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
     if run.is_scheduled:  # a client that writes a cron id keeps its own identity
-        claims[SERVER_USER] = User.named(run.server_id, by=SERVER)
+        claims[SERVER_USER] = User.from_values(run.server_id, by=SERVER)
     elif verified := _verified(run):
         claims[SERVER_USER] = verified
     elif run.is_verified and run.configurable.get("user_id") == run.server_id:
@@ -205,7 +205,7 @@ def _claims(run: RunInfo) -> dict[str, User]:
 
 
 def _claim(where: str, said: Any) -> User:
-    return User.named(field(said, "user_id"), field(said, "tenant_id"), by=f"The run's {where}")
+    return User.from_values(field(said, "user_id"), field(said, "tenant_id"), by=f"The run's {where}")
 
 
 def field(holder: Any, name: str) -> Any:

@@ -160,7 +160,7 @@ def _drop(yes: bool) -> None:
     from deputize.core.audit.events import GrantDropped
 
     with open_deputy() as deputy:
-        found, shut = deputy.run(deputy.vault.openable("grant"))
+        found, shut = deputy.run(deputy.vault.count_openable("grant"))
         if not shut:
             show.note(f"All {found} grants open.")
             return
@@ -169,6 +169,6 @@ def _drop(yes: bool) -> None:
         )
         if not yes:
             typer.confirm(f"Remove {shut} grants for good?", abort=True, err=True)
-        gone = deputy.run(deputy.vault.drop_shut())
+        gone = deputy.run(deputy.vault.delete_damaged())
         deputy.audit.write(GrantDropped(gone))
     show.out.print(f"Removed {gone}. Their tokens live on at the providers: remove the access there.")

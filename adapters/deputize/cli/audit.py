@@ -83,7 +83,7 @@ def verify(
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
     for row in report.orphans:
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
-        whose = people.in_row(row).get("user")
+        whose = people.resolve_row(row).get("user")
         show.out.print(show.plain(f"no outcome  {row.get('tool')} for {whose} at {at:%Y-%m-%d %H:%M:%S %Z}"))
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
@@ -96,13 +96,13 @@ def verify(
 async def _prove(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
     """Open only the vault and prove the audit. A whole deputy would write rows, and create a folder for them."""
     from deputize.core.start import open_vault
-    from deputize.core.vault.chain_heads import DROPPED, dropped_from, prove
+    from deputize.core.vault.chain_heads import DROPPED, read_dropped, verify_audit
     from deputize.core.vault.pseudonyms import People
 
     vault = await open_vault(settings)
     try:
-        until = dropped_from(await vault.get(*DROPPED)).until
-        return await prove(vault, settings.audit_trail, anchors), await People.of(vault), until
+        until = read_dropped(await vault.get(*DROPPED)).until
+        return await verify_audit(vault, settings.audit_trail, anchors), await People.of(vault), until
     finally:
         await vault.close()
 
@@ -116,7 +116,7 @@ def explain(
 
     It ends with whether the approved act is the one that was done. Exits 1 if it is not.
     """
-    from deputize.core.audit.explain import VERDICTS, sentences, stories
+    from deputize.core.audit.explain import VERDICTS, stories, write_sentences
     from deputize.core.audit.explain import as_json as facts
     from deputize.core.errors import NotFound
     from deputize.core.settings import Settings
@@ -126,11 +126,11 @@ def explain(
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
-        show.data([facts(one) | {"sentences": [said for _, said in sentences(one)]} for one in found])
+        show.data([facts(one) | {"sentences": [said for _, said in write_sentences(one)]} for one in found])
     for one in found if not as_json else ():
         who = f"{one.first('tool')} for {one.first('user')} by {one.first('agent')}"
         show.out.print(show.plain(who, "bold"), soft_wrap=True)
-        for ts, said in sentences(one):
+        for ts, said in write_sentences(one):
             at = datetime.fromtimestamp(ts / 1e9, UTC).astimezone()
             show.out.print(show.plain(f"  {at:%Y-%m-%d %H:%M:%S}  {said}"), soft_wrap=True)
         show.out.print(show.plain(f"  {VERDICTS[one.verdict]}", "bold"), soft_wrap=True)
@@ -195,10 +195,10 @@ def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, An
             if "unproven" in row:
                 yield row
                 continue
-            if people.is_strange(row) and row["user"] not in strangers:  # a new user, or an erased one
+            if people.is_unresolvable(row) and row["user"] not in strangers:  # a new user, or an erased one
                 strangers.add(row["user"])
                 people = portal().run(People.of(vault))
-            yield people.in_row(row)
+            yield people.resolve_row(row)
 
 
 def _of_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -29,12 +29,12 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
 from deputize.core.tools.plugins import find_toolkits
-from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.chain_heads import verify_audit
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.key_source import ChangeableKeySource
 from deputize.core.vault.missing_vault import refuse_new
 from deputize.core.vault.private_files import check_private
-from deputize.core.vault.rollback import ahead, behind, grant_states
+from deputize.core.vault.rollback import find_rolled_back, find_unaudited, grant_states
 from deputize.core.vault.rotation import key_uses
 from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
@@ -110,7 +110,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
             vault = portal().run(open_vault(settings))
-            grants, shut = portal().run(vault.openable("grant"))
+            grants, shut = portal().run(vault.count_openable("grant"))
             opens = f"opens; {counted(grants, 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
             findings += _risks(settings)
@@ -190,8 +190,8 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
     if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:
-        older = portal().run(behind(vault, settings.audit_trail))
-        newer = portal().run(ahead(vault, settings.audit_trail))
+        older = portal().run(find_rolled_back(vault, settings.audit_trail))
+        newer = portal().run(find_unaudited(vault, settings.audit_trail))
     except DeputizeError as e:
         yield _bad("rollback", e)
         return
@@ -208,7 +208,7 @@ def _rollback(settings: Settings, vault: Vault) -> Iterator[Finding]:
 
 def _audit(settings: Settings, vault: Vault) -> Finding:
     try:
-        report = portal().run(prove(vault, settings.audit_trail))
+        report = portal().run(verify_audit(vault, settings.audit_trail))
     except StoreUnavailable as e:
         return _bad("audit", e) if is_there(settings.audit_trail) else Finding("audit", "ok", "none yet")
     if not report.ok:

@@ -34,7 +34,7 @@ def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
         yield bad("acts", e)
         return
     for one in lost:
-        whose = people.in_row({"user": one.user}).get("user", "")
+        whose = people.resolve_row({"user": one.user}).get("user", "")
         words = f"{one.tool} of {whose} at {datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M}Z: {FOUND[one.kind]}"
         yield Finding("acts", "bad", words, "Find out who wrote to the vault; do not run that call again.")
     if not lost:

@@ -153,10 +153,10 @@ async def _change_keys(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
 
 def _reseal(deputy: Deputy, later: bool) -> None:
     from deputize.core.audit.events import KeyResealed
-    from deputize.core.vault.rotation import begin, reseal
+    from deputize.core.vault.rotation import begin_reseal, reseal
 
     if later:
-        deputy.run(begin(deputy.vault))
+        deputy.run(begin_reseal(deputy.vault))
         show.out.print(f"Records are sealed with the key {deputy.vault.sealer.ids[0]} in the background.")
         show.note("deputize key list shows how many an older key still seals.")
         return

@@ -149,7 +149,7 @@ def remove(name: NameArgument, yes: YesOption = False) -> None:
     """Disconnect all users from a server, and forget its pins."""
     with open_deputy() as deputy:
         deputy.mcp.server(name)
-        found, _ = deputy.run(deputy.vault.scan_open("grant"))
+        found, _ = deputy.run(deputy.vault.scan_openable("grant"))
         users = _users_of(name, found)
         if not yes:
             typer.confirm(f"Disconnect {show.counted(len(users), 'user')} from {name}?", abort=True, err=True)

@@ -100,10 +100,10 @@ def audit_kept(settings: Settings) -> dict[str, Any]:
     if not isinstance(trail, Path):
         return row | {"setting": "", "number": None}
     from deputize.core.audit.reader import lines_of
-    from deputize.core.audit.rows import parsed
+    from deputize.core.audit.rows import parse_row
 
     files = [path for path in trail.glob("*.jsonl") if path.stat().st_size] if trail.is_dir() else []
-    firsts = [first for path in files if (first := next((parsed(line) for _, line in lines_of(path)), None))]
+    firsts = [first for path in files if (first := next((parse_row(line) for _, line in lines_of(path)), None))]
     oldest = min((int(first["ts"]) for first in firsts), default=0)
     since = datetime.fromtimestamp(oldest / 1e9, UTC).strftime("%Y-%m-%d") if oldest else ""
     return row | {"number": len(files), "bytes": sum(path.stat().st_size for path in files), "since": since}

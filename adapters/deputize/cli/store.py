@@ -174,7 +174,7 @@ def copy(
     from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
     from deputize.core.vault.migrate import copy_records
-    from deputize.core.vault.missing_vault import moved_back
+    from deputize.core.vault.missing_vault import clear_moved_mark
     from deputize.core.vault.stores import open_store, shown_url, store_type
 
     settings = Settings.load()
@@ -195,7 +195,7 @@ def copy(
     aside = store_type(start).set_aside
     if aside is None:
         show.note("Never use both: a token that is rotated in one is dead in the other. Empty the old one.")
-    for path in [*(aside(start, ending) if aside else ()), *moved_back(to)]:
+    for path in [*(aside(start, ending) if aside else ()), *clear_moved_mark(to)]:
         show.note(f"Moved aside: {path}")
     if left:  # after its vault: a program could still use that, and miss its audit
         show.note(f"Moved aside: {left.rename(left.with_name(f'{left.name}.{ending}'))}")

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from deputize.cli.show import counted
 from deputize.core.audit.trail import shown_trail
 from deputize.core.settings import Settings
-from deputize.core.vault.chain_heads import prove
+from deputize.core.vault.chain_heads import verify_audit
 from deputize.core.vault.check import SHOWN, Openable, try_all
-from deputize.core.vault.rollback import behind
+from deputize.core.vault.rollback import find_rolled_back
 from deputize.core.vault.vault import Vault
 
 
@@ -19,7 +19,7 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
     found = await try_all(vault)
     for line in _records(found):
         yield line
-    report = await prove(vault, settings.audit_trail, anchors)
+    report = await verify_audit(vault, settings.audit_trail, anchors)
     where = shown_trail(settings.audit_trail)
     if report.ok:
         size = f"{counted(report.rows, 'row')}, {counted(report.writers, 'chain')}"
@@ -27,7 +27,7 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
     for kind, number in Counter(one.kind for one in report.findings if one.kind != "partial").items():
         todo = "deputize audit verify says which rows. Find out who changed them: programs of this vault cannot."
         yield False, f"The audit is not whole: {counted(number, 'finding')} {kind!r}", todo
-    if found.whole and (older := await behind(vault, settings.audit_trail)):
+    if found.whole and (older := await find_rolled_back(vault, settings.audit_trail)):
         todo = "Somebody put older rows back, or a failover lost newer ones: deputize doctor names them."
         yield False, f"{counted(len(older), 'grant')} older than the audit saw them", todo
 

@@ -156,7 +156,7 @@ async def _refuse_real_grants(vault: Vault) -> None:
     """Raise `SettingsError` if the vault, which is to be used with a sandbox, has grants of real providers."""
     async for records, _ in vault.pages("grant"):
         for grant in (Grant.unpack(record.plain, record.generation) for record in records):
-            if grant.status != "revoked" and not (grant.origin and grant.origin.stand_in):
+            if grant.status != "revoked" and not (grant.origin and grant.origin.is_simulated):
                 raise SettingsError(
                     f"A sandbox is set, but this vault holds grants of real providers: {grant.provider}.",
                     hint="Use another DEPUTIZE_HOME with the sandbox, or take DEPUTIZE_SANDBOX_URL away.",
@@ -164,7 +164,7 @@ async def _refuse_real_grants(vault: Vault) -> None:
 
 
 async def _warn_of_lost_audit(settings: Settings, vault: Vault) -> None:
-    if not await asyncio.to_thread(is_there, settings.audit_trail) and await ChainHeads(vault).known():
+    if not await asyncio.to_thread(is_there, settings.audit_trail) and await ChainHeads(vault).load():
         log.warning("The audit of this vault is gone: deputize audit verify says which chains it had.")
 
 

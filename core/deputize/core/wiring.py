@@ -50,7 +50,7 @@ from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.trusted_authors import TrustedAuthors
 from deputize.core.vault.grant import Secret
-from deputize.core.vault.rotation import go_on
+from deputize.core.vault.rotation import continue_reseal
 from deputize.core.vault.sweeper import Sweeper
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import Zone, Zones
@@ -159,7 +159,7 @@ class Components:
             self.files.remove,
             engine.clock,
             recover=self.consents.recover,
-            jobs=[many.follow, partial(go_on, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
+            jobs=[many.follow, partial(continue_reseal, engine.vault, engine.audit), self.ledger.unsaved.settle_all],
         )
 
     @property

@@ -249,7 +249,7 @@ async def _nothing_leaves(row: Provider) -> str:
     line = Line(sandbox.transport())
     deputy = await build(sandbox, toolkits=[gmail], transport=line, providers={"google": row})
     await connect(deputy, sandbox, *ALL)
-    grant = (await deputy.vault.grants(_alice()))[0]
+    grant = (await deputy.vault.list_grants(_alice()))[0]
     line.sent.clear()
     with pytest.raises(DeputizeError) as caught:
         await deputy.act("gmail_search", {}, user="alice")

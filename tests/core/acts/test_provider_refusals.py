@@ -132,7 +132,7 @@ class Played:
 
     async def alive(self) -> bool:
         """Whether the grant is still good."""
-        return [grant.status for grant in await self.deputy.vault.grants(ALICE)] == ["active"]
+        return [grant.status for grant in await self.deputy.vault.list_grants(ALICE)] == ["active"]
 
 
 @asynccontextmanager
@@ -227,7 +227,7 @@ async def _refreshed_once(played: Played, row: dict[str, Any]) -> None:
         return
     assert await played.act() == {"done": True}
     assert played.sent() == 2 and played.waited == []
-    [grant] = await played.deputy.vault.grants(ALICE)
+    [grant] = await played.deputy.vault.list_grants(ALICE)
     assert grant.access_token != played.grant.access_token
     played.says(*[answer_of(row)] * 9)
     error = await _another(played)

@@ -284,7 +284,7 @@ async def test_log_names_line_and_message_when_tool_breaks(
 async def test_log_of_broken_tool_has_no_secret(
     house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grant = await house.deputy.vault.find(User("alice"), "google", "google")
+    grant = await house.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
     token = grant.access_token.reveal()
     signed = "https://files.example.test/up?sig=abcdef1234"

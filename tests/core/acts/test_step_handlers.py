@@ -321,7 +321,7 @@ async def test_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, statu
 
 
 async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> None:
-    grant = await probe.deputy.vault.find(User("alice"), "google", "google")
+    grant = await probe.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
     token = "00D5g!AQ/x+y=" + "z" * 40  # what Salesforce's look like, and more
     await probe.deputy.vault.replace(grant, replace(grant, access_token=Secret(token)))

@@ -60,7 +60,7 @@ async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world:
 
     world.deputy.policy = policy
     await world.asked(id="a")
-    [grant] = await world.deputy.vault.grants(User("alice"))
+    [grant] = await world.deputy.vault.list_grants(User("alice"))
     approvals = world.deputy.approvals
     assert [await approvals.supersede(acts[-1], grant.account) for _ in range(2)] == [True, False]
     assert await world.deputy.pending("alice") == []
@@ -78,7 +78,7 @@ async def test_approval_of_a_refused_act_stays_approved_when_an_earlier_run_had_
 
     world.deputy.policy = policy
     await world.asked(id="a")
-    [grant] = await world.deputy.vault.grants(User("alice"))
+    [grant] = await world.deputy.vault.list_grants(User("alice"))
     approvals = world.deputy.approvals
     assert await approvals.supersede(acts[-1], grant.account)
     await approvals.release(acts[-1], grant.account)

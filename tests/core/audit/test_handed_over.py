@@ -96,14 +96,14 @@ async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_
 
     async def one() -> None:
         write(audit, 1)
-        await audit.handed_over()
+        await audit.hand_over_async()
 
     async with asyncio.timeout(10):
         await asyncio.gather(*(one() for _ in range(32)))
     assert len(lines(folder)) == 32 == sum(handed) and len(handed) < 16 and disk.syncs == 0
     audit.close()
     write(audit, 1)
-    await audit.handed_over()
+    await audit.hand_over_async()
     assert len(lines(folder)) == 33 and verify(folder, [KEY]).findings == ()
 
 

@@ -105,7 +105,7 @@ class House:
 
     async def grant(self, user: str = "alice", account: str | None = None) -> Grant | None:
         """The grant to act with."""
-        return await self.deputy.vault.find(User(user), "google", "google", account)
+        return await self.deputy.vault.find_grant(User(user), "google", "google", account)
 
     async def status(self, consent: Consent) -> tuple[str, str]:
         """How a consent stands, and why."""

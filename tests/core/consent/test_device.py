@@ -111,7 +111,7 @@ async def test_a_user_who_enters_the_code_elsewhere_is_connected(house: House, a
     house.then[3] = house.enter
     ended = await house.run(await house.ask(scope, app=app))
     assert (ended.status, ended.account) == ("granted", "alice")
-    [grant] = await house.deputy.vault.grants(User("alice"))
+    [grant] = await house.deputy.vault.list_grants(User("alice"))
     assert scope in grant.scopes and grant.account.name == "alice" and house.live() >= 1
     assert house.waits == [5.0, 5.0, 5.0] and len(house.line.forms) == 3
     [opened] = [row for row in house.deputy.audit.rows() if row["event"] == "consent.opened"]
@@ -131,7 +131,7 @@ async def test_a_step_up_asks_for_the_union_as_with_a_link(house: House) -> None
     await house.run(await house.ask("gist"))
     house.then[2] = house.enter
     assert (await house.run(await house.ask("repo"))).status == "granted" and len(house.waits) == 2
-    [grant] = await house.deputy.vault.grants(User("alice"))
+    [grant] = await house.deputy.vault.list_grants(User("alice"))
     assert grant.scopes >= {"gist", "repo"}
 
 
@@ -225,7 +225,7 @@ async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token
     house.then[2] = lambda: house.enter(as_=BOB)
     ended = await house.run(await house.ask("repo"))
     assert (ended.status, ended.reason_code) == ("failed", "account_mismatch")
-    [grant] = await house.deputy.vault.grants(User("alice"))
+    [grant] = await house.deputy.vault.list_grants(User("alice"))
     assert grant.account.name == "alice" and "repo" not in grant.scopes
     assert house.live(BOB) == 0 and house.live() >= 1 and "consent.failed" in house.events()
 
@@ -320,7 +320,7 @@ async def test_a_newer_code_takes_the_place_of_an_older_one(house: House) -> Non
     house.then[1] = again
     ended.append(await house.run(asked))
     assert [one.status for one in ended] == ["granted", "granted"] and len(house.shown) == 2
-    assert len(await house.deputy.vault.grants(User("alice"))) == 1
+    assert len(await house.deputy.vault.list_grants(User("alice"))) == 1
 
 
 async def test_nothing_of_it_is_left_where_it_could_be_read(house: House) -> None:

@@ -47,7 +47,7 @@ class House:
 
     async def grants(self) -> list[Grant]:
         """Alice's that live."""
-        return [g for g in await self.deputy.vault.grants(User("alice")) if g.status == "active"]
+        return [g for g in await self.deputy.vault.list_grants(User("alice")) if g.status == "active"]
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ async def test_two_users_never_share_such_an_account(house: House) -> None:
     await house.connect("readonly")
     (theirs,) = await house.deputy.connect("bob", "google", scopes=[f"{PREFIX}readonly"])
     await consent(house.deputy, house.sandbox, theirs, as_="bob@example.test")
-    subjects = {g.account.subject for u in ("alice", "bob") for g in await house.deputy.vault.grants(User(u))}
+    subjects = {g.account.subject for u in ("alice", "bob") for g in await house.deputy.vault.list_grants(User(u))}
     assert len(subjects) == 2
 
 

@@ -36,7 +36,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.consent.record import EndStatus
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.pseudonyms import People
-from deputize.core.vault.rollback import ahead, behind
+from deputize.core.vault.rollback import find_rolled_back, find_unaudited
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox, google
 from deputize.sandbox.oauth import App as Client
@@ -96,7 +96,7 @@ async def defaults(deputy: Deputy) -> dict[tuple[str, str], bool]:
 
 
 async def grant_of(deputy: Deputy, account: str, app: str = "google") -> Grant:
-    found = await deputy.vault.find(User("alice"), "google", app, account)
+    found = await deputy.vault.find_grant(User("alice"), "google", app, account)
     assert found
     return found
 
@@ -113,7 +113,7 @@ async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
     assert await acts_as(deputy) == BOB and await acts_as(deputy, account=ALICE) == ALICE
     assert await defaults(deputy) == {("google", ALICE): False, ("google", BOB): True}
     [row] = [row for row in deputy.audit.rows() if row["event"] == "account.chosen"]
-    assert (await People.of(deputy.vault)).in_row(row)["user"] == "alice" and BOB not in repr(row)
+    assert (await People.of(deputy.vault)).resolve_row(row)["user"] == "alice" and BOB not in repr(row)
 
 
 async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> None:
@@ -423,11 +423,11 @@ async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_fa
     before = [await vault.get("grant", key) for key, _ in await vault.store.scan("grant")]
     await deputy.set_default_account("alice", "google", BOB)
     audit.flush()
-    assert await ahead(vault, tmp_path / "audit") == await behind(vault, tmp_path / "audit") == []
+    assert await find_unaudited(vault, tmp_path / "audit") == await find_rolled_back(vault, tmp_path / "audit") == []
     for record in before:
         assert record and (now := await vault.get("grant", record.key))
         assert await vault.store.swap("grant", record.key, now.sealed, record.sealed)
-    assert {one.account for one in await behind(vault, tmp_path / "audit")} == {ALICE, BOB}
+    assert {one.account for one in await find_rolled_back(vault, tmp_path / "audit")} == {ALICE, BOB}
     await deputy.close()
 
 

@@ -117,7 +117,7 @@ async def switch(world: World, deputy: Deputy) -> None:
 async def refresh(world: World, deputy: Deputy) -> None:
     """The access token has expired."""
     world.sandbox.expire_access_tokens()
-    grant = await deputy.vault.find(ALICE, world.name, world.app.name)
+    grant = await deputy.vault.find_grant(ALICE, world.name, world.app.name)
     if grant:
         await deputy.refresher.live(grant, failed=grant.access_token)
 
@@ -176,7 +176,7 @@ async def left_of(world: World) -> tuple[set[str], set[str]]:
         await other.consents.status(one.id)
     ended = [ConsentRecord.of(row) for row in await other.vault.scan("consent")]
     granted = {one.family for one in ended if one.status in ("granted", "partial")}
-    active = {one.family for one in await other.vault.grants(ALICE) if one.status == "active"}
+    active = {one.family for one in await other.vault.list_grants(ALICE) if one.status == "active"}
     assert active <= granted and not any(one.status in ("returned", "confirmed") for one in ended)
     await other.revoke_all()
     await other.revoker.retry()

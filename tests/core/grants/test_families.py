@@ -44,9 +44,9 @@ async def test_a_grant_that_keeps_an_earlier_refresh_token_is_of_that_ones_famil
     await vault.add(grant("f1", "r1"))
     assert (await vault.add(grant("f2", None))).family == "f1"
     assert (await vault.add(grant("f3", "r3"))).family == "f3"
-    [held] = await vault.grants(ALICE)
+    [held] = await vault.list_grants(ALICE)
     assert await vault.replace(held, held.tombstone())
-    assert (await vault.grants(ALICE))[0].family == ""
+    assert (await vault.list_grants(ALICE))[0].family == ""
     await vault.close()
 
 
@@ -98,7 +98,7 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
     home = await Home(LINEAR).begin()
     home.sandbox.switches.rotate = True
     assert await home.allow("read") == "granted"
-    [grant] = await home.deputy.vault.grants(ALICE)
+    [grant] = await home.deputy.vault.list_grants(ALICE)
     home.sandbox.switches.lose_token_reply = 1
     home.line.answers[LINEAR_REVOKE] = [answer(503)]
     with suppress(GrantLost):

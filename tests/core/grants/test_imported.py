@@ -36,7 +36,7 @@ async def deputy(world: World) -> AsyncIterator[Deputy]:
 
 
 async def grants(deputy: Deputy, user: str = "alice") -> list[Grant]:
-    return await deputy.vault.grants(User(user))
+    return await deputy.vault.list_grants(User(user))
 
 
 async def test_tokens_become_ours_alone_and_the_user_acts(world: World, deputy: Deputy) -> None:

@@ -17,7 +17,7 @@ from deputize.core.consent.consents import AnyLocalUser
 from deputize.core.grants.mass_revocation import MARKED, EndProgress
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.vault.bulk_revocation import FRESH, PLACE, EndedGrants, EndsOfMany
+from deputize.core.vault.bulk_revocation import FRESH, PLACE, BulkRevocations, BulkRevocationState
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import PAGE, Vault
@@ -48,11 +48,11 @@ async def filled(vault: Vault, number: int) -> None:
         await asyncio.gather(*(vault.insert("grant", vault.record_key(one), one.pack()) for one in some))
 
 
-class Behind(EndedGrants):
+class Behind(BulkRevocationState):
     """What a process knows that looked just before: nothing newer, until it must."""
 
-    async def look(self, *, fresh: bool = False) -> EndsOfMany:
-        return await super().look(fresh=True) if fresh else self.ends
+    async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
+        return await super().refresh(fresh=True) if fresh else self.ends
 
 
 async def pair() -> tuple[House, Deputy]:
@@ -73,7 +73,7 @@ async def over(house: House, other: Deputy) -> None:
     raw = [Grant.unpack(one.plain, one.generation) for one in await other.vault.scan("grant")]
     assert {grant.status for grant in raw} == {"revoked"}
     assert house.live() == 0 and await other.vault.scan("outbox") == await other.vault.scan("received") == []
-    assert (await other.vault.ended.look(fresh=True)).open == ()
+    assert (await other.vault.ended.refresh(fresh=True)).open == ()
 
 
 # ------------------------------------------------------------- one write
@@ -83,14 +83,14 @@ async def over(house: House, other: Deputy) -> None:
 async def test_ten_thousand_grants_end_with_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     await filled(vault, 10_000)
-    assert (one := await vault.find(User("u009999"), "google", "google")) and one.status == "active"
+    assert (one := await vault.find_grant(User("u009999"), "google", "google")) and one.status == "active"
     deputy = await build(vault=vault)
     groups = counted(monkeypatch)
     begun = time.perf_counter()
     await deputy.revoker.many.begin(None, leaked=False)
     assert groups == [1] and time.perf_counter() - begun < 1
     for number in (0, 5000, 9999):
-        [grant] = await vault.grants(grant_of(number).user)
+        [grant] = await vault.list_grants(grant_of(number).user)
         assert (grant.status, bool(grant.access_token)) == ("revoked", False)
     await deputy.close()
 
@@ -122,12 +122,12 @@ async def test_a_look_costs_one_read_in_half_a_second() -> None:
 
     now = [100.0]
     house.store.get = reading  # type: ignore[method-assign]
-    house.deputy.vault.ended = EndedGrants(house.deputy.vault, lambda: now[0])
+    house.deputy.vault.ended = BulkRevocationState(house.deputy.vault, lambda: now[0])
     for _ in range(20):
-        await house.deputy.vault.find(ALICE, "google", "google")
+        await house.deputy.vault.find_grant(ALICE, "google", "google")
     assert reads.count(PLACE[1]) == 1
     now[0] += FRESH
-    await house.deputy.vault.find(ALICE, "google", "google")
+    await house.deputy.vault.find_grant(ALICE, "google", "google")
     assert reads.count(PLACE[1]) == 2
     await house.deputy.close()
 
@@ -168,14 +168,14 @@ async def test_a_refresh_that_is_under_way_brings_nothing_back_and_what_it_got_e
     await other.revoker.many.begin(None, leaked=False)
     house.line.release()
     await refreshing  # it knows nothing yet: what it stores is dead where it lies
-    [seen] = await other.vault.grants(ALICE)
+    [seen] = await other.vault.list_grants(ALICE)
     assert seen.status == "revoked"
     await over(house, other)
 
 
 async def test_a_refresh_in_a_process_that_knows_is_overtaken() -> None:
     house, other = await pair()
-    house.deputy.vault.ended = EndedGrants(house.deputy.vault)
+    house.deputy.vault.ended = BulkRevocationState(house.deputy.vault)
     house.sandbox.expire_access_tokens()
     house.clock.now += 3600
     grant = await house.grant()
@@ -238,10 +238,10 @@ async def test_a_consent_that_takes_the_place_of_an_ended_grant_ends_its_tokens_
     await other.revoker.many.begin(None, leaked=False)
     for one in await other.connect("alice", "google", scopes=[READ]):
         assert (await consent(other, house.sandbox, one)).status == "granted"
-    [grant] = await other.vault.grants(ALICE)
+    [grant] = await other.vault.list_grants(ALICE)
     assert grant.status == "active" and grant.epoch == 1
     await other.revoker.many.follow()
-    assert [one.status for one in await other.vault.grants(ALICE)] == ["active"] and house.live() > 0
+    assert [one.status for one in await other.vault.list_grants(ALICE)] == ["active"] and house.live() > 0
     assert await other.vault.scan("outbox") == []
 
 
@@ -252,7 +252,7 @@ async def test_an_act_does_not_begin_once_all_has_ended_and_the_refreshed_grant_
     before = house.line.count(GMAIL_API)
     with pytest.raises(ConsentRequired):
         await house.deputy.act("gmail_search", {}, user="alice")
-    grant = await house.deputy.vault.stored((await house.deputy.vault.scan("grant"))[0].key)
+    grant = await house.deputy.vault.get_stored_grant((await house.deputy.vault.scan("grant"))[0].key)
     assert grant and grant.status == "active"  # where it lies, its end is still to follow
     with pytest.raises(GrantLost):
         await house.deputy.refresher.live(grant, failed=grant.access_token)
@@ -267,12 +267,12 @@ async def test_a_tenant_ends_and_no_other_and_nobody_twice() -> None:
         await vault.add(one)
     await vault.ended.begin("acme")
     await vault.ended.begin("acme")
-    status = {t: [g.status for g in await vault.grants(User("u", t))] for t in ("", "acme", "other")}
+    status = {t: [g.status for g in await vault.list_grants(User("u", t))] for t in ("", "acme", "other")}
     assert status == {"": ["active"], "acme": ["revoked"], "other": ["active"]}
-    ends = await vault.ended.look(fresh=True)
+    ends = await vault.ended.refresh(fresh=True)
     assert (ends.epoch, ends.everybody, dict(ends.tenants)) == (2, 0, {"acme": 2})
     await vault.ended.begin(None)
-    ends = await vault.ended.look(fresh=True)
+    ends = await vault.ended.refresh(fresh=True)
     assert (ends.epoch, ends.everybody, dict(ends.tenants)) == (3, 3, {})
 
 
@@ -295,16 +295,16 @@ async def test_killed_at_any_step_it_is_over_here_or_never_began_and_the_next_pr
             deaths += 1
             other = await world.process()
             if at == 1 and when == "before":
-                assert (await other.vault.grants(ALICE))[0].status == "active"
+                assert (await other.vault.list_grants(ALICE))[0].status == "active"
                 continue
             began += 1
-            assert (await other.vault.grants(ALICE))[0].status == "revoked"
+            assert (await other.vault.list_grants(ALICE))[0].status == "revoked"
             assert await other.connections(ALICE) == []
             world.clock.now += 90
             await other.revoker.many.follow()
             await other.revoker.retry()
             assert alive(world.sandbox, world.clock) == set(), fate.last
-            assert (await other.vault.ended.look(fresh=True)).open == ()
+            assert (await other.vault.ended.refresh(fresh=True)).open == ()
             assert await other.vault.scan("outbox") == []
     assert deaths > 12 and began == deaths - 1
 
@@ -323,7 +323,7 @@ async def test_it_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) 
 
     with pytest.raises(Died):
         await deputy.revoker.many.follow(EndProgress(stop))
-    [end] = (await vault.ended.look(fresh=True)).open
+    [end] = (await vault.ended.refresh(fresh=True)).open
     scan = vault.store.scan
 
     async def scanning(kind: str, prefix: str = "", *, after: str = "", most: int | None = None) -> Any:
@@ -377,8 +377,8 @@ async def test_what_is_known_is_not_taken_back_by_an_older_row() -> None:
     await vault.ended.begin(None)
     newer = await store.get(*PLACE)
     assert older and newer and await store.swap(*PLACE, newer, older)
-    await vault.ended.look(fresh=True)
-    [grant] = await vault.grants(grant_of(1).user)
+    await vault.ended.refresh(fresh=True)
+    [grant] = await vault.list_grants(grant_of(1).user)
     assert grant.status == "revoked"
     assert (await vault.ended.begin("third")).epoch == 3
 

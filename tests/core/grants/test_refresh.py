@@ -339,7 +339,7 @@ async def _expired(tmp_path: Path, **switches: Any) -> tuple[Sandbox, Path]:
     vault = await new_vault(path, b"k" * 32)
     deputy = await build(sandbox, vault=vault, toolkits=[gmail])
     await connect(deputy, sandbox, *ALL)
-    grant = await vault.find(User("alice"), "google", "google")
+    grant = await vault.find_grant(User("alice"), "google", "google")
     assert grant
     assert await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
     await deputy.close()

@@ -60,7 +60,7 @@ class Two:
         return two
 
     async def grant(self) -> Grant:
-        [grant] = await self.other.vault.grants(ALICE)
+        [grant] = await self.other.vault.list_grants(ALICE)
         return grant
 
     def refresh(self, deputy: Deputy) -> Awaitable[Grant]:

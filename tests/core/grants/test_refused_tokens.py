@@ -79,7 +79,7 @@ class World:
         return ""
 
     async def grant(self, user: str = "alice") -> Grant:
-        [found] = await self.deputy.vault.grants(User(user))
+        [found] = await self.deputy.vault.list_grants(User(user))
         return found
 
     async def unknown(self) -> set[str]:

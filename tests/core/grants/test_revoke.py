@@ -19,7 +19,7 @@ from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.vault.grant import Account, Grant
-from deputize.core.vault.rollback import ahead
+from deputize.core.vault.rollback import find_unaudited
 from deputize.core.vault.vault import KINDS, PAGE
 from deputize.sandbox import Sandbox
 from deputize.sandbox.github import (
@@ -65,7 +65,7 @@ async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_i
     with pytest.raises(GrantLost) as caught:
         await refreshing
     assert caught.value.reason == "disconnected" and house.live() == 0
-    [stone] = await house.deputy.vault.grants(User("alice"))
+    [stone] = await house.deputy.vault.list_grants(User("alice"))
     assert (stone.status, bool(stone.access_token), stone.refresh_token) == ("revoked", False, None)
     assert await house.deputy.vault.scan("outbox") == []
 
@@ -126,7 +126,7 @@ async def test_R35_a_tenant_is_disconnected_and_no_other_and_a_new_consent_works
             await house.deputy.act("gmail_search", {}, user=user)
     [again] = await house.deputy.connect(ALICE, "google", scopes=[READ])
     assert (await consent(house.deputy, house.sandbox, again)).status == "granted"
-    [grant] = await house.deputy.vault.grants(ALICE)
+    [grant] = await house.deputy.vault.list_grants(ALICE)
     assert grant.generation == 3 and await house.deputy.revoke_all(tenant="nobody") == []
     await house.deputy.close()
 
@@ -177,7 +177,7 @@ async def test_R35_a_page_of_grants_ends_with_few_syncs(tmp_path: Path, monkeypa
         assert len(await deputy.revoke_all()) == 2 * PAGE
         assert sum(groups) >= 4 * PAGE
         assert len(groups) < 0.75 * sum(groups), "how many share one depends on what else the machine does"
-        assert not [g for n in range(2 * PAGE) for g in await vault.grants(User(f"u{n}")) if g.status == "active"]
+        assert not [g for n in range(2 * PAGE) for g in await vault.list_grants(User(f"u{n}")) if g.status == "active"]
 
 
 async def _undelivered(queue: RevocationQueue, *entries: Any) -> list[str]:
@@ -203,7 +203,7 @@ async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> No
 
 async def test_an_account_is_disconnected_by_its_name_in_any_case_and_by_its_id_alone(house: House) -> None:
     user = User("alice")
-    [first] = await house.deputy.vault.grants(user)
+    [first] = await house.deputy.vault.list_grants(user)
     odd = Account("other", first.account.subject)  # called as the first one's id
     await house.deputy.vault.add(replace(first, account=odd, access_token=Secret("ya29.odd"), refresh_token=None))
     [ended] = await house.deputy.revoke(user, "google", account=first.account.subject)
@@ -405,7 +405,7 @@ async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
     await connect(deputy, sandbox, *ALL)
     sandbox.expire_access_tokens()
     sandbox.switches.rotate = sandbox.switches.reuse_kills_family = True
-    grant = await vault.find(User("alice"), "google", "google")
+    grant = await vault.find_grant(User("alice"), "google", "google")
     assert grant and await vault.replace(grant, replace(grant, expires_at=1.0, origin=played()))
     await deputy.close()
     return sandbox, path, folder
@@ -423,7 +423,7 @@ async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was
         assert await fleet.go(*(fleet.start(5) for _ in range(2))) == ["5 []"] * 2
         assert sandbox.count(*TOKEN) == before + 1
     vault = await new_vault(path, b"k" * 32)
-    [grant] = await vault.grants(User("alice"))
+    [grant] = await vault.list_grants(User("alice"))
     assert grant.status == "active"
     await vault.close()
 
@@ -435,7 +435,7 @@ async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_ch
     with _fleet(sandbox, path) as fleet:
         assert await fleet.go(fleet.start(1, "kill-audit")) == [""]
         vault = await new_vault(path, b"k" * 32)
-        [missed] = await ahead(vault, folder)
+        [missed] = await find_unaudited(vault, folder)
         assert (missed.user, missed.account, missed.generation - missed.audited) == (
             User("alice"),
             "alice@example.test",
@@ -443,7 +443,7 @@ async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_ch
         )
         assert verify(folder, vault.keys.audits).ok
         assert await fleet.go(fleet.start(1)) == ["1 []"]
-        assert await ahead(vault, folder) == []  # what acts with it tells of it
+        assert await find_unaudited(vault, folder) == []  # what acts with it tells of it
         await vault.close()
 
 

@@ -36,7 +36,7 @@ from deputize.core import (
     ask_before_sending,
 )
 from deputize.core.audit import Audit
-from deputize.core.vault.rollback import behind
+from deputize.core.vault.rollback import find_rolled_back
 from tests.support.sandbox_deputy import Clock, new_vault
 from tests.support.token_sources import BOT, EXCHANGE, READ, WRITE, World, app, bot_app, deputy_with
 
@@ -355,7 +355,7 @@ async def test_its_acts_are_no_sign_of_a_vault_that_was_put_back(world: World, t
         for tool, arguments in (("notes_count_notes", {}), ("notes_post_note", {"text": "hello"})):
             await deputy.act(tool, arguments, user="alice", app="bot", call=Call("t", "m", tool))
         await audit.settle()
-        assert await behind(vault, tmp_path) == []
+        assert await find_rolled_back(vault, tmp_path) == []
         [grant] = [one for one in await vault.scan("grant") if b"service_account" in one.plain.reveal()]
         await vault.delete(grant)
-        assert [one.app for one in await behind(vault, tmp_path)] == ["bot"]
+        assert [one.app for one in await find_rolled_back(vault, tmp_path)] == ["bot"]

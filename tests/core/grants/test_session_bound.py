@@ -102,7 +102,7 @@ async def test_a_token_of_no_said_lifetime_is_obtained_again_soon(
     async with await deputy_with(world, app(source)) as deputy:
         world.session("alice", 1000)
         await deputy.act("notes_count_notes", {}, user="alice")
-        [grant] = await deputy.vault.grants(User("alice"))
+        [grant] = await deputy.vault.list_grants(User("alice"))
         assert 0 < grant.expires_at - clock.now <= 300
         clock.now += 2000
         with pytest.raises(ReconsentRequired):

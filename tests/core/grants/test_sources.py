@@ -48,7 +48,7 @@ def world() -> World:
 
 
 async def grant_of(deputy: Deputy, user: str) -> Grant:
-    [grant] = [one for one in await deputy.vault.grants(User(user)) if one.status != "revoked"]
+    [grant] = [one for one in await deputy.vault.list_grants(User(user)) if one.status != "revoked"]
     return grant
 
 
@@ -191,7 +191,7 @@ async def test_who_is_called_the_same_at_another_company_is_another_account(worl
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")
-        [grant] = await deputy.vault.grants(User("alice"))
+        [grant] = await deputy.vault.list_grants(User("alice"))
         assert (grant.account.subject, grant.account.name) == (f"{COMPANY}#alice", "alice@acme.test")
         jag = forged(iss="https://other.test", sub="alice", aud=ISSUER, email="alice@acme.test")
         world.assertions[jag] = {"sub": "alice", "aud": ISSUER, "used": False}
@@ -311,7 +311,7 @@ async def test_whoever_is_disconnected_or_erased_while_a_token_is_obtained_has_n
         with pytest.raises(ConsentRequired):
             await act
         assert (world.alive, world.posted) == ([], [])
-        left = await deputy.vault.grants(User("alice"))
+        left = await deputy.vault.list_grants(User("alice"))
         assert all(one.status == "revoked" for one in left) and (ended_by != "erase" or left == [])
         assert await deputy.vault.scan("obtaining") == []
 
@@ -331,7 +331,7 @@ async def test_a_disconnect_in_the_moment_in_which_a_grant_is_stored_wins(
         with pytest.raises(ConsentRequired):
             await deputy.act("notes_count_notes", {}, user="alice")
         assert world.alive == []
-        assert [one.status for one in await deputy.vault.grants(User("alice"))] == ["revoked"]
+        assert [one.status for one in await deputy.vault.list_grants(User("alice"))] == ["revoked"]
 
 
 async def test_a_disconnect_of_somebody_else_stops_nothing(world: World) -> None:

@@ -410,7 +410,7 @@ async def test_a_swept_vault_keeps_what_is_still_good(house: House) -> None:
     assert await house.deputy.sweeper.turn() == 0 and await state(house) == ["done"]
     house.clock.now += 2 * ledger.KEPT
     assert await house.deputy.sweeper.turn() > 0 and await state(house) == []
-    assert (await house.deputy.vault.find(User("alice"), "google", "google")) is not None
+    assert (await house.deputy.vault.find_grant(User("alice"), "google", "google")) is not None
 
 
 # ------------------------------------------------------------- notes, run after run

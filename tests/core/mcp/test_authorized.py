@@ -187,7 +187,7 @@ async def test_a_tool_that_the_operator_names_says_whose_account_it_is(house: Ho
         }
     deputy = await house.process(identity=BY_TOOL)
     await house.connect(deputy, "alice", "bob")
-    (grant,) = await deputy.vault.grants(User("alice"))
+    (grant,) = await deputy.vault.list_grants(User("alice"))
     assert (grant.account.subject, grant.account.name) == ("u-alice", "Alice")
     assert await act(deputy, "alice") == "alice" and await act(deputy, "bob") == "bob"
 
@@ -225,7 +225,7 @@ async def test_a_tool_that_names_nobody_connects_nobody(house: House, me: dict[s
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
     assert (ended.status, ended.reason_code) == ("failed", "no_identity")
-    assert await deputy.vault.grants(User("alice")) == [] and house.world.alive == set()
+    assert await deputy.vault.list_grants(User("alice")) == [] and house.world.alive == set()
 
 
 async def test_a_server_that_speaks_no_known_version_names_nobody(house: House) -> None:
@@ -239,7 +239,7 @@ async def test_a_tool_that_lacks_a_right_names_nobody_either(house: House) -> No
     house.world.needs["me"] = "admin"
     deputy = await house.process(identity=BY_TOOL)
     ended = await house.walk(deputy, await asked_by(act(deputy, "alice")), "alice")
-    assert ended.status == "failed" and await deputy.vault.grants(User("alice")) == []
+    assert ended.status == "failed" and await deputy.vault.list_grants(User("alice")) == []
 
 
 # ------------------------------------------------------------- who we are there
@@ -384,12 +384,12 @@ async def _age_registration(deputy: Deputy) -> None:
 async def test_more_scopes_are_asked_for_beside_those_that_are_there(house: House) -> None:
     deputy = await house.process()
     await house.connect(deputy, "alice")
-    (before,) = await deputy.vault.grants(User("alice"))
+    (before,) = await deputy.vault.list_grants(User("alice"))
     asked = await asked_by(act(deputy, "alice", "send"))
     assert asked.scopes == ("tools:write",)
     await house.walk(deputy, asked, "alice")
     assert await act(deputy, "alice", "send") == "alice" and await act(deputy, "alice") == "alice"
-    (grant,) = [g for g in await deputy.vault.grants(User("alice")) if g.status == "active"]
+    (grant,) = [g for g in await deputy.vault.list_grants(User("alice")) if g.status == "active"]
     assert grant.scopes == {"tools:read", "tools:write", "offline_access"} and grant.account == before.account
     assert len([1 for family in set(map(id, house.world.refresh.values()))]) == 2 and len(house.world.alive) == 1
 

@@ -257,7 +257,7 @@ async def test_server_that_names_the_account_after_somebody_makes_nobody_the_use
     with pytest.raises(ConsentRequired) as asked:
         await deputy.act("acme_look", {"to": "x"}, user="alice", call=call())
     await house.walk(deputy, asked.value.consent, "alice")
-    [grant] = await deputy.vault.grants(User("alice"))
+    [grant] = await deputy.vault.list_grants(User("alice"))
     assert grant.account.name == "bob@evil.test"
     given: dict[str, Any] = {"tools": ["notes_tell"], "targets": ["@evil.test"], "max_acts": 9}
     await deputy.create_mandate("alice", **given, expires_at=house.clock.now + 3600)

@@ -319,7 +319,7 @@ async def test_after_a_new_consent_no_session_and_no_list_of_before_is_used() ->
     foreign = Foreign([SEND], era=LEGACY, tokens={TOKEN, "tok-new"})
     async with foreign_deputy(foreign, policy=allow_all) as deputy:
         await act(deputy)
-        grant = await deputy.vault.find(User("alice"), "other", "other")
+        grant = await deputy.vault.find_grant(User("alice"), "other", "other")
         assert grant is not None
         await deputy.vault.replace(grant, replace(grant, access_token=Secret("tok-new"), family="new"))
         await act(deputy, number=2)

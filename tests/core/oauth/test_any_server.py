@@ -174,7 +174,7 @@ def test_a_push_that_fails_for_the_moment_can_be_tried_again_with_the_same_link(
             start(deputy)
         del server.answers["/par"]
         assert connect(deputy, server).status == "granted"
-        assert deputy.run(deputy.vault.grants(User("alice")))
+        assert deputy.run(deputy.vault.list_grants(User("alice")))
 
 
 @pytest.mark.parametrize("answer", [(503, {}), (201, {"request_uri": ""}), (200, b"<html>")])

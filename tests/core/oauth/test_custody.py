@@ -91,7 +91,7 @@ async def test_a_step_up_ends_the_tokens_it_replaces_and_a_disconnect_leaves_not
     home = await Home(app).begin()
     assert await home.allow(first) == "granted" and home.families == 1
     assert await home.allow(second) == "granted" and home.families == 1 and await home.debts() == []
-    [grant] = await home.deputy.vault.grants(ALICE)
+    [grant] = await home.deputy.vault.list_grants(ALICE)
     assert await home.deputy.refresher.live(grant) == grant and grant.status == "active"
     assert [one.upstream for one in await home.deputy.revoke("alice")] == ["done"]
     assert home.families == 0 and home.sandbox.live_tokens()["alice@example.test"] == 0
@@ -153,10 +153,10 @@ async def test_consents_that_race_leave_one_family_and_a_disconnect_none(linear:
 
 async def test_a_second_consent_that_brings_no_refresh_token_keeps_the_first_one_and_all_end(linear: Home) -> None:
     """The new access token is of another family than the refresh token that stays: a later end must name both."""
-    [before] = await linear.deputy.vault.grants(ALICE)
+    [before] = await linear.deputy.vault.list_grants(ALICE)
     _drop_refresh_token(linear)
     assert await linear.allow("write") == "granted"
-    [after] = await linear.deputy.vault.grants(ALICE)
+    [after] = await linear.deputy.vault.list_grants(ALICE)
     assert after.refresh_token == before.refresh_token and after.access_token != before.access_token
     await linear.deputy.revoker.retry()
     assert linear.families == 2  # both are in use
@@ -194,7 +194,7 @@ def _drop_refresh_token(home: Home) -> None:
 
 
 async def test_a_refresh_that_a_step_up_overtakes_leaves_no_family_behind(linear: Home) -> None:
-    [grant] = await linear.deputy.vault.grants(ALICE)
+    [grant] = await linear.deputy.vault.list_grants(ALICE)
     asked, go_on = threading.Event(), threading.Event()  # the refresh runs on another event loop
 
     async def late(request: httpx.Request, reply: httpx.Response) -> httpx.Response:
@@ -264,7 +264,7 @@ async def test_a_rival_who_settles_at_any_step_of_a_disconnect_throws_nothing_aw
     house.store.meddler = None
     await house.deputy.revoker.retry()
     assert house.live() == 0 and await house.deputy.vault.scan("outbox") == []
-    assert (await house.deputy.vault.grants(ALICE))[0].status == "revoked"
+    assert (await house.deputy.vault.list_grants(ALICE))[0].status == "revoked"
 
 
 async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by_whoever_finds_it(house: House) -> None:
@@ -274,7 +274,7 @@ async def test_a_disconnect_that_was_cut_off_before_its_tombstone_is_finished_by
     other = await _rival(house)
     house.line.answers[REVOKE] = [answer(503)]
     assert await other.revoker.retry() == ["queued"]
-    assert (await house.deputy.vault.grants(ALICE))[0].status == "revoked" and "grant.revoked" in [
+    assert (await house.deputy.vault.list_grants(ALICE))[0].status == "revoked" and "grant.revoked" in [
         row["event"] for row in other.audit.rows()
     ]
     assert await other.revoker.retry() == ["done"] and house.live() == 0
@@ -305,7 +305,7 @@ async def test_a_debt_whose_tombstone_could_not_be_written_is_not_forgotten(hous
         await house.deputy.revoke("alice", "google")
     other = await _rival(house)
     await other.revoker.retry()
-    assert house.live() == 0 and (await house.deputy.vault.grants(ALICE))[0].status == "revoked"
+    assert house.live() == 0 and (await house.deputy.vault.list_grants(ALICE))[0].status == "revoked"
 
 
 DYING = """

@@ -145,7 +145,7 @@ def act(deputy: Deputy, page: int = 0) -> Any:
 
 
 def grant_of(deputy: Deputy) -> Grant:
-    [grant] = deputy.run(deputy.vault.grants(User("alice")))
+    [grant] = deputy.run(deputy.vault.list_grants(User("alice")))
     return grant
 
 
@@ -394,7 +394,7 @@ def test_A18_a_token_that_is_bound_to_nothing_is_not_taken(opened: Open, server:
         ended = connect(deputy, server)
         assert (ended.status, ended.reason_code) == ("failed", "not_bound")
         assert [token for token in server.tokens if token.startswith("rt-")] == []  # nor does it live on
-        assert deputy.run(deputy.vault.grants(User("alice"))) == []
+        assert deputy.run(deputy.vault.list_grants(User("alice"))) == []
 
 
 @pytest.mark.parametrize("said", [{}, {"dpop_signing_alg_values_supported": ["RS256"]}])

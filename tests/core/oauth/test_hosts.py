@@ -101,7 +101,7 @@ async def test_one_toolkit_is_used_at_each_host_with_that_hosts_token(deputy: De
     assert await acted(deputy, app="work") == ["At github.example.com"]
     assert await acted(deputy, app="robot") == [f"At {ROBOT}"]
     assert sites.foreign == []
-    grants = await deputy.vault.grants(User("alice"))
+    grants = await deputy.vault.list_grants(User("alice"))
     assert {grant.app: grant.provider for grant in grants} == {"github": "github", "work": "work", "robot": "robot"}
 
 

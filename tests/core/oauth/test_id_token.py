@@ -37,7 +37,7 @@ def test_A15_the_account_is_that_of_the_id_token_and_nothing_else_is_asked(opene
     server = OidcServer()
     with opened(server) as deputy:
         ended = connect(deputy, server)
-        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
     assert (ended.status, ended.account) == ("granted", "alice@example.test")
     assert (grant.account.subject, grant.account.name) == ("alice-1", "alice@example.test")
     assert ME not in server.asked and f"{ISSUER}/jwks" in server.asked
@@ -48,7 +48,7 @@ def test_A14_a_token_that_is_bound_to_a_resource_works_and_never_goes_to_userinf
     with opened(server, RESOURCE) as deputy:
         assert connect(deputy, server).status == "granted"
         assert act(deputy) == "Alice"
-        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
         deputy.run(deputy.refresher.live(grant, grant.access_token))
     assert grant.account.name == grant.account.subject == "alice-1"
     assert ME not in server.asked
@@ -203,10 +203,10 @@ def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them
     with opened(server) as deputy:
         assert connect(deputy, server).status == "granted"
         server.claims = lambda said: said | named
-        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
         with pytest.raises(GrantLost) as lost:
             deputy.run(deputy.refresher.live(grant, grant.access_token))
-        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
     assert lost.value.reason == grant.reason == "other_account" and not server.tokens
 
 
@@ -220,7 +220,7 @@ def test_a_refresh_that_brings_an_id_token_of_the_same_account_or_an_unreadable_
     with opened(server) as deputy:
         connect(deputy, server)
         server.sign = sign
-        (grant,) = deputy.run(deputy.vault.grants(User("alice")))
+        (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
         fresh = deputy.run(deputy.refresher.live(grant, grant.access_token))
         assert fresh.status == "active" and fresh.access_token != grant.access_token
         assert act(deputy) == "Alice"
@@ -357,7 +357,7 @@ def test_A15_an_id_token_that_does_not_prove_it_connects_nobody(
             server = make()
             with opened(server) as deputy, caplog.at_level(logging.WARNING, "deputize"):
                 ended = connect(deputy, server)
-                assert not deputy.run(deputy.vault.grants(User("alice")))
+                assert not deputy.run(deputy.vault.list_grants(User("alice")))
             assert (ended.status, ended.reason_code) == ("failed", "bad_id_token")
             assert [record.getMessage() for record in caplog.records if why in record.getMessage()]
             assert not server.tokens, "what must not be kept is ended"

@@ -137,7 +137,7 @@ async def test_an_act_goes_to_the_instance_that_the_token_reply_named() -> None:
     async with await built(line, PROVIDERS["salesforce"]) as deputy:
         assert (await connected(deputy, "salesforce", "api")).status == "granted"
         assert await deputy.act("salesforce_limits", {}, user="alice") == {"whose": "acme"}
-        [grant] = await deputy.vault.grants(ALICE)
+        [grant] = await deputy.vault.list_grants(ALICE)
         assert grant.extra == {"instance_url": ACME} and grant.account.subject == "00D1:0051"
         assert grant.expires_at == Clock.now + 7200
 
@@ -159,7 +159,7 @@ async def test_D1_a_grant_for_a_foreign_instance_is_not_kept(place: str) -> None
     line.answers[f"POST {LOGIN}/token"] = SOLD | {"instance_url": place}
     async with await built(line, PROVIDERS["salesforce"]) as deputy:
         assert (await connected(deputy, "salesforce", "api")).status == "failed"
-        assert await deputy.vault.grants(ALICE) == [] and line.to(place) == []
+        assert await deputy.vault.list_grants(ALICE) == [] and line.to(place) == []
 
 
 async def test_D1_a_refresh_that_names_a_foreign_instance_brings_no_token_there() -> None:
@@ -245,7 +245,7 @@ async def test_no_grant_is_kept_where_a_later_page_of_its_rights_cannot_be_read(
     line.answers[f"GET {API}/user/installations"] = [*paged(100), (503, None)]
     async with await built(line, PROVIDERS["github_app"]) as deputy:
         assert (await connected(deputy, "github_app", "metadata:read")).status == "failed"
-        assert await deputy.vault.grants(ALICE) == []
+        assert await deputy.vault.list_grants(ALICE) == []
 
 
 async def test_a_right_that_no_installation_has_is_missing_at_once() -> None:
@@ -259,7 +259,7 @@ async def test_no_grant_is_kept_where_its_rights_cannot_be_read() -> None:
     line.answers[f"GET {API}/user/installations"] = (503, None)
     async with await built(line, PROVIDERS["github_app"]) as deputy:
         assert (await connected(deputy, "github_app", "issues:read")).status == "failed"
-        assert await deputy.vault.grants(ALICE) == [] and len(line.to(f"{API}/applications")) == 1
+        assert await deputy.vault.list_grants(ALICE) == [] and len(line.to(f"{API}/applications")) == 1
 
 
 # ------------------------------------------------------------- how tokens end
@@ -329,7 +329,7 @@ async def test_a_refresh_that_names_no_scope_leaves_them_as_they_were() -> None:
     async with await built(line, PROVIDERS["github"], clock) as deputy:
         await connected(deputy, "github", "repo")
         clock.now += 28800
-        [grant] = await deputy.vault.grants(ALICE)
+        [grant] = await deputy.vault.list_grants(ALICE)
         assert (await deputy.refresher.live(grant)).scopes == {"repo"}
 
 

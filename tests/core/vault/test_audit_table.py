@@ -19,11 +19,11 @@ from deputize.core import Call, DeputizeError, Deputy, allow_all
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.copy import copy_rows
 from deputize.core.audit.rows import Key
-from deputize.core.audit.tail import newest
+from deputize.core.audit.tail import read_newest
 from deputize.core.audit.verification import Head
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.settings import Settings
-from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.chain_heads import ChainHeads, verify_audit
 from deputize.core.vault.root_keys import new_key
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.postgres.address import Address
@@ -81,9 +81,9 @@ async def test_what_the_owner_of_the_database_changes_is_found(kind: str, server
     await asyncio.to_thread(some, audit, 9)
     await asyncio.to_thread(audit.close)
     await heads.settled()
-    assert (await prove(vault, table)).ok
+    assert (await verify_audit(vault, table)).ok
     assert await asyncio.to_thread(execute, server, TAMPERING[kind], audit.writer)
-    found = {finding.kind for finding in (await prove(vault, table)).findings}
+    found = {finding.kind for finding in (await verify_audit(vault, table)).findings}
     assert kind in found, found
     await vault.close()
 
@@ -96,7 +96,7 @@ async def test_a_whole_chain_that_is_gone_is_missed(server: Server, table: Postg
     await asyncio.to_thread(audit.close)
     await heads.settled()
     await asyncio.to_thread(execute, server, "DELETE FROM deputize_audit")
-    assert [one.kind for one in (await prove(vault, table)).findings] == ["truncated"]
+    assert [one.kind for one in (await verify_audit(vault, table)).findings] == ["truncated"]
     await vault.close()
 
 
@@ -245,7 +245,7 @@ def test_hostile_words_are_kept_as_they_are(table: PostgresAudit) -> None:
         audit._append("act.intent", user=word, tenant=word, call_id="c", tool=word)
     audit.close()
     assert [row["user"] for row in read(table)] == words and verify(table, [KEY]).ok
-    found = newest(table, [words[2]], [Key(KEY)])
+    found = read_newest(table, [words[2]], [Key(KEY)])
     assert found.whole and [row["user"] for row in found.rows] == []  # marks are those of plain names
 
 
@@ -254,11 +254,11 @@ def test_a_users_rows_are_found_without_reading_the_others(table: PostgresAudit)
     for number in range(40):
         some(audit, 1, f"u{number % 4}")
     audit.close()
-    found = newest(table, {"u1"}, [Key(KEY)])
+    found = read_newest(table, {"u1"}, [Key(KEY)])
     assert found.whole and len(found.rows) == 10 and {row["user"] for row in found.rows} == {"u1"}
-    part = newest(table, {"u1"}, [Key(KEY)], most_bytes=1000)
+    part = read_newest(table, {"u1"}, [Key(KEY)], most_bytes=1000)
     assert not part.whole and found.rows[: len(part.rows)] == part.rows and 0 < len(part.rows) < 10
-    assert newest(table, {"u1"}, [Key(b"x" * 32)]) == ([], False)
+    assert read_newest(table, {"u1"}, [Key(b"x" * 32)]) == ([], False)
 
 
 def test_a_forked_child_is_another_writer_on_a_connection_of_its_own(table: PostgresAudit) -> None:

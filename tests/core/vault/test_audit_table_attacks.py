@@ -11,7 +11,7 @@ import pytest
 
 from deputize.core.audit import Audit, read, verify
 from deputize.core.audit.rows import Key
-from deputize.core.audit.tail import newest
+from deputize.core.audit.tail import read_newest
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres import audit as postgres_audit
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
@@ -82,7 +82,7 @@ def test_rows_that_come_before_a_process_writes_them_again_are_not_taken_for_its
     with pytest.raises(StoreUnavailable, match="Another program has written"):
         audit.flush()
     audit.close()
-    assert len(newest(table, {"alice"}, [Key(KEY)]).rows) == 1
+    assert len(read_newest(table, {"alice"}, [Key(KEY)]).rows) == 1
 
 
 @pytest.mark.parametrize("facts", [{"ts": 10**30}, {"ts": -1}, {"seq": 10**30}, {"ts": True}, {"user": {"a": 1}}])
@@ -105,7 +105,7 @@ def test_copies_of_a_users_rows_are_shown_once_and_found(server: Server, table: 
         attack(
             server, f"INSERT INTO deputize_audit {statement} ts, tenant, who, event, line FROM deputize_audit LIMIT 2"
         )
-    assert [row["call_id"] for row in newest(table, {"alice"}, [Key(KEY)]).rows] == ["1", "0"]
+    assert [row["call_id"] for row in read_newest(table, {"alice"}, [Key(KEY)]).rows] == ["1", "0"]
     assert not verify(table, [KEY]).ok
 
 
@@ -128,7 +128,7 @@ def test_lines_longer_than_memory_are_not_fetched(
         return rows, changed
 
     monkeypatch.setattr(table._reading, "_decided", counting)
-    found = newest(table, {"alice"}, [Key(KEY)])
+    found = read_newest(table, {"alice"}, [Key(KEY)])
     assert [row["call_id"] for row in found.rows] == ["2", "1", "0"]
     assert [one.kind for one in verify(table, [KEY]).findings if one.writer == "zz"] == ["unreadable"] * 8
     assert sum(fetched) < 20_000

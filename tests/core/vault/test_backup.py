@@ -29,7 +29,7 @@ from deputize.core import (
 from deputize.core.audit import Audit, verify
 from deputize.core.vault.backup import back_up, restore
 from deputize.core.vault.restore import take_into_use
-from deputize.core.vault.rollback import ahead, behind
+from deputize.core.vault.rollback import find_rolled_back, find_unaudited
 from deputize.core.vault.rotation import reseal
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite import backup as sqlite_backup
@@ -74,7 +74,7 @@ class Home:
 
     async def expire(self) -> None:
         self.sandbox.expire_access_tokens()
-        grant = await self.deputy.vault.find(ALICE, "google", "google")
+        grant = await self.deputy.vault.find_grant(ALICE, "google", "google")
         assert grant and await self.deputy.vault.replace(grant, replace(grant, expires_at=1.0))
 
     async def act(self) -> object:
@@ -92,14 +92,14 @@ async def home(tmp_path: Path) -> Home:
 
 
 async def test_V10_a_copy_in_use_is_private_whole_and_still_sealed(home: Home) -> None:
-    grant = await home.deputy.vault.find(ALICE, "google", "google")
+    grant = await home.deputy.vault.find_grant(ALICE, "google", "google")
     await back_up(home.deputy.vault, home.backup, 1_800_000_000.0)
     assert stat.S_IMODE(home.backup.stat().st_mode) == 0o600
     assert sorted(path.name for path in home.backup.parent.iterdir()) == ["audit", "backup", "vault"]
     raw = home.backup.read_bytes()
     assert grant and grant.refresh_token and grant.refresh_token.reveal().encode() not in raw and KEY not in raw
     copied = await new_vault(home.backup, KEY)
-    found = await copied.find(ALICE, "google", "google")
+    found = await copied.find_grant(ALICE, "google", "google")
     assert found and found.access_token == grant.access_token and copied.keys.copied_at == 1_800_000_000.0
     assert home.deputy.vault.keys.copied_at == 0.0
     await copied.close()
@@ -186,7 +186,7 @@ async def test_W14_a_used_refresh_token_in_a_backup_leads_to_one_new_consent_and
         asked.append(caught.value.consent)
     assert home.sandbox.count(*TOKEN) == before + 1 and len({one.id for one in asked}) == 1
     assert (await consent(home.deputy, home.sandbox, asked[-1])).status == "granted"
-    assert await home.act() and await behind(home.deputy.vault, home.folder) == []
+    assert await home.act() and await find_rolled_back(home.deputy.vault, home.folder) == []
     assert home.events().count("vault.restored") == 1
     await home.deputy.close()
 
@@ -211,7 +211,7 @@ async def test_W14_a_grant_that_was_revoked_since_stays_revoked(home: Home) -> N
     with pytest.raises(ConsentRequired):
         await home.act()
     assert await home.deputy.connections("alice") == [] and home.sandbox.count(*TOKEN) == before
-    [stone] = await home.deputy.vault.grants(ALICE)
+    [stone] = await home.deputy.vault.list_grants(ALICE)
     assert (stone.status, bool(stone.access_token)) == ("revoked", False)
     await home.deputy.close()
 
@@ -309,9 +309,9 @@ async def test_a_restore_is_seen_at_once_by_a_process_that_goes_on(home: Home) -
     other = await new_vault(home.file, KEY)
     await back_up(home.deputy.vault, home.backup, 1.0)
     await home.deputy.revoke("alice", "google")
-    assert await other.find(ALICE, "google", "google") is None
+    assert await other.find_grant(ALICE, "google", "google") is None
     await home.restore(home.backup)
-    [stone] = await other.grants(ALICE)
+    [stone] = await other.list_grants(ALICE)
     assert stone.status == "revoked"  # the audit remembered
     assert await other.insert("grant", "x", {"n": 1}) and (await home.deputy.vault.get("grant", "x")) is not None
     assert sorted(path.name for path in home.file.parent.iterdir() if ".new" in path.name) == []
@@ -328,13 +328,13 @@ async def test_what_is_no_backup_of_this_vault_is_not_put_back(home: Home, tmp_p
     await strange.deputy.close()
     (tmp_path / "junk").write_bytes(b"x" * 5000)
     (tmp_path / "junk").chmod(0o600)
-    before = await home.deputy.vault.grants(ALICE)
+    before = await home.deputy.vault.list_grants(ALICE)
     for file, error in ((strange.backup, SettingsError), (tmp_path / "junk", VaultError), (tmp_path / "no", Exception)):
         with pytest.raises(error):
             await home.restore(file)
     with pytest.raises(VaultError):
         await home.restore(tmp_path / "another key")
-    assert await home.deputy.vault.grants(ALICE) == before and await home.act()
+    assert await home.deputy.vault.list_grants(ALICE) == before and await home.act()
     assert "vault.restored" not in home.events()
     await home.deputy.close()
 
@@ -349,7 +349,7 @@ async def test_V7_no_user_tenant_address_or_account_is_readable_in_the_vaults_fi
         await home.deputy.act("gmail_send", MAIL, user="alice", call=Call("thread-9", "message-9", "call-9"))
     home.sandbox.switches.down = True
     await home.deputy.revoke("alice", "google")
-    grants = [*await home.deputy.vault.grants(ALICE), *await home.deputy.vault.grants(tenant_user)]
+    grants = [*await home.deputy.vault.list_grants(ALICE), *await home.deputy.vault.list_grants(tenant_user)]
     words = [grant.account.subject for grant in grants] + [grant.account.name for grant in grants]
     words += ["alice", "zoe-4711", "tenant-acme-0815", "bob@example", "google", "gmail", "thread-9", "message-9"]
     await home.deputy.close()
@@ -388,7 +388,7 @@ async def test_U10_a_restore_brings_no_replaced_audit_key_back(home: Home) -> No
     other = await new_vault(home.file, KEY)
     assert other.keys.audits == new
     home.deputy.audit.flush()
-    assert await behind(other, home.folder) == [] and verify(home.folder, new).rows
+    assert await find_rolled_back(other, home.folder) == [] and verify(home.folder, new).rows
     await other.close()
     await home.deputy.close()
 
@@ -401,10 +401,14 @@ async def test_V2_after_a_restore_the_audit_counts_anew_and_an_older_row_is_foun
     await back_up(home.deputy.vault, home.backup, 1.0)
     await (home.put_back() if way == "copied back" else home.restore(home.backup))
     home.deputy.audit.flush()
-    assert await behind(home.deputy.vault, home.folder) == await ahead(home.deputy.vault, home.folder) == []
+    assert (
+        await find_rolled_back(home.deputy.vault, home.folder)
+        == await find_unaudited(home.deputy.vault, home.folder)
+        == []
+    )
     with closing(sqlite3.connect(home.file, isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = ? WHERE key = ?", older[::-1])
-    assert [one.user for one in await behind(home.deputy.vault, home.folder)] == [ALICE]
+    assert [one.user for one in await find_rolled_back(home.deputy.vault, home.folder)] == [ALICE]
     await home.deputy.close()
 
 
@@ -428,7 +432,7 @@ async def test_R32_a_disconnect_while_a_backup_is_put_back_is_not_undone(
 async def test_R33_a_row_of_the_same_generation_but_another_past_is_not_written_over(home: Home) -> None:
     """A refresher that read a grant before a backup was put back must not take the backup's row for the one it read."""
     vault = home.deputy.vault
-    read = await vault.find(ALICE, "google", "google")
+    read = await vault.find_grant(ALICE, "google", "google")
     assert read
     stone = replace(read.tombstone(), generation=read.generation)
     record = await vault.get("grant", vault.record_key(read))

@@ -21,7 +21,7 @@ from deputize.core.settings import Settings
 from deputize.core.start import open_vault
 from deputize.core.vault import chain_heads
 from deputize.core.vault.backup import back_up, restore
-from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.chain_heads import ChainHeads, verify_audit
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.core.audit.audit_files import OLD
@@ -50,7 +50,7 @@ def proven(home: Path) -> Report:
     async def walk() -> Report:
         vault = await open_vault(Settings.load())
         try:
-            return await prove(vault, home / "audit")
+            return await verify_audit(vault, home / "audit")
         finally:
             await vault.close()
 
@@ -163,7 +163,7 @@ def until_known(home: Path, writer: str) -> None:
 def heads(home: Path) -> list[Head]:
     async def known() -> list[Head]:
         vault = await open_vault(Settings.load())
-        found = await ChainHeads(vault).known()
+        found = await ChainHeads(vault).load()
         await vault.close()
         return found or []
 
@@ -180,7 +180,7 @@ def test_a_chain_that_runs_is_not_moved_and_one_that_was_killed_is_after_a_day(
         audit = Audit(home / "audit", vault.keys.audit)
         await ChainHeads(vault).fold(audit, time.time() + later)
         audit.close()
-        left = {head.writer for head in await ChainHeads(vault).known() or ()}
+        left = {head.writer for head in await ChainHeads(vault).load() or ()}
         await vault.close()
         return left
 
@@ -220,7 +220,7 @@ def test_a_backup_that_is_put_back_knows_the_chains_since(home: Path, tmp_path: 
         deputy.run(back_up(deputy.vault, tmp_path / "backup", 1.0))
         later = run_of_a_program()
         deputy.run(restore(deputy.vault, tmp_path / "backup", deputy.audit, home / "audit", nothing))
-        known = deputy.run(ChainHeads(deputy.vault).known())
+        known = deputy.run(ChainHeads(deputy.vault).load())
     assert known and {writer, later} <= {head.writer for head in known}
 
 

@@ -151,12 +151,12 @@ async def _writers(one: Machine, other: Machine) -> list[str]:
 async def test_a_rotated_refresh_token_is_not_lost_and_confirmed_before_its_grant_is_used(world: World) -> None:
     pair, _, one, other = world
     await asyncio.to_thread(pair.standby.cut_off)
-    [grant] = await one.deputy.vault.grants(ALICE)
+    [grant] = await one.deputy.vault.list_grants(ALICE)
     rotated = replace(grant, refresh_token=Secret("rotated"), access_token=Secret("fresh"))
     assert await one.deputy.vault.replace(grant, rotated)
     await asyncio.to_thread(pair.standby.take_over)
     await looked_through(other)
-    [now] = await other.deputy.vault.grants(ALICE)
+    [now] = await other.deputy.vault.list_grants(ALICE)
     assert now.refresh_token and now.refresh_token.reveal() == "rotated" and now.expires_at == 1.0
 
 
@@ -167,7 +167,7 @@ async def test_a_disconnect_is_not_undone(world: World) -> None:
     await asyncio.to_thread(pair.standby.take_over)
     refused = await again(other, "after")
     assert isinstance(refused, ConsentRequired) and mails(sandbox) == 0
-    [now] = await other.deputy.vault.grants(ALICE)
+    [now] = await other.deputy.vault.list_grants(ALICE)
     assert now.status == "revoked"
 
 
@@ -185,7 +185,7 @@ async def test_a_user_who_was_forgotten_stays_so_though_processes_know_what_they
     await looked_through(other)
     await looked_through(one)
     vault = one.deputy.vault
-    assert await vault.grants(ALICE) == []
+    assert await vault.list_grants(ALICE) == []
     for kind in ("act", "grant", "person", "intent", "chosen"):
         assert await vault.store.scan(kind, vault.key_prefix(ALICE)) == [], kind
     assert isinstance(await again(other, "after"), ConsentRequired) and mails(sandbox) == 1
@@ -289,11 +289,11 @@ async def test_nobody_uses_the_vault_before_it_was_looked_through(
     await asyncio.to_thread(pair.standby.take_over)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
-            await one.deputy.vault.grants(ALICE)
+            await one.deputy.vault.list_grants(ALICE)
     may.set()
     for _ in range(50):
         with suppress(StoreUnavailable):
-            assert await one.deputy.vault.grants(ALICE) and len(looks) >= 2
+            assert await one.deputy.vault.list_grants(ALICE) and len(looks) >= 2
             break
         await asyncio.sleep(0.1)
     else:

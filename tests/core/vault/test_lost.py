@@ -124,7 +124,7 @@ async def test_of_two_programs_that_begin_a_vault_at_once_neither_takes_the_othe
         return twin
 
     vault = await Vault.open(store := Met(), [OLD])
-    assert store.other and vault.keys == store.other.keys and len(await vault.grants(ALICE)) == 1
+    assert store.other and vault.keys == store.other.keys and len(await vault.list_grants(ALICE)) == 1
 
 
 # ------------------------------------------------------------- keys that change meanwhile
@@ -181,12 +181,12 @@ async def damaged(*others: Grant) -> tuple[Vault, Grant]:
 async def test_a_new_consent_takes_the_place_of_a_damaged_row_and_is_newer() -> None:
     vault, hurt = await damaged()
     with pytest.raises(VaultError, match="damaged") as refused:
-        await vault.find(ALICE, "google", "google")
+        await vault.find_grant(ALICE, "google", "google")
     assert "Connect it again" in refused.value.hint
-    assert await vault.find_whole(ALICE, "google", "google") is None and await vault.grants(ALICE) == []
+    assert await vault.find_undamaged(ALICE, "google", "google") is None and await vault.list_grants(ALICE) == []
     fresh = await vault.add(grant(access_token=Secret("ya29.new")))
     assert fresh.generation == hurt.generation + 1 and fresh.default
-    assert (await vault.find(ALICE, "google", "google")) == fresh
+    assert (await vault.find_grant(ALICE, "google", "google")) == fresh
 
 
 async def test_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox) -> None:
@@ -207,8 +207,8 @@ async def test_a_user_whose_grant_is_damaged_can_connect_again(sandbox: Sandbox)
 async def test_no_other_account_acts_in_the_place_of_a_damaged_one() -> None:
     vault, _ = await damaged(grant("2"))
     with pytest.raises(VaultError, match="damaged"):
-        await vault.find(ALICE, "google", "google")
-    other = await vault.find(ALICE, "google", "google", "2@x.test")
+        await vault.find_grant(ALICE, "google", "google")
+    other = await vault.find_grant(ALICE, "google", "google", "2@x.test")
     assert other is not None and other.account.subject == "2"
 
 
@@ -216,15 +216,15 @@ async def test_a_grant_whose_key_is_missing_is_never_taken_for_a_damaged_one() -
     vault, _ = await damaged()
     vault.rekey([NEW])
     with pytest.raises(VaultError, match="not among those given"):
-        await vault.find(ALICE, "google", "google")
+        await vault.find_grant(ALICE, "google", "google")
     with pytest.raises(VaultError, match="not among those given"):
         await vault.add(grant())
 
 
 async def test_what_does_not_open_is_dropped_and_nothing_else() -> None:
     vault, _ = await damaged(other := grant("2", user=User("bob")))
-    assert await vault.drop_shut() == 1 and await vault.drop_shut() == 0
-    assert [one.account for one in await vault.grants(User("bob"))] == [other.account]
+    assert await vault.delete_damaged() == 1 and await vault.delete_damaged() == 0
+    assert [one.account for one in await vault.list_grants(User("bob"))] == [other.account]
 
 
 def test_a_vault_that_only_crashed_while_it_began_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.start import _refuse_real_grants
 from deputize.core.vault.restore import distrust, keep_live_tokens, record_generations
-from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind, grant_states
+from deputize.core.vault.rollback import AuditedGenerations, all_grants, find_rolled_back, grant_states
 from deputize.core.vault.rotation import key_uses, reseal
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import PAGE, Vault
@@ -59,13 +59,13 @@ async def restored(vault: Vault, folder: Path) -> None:
 
 async def drop(vault: Vault, _: Path) -> None:
     await damage(vault)
-    assert await vault.openable("grant") == (NUMBER - 1, 1)
-    assert await vault.drop_shut() == 1 and await vault.openable("grant") == (NUMBER - 1, 0)
+    assert await vault.count_openable("grant") == (NUMBER - 1, 1)
+    assert await vault.delete_damaged() == 1 and await vault.count_openable("grant") == (NUMBER - 1, 0)
 
 
 async def look(vault: Vault, folder: Path) -> None:
     assert len([grant async for grant in all_grants(vault)]) == len(await families(vault)) == NUMBER
-    assert len(await behind(vault, folder)) == 0 and await grant_states(vault) == {"active": NUMBER}
+    assert len(await find_rolled_back(vault, folder)) == 0 and await grant_states(vault) == {"active": NUMBER}
     await vault.ended.begin(None)
     assert await grant_states(vault) == {"revoked": NUMBER}
 
@@ -96,5 +96,5 @@ async def test_a_grant_that_does_not_open_stops_what_must_see_all() -> None:
     with pytest.raises(Exception, match="cannot be opened"):
         await grant_states(vault)
     unharmed = next(one for one in map(User, ("u000000", "u000001")) if not key.startswith(vault.key_prefix(one)))
-    [other] = await vault.grants(unharmed)
+    [other] = await vault.list_grants(unharmed)
     assert await vault.replace(other, replace(other, default=False))

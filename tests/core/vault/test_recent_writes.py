@@ -135,7 +135,7 @@ async def test_what_is_kept_is_sealed(made: Server, to: Connection) -> None:
     )
     [asked] = await deputy.connect("alice", "google", scopes=[READ])
     await consent(deputy, sandbox, asked)
-    [grant] = await deputy.vault.grants(User("alice"))
+    [grant] = await deputy.vault.list_grants(User("alice"))
     assert isinstance(store, PostgresStore) and store._inside and grant.refresh_token
     kept = store._inside._failover.recent._places
     assert any(key.startswith("grant/") for key in kept)

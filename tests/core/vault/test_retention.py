@@ -16,9 +16,9 @@ from deputize.core.audit.events import VaultCopied
 from deputize.core.settings import Settings
 from deputize.core.vault import retention
 from deputize.core.vault.audit_pruning import DAY
-from deputize.core.vault.chain_heads import ChainHeads, prove
+from deputize.core.vault.chain_heads import ChainHeads, verify_audit
 from deputize.core.vault.retention import Retention
-from deputize.core.vault.rollback import GenerationMismatch, behind
+from deputize.core.vault.rollback import GenerationMismatch, find_rolled_back
 from tests.core.vault.test_chain_heads import home, run_of_a_program
 from tests.core.vault.test_rollback import ALICE, Place
 from tests.support.sandbox_deputy import connect
@@ -33,7 +33,7 @@ def later(deputy: Deputy, folder: Path, *, days: int = 30, after: float = 40.0) 
 
 def found(deputy: Deputy, folder: Path, anchors: list[str] | None = None) -> tuple[Finding, ...]:
     deputy.audit.flush()
-    return deputy.run(prove(deputy.vault, folder, anchors or ())).findings
+    return deputy.run(verify_audit(deputy.vault, folder, anchors or ())).findings
 
 
 def test_files_of_chains_that_have_ended_go_when_all_their_rows_are_old(home: Path) -> None:
@@ -48,7 +48,7 @@ def test_files_of_chains_that_have_ended_go_when_all_their_rows_are_old(home: Pa
         assert {path.name.partition(".")[0] for path in folder.glob("*.jsonl")} == {deputy.audit.writer}
         assert found(deputy, folder) == ()
         assert deputy.audit.rows()[-1]["event"] in ("audit.dropped", "chain.anchor")
-        heads = deputy.run(ChainHeads(deputy.vault).known()) or []
+        heads = deputy.run(ChainHeads(deputy.vault).load()) or []
         assert not writers & {head.writer for head in heads}
         assert deputy.run(keep.turn()) == 0, "once a day"
     with Deputy.from_settings() as deputy:
@@ -184,7 +184,7 @@ async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> 
     again.put_back(stones | older)
     assert await again.behind() == [GenerationMismatch(ALICE, "google", "google", "alice@example.test", 1, 2)]
     again.put_back(newer)
-    assert await behind(again.vault, tmp_path / "audit") == []
+    assert await find_rolled_back(again.vault, tmp_path / "audit") == []
     await again.deputy.close()
 
 

@@ -14,7 +14,7 @@ from deputize.core import Deputy, ReconsentRequired, User
 from deputize.core.audit import Audit
 from deputize.core.vault.grant import Account, Grant, Secret
 from deputize.core.vault.pseudonyms import People
-from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, ahead, behind
+from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, find_rolled_back, find_unaudited
 from deputize.core.vault.vault import Vault
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import gmail
@@ -42,7 +42,7 @@ class Place:
 
     async def behind(self) -> list[GenerationMismatch]:
         self.deputy.audit.flush()
-        return await behind(self.vault, self.folder)
+        return await find_rolled_back(self.vault, self.folder)
 
     def rows(self) -> dict[str, bytes]:
         """All grants' cells as they lie on the disk."""
@@ -92,7 +92,7 @@ async def test_V2_a_row_that_was_removed_is_found(place: Place) -> None:
 async def test_V2_a_refresh_undone_and_a_death_undone_are_found(place: Place) -> None:
     older = place.rows()
     place.sandbox.expire_access_tokens()
-    grant = await place.vault.find(ALICE, "google", "google")
+    grant = await place.vault.find_grant(ALICE, "google", "google")
     assert grant and await place.vault.replace(grant, replace(grant, expires_at=1.0))
     assert await place.deputy.act("gmail_search", {}, user="alice")
     newer = place.rows()
@@ -115,7 +115,7 @@ async def test_V2_grants_of_other_accounts_users_and_tenants_are_not_mixed_up(pl
         )
     assert await place.behind() == []
     place.deputy.audit.flush()
-    found = await ahead(place.vault, place.folder)
+    found = await find_unaudited(place.vault, place.folder)
     assert {one.account for one in found} == {"1@x", "2@x", "3@x"} and {one.audited for one in found} == {0}
     await place.deputy.close()
 
@@ -146,7 +146,7 @@ async def test_V2_rows_that_somebody_without_the_key_wrote_say_nothing(place: Pl
 async def test_V2_what_no_row_told_cannot_be_missed(place: Place) -> None:
     """The limit, as SECURITY.md says it: a write that no row tells can be undone unseen."""
     older = place.rows()
-    grant = await place.vault.find(ALICE, "google", "google")
+    grant = await place.vault.find_grant(ALICE, "google", "google")
     assert grant and await place.vault.replace(grant, replace(grant, default=False))
     place.put_back(older)
     assert await place.behind() == []

@@ -20,7 +20,7 @@ from deputize.core import DeputizeError, InvalidInput, SettingsError, User, Vaul
 from deputize.core.audit import Audit
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.vault.grant import SecretBytes
-from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin, go_on, key_uses, reseal
+from deputize.core.vault.rotation import MARKED, RESEALING, Resealed, begin_reseal, continue_reseal, key_uses, reseal
 from deputize.core.vault.seal import Sealer, id_of
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite.store import SqliteStore
@@ -147,7 +147,7 @@ async def test_rotation_takes_away_no_mark_of_a_newer_one(path: Path) -> None:
 
     sealing = asyncio.create_task(reseal(first, go))
     await begun.wait()
-    mark = await begin(newer)
+    mark = await begin_reseal(newer)
     await sealing
     assert mark and (left := await newer.get(*RESEALING)) and left.json["key"] == id_of(FIRST)
     await first.close()
@@ -310,7 +310,7 @@ async def test_what_was_cut_off_is_finished_in_the_background_from_where_it_was(
     mark = await vault.get(*RESEALING)
     assert mark and mark.json["after"] and (await key_uses(vault))[id_of(OLD)] == PAGE
     audit, asked = Audit(None, b"a" * 32), list[str]()
-    await go_on(other, audit)  # where the older key is in front nothing is sealed with it
+    await continue_reseal(other, audit)  # where the older key is in front nothing is sealed with it
     assert (await key_uses(vault))[id_of(OLD)] == PAGE
     scan = SqliteStore.scan
 
@@ -319,12 +319,12 @@ async def test_what_was_cut_off_is_finished_in_the_background_from_where_it_was(
         return await scan(store, kind, prefix, **by)
 
     monkeypatch.setattr(SqliteStore, "scan", noted)
-    await go_on(vault, audit)
+    await continue_reseal(vault, audit)
     assert asked[0] == mark.json["after"] and await vault.get(*RESEALING) is None
     assert await key_uses(vault) == {id_of(NEW): number + 1}
     [row] = audit.rows()
     assert (row["event"], row["records"], row.get("shut", 0)) == ("key.resealed", PAGE, 0)
-    await go_on(vault, audit)
+    await continue_reseal(vault, audit)
     assert len(list(audit.rows())) == 1
     await other.close()
     await vault.close()
@@ -333,7 +333,7 @@ async def test_what_was_cut_off_is_finished_in_the_background_from_where_it_was(
 async def test_a_running_deputy_seals_anew_what_was_begun_and_a_start_does_not_wait_for_it(path: Path) -> None:
     await filled(path)
     early = await opened(path, NEW, OLD)
-    await begin(early)
+    await begin_reseal(early)
     async with await build(vault=await opened(path, NEW, OLD)) as deputy:
         assert (await key_uses(early))[id_of(OLD)] > 0  # it has begun, and nobody waited
         for _ in range(500):
@@ -422,7 +422,7 @@ async def test_V6_a_program_with_the_old_key_alone_finds_the_new_one_where_keys_
     await reseal(await Vault.open(store, source.keys))
     assert await deputy.act("gmail_search", {}, user="alice")
     assert vault.sealer.ids == [id_of(NEW), id_of(OLD)]
-    assert (await vault.find(User("alice"), "google", "google")) is not None
+    assert (await vault.find_grant(User("alice"), "google", "google")) is not None
     source.keys = [os.urandom(32)]
     await deputy.close()
 

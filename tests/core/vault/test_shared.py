@@ -25,7 +25,7 @@ def grant() -> Grant:
 async def test_who_reads_at_the_same_time_has_the_same_grant_and_afterwards_there_is_none() -> None:
     vault = await Vault.open(MemoryStore(), [KEY])
     await vault.add(grant())
-    first, second = await vault.find(ALICE, "google", "google"), await vault.find(ALICE, "google", "google")
+    first, second = await vault.find_grant(ALICE, "google", "google"), await vault.find_grant(ALICE, "google", "google")
     assert first is not None and first is second and len(vault._shared) == 1
     del first, second
     gc.collect()
@@ -37,15 +37,15 @@ async def test_a_write_of_another_process_is_seen_though_the_grant_is_open_here(
     here = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=True), [KEY])
     there = await Vault.open(SqliteStore.open(tmp_path / "v" / "vault.sqlite", create=False), [KEY])
     await here.add(grant())
-    held = await here.find(ALICE, "google", "google")
-    theirs = await there.find(ALICE, "google", "google")
+    held = await here.find_grant(ALICE, "google", "google")
+    theirs = await there.find_grant(ALICE, "google", "google")
     assert held is not None and theirs is not None
     renewed = await there.replace(theirs, replace(theirs, access_token=Secret("newer")))
-    seen = await here.find(ALICE, "google", "google")
+    seen = await here.find_grant(ALICE, "google", "google")
     assert renewed is not None and seen is not None
     assert seen.access_token == Secret("newer") and held.access_token == Secret("older")
     await there.replace(renewed, renewed.tombstone())
-    assert await here.find(ALICE, "google", "google") is None
+    assert await here.find_grant(ALICE, "google", "google") is None
     await here.close()
     await there.close()
 
@@ -54,18 +54,18 @@ async def test_the_bytes_of_an_open_grant_open_nothing_in_another_place() -> Non
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     await vault.add(grant())
-    held = await vault.find(ALICE, "google", "google")
+    held = await vault.find_grant(ALICE, "google", "google")
     [(_, sealed)] = await store.scan("grant")
     assert held and await store.insert("grant", vault.key_prefix(BOB, "google", "google", "1"), sealed)
     with pytest.raises(VaultError):
-        await vault.find(BOB, "google", "google")
+        await vault.find_grant(BOB, "google", "google")
 
 
 async def test_an_open_grant_does_not_outlive_the_keys_that_opened_it() -> None:
     vault = await Vault.open(MemoryStore(), [KEY])
     await vault.add(grant())
-    held = await vault.find(ALICE, "google", "google")
+    held = await vault.find_grant(ALICE, "google", "google")
     vault.rekey([OTHER])
     with pytest.raises(VaultError):
-        await vault.find(ALICE, "google", "google")
+        await vault.find_grant(ALICE, "google", "google")
     assert held is not None

@@ -14,9 +14,9 @@ import pytest
 from deputize.core.audit import Audit, read
 from deputize.core.errors import Conflict, DeputizeError, SettingsError, VaultError
 from deputize.core.vault.audit_pruning import DAY
-from deputize.core.vault.chain_heads import DROPPED, ChainHeads, prove
+from deputize.core.vault.chain_heads import DROPPED, ChainHeads, verify_audit
 from deputize.core.vault.encoding import encode
-from deputize.core.vault.rollback import behind
+from deputize.core.vault.rollback import find_rolled_back
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
 from deputize.core.vault.stores.postgres import owner as postgres_owner
@@ -77,7 +77,7 @@ class House:
             await self.heads.settled()
 
     async def found(self, *, anchors: bool = True) -> set[tuple[str, str]]:
-        report = await prove(self.vault, self.table, self.anchors if anchors else ())
+        report = await verify_audit(self.vault, self.table, self.anchors if anchors else ())
         return {(one.kind, one.writer) for one in report.findings}
 
     def rows(self, writer: str) -> int:
@@ -293,4 +293,4 @@ async def test_what_rollback_detection_goes_by_is_said_again(house: House) -> No
     assert (await house.pruned()).rows > 3
     told = [row for row in read(house.table) if row["event"] == "grant.snapshot"]
     assert sorted((row["grant_gen"], row.get("revoked", False)) for row in told) == [(2, False), (2, True)]
-    assert await behind(house.vault, house.table) == [] and await house.found() == set()
+    assert await find_rolled_back(house.vault, house.table) == [] and await house.found() == set()

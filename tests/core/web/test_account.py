@@ -220,7 +220,7 @@ async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None
     page = await browser.submit(page, _of(page, await _id(world, "bob@example.test"), "/choose"))
     assert page.status == 200 and "/connections" in page.url
     assert [form.offers("account") for form in page.forms if form.action.endswith("/choose")] == [[alices]]
-    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant and grant.account.name == "bob@example.test"
     assert "account.chosen" in world.events()
 
@@ -273,7 +273,7 @@ async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewe
     page = await browser.submit(page, _form(page, "/renew"))
     assert "instead of alice@example.test" in words_of(page)
     await browser.allow(page.url, as_="bob@example.test")
-    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant and grant.account.name == "bob@example.test"
 
 
@@ -518,7 +518,7 @@ async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one()
     world = await make()
     await world.connected("readonly")
     vault = world.deputy.vault
-    [first] = await vault.grants(User("alice"))
+    [first] = await vault.list_grants(User("alice"))
     twin = replace(first, account=Account("twin", first.account.name), access_token=Secret("ya29.twin"))
     await vault.add(twin)
     browser = world.browser()
@@ -527,9 +527,9 @@ async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one()
     (acts, other) = sorted(await world.deputy.connections("alice"), key=lambda one: not one.default)
     assert choose.offers("account") == [other.id]
     page = await browser.submit(page, choose)
-    acting = await vault.find(User("alice"), "google", "google")
+    acting = await vault.find_grant(User("alice"), "google", "google")
     assert page.status == 200 and acting and acting.account.subject == "twin"
     page = await _disconnect(browser, page, _of(page, acts.id, "/revoke"))
     assert f"No agent can act as {first.account.name} at Google" in words_of(page)
-    [left] = [grant for grant in await vault.grants(User("alice")) if grant.status != "revoked"]
+    [left] = [grant for grant in await vault.list_grants(User("alice")) if grant.status != "revoked"]
     assert left.account.subject == "twin"

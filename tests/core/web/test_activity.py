@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Act, Call, Policy, User, Verdict
 from deputize.core.audit import Audit
-from deputize.core.audit.tail import newest
+from deputize.core.audit.tail import read_newest
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.history import history_of, uses_of
 from deputize.sandbox import Page
@@ -160,7 +160,7 @@ async def test_rows_are_read_from_the_ends_of_the_newest_files_and_no_further(tm
     folder = world.deputy.audit.trail
     assert folder is not None
     ring = world.deputy.audit.ring
-    everything, part = newest(folder, {name}, ring), newest(folder, {name}, ring, most_bytes=5000)
+    everything, part = read_newest(folder, {name}, ring), read_newest(folder, {name}, ring, most_bytes=5000)
     assert everything.whole and not part.whole and 0 < len(part.rows) < len(everything.rows)
-    assert part.rows == everything.rows[: len(part.rows)] and newest(folder, {"p-nobody"}, ring).rows == []
+    assert part.rows == everything.rows[: len(part.rows)] and read_newest(folder, {"p-nobody"}, ring).rows == []
     assert len((await history_of(world.deputy, User("alice"))).entries) == 30

@@ -68,7 +68,7 @@ def send(subject: str) -> Steps:
 
 async def seen(world: World, event: str, **facts: Any) -> dict[str, Any]:
     """The one row of the audit that says so."""
-    named = (await People.of(world.deputy.vault)).in_row
+    named = (await People.of(world.deputy.vault)).resolve_row
     rows = [named(row) for row in world.deputy.audit.rows() if row["event"] == event]
     found = [row for row in rows if all(row.get(name) == value for name, value in facts.items())]
     assert len(found) == 1, (event, facts, [row["event"] for row in world.deputy.audit.rows()])

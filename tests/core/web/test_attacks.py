@@ -102,7 +102,7 @@ async def test_attack_3_another_account_at_re_consent_leaves_the_old_grant_and_e
     consent = await world.asked("send")
     page = await world.browser().allow(consent.link)
     assert "another Google account" in words_of(page)
-    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant and (grant.account.name, grant.status, grant.generation) == ("alice@example.test", "active", 1)
     assert world.sandbox.live_tokens()["bob@example.test"] == 0
     with pytest.raises(AccountMismatch):

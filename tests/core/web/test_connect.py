@@ -87,7 +87,7 @@ async def test_a_second_consent_shows_the_account_and_what_it_has_allowed_alread
 async def test_a_lost_grant_says_why_it_is_asked_for_again() -> None:
     world = await make()
     await world.connected("readonly")
-    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
     await world.deputy.refresher.mark_lost(grant, "invalid_grant")
     consent = await world.deputy.consents.require(

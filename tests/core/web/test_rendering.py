@@ -314,7 +314,7 @@ async def test_secrets_are_in_no_log_line_and_on_no_page(caplog: pytest.LogCaptu
     wire = net(browser).seen
     codes = [q.url.params["code"] for q, _ in wire if q.url.path == "/callback/google"]
     states = [q.url.params["state"] for q, _ in wire if q.url.path == "/callback/google"]
-    grant = await world.deputy.vault.find(User("alice"), "google", "google")
+    grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant and grant.refresh_token and len(codes) == 2
     secret = [*codes, *states, grant.access_token.reveal(), grant.refresh_token.reveal()]
     bodies = "".join(r.text for q, r in wire if q.url.host == "deputy.example.test")

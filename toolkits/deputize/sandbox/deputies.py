@@ -119,7 +119,7 @@ def give_grant(
 async def _given(sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, named: Sequence[str], email: str) -> Grant:
     app = next(app for app in deputy.apps.values() if app.provider == row.name)
     account = _account(sandbox, row.name, email)
-    held = await deputy.vault.find(who, row.name, app.name)
+    held = await deputy.vault.find_grant(who, row.name, app.name)
     before = held.scopes if held is not None and held.account == account else frozenset()
     scopes = before | row.oauth.normal(frozenset(named)) | set(row.oauth.always_scopes)
     reply = sandbox.give(row.name, email, sorted(scopes))

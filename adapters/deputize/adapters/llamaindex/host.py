@@ -62,7 +62,7 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
         user, where = await ctx.store.get(key, default=""), await ctx.store.get(tenant, default="") if tenant else None
         if tenant and not where:
             raise PolicyDenied(f"The run's store has no {tenant!r}.", hint="Set it beside the user.")
-        return User.of(User.named(user, where, by="The run's store"))
+        return User.of(User.from_values(user, where, by="The run's store"))
 
     return named
 

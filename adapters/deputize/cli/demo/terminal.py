@@ -287,4 +287,4 @@ class Terminal:
     def _audit(self) -> None:
         deputy = self.stage.deputy
         people = deputy.run(People.of(deputy.vault))
-        AuditTable(show.out).print(map(people.in_row, deque(deputy.audit.rows(), maxlen=20)))
+        AuditTable(show.out).print(map(people.resolve_row, deque(deputy.audit.rows(), maxlen=20)))

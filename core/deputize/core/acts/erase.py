@@ -38,10 +38,10 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
         for record in await vault.scan(kind, vault.key_prefix(user)):
             if not _is_under_way(record):
                 await vault.delete(record)
-    for record in (await vault.scan_open("grant", vault.key_prefix(user)))[0]:
+    for record in (await vault.scan_openable("grant", vault.key_prefix(user)))[0]:
         if Grant.unpack(record.plain, record.generation).status == "revoked":
             await vault.delete(record)
-    for entry in (await vault.scan_open("outbox", vault.key_prefix(user)))[0]:
+    for entry in (await vault.scan_openable("outbox", vault.key_prefix(user)))[0]:
         await vault.swap(entry, entry.json | {"user": ""})  # the revocation is still sent, without the user's name
     await audit.record(UserErased(OfUser(tenant=user.tenant, user=user.id)))
     if audit.names:
@@ -51,7 +51,7 @@ async def erase(user: User, engine: Engine, consents: Consents, files: Files, ou
 
 
 def _is_under_way(row: Record) -> bool:
-    return row.kind == LedgerRecord.KIND and any(one.state is State.CLAIMED for one in LedgerRecord.readable([row]))
+    return row.kind == LedgerRecord.KIND and any(one.state is State.CLAIMED for one in LedgerRecord.read_all([row]))
 
 
 async def _mark_erased(user: User, vault: Vault) -> None:

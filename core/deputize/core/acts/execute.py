@@ -169,7 +169,7 @@ class _Beginning:
         if executor.audit.mode == "strict":
             await executor.audit.settle()
         else:
-            await executor.audit.handed_over()  # survives a kill of this process
+            await executor.audit.hand_over_async()  # survives a kill of this process
 
     async def _take(self, act: Act) -> str:
         """Claim the ledger record and use the approval, if there is one. Return what allowed the act."""

@@ -54,11 +54,11 @@ class GrantFinder:
         owner = owner_of(app, act.user)
         whose = owner, act.provider, act.app, act.account
         if app.source is not None or known is None or act.effect is not Effect.READS:  # a preview reads with the token
-            held = await self.vault.find(*whose)
+            held = await self.vault.find_grant(*whose)
         elif whose in known:
             held = known[whose]
         else:
-            held = known[whose] = await self.vault.find(*whose)
+            held = known[whose] = await self.vault.find_grant(*whose)
         if app.source is None:
             return held
         covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
@@ -66,4 +66,4 @@ class GrantFinder:
             found = await self.refresher.sources.ready(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
             raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
-        return found if found is held else await self.vault.find(*whose)
+        return found if found is held else await self.vault.find_grant(*whose)

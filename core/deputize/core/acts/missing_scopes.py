@@ -148,7 +148,7 @@ class Asking:
     async def _load_held(self, user: User, app: App, account: str | None) -> Grant | None:
         """Return the grant that a consent would widen, or None for a first or an additional account."""
         try:
-            return await self.vault.find_whole(user, app.provider, app.name, account)
+            return await self.vault.find_undamaged(user, app.provider, app.name, account)
         except AccountMismatch:
             return None
 

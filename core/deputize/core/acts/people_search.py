@@ -157,7 +157,7 @@ class PeopleSearch:
         if own and not registry.serves(own, tool.provider):
             return []
         whose = [(owner_of(app, asker.user), app.provider, app.name) for app in apps]
-        grants = [one for each in whose for one in await self.engine.vault.grants(*each)]
+        grants = [one for each in whose for one in await self.engine.vault.list_grants(*each)]
         held = [one for one in grants if one.status != "revoked"]
         if not held:
             looked.not_looked.append(NotLooked(tool.toolkit, "not connected"))

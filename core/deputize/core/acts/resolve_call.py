@@ -99,6 +99,6 @@ class CallResolver:
             app = await self.accounts.app(user, provider, "", None)
         except SettingsError:
             return None
-        row, grant = self.providers[app.provider], await self.engine.vault.find_whole(user, app.provider, app.name)
+        row, grant = self.providers[app.provider], await self.engine.vault.find_undamaged(user, app.provider, app.name)
         usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
         return (row.base, row.covered(grant.scopes)) if grant and usable else None

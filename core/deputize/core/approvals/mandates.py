@@ -137,7 +137,7 @@ class Mandates:
         """End all mandates of one tenant, or of all users if ``tenant`` is None: their accounts are being
         disconnected."""
         async for rows, _ in self.vault.pages(MandateRecord.KIND):
-            for found in MandateRecord.readable(rows):
+            for found in MandateRecord.read_all(rows):
                 if found.counts(self.clock()) and tenant in (None, found.tenant):
                     with suppress(NotFound):
                         await self.end(found.owner, found.id)
@@ -208,7 +208,7 @@ class Mandates:
         """Return the user's valid mandates, the first to end first. Records that this version cannot read are left out:
         they cover nothing, and cannot be ended here."""
         rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
-        counting = [one for one in MandateRecord.readable(rows) if one.counts(self.clock())]
+        counting = [one for one in MandateRecord.read_all(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)
 
     async def _load(self, user: User, mandate_id: str) -> MandateRecord | None:

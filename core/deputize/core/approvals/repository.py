@@ -109,7 +109,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         The approval is encrypted before the claim is requested. Encryption lets other threads run, and the store would
         begin with the claim alone.
         """
-        swapping = self.vault.swapping(used.place, used.pack())
+        swapping = self.vault.start_swap(used.place, used.pack())
         claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
         if isinstance(claimed, BaseException):
             if isinstance(swapped, Record):

@@ -32,7 +32,7 @@ from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.notify import watching
+from deputize.core.vault.notify import watch_records
 
 APPROVAL_TTL: Final = 3600.0
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
@@ -193,7 +193,7 @@ class Approvals:
         ends = time.monotonic() + timeout
         if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
             return now
-        async with watching(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
+        async with watch_records(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
             while (now := await self.get(approval_id, by=by)) is not None and now.status == "pending":
                 if (left := ends - time.monotonic()) <= 0:
                     break

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
-from deputize.core.audit.rows import parsed
+from deputize.core.audit.rows import parse_row
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.value_object import ValueObject, frozen
 
@@ -73,7 +73,7 @@ class AnchorFile(ValueObject):
         if status.st_uid != os.geteuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             raise self._unfit("others may write to it")
         first = os.pread(descriptor, _FIRST, 0).partition(b"\n")[0]
-        row = parsed(first + b"\n") if first else None
+        row = parse_row(first + b"\n") if first else None
         if status.st_size and (row is None or row["event"] != "chain.anchor"):
             raise self._unfit("it is not a file of anchors")
 

@@ -192,7 +192,7 @@ def _story(rows: Sequence[Row], calls: Mapping[int, _Call], call: _Call, beyond:
 # ----------------------------------------------------------------- in sentences
 
 
-def sentences(story: Story) -> Iterator[tuple[int, str]]:
+def write_sentences(story: Story) -> Iterator[tuple[int, str]]:
     """Yield a sentence for each row, with its time in nanoseconds."""
     acts = {row["act_id"] for row in story.rows if row.get("act_id") and not row.get("undoes")}
     asked = written = ""

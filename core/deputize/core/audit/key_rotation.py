@@ -7,7 +7,7 @@ from pathlib import Path
 
 from deputize.core.audit.events import ChainClosed, KeyRotated
 from deputize.core.audit.reader import BLOCK, block, files_of, lines_of
-from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import Printed, frozen
 
@@ -40,7 +40,7 @@ def rotation_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> 
     marks = []
     for paths in files.values():
         for _, line in lines_of(paths[0]):
-            row = parsed(line)
+            row = parse_row(line)
             if row is None or row["event"] != KeyRotated.event:
                 break
             seq, age = row.get("closed_seq"), age_of(row, line, ring)
@@ -54,7 +54,7 @@ def closing_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> l
     marks = []
     for part in (part for parts in files.values() for part in parts):
         for _, line in lines_of(part):
-            row = parsed(line) if _CLOSED in line else None
+            row = parse_row(line) if _CLOSED in line else None
             if row and row["event"] == ChainClosed.event and (age := age_of(row, line, ring)) is not None:
                 marks.append(Mark(str(row["closed"]), int(row["closed_seq"]), str(row["closed_mac"]), age))
     return marks
@@ -65,6 +65,6 @@ def last_row(parts: Iterable[Part]) -> tuple[Row | None, bytes]:
     for part in reversed(list(parts)):
         end = block(part, -16 * BLOCK, 16 * BLOCK) if isinstance(part, Path) else part.last()
         for line in reversed(end.splitlines(keepends=True)):
-            if line.endswith(b"\n") and (row := parsed(line)):
+            if line.endswith(b"\n") and (row := parse_row(line)):
                 return row, line
     return None, b""

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
-from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import AuditTable, Part, TableChain, Trail
 from deputize.core.errors import StoreUnavailable
 
@@ -45,7 +45,7 @@ def _rows(writer: str, parts: Iterable[Part], at: dict[Part, int], ring: Sequenc
         for end, line in lines_of(part, at.get(part, 0)):
             if line.endswith(b"\n"):
                 at[part] = end
-                row = parsed(line) or {"ts": ts, "writer": writer, "event": "unreadable"}
+                row = parse_row(line) or {"ts": ts, "writer": writer, "event": "unreadable"}
                 if ring and (row["event"] == "unreadable" or age_of(row, line, ring) is None):
                     row["unproven"] = True
                 ts = row["ts"]

@@ -106,7 +106,7 @@ def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
     return next((age for age, key in enumerate(ring) if key.made(row, line)), None)
 
 
-def parsed(line: bytes) -> Row | None:
+def parse_row(line: bytes) -> Row | None:
     """Return the row of a line, with today's names of events and decisions, or None if it is not an audit row."""
     try:
         row = json.loads(line)

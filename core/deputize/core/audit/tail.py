@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from deputize.core.audit.reader import time_of
-from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Trail
 from deputize.core.errors import StoreUnavailable
 
@@ -23,7 +23,7 @@ class Newest(NamedTuple):
     whole: bool
 
 
-def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
+def read_newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
     """Return the rows with one of these user names. Raises StoreUnavailable.
 
     ``ring``: the keys, one of which must have made a row. Missing rows are not detected.
@@ -36,7 +36,7 @@ def newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_by
         for line in lines:
             if not any(mark in line for mark in marks) or not line.endswith(b"\n"):  # no newline: it is being written
                 continue
-            row = parsed(line)
+            row = parse_row(line)
             if row is None or age_of(row, line, ring) is None:
                 whole = False
             elif row.get("user") in users:

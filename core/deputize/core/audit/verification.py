@@ -11,7 +11,7 @@ from deputize.core.audit.events import ChainAnchor
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
-from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail, is_there
 from deputize.core.errors import SettingsError
 
@@ -114,7 +114,7 @@ class _Chain:
 
     def take(self, line: bytes) -> None:
         """Check the next line."""
-        row = parsed(line)
+        row = parse_row(line)
         if not line.endswith(b"\n"):
             self._find("partial", self.seq + 1, "an unfinished last line")
         elif row is None:
@@ -223,7 +223,7 @@ def _outside(
     marks, findings = [], []
     for text in filter(str.strip, anchors):
         line = text[text.find("{") :].strip().encode("ascii", "replace") + b"\n"
-        row = parsed(line)
+        row = parse_row(line)
         if row and age_of(row, line, ring) is not None:
             if row["ts"] >= until or row["writer"] in files:
                 marks.append(Mark(row["writer"], row["seq"], row["mac"], -1))

@@ -137,7 +137,7 @@ class Audit:
         if not self._thread.awake:
             self._thread.ring()
 
-    async def handed_over(self) -> None:
+    async def hand_over_async(self) -> None:
         """Call `hand_over` in a thread of its own, because even that blocks if a disk stalls."""
         with suppress(ThreadEnded):  # closed: all waiting rows are durable
             await self._handing.ask(None)

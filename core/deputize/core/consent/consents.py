@@ -41,7 +41,7 @@ from deputize.core.grants.token_reply_journal import ReceivedReplies
 from deputize.core.oauth.provider import App
 from deputize.core.user_requests import Consent
 from deputize.core.value_object import Printed, frozen
-from deputize.core.vault.bulk_revocation import EndOfMany
+from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import Grant, User
 
 __all__ = [
@@ -168,7 +168,7 @@ class Consents:
 
         A connection id names its account even after a disconnect; pages and providers cannot use the id itself.
         """
-        grants = await self.repository.engine.vault.grants(user, app.provider, app.name) if account else []
+        grants = await self.repository.engine.vault.list_grants(user, app.provider, app.name) if account else []
         meant = held or next((grant for grant in grants if grant.connection_id == account), None)
         return (meant.account.subject, meant.account.name) if meant else ("", account)
 
@@ -269,16 +269,16 @@ class Consents:
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """Cancel the pending consents of this user and app, and return their number."""
         vault, ended = self.repository.engine.vault, 0
-        rows, _ = await vault.scan_open("consent", vault.key_prefix(user, provider, app))
+        rows, _ = await vault.scan_openable("consent", vault.key_prefix(user, provider, app))
         for row in rows:  # a record that does not open cannot be completed either
             ended += await self._cancel(ConsentRecord.of(row))
         return ended
 
-    async def cancel_all(self, end: EndOfMany) -> int:
+    async def cancel_all(self, end: BulkRevocation) -> int:
         """Cancel the consents that were pending when many grants ended, and return their number."""
         ended = 0
         async for rows, _ in self.repository.engine.vault.pages("consent"):
-            for record in ConsentRecord.readable(rows):
+            for record in ConsentRecord.read_all(rows):
                 if end.covers(record.user.tenant, record.epoch):
                     ended += await self._cancel(record)
         return ended

@@ -29,7 +29,7 @@ from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.refusals import REMEDIES
 from deputize.core.providers.origin import MOVED, origin_of
-from deputize.core.vault.grant import Account, Grant, User, facts_of
+from deputize.core.vault.grant import Account, Grant, User, grant_fields
 
 
 class GrantWriter:
@@ -137,13 +137,13 @@ class GrantWriter:
             return nameless(provider.label, reply.family, one_more=True), {}
         if record and record.subject:
             return Account(record.subject, record.account), {}
-        held = await self.repository.engine.vault.find_whole(reply.user, reply.provider, reply.app)
+        held = await self.repository.engine.vault.find_undamaged(reply.user, reply.provider, reply.app)
         return (held.account if held else nameless(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
         """Store the grant unless it is stored, and end the consent. Returns False if it was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
-        before = await vault.find_whole(record.user, record.provider, record.app)
+        before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
         replaced = await end_what_lies(self.queue, key)
 
@@ -165,7 +165,7 @@ class GrantWriter:
 
     async def _find_stored_grant(self, reply: Received) -> Grant | None:
         """Return the active grant that has these tokens, or the tokens they were refreshed to."""
-        for grant in await self.repository.engine.vault.grants(reply.user, reply.provider, reply.app):
+        for grant in await self.repository.engine.vault.list_grants(reply.user, reply.provider, reply.app):
             if grant.status == "active" and _is_of_family(grant, reply):
                 return grant
         return None
@@ -200,13 +200,13 @@ class GrantWriter:
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
             if ended := await vault.replace(grant, grant.tombstone()):
-                await audit.record(GrantRevoked(facts_of(ended)))
+                await audit.record(GrantRevoked(grant_fields(ended)))
             await self.queue.deliver(*([entry] if entry else []))
 
     async def _find_active_grant(self, user: User, provider: str, app: str, account: Account) -> Grant | None:
         """Return the active grant of this account, or None."""
         vault = self.repository.engine.vault
-        held = await vault.grant(vault.key_prefix(user, provider, app, account.subject))
+        held = await vault.get_grant(vault.key_prefix(user, provider, app, account.subject))
         return held if held and held.status == "active" else None
 
     async def _is_narrower(
@@ -236,12 +236,12 @@ class GrantWriter:
         engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
         if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
             return False
-        grants = await engine.vault.grants(reply.user, reply.provider, reply.app)
+        grants = await engine.vault.list_grants(reply.user, reply.provider, reply.app)
         return None if any(grant.status == "active" for grant in grants) else False
 
     async def _is_still_wanted(self, record: ConsentRecord) -> bool:
         """Return True unless the consent was ended meanwhile."""
-        await self.repository.engine.vault.ended.look(fresh=True)
+        await self.repository.engine.vault.ended.refresh(fresh=True)
         now = await self.repository.again(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 

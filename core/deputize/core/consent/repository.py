@@ -73,8 +73,8 @@ class ConsentRepository:
         """Wait for the consent's app to be registered. Returns the consent, cancelled if it ended with many others."""
         await self.engine.registry.arrived(record.app)
         ended = self.engine.vault.ended
-        await ended.look()
-        if record.status in PENDING and ended.over(record.user.tenant, record.epoch):
+        await ended.refresh()
+        if record.status in PENDING and ended.has_ended(record.user.tenant, record.epoch):
             return record.ended("cancelled", "disconnected", self.engine.clock())
         return record
 
@@ -202,7 +202,7 @@ class ConsentRepository:
         """Raise `InvalidInput` if a grant of this app came from another server than the app leads to now. Before the
         user disconnects it, neither its key in the vault nor the client secret is used for the new server."""
         row = self.engine.providers[app.provider]
-        for grant in await self.engine.vault.grants(user, app.provider, app.name):
+        for grant in await self.engine.vault.list_grants(user, app.provider, app.name):
             if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
                 raise moved(grant, row)
 
@@ -217,7 +217,7 @@ class ConsentRepository:
         if not record.subject:
             return None
         vault = self.engine.vault
-        grant = await vault.grant(vault.key_prefix(record.user, record.provider, record.app, record.subject))
+        grant = await vault.get_grant(vault.key_prefix(record.user, record.provider, record.app, record.subject))
         return grant if grant and grant.status != "revoked" else None
 
     async def public(self, record: ConsentRecord, ask: str = "") -> Consent:

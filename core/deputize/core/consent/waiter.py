@@ -16,7 +16,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.providers.origin import differs
 from deputize.core.user_requests import Consent, id_of
-from deputize.core.vault.notify import watching
+from deputize.core.vault.notify import watch_records
 
 
 async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
@@ -25,7 +25,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
     deadline = time.monotonic() + timeout
-    async with watching(consents.repository.engine.vault.store, *await _watched_prefixes(consents, ids)) as watch:
+    async with watch_records(consents.repository.engine.vault.store, *await _watched_prefixes(consents, ids)) as watch:
         while True:
             found = []
             for one in ids:
@@ -70,7 +70,7 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
         return False
     account = record.subject or record.account or None
     try:
-        grant = await engine.vault.find_whole(record.user, record.provider, record.app, account)
+        grant = await engine.vault.find_undamaged(record.user, record.provider, record.app, account)
     except AccountMismatch:
         return False
     if grant is None or grant.status != "active" or differs(grant.origin, row, app):

@@ -15,8 +15,8 @@ from deputize.core.audit.events import AccountChosen, AccountDeselected
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch
 from deputize.core.oauth.provider import App
-from deputize.core.vault.grant import Grant, User, facts_of
-from deputize.core.vault.vault import called
+from deputize.core.vault.grant import Grant, User, grant_fields
+from deputize.core.vault.vault import grants_of_account
 
 
 class Accounts:
@@ -38,12 +38,12 @@ class Accounts:
         chosen = await self._default_app(user, provider)
         apps = sorted(apps, key=lambda app: app.name != chosen)
         for app in apps if account else ():  # a connection id comes before a name at any app
-            found = await self.vault.grants(user, app.provider, app.name)
+            found = await self.vault.list_grants(user, app.provider, app.name)
             if any(grant.connection_id == account for grant in found):
                 return app
         for app in apps if account is not None or chosen else ():
             held = await self._list_held(user, [app])
-            if held if account is None else called(held, account or ""):
+            if held if account is None else grants_of_account(held, account or ""):
                 return app
         return self.registry.app(provider)
 
@@ -54,9 +54,9 @@ class Accounts:
         """
         await self.registry.arrive(app or provider)
         apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
-        grants = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
+        grants = [grant for app in apps for grant in await self.vault.list_grants(user, app.provider, app.name)]
         held = [grant for grant in grants if grant.status != "revoked"]
-        found = [grant for grant in called(grants, account) if grant.status != "revoked"]
+        found = [grant for grant in grants_of_account(grants, account) if grant.status != "revoked"]
         if len(found) != 1:
             names = ", ".join(sorted(f"{g.account.name} ({g.app})" for g in found or held)) or "none"
             which = f"No account {account!r} is" if not found else f"Several accounts {account!r} are"
@@ -73,7 +73,7 @@ class Accounts:
         family = self.registry.family(grant.provider)
         if len(self.registry.apps_for(family)) > 1:
             await self._store_default_app(grant.user, family, grant.app)
-        await self.audit.record(AccountChosen(facts_of(marked or grant)))
+        await self.audit.record(AccountChosen(grant_fields(marked or grant)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
         """Mark the new default account after a disconnect, so that one connected later does not become it."""
@@ -82,7 +82,7 @@ class Accounts:
             held = await self._list_held(user, [app]) if app.provider in ended else []
             if held and not any(grant.default for grant in held):
                 if marked := await self._mark(held[0], chosen=True):
-                    await self.audit.record(AccountChosen(facts_of(marked)))
+                    await self.audit.record(AccountChosen(grant_fields(marked)))
 
     async def acting(self, user: User, grant: Grant) -> bool:
         """Return True if this account acts when none is named."""
@@ -90,21 +90,21 @@ class Accounts:
             return grant.default
         if (await self.app(user, self.registry.family(grant.provider))).name != grant.app:
             return False
-        acts = await self.vault.find_whole(user, grant.provider, grant.app)
+        acts = await self.vault.find_undamaged(user, grant.provider, grant.app)
         return acts is not None and acts.account.subject == grant.account.subject
 
     async def _list_held(self, user: User, apps: Sequence[App]) -> list[Grant]:
-        found = [grant for app in apps for grant in await self.vault.grants(user, app.provider, app.name)]
+        found = [grant for app in apps for grant in await self.vault.list_grants(user, app.provider, app.name)]
         return [grant for grant in found if grant.status != "revoked"]
 
     async def _mark(self, grant: Grant, *, chosen: bool) -> Grant | None:
         """Set or clear the mark of the grant, and return the stored grant, or None if it was revoked meanwhile."""
-        while (now := await self.vault.grant(self.vault.record_key(grant))) and now.status != "revoked":
+        while (now := await self.vault.get_grant(self.vault.record_key(grant))) and now.status != "revoked":
             if now.default is chosen:
                 return now
             if marked := await self.vault.replace(now, replace(now, default=chosen)):
                 if not chosen:
-                    await self.audit.record(AccountDeselected(facts_of(marked)))
+                    await self.audit.record(AccountDeselected(grant_fields(marked)))
                 return marked
         return None
 

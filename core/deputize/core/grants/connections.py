@@ -29,7 +29,7 @@ class Connection(ValueObject):
 async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:
     """Return all accounts that are not disconnected. ``default``: it acts if no account is named."""
     found = []
-    for grant in await engine.vault.grants(user):
+    for grant in await engine.vault.list_grants(user):
         if grant.status != "revoked":
             scopes = tuple(sorted(grant.scopes))
             found.append(

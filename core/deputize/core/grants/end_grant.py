@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 from deputize.core.audit.events import GrantRevoked
 from deputize.core.errors import VaultError
 from deputize.core.grants.revocation_queue import RevocationQueue
-from deputize.core.vault.grant import Grant, facts_of
+from deputize.core.vault.grant import Grant, grant_fields
 from deputize.core.vault.record import Record
 
 Ended: TypeAlias = tuple[Grant, Record | None]
@@ -30,7 +30,7 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
             await vault.delete(before)  # of tokens that were refreshed, or of an older generation
         if stone := await vault.replace(grant, grant.tombstone()):
             return [(stone, entry)]
-        current = await vault.stored(vault.record_key(grant))
+        current = await vault.get_stored_grant(vault.record_key(grant))
         if current is None or current.status == "revoked":
             return [(current or grant, entry)] if entry else []
         before, grant = entry, current
@@ -40,14 +40,14 @@ async def end_what_lies(queue: RevocationQueue, key: str) -> list[Record]:
     """Finish the end of a grant that ended with many others but is still stored, because a newer grant replaces it or
     it came too late. Returns its queue entries, to be delivered once the newer grant is stored: else both might end."""
     vault = queue.vault
-    ends = await vault.ended.look(fresh=True)
+    ends = await vault.ended.refresh(fresh=True)
     grant = None
     with suppress(VaultError):  # a damaged grant is overwritten: its tokens cannot be read any more
-        grant = await vault.stored(key) if ends.epoch else None
+        grant = await vault.get_stored_grant(key) if ends.epoch else None
     if grant is None or grant.status == "revoked" or not vault.has_ended(grant):
         return []
     leaked = any(end.leaked and end.covers(grant.user.tenant, grant.epoch) for end in ends.open)
     ended = await end_grant(queue, grant, leaked=leaked)
     for stone, _ in ended:
-        await queue.audit.record(GrantRevoked(facts_of(stone), QUEUED))
+        await queue.audit.record(GrantRevoked(grant_fields(stone), QUEUED))
     return [entry for _, entry in ended if entry]

@@ -24,8 +24,8 @@ from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.bulk_revocation import EndOfMany, end_row
-from deputize.core.vault.grant import Grant, User, facts_of
+from deputize.core.vault.bulk_revocation import BulkRevocation, end_event
+from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.record import PAGE, Record
 
 LOCK: Final = "ends of many"
@@ -45,7 +45,7 @@ class WaitingConsents(Protocol):
         """Cancel the pending consents of this user and app."""
         ...
 
-    async def cancel_all(self, end: EndOfMany) -> int:
+    async def cancel_all(self, end: BulkRevocation) -> int:
         """Cancel the consents that were pending when many grants ended."""
         ...
 
@@ -125,19 +125,19 @@ class MassRevocation:
             if alone or await self._try_lock(turn, PATIENCE):
                 await self._follow_all(progress)
 
-    async def begin(self, tenant: str | None, *, leaked: bool) -> EndOfMany:
+    async def begin(self, tenant: str | None, *, leaked: bool) -> BulkRevocation:
         """End all grants here. The end is durable and in force when this returns."""
         end = await self.vault.ended.begin(tenant, leaked=leaked)
         await self._tell(end)
         return end
 
-    async def _tell(self, end: EndOfMany) -> None:
-        await self.audit.record(end_row(end))
+    async def _tell(self, end: BulkRevocation) -> None:
+        await self.audit.record(end_event(end))
         self._told_of.add(end.epoch)
 
     async def follow(self, progress: EndProgress | None = None) -> None:
         """Complete interrupted follow-ups in the background, unless another process is doing so."""
-        if not (await self.vault.ended.look(fresh=True)).open:
+        if not (await self.vault.ended.refresh(fresh=True)).open:
             return
         async with AsyncExitStack() as turn:
             if await self._try_lock(turn, 0.0):
@@ -151,34 +151,34 @@ class MassRevocation:
         return True
 
     async def _follow_all(self, progress: EndProgress) -> None:
-        while still := (await self.vault.ended.look(fresh=True)).open:
+        while still := (await self.vault.ended.refresh(fresh=True)).open:
             await self._follow(still[0], progress)
 
-    async def _follow(self, end: EndOfMany, progress: EndProgress) -> None:
+    async def _follow(self, end: BulkRevocation, progress: EndProgress) -> None:
         """Run all stages of a follow-up, from where it was interrupted."""
         if end.stage == 0 and end.epoch not in self._told_of:
             await self._tell(end)  # the process that began it may have died before that
         for number, stage in enumerate(self._stages()):
             if number < end.stage:
                 continue
-            end = await self.vault.ended.note(end, number) if number > end.stage else end
+            end = await self.vault.ended.save_progress(end, number) if number > end.stage else end
             pages = 0
             async for last in stage(end, progress):
                 progress.page()
                 pages += 1
                 if pages % MARKED == 0:
-                    end = await self.vault.ended.note(end, number, last)
-        await self.vault.ended.finished(end)
+                    end = await self.vault.ended.save_progress(end, number, last)
+        await self.vault.ended.finish(end)
 
-    def _stages(self) -> tuple[Callable[[EndOfMany, EndProgress], AsyncIterator[str]], ...]:
+    def _stages(self) -> tuple[Callable[[BulkRevocation, EndProgress], AsyncIterator[str]], ...]:
         return self._mandates, self._grants, self._consents, self._grants, self._providers
 
-    async def _mandates(self, end: EndOfMany, _: EndProgress) -> AsyncIterator[str]:
+    async def _mandates(self, end: BulkRevocation, _: EndProgress) -> AsyncIterator[str]:
         if self.end_mandates:
             await self.end_mandates(end.tenant)
         yield ""
 
-    async def _grants(self, end: EndOfMany, progress: EndProgress) -> AsyncIterator[str]:
+    async def _grants(self, end: BulkRevocation, progress: EndProgress) -> AsyncIterator[str]:
         """Write tombstones for all active grants. Yields the last key of each page."""
         progress.damaged = 0
         async for records, shut in self.vault.pages("grant", after=end.after):
@@ -189,26 +189,26 @@ class MassRevocation:
                 progress.ended(stone, entry)
             yield records[-1].key if records else end.after
 
-    async def _end_together(self, grants: list[Grant], end: EndOfMany) -> list[Ended]:
+    async def _end_together(self, grants: list[Grant], end: BulkRevocation) -> list[Ended]:
         """Write the tombstones of a page, which share their syncs, and the audit rows. If some cannot be written, the
         others are written and audited before the error is raised."""
         work = (end_grant(self.queue, grant, leaked=end.leaked) for grant in grants)
         tried = await asyncio.gather(*work, return_exceptions=True)
         ended = [one for some in tried if not isinstance(some, BaseException) for one in some]
-        await asyncio.gather(*(self.audit.record(GrantRevoked(facts_of(stone), QUEUED)) for stone, _ in ended))
+        await asyncio.gather(*(self.audit.record(GrantRevoked(grant_fields(stone), QUEUED)) for stone, _ in ended))
         for one in tried:
             if isinstance(one, BaseException):
                 raise one
         return ended
 
-    async def _consents(self, end: EndOfMany, _: EndProgress) -> AsyncIterator[str]:
+    async def _consents(self, end: BulkRevocation, _: EndProgress) -> AsyncIterator[str]:
         """Cancel pending consents and requests, and revoke the tokens received for them."""
         await self.consents.cancel_all(end)
         await under_way.stop_all(self.vault, end)
         await self.consents.settle()
         yield ""
 
-    async def _providers(self, end: EndOfMany, progress: EndProgress) -> AsyncIterator[str]:
+    async def _providers(self, end: BulkRevocation, progress: EndProgress) -> AsyncIterator[str]:
         """Send all revocations, and report the state of each. Yields the last key of each page."""
         size = LEAKED_AT_ONCE // 2 if end.leaked else PAGE
         async for records, _ in self.vault.pages("outbox", size, after=end.after):

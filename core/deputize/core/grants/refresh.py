@@ -49,7 +49,7 @@ from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.providers.origin import MOVED, differs, moved, origin_of
-from deputize.core.vault.grant import Grant, Secret, facts_of
+from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
 
@@ -133,7 +133,7 @@ class Refresher:
         done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
-        grant = await self.vault.grant(key)
+        grant = await self.vault.get_grant(key)
         if grant and self._is_usable(grant, failed):
             return grant
         if key in self._unsaved:
@@ -152,13 +152,13 @@ class Refresher:
             async with self.vault.store.lock(f"grant-{key}", LOCK_WAIT) as lock:
                 return await self._refresh(key, failed, again, lock)
         except TimeoutError:
-            grant = await self.vault.grant(key)
+            grant = await self.vault.get_grant(key)
             if grant and self._is_usable(grant, failed):
                 return grant
             raise ProviderUnavailable("Another process is still refreshing this grant.") from None
 
     async def _refresh(self, key: str, failed: Secret | None, again: Ask | None, lock: HeldLock | None) -> Grant:
-        grant = await self.vault.grant(key)
+        grant = await self.vault.get_grant(key)
         if grant is None or grant.status != "active":
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.is_valid(grant) and grant.access_token != failed:
@@ -197,7 +197,7 @@ class Refresher:
             await self.revocation_queue.deliver(*([left] if left else []))
             return saved
         reason = outcome.detail or str(outcome.kind)
-        await self._tell(TokenRefreshFailed(facts_of(grant), reason))
+        await self._tell(TokenRefreshFailed(grant_fields(grant), reason))
         if reason == UNKNOWN_CLIENT:
             await self.registry.renewed(self.apps[grant.app])
             self._check_origin(grant)
@@ -213,7 +213,7 @@ class Refresher:
 
     async def _holds_same(self, key: str, grant: Grant) -> bool:
         """Return True if the stored grant still has the same tokens."""
-        now = await self.vault.grant(key)
+        now = await self.vault.get_grant(key)
         return now is not None and (now.access_token, now.refresh_token) == (grant.access_token, grant.refresh_token)
 
     def _intent(self, grant: Grant, lock: HeldLock | None) -> Intent:
@@ -324,7 +324,7 @@ class Refresher:
                     left, noted = await self.revocation_queue.enqueue_replaced(old, new), True
                 if saved := await self.vault.replace(old, new):
                     break
-                current = await self.vault.grant(self.vault.record_key(old))
+                current = await self.vault.get_grant(self.vault.record_key(old))
                 if current is None or current.status != "active":
                     raise await self._end_overtaken(old, new, current)
                 if (current.access_token, current.refresh_token) == (new.access_token, new.refresh_token):
@@ -336,11 +336,11 @@ class Refresher:
             except StoreUnavailable:
                 self._unsaved.add(self.vault.record_key(old))
                 if attempt < 60 or attempt % 60 == 0:  # then once a minute
-                    await self._tell(TokenSaveFailed(facts_of(old), attempt))
+                    await self._tell(TokenSaveFailed(grant_fields(old), attempt))
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 5), 1.0))
         else:
             raise not_saved()
-        await self._tell(TokenRefreshed(facts_of(saved)))
+        await self._tell(TokenRefreshed(grant_fields(saved)))
         return saved, left
 
     async def _tell(self, event: Event) -> None:
@@ -387,11 +387,11 @@ class Refresher:
     async def _end_with(self, grant: Grant, reason: str) -> Grant:
         """Mark the grant dead and raise `GrantLost`. Returns a grant with newer tokens if one was stored first."""
         while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
-            current = await self.vault.grant(self.vault.record_key(grant))
+            current = await self.vault.get_grant(self.vault.record_key(grant))
             if current is None or current.status != "active":
                 raise GrantLost(current.reason if current else "disconnected", current)
             if (current.access_token, current.refresh_token) != (grant.access_token, grant.refresh_token):
                 return current  # another process was faster, and has newer tokens
             grant = current
-        await self.audit.record(GrantMarkedLost(facts_of(dead), reason))
+        await self.audit.record(GrantMarkedLost(grant_fields(dead), reason))
         raise GrantLost(reason, dead)

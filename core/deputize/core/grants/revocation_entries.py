@@ -110,7 +110,7 @@ class RevocationEntries:
 
     async def entries(self, key: str, *, leaked: bool = False) -> list[Record]:
         """Return the entries below this key. ``leaked``: marked as leaked, see `enqueue_grant`."""
-        found = (await self.vault.scan_open("outbox", key))[0]
+        found = (await self.vault.scan_openable("outbox", key))[0]
         return [await self.as_leaked(entry) for entry in found] if leaked else found
 
     async def as_leaked(self, entry: Record) -> Record:

@@ -32,7 +32,7 @@ from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
 from deputize.core.providers.origin import differs, origin_in
-from deputize.core.vault.grant import Grant, User, facts_of
+from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import Record
 
 ABANDON_AFTER: Final = 86400.0
@@ -111,7 +111,7 @@ class RevocationQueue(RevocationEntries):
                     return "queued"  # the newer consent is not stored yet, or never was
                 newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
                 if stone := await self.vault.replace(grant, grant.tombstone()):
-                    await self.audit.record(GrantRevoked(facts_of(stone), "queued"))
+                    await self.audit.record(GrantRevoked(grant_fields(stone), "queued"))
                 await self.deliver(*([newer] if newer else []))
         except VaultError:
             return self._state_later(note)  # the grant's tokens cannot be read
@@ -122,7 +122,7 @@ class RevocationQueue(RevocationEntries):
 
     async def _active(self, note: Mapping[str, Any]) -> Grant | None:
         """Return the active grant of the entry's account."""
-        grant = await self.vault.grant(note["place"]) if "place" in note else None
+        grant = await self.vault.get_grant(note["place"]) if "place" in note else None
         return grant if grant and grant.status == "active" else None
 
     async def _settle_superseded(self, entry: Record) -> Upstream:

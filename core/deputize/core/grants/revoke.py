@@ -17,8 +17,8 @@ from deputize.core.grants.end_grant import Ended, end_grant
 from deputize.core.grants.mass_revocation import EndedAccounts, MassRevocation, Revoked, WaitingConsents
 from deputize.core.grants.revocation_queue import RevocationQueue, Upstream
 from deputize.core.grants.sources import inflight_requests as under_way
-from deputize.core.vault.grant import Grant, User, facts_of
-from deputize.core.vault.vault import called
+from deputize.core.vault.grant import Grant, User, grant_fields
+from deputize.core.vault.vault import grants_of_account
 
 __all__ = ["Revoked", "Revoker"]
 
@@ -57,7 +57,7 @@ class Revoker:
         await self.revocation_queue.deliver(
             *(o for o in await self.revocation_queue.entries(key, leaked=leaked) if o.key not in tried)
         )
-        whole = _whole(revoked, (await self.vault.scan_open("grant", key))[1])
+        whole = _whole(revoked, (await self.vault.scan_openable("grant", key))[1])
         await self.accounts.choose_next(user, {one.provider for one in whole})
         return whole
 
@@ -82,7 +82,7 @@ class Revoker:
 
     async def _grants(self, key: str) -> list[Grant]:
         """Return the grants that open: a damaged one must not keep the others alive."""
-        records, _ = await self.vault.scan_open("grant", key)
+        records, _ = await self.vault.scan_openable("grant", key)
         return [Grant.unpack(record.plain, record.generation) for record in records]
 
     async def _end_here(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:
@@ -101,7 +101,7 @@ class Revoker:
         ended = []
         found = await self._grants(self.vault.key_prefix(user, provider if app else "", app))
         theirs = [grant for grant in found if provider in ("", grant.provider)]
-        for grant in theirs if account is None else called(theirs, account):
+        for grant in theirs if account is None else grants_of_account(theirs, account):
             if grant.status != "revoked":
                 ended += await end_grant(self.revocation_queue, grant, leaked=leaked)
         return ended
@@ -114,7 +114,7 @@ class Revoker:
         return [await self._as_revoked(grant, upstream[entry.key] if entry else "done") for grant, entry in ended]
 
     async def _as_revoked(self, grant: Grant, upstream: Upstream) -> Revoked:
-        await self.audit.record(GrantRevoked(facts_of(grant), upstream))
+        await self.audit.record(GrantRevoked(grant_fields(grant), upstream))
         return Revoked(grant.provider, grant.account.name, upstream)
 
     async def retry(self) -> list[Upstream]:

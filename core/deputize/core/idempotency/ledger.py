@@ -146,8 +146,8 @@ class Ledger:
 
     async def records_by_id(self, user: User) -> dict[str, LedgerRecord]:
         """Return the records of this user's acts by act id. Unreadable ones are left out."""
-        found, _ = await self.vault.scan_open("act", self.vault.key_prefix(user))
-        return {self._id_at(record.place.key): record for record in LedgerRecord.readable(found)}
+        found, _ = await self.vault.scan_openable("act", self.vault.key_prefix(user))
+        return {self._id_at(record.place.key): record for record in LedgerRecord.read_all(found)}
 
     def _id_at(self, key: str) -> str:
         """Return an id keyed by the vault, because an act's key derives from arguments that others may guess."""

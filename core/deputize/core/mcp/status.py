@@ -32,7 +32,7 @@ async def server_status(vault: Vault, servers: Iterable[McpServer]) -> list[Stan
     """Return the status of each server. Raises `VaultError` if a record does not open."""
     servers = list(servers)
     users: dict[str, set[User]] = {server.name: set() for server in servers}
-    await vault.ended.look(fresh=True)
+    await vault.ended.refresh(fresh=True)
     async for grant in all_grants(vault):
         if grant.provider in users and grant.status == "active" and not vault.has_ended(grant):
             users[grant.provider].add(grant.user)

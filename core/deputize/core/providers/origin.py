@@ -57,7 +57,7 @@ def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
     now = origin_of(row, app)
     if origin is None:
         return "" if now.built_in else "place"
-    if not origin.same_place(now):
+    if not origin.is_same_server(now):
         return "place"
     return "" if origin.client_id == now.client_id else "app"
 

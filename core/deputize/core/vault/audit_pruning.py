@@ -19,10 +19,10 @@ from deputize.core.audit.rows import Key, Row
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.audit.verification import Dropped
 from deputize.core.errors import Conflict
-from deputize.core.vault.bulk_revocation import end_row
-from deputize.core.vault.chain_heads import DROPPED, ChainHeads, dropped_from, prove
-from deputize.core.vault.grant import facts_of
-from deputize.core.vault.rollback import AuditedGenerations, all_grants, behind
+from deputize.core.vault.bulk_revocation import end_event
+from deputize.core.vault.chain_heads import DROPPED, ChainHeads, read_dropped, verify_audit
+from deputize.core.vault.grant import grant_fields
+from deputize.core.vault.rollback import AuditedGenerations, all_grants, find_rolled_back
 from deputize.core.vault.vault import Vault
 
 DAY: Final = 86400.0
@@ -46,27 +46,27 @@ def is_over(last: Row, before: int) -> bool:
 
 async def is_whole(vault: Vault, trail: Trail) -> bool:
     """Return whether an audit may lose rows. One that is not whole, or shows a rollback, is evidence."""
-    return (await prove(vault, trail)).ok and not await behind(vault, trail)
+    return (await verify_audit(vault, trail)).ok and not await find_rolled_back(vault, trail)
 
 
 async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left: AuditedGenerations) -> None:
     """Write again the state of grants that only dropped rows tell."""
     for end in [one for one in everything.ends if one not in left.ends]:
-        await audit.record(end_row(end))
+        await audit.record(end_event(end))
     async for grant in all_grants(vault):
         known, still = everything.of(grant), left.of(grant)
         if known and (still is None or still.generation < known.generation):
-            await audit.record(GrantSnapshot(facts_of(replace(grant, generation=known.generation)), known.revoked))
+            await audit.record(GrantSnapshot(grant_fields(replace(grant, generation=known.generation)), known.revoked))
 
 
 async def plan(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:
     """Return the record of dropped rows for the vault. Chains that are gone stay in it as long as something may miss
     them. Chains that may continue stay with the point of continuation: a process that was silent for long may still
     run."""
-    was = dropped_from(await vault.get(*DROPPED))
+    was = read_dropped(await vault.get(*DROPPED))
     ring = [Key(key) for key in vault.keys.audits]
     missed = {mark.writer for mark in await asyncio.to_thread(closing_marks, left, ring)}
-    missed |= {head.writer for head in await ChainHeads(vault).known() or ()}
+    missed |= {head.writer for head in await ChainHeads(vault).load() or ()}
     gone = {writer for writer, cut in cuts.items() if cut.whole}
     begins = {**was.begins, **{writer: (cut.last["seq"], cut.last["mac"]) for writer, cut in cuts.items()}}
     kept = {*[writer for writer in begins if writer not in left][-MAX_CHAINS:], *left, *cuts}

@@ -26,7 +26,7 @@ FRESH: Final = 0.5
 
 
 @frozen
-class EndOfMany(ValueObject):
+class BulkRevocation(ValueObject):
     """One bulk revocation. ``tenant`` None: of all users. ``leaked``: others may have the tokens.
 
     ``stage`` and ``after``: progress of the follow-up, and the key after which the stage continues.
@@ -44,110 +44,110 @@ class EndOfMany(ValueObject):
 
 
 @frozen
-class EndsOfMany(ValueObject):
+class BulkRevocations(ValueObject):
     """The record's content. ``everybody``, ``tenants``: the epoch before which all grants are ended; ``open``: bulk
     revocations with follow-up left, oldest first."""
 
     epoch: int = 0
     everybody: int = 0
     tenants: Mapping[str, int] = field(default_factory=dict)
-    open: tuple[EndOfMany, ...] = ()
+    open: tuple[BulkRevocation, ...] = ()
 
     def over(self, tenant: str, epoch: int) -> bool:
         """Return whether a grant of this tenant that was requested in this epoch has ended."""
         return epoch < self.epoch and epoch < max(self.everybody, self.tenants.get(tenant, 0))
 
-    def with_end(self, end: EndOfMany) -> EndsOfMany:
+    def with_end(self, end: BulkRevocation) -> BulkRevocations:
         """Return the content with this bulk revocation added, and its follow-up left to do."""
         epoch, still = max(self.epoch, end.epoch), (*self.open, end)
         if end.tenant is None:
             later = {name: at for name, at in self.tenants.items() if at > end.epoch}
-            return EndsOfMany(epoch, max(self.everybody, end.epoch), later, still)
+            return BulkRevocations(epoch, max(self.everybody, end.epoch), later, still)
         at = max(end.epoch, self.tenants.get(end.tenant, 0))
-        return EndsOfMany(epoch, self.everybody, {**self.tenants, end.tenant: at}, still)
+        return BulkRevocations(epoch, self.everybody, {**self.tenants, end.tenant: at}, still)
 
-    def knows(self, end: EndOfMany) -> bool:
+    def knows(self, end: BulkRevocation) -> bool:
         """Return whether all grants that this one ends have ended."""
         return end.epoch <= (
             self.everybody if end.tenant is None else max(self.everybody, self.tenants.get(end.tenant, 0))
         )
 
-    def list_ends(self) -> list[EndOfMany]:
+    def list_ends(self) -> list[BulkRevocation]:
         """Return all bulk revocations, with all of their follow-up left to do."""
-        found = [EndOfMany(self.everybody, None)] if self.everybody else []
-        return [*found, *(EndOfMany(at, tenant) for tenant, at in self.tenants.items())]
+        found = [BulkRevocation(self.everybody, None)] if self.everybody else []
+        return [*found, *(BulkRevocation(at, tenant) for tenant, at in self.tenants.items())]
 
     def pack(self) -> dict[str, Any]:
         """Return the content as JSON for the vault."""
-        still = [{field.name: getattr(end, field.name) for field in fields(EndOfMany)} for end in self.open]
+        still = [{field.name: getattr(end, field.name) for field in fields(BulkRevocation)} for end in self.open]
         return {"epoch": self.epoch, "everybody": self.everybody, "tenants": dict(self.tenants), "open": still}
 
     @classmethod
-    def of(cls, record: Record | None) -> EndsOfMany:
+    def of(cls, record: Record | None) -> BulkRevocations:
         """Return the content of the record, empty if there is none."""
         if record is None:
             return cls()
         content = record.json
-        still = tuple(EndOfMany(**end) for end in content["open"])
+        still = tuple(BulkRevocation(**end) for end in content["open"])
         return cls(content["epoch"], content["everybody"], content["tenants"], still)
 
 
-class EndedGrants:
-    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `look`."""
+class BulkRevocationState:
+    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `refresh`."""
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.monotonic) -> None:
         self._records, self._clock, self._due = records, clock, 0.0
-        self.ends = EndsOfMany()
+        self.ends = BulkRevocations()
 
-    def over(self, tenant: str, epoch: int) -> bool:
+    def has_ended(self, tenant: str, epoch: int) -> bool:
         """Return whether a grant of this tenant that was requested in this epoch has ended."""
         return epoch < self.ends.epoch and self.ends.over(tenant, epoch)
 
-    async def look(self, *, fresh: bool = False) -> EndsOfMany:
+    async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
         """Read the record again if it is older than `FRESH`, or always if ``fresh``."""
         if fresh or self._clock() >= self._due:
             due = self._clock() + FRESH
-            self._know(EndsOfMany.of(await self._records.get(*PLACE)))
+            self._know(BulkRevocations.of(await self._records.get(*PLACE)))
             self._due = due
         return self.ends
 
     async def epoch(self) -> int:
         """Return the current epoch, for a grant that is about to be requested."""
-        return (await self.look(fresh=True)).epoch
+        return (await self.refresh(fresh=True)).epoch
 
-    async def begin(self, tenant: str | None, *, leaked: bool = False) -> EndOfMany:
+    async def begin(self, tenant: str | None, *, leaked: bool = False) -> BulkRevocation:
         """End all grants requested before now, of everybody or of one tenant, with one write. Durable on return."""
-        await self._change(lambda ends: ends.with_end(EndOfMany(self._next(ends), tenant, leaked)))
+        await self._change(lambda ends: ends.with_end(BulkRevocation(self._next(ends), tenant, leaked)))
         return self.ends.open[-1]
 
-    def _next(self, ends: EndsOfMany) -> int:
+    def _next(self, ends: BulkRevocations) -> int:
         return max(ends.epoch, self.ends.epoch) + 1
 
-    async def take_over(self, ends: Iterable[EndOfMany]) -> None:
+    async def take_over(self, ends: Iterable[BulkRevocation]) -> None:
         """Add bulk revocations from another copy of this vault or from its audit. Each is followed up here."""
         more = list(ends)
 
-        def merged(now: EndsOfMany) -> EndsOfMany:
+        def merged(now: BulkRevocations) -> BulkRevocations:
             for end in more:
                 now = now if now.knows(end) else now.with_end(end)
             return now
 
         await self._change(merged)
 
-    async def note(self, end: EndOfMany, stage: int, after: str = "") -> EndOfMany:
+    async def save_progress(self, end: BulkRevocation, stage: int, after: str = "") -> BulkRevocation:
         """Store the progress of a follow-up."""
         new = replace(end, stage=stage, after=after)
         await self._change(lambda ends: _with(ends, end, [new]))
         return new
 
-    async def finished(self, end: EndOfMany) -> None:
+    async def finish(self, end: BulkRevocation) -> None:
         """Remove a bulk revocation whose follow-up is done."""
         await self._change(lambda ends: _with(ends, end, []))
 
-    async def _change(self, change: Callable[[EndsOfMany], EndsOfMany]) -> None:
+    async def _change(self, change: Callable[[BulkRevocations], BulkRevocations]) -> None:
         while True:
             record = await self._records.get(*PLACE)
-            before = EndsOfMany.of(record)
+            before = BulkRevocations.of(record)
             after = change(before)
             if after == before:
                 return self._know(after)
@@ -156,21 +156,21 @@ class EndedGrants:
             if await stored is not None:
                 return self._know(after)
 
-    def _know(self, ends: EndsOfMany) -> None:
+    def _know(self, ends: BulkRevocations) -> None:
         if ends.epoch >= self.ends.epoch:
             self.ends = ends
 
 
-def end_row(end: EndOfMany) -> GrantsEnded:
+def end_event(end: BulkRevocation) -> GrantsEnded:
     """Return the audit row of a bulk revocation, from which a restored backup learns it again."""
     everybody = end.tenant is None
     return GrantsEnded(end.epoch, everybody=everybody, leaked=end.leaked or None, tenant=end.tenant or "")
 
 
-def _with(ends: EndsOfMany, end: EndOfMany, instead: list[EndOfMany]) -> EndsOfMany:
+def _with(ends: BulkRevocations, end: BulkRevocation, instead: list[BulkRevocation]) -> BulkRevocations:
     still = [new for old in ends.open for new in (instead if _same(old, end) else [old])]
     return replace(ends, open=tuple(still))
 
 
-def _same(one: EndOfMany, other: EndOfMany) -> bool:
+def _same(one: BulkRevocation, other: BulkRevocation) -> bool:
     return (one.epoch, one.tenant) == (other.epoch, other.tenant)

@@ -75,14 +75,14 @@ class ChainHeads:
         waiting = [asyncio.wrap_future(saving) for saving in list(self._saving)]
         await asyncio.gather(*waiting, return_exceptions=True)
 
-    async def known(self) -> list[Head] | None:
+    async def load(self) -> list[Head] | None:
         """Return the heads of all chains in the record, or None if there is no record."""
         record = await self.vault.get("meta", KEY)
         return None if record is None else [Head(*head) for head in record.json["heads"]]
 
     async def fold(self, audit: Audit, now: float) -> None:
         """Let ``audit`` vouch for ended chains if there are many. ``now``: Unix seconds."""
-        heads = await self.known() or []
+        heads = await self.load() or []
         if len(heads) <= MAX_HEADS:
             return
         ended = [head for head in heads if head.ended or head.ts / 1e9 < now - ABANDONED]
@@ -97,7 +97,7 @@ class ChainHeads:
         if record := await other.vault.get(*DROPPED):
             ours = await self.vault.get(*DROPPED)
             await (self.vault.swap(ours, record.plain) if ours else self.vault.insert(*DROPPED, record.plain))
-        await self._change({head.writer: head for head in await other.known() or ()})
+        await self._change({head.writer: head for head in await other.load() or ()})
 
     async def _change(self, more: Mapping[str, Head], without: Iterable[Head] = ()) -> None:
         while True:
@@ -114,11 +114,11 @@ class ChainHeads:
 
     async def forget(self, writers: Collection[str]) -> None:
         """Remove the heads of chains that were dropped because they were old."""
-        heads = await self.known() or ()
+        heads = await self.load() or ()
         await self._change({}, [head for head in heads if head.writer in writers])
 
 
-def dropped_from(record: Record | None) -> Dropped:
+def read_dropped(record: Record | None) -> Dropped:
     """Return what was dropped from the audit, by its record in the vault."""
     from deputize.core.audit.verification import Dropped
 
@@ -127,7 +127,7 @@ def dropped_from(record: Record | None) -> Dropped:
     return Dropped(content.get("until", 0), begins, frozenset(content.get("gone", ())))
 
 
-async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Report:
+async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Report:
     """Verify the audit of this vault, and compare it with the vault; ``anchors`` as in `verify`.
 
     A finding ``gone``: the folder or the vault's record of heads is missing although there was one. Raises
@@ -135,8 +135,8 @@ async def prove(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Repo
     """
     from deputize.core.audit.verification import Finding, Report, verify  # only needed here
 
-    heads, there = await ChainHeads(vault).known(), await asyncio.to_thread(is_there, trail)
-    dropped = dropped_from(await vault.get(*DROPPED))
+    heads, there = await ChainHeads(vault).load(), await asyncio.to_thread(is_there, trail)
+    dropped = read_dropped(await vault.get(*DROPPED))
     if not there and not heads and await vault.store.scan("grant", most=1):
         return Report(0, 0, (Finding("gone", "", 0, "the whole audit; the vault holds grants that it must tell"),), ())
     report = await asyncio.to_thread(

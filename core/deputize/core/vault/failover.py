@@ -32,7 +32,7 @@ async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: En
     store = vault.store
     if isinstance(store, FailsOver):
         await _look(store, vault, audit, trail, enqueue)
-        store.looks = partial(_taken_over, store, vault, audit, trail, enqueue)
+        store.on_failover = partial(_taken_over, store, vault, audit, trail, enqueue)
 
 
 async def _taken_over(store: FailsOver, vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, again: int) -> None:

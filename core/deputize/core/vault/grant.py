@@ -44,16 +44,16 @@ class Origin(ValueObject):
     hosts: frozenset[str]
     built_in: bool = False
 
-    def same_place(self, other: Origin) -> bool:
+    def is_same_server(self, other: Origin) -> bool:
         """Return whether both are at one server, for any app."""
         return (self.built_in and other.built_in) or (self.endpoints, self.ends) == (other.endpoints, other.ends)
 
-    def same(self, other: Origin) -> bool:
+    def is_same_app(self, other: Origin) -> bool:
         """Return whether both are of one app at one server."""
-        return self.client_id == other.client_id and self.same_place(other)
+        return self.client_id == other.client_id and self.is_same_server(other)
 
     @property
-    def stand_in(self) -> bool:
+    def is_simulated(self) -> bool:
         """True if this is a simulated provider on loopback."""
         return self.endpoints[-1].startswith("http:")
 
@@ -246,7 +246,7 @@ def _scopes(raw: bytes) -> frozenset[str]:
     return _seen[raw]
 
 
-def facts_of(grant: Grant) -> OfGrant:
+def grant_fields(grant: Grant) -> OfGrant:
     """Return the audit fields of a grant."""
     return OfGrant(
         tenant=grant.user.tenant,

@@ -45,7 +45,7 @@ def select_grant(grants: Sequence[Grant], account: str | None) -> Grant | None:
     if account is None:
         return next((grant for grant in held if grant.default), held[0] if held else None)
     over = any(grant.status == "revoked" and grant.connection_id == account for grant in grants)
-    if len(found := [] if over else called(held, account)) == 1:
+    if len(found := [] if over else grants_of_account(held, account)) == 1:
         return found[0]
     if found:
         ids = ", ".join(sorted(grant.account.subject for grant in found))
@@ -56,7 +56,7 @@ def select_grant(grants: Sequence[Grant], account: str | None) -> Grant | None:
     return None
 
 
-def called(grants: Sequence[Grant], account: str) -> list[Grant]:
+def grants_of_account(grants: Sequence[Grant], account: str) -> list[Grant]:
     """Return the grants for an account: by connection id, else by subject, else by name in any case. A provider chooses
     subjects and names, so deputize's own id comes first."""
     by_id = [grant for grant in grants if grant.connection_id == account]
@@ -68,4 +68,4 @@ def has_same_origin(before: Grant, grant: Grant) -> bool:
     """Return whether both came from the same server and app, so that one's refresh token may serve the other."""
     if grant.origin is None:
         return before.origin is None
-    return before.origin.same(grant.origin) if before.origin else grant.origin.built_in
+    return before.origin.is_same_app(grant.origin) if before.origin else grant.origin.built_in

@@ -33,7 +33,7 @@ def refuse_new(url: str, *, begun: bool) -> None:
         raise VaultError(f"The vault is gone: {shown_url(url)}.", hint=LOST)
 
 
-def moved_back(url: str) -> list[Path]:
+def clear_moved_mark(url: str) -> list[Path]:
     """Rename the moved file, because a vault is at this address again: if that one is lost later, it must not count as
     moved. Return the new paths."""
     moved, renamed = store_type(url).moved, list[Path]()

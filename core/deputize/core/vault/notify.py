@@ -16,7 +16,7 @@ POLL_REMOTE: Final = 1.0
 
 
 @asynccontextmanager
-async def watching(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Watch]:
+async def watch_records(store: Store, *prefixes: tuple[str, str]) -> AsyncIterator[Watch]:
     """Watch records, each by kind and key prefix: see `Watches`."""
     if not isinstance(store, Watches):
         yield _Sleep(POLL if store.local_reads else POLL_REMOTE)

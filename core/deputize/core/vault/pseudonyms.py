@@ -100,7 +100,7 @@ class Pseudonyms:
         return self._of(tenant, user).account(subject)
 
     def _of(self, tenant: str, user: str) -> Pseudonym:
-        return self._known.get((tenant, user)) or without_key(self._vault, User(user, tenant))
+        return self._known.get((tenant, user)) or fallback_pseudonym(self._vault, User(user, tenant))
 
     async def forget(self, tenant: str, user: str) -> None:
         """Erase the key. Running work keeps the same pseudonym, later rows get a new one."""
@@ -110,7 +110,7 @@ class Pseudonyms:
             known.until = 0.0
 
 
-def without_key(vault: Vault, user: User) -> Pseudonym:
+def fallback_pseudonym(vault: Vault, user: User) -> Pseudonym:
     """Return the pseudonym for a user whose own key could not be read when a row was written."""
     key = blake2b(key=vault.keys.index, digest_size=32, person=b"deputize.people")
     for part in (user.tenant, user.id):
@@ -137,33 +137,33 @@ class People:
         self._by_name = {
             (user.tenant, one.name): user
             for user, own in self._by_user.items()
-            for one in (own, without_key(vault, user))
+            for one in (own, fallback_pseudonym(vault, user))
         }
 
     @classmethod
     async def of(cls, vault: Vault) -> People:
         """Read all keys in the vault."""
-        records = (await vault.scan_open(KIND))[0]
+        records = (await vault.scan_openable(KIND))[0]
         users = [(User(note["user"], note["tenant"]), note["key"]) for note in (record.json for record in records)]
         return cls(vault, [(user, Pseudonym(key, user)) for user, key in users])
 
     def pseudonyms(self, user: User) -> list[Pseudonym]:
         """Return all pseudonyms that rows may have for this user."""
         own = self._by_user.get(user)
-        return [*([own] if own else []), without_key(self._vault, user)]
+        return [*([own] if own else []), fallback_pseudonym(self._vault, user)]
 
-    def named(self, tenant: str, name: str) -> str:
+    def find_user_id(self, tenant: str, name: str) -> str:
         """Return the user id for a pseudonym, or the pseudonym itself if its key is gone."""
         user = self._by_name.get((tenant, name))
         return user.id if user else name
 
-    def is_strange(self, row: dict[str, Any]) -> bool:
+    def is_unresolvable(self, row: dict[str, Any]) -> bool:
         """Return whether a row has a pseudonym that cannot be resolved."""
         name = row.get("user")
         return isinstance(name, str) and name.startswith(MARK) and (row.get("tenant", ""), name) not in self._by_name
 
-    def in_row(self, row: dict[str, Any]) -> dict[str, Any]:
+    def resolve_row(self, row: dict[str, Any]) -> dict[str, Any]:
         """Return the row with the user's id, and with the pseudonym in its own field, if it can be resolved."""
         name = row.get("user")
-        user = self.named(str(row.get("tenant", "")), name) if isinstance(name, str) else name
+        user = self.find_user_id(str(row.get("tenant", "")), name) if isinstance(name, str) else name
         return row if user == name else row | {"user": user, "pseudonym": name}

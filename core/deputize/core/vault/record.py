@@ -98,7 +98,7 @@ class StoredRecord(ValueObject):
         return made
 
     @classmethod
-    def readable(cls, rows: Iterable[Record]) -> Iterator[Self]:
+    def read_all(cls, rows: Iterable[Record]) -> Iterator[Self]:
         """Yield these records as typed ones, except those in a form that this version does not know."""
         for row in rows:
             with suppress(VaultError):

@@ -40,9 +40,9 @@ class Records:
     async def swap(self, record: Record, content: Content) -> Record | None:
         """Replace the content and return the record of the next generation, or None if the stored record has
         changed."""
-        return await self.swapping(record, content)
+        return await self.start_swap(record, content)
 
-    def swapping(self, record: Record, content: Content) -> Awaitable[Record | None]:
+    def start_swap(self, record: Record, content: Content) -> Awaitable[Record | None]:
         """Encrypt now, and return an awaitable that does the swap. Its first step is the call to the store."""
         plain, generation = encode(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
@@ -90,7 +90,7 @@ class Records:
         await self.find_keys(*(sealed for _, sealed in rows))
         return [self._opened(kind, key, sealed) for key, sealed in rows]
 
-    async def scan_open(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
+    async def scan_openable(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
         """Return the records with this key prefix that open, and the number of those that do not: for work that one
         damaged record must not stop."""
         found, shut = [], 0
@@ -126,7 +126,7 @@ class Records:
             yield found, shut
             await asyncio.sleep(0)
 
-    async def openable(self, kind: str) -> tuple[int, int]:
+    async def count_openable(self, kind: str) -> tuple[int, int]:
         """Return how many records of a kind open, and how many do not."""
         found = shut = 0
         async for records, closed in self.pages(kind):

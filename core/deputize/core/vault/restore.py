@@ -22,7 +22,7 @@ from typing import Protocol
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
 from deputize.core.audit.trail import Trail
-from deputize.core.vault.grant import Grant, facts_of
+from deputize.core.vault.grant import Grant, grant_fields
 from deputize.core.vault.rollback import AuditedGenerations, all_grants
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 
@@ -54,7 +54,7 @@ async def record_generations(vault: Vault, audit: Audit, copied_at: float, doubt
     """Record in the audit that the vault is a backup of that time (Unix seconds), and the generation of each grant."""
     audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
     async for grant in all_grants(vault):
-        await audit.record(GrantRestored(facts_of(grant)))
+        await audit.record(GrantRestored(grant_fields(grant)))
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
@@ -83,14 +83,14 @@ async def _mark_doubted(vault: Vault, record: Record) -> bool:
 async def keep_live_tokens(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
     """Copy into the backup the bulk revocations and all traces of tokens that may be alive: the revocation queue, token
     replies that are not stored yet, and tokens of grants that the backup overwrites."""
-    await copied.ended.take_over((await vault.ended.look(fresh=True)).list_ends())
+    await copied.ended.take_over((await vault.ended.refresh(fresh=True)).list_ends())
     for kind in ("outbox", "received"):
         after = ""
         while page := await vault.store.scan(kind, after=after, most=PAGE):
             after = page[-1][0]
             await asyncio.gather(*(copied.store.insert(kind, key, sealed) for key, sealed in page))
     async for grant in all_grants(vault):
-        then = await copied.grant(copied.record_key(grant))
+        then = await copied.get_grant(copied.record_key(grant))
         if grant.status == "active" and not (then and _same_tokens(grant, then)):
             await enqueue(copied, grant, replaced=True)
 

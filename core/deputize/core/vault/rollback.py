@@ -16,10 +16,10 @@ from typing import Final, TypeAlias
 
 from deputize.core.audit.events import GrantRevoked, GrantsEnded, GrantSnapshot, VaultRestored
 from deputize.core.audit.reader import files_of, lines_of
-from deputize.core.audit.rows import Key, Row, age_of, parsed
+from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import Frozen, ValueObject, frozen
-from deputize.core.vault.bulk_revocation import EndOfMany
+from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
@@ -63,12 +63,12 @@ class AuditedGenerations:
         self._ring, self._people, self._without = [Key(key) for key in keys], people, without
         since = max((row["ts"] for row in self._rows(trail) if row["event"] == RESTORED), default=0)
         self._newest: dict[Where, AuditedGeneration] = {}
-        self.ends: list[EndOfMany] = []
+        self.ends: list[BulkRevocation] = []
         """All bulk revocations, at any time: their epochs grow from one past to the next."""
         for row in self._rows(trail):
             if row["event"] == GrantsEnded.event:
                 tenant = None if row["everybody"] else row.get("tenant", "")
-                self.ends.append(EndOfMany(row["epoch"], tenant, row.get("leaked") is True))
+                self.ends.append(BulkRevocation(row["epoch"], tenant, row.get("leaked") is True))
             of_user = "organisation" not in row  # else the user only made the call: the grant has rows of its own
             if row["ts"] >= since and of_user and isinstance(row.get("grant_gen"), int) and "account_hash" in row:
                 self._take(row)
@@ -83,7 +83,7 @@ class AuditedGenerations:
         for parts in files_of(trail).values():
             for part in (part for part in parts if part not in self._without):
                 for _, line in lines_of(part):
-                    row = parsed(line) if any(mark in line for mark in _TELLING) else None
+                    row = parse_row(line) if any(mark in line for mark in _TELLING) else None
                     if row and age_of(row, line, self._ring) is not None:
                         yield row
 
@@ -109,7 +109,9 @@ class AuditedGenerations:
         """Return audited grants that are not among the known ones. The vault deletes no grant, except those of erased
         users, which were revoked before."""
         return [
-            GenerationMismatch(User(self._people.named(tenant, user), tenant), provider, app, "", 0, newest.generation)
+            GenerationMismatch(
+                User(self._people.find_user_id(tenant, user), tenant), provider, app, "", 0, newest.generation
+            )
             for (tenant, user, provider, app, account), newest in self._newest.items()
             if not newest.revoked and (tenant, user, provider, app, account) not in known
         ]
@@ -129,18 +131,18 @@ async def all_grants(vault: Vault) -> AsyncIterator[Grant]:
 
 async def grant_states(vault: Vault) -> Counter[str]:
     """Return how many grants are in each state. Grants that a bulk revocation ended count as revoked."""
-    await vault.ended.look(fresh=True)
+    await vault.ended.refresh(fresh=True)
     return Counter(["revoked" if vault.has_ended(grant) else grant.status async for grant in all_grants(vault)])
 
 
-async def behind(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
+async def find_rolled_back(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Return grants that are older in the vault than in the audit, or missing: somebody rolled them back."""
     audited = await AuditedGenerations.read(trail, vault)
     differing, known = await _find_mismatches(vault, audited)
     return [found for found in differing if found.generation < found.audited] + audited.gone(known)
 
 
-async def ahead(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
+async def find_unaudited(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
     """Return grants whose last write has no row, because of a crash between the two. Not a sign of tampering."""
     differing, _ = await _find_mismatches(vault, await AuditedGenerations.read(trail, vault))
     return [found for found in differing if found.generation > found.audited]

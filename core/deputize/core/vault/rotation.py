@@ -40,21 +40,21 @@ async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) 
     and `key_uses` says that no record needs it. ``progress`` is called after each page with the number of records
     encrypted so far.
     """
-    mark = await begin(vault)
+    mark = await begin_reseal(vault)
     begun_with = vault.sealer.ids[0]
     done = await _through(vault, mark, progress=progress)
     await _finish(vault, begun_with)
     return done
 
 
-async def begin(vault: Vault) -> Record | None:
+async def begin_reseal(vault: Vault) -> Record | None:
     """Store the marker, so that running processes encrypt everything with the newest key in the background."""
     await vault.renew_keys(lambda keys: keys.sealed_by(vault.sealer.ids[0]))  # read late: it may be a newer one
     content = {"key": vault.sealer.ids[0], "kind": KINDS[0], "after": ""}
     return await _note(vault, await vault.get(*RESEALING), content)
 
 
-async def go_on(vault: Vault, audit: Audit) -> None:
+async def continue_reseal(vault: Vault, audit: Audit) -> None:
     """Finish an interrupted `reseal` in the background, in one process at a time, if this process has its newest
     key."""
     mark = await vault.get(*RESEALING)

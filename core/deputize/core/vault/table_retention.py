@@ -15,7 +15,7 @@ from typing import Final, NamedTuple, Protocol
 from deputize.core.audit import Audit, verify
 from deputize.core.audit.events import AuditDropped
 from deputize.core.audit.reader import lines_of
-from deputize.core.audit.rows import parsed
+from deputize.core.audit.rows import parse_row
 from deputize.core.audit.trail import AuditTable, Sink, TableChain
 from deputize.core.audit.verification import Dropped
 from deputize.core.errors import Conflict, VaultError
@@ -76,7 +76,7 @@ async def _verify_cuts(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapp
         raise VaultError("The audit is not whole, or it shows a rollback. No row was dropped.", hint=_LOOK)
     left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _whole_chains(cuts))
     now = await plan(vault, before, cuts, {writer: [chain] for writer, chain in left.chains().items()})
-    heads = await ChainHeads(vault).known() or ()
+    heads = await ChainHeads(vault).load() or ()
     report = await asyncio.to_thread(verify, left, vault.keys.audits, heads=heads, dropped=now)
     if not report.ok:
         kinds = ", ".join(sorted({finding.kind for finding in report.findings}))
@@ -104,7 +104,7 @@ def _find_cut(chain: TableChain, before: int) -> Cut | None:
     last = earlier = None
     rows, whole = 0, True
     for _, line in lines_of(chain):
-        row = parsed(line)
+        row = parse_row(line)
         if row is None or row["ts"] >= before:
             whole = False
             break

@@ -21,19 +21,19 @@ class User(ValueObject):
 
     @classmethod
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
-        """Return the user for an id. Raises `UserRequired` for None or an empty id, and as `named` does."""
+        """Return the user for an id. Raises `UserRequired` for None or an empty id, and as `from_values` does."""
         if type(user) is str:  # the usual case
             found = cls(user)
         else:
-            found = user if isinstance(user, User) else cls.named(user, by=by)
+            found = user if isinstance(user, User) else cls.from_values(user, by=by)
         if not (type(found.id) is type(found.tenant) is str):
-            found = cls.named(found.id, found.tenant, by=by)
+            found = cls.from_values(found.id, found.tenant, by=by)
         if found.id.strip() and _is_encodable(found.id + found.tenant):
             return found
         raise UserRequired("The user is missing: nothing is done without one.")
 
     @classmethod
-    def named(cls, id: object, tenant: object = None, *, by: str) -> User:
+    def from_values(cls, id: object, tenant: object = None, *, by: str) -> User:
         """Return the user with this id and tenant; None means empty. ``by``: the source of the values, for the error.
 
         Raises `UserRequired` for an id that is not a string, a whole number above 0 or a UUID: other values may print

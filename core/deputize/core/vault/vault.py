@@ -13,9 +13,9 @@ from weakref import WeakValueDictionary
 
 from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
-from deputize.core.vault.bulk_revocation import EndedGrants
+from deputize.core.vault.bulk_revocation import BulkRevocationState
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.grant_index import GrantIndex, called, has_same_origin, select_grant
+from deputize.core.vault.grant_index import GrantIndex, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
@@ -37,7 +37,7 @@ class Vault(Records):
         super().__init__(store, sealer, keys)
         index = GrantIndex(keys.index)
         self.key_prefix, self.record_key = index.key_prefix, index.record_key
-        self.ended = EndedGrants(self)
+        self.ended = BulkRevocationState(self)
         self._shared = WeakValueDictionary[tuple[str, bytes], Grant]()
         self.before_close: list[Callable[[], Awaitable[None]]] = []
         """Awaited before the store is closed, for components that still have something to write."""
@@ -77,7 +77,7 @@ class Vault(Records):
 
     # ------------------------------------------------------------- grants
 
-    async def grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
+    async def list_grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
         """Return a user's grants, including tombstones of revoked ones, without damaged ones.
 
         Raises `VaultError` if the key of one is missing.
@@ -86,7 +86,7 @@ class Vault(Records):
 
     async def _open_grants(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
         """Return the grants that open, and the number of damaged ones."""
-        await self.ended.look()
+        await self.ended.refresh()
         found, damaged = [], 0
         rows = await self.store.scan("grant", self.key_prefix(user, provider, app))
         await self.find_keys(*[sealed for _, sealed in rows])
@@ -106,21 +106,21 @@ class Vault(Records):
                 raise
         return None
 
-    async def stored(self, key: str) -> Grant | None:
+    async def get_stored_grant(self, key: str) -> Grant | None:
         """Return the grant under this key as stored: with its tokens, even if a bulk revocation ended it."""
         record = await self.get("grant", key)
         return Grant.unpack(record.plain, record.generation) if record else None
 
-    async def grant(self, key: str) -> Grant | None:
+    async def get_grant(self, key: str) -> Grant | None:
         """Return the grant under this key, or None."""
-        await self.ended.look()
+        await self.ended.refresh()
         sealed = await self.store.get("grant", key)
         if sealed is None:
             return None
         await self.find_keys(sealed)
         return self._grant(key, sealed)
 
-    async def find(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
+    async def find_grant(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
         """Return the grant to act with, or None: that of the named account (name or subject), or the default one.
 
         Raises `AccountMismatch` if the named account is not connected while others are, or if several accounts have
@@ -132,9 +132,9 @@ class Vault(Records):
             raise VaultError("A grant of this user is damaged.", hint=DAMAGED)
         return grant
 
-    async def find_whole(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
-        """Return the grant like `find`, but ignore damaged ones: a new consent replaces them."""
-        return select_grant(await self.grants(user, provider, app), account)
+    async def find_undamaged(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
+        """Return the grant like `find_grant`, but ignore damaged ones: a new consent replaces them."""
+        return select_grant(await self.list_grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a newly consented grant over any earlier one under its key. Return it with its generation.
@@ -143,8 +143,8 @@ class Vault(Records):
         the same proof key. ``replacing`` is called before tokens are overwritten, with the old grant and the new one.
         """
         key = self.record_key(grant)
-        await self.ended.look(fresh=True)
-        others = [g for g in await self.grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
+        await self.ended.refresh(fresh=True)
+        others = [g for g in await self.list_grants(grant.user, grant.provider, grant.app) if g.status != "revoked"]
         first = all(g.account.subject == grant.account.subject for g in others)
         while True:
             if sealed := await self.store.get("grant", key):
@@ -179,7 +179,7 @@ class Vault(Records):
             return Record("grant", key, generation, plain, sealed)
         return None
 
-    async def drop_shut(self) -> int:
+    async def delete_damaged(self) -> int:
         """Remove the grants that do not open, and return their number. Their users and live tokens are unknown."""
         gone, after = 0, ""
         while page := await self.store.scan("grant", after=after, most=PAGE):
@@ -196,7 +196,7 @@ class Vault(Records):
         """Replace ``old`` by ``new``. Return None if the stored grant is not ``old``: another write came first, or a
         backup with the same generation was restored. Return None also if a bulk revocation ended it and ``new`` is not
         a tombstone."""
-        await self.ended.look()
+        await self.ended.refresh()
         if new.status != "revoked" and self.has_ended(old):
             return None
         key = self.record_key(old)
@@ -215,11 +215,12 @@ class Vault(Records):
         if grant is None:
             generation, plain = self.unsealed("grant", key, sealed)
             grant = self._shared[row] = Grant.unpack(plain, generation)
-        return grant.tombstone() if self.ended.over(grant.user.tenant, grant.epoch) else grant
+        return grant.tombstone() if self.ended.has_ended(grant.user.tenant, grant.epoch) else grant
 
     def has_ended(self, grant: Grant) -> bool:
-        """Return whether a bulk revocation ended this grant, as far as this process knows: see `EndedGrants.look`."""
-        return self.ended.over(grant.user.tenant, grant.epoch)
+        """Return whether a bulk revocation ended this grant, as far as this process knows: see
+        `EndedGrants.refresh`."""
+        return self.ended.has_ended(grant.user.tenant, grant.epoch)
 
     async def close(self) -> None:
         """Close the store, after all `before_close` callbacks."""

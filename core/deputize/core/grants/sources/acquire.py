@@ -120,11 +120,11 @@ class GrantSources:
             if app.source is None or isinstance(app.source, ServiceAccount):
                 continue
             await stop(self.vault, self.vault.key_prefix(who, app.provider, app.name))
-            for grant in await self.vault.grants(who, app.provider, app.name):
+            for grant in await self.vault.list_grants(who, app.provider, app.name):
                 now: Grant | None = grant
                 while now and now.status == "active" and now.source == app.source.kind and not refreshes(now):
                     await self.end_grant(now, SESSION_ENDED, replaced=True)
-                    now = await self.vault.grant(self.vault.record_key(grant))  # a renewal may have been faster
+                    now = await self.vault.get_grant(self.vault.record_key(grant))  # a renewal may have been faster
 
     async def import_tokens(
         self,
@@ -169,7 +169,7 @@ class GrantSources:
 
     async def _import(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
         async with self._lock(given.user, app):
-            held = await self.vault.find_whole(given.user, app.provider, app.name)
+            held = await self.vault.find_undamaged(given.user, app.provider, app.name)
             given = replace(given, held=held)
             async with marked(self.engine, given.user, app.provider, app.name) as mark:
                 return await take(given, mark)
@@ -209,7 +209,7 @@ class GrantSources:
         self, owner: User, app: App, ask: Ask, session: str, scopes: frozenset[str], held: Grant | None
     ) -> Grant | None:
         async with self._lock(owner, app):
-            now = await self.vault.find(owner, app.provider, app.name, held.account.subject if held else None)
+            now = await self.vault.find_grant(owner, app.provider, app.name, held.account.subject if held else None)
             if now and now.status == "active" and now != held:
                 return now  # another caller obtained it
             key = self.vault.key_prefix(owner, app.provider, app.name)
@@ -302,4 +302,4 @@ class GrantSources:
         """Return True if the user disconnected this app: only the user can connect it again."""
         if isinstance(app.source, ServiceAccount):
             return False
-        return any(one.status == "revoked" for one in await self.vault.grants(owner, app.provider, app.name))
+        return any(one.status == "revoked" for one in await self.vault.list_grants(owner, app.provider, app.name))

@@ -15,7 +15,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from deputize.core.engine import Engine
-from deputize.core.vault.bulk_revocation import EndOfMany
+from deputize.core.vault.bulk_revocation import BulkRevocation
 from deputize.core.vault.grant import User
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
@@ -41,11 +41,11 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
 
 async def stop(vault: Vault, key: str) -> None:
     """Remove the marks below this key, a user's or an app's of theirs: the requests there bring no grant any more."""
-    for mark in (await vault.scan_open(KIND, key))[0]:
+    for mark in (await vault.scan_openable(KIND, key))[0]:
         await vault.delete(mark)
 
 
-async def stop_all(vault: Vault, end: EndOfMany) -> None:
+async def stop_all(vault: Vault, end: BulkRevocation) -> None:
     """Remove the marks of requests that began before the grants of many users ended."""
     async for marks, _ in vault.pages(KIND):
         for mark in marks:

@@ -23,7 +23,7 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of
 from deputize.core.value_object import Frozen, frozen
-from deputize.core.vault.grant import Account, Grant, User, facts_of
+from deputize.core.vault.grant import Account, Grant, User, grant_fields
 from deputize.core.vault.record import Record
 
 DISCONNECTED = "disconnected"
@@ -150,13 +150,13 @@ class TokenImporter:
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
-        await self.engine.audit.record(GrantObtained(facts_of(grant), sorted(grant.scopes), came.by))
+        await self.engine.audit.record(GrantObtained(grant_fields(grant), sorted(grant.scopes), came.by))
         return grant
 
     async def _take_back(self, grant: Grant) -> None:
         """Write a tombstone for a grant that came at the moment of its disconnect, unless the disconnect did."""
         if ended := await self.vault.replace(grant, grant.tombstone()):
-            await self.engine.audit.record(GrantRevoked(facts_of(ended)))
+            await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
 
     async def _end(self, sealed: Received) -> None:
         entry = await sealed.into(self.queue)

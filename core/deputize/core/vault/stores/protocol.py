@@ -99,7 +99,7 @@ class Store(Protocol):
 class FailsOver(Protocol):
     """A store whose server may fail over to another that lacks the last writes."""
 
-    looks: Callable[[int], Awaitable[None]] | None
+    on_failover: Callable[[int], Awaitable[None]] | None
     """Awaited after a failover, with the number of records that this process wrote again. All other calls wait for it.
     It is called again if it raises."""
 

@@ -124,11 +124,11 @@ class Metrics:
 
 
 def _approval_waits(row: Record, now: float) -> bool:
-    return any(one.waits(now) for one in ApprovalRecord.readable([row]))
+    return any(one.waits(now) for one in ApprovalRecord.read_all([row]))
 
 
 def _consent_waits(row: Record, now: float) -> bool:
-    return any(one.status in OPENABLE and one.expires > now for one in ConsentRecord.readable([row]))
+    return any(one.status in OPENABLE and one.expires > now for one in ConsentRecord.read_all([row]))
 
 
 WAITS: Final = {"approval": _approval_waits, "consent": _consent_waits}

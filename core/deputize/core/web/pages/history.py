@@ -12,14 +12,14 @@ from collections.abc import Iterable, Mapping
 from datetime import tzinfo
 from typing import Any, Final, cast
 
-from deputize.core.audit.tail import Newest, newest
+from deputize.core.audit.tail import Newest, read_newest
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.tools.preview_values import instant
 from deputize.core.tools.tool import Tool
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
-from deputize.core.vault.pseudonyms import Pseudonyms, without_key
+from deputize.core.vault.pseudonyms import Pseudonyms, fallback_pseudonym
 from deputize.core.web.pages import texts
 
 PAGE: Final = 50
@@ -101,7 +101,7 @@ async def uses_of(deputy: BaseDeputy, user: User) -> Mapping[str, Use]:
     rows = (await _own_rows(deputy, user)).rows
     names, zone = cast("Pseudonyms", deputy.audit.names), await deputy.engine.zones.of(user)
     found = {}
-    for grant in await deputy.vault.grants(user):
+    for grant in await deputy.vault.list_grants(user):
         own = names.account(user.tenant, user.id, grant.account.subject)
         mine = [row for row in rows if (row.get("account_hash"), row.get("app")) == (own, grant.app)]
         since = next((row for row in mine if row["event"] in ("consent.granted", "consent.partial")), None)
@@ -121,7 +121,7 @@ def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
 async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
     """Return the rows of this user. A user without a pseudonym gets none here: reading changes nothing."""
     names = cast("Pseudonyms", deputy.audit.names)
-    users = {without_key(deputy.vault, user).name}
+    users = {fallback_pseudonym(deputy.vault, user).name}
     if await names.has_key(user.tenant, user.id):
         await names.learn(user.tenant, user.id)
         users.add(names.user(user.tenant, user.id))
@@ -131,7 +131,7 @@ async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
 def _read(deputy: BaseDeputy, users: set[str]) -> Newest:
     if trail := deputy.audit.trail:
         deputy.audit.flush()
-        return newest(trail, users, deputy.audit.ring)
+        return read_newest(trail, users, deputy.audit.ring)
     return Newest([row for row in reversed(deputy.audit.rows()) if row.get("user") in users], whole=True)
 
 
@@ -157,7 +157,7 @@ class _Teller:
     @classmethod
     async def of(cls, deputy: BaseDeputy, user: User, undone: set[str]) -> _Teller:
         names = cast("Pseudonyms", deputy.audit.names)
-        grants = await deputy.vault.grants(user)
+        grants = await deputy.vault.list_grants(user)
         accounts = {names.account(user.tenant, user.id, one.account.subject): one.account.name for one in grants}
         teller = cls(await deputy.engine.zones.of(user), await asyncio.to_thread(deputy.tools), accounts, undone)
         teller.undo = {one.id: one for one in await deputy.undoable(user)}

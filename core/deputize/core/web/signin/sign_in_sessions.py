@@ -95,7 +95,7 @@ class Sessions(ValueObject):
         name = self._name("sid", logout.session) if logout.session else self._name("sub", logout.subject)
         await self._write(name, {"at": logout.issued, "expires": self.clock() + ON_THE_WAY})
         whose = list[User]()
-        for found in (await self.vault.scan_open("session_names", name))[0]:
+        for found in (await self.vault.scan_openable("session_names", name))[0]:
             if (user := await self._end_by_logout(found.json["place"], logout)) and user not in whose:
                 whose.append(user)
         return whose

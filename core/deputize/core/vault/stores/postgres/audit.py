@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from deputize.core.audit.rows import parsed
+from deputize.core.audit.rows import parse_row
 from deputize.core.audit.trail import ChainTaken, TableChain
 from deputize.core.errors import VaultError
 from deputize.core.vault.stores.postgres.address import Address
@@ -219,7 +219,7 @@ def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
     row."""
     rows = list[tuple[object, ...]]()
     for line in lines:
-        if (row := parsed(line)) is None:
+        if (row := parse_row(line)) is None:
             raise VaultError("A line that is not an audit row cannot be stored.")
         found = (_escaped(row.get(name, "")) for name in ("tenant", "user", "event"))
         rows.append((row["seq"], row["ts"], *found, line.decode("ascii").rstrip("\n")))
