@@ -163,7 +163,7 @@ class Site:
                 Route("/chat.css", self.file),
                 Route("/sign-in", self.sign_in, methods=["GET", "POST"]),
                 Route("/events", self.events),
-                Route("/say", self.say, methods=["POST"]),
+                Route("/say", self.message_page, methods=["POST"]),
                 Route("/decide", self.decide, methods=["POST"]),
                 Mount("/", pages),
             ]
@@ -202,7 +202,7 @@ class Site:
             return Response("Sign in.", 401)
         return StreamingResponse(self.talks[user].events(), media_type="text/event-stream")
 
-    async def say(self, request: Request) -> Response:
+    async def message_page(self, request: Request) -> Response:
         """Take a message of the user."""
         user, given = await self._read(request)
         if user is None:

@@ -395,7 +395,7 @@ async def test_after_a_no_the_next_message_may_ask_again_and_the_same_one_not(de
             await visit(deputy, sandbox, request.consent_id, deny=True)
             handler.ctx.send_event(ConsentResponse(consent_id=request.consent_id))
             assert (await ended(handler)).count("later request") == 2, "what the model may do about it is said"
-    assert await deputy.consents.waiting(User("alice")) == []
+    assert await deputy.consents.list_pending(User("alice")) == []
 
 
 # ------------------------------------------------------------- saved and resumed
@@ -471,7 +471,7 @@ async def test_no_secret_is_left_in_contexts_events_blobs_logs_and_answers(caplo
         for kind in KINDS:
             handler = agent(kind, deputy, SEND).run("go on")
             requests = await asked(handler)
-            for waiting in await deputy.consents.waiting(User("alice")):
+            for waiting in await deputy.consents.list_pending(User("alice")):
                 said += [dump(requests), blob := await save_paused(handler)]
                 assert "/connect/" not in blob, "nor a link"
                 await consent(deputy, tap, waiting)

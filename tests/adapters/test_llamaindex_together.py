@@ -194,7 +194,7 @@ async def test_an_expired_question_is_asked_anew_as_a_whole() -> None:
         blob = await save_paused(handler)
         clock.now = first.expires_at + 86_400
         handler = await resume_paused(agent("FunctionAgent", deputy, SEND, SEARCH), blob)
-        [waiting] = await deputy.consents.waiting(ALICE)
+        [waiting] = await deputy.consents.list_pending(ALICE)
         assert waiting.link != first.link and short(waiting) == {"gmail.send", "gmail.readonly"}
         await visit(deputy, sandbox, waiting.id)
         handler.ctx.send_event(ConsentResponse(consent_id=waiting.id))
@@ -231,7 +231,7 @@ async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy,
         handler = one.run("go on")
         asks[user] = (handler, (await asked(handler))[0])
     for user, (handler, request) in asks.items():
-        assert [c.id for c in await deputy.consents.waiting(User(user))] == [request.consent_id]
+        assert [c.id for c in await deputy.consents.list_pending(User(user))] == [request.consent_id]
         assert short(request) == {"gmail.send", "gmail.readonly"}
         await handler.cancel_run()
 

@@ -263,7 +263,7 @@ async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(depu
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     handler = await resume_paused(agent("FunctionAgent", deputy, SEND), await save_paused(handler))
-    [waiting] = await deputy.consents.waiting(ALICE)
+    [waiting] = await deputy.consents.list_pending(ALICE)
     assert (waiting.id, waiting.link) == (request.consent_id, request.link)
     await handler.cancel_run()
 
@@ -279,7 +279,7 @@ async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sand
         blob = await save_paused(handler)
         clock.now = first.expires_at + 86_400
         handler = await resume_paused(agent("FunctionAgent", deputy, SEARCH), blob)
-        [waiting] = await deputy.consents.waiting(ALICE)
+        [waiting] = await deputy.consents.list_pending(ALICE)
         assert waiting.link != first.link
         await visit(deputy, sandbox, waiting.id)
         handler.ctx.send_event(ConsentResponse(consent_id=waiting.id))

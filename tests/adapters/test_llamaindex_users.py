@@ -78,7 +78,7 @@ async def test_one_agent_acts_for_two_users_at_once_and_never_crosses_them(
     asks = {user: (await asked(run))[0] for user, run in runs.items()}
     assert asks["alice"].consent_id != asks["bob"].consent_id
     for user, request in asks.items():
-        assert [c.id for c in await deputy.consents.waiting(User(user))] == [request.consent_id]
+        assert [c.id for c in await deputy.consents.list_pending(User(user))] == [request.consent_id]
     await connect_both(deputy, sandbox, "send")
     for user, run in runs.items():
         run.ctx.send_event(ConsentResponse(consent_id=asks[user].consent_id))
@@ -247,7 +247,7 @@ async def test_a_store_without_the_tenant_that_is_wanted_is_refused(deputy: Depu
     assert "has no 'org'" in await ended(await begin(one, "alice"))
     handler = await begin(agent("FunctionAgent", deputy, SEARCH, user=store_user("session")), "alice")
     [request] = await asked(handler)
-    assert [c.id for c in await deputy.consents.waiting(User("alice"))] == [request.consent_id]
+    assert [c.id for c in await deputy.consents.list_pending(User("alice"))] == [request.consent_id]
     await handler.cancel_run()
 
 

@@ -222,7 +222,7 @@ async def test_a_user_id_of_any_characters_is_a_user_of_its_own_or_refused(house
         asked = await house.deputy.connect(user, "google", scopes=[READ])
     except DeputizeError:
         return
-    assert len(asked) == 1 and [c.id for c in await house.deputy.consents.waiting(User(user))] == [asked[0].id]
+    assert len(asked) == 1 and [c.id for c in await house.deputy.consents.list_pending(User(user))] == [asked[0].id]
 
 
 async def test_an_account_that_is_not_connected_is_not_replaced_by_another(house: House) -> None:

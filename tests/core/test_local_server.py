@@ -20,7 +20,7 @@ import pytest
 from deputize.core.background_loop import Portal
 from deputize.core.errors import SettingsError
 from deputize.core.http import Http
-from deputize.core.web.local.server import only_host, serve
+from deputize.core.web.local.server import require_host, serve
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
@@ -212,7 +212,7 @@ async def asked(app: ASGIApp, *hosts: bytes, kind: str = "http") -> list[Any]:
     return sent
 
 
-OURS = only_host(greeting, ["127.0.0.1:8736", "localhost", "[::1]:8736", "Deputy.example.test"])
+OURS = require_host(greeting, ["127.0.0.1:8736", "localhost", "[::1]:8736", "Deputy.example.test"])
 
 
 @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ async def test_a_websocket_for_another_name_is_closed_and_the_lifespan_passes() 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         seen.append(scope["type"])
 
-    guarded = only_host(app, ["localhost"])
+    guarded = require_host(app, ["localhost"])
     assert await asked(guarded, b"evil.example.test", kind="websocket") == [{"type": "websocket.close", "code": 1008}]
     await guarded({"type": "lifespan"}, None, None)  # type: ignore[arg-type]
     await asked(guarded, b"localhost", kind="websocket")
@@ -272,7 +272,7 @@ async def test_a_websocket_for_another_name_is_closed_and_the_lifespan_passes() 
 
 
 async def test_a_rebound_name_is_refused_over_the_wire() -> None:
-    async with serve(only_host(greeting, ["127.0.0.1"])) as url:
+    async with serve(require_host(greeting, ["127.0.0.1"])) as url:
         assert (await get(url)).status_code == 200
         refused = await get(url, host="evil.example.test")
     assert refused.status_code == 400

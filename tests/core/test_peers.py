@@ -162,7 +162,7 @@ async def test_peer_N51_however_often_a_step_is_replayed_there_is_one_consent_wi
         with pytest.raises(ConsentRequired) as caught:
             await house.deputy.act("gmail_search", {}, user=BOB, call=Call("t", "m", "c"))
         links.add((caught.value.consent.id, caught.value.consent.link))
-    [waiting] = await house.deputy.consents.waiting(BOB)
+    [waiting] = await house.deputy.consents.list_pending(BOB)
     assert links == {(waiting.id, waiting.link)}
 
 

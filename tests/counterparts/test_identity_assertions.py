@@ -188,7 +188,7 @@ async def test_each_token_takes_a_fresh_assertion(company: OidcProvider, server:
         sessions["carol"] = await session(company, "carol")
         await deputy.act("crm_whoami", {}, user="carol")
         [grant] = await deputy.vault.list_grants(User("carol"))
-        again = await deputy.refresher.live(grant, failed=grant.access_token)
+        again = await deputy.refresher.get_live(grant, failed=grant.access_token)
         assert again.access_token != grant.access_token
         assert (await deputy.act("crm_whoami", {}, user="carol"))["sub"] == "carol"
 
@@ -207,9 +207,9 @@ async def test_an_assertion_that_comes_twice_is_refused(company: OidcProvider, s
         source, subject = server.app().source, Secret(await session(company, "dora"))
         assert isinstance(source, IdentityAssertion)
         replayed = Replayed(deputy.http, at_company.provider, at_company.app)
-        assert await assertion.tokens(there, replayed, source, subject, frozenset({READ}))
+        assert await assertion.request_tokens(there, replayed, source, subject, frozenset({READ}))
         with pytest.raises(Refusal):
-            await assertion.tokens(there, replayed, source, subject, frozenset({READ}))
+            await assertion.request_tokens(there, replayed, source, subject, frozenset({READ}))
         assert len(kept) == 2
 
 

@@ -71,7 +71,7 @@ async def test_alice_and_bob_each_get_their_own(server: OidcProvider, issuer: st
             wrote = await deputy.act("notes_write_note", {"text": f"of {name}"}, user=name, call=Call(id=name))
             assert wrote["user"] == name
             grant = await grant_of(deputy, name)
-            renewed = await deputy.refresher.live(grant, failed=grant.access_token)
+            renewed = await deputy.refresher.get_live(grant, failed=grant.access_token)
             assert renewed.refresh_token != grant.refresh_token
             assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 1}
             assert [one.account for one in await deputy.connections(name)] == [f"{name}@example.test"]
@@ -83,9 +83,9 @@ async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: De
     """The server does what we must never cause; and whoever it is done to is asked anew."""
     await Person(server, "carol").connect(deputy, READ)
     before = await grant_of(deputy, "carol")
-    renewed = await deputy.refresher.live(before, failed=before.access_token)
+    renewed = await deputy.refresher.get_live(before, failed=before.access_token)
     assert renewed.refresh_token != before.refresh_token
-    deputy.refresher.accepted(renewed)
+    deputy.refresher.record_accepted(renewed)
     assert before.refresh_token
     again = flow.refresh(deputy.providers["op"], deputy.apps["web"], refresh_token=before.refresh_token)
     answer = await deputy.http.send(again)
@@ -108,7 +108,7 @@ async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_no
         await (person if browser == "the same browser" else other).connect(deputy, READ, WRITE)
         assert await deputy.act("notes_count_notes", {}, user=name) == {"user": name, "notes": 0}
         second = await grant_of(deputy, name)
-        renewed = await deputy.refresher.live(second, failed=second.access_token)
+        renewed = await deputy.refresher.get_live(second, failed=second.access_token)
         assert len({first.refresh_token, second.refresh_token, renewed.refresh_token}) == 3
         families = {one["grant"] for one in server.alive(issuer, name)["refresh"]}
         assert len(families) == (1 if browser == "the same browser" else 2)  # the older is held until the disconnect
@@ -127,7 +127,7 @@ async def test_tokens_that_are_refused_do_not_end_those_that_are_held_of_the_sam
         ended = await person.consent(deputy, consent)
         assert (ended.status, ended.reason_code) == ("failed", "same_account")
         grant = await grant_of(deputy, "lena")
-        await deputy.refresher.live(grant, failed=grant.access_token)
+        await deputy.refresher.get_live(grant, failed=grant.access_token)
         assert (await deputy.act("notes_write_note", {"text": "still"}, user="lena", call=Call(id="1")))[
             "user"
         ] == "lena"
@@ -178,7 +178,7 @@ async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_rene
         await asyncio.gather(*entered)
         assert ended.status == "granted"
         grant = await grant_of(deputy, "kate")
-        await deputy.refresher.live(grant, failed=grant.access_token)
+        await deputy.refresher.get_live(grant, failed=grant.access_token)
         assert (await deputy.act("notes_count_notes", {}, user="kate"))["user"] == "kate"
         assert [one.upstream for one in await deputy.revoke("kate")] == ["done"]
         assert server.alive("plain", "kate") == {"refresh": [], "access": [], "grants": []}

@@ -148,7 +148,7 @@ async def test_two_users_of_one_registered_agent_consent_and_approve_by_events_o
             assert (await client.begin()).status_code == 200
         asks = [await client.hears("ConsentRequest") for client in (alice, bob)]
         for user, ask in zip(("alice", "bob"), asks, strict=True):
-            assert [c.id for c in await deputy.consents.waiting(User(user))] == [ask["consent_id"]]
+            assert [c.id for c in await deputy.consents.list_pending(User(user))] == [ask["consent_id"]]
         await connect(deputy, sandbox, "send")
         await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")
         await asyncio.sleep(0.5)

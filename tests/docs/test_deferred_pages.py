@@ -52,7 +52,7 @@ async def test_the_agent_of_the_page_asks_twice_and_sends_once(page: str, monkey
         monkeypatch.setattr(Deputy, "from_settings", lambda: deputy)
 
         async def visit() -> None:
-            [waiting] = await deputy.consents.waiting(User("alice"))
+            [waiting] = await deputy.consents.list_pending(User("alice"))
             await consent(deputy, sandbox, waiting)
 
         def show(link: str) -> None:

@@ -61,7 +61,7 @@ class Person:
         self.going.append(asyncio.create_task(self.visit()))
 
     async def visit(self) -> None:
-        [*_, waiting] = await self.deputy.consents.waiting(User("alice"))
+        [*_, waiting] = await self.deputy.consents.list_pending(User("alice"))
         await consent(self.deputy, self.sandbox, waiting)
 
     def ask(self, preview: Any) -> str:
@@ -93,7 +93,7 @@ async def test_the_graph_of_the_page_pauses_twice_and_sends_once(
     names = await run(block(GRAPH, "builder = StateGraph"), names)
     graph, context = names["graph"], names["Context"]("alice")
     names = await run(block(GRAPH, "aget_state(config)"), names)
-    [asked] = await alice.deputy.consents.waiting(User("alice"))
+    [asked] = await alice.deputy.consents.list_pending(User("alice"))
     assert asked.link in capsys.readouterr().out
     await consent(alice.deputy, alice.sandbox, asked)
     await graph.ainvoke(Command(resume={}), config(), context=context)

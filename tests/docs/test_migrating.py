@@ -73,7 +73,7 @@ class House:
 
     async def visit(self, user: str = "alice") -> None:
         """The user follows the link that waits."""
-        for waiting in await self.deputy.consents.waiting(User(user)):
+        for waiting in await self.deputy.consents.list_pending(User(user)):
             await consent(self.deputy, self.sandbox, waiting)
 
 

@@ -91,7 +91,7 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once(mo
         at_the_link: list[asyncio.Task[Any]] = []
 
         async def visit() -> None:
-            [waiting] = await deputy.consents.waiting(User("alice"))
+            [waiting] = await deputy.consents.list_pending(User("alice"))
             await consent(deputy, sandbox, waiting)
 
         def ask(event: ApprovalRequest) -> str:
@@ -122,7 +122,7 @@ async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_a
         at_the_link: list[asyncio.Task[Any]] = []
 
         async def visit() -> None:
-            [waiting] = await deputy.consents.waiting(User("alice"))
+            [waiting] = await deputy.consents.list_pending(User("alice"))
             await consent(deputy, sandbox, waiting)
 
         async def until(event: type[Any]) -> None:

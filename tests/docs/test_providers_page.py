@@ -111,7 +111,7 @@ async def test_accounts_are_added_switched_chosen_and_named() -> None:
     seen: list[Consent] = []
 
     async def visited(number: int) -> None:
-        for one in await deputy.consents.waiting(User("alice")):
+        for one in await deputy.consents.list_pending(User("alice")):
             seen.append(await consent(deputy, sandbox, one, as_="bob@example.test"))
 
     await run(code, {"deputy": deputy}, visited)

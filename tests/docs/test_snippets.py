@@ -83,7 +83,7 @@ async def test_the_llamaindex_agent_of_the_readme_asks_by_events_and_sends_once(
             going.append(asyncio.create_task(visit()))
 
         async def visit() -> None:
-            [waiting] = await deputy.consents.waiting(User("alice"))
+            [waiting] = await deputy.consents.list_pending(User("alice"))
             await consent(deputy, sandbox, waiting)
 
         names: dict[str, Any] = {

@@ -179,7 +179,7 @@ async def test_an_application_waits_for_the_consent_and_goes_on() -> None:
     async with await build(sandbox) as deputy:
 
         async def person() -> None:
-            while not (waiting := await deputy.consents.waiting(User("alice"))):  # noqa: ASYNC110  # no event says so
+            while not (waiting := await deputy.consents.list_pending(User("alice"))):  # noqa: ASYNC110  # no event says so
                 await asyncio.sleep(0.01)
             await consent(deputy, sandbox, waiting[0])
 

@@ -101,7 +101,7 @@ async def test_a_budget_is_not_used_up_for_longer_by_a_clock_that_was_set_back()
 def test_a_pause_after_a_failed_refresh_is_no_longer_by_a_clock_that_was_set_back() -> None:
     clock = Clock(1_800_000_000.0)
     backoff = Backoff(clock)
-    backoff.failed("place", Outcome(Kind.TRANSIENT))
+    backoff.record_failure("place", Outcome(Kind.TRANSIENT))
     assert backoff.pause("place")
     clock.now -= HOUR
     assert backoff.pause("place") is None

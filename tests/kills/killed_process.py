@@ -194,7 +194,7 @@ async def refresh(deputy: Deputy, work: Work) -> None:
     """The access token was refused."""
     grant = await deputy.vault.find_grant(User(work.user), work.provider, work.provider)
     if grant and grant.status == "active":
-        await deputy.refresher.live(grant, failed=grant.access_token)
+        await deputy.refresher.get_live(grant, failed=grant.access_token)
 
 
 async def send(deputy: Deputy, work: Work) -> None:

@@ -227,7 +227,7 @@ class Play:
 
     async def consent(self, handler: Any) -> bool:
         """Up to the request for approval; whether there is one."""
-        [waiting] = await self.deputy.consents.waiting(ALICE)
+        [waiting] = await self.deputy.consents.list_pending(ALICE)
         if self.how == "foreign":
             handler.ctx.send_event(ConsentResponse(consent_id="another"))
             handler.ctx.send_event(ApprovalResponse(approval_id="another", by="alice", decision="approve"))

@@ -21,7 +21,7 @@ from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
 from deputize.core.errors import SettingsError, StoreUnavailable
-from deputize.core.grants.families import counted_families, families
+from deputize.core.grants.families import describe_families, families
 from deputize.core.plugins import Plugins
 from deputize.core.policy.policy import find_policy
 from deputize.core.providers import PLUGINS as PROVIDERS
@@ -164,7 +164,7 @@ def _held(vault: Vault) -> Iterator[Finding]:
         status = portal().run(grant_states(vault))
         queued = portal().run(_queued(vault))
         uses, given = portal().run(key_uses(vault)), vault.sealer.ids
-        living = counted_families(portal().run(families(vault)))
+        living = describe_families(portal().run(families(vault)))
     except DeputizeError as e:
         yield _bad("grants", e)
         return

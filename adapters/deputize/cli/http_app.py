@@ -32,7 +32,7 @@ from deputize.core.http import Http
 from deputize.core.oauth.app import App
 from deputize.core.settings import Settings
 from deputize.core.web.app import PAGES, pages_app
-from deputize.core.web.local.server import only_host
+from deputize.core.web.local.server import require_host
 from deputize.core.web.ops.metrics import Metrics
 from deputize.core.web.ops.probes import Probes
 from deputize.core.web.signin.access_tokens import AccessTokens
@@ -143,7 +143,7 @@ def numbers(deputy: Deputy, host: str) -> ASGIApp:
     """
     app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
     here = f"[{host}]" if ":" in host else host
-    return only_host(app, own | {here}) if _leads_here(host) else app
+    return require_host(app, own | {here}) if _leads_here(host) else app
 
 
 def _leads_here(host: str) -> bool:

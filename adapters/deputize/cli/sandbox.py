@@ -27,13 +27,13 @@ def sandbox(
     """
     from deputize.core import SettingsError
     from deputize.core.background_loop import portal
-    from deputize.core.web.local.server import only_host, serve
+    from deputize.core.web.local.server import require_host, serve
     from deputize.sandbox import Sandbox
     from deputize.sandbox.deputies import register_pages
 
     played = Sandbox(state=state)
     register_pages(played, *(page.rstrip("/") for page in pages or [LOCAL]))
-    app = only_host(played.app, {"127.0.0.1", "localhost"})
+    app = require_host(played.app, {"127.0.0.1", "localhost"})
     try:
         base = portal().run(portal().enter(serve(app, port)))
     except SettingsError as taken:

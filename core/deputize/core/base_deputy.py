@@ -13,7 +13,7 @@ from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
 from deputize.core.consent.consents import DeviceCode
-from deputize.core.consent.waiter import ends_of
+from deputize.core.consent.waiter import wait_for_ends
 from deputize.core.errors import DeputizeError
 from deputize.core.grants.connections import Connection, connections_of
 from deputize.core.grants.revoke import Revoked
@@ -129,7 +129,7 @@ class BaseDeputy(Components):
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
         """Return all requests that wait for the user, from every run, consents first."""
-        return [*await self.consents.waiting(User.of(user)), *await self.approvals.list_pending(User.of(user))]
+        return [*await self.consents.list_pending(User.of(user)), *await self.approvals.list_pending(User.of(user))]
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
         """Return the current state of a consent, also after it has ended, or None if it is unknown or was deleted."""
@@ -147,7 +147,7 @@ class BaseDeputy(Components):
         Those that have not ended after ``timeout`` seconds are pending or expired. One that is deleted while this
         waits, as with its user, is ``failed``. Raises `NotFound` for an id that never existed.
         """
-        return await ends_of(self.consents, consents, timeout)
+        return await wait_for_ends(self.consents, consents, timeout)
 
     async def connect_by_device_code(
         self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]

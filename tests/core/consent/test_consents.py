@@ -846,7 +846,7 @@ async def test_a_refresh_at_any_moment_of_a_step_up_does_not_bring_back_a_used_r
 
         async def refreshing(house: House = house, grant: Grant = grant) -> None:
             house.sandbox.switches.omit_refresh_token = False
-            await house.deputy.refresher.live(grant, failed=grant.access_token)
+            await house.deputy.refresher.get_live(grant, failed=grant.access_token)
             house.sandbox.switches.omit_refresh_token = True
 
         meddler = house.store.meddler = house.line.meddler = Meddler(at, refreshing)
@@ -934,7 +934,7 @@ async def test_a_cancel_while_the_code_is_redeemed_is_refused_and_one_that_cross
     asked = await house.ask("readonly")
     started = await house.start(asked)
     repository = house.deputy.consents.repository
-    early = await repository.by_id(asked.id)
+    early = await repository.find_by_id(asked.id)
     assert early and early.status == "opened"
 
     async def as_it_was(ticket: str, who: Who) -> ConsentRecord:
@@ -946,7 +946,7 @@ async def test_a_cancel_while_the_code_is_redeemed_is_refused_and_one_that_cross
     with pytest.raises(InvalidInput, match="This link cannot be used"):
         await house.deputy.consents.decline(ticket_of(asked), LOCAL)
     with monkeypatch.context() as crossing:
-        crossing.setattr(repository, "by_ticket", as_it_was)
+        crossing.setattr(repository, "find_by_ticket", as_it_was)
         await house.deputy.consents.decline(ticket_of(asked), LOCAL)
     house.line.release()
     await finishing

@@ -37,8 +37,8 @@ def visit(name: str = "v") -> Visit:
 
 
 def returned() -> ConsentRecord:
-    opened = record().opened(visit(), redirect_uri="https://x/callback", asked=frozenset("ab"), origin=ORIGIN)
-    return opened.came_back(visit(), Secret("the-code"), NOW)
+    opened = record().open(visit(), redirect_uri="https://x/callback", asked=frozenset("ab"), origin=ORIGIN)
+    return opened.receive_code(visit(), Secret("the-code"), NOW)
 
 
 def row_of(content: dict[str, Any]) -> Record:
@@ -53,11 +53,11 @@ def test_every_state_that_waits_leads_somewhere_and_final_ones_nowhere() -> None
 def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
     over = record().copy_with(status=status)
     moves: list[Callable[[], object]] = [
-        lambda: over.opened(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN),
-        lambda: over.came_back(visit(), Secret("code"), NOW),
-        over.confirmed,
-        lambda: over.renewed(NOW),
-        lambda: over.ended("granted", "", NOW),
+        lambda: over.open(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN),
+        lambda: over.receive_code(visit(), Secret("code"), NOW),
+        over.confirm,
+        lambda: over.renew_ticket(NOW),
+        lambda: over.end("granted", "", NOW),
     ]
     for move in moves:
         with pytest.raises(RuntimeError, match="does not move"):
@@ -66,28 +66,28 @@ def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
 
 def test_a_consent_is_not_granted_before_it_was_confirmed() -> None:
     with pytest.raises(RuntimeError, match="from returned to granted"):
-        returned().ended("granted", "", NOW)
-    assert returned().confirmed().ended("granted", "", NOW).status == "granted"
+        returned().end("granted", "", NOW)
+    assert returned().confirm().end("granted", "", NOW).status == "granted"
 
 
 def test_once_confirmed_neither_code_nor_verifier_is_kept_and_at_the_end_no_visit() -> None:
-    confirmed = returned().confirmed()
+    confirmed = returned().confirm()
     assert not confirmed.code and [bool(one.verifier) for one in confirmed.visits] == [False]
-    ended = returned().ended("failed", "raced", NOW).pack()
+    ended = returned().end("failed", "raced", NOW).pack()
     assert not {"visits", "code", "device"} & ended.keys() and ended["finished"] == NOW
 
 
 def test_only_the_last_three_presses_may_come_back() -> None:
     now = record()
     for name in "abcd":
-        now = now.opened(visit(name), redirect_uri="", asked=frozenset(), origin=ORIGIN)
+        now = now.open(visit(name), redirect_uri="", asked=frozenset(), origin=ORIGIN)
     assert [one.state for one in now.visits] == ["state-b", "state-c", "state-d"]
     assert now.visit_of("state-a") is None and now.visit_of("state-d") == visit("d")
 
 
 def test_a_new_ticket_forgets_the_visits_under_way() -> None:
-    opened = record().opened(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN)
-    renewed = opened.renewed(NOW + 700)
+    opened = record().open(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN)
+    renewed = opened.renew_ticket(NOW + 700)
     assert (renewed.status, renewed.issue, renewed.visits) == ("created", 2, ())
 
 
@@ -95,8 +95,8 @@ def test_json_brings_back_the_same_record_with_its_secrets_opaque() -> None:
     for one in (
         record(),
         returned(),
-        returned().confirmed().ended("partial", "scope_missing", NOW, missing=("b",), account="alice@example.test"),
-        record().opened_by_device(DeviceWait(Secret("device"), NOW), asked=frozenset("a"), origin=ORIGIN),
+        returned().confirm().end("partial", "scope_missing", NOW, missing=("b",), account="alice@example.test"),
+        record().open_by_device(DeviceWait(Secret("device"), NOW), asked=frozenset("a"), origin=ORIGIN),
         record(before=(Former("zero", 1, "denied", reason="consent_denied"),), other="switch", instead="bob"),
     ):
         row = row_of(one.pack())
@@ -115,8 +115,8 @@ def test_a_row_of_an_earlier_version_is_still_read() -> None:
     }
     one = ConsentRecord.of(row_of(content))
     assert one.device is None and not one.code and one.asked == {"a"} and one.origin is None
-    was = one.as_it_was("zero")
-    assert was is not None and was.status == "granted" and one.as_it_was("other") is None
+    was = one.version_with_id("zero")
+    assert was is not None and was.status == "granted" and one.version_with_id("other") is None
 
 
 def test_no_secret_is_in_its_repr() -> None:

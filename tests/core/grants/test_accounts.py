@@ -240,7 +240,7 @@ async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
     sandbox.expire_access_tokens()
     sandbox.switches.token_delay = 0.1
     bobs = await grant_of(deputy, BOB)
-    refreshing = asyncio.create_task(deputy.refresher.live(bobs, bobs.access_token))
+    refreshing = asyncio.create_task(deputy.refresher.get_live(bobs, bobs.access_token))
     await asyncio.sleep(0.03)
     await deputy.set_default_account("alice", "google", BOB)
     await refreshing

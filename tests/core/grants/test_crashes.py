@@ -119,7 +119,7 @@ async def refresh(world: World, deputy: Deputy) -> None:
     world.sandbox.expire_access_tokens()
     grant = await deputy.vault.find_grant(ALICE, world.name, world.app.name)
     if grant:
-        await deputy.refresher.live(grant, failed=grant.access_token)
+        await deputy.refresher.get_live(grant, failed=grant.access_token)
 
 
 async def disconnect(world: World, deputy: Deputy) -> None:

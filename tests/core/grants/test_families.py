@@ -102,7 +102,7 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
     home.sandbox.switches.lose_token_reply = 1
     home.line.answers[LINEAR_REVOKE] = [answer(503)]
     with suppress(GrantLost):
-        await home.deputy.refresher.live(grant, failed=grant.access_token)
+        await home.deputy.refresher.get_live(grant, failed=grant.access_token)
     [left] = await families(home.deputy.vault)
     assert (left.id, left.state) == (grant.family, "pending_revocation")
     assert await home.deputy.revoker.retry() == ["done"] and await families(home.deputy.vault) == []

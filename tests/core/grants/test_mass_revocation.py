@@ -163,7 +163,7 @@ async def test_a_refresh_that_is_under_way_brings_nothing_back_and_what_it_got_e
     expired = await house.deputy.vault.replace(grant, replace(grant, expires_at=1.0))
     assert expired
     house.line.held, house.line.held_after = TOKEN, True
-    refreshing = asyncio.create_task(house.deputy.refresher.live(expired))
+    refreshing = asyncio.create_task(house.deputy.refresher.get_live(expired))
     await house.line.until_held()
     await other.revoker.many.begin(None, leaked=False)
     house.line.release()
@@ -181,7 +181,7 @@ async def test_a_refresh_in_a_process_that_knows_is_overtaken() -> None:
     grant = await house.grant()
     assert grant
     house.line.held, house.line.held_after = TOKEN, True
-    refreshing = asyncio.create_task(house.deputy.refresher.live(grant))
+    refreshing = asyncio.create_task(house.deputy.refresher.get_live(grant))
     await house.line.until_held()
     await house.deputy.revoker.many.begin(None, leaked=False)
     house.line.release()
@@ -255,7 +255,7 @@ async def test_an_act_does_not_begin_once_all_has_ended_and_the_refreshed_grant_
     grant = await house.deputy.vault.get_stored_grant((await house.deputy.vault.scan("grant"))[0].key)
     assert grant and grant.status == "active"  # where it lies, its end is still to follow
     with pytest.raises(GrantLost):
-        await house.deputy.refresher.live(grant, failed=grant.access_token)
+        await house.deputy.refresher.get_live(grant, failed=grant.access_token)
     assert house.line.count(GMAIL_API) == before and house.line.count(TOKEN) == 1
     await house.deputy.close()
 

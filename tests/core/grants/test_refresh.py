@@ -105,7 +105,7 @@ async def test_R1_many_tasks_that_meet_an_expired_grant_cause_one_refresh(house:
     house.sandbox.switches.token_delay = 0.05
     house.expire()
     grant = await house.now()
-    found = await asyncio.gather(*(house.deputy.refresher.live(grant) for _ in range(number)))
+    found = await asyncio.gather(*(house.deputy.refresher.get_live(grant) for _ in range(number)))
     assert house.posts == 1 and len({one.access_token for one in found}) == 1
     assert found[0].generation == grant.generation + 1
 
@@ -141,10 +141,10 @@ async def test_R1_threads_and_tasks_share_one_refresh(house: Refreshing) -> None
     grant = await house.now()
 
     def from_thread() -> Grant:
-        return asyncio.run(house.deputy.refresher.live(grant))
+        return asyncio.run(house.deputy.refresher.get_live(grant))
 
     mixed = [asyncio.to_thread(from_thread) for _ in range(4)]
-    found = await asyncio.gather(*mixed, *(house.deputy.refresher.live(grant) for _ in range(20)))
+    found = await asyncio.gather(*mixed, *(house.deputy.refresher.get_live(grant) for _ in range(20)))
     assert house.posts == 1 and len({one.generation for one in found}) == 1
 
 
@@ -915,7 +915,7 @@ async def test_W9_R33_a_disconnect_at_any_moment_of_a_refresh_wins() -> None:
         meddler = Meddler(at, lambda house=house: house.deputy.revoke("alice", "google"))  # type: ignore[misc]
         house.store.meddler = house.line.meddler = meddler
         with suppress(DeputizeError, refresh.GrantLost):
-            await house.deputy.refresher.live(grant)
+            await house.deputy.refresher.get_live(grant)
         acted = meddler.acted
         if acted and (await house.grant() or house.live()):
             wrong.append((at, house.live()))
@@ -934,7 +934,7 @@ async def test_R33_a_refresh_at_any_moment_of_a_disconnect_loses() -> None:
 
         async def refreshing(house: House = house, grant: Grant = grant) -> None:
             with suppress(DeputizeError, refresh.GrantLost):
-                await house.deputy.refresher.live(grant)
+                await house.deputy.refresher.get_live(grant)
 
         meddler = house.store.meddler = house.line.meddler = Meddler(at, refreshing)
         await house.deputy.revoke("alice", "google")

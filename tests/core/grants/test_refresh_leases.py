@@ -64,7 +64,7 @@ class Two:
         return grant
 
     def refresh(self, deputy: Deputy) -> Awaitable[Grant]:
-        return deputy.refresher.live(self.before, failed=self.before.access_token)
+        return deputy.refresher.get_live(self.before, failed=self.before.access_token)
 
     async def insist(self, deputy: Deputy, seconds: float = 40.0) -> Grant:
         """As callers do who are told to try again."""

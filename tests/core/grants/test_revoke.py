@@ -58,7 +58,7 @@ async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_i
     grant = await house.grant()
     assert grant
     house.line.held, house.line.held_after = TOKEN, True
-    refreshing = asyncio.create_task(house.deputy.refresher.live(grant))
+    refreshing = asyncio.create_task(house.deputy.refresher.get_live(grant))
     await house.line.until_held()
     assert await house.deputy.revoke("alice", "google") == [Revoked("google", "alice@example.test", "done")]
     house.line.release()
@@ -81,7 +81,7 @@ async def test_refresh_of_a_grant_that_ended_meanwhile_says_why(house: House, re
         await house.deputy.refresher.end(grant, reason)
     sent = len(house.line.seen)
     with pytest.raises(GrantLost) as caught:
-        await house.deputy.refresher.live(grant, grant.access_token)
+        await house.deputy.refresher.get_live(grant, grant.access_token)
     assert caught.value.reason == reason and len(house.line.seen) == sent
 
 
@@ -97,7 +97,7 @@ async def _three(house: House) -> None:
 
 async def _standing(house: House, user: User) -> tuple[int, int]:
     """Live grants, and waiting consents."""
-    waiting = await house.deputy.consents.waiting(user)
+    waiting = await house.deputy.consents.list_pending(user)
     return len(await house.deputy.connections(user)), len(waiting)
 
 

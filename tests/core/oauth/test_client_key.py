@@ -51,7 +51,7 @@ def test_an_app_with_a_key_signs_wherever_it_would_show_a_secret(
         assert connect(deputy, server).status == "granted"
         assert act(deputy) == "Alice"
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
-        deputy.run(deputy.refresher.live(grant, grant.access_token))
+        deputy.run(deputy.refresher.get_live(grant, grant.access_token))
         assert [one.upstream for one in deputy.run(deputy.revoke("alice", "acme"))] == ["done"]
         assert "BEGIN" not in repr(deputy.apps["acme"]) and '"d"' not in repr(deputy.apps["acme"])
     assert {place for place, _ in server.forms} == {"/par", "/token", "/revoke"}

@@ -92,7 +92,7 @@ async def test_a_step_up_ends_the_tokens_it_replaces_and_a_disconnect_leaves_not
     assert await home.allow(first) == "granted" and home.families == 1
     assert await home.allow(second) == "granted" and home.families == 1 and await home.debts() == []
     [grant] = await home.deputy.vault.list_grants(ALICE)
-    assert await home.deputy.refresher.live(grant) == grant and grant.status == "active"
+    assert await home.deputy.refresher.get_live(grant) == grant and grant.status == "active"
     assert [one.upstream for one in await home.deputy.revoke("alice")] == ["done"]
     assert home.families == 0 and home.sandbox.live_tokens()["alice@example.test"] == 0
     await home.deputy.close()
@@ -204,7 +204,7 @@ async def test_a_refresh_that_a_step_up_overtakes_leaves_no_family_behind(linear
         return reply
 
     Between(linear, late)
-    refreshing = asyncio.create_task(linear.deputy.refresher.live(grant, failed=grant.access_token))
+    refreshing = asyncio.create_task(linear.deputy.refresher.get_live(grant, failed=grant.access_token))
     assert await asyncio.to_thread(asked.wait, 10)
     assert await linear.allow("write") == "granted"
     go_on.set()

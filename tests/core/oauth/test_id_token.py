@@ -49,7 +49,7 @@ def test_A14_a_token_that_is_bound_to_a_resource_works_and_never_goes_to_userinf
         assert connect(deputy, server).status == "granted"
         assert act(deputy) == "Alice"
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
-        deputy.run(deputy.refresher.live(grant, grant.access_token))
+        deputy.run(deputy.refresher.get_live(grant, grant.access_token))
     assert grant.account.name == grant.account.subject == "alice-1"
     assert ME not in server.asked
     assert all(form["resource"] == "https://api.example.test/" for place, form in server.forms if place == "/token")
@@ -205,7 +205,7 @@ def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them
         server.claims = lambda said: said | named
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
         with pytest.raises(GrantLost) as lost:
-            deputy.run(deputy.refresher.live(grant, grant.access_token))
+            deputy.run(deputy.refresher.get_live(grant, grant.access_token))
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
     assert lost.value.reason == grant.reason == "other_account" and not server.tokens
 
@@ -221,7 +221,7 @@ def test_a_refresh_that_brings_an_id_token_of_the_same_account_or_an_unreadable_
         connect(deputy, server)
         server.sign = sign
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
-        fresh = deputy.run(deputy.refresher.live(grant, grant.access_token))
+        fresh = deputy.run(deputy.refresher.get_live(grant, grant.access_token))
         assert fresh.status == "active" and fresh.access_token != grant.access_token
         assert act(deputy) == "Alice"
 

@@ -112,7 +112,7 @@ def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_
         deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
         assert deputy.run(deputy.act("acme_me", {}, user="alice", call=Call(id="1"))) == "Alice"
         (grant,) = deputy.run(deputy.vault.list_grants(User("alice")))
-        deputy.run(deputy.refresher.live(grant, grant.access_token))
+        deputy.run(deputy.refresher.get_live(grant, grant.access_token))
     assert asked["resource"] == ["https://api.example.test/"]
     assert [form["grant_type"] for form in server.forms] == [["authorization_code"], ["refresh_token"]]
     assert all(form["resource"] == ["https://api.example.test/"] for form in server.forms)

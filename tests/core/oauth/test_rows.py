@@ -330,7 +330,7 @@ async def test_a_refresh_that_names_no_scope_leaves_them_as_they_were() -> None:
         await connected(deputy, "github", "repo")
         clock.now += 28800
         [grant] = await deputy.vault.list_grants(ALICE)
-        assert (await deputy.refresher.live(grant)).scopes == {"repo"}
+        assert (await deputy.refresher.get_live(grant)).scopes == {"repo"}
 
 
 async def test_A7_slack_on_loopback_without_pkce_says_what_to_do_before_anybody_leaves() -> None:

@@ -178,7 +178,7 @@ async def test_policy_comes_before_the_grant_and_the_grant_before_the_approval()
     house.deputy.policy = always(Verdict.DENY)
     with pytest.raises(PolicyDenied):
         await house.act("send", **MAIL)
-    assert await house.deputy.consents.waiting(User("alice")) == []
+    assert await house.deputy.consents.list_pending(User("alice")) == []
     house.deputy.policy = always(Verdict.ASK)
     with pytest.raises(ConsentRequired):
         await house.act("send", **MAIL)

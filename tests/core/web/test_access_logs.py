@@ -26,7 +26,7 @@ from uvicorn.middleware.message_logger import MessageLoggerMiddleware
 
 from deputize.core.engine import FixedPages
 from deputize.core.errors import SettingsError
-from deputize.core.web.ops.access_logs import LinkFilter, hide_links, without_links
+from deputize.core.web.ops.access_logs import LinkFilter, hide_links, remove_links
 from deputize.sandbox.google import APP
 from tests.core.web.web_application import World, answered, make, path_of, press
 from tests.support.counterparts import require
@@ -237,7 +237,7 @@ async def test_hypercorns_access_log_holds_none(line: socket.socket, caplog: pyt
     ],
 )
 def test_a_text_keeps_all_but_the_secret_part_of_our_addresses(text: str, shown: str) -> None:
-    assert without_links(text) == shown
+    assert remove_links(text) == shown
 
 
 class Odd:

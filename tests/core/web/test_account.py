@@ -120,7 +120,7 @@ async def test_an_expired_step_up_is_made_anew_for_the_same_consent() -> None:
     browser = world.browser()
     page = await browser.open("/connections")
     await browser.submit(page, _form(page, "/renew"))
-    (waiting,) = await world.deputy.consents.waiting(User("alice"))
+    (waiting,) = await world.deputy.consents.list_pending(User("alice"))
     assert (waiting.id, waiting.status) == (consent.id, "pending")
 
 

@@ -16,7 +16,7 @@ from deputize.core.errors import InvalidInput
 from deputize.core.web.app import PAGES, Page, Site, pages_app
 from deputize.core.web.pages.local_links import me_token
 from deputize.core.web.pages.rendering import see_other
-from deputize.core.web.pages.site import here
+from deputize.core.web.pages.site import current_path
 from tests.core.web.web_application import World, cookies_of, hidden, make, signed_in, words_of
 
 HEADS: Final[Mapping[bool, str]] = {True: "Your agents are on", False: "Your agents are off"}
@@ -41,11 +41,11 @@ async def agents(site: Site, request: Request) -> Response:
     """Whether the user's agents are on."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/agents")
+        return site.redirect_to_sign_in(request, "/agents")
     connected: list[Connection] = await site.deputy.connections(user)
     head = HEADS[user not in OFF]
     return await site.with_forms(
-        request, "agents.html", user, "'self'", action=here(request), head=head, connected=connected
+        request, "agents.html", user, "'self'", action=current_path(request), head=head, connected=connected
     )
 
 
@@ -53,11 +53,11 @@ async def turn(site: Site, request: Request) -> Response:
     """Turn them off."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/agents")
+        return site.redirect_to_sign_in(request, "/agents")
     if (await site.form(request, user)).get("agents") != "off":
         raise InvalidInput("This form is none of ours.", fix_by="user", reason="invalid_form")
     OFF.add(user)
-    return see_other(here(request))
+    return see_other(current_path(request))
 
 
 async def broken(site: Site, request: Request) -> Response:

@@ -9,7 +9,7 @@ import pytest
 from deputize.core import Call, User
 from deputize.core.errors import ApprovalRequired
 from deputize.core.user_requests import Approval
-from deputize.core.web.pages.reading_order import first_line, reading
+from deputize.core.web.pages.reading_order import arrange_rows, first_line
 from tests.core.web.web_application import World, make, words_of
 
 NOTE = {"to": "bob@example.test", "subject": "Tonight", "text": "See you at 8."}
@@ -64,13 +64,13 @@ async def test_a_long_text_is_whole_in_a_region_that_the_keyboard_reaches(text: 
 
 async def test_where_a_value_comes_from_is_a_warning_above_all_rows() -> None:
     approval = Approval("1", "t", "sends", preview={"to": "eve@evil.test", "comes from": "a mail of eve@evil.test"})
-    told = reading(approval)
+    told = arrange_rows(approval)
     assert [row.name for row in told.warnings] == ["comes from"] and [row.name for row in told.rows] == ["to"]
 
 
 def test_every_row_is_there_once_and_what_belongs_together_stays_together() -> None:
     names = ["colour", "text now", "text", "where", "to", "to as written", "seen by", "files", "warning", "cc"]
-    told = reading(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
+    told = arrange_rows(Approval("1", "t", "sends", preview=dict.fromkeys(names, "x")))
     assert [row.name for row in told.rows] == ["to", "to as written", "cc", "text now", "text", "files", "colour"]
     assert sorted(row.name for part in told[:3] for row in part) == sorted(names)
 

@@ -22,7 +22,7 @@ from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
 from deputize.core.web.local import pages as local_pages
 from deputize.core.web.local.pages import LocalPages, same_vault
-from deputize.core.web.local.server import only_host, serve
+from deputize.core.web.local.server import require_host, serve
 from deputize.core.web.pages.brand import Brand
 from deputize.core.web.pages.local_links import show_anew
 from deputize.sandbox import Browser, Sandbox
@@ -177,7 +177,7 @@ async def test_when_the_process_that_served_them_has_ended_the_pages_are_taken_o
 ) -> None:
     monkeypatch.setattr(local_pages, "LOOK_AGAIN", 0.0)
     first = await _deputy()
-    app = only_host(pages_app(first, verifier=None, local=True), {"127.0.0.1"})
+    app = require_host(pages_app(first, verifier=None, local=True), {"127.0.0.1"})
     second = await _deputy(port := _free(), vault=first.vault)
     async with serve(app, port) as url:
         assert await second.pages.base_url() == url

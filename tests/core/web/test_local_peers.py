@@ -16,7 +16,7 @@ from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local import peers as local_peers
 from deputize.core.web.local.pages import LocalPages, same_vault
-from deputize.core.web.local.peers import account_of
+from deputize.core.web.local.peers import connection_uid
 from deputize.core.web.local.server import serve
 from tests.support.sandbox_deputy import google_app
 
@@ -42,19 +42,19 @@ def line(request: pytest.FixtureRequest) -> Iterator[tuple[socket.socket, Ends]]
 
 def test_the_account_of_a_connection_is_told(line: tuple[socket.socket, Ends]) -> None:
     client, ends = line
-    assert account_of(*ends) == os.geteuid()
+    assert connection_uid(*ends) == os.geteuid()
     client.close()
-    assert account_of(*ends) == -1  # nobody holds it
+    assert connection_uid(*ends) == -1  # nobody holds it
 
 
 @pytest.mark.parametrize("client", [("127.0.0.1", 1), ("nowhere", 1), ("", 0)])
 def test_of_a_connection_that_is_not_there_nobody_says(client: tuple[str, int]) -> None:
-    assert account_of(client, ("127.0.0.1", 2)) is None
+    assert connection_uid(client, ("127.0.0.1", 2)) is None
 
 
 def test_without_a_table_nobody_says(line: tuple[socket.socket, Ends], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_peers, "_TABLES", {4: "/proc/none", 16: "/proc/none"})
-    assert account_of(*line[1]) is None
+    assert connection_uid(*line[1]) is None
 
 
 @pytest.mark.parametrize(("account", "status"), [(65534, 403), (-1, 403), (0, 200), (os.geteuid(), 200), (None, 200)])
@@ -62,7 +62,7 @@ async def test_requests_of_other_accounts_are_refused_whatever_they_ask_for(
     monkeypatch: pytest.MonkeyPatch, account: int | None, status: int
 ) -> None:
     url = await (await _deputy()).pages.base_url()
-    monkeypatch.setattr(local_peers, "account_of", lambda client, server: account)
+    monkeypatch.setattr(local_peers, "connection_uid", lambda client, server: account)
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/connections", "/health", "/style.css"):
             answer = await client.get(url + path)

@@ -15,7 +15,7 @@ from deputize.core.http import Http
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import LocalPages
-from deputize.core.web.local.server import handing_on, only_host, serve
+from deputize.core.web.local.server import redirect_localhost, require_host, serve
 from deputize.sandbox import Browser, Sandbox, salesforce, slack
 from tests.core.web.test_local_pages import _Wire
 
@@ -194,7 +194,7 @@ async def test_two_host_lines_or_a_query_with_raw_bytes_are_not_handed_on() -> N
     host = (b"host", b"localhost:8736")
     for headers, query in (([host, host], b""), ([host], b"a=\r\nx"), ([host], b"a=\xff"), ([host], b"a" * 20_000)):
         scope = {**asked, "headers": headers, "query_string": query}
-        await handing_on(app, "/callback/[a-z]+")(scope, None, None)  # type: ignore[arg-type]
+        await redirect_localhost(app, "/callback/[a-z]+")(scope, None, None)  # type: ignore[arg-type]
     assert len(passed) == 4
 
 
@@ -202,6 +202,6 @@ async def test_over_ipv6_it_hands_on_to_the_ipv6_address() -> None:
     async def app(scope: object, receive: object, send: object) -> None:
         raise AssertionError("not handed on")
 
-    async with serve(handing_on(only_host(app, {"[::1]"}), "/callback/[a-z]+"), 0, "::1") as url:
+    async with serve(redirect_localhost(require_host(app, {"[::1]"}), "/callback/[a-z]+"), 0, "::1") as url:
         answer = await get(f"{url}/callback/x?a=b", host=f"localhost:{urlsplit(url).port}")
         assert answer.headers["location"] == f"{url}/callback/x?a=b"

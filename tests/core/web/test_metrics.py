@@ -15,7 +15,7 @@ from deputize.core import Call, ConsentRequired, DeputizeError, Deputy, User, al
 from deputize.core.errors import StoreUnavailable
 from deputize.core.web.ops import metrics
 from deputize.core.web.ops.metrics import Metrics
-from deputize.core.web.ops.metrics_text import Histogram, Metric, text_of
+from deputize.core.web.ops.metrics_text import Histogram, Metric, render_metrics
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import CHECKOUT, require_deploying
 from tests.support.gmail_toolkit import MAIL, gmail
@@ -120,7 +120,7 @@ def test_letters_that_mean_something_in_the_format_are_read_as_they_are() -> Non
     counter.add(strange, by=2)
     for seconds in (0.0, 0.001, 0.3, 3600.0):
         took.took(seconds, strange)
-    now = parsed(text_of([counter, took, Metric("z", "gauge", "Help.")]))
+    now = parsed(render_metrics([counter, took, Metric("z", "gauge", "Help.")]))
     assert found(now, "x_total", label=strange) == 2 and found(now, "z") == 0
     below = [found(now, "y_seconds_bucket", label=strange, le=le) for le in ("0.001", "0.25", "0.5", "60", "+Inf")]
     assert below == [2, 2, 3, 3, 4]

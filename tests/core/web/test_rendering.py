@@ -264,7 +264,7 @@ async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
         raise RuntimeError("canary-secret")
 
     monkeypatch.setattr(world.deputy.consents, "open", fails)
-    monkeypatch.setattr(world.deputy.consents, "waiting", fails)
+    monkeypatch.setattr(world.deputy.consents, "list_pending", fails)
     monkeypatch.setattr(world.deputy.consents, "finish", fails)
     with caplog.at_level(logging.DEBUG):
         page = await world.send("GET", path, user="alice")

@@ -116,7 +116,7 @@ async def test_an_address_that_is_no_longer_named_is_not_led_to() -> None:
     ["/chat", "/chat?a=../1", "/threads/", "/threads/a%20b", "/threads/a%2fb;c..d", "https://app.example.test/x/y#z"],
 )
 def test_what_is_named_and_what_lies_below_is_allowed(target: str) -> None:
-    assert ReturnTo.of(ALLOWED).checked(target) == target
+    assert ReturnTo.of(ALLOWED).check(target) == target
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,6 @@ def test_an_address_that_is_none_is_a_mistake_in_the_settings_and_is_named(addre
 
 def test_on_ones_own_machine_http_will_do() -> None:
     back = ReturnTo.of(["http://127.0.0.1:3000/"])
-    assert back.default == back.checked("http://127.0.0.1:3000/") and back.checked("") == ""
+    assert back.default == back.check("http://127.0.0.1:3000/") and back.check("") == ""
     with pytest.raises(InvalidInput):
-        back.checked("http://127.0.0.1:3001/")
+        back.check("http://127.0.0.1:3001/")

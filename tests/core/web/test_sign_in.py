@@ -16,7 +16,7 @@ from deputize.core.oauth.app import App
 from deputize.core.providers import PROVIDERS
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import PAGES, pages_app
-from deputize.core.web.ops.access_logs import without_links
+from deputize.core.web.ops.access_logs import remove_links
 from deputize.core.web.signin.issuer import user_at
 from deputize.core.web.signin.sign_in import SignIn, sign_in_at
 from deputize.sandbox import Sandbox
@@ -367,7 +367,7 @@ async def test_a_new_key_of_the_issuers_is_looked_up() -> None:
 def test_an_access_log_shows_no_code_and_no_link() -> None:
     for path in ("/sign-in/callback", "/sign-in"):
         line = f'"GET {path}?code=a-code&state=a-state HTTP/1.1" 303'
-        assert without_links(line) == f'"GET {path} HTTP/1.1" 303'
+        assert remove_links(line) == f'"GET {path} HTTP/1.1" 303'
 
 
 async def test_an_issuer_that_is_down_is_said_to_be() -> None:

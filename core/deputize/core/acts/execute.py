@@ -45,7 +45,7 @@ class Executor:
         provider, including ``GrantLost`` and ``MissingScope``.
         """
         if act.effect is Effect.READS:
-            grant = await self.refresher.live(grant)
+            grant = await self.refresher.get_live(grant)
             read = self._approved_read if act.approved else self.runner.run
             result = _plain(await read(act, grant, row))
             await self.provenance.learn(act, grant.account, result)
@@ -65,7 +65,7 @@ class Executor:
 
     async def _execute_once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
         """Return the result of a write, made here or by an earlier run. ``planned``: the run that made the preview."""
-        grant = await self.refresher.live(grant)
+        grant = await self.refresher.get_live(grant)
         async with self.ledger.perform_once(act, grant.account.subject) as entry:
             if isinstance(entry, Recorded):
                 return entry.result

@@ -63,7 +63,7 @@ class GrantFinder:
             return held
         covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
         try:
-            found = await self.refresher.sources.ready(owner, app, held, asks_of(act.needs, covered))
+            found = await self.refresher.sources.obtain(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:
             raise MissingScopes(act, asks_of(act.needs), held, none.reason, none.claims) from None
         return found if found is held else await self.vault.find_grant(*whose)

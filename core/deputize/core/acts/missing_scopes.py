@@ -125,11 +125,11 @@ class Asking:
         """Return what these scopes and tools need, by app."""
         wanted: dict[str, list[Need]] = {}
         if provider or app:
-            one = await self.accounts.app(user, provider, app, account)
+            one = await self.accounts.choose_app(user, provider, app, account)
             wanted[one.name] = [Need(frozenset({s}), s) for s in self.registry.scopes(one.provider, scopes)]
         for tool in (one for one in tools if one.provider):
             serves = app if app and self.registry.serves(app, tool.provider) else ""
-            one = await self.accounts.app(user, tool.provider, serves, account)
+            one = await self.accounts.choose_app(user, tool.provider, serves, account)
             wanted.setdefault(one.name, []).extend(tool.usual_needs(self.registry.providers[one.provider].base))
         return wanted
 

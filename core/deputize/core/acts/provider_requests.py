@@ -36,7 +36,7 @@ from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailabl
 from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.provider_reason import provider_reason
 from deputize.core.grants.refresh import Refresher
-from deputize.core.grants.refresh_request import token_refused
+from deputize.core.grants.refresh_request import token_refused_error
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
@@ -132,12 +132,12 @@ class Exchange:
                 await self.transport.engine.sleep(wait)
             outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
             if outcome.kind is Kind.REFRESH_ONCE:
-                self.grant = grant = await self.transport.refresher.live(grant, failed=grant.access_token)
+                self.grant = grant = await self.transport.refresher.get_live(grant, failed=grant.access_token)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.engine.sleep(wait)
                 outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
                 if outcome.kind not in _SAYS_NOTHING:
-                    self.transport.refresher.accepted(grant)
+                    self.transport.refresher.record_accepted(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -263,7 +263,7 @@ class Exchange:
         """Return the error that a refusal means for the caller."""
         if outcome.kind is Kind.REFRESH_ONCE:  # the refreshed token was refused too: maybe an outage, so keep the grant
             if self.provider.rules.still_refused is None:
-                return token_refused(self.provider.label, refreshed=True)
+                return token_refused_error(self.provider.label, refreshed=True)
             outcome = self.provider.rules.still_refused
         if outcome.kind is Kind.REAUTH:  # the provider says that the grant has ended
             return await self.transport.refresher.end(grant, outcome.detail or "rejected", replaced=True)

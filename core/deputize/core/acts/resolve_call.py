@@ -54,7 +54,7 @@ class CallResolver:
             what, arguments, account, app = await self._follow_reference(who, what, arguments, app)
         valid = what.validate(arguments)
         check_people_search(what, self.engine.apps, app)
-        way = await self.accounts.app(who, what.provider, app, account) if what.provider else None
+        way = await self.accounts.choose_app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
             tool=what,
@@ -96,7 +96,7 @@ class CallResolver:
         if not provider:
             return "", frozenset()
         try:
-            app = await self.accounts.app(user, provider, "", None)
+            app = await self.accounts.choose_app(user, provider, "", None)
         except SettingsError:
             return None
         row, grant = self.providers[app.provider], await self.engine.vault.find_undamaged(user, app.provider, app.name)

@@ -186,7 +186,7 @@ class Runner:
 
     async def preview(self, act: Act, grant: Grant) -> Planned | None:
         """Run the act up to its preview, or return None if it makes none. Nothing is written."""
-        run, steps = await self._begin(act, await self.transport.refresher.live(grant), None)
+        run, steps = await self._begin(act, await self.transport.refresher.get_live(grant), None)
         found = await self._advance(run, steps, partial(next, steps))
         return Planned(run, steps, found) if isinstance(found, Preview) else None
 

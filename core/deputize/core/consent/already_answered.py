@@ -23,8 +23,8 @@ async def check_answers(
     Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if a consent for these scopes was just refused or failed.
     """
     pending, step_ups, now = 0, 0, repository.engine.clock()
-    for record in await repository.of_user(user):
-        pending += record.live(now) and not record.late(now)
+    for record in await repository.list_for_user(user):
+        pending += record.is_live(now) and not record.is_late(now)
         if wanted is not None and record.provider == app.provider and record.app == app.name:
             _stop_if_answered(repository, record, wanted, ask, why)
             step_ups += (

@@ -21,7 +21,7 @@ from deputize.core.consent.record import (
     ConsentRecord,
     Visit,
     Who,
-    refused,
+    refuse_link,
 )
 from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
@@ -57,7 +57,7 @@ class AuthorizationFlow:
 
         Raises `InvalidInput`, always the same, for a link that is unknown, expired, or another user's.
         """
-        return await self.repository.public(await self.repository.by_ticket(ticket, who))
+        return await self.repository.to_public(await self.repository.find_by_ticket(ticket, who))
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
         """Bind this browser after Connect, and return where it goes. The last three presses may come back.
@@ -67,16 +67,16 @@ class AuthorizationFlow:
         repository, engine = self.repository, self.repository.engine
         base = await engine.pages.base_url()
         while True:
-            record = await repository.by_ticket(ticket, who)
+            record = await repository.find_by_ticket(ticket, who)
             if record.status not in OPENABLE:
                 await repository.audit_misuse("used", record)
-                raise refused("used")
-            provider, app = repository.registered(record)
+                raise refuse_link("used")
+            provider, app = repository.get_provider_and_app(record)
             await repository.check_origin(record.user, app)
             scopes = await repository.scopes_to_ask(record, provider)
             pkce, state, nonce = new_pkce(), new_state(), new_state()
             visit = Visit(fingerprint(state), fingerprint(nonce), pkce.verifier, engine.clock() + TICKET_LIFE)
-            opened = record.opened(
+            opened = record.open(
                 visit,
                 redirect_uri=provider.redirect_uri(base, app),
                 asked=scopes | set(provider.oauth.always_scopes),
@@ -108,7 +108,7 @@ class AuthorizationFlow:
 
         Raises `ProviderUnavailable` if the same link may be tried again.
         """
-        provider, app = self.repository.registered(record)
+        provider, app = self.repository.get_provider_and_app(record)
         endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
         try:
             return await endpoint.push(asked)
@@ -118,14 +118,14 @@ class AuthorizationFlow:
             raise ProviderUnavailable(f"{provider.label} could not take the request now.")
         log_refusal(provider, app, outcome)
         await self.repository.end(record, "failed", outcome.detail or reason_of(outcome))
-        return (await self.repository.public(record)).link
+        return (await self.repository.to_public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
         """End the consent as denied: the user pressed Cancel. It counts like a rejection on the provider's page."""
-        record = await self.repository.by_ticket(ticket, who)
+        record = await self.repository.find_by_ticket(ticket, who)
         if record.status not in OPENABLE:
             await self.repository.audit_misuse("used", record)
-            raise refused("used")
+            raise refuse_link("used")
         await self.repository.end(record, "denied", "consent_denied")
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
@@ -139,10 +139,10 @@ class AuthorizationFlow:
 
     async def _finish(self, app_name: str, back: flow.Callback, who: Who, nonce: Secret) -> str:
         repository = self.repository
-        record = await repository.by_state(back.state)
+        record = await repository.find_by_state(back.state)
         if record is None:
             await repository.audit_misuse("unknown_state")
-            raise refused("unknown_state")
+            raise refuse_link("unknown_state")
         if record.status not in PENDING and record.is_for(who):
             return repository.ticket(record)  # the Back button: the page shows the outcome
         visit = record.visit_of(fingerprint(back.state))
@@ -150,7 +150,7 @@ class AuthorizationFlow:
         if why or visit is None:
             await repository.refuse_misuse(record, why or "replayed")
         if record.status in REDEEMING and record.is_for(who):  # loaded twice: it is being redeemed, or was interrupted
-            await repository.engine.in_flight.run(lambda: self.redeemer.go_on(record))
+            await repository.engine.in_flight.run(lambda: self.redeemer.resume(record))
             return repository.ticket(record)
         if back.error or back.code is None:
             if not record.is_for(who):
@@ -159,10 +159,10 @@ class AuthorizationFlow:
             return repository.ticket(record)
         if not record.is_for(who):
             await self._refuse_other_user(record)
-        held = await repository.save(record.came_back(visit, back.code, repository.engine.clock()))
+        held = await repository.save(record.receive_code(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # another process changed it: read it again
-        await repository.engine.in_flight.run(lambda: self.redeemer.go_on(held, LOCK_WAIT))
+        await repository.engine.in_flight.run(lambda: self.redeemer.resume(held, LOCK_WAIT))
         return repository.ticket(record)
 
     def _misfit(
@@ -190,11 +190,11 @@ class AuthorizationFlow:
         while now and now.id == record.id and now.status in PENDING:
             if await self.repository.end(now, "failed", "user_mismatch"):
                 break
-            now = await self.repository.again(now)
-        raise refused("user_mismatch")
+            now = await self.repository.reload(now)
+        raise refuse_link("user_mismatch")
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
-        provider, app = self.repository.registered(record)
+        provider, app = self.repository.get_provider_and_app(record)
         outcome = denied(provider.rules, error or "no_code")
         log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"

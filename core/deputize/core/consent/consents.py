@@ -128,10 +128,10 @@ class Consents:
         async with self._turn(key):
             while True:
                 pending = await check_answers(repository, user, app, None if insist else wanted, ask, why)
-                record, now = await self._resume(await repository.at(key)), engine.clock()
-                if record and record.live(now):
+                record, now = await self._resume(await repository.get(key)), engine.clock()
+                if record and record.is_live(now):
                     if kept := await self._keep(key, record, ask, why, groups, claims):
-                        return await repository.public(kept, ask)
+                        return await repository.to_public(kept, ask)
                     continue
                 if pending >= MAX_PENDING:
                     raise RateLimited("Too many consents are waiting for this user.", retry_after=TICKET_LIFE)
@@ -156,7 +156,7 @@ class Consents:
                 )
                 if stored := await self._take_place(key, new, record):
                     await engine.audit.record(ConsentRequested(stored.facts(), list(wanted), why))
-                    return await repository.public(stored, ask)
+                    return await repository.to_public(stored, ask)
 
     def _turn(self, key: str) -> asyncio.Lock:
         """Return the lock of a record in this event loop. Without it, all but one of many concurrent changes start
@@ -175,7 +175,7 @@ class Consents:
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
         """Save a new consent over an ended one for the same need. Returns None if another process was faster."""
         if old:
-            new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.former()))
+            new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.to_former()))
         await self.repository.index(key, new)
         return await (self.repository.save(new) if old else self.repository.insert(key, new))
 
@@ -185,12 +185,12 @@ class Consents:
         """Return the pending consent with this request and a ticket that opens, or None if it changed meanwhile."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
-        known = known and record.enough_for(enough) and claims in ("", record.claims)
-        late = record.late(now) and record.status not in REDEEMING
+        known = known and record.has_enough_for(enough) and claims in ("", record.claims)
+        late = record.is_late(now) and record.status not in REDEEMING
         if known and not late and now < record.expires - KEPT / 2:
             return record
-        kept = record if known else record.asked_by(ask, why, enough)
-        kept = (kept.renewed(now) if late else kept).copy_with(expires=now + KEPT, claims=claims or kept.claims)
+        kept = record if known else record.add_request(ask, why, enough)
+        kept = (kept.renew_ticket(now) if late else kept).copy_with(expires=now + KEPT, claims=claims or kept.claims)
         await self.repository.index(key, kept)
         return await self.repository.save(kept)
 
@@ -223,13 +223,13 @@ class Consents:
 
     async def status(self, consent_id: str) -> Consent | None:
         """Return the consent of this id, pending or ended, or None if it is unknown or forgotten."""
-        await self._resume(await self.repository.by_id(consent_id))
-        record = await self.repository.remembered(consent_id)
-        return await self.repository.public(record) if record else None
+        await self._resume(await self.repository.find_by_id(consent_id))
+        record = await self.repository.find_remembered(consent_id)
+        return await self.repository.to_public(record) if record else None
 
-    async def details(self, consent_id: str) -> Details | None:
+    async def get_details(self, consent_id: str) -> Details | None:
         """Return the details of a consent, or None if the same need was asked for again meanwhile."""
-        record = await self.repository.by_id(consent_id)
+        record = await self.repository.find_by_id(consent_id)
         if record is None:
             return None
         return Details(
@@ -245,8 +245,8 @@ class Consents:
         """Return the current record. A redemption that a dead process left unfinished is finished first."""
         if record is None or record.status not in REDEEMING:
             return record
-        await self.repository.engine.in_flight.run(partial(self._redeemer.go_on, record))
-        return await self.repository.again(record)
+        await self.repository.engine.in_flight.run(partial(self._redeemer.resume, record))
+        return await self.repository.reload(record)
 
     async def recover(self, user: User | None = None) -> None:
         """Finish consents that dead processes left, everybody's or this user's, and send the revocations due."""
@@ -259,10 +259,10 @@ class Consents:
         process is redeeming, and wait up to `LOCK_WAIT` for them."""
         await self.repository.engine.in_flight.run(partial(self._redeemer.settle, key, LOCK_WAIT if wait else 0.0))
 
-    async def waiting(self, user: User) -> list[Consent]:
+    async def list_pending(self, user: User) -> list[Consent]:
         """Return the pending consents of this user."""
-        found, now = await self.repository.of_user(user), self.repository.engine.clock()
-        return [await self.repository.public(record) for record in found if record.live(now)]
+        found, now = await self.repository.list_for_user(user), self.repository.engine.clock()
+        return [await self.repository.to_public(record) for record in found if record.is_live(now)]
 
     # ------------------------------------------------------------- cancelling
 
@@ -290,5 +290,5 @@ class Consents:
         while record and record.status in PENDING:
             if await self.repository.end(record, "cancelled", "disconnected"):
                 ended += 1
-            record = await self.repository.again(record)
+            record = await self.repository.reload(record)
         return ended

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from deputize.core.audit.events import ConsentOpened
 from deputize.core.consent.grant_writer import reason_of
-from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refused
+from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, refuse_link
 from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
@@ -70,8 +70,8 @@ class Device:
             if opened is None:
                 break
             interval = await self.repository.engine.in_flight.run(partial(self._poll_again, opened, interval))
-        ended = await self.repository.by_id(consent_id)
-        return await self.repository.public(ended or record)
+        ended = await self.repository.find_by_id(consent_id)
+        return await self.repository.to_public(ended or record)
 
     async def _begin(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None]
@@ -84,7 +84,7 @@ class Device:
             )
         while True:
             record = await self._load_openable(consent_id, user)
-            provider, app = self.repository.registered(record)
+            provider, app = self.repository.get_provider_and_app(record)
             if not provider.oauth.device_url:
                 raise InvalidInput(f"{provider.label} gives no codes for other devices.", hint="Open the link instead.")
             await self.repository.check_origin(user, app)
@@ -92,7 +92,7 @@ class Device:
             given = await self._codes(provider, app, scopes)
             wait = DeviceWait(given.code, engine.clock() + min(given.lifetime, LONGEST))
             asked = scopes | set(provider.oauth.always_scopes)
-            opened = record.opened_by_device(wait, asked=asked, origin=origin_of(provider, app))
+            opened = record.open_by_device(wait, asked=asked, origin=origin_of(provider, app))
             if stored := await self.repository.save(opened):
                 await engine.audit.record(ConsentOpened(stored.facts(), by="device"))
                 tell(DeviceCode(given.user_code, given.address, wait.expires))
@@ -100,13 +100,13 @@ class Device:
 
     async def _load_openable(self, consent_id: str, user: User) -> ConsentRecord:
         """Return the user's consent of this id. Raises `InvalidInput` if it cannot be opened."""
-        record = await self.repository.by_id(consent_id)
+        record = await self.repository.find_by_id(consent_id)
         if record is None or not record.is_for(user):
             await self.repository.audit_misuse("user_mismatch" if record else "unknown_consent", record)
-            raise refused("unknown_consent")
+            raise refuse_link("unknown_consent")
         if record.status not in OPENABLE:
             await self.repository.audit_misuse("used", record)
-            raise refused("used")
+            raise refuse_link("used")
         return record
 
     async def _codes(self, provider: Provider, app: App, scopes: frozenset[str]) -> flow.DeviceCodes:
@@ -124,7 +124,7 @@ class Device:
 
     async def _reload_opened(self, record: ConsentRecord) -> ConsentRecord | None:
         """Return the consent if it still waits for this code, or None."""
-        now = await self.repository.again(record)
+        now = await self.repository.reload(record)
         if now is None or (now.id, now.status) != (record.id, "opened"):
             return None
         if now.device is None or now.device != record.device:
@@ -140,7 +140,7 @@ class Device:
         A poll that has started runs to its end: tokens in transit are kept or revoked even if no caller waits any more.
         """
         repository, asked_at = self.repository, self.repository.engine.clock()
-        provider, app = repository.registered(record)
+        provider, app = repository.get_provider_and_app(record)
         if record.origin != origin_of(provider, app):
             await repository.end(record, "failed", MOVED)
             return None

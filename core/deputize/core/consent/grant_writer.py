@@ -19,7 +19,7 @@ from deputize.core.consent.record import CUT_OFF, ConsentRecord, EndStatus
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.failures import Outcome
 from deputize.core.grants.accounts import Accounts
-from deputize.core.grants.end_grant import end_what_lies
+from deputize.core.grants.end_grant import finish_bulk_end
 from deputize.core.grants.revocation_entries import all_end_with_one, may_end_others
 from deputize.core.grants.revocation_queue import ABANDON_AFTER, RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
@@ -50,7 +50,7 @@ class GrantWriter:
             kept = await self._keep(record, endpoint, reply)
         if kept is None:
             return  # a later attempt may find out
-        entries = [] if kept else [await reply.into(self.queue)]
+        entries = [] if kept else [await reply.enqueue(self.queue)]
         await self.received.remove(reply)
         await self.queue.deliver(*entries)
 
@@ -62,22 +62,22 @@ class GrantWriter:
 
     async def _find_waiting_consent(self, reply: Received) -> ConsentRecord | None:
         """Return the consent if it waits for these tokens, or None."""
-        record = await self.repository.at(reply.key)
+        record = await self.repository.get(reply.key)
         while record and record.id == reply.consent:
             if record.status == "confirmed":
                 return record
             if not (reply.device and record.device and fingerprint(record.device.code) == reply.device):
                 return None
-            if confirmed := await self.repository.save(record.confirmed_by_device(self.repository.engine.clock())):
+            if confirmed := await self.repository.save(record.confirm_by_device(self.repository.engine.clock())):
                 return confirmed
-            record = await self.repository.again(record)
+            record = await self.repository.reload(record)
         return None
 
     async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
         """Return True if tokens whose consent does not wait for them are a grant or must not be revoked because a grant
         would end with them, None if that is unknown now. Takes back a grant whose consent was cancelled before it was
         closed."""
-        record = await self.repository.at(reply.key)
+        record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and mine.status not in CUT_OFF and mine.family == reply.family:
             return True
@@ -134,18 +134,18 @@ class GrantWriter:
         if not provider.apis.identity.nameless:
             return await endpoint.whoami(reply.tokens, reply.asked_at)
         if record and record.other:
-            return nameless(provider.label, reply.family, one_more=True), {}
+            return nameless_account(provider.label, reply.family, one_more=True), {}
         if record and record.subject:
             return Account(record.subject, record.account), {}
         held = await self.repository.engine.vault.find_undamaged(reply.user, reply.provider, reply.app)
-        return (held.account if held else nameless(provider.label, reply.family)), {}
+        return (held.account if held else nameless_account(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
         """Store the grant unless it is stored, and end the consent. Returns False if it was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
-        replaced = await end_what_lies(self.queue, key)
+        replaced = await finish_bulk_end(self.queue, key)
 
         async def enqueue_replaced(old: Grant, new: Grant) -> None:
             if entry := await self.queue.enqueue_replaced(old, new):
@@ -159,7 +159,7 @@ class GrantWriter:
             await self._take_back(reply)
             if record.other == "switch" and before:
                 await accounts.prefer(before)
-        replaced += await end_what_lies(self.queue, key)  # it may have ended with many grants meanwhile
+        replaced += await finish_bulk_end(self.queue, key)  # it may have ended with many grants meanwhile
         await self.queue.deliver(*replaced)
         return ended is not None
 
@@ -227,7 +227,7 @@ class GrantWriter:
         if held is None or not may_end_others(provider):
             return False
         if not all_end_with_one(provider):
-            await reply.into(self.queue, held)
+            await reply.enqueue(self.queue, held)
         return True
 
     async def _decide_unnamed(self, reply: Received, provider: Provider) -> bool | None:
@@ -242,11 +242,11 @@ class GrantWriter:
     async def _is_still_wanted(self, record: ConsentRecord) -> bool:
         """Return True unless the consent was ended meanwhile."""
         await self.repository.engine.vault.ended.refresh(fresh=True)
-        now = await self.repository.again(record)
+        now = await self.repository.reload(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
 
-def nameless(label: str, subject: str, *, one_more: bool = False) -> Account:
+def nameless_account(label: str, subject: str, *, one_more: bool = False) -> Account:
     """Return an account whose provider names nobody. ``one_more``: it gets a suffix that tells it apart from others."""
     return Account(subject, f"an account of {label}" + (f" ({subject[:4]})" if one_more else ""))
 

@@ -60,7 +60,7 @@ class AnyLocalUser:
 Who = User | AnyLocalUser | None
 
 
-def refused(reason: str) -> InvalidInput:
+def refuse_link(reason: str) -> InvalidInput:
     """Return the one error for every unusable link and callback. Only the audit has the reason."""
     hint = "Go back to where you were asked and open the newest link."
     return InvalidInput("This link cannot be used.", hint=hint, fix_by="user", reason=reason)
@@ -155,39 +155,39 @@ class ConsentRecord(StoredRecord):
             raise RuntimeError(f"A consent does not move from {self.status} to {status}.")
         return self.copy_with(status=status, **facts)
 
-    def opened(
+    def open(
         self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
     ) -> Self:
         """Move to opened: the verified user pressed Connect. The last presses may come back."""
         visits, back = (*self.visits[1 - MAX_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
         return self._move("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
 
-    def opened_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
+    def open_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
         """Move to opened: a device code waits to be entered."""
         return self._move("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
 
-    def came_back(self, visit: Visit, code: Secret, now: float) -> Self:
+    def receive_code(self, visit: Visit, code: Secret, now: float) -> Self:
         """Move to returned: the browser of this visit is back with a code."""
         return self._move("returned", visits=(visit,), code=code, returned=now)
 
-    def confirmed(self) -> Self:
+    def confirm(self) -> Self:
         """Move to confirmed: the code is being redeemed, and neither it nor its verifier is kept."""
         visits = tuple(replace(visit, verifier=Secret("")) for visit in self.visits)
         return self._move("confirmed", code=Secret(""), visits=visits)
 
-    def confirmed_by_device(self, now: float) -> Self:
+    def confirm_by_device(self, now: float) -> Self:
         """Move to confirmed: the device code was entered and brought tokens."""
         return self._move("confirmed", visits=(), device=None, returned=now)
 
-    def renewed(self, now: float) -> Self:
+    def renew_ticket(self, now: float) -> Self:
         """Return the record with a new ticket. Earlier tickets stop working, and no visit may come back."""
         return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
 
-    def ended(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
+    def end(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
         """Move to a final state, without any secrets. ``facts``: ``account``, ``missing``, ``family``."""
         return self._without_secrets()._move(status, reason=reason, finished=now, **facts)
 
-    def asked_by(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
+    def add_request(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
         """Return the record with one more request, which needs ``enough``, too."""
         asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
         return self.copy_with(asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
@@ -201,19 +201,19 @@ class ConsentRecord(StoredRecord):
         """Return True if this is the user whose consent it is."""
         return self.user == who if isinstance(who, User) else isinstance(who, AnyLocalUser)
 
-    def enough_for(self, groups: tuple[tuple[str, ...], ...]) -> bool:
+    def has_enough_for(self, groups: tuple[tuple[str, ...], ...]) -> bool:
         """Return True if these groups are already among those needed."""
         return set(groups) <= set(self.enough)
 
-    def met_by(self, granted: frozenset[str]) -> bool:
+    def is_met_by(self, granted: frozenset[str]) -> bool:
         """Return True if the granted scopes are enough for all requests."""
         return all(not granted.isdisjoint(group) for group in self.enough or ((scope,) for scope in self.scopes))
 
-    def live(self, now: float) -> bool:
+    def is_live(self, now: float) -> bool:
         """Return True if it can still be completed. An expired ticket can be issued again."""
         return now < self.returned + REDEEM_LIFE if self.status in REDEEMING else self.status in OPENABLE
 
-    def late(self, now: float) -> bool:
+    def is_late(self, now: float) -> bool:
         """Return True if the link has expired and no visit can come back from the provider any more."""
         return now >= max(self.ticket_expires, self.visit_expires)
 
@@ -221,19 +221,19 @@ class ConsentRecord(StoredRecord):
         """Return the state as `Consent` names it."""
         if self.status not in PENDING:
             return cast("ConsentStatus", self.status)
-        if not self.live(now):
+        if not self.is_live(now):
             return "failed"
-        return "expired" if self.late(now) and self.status not in REDEEMING else "pending"
+        return "expired" if self.is_late(now) and self.status not in REDEEMING else "pending"
 
     def visit_of(self, state: str) -> Visit | None:
         """Return the visit with this fingerprint of a state, or None."""
         return next((visit for visit in self.visits if visit.state == state), None)
 
-    def former(self) -> Former:
+    def to_former(self) -> Former:
         """Return what is remembered of this consent when the same need is asked for again."""
         return Former(**{field.name: getattr(self, field.name) for field in fields(Former)})
 
-    def as_it_was(self, consent_id: str) -> Self | None:
+    def version_with_id(self, consent_id: str) -> Self | None:
         """Return this consent, or the remembered end of an earlier one with this id, or None."""
         if consent_id == self.id:
             return self

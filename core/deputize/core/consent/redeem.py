@@ -42,7 +42,7 @@ class Redeemer:
     def __init__(self, repository: ConsentRepository, received: ReceivedReplies, keeper: GrantWriter) -> None:
         self.repository, self.received, self.keeper = repository, received, keeper
 
-    async def go_on(self, found: ConsentRecord, timeout: float = 0.0) -> None:
+    async def resume(self, found: ConsentRecord, timeout: float = 0.0) -> None:
         """Finish a consent whose code is here. Does nothing if another process is working on it.
 
         Once started it runs to its end. ``timeout``: seconds to wait for another redemption of this user and app.
@@ -50,7 +50,7 @@ class Redeemer:
         async with self._try_lock(found.user, found.provider, found.app, timeout) as alone:
             if not alone or await self._finish_received(found):
                 return
-            record = await self.repository.again(found)
+            record = await self.repository.reload(found)
             if record is not None and record.id == found.id and record.status == "returned":
                 await self._redeem(record)
             elif record is not None and record.id == found.id and record.status == "confirmed":
@@ -61,9 +61,9 @@ class Redeemer:
 
         ``timeout``: seconds to wait for a process that is working on a consent to finish or die.
         """
-        async for reply in self.received.below(key):
+        async for reply in self.received.list_below(key):
             async with self._try_lock(reply.user, reply.provider, reply.app, timeout) as alone:
-                now = await self.received.again(reply) if alone else None
+                now = await self.received.reload(reply) if alone else None
                 try:
                     await (self.keeper.keep_or_end(now) if now else _nothing())
                 except VaultError as damaged:  # a grant of the user does not open; other users must not wait for it
@@ -84,7 +84,7 @@ class Redeemer:
 
     async def _finish_received(self, record: ConsentRecord) -> bool:
         """Keep or revoke the sealed replies of a consent. Returns False if there are none."""
-        replies = await self.received.of(record.user, record.provider, record.app, record.id)
+        replies = await self.received.find(record.user, record.provider, record.app, record.id)
         for reply in replies:
             await self.keeper.keep_or_end(reply)
         return bool(replies)
@@ -99,7 +99,7 @@ class Redeemer:
             await self.repository.end(record, "failed", MOVED)
             return
         [visit] = record.visits
-        confirmed = await self.repository.save(record.confirmed())
+        confirmed = await self.repository.save(record.confirm())
         if confirmed is None:
             return  # cancelled, as its page shows
         endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()

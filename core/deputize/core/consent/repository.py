@@ -19,7 +19,7 @@ from deputize.core.consent.record import (
     ConsentRecord,
     EndStatus,
     Who,
-    refused,
+    refuse_link,
 )
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
@@ -64,7 +64,7 @@ class ConsentRepository:
         mac = hmac.digest(self.engine.vault.keys.ticket, f"{record.id}\n{record.issue}".encode(), "sha256")
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
-    async def at(self, key: str) -> ConsentRecord | None:
+    async def get(self, key: str) -> ConsentRecord | None:
         """Return the consent with this key, or None. The key of tokens that came without a consent is ""."""
         row = await self.engine.vault.get("consent", key) if key else None
         return await self._refresh_status(ConsentRecord.of(row)) if row else None
@@ -75,14 +75,14 @@ class ConsentRepository:
         ended = self.engine.vault.ended
         await ended.refresh()
         if record.status in PENDING and ended.has_ended(record.user.tenant, record.epoch):
-            return record.ended("cancelled", "disconnected", self.engine.clock())
+            return record.end("cancelled", "disconnected", self.engine.clock())
         return record
 
-    async def again(self, record: ConsentRecord) -> ConsentRecord | None:
+    async def reload(self, record: ConsentRecord) -> ConsentRecord | None:
         """Return the current record with the key of this one."""
-        return await self.at(record.place.key)
+        return await self.get(record.place.key)
 
-    async def of_user(self, user: User) -> list[ConsentRecord]:
+    async def list_for_user(self, user: User) -> list[ConsentRecord]:
         """Return all remembered consents of a user."""
         vault = self.engine.vault
         return [
@@ -90,45 +90,45 @@ class ConsentRepository:
             for row in await vault.scan("consent", vault.key_prefix(user))
         ]
 
-    async def by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
+    async def find_by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
         """Return the consent of a link. Raises `InvalidInput`, always the same, if the link cannot be used.
 
         If another signed-in user opens the link, the consent ends.
         """
         record, now = await self._find_by("ticket", fingerprint(ticket)), self.engine.clock()
         if record is None:
-            raise refused("unknown_ticket")
+            raise refuse_link("unknown_ticket")
         current = hmac.compare_digest(self.ticket(record), ticket)
-        if record.status in OPENABLE and (record.late(now) or not current):
-            raise refused("expired_ticket")
+        if record.status in OPENABLE and (record.is_late(now) or not current):
+            raise refuse_link("expired_ticket")
         if not record.is_for(who):
             if isinstance(who, User):
                 await self.refuse_misuse(record, "user_mismatch")
-            raise refused("nobody")
+            raise refuse_link("nobody")
         return record
 
-    async def by_state(self, state: Secret) -> ConsentRecord | None:
+    async def find_by_state(self, state: Secret) -> ConsentRecord | None:
         """Return the consent of the visit with this ``state``, or None if newer visits replaced it."""
         digest = fingerprint(state)
         record = await self._find_by("state", digest) if state else None
         overtaken = record is not None and record.visit_of(digest) is None and record.status in PENDING
         return None if overtaken else record
 
-    async def by_id(self, consent_id: str) -> ConsentRecord | None:
+    async def find_by_id(self, consent_id: str) -> ConsentRecord | None:
         """Return the consent of this id, or None if the same need was asked for again since it ended."""
         return await self._find_by("asked", fingerprint(consent_id))
 
-    async def remembered(self, consent_id: str) -> ConsentRecord | None:
+    async def find_remembered(self, consent_id: str) -> ConsentRecord | None:
         """Return the consent of this id, pending or ended, or None if it is forgotten."""
         record = await self._find_by("asked", fingerprint(consent_id), same=False)
-        return record.as_it_was(consent_id) if record else None
+        return record.version_with_id(consent_id) if record else None
 
     async def _find_by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
         """Return the consent of an index row. ``same``: only if the same need was not asked for again meanwhile."""
         row = await self.engine.vault.get(index, digest)
         if row is None or row.json["expires"] < self.engine.clock():
             return None
-        record = await self.at(row.json["key"])
+        record = await self.get(row.json["key"])
         return record if record and (record.id == row.json["id"] or not same) else None
 
     # ------------------------------------------------------------- saving
@@ -167,7 +167,7 @@ class ConsentRepository:
         await self.audit_misuse(why, record)
         if record.status in OPENABLE:
             await self.end(record, "failed", why)
-        raise refused(why)
+        raise refuse_link(why)
 
     async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
         """Record that a request fits no consent, or not this one."""
@@ -178,11 +178,11 @@ class ConsentRepository:
     ) -> ConsentRecord | None:
         """Move the consent to a final state, and audit that. Returns None if it ended otherwise meanwhile.
 
-        ``obtained``: the grant it led to. ``facts``: see `ConsentRecord.ended`.
+        ``obtained``: the grant it led to. ``facts``: see `ConsentRecord.end`.
         """
         began = record
-        while not (stored := await self.save(record.ended(status, reason, self.engine.clock(), **facts))):
-            again = await self.again(record)
+        while not (stored := await self.save(record.end(status, reason, self.engine.clock(), **facts))):
+            again = await self.reload(record)
             if again is None or (again.id, again.status) != (began.id, began.status):
                 return None
             record = again
@@ -191,11 +191,11 @@ class ConsentRepository:
 
     # ------------------------------------------------------------- what belongs to it
 
-    def registered(self, record: ConsentRecord) -> tuple[Provider, App]:
+    def get_provider_and_app(self, record: ConsentRecord) -> tuple[Provider, App]:
         """Return provider and app of a consent. Raises the one refusal if the settings no longer have them."""
         provider, app = self.engine.providers.get(record.provider), self.engine.apps.get(record.app)
         if provider is None or app is None:
-            raise refused("unknown_app")
+            raise refuse_link("unknown_app")
         return provider, app
 
     async def check_origin(self, user: User, app: App) -> None:
@@ -220,7 +220,7 @@ class ConsentRepository:
         grant = await vault.get_grant(vault.key_prefix(record.user, record.provider, record.app, record.subject))
         return grant if grant and grant.status != "revoked" else None
 
-    async def public(self, record: ConsentRecord, ask: str = "") -> Consent:
+    async def to_public(self, record: ConsentRecord, ask: str = "") -> Consent:
         """Return the public form of the consent, as part of the request ``ask`` or of the newest request."""
         step = ask or (record.asks[-1] if record.asks else "")
         provider = self.engine.providers.get(record.provider)

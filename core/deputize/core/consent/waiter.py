@@ -19,7 +19,7 @@ from deputize.core.user_requests import Consent, id_of
 from deputize.core.vault.notify import watch_records
 
 
-async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
+async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
     """Return how each of these consents ended, in order; see `Deputy.wait_for_consents`."""
     asked = list(asked)
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
@@ -43,7 +43,7 @@ async def ends_of(consents: Consents, asked: Iterable[Consent | str], timeout: f
 
 async def _watched_prefixes(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:
     """Return the kinds and key prefixes of the records by which these may end."""
-    records = [await consents.repository.by_id(one) for one in ids]
+    records = [await consents.repository.find_by_id(one) for one in ids]
     places = [consents.repository.owner(record) for record in records if record]
     return [(kind, key) for key in places for kind in ("consent", "grant")]
 
@@ -53,7 +53,7 @@ async def _current(consents: Consents, consent_id: str) -> Consent | None:
     consent = await consents.status(consent_id)
     if consent is None or consent.status not in ("pending", "expired"):
         return consent
-    record = await consents.repository.by_id(consent_id)
+    record = await consents.repository.find_by_id(consent_id)
     if record is None or not await _is_held(consents.repository.engine, record):
         return consent
     return replace(consent, status="granted", reason_code="elsewhere")
@@ -75,7 +75,7 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
         return False
     if grant is None or grant.status != "active" or differs(grant.origin, row, app):
         return False
-    return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.met_by(row.covered(grant.scopes))
+    return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.is_met_by(row.covered(grant.scopes))
 
 
 def _as_removed(consent: Consent) -> Consent:

@@ -25,7 +25,7 @@ class Accounts:
     def __init__(self, engine: Engine) -> None:
         self.vault, self.registry, self.audit = engine.vault, engine.registry, engine.audit
 
-    async def app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
+    async def choose_app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
         """Return the app through which a user's tools of this provider are used.
 
         ``name``: the app, if one is named. ``account``: a connected account, or the id of an earlier connection. Raises
@@ -84,11 +84,11 @@ class Accounts:
                 if marked := await self._mark(held[0], chosen=True):
                     await self.audit.record(AccountChosen(grant_fields(marked)))
 
-    async def acting(self, user: User, grant: Grant) -> bool:
+    async def is_default(self, user: User, grant: Grant) -> bool:
         """Return True if this account acts when none is named."""
         if grant.app not in self.registry.apps:
             return grant.default
-        if (await self.app(user, self.registry.family(grant.provider))).name != grant.app:
+        if (await self.choose_app(user, self.registry.family(grant.provider))).name != grant.app:
             return False
         acts = await self.vault.find_undamaged(user, grant.provider, grant.app)
         return acts is not None and acts.account.subject == grant.account.subject

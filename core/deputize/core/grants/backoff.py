@@ -21,7 +21,7 @@ UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
 UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
 
 
-def soon() -> float:
+def second_try_delay() -> float:
     """Return the seconds to wait before a second try."""
     return SECOND_TRY * random.uniform(1.0, 2.0)  # noqa: S311
 
@@ -72,7 +72,7 @@ class Backoff:
             return False
         return outcome.detail == UNANSWERED or (urgent and key not in self._pauses)
 
-    def failed(self, key: str, outcome: Outcome) -> Pause:
+    def record_failure(self, key: str, outcome: Outcome) -> Pause:
         """Start a pause as long as the provider asks for, else twice as long as the last one, with jitter."""
         before = self._pauses.get(key)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
@@ -80,6 +80,6 @@ class Backoff:
         self._pauses[key] = Pause(until, length, outcome)
         return self._pauses[key]
 
-    def succeeded(self, key: str) -> None:
+    def reset(self, key: str) -> None:
         """Reset the pauses of this grant to the shortest."""
         self._pauses.pop(key, None)

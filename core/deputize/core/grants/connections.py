@@ -42,7 +42,7 @@ async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list
                     scope_descriptions=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
                     status=grant.status,
                     reason=grant.reason,
-                    default=await accounts.acting(user, grant),
+                    default=await accounts.is_default(user, grant),
                 )
             )
     return found

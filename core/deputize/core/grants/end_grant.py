@@ -36,7 +36,7 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
         before, grant = entry, current
 
 
-async def end_what_lies(queue: RevocationQueue, key: str) -> list[Record]:
+async def finish_bulk_end(queue: RevocationQueue, key: str) -> list[Record]:
     """Finish the end of a grant that ended with many others but is still stored, because a newer grant replaces it or
     it came too late. Returns its queue entries, to be delivered once the newer grant is stored: else both might end."""
     vault = queue.vault

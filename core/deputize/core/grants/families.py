@@ -19,7 +19,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal, TypeAlias
 
-from deputize.core.grants.token_reply_journal import readable
+from deputize.core.grants.token_reply_journal import read_reply
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, Secret, User
@@ -61,7 +61,7 @@ async def families(vault: Vault) -> list[TokenFamily]:
     return [*found.values(), *nameless]
 
 
-def counted_families(found: Sequence[TokenFamily]) -> str:
+def describe_families(found: Sequence[TokenFamily]) -> str:
     """Return a text with the number of families in each state."""
     number = Counter(one.state for one in found)
     states = ", ".join(f"{number[state]} {state.replace('_', ' ')}" for state in FAMILY_STATES)
@@ -70,7 +70,7 @@ def counted_families(found: Sequence[TokenFamily]) -> str:
 
 async def _records(vault: Vault) -> AsyncIterator[TokenFamily]:
     async for rows, _ in vault.pages("received"):
-        for reply in filter(None, map(readable, rows)):
+        for reply in filter(None, map(read_reply, rows)):
             held = _held_fingerprints(reply.tokens.access, reply.tokens.refresh)
             yield TokenFamily(reply.family, "received", reply.user, reply.provider, reply.app, held)
     held_by = set[str]()

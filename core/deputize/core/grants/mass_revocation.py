@@ -72,11 +72,11 @@ class EndProgress:
         self.stones = self.damaged = 0
         self.upstream = Counter[Upstream]()
 
-    def ended(self, stone: Grant, entry: Record | None) -> None:
+    def count_tombstone(self, stone: Grant, entry: Record | None) -> None:
         """Count a tombstone."""
         self.stones += 1
 
-    def came(self, entry: Record, upstream: Upstream) -> None:
+    def count_revocation(self, entry: Record, upstream: Upstream) -> None:
         """Count a revocation that was sent, or could not be."""
         self.upstream[upstream] += 1
 
@@ -94,15 +94,15 @@ class EndedAccounts(EndProgress):
         self.most = most
         self.found: dict[str, Revoked] = {}
 
-    def ended(self, stone: Grant, entry: Record | None) -> None:
-        super().ended(stone, entry)
+    def count_tombstone(self, stone: Grant, entry: Record | None) -> None:
+        super().count_tombstone(stone, entry)
         if self.most is not None and len(self.found) >= self.most:
             return
         key = entry.key if entry else f"{self.stones}"
         self.found[key] = Revoked(stone.provider, stone.account.name, QUEUED if entry else "done")
 
-    def came(self, entry: Record, upstream: Upstream) -> None:
-        super().came(entry, upstream)
+    def count_revocation(self, entry: Record, upstream: Upstream) -> None:
+        super().count_revocation(entry, upstream)
         if known := self.found.get(entry.key):
             self.found[entry.key] = replace(known, upstream=upstream)
 
@@ -186,7 +186,7 @@ class MassRevocation:
             found = [Grant.unpack(record.plain, record.generation) for record in records]
             living = [one for one in found if one.status != "revoked" and end.covers(one.user.tenant, one.epoch)]
             for stone, entry in await self._end_together(living, end):
-                progress.ended(stone, entry)
+                progress.count_tombstone(stone, entry)
             yield records[-1].key if records else end.after
 
     async def _end_together(self, grants: list[Grant], end: BulkRevocation) -> list[Ended]:
@@ -204,7 +204,7 @@ class MassRevocation:
     async def _consents(self, end: BulkRevocation, _: EndProgress) -> AsyncIterator[str]:
         """Cancel pending consents and requests, and revoke the tokens received for them."""
         await self.consents.cancel_all(end)
-        await under_way.stop_all(self.vault, end)
+        await under_way.stop_all_requests(self.vault, end)
         await self.consents.settle()
         yield ""
 
@@ -216,7 +216,7 @@ class MassRevocation:
             if end.leaked:
                 entries = [await self.queue.as_leaked(entry) for entry in entries]
             for entry, upstream in zip(entries, await self.queue.deliver(*entries), strict=True):
-                progress.came(entry, upstream)
+                progress.count_revocation(entry, upstream)
             yield records[-1].key if records else end.after
 
 

@@ -26,20 +26,20 @@ from deputize.core.background_loop import portal
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
-from deputize.core.grants.backoff import UNSENT, Backoff, Pause, soon
+from deputize.core.grants.backoff import UNSENT, Backoff, Pause, second_try_delay
 from deputize.core.grants.refresh_intent import Intent
 from deputize.core.grants.refresh_request import (
     GRANT_DEAD,
     Ask,
-    merged,
+    apply_reply,
+    death_reason,
+    has_refresh_token,
+    merge_refreshed,
     must_revoke_on_end,
-    not_saved,
+    not_saved_error,
     refresh_request,
-    refreshes,
-    renewed,
-    token_refused,
-    why_dead,
-    why_refused,
+    refusal_reason,
+    token_refused_error,
 )
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources.acquire import GrantSources
@@ -93,7 +93,7 @@ class Refresher:
         margin = min(60.0, 0.2 * max(grant.expires_at - grant.obtained_at, 0.0))
         return self.clock() < grant.expires_at - margin
 
-    async def live(self, grant: Grant, failed: Secret | None = None) -> Grant:
+    async def get_live(self, grant: Grant, failed: Secret | None = None) -> Grant:
         """Return the grant with a valid token. ``failed``: the access token that the provider just refused.
 
         Raises `GrantLost`, `RateLimited`, `ProviderUnavailable` or `StoreUnavailable`. Cancelling the caller does not
@@ -105,7 +105,7 @@ class Refresher:
             return grant
         key = self.vault.record_key(grant)
         try:
-            again = await self.sources.again(grant)
+            again = await self.sources.renewal_request(grant)
         except NotObtained as none:
             if self._is_usable(grant, failed):
                 return grant
@@ -137,7 +137,7 @@ class Refresher:
         if grant and self._is_usable(grant, failed):
             return grant
         if key in self._unsaved:
-            raise not_saved()
+            raise not_saved_error()
         raise ProviderUnavailable("The provider is slow to refresh the grant.", hint="Try again in a minute.")
 
     def _forget(self, key: str, task: asyncio.Task[Grant]) -> None:
@@ -182,17 +182,19 @@ class Refresher:
         except Refusal as refusal:
             outcome, unanswered = refusal.outcome, isinstance(refusal, Unanswered)
         else:
-            self._backoff.succeeded(key)
-            if why := why_refused(self._row(grant)[0], grant, tokens):
+            self._backoff.reset(key)
+            if why := refusal_reason(self._row(grant)[0], grant, tokens):
                 await self.revocation_queue.end(grant.user, grant.provider, grant.app, tokens)
                 return await self._mark_dead(grant, why, intent)
             try:
-                saved, left = await self._save(grant, renewed(grant, tokens, asked_at, origin_of(*self._row(grant))))
+                saved, left = await self._save(
+                    grant, apply_reply(grant, tokens, asked_at, origin_of(*self._row(grant)))
+                )
             except GrantLost:
                 await intent.end()
                 raise
             if refused:
-                self._refusals.failed(key, _REFUSED)
+                self._refusals.record_failure(key, _REFUSED)
             await intent.end()
             await self.revocation_queue.deliver(*([left] if left else []))
             return saved
@@ -203,13 +205,13 @@ class Refresher:
             self._check_origin(grant)
         taken = unanswered or intent.reopened
         if outcome.kind is Kind.REAUTH:
-            why = why_dead(grant, reason, unanswered=taken)
+            why = death_reason(grant, reason, unanswered=taken)
             return await self._mark_dead(
-                grant, why, intent, told=reason == GRANT_DEAD and refreshes(grant) and not taken
+                grant, why, intent, told=reason == GRANT_DEAD and has_refresh_token(grant) and not taken
             )
         taken |= outcome.kind is Kind.TRANSIENT and outcome.detail != UNSENT
         await (intent.leave() if taken else intent.end())
-        return self._serve_meanwhile(grant, failed, self._backoff.failed(key, outcome))
+        return self._serve_meanwhile(grant, failed, self._backoff.record_failure(key, outcome))
 
     async def _holds_same(self, key: str, grant: Grant) -> bool:
         """Return True if the stored grant still has the same tokens."""
@@ -228,7 +230,7 @@ class Refresher:
         if self._is_usable(grant, failed):
             return grant
         if self._is_unexpired(grant) and not await self._is_dead(grant):
-            self._refusals.failed(self.vault.record_key(grant), _REFUSED)
+            self._refusals.record_failure(self.vault.record_key(grant), _REFUSED)
             raise self._refusal_error(grant, None)
         return await self._mark_dead(grant, "rejected" if self._is_unexpired(grant) else "expired")
 
@@ -239,14 +241,14 @@ class Refresher:
         except Refusal:
             return False
 
-    def accepted(self, grant: Grant) -> None:
+    def record_accepted(self, grant: Grant) -> None:
         """Record that the API accepts the token that replaced a refused one.
 
         Until then the grant is not refreshed again after such a refusal, whichever act meets it, except after a growing
         pause.
         """
         if self._refusals:  # empty except in an outage, and each read runs this
-            self._refusals.succeeded(self.vault.record_key(grant))
+            self._refusals.reset(self.vault.record_key(grant))
 
     def _refusal_error(self, grant: Grant, again: Ask | None) -> Exception:
         """Return the error for callers while the API refuses the token. The user is asked if the token cannot be
@@ -254,7 +256,7 @@ class Refresher:
         row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost("rejected", grant)
-        return token_refused(row.label, refreshed=renewable)
+        return token_refused_error(row.label, refreshed=renewable)
 
     async def _mark_dead(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
         """Mark the grant dead, then delete the intent: in the other order, a crash would lose the reason.
@@ -287,7 +289,7 @@ class Refresher:
             first = refusal.outcome
             if not self._backoff.allows_second_try(self.vault.record_key(grant), first, urgent=urgent):
                 raise
-        await asyncio.sleep(soon())
+        await asyncio.sleep(second_try_delay())
         if not await intent.allows_another():
             raise Refusal(first)
         try:
@@ -332,14 +334,14 @@ class Refresher:
                     break
                 if current.refresh_token != old.refresh_token:  # a newer consent brought tokens of its own
                     return current, await self.revocation_queue.enqueue_replaced(new, current)
-                old, new = current, merged(old, current, new)  # the row was only touched: our token counts
+                old, new = current, merge_refreshed(old, current, new)  # the row was only touched: our token counts
             except StoreUnavailable:
                 self._unsaved.add(self.vault.record_key(old))
                 if attempt < 60 or attempt % 60 == 0:  # then once a minute
                     await self._tell(TokenSaveFailed(grant_fields(old), attempt))
                 await asyncio.sleep(min(0.05 * 2 ** min(attempt, 5), 1.0))
         else:
-            raise not_saved()
+            raise not_saved_error()
         await self._tell(TokenRefreshed(grant_fields(saved)))
         return saved, left
 

@@ -29,10 +29,10 @@ Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 def refresh_request(grant: Grant, again: Ask | None) -> Ask | None:
     """Return the request for new tokens: by the refresh token, else ``again``, as at first. None if there is no way."""
     token, key = grant.refresh_token, grant.proof_key
-    return (lambda endpoint: endpoint.refresh(token, key)) if token and refreshes(grant) else again
+    return (lambda endpoint: endpoint.refresh(token, key)) if token and has_refresh_token(grant) else again
 
 
-def refreshes(grant: Grant) -> bool:
+def has_refresh_token(grant: Grant) -> bool:
     """Return True if the refresh token brings new tokens. Some sources give one that is only revoked."""
     return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
 
@@ -42,14 +42,14 @@ def must_revoke_on_end(grant: Grant) -> bool:
     return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
 
 
-def why_dead(grant: Grant, reason: str, *, unanswered: bool) -> str:
+def death_reason(grant: Grant, reason: str, *, unanswered: bool) -> str:
     """Return why a grant is dead, from the server's reason. ``unanswered``: it may have sent tokens that got lost."""
-    if not refreshes(grant):
+    if not has_refresh_token(grant):
         return reason
     return LOST_ROTATION if unanswered else "invalid_grant"
 
 
-def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
+def refusal_reason(provider: Provider, grant: Grant, tokens: Tokens) -> str:
     """Return why these tokens must not replace the grant's, or "" if they may."""
     if unbound(provider, tokens):
         return NOT_BOUND
@@ -57,7 +57,7 @@ def why_refused(provider: Provider, grant: Grant, tokens: Tokens) -> str:
     return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
 
 
-def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
+def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
     """Return the grant with the fields of the reply; others stay the same. ``asked_at``: Unix seconds."""
     return replace(
         grant,
@@ -73,7 +73,7 @@ def renewed(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Gr
     )
 
 
-def merged(before: Grant, current: Grant, new: Grant) -> Grant:
+def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
     """Return the current row with the refreshed tokens; a step-up's newer access token is kept."""
     if current.access_token != before.access_token:
         return replace(current, refresh_token=new.refresh_token)
@@ -88,7 +88,7 @@ def merged(before: Grant, current: Grant, new: Grant) -> Grant:
     )
 
 
-def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
+def token_refused_error(label: str, *, refreshed: bool) -> ProviderUnavailable:
     """Return the error for callers while the provider's API refuses a token that may be valid: an outage may answer
     401, too. ``refreshed``: the token was refreshed just before."""
     why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
@@ -100,7 +100,7 @@ def token_refused(label: str, *, refreshed: bool) -> ProviderUnavailable:
     )
 
 
-def not_saved() -> StoreUnavailable:
+def not_saved_error() -> StoreUnavailable:
     """Return the error for callers while the store does not take a new token. This process keeps trying."""
     return StoreUnavailable(
         "The grant was refreshed, but the vault cannot keep the new token now: nothing was done.",

@@ -89,11 +89,11 @@ class Revoker:
         ended = await self._end_found(user, provider, app, account, leaked)
         if not provider:
             await self.consents.cancel(user, "", "")
-            await under_way.stop(self.vault, self.vault.key_prefix(user))
+            await under_way.stop_requests(self.vault, self.vault.key_prefix(user))
         for one in list(self.apps.values()):
             if one.provider == provider and app in ("", one.name):
                 await self.consents.cancel(user, provider, one.name)
-                await under_way.stop(self.vault, self.vault.key_prefix(user, provider, one.name))
+                await under_way.stop_requests(self.vault, self.vault.key_prefix(user, provider, one.name))
         return ended + await self._end_found(user, provider, app, account, leaked)
 
     async def _end_found(self, user: User, provider: str, app: str, account: str | None, leaked: bool) -> list[Ended]:

@@ -55,7 +55,7 @@ class Received(Frozen):
         origin = {"origin": self.origin.pack()} if self.origin else {}
         return {**whose, "user": self.user.id, "tenant": self.user.tenant, "tokens": tokens | more, **origin}
 
-    async def into(self, queue: RevocationQueue, beside: Grant | None = None) -> Record:
+    async def enqueue(self, queue: RevocationQueue, beside: Grant | None = None) -> Record:
         """Store a revocation entry for these tokens alone. ``beside``: the account's grant, which must not end with
         them."""
         return await queue.enqueue(
@@ -117,24 +117,24 @@ class ReceivedReplies:
         """Return the key prefix of the replies for this user, app and consent."""
         return self.vault.key_prefix(user, provider, app) + fingerprint(consent)[:32] + "."
 
-    async def of(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
+    async def find(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
         """Return the replies for this consent: one, or two if both a link and a code were followed."""
-        return [reply async for reply in self.below(self._place(user, provider, app, consent))]
+        return [reply async for reply in self.list_below(self._place(user, provider, app, consent))]
 
-    async def below(self, key: str = "") -> AsyncIterator[Received]:
+    async def list_below(self, key: str = "") -> AsyncIterator[Received]:
         """Yield the replies below this key, which is a user's, or empty for everybody's. Those that do not open, or are
         of a later version, are left alone."""
         async for rows, _ in self.vault.pages("received", after=key):
             for row in rows:
                 if not row.key.startswith(key):
                     return
-                if reply := readable(row):
+                if reply := read_reply(row):
                     yield reply
 
-    async def again(self, reply: Received) -> Received | None:
+    async def reload(self, reply: Received) -> Received | None:
         """Return the stored reply, or None if it was kept or revoked."""
         row = await self.vault.get("received", reply.row.key) if reply.row else None
-        return readable(row) if row else None
+        return read_reply(row) if row else None
 
     async def remove(self, reply: Received) -> None:
         """Delete a reply that was kept or is in the revocation queue."""
@@ -142,7 +142,7 @@ class ReceivedReplies:
             await self.vault.delete(reply.row)
 
 
-def readable(row: Record) -> Received | None:
+def read_reply(row: Record) -> Received | None:
     """Return the reply in this row, or None for a form that this version does not know."""
     try:
         return Received.of(row)

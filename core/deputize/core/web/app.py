@@ -54,10 +54,10 @@ try:
         request_summary,
         texts,
     )
-    from deputize.core.web.pages.link_binding import in_one_browser
+    from deputize.core.web.pages.link_binding import bind_to_browser
     from deputize.core.web.pages.rendering import put_root
     from deputize.core.web.pages.site import SIGN_OUT, Page, Site, is_refusal, log, note
-    from deputize.core.web.request_size import bounded
+    from deputize.core.web.request_size import limit_request_size
     from deputize.core.web.user_verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
@@ -126,7 +126,9 @@ def pages_app(
             _warn_of_lost_cookies(deputy, deputy.pages.url.rstrip("/"))
     pages = tuple(pages)
     sign_out = SIGN_OUT if any(page.path == SIGN_OUT for page in pages) else ""
-    return pages_scope(bounded(_route(Site(deputy, verifier, sign_in, templates, return_to, brand, sign_out), pages)))
+    return pages_scope(
+        limit_request_size(_route(Site(deputy, verifier, sign_in, templates, return_to, brand, sign_out), pages))
+    )
 
 
 def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
@@ -147,7 +149,7 @@ def _route(site: Site, pages: Iterable[Page]) -> ASGIApp:
     async def no_page(request: Request, e: Exception) -> Response:
         put_root(request, await site.deputy.pages.base_url())
         status: int = getattr(e, "status_code", 404)
-        return site.say(request, status, texts.NO_PAGE)
+        return site.message_page(request, status, texts.NO_PAGE)
 
     app = Starlette(routes=routes, exception_handlers={HTTPException: no_page})
     app.router.redirect_slashes = False  # it would be a 307, to the host in the Host header
@@ -161,16 +163,16 @@ def _guard(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
         try:
             put_root(request, await site.deputy.pages.base_url())
             links = site.local and (page.own or page.link)
-            return await (in_one_browser(site, page, request) if links else page.handler(site, request))
+            return await (bind_to_browser(site, page, request) if links else page.handler(site, request))
         except HTTPException:
             raise
         except Exception as e:
             note(e, f"{page.method} {page.path}")
             if is_refusal(e):
-                return site.refused(request)
+                return site.refusal_page(request)
             if isinstance(e, DeputizeError):
                 said = texts.Message(texts.BROKEN_TITLE, texts.failure(e), e.hint)
-                return site.say(request, _STATUS.get(type(e), 500), said)
-            return site.say(request, 500, texts.BROKEN)
+                return site.message_page(request, _STATUS.get(type(e), 500), said)
+            return site.message_page(request, 500, texts.BROKEN)
 
     return answer

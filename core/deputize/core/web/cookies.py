@@ -13,7 +13,7 @@ from starlette.responses import Response
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.web.signing_key import proof
+from deputize.core.web.signing_key import sign
 
 LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 FORM_LIFE: Final = 3600
@@ -52,9 +52,9 @@ class Cookies(ValueObject):
 
     def form(self, request: Request) -> str:
         """Return the value that this browser's forms are bound to, or a new one."""
-        return self.given(request, self.name) or secrets.token_urlsafe(32)
+        return self.read(request, self.name) or secrets.token_urlsafe(32)
 
-    def given(self, request: Request, name: str) -> str:
+    def read(self, request: Request, name: str) -> str:
         """Return a random value that the browser's cookie holds in our format, or ""."""
         value = request.cookies.get(name, "")
         return value if _RANDOM.fullmatch(value) else ""
@@ -71,7 +71,7 @@ def cookies_for(base_url: str, key: bytes) -> Cookies:
     if parts.scheme == "https" and parts.hostname:
         return Cookies("__Host-deputize", secure=True)
     if parts.scheme == "http" and parts.hostname in LOOPBACK:
-        return Cookies(f"deputize-{proof(key, 'cookie')[:8]}", secure=False)
+        return Cookies(f"deputize-{sign(key, 'cookie')[:8]}", secure=False)
     raise SettingsError(
         f"The pages cannot be served at {base_url!r}.",
         hint="Set DEPUTIZE_BASE_URL to https://..., or http://127.0.0.1:port on your own machine.",

@@ -21,7 +21,7 @@ MAX_HEADER_BYTES: Final = 65536
 _REFUSALS: Final = {414: b"This address is too long.", 431: b"These request headers are too long."}
 
 
-def bounded(app: ASGIApp) -> ASGIApp:
+def limit_request_size(app: ASGIApp) -> ASGIApp:
     """Return ``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request with a longer head."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:

@@ -6,7 +6,7 @@ import hmac
 import json
 
 
-def proof(key: bytes, purpose: str, *parts: str) -> str:
+def sign(key: bytes, purpose: str, *parts: str) -> str:
     """Return an HMAC over these exact parts, valid for this purpose only: 64 hexadecimal characters."""
     return hmac.digest(key, json.dumps([purpose, *parts]).encode(), "sha256").hex()
 
@@ -17,4 +17,4 @@ def health(key: bytes, challenge: str, *, port: int = 0) -> dict[str, str]:
 
     ``port``: their port in local mode: a program that forwards the question to us has another port.
     """
-    return {"deputize": proof(key, "health", "local" if port else "web", challenge, str(port))}
+    return {"deputize": sign(key, "health", "local" if port else "web", challenge, str(port))}

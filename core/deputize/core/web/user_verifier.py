@@ -16,7 +16,7 @@ The session's cookie must be SameSite=Lax or None: Strict ones do not come back 
 """
 
 
-async def person(verifier: UserVerifier, request: Request) -> User | None:
+async def verify_user(verifier: UserVerifier, request: Request) -> User | None:
     """Return the user that your application vouches for. Raises `UserRequired` for an invalid answer."""
     found = verifier(request)
     if inspect.isawaitable(found):

@@ -29,12 +29,12 @@ from deputize.core.errors import (
     SettingsError,
 )
 from deputize.core.failures import Kind, Outcome, outcome_of
-from deputize.core.grants.refresh_request import OTHER_ACCOUNT, Ask, refreshes
+from deputize.core.grants.refresh_request import OTHER_ACCOUNT, Ask, has_refresh_token
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, service_account
 from deputize.core.grants.sources import token_exchange as exchange
 from deputize.core.grants.sources.assertion import asserted_account
-from deputize.core.grants.sources.inflight_requests import marked, stop
+from deputize.core.grants.sources.inflight_requests import mark_request, stop_requests
 from deputize.core.grants.sources.refusal_cache import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
@@ -80,7 +80,7 @@ class GrantSources:
                     hint=f"Register the client at the company's provider as [apps.{app.source.identity_app}].",
                 )
 
-    async def ready(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
+    async def obtain(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
         """Return the grant to use, and obtain it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
 
         Raises `NotObtained` if the user must be asked, else a `DeputizeError`.
@@ -96,13 +96,13 @@ class GrantSources:
         ask, session = await self._ask(owner, app, scopes)
         return await self.engine.in_flight.run(partial(self._obtain, owner, app, ask, session, scopes, held))
 
-    async def again(self, grant: Grant) -> Ask | None:
+    async def renewal_request(self, grant: Grant) -> Ask | None:
         """Return the request for new tokens of a grant without a usable refresh token, or None if there is none.
 
-        Tokens of another account are refused and revoked. Raises the same errors as `ready`.
+        Tokens of another account are refused and revoked. Raises the same errors as `obtain`.
         """
         app = self.engine.apps.get(grant.app)
-        if app is None or app.source is None or grant.source != app.source.kind or refreshes(grant):
+        if app is None or app.source is None or grant.source != app.source.kind or has_refresh_token(grant):
             return None
         ask, _ = await self._ask(grant.user, app, grant.scopes)
         return ask if isinstance(app.source, ServiceAccount) else partial(self._tokens_of_account, ask, grant)
@@ -119,10 +119,10 @@ class GrantSources:
         for app in list(self.engine.apps.values()):
             if app.source is None or isinstance(app.source, ServiceAccount):
                 continue
-            await stop(self.vault, self.vault.key_prefix(who, app.provider, app.name))
+            await stop_requests(self.vault, self.vault.key_prefix(who, app.provider, app.name))
             for grant in await self.vault.list_grants(who, app.provider, app.name):
                 now: Grant | None = grant
-                while now and now.status == "active" and now.source == app.source.kind and not refreshes(now):
+                while now and now.status == "active" and now.source == app.source.kind and not has_refresh_token(now):
                     await self.end_grant(now, SESSION_ENDED, replaced=True)
                     now = await self.vault.get_grant(self.vault.record_key(grant))  # a renewal may have been faster
 
@@ -150,11 +150,11 @@ class GrantSources:
         from deputize.core.grants.sources.import_tokens import (
             Given,
             check_tokens,
-            imported,
-            opaque,
+            import_tokens,
+            to_secret,
         )  # imported here because no act needs it
 
-        access, refresh = opaque(access_token), opaque(refresh_token)
+        access, refresh = to_secret(access_token), to_secret(refresh_token)
         del access_token, refresh_token  # before anything can fail: a traceback would show them
         who, one = User.of(user), self.engine.registry.app(provider, app)
         endpoint = self._endpoint(one)
@@ -164,14 +164,14 @@ class GrantSources:
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
         await self.engine.audit.learn(who.tenant, who.id)
-        take = partial(imported, self.entrance, endpoint)
+        take = partial(import_tokens, self.entrance, endpoint)
         return await self.engine.in_flight.run(partial(self._import, one, given, take))
 
     async def _import(self, app: App, given: Given, take: Callable[..., Awaitable[Imported]]) -> Imported:
         async with self._lock(given.user, app):
             held = await self.vault.find_undamaged(given.user, app.provider, app.name)
             given = replace(given, held=held)
-            async with marked(self.engine, given.user, app.provider, app.name) as mark:
+            async with mark_request(self.engine, given.user, app.provider, app.name) as mark:
                 return await take(given, mark)
 
     # ------------------------------------------------------------- obtaining
@@ -191,15 +191,15 @@ class GrantSources:
         """Return the request for tokens of this user with the current session token, and that token's fingerprint."""
         source = app.source
         if isinstance(source, ServiceAccount):
-            return partial(service_account.tokens, source=source), ""
+            return partial(service_account.request_tokens, source=source), ""
         assert source is not None  # noqa: S101
         subject = await session_token(self.token_for, owner, source, self.engine.clock())
         if isinstance(source, IdentityAssertion):
             through = self.engine.apps[source.identity_app]
             company = self._endpoint(through)
-            asked = partial(assertion.tokens, company=company, source=source, subject=subject, scopes=scopes)
+            asked = partial(assertion.request_tokens, company=company, source=source, subject=subject, scopes=scopes)
             return asked, fingerprint(subject)
-        return partial(exchange.tokens, source=source, subject=subject, scopes=scopes), fingerprint(subject)
+        return partial(exchange.request_tokens, source=source, subject=subject, scopes=scopes), fingerprint(subject)
 
     def _endpoint(self, app: App) -> Endpoint:
         engine = self.engine
@@ -215,12 +215,12 @@ class GrantSources:
             key = self.vault.key_prefix(owner, app.provider, app.name)
             self.refused.check(key, session)
             try:
-                async with marked(self.engine, owner, app.provider, app.name) as mark:
+                async with mark_request(self.engine, owner, app.provider, app.name) as mark:
                     grant = await self._enter(owner, app, ask, scopes, held, mark)
             except Refusal as refusal:
-                self.refused.failed(key, session, refusal.outcome)
+                self.refused.record_refusal(key, session, refusal.outcome)
                 raise await self._audit_refusal(owner, app, refusal.outcome) from None
-            self.refused.succeeded(key)
+            self.refused.reset(key)
             if isinstance(app.source, ServiceAccount):
                 self._brought[key] = self.engine.clock()
             return grant

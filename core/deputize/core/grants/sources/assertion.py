@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.grants.sources.token_exchange import JWT_GRANT, TYPE_OF, bounded, exchanged
+from deputize.core.grants.sources.token_exchange import JWT_GRANT, TYPE_OF, exchange_request, with_lifetime
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.grant_sources import IdentityAssertion
@@ -31,7 +31,7 @@ _SAID: Final = {"company": "iss", "company_subject": "sub", "company_email": "em
 """Claims of an ID-JAG that the grant keeps, by their names in the grant."""
 
 
-async def tokens(
+async def request_tokens(
     endpoint: Endpoint, company: Endpoint, source: IdentityAssertion, subject: Secret, scopes: frozenset[str]
 ) -> flow.Tokens:
     """Return tokens of the API for the user of this session token. ``company``: at its provider. Raises `Refusal`."""
@@ -42,7 +42,7 @@ async def tokens(
     wanted = scopes | set(endpoint.provider.oauth.always_scopes)
     targets = {"audience": source.token_audience, "resource": source.resource}
     asserted = await company.issue(
-        lambda: exchanged(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
+        lambda: exchange_request(at_company, company.app, source.session, subject, wanted, ID_JAG, **targets),
         parse_assertion,
     )
     found = await endpoint.issue(
@@ -51,7 +51,7 @@ async def tokens(
     )
     claims = content_of(asserted.reveal())
     said = {name: str(claims[claim]) for name, claim in _SAID.items() if isinstance(claims.get(claim), str)}
-    return replace(bounded(found), extra={**found.extra, **said})
+    return replace(with_lifetime(found), extra={**found.extra, **said})
 
 
 def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:

@@ -72,12 +72,12 @@ def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | No
     return ""
 
 
-def opaque(token: str | Secret | None) -> Secret | None:
+def to_secret(token: str | Secret | None) -> Secret | None:
     """Return the token as a `Secret`, or None if there is none."""
     return token if isinstance(token, Secret) else Secret(token) if token else None
 
 
-async def imported(entrance: TokenImporter, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
+async def import_tokens(entrance: TokenImporter, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
     """Import these tokens. The caller holds the lock of user and app, and has marked the request (`in_progress`).
 
     Raises `AccountMismatch` for tokens of another account. Raises `InvalidInput` for those that are dead, of another

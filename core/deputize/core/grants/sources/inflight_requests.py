@@ -26,7 +26,7 @@ MARK_TTL: Final = 3600.0
 
 
 @asynccontextmanager
-async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
+async def mark_request(engine: Engine, owner: User, provider: str, app: str) -> AsyncIterator[Record]:
     """Store the mark of a request for this owner's tokens, and remove it after the block."""
     vault, mark = engine.vault, None
     while mark is None:
@@ -39,13 +39,13 @@ async def marked(engine: Engine, owner: User, provider: str, app: str) -> AsyncI
         await vault.delete(mark)
 
 
-async def stop(vault: Vault, key: str) -> None:
+async def stop_requests(vault: Vault, key: str) -> None:
     """Remove the marks below this key, a user's or an app's of theirs: the requests there bring no grant any more."""
     for mark in (await vault.scan_openable(KIND, key))[0]:
         await vault.delete(mark)
 
 
-async def stop_all(vault: Vault, end: BulkRevocation) -> None:
+async def stop_all_requests(vault: Vault, end: BulkRevocation) -> None:
     """Remove the marks of requests that began before the grants of many users ended."""
     async for marks, _ in vault.pages(KIND):
         for mark in marks:

@@ -28,14 +28,14 @@ class RefusedRequests:
         if self._sessions.get(key) == session:
             raise NotObtained(pause.outcome.detail or str(Kind.REAUTH), pause.outcome.claims)
 
-    def failed(self, key: str, session: str, outcome: Outcome) -> None:
+    def record_refusal(self, key: str, session: str, outcome: Outcome) -> None:
         """Record a refusal."""
         if self._sessions.get(key, session) != session:
-            self._backoff.succeeded(key)  # so that the next pause is short again
+            self._backoff.reset(key)  # so that the next pause is short again
         self._sessions[key] = session
-        self._backoff.failed(key, outcome)
+        self._backoff.record_failure(key, outcome)
 
-    def succeeded(self, key: str) -> None:
+    def reset(self, key: str) -> None:
         """Forget the refusals, because a request brought tokens."""
         self._sessions.pop(key, None)
-        self._backoff.succeeded(key)
+        self._backoff.reset(key)

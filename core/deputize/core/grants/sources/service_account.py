@@ -93,7 +93,7 @@ def has_more(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
     return not grant.scopes <= provider.covered(source.scopes)
 
 
-async def tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
+async def request_tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
     """Return tokens of the account with the scopes that it may have, whatever the server gives. Raises `Refusal`."""
     provider, app = endpoint.provider, endpoint.app
     came = await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)

@@ -28,15 +28,17 @@ UNSAID: Final = 300.0
 _ISSUED: Final = (f"{TYPE_OF}access_token", f"{TYPE_OF}jwt")
 
 
-async def tokens(endpoint: Endpoint, source: TokenExchange, subject: Secret, scopes: frozenset[str]) -> flow.Tokens:
+async def request_tokens(
+    endpoint: Endpoint, source: TokenExchange, subject: Secret, scopes: frozenset[str]
+) -> flow.Tokens:
     """Return tokens of the API for the user of this session token. Raises `Refusal`."""
     parse = flow.parse_tokens if source.on_behalf_of else parse_exchanged
-    return bounded(
+    return with_lifetime(
         await endpoint.issue(lambda: request(endpoint.provider, endpoint.app, source, subject, scopes), parse)
     )
 
 
-def bounded(found: flow.Tokens) -> flow.Tokens:
+def with_lifetime(found: flow.Tokens) -> flow.Tokens:
     """Return the tokens with a lifetime if the server gives none (RFC 8693 2.2.1 recommends one): else they would
     outlive every session of the user here."""
     return found if found.lifetime else replace(found, lifetime=UNSAID)
@@ -55,10 +57,12 @@ def request(
             assertion=subject.reveal(),
             requested_token_use="on_behalf_of",  # noqa: S106
         )
-    return exchanged(provider, app, source.session, subject, scopes, "access_token", audience=source.token_audience)
+    return exchange_request(
+        provider, app, source.session, subject, scopes, "access_token", audience=source.token_audience
+    )
 
 
-def exchanged(
+def exchange_request(
     provider: Provider, app: App, kind: str, subject: Secret, scopes: frozenset[str], wanted: str, **targets: str
 ) -> httpx.Request:
     """Return the request that exchanges this token for one of the type ``wanted`` (RFC 8693 2.1). ``targets``: audience

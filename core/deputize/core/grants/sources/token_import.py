@@ -14,7 +14,7 @@ import secrets
 from deputize.core.audit.events import GrantObtained, GrantRevoked
 from deputize.core.engine import Engine
 from deputize.core.failures import Kind, outcome_of
-from deputize.core.grants.end_grant import end_what_lies
+from deputize.core.grants.end_grant import finish_bulk_end
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.token_reply_journal import Received, ReceivedReplies
@@ -132,7 +132,7 @@ class TokenImporter:
 
     async def _keep(self, came: ImportedTokens, fresh: Grant, sealed: Received) -> Grant:
         key = self.vault.record_key(fresh)
-        replaced = await end_what_lies(self.queue, key)
+        replaced = await finish_bulk_end(self.queue, key)
 
         async def replacing(before: Grant, after: Grant) -> None:
             if before.status == "revoked" and not came.again:
@@ -144,7 +144,7 @@ class TokenImporter:
             raise _Refused(DISCONNECTED)
         grant = await self.vault.add(fresh, replacing)
         stopped = not await self.vault.delete(came.mark)
-        replaced += await end_what_lies(self.queue, key)
+        replaced += await finish_bulk_end(self.queue, key)
         if stopped or self.vault.has_ended(fresh):  # meanwhile, this one or all
             await self._take_back(grant)
             raise _Refused(DISCONNECTED)
@@ -159,6 +159,6 @@ class TokenImporter:
             await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
 
     async def _end(self, sealed: Received) -> None:
-        entry = await sealed.into(self.queue)
+        entry = await sealed.enqueue(self.queue)
         await self.received.remove(sealed)
         await self.queue.deliver(entry)

@@ -123,9 +123,9 @@ def _application(
         import uvicorn  # noqa: F401
 
         from deputize.core.web.app import pages_app
-        from deputize.core.web.local.peers import only_own_account
-        from deputize.core.web.local.server import handing_on, only_host, serve
+        from deputize.core.web.local.peers import require_own_account
+        from deputize.core.web.local.server import redirect_localhost, require_host, serve
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
-    pages = only_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})
-    return only_own_account(handing_on(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve
+    pages = require_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})
+    return require_own_account(redirect_localhost(pages, "/callback/[A-Za-z0-9_-]{1,100}")), serve

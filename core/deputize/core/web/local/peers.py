@@ -21,13 +21,13 @@ _TABLES: Final = {4: "/proc/net/tcp", 16: "/proc/net/tcp6"}
 _NOBODY: Final = -1
 
 
-def only_own_account(app: ASGIApp) -> ASGIApp:
+def require_own_account(app: ASGIApp) -> ASGIApp:
     """Return ``app``, answering 403 to requests of other accounts of this machine, except root."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope.get("client"):
             return await app(scope, receive, send)
-        account = await asyncio.to_thread(account_of, scope["client"], scope["server"])  # the table may be long
+        account = await asyncio.to_thread(connection_uid, scope["client"], scope["server"])  # the table may be long
         if account is None or account in (0, os.geteuid()):
             return await app(scope, receive, send)
         await send({"type": "http.response.start", "status": 403, "headers": plain_headers()})
@@ -39,7 +39,7 @@ def only_own_account(app: ASGIApp) -> ASGIApp:
     return guarded
 
 
-def account_of(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+def connection_uid(client: tuple[str, int], server: tuple[str, int]) -> int | None:
     """Return the uid of the process with this end of a connection, by address and port, or None if unknown.
 
     Source: proc(5), ``/proc/net/tcp``. A connection that no process holds any more has the uid -1.

@@ -110,7 +110,7 @@ def _server(app: ASGIApp) -> uvicorn.Server:
     )
 
 
-def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
+def require_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
     """Return ``app``, answering 400 to a request whose Host is none of ``hosts``: names, or names with a port.
 
     A foreign page can point its own name to 127.0.0.1 and read our pages as its own (DNS rebinding), but then its name
@@ -130,7 +130,7 @@ def only_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
     return guarded
 
 
-def handing_on(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
+def redirect_localhost(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
     """Return ``app``, in which a GET at ``name`` for a path like ``path`` (a pattern) is redirected to this server's
     address.
 

@@ -89,12 +89,12 @@ def _hide(scope: Scope, at: str = "") -> None:
     if "raw_path" in scope:
         scope["raw_path"] = quote(path).encode()
     scope["headers"] = [
-        (name, without_links(value.decode("latin-1")).encode("latin-1") if name == b"referer" else value)
+        (name, remove_links(value.decode("latin-1")).encode("latin-1") if name == b"referer" else value)
         for name, value in scope["headers"]
     ]
 
 
-def without_links(text: str) -> str:
+def remove_links(text: str) -> str:
     """Return the text without the tickets, local links and queries of our pages' addresses, and of callback scopes."""
     if "/callback" in text or "/sign-in" in text:
         text = _IN_SCOPE.sub(r"\1''", text)
@@ -115,10 +115,10 @@ class LinkFilter(logging.Filter):
         elif isinstance(record.args, tuple):
             record.args = tuple(map(_clean, record.args))
         record.msg = _clean(record.msg)
-        if (message := record.getMessage()) != (clean := without_links(message)):
+        if (message := record.getMessage()) != (clean := remove_links(message)):
             record.msg, record.args = clean, ()
         return True
 
 
 def _clean(value: Any) -> Any:
-    return without_links(value) if isinstance(value, str) else value
+    return remove_links(value) if isinstance(value, str) else value

@@ -36,7 +36,7 @@ from deputize.core.consent.record import OPENABLE, ConsentRecord
 from deputize.core.errors import DeputizeError
 from deputize.core.vault.vault import Record, Vault
 from deputize.core.web.ops.measured_store import MeasuredStore
-from deputize.core.web.ops.metrics_text import CONTENT_TYPE, Histogram, Metric, text_of
+from deputize.core.web.ops.metrics_text import CONTENT_TYPE, Histogram, Metric, render_metrics
 
 OTHER: Final = "other"
 """The label for unknown names: one that a model made up, or a provider that was removed."""
@@ -71,23 +71,23 @@ class Metrics:
             "deputize_revocations_due", "gauge", "Tokens that wait to be revoked at providers, in the whole vault."
         )
         self.store = Histogram("deputize_store_seconds", "How long the store took.", ("operation",))
-        deputy.audit.listeners.append(self.heard)
+        deputy.audit.listeners.append(self.count_event)
         deputy.vault.store = MeasuredStore(deputy.vault.store, self.store.took)
 
     def app(self) -> Starlette:
         """Return an application that serves the metrics at ``/metrics``, without authentication."""
-        return Starlette(routes=[Route("/metrics", self.tell_numbers)])
+        return Starlette(routes=[Route("/metrics", self.serve_metrics)])
 
-    async def tell_numbers(self, request: Request) -> Response:
+    async def serve_metrics(self, request: Request) -> Response:
         """Return the current metrics."""
         self.failing.put(to=float(self.deputy.audit.failing))
         if time.monotonic() >= self._until:
             self._until = time.monotonic() + FRESH
             await self._read_gauges()
         said = [one for one in vars(self).values() if isinstance(one, Metric | Histogram)]
-        return Response(text_of(said), media_type=CONTENT_TYPE)
+        return Response(render_metrics(said), media_type=CONTENT_TYPE)
 
-    def heard(self, event: Event) -> None:
+    def count_event(self, event: Event) -> None:
         """Count an audit event."""
         if isinstance(event, ActResult):
             known = event.call.act_id or event.call.effect

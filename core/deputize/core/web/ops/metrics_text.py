@@ -80,7 +80,7 @@ class Histogram:
             yield f"{self.name}_count{_labels(self.labels, values)} {counts[-1]}"
 
 
-def text_of(metrics: Sequence[Metric | Histogram]) -> str:
+def render_metrics(metrics: Sequence[Metric | Histogram]) -> str:
     """Return the text of all metrics."""
     return "".join(f"{line}\n" for metric in metrics for line in metric.lines())
 

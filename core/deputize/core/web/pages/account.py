@@ -18,18 +18,18 @@ from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.history import uses_of
 from deputize.core.web.pages.local_links import unbind
-from deputize.core.web.pages.mandates import listed
+from deputize.core.web.pages.mandates import list_mandates
 from deputize.core.web.pages.reading_order import first_line
 from deputize.core.web.pages.rendering import root_of, see_other
-from deputize.core.web.pages.site import Page, Site, here
+from deputize.core.web.pages.site import Page, Site, current_path
 
 
 async def connections(site: Site, request: Request) -> Response:
     """Show the connected accounts and pending requests."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/connections")
-    deputy, path = site.deputy, here(request)
+        return site.redirect_to_sign_in(request, "/connections")
+    deputy, path = site.deputy, current_path(request)
     held = await deputy.connections(user)
     families = [deputy.registry.family(one.provider) for one in held]
     return await site.with_forms(
@@ -41,11 +41,11 @@ async def connections(site: Site, request: Request) -> Response:
         above=path.removesuffix("/connections"),
         accounts=[(c, site.label(c.provider)) for c in held],
         choices=[families.count(family) > 1 for family in families],
-        consents=[(c, site.label(c.provider)) for c in await deputy.consents.waiting(user)],
+        consents=[(c, site.label(c.provider)) for c in await deputy.consents.list_pending(user)],
         approvals=await deputy.approvals.list_pending(user),
         uses=await uses_of(deputy, user),
         first_line=first_line,
-        mandates=await listed(site, user),
+        mandates=await list_mandates(site, user),
         words=texts,
     )
 
@@ -54,10 +54,10 @@ async def revoke(site: Site, request: Request) -> Response:
     """Ask for confirmation, then disconnect one account and show the state of the revocation at the provider."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/connections")
+        return site.redirect_to_sign_in(request, "/connections")
     fields = await site.form(request, user)
     provider, app, account = _account(fields)
-    label, back = site.label(provider), here(request).removesuffix("/revoke")
+    label, back = site.label(provider), current_path(request).removesuffix("/revoke")
     held = await site.deputy.connections(user)
     name = next((c.account for c in held if (c.provider, c.app, c.id) == (provider, app, account)), "")
     if not name and provider not in site.deputy.providers:
@@ -68,7 +68,7 @@ async def revoke(site: Site, request: Request) -> Response:
             "disconnect.html",
             user,
             "'self'",
-            action=here(request),
+            action=current_path(request),
             fields={"provider": provider, "app": app, "account": account},
             label=label,
             account=name,
@@ -84,13 +84,13 @@ async def choose(site: Site, request: Request) -> Response:
     """Make this account the default."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/connections")
+        return site.redirect_to_sign_in(request, "/connections")
     provider, app, account = _account(await site.form(request, user))
     try:
         await site.deputy.set_default_account(user, provider, account, app=app)
     except (AccountMismatch, InvalidInput):
         raise _no_account() from None
-    return see_other(here(request).removesuffix("/choose"))
+    return see_other(current_path(request).removesuffix("/choose"))
 
 
 def _account(fields: Mapping[str, str]) -> tuple[str, str, str]:
@@ -109,14 +109,14 @@ async def renew(site: Site, request: Request) -> Response:
     """Give a consent a new link if its link has expired or belongs to another browser."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/connections")
+        return site.redirect_to_sign_in(request, "/connections")
     wanted = (await site.form(request, user)).get("consent", "")
-    for consent in await site.deputy.consents.waiting(user):
+    for consent in await site.deputy.consents.list_pending(user):
         if consent.id == wanted:
             ticket = await _ticket(site, user, consent)
             if site.local:
                 await unbind(site.deputy, ticket)
-            target = f"{root_of(request)}/connect/{ticket}" if ticket else here(request).removesuffix("/renew")
+            target = f"{root_of(request)}/connect/{ticket}" if ticket else current_path(request).removesuffix("/renew")
             return see_other(target)
     raise InvalidInput("The form names an unknown consent.", fix_by="user", reason="unknown_consent")
 
@@ -125,7 +125,7 @@ async def _ticket(site: Site, user: User, consent: Consent) -> str:
     """Return the new ticket, or "" if nothing is missing any more."""
     held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
     default = any(c.default and c.account == consent.account for c in held)
-    known = await site.deputy.consents.details(consent.id)
+    known = await site.deputy.consents.get_details(consent.id)
     asked = await site.deputy.connect(
         user,
         consent.provider,

@@ -16,9 +16,9 @@ from deputize.core.errors import ApprovalRequired, Conflict, ConsentRequired, No
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.history import history_of
-from deputize.core.web.pages.reading_order import reading
+from deputize.core.web.pages.reading_order import arrange_rows
 from deputize.core.web.pages.rendering import see_other
-from deputize.core.web.pages.site import Page, Site, here, note
+from deputize.core.web.pages.site import Page, Site, current_path, note
 
 MAX_QUERY: Final = 100
 
@@ -27,8 +27,8 @@ async def activity(site: Site, request: Request) -> Response:
     """Show a page of acts, newest first."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/activity")
-    asked, path = request.query_params, here(request)
+        return site.redirect_to_sign_in(request, "/activity")
+    asked, path = request.query_params, current_path(request)
     query, reads = asked.get("q", "")[:MAX_QUERY], asked.get("reads") == "1"
     before = asked.get("before", "")
     found = await history_of(
@@ -58,9 +58,9 @@ async def undo(site: Site, request: Request) -> Response:
     """Undo an act. If the policy asks first, show what the undo will do, and take an approval of just that."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/activity")
+        return site.redirect_to_sign_in(request, "/activity")
     fields = await site.form(request, user)
-    act, back = fields.get("act", ""), here(request).removesuffix("/undo")
+    act, back = fields.get("act", ""), current_path(request).removesuffix("/undo")
     try:
         if (agreed := fields.get("approval")) and not await _record_decision(
             site, user, agreed, fields.get("sure") == "yes"
@@ -72,9 +72,10 @@ async def undo(site: Site, request: Request) -> Response:
     except ConsentRequired as asked:
         return see_other(asked.consent.link)
     except NotFound:
-        return site.say(request, 409, texts.TOO_LATE_TO_UNDO)
+        return site.message_page(request, 409, texts.TOO_LATE_TO_UNDO)
     except (Conflict, PolicyDenied) as e:
-        return site.say(request, 409, texts.Message(texts.NOT_UNDONE, texts.failure(e)))  # its hint is for agents
+        # its hint is for agents
+        return site.message_page(request, 409, texts.Message(texts.NOT_UNDONE, texts.failure(e)))
     return see_other(back)
 
 
@@ -93,10 +94,10 @@ async def _ask(site: Site, request: Request, user: User, act: str, asked: Approv
         "undo.html",
         user,
         "'self'",
-        action=here(request),
+        action=current_path(request),
         act=act,
         approval=asked.approval,
-        reading=reading(asked.approval),
+        reading=arrange_rows(asked.approval),
     )
 
 

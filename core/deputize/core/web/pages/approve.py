@@ -18,18 +18,18 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import question, texts
-from deputize.core.web.pages.mandates import PERIODS, listed
-from deputize.core.web.pages.reading_order import reading
+from deputize.core.web.pages.mandates import PERIODS, list_mandates
+from deputize.core.web.pages.reading_order import arrange_rows
 from deputize.core.web.pages.rendering import see_other
 from deputize.core.web.pages.request_summary import Step, step_of
-from deputize.core.web.pages.site import Page, Site, here, note
+from deputize.core.web.pages.site import Page, Site, current_path, note
 
 
 async def ask(site: Site, request: Request) -> Response:
     """Show an act that waits for approval, or the decision about it."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, _path(request))
+        return site.redirect_to_sign_in(request, _path(request))
     act = await _act(site, request, user)
     step = await step_of(site.deputy, user, act.request_id)
     if act.kind == "question":
@@ -38,25 +38,25 @@ async def ask(site: Site, request: Request) -> Response:
         "step": step,
         "step_link": _list_of(request, step),
         "act": act,
-        "reading": reading(act),
+        "reading": arrange_rows(act),
         "head": texts.approval_head(act, await site.deputy.engine.zones.of(user)),
         "agent": texts.agent_words(act.agent),
         "effect": texts.EFFECTS.get(act.effect, act.effect),
         "back": site.return_to.default,
-        "mandates": await listed(site, user, act.id),
+        "mandates": await list_mandates(site, user, act.id),
         "most_acts": MAX_ACTS,
         "periods": PERIODS,
         "left": texts.minutes(act.expires_at - site.deputy.clock()),
     }
     template = "approve.html" if act.status == "pending" else "approval_result.html"
-    return await site.with_forms(request, template, user, "'self'", action=here(request), **facts)
+    return await site.with_forms(request, template, user, "'self'", action=current_path(request), **facts)
 
 
 async def decide(site: Site, request: Request) -> Response:
     """Record the user's decision. A rejection counts until the act begins; else the earlier decision is shown."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, _path(request))
+        return site.redirect_to_sign_in(request, _path(request))
     fields = await site.form(request, user)
     decision, act = fields.get("decision", ""), await _act(site, request, user)
     if act.kind == "question" and decision != "reject":
@@ -71,9 +71,9 @@ async def decide(site: Site, request: Request) -> Response:
             await site.deputy.decide(act.id, cast("Decision", decision), by=user)
     except Conflict as e:
         note(e, "POST /approve/{approval}")
-        return see_other(here(request))
+        return see_other(current_path(request))
     step = await step_of(site.deputy, user, act.request_id)
-    return see_other(_list_of(request, step) or here(request))
+    return see_other(_list_of(request, step) or current_path(request))
 
 
 async def _act(site: Site, request: Request, user: User) -> Approval:
@@ -85,7 +85,7 @@ async def _act(site: Site, request: Request, user: User) -> Approval:
 
 def _list_of(request: Request, step: Step) -> str:
     """Return the page with all requests of this step, or "" if this is the only one."""
-    above = here(request).rpartition("/approve/")[0]
+    above = current_path(request).rpartition("/approve/")[0]
     return f"{above}/asks/{step.name}" if step.progress else ""
 
 

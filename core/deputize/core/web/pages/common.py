@@ -20,22 +20,22 @@ from deputize.core.web.pages.site import Page, Site
 from deputize.core.web.signing_key import health
 
 
-async def refused(site: Site, request: Request) -> Response:
+async def show_refused(site: Site, request: Request) -> Response:
     """Show that the callback cannot be used."""
-    return site.refused(request)
+    return site.refusal_page(request)
 
 
-async def failed(site: Site, request: Request) -> Response:
+async def show_failed(site: Site, request: Request) -> Response:
     """Show that an internal error broke the callback."""
-    return site.say(request, 503, texts.CALLBACK_FAILED)
+    return site.message_page(request, 503, texts.CALLBACK_FAILED)
 
 
-async def where(site: Site, request: Request) -> Response:
+async def explain_local_link(site: Site, request: Request) -> Response:
     """Serve the fixed address of local mode, which even a model may see: it opens nothing."""
-    return site.say(request, 200, texts.LOCAL_CONNECTIONS)
+    return site.message_page(request, 200, texts.LOCAL_CONNECTIONS)
 
 
-async def whose(site: Site, request: Request) -> Response:
+async def serve_health(site: Site, request: Request) -> Response:
     """Answer another process with the same vault that these are the vault's pages."""
     challenge = request.query_params.get("challenge", "")[:64]
     port = request.scope["server"][1] if site.local and request.scope.get("server") else 0
@@ -65,10 +65,10 @@ async def home(site: Site, request: Request) -> Response:
 
 
 PAGES: Final = (
-    Page("GET", "/refused", refused),
-    Page("GET", "/failed", failed),
-    Page("GET", "/connections", where, local=True),
-    Page("GET", "/health", whose),
+    Page("GET", "/refused", show_refused),
+    Page("GET", "/failed", show_failed),
+    Page("GET", "/connections", explain_local_link, local=True),
+    Page("GET", "/health", serve_health),
     Page("GET", "/", home),
     Page("GET", "/style.css", style),
     Page("GET", "/logo", logo),

@@ -20,38 +20,38 @@ from deputize.core.web.cookies import NONCE_LIFE
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.request_summary import Step, step_of
-from deputize.core.web.pages.site import Page, Site, here, is_refusal, note
+from deputize.core.web.pages.site import Page, Site, current_path, is_refusal, note
 
 
 async def ask(site: Site, request: Request) -> Response:
     """Show the request, or its outcome once it is closed."""
     ticket = request.path_params["ticket"]
-    named, who = request.query_params.get("return_to", ""), await site.who(request)
+    named, who = request.query_params.get("return_to", ""), await site.consent_user(request)
     if who is None:
-        return site.nobody(request, _path(ticket) + _query(named if site.return_to.allows(named) else ""))
-    return_to = site.return_to.checked(named)
+        return site.redirect_to_sign_in(request, _path(ticket) + _query(named if site.return_to.allows(named) else ""))
+    return_to = site.return_to.check(named)
     consent = await site.deputy.consents.open(ticket, who)
     facts = await _facts(site, consent, return_to)
     if consent.status != "pending":
         return site.page(request, "consent_result.html", **facts)
     if facts["returned"]:
-        return site.page(request, "connecting.html", here=here(request) + _query(return_to), **facts)
+        return site.page(request, "connecting.html", here=current_path(request) + _query(return_to), **facts)
     targets = site.deputy.providers[consent.provider].forms_to(await site.deputy.pages.base_url())
-    facts |= {"action": here(request), "return_to": return_to}
+    facts |= {"action": current_path(request), "return_to": return_to}
     return await site.with_forms(request, "connect.html", who, " ".join(("'self'", *targets)), **facts)
 
 
 async def start(site: Site, request: Request) -> Response:
     """Bind this browser and send it to the provider after Continue, or decline the consent after Cancel."""
     ticket = request.path_params["ticket"]
-    who = await site.who(request)
+    who = await site.consent_user(request)
     if who is None:
-        return site.nobody(request, _path(ticket))
+        return site.redirect_to_sign_in(request, _path(ticket))
     fields = await site.form(request, who)
-    return_to = site.return_to.checked(fields.get("return_to", ""))
+    return_to = site.return_to.check(fields.get("return_to", ""))
     if fields.get("decision") == "cancel":
         await site.deputy.consents.decline(ticket, who)
-        return see_other(here(request) + _query(return_to))
+        return see_other(current_path(request) + _query(return_to))
     started = await site.deputy.consents.start(ticket, who, return_to)
     cookies, response = await site.cookies(), see_other(started.url)
     cookies.put(response, cookies.nonce(started.state.reveal()), started.nonce.reveal(), NONCE_LIFE)
@@ -78,7 +78,9 @@ async def _finish(site: Site, request: Request, nonce: str) -> str:
     params = request.query_params
     if len(params) != len(params.multi_items()):  # RFC 6749 3.1: no parameter may be repeated
         raise InvalidInput("The callback has a repeated parameter.", fix_by="user", reason="repeated")
-    return await site.deputy.consents.finish(request.path_params["app"], params, await site.who(request), nonce)
+    return await site.deputy.consents.finish(
+        request.path_params["app"], params, await site.consent_user(request), nonce
+    )
 
 
 def _path(ticket: str) -> str:
@@ -97,7 +99,7 @@ def _return_address(site: Site, named: str, kept: str) -> str:
 async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]:
     """Return the template values of a consent's pages."""
     provider, label = site.deputy.providers[consent.provider], site.label(consent.provider)
-    known = await site.deputy.consents.details(consent.id)
+    known = await site.deputy.consents.get_details(consent.id)
     held = [
         c
         for c in (await site.deputy.connections(known.user) if known else [])

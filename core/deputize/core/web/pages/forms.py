@@ -10,7 +10,7 @@ from starlette.requests import Request
 from deputize.core.consent.record import Who
 from deputize.core.errors import InvalidInput
 from deputize.core.vault.grant import User
-from deputize.core.web.signing_key import proof
+from deputize.core.web.signing_key import sign
 
 MAX_BYTES: Final = 16384
 
@@ -26,7 +26,7 @@ def origin_of(url: str) -> str:
 def form_token(key: bytes, cookie: str, who: Who, path: str) -> str:
     """Return the token of a form, which proves that we gave it to this browser and user, for this address."""
     whose = (who.tenant, who.id) if isinstance(who, User) else ("",)
-    return proof(key, "form", cookie, path, *whose)
+    return sign(key, "form", cookie, path, *whose)
 
 
 def from_our_page(request: Request, base_url: str) -> bool:

@@ -42,7 +42,7 @@ class Entry(ValueObject):
     outcome: str
     undo: str
 
-    def holds(self, words: list[str]) -> bool:
+    def contains(self, words: list[str]) -> bool:
         """Return True if each of these words is in it."""
         text = " ".join((self.what, self.where, self.tool, self.account, self.agent, self.when, self.said)).lower()
         return all(word in text for word in words)
@@ -87,7 +87,7 @@ def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bo
         if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
             continue
         seen.add(key)  # a repeated call has a row each time; the newest one counts
-        if (before and row["ts"] >= before) or not (entry := told.entry(row)).holds(words):
+        if (before and row["ts"] >= before) or not (entry := told.entry(row)).contains(words):
             continue
         if len(entries) == most:
             return History(entries, last, found.whole)
@@ -167,7 +167,7 @@ class _Teller:
         tool, act_id = row["tool"], row.get("act_id", "")
         can = self.undo.get(act_id)
         what = can.what if can else _sentence(self.tools.get(tool) or tool)
-        said, outcome = texts.act_said(row["decision"])
+        said, outcome = texts.outcome_label(row["decision"])
         if act_id and act_id in self.undone:
             said, outcome, can = "Undone since", "declined", None
         return Entry(

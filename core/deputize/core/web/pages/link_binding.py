@@ -18,21 +18,21 @@ from deputize.core.errors import InvalidInput
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.local_links import ME_LIFE, bind, is_bound
 from deputize.core.web.pages.rendering import see_other
-from deputize.core.web.pages.site import Page, Site, here
+from deputize.core.web.pages.site import Page, Site, current_path
 
 RETURNED: Final = "cookie"
 """The query parameter that says that the browser got the cookie."""
 
 
-async def in_one_browser(site: Site, page: Page, request: Request) -> Response:
+async def bind_to_browser(site: Site, page: Page, request: Request) -> Response:
     """Return this page's answer if its link is this browser's or nobody's yet. Raises the refusal of unusable links."""
     token = request.path_params["me" if page.own else page.link]
     cookies = await site.cookies()
-    given = cookies.given(request, cookies.link)
+    given = cookies.read(request, cookies.link)
     try:
         ours = await is_bound(site.deputy, token, given)
         if not ours and page.method == "POST":
-            return site.refused(request)
+            return site.refusal_page(request)
         answer = await page.handler(site, request)  # first: for an invalid link nothing is written
         if ours:
             return answer
@@ -44,8 +44,8 @@ async def in_one_browser(site: Site, page: Page, request: Request) -> Response:
             site.deputy.audit.write(BrowserMismatch())
         raise
     if RETURNED in request.query_params:
-        return site.say(request, 400, texts.NO_COOKIES)
-    back = see_other(f"{here(request)}?{request.url.query}{'&' if request.url.query else ''}{RETURNED}=1")
-    path = here(request)
+        return site.message_page(request, 400, texts.NO_COOKIES)
+    back = see_other(f"{current_path(request)}?{request.url.query}{'&' if request.url.query else ''}{RETURNED}=1")
+    path = current_path(request)
     cookies.put(back, cookies.link, secrets.token_urlsafe(32), int(ME_LIFE), path[: path.index(token) + len(token)])
     return back

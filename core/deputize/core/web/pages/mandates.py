@@ -19,14 +19,14 @@ from deputize.core.tools.preview_values import instant
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import see_other
-from deputize.core.web.pages.site import Page, Site, here, note
+from deputize.core.web.pages.site import Page, Site, current_path, note
 
 PERIODS: Final = {"1": "for an hour", "24": "for a day", "168": "for a week", "720": "for 30 days"}
 """The durations of mandates on the page: hours, and their labels."""
 HOUR: Final = 3600.0
 
 
-async def listed(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
+async def list_mandates(site: Site, user: User, approval: str = "") -> list[dict[str, Any]]:
     """Return the user's mandates for templates, or only those created with ``approval``."""
     found = await site.deputy.mandates(user)
     zone = await site.deputy.engine.zones.of(user)
@@ -48,12 +48,12 @@ def _facts(mandate: Mandate, zone: tzinfo | None) -> dict[str, Any]:
     }
 
 
-async def more(site: Site, request: Request) -> Response:
+async def approve_with_mandate(site: Site, request: Request) -> Response:
     """Approve an act, with a mandate for more acts like it."""
     user = await site.user(request)
     approval = request.path_params["approval"]
     if user is None:
-        return site.nobody(request, f"/approve/{quote(approval, safe='')}")
+        return site.redirect_to_sign_in(request, f"/approve/{quote(approval, safe='')}")
     fields = await site.form(request, user)
     most, hours = fields.get("most", ""), fields.get("hours", "")
     if hours not in PERIODS or most not in map(str, range(1, MAX_ACTS + 1)):
@@ -63,23 +63,23 @@ async def more(site: Site, request: Request) -> Response:
         await site.deputy.decide(approval, "approve", by=user, mandate=offer)
     except Conflict as e:
         note(e, "POST /approve/{approval}/more")
-    return see_other(here(request).removesuffix("/more"))
+    return see_other(current_path(request).removesuffix("/more"))
 
 
 async def end(site: Site, request: Request) -> Response:
     """End a mandate. Does nothing if it has ended meanwhile."""
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, "/connections")
+        return site.redirect_to_sign_in(request, "/connections")
     wanted = (await site.form(request, user)).get("mandate", "")
     try:
         await site.deputy.revoke_mandate(user, wanted)
     except NotFound as e:
         note(e, "POST /connections/mandates/end")
-    return see_other(here(request).removesuffix("/mandates/end"))
+    return see_other(current_path(request).removesuffix("/mandates/end"))
 
 
 PAGES: Final = (
-    Page("POST", "/approve/{approval}/more", more, own=True),
+    Page("POST", "/approve/{approval}/more", approve_with_mandate, own=True),
     Page("POST", "/connections/mandates/end", end, own=True),
 )

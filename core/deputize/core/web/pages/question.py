@@ -22,7 +22,7 @@ from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.request_summary import Step
-from deputize.core.web.pages.site import Site, here, note
+from deputize.core.web.pages.site import Site, current_path, note
 
 
 async def question_page(
@@ -49,7 +49,7 @@ async def question_page(
         "given": given,
         "fault": fault,
     }
-    return await site.with_forms(request, "question.html", user, "'self'", action=here(request), **facts)
+    return await site.with_forms(request, "question.html", user, "'self'", action=current_path(request), **facts)
 
 
 async def take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:

@@ -45,7 +45,7 @@ class Reading(NamedTuple):
     changed: list[str]
 
 
-def reading(approval: Approval) -> Reading:
+def arrange_rows(approval: Approval) -> Reading:
     """Return the rows of this approval."""
     changed = [NAMED.get(name, name) for name in approval.changed_fields]
     rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)

@@ -21,7 +21,7 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.reading_order import first_line
-from deputize.core.web.pages.site import Page, Site, here
+from deputize.core.web.pages.site import Page, Site, current_path
 
 _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
@@ -67,8 +67,8 @@ async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
     if not _NAME.fullmatch(name):
         return Step(name)
     repository = deputy.consents.repository
-    records = [record for record in await repository.of_user(user) if name in record.asks]
-    consents = [_consent(deputy, await repository.public(record)) for record in records]
+    records = [record for record in await repository.list_for_user(user) if name in record.asks]
+    consents = [_consent(deputy, await repository.to_public(record)) for record in records]
     approvals = [_approval(one) for one in await deputy.approvals.list_by_request(user, name)]
     return Step(name, (*consents, *approvals))
 
@@ -102,13 +102,20 @@ async def asks(site: Site, request: Request) -> Response:
     name = request.path_params["step"]
     user = await site.user(request)
     if user is None:
-        return site.nobody(request, f"/asks/{name}")
+        return site.redirect_to_sign_in(request, f"/asks/{name}")
     step = await step_of(site.deputy, user, name)
     if not step.questions:
         raise NotFound("Nothing is asked under this name.")
-    above = here(request).removesuffix(f"/asks/{name}")
+    above = current_path(request).removesuffix(f"/asks/{name}")
     return await site.with_forms(
-        request, "asks.html", user, "'self'", step=step, above=above, path=here(request), back=site.return_to.default
+        request,
+        "asks.html",
+        user,
+        "'self'",
+        step=step,
+        above=above,
+        path=current_path(request),
+        back=site.return_to.default,
     )
 
 

@@ -47,7 +47,7 @@ class ReturnTo(ValueObject):
         """The address if the link names none; "" for no way back."""
         return self.allowed[0] if self.allowed else ""
 
-    def checked(self, target: str) -> str:
+    def check(self, target: str) -> str:
         """Return the target if it is allowed, or "" for an empty one. Raises the refusal of all unusable links."""
         if not target or self.allows(target):
             return target

@@ -27,7 +27,7 @@ from deputize.core.web.pages.local_links import user_of
 from deputize.core.web.pages.rendering import page, root_of, see_other, templates_in
 from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.texts import Message
-from deputize.core.web.user_verifier import UserVerifier, person
+from deputize.core.web.user_verifier import UserVerifier, verify_user
 
 log = logging.getLogger("deputize.web")
 
@@ -59,14 +59,14 @@ class Site:
         self.brand, self.sign_out = brand, sign_out
         self.key = deputy.vault.keys.web
 
-    async def who(self, request: Request) -> Who:
+    async def consent_user(self, request: Request) -> Who:
         """Return who opens a consent: the verified user, nobody, or the user at this machine."""
-        return await person(self.verifier, request) if self.verifier else AnyLocalUser()
+        return await verify_user(self.verifier, request) if self.verifier else AnyLocalUser()
 
     async def user(self, request: Request) -> User | None:
         """Return whose own pages these are: the verified user's, or those of the user in a local link."""
         if self.verifier:
-            return await person(self.verifier, request)
+            return await verify_user(self.verifier, request)
         return user_of(self.deputy, request.path_params["me"])
 
     async def cookies(self) -> Cookies:
@@ -85,21 +85,21 @@ class Site:
         facts = {"brand": self.brand, "whom": "", "local": self.local, "sign_out": self.sign_out} | facts
         return page(self.templates, request, name, status, forms_to=forms_to, **facts)
 
-    def say(self, request: Request, status: int, message: Message) -> Response:
+    def message_page(self, request: Request, status: int, message: Message) -> Response:
         """Return a page with one message."""
         outcome = "failed" if status >= 400 and status != 401 else ""
         return self.page(request, "message.html", status, **message._asdict(), outcome=outcome)
 
-    def refused(self, request: Request) -> Response:
+    def refusal_page(self, request: Request) -> Response:
         """Return the one answer to everything that cannot be used, whatever the reason."""
-        return self.say(request, 403, texts.REFUSED)
+        return self.message_page(request, 403, texts.REFUSED)
 
-    def nobody(self, request: Request, path: str) -> Response:
+    def redirect_to_sign_in(self, request: Request, path: str) -> Response:
         """Redirect to your sign-in page, which can send the user back to ``path``, one of ours."""
         if not self.sign_in:
-            return self.say(request, 401, texts.SIGN_IN)
+            return self.message_page(request, 401, texts.SIGN_IN)
         if self.sign_out and request.method == "POST":  # our forms may not lead to the issuer's host (CSP)
-            return self.say(request, 401, texts.SIGNED_OUT_MEANWHILE)
+            return self.message_page(request, 401, texts.SIGNED_OUT_MEANWHILE)
         joint = "&" if "?" in self.sign_in else "?"
         return see_other(self.sign_in + joint + urlencode({"next": root_of(request) + path}))
 
@@ -124,7 +124,7 @@ class Site:
         fields = await fields_of(request)
         base = await self.deputy.pages.base_url()
         cookie = request.cookies.get(cookies_for(base, self.key).name, "")
-        due = form_token(self.key, cookie, who, here(request))
+        due = form_token(self.key, cookie, who, current_path(request))
         given = fields.get("form", "")
         if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
             raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="foreign_form")
@@ -151,7 +151,7 @@ class Page(ValueObject):
     link: str = ""
 
 
-def here(request: Request) -> str:
+def current_path(request: Request) -> str:
     """Return the path of this page, for links to itself."""
     path, mount = str(request.scope["path"]), str(request.scope.get("root_path", "")).rstrip("/")
     return quote(root_of(request) + (path[len(mount) :] if path.startswith(f"{mount}/") else path))

@@ -207,7 +207,7 @@ ACTS: Final[Mapping[str, tuple[str, str]]] = {
 """How an act ended, and how that looks, by the decision of its row."""
 
 
-def act_said(decision: str) -> tuple[str, str]:
+def outcome_label(decision: str) -> tuple[str, str]:
     """Return the outcome of an act in words, and its style."""
     return ACTS.get(decision, ("Not done: it failed", "failed"))
 

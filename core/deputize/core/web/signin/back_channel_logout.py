@@ -35,7 +35,7 @@ class Logout(ValueObject):
     until: float
 
 
-def logout_of(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: str, now: float) -> Logout | str:
+def read_logout(token: Secret, claims: Mapping[str, Any], issuer: str, client_id: str, now: float) -> Logout | str:
     """Return the logout of this token, whose claims the issuer signed, or the end of a sentence that says why not."""
     events, issued, ends = claims.get("events"), claims.get("iat"), claims.get("exp")
     session, subject, name = (_text(claims.get(claim)) for claim in ("sid", "sub", "jti"))

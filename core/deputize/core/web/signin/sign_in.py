@@ -40,8 +40,8 @@ from deputize.core.web.pages import texts
 from deputize.core.web.pages.forms import fields_of
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.return_to import ReturnTo
-from deputize.core.web.pages.site import SIGN_OUT, Page, Site, here
-from deputize.core.web.signin.back_channel_logout import Logout, logout_of
+from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path
+from deputize.core.web.signin.back_channel_logout import Logout, read_logout
 from deputize.core.web.signin.issuer import Issuer, user_at
 from deputize.core.web.signin.sign_in_request import SIGN_IN_TTL, SignInRequest
 from deputize.core.web.signin.sign_in_sessions import IDLE, LASTS, Sessions
@@ -142,14 +142,14 @@ class SignIn:
         issuer = provider.oauth.issuer
         if back.iss != issuer and (back.iss or provider.oauth.iss_required):  # RFC 9207 2.4, before all else
             log.warning("A sign-in at %s was answered by another issuer.", issuer)
-            return site.refused(request)
+            return site.refusal_page(request)
         if back.code is None:
             log.info("A sign-in at %s ended there: %s", issuer, back.error[:60])
-            return site.say(request, 403, texts.NOT_SIGNED_IN)
+            return site.message_page(request, 403, texts.NOT_SIGNED_IN)
         token = await self._id_token(provider, back.code, asked)
         user = await self._user(provider, token, asked) if token else None
         if token is None or user is None:
-            return site.say(request, 403, texts.NOT_SIGNED_IN)
+            return site.message_page(request, 403, texts.NOT_SIGNED_IN)
         cookies = self._cookies()
         await self.sessions.end(request.cookies.get(_session(cookies), ""))
         answer = see_other(asked.target)
@@ -185,7 +185,9 @@ class SignIn:
         if user is None:
             return see_other(f"{root_of(request)}/signed-out")
         local = " http:" if self.issuer.url.startswith("http:") else ""
-        return await site.with_forms(request, "sign_out.html", user, f"'self' https:{local}", action=here(request))
+        return await site.with_forms(
+            request, "sign_out.html", user, f"'self' https:{local}", action=current_path(request)
+        )
 
     async def _end(self, site: Site, request: Request) -> Response:
         """End our session first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
@@ -209,7 +211,7 @@ class SignIn:
         return key + ("&" if "?" in key else "?") + urlencode(back | hint) if key else ""
 
     async def _signed_out(self, site: Site, request: Request) -> Response:
-        return site.say(request, 200, texts.SIGNED_OUT)
+        return site.message_page(request, 200, texts.SIGNED_OUT)
 
     async def _handle_logout(self, site: Site, request: Request) -> Response:
         """Handle a back-channel logout: end the user's sessions here, and the grants that came from them.
@@ -223,7 +225,7 @@ class SignIn:
             named = user_at(self.issuer.url, found.subject) if self.subject == "sub" else None
             for user in {*whose, *filter(None, [named])}:
                 await self.deputy.sources.session_ended(user)
-            await self.sessions.used(found)
+            await self.sessions.mark_used(found)
             return Response(status_code=200, headers=NOT_KEPT)
         why = found if isinstance(found, str) else "was used before"
         log.warning("A logout token of %s %s.", self.issuer.url, why)
@@ -239,7 +241,7 @@ class SignIn:
         claims = await self.issuer.claims(token, provider.oauth.id_token_algs or frozenset({"RS256"}))
         if isinstance(claims, str):
             return claims
-        return logout_of(token, claims, self.issuer.url, self.app.client_id, self.deputy.clock())
+        return read_logout(token, claims, self.issuer.url, self.app.client_id, self.deputy.clock())
 
     # ------------------------------------------------------------- where
 

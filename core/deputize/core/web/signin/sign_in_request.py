@@ -16,7 +16,7 @@ from typing import Final
 
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
-from deputize.core.web.signing_key import proof
+from deputize.core.web.signing_key import sign
 
 SIGN_IN_TTL: Final = 600
 """Seconds that a user may take at the issuer."""
@@ -60,18 +60,18 @@ class SignInRequest(ValueObject):
     @property
     def state(self) -> Secret:
         """The state of RFC 6749 10.12."""
-        return Secret(proof(self.key, "sign-in state", self.value))
+        return Secret(sign(self.key, "sign-in state", self.value))
 
     @property
     def nonce(self) -> str:
         """The nonce of OpenID Connect Core 3.1.2.1."""
-        return proof(self.key, "sign-in nonce", self.value)
+        return sign(self.key, "sign-in nonce", self.value)
 
     @property
     def verifier(self) -> Secret:
         """The code verifier of RFC 7636 4.1."""
-        return Secret(proof(self.key, "sign-in verifier", self.value))
+        return Secret(sign(self.key, "sign-in verifier", self.value))
 
 
 def _signature(key: bytes, *parts: str) -> str:
-    return proof(key, "sign-in cookie", *parts)
+    return sign(key, "sign-in cookie", *parts)

@@ -19,7 +19,7 @@ from deputize.core.vault.grant import Secret, User
 from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
 from deputize.core.web.signin.back_channel_logout import Logout
-from deputize.core.web.signing_key import proof
+from deputize.core.web.signing_key import sign
 
 IDLE: Final = 1800.0
 """Seconds without a page after which a session ends."""
@@ -83,7 +83,7 @@ class Sessions(ValueObject):
         """Return True if everything this logout token asks for was done before."""
         return await self.vault.get("logged_out", self._name("jti", logout.id)) is not None
 
-    async def used(self, logout: Logout) -> None:
+    async def mark_used(self, logout: Logout) -> None:
         """Record that a logout token is done. If a crash prevents that, the issuer may repeat it."""
         await self._write(self._name("jti", logout.id), {"expires": logout.until})
 
@@ -130,7 +130,7 @@ class Sessions(ValueObject):
 
     def _name(self, kind: str, value: str) -> str:
         """Return the key of a session at the issuer, which does not reveal the session."""
-        return proof(self.vault.keys.web, "session name", self.issuer, kind, value) + "."
+        return sign(self.vault.keys.web, "session name", self.issuer, kind, value) + "."
 
     async def _record(self, cookie: str) -> Record | None:
         """Return the record of a session of this issuer that has not ended, or None."""
@@ -145,7 +145,7 @@ class Sessions(ValueObject):
     def _key(self, cookie: str) -> str:
         """Return the key of this cookie's record, or "" for an invalid cookie."""
         found = _COOKIE.fullmatch(cookie)
-        return found[2] + proof(self.vault.keys.web, "session", found[1]) if found else ""
+        return found[2] + sign(self.vault.keys.web, "session", found[1]) if found else ""
 
     def _touch(self, ends: float) -> dict[str, float]:
         now = self.clock()
