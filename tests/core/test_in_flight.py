@@ -117,7 +117,7 @@ async def test_what_a_forked_parent_has_in_flight_is_not_waited_for() -> None:
     parents = elsewhere.create_task(asyncio.sleep(60))
     in_flight._tasks.add(parents)
     async with asyncio.timeout(30):
-        await in_flight.ended()
+        await in_flight.wait()
     parents.cancel()
     await asyncio.to_thread(elsewhere.run_until_complete, asyncio.wait({parents}))
     elsewhere.close()

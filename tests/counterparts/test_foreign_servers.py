@@ -17,7 +17,7 @@ from deputize.core import App, ApprovalRequired, Call, Deputy, InvalidInput, Not
 from deputize.core.mcp import protocol
 from deputize.core.mcp.authorization import API
 from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.mcp.servers import Looked
+from deputize.core.mcp.servers import ListedTool
 from tests.counterparts.test_langgraph_server import free_port
 from tests.support.counterparts import mcp_python
 from tests.support.foreign_mcp import give, provider_at
@@ -89,7 +89,7 @@ async def deputy_at(url: str, **more: Any) -> AsyncIterator[Deputy]:
     deputy.mcp.known["other"] = server
     await deputy.mcp.add(server)
     await give(deputy)
-    looked: list[Looked] = await deputy.mcp.look("other", "alice")
+    looked: list[ListedTool] = await deputy.mcp.look("other", "alice")
     assert {one.state for one in looked} == {"new"}
     await deputy.mcp.pin("other", looked, by="ops")
     try:

@@ -72,7 +72,7 @@ def test_a_provider_without_code_is_one_like_all_others(tmp_path: Path, monkeypa
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     said = Settings.load()
     row = said.all_providers()["acme"]
-    assert row.apis.hosts == {"api.acme.example"} and row.words("tasks:read") == "read your tasks"
+    assert row.apis.hosts == {"api.acme.example"} and row.describe("tasks:read") == "read your tasks"
     assert [app.provider for app in said.all_apps()] == ["acme"]
 
 

@@ -69,7 +69,7 @@ async def test_each_snippet_runs() -> None:
 
 def test_the_bots_scopes_are_enough_for_what_it_is_told_to_do() -> None:
     [bot] = [tomllib.loads(one) for one in blocks(PAGE, "toml") if "service_account" in one]
-    may = PROVIDERS["google"].covered(frozenset(bot["apps"]["bot"]["source"]["scopes"]))
+    may = PROVIDERS["google"].implied_scopes(frozenset(bot["apps"]["bot"]["source"]["scopes"]))
     assert asks_of(find_toolkits()["calendar"].tools["calendar_list_events"].usual_needs(), may) == ()
 
 

@@ -97,7 +97,7 @@ class Trial:
     async def quiet(self) -> None:
         """Wait for what cancelled steps have left in flight."""
         for program in self.programs:
-            await program.deputy.engine.in_flight.ended()
+            await program.deputy.engine.in_flight.wait()
 
     # ------------------------------------------------------------- what users do
 

@@ -50,7 +50,7 @@ async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str) -> 
 
 async def test_what_the_host_says_of_a_user_stands() -> None:
     async with world() as alice:
-        alice.deputy.engine.zones.said = lambda user: ZoneInfo("Asia/Tokyo")
+        alice.deputy.engine.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
         await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
         assert asked_about_alice(alice) == 0
         assert alice.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600

@@ -97,7 +97,7 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
     """Open the vault if it exists, and yield it with the findings on the way. Nothing is created."""
     vault, findings = None, []
     try:
-        begun, new = settings.begun(), settings.new_vault()
+        begun, new = settings.has_begun(), settings.new_vault()
         if new:
             refuse_new(settings.vault_url, begun=begun)
     except DeputizeError as e:  # from this check, or from the package of its store

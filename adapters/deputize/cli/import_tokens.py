@@ -137,7 +137,7 @@ def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
     from deputize.core import InvalidInput
 
     row = deputy.providers[provider]
-    given = row.covered(row.oauth.normal(found.scopes))
+    given = row.implied_scopes(row.oauth.normal(found.scopes))
     if given and (lacking := sorted(set(row.oauth.always_scopes) - given)):
         raise InvalidInput(
             f"These tokens cannot identify their user: they lack {', '.join(lacking)}.",

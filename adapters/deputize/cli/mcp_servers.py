@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from deputize.core import Deputy
-    from deputize.core.mcp.servers import Looked
+    from deputize.core.mcp.servers import ListedTool
 
 NameArgument = Annotated[str, typer.Argument(help="The server's name here; deputize mcp list shows them.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")]
@@ -106,7 +106,7 @@ def tools(
     """Show the pinned tools of a server and their effects. With --diff: compared with what it lists now."""
     with open_deputy() as deputy:
         looked = _look(deputy, name, acting_user(user), browser, wait) if diff else deputy.run(_as_pinned(deputy, name))
-        effects = deputy.run(deputy.mcp.counts_as(name))
+        effects = deputy.run(deputy.mcp.effects(name))
     if as_json:
         show.data([_facts(one, effects.get(one.name, "")) for one in looked])
         return
@@ -135,7 +135,7 @@ def pin(
             show.error(moved)
             if not yes:
                 typer.confirm("Accept its new address, and sign in there again?", abort=True, err=True)
-            deputy.run(deputy.mcp.believe_anew(name))
+            deputy.run(deputy.mcp.reset_trust(name))
             deputy.run(deputy.revoke(acting_user(user), name))
             looked = _look(deputy, name, acting_user(user), browser, wait)
         listed = {one.name: one for one in looked if one.now is not None}
@@ -172,7 +172,7 @@ SERVER_COMMANDS: Final[Mapping[str, Callable[..., None]]] = {
 # ----------------------------------------------------------------- parts of these
 
 
-def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> list[Looked]:
+def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> list[ListedTool]:
     from deputize.cli.prompts import Asking
     from deputize.core import Call
 
@@ -181,14 +181,14 @@ def _look(deputy: Deputy, name: str, user: str, browser: bool, wait: float) -> l
     return list(Asking(deputy, user, browser, wait).run_until_done(lambda: deputy.mcp.look(name, user, call=call)))
 
 
-async def _as_pinned(deputy: Deputy, name: str) -> list[Looked]:
-    from deputize.core.mcp.servers import Looked
+async def _as_pinned(deputy: Deputy, name: str) -> list[ListedTool]:
+    from deputize.core.mcp.servers import ListedTool
 
     deputy.mcp.server(name)
-    return [Looked(tool, "pinned", one.definition, one) for tool, one in (await deputy.mcp.pins.of(name)).items()]
+    return [ListedTool(tool, "pinned", one.definition, one) for tool, one in (await deputy.mcp.pins.of(name)).items()]
 
 
-def _pin(deputy: Deputy, name: str, chosen: Sequence[Looked], by: str, *, yes: bool, effect: str) -> None:
+def _pin(deputy: Deputy, name: str, chosen: Sequence[ListedTool], by: str, *, yes: bool, effect: str) -> None:
     """Show the tools, ask, and pin them. Raises `InvalidInput` for an unknown effect."""
     from deputize.core.errors import InvalidInput, instead
     from deputize.core.mcp.pins import EFFECTS, Pin, effect_of
@@ -209,13 +209,13 @@ def _pin(deputy: Deputy, name: str, chosen: Sequence[Looked], by: str, *, yes: b
     show.out.print(f"Pinned {show.counted(len(good), 'tool')}.")
 
 
-def _says_it_reads(one: Looked) -> bool:
+def _says_it_reads(one: ListedTool) -> bool:
     from deputize.core.mcp.pins import hints_of
 
     return one.now is not None and hints_of(one.now).get("readOnlyHint") is True
 
 
-def _tell(one: Looked, effect: str) -> None:
+def _tell(one: ListedTool, effect: str) -> None:
     """Print one tool. The server's text is put after deputize's, and on its own lines."""
     from deputize.cli.tool_definition_view import words_of
 
@@ -229,7 +229,7 @@ def _tell(one: Looked, effect: str) -> None:
         show.out.print(show.plain(f"  {line}"), soft_wrap=True)
 
 
-def _changes(one: Looked) -> Iterable[str]:
+def _changes(one: ListedTool) -> Iterable[str]:
     """Return a line diff from the pinned to the listed definition."""
     from difflib import unified_diff
 
@@ -240,7 +240,7 @@ def _changes(one: Looked) -> Iterable[str]:
     return list(unified_diff(before, after, "pinned", "now", lineterm=""))
 
 
-def _facts(one: Looked, effect: str) -> dict[str, Any]:
+def _facts(one: ListedTool, effect: str) -> dict[str, Any]:
     pinned = {"digest": one.pin.digest, "at": one.pin.at, "by": one.pin.by} if one.pin else None
     return {"name": one.name, "state": one.state, "effect": effect, "why": one.why, "pin": pinned, "now": one.now}
 

@@ -163,7 +163,7 @@ class BaseDeputy(Components):
 
         Raises `AccountMismatch` if the account is not connected or several have this name.
         """
-        await self.registry.arrived(provider)
+        await self.registry.wait_until_loaded(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
 
     async def decide(

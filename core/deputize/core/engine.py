@@ -84,9 +84,9 @@ class Engine(Frozen):
 
     async def close(self) -> None:
         """Wait for requests in flight, close connections and files, and write out the audit. Safe to call twice."""
-        await self.in_flight.ended()
+        await self.in_flight.wait()
         await self.http.close()
-        if self.http.elsewhere():  # refreshes run on the portal's loop, which continues
+        if self.http.has_other_transports():  # refreshes run on the portal's loop, which continues
             with suppress(InvalidInput):  # the portal has closed, and its connections with it
                 await portal().hop(self.http.close)
         await asyncio.to_thread(self.audit.close)  # may wait for the disk

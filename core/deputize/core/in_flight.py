@@ -45,7 +45,7 @@ class InFlight:
         finally:
             self._tasks.discard(task)
 
-    async def ended(self) -> None:
+    async def wait(self) -> None:
         """Wait until nothing is in flight, for at most `CLOSE_TIMEOUT` seconds."""
         if self._tasks:
             with suppress(InvalidInput):  # the portal has closed, and all requests with it

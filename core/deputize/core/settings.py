@@ -208,7 +208,7 @@ class Settings(BaseSettings):
         """Return True if no vault exists yet."""
         return not store_type(self.vault_url).exists(self.vault_url)
 
-    def begun(self) -> bool:
+    def has_begun(self) -> bool:
         """Return True if there has been a vault: it has left an audit."""
         return has_begun(self.vault_url, self.audit_trail)
 

@@ -145,7 +145,7 @@ async def open_vault(settings: Settings) -> Vault:
 
 def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
     """Return the store, the sealer, and whether there ever was a vault. Reads files: not for an event loop."""
-    begun = settings.begun()  # read before the vault: a starting process creates the vault first
+    begun = settings.has_begun()  # read before the vault: a starting process creates the vault first
     if new := settings.new_vault():  # read once: a vault that is moved away later must not be created again
         refuse_new(settings.vault_url, begun=begun)
     sealer = Sealer(settings.keys(), settings.key_source)

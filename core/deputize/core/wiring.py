@@ -43,7 +43,7 @@ from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import Registry
 from deputize.core.policy.policy import Judge, Policy, ask_before_sending
 from deputize.core.provenance.store import UntrustedRecord
-from deputize.core.providers import known
+from deputize.core.providers import known_providers
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.files import FILE_TTL, Files
 from deputize.core.tools.steps import AskUser, Heard, ResolvePerson
@@ -98,7 +98,7 @@ class Components:
         trusted_authors: Mapping[str, str] | None = None,
     ) -> None:
         self.vault, self.agent, self.clock, self.sleep = vault, agent, clock, sleep
-        self.registry = Registry(apps, known() if providers is None else providers)
+        self.registry = Registry(apps, known_providers() if providers is None else providers)
         self.providers, self.apps = self.registry.providers, self.registry.apps
         served = FixedPages(pages) if isinstance(pages, str) else pages
         self.pages: Pages = served(self) if callable(served) else served

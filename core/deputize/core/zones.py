@@ -26,10 +26,10 @@ MAX_CACHED_USERS: Final = 1024
 
 
 class Zones:
-    """The zones of all users of one vault. ``said``: the operator's setting. ``clock`` returns Unix seconds."""
+    """The zones of all users of one vault. ``default``: the operator's setting. ``clock`` returns Unix seconds."""
 
     def __init__(self, vault: Vault, said: Zone = UTC, clock: Callable[[], float] = time.time) -> None:
-        self.vault, self.said, self.clock = vault, said, clock
+        self.vault, self.default, self.clock = vault, said, clock
         self._known: dict[tuple[str, str], tuple[float, tzinfo | None]] = {}
 
     async def of(self, user: User) -> tzinfo | None:
@@ -40,21 +40,21 @@ class Zones:
 
     async def find(self, user: User) -> tuple[tzinfo | None, bool]:
         """Return the user's zone, and True if it is known for this user. The zone for all is a guess."""
-        if callable(self.said):
-            return self.said(user), True
+        if callable(self.default):
+            return self.default(user), True
         until, zone = self._known.get((user.tenant, user.id), (0.0, None))
         if self.clock() >= until:
             record = await self.vault.get("zone", self._place(user))
             zone = await named_zone(record.json["zone"]) if record else None
             self._remember(user, zone)
-        return (zone, True) if zone else (self.said, False)
+        return (zone, True) if zone else (self.default, False)
 
     @property
     def guess(self) -> tzinfo | None:
         """The zone for all, or None if the operator set none (UTC is the default then)."""
-        if self.said is UTC or callable(self.said):
+        if self.default is UTC or callable(self.default):
             return None
-        return self.said or MachineZone()
+        return self.default or MachineZone()
 
     async def learn(self, user: User, provider: str, name: str) -> tzinfo | None:
         """Store the zone that a provider reports for a user, and return it; None if the IANA database has no such name.
@@ -62,7 +62,7 @@ class Zones:
         If providers differ, the one that reported a change last is used: people change one setting first.
         """
         zone = await named_zone(name)
-        if zone is not None and not callable(self.said):
+        if zone is not None and not callable(self.default):
             await self._keep(user, provider, name, zone)
         return zone
 

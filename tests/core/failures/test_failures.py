@@ -24,8 +24,8 @@ from deputize.core.failures import (
     Rules,
     TokenShape,
     classify,
-    denied,
-    lost,
+    outcome_of_callback_error,
+    outcome_without_answer,
     redact,
     scope_list,
     table,
@@ -68,7 +68,7 @@ def row(name: str) -> dict[str, Any]:
 
 def outcome_of(case: Mapping[str, Any]) -> Outcome:
     if "no_answer" in case:
-        return lost(case["call"], sent=case["no_answer"] == "lost")
+        return outcome_without_answer(case["call"], sent=case["no_answer"] == "lost")
     more = {"needs": case.get("needs", ()), "granted": frozenset(case.get("granted", ())), "ours": case.get("ours", "")}
     return read(
         RULES[case["provider"]], case["status"] or 0, case["body"], case["call"], case.get("headers", {}), **more
@@ -137,8 +137,12 @@ def test_peer_N07_401_and_403_are_different_things(rules: Rules) -> None:
 
 
 def test_peer_N08_a_write_whose_answer_is_lost_is_not_repeated() -> None:
-    assert lost("write", sent=True) == Outcome(Kind.AMBIGUOUS_WRITE, detail="lost")
-    assert lost("read", sent=True).safe and lost("idem", sent=True).safe and lost("revoke", sent=True).safe
+    assert outcome_without_answer("write", sent=True) == Outcome(Kind.AMBIGUOUS_WRITE, detail="lost")
+    assert (
+        outcome_without_answer("read", sent=True).safe
+        and outcome_without_answer("idem", sent=True).safe
+        and outcome_without_answer("revoke", sent=True).safe
+    )
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
@@ -219,13 +223,13 @@ def test_an_unknown_refusal_is_the_agents_to_mend_and_logged_without_values(
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 def test_what_was_never_sent_and_what_was_refused_may_be_sent_again(rules: Rules) -> None:
-    assert all(lost(call, sent=False).safe for call in CALLS)
+    assert all(outcome_without_answer(call, sent=False).safe for call in CALLS)
     for call in ("read", "idem", "write"):
         assert read(rules, 429, "", call, {"Retry-After": "7"}) == Outcome(Kind.RATE_LIMITED, wait=7, safe=True)
 
 
 def test_a_code_is_good_for_one_try() -> None:
-    assert lost("code", sent=True).detail == "restart_consent"
+    assert outcome_without_answer("code", sent=True).detail == "restart_consent"
     assert not read(GENERIC, 503, "", "code").safe
     assert read(GENERIC, 503, "", "refresh").safe
 
@@ -347,7 +351,7 @@ def test_the_standard_words_of_a_token_endpoint_are_known_everywhere(codes: str,
     ],
 )
 def test_the_standard_words_of_a_callback_are_known_everywhere(codes: str, kind: Kind, fix_by: str) -> None:
-    outcomes = [denied(rules, code) for rules in RULES.values() for code in codes.split()]
+    outcomes = [outcome_of_callback_error(rules, code) for rules in RULES.values() for code in codes.split()]
     assert {(outcome.kind, outcome.fix_by) for outcome in outcomes} == {(kind, fix_by)}
     assert all(outcome.detail != "unclassified" for outcome in outcomes)
 
@@ -561,10 +565,16 @@ def test_a_reply_without_a_token_is_nobodys_consent(rules: Rules) -> None:
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 def test_a_callback_error_is_the_users_no_or_the_operators_fault(rules: Rules) -> None:
-    assert denied(rules, "access_denied") == Outcome(Kind.REAUTH, detail="consent_denied", fix_by="user")
-    assert classify(rules, "callback", 0, {}, b"error=access_denied&state=s") == denied(rules, "access_denied")
+    assert outcome_of_callback_error(rules, "access_denied") == Outcome(
+        Kind.REAUTH, detail="consent_denied", fix_by="user"
+    )
+    assert classify(rules, "callback", 0, {}, b"error=access_denied&state=s") == outcome_of_callback_error(
+        rules, "access_denied"
+    )
     for unknown in ("", "x" * 10_000, "<script>", "access_denied\n"):
-        assert denied(rules, unknown) == Outcome(Kind.INVALID_INPUT, detail="unclassified", fix_by="operator")
+        assert outcome_of_callback_error(rules, unknown) == Outcome(
+            Kind.INVALID_INPUT, detail="unclassified", fix_by="operator"
+        )
 
 
 # ---- hostile answers

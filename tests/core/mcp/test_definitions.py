@@ -9,11 +9,19 @@ from typing import Any
 import pytest
 
 from deputize.core.errors import SettingsError
-from deputize.core.mcp.definitions import LeftOut, checked, cleaned, digest_of, mirrored, own_name, shown_schema
+from deputize.core.mcp.definitions import (
+    LeftOut,
+    check_schema_shape,
+    clean_text,
+    digest_of,
+    header_paths,
+    own_name,
+    shown_schema,
+)
 from deputize.core.mcp.pins import Pin, effect_of, repeat_of
 from deputize.core.mcp.schemas import faults_of
 from deputize.core.mcp.server import McpServer, ToolOverride
-from deputize.core.mcp.tools import foreign_toolkit, left_out
+from deputize.core.mcp.tools import foreign_toolkit, reason_left_out
 from tests.support.foreign_mcp import URL, definition
 
 SERVER = McpServer("other", URL)
@@ -64,7 +72,7 @@ BAD_SCHEMAS: dict[str, Any] = {
 @pytest.mark.parametrize("name", BAD_SCHEMAS)
 def test_a_tool_with_such_a_schema_is_left_out_within_a_moment(name: str) -> None:
     began = time.process_time()
-    assert left_out(SERVER, definition("t") | {"inputSchema": BAD_SCHEMAS[name]})
+    assert reason_left_out(SERVER, definition("t") | {"inputSchema": BAD_SCHEMAS[name]})
     assert time.process_time() - began < 1
 
 
@@ -72,18 +80,18 @@ def test_a_tool_with_such_a_schema_is_left_out_within_a_moment(name: str) -> Non
 def test_tool_that_runs_as_task_only_is_left_out(support: Any) -> None:
     plain, tool = definition("t"), definition("t") | {"execution": {"taskSupport": support}}
     only = support == "required"
-    assert left_out(SERVER, tool) == (
+    assert reason_left_out(SERVER, tool) == (
         "it runs as a task only (taskSupport: required), which is not supported" if only else ""
     )
     assert len(foreign_toolkit(SERVER, {"t": Pin(tool)}).tools) == (0 if only else 1)
     assert (digest_of(tool) != digest_of(plain)) == only, "a tool that becomes one is looked at again"
-    assert not left_out(SERVER, definition("t") | {"execution": ["required"]})
+    assert not reason_left_out(SERVER, definition("t") | {"execution": ["required"]})
 
 
 def test_a_plain_schema_is_offered_and_its_references_are_followed() -> None:
     schema = {**object_of(a={"$ref": "#/$defs/n"}, b={"$ref": "#/$defs/n"}), "$defs": {"n": {"type": "integer"}}}
-    assert left_out(SERVER, definition("t", schema)) == ""
-    assert faults_of(checked(schema), {"a": 1, "b": "x"}) == ['b: the value is not of type "integer"']
+    assert reason_left_out(SERVER, definition("t", schema)) == ""
+    assert faults_of(check_schema_shape(schema), {"a": 1, "b": "x"}) == ['b: the value is not of type "integer"']
 
 
 def test_a_pattern_that_would_take_for_ever_does_not() -> None:
@@ -115,7 +123,7 @@ def test_no_fault_says_a_value() -> None:
 
 @pytest.mark.parametrize("name", ["", "bad name", "é", "a/b", "x" * 129, None, 7, "a\n"])
 def test_a_tool_of_such_a_name_is_left_out(name: Any) -> None:
-    assert "name has characters" in left_out(SERVER, definition(name))
+    assert "name has characters" in reason_left_out(SERVER, definition(name))
 
 
 def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
@@ -131,10 +139,10 @@ def test_names_are_ours_in_front_short_enough_and_each_once() -> None:
 
 def test_words_are_cleaned_and_cut_at_a_sentence() -> None:
     hidden = "Send.\u200b\u202e\U000e0041\x1b[31m It e\u0301"
-    assert cleaned(hidden, 100) == "Send.[31m It é"
-    assert cleaned("One sentence here. " * 10, 60) == "One sentence here. One sentence here. One sentence here."
-    assert cleaned("x" * 100, 10) == "x" * 9 + "…"
-    assert cleaned(None, 10) == cleaned(["x"], 10) == ""
+    assert clean_text(hidden, 100) == "Send.[31m It é"
+    assert clean_text("One sentence here. " * 10, 60) == "One sentence here. One sentence here. One sentence here."
+    assert clean_text("x" * 100, 10) == "x" * 9 + "…"
+    assert clean_text(None, 10) == clean_text(["x"], 10) == ""
 
 
 def test_a_schema_is_shown_with_its_words_cleaned_and_its_values_as_they_are() -> None:
@@ -196,4 +204,4 @@ def test_only_those_that_the_operator_names_are_offered() -> None:
 
 def test_arguments_that_travel_in_headers_are_found_by_their_path() -> None:
     schema = object_of(a={"type": "object", "properties": {"b": {"type": "integer", "x-mcp-header": "B"}}})
-    assert mirrored(schema) == {"B": ("a", "b")}
+    assert header_paths(schema) == {"B": ("a", "b")}

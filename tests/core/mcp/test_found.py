@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import Provider, ProviderUnavailable, SettingsError
 from deputize.core.mcp.authorization import KnownServers
-from deputize.core.mcp.discovery import found
+from deputize.core.mcp.discovery import discover_server
 from deputize.core.mcp.server import McpServer
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
@@ -63,7 +63,7 @@ async def resolved(host: str) -> list[str]:
 
 
 async def ask(web: Web, server: McpServer = SERVER, known: KnownServers | None = None) -> Provider:
-    return await found(server, transport=web, resolve=resolved, known=known)
+    return await discover_server(server, transport=web, resolve=resolved, known=known)
 
 
 def prm(**changed: Any) -> dict[str, Any]:
@@ -211,7 +211,7 @@ async def test_a_server_whose_metadata_leads_elsewhere_is_refused_in_words(said:
 
     web = Web(**said)
     with pytest.raises(SettingsError, match=words) as e:
-        await found(SERVER, transport=web, resolve=inside)
+        await discover_server(SERVER, transport=web, resolve=inside)
     assert e.value.hint and not {u for u in web.asked if "169.254" in u or "evil" in u or "inside" in u}
 
 

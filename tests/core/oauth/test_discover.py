@@ -210,7 +210,7 @@ async def test_offline_access_is_asked_where_it_is_offered_and_with_consent() ->
     assert row.oauth.always_scopes == ("openid", "profile", "offline_access") and row.oauth.params_consent == {
         "prompt": "consent"
     }
-    assert all(row.words(scope) != scope for scope in row.oauth.always_scopes)
+    assert all(row.describe(scope) != scope for scope in row.oauth.always_scopes)
 
 
 # ------------------------------------------------------------- what is never called

@@ -132,7 +132,7 @@ def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
     roots = [url for url in provider.apis.roots.values() if not url.startswith("{")]
     assert all(url.startswith("https://") for url in (*addresses, *roots))
     assert {urlsplit(url).netloc for url in roots} <= provider.apis.hosts
-    assert provider.apis.roots and provider.words("no such scope") == 'use the permission "no such scope"'
+    assert provider.apis.roots and provider.describe("no such scope") == 'use the permission "no such scope"'
 
 
 @pytest.mark.parametrize(
@@ -145,7 +145,7 @@ def test_a_provider_row_is_complete_and_https_only(provider: Provider) -> None:
     ],
 )
 def test_a_scope_is_said_as_what_one_may_do(words: dict[str, str], said: str) -> None:
-    assert made(scope_descriptions=words).words("orders") == said
+    assert made(scope_descriptions=words).describe("orders") == said
 
 
 def test_A13_scopes_are_joined_as_the_provider_wants_them_and_the_basic_ones_are_always_asked() -> None:

@@ -25,7 +25,7 @@ from deputize.core import (
 )
 from deputize.core.oauth.flow import authorize_url
 from deputize.core.providers import PROVIDERS
-from deputize.core.providers.origin import differs, origin_of
+from deputize.core.providers.origin import origin_change, origin_of
 from deputize.core.settings import Settings
 from deputize.core.vault.grant import Secret
 from deputize.core.web.app import pages_app
@@ -195,8 +195,8 @@ def test_http_is_for_loopback_and_then_for_all_of_the_row(tmp_path: Path) -> Non
 def test_a_grant_of_a_row_that_leads_elsewhere_now_is_of_another_place(tmp_path: Path) -> None:
     before = origin_of(load(tmp_path).all_providers()["acme"], APP)
     for change in ({"oauth.token_url": "https://evil.example/token"}, {"oauth.revoke_url": "https://evil.example/r"}):
-        assert differs(before, load(tmp_path, change).all_providers()["acme"], APP) == "place"
-    assert differs(None, load(tmp_path).all_providers()["acme"], APP) == "place"  # not of a time before origins
+        assert origin_change(before, load(tmp_path, change).all_providers()["acme"], APP) == "place"
+    assert origin_change(None, load(tmp_path).all_providers()["acme"], APP) == "place"  # not of a time before origins
 
 
 def test_a_server_with_an_issuer_cannot_have_the_name_of_a_row(tmp_path: Path) -> None:

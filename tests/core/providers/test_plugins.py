@@ -12,7 +12,7 @@ import pytest
 
 from deputize.core import PROVIDERS, App, Deputy, SettingsError
 from deputize.core.oauth.registry import Registry
-from deputize.core.providers import PLUGINS, known
+from deputize.core.providers import PLUGINS, known_providers
 from deputize.core.settings import Settings
 from tests.support.packages import put
 from tests.support.sandbox_deputy import new_vault
@@ -56,7 +56,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
 @pytest.mark.parametrize("value", ["acme_row", "acme_row:PROVIDER"])
 def test_an_entry_point_is_a_module_with_a_provider_or_the_provider(install: Install, value: str) -> None:
     install("acme-oauth", f"acme = {value}", acme_row=ROW.format(name="acme"))
-    assert known()["acme"].label == "Acme" and list(known())[:-1] == list(PROVIDERS)
+    assert known_providers()["acme"].label == "Acme" and list(known_providers())[:-1] == list(PROVIDERS)
 
 
 def test_settings_know_a_provider_of_another_package(
@@ -78,7 +78,7 @@ async def test_a_deputy_that_is_given_no_providers_knows_them_too(install: Insta
 def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: pytest.LogCaptureFixture) -> None:
     install("evil", "google = evil_row", evil_row=ROW.format(name="google"))
     with caplog.at_level(logging.WARNING):
-        assert known() == PROVIDERS and known()["google"] is PROVIDERS["google"]
+        assert known_providers() == PROVIDERS and known_providers()["google"] is PROVIDERS["google"]
     [told] = [record.getMessage() for record in caplog.records]
     assert told == "The provider 'google' of evil 1.2 is skipped: a provider of this name is built in."
 
@@ -109,7 +109,7 @@ def test_none_takes_the_name_of_one_that_is_built_in(install: Install, caplog: p
 )
 def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: str) -> None:
     install("acme-oauth", "acme = acme_row", acme_row=code)
-    assert known() == PROVIDERS
+    assert known_providers() == PROVIDERS
     [skipped] = PLUGINS.skipped()
     assert reason in skipped.reason and skipped.distribution == "acme-oauth 1.2"
 
@@ -117,7 +117,7 @@ def test_a_bad_one_is_named_and_left_out(install: Install, code: str, reason: st
 @pytest.mark.parametrize("name", ["Google", "git_hub", "g\u043e\u043egle", "github-app"])
 def test_none_is_called_as_one_that_is_built_in_but_for_its_spelling(install: Install, name: str) -> None:
     install("evil", f"{name} = evil_row", evil_row=ROW.format(name=name))
-    assert known() == PROVIDERS
+    assert known_providers() == PROVIDERS
     [skipped] = PLUGINS.skipped()
     assert "letters a-z" in skipped.reason or "too much like" in skipped.reason
 

@@ -388,13 +388,13 @@ USED = {
 @every_provider
 def test_every_scope_that_tools_use_has_plain_words(provider: Provider) -> None:
     for scope in (*USED[provider.name], *provider.oauth.always_scopes):
-        words = provider.words(scope)
+        words = provider.describe(scope)
         assert words != scope and words[0].islower() and not words.endswith(".") and len(words) <= 90, scope
 
 
 @every_provider
 def test_no_two_scopes_of_different_reach_read_the_same(provider: Provider) -> None:
-    words = [provider.words(scope) for scope in USED[provider.name]]
+    words = [provider.describe(scope) for scope in USED[provider.name]]
     assert len(set(words)) == len(words)
 
 
@@ -412,9 +412,9 @@ def test_no_two_scopes_of_different_reach_read_the_same(provider: Provider) -> N
 def test_a_broader_scope_covers_a_narrower_one_and_not_the_other_way(
     provider: Provider, broad: str, narrow: str
 ) -> None:
-    assert narrow in provider.covered(frozenset({broad}))
+    assert narrow in provider.implied_scopes(frozenset({broad}))
     if broad not in provider.oauth.scope_aliases:
-        assert broad not in provider.covered(frozenset({narrow}))
+        assert broad not in provider.implied_scopes(frozenset({narrow}))
 
 
 # ------------------------------------------------------------- where the browser comes back

@@ -14,7 +14,7 @@ import httpx
 
 from deputize.core import PROVIDERS, Account, App, Deputy, Secret, User
 from deputize.core.oauth.provider import Provider
-from deputize.core.providers import known
+from deputize.core.providers import known_providers
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import NEVER, Grant
 from deputize.core.vault.stores import open_store
@@ -58,7 +58,7 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
         vault,
         apps(sandbox),
         pages=PAGES,
-        providers={**known(), **{name: one.row for name, one in sandbox.played.items()}},
+        providers={**known_providers(), **{name: one.row for name, one in sandbox.played.items()}},
         transport=sandbox.transport(),
         clock=sandbox.clock,
         sleep=_no_sleep,

@@ -9,7 +9,7 @@ from deputize.core.engine import Engine
 from deputize.core.grants.refresh import Refresher
 from deputize.core.grants.sources.service_account import owner_of
 from deputize.core.grants.sources.session import NotObtained
-from deputize.core.providers.origin import MOVED, differs, moved
+from deputize.core.providers.origin import MOVED, moved, origin_change
 from deputize.core.tools.act import Act
 from deputize.core.tools.local_provider import no_grant
 from deputize.core.tools.needs import asks_of
@@ -36,7 +36,7 @@ class GrantFinder:
         if grant is None or grant.status != "active":
             raise MissingScopes(act, asks_of(act.needs), grant, grant.reason if grant else "")
         row = self.providers[grant.provider]
-        if where := differs(grant.origin, row, self.apps[act.app]):
+        if where := origin_change(grant.origin, row, self.apps[act.app]):
             raise moved(grant, row) if where == "place" else MissingScopes(act, asks_of(act.needs), grant, MOVED)
         incompatible = row.apis.incompatible_scopes
         if any(incompatible[scope] == act.tool.api for scope in grant.scopes & incompatible.keys()):
@@ -44,7 +44,7 @@ class GrantFinder:
             if known:
                 known.clear()
             raise MissingScopes(act, asks_of(act.needs), lost.grant, lost.reason)
-        if asks := asks_of(act.needs, row.covered(grant.scopes)):
+        if asks := asks_of(act.needs, row.implied_scopes(grant.scopes)):
             raise MissingScopes(act, asks, grant)
         return grant
 
@@ -61,7 +61,11 @@ class GrantFinder:
             held = known[whose] = await self.vault.find_grant(*whose)
         if app.source is None:
             return held
-        covered = self.providers[app.provider].covered(held.scopes) if held and held.status == "active" else frozenset()
+        covered = (
+            self.providers[app.provider].implied_scopes(held.scopes)
+            if held and held.status == "active"
+            else frozenset()
+        )
         try:
             found = await self.refresher.sources.obtain(owner, app, held, asks_of(act.needs, covered))
         except NotObtained as none:

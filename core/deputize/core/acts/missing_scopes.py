@@ -14,7 +14,7 @@ from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.grants.sources.session import SESSION_ENDED, SESSION_EXPIRED, SESSION_NEEDED
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.providers.origin import differs
+from deputize.core.providers.origin import origin_change
 from deputize.core.tools.act import Act
 from deputize.core.tools.needs import Need, asks_of, wanted_of
 from deputize.core.tools.tool import Tool
@@ -41,7 +41,7 @@ def report_missing_scopes(providers: Mapping[str, Provider], act: Act, grant: Gr
         raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
     except MissingScope as missing:
         row = providers[grant.provider]
-        covered = row.covered(grant.scopes)
+        covered = row.implied_scopes(grant.scopes)
         known = covered if missing.named else frozenset[str]()
         asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
         more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
@@ -140,8 +140,8 @@ class Asking:
             had = held.scopes if held and other == "switch" else frozenset[str]()
             moved = had - set(row.oauth.always_scopes) - row.apis.incompatible_scopes.keys()
             return [*asks_of(needs, moved), *moved]
-        usable = held if held and held.status == "active" and not differs(held.origin, row, app) else None
-        granted = row.covered(usable.scopes) if usable else None
+        usable = held if held and held.status == "active" and not origin_change(held.origin, row, app) else None
+        granted = row.implied_scopes(usable.scopes) if usable else None
         missing = asks_of(needs, granted or frozenset())
         return missing if missing or granted is None else None
 

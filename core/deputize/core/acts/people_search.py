@@ -170,7 +170,7 @@ class PeopleSearch:
         if grant.status != "active":
             looked.not_looked.append(NotLooked(where, "must be connected again"))
             return
-        if missing := asks_of(act.needs, self.engine.providers[grant.provider].covered(grant.scopes)):
+        if missing := asks_of(act.needs, self.engine.providers[grant.provider].implied_scopes(grant.scopes)):
             short = ", ".join(one.rpartition("/")[2] for one in missing)
             looked.not_looked.append(NotLooked(where, f"not granted: {short}"))
             return

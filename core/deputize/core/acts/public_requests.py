@@ -18,7 +18,7 @@ import httpx
 from deputize.core.acts.build_request import AGENT, LONGEST_URL, visible
 from deputize.core.acts.response_errors import REDIRECTS, lost_response, whole
 from deputize.core.errors import InvalidInput, ProviderUnavailable
-from deputize.core.failures import Kind, Outcome, classify, lost, outcome_of
+from deputize.core.failures import Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
 from deputize.core.http.public_address import is_public
@@ -56,7 +56,7 @@ class PublicSender:
             async with asyncio.timeout(SECONDS):
                 return await self._follow_redirects(request, provider)
         except TimeoutError:
-            return lost(request.call, sent=True)
+            return outcome_without_answer(request.call, sent=True)
 
     async def _follow_redirects(self, request: PublicRequest, provider: Provider) -> Outcome:
         url = request.url

@@ -11,7 +11,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError
 from deputize.core.grants.accounts import Accounts
 from deputize.core.grants.sources.service_account import check_reference, organisation_of
-from deputize.core.providers.origin import differs
+from deputize.core.providers.origin import origin_change
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.app_binding import check_people_search
 from deputize.core.tools.catalog import Catalog
@@ -100,5 +100,5 @@ class CallResolver:
         except SettingsError:
             return None
         row, grant = self.providers[app.provider], await self.engine.vault.find_undamaged(user, app.provider, app.name)
-        usable = grant and grant.status == "active" and not differs(grant.origin, row, app)
-        return (row.base, row.covered(grant.scopes)) if grant and usable else None
+        usable = grant and grant.status == "active" and not origin_change(grant.origin, row, app)
+        return (row.base, row.implied_scopes(grant.scopes)) if grant and usable else None

@@ -20,7 +20,7 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deputize.core.failures import Kind, Outcome, lost, outcome_of
+from deputize.core.failures import Kind, Outcome, outcome_of, outcome_without_answer
 from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import Answer, Repeat, Request
 from deputize.core.vault.grant import Secret
@@ -144,7 +144,7 @@ def lost_response(call: Repeat, failure: ProviderUnavailable) -> Outcome:
     """Return the outcome of a request without a usable response. A read whose response is too long is not repeated."""
     if failure.reason == "too_long" and call == "read":
         return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
-    return lost(call, sent=failure.sent)
+    return outcome_without_answer(call, sent=failure.sent)
 
 
 def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:

@@ -24,7 +24,7 @@ from deputize.core.errors import ApprovalRequired, DeputizeError, InvalidInput, 
 from deputize.core.failures.redaction import redact
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Entry
-from deputize.core.providers.origin import at_home
+from deputize.core.providers.origin import restrict_to_origin
 from deputize.core.tools.act import Act
 from deputize.core.tools.continuation import References
 from deputize.core.tools.local_provider import NO_PROVIDER
@@ -194,7 +194,9 @@ class Runner:
         zone, known = await self.zones.find(act.user)
         provider = NO_PROVIDER
         if act.provider:
-            provider = at_home(self.providers[act.provider], grant, self.apps[act.app]).for_grant(grant.extra)
+            provider = restrict_to_origin(self.providers[act.provider], grant, self.apps[act.app]).for_grant(
+                grant.extra
+            )
         run = ExecutionContext(Exchange(self.transport, act, provider, grant), entry, zone, zone_known=known)
         return run, self.begin(run)
 
@@ -213,7 +215,7 @@ class Runner:
         exchange, entry, act = run.exchange, run.entry, run.act
         return Run(
             key=act.key,
-            granted=exchange.provider.covered(exchange.grant.scopes),
+            granted=exchange.provider.implied_scopes(exchange.grant.scopes),
             account=exchange.grant.account,
             noted=entry.noted if entry else None,
             now=(entry.began if entry else 0.0) or act.began or self.clock(),

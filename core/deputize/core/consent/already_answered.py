@@ -51,7 +51,7 @@ def _stop_if_answered(
         return
     provider = repository.engine.providers[record.provider]
     if status == "partial" or in_vain:
-        words = ", ".join(provider.words(s) for s in missing) or "what was asked for"
+        words = ", ".join(provider.describe(s) for s in missing) or "what was asked for"
         raise ScopeNotGranted(f"The user did not allow this at {provider.label}: {words}.", scopes=missing)
     if status == "denied":
         raise Declined(f"The user declined to connect {provider.label}.")

@@ -26,7 +26,7 @@ from deputize.core.consent.record import (
 from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.failures import denied
+from deputize.core.failures import outcome_of_callback_error
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
 from deputize.core.oauth.pkce import fingerprint, new_pkce, new_state
@@ -195,7 +195,7 @@ class AuthorizationFlow:
 
     async def _decline(self, record: ConsentRecord, error: str) -> None:
         provider, app = self.repository.get_provider_and_app(record)
-        outcome = denied(provider.rules, error or "no_code")
+        outcome = outcome_of_callback_error(provider.rules, error or "no_code")
         log_refusal(provider, app, outcome)
         no = outcome.detail == "consent_denied"
         await self.repository.end(record, "denied" if no else "failed", outcome.detail or str(outcome.kind))

@@ -21,7 +21,7 @@ from deputize.core.consent.record import OPENABLE, ConsentRecord, DeviceWait, re
 from deputize.core.consent.redeem import Redeemer
 from deputize.core.consent.repository import ConsentRepository
 from deputize.core.errors import InvalidInput, ProviderUnavailable, SettingsError
-from deputize.core.failures import Kind, Outcome, classify, lost
+from deputize.core.failures import Kind, Outcome, classify, outcome_without_answer
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.provider import App, Provider
@@ -168,7 +168,7 @@ class Device:
         try:
             answer = await engine.http.send(flow.device_token(provider, app, code=code), max_bytes=2**20)
         except ProviderUnavailable as e:
-            return lost("refresh", sent=e.sent)  # the same code may be polled again
+            return outcome_without_answer("refresh", sent=e.sent)  # the same code may be polled again
         return classify(provider.rules, "code", answer.status_code, answer.headers, answer.content, now=engine.clock())
 
     async def _keep_tokens(

@@ -56,7 +56,7 @@ class GrantWriter:
 
     async def _endpoint(self, reply: Received) -> Endpoint | None:
         engine = self.repository.engine
-        await engine.registry.arrived(reply.app)
+        await engine.registry.wait_until_loaded(reply.app)
         provider, app = engine.providers.get(reply.provider), engine.apps.get(reply.app)
         return Endpoint(engine.http, provider, app, engine.clock) if provider and app else None
 
@@ -129,7 +129,7 @@ class GrantWriter:
         """Return the account of the tokens. If the provider never names accounts, it is the account that was expected
         or is connected, else a new account for each grant. Raises `Refusal`."""
         provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
-        if late and (named := await late.whose(reply.tokens.access)):
+        if late and (named := await late.account_of(reply.tokens.access)):
             return named, {}
         if not provider.apis.identity.nameless:
             return await endpoint.whoami(reply.tokens, reply.asked_at)
@@ -174,7 +174,7 @@ class GrantWriter:
         self, record: ConsentRecord, provider: Provider, grant: Grant, family: str
     ) -> ConsentRecord | None:
         """End the consent as granted or partial. Returns None if it ended otherwise meanwhile."""
-        missing = tuple(sorted(set(record.scopes) - provider.covered(grant.scopes)))
+        missing = tuple(sorted(set(record.scopes) - provider.implied_scopes(grant.scopes)))
         obtained = Obtained(
             scopes_granted=sorted(grant.scopes),
             grant_gen=grant.generation,
@@ -215,7 +215,7 @@ class GrantWriter:
         """Return True if this account is already connected with more scopes, which the new tokens would take away."""
         held = await self._find_active_grant(record.user, provider.name, record.app, account)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
-        return not kept <= provider.covered(granted)
+        return not kept <= provider.implied_scopes(granted)
 
     async def _must_spare(self, reply: Received, provider: Provider, account: Account) -> bool:
         """Return True if tokens that are not kept must not be revoked now, because a grant of the account might end

@@ -108,7 +108,7 @@ class Redeemer:
         except Refusal as refusal:
             await self.repository.end(confirmed, "failed", reason := reason_of(refusal.outcome))
             if reason == UNKNOWN_CLIENT:
-                await engine.registry.renewed(app)
+                await engine.registry.renew(app)
             return
         await self._take(confirmed, endpoint, tokens, asked_at)
 

@@ -25,7 +25,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App, Provider
-from deputize.core.providers.origin import differs, moved
+from deputize.core.providers.origin import moved, origin_change
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import Grant, Secret, User
 
@@ -71,7 +71,7 @@ class ConsentRepository:
 
     async def _refresh_status(self, record: ConsentRecord) -> ConsentRecord:
         """Wait for the consent's app to be registered. Returns the consent, cancelled if it ended with many others."""
-        await self.engine.registry.arrived(record.app)
+        await self.engine.registry.wait_until_loaded(record.app)
         ended = self.engine.vault.ended
         await ended.refresh()
         if record.status in PENDING and ended.has_ended(record.user.tenant, record.epoch):
@@ -203,7 +203,7 @@ class ConsentRepository:
         user disconnects it, neither its key in the vault nor the client secret is used for the new server."""
         row = self.engine.providers[app.provider]
         for grant in await self.engine.vault.list_grants(user, app.provider, app.name):
-            if grant.status != "revoked" and differs(grant.origin, row, app) == "place":
+            if grant.status != "revoked" and origin_change(grant.origin, row, app) == "place":
                 raise moved(grant, row)
 
     async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:

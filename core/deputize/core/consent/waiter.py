@@ -14,7 +14,7 @@ from deputize.core.consent.consents import Consents
 from deputize.core.consent.record import ConsentRecord
 from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
-from deputize.core.providers.origin import differs
+from deputize.core.providers.origin import origin_change
 from deputize.core.user_requests import Consent, id_of
 from deputize.core.vault.notify import watch_records
 
@@ -73,9 +73,11 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
         grant = await engine.vault.find_undamaged(record.user, record.provider, record.app, account)
     except AccountMismatch:
         return False
-    if grant is None or grant.status != "active" or differs(grant.origin, row, app):
+    if grant is None or grant.status != "active" or origin_change(grant.origin, row, app):
         return False
-    return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.is_met_by(row.covered(grant.scopes))
+    return row.apis.incompatible_scopes.keys().isdisjoint(grant.scopes) and record.is_met_by(
+        row.implied_scopes(grant.scopes)
+    )
 
 
 def _as_removed(consent: Consent) -> Consent:

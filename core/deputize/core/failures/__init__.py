@@ -6,7 +6,7 @@ permissions, the organization over the user, scopes over everything else. `lost`
 and `denied` the ``error`` that a browser returned with. `redact` masks secrets in any text.
 """
 
-from deputize.core.failures.classify import classify, denied, lost
+from deputize.core.failures.classify import classify, outcome_of_callback_error, outcome_without_answer
 from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
 from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import Any
 
-from deputize.core.failures.json_rpc import RpcId, answered, response_to
+from deputize.core.failures.json_rpc import RpcId, json_rpc_outcome, response_to
 from deputize.core.failures.outcome import SERVER_ERROR, TOKEN_CALLS, Call, Kind, Outcome, lost_outcome, outcome_of
 from deputize.core.failures.parse import (
     ERROR_BODY,
@@ -17,15 +17,15 @@ from deputize.core.failures.parse import (
     as_objects,
     claims_in,
     form,
+    is_refused,
     look,
-    parsed,
-    refused,
+    parse_body,
     token_reply,
 )
 from deputize.core.failures.patterns import compiled
-from deputize.core.failures.retry_after import timed
+from deputize.core.failures.retry_after import with_wait
 from deputize.core.failures.rules import NO_TOKEN, RefusedAnswer, Rules, When
-from deputize.core.failures.scopes import flat, scoped, short_of, unmet
+from deputize.core.failures.scopes import flat, missing_alternatives, unmet, with_scopes
 
 _log = logging.getLogger("deputize.core.failures")
 _PLAIN_KEY = "[A-Za-z_]{1,30}"
@@ -57,11 +57,11 @@ def classify(
         return _callback_outcome(rules, body, granted, needs)
     if rules.json_rpc is not None and rpc_id is not None:
         response = response_to(rpc_id, headers.get("content-type", ""), body)
-        if outcome := answered(rules.json_rpc, call, status, response):
+        if outcome := json_rpc_outcome(rules.json_rpc, call, status, response):
             return _json_rpc_outcome(rules, call, status, headers, response, outcome, now)
     fine = 200 <= status < 300 or status == 304
-    data = parsed(call, body) if fine or len(body) <= ERROR_BODY else body
-    if fine and not refused(rules, call, data):
+    data = parse_body(call, body) if fine or len(body) <= ERROR_BODY else body
+    if fine and not is_refused(rules, call, data):
         return _fine(rules, call, headers, data, needs)
     seen = look(rules, call, status, headers, data, now)
     outcome = _match_tables(rules, seen)
@@ -86,14 +86,14 @@ def _json_rpc_outcome(
     return replace(outcome, data=response)
 
 
-def lost(call: Call, *, sent: bool) -> Outcome:
+def outcome_without_answer(call: Call, *, sent: bool) -> Outcome:
     """Return the outcome of a request without an answer. ``sent`` is False only if the request cannot have left."""
     if not sent:
         return outcome_of(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
     return lost_outcome(call)
 
 
-def denied(rules: Rules, error: str) -> Outcome:
+def outcome_of_callback_error(rules: Rules, error: str) -> Outcome:
     """Return the outcome of a callback's ``error`` parameter (RFC 6749 4.1.2.1). Unknown ones are for the operator."""
     seen = RefusedAnswer("callback", 0, {}, None, (error,), "", 0.0)
     return _first(rules.callback, seen) or _unclassified_outcome(seen)
@@ -126,7 +126,7 @@ def _token(rules: Rules, call: Call, data: Any, needs: Sequence[Sequence[str]]) 
 def _callback_outcome(rules: Rules, query: bytes, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> Outcome:
     found = form(query)
     if isinstance(found, dict) and "error" in found:
-        return denied(rules, found["error"])
+        return outcome_of_callback_error(rules, found["error"])
     absent = flat(unmet(rules, granted, needs))
     return outcome_of(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
 
@@ -135,7 +135,7 @@ def _match_tables(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
     if seen.status < 200 or seen.status >= 500:  # a failing server is not trusted about grants or arguments
         return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else SERVER_ERROR
-    if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := short_of(rules, seen)):
+    if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := missing_alternatives(rules, seen)):
         return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
     return outcome or _unclassified_outcome(seen)
 
@@ -174,11 +174,11 @@ def _adapt_to_call(
         outcome = _partial_outcome(seen, outcome)
     match outcome:
         case Outcome(kind=Kind.TRANSIENT, safe=False):
-            return timed(rules, seen, _server_error(seen.call, outcome))
+            return with_wait(rules, seen, _server_error(seen.call, outcome))
         case Outcome(kind=Kind.TRANSIENT | Kind.RATE_LIMITED):
-            return timed(rules, seen, outcome)
+            return with_wait(rules, seen, outcome)
         case Outcome(kind=Kind.MISSING_SCOPE):
-            return scoped(rules, seen, outcome, granted, needs)
+            return with_scopes(rules, seen, outcome, granted, needs)
         case Outcome(kind=Kind.REAUTH, detail="grant_dead") if seen.call == "code":
             return replace(outcome, detail="restart_consent")
         case Outcome(kind=Kind.CONFLICT, detail="exists") if ours and ours in seen.text:

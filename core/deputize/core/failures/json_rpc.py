@@ -81,7 +81,7 @@ def is_refusal(outcome: Outcome) -> bool:
     return outcome.kind is Kind.INVALID_INPUT and code_of(outcome.data) is not None
 
 
-def answered(codes: RpcErrors, call: Call, status: int, message: dict[str, Any] | None) -> Outcome | None:
+def json_rpc_outcome(codes: RpcErrors, call: Call, status: int, message: dict[str, Any] | None) -> Outcome | None:
     """Return the outcome of a response, or of its absence at a good status; None if the status itself decides."""
     code = code_of(message)
     if 200 <= status < 300:

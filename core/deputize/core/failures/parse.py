@@ -20,7 +20,7 @@ MAX_CLAIMS = 2048  # characters of a claims challenge: a browser has to carry it
 _NAME = r"[A-Za-z][\w .:-]{0,79}"
 
 
-def parsed(call: Call, body: bytes) -> Any:
+def parse_body(call: Call, body: bytes) -> Any:
     """Return the body as JSON; at token endpoints also as a form; else as bytes."""
     if not body:
         return None
@@ -39,7 +39,7 @@ def form(body: bytes) -> dict[str, str] | bytes:
     return pairs if "error" in pairs or "access_token" in pairs else body
 
 
-def refused(rules: Rules, call: Call, data: Any) -> bool:
+def is_refused(rules: Rules, call: Call, data: Any) -> bool:
     """Return True if the body of a successful status is a refusal."""
     if not isinstance(data, dict):
         return False

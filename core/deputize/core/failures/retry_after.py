@@ -15,7 +15,7 @@ _SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
 _EPOCH = r"[0-9]{9,14}(\.[0-9]{1,6})?"
 
 
-def timed(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
+def with_wait(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     """Return the outcome with the requested wait, at least a second. Retry-After (RFC 9110 10.2.3) takes priority."""
     if outcome.kind is Kind.AMBIGUOUS_WRITE:
         return outcome

@@ -22,7 +22,7 @@ def flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(scope for need in needs for scope in need))
 
 
-def scoped(
+def with_scopes(
     rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
 ) -> Outcome:
     """Return the outcome with the scopes to request: those of both provider and tool, else those of either.
@@ -44,7 +44,7 @@ def _challenge_scopes(seen: RefusedAnswer) -> tuple[str, ...]:
     return scope_list(challenge.get("scope", "")) if challenge.get("error") == "insufficient_scope" else ()
 
 
-def short_of(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
+def missing_alternatives(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
     """Return the scopes of which any would do, if the token's headers show that it has none of them."""
     accepted = scope_list(seen.headers.get(rules.accepted, ""))
     if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:

@@ -48,7 +48,7 @@ from deputize.core.oauth.endpoint import Endpoint, Refusal, Unanswered
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
-from deputize.core.providers.origin import MOVED, differs, moved, origin_of
+from deputize.core.providers.origin import MOVED, moved, origin_change, origin_of
 from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
@@ -163,7 +163,7 @@ class Refresher:
             raise GrantLost(grant.reason if grant else "disconnected", grant)
         if self.is_valid(grant) and grant.access_token != failed:
             return grant  # another process refreshed it
-        await self.registry.arrived(grant.app)
+        await self.registry.wait_until_loaded(grant.app)
         self._check_origin(grant)
         if (refused := self.is_valid(grant)) and self._refusals.pause(key):
             raise self._refusal_error(grant, again)
@@ -201,7 +201,7 @@ class Refresher:
         reason = outcome.detail or str(outcome.kind)
         await self._tell(TokenRefreshFailed(grant_fields(grant), reason))
         if reason == UNKNOWN_CLIENT:
-            await self.registry.renewed(self.apps[grant.app])
+            await self.registry.renew(self.apps[grant.app])
             self._check_origin(grant)
         taken = unanswered or intent.reopened
         if outcome.kind is Kind.REAUTH:
@@ -310,7 +310,7 @@ class Refresher:
     def _check_origin(self, grant: Grant) -> None:
         """Raise if the current token endpoint, or its app, is not the one that this grant came from."""
         provider, app = self._row(grant)
-        if where := differs(grant.origin, provider, app):
+        if where := origin_change(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     async def _save(self, old: Grant, new: Grant) -> tuple[Grant, Record | None]:

@@ -12,7 +12,7 @@ from deputize.core.oauth.dpop import NOT_BOUND, unbound
 from deputize.core.oauth.endpoint import Endpoint
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.grant_sources import RENEWED_BY_SOURCE
-from deputize.core.oauth.id_token import of_another
+from deputize.core.oauth.id_token import names_another_account
 from deputize.core.oauth.provider import Provider
 from deputize.core.vault.grant import Grant, Origin
 
@@ -54,7 +54,7 @@ def refusal_reason(provider: Provider, grant: Grant, tokens: Tokens) -> str:
     if unbound(provider, tokens):
         return NOT_BOUND
     named = tokens.id_token
-    return OTHER_ACCOUNT if named and of_another(provider, named, grant.account.subject) else ""
+    return OTHER_ACCOUNT if named and names_another_account(provider, named, grant.account.subject) else ""
 
 
 def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:

@@ -14,7 +14,7 @@ from deputize.core.engine import Engine
 from deputize.core.oauth.grant_sources import FOREIGN_IMPORT
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.providers.origin import noted, origin_of
+from deputize.core.providers.origin import origin_of, pack_origin
 from deputize.core.vault.grant import Grant, Origin, User
 from deputize.core.vault.vault import Record, Vault
 
@@ -47,7 +47,7 @@ class RevocationEntries:
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
         more: dict[str, Any] = {"replaced": True} if alone else {}
-        more |= noted(origin or self._origin(provider, app))
+        more |= pack_origin(origin or self._origin(provider, app))
         more |= {"place": self.vault.record_key(beside), "held": True} if beside else {}
         return await self._note(user, provider, app, tokens, expires, family=family, **more)
 
@@ -66,7 +66,7 @@ class RevocationEntries:
             return None
         tokens = Tokens(grant.access_token, grant.refresh_token, None, 0.0)
         more: dict[str, Any] = {"place": self.vault.record_key(grant), "generation": grant.generation}
-        more |= {"family": grant.family, **noted(grant.origin), **({"replaced": True} if replaced else {})}
+        more |= {"family": grant.family, **pack_origin(grant.origin), **({"replaced": True} if replaced else {})}
         row = self.providers.get(grant.provider)
         foreign = grant.source == FOREIGN_IMPORT  # the app cannot end another's
         if (leaked or foreign) and row and row.oauth.revoke_leaked_url:
@@ -86,7 +86,7 @@ class RevocationEntries:
         tokens = Tokens(ending.access_token, None if kept else ending.refresh_token, None, 0.0)
         key, family = self.vault.record_key(before), "" if kept else ending.family
         held = {"held": True} if self._ends_with_grant(before.provider) else {}
-        more = {"place": key, "replaced": True, "family": family, **held, **noted(ending.origin)}
+        more = {"place": key, "replaced": True, "family": family, **held, **pack_origin(ending.origin)}
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:

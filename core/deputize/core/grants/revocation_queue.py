@@ -31,7 +31,7 @@ from deputize.core.grants.revocation_entries import RevocationEntries
 from deputize.core.oauth.endpoint import LEAKED_AT_ONCE, Endpoint, Refusal, end_leaked
 from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import Provider
-from deputize.core.providers.origin import differs, origin_in
+from deputize.core.providers.origin import origin_change, origin_in
 from deputize.core.vault.grant import Grant, User, grant_fields
 from deputize.core.vault.vault import Record
 
@@ -104,7 +104,7 @@ class RevocationQueue(RevocationEntries):
         Finishes a disconnect that was interrupted between the entry and the tombstone.
         """
         note = entry.json
-        await self.engine.registry.arrived(note["app"])
+        await self.engine.registry.wait_until_loaded(note["app"])
         try:
             while (grant := await self._active(note)) and (_has_token(grant, note) or _is_of_family(grant, note)):
                 if note.get("replaced"):
@@ -161,7 +161,7 @@ class RevocationQueue(RevocationEntries):
     def _has_moved(self, note: dict[str, Any]) -> bool:
         """Return True if the settings lead to another server than the tokens came from, which must not get them."""
         row, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
-        return bool(row and app and differs(origin_in(note), row, app) == "place")
+        return bool(row and app and origin_change(origin_in(note), row, app) == "place")
 
     def _after(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
         """Return the state after a refused revocation: done if the provider had already ended the token."""

@@ -76,7 +76,7 @@ class Http:
             failure = _failure(error, request.url.host, timeout)
         raise failure  # raised here without a context, which would hold the request
 
-    def elsewhere(self) -> bool:
+    def has_other_transports(self) -> bool:
         """Return True if other loops than the running one have open transports."""
         here = asyncio.get_running_loop()
         with self._guard:

@@ -17,7 +17,7 @@ from deputize.core.oauth.identity import Identity
 from deputize.core.oauth.jose import ALGS
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.server_metadata import row_of, scopes_of
+from deputize.core.oauth.server_metadata import provider_from_metadata, scopes_of
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.vault import Vault
 
@@ -120,7 +120,7 @@ def provider_of(server: McpServer, said: Authorization) -> Provider:
     scopes, tool = scopes_of(said.metadata), server.identity
     named = tool is None and _names_accounts(said.metadata)
     wanted = server.scopes or said.asked
-    row = row_of(
+    row = provider_from_metadata(
         said.issuer,
         said.metadata if named else {k: v for k, v in said.metadata.items() if k not in ("jwks_uri", _USERINFO)},
         name=server.name,

@@ -23,7 +23,7 @@ from deputize.core.errors import ProviderUnavailable
 from deputize.core.failures.redaction import redact
 from deputize.core.http import Http
 from deputize.core.mcp.authorization import KnownServers, shown
-from deputize.core.mcp.discovery import refused
+from deputize.core.mcp.discovery import unusable_server
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.app import App, ClientAuth
 from deputize.core.oauth.client_auth import AGENT
@@ -158,7 +158,7 @@ async def _register(
     metadata = known.metadata if known else {}
     key = metadata.get("registration_endpoint")
     if not isinstance(key, str) or not key:
-        raise refused(
+        raise unusable_server(
             server,
             "takes no client that nobody has registered there",
             f"Register an application at {urlsplit(provider.oauth.issuer).netloc} with the redirect URI {redirect}, "
@@ -169,7 +169,7 @@ async def _register(
         await _registration_reply(server, http, key, asked), redirect, asked["token_endpoint_auth_method"]
     )
     if isinstance(content, str):
-        raise refused(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
+        raise unusable_server(server, content, f"Register one there by hand: client_id in [mcp.{server.name}].")
     record = await (
         vault.swap(kept, content) if kept else vault.insert("meta", _record_key(provider, redirect), content)
     )
@@ -209,7 +209,7 @@ async def _registration_reply(server: McpServer, http: Http, key: str, asked: di
         if isinstance(said, dict) and isinstance(words := said.get("error_description"), str):
             text = " ".join(shown(word) for word in redact(words[:1000]).split()[:50])
             log.warning("The server of %s says about the registration: %s", server.name, text[:300])
-        raise refused(
+        raise unusable_server(
             server,
             f"registered no client ({answer.status_code} {shown(name) if name else 'without a reason'})",
             f"Register one there by hand, and give its client_id in [mcp.{server.name}].",

@@ -40,7 +40,7 @@ class LeftOut(Exception):
     """The reason why a tool is not offered, as the end of a sentence about it."""
 
 
-def cleaned(text: Any, most: int) -> str:
+def clean_text(text: Any, most: int) -> str:
     """Return untrusted text for a model: composed, without invisible characters, cut at the end of a sentence."""
     if not isinstance(text, str):
         return ""
@@ -82,7 +82,7 @@ def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
 # ----------------------------------------------------------------- schemas
 
 
-def checked(schema: Any) -> dict[str, Any]:
+def check_schema_shape(schema: Any) -> dict[str, Any]:
     """Return a usable schema of arguments: an object, bounded, self-contained, without cycles. Raises `LeftOut`."""
     if not isinstance(schema, dict) or schema.get("type", "object") != "object":
         raise LeftOut("its arguments are not an object")
@@ -96,7 +96,7 @@ def checked(schema: Any) -> dict[str, Any]:
             raise LeftOut("its schema is too deep or has too many parts")
         _check_node(node)
     _Sizes(schema).of(schema, frozenset())
-    mirrored(schema)
+    header_paths(schema)
     return schema
 
 
@@ -153,7 +153,7 @@ class _Sizes:
         return found
 
 
-def mirrored(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+def header_paths(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
     """Return the paths of arguments that are also sent in headers, by header. Raises `LeftOut` for a bad mark."""
     found: dict[str, tuple[str, ...]] = {}
     for node, path in _marked_parts(schema, ()):
@@ -200,7 +200,7 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
         if key in _VALUES and key not in _DROPPED:
             shown[key] = value
         elif key == "description":
-            shown |= {key: words} if (words := cleaned(value, LONGEST_ARGUMENT)) else {}
+            shown |= {key: words} if (words := clean_text(value, LONGEST_ARGUMENT)) else {}
         elif key not in _DROPPED:
             shown[key] = shown_schema(value, names=key in ("properties", "$defs", "definitions"))
     return shown

@@ -35,7 +35,7 @@ WELL_KNOWN: Final = "/.well-known/oauth-protected-resource"
 _PING: Final = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping"}).encode()
 
 
-async def found(
+async def discover_server(
     server: McpServer,
     *,
     transport: Transport | None = None,
@@ -116,7 +116,7 @@ async def _request_authorization(
     resource = await _resource(http, server, challenge.get("resource_metadata", ""), guard)
     if resource is None:
         if not server.legacy_auth:
-            raise refused(
+            raise unusable_server(
                 server,
                 "names no authorization server",
                 "It has to sign its users in, and to say where in metadata as RFC 9728 describes it. One that anybody "
@@ -153,13 +153,13 @@ async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressG
     places = [f"{server.origin}{WELL_KNOWN}{server.path}", f"{server.origin}{WELL_KNOWN}"]
     if pointer:
         if origin_at(pointer) != server.origin:
-            raise refused(server, f"names metadata at another origin: {shown(pointer)}", "It is not read.")
+            raise unusable_server(server, f"names metadata at another origin: {shown(pointer)}", "It is not read.")
         places.insert(0, pointer)
     for key in dict.fromkeys(places):
         await guard.check(key)
         if (said := await document(http, key)) is not None:
             if not covers(said.get("resource"), server):
-                raise refused(
+                raise unusable_server(
                     server,
                     f"has metadata of something else: {shown(said.get('resource'))}",
                     f"Its tokens would be good there. It has to name {server.resource}.",
@@ -188,11 +188,11 @@ def _issuer(server: McpServer, resource: Mapping[str, Any], before: Authorizatio
     named = resource.get("authorization_servers")
     issuers = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
     if not issuers:
-        raise refused(server, "names no authorization server", "Its metadata has to (RFC 9728 2).")
+        raise unusable_server(server, "names no authorization server", "Its metadata has to (RFC 9728 2).")
     wanted = server.issuer or (before.issuer if before else "")
     if not wanted or wanted in issuers:
         return wanted or issuers[0]
-    raise refused(
+    raise unusable_server(
         server,
         f"names another authorization server than {'you do' if server.issuer else 'before'}: {shown(issuers[0])}, "
         f"not {shown(wanted)}",
@@ -214,10 +214,10 @@ async def _legacy(http: Http, server: McpServer) -> Mapping[str, Any]:
             "token_endpoint_auth_methods_supported": ["none"],
         }
     if str(said.get("issuer")).rstrip("/") != server.origin:
-        raise refused(server, f"calls itself {shown(said.get('issuer'))}", "It has to name its own origin.")
+        raise unusable_server(server, f"calls itself {shown(said.get('issuer'))}", "It has to name its own origin.")
     return said
 
 
-def refused(server: McpServer, why: str, hint: str) -> SettingsError:
+def unusable_server(server: McpServer, why: str, hint: str) -> SettingsError:
     """Return the error for a server that cannot be used."""
     return SettingsError(f"The MCP server {server.name} ({server.host}) {why}.", hint=hint)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from deputize.core.errors import InvalidInput
-from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.definitions import clean_text
 from deputize.core.mcp.schemas import faults_of
 from deputize.core.tools.preview import Audience, Preview
 
@@ -61,7 +61,7 @@ def _part(key: str, request: Any) -> Part:
     params = request.get("params")
     if not isinstance(params, Mapping):
         raise NotPassedOn("it says nothing of what it asks")
-    part: Part = {"key": key, "message": cleaned(params.get("message"), LONGEST_MESSAGE), "url": "", "fields": []}
+    part: Part = {"key": key, "message": clean_text(params.get("message"), LONGEST_MESSAGE), "url": "", "fields": []}
     match params.get("mode", "form"):
         case "url":
             return part | _link(params.get("url"))
@@ -100,10 +100,10 @@ def _fields(schema: Any) -> list[Part]:
 def _field(name: str, schema: Any, required: bool) -> Part:
     if not _NAME.fullmatch(name) or not isinstance(schema, Mapping) or schema.get("type") not in _TYPES:
         raise NotPassedOn("its form has a field that is not a text, number, boolean or choice")
-    title = cleaned(schema.get("title"), LONGEST_LABEL) or name
-    words = cleaned(schema.get("description"), LONGEST_LABEL)
+    title = clean_text(schema.get("title"), LONGEST_LABEL) or name
+    words = clean_text(schema.get("description"), LONGEST_LABEL)
     if _smells(name, title, words) or schema.get("format") == "password":
-        raise NotPassedOn(f"it asks for what looks like a secret ({cleaned(title, 40)})")
+        raise NotPassedOn(f"it asks for what looks like a secret ({clean_text(title, 40)})")
     rules = {rule: schema[rule] for rule in _RULES if rule in schema}
     options, rules = _options(schema, rules)
     default = schema.get("default")
@@ -130,11 +130,13 @@ def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], P
         pairs = [(value, labels[n] if n < len(labels) else value) for n, value in enumerate(values)]
     if not pairs or len(pairs) > MAX_CHOICES or not all(isinstance(value, str) for value, _ in pairs):
         raise NotPassedOn("its form has a choice that is not of texts")
-    options = [[str(value), cleaned(called, LONGEST_LABEL) or cleaned(value, LONGEST_LABEL)] for value, called in pairs]
+    options = [
+        [str(value), clean_text(called, LONGEST_LABEL) or clean_text(value, LONGEST_LABEL)] for value, called in pairs
+    ]
     return options, {"type": "string", "enum": [value for value, _ in options]}
 
 
-def filled_in(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
+def read_form(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
     """Return a person's input in the server's form. ``given``: by field number. Raises `InvalidInput` that names each
     invalid field and no value."""
     content, faults = dict[str, Any](), list[str]()
@@ -180,7 +182,7 @@ def _bounds(rules: Mapping[str, Any]) -> str:
         )
         if isinstance(rules.get(rule), str | int | float)
     ]
-    return f" ({cleaned(', '.join(said), LONGEST_LABEL)})" if said else ""
+    return f" ({clean_text(', '.join(said), LONGEST_LABEL)})" if said else ""
 
 
 # ----------------------------------------------------------------- preview and responses

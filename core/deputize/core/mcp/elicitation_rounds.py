@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import Declined, InvalidInput, OutcomeUnknown
-from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.definitions import clean_text
 from deputize.core.mcp.elicitation import NotPassedOn, parts_of, responses_of, show_of, without_addresses
 from deputize.core.mcp.protocol import Asked, Refused
 from deputize.core.mcp.rules import INVALID_PARAMS
@@ -114,7 +114,7 @@ def _question(asked: Asked, now: Sent, tool: str, server: McpServer, *, can_ask:
 
 def _not_asked(asked: Asked, why: str, tool: str, host: str) -> InvalidInput | OutcomeUnknown:
     params = [one.get("params") for one in asked.requests.values() if isinstance(one, Mapping)]
-    said = [cleaned(one.get("message"), 200) for one in params if isinstance(one, Mapping)]
+    said = [clean_text(one.get("message"), 200) for one in params if isinstance(one, Mapping)]
     words = f"{host} wants something of its user before it does {tool}, which is not asked here: {why}."
     words += f' It says "{without_addresses(said[0])}".' if said and said[0] else ""
     if not asked.nothing_done:

@@ -8,7 +8,7 @@ from deputize.core.http import Transport
 from deputize.core.mcp.account_tool import account_of
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.clients import client_again, client_of, known_client
-from deputize.core.mcp.discovery import found
+from deputize.core.mcp.discovery import discover_server
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.address_guard import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
@@ -39,7 +39,7 @@ class LateServer(Frozen):
     async def _discover(self, known: KnownServers) -> Provider:
         """Return the provider. If a new server is refused, what was stored of it is deleted again."""
         new = await known.read(self.server) is None
-        row = await found(self.server, transport=self.transport, resolve=self.resolve, known=known)
+        row = await discover_server(self.server, transport=self.transport, resolve=self.resolve, known=known)
         try:
             check_addresses(row, self.engine.providers.values())
             if new and not (self.server.issuer or self.server.client_id):

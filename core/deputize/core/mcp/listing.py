@@ -18,7 +18,7 @@ from deputize.core.acts.missing_scopes import Asking, report_missing_scopes
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput
 from deputize.core.mcp.authorization import API
-from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.definitions import clean_text
 from deputize.core.mcp.protocol import Link, Refused
 from deputize.core.mcp.server import McpServer
 from deputize.core.tools.act import Act, Call
@@ -47,7 +47,7 @@ def _list_tools(server: McpServer) -> Steps:
         found = yield from link.tools()
     except Refused as refused:
         raise InvalidInput(
-            f"{server.host} does not list its tools ({refused.code}): {cleaned(refused.message, 200)}"
+            f"{server.host} does not list its tools ({refused.code}): {clean_text(refused.message, 200)}"
         ) from None
     return {"era": link.version, "tools": found.tools}
 

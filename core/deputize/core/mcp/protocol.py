@@ -21,7 +21,7 @@ from typing import Any, Final, NamedTuple
 
 from deputize.core.errors import InvalidInput, NotFound, OutcomeUnknown
 from deputize.core.failures.json_rpc import code_of
-from deputize.core.mcp.definitions import cleaned, mirrored
+from deputize.core.mcp.definitions import clean_text, header_paths
 from deputize.core.mcp.rules import ASKS_USER, HEADER_MISMATCH, INVALID_REQUEST, NO_CAPABILITY, NO_VERSION
 from deputize.core.mcp.server import McpServer
 from deputize.core.tools.steps import Answer, Repeat, Request
@@ -92,7 +92,7 @@ def header_value(value: str | int | float | bool) -> str:
 def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
     """Return the headers that also carry arguments, by ``x-mcp-header``."""
     found: dict[str, str] = {}
-    for name, path in mirrored(schema).items():
+    for name, path in header_paths(schema).items():
         value: Any = arguments
         for part in path:
             value = value.get(part) if isinstance(value, Mapping) else None
@@ -177,7 +177,7 @@ class Link:
     def _leads_elsewhere(self, answer: Answer, repeat: Repeat) -> InvalidInput | OutcomeUnknown:
         """Return the error for a redirect (a new URL, or a sign-in page in between), which is not followed."""
         to = _HOST.match(answer.headers.get("location", ""))
-        there = cleaned(to[1], 200) if to else self.server.host
+        there = clean_text(to[1], 200) if to else self.server.host
         message = f"{self.server.host} sends elsewhere instead of answering ({answer.status}, to {there})."
         if repeat != "read" and answer.status not in (307, 308):
             return OutcomeUnknown(f"{message} It may have been done.")

@@ -20,7 +20,7 @@ import re
 from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Final, NamedTuple
 
-from deputize.core.mcp.definitions import cleaned
+from deputize.core.mcp.definitions import clean_text
 from deputize.core.text import without_hidden
 from deputize.core.tools.steps import File, Keep
 
@@ -126,7 +126,7 @@ def _take(block: Mapping[str, Any], found: _Content) -> bool:
         return False
     if block.get("type") == "resource_link":
         if len(found.links) < MAX_LINKS:
-            found.links.append({name: cleaned(block.get(name), 2000) for name in ("uri", "name") if block.get(name)})
+            found.links.append({name: clean_text(block.get(name), 2000) for name in ("uri", "name") if block.get(name)})
         return True
     if isinstance(text := inner.get("text"), str):
         found.texts.append(text)

@@ -24,7 +24,7 @@ from deputize.core.mcp.pins import Pin, Pins, effect_of
 from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
 from deputize.core.mcp.session_cache import Links, changed_place
-from deputize.core.mcp.tools import foreign_toolkit, left_out
+from deputize.core.mcp.tools import foreign_toolkit, reason_left_out
 from deputize.core.oauth.address_guard import Resolve
 from deputize.core.tools.act import Call
 from deputize.core.tools.catalog import Catalog
@@ -34,7 +34,7 @@ from deputize.core.vault.grant import AnyUser, User
 
 
 @frozen
-class Looked(ValueObject):
+class ListedTool(ValueObject):
     """A tool as its server lists it now, with its pin; see `McpServers.look`.
 
     ``state``: ``gone`` is pinned and no longer listed; ``left out`` cannot be offered, for the reason in ``why``.
@@ -84,7 +84,7 @@ class McpServers:
             raise InvalidInput(f"No MCP server is called {name[:60]!r}.", hint=hint, fix_by="operator")
         return self.known[name]
 
-    async def look(self, name: str, user: AnyUser, *, call: Call | None = None) -> list[Looked]:
+    async def look(self, name: str, user: AnyUser, *, call: Call | None = None) -> list[ListedTool]:
         """Return the tools that the server lists for this user now, with their pins. ``call``: an id of this look,
         which asks again a user who declined an earlier one. Raises `ConsentRequired` before the user has signed in."""
         server, pins = self.server(name), await self.pins.of(name)
@@ -93,10 +93,10 @@ class McpServers:
         looked = [_compare_with_pin(server, definition, pins.get(tool)) for tool, definition in found.items()]
         changed = {one.name: digest_of(one.now) for one in looked if one.state == "changed" and one.now is not None}
         await OperatorNotes(self.engine.vault).write(changed_place(name), {"changed": changed} if changed else {})
-        return looked + [Looked(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
+        return looked + [ListedTool(tool, "gone", None, pin) for tool, pin in pins.items() if tool not in found]
 
     async def pin(
-        self, name: str, looked: Iterable[Looked], *, by: str, effects: Mapping[str, ForeignEffect] | None = None
+        self, name: str, looked: Iterable[ListedTool], *, by: str, effects: Mapping[str, ForeignEffect] | None = None
     ) -> Toolkit:
         """Pin these definitions, except those that cannot be offered, and return the server's toolkit."""
         server = self.server(name)
@@ -109,7 +109,7 @@ class McpServers:
         await self.pins.drop(name, tools)
         return await self._offer_pinned(self.server(name))
 
-    async def believe_anew(self, name: str) -> None:
+    async def reset_trust(self, name: str) -> None:
         """Trust the server's current authorization server and endpoints instead of the stored ones.
 
         Deletes the stored ones; they are read again at the next act there.
@@ -119,7 +119,7 @@ class McpServers:
 
     async def remove(self, name: str) -> None:
         """Remove a server: its pins, toolkit and stored authorization. Users must end their grants there first."""
-        await self.believe_anew(name)
+        await self.reset_trust(name)
         await self.pins.drop(name)
         await OperatorNotes(self.engine.vault).write(changed_place(name), {})
         self.engine.registry.forget(name, expected=False)
@@ -137,7 +137,7 @@ class McpServers:
             load()
         self.catalog.add(made)
 
-    async def counts_as(self, name: str) -> dict[str, ForeignEffect]:
+    async def effects(self, name: str) -> dict[str, ForeignEffect]:
         """Return the effect of each pinned tool of a server."""
         server = self.server(name)
         return {tool: effect_of(server, pin) for tool, pin in (await self.pins.of(name)).items()}
@@ -157,10 +157,10 @@ def servers_of(
     return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
 
 
-def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> Looked:
+def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None) -> ListedTool:
     name = str(now.get("name"))
-    if reason := left_out(server, now):
-        return Looked(name[:128], "left out", now, pin, reason)
+    if reason := reason_left_out(server, now):
+        return ListedTool(name[:128], "left out", now, pin, reason)
     if pin is None:
-        return Looked(name, "new", now, None)
-    return Looked(name, "pinned" if pin.digest == digest_of(now) else "changed", now, pin)
+        return ListedTool(name, "new", now, None)
+    return ListedTool(name, "pinned" if pin.digest == digest_of(now) else "changed", now, pin)

@@ -22,10 +22,10 @@ from deputize.core.mcp.authorization import API
 from deputize.core.mcp.definitions import (
     LONGEST_DESCRIPTION,
     LeftOut,
-    checked,
-    cleaned,
+    check_schema_shape,
+    clean_text,
+    header_paths,
     is_task_only,
-    mirrored,
     own_name,
     shown_arguments,
     shown_schema,
@@ -84,7 +84,7 @@ class ForeignTool(Tool):
     def output_schema(self) -> Mapping[str, Any] | None:
         """The server's schema of its results, None if it cannot be checked."""
         try:
-            return checked(self.pin.definition.get("outputSchema"))
+            return check_schema_shape(self.pin.definition.get("outputSchema"))
         except LeftOut:
             return None
 
@@ -168,13 +168,13 @@ class ForeignTool(Tool):
         return None
 
     def _refusal(self, refused: Refused) -> InvalidInput:
-        said = cleaned(refused.message, 200)
+        said = clean_text(refused.message, 200)
         words = f': it says "{said}"' if said else ""
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
     def _show(self, arguments: Arguments) -> Preview:
         """Return the preview of all that is sent, and its pin. The approval is also bound to the definition."""
-        mirrors = mirrored(self.pin.definition["inputSchema"])
+        mirrors = header_paths(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
         fields = shown_arguments(arguments)
         fields |= {"also in headers, where proxies see it": headers} if headers else {}
@@ -215,7 +215,7 @@ def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | N
     return kit
 
 
-def left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
+def reason_left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
     """Return why a definition cannot be offered, "" if it can."""
     try:
         tool = _tool(server, Pin(definition), Links(server), {})
@@ -226,12 +226,12 @@ def left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
 
 
 def _tool(server: McpServer, pin: Pin, links: Links, taken: Mapping[str, Tool]) -> ForeignTool:
-    checked(pin.definition.get("inputSchema"))
+    check_schema_shape(pin.definition.get("inputSchema"))
     if is_task_only(pin.definition):
         raise LeftOut("it runs as a task only (taskSupport: required), which is not supported")
     word = effect_of(server, pin)
     effect, override = EFFECTS[word], server.tools.get(pin.name, ToolOverride())
-    words = cleaned(pin.definition.get("description"), LONGEST_DESCRIPTION)
+    words = clean_text(pin.definition.get("description"), LONGEST_DESCRIPTION)
     return ForeignTool(
         name=own_name(server.name, pin.definition["name"], taken),
         toolkit=server.name,

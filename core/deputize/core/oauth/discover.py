@@ -23,7 +23,7 @@ from deputize.core.oauth.address_guard import Resolve as Resolve
 from deputize.core.oauth.address_guard import addresses_of as addresses_of
 from deputize.core.oauth.oauth_endpoints import Audience
 from deputize.core.oauth.provider import Provider
-from deputize.core.oauth.server_metadata import check_origins, row_of, unfit
+from deputize.core.oauth.server_metadata import check_origins, provider_from_metadata, unusable_server
 
 MAX_BYTES: Final = 2**18
 """Maximum size of a metadata document."""
@@ -66,7 +66,7 @@ async def discover(
         raise SettingsError(f"A provider cannot be called {name!r}.", hint="Letters, digits, - and _ only.")
     guard, own = AddressGuard(resolve, allow_private_network=allow_private_network), (*trusted_origins,)
     row_from = partial(
-        row_of,
+        provider_from_metadata,
         issuer,
         name=name,
         label=label,
@@ -142,7 +142,7 @@ async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str
     for url in dict.fromkeys(places):
         if (metadata := await document(http, url)) is not None:
             return metadata
-    raise unfit(issuer, "shows no metadata")
+    raise unusable_server(issuer, "shows no metadata")
 
 
 async def document(http: Http, url: str) -> dict[str, Any] | None:

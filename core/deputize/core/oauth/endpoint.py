@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import httpx
 
 from deputize.core.errors import ProviderUnavailable
-from deputize.core.failures import Call, Kind, Outcome, classify, lost, outcome_of
+from deputize.core.failures import Call, Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.http import Http
 from deputize.core.oauth import dpop, flow, id_token
 from deputize.core.oauth.provider import App, Permissions, Provider
@@ -157,7 +157,7 @@ class Endpoint:
             request = flow.key_set(self.provider)
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_BYTES)
         except ProviderUnavailable as e:
-            too_long, outcome = e.reason == "too_long", lost("read", sent=e.sent)
+            too_long, outcome = e.reason == "too_long", outcome_without_answer("read", sent=e.sent)
         else:
             rules, now = self.provider.rules, self.clock()
             outcome = classify(rules, "read", answer.status_code, answer.headers, answer.content, now=now)
@@ -189,7 +189,7 @@ class Endpoint:
         try:
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
         except ProviderUnavailable as e:
-            outcome = lost("read", sent=e.sent)
+            outcome = outcome_without_answer("read", sent=e.sent)
         else:
             said = answer.headers.get(header) if answer.status_code == 200 else None
             return None if said is None else self.provider.oauth.normal(said)
@@ -203,7 +203,7 @@ class Endpoint:
         try:
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=2**20)
         except ProviderUnavailable as e:
-            raise Refusal(lost("read", sent=e.sent)) from None
+            raise Refusal(outcome_without_answer("read", sent=e.sent)) from None
         if answer.status_code in (200, 404):
             return answer.status_code == 200
         if answer.status_code == 422:  # malformed or too many requests: says nothing about the token
@@ -283,7 +283,7 @@ async def _send(
             answer = await http.send(request(), timeout=timeout, max_bytes=2**20)  # new: no assertion is used twice
             again = dpop.asks_again(proof_key, str(first.url), answer)
     except ProviderUnavailable as e:
-        outcome = lost(call, sent=e.sent)
+        outcome = outcome_without_answer(call, sent=e.sent)
         late = e.reason == "late"
     else:
         outcome = classify(provider.rules, call, answer.status_code, answer.headers, answer.content, now=now)

@@ -51,7 +51,7 @@ def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, 
     return claims if isinstance(claims, dict) else "holds no claims"
 
 
-def of_another(provider: Provider, token: Secret, subject: str) -> bool:
+def names_another_account(provider: Provider, token: Secret, subject: str) -> bool:
     """Return True if the id_token of a refresh names another account than ``subject``.
 
     OpenID Connect Core 12.2. Its signature is not checked (3.1.3.7, 6): it came from the token endpoint over TLS, and
@@ -117,10 +117,10 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
     subject = claims.get("sub")
     if not isinstance(subject, str) or not 0 < len(subject) <= MAX_OF_SUBJECT:
         return "names nobody"
-    return mistimed(claims, at)
+    return validity_fault(claims, at)
 
 
-def mistimed(claims: Mapping[str, Any], at: float) -> str:
+def validity_fault(claims: Mapping[str, Any], at: float) -> str:
     """Return why a token is not valid at this time (Unix seconds), as the end of a sentence; "" if it is."""
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):

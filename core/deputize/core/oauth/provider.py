@@ -116,11 +116,11 @@ class Provider(ValueObject):
 
     # ------------------------------------------------------------- scopes
 
-    def words(self, scope: str) -> str:
+    def describe(self, scope: str) -> str:
         """Return a scope's description for people."""
         return describe_scope(scope, self.scope_descriptions)
 
-    def covered(self, scopes: frozenset[str]) -> frozenset[str]:
+    def implied_scopes(self, scopes: frozenset[str]) -> frozenset[str]:
         """Return all scopes that these allow: themselves, and those that a broader one includes."""
         known = self._known.get(scopes)  # on the path of every act, and few sets differ
         if known is None:

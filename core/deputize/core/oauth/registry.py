@@ -25,7 +25,7 @@ UNKNOWN_CLIENT: Final = "invalid_client"
 log = logging.getLogger("deputize")
 
 
-class Late(Protocol):
+class LazyProvider(Protocol):
     """A provider that is created on first use, with its app of the same name."""
 
     async def make(self) -> tuple[Provider, App]:
@@ -36,7 +36,7 @@ class Late(Protocol):
         """Return a new registration if the server no longer knows the old one; None if it is not ours to make."""
         ...
 
-    async def whose(self, access: Secret) -> Account | None:
+    async def account_of(self, access: Secret) -> Account | None:
         """Return the account of a new token; None if it is found as usual, or not at all. Raises `Refusal`."""
         ...
 
@@ -56,7 +56,7 @@ class Registry:
     def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
         self.providers = dict(providers)
         self.apps: dict[str, App] = {}
-        self.late: dict[str, Late] = {}
+        self.late: dict[str, LazyProvider] = {}
         """Those that come when they are needed, or have come, by name."""
         self._coming: dict[str, asyncio.Task[None]] = {}
         for app in apps:
@@ -70,7 +70,7 @@ class Registry:
 
     # ------------------------------------------------------------- providers created on first use
 
-    def expect(self, name: str, late: Late) -> None:
+    def expect(self, name: str, late: LazyProvider) -> None:
         """Register a provider and its app, both of this name, to be created on first use.
 
         Raises `SettingsError` for a name that is taken.
@@ -94,14 +94,14 @@ class Registry:
         if name in self.late and name not in self.apps:
             await portal().hop(lambda: self._join(name))
 
-    async def arrived(self, name: str) -> None:
+    async def wait_until_loaded(self, name: str) -> None:
         """Do the same, but log an error instead of raising it: the provider is then unknown."""
         try:
             await self.arrive(name)
         except DeputizeError as e:
             log.warning("%s cannot be used now: %s", name, e)
 
-    async def renewed(self, app: App) -> None:
+    async def renew(self, app: App) -> None:
         """Register the app again after the server has lost it, if that is ours to do."""
         if app.name in self.late:
             await portal().hop(lambda: self._renew(app))

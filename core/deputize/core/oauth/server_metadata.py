@@ -30,7 +30,7 @@ _SCOPE: Final = r"[!#-\[\]-~]{1,200}"  # RFC 6749 3.3
 _MAX_SCOPES: Final = 500
 
 
-def row_of(
+def provider_from_metadata(
     issuer: str,
     metadata: Mapping[str, Any],
     *,
@@ -49,10 +49,10 @@ def row_of(
     Raises `SettingsError` for a server that cannot be used.
     """
     if "S256" not in _words(metadata, "code_challenge_methods_supported"):
-        raise unfit(issuer, "does not say that it does PKCE with S256")
+        raise unusable_server(issuer, "does not say that it does PKCE with S256")
     _check(issuer, metadata)
     if dpop and ALG not in _words(metadata, "dpop_signing_alg_values_supported"):
-        raise unfit(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
+        raise unusable_server(issuer, f"does not say that it takes proofs of possession signed by {ALG} (DPoP)")
     who, jwks = _url(metadata, "userinfo_endpoint"), _jwks(issuer, metadata, resource)
     scopes = scopes_of(metadata)
     offline = "offline_access" in scopes
@@ -119,13 +119,15 @@ _WORDS: Final = {
 def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
     """Raise `SettingsError` if the server requires or lacks something without which no consent can succeed."""
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
-        raise unfit(issuer, "gives no authorization codes")
+        raise unusable_server(issuer, "gives no authorization codes")
     if "query" not in (modes := _words(metadata, "response_modes_supported", ["query"])):
-        raise unfit(issuer, f"brings browsers back by {', '.join(modes) or 'nothing'} only, not by query")
+        raise unusable_server(issuer, f"brings browsers back by {', '.join(modes) or 'nothing'} only, not by query")
     if "authorization_code" not in (grants := _words(metadata, "grant_types_supported", ["authorization_code"])):
-        raise unfit(issuer, f"gives tokens for {', '.join(grants) or 'nothing'} only, not for authorization codes")
+        raise unusable_server(
+            issuer, f"gives tokens for {', '.join(grants) or 'nothing'} only, not for authorization codes"
+        )
     if metadata.get("require_signed_request_object") is True:
-        raise unfit(issuer, "wants signed requests (RFC 9101), which are not supported")
+        raise unusable_server(issuer, "wants signed requests (RFC 9101), which are not supported")
 
 
 def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
@@ -134,7 +136,9 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     if any(alg in ALGS for alg in algs):
         return _url(metadata, "jwks_uri")
     if resource and metadata.get("jwks_uri"):
-        raise unfit(issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs)
+        raise unusable_server(
+            issuer, "signs id_tokens in no supported way, and a token for a resource shows nobody", algs
+        )
     return ""
 
 
@@ -206,8 +210,10 @@ def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
         if method in offered:
             return client_auth
     if any("tls_client_auth" in method for method in offered):
-        raise unfit(issuer, "wants a client certificate (mutual TLS, RFC 8705), which is not supported", offered)
-    raise unfit(issuer, "authenticates clients in no way that is supported", offered)
+        raise unusable_server(
+            issuer, "wants a client certificate (mutual TLS, RFC 8705), which is not supported", offered
+        )
+    raise unusable_server(issuer, "authenticates clients in no way that is supported", offered)
 
 
 def _url(metadata: Mapping[str, Any], name: str) -> str:
@@ -217,14 +223,14 @@ def _url(metadata: Mapping[str, Any], name: str) -> str:
     try:
         urlsplit(value)
     except ValueError:
-        raise unfit(str(metadata.get("issuer", "")), f"names a {name} that is no address") from None
+        raise unusable_server(str(metadata.get("issuer", "")), f"names a {name} that is no address") from None
     return value
 
 
 def _required_url(issuer: str, metadata: Mapping[str, Any], name: str) -> str:
     value = _url(metadata, name)
     if not value:
-        raise unfit(issuer, f"names no {name}")
+        raise unusable_server(issuer, f"names no {name}")
     return value
 
 
@@ -234,7 +240,7 @@ def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = No
     return [one for one in words if isinstance(one, str) and re.fullmatch(_WORD, one)]  # some are shown in a terminal
 
 
-def unfit(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:
+def unusable_server(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:
     """Return the error for a server that cannot be used. ``offered``: what it supports instead."""
     instead = f"It offers: {', '.join(offered)}. " if offered else ""
     hint = "Change that at the server; or write the provider as [providers.NAME], if its metadata is not what it does."

@@ -65,6 +65,6 @@ PLUGINS: Final = Plugins(
 )
 
 
-def known() -> dict[str, Provider]:
+def known_providers() -> dict[str, Provider]:
     """Return built-in providers and those of installed packages, by name. A bad one is logged once and left out."""
     return {**PROVIDERS, **PLUGINS.all()}

@@ -20,7 +20,7 @@ from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth.app import ClientAuth
 from deputize.core.oauth.oauth_endpoints import ADDRESSES, Audience, EndsReplaced, Pkce, RevokeBy
 from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
-from deputize.core.providers import bad_name, known
+from deputize.core.providers import bad_name, known_providers
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 
 _URL: Final = re.compile(r'[^\x00-\x20"<>\\^`|\x7f-\U0010ffff]+')
@@ -229,7 +229,7 @@ def with_settings(described: Mapping[str, ProviderSettings]) -> dict[str, Provid
 
     Raises `SettingsError` for a taken or invalid name.
     """
-    rows = known()
+    rows = known_providers()
     for name, settings in described.items():
         if name in rows:
             raise SettingsError(

@@ -52,7 +52,7 @@ def _places(row: Provider) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return (oauth.issuer, oauth.authorize_url, oauth.token_url), (oauth.revoke_url, oauth.revoke_leaked_url)
 
 
-def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
+def origin_change(origin: Origin | None, row: Provider, app: App) -> Differs:
     """Return what has changed in the settings since this was granted."""
     now = origin_of(row, app)
     if origin is None:
@@ -62,12 +62,12 @@ def differs(origin: Origin | None, row: Provider, app: App) -> Differs:
     return "" if origin.client_id == now.client_id else "app"
 
 
-def at_home(row: Provider, grant: Grant, app: App) -> Provider:
+def restrict_to_origin(row: Provider, grant: Grant, app: App) -> Provider:
     """Return the provider as far as this grant may use it: without API hosts that are new since its consent.
 
     Raises `InvalidInput` with the reason ``moved`` if the provider has changed.
     """
-    if differs(grant.origin, row, app):
+    if origin_change(grant.origin, row, app):
         raise moved(grant, row)
     origin = grant.origin
     if origin is None or origin.built_in or row.plain_http or row.apis.hosts <= origin.hosts:
@@ -94,7 +94,7 @@ def _server(origin: Origin | None, provider: str) -> str:
     return urlsplit(table.oauth.token_url).netloc if table else "an unknown server"
 
 
-def noted(origin: Origin | None) -> dict[str, str]:
+def pack_origin(origin: Origin | None) -> dict[str, str]:
     """Return an origin as the field of a record."""
     return {"origin": origin.pack()} if origin else {}
 

@@ -44,7 +44,7 @@ from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.token_reply import Tokens
-from deputize.core.providers.origin import differs
+from deputize.core.providers.origin import origin_change
 from deputize.core.vault.grant import AnyUser, Grant, Secret, User
 from deputize.core.vault.record import Record
 
@@ -88,7 +88,7 @@ class GrantSources:
         row = self.engine.providers[app.provider]
         if held is not None and held.status == "active":
             ours = app.source is not None and held.source == app.source.kind
-            if not ours or differs(held.origin, row, app) or self._is_sufficient(owner, app, held, missing):
+            if not ours or origin_change(held.origin, row, app) or self._is_sufficient(owner, app, held, missing):
                 return held
         elif held is None and await self._is_disconnected(owner, app):
             return None

@@ -153,7 +153,7 @@ def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> Non
     held = given.held
     if held is None or held.status != "active":
         return
-    lost = provider.covered(held.scopes) - provider.covered(scopes) if scopes else frozenset[str]()
+    lost = provider.implied_scopes(held.scopes) - provider.implied_scopes(scopes) if scopes else frozenset[str]()
     if not given.foreign and not lost:
         return
     may = f"may do less than the connection: they lack {', '.join(sorted(lost))}"

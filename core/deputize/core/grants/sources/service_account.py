@@ -68,7 +68,7 @@ def refuse_to_ask(
     the account lacks; ``enough``: groups of scopes, one of each group suffices."""
     if not isinstance(source := app.source, ServiceAccount):
         return
-    may = provider.covered(source.scopes)
+    may = provider.implied_scopes(source.scopes)
     may |= {scope for group in enough if not group.isdisjoint(may) for scope in group}
     if more := sorted(set(scopes) - may):
         raise InvalidInput(
@@ -85,12 +85,12 @@ def refuse_to_ask(
 
 def has_all(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
     """Return True if this grant has all scopes that the account may have, so that a new request brings nothing more."""
-    return source.scopes <= provider.covered(grant.scopes)
+    return source.scopes <= provider.implied_scopes(grant.scopes)
 
 
 def has_more(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
     """Return True if this grant has scopes that the account may no longer have: the settings changed since."""
-    return not grant.scopes <= provider.covered(source.scopes)
+    return not grant.scopes <= provider.implied_scopes(source.scopes)
 
 
 async def request_tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
@@ -99,7 +99,7 @@ async def request_tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tok
     came = await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
     if came.scopes is None:
         return replace(came, scopes=source.scopes if provider.oauth.absent_scope == "requested" else None)
-    may, given = provider.covered(source.scopes), provider.covered(came.scopes)
+    may, given = provider.implied_scopes(source.scopes), provider.implied_scopes(came.scopes)
     return replace(came, scopes=(came.scopes & may) | (source.scopes & given))
 
 

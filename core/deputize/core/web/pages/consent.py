@@ -117,7 +117,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
         "agent": texts.agent_words(consent.agent),
         "label": label,
         "asked": asked,
-        "basics": [(provider.words(s), s) for s in provider.oauth.always_scopes if s not in consent.scopes],
+        "basics": [(provider.describe(s), s) for s in provider.oauth.always_scopes if s not in consent.scopes],
         "already": [pair for pair in had if pair[1] not in (*consent.scopes, *provider.oauth.always_scopes)],
         "missing": [pair for pair in asked if known and pair[1] in known.missing],
         "why": ""

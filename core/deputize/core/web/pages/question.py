@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from deputize.core.approvals.record import Reply
 from deputize.core.errors import Conflict, InvalidInput
-from deputize.core.mcp.elicitation import filled_in
+from deputize.core.mcp.elicitation import read_form
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
@@ -76,4 +76,4 @@ def _forms(kept: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
 
 def _read_answer(place: int, part: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
     prefix = f"{place}."
-    return filled_in(part, {name.removeprefix(prefix): v for name, v in fields.items() if name.startswith(prefix)})
+    return read_form(part, {name.removeprefix(prefix): v for name, v in fields.items() if name.startswith(prefix)})

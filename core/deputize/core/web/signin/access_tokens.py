@@ -19,7 +19,7 @@ import httpx
 from deputize.core.errors import SettingsError
 from deputize.core.oauth.app import App
 from deputize.core.oauth.client_auth import basic, secret_of
-from deputize.core.oauth.id_token import mistimed
+from deputize.core.oauth.id_token import validity_fault
 from deputize.core.oauth.jose import ALGS, header_of
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
@@ -103,7 +103,7 @@ class AccessTokens:
             return f"is no access token ({other})"
         if claims.get("iss") != self.issuer.url:
             return "is another issuer's"
-        return mistimed(claims, self.issuer.clock()) or claims
+        return validity_fault(claims, self.issuer.clock()) or claims
 
     async def _verify_opaque(self, token: Secret) -> dict[str, Any] | str:
         if self.app is None:
@@ -116,7 +116,7 @@ class AccessTokens:
         if str(claims.get("token_type", "Bearer")).lower() not in ("bearer", "access_token"):
             return "is no bearer token"
         now = self.issuer.clock()
-        return mistimed({"iat": now, **claims}, now) or claims
+        return validity_fault({"iat": now, **claims}, now) or claims
 
     async def _introspect(self, app: App, token: Secret) -> dict[str, Any] | None:
         """Introspect the token (RFC 7662 2). The reply is cached by a digest of the token, for `LOOKED_UP` seconds."""
