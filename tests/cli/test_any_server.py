@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from deputize.cli.prompts import ended_well
+from deputize.cli.prompts import raise_unless_granted
 from deputize.core import Consent, Provider, ProviderUnavailable, start
 from deputize.core.oauth.discover import discover
 from tests.cli.conftest import Command
@@ -71,7 +71,7 @@ def test_a_refusal_that_the_operator_has_to_mend_says_how_in_the_terminal() -> N
         "id", "acme", "acme", ("a",), ("a",), "", 0.0, status="failed", reason_code="redirect_uri_mismatch"
     )
     with pytest.raises(ProviderUnavailable, match="Acme could not be connected") as e:
-        ended_well(consent, "Acme")
+        raise_unless_granted(consent, "Acme")
     assert e.value.hint.startswith("The address that browsers come back to") and "at Acme" in e.value.hint
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import pytest
 
-from deputize.cli.retention import kept_by, spelt
+from deputize.cli.retention import format_duration, retention_rows
 from deputize.core.settings import Settings
 from tests.cli.conftest import Command, Provider, connected
 from tests.docs.blocks import ROOT, text
@@ -47,8 +47,13 @@ def test_the_commands_of_the_page_run_as_they_stand(
 
 def test_the_times_of_the_page_are_those_of_the_program(home: Path) -> None:
     page = text("docs/retention.md")
-    rows = {row.what: row for row in kept_by(Settings.load(home=home))}
-    assert rows["outcomes of acts"].how_long == rows["files"].how_long == rows["consents"].how_long == spelt(86400)
+    rows = {row.what: row for row in retention_rows(Settings.load(home=home))}
+    assert (
+        rows["outcomes of acts"].how_long
+        == rows["files"].how_long
+        == rows["consents"].how_long
+        == format_duration(86400)
+    )
     assert rows["links"].how_long == "2 days at most" and rows["sign-in sessions"].how_long.endswith("12 hours at most")
     assert rows["approvals, questions"].how_long.startswith("1 hour")
     for setting in filter(None, (row.setting for row in rows.values())):

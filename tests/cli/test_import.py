@@ -13,7 +13,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.cli.import_tokens import import_tokens
-from deputize.cli.token_files import MAX_BYTES, found_in
+from deputize.cli.token_files import MAX_BYTES, parse_tokens
 from deputize.core import Deputy, InvalidInput
 from deputize.core.settings import Settings
 from deputize.core.vault.opaque import SecretBytes
@@ -287,7 +287,7 @@ def forms() -> dict[str, tuple[Any, Any]]:
 @pytest.mark.parametrize("name", forms())
 def test_forms_of_other_programs_are_recognised(name: str) -> None:
     held, expected = forms()[name]
-    found = found_in(SecretBytes((held if isinstance(held, str) else json.dumps(held)).encode()))
+    found = parse_tokens(SecretBytes((held if isinstance(held, str) else json.dumps(held)).encode()))
     plain = [one.reveal() if one else "" for one in (found.access, found.refresh)]
     assert (found.form, *plain, found.provider, found.client) == expected
 

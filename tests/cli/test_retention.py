@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from deputize.cli.retention import kept_by, spelt, wrapped
+from deputize.cli.retention import format_duration, retention_rows, wrapped
 from deputize.core import Deputy
 from deputize.core.settings import Settings
 from deputize.core.vault.record import KINDS
@@ -13,7 +13,7 @@ from tests.cli.conftest import Command, Provider, connected
 
 
 def test_every_kind_of_record_is_told_of_once(home: Path) -> None:
-    told = [kind for row in kept_by(Settings.load(home=home)) for kind in row.kinds]
+    told = [kind for row in retention_rows(Settings.load(home=home)) for kind in row.kinds]
     assert sorted(told) == sorted(set(KINDS) - {"filepart"})
 
 
@@ -40,7 +40,7 @@ def test_a_file_is_kept_as_long_as_the_setting_says(home: Path) -> None:
 
 
 def test_times_are_spelt_as_people_say_them() -> None:
-    assert [spelt(one) for one in (86400, 172800, 3600, 5400, 90)] == [
+    assert [format_duration(one) for one in (86400, 172800, 3600, 5400, 90)] == [
         "1 day",
         "2 days",
         "1 hour",

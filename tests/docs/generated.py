@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal, get_args, get_origin, get_typ
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from deputize.cli.retention import audit_life, kept_by
+from deputize.cli.retention import audit_life, retention_rows
 from deputize.core import errors
 from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
@@ -273,7 +273,7 @@ def retention_page() -> str:
     head = "| Data | Kept | Setting |\n|---|---|---|\n"
     before, _, after = (ROOT / "docs/retention.md").read_text().partition(head)
     settings = Settings.model_construct()
-    rows = [(one.what, one.how_long, one.setting) for one in kept_by(settings)]
+    rows = [(one.what, one.how_long, one.setting) for one in retention_rows(settings)]
     rows.append(("audit", audit_life(settings), "audit_retention_days"))
     made = [f"| {what} | {kept} |{f' `DEPUTIZE_{by.upper()}`' if by else ''} |" for what, kept, by in rows]
     return f"{before}{head}" + "\n".join(made) + after[after.index("\n\n") :]

@@ -49,7 +49,7 @@ def connect(
     """
     if not provider and not tool:
         raise typer.BadParameter("Say which provider to connect, or which --tool is to be used.")
-    from deputize.cli.prompts import Asking, ended_well
+    from deputize.cli.prompts import Asking, raise_unless_granted
 
     wanted = [part for given in scopes or () for part in given.replace(",", " ").split()]
     with open_deputy() as deputy:
@@ -69,7 +69,7 @@ def connect(
             )
         )
         for consent in asking.consents(asked) if asked else ():
-            ended_well(consent, asking.label(consent.provider))
+            raise_unless_granted(consent, asking.label(consent.provider))
         held = deputy.run(deputy.connections(asking.user))
         show.connections([one for one in held if deputy.registry.family(one.provider) in families])
 

@@ -44,11 +44,11 @@ def import_tokens(
     Known are the files of google-auth (token.json), gcloud, oauth2client, slack_sdk, and replies of token endpoints.
     Tokens are never arguments: other accounts could read them in the list of processes.
     """
-    from deputize.cli.token_files import content_of, found_in
+    from deputize.cli.token_files import content_of, parse_tokens
     from deputize.core import User
 
     content, shared = content_of(file) if file else (_typed(), False)
-    found = found_in(content)
+    found = parse_tokens(content)
     whom = User(acting_user(user), tenant)
     with open_deputy() as deputy:
         name = known_provider(deputy, provider or found.provider or _asked("Which provider?", "--provider"))

@@ -201,7 +201,7 @@ def number(question: str, usual: int, most: int, elsewhere: Callable[[], bool]) 
     return None
 
 
-def ended_well(consent: Consent, label: str) -> None:
+def raise_unless_granted(consent: Consent, label: str) -> None:
     """Return if the user consented to everything. Raises a `DeputizeError` that says what happened instead."""
     if consent.status == "granted":
         return

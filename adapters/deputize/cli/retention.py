@@ -30,7 +30,7 @@ class Kept(NamedTuple):
     setting: str = ""
 
 
-def kept_by(settings: Settings) -> list[Kept]:
+def retention_rows(settings: Settings) -> list[Kept]:
     """Return all that a vault stores: each kind of record is in exactly one row."""
     from deputize.core.acts import call_dedup as recognizing
     from deputize.core.acts import erase
@@ -43,32 +43,43 @@ def kept_by(settings: Settings) -> list[Kept]:
 
     return [
         Kept("grants", ("grant",), f"until disconnected; that there was one, and whose account, {FORGOTTEN}"),
-        Kept("outcomes of acts", ("act",), spelt(settings.outcome_retention_seconds), "outcome_retention_seconds"),
-        Kept("files", ("file",), spelt(settings.file_retention_seconds), "file_retention_seconds"),
-        Kept("approvals, questions", ("approval",), f"{spelt(approval.APPROVAL_TTL)}, or as long as the tool asks"),
+        Kept(
+            "outcomes of acts",
+            ("act",),
+            format_duration(settings.outcome_retention_seconds),
+            "outcome_retention_seconds",
+        ),
+        Kept("files", ("file",), format_duration(settings.file_retention_seconds), "file_retention_seconds"),
+        Kept(
+            "approvals, questions",
+            ("approval",),
+            f"{format_duration(approval.APPROVAL_TTL)}, or as long as the tool asks",
+        ),
         Kept("mandates", ("mandate",), "until they end"),
-        Kept("consents", ("consent",), spelt(record.KEPT)),
-        Kept("links", ("asked", "ticket", "state", "browser"), f"{spelt(local_links.BINDING_TTL)} at most"),
+        Kept("consents", ("consent",), format_duration(record.KEPT)),
+        Kept("links", ("asked", "ticket", "state", "browser"), f"{format_duration(local_links.BINDING_TTL)} at most"),
         Kept(
             "sign-in sessions",
             ("session", "session_names", "logged_out"),
-            f"{spelt(sign_in_sessions.IDLE)} without a page, {spelt(sign_in_sessions.LASTS)} at most",
+            f"{format_duration(sign_in_sessions.IDLE)} without a page, {format_duration(sign_in_sessions.LASTS)} at most",
         ),
-        Kept("what others' texts named", ("outside",), spelt(outside_record.CONVERSATION_TTL)),
-        Kept("calls without an id", ("call",), spelt(recognizing.CALL_TTL)),
+        Kept("what others' texts named", ("outside",), format_duration(outside_record.CONVERSATION_TTL)),
+        Kept("calls without an id", ("call",), format_duration(recognizing.CALL_TTL)),
         Kept(
-            "tokens on their way", ("received", "intent", "obtaining"), f"{spelt(under_way.MARK_TTL)}, or until settled"
+            "tokens on their way",
+            ("received", "intent", "obtaining"),
+            f"{format_duration(under_way.MARK_TTL)}, or until settled",
         ),
         Kept("revocations to be sent", ("outbox",), "until the provider has taken them"),
         Kept("chosen accounts, time zones", ("chosen", "zone"), FORGOTTEN),
-        Kept("marks of forgotten users", ("erased",), f"{spelt(erase.MARKED)} at most; in Postgres only"),
+        Kept("marks of forgotten users", ("erased",), f"{format_duration(erase.MARKED)} at most; in Postgres only"),
         Kept("keys of pseudonyms", ("person",), FORGOTTEN),
         Kept("pins of MCP servers", ("mcp_pins",), "until the server is removed"),
         Kept("the vault's own records", ("meta",), "as long as the vault"),
     ]
 
 
-def spelt(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """Return a duration as text."""
     for unit, name in ((DAY, "day"), (HOUR, "hour"), (60.0, "minute")):
         if seconds >= unit and seconds % unit == 0:
@@ -124,7 +135,7 @@ def retention(as_json: JsonOption = False) -> None:
         audit = audit_kept(settings)
     rows: list[dict[str, Any]] = [
         {"what": one.what, "kept": one.how_long, "setting": one.setting, "number": sum(there[k] for k in one.kinds)}
-        for one in kept_by(settings)
+        for one in retention_rows(settings)
     ]
     if as_json:
         show.data([*rows, audit])

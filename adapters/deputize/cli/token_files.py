@@ -73,7 +73,7 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
         return content, bool(status.st_mode & (stat.S_IRGRP | stat.S_IROTH))
 
 
-def found_in(content: SecretBytes) -> Found:
+def parse_tokens(content: SecretBytes) -> Found:
     """Return the tokens in a file's content. Raises `InvalidInput`, without any of it, if its form is unknown."""
     found = _read(content.reveal())
     if isinstance(found, str):
