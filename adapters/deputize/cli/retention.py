@@ -61,7 +61,8 @@ def retention_rows(settings: Settings) -> list[Kept]:
         Kept(
             "sign-in sessions",
             ("session", "session_names", "logged_out"),
-            f"{format_duration(sign_in_sessions.IDLE)} without a page, {format_duration(sign_in_sessions.LASTS)} at most",
+            f"{format_duration(sign_in_sessions.IDLE)} without a page, "
+            f"{format_duration(sign_in_sessions.LASTS)} at most",
         ),
         Kept("what others' texts named", ("outside",), format_duration(outside_record.CONVERSATION_TTL)),
         Kept("calls without an id", ("call",), format_duration(recognizing.CALL_TTL)),

@@ -83,7 +83,7 @@ class LateServer(Frozen):
             http=self.engine.http,
         )
 
-    async def whose(self, access: Secret) -> Account | None:
+    async def account_of(self, access: Secret) -> Account | None:
         """Return the account from the tool that the operator has named; see `account_of`."""
         if self.server.identity is None:
             return None

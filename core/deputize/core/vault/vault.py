@@ -15,14 +15,14 @@ from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import BulkRevocationState
 from deputize.core.vault.grant import Grant, User
-from deputize.core.vault.grant_index import GrantIndex, has_same_origin, select_grant
+from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
 from deputize.core.vault.records import Records
 from deputize.core.vault.seal import Sealer, generation_of
 from deputize.core.vault.stores.protocol import Store
 from deputize.core.vault.vault_keys import VaultKeys
 
-__all__ = ["EXPIRING", "FIRST", "KINDS", "LOST", "PAGE", "Record", "Vault", "called"]
+__all__ = ["EXPIRING", "FIRST", "KINDS", "LOST", "PAGE", "Record", "Vault", "grants_of_account"]
 
 DAMAGED: Final = "Connect it again, or name another account. deputize doctor --drop removes what does not open."
 
