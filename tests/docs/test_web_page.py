@@ -69,7 +69,7 @@ async def test_the_fastapi_application_acts_as_whoever_is_signed_in() -> None:
         assert (await browse(names["app"], "/mail")).status_code == 401
         asked = (await browse(names["app"], "/mail?q=from:bob", ALICE)).json()
         assert asked["connect"].startswith("https://app.example.com/agents/connect/")
-        [waiting] = await deputy.consents.waiting(User("alice", "acme"))
+        [waiting] = await deputy.consents.list_pending(User("alice", "acme"))
         assert waiting.link == asked["connect"]
         path = waiting.link.removeprefix("https://app.example.com")
         nobody = await browse(names["app"], path)

@@ -170,7 +170,7 @@ def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
     assert row.oauth == OAuthEndpoints("https://acme.example/oauth/authorize", "https://acme.example/oauth/token")
     assert row.apis.roots == {"acme": "https://api.acme.example/v1"} and not row.apis.foreign_api()
     assert (row.apis.identity.url, row.apis.identity.subject) == ("https://api.acme.example/v1/me", "{id}")
-    assert row.words("tasks:read") == 'use the permission "tasks:read" (Read your tasks)'
+    assert row.describe("tasks:read") == 'use the permission "tasks:read" (Read your tasks)'
 
 
 def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:

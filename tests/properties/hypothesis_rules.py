@@ -146,7 +146,7 @@ def _folder() -> str | None:
 def without_pauses() -> Iterator[None]:
     """Waits that only leave the machine to others take no time."""
     with (
-        mock.patch("deputize.core.grants.refresh.soon", lambda: 0.0),
+        mock.patch("deputize.core.grants.refresh.second_try_delay", lambda: 0.0),
         mock.patch("deputize.core.vault.sweeper.PAUSE", 0.0),
         mock.patch("deputize.core.vault.rotation.PAUSE", 0.0),
     ):
