@@ -285,7 +285,7 @@ async def test_nobody_uses_the_vault_before_it_was_looked_through(
         if not may.is_set():
             raise ValueError("a fault of ours")
 
-    one.deputy.vault.store.looks = looking  # type: ignore[attr-defined]
+    one.deputy.vault.store.on_failover = looking  # type: ignore[attr-defined]
     await asyncio.to_thread(pair.standby.take_over)
     for _ in range(3):
         with pytest.raises(StoreUnavailable):

@@ -229,6 +229,6 @@ async def test_a_store_whose_numbers_are_taken_wakes_who_waits_like_the_one_behi
     measured = MeasuredStore(store, lambda seconds, operation: None)
     for protocol in (Watches, FailsOver):
         assert isinstance(store, protocol) and isinstance(measured, protocol)
-    for name in ("watch", "timeline", "looks"):
+    for name in ("watch", "timeline", "on_failover"):
         assert getattr_static(measured, name) == getattr(store, name)
     await store.close()

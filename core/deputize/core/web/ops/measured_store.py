@@ -11,7 +11,7 @@ from deputize.core.vault.stores.protocol import Backup, HeldLock, Store
 
 T = TypeVar("T")
 
-BEYOND: Final = ("looks", "timeline", "watch")
+BEYOND: Final = ("on_failover", "timeline", "watch")
 """Methods beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` does not find them by ``__getattr__``."""
 
 

@@ -48,7 +48,7 @@ class PostgresStore:
         self._names = Names()
         self._closed = False
         self._inside: _Inside | None = None
-        self.looks: Looks | None = None
+        self.on_failover: Looks | None = None
 
     @classmethod
     def open(cls, address: Address) -> Self:
@@ -116,7 +116,7 @@ class PostgresStore:
     def _begin(self, home: Portal) -> _Inside:
         """Return what is open on the portal's loop, opened again after a fork or if the portal was closed."""
         if self._inside is None or self._inside.home is not home:
-            self._inside = _Inside(self._address, home, lambda: self.looks)
+            self._inside = _Inside(self._address, home, lambda: self.on_failover)
         return self._inside
 
     async def timeline(self) -> str:
