@@ -614,7 +614,7 @@ async def test_a_wait_goes_on_where_the_provider_refused_what_the_grant_says_it_
 async def test_a_wait_goes_on_while_the_grant_that_has_it_all_is_lost(house: House) -> None:
     grant = await house.grant()
     assert grant
-    await house.deputy.refresher.mark_lost(grant, "invalid_grant")
+    await house.deputy.refresher.end(grant, "invalid_grant")
     with pytest.raises(ConsentRequired) as caught:
         await house.act("search")
     [still] = await house.deputy.wait_for_consents([caught.value.consent], timeout=0.3)

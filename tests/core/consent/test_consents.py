@@ -920,7 +920,7 @@ async def test_B6_a_consent_payload_holds_neither_user_nor_provider_address(hous
 
 async def test_a_grant_that_died_is_asked_for_again_with_its_reason_and_its_account(house: House) -> None:
     grant = await house.connected("readonly")
-    await house.deputy.refresher.mark_lost(grant, "invalid_grant")
+    await house.deputy.refresher.end(grant, "invalid_grant")
     with pytest.raises(ReconsentRequired) as caught:
         await house.act(message="later")
     assert caught.value.reason == "invalid_grant" and caught.value.consent.account == "alice@example.test"

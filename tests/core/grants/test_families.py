@@ -15,6 +15,7 @@ from deputize.core.grants.families import families
 from deputize.core.grants.refresh import GrantLost
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.vault.backup import back_up, restore
+from deputize.core.vault.custody import EndedByProvider
 from deputize.core.vault.grant import Account, Grant, SecretBytes
 from deputize.core.vault.vault import Vault
 from tests.core.oauth.test_custody import ALICE, LINEAR, LINEAR_REVOKE, Home
@@ -41,11 +42,17 @@ def test_a_grant_keeps_its_family_and_a_row_from_before_there_were_any_is_read()
 
 async def test_a_grant_that_keeps_an_earlier_refresh_token_is_of_that_ones_family() -> None:
     vault = await new_vault()
-    await vault.add(grant("f1", "r1"))
-    assert (await vault.add(grant("f2", None))).family == "f1"
-    assert (await vault.add(grant("f3", "r3"))).family == "f3"
+    replaced = list[str]()
+
+    async def end(before: Grant, after: Grant) -> None:
+        replaced.append(before.family)
+
+    await vault.add(grant("f1", "r1"), end)
+    assert (await vault.add(grant("f2", None), end)).family == "f1"
+    assert (await vault.add(grant("f3", "r3"), end)).family == "f3"
+    assert replaced == ["f1", "f1"]
     [held] = await vault.list_grants(ALICE)
-    assert await vault.replace(held, held.tombstone())
+    assert await vault.end_grant(held, held.tombstone(), EndedByProvider())
     assert (await vault.list_grants(ALICE))[0].family == ""
     await vault.close()
 

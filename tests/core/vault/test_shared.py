@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from deputize.core import Account, Secret, User, VaultError
+from deputize.core.vault.custody import EndedByProvider
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.stores.sqlite.store import SqliteStore
@@ -44,7 +45,7 @@ async def test_a_write_of_another_process_is_seen_though_the_grant_is_open_here(
     seen = await here.find_grant(ALICE, "google", "google")
     assert renewed is not None and seen is not None
     assert seen.access_token == Secret("newer") and held.access_token == Secret("older")
-    await there.replace(renewed, renewed.tombstone())
+    await there.end_grant(renewed, renewed.tombstone(), EndedByProvider())
     assert await here.find_grant(ALICE, "google", "google") is None
     await here.close()
     await there.close()

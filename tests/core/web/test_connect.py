@@ -89,7 +89,7 @@ async def test_a_lost_grant_says_why_it_is_asked_for_again() -> None:
     await world.connected("readonly")
     grant = await world.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
-    await world.deputy.refresher.mark_lost(grant, "invalid_grant")
+    await world.deputy.refresher.end(grant, "invalid_grant")
     consent = await world.deputy.consents.require(
         User("alice"), world.deputy.apps["google"], [SEND], held=grant, why="invalid_grant"
     )

@@ -199,7 +199,7 @@ class GrantWriter:
         while grant := await self._find_stored_grant(reply):
             refreshed = (grant.access_token, grant.refresh_token) != (reply.tokens.access, reply.tokens.refresh)
             entry = await self.queue.enqueue_grant(grant) if refreshed else None
-            if ended := await vault.replace(grant, grant.tombstone()):
+            if ended := await vault.end_grant(grant, grant.tombstone(), entry or reply.row):
                 await audit.record(GrantRevoked(grant_fields(ended)))
             await self.queue.deliver(*([entry] if entry else []))
 

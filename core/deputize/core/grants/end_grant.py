@@ -28,7 +28,7 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
         entry = await queue.enqueue_grant(grant, leaked=leaked)
         if before:
             await vault.delete(before)  # of tokens that were refreshed, or of an older generation
-        if stone := await vault.replace(grant, grant.tombstone()):
+        if stone := await vault.end_grant(grant, grant.tombstone(), entry):
             return [(stone, entry)]
         current = await vault.get_stored_grant(vault.record_key(grant))
         if current is None or current.status == "revoked":

@@ -47,7 +47,7 @@ class TokenFamily(ValueObject):
 
 
 async def families(vault: Vault) -> list[TokenFamily]:
-    """Return every family that may be alive. Records that do not open are left out: `Vault.scan_openable` counts them."""
+    """Return every family that may be alive. Leaves out records that do not open: `Vault.scan_openable` counts them."""
     found: dict[str, TokenFamily] = {}
     nameless: list[TokenFamily] = []
     async for one in _records(vault):

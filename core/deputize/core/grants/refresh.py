@@ -49,6 +49,7 @@ from deputize.core.oauth.flow import Tokens
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.providers.origin import MOVED, moved, origin_change, origin_of
+from deputize.core.vault.custody import EndedByProvider, NextOwner
 from deputize.core.vault.grant import Grant, Secret, grant_fields
 from deputize.core.vault.stores import HeldLock
 from deputize.core.vault.vault import Record
@@ -265,10 +266,11 @@ class Refresher:
         lost rotation, tokens that never arrived live on there, and the old token may tell the provider which family to
         end.
         """
-        tell = not told or must_revoke_on_end(grant)
-        lost = await self.revocation_queue.enqueue_grant(grant, replaced=True) if tell else None
+        lost: Record | None = None
+        if not told or must_revoke_on_end(grant):
+            lost = await self.revocation_queue.enqueue_grant(grant, replaced=True)
         try:
-            newer = await self._end_with(grant, reason)
+            newer = await self._end_with(grant, reason, lost or EndedByProvider())
         except GrantLost:
             if intent:
                 await intent.end()
@@ -369,26 +371,22 @@ class Refresher:
             return grant
         raise pause.error()
 
-    async def mark_lost(self, grant: Grant, reason: str) -> GrantLost:
-        """Mark this generation of a grant dead, and return the error. A newer generation is left alone."""
-        try:
-            await self._end_with(grant, reason)
-        except GrantLost as lost:
-            return lost
-        return GrantLost(reason, grant)
-
     async def end(self, grant: Grant, reason: str, *, replaced: bool = False) -> GrantLost:
         """Mark the grant dead and revoke its tokens at the provider: else the next consent would bring the same grant
         back. ``replaced``: it gets no tombstone; see `RevocationQueue.enqueue_grant`."""
         queued = await self.revocation_queue.enqueue_grant(grant, replaced=replaced)
-        lost = await self.mark_lost(grant, reason)
+        try:
+            await self._end_with(grant, reason, queued)
+            lost = GrantLost(reason, grant)  # a newer generation is left alone
+        except GrantLost as error:
+            lost = error
         if queued:
             await self.revocation_queue.deliver(queued)
         return lost
 
-    async def _end_with(self, grant: Grant, reason: str) -> Grant:
+    async def _end_with(self, grant: Grant, reason: str, next_owner: NextOwner) -> Grant:
         """Mark the grant dead and raise `GrantLost`. Returns a grant with newer tokens if one was stored first."""
-        while (dead := await self.vault.replace(grant, grant.dead(reason))) is None:
+        while (dead := await self.vault.end_grant(grant, grant.dead(reason), next_owner)) is None:
             current = await self.vault.get_grant(self.vault.record_key(grant))
             if current is None or current.status != "active":
                 raise GrantLost(current.reason if current else "disconnected", current)

@@ -110,7 +110,7 @@ class RevocationQueue(RevocationEntries):
                 if note.get("replaced"):
                     return "queued"  # the newer consent is not stored yet, or never was
                 newer = None if _has_token(grant, note) else await self.enqueue_grant(grant)
-                if stone := await self.vault.replace(grant, grant.tombstone()):
+                if stone := await self.vault.end_grant(grant, grant.tombstone(), newer or entry):
                     await self.audit.record(GrantRevoked(grant_fields(stone), "queued"))
                 await self.deliver(*([newer] if newer else []))
         except VaultError:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from deputize.core.errors import VaultError
 from deputize.core.vault.bootstrap import LOST, open_first
 from deputize.core.vault.bulk_revocation import BulkRevocationState
+from deputize.core.vault.custody import NextOwner, has_next_owner
 from deputize.core.vault.grant import Grant, User
 from deputize.core.vault.grant_index import GrantIndex, grants_of_account, has_same_origin, select_grant
 from deputize.core.vault.record import EXPIRING, FIRST, KINDS, PAGE, Record
@@ -140,7 +141,8 @@ class Vault(Records):
         """Store a newly consented grant over any earlier one under its key. Return it with its generation.
 
         Without a refresh token of its own it keeps the stored one, if that came from the same server and app and has
-        the same proof key. ``replacing`` is called before tokens are overwritten, with the old grant and the new one.
+        the same proof key. ``replacing`` is called before tokens are overwritten, with the old grant and the new one:
+        it sees to it that the old tokens end. Raises `TypeError` if there are such tokens and it is missing.
         """
         key = self.record_key(grant)
         await self.ended.refresh(fresh=True)
@@ -166,6 +168,8 @@ class Vault(Records):
             )
             if replacing:
                 await replacing(before, fresh)
+            elif before.access_token and before.access_token != fresh.access_token:
+                raise TypeError("Nothing would revoke the tokens of the earlier grant.")
             if stored := await self.swap(old, fresh.pack()):
                 return replace(fresh, generation=stored.generation)
 
@@ -194,11 +198,30 @@ class Vault(Records):
 
     async def replace(self, old: Grant, new: Grant) -> Grant | None:
         """Replace ``old`` by ``new``. Return None if the stored grant is not ``old``: another write came first, or a
-        backup with the same generation was restored. Return None also if a bulk revocation ended it and ``new`` is not
-        a tombstone."""
+        backup with the same generation was restored. Return None also if a bulk revocation ended it.
+
+        Raises `TypeError` if ``new`` has no tokens: `end_grant` ends a grant.
+        """
+        if old.access_token and not new.access_token:
+            raise TypeError("A grant that loses its tokens is ended by `end_grant`.")
         await self.ended.refresh()
-        if new.status != "revoked" and self.has_ended(old):
+        return None if self.has_ended(old) else await self._swap_grant(old, new)
+
+    async def end_grant(self, grant: Grant, ended: Grant, next_owner: NextOwner) -> Grant | None:
+        """Replace a grant by what is left of it, without tokens; return None as `replace` does. A tombstone can also be
+        written if a bulk revocation ended the grant. No other function drops the tokens of a grant that opens.
+
+        ``next_owner``: what answers for the tokens from now on, see `deputize.core.vault.custody`. Raises `TypeError`
+        if it does not have them.
+        """
+        if not has_next_owner(grant, next_owner):
+            raise TypeError("Nothing would revoke the tokens of this grant.")
+        await self.ended.refresh()
+        if ended.status != "revoked" and self.has_ended(grant):
             return None
+        return await self._swap_grant(grant, ended)
+
+    async def _swap_grant(self, old: Grant, new: Grant) -> Grant | None:
         key = self.record_key(old)
         while (record := await self.get("grant", key)) and Grant.unpack(record.plain, record.generation) == old:
             if stored := await self.swap(record, new.pack()):

@@ -146,16 +146,16 @@ class TokenImporter:
         stopped = not await self.vault.delete(came.mark)
         replaced += await finish_bulk_end(self.queue, key)
         if stopped or self.vault.has_ended(fresh):  # meanwhile, this one or all
-            await self._take_back(grant)
+            await self._take_back(grant, sealed)
             raise _Refused(DISCONNECTED)
         await self.received.remove(sealed)
         await self.queue.deliver(*replaced)
         await self.engine.audit.record(GrantObtained(grant_fields(grant), sorted(grant.scopes), came.by))
         return grant
 
-    async def _take_back(self, grant: Grant) -> None:
+    async def _take_back(self, grant: Grant, sealed: Received) -> None:
         """Write a tombstone for a grant that came at the moment of its disconnect, unless the disconnect did."""
-        if ended := await self.vault.replace(grant, grant.tombstone()):
+        if ended := await self.vault.end_grant(grant, grant.tombstone(), sealed.row):
             await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
 
     async def _end(self, sealed: Received) -> None:
