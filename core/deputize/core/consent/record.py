@@ -108,7 +108,8 @@ class ConsentRecord(StoredRecord):
     ``instead``. ``why``: the reason code of the request. ``claims``: claims to request from the provider, besides
     scopes. ``asks``: ids of the user's requests that led here. ``issue``: number of tickets issued. ``asked``: all
     scopes requested from the provider; ``missing``: those it did not give. ``return_to``: the address to which its page
-    leads back. ``family``: the token family it led to. ``epoch``: the revocation epoch it was requested in.
+    leads back. ``family``: the token family it led to. ``epoch``: the revocation epoch it was requested in. ``lease``:
+    until when, by the store's clock, the process that sent the code may still get its reply; 0: as long as it lives.
     """
 
     KIND = "consent"
@@ -138,6 +139,7 @@ class ConsentRecord(StoredRecord):
     device: DeviceWait | None = None
     code: Secret = field(default=Secret(""), repr=False)
     returned: float = 0.0
+    lease: float = 0.0
     reason: str = ""
     finished: float = 0.0
     missing: tuple[str, ...] = ()
@@ -170,10 +172,10 @@ class ConsentRecord(StoredRecord):
         """Move to returned: the browser of this visit is back with a code."""
         return self._move("returned", visits=(visit,), code=code, returned=now)
 
-    def confirm(self) -> Self:
+    def confirm(self, lease: float) -> Self:
         """Move to confirmed: the code is being redeemed, and neither it nor its verifier is kept."""
         visits = tuple(replace(visit, verifier=Secret("")) for visit in self.visits)
-        return self._move("confirmed", code=Secret(""), visits=visits)
+        return self._move("confirmed", code=Secret(""), visits=visits, lease=lease)
 
     def confirm_by_device(self, now: float) -> Self:
         """Move to confirmed: the device code was entered and brought tokens."""

@@ -4,8 +4,9 @@
 
 One process at a time works on a consent, under a lock that is free again when the process dies. The next process that
 reads a consent between two of these steps continues from there. If a process died between sending the code and sealing
-the reply, the tokens, if any, are lost: the consent ends as ``interrupted``, and the user is asked again. Sources: RFC
-6749 4.1.3, RFC 7636 4.5.
+the reply, the tokens, if any, are lost: the consent ends as ``interrupted``, and the user is asked again. If the lock
+can be lost while its holder continues (`HeldLock`), the holder also has a lease, and no other process ends the consent
+before that. Sources: RFC 6749 4.1.3, RFC 7636 4.5.
 """
 
 from __future__ import annotations
@@ -28,12 +29,31 @@ from deputize.core.oauth.registry import UNKNOWN_CLIENT
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import MOVED, origin_of
 from deputize.core.vault.grant import Secret, User
+from deputize.core.vault.stores import HeldLock
 
 LOCK_WAIT: Final = 30.0
 """Seconds to wait until another consent of the user for the same app has been redeemed."""
+LEASE: Final = 60.0
+"""Seconds in which a code is sent, twice at most, and its reply sealed."""
 INTERRUPTED: Final = "interrupted"
 
 log = logging.getLogger("deputize")
+
+
+class Turn:
+    """A process's turn to redeem the consents of one user and app. ``lock``: the lock, if it can be lost."""
+
+    def __init__(self, lock: HeldLock | None) -> None:
+        self.lock = lock
+
+    async def take_lease(self) -> float:
+        """Return the end of a lease that begins now, or 0.0 if none is needed. Raises `StoreUnavailable` if the lock
+        was lost: then nothing may be sent."""
+        return await self.lock.confirm() + LEASE if self.lock else 0.0
+
+    async def has_ended(self, lease: float) -> bool:
+        """Return True if the process with this lease sends nothing any more."""
+        return self.lock is None or await self.lock.confirm() >= lease
 
 
 class Redeemer:
@@ -47,14 +67,15 @@ class Redeemer:
 
         Once started it runs to its end. ``timeout``: seconds to wait for another redemption of this user and app.
         """
-        async with self._try_lock(found.user, found.provider, found.app, timeout) as alone:
-            if not alone or await self._finish_received(found):
+        async with self._try_lock(found.user, found.provider, found.app, timeout) as turn:
+            if turn is None or await self._finish_received(found):
                 return
             record = await self.repository.reload(found)
             if record is not None and record.id == found.id and record.status == "returned":
-                await self._redeem(record)
+                await self._redeem(record, turn)
             elif record is not None and record.id == found.id and record.status == "confirmed":
-                await self.repository.end(record, "failed", INTERRUPTED)
+                if await turn.has_ended(record.lease):
+                    await self.repository.end(record, "failed", INTERRUPTED)
 
     async def settle(self, key: str = "", timeout: float = 0.0) -> None:
         """Finish what dead processes left below this key, which is a user's, or empty for everybody's.
@@ -62,25 +83,24 @@ class Redeemer:
         ``timeout``: seconds to wait for a process that is working on a consent to finish or die.
         """
         async for reply in self.received.list_below(key):
-            async with self._try_lock(reply.user, reply.provider, reply.app, timeout) as alone:
-                now = await self.received.reload(reply) if alone else None
+            async with self._try_lock(reply.user, reply.provider, reply.app, timeout) as turn:
+                now = await self.received.reload(reply) if turn else None
                 try:
                     await (self.keeper.keep_or_end(now) if now else _nothing())
                 except VaultError as damaged:  # a grant of the user does not open; other users must not wait for it
                     log.warning("A consent cannot be finished: %s", damaged.code)
 
     @asynccontextmanager
-    async def _try_lock(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[bool]:
-        """Yield True if no other process redeems a consent of this user and app during the block."""
-        vault = self.repository.engine.vault
+    async def _try_lock(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[Turn | None]:
+        """Yield the turn of this process, or None if another one redeems a consent of this user and app."""
+        vault, turn = self.repository.engine.vault, None
         async with AsyncExitStack() as lock:
             try:
                 name = f"consent-{vault.key_prefix(user, provider, app)}"
-                await lock.enter_async_context(vault.store.lock(name, timeout))
-                alone = True
+                turn = Turn(await lock.enter_async_context(vault.store.lock(name, timeout)))
             except TimeoutError:
-                alone = False
-            yield alone
+                pass
+            yield turn
 
     async def _finish_received(self, record: ConsentRecord) -> bool:
         """Keep or revoke the sealed replies of a consent. Returns False if there are none."""
@@ -89,7 +109,7 @@ class Redeemer:
             await self.keeper.keep_or_end(reply)
         return bool(replies)
 
-    async def _redeem(self, record: ConsentRecord) -> None:
+    async def _redeem(self, record: ConsentRecord, turn: Turn) -> None:
         """Send the code, seal the reply, and keep or revoke its tokens."""
         engine = self.repository.engine
         provider, app = engine.providers.get(record.provider), engine.apps.get(record.app)
@@ -99,7 +119,7 @@ class Redeemer:
             await self.repository.end(record, "failed", MOVED)
             return
         [visit] = record.visits
-        confirmed = await self.repository.save(record.confirm())
+        confirmed = await self.repository.save(record.confirm(await turn.take_lease()))
         if confirmed is None:
             return  # cancelled, as its page shows
         endpoint, asked_at = Endpoint(engine.http, provider, app, engine.clock), engine.clock()
@@ -117,8 +137,8 @@ class Redeemer:
     ) -> None:
         """Keep the tokens of an entered device code if the consent still waits for them."""
         await self._seal(record, endpoint, tokens, asked_at, code)
-        async with self._try_lock(record.user, record.provider, record.app, LOCK_WAIT) as alone:
-            if alone:
+        async with self._try_lock(record.user, record.provider, record.app, LOCK_WAIT) as turn:
+            if turn:
                 await self._finish_received(record)
 
     async def _take(self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float) -> None:
