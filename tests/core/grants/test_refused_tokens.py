@@ -33,10 +33,13 @@ HOUR = 3600.0
 class Outage(Line):
     """The way to the providers, and an API that answers all requests alike. What gives and ends tokens works.
 
-    ``status``: its answer, 0: none; ``checks``: the answer to whoever asks whether a token is good.
+    ``status``: its answer, 0: none; ``checks``: the answer to whoever asks whether a token is good. ``token_status``:
+    the answer of the token endpoint; ``dead``: a refresh token that it calls invalid.
     """
 
     status = 0
+    token_status = 0
+    dead = ""
     body: Any = None
     headers: Mapping[str, str] = MappingProxyType({})
     checks = 0
@@ -45,6 +48,11 @@ class Outage(Line):
         path = request.url.path
         if self.checks and path.startswith(CHECK) and request.method == "POST":
             return httpx.Response(self.checks, json={})
+        if path.endswith("token") and request.method == "POST":
+            if self.token_status:
+                return httpx.Response(self.token_status, json={})
+            if self.dead and self.dead in (await request.aread()).decode():
+                return httpx.Response(400, json={"error": "invalid_grant"})
         if self.status and not (path.startswith(CHECK) or "oauth" in path or path.endswith("revoke")):
             return httpx.Response(self.status, json=self.body or {}, headers=self.headers)
         return await super().handle_async_request(request)
@@ -60,6 +68,8 @@ class World:
     def __init__(self, provider: str, deputy: Deputy, line: Outage, clock: Clock) -> None:
         self.provider, self.deputy, self.line, self.clock = provider, deputy, line, clock
         self.sandbox: Any = None
+        self.events = Counter[str]()
+        deputy.audit.listeners.append(lambda event: self.events.update([event.event]))
 
     async def connect(self, *users: str) -> None:
         for user in users:
@@ -115,10 +125,60 @@ async def test_outage_that_answers_401_disconnects_none_of_a_hundred_users(world
     assert await asyncio.gather(*map(world.told, users)) == [""] * len(users)
     assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
     now = {user: await world.grant(user) for user in users}
-    assert {grant.status for grant in now.values()} == {"active"}
+    assert {grant.status for grant in now.values()} == {"active"} and not any(one.is_suspect for one in now.values())
     assert {grant.family for grant in now.values()} == {grant.family for grant in grants.values()}
     assert len(alive(world.sandbox, world.clock)) == len(users)
     assert world.line.tokens() <= 3 * len(users)
+
+
+async def test_hour_of_refusals_by_api_and_token_endpoint_disconnects_nobody(world: World) -> None:
+    """401s for an hour, then 500s, from both. Then one user's refresh token is really dead."""
+    users = [f"user{n}" for n in range(100)]
+    await world.connect(*users)
+    families = {user: (await world.grant(user)).family for user in users}
+    for status in (401, 500):
+        world.line.status, world.line.token_status = status, status
+        for _ in range(4):
+            assert "" not in await asyncio.gather(*map(world.told, users))
+            world.clock.now += HOUR / 4
+    world.line.status = world.line.token_status = 0
+    world.clock.now += HOUR  # all pauses are over, and all access tokens have expired
+    assert await asyncio.gather(*map(world.told, users)) == [""] * len(users)
+    assert {user: (await world.grant(user)).family for user in users} == families
+    assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
+
+
+async def test_one_dead_refresh_token_in_an_outage_ends_one_grant(world: World) -> None:
+    users = [f"user{n}" for n in range(10)]
+    await world.connect(*users)
+    world.line.status = 401
+    await asyncio.gather(*map(world.told, users))
+    world.line.status, world.clock.now = 0, world.clock.now + 2 * 86_400
+    world.line.dead = (await world.grant("user3")).refresh_token.reveal()  # type: ignore[union-attr]
+    told = dict(zip(users, await asyncio.gather(*map(world.told, users)), strict=True))
+    assert {user for user, error in told.items() if error} == {"user3"}
+    assert told["user3"] == "reconsent_required invalid_grant"
+    assert [(await world.grant(user)).status for user in users].count("needs_reauth") == 1
+
+
+async def test_outage_of_an_api_refreshes_one_token_at_a_time(world: World) -> None:
+    """Once five users have been refused, it is not the tokens."""
+    users = [f"user{n}" for n in range(40)]
+    await world.connect(*users)
+    world.line.status = 401
+    for user in users:
+        assert await world.told(user) == "provider_unavailable token_refused"
+    assert world.line.tokens() <= backoff.ENOUGH + 1
+    for _ in range(20):
+        world.clock.now += 10
+        await asyncio.gather(*map(world.told, users))
+    assert world.line.tokens() <= backoff.ENOUGH + 10
+    assert world.events["grant.suspected"] >= backoff.ENOUGH and world.events["provider.refuses_tokens"] == 1
+    world.line.status = 0
+    assert await world.told(users[0]) == ""
+    world.sandbox.expire_access_tokens()  # nothing is held back any more
+    assert await asyncio.gather(*map(world.told, users)) == [""] * len(users)
+    assert world.events["grant.suspected"] == world.events["grant.cleared"]
 
 
 @pytest.mark.parametrize("status", [403, 500, 502])
@@ -173,8 +233,10 @@ async def test_provider_that_says_what_a_second_401_means_keeps_its_grant(world:
     world.line.status, world.line.body = 401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired"}]
     with pytest.raises(OrgBlocked):
         await world.act()
+    assert (await world.deputy.connections("alice"))[0].status == "suspect"
     world.line.status = 0
     assert (await world.grant()).status == "active" and await world.told() == ""
+    assert (await world.deputy.connections("alice"))[0].status == "active"
 
 
 # ------------------------------------------------------------- tokens that nothing refreshes
@@ -193,18 +255,27 @@ async def test_refused_token_without_a_refresh_token_keeps_its_grant(world: Worl
     assert caught.value.reason == "token_refused"
     asked = len(world.line.seen)
     assert await world.told() == "provider_unavailable token_refused" and len(world.line.seen) == asked
+    suspect = await world.grant()
+    assert suspect.is_suspect and suspect.access_token == before.access_token
     world.line.status = 0
-    assert await world.grant() == before and await world.told() == "" and await world.unknown() == set()
+    assert await world.told() == "" and not (await world.grant()).is_suspect and await world.unknown() == set()
 
 
 @pytest.mark.parametrize("world", ["github"], indirect=True)
-async def test_token_that_its_provider_says_is_gone_ends_its_grant(world: World) -> None:
+async def test_user_is_asked_about_a_token_that_its_provider_does_not_know(world: World) -> None:
     await world.connect("alice")
+    before = await world.grant()
     world.sandbox._world.authority.tokens.clear()  # removed in GitHub's settings
-    with pytest.raises(ReconsentRequired) as caught:
-        await world.act()
-    assert caught.value.reason == "rejected" and (await world.grant()).status == "needs_reauth"
+    for _ in range(2):
+        with pytest.raises(ReconsentRequired) as caught:
+            await world.act()
+        assert caught.value.reason == "rejected"
+        world.clock.now += 60
+    held = await world.grant()
+    assert held.is_suspect and held.access_token == before.access_token  # an outage of GitHub's may have said so
     assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
+    assert (await consent(world.deputy, world.sandbox, caught.value.consent)).status == "granted"
+    assert await world.told() == "" and not (await world.grant()).is_suspect
 
 
 @pytest.mark.parametrize("world", ["slack"], indirect=True)
@@ -218,7 +289,8 @@ async def test_token_of_which_nobody_can_tell_is_kept_until_the_user_has_connect
             await world.act()
     with pytest.raises(ReconsentRequired) as caught:
         await world.act()
-    assert caught.value.reason == "rejected" and await world.grant() == before
+    held = await world.grant()
+    assert caught.value.reason == "rejected" and held.is_suspect and held.access_token == before.access_token
     world.line.status = 0
     assert await world.told() == "" and await world.unknown() == set()
     assert (await consent(world.deputy, world.sandbox, caught.value.consent)).status == "granted"
@@ -232,15 +304,23 @@ async def test_token_of_which_nobody_can_tell_is_kept_until_the_user_has_connect
 
 @pytest.mark.parametrize("world", ["slack"], indirect=True)
 @pytest.mark.parametrize("word", ["token_revoked", "account_inactive"])
-async def test_token_that_an_api_calls_revoked_ends_with_its_family(world: World, word: str) -> None:
+async def test_token_that_an_api_calls_revoked_is_kept_until_the_user_has_connected_anew(
+    world: World, word: str
+) -> None:
     await world.connect("alice")
+    before = await world.grant()
     world.line.status, world.line.body = 200, {"ok": False, "error": word}
-    with pytest.raises(ReconsentRequired):
-        await world.act()
-    assert (await world.grant()).status == "needs_reauth" and await world.unknown() == set()
+    for _ in range(2):
+        with pytest.raises(ReconsentRequired) as caught:
+            await world.act()
+    held = await world.grant()
+    assert held.is_suspect and held.reason == caught.value.reason and held.access_token == before.access_token
+    assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
     world.line.status = 0
-    await world.deputy.revoker.retry()
-    assert alive(world.sandbox, world.clock) == set()
+    assert await world.told() == "" and not (await world.grant()).is_suspect  # the API was wrong
+    assert (await consent(world.deputy, world.sandbox, caught.value.consent)).status == "granted"
+    await world.deputy.revoke("alice")
+    assert alive(world.sandbox, world.clock) == set() and await world.unknown() == set()
 
 
 async def test_api_that_wants_a_newer_sign_in_leaves_no_family_that_nobody_knows(world: World) -> None:
@@ -250,4 +330,6 @@ async def test_api_that_wants_a_newer_sign_in_leaves_no_family_that_nobody_knows
     with pytest.raises(ReconsentRequired) as caught:
         await world.act()
     assert caught.value.reason == "step_up"
-    assert await world.unknown() == set() and alive(world.sandbox, world.clock) == set()
+    world.line.status = 0
+    assert await world.told() == "" and not (await world.grant()).is_suspect  # other acts need no newer sign-in
+    assert await world.unknown() == set() and len(alive(world.sandbox, world.clock)) == 1

@@ -33,10 +33,10 @@ from deputize.core.acts.response_errors import (
 )
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
-from deputize.core.failures import Kind, Outcome, RpcId, classify, is_refusal
+from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal
 from deputize.core.failures.provider_reason import provider_reason
-from deputize.core.grants.refresh import Refresher
-from deputize.core.grants.refresh_request import token_refused_error
+from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
+from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest
 from deputize.core.oauth import dpop
 from deputize.core.oauth.provider import Provider
@@ -136,8 +136,8 @@ class Exchange:
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.engine.sleep(wait)
                 outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
-                if outcome.kind not in _SAYS_NOTHING:
-                    self.transport.refresher.record_accepted(grant)
+            if self.transport.refresher.has_doubts(grant) and outcome.kind not in _SAYS_NOTHING:
+                self.grant = grant = await self.transport.refresher.clear(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -262,11 +262,14 @@ class Exchange:
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
         """Return the error that a refusal means for the caller."""
         if outcome.kind is Kind.REFRESH_ONCE:  # the refreshed token was refused too: maybe an outage, so keep the grant
+            await self.transport.refresher.suspect(grant, TOKEN_REFUSED)
             if self.provider.rules.still_refused is None:
                 return token_refused_error(self.provider.label, refreshed=True)
             outcome = self.provider.rules.still_refused
-        if outcome.kind is Kind.REAUTH:  # the provider says that the grant has ended
-            return await self.transport.refresher.end(grant, outcome.detail or "rejected", replaced=True)
+        if outcome.kind is Kind.REAUTH:  # so says the API; only the token endpoint knows
+            if outcome.detail != STEP_UP:
+                await self.transport.refresher.suspect(grant, outcome.detail or REJECTED)
+            return GrantLost(outcome.detail or REJECTED, grant)
         if outcome.kind is Kind.MISSING_SCOPE and outcome.fix_by != "admin":
             return MissingScope(outcome.needed, named=outcome.certain)
         shown = own_address(self.provider, outcome.url)

@@ -394,6 +394,31 @@ class GrantMarkedLost(Event):
 
 
 @event
+class GrantSuspected(Event):
+    """The API refuses the grant's token, which may be an outage: the grant is kept, and the next act tries it again."""
+
+    event = "grant.suspected"
+    grant: OfGrant
+    reason: Reason
+
+
+@event
+class GrantCleared(Event):
+    """The API accepts the token of a suspected grant."""
+
+    event = "grant.cleared"
+    grant: OfGrant
+
+
+@event
+class ProviderRefusesTokens(Event):
+    """The API refuses the tokens of several users. Until it accepts one, hardly any more are refreshed for it."""
+
+    event = "provider.refuses_tokens"
+    provider: Annotated[str, "the provider's name"]
+
+
+@event
 class GrantRevoked(Event):
     """The grant has ended here."""
 

@@ -8,13 +8,14 @@ and `denied` the ``error`` that a browser returned with. `redact` masks secrets 
 
 from deputize.core.failures.classify import classify, outcome_of_callback_error, outcome_without_answer
 from deputize.core.failures.json_rpc import RpcErrors, RpcId, is_refusal
-from deputize.core.failures.outcome import SERVER_ERROR, Call, FixBy, Kind, Outcome, outcome_of, scope_list
+from deputize.core.failures.outcome import SERVER_ERROR, STEP_UP, Call, FixBy, Kind, Outcome, outcome_of, scope_list
 from deputize.core.failures.parse import token_reply
 from deputize.core.failures.redaction import TokenShape, redact
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules, When, table, when
 
 __all__ = [
     "SERVER_ERROR",
+    "STEP_UP",
     "Budget",
     "Call",
     "FixBy",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum, auto
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from deputize.core.failures.patterns import compiled
 from deputize.core.value_object import ValueObject, frozen
@@ -93,6 +93,8 @@ def outcome_of(
     return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
 
 
+STEP_UP: Final = "step_up"
+"""Detail of an outcome: the API requires a newer sign-in of the user (RFC 9470)."""
 SERVER_ERROR = outcome_of(Kind.TRANSIENT, backoff=True)
 """The provider failed internally: harmless for a repeatable call, ambiguous for a write."""
 

@@ -8,7 +8,7 @@ Undocumented refusals are matched by status and name, never by wording alone, ex
 
 from __future__ import annotations
 
-from deputize.core.failures.outcome import SERVER_ERROR, Call, Kind, Outcome, outcome_of
+from deputize.core.failures.outcome import SERVER_ERROR, STEP_UP, Call, Kind, Outcome, outcome_of
 from deputize.core.failures.rules import Rules, table, when
 
 DEAD = outcome_of(Kind.REAUTH, "grant_dead")
@@ -47,7 +47,7 @@ HTTP = (
     *BUSY,
     NAMED,
     when(SCOPE, "insufficient_scope"),
-    when(outcome_of(Kind.REAUTH, "step_up"), header=("www-authenticate", "insufficient_user_authentication")),
+    when(outcome_of(Kind.REAUTH, STEP_UP), header=("www-authenticate", "insufficient_user_authentication")),
     when(SAFE, header=("www-authenticate", r"\buse_dpop_nonce\b")),  # RFC 9449 9: once more was not enough
     when(OPERATOR, header=("www-authenticate", r"\binvalid_dpop_proof\b")),  # RFC 9449 7.1: a clock, mostly
     when(EXPIRED, "invalid_token"),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Final
 
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, RateLimited
-from deputize.core.failures import Kind, Outcome
+from deputize.core.failures import Kind, Outcome, outcome_of
 from deputize.core.oauth.endpoint import LATE
 from deputize.core.value_object import Printed, frozen
 
@@ -17,6 +17,8 @@ JITTER: Final = 1.2
 """The largest factor by which jitter makes a pause longer."""
 SECOND_TRY: Final = 0.1
 """Seconds before a second try, without jitter."""
+ENOUGH: Final = 5
+"""Users whose tokens an API refuses before it counts as an outage of the API."""
 UNSENT: Final = "unsent"  # `failures.lost`: the request cannot have left
 UNANSWERED: Final = "once"  # `failures.lost`: there was no answer, and it may be sent once more
 
@@ -83,3 +85,37 @@ class Backoff:
     def reset(self, key: str) -> None:
         """Reset the pauses of this grant to the shortest."""
         self._pauses.pop(key, None)
+
+
+class Circuits:
+    """The providers whose API refuses the tokens of several users, and none in between is accepted: its outage, not the
+    tokens' fault. Then one token is refreshed at a time, as a probe, with a growing pause."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._refused = dict[str, set[str]]()
+        self._probes = Backoff(clock)
+
+    def __bool__(self) -> bool:
+        return bool(self._refused)
+
+    def record_refusal(self, provider: str, key: str) -> bool:
+        """Count the grant with this key. Return True if the provider's circuit opens with it."""
+        refused = self._refused.setdefault(provider, set())
+        before = len(refused)
+        if before < ENOUGH:
+            refused.add(key)
+        return before < len(refused) == ENOUGH
+
+    def admits_refresh(self, provider: str) -> bool:
+        """Return True if a refused token of this provider may be refreshed now."""
+        if len(self._refused.get(provider, ())) < ENOUGH:
+            return True
+        if self._probes.pause(provider):
+            return False
+        self._probes.record_failure(provider, outcome_of(Kind.TRANSIENT))  # until the probe shows the contrary
+        return True
+
+    def close(self, provider: str) -> None:
+        """Record that the API accepts a token."""
+        self._refused.pop(provider, None)
+        self._probes.reset(provider)

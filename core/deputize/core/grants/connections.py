@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 from deputize.core.engine import Engine
 from deputize.core.grants.accounts import Accounts
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.grant import GrantStatus, User
+from deputize.core.vault.grant import User
+
+ConnectionStatus: TypeAlias = Literal["active", "suspect", "needs_reauth"]
+"""``suspect``: the API refuses the token now; it is kept, and each act tries it again. ``needs_reauth``: the grant has
+ended, and the user is asked to connect the account again."""
 
 
 @frozen
@@ -21,7 +27,7 @@ class Connection(ValueObject):
     account: str
     scopes: tuple[str, ...]
     scope_descriptions: tuple[str, ...]
-    status: GrantStatus
+    status: ConnectionStatus
     reason: str
     default: bool
 
@@ -40,7 +46,7 @@ async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list
                     account=grant.account.name,
                     scopes=scopes,
                     scope_descriptions=tuple(engine.registry.words(grant.provider, scope) for scope in scopes),
-                    status=grant.status,
+                    status="suspect" if grant.is_suspect else grant.status,
                     reason=grant.reason,
                     default=await accounts.is_default(user, grant),
                 )

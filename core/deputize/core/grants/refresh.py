@@ -19,14 +19,24 @@ import asyncio
 import os
 import secrets
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
-from deputize.core.audit.events import Event, GrantMarkedLost, TokenRefreshed, TokenRefreshFailed, TokenSaveFailed
+from deputize.core.audit.events import (
+    Event,
+    GrantCleared,
+    GrantMarkedLost,
+    GrantSuspected,
+    ProviderRefusesTokens,
+    TokenRefreshed,
+    TokenRefreshFailed,
+    TokenSaveFailed,
+)
 from deputize.core.background_loop import portal
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import Kind, outcome_of
-from deputize.core.grants.backoff import UNSENT, Backoff, Pause, second_try_delay
+from deputize.core.grants.backoff import UNSENT, Backoff, Circuits, Pause, second_try_delay
 from deputize.core.grants.refresh_intent import Intent
 from deputize.core.grants.refresh_request import (
     GRANT_DEAD,
@@ -60,6 +70,7 @@ REQUEST_TIMEOUT: Final = 60.0
 CALLER_TIMEOUT: Final = 20.0
 """Seconds that a caller waits for it."""
 SAVE_TRIES: Final = 86_400  # about a day: a token that is dropped takes its grant with it
+REJECTED: Final = "rejected"
 _REFUSED: Final = outcome_of(Kind.TRANSIENT)
 
 
@@ -85,7 +96,7 @@ class Refresher:
         self._in_flight, self._running, self._unsaved = engine.in_flight, dict[str, asyncio.Task[Grant]](), set[str]()
         self._backoff, self.clock = Backoff(engine.clock), engine.clock
         self.sources = GrantSources(engine, revocation_queue, self.end)
-        self._refusals, self._id = Backoff(engine.clock), secrets.token_hex(8)
+        self._refusals, self._circuits, self._id = Backoff(engine.clock), Circuits(engine.clock), secrets.token_hex(8)
 
     def is_valid(self, grant: Grant) -> bool:
         """Return True if the token stays valid for at least a minute, or a fifth of a short lifetime."""
@@ -166,7 +177,9 @@ class Refresher:
             return grant  # another process refreshed it
         await self.registry.wait_until_loaded(grant.app)
         self._check_origin(grant)
-        if (refused := self.is_valid(grant)) and self._refusals.pause(key):
+        if (refused := self.is_valid(grant)) and (
+            self._refusals.pause(key) or not self._circuits.admits_refresh(grant.provider)
+        ):
             raise self._refusal_error(grant, again)
         if (ask := refresh_request(grant, again)) is None:
             return await self._unrenewable(grant, failed)
@@ -227,36 +240,56 @@ class Refresher:
         return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
-        """Return a grant that cannot be renewed, or end it if it has expired or the provider says that it is dead."""
+        """Return a grant that cannot be renewed, or end it if it has expired."""
         if self._is_usable(grant, failed):
             return grant
-        if self._is_unexpired(grant) and not await self._is_dead(grant):
-            self._refusals.record_failure(self.vault.record_key(grant), _REFUSED)
-            raise self._refusal_error(grant, None)
-        return await self._mark_dead(grant, "rejected" if self._is_unexpired(grant) else "expired")
+        if not self._is_unexpired(grant):
+            return await self._mark_dead(grant, "expired")
+        self._refusals.record_failure(self.vault.record_key(grant), _REFUSED)
+        error = GrantLost(REJECTED, grant) if await self._is_unknown(grant) else self._refusal_error(grant, None)
+        await self.suspect(grant, error.reason)
+        raise error
 
-    async def _is_dead(self, grant: Grant) -> bool:
-        """Return True if the provider, asked about the token itself, says that it is dead. A 401 does not say that."""
+    async def _is_unknown(self, grant: Grant) -> bool:
+        """Return True if the provider, asked about the token itself, does not know it. A 401 does not say that."""
         try:
             return await Endpoint(self.http, *self._row(grant), self.clock).is_of_app(grant.access_token) is False
         except Refusal:
             return False
 
-    def record_accepted(self, grant: Grant) -> None:
-        """Record that the API accepts the token that replaced a refused one.
+    async def suspect(self, grant: Grant, reason: str) -> None:
+        """Record that the API refuses the grant's token. It may be an outage, so the grant keeps its tokens, and the
+        next act tries them again: only the token endpoint says that a grant is dead."""
+        with suppress(StoreUnavailable):
+            if grant.reason != reason and await self.vault.replace(grant, replace(grant, reason=reason)):
+                await self._tell(GrantSuspected(grant_fields(grant), reason))
+        if self._circuits.record_refusal(grant.provider, self.vault.record_key(grant)):
+            await self._tell(ProviderRefusesTokens(grant.provider))
 
-        Until then the grant is not refreshed again after such a refusal, whichever act meets it, except after a growing
+    def has_doubts(self, grant: Grant) -> bool:
+        """Return True if `clear` has anything to record."""
+        return grant.is_suspect or bool(self._refusals) or bool(self._circuits)
+
+    async def clear(self, grant: Grant) -> Grant:
+        """Record that the API accepts the grant's token, and return the grant.
+
+        Until then the grant is not refreshed again after a refusal, whichever act meets it, except after a growing
         pause.
         """
-        if self._refusals:  # empty except in an outage, and each read runs this
-            self._refusals.reset(self.vault.record_key(grant))
+        self._refusals.reset(self.vault.record_key(grant))
+        self._circuits.close(grant.provider)
+        with suppress(StoreUnavailable):
+            if grant.is_suspect and (cleared := await self.vault.replace(grant, replace(grant, reason=""))):
+                await self._tell(GrantCleared(grant_fields(cleared)))
+                return cleared
+        return grant
 
-    def _refusal_error(self, grant: Grant, again: Ask | None) -> Exception:
+    def _refusal_error(self, grant: Grant, again: Ask | None) -> GrantLost | ProviderUnavailable:
         """Return the error for callers while the API refuses the token. The user is asked if the token cannot be
         renewed and the provider cannot be asked about it; the grant stays until they have consented again."""
         row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
-            return GrantLost("rejected", grant)
+            return GrantLost(REJECTED, grant)
         return token_refused_error(row.label, refreshed=renewable)
 
     async def _mark_dead(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:

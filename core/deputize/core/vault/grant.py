@@ -85,11 +85,11 @@ class Grant(ValueObject):
     """One user's account that consented, for one app: its scopes and tokens.
 
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0: the token does not expire. ``generation``
-    grows with every write. ``reason``: why a grant is not active. ``origin`` None: stored before origins were, so that
-    of the built-in definition. ``family``: the token family of its refresh token, or of its access token if it has
-    none; empty if stored before families were. ``proof_key``: the private key that its tokens are bound to (RFC 9449),
-    as a JSON Web Key; None: bearer tokens. ``source``: the origin of a grant that came without a consent. ``epoch``:
-    the revocation epoch in which it was requested, see `deputize.core.vault.bulk_revocation`.
+    grows with every write. ``reason``: why a grant is not active, or why it is suspect. ``origin`` None: stored before
+    origins were, so that of the built-in definition. ``family``: the token family of its refresh token, or of its
+    access token if it has none; empty if stored before families were. ``proof_key``: the private key that its tokens
+    are bound to (RFC 9449), as a JSON Web Key; None: bearer tokens. ``source``: the origin of a grant that came without
+    a consent. ``epoch``: the revocation epoch in which it was requested, see `deputize.core.vault.bulk_revocation`.
     """
 
     user: User
@@ -120,6 +120,11 @@ class Grant(ValueObject):
         """
         whose = [self.user.tenant, self.user.id, self.provider, self.app, self.account.subject]
         return hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:32]
+
+    @property
+    def is_suspect(self) -> bool:
+        """True if the API refused its token, and nothing has shown since that the token is accepted."""
+        return self.status == "active" and self.reason != ""
 
     def tombstone(self) -> Grant:
         """Return what remains of a revoked grant: its owner, without tokens, scopes or details."""

@@ -27,6 +27,8 @@ from deputize.core.audit.events import (
     ConsentEnded,
     ConsentRequested,
     Event,
+    GrantCleared,
+    GrantSuspected,
     RevokeTried,
     TokenRefreshed,
     TokenRefreshFailed,
@@ -61,6 +63,12 @@ class Metrics:
         )
         self.revocations = Metric(
             "deputize_revocations_total", "counter", "Revocations sent to providers.", ("provider", "outcome")
+        )
+        self.suspected = Metric(
+            "deputize_suspected_grants_total",
+            "counter",
+            "Grants whose token the API refuses, and those whose token it accepts again.",
+            ("provider", "outcome"),
         )
         self.lost = Metric("deputize_audit_rows_lost_total", "counter", "Rows that the disk refused for too long.")
         self.failing = Metric("deputize_audit_failing", "gauge", "1 while rows of the audit cannot be written.")
@@ -98,6 +106,8 @@ class Metrics:
         elif isinstance(event, TokenRefreshed | TokenRefreshFailed):
             outcome = "done" if isinstance(event, TokenRefreshed) else "failed"
             self.refreshes.add(self._provider(event.grant.provider), outcome)
+        elif isinstance(event, GrantSuspected | GrantCleared):
+            self.suspected.add(self._provider(event.grant.provider), _last_word(event))
         elif isinstance(event, APPROVALS):
             self.approvals.add(_last_word(event))
         elif isinstance(event, ConsentRequested | ConsentEnded):

@@ -78,6 +78,8 @@ WHY: Final[Mapping[str, str]] = {
 }
 """Why a connection that was there has to be made again."""
 
+SUSPECT: Final = "{label} refuses this connection at the moment. It is tried again whenever an agent needs it."
+
 WHY_ELSE: Final = "The earlier connection no longer works."
 
 HEADS: Final[Mapping[str, str]] = {
