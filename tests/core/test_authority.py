@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import httpx
 import pytest
@@ -203,7 +204,9 @@ def test_a_consent_brings_a_grant_its_origin_and_takes_no_refresh_token_from_els
         old = await vault.get_grant(vault.record_key(held_here))
         assert old is not None
         there = origin_of(PROVIDERS["github"].at_host("github.example.com"), GITHUB)
-        new = await vault.add(replace(old, refresh_token=None, access_token=Secret("gho_there"), origin=there))
+        fresh, ended = replace(old, refresh_token=None, access_token=Secret("gho_there"), origin=there), AsyncMock()
+        new = await vault.add(fresh, ended)
+        ended.assert_awaited_once_with(old, replace(new, generation=old.generation))
         await vault.close()
         return old, new
 
