@@ -12,7 +12,7 @@ from deputize.core.errors import InvalidInput, NotFound, RateLimited
 from deputize.core.vault.grant import Account
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from deputize.toolkits.gmail.query import AUTOMATED, out_of_sight, says_which, search
+from deputize.toolkits.gmail.query import AUTOMATED, build_query, includes_hidden, is_selective
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import READONLY, Mailbox, leaf, message, own, system
 from tests.toolkits.tool_driver import NOW, Done, Driver
@@ -71,7 +71,7 @@ words = st.text(st.sampled_from('ab :(){}"-\n\x00'), max_size=30)
 @settings(max_examples=examples(300), deadline=None)
 @given(words, words, words)
 def test_no_value_leaves_its_place(sender: str, subject: str, text: str) -> None:
-    q = search(sender=[sender, "x@x.test"], subject=subject, text=text)
+    q = build_query(sender=[sender, "x@x.test"], subject=subject, text=text)
     outside = "".join(piece for at, piece in enumerate(q.split('"')) if at % 2 == 0)
     assert q.count('"') % 2 == 0 and "\n" not in q and "\x00" not in q
     assert outside.count("{") == outside.count("}") <= 1
@@ -90,7 +90,7 @@ def test_no_value_leaves_its_place(sender: str, subject: str, text: str) -> None
     ],
 )
 def test_spam_and_the_bin_are_looked_into_only_when_asked(query: str, everywhere: bool) -> None:
-    assert out_of_sight(query) is everywhere
+    assert includes_hidden(query) is everywhere
     assert listed(find(Mailbox(), query=query)).get("includeSpamTrash", False) is everywhere
     assert listed(find(Mailbox(), spam_trash=True))["includeSpamTrash"] is True
 
@@ -104,7 +104,7 @@ def test_spam_and_the_bin_are_looked_into_only_when_asked(query: str, everywhere
     ],
 )
 def test_a_query_chooses_if_it_has_a_term_that_does_not_only_leave_out(query: str, chooses: bool) -> None:
-    assert says_which(query) is chooses
+    assert is_selective(query) is chooses
 
 
 def test_a_label_is_found_by_its_name_in_any_case_and_sent_by_its_id() -> None:

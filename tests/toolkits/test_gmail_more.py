@@ -229,13 +229,13 @@ def test_a_large_reply_says_its_conversation_beside_the_mail(desk: Desk) -> None
 @given(st.binary(max_size=200), st.sampled_from(["", "t1"]), st.booleans())
 def test_what_is_uploaded_is_what_was_written(content: bytes, thread: str, draft: bool) -> None:
     whole = content + b"x" * MAX_IN_JSON
-    request = Outgoing(whole + b"y", KEY, thread).to(
+    request = Outgoing(whole + b"y", KEY, thread).request_to(
         "/users/me/drafts" if draft else "/users/me/messages/send", draft=draft
     )
     assert request.api == "gmail_upload" and request.content is not None and request.json is None
     assert whole in request.content and (b"threadId" in request.content) == bool(thread)
     Discovery.of("gmail.v1").check(outgoing(request, "gmail"))
-    small = Outgoing(content, KEY, thread).to("/users/me/messages/send")
+    small = Outgoing(content, KEY, thread).request_to("/users/me/messages/send")
     assert small.api == "" and small.json is not None
 
 

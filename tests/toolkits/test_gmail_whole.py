@@ -10,7 +10,7 @@ import pytest
 from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT
-from deputize.toolkits.gmail.excerpt import level
+from deputize.toolkits.gmail.excerpt import fair_share
 from tests.support.preview_coverage import shown_world
 from tests.toolkits.data.mails.corpus import carriers
 from tests.toolkits.data.mails.corpus.eml import shown_by_gmail
@@ -86,10 +86,10 @@ def test_long_mails_of_a_conversation_share_what_the_short_ones_leave() -> None:
 
 
 def test_what_is_shared_is_all_that_there_is() -> None:
-    assert level([], 100) == 0
-    assert level([10, 20, 30], 100) == 30
-    assert level([10, 200, 300], 110) == 50
-    assert level([200, 300], 110) == 55
+    assert fair_share([], 100) == 0
+    assert fair_share([10, 20, 30], 100) == 30
+    assert fair_share([10, 200, 300], 110) == 50
+    assert fair_share([200, 300], 110) == 55
 
 
 def test_a_mail_inside_a_mail_is_read_and_goes_along() -> None:

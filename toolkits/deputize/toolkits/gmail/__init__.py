@@ -1,10 +1,10 @@
-"""Gmail: find and read mail, write and send it, keep the mailbox tidy.
+"""Gmail: find and read mail, write and send it, organize the mailbox.
 
-One module a subject; importing a module declares its tools. What is
-not Gmail's alone (text, HTML, MIME, cursors, times) lies in `deputize.toolkits._shared`.
+Importing a module declares its tools. Code that other toolkits use too (text, HTML, MIME, cursors, times) is in
+`deputize.toolkits._shared`.
 
-Every text that somebody else could have written is cleaned, marked ``untrusted`` and never more than text. Nothing
-is deleted for good but drafts, labels and filters, and nothing is sent twice: see `deputize.toolkits.gmail.deliver`.
+Untrusted content is cleaned, marked ``untrusted`` and only ever treated as text. Only drafts, labels and filters are
+deleted permanently. Nothing is sent twice: see `deputize.toolkits.gmail.deliver`.
 """
 
 from __future__ import annotations

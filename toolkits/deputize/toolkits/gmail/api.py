@@ -1,4 +1,4 @@
-"""Requests to Gmail's API, many of them at a time, and pages of its lists."""
+"""Requests to Gmail's API, batches of them, pages of its lists, and the user's time zone."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from deputize.core import Request
+from deputize.core import Request, Run
 from deputize.core.errors import DeputizeError
-from deputize.core.tools.steps import MAX_BYTES
+from deputize.core.tools.steps import MAX_BYTES, Try
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.steps import AT_ONCE as AT_ONCE
 from deputize.toolkits._shared.steps import Asks as Asks
@@ -18,7 +18,7 @@ HEADERS: Final = ("From", "To", "Cc", "Subject")
 
 
 def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HEADERS) -> Request:
-    """messages.get: whole (full), as bytes (raw), its headers (metadata) or its state (minimal)."""
+    """Return a messages.get request. ``form``: full, raw (bytes), metadata (headers) or minimal (labels)."""
     params: dict[str, Any] = {"format": form}
     if form == "metadata":
         params["metadataHeaders"] = list(headers)
@@ -27,13 +27,12 @@ def get_message(message_id: str, form: str = "full", headers: Sequence[str] = HE
 
 
 def get_draft(draft_id: str, form: str = "full") -> Request:
-    """drafts.get: full, metadata, minimal or raw."""
     path = "/users/me/drafts/{id}"
     return Request("GET", path, at={"id": draft_id}, params={"format": form}, max_bytes=MAX_BYTES)
 
 
 def get_thread(thread_id: str, form: str = "full") -> Request:
-    """threads.get: full, metadata or minimal."""
+    """Return a threads.get request. ``form``: full, metadata or minimal."""
     params: dict[str, Any] = {"format": form}
     if form == "metadata":
         params["metadataHeaders"] = list(HEADERS)
@@ -41,7 +40,7 @@ def get_thread(thread_id: str, form: str = "full") -> Request:
 
 
 def get_attachment(message_id: str, attachment_id: str) -> Request:
-    """messages.attachments.get: the bytes of a part that Gmail keeps apart."""
+    """Return a messages.attachments.get request, for a part whose bytes Gmail stores separately."""
     return Request(
         "GET",
         "/users/me/messages/{message}/attachments/{id}",
@@ -59,7 +58,7 @@ def fill(
     request: Callable[[str], Request],
     row: Callable[[Any], dict[str, Any]],
 ) -> Asks[int]:
-    """Fetch what has these ids, ten at a time, until the rows are full. How many ids were worked off."""
+    """Fetch these ids, ten at a time, until the rows are full. Return how many ids were processed."""
     done = 0
     for start in range(0, len(ids), AT_ONCE):
         for answer in (yield from many([request(one) for one in ids[start : start + AT_ONCE]])):
@@ -73,9 +72,9 @@ def fill(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a list of Gmail's a result starts: a page of ``size``, ``skip`` rows into it. ``since`` is the time
-    from which relative times are counted, the same on all pages."""
+class ListPosition:
+    """A position in one of Gmail's lists: page size ``size``, ``skip`` rows into the page. ``since``: the time that
+    relative times count from, equal on all pages."""
 
     bound_to: tuple[Any, ...]
     token: str
@@ -84,8 +83,8 @@ class Place:
     since: int
 
     @classmethod
-    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
-        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> ListPosition:
+        """Return the position in a cursor, or the start. Raises `InvalidInput` for a cursor of another list."""
         if not cursor:
             return cls(bound_to, "", 0, limit, int(now))
         token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
@@ -93,16 +92,31 @@ class Place:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What Gmail needs to give this page."""
+        """The request parameters of this page."""
         return {"maxResults": self.size} | ({"pageToken": self.token} if self.token else {})
 
-    def after(self, done: int, page: int, following: object, limit: int) -> str | None:
-        """The cursor after ``done`` rows from here. ``page``: rows of this page; ``following``: token of the next."""
+    def next_cursor(self, done: int, page: int, following: object, limit: int) -> str | None:
+        """Return the cursor after ``done`` rows. ``page``: rows in this page; ``following``: token of the next one."""
         if self.skip + done < page:
             return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
         return write_cursor(self.bound_to, [str(following), 0, limit, self.since]) if following else None
 
 
 def list_aliases() -> Request:
-    """settings.sendAs.list: the addresses the user may write from."""
+    """Request settings.sendAs.list: the addresses the user may write from."""
     return Request("GET", "/users/me/settings/sendAs")
+
+
+def ask_zone(run: Run) -> Asks[object]:
+    """Return the zone in the user's calendar settings, else of the main calendar, as far as the grant allows."""
+    from deputize.toolkits.calendar.api import SETTINGS_LIST, list_events, settings_in  # few calls need it
+    from deputize.toolkits.calendar.base import KNOWS_SETTINGS, PRIMARY, READS_OWN
+
+    if run.granted & KNOWS_SETTINGS:
+        [settings] = yield Try([replace(SETTINGS_LIST, api="calendar")])
+        if name := settings_in(settings).get("timezone"):
+            return name
+    if run.granted & READS_OWN:
+        [page] = yield Try([replace(list_events(PRIMARY, {"maxResults": 1}), api="calendar")])
+        return (page or {}).get("timeZone")
+    return None

@@ -1,4 +1,4 @@
-"""Gmail: fetch an attachment. Its bytes stay on our side under a handle; a model reads at most its text."""
+"""Gmail: fetch an attachment. deputize stores its bytes under a handle; a model reads at most its text."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deputize.toolkits._shared.text import clip, decode
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.base import GETS, GMAIL, reads
 from deputize.toolkits.gmail.excerpt import ALONE, piece
-from deputize.toolkits.gmail.files import MAX_BYTES, files_in
+from deputize.toolkits.gmail.files import MAX_BYTES, fetch_files
 
 _READABLE: Final = frozenset({"application/json", "application/csv", "application/ics"})
 
@@ -32,25 +32,25 @@ def get_attachment(
 ) -> Steps:
     """Fetch an attachment: its text if plain, and a file handle, to attach or for files_read (PDF, office)."""
     mail = Mail((yield api.get_message(message_id)))
-    found = _part(mail, part)
+    found = _find_part(mail, part)
     name = mail.file_name(found)
     row: dict[str, Any] = {"name": clip(name, 120), "type": mail.outside.line(found.type, 100), "size": found.size}
     if found.size > MAX_BYTES:
         mail.outside.mark(row)
         return row | {"summary": f"Too large to be fetched: at most {MAX_BYTES} bytes."}
-    (fetched,) = yield from files_in(mail, [found])
+    (fetched,) = yield from fetch_files(mail, [found])
     content = fetched.data
     row |= {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     if not offset:
         kept: Mapping[str, Any] = yield Keep(File(name, found.type, content))
         row |= {"handle": kept["file"], "expires": kept["expires"]}
-    row |= _readable(content, found, offset, mail)
+    row |= _text_fields(content, found, offset, mail)
     mail.outside.mark(row)
     return row
 
 
-def _part(mail: Mail, wanted: str) -> Part:
-    """The file of this part id, or of this name. Raises `InvalidInput` with what there is."""
+def _find_part(mail: Mail, wanted: str) -> Part:
+    """Return the file with this part id or name. Raises `InvalidInput` that lists the files if not exactly one fits."""
     files = mail.files()
     names = [mail.file_name(one) for one in files]
     by_id = [one for one in files if one.id == wanted]
@@ -63,12 +63,12 @@ def _part(mail: Mail, wanted: str) -> Part:
     raise InvalidInput(f"part: {what}.", hint=f"There are: {listed}." if listed else "It has no files.")
 
 
-def _readable(content: bytes, part: Part, offset: int, mail: Mail) -> dict[str, Any]:
-    """The text of a file that is text, from an offset on; nothing for any other."""
+def _text_fields(content: bytes, part: Part, offset: int, mail: Mail) -> dict[str, Any]:
+    """Return the text of a text file from ``offset``, or {} for other types."""
     if not (part.type.startswith(("text/", "message/")) or part.type in _READABLE):
         return {}
     name, outside = mail.file_name(part), mail.outside
-    before, text, markup = _forms(content, part)
+    before, text, markup = _split_text(content, part)
     if markup:
         page = read_html(markup)
         outside.hidden += page.hidden
@@ -76,15 +76,15 @@ def _readable(content: bytes, part: Part, offset: int, mail: Mail) -> dict[str, 
         text = page.text
     text = outside.text(before + text)
     shown, following = piece(text, offset, ALONE)
-    said: dict[str, Any] = {"text": shown}
+    fields: dict[str, Any] = {"text": shown}
     if following:
         more = Continuation("gmail_get_attachment", message_id=mail.id, part=part.id or name, offset=following)
-        said |= {"next_offset": following, "more": more}
-    return said | ({"total_chars": len(text)} if following or offset else {})
+        fields |= {"next_offset": following, "more": more}
+    return fields | ({"total_chars": len(text)} if following or offset else {})
 
 
-def _forms(content: bytes, part: Part) -> tuple[str, str, str]:
-    """What stands above a text, the text, and the HTML in its place, if that is what people see."""
+def _split_text(content: bytes, part: Part) -> tuple[str, str, str]:
+    """Return the lines above the text, the plain text, and the HTML that readers see instead, or ""."""
     if part.type != "message/rfc822":
         text = decode(content, part.charset)
         return "", text, text if part.type == "text/html" else ""

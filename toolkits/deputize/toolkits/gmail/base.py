@@ -1,7 +1,7 @@
-"""What all Gmail tools share: the toolkit, its scopes, and which of them a method accepts.
+"""The Gmail toolkit, its scopes, and the scopes that each API method accepts.
 
-API: developers.google.com/workspace/gmail/api/reference/rest. What a method accepts is from its discovery document,
-gmail.v1 of 2026-10-05. gmail.metadata is accepted nowhere here: Gmail applies its limits to the whole token.
+API: developers.google.com/workspace/gmail/api/reference/rest. The accepted scopes are from its discovery document,
+gmail.v1 of 2026-10-05. gmail.metadata is never accepted: Gmail applies its limits to the whole token.
 """
 
 from __future__ import annotations
@@ -33,27 +33,24 @@ DRAFTING: Final = frozenset({COMPOSE, MODIFY, MAIL})
 
 
 def reads(method: str) -> Need:
-    """The need of a method that reads mail."""
     return any_of(READONLY, MODIFY, MAIL, method=f"gmail.users.{method}")
 
 
 def reads_drafts(method: str) -> Need:
-    """The need of a method that reads drafts: who may write them may read them."""
+    """Return the need of a method that reads drafts, which gmail.compose allows too."""
     return any_of(READONLY, COMPOSE, MODIFY, MAIL, method=f"gmail.users.{method}")
 
 
 def drafts(method: str) -> Need:
-    """The need of a method that writes or sends drafts; sending one takes more than gmail.send."""
+    """Return the need of a method that writes or sends drafts, for which gmail.send is not enough."""
     return any_of(COMPOSE, MODIFY, MAIL, method=f"gmail.users.{method}")
 
 
 def modifies(method: str) -> Need:
-    """The need of a method that changes mail."""
     return any_of(MODIFY, MAIL, method=f"gmail.users.{method}")
 
 
 def labels(method: str) -> Need:
-    """The need of a method that changes labels."""
     return any_of(LABELS, MODIFY, MAIL, method=f"gmail.users.{method}")
 
 
@@ -64,16 +61,15 @@ KNOWS_ALIASES: Final = any_of(READONLY, MODIFY, MAIL, SETTINGS, method="gmail.us
 
 
 def knows_settings(method: str) -> Need:
-    """The need of a method that reads settings."""
     return any_of(READONLY, MODIFY, MAIL, SETTINGS, method=f"gmail.users.settings.{method}")
 
 
 def knows_to_set(method: str) -> Need:
-    """The same, where it is read in order to be changed: one scope is asked."""
+    """Return the need of a read before a change, which asks for the scope of the change."""
     return replace(knows_settings(method), ask=SETTINGS)
 
 
 def sets(method: str) -> Need:
-    """The need of a method that changes settings. gmail.settings.sharing is never asked for."""
+    """Return the need of a method that changes settings. gmail.settings.sharing is never asked for."""
     broader = (SHARING,) if method == "sendAs.patch" else ()
     return any_of(SETTINGS, *broader, method=f"gmail.users.settings.{method}")

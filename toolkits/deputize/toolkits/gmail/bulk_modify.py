@@ -16,9 +16,9 @@ from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MODIFY, modifies, reads
-from deputize.toolkits.gmail.bulk_selection import Action, Plan, change_of, ids_of, planned
-from deputize.toolkits.gmail.preview import call_of
-from deputize.toolkits.gmail.query import says_which
+from deputize.toolkits.gmail.bulk_selection import Action, Plan, find_ids, make_plan, resolve_change
+from deputize.toolkits.gmail.preview import undo_call
+from deputize.toolkits.gmail.query import is_selective
 from deputize.toolkits.gmail.rows import email_row
 
 _OPPOSITE: Final = {
@@ -53,7 +53,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     kind = "threads" if threads else "messages"
     changes = [modifies(f"{kind}.{arguments['action']}")] if arguments["action"] in ("trash", "untrash") else []
     changes.append(modifies("threads.modify" if threads else "messages.batchModify"))
-    return [*changes, *(replace(need, ask=MODIFY) for need in looks)]  # who may change may look: one scope is enough
+    return [*changes, *(replace(need, ask=MODIFY) for need in looks)]  # gmail.modify allows reads: one scope is enough
 
 
 def _effect(arguments: Arguments) -> Effect:
@@ -100,15 +100,15 @@ def update_emails(
     kind = "threads" if thread_ids else "messages"
     given = list(dict.fromkeys(message_ids or thread_ids or ()))
     if dry_run:
-        return (yield from _preview(kind, given, query or "", action, limit))
+        return (yield from _dry_run(kind, given, query or "", action, limit))
     if run.noted:
         plan = Plan(**run.noted)
     else:
-        change = yield from change_of(action, add_labels or (), remove_labels or ())
-        plan = yield from planned(kind, given, query or "", limit, change, run.zone)
+        change = yield from resolve_change(action, add_labels or (), remove_labels or ())
+        plan = yield from make_plan(kind, given, query or "", limit, change, run.zone)
         if plan.ids:
             hides = action in _LOSES or bool(query and action in _HIDES)
-            yield _show(plan, hides=hides)
+            yield _make_preview(plan, hides=hides)
             yield SaveNote({name: value for name, value in vars(plan).items() if name not in ("shown", "messages")})
     failed = yield from _carry_out(plan)
     undo = _undo(plan, [one for one in plan.ids if one not in failed])
@@ -117,14 +117,14 @@ def update_emails(
     return _result(plan, failed, undo)
 
 
-def _show(plan: Plan, *, hides: bool) -> Preview:
-    """Which emails, by name, and what becomes of them. ``hides``: the user loses sight of them, or of what they knew of
-    them, which counts as a loss."""
+def _make_preview(plan: Plan, *, hides: bool) -> Preview:
+    """Return the preview: the emails by name and their change. ``hides``: the user may not notice them any more, which
+    counts as a loss."""
     return Preview(
         "Change these emails" if plan.kind == "messages" else "Change these conversations",
         audience=Audience.SELF,
         destroys=hides,
-        change=_SAID.get(plan.action or ""),
+        change=_ACTION_TEXTS.get(plan.action or ""),
         add_labels=sorted(plan.names["add_labels"]) or None,
         remove_labels=sorted(plan.names["remove_labels"]) or None,
         note="The emails stay. You may not notice them any more." if hides and plan.action in _HIDES else None,
@@ -134,7 +134,7 @@ def _show(plan: Plan, *, hides: bool) -> Preview:
     )
 
 
-_SAID: Final = {
+_ACTION_TEXTS: Final = {
     **{"read": "mark as read", "unread": "mark as unread", "star": "star", "unstar": "take the star away"},
     **{"archive": "archive: out of the inbox", "to_inbox": "put into the inbox"},
     **{"important": "mark as important", "not_important": "mark as not important"},
@@ -151,20 +151,19 @@ def _check(
     thread_ids: Ids | None,
     query: str | None,
 ) -> None:
-    """Raise `InvalidInput` for arguments that do not say what to do, or to which emails."""
     if sum(bool(choice) for choice in (message_ids, thread_ids, (query or "").strip())) != 1:
         raise InvalidInput("Give exactly one of message_ids, thread_ids and query.")
     if not (action or add or remove):
         raise InvalidInput("Give at least one of action, add_labels and remove_labels.")
-    if query and action in _LARGE_STEPS and not says_which(query):
+    if query and action in _LARGE_STEPS and not is_selective(query):
         raise InvalidInput(f"query: {action} needs a search term, such as from:, subject: or a word.")
 
 
-# ----------------------------------------------------------------- doing
+# ----------------------------------------------------------------- change
 
 
 def _carry_out(plan: Plan) -> Asks[dict[str, str]]:
-    """Change what the plan says. Everything here may be repeated. The errors, by id."""
+    """Apply the plan, which is safe to repeat. Return errors by id."""
     moved = plan.action if plan.action in ("trash", "untrash") else None
     add, remove = ([label for label in part if not (moved and label == "TRASH")] for part in (plan.add, plan.remove))
     failed: dict[str, str] = {}
@@ -194,7 +193,6 @@ def _refusals(ids: Sequence[str], answers: Sequence[Any]) -> dict[str, str]:
 
 
 def _result(plan: Plan, failed: Mapping[str, str], undo: Undo | None) -> dict[str, Any]:
-    """What was changed, and how it is undone."""
     changed = [one for one in plan.ids if one not in failed]
     misses = [*plan.failed, *({"id": one, "error": error} for one, error in failed.items())]
     result: dict[str, Any] = {
@@ -203,7 +201,7 @@ def _result(plan: Plan, failed: Mapping[str, str], undo: Undo | None) -> dict[st
         "unchanged": plan.unchanged,
         "failed": misses[:20],
         "remaining": plan.remaining,
-        "undo": call_of(undo) if len(changed) <= _UNDO else None,
+        "undo": undo_call(undo) if len(changed) <= _UNDO else None,
         "summary": f"Changed {len(changed)} of {plan.requested} {plan.kind}."
         + (" More match the query: call again for them." if plan.remaining else ""),
     }
@@ -211,7 +209,7 @@ def _result(plan: Plan, failed: Mapping[str, str], undo: Undo | None) -> dict[st
 
 
 def _undo(plan: Plan, changed: Sequence[str]) -> Undo | None:
-    """The call that brings back what was; None where no call would do exactly that."""
+    """Return the call that restores the earlier state, or None if no call does exactly that."""
     if not plan.exact or not changed:
         return None
     args: dict[str, Any] = {"action": _OPPOSITES[plan.action]} if plan.action else {}
@@ -221,12 +219,12 @@ def _undo(plan: Plan, changed: Sequence[str]) -> Undo | None:
     return Undo("gmail_update_emails", given, {"emails": sorted(changed)})
 
 
-# ----------------------------------------------------------------- preview
+# ----------------------------------------------------------------- dry run
 
 
-def _preview(kind: str, given: Sequence[str], query: str, action: str | None, limit: int) -> Asks[dict[str, Any]]:
-    """How many emails it would be, and the first five of them."""
-    ids, remaining = (given, False) if given else (yield from ids_of(query, action, limit))
+def _dry_run(kind: str, given: Sequence[str], query: str, action: str | None, limit: int) -> Asks[dict[str, Any]]:
+    """Return the number of emails that would change, and the first five."""
+    ids, remaining = (given, False) if given else (yield from find_ids(query, action, limit))
     look = api.get_thread if kind == "threads" else api.get_message
     answers = yield from api.many([look(one, "metadata") for one in ids[:5]])
     found = [one.get("messages", [one])[-1] for one in answers if isinstance(one, dict)]

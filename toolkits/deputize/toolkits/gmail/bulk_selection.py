@@ -1,4 +1,4 @@
-"""Which emails a change is about, and what of it is new to them: planned before anything is done."""
+"""Selection of the emails that a change applies to, before anything is changed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
-from deputize.toolkits.gmail.label_lookup import Label, label_called, labels_in
-from deputize.toolkits.gmail.query import out_of_sight
+from deputize.toolkits.gmail.label_lookup import Label, parse_labels, require_label
+from deputize.toolkits.gmail.query import includes_hidden
 
 Action = Literal[
     "read",
@@ -44,7 +44,7 @@ _STATES: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {  # lab
     "trash": (("TRASH",), ()),
     "untrash": ((), ("TRASH",)),
 }
-_NARROWED: Final = {  # what a query adds to find only what would change, where Gmail has a term for it
+_NARROWED: Final = {  # search terms that find only emails that the action would change
     **{"read": "is:unread", "unread": "is:read", "unstar": "is:starred", "archive": "in:inbox"},
     **{"not_important": "is:important", "not_spam": "in:spam", "untrash": "in:trash"},
 }
@@ -52,7 +52,7 @@ _NARROWED: Final = {  # what a query adds to find only what would change, where 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Labels to add and to remove, by id, and what people call the same."""
+    """Labels to add and to remove, by id, and the arguments that named them."""
 
     add: Sequence[str]
     remove: Sequence[str]
@@ -60,19 +60,19 @@ class Change:
     names: Mapping[str, list[str]]
 
     def touches(self, labels: Collection[str]) -> bool:
-        """Whether a mail with these labels would change."""
+        """True if an email with these labels would change."""
         return not set(self.add) <= set(labels) or bool(set(self.remove) & set(labels))
 
     def is_whole(self, labels: Collection[str]) -> bool:
-        """Whether all of it is new to such a mail, so that the opposite brings it back."""
+        """True if every part of the change is new to such an email, so that the opposite restores it."""
         return not set(self.add) & set(labels) and set(self.remove) <= set(labels)
 
 
 @dataclass
 class Plan:
-    """What will be done to which emails, in a form that can be noted and worked off by a later run.
+    """The change and its emails, serializable so that a later run can continue it.
 
-    ``shown``: the emails as a person knows them; ``messages``: the ids of all messages of the conversations.
+    ``shown``: one line per email for the preview; ``messages``: the ids of all messages of the conversations.
     """
 
     kind: str
@@ -90,41 +90,42 @@ class Plan:
     messages: list[str] = field(default_factory=list)
 
 
-def change_of(action: str | None, add: Sequence[str], remove: Sequence[str]) -> Asks[Change]:
-    """The change as labels by id. Raises `InvalidInput` for names that are not the user's own labels."""
+def resolve_change(action: str | None, add: Sequence[str], remove: Sequence[str]) -> Asks[Change]:
+    """Return the change with label ids. Raises `InvalidInput` for names that are not the user's own labels."""
     added, removed = (list(part) for part in _STATES.get(action or "", ((), ())))
-    labels = labels_in((yield api.LIST_LABELS)) if add or remove else []
+    labels = parse_labels((yield api.LIST_LABELS)) if add or remove else []
     puts, takes = (
-        [_own(labels, one, name) for one in part] for name, part in (("add_labels", add), ("remove_labels", remove))
+        [_own_label(labels, one, name) for one in part]
+        for name, part in (("add_labels", add), ("remove_labels", remove))
     )
     added += [str(label["id"]) for label in puts]
     removed += [str(label["id"]) for label in takes]
     if set(added) & set(removed):
         raise InvalidInput("add_labels, remove_labels: a label is in both.")
-    return Change(added, removed, action, {"add_labels": _called(puts), "remove_labels": _called(takes)})
+    return Change(added, removed, action, {"add_labels": _names(puts), "remove_labels": _names(takes)})
 
 
-def _own(labels: Sequence[Label], name: str, field: str) -> Label:
-    label = label_called(labels, name, field)
+def _own_label(labels: Sequence[Label], name: str, field: str) -> Label:
+    label = require_label(labels, name, field)
     if label.get("type") == "system":
         raise InvalidInput(f"{field}: {label['name']} is a system label of Gmail's.", hint="Use action for it.")
     return label
 
 
-def _called(labels: Sequence[Label]) -> list[str]:
+def _names(labels: Sequence[Label]) -> list[str]:
     return [str(label["name"]) for label in labels]
 
 
-def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Change, zone: tzinfo) -> Asks[Plan]:
-    """Which of the emails would really change: only those are touched, and only those can be undone.
+def make_plan(kind: str, given: Sequence[str], query: str, limit: int, change: Change, zone: tzinfo) -> Asks[Plan]:
+    """Return a plan of the emails that would really change: only those can be undone.
 
-    ``zone``: the user's, for what is shown.
+    ``zone``: the user's, for the preview.
     """
-    ids, remaining = (given, False) if given else (yield from ids_of(query, change.action, limit))
+    ids, remaining = (given, False) if given else (yield from find_ids(query, change.action, limit))
     look = api.get_thread if kind == "threads" else api.get_message
     answers = yield from api.many([look(one, "metadata") for one in ids])
     pairs = list(zip(ids, answers, strict=True))
-    touched = {one: parts for one, answer in pairs if (parts := _touched(answer, change))}
+    touched = {one: parts for one, answer in pairs if (parts := _labels_if_changed(answer, change))}
     changed = [answer for one, answer in pairs if one in touched]
     failed = [{"id": one, "error": answer.message} for one, answer in pairs if isinstance(answer, DeputizeError)]
     return Plan(
@@ -139,13 +140,13 @@ def planned(kind: str, given: Sequence[str], query: str, limit: int, change: Cha
         failed=failed,
         exact=all(change.is_whole(labels) for parts in touched.values() for labels in parts),
         remaining=remaining,
-        shown=[_known_as(answer, zone) for answer in changed],
+        shown=[_describe(answer, zone) for answer in changed],
         messages=sorted(str(one.get("id")) for answer in changed for one in answer.get("messages", ())),
     )
 
 
-def _known_as(answer: Mapping[str, Any], zone: tzinfo) -> str:
-    """An email, or the newest of a conversation: when on the user's clock, from whom, about what."""
+def _describe(answer: Mapping[str, Any], zone: tzinfo) -> str:
+    """Describe an email, or the newest of a conversation: date in ``zone``, sender, subject."""
     parts = answer.get("messages", [answer])
     mail = Mail(parts[-1])
     more = f" ({len(parts)} emails)" if len(parts) > 1 else ""
@@ -154,22 +155,22 @@ def _known_as(answer: Mapping[str, Any], zone: tzinfo) -> str:
     return f"{when} {mail.sender}: {mail.subject(200)}{more}"
 
 
-def _touched(answer: Any, change: Change) -> Sequence[Collection[str]]:
-    """The labels of each message, of a message or conversation, if one of them would change."""
+def _labels_if_changed(answer: Any, change: Change) -> Sequence[Collection[str]]:
+    """Return the labels of each message of an email or conversation, or [] if none of them would change."""
     if isinstance(answer, DeputizeError):
         return []
     labels = [one.get("labelIds") or () for one in answer.get("messages", [answer])]
     return labels if any(change.touches(one) for one in labels) else []
 
 
-def ids_of(query: str, action: str | None, limit: int) -> Asks[tuple[list[str], bool]]:
-    """The ids that a query finds, and whether there are more than were asked for."""
+def find_ids(query: str, action: str | None, limit: int) -> Asks[tuple[list[str], bool]]:
+    """Return up to ``limit`` ids that match the query, and whether more match."""
     q = " ".join(part for part in (query.strip(), _NARROWED.get(action or "", "")) if part)
     ids: list[str] = []
     token: Any = None
     while len(ids) < limit:
         params = {"q": q, "maxResults": min(limit - len(ids), 500)}
-        params |= {"includeSpamTrash": True} if out_of_sight(q) else {}
+        params |= {"includeSpamTrash": True} if includes_hidden(q) else {}
         page = yield Request("GET", "/users/me/messages", params=params | ({"pageToken": token} if token else {}))
         ids += [str(one["id"]) for one in page.get("messages") or ()]
         token = page.get("nextPageToken")

@@ -18,7 +18,7 @@ from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import COMPOSE, GETS, GMAIL, KNOWS_LABELS, MAIL, MODIFY, READONLY, reads
-from deputize.toolkits.gmail.label_lookup import label_called, labels_in, own_names
+from deputize.toolkits.gmail.label_lookup import own_names, parse_labels, require_label
 from deputize.toolkits.gmail.rows import email_row
 
 Kind = Literal["added", "deleted", "labels"]
@@ -46,7 +46,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that happened to a mail. ``added``, ``removed``: label ids."""
+    """One change of an email. ``added``, ``removed``: label ids."""
 
     mail: str
     kind: Kind
@@ -66,11 +66,11 @@ def list_changes(
     """What changed in the mailbox since the last look."""
     bound_to = ("gmail_list_changes", run.account.subject, sorted(kinds or ()), label)
     if not since:
-        start = yield from _here()
+        start = yield from _current_history_id()
         return {"items": [], "next": write_cursor(bound_to, [start, "", 0]), "summary": "Changes count from now on."}
     start, token, skip = read_cursor(bound_to, since, (str, str, int))
-    labels = labels_in((yield api.LIST_LABELS))
-    chosen = str(label_called(labels, label, "label")["id"]) if label else ""
+    labels = parse_labels((yield api.LIST_LABELS))
+    chosen = str(require_label(labels, label, "label")["id"]) if label else ""
     page = yield from _history(start, token, kinds, chosen, limit)
     changes = list(_changes(page))
     names = own_names(labels)
@@ -89,8 +89,8 @@ def list_changes(
     }
 
 
-def _here() -> Asks[str]:
-    """The mailbox's point in its history: of its profile, else of its newest mail."""
+def _current_history_id() -> Asks[str]:
+    """Return the mailbox's current history id, from its profile or else from its newest email."""
     try:
         profile = yield Request("GET", "/users/me/profile")
         return str(profile["historyId"])
@@ -103,7 +103,7 @@ def _here() -> Asks[str]:
 
 
 def _history(start: str, token: str, kinds: Sequence[str] | None, label: str, limit: int) -> Asks[Mapping[str, Any]]:
-    """history.list. Raises `InvalidInput` for a point that Gmail has forgotten: after about a week, or sooner."""
+    """Load a page of history. Raises `InvalidInput` for an id that Gmail forgot: after about a week, or sooner."""
     params: dict[str, Any] = {"startHistoryId": start, "maxResults": limit}
     if kinds:
         params["historyTypes"] = [one for kind in dict.fromkeys(kinds) for one in _TYPES[kind]]
@@ -112,12 +112,12 @@ def _history(start: str, token: str, kinds: Sequence[str] | None, label: str, li
         return dict((yield Request("GET", "/users/me/history", params=params)))
     except NotFound:
         raise InvalidInput(
-            "since: too long ago for Gmail to know.", hint="Search instead, and start anew.", reason="cursor_expired"
+            "since: too long ago for Gmail to know.", hint="Search instead, and start again.", reason="cursor_expired"
         ) from None
 
 
 def _changes(page: Mapping[str, Any]) -> Iterator[Change]:
-    """What a page of history says, oldest first."""
+    """Yield the changes in a page of history, oldest first."""
     for record in page.get("history") or ():
         for name, kind in _FIELDS.items():
             for one in record.get(name) or ():
@@ -127,7 +127,7 @@ def _changes(page: Mapping[str, Any]) -> Iterator[Change]:
 
 
 def _rows(rows: Rows, changes: Sequence[Change], names: Mapping[str, str]) -> Asks[int]:
-    """Rows of these changes until the budget is spent; how many changes were worked off."""
+    """Add rows for these changes until the budget is spent. Return how many changes were processed."""
     done = 0
     for start in range(0, len(changes), api.AT_ONCE):
         some = changes[start : start + api.AT_ONCE]

@@ -1,11 +1,13 @@
 """Sending at most once. Gmail has no idempotency key, so there are two ways.
 
-Who may write drafts sends in two steps: a draft is made, its id is noted, and sending consumes it. After a lost answer
-or a crash the draft tells: gone means sent, still there means not sent. What is sent is always the mail itself and not
-what the draft is by then: a draft is sent with its content, once, and not at all by a later run if somebody has written
-another one over it, which its message's id tells. Who may only send has one step; after a lost
-answer the mail is looked for by a header of its own, where reading is allowed, and else the outcome stays unknown. A
-miss proves nothing, since Gmail is not known to keep such headers; nor does it keep a Message-ID of ours.
+With a scope for drafts, a mail is sent in two steps: create a draft and note its id, then send it, which consumes the
+draft. After a lost answer or a crash, a missing draft means sent and a present one means not sent. The request always
+carries the mail itself, whatever the draft contains by then. A later run does not send if somebody has overwritten the
+draft, which the id of its message shows.
+
+With gmail.send alone there is one step. After a lost answer deputize searches for the mail by a header of its own if it
+may read mail; otherwise the outcome stays unknown. A failed search proves nothing: Gmail may drop such headers, and it
+replaces our Message-ID.
 """
 
 from __future__ import annotations
@@ -23,18 +25,18 @@ from deputize.toolkits._shared.mail.parts import header, unpacked
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, READING
-from deputize.toolkits.gmail.query import search
+from deputize.toolkits.gmail.query import build_query
 
 UPLOAD: Final = "gmail_upload"
-"""The root under which Gmail takes whole mails."""
+"""The API root for uploads of whole mails."""
 
 KEY_HEADER = "X-Deputize-Key"
-"""Marks what an act made, by sixteen characters of its key. Recipients can see it; "" leaves it out."""
+"""Header with sixteen characters of the act's key. Recipients can see it; "" leaves it out."""
 
 MAX_IN_JSON: Final = 3_750_000
-"""Bytes of a mail that go as JSON, which makes 5 MB of them; larger ones are uploaded."""
+"""Largest mail, in bytes, that is sent as JSON (5 MB once encoded); larger ones are uploaded."""
 
-_A_MOMENT = 2.0  # seconds that a draft may be shown after it was sent
+_A_MOMENT = 2.0  # seconds that Gmail may still return a draft after it was sent
 _SKEW = 300.0  # seconds by which Gmail's clock and ours may differ
 _LOST = (OutcomeUnknown, ProviderUnavailable)
 
@@ -43,7 +45,7 @@ Noted = Mapping[str, Any] | None
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """A mail that is ready to leave. ``thread``: the conversation it joins, "" for a new one."""
+    """A mail ready to be sent. ``thread``: the conversation it joins, "" for a new one."""
 
     content: bytes
     key: ActKey
@@ -51,20 +53,20 @@ class Outgoing:
     recipient: str = ""
 
     @property
-    def about(self) -> dict[str, str]:
-        """What Gmail is told beside the mail itself."""
+    def thread_fields(self) -> dict[str, str]:
         return {"threadId": self.thread} if self.thread else {}
 
-    def to(self, path: str, *, draft: bool = False) -> Request:
-        """The POST that takes it to ``path``: as JSON while it is small, else as an upload."""
+    def request_to(self, path: str, *, draft: bool = False) -> Request:
+        """Return the POST of this mail to ``path``, as JSON if it is small, else as an upload."""
         if len(self.content) > MAX_IN_JSON:
-            return _upload(self.content, {"message": self.about} if draft and self.about else self.about, path)
-        message = {"raw": base64url(self.content), **self.about}
+            fields = self.thread_fields
+            return _upload(self.content, {"message": fields} if draft and fields else fields, path)
+        message = {"raw": base64url(self.content), **self.thread_fields}
         return Request("POST", path, json={"message": message} if draft else message)
 
 
-def send_of(draft: str, content: bytes, thread: str) -> Request:
-    """drafts.send: this mail leaves, and uses up the draft, whatever that holds by then."""
+def send_request(draft: str, content: bytes, thread: str) -> Request:
+    """Return a drafts.send request that sends ``content`` and consumes the draft, whatever it contains by then."""
     about = {"threadId": thread} if thread else {}
     path = "/users/me/drafts/send"
     if len(content) > MAX_IN_JSON:
@@ -73,7 +75,7 @@ def send_of(draft: str, content: bytes, thread: str) -> Request:
 
 
 def _upload(content: bytes, about: Mapping[str, Any], path: str) -> Request:
-    """A mail as it is; with what is to be said about it, as the second of two parts (RFC 2387)."""
+    """Return an upload of a mail; metadata goes before it in a multipart body (RFC 2387)."""
     made = Request("POST", path, api=UPLOAD)
     if not about:
         return replace(made, params={"uploadType": "media"}, content=content, content_type="message/rfc822")
@@ -84,59 +86,59 @@ def _upload(content: bytes, about: Mapping[str, Any], path: str) -> Request:
     return replace(made, params={"uploadType": "multipart"}, content=whole, content_type=kind)
 
 
-def mark(key: ActKey) -> tuple[tuple[str, str], ...]:
-    """The header by which a mail of this act can be found."""
+def key_header(key: ActKey) -> tuple[tuple[str, str], ...]:
+    """Return the header by which a mail of this act can be found."""
     return ((KEY_HEADER, key.hex[:16]),) if KEY_HEADER else ()
 
 
 def deliver(mail: Outgoing, run: Run) -> Asks[dict[str, Any]]:
-    """Send it. The answer has ``threadId``, and ``id`` unless Gmail cannot say which mail it became.
+    """Send a mail. The answer has ``threadId``, and ``id`` unless Gmail cannot say which message it became.
 
-    Raises `OutcomeUnknown` if it may have been sent and nobody can tell.
+    Raises `OutcomeUnknown` if it may have been sent and this cannot be determined.
     """
     if run.noted:
         return (yield from commit(run.noted, run.granted))
     if not run.granted & DRAFTING:
-        return (yield from _in_one_step(mail, run.granted))
-    draft = yield from _prepared(mail)
-    noted = noted_of(draft, run.now)
+        return (yield from _send_directly(mail, run.granted))
+    draft = yield from _prepare_draft(mail)
+    noted = make_note(draft, run.now)
     yield SaveNote(noted)
     return (yield from commit(noted, run.granted, mail.content))
 
 
-def noted_of(draft: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """What a later run has to know of a draft that is about to be sent: which one, and which mail it was."""
+def make_note(draft: Mapping[str, Any], now: float) -> dict[str, Any]:
+    """Return what a later run needs to finish sending a draft: its id, message, thread and time."""
     message = draft["message"]
     thread, kept = str(message.get("threadId", "")), str(message.get("id", ""))
     return {"draft": draft["id"], "message": kept, "thread": thread, "at": now}
 
 
 def commit(noted: Mapping[str, Any], granted: frozenset[str], content: bytes | None = None) -> Asks[dict[str, Any]]:
-    """Send the mail whose draft is noted. ``content``: its bytes, where nobody has tried yet.
+    """Send the mail of a noted draft. ``content``: its bytes if no attempt was made yet.
 
-    After a lost answer, and in a later run, the draft is looked for, and the mail is sent once more only if the draft
-    is still there and still that mail. Raises `OutcomeUnknown` where it is another one.
+    After a lost answer, and in a later run, the mail is sent again only if the draft still exists and is unchanged.
+    Raises `OutcomeUnknown` if the draft was changed.
     """
     fresh = content is not None
     for _ in range(2):
-        if not fresh and (sent := (yield from _already(noted, granted))) is not None:
+        if not fresh and (sent := (yield from _find_sent(noted, granted))) is not None:
             return sent
         try:
-            content = content if content is not None else (yield from _content(noted))
+            content = content if content is not None else (yield from _load_content(noted))
         except NotFound:
-            return (yield from _sent_in(noted, granted))
+            return (yield from _guess_sent(noted, granted))
         try:
-            return dict((yield send_of(noted["draft"], content, noted["thread"])))
+            return dict((yield send_request(noted["draft"], content, noted["thread"])))
         except _LOST as lost:
             _raise_if_unsent(lost)
         except NotFound:
             if fresh:
                 raise
-            return (yield from _sent_in(noted, granted))
+            return (yield from _guess_sent(noted, granted))
         fresh = False
-    if (sent := (yield from _already(noted, granted))) is not None:
+    if (sent := (yield from _find_sent(noted, granted))) is not None:
         return sent
-    raise _unknown()
+    raise _outcome_unknown()
 
 
 def _raise_if_unsent(lost: DeputizeError) -> None:
@@ -144,14 +146,14 @@ def _raise_if_unsent(lost: DeputizeError) -> None:
         raise lost
 
 
-def _unknown() -> OutcomeUnknown:
+def _outcome_unknown() -> OutcomeUnknown:
     return OutcomeUnknown(
         "Gmail's answer was lost: the email may have been sent.", hint="Look in Sent before sending it again."
     )
 
 
-def _content(noted: Mapping[str, Any]) -> Asks[bytes]:
-    """The bytes of a draft that is still the mail that was noted."""
+def _load_content(noted: Mapping[str, Any]) -> Asks[bytes]:
+    """Load the bytes of the draft. Raises `OutcomeUnknown` if it was changed."""
     message = (yield api.get_draft(noted["draft"], "raw")).get("message") or {}
     _raise_if_other(message, noted)
     return unpacked(str(message.get("raw", "")))
@@ -165,8 +167,8 @@ def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> Non
         )
 
 
-def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
-    """What a draft became, or None if it is still there. Asked twice: a sent draft may be shown a moment longer."""
+def _find_sent(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any] | None]:
+    """Return the message the draft became, or None if it still exists. Gmail may return a sent draft for a moment."""
     message: Mapping[str, Any] = {}
     try:
         for look in range(2):
@@ -177,15 +179,15 @@ def _already(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str
             if "SENT" in (message.get("labelIds") or ()):
                 return dict(message)
     except NotFound:
-        return (yield from _sent_in(noted, granted))
+        return (yield from _guess_sent(noted, granted))
     except DeputizeError:
-        raise _unknown() from None
+        raise _outcome_unknown() from None
     _raise_if_other(message, noted)
     return None
 
 
-def _sent_in(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any]]:
-    """The mail that a draft became, as far as can be told: its conversation's newest that was sent since."""
+def _guess_sent(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str, Any]]:
+    """Return the newest message that was sent in the conversation since, or only its ``threadId``."""
     thread = str(noted.get("thread", ""))
     if thread and granted & READING:
         try:
@@ -199,19 +201,19 @@ def _sent_in(noted: Mapping[str, Any], granted: frozenset[str]) -> Asks[dict[str
     return {"threadId": thread}
 
 
-def _in_one_step(mail: Outgoing, granted: frozenset[str]) -> Asks[dict[str, Any]]:
+def _send_directly(mail: Outgoing, granted: frozenset[str]) -> Asks[dict[str, Any]]:
     try:
-        return dict((yield mail.to("/users/me/messages/send")))
+        return dict((yield mail.request_to("/users/me/messages/send")))
     except _LOST as lost:
         _raise_if_unsent(lost)
-    sent = (yield from _marked_among_sent(mail)) if KEY_HEADER and granted & READING else None
+    sent = (yield from _find_marked_mail(mail)) if KEY_HEADER and granted & READING else None
     if sent is None:
-        raise _unknown()
+        raise _outcome_unknown()
     return sent
 
 
-def _marked_among_sent(mail: Outgoing) -> Asks[dict[str, Any] | None]:
-    q = search("in:sent newer_than:1d", to=[mail.recipient])
+def _find_marked_mail(mail: Outgoing) -> Asks[dict[str, Any] | None]:
+    q = build_query("in:sent newer_than:1d", to=[mail.recipient])
     try:
         page = yield Request("GET", "/users/me/messages", params={"q": q, "maxResults": api.AT_ONCE})
         ids = [str(one["id"]) for one in page.get("messages") or ()]
@@ -229,8 +231,8 @@ def _has_mark(message: Mapping[str, Any], key: ActKey) -> bool:
 # ----------------------------------------------------------------- drafts
 
 
-def _prepared(mail: Outgoing) -> Asks[dict[str, Any]]:
-    """A draft of the mail. A lost answer costs at most a draft that stays behind: nothing is sent yet."""
+def _prepare_draft(mail: Outgoing) -> Asks[dict[str, Any]]:
+    """Create a draft of the mail, retrying once: an extra draft is harmless because nothing is sent yet."""
     try:
         return (yield from create_draft(mail, prepares=True))
     except OutcomeUnknown:
@@ -242,21 +244,21 @@ def _prepared(mail: Outgoing) -> Asks[dict[str, Any]]:
 
 
 def create_draft(mail: Outgoing, *, prepares: bool = False) -> Asks[dict[str, Any]]:
-    """drafts.create. After a lost answer the draft is looked for; raises `OutcomeUnknown` if it is not found.
+    """Create a draft. After a lost answer, search for it; raises `OutcomeUnknown` if it is not found.
 
     ``prepares``: the draft is only a step towards sending.
     """
     try:
-        return dict((yield replace(mail.to("/users/me/drafts", draft=True), prepares=prepares)))
+        return dict((yield replace(mail.request_to("/users/me/drafts", draft=True), prepares=prepares)))
     except _LOST as lost:
         _raise_if_unsent(lost)
-    made = yield from _marked_draft(mail.key)
+    made = yield from _find_marked_draft(mail.key)
     if made is None:
         raise OutcomeUnknown("Gmail's answer was lost: the draft may have been saved.", hint="List the drafts.")
     return made
 
 
-def _marked_draft(key: ActKey) -> Asks[dict[str, Any] | None]:
+def _find_marked_draft(key: ActKey) -> Asks[dict[str, Any] | None]:
     try:
         page = yield Request("GET", "/users/me/drafts", params={"maxResults": api.AT_ONCE})
         ids = [str(one["id"]) for one in page.get("drafts") or ()]

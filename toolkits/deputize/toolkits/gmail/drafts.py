@@ -28,15 +28,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, IfText, Limit
-from deputize.toolkits._shared.mail.compose import (
-    BodyFormat,
-    File,
-    Letter,
-    Recipients,
-    Text,
-    apart,
-    written,
-)
+from deputize.toolkits._shared.mail.compose import BodyFormat, File, Letter, Recipients, Text, apart, written
 from deputize.toolkits._shared.mail.edit import edited, raw_header
 from deputize.toolkits._shared.mail.headers import (
     Encoded,
@@ -54,17 +46,26 @@ from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside, clip, newlined
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.api import Asks, Place
+from deputize.toolkits.gmail.api import Asks, ListPosition
 from deputize.toolkits.gmail.base import COMPOSE, GMAIL, MAIL, MODIFY, READONLY, drafts, reads_drafts
-from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, mark, noted_of
+from deputize.toolkits.gmail.deliver import Outgoing, commit, create_draft, key_header, make_note
 from deputize.toolkits.gmail.excerpt import EXCERPT
-from deputize.toolkits.gmail.files import Handles, taken
+from deputize.toolkits.gmail.files import Handles, take_files
 from deputize.toolkits.gmail.html_settings import check_draft
 from deputize.toolkits.gmail.preview import changed_fields, letter_fields, raw_fields
-from deputize.toolkits.gmail.reply_headers import Answer, answer
-from deputize.toolkits.gmail.rows import SUBJECT, shown_all, web
-from deputize.toolkits.gmail.send import WHOM, WHOM_VALUES, Addresses, To, addressed, elsewhere, receipt, reply_needs
-from deputize.toolkits.gmail.senders import SendAs, chosen
+from deputize.toolkits.gmail.reply_headers import ReplyFrame, prepare_reply
+from deputize.toolkits.gmail.rows import SUBJECT, people_text, thread_url
+from deputize.toolkits.gmail.send import (
+    WHOM,
+    WHOM_VALUES,
+    Addresses,
+    To,
+    receipt,
+    reply_needs,
+    reply_warning,
+    resolve_recipients,
+)
+from deputize.toolkits.gmail.senders import SendAs, choose_sender
 
 _QUOTE: Final = re.compile(r"(<div class=\"gmail_quote\b.*?)\s*(?:</body>\s*(?:</html>)?\s*)?$", re.DOTALL)
 _EDITS = any_of(COMPOSE, READONLY, MODIFY, MAIL, method="gmail.users.drafts.get")
@@ -110,44 +111,44 @@ def save_draft(
         raise InvalidInput(
             "Nothing to save: give at least one of to, subject, body, cc, bcc, attachments, send_as, reply_to."
         )
-    people = yield from addressed(to, cc, bcc, run.account, least=0)
+    people = yield from resolve_recipients(to, cc, bcc, run.account, least=0)
     title = None if subject is None else single_line(subject, "subject")
     text = None if body is None else written(body, body_format)
-    files = yield from taken(attachments)
+    files = yield from take_files(attachments)
     if draft_id:
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
         headers = {name: people_value(kept) for name, (field, kept) in given.items() if field is not None}
         headers |= {} if title is None else {"Subject": text_value(title)}
-        writer = yield from chosen(send_as, run.granted, signature=False)
+        writer = yield from choose_sender(send_as, run.granted, signature=False)
         headers |= {"From": people_value([writer.person])} if writer else {}
-        return (yield from _changed(draft_id, headers, text, files, run.key, run.account, if_text))
-    frame: Answer | None = (yield from answer(reply_to, run, everybody=all_)) if reply_to else None
-    writer = frame.writer(send_as) if frame else (yield from chosen(send_as, run.granted, signature=False))
+        return (yield from _change_draft(draft_id, headers, text, files, run.key, run.account, if_text))
+    frame: ReplyFrame | None = (yield from prepare_reply(reply_to, run, everybody=all_)) if reply_to else None
+    writer = frame.writer(send_as) if frame else (yield from choose_sender(send_as, run.granted, signature=False))
     sender = writer.person if writer else None
     letter = replace(_letter(frame, people, title, text or Text(""), run.key), sender=sender, files=files)
-    later = frame.enclosed.listed() if frame and letter.text.html else ()
+    later = frame.enclosed.preview_rows() if frame and letter.text.html else ()
     fields = letter_fields(letter, html=body_format == "html", later=later)
     pins = {"message": reply_to} if reply_to else None
     yield Preview(
-        "Save this draft", audience=Audience.SELF, note=elsewhere(frame) if frame else None, pins=pins, **fields
+        "Save this draft", audience=Audience.SELF, note=reply_warning(frame) if frame else None, pins=pins, **fields
     )
-    letter = (yield from frame.enclosed.into(letter)) if frame else letter
+    letter = (yield from frame.enclosed.attach_to(letter)) if frame else letter
     made = yield from create_draft(Outgoing(letter.content(), run.key, frame.thread if frame else ""))
     args = {"draft_id": str(made.get("id"))}
     yield Undo("gmail_delete_draft", args, {"message": (made.get("message") or {}).get("id")})
-    return _draft(made, letter.people.to, letter.subject, letter.text.plain, run.account)
+    return _result(made, letter.people.to, letter.subject, letter.text.plain, run.account)
 
 
-def _letter(frame: Answer | None, people: Recipients, subject: str | None, text: Text, key: ActKey) -> Letter:
-    """The draft as a letter. A reply goes to whom the original says unless others are named."""
+def _letter(frame: ReplyFrame | None, people: Recipients, subject: str | None, text: Text, key: ActKey) -> Letter:
+    """Return the draft as a letter. A reply goes to the original's sender unless other recipients are given."""
     if frame is None:
-        return Letter(subject or "", text, people, extra=mark(key))
+        return Letter(subject or "", text, people, extra=key_header(key))
     people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
-    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=mark(key))
+    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=key_header(key))
 
 
-def _changed(
+def _change_draft(
     draft_id: str,
     headers: Mapping[str, Encoded],
     text: Text | None,
@@ -156,52 +157,51 @@ def _changed(
     account: Account,
     if_text: str | None,
 ) -> Asks[dict[str, Any]]:
-    """The draft with what was given in place of what was there; all other parts are kept."""
+    """Replace the given parts of a draft and keep all others."""
     draft = yield api.get_draft(draft_id, "raw")
     before = unpacked(str(draft["message"].get("raw", "")))
     if text is not None:
         old = RawMail.of(before)
-        check_draft(old, _own(old), if_text)
+        check_draft(old, _own_text(old), if_text)
         text = _above_quote(text, old)
     message = edited(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
     yield Preview("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
     mail = Outgoing(message.as_bytes(), key, str(draft["message"].get("threadId", "")))
-    request = mail.to("/users/me/drafts/{id}", draft=True)
+    request = mail.request_to("/users/me/drafts/{id}", draft=True)
     saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
     outside = Outside()
     to = [Person(outside.line(one.name), outside.line(one.address)) for one in people_in(raw_header(message, "To"))]
     subject = outside.line(decode_words(raw_header(message, "Subject")))
-    return _draft(saved, to, subject, text.plain if text else "", account)
+    return _result(saved, to, subject, text.plain if text else "", account)
 
 
 def _above_quote(text: Text, draft: RawMail) -> Text:
-    """New words of a reply above the quote that its draft has, unless they bring a quote themselves."""
+    """Return the new text above the quote of its draft, unless the text has a quote itself."""
     plain = "" if history_of(text.plain) else history_of(draft.plain)
     found = _QUOTE.search(draft.html) if plain else None
     return text.then(Text(plain, found[1] if found else "")) if plain else text
 
 
-def _own(draft: RawMail) -> Text:
-    """What new words would take the place of: all but the quote that `_above_quote` keeps."""
+def _own_text(draft: RawMail) -> Text:
+    """Return the text that a new body replaces: all but the quote that `_above_quote` keeps."""
     plain = newlined(draft.plain).rstrip()
     quote = history_of(plain)
     return Text(plain.removesuffix(quote), _QUOTE.sub("", draft.html)) if quote else Text(plain, draft.html)
 
 
-def _draft(saved: Mapping[str, Any], to: Sequence[Person], subject: str, text: str, account: Account) -> dict[str, Any]:
-    """The result of a draft that was saved."""
-    message = saved.get("message") or {}
+def _result(draft: Mapping[str, Any], to: Sequence[Person], title: str, text: str, account: Account) -> dict[str, Any]:
+    message = draft.get("message") or {}
     thread = str(message.get("threadId", ""))
     result = {
-        "draft_id": saved.get("id"),
+        "draft_id": draft.get("id"),
         "id": message.get("id"),
         "thread": thread,
-        "to": shown_all(to, 3),
-        "subject": clip(subject, 60),
+        "to": people_text(to, 3),
+        "subject": clip(title, 60),
         "preview": clip(text, 60),
-        "url": web(account, thread) if thread else None,
+        "url": thread_url(account, thread) if thread else None,
         "summary": "Saved as a draft; nothing was sent.",
     }
     return {name: value for name, value in result.items() if value}
@@ -218,7 +218,7 @@ def list_drafts(
     run: Run,
 ) -> Steps:
     """List drafts."""
-    place = Place.of(("gmail_list_drafts", run.account.subject, query), cursor, limit, run.now)
+    place = ListPosition.of(("gmail_list_drafts", run.account.subject, query), cursor, limit, run.now)
     params = place.params | ({"q": query} if query.strip() else {})
     page = yield Request("GET", "/users/me/drafts", params=params)
     wanted = [str(one["id"]) for one in page.get("drafts") or ()][place.skip :][:limit]
@@ -226,7 +226,7 @@ def list_drafts(
     done = yield from api.fill(rows, wanted, lambda one: api.get_draft(one, "metadata"), _row)
     return {
         "items": rows.items,
-        "next": place.after(done, len(page.get("drafts") or ()), page.get("nextPageToken"), limit),
+        "next": place.next_cursor(done, len(page.get("drafts") or ()), page.get("nextPageToken"), limit),
         "truncated": done < len(wanted),
         "time_zone": times.ZONE,
     }
@@ -238,7 +238,7 @@ def _row(draft: Mapping[str, Any]) -> dict[str, Any]:
         "draft_id": str(draft.get("id", "")),
         "id": mail.id,
         "thread": mail.thread,
-        "to": shown_all(mail.people("To"), 1),
+        "to": people_text(mail.people("To"), 1),
         "subject": mail.subject(SUBJECT),
         "date": times.short(mail.date),
         "snippet": mail.snippet(EXCERPT),
@@ -265,15 +265,15 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
         fields = raw_fields(mail)
         audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE
         yield Preview("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
-        noted = noted_of(draft | {"id": draft_id}, run.now) | _headers_of(mail)
+        noted = make_note(draft | {"id": draft_id}, run.now) | _header_fields(mail)
         yield SaveNote(noted)
     sent = yield from commit(noted, run.granted, content)
     people = Recipients(*([Person(*one) for one in noted.get(field, ())] for field in ("to", "cc", "bcc")))
     return receipt(sent, people, noted["subject"], run.account)
 
 
-def _headers_of(mail: RawMail) -> dict[str, Any]:
-    """What a result says of a mail, on one line each, as models read it."""
+def _header_fields(mail: RawMail) -> dict[str, Any]:
+    """Return recipients and subject, one line each and cleaned for models."""
     outside = Outside()
     people = {
         name.lower(): [Person(outside.line(one.name), outside.line(one.address)) for one in mail.people[name]]

@@ -1,4 +1,4 @@
-"""How much of a text is shown at once: as many tokens as there is room for, up to the end of a word."""
+"""Excerpts: the start of a text that fits a number of tokens, cut at the end of a word."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from deputize.toolkits._shared.page import tokens
 from deputize.toolkits._shared.text import window
 
 ALONE: Final = 3_400
-"""Tokens of a text that is read by itself."""
+"""Tokens of a text that is the whole result."""
 IN_ROW: Final = 300
-"""Tokens of a text in a row, at least, where rows have to share."""
+"""Minimum tokens of a text in a row, when rows share the budget."""
 EXCERPT: Final = 300
-"""Bytes of a few words in a list: what Gmail gives as a snippet."""
+"""Bytes of a snippet in a list."""
 
 
 def piece(text: str, offset: int, room: int) -> tuple[str, int | None]:
-    """The part of a text that starts at character ``offset`` and costs at most ``room`` tokens, and the next offset.
+    """Return the part of ``text`` from character ``offset`` that costs at most ``room`` tokens, and the next offset.
 
-    The offset is None at the end. A part is never empty before it.
+    The offset is None at the end. A part before the end is never empty.
     """
     low, high = 1, max(min(len(text[offset : offset + 12 * room].encode(errors="replace")), 12 * room), 1)
     while low < high:
@@ -31,8 +31,8 @@ def piece(text: str, offset: int, room: int) -> tuple[str, int | None]:
     return window(text, offset, low)
 
 
-def level(costs: Sequence[int], budget: int) -> int:
-    """What each of these may cost at most, so that all fit: who needs less leaves the rest to the others."""
+def fair_share(costs: Sequence[int], budget: int) -> int:
+    """Return the most that each item may cost so that all fit; items that need less leave the rest to the others."""
     for at, cost in enumerate(sorted(costs)):
         share = budget // (len(costs) - at)
         if cost > share:

@@ -1,4 +1,4 @@
-"""Files that go along: the user's own, by their handles, and those of a mail."""
+"""Files to send: the user's own, by their handles, and those of an original mail."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from deputize.toolkits.gmail.api import Asks
 
 WITHOUT_FILES: Final = "Forward without its own files: attachments=false."
 MAX_BYTES: Final = 25 * 2**20
-"""Bytes of all files of a mail: what Gmail takes, less what their encoding adds."""
+"""Most bytes of all files of a mail: Gmail's limit less the encoding."""
 
 Handles = Annotated[list[str] | None, Field(description="file handles (file_...)")]
 
 
-def taken(handles: Sequence[str] | None) -> Asks[list[File]]:
-    """The user's files behind these handles. Raises `NotFound` for a handle that is not the user's own."""
+def take_files(handles: Sequence[str] | None) -> Asks[list[File]]:
+    """Load the user's files behind these handles. Raises `NotFound` for a handle that is not the user's own."""
     files: list[File] = []
     for handle in dict.fromkeys(handles or ()):
         found = yield Take(handle)
         name = Outside().line(found.name, 120).replace("\\", "/").rpartition("/")[2].lstrip(". ")
         files.append(File(name or "file", found.mime, found.content))
-        fits(sum(len(one.data) for one in files), "Send fewer files, or a link.")
+        check_size(sum(len(one.data) for one in files), "Send fewer files, or a link.")
     return files
 
 
-def fits(size: int, hint: str) -> None:
+def check_size(size: int, hint: str) -> None:
     """Raise `InvalidInput` for more than can be sent along."""
     if size > MAX_BYTES:
         raise InvalidInput(
@@ -46,12 +46,12 @@ def fits(size: int, hint: str) -> None:
 
 
 def size_of(part: Part) -> int:
-    """The bytes of a file in a mail, as far as is known before it is fetched."""
+    """Return the bytes of a file in a mail, as far as known before it is fetched."""
     return max(part.size, len(part.data) * 3 // 4)
 
 
-def texts_of(mail: Mail) -> Asks[dict[str, str]]:
-    """The texts of a mail that Gmail keeps apart, by part id."""
+def fetch_texts(mail: Mail) -> Asks[dict[str, str]]:
+    """Fetch the texts of a mail that Gmail stores separately. Return them by part id."""
     apart = [part for part in mail.texts() if part.attachment and not part.data]
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
     return {
@@ -61,21 +61,21 @@ def texts_of(mail: Mail) -> Asks[dict[str, str]]:
     }
 
 
-def files_in(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
-    """These parts of a mail with their bytes. Raises `InvalidInput` for more than can be sent along."""
-    fits(sum(map(size_of, parts)), WITHOUT_FILES)
+def fetch_files(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
+    """Fetch these parts of a mail. Raises `InvalidInput` for more than can be sent along."""
+    check_size(sum(map(size_of, parts)), WITHOUT_FILES)
     apart = [part for part in parts if part.attachment and not part.data]
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
     if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
         raise refused
     data = {part.id: unpacked(str(one.get("data", ""))) for part, one in zip(apart, answers, strict=True)}
-    data |= yield from _mails_inside(mail, parts)
+    data |= yield from _fetch_nested(mail, parts)
     kept = [data.get(part.id, unpacked(part.data)) for part in parts]
     return [File(mail.file_name(part), part.type, bytes_) for part, bytes_ in zip(parts, kept, strict=True)]
 
 
-def _mails_inside(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
-    """Mails and reports inside of a mail, by part id: Gmail takes them apart, so they are cut out of its bytes."""
+def _fetch_nested(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
+    """Return mails and reports inside a mail by part id. Gmail parses them, so they are cut out of the raw bytes."""
     wanted = [part.id for part in parts if part.type.startswith("message/") and not (part.data or part.attachment)]
     if not wanted:
         return {}
@@ -86,26 +86,26 @@ def _mails_inside(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """What goes along of an original: read before the yes, its bytes fetched after it, since a message never changes.
+    """Pictures and files of an original. Their bytes are fetched after the approval, because a message never changes.
 
-    ``files``: its attachments, if they go along.
+    ``files``: its attachments to send along.
     """
 
     mail: Mail
     original: Original
     files: Sequence[Part] = ()
 
-    def listed(self) -> list[dict[str, Any]]:
-        """Its pictures and files as they are shown."""
+    def preview_rows(self) -> list[dict[str, Any]]:
+        """Return its pictures and files for the preview."""
         parts = [*self.original.pictures.values(), *self.files]
         return [shown_file(self.mail.file_name(one), one.type, size=size_of(one), pin=one.id) for one in parts]
 
-    def into(self, letter: Letter) -> Asks[Letter]:
-        """The letter with these pictures and files in it. Raises `InvalidInput` for more than can be sent."""
+    def attach_to(self, letter: Letter) -> Asks[Letter]:
+        """Return the letter with these pictures and files. Raises `InvalidInput` for more than can be sent."""
         pictures = self.original.pictures if letter.text.html else {}
         parts = [*pictures.values(), *self.files]
-        found = (yield from files_in(self.mail, parts)) if parts else []
+        found = (yield from fetch_files(self.mail, parts)) if parts else []
         seen = list(map(Picture, pictures, found))
         files = [*found[len(seen) :], *letter.files]
-        fits(sum(len(one.data) for one in [*found, *letter.files]), WITHOUT_FILES)
+        check_size(sum(len(one.data) for one in [*found, *letter.files]), WITHOUT_FILES)
         return replace(letter, pictures=seen, files=files)

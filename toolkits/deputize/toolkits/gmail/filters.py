@@ -1,4 +1,4 @@
-"""Gmail: make and delete filters. None ever forwards: a standing copy of a mailbox is not a tool's business."""
+"""Gmail: create and delete filters. A filter that forwards, a permanent copy of the mailbox, cannot be created."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, LABELS, knows_to_set, sets
 from deputize.toolkits.gmail.deliver import Noted
-from deputize.toolkits.gmail.label_lookup import Label, label_called, labels_in, own_names
+from deputize.toolkits.gmail.label_lookup import Label, own_names, parse_labels, require_label
 
 LIST_FILTERS: Final = Request("GET", "/users/me/settings/filters")
 _HIDING: Final = ("TRASH", "SPAM")
-_ACTIONS: Final = {"INBOX": "archive", "UNREAD": "mark_read", "SPAM": "never_spam"}  # by the label they take away
+_ACTIONS: Final = {"INBOX": "archive", "UNREAD": "mark_read", "SPAM": "never_spam"}  # by the label that they remove
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
@@ -70,8 +70,8 @@ def manage_filter(
         return (yield from _delete(filter_id, run.granted, run.noted))
     if filter_id or not criteria or not (takes or star or add_labels):
         raise InvalidInput("create: needs a criterion and an action, and takes no filter_id.")
-    labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if add_labels else ()
-    puts = [str(label_called(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
+    labels: Sequence[Label] = parse_labels((yield api.LIST_LABELS)) if add_labels else ()
+    puts = [str(require_label(labels, one, "add_labels")["id"]) for one in add_labels or ()] + ["STARRED"] * star
     then = {"addLabelIds": sorted(set(puts))} if puts else {}
     then |= {"removeLabelIds": sorted(takes)} if takes else {}
     hides = bool(takes) or any(one in _HIDING or one.startswith("CATEGORY_") for one in puts)
@@ -82,23 +82,23 @@ def _criteria(
     sender: str | None, to: str | None, subject: str | None, query: str | None, has_attachment: bool | None
 ) -> dict[str, Any]:
     given = {"from": sender, "to": to, "subject": subject, "query": query}
-    said: dict[str, Any] = {name: single_line(value, name) for name, value in given.items() if value and value.strip()}
-    return said | ({} if has_attachment is None else {"hasAttachment": has_attachment})
+    terms: dict[str, Any] = {name: single_line(text, name) for name, text in given.items() if text and text.strip()}
+    return terms | ({} if has_attachment is None else {"hasAttachment": has_attachment})
 
 
 def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> Asks[dict[str, Any]]:
-    """The new filter, or the one that does exactly that already: what it does is the only key there is.
+    """Create the filter, or return an existing one that does exactly the same: filters have no other key.
 
-    ``hides``: its reader loses sight of mail, which counts as a loss.
+    ``hides``: the user may not notice matching emails, which counts as a loss.
     """
-    if there := _same(wanted, (yield LIST_FILTERS)):
+    if there := _find_same(wanted, (yield LIST_FILTERS)):
         return filter_row(there, names) | {"summary": "There is such a filter already."}
     note = "You may not notice the emails that match: they will not lie unread in the inbox." if hides else None
-    yield _show("Create this filter, for new emails only", wanted, names, destroys=hides, note=note)
+    yield _make_preview("Create this filter, for new emails only", wanted, names, destroys=hides, note=note)
     try:
         made = yield Request("POST", "/users/me/settings/filters", json=wanted, repeat="idem")
     except (InvalidInput, Conflict) as refused:
-        there = _same(wanted, (yield LIST_FILTERS))
+        there = _find_same(wanted, (yield LIST_FILTERS))
         if there is None:
             raise refused from None
         return filter_row(there, names) | {"summary": "There is such a filter already."}
@@ -108,14 +108,14 @@ def _create(wanted: dict[str, Any], names: Mapping[str, str], hides: bool) -> As
     return filter_row({**wanted, **made}, names) | {"undo": undo, "summary": "Created; for new mail only."}
 
 
-def _show(
+def _make_preview(
     what: str, one: Mapping[str, Any], names: Mapping[str, str], *, destroys: bool, note: str | None = None
 ) -> Preview:
-    """A filter as a person reads it: when, word for word, and what then."""
+    """Return the preview of a filter: its criteria, word for word, and its actions."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     adds, takes = (sorted(map(str, action.get(name) or ())) for name in ("addLabelIds", "removeLabelIds"))
     fields: dict[str, Any] = {
-        _CALLED.get(str(name), str(name)): value for name, value in criteria.items() if value != ""
+        _CRITERION_NAMES.get(str(name), str(name)): value for name, value in criteria.items() if value != ""
     }
     return Preview(
         what,
@@ -130,7 +130,7 @@ def _show(
     )
 
 
-_CALLED: Final[Mapping[str, str]] = {
+_CRITERION_NAMES: Final[Mapping[str, str]] = {
     "hasAttachment": "has_attachment",
     "negatedQuery": "query_not",
     "excludeChats": "without_chats",
@@ -142,13 +142,13 @@ _TAKES: Final = {
 }
 
 
-def _same(wanted: Mapping[str, Any], listed: Any) -> Mapping[str, Any] | None:
+def _find_same(wanted: Mapping[str, Any], listed: Any) -> Mapping[str, Any] | None:
     found = (listed or {}).get("filter") or ()
     return next((one for one in found if _digest(one) == _digest(wanted)), None)
 
 
 def _digest(one: Mapping[str, Any]) -> Any:
-    """What a filter does, whatever the order its lists are in."""
+    """Return what a filter does, without the order of its lists."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     plain = {name: value for name, value in criteria.items() if value}
     acts = {name: sorted(value) for name, value in action.items() if isinstance(value, list) and value}
@@ -162,23 +162,23 @@ def _delete(filter_id: str, granted: frozenset[str], noted: Noted) -> Asks[dict[
         return {**noted["filter"], "deleted": True, "summary": "The filter is gone already."}
     if gone is None:
         raise NotFound("filter_id: no filter has this id.", hint="Read the settings of section filters.")
-    names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
+    names = own_names(parse_labels((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
     row = filter_row(gone, names)
-    yield _show("Delete this filter", gone, names, destroys=True)
+    yield _make_preview("Delete this filter", gone, names, destroys=True)
     yield SaveNote({"filter": row})
     try:
         yield Request("DELETE", "/users/me/settings/filters/{id}", at={"id": filter_id}, repeat="idem")
     except NotFound:
         return row | {"deleted": True, "summary": "The filter is gone already."}
-    args = _made_again(gone, names)
+    args = _recreate_args(gone, names)
     if args is None:
         return row | {"deleted": True, "summary": "Deleted."}
     yield Undo("gmail_manage_filter", args)
     return row | {"deleted": True, "undo": {"tool": "gmail_manage_filter", "args": args}, "summary": "Deleted."}
 
 
-def _made_again(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
-    """The call that makes exactly this filter; None where no call does."""
+def _recreate_args(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+    """Return the arguments that create exactly this filter, or None if no call does."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     takes = {str(label): True for label in action.get("removeLabelIds") or ()}
     args = {"from_": criteria.get("from"), "has_attachment": criteria.get("hasAttachment")}
@@ -189,12 +189,12 @@ def _made_again(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, A
     says = {name.rstrip("_"): value for name, value in args.items() if value or name == "has_attachment"}
     says = {"action": "create"} | {name: value for name, value in says.items() if value is not None}
     same = set(criteria) <= {"from", "to", "subject", "query", "hasAttachment"} and set(takes) <= set(_ACTIONS)
-    told = all(label in names or not label.startswith("Label_") for label in puts)
-    return says if same and told and not action.get("forward") else None
+    named = all(label in names or not label.startswith("Label_") for label in puts)
+    return says if same and named and not action.get("forward") else None
 
 
 def filter_row(one: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    """A filter: when, and what then."""
+    """Return a filter as a row: its criteria (``when``) and actions (``then``)."""
     outside = Outside()
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     when = {name: outside.line(str(value), 80) for name, value in criteria.items() if isinstance(value, str) and value}

@@ -15,13 +15,12 @@ from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.zone import in_zone
 from deputize.toolkits.gmail import api
-from deputize.toolkits.gmail.api import Asks, Place
+from deputize.toolkits.gmail.api import Asks, ListPosition, ask_zone
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, reads
 from deputize.toolkits.gmail.excerpt import EXCERPT
-from deputize.toolkits.gmail.label_lookup import Label, label_called, labels_in, own_names
-from deputize.toolkits.gmail.query import out_of_sight, search
-from deputize.toolkits.gmail.rows import SUBJECT, email_row, people_of, row_body
-from deputize.toolkits.gmail.zone import ask_zone
+from deputize.toolkits.gmail.label_lookup import Label, own_names, parse_labels, require_label
+from deputize.toolkits.gmail.query import build_query, includes_hidden
+from deputize.toolkits.gmail.rows import SUBJECT, email_row, row_body, writers_of
 
 _COUNT = 500  # the largest page Gmail gives
 
@@ -36,7 +35,7 @@ _SKIPPING: Final = {
 }
 _BY_HEADER: Final = {"sender": "from[]", "recipient": "to[]", "body": "text"}
 _PEOPLES_MAIL: Final = {"skip_automated": True}
-"""How another toolkit calls what a search takes, and what it leaves out unless it is told."""
+"""Another toolkit's names for the search arguments, and its defaults."""
 
 
 def _search_needs(arguments: Arguments) -> Sequence[Need]:
@@ -86,12 +85,12 @@ def search_emails(
 ) -> Steps:
     """Find or list emails, newest first. Filters are combined."""
     filters = (query, from_, to, subject, text, label, after, before, unread, group, skip_automated, spam_trash)
-    place = Place.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
+    place = ListPosition.of(("gmail_search_emails", run.account.subject, *filters), cursor, limit, run.now)
     run = yield from in_zone(run, ask_zone, after=after, before=before)
     start, end = times.window(after, before, place.since, run.zone)
-    labels: Sequence[Label] = labels_in((yield api.LIST_LABELS)) if label else ()
-    chosen = str(label_called(labels, label, "label")["id"]) if label else ""
-    q = search(
+    labels: Sequence[Label] = parse_labels((yield api.LIST_LABELS)) if label else ()
+    chosen = str(require_label(labels, label, "label")["id"]) if label else ""
+    q = build_query(
         query,
         sender=from_ or (),
         to=to or (),
@@ -102,18 +101,18 @@ def search_emails(
         unread=unread,
         skip_automated=skip_automated,
     )
-    params = _params(q, chosen, everywhere=spam_trash or out_of_sight(query))
+    params = _params(q, chosen, everywhere=spam_trash or includes_hidden(query))
     kind = "threads" if group == "thread" else "messages"
     if detail == "count":
-        counted = yield _list(kind, {"maxResults": _COUNT, **params})
+        counted = yield _list_request(kind, {"maxResults": _COUNT, **params})
         return {"estimate": _estimate(counted, kind)}
-    page, labels = yield from _with_labels(_list(kind, place.params | params), labels)
+    page, labels = yield from _with_labels(_list_request(kind, place.params | params), labels)
     wanted = [str(one["id"]) for one in page.get(kind) or ()][place.skip :][:limit]
     rows = Rows()
     done = yield from api.fill(rows, wanted, *_shapes(group, detail, own_names(labels)))
     return {
         "items": rows.items,
-        "next": place.after(done, len(page.get(kind) or ()), page.get("nextPageToken"), limit),
+        "next": place.next_cursor(done, len(page.get(kind) or ()), page.get("nextPageToken"), limit),
         "truncated": done < len(wanted),
         "estimate": _estimate(page, kind),
         "time_zone": times.ZONE,
@@ -121,7 +120,7 @@ def search_emails(
 
 
 def _params(q: str, label: str, *, everywhere: bool) -> dict[str, Any]:
-    """What a list takes, without what is empty: an empty ``q`` is not the same as none."""
+    """Return list parameters without empty ones: an empty ``q`` is not the same as none."""
     params: dict[str, Any] = {"q": q} if q else {}
     if label:
         params["labelIds"] = [label]
@@ -130,20 +129,20 @@ def _params(q: str, label: str, *, everywhere: bool) -> dict[str, Any]:
     return params
 
 
-def _list(kind: str, params: Mapping[str, Any]) -> Request:
+def _list_request(kind: str, params: Mapping[str, Any]) -> Request:
     return Request("GET", f"/users/me/{kind}", params=params)
 
 
 def _with_labels(request: Request, labels: Sequence[Label]) -> Asks[tuple[Any, Sequence[Label]]]:
-    """An answer and the labels, which are asked for at the same time if they are not known."""
+    """Return an answer and the labels, which are fetched at the same time if not known."""
     if labels:
         return (yield request), labels
     answer, listing = yield [request, api.LIST_LABELS]
-    return answer, labels_in(listing)
+    return answer, parse_labels(listing)
 
 
 def _estimate(page: Mapping[str, Any], kind: str) -> int:
-    """How many there are: exact if one page holds all, else what Gmail guesses."""
+    """Return the number of results: exact if one page holds all, else Gmail's estimate."""
     here = len(page.get(kind) or ())
     return max(int(page.get("resultSizeEstimate") or 0), here) if page.get("nextPageToken") else here
 
@@ -152,7 +151,7 @@ Shapes = tuple[Callable[[str], Request], Callable[[Any], dict[str, Any]]]
 
 
 def _shapes(group: Group, detail: Detail, names: Mapping[str, str]) -> Shapes:
-    """How a row is asked for, and what it is made of."""
+    """Return a function that requests a row and one that builds it."""
     form = "full" if detail == "full" else "metadata"
     if group == "thread":
         return lambda one: api.get_thread(one, form), lambda thread: _thread_row(thread, detail)
@@ -167,13 +166,13 @@ def _message_row(message: Mapping[str, Any], names: Mapping[str, str], detail: D
 
 
 def _thread_row(thread: Mapping[str, Any], detail: Detail) -> dict[str, Any]:
-    """A conversation in a list: how it began, and how it stands."""
+    """Return a conversation as a row: its first subject and its latest state."""
     mails = [Mail(message) for message in thread.get("messages") or ()] or [Mail({})]
     last = mails[-1]
     row: dict[str, Any] = {
         "thread": str(thread.get("id", "")),
         "subject": mails[0].subject(SUBJECT),
-        "people": people_of(mails, 3),
+        "people": writers_of(mails, 3),
         "count": len(mails),
         "last": times.short(last.date),
         "unread": any("UNREAD" in mail.labels for mail in mails),

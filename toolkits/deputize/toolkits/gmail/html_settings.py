@@ -1,7 +1,8 @@
-"""Texts that Gmail keeps for the user as HTML: signatures, the automatic reply, bodies of drafts.
+"""Texts that Gmail stores as HTML: signatures, the automatic reply, bodies of drafts.
 
-They are shown in words, or as they are stored (``raw``). Words written back would lose layout, links and pictures, so
-what has more than words is replaced only by whoever says its digest. Offsets count the characters of what is read.
+They are read as plain text, or as stored (``raw``). Plain text written back would lose layout, links and pictures, so a
+text with more than plain text is replaced only if the caller passes its digest. Offsets count characters of the text
+that is read.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ _TAG: Final = re.compile(r"</?[a-z][a-z0-9]*(?:\s[^<>]*)?/?>|<!--", re.IGNORECAS
 
 
 def draft_part(draft_id: str, mail: RawMail, offset: int) -> dict[str, Any]:
-    """A part of a draft's body as it is stored. It may quote others."""
+    """Return a part of a draft's body as stored. It may quote untrusted content."""
     more, outside = Continuation("gmail_get_email", draft_id=draft_id, part="raw"), Outside()
-    told = part(_PLAIN, outside, body_of(mail), None, offset, raw=True, name="body", more=more)
+    told = part(_PLAIN, outside, draft_body(mail), None, offset, raw=True, name="body", more=more)
     outside.mark(told)
     return told | {"format": "html" if mail.html else "plain"}
 
@@ -35,53 +36,52 @@ def draft_part(draft_id: str, mail: RawMail, offset: int) -> dict[str, Any]:
 def stored_part(
     stored: str, outside: Outside, limit: int | None, more: Continuation, offset: int = 0, *, raw: bool, name: str
 ) -> dict[str, Any]:
-    """A part of a text, as `deputize.toolkits._shared.long_text.part` gives it."""
+    """Return a part of a text, as `deputize.toolkits._shared.long_text.part` does."""
     if raw or not _MARKUP.search(stored):
         more = Continuation(more.tool, **more.arguments, raw=True) if raw else more
         return part(_PLAIN, outside, stored, limit, offset, raw=raw, name=name, more=more)
-    shown = part(_PLAIN, outside, _words(stored, outside), limit, offset, name=name, more=more)
+    shown = part(_PLAIN, outside, _visible_text(stored, outside), limit, offset, name=name, more=more)
     shown.pop("text_digest", None)
-    return shown | ({"text_digest": digest(stored)} if "next_offset" not in shown and only_words(stored) else {})
+    return shown | ({"text_digest": digest(stored)} if "next_offset" not in shown and is_plain_text(stored) else {})
 
 
-def _words(stored: str, outside: Outside) -> str:
+def _visible_text(stored: str, outside: Outside) -> str:
     page = read_html(stored)
     outside.hidden += page.hidden
     outside.doubts |= page.doubts
     return page.text.strip()
 
 
-def only_words(stored: str) -> bool:
-    """Whether its words and lines are all that a text has: nothing is lost where they are written anew."""
+def is_plain_text(stored: str) -> bool:
+    """True if a text has only words and line breaks, so that rewriting it as plain text loses nothing."""
     bare = _LINES.sub(" ", stored)
-    shown = Outside().text(_words(stored, Outside()) if _MARKUP.search(stored) else stored)
+    shown = Outside().text(_visible_text(stored, Outside()) if _MARKUP.search(stored) else stored)
     return not _TAG.search(bare) and "".join(unescape(bare).split()) == "".join(shown.split())
 
 
-def check_replaced(name: str, stored: str, if_text: str | None, reads: str, shown: int | None = None) -> None:
-    """Raises what `check_read` raises before all of a text is replaced. ``shown``: as many bytes of its words are in a
-    row; None where it is read alone."""
-    words = _words(stored, Outside()) if _MARKUP.search(stored) else stored
-    cut = bool(stored.strip()) and (_is_long(words, shown) or not only_words(stored))
+def check_replacement(name: str, stored: str, if_text: str | None, reads: str, shown: int | None = None) -> None:
+    """Raise what `check_read` raises before all of a text is replaced. ``shown``: bytes of its text that a row shows;
+    None if it is read alone."""
+    words = _visible_text(stored, Outside()) if _MARKUP.search(stored) else stored
+    cut = bool(stored.strip()) and (_is_long(words, shown) or not is_plain_text(stored))
     check_read(name, stored, if_text, _HOW.format(reads), cut=cut)
 
 
 def check_draft(mail: RawMail, own: Text, if_text: str | None) -> None:
-    """The same for the body of a draft. ``own``: what is above its quote. What was written here, and left as it was, is
-    no more than its Markdown says."""
-    ours = own.html and _same(own.html, as_stored(own.plain).html if not has_tags(own.plain) else "")
-    free = only_words(own.html) if own.html else Outside().text(own.plain).split() == own.plain.split()
-    words = _words(own.html, Outside()) if own.html else own.plain
+    """Raise what `check_read` raises before the body of a draft is replaced. ``own``: the body above its quote. HTML
+    that deputize generated from Markdown counts as plain text."""
+    ours = own.html and _is_same(own.html, as_stored(own.plain).html if not has_tags(own.plain) else "")
+    free = is_plain_text(own.html) if own.html else Outside().text(own.plain).split() == own.plain.split()
+    words = _visible_text(own.html, Outside()) if own.html else own.plain
     cut = bool((own.html or own.plain).strip()) and (_is_long(words, None) or not (ours or free))
-    check_read("body", body_of(mail), if_text, _HOW.format("gmail_get_email part=raw"), cut=cut)
+    check_read("body", draft_body(mail), if_text, _HOW.format("gmail_get_email part=raw"), cut=cut)
 
 
-def body_of(mail: RawMail) -> str:
-    """The body of a draft as it is stored."""
+def draft_body(mail: RawMail) -> str:
     return mail.html or mail.plain
 
 
-def _same(one: str, other: str) -> bool:
+def _is_same(one: str, other: str) -> bool:
     return "".join(_LINES.sub(" ", one).split()) == "".join(_LINES.sub(" ", other).split())
 
 
@@ -93,13 +93,12 @@ _HOW: Final = "Read it with {}, on from more to its end, and pass text_digest as
 
 
 def as_stored(body: str) -> Text:
-    """A body as it is kept: HTML as it stands, all else is Markdown.
+    """Return a body as Gmail stores it: HTML as given, all else converted from Markdown.
 
-    Raises `InvalidInput` for HTML that would load something from elsewhere.
+    Raises `InvalidInput` for HTML that would load remote content.
     """
     return written(body, "html" if has_tags(body) else "auto")
 
 
 def has_tags(body: str) -> bool:
-    """Whether a body is taken as HTML."""
     return bool(_TAG.search(body))

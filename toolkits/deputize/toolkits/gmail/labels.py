@@ -16,7 +16,7 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, LABELS, MAIL, MODIFY, READONLY, labels
 from deputize.toolkits.gmail.deliver import Noted
-from deputize.toolkits.gmail.label_lookup import Label, find, label_called, labels_in
+from deputize.toolkits.gmail.label_lookup import Label, find_label, parse_labels, require_label
 
 _LISTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.list")
 _COUNTS = any_of(LABELS, READONLY, MODIFY, MAIL, method="gmail.users.labels.get")
@@ -30,7 +30,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
 @GMAIL.tool(needs=_list_needs, aliases=["Gmail.ListLabels"])
 def list_labels(counts: bool = False) -> Steps:
     """List labels, with message and unread counts if asked."""
-    listed = sorted(labels_in((yield api.LIST_LABELS)), key=lambda one: one.get("type") == "system")
+    listed = sorted(parse_labels((yield api.LIST_LABELS)), key=lambda one: one.get("type") == "system")
     rows = Rows()
     if counts:
         done = yield from api.fill(rows, [str(one["id"]) for one in listed], _get_label, _row)
@@ -83,7 +83,7 @@ def manage_label(
     """Create, rename or delete a label."""
     if (action == "rename") != bool(new_name):
         raise InvalidInput("new_name: needed for action=rename, and only there.")
-    listed = labels_in((yield api.LIST_LABELS))
+    listed = parse_labels((yield api.LIST_LABELS))
     if action == "create":
         return (yield from _create(listed, _name(name, "name")))
     if action == "rename":
@@ -99,14 +99,14 @@ def _name(name: str, field: str) -> str:
 
 
 def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
-    """The new label, or the one that is called so already: a name is Gmail's key, without regard to case."""
-    if label := find(listed, name):
+    """Create a label or return the existing one: Gmail's label names are unique, case-insensitively."""
+    if label := find_label(listed, name):
         return {"id": label["id"], "name": label["name"], "summary": "There is such a label already."}
     yield Preview("Create this label", audience=Audience.SELF, name=name)
     try:
         label = yield Request("POST", "/users/me/labels", json={"name": name}, repeat="idem")
     except (Conflict, InvalidInput) as refused:
-        label = find(labels_in((yield api.LIST_LABELS)), name)
+        label = find_label(parse_labels((yield api.LIST_LABELS)), name)
         if label is None:
             raise refused from None
     args = {"action": "delete", "name": label["name"]}
@@ -116,10 +116,10 @@ def _create(listed: Sequence[Label], name: str) -> Asks[dict[str, Any]]:
 
 
 def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str, Any]]:
-    old, new = find(listed, name), find(listed, new_name)
+    old, new = find_label(listed, name), find_label(listed, new_name)
     if new is not None and (old is None or old["name"] == new_name):
         return {"id": new["id"], "name": new["name"], "summary": "It has this name already."}
-    label = _own(label_called(listed, name, "name"))
+    label = _require_own(require_label(listed, name, "name"))
     if new is not None and new["id"] != label["id"]:
         raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
     path, label_id = "/users/me/labels/{id}", str(label["id"])
@@ -132,13 +132,13 @@ def _rename(listed: Sequence[Label], name: str, new_name: str) -> Asks[dict[str,
 
 
 def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, Any]]:
-    """Delete a label; the emails stay. ``affected``: how many had it."""
+    """Delete a label; its emails stay. ``affected``: how many had it."""
     if noted:
         label = next((one for one in listed if one.get("id") == noted["id"]), None)
         if label is None:
             return {**noted, "summary": "The label is gone already."}
     else:
-        label = _own(label_called(listed, name, "name"))
+        label = _require_own(require_label(listed, name, "name"))
     label_id, counted = str(label["id"]), (yield _get_label(str(label["id"])))
     emails = counted.get("messagesTotal", 0)
     yield Preview(
@@ -160,7 +160,7 @@ def _delete(listed: Sequence[Label], name: str, noted: Noted) -> Asks[dict[str, 
     return {**noted, "summary": "Deleted; the emails stay."}
 
 
-def _own(label: Label) -> Label:
+def _require_own(label: Label) -> Label:
     if label.get("type") == "system":
         raise InvalidInput(f"name: {label['name']} is a system label of Gmail's and cannot be changed.")
     return label

@@ -1,4 +1,4 @@
-"""What a person is shown of a mail before it leaves, is saved or is thrown away."""
+"""Previews of mails before they are sent, saved or discarded."""
 
 from __future__ import annotations
 
@@ -16,23 +16,22 @@ Fields = dict[str, Any]
 
 
 def letter_fields(letter: Letter, *, html: bool, later: Sequence[Mapping[str, Any]] = ()) -> Fields:
-    """A letter of our own. ``html``: somebody else wrote its markup, so that its source is shown. ``later``: files
-    that are fetched after the yes, as they are shown."""
+    """Return the preview fields of a new letter. ``html``: the caller supplied its markup, so the source is shown.
+    ``later``: preview rows of files that are fetched after the approval."""
     people = letter.people
     return {
         "from_": str(letter.sender) if letter.sender else None,
-        "to": _named(people.to),
-        "cc": _named(people.cc) or None,
-        "bcc": _named(people.bcc) or None,
+        "to": _texts(people.to),
+        "cc": _texts(people.cc) or None,
+        "bcc": _texts(people.bcc) or None,
         "subject": letter.subject,
         "text": letter.text.plain,
         "html": letter.text.html if html else None,
-        "files": [*map(file_shown, letter.files), *later] or None,
+        "files": [*map(file_preview, letter.files), *later] or None,
     }
 
 
-def show_letter(what: str, letter: Letter, *, html: bool = False, later: Sequence[Any] = (), **more: Any) -> Preview:
-    """A letter that is about to be sent."""
+def preview_letter(what: str, letter: Letter, *, html: bool = False, later: Sequence[Any] = (), **more: Any) -> Preview:
     people = [one.address for one in letter.people.all]
     return Preview(
         what, audience=Audience.PEOPLE, people=people, **more, **letter_fields(letter, html=html, later=later)
@@ -40,25 +39,25 @@ def show_letter(what: str, letter: Letter, *, html: bool = False, later: Sequenc
 
 
 def raw_fields(mail: RawMail) -> Fields:
-    """A mail as it lies there, byte for byte: nothing is cleaned, since just this is sent."""
+    """Return the preview fields of a stored mail, not cleaned, because exactly these bytes are sent."""
     odd = {f"{name.lower().replace('-', '_')}_as_written": value for name, value in mail.as_written.items()}
     return {
-        "from_": _named(mail.people["From"]) or None,
-        "to": _named(mail.people["To"]),
-        "cc": _named(mail.people["Cc"]) or None,
-        "bcc": _named(mail.people["Bcc"]) or None,
-        "answers_go_to": _named(mail.people["Reply-To"]) or None,
+        "from_": _texts(mail.people["From"]) or None,
+        "to": _texts(mail.people["To"]),
+        "cc": _texts(mail.people["Cc"]) or None,
+        "bcc": _texts(mail.people["Bcc"]) or None,
+        "answers_go_to": _texts(mail.people["Reply-To"]) or None,
         **odd,
         "subject": mail.subject,
         "text": mail.plain,
-        "html": mail.html if mail.html and not _is_ours(mail) else None,
-        "files": [file_shown(one) for one in mail.files] or None,
+        "html": mail.html if mail.html and not _is_generated(mail) else None,
+        "files": [file_preview(one) for one in mail.files] or None,
         "further_headers": mail.other or None,
     }
 
 
 def changed_fields(before: Fields, after: Fields) -> Fields:
-    """What will be, beside what is there now where that differs."""
+    """Return the fields after the change, each with its old value if it differs."""
     return {name: value if before.get(name) == value else _change(before, after, name) for name, value in after.items()}
 
 
@@ -67,22 +66,22 @@ def _change(before: Fields, after: Fields, name: str) -> Any:
     return Change(old or "", new or "") if old or name in ("to", "subject", "text") else new
 
 
-def _is_ours(mail: RawMail) -> bool:
-    """Whether the HTML says just what the text says, as we write it: then nothing hides in it."""
+def _is_generated(mail: RawMail) -> bool:
+    """True if deputize generated the HTML from the text, so that it hides nothing."""
     plain = mail.plain.replace("\r\n", "\n").rstrip("\n")
     ours = html_of(Text(plain, to_html(plain)))
     return "".join(mail.html.split()) == "".join(ours.split())
 
 
-def file_shown(file: File) -> dict[str, Any]:
-    """A file by its name, type, size and bytes."""
+def file_preview(file: File) -> dict[str, Any]:
+    """Return a file's name, type, size and bytes for a preview."""
     return shown_file(file.name, file.type, file.data)
 
 
-def call_of(undo: Undo | None) -> dict[str, Any] | None:
-    """How an act is undone, as its result says it to the model."""
+def undo_call(undo: Undo | None) -> dict[str, Any] | None:
+    """Return the undo call for the model's result, or None."""
     return {"tool": undo.tool, "args": dict(undo.arguments)} if undo else None
 
 
-def _named(people: Sequence[Person]) -> list[str]:
+def _texts(people: Sequence[Person]) -> list[str]:
     return [str(one) for one in people]

@@ -1,4 +1,4 @@
-"""Search arguments to Gmail's ``q`` (support.google.com/mail/answer/7190)."""
+"""Conversion of search arguments to Gmail's ``q`` (support.google.com/mail/answer/7190)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OUT_OF_SIGHT = re.compile(r"(?<![-\w])in:(?:spam|trash|anywhere)\b", re.IGNOREC
 _TERM = re.compile(r'-?(?:\w+:)?"[^"]*"|[^\s(){}]+')
 
 
-def search(
+def build_query(
     query: str = "",
     *,
     sender: Sequence[str] = (),
@@ -24,7 +24,7 @@ def search(
     unread: bool | None = None,
     skip_automated: bool = False,
 ) -> str:
-    """One ``q`` of all that is given; empty if nothing is. No value can leave its place and become an operator."""
+    """Return one ``q`` of all arguments, or "". No value can become an operator."""
     terms = [
         _people("from", sender),
         _people("to", to),
@@ -39,13 +39,13 @@ def search(
     return " ".join(term for term in terms if term)
 
 
-def out_of_sight(query: str) -> bool:
-    """Whether a query asks for spam or the bin, which Gmail leaves out unless told."""
+def includes_hidden(query: str) -> bool:
+    """True if a query asks for spam or trash, which Gmail excludes by default."""
     return bool(_OUT_OF_SIGHT.search(query))
 
 
-def says_which(query: str) -> bool:
-    """Whether a query has a term that chooses, rather than only terms that leave out, or one that takes all."""
+def is_selective(query: str) -> bool:
+    """True if a query has a term that selects emails, not only exclusions or terms that match all."""
     terms = [term.lower() for term in _TERM.findall(_visible(query))]
     chosen = [term for term in terms if not term.startswith("-") and term not in ("or", "and", "in:anywhere", "in:all")]
     return any(re.search(r"\w", term) for term in chosen)
@@ -56,7 +56,7 @@ def _visible(text: str) -> str:
 
 
 def _value(text: str) -> str:
-    """A value in its place: quoted where it holds what means something to Gmail."""
+    """Return a value for an operator, quoted if it has characters that Gmail interprets."""
     text = " ".join(_visible(text).replace('"', " ").split())
     return f'"{text}"' if re.search(r"[\s(){}:]", text) or text.startswith("-") else text
 
@@ -68,7 +68,7 @@ def _people(operator: str, people: Sequence[str]) -> str:
 
 
 def _subject(subject: str) -> str:
-    """Words in any order, or exactly these where they come in quotation marks."""
+    """Return words in any order, or an exact phrase if quoted."""
     words = _words(subject)
     if not words:
         return ""
@@ -76,7 +76,7 @@ def _subject(subject: str) -> str:
 
 
 def _words(text: str) -> str:
-    """Words of the text without any operator; a phrase in quotation marks stays one."""
+    """Return the words without operators; a quoted phrase stays one."""
     pieces: list[str] = []
     for at, piece in enumerate(_visible(text).split('"')):
         words = re.sub(r"[(){}:]", " ", piece).split()

@@ -22,17 +22,17 @@ from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_LABELS, MAIL, READING, SCOPE, reads, reads_drafts
-from deputize.toolkits.gmail.excerpt import ALONE, IN_ROW, level, piece
-from deputize.toolkits.gmail.files import texts_of
+from deputize.toolkits.gmail.excerpt import ALONE, IN_ROW, fair_share, piece
+from deputize.toolkits.gmail.files import fetch_texts
 from deputize.toolkits.gmail.html_settings import draft_part
-from deputize.toolkits.gmail.label_lookup import labels_in, own_names
-from deputize.toolkits.gmail.rows import people_of, row_body, shown, shown_all, web
+from deputize.toolkits.gmail.label_lookup import own_names, parse_labels
+from deputize.toolkits.gmail.rows import people_text, person_text, row_body, thread_url, writers_of
 
 _FILES = 5  # files in a detail
 _FILE_NAME = 60  # bytes of a file's name in it
-_ALL_FILES = 1_500  # tokens of all files, where they are asked for
-_AROUND = 60  # tokens of what says how a text goes on
-_ENVELOPE = 200  # tokens of what surrounds a long text, or the rows of a conversation
+_ALL_FILES = 1_500  # tokens of all files, for part=headers
+_AROUND = 60  # tokens of the fields that say how to continue a text
+_ENVELOPE = 200  # tokens of the fields around a long text or a conversation's rows
 
 ThreadLimit = Annotated[int, Field(ge=1, le=50)]
 
@@ -93,29 +93,28 @@ def get_email(
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
     readable = bool(run.granted & READING)
-    fetched = (yield from texts_of(mail)) if readable and part != "headers" else {}
-    names = own_names(labels_in((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
+    fetched = (yield from fetch_texts(mail)) if readable and part != "headers" else {}
+    names = own_names(parse_labels((yield api.LIST_LABELS))) if readable and any(map(_is_own, mail.labels)) else {}
     found = {"id": mail.id, "thread": mail.thread} | ({"draft_id": draft_id} if draft_id else {})
     found |= _head(mail, names, 100 if part == "headers" else _FILES)
-    found |= {"url": web(run.account, mail.thread)}
-    return found | _said(mail, draft_id, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _ENVELOPE))
+    found |= {"url": thread_url(run.account, mail.thread)}
+    return found | _text_fields(mail, draft_id, part, fetched, offset, min(ALONE, BUDGET - tokens(found) - _ENVELOPE))
 
 
 def _is_own(label: str) -> bool:
-    """Whether a label id may be the user's own; Gmail's are in capitals."""
+    """True if a label id may be the user's own; Gmail's are upper case."""
     return not label.isupper()
 
 
 def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, Any]:
-    """Everything but the text."""
     files = mail.files()
     head: dict[str, Any] = {
-        "from": shown(mail.sender),
-        "to": shown_all(mail.people("To"), 4),
-        "cc": shown_all(mail.people("Cc"), 3),
+        "from": person_text(mail.sender),
+        "to": people_text(mail.people("To"), 4),
+        "cc": people_text(mail.people("Cc"), 3),
     }
     if reply_to := mail.people("Reply-To"):
-        head["reply_to"] = shown_all(reply_to, 2)
+        head["reply_to"] = people_text(reply_to, 2)
     head |= {
         "date": times.full(mail.date),
         "subject": mail.subject(200),
@@ -138,14 +137,14 @@ def _files(mail: Mail, files: Sequence[Part], longest: int) -> list[dict[str, An
 
 def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
     name, kind = clip(mail.file_name(part), longest), mail.outside.line(part.type, 60)
-    size = {} if not part.size and kind.startswith("message/") else {"size": part.size}  # Gmail does not tell a mail's
+    size = {} if not part.size and kind.startswith("message/") else {"size": part.size}  # Gmail does not give a mail's
     return {"part": part.id, "name": name, "type": kind, **size}
 
 
-def _said(
+def _text_fields(
     mail: Mail, draft_id: str | None, part: str, fetched: Mapping[str, str], offset: int, room: int
 ) -> dict[str, Any]:
-    """The text from an offset on, as much as there is room for, and what was left out of it."""
+    """Return the text from ``offset`` as far as ``room`` allows, and what was left out."""
     said: dict[str, Any] = {}
     if part == "headers":
         lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)
@@ -181,7 +180,7 @@ def get_thread(
     """Read a conversation without quoted history. The first page has the newest emails; on each the oldest is first."""
     bound_to = ("gmail_get_thread", run.account.subject, thread_id)
     oldest = read_cursor(bound_to, cursor, (str,))[0] if cursor else ""
-    thread = yield from _thread_of(thread_id)
+    thread = yield from _load_thread(thread_id)
     mails = [Mail(message) for message in thread.get("messages") or ()]
     ids = [mail.id for mail in mails]
     if oldest and oldest not in ids:
@@ -193,7 +192,7 @@ def get_thread(
     head = {
         "thread": str(thread.get("id", "")),
         "subject": mails[0].subject(200) if mails else "",
-        "people": people_of(mails),
+        "people": writers_of(mails),
     }
     rows = _items(taken, BUDGET - tokens(head))
     fitting = len(rows)
@@ -205,12 +204,12 @@ def get_thread(
         "truncated": fitting < len(taken),
         "time_zone": times.ZONE,
         "untrusted": True,
-        "url": web(run.account, str(thread.get("id", ""))),
+        "url": thread_url(run.account, str(thread.get("id", ""))),
     }
 
 
-def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
-    """The conversation of this id, or the one that a message of this id is in."""
+def _load_thread(thread_id: str) -> Asks[Mapping[str, Any]]:
+    """Load the conversation with this id, or the one that contains the message with this id."""
     try:
         found = yield api.get_thread(thread_id)
     except NotFound:
@@ -220,8 +219,8 @@ def _thread_of(thread_id: str) -> Asks[Mapping[str, Any]]:
 
 
 def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
-    """The mails of a conversation, as many as fit; long ones share what the short ones leave. Those for which there is
-    no room, even if each of them is cut to the least, are not read."""
+    """Return rows of as many mails as fit. Long ones share the room that short ones leave. Stops reading when not even
+    shortened rows fit."""
     room = least = room_of_rows(budget)
     whole: list[dict[str, Any]] = []
     for mail in mails:
@@ -229,7 +228,7 @@ def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
             break
         whole.append(_item(mail, ALONE))
         least -= min(tokens(whole[-1]), IN_ROW)
-    most = max(level([tokens(row) for row in whole], room), IN_ROW)
+    most = max(fair_share([tokens(row) for row in whole], room), IN_ROW)
     rows = Rows(budget)
     for mail, row in zip_longest(mails, whole):
         if not rows.add(row if row and tokens(row) <= most else _item(mail, most)):
@@ -238,7 +237,7 @@ def _items(mails: Sequence[Mail], budget: int) -> list[dict[str, Any]]:
 
 
 def _item(mail: Mail, most: int) -> dict[str, Any]:
-    """A mail in a conversation, in at most about ``most`` tokens."""
+    """Return a mail of a conversation in about ``most`` tokens at most."""
     files = [mail.file_name(part) for part in mail.files()]
-    row = {"id": mail.id, "from": shown(mail.sender), "date": times.short(mail.date), "files": files[:_FILES]}
+    row = {"id": mail.id, "from": person_text(mail.sender), "date": times.short(mail.date), "files": files[:_FILES]}
     return row | row_body(mail, most - tokens(row) - _AROUND)

@@ -1,4 +1,4 @@
-"""What a mail says about how it is answered: to whom, under which subject, in which conversation."""
+"""The frame of a reply: recipients, subject, conversation and quote of the original."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from deputize.toolkits._shared.mail.languages import answer_subject
 from deputize.toolkits._shared.mail.original import original_of
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
-from deputize.toolkits.gmail.files import Enclosed, texts_of
-from deputize.toolkits.gmail.senders import Sender, answering, sender_called, senders
+from deputize.toolkits.gmail.files import Enclosed, fetch_texts
+from deputize.toolkits.gmail.senders import Sender, find_sender, list_senders, reply_sender
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The frame of a reply: to whom it goes, without the user unless nobody else is left.
+class ReplyFrame:
+    """The frame of a reply. ``to``: recipients, without the user unless nobody else is left.
 
-    ``sender``: whom it answers, if that is another address; ``answers``: Message-ID and References; ``enclosed``: what
-    the quote shows; ``known``: whom the user may write as; ``sent_from``: the alias that the mail came to, if any.
+    ``sender``: the original's sender if replies go to another address; ``answers``: Message-ID and References;
+    ``enclosed``: what the quote shows; ``known``: addresses the user may write from; ``sent_from``: the alias that
+    received the mail, if any.
     """
 
     to: Sequence[Person]
@@ -39,19 +40,19 @@ class Answer:
     sent_from: Sender | None
 
     def writer(self, send_as: str | None = None) -> Sender | None:
-        """Whom it is from: who is asked for, else the alias that the mail came to; None for the account's own."""
-        return sender_called(self.known, send_as) if send_as else self.sent_from
+        """Return ``send_as``, or the alias that received the mail; None for the account's own address."""
+        return find_sender(self.known, send_as) if send_as else self.sent_from
 
-    def signing(self, send_as: str | None = None) -> Sender | None:
-        """Whose signature it may have."""
+    def signer(self, send_as: str | None = None) -> Sender | None:
+        """Return the sender whose signature the reply may have."""
         return self.writer(send_as) or next((one for one in self.known if one.primary), None)
 
 
-def answer(message_id: str, run: Run, *, everybody: bool) -> Asks[Answer]:
-    """The frame of a reply to a message. Raises `InvalidInput` where there is nobody to reply to."""
+def prepare_reply(message_id: str, run: Run, *, everybody: bool) -> Asks[ReplyFrame]:
+    """Return the frame of a reply to a message. Raises `InvalidInput` if no recipient can be reached."""
     mail = Mail((yield api.get_message(message_id)))
-    known = yield from senders()
-    original = original_of(mail, (yield from texts_of(mail)))
+    known = yield from list_senders()
+    original = original_of(mail, (yield from fetch_texts(mail)))
     if "DRAFT" in mail.labels:
         raise InvalidInput("message_id: a draft cannot be replied to.", hint="Send it, or change it.")
     own = frozenset({run.account.name.lower(), *(one.person.key for one in known)})
@@ -63,7 +64,7 @@ def answer(message_id: str, run: Run, *, everybody: bool) -> Asks[Answer]:
     others = _reachable([*mail.people("To"), *mail.people("Cc")]) if everybody else []
     if any(one.key not in own for one in (*to, *others)):
         to, others = ([one for one in people if one.key not in own] for people in (to, others))
-    return Answer(
+    return ReplyFrame(
         to=to,
         cc=others,
         sender=mail.sender if mail.sender.key not in {one.key for one in to} | own else None,
@@ -73,7 +74,7 @@ def answer(message_id: str, run: Run, *, everybody: bool) -> Asks[Answer]:
         quote=quoted(f"On {written_date(mail.date, run.zone)}, {mail.sender} wrote:", original.text, original.html),
         enclosed=Enclosed(mail, original),
         known=known,
-        sent_from=answering(mail, known),
+        sent_from=reply_sender(mail, known),
     )
 
 

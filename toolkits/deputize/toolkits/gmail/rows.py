@@ -1,4 +1,4 @@
-"""How mails, people and conversations are shown."""
+"""Rows of mails and conversations, and texts of people."""
 
 from __future__ import annotations
 
@@ -18,52 +18,50 @@ SUBJECT = 120
 """Bytes of a subject in a row."""
 
 
-def web(account: Account, thread: str) -> str:
-    """Where a person reads a thread."""
+def thread_url(account: Account, thread: str) -> str:
+    """Return the Gmail page of a thread."""
     return f"https://mail.google.com/mail/?authuser={quote(account.name, safe='@')}#all/{quote(thread, safe='')}"
 
 
-def shown(one: Person, limit: int = 60) -> str:
-    """A person with the address beside the name, always; a long name is cut, a long address too."""
+def person_text(one: Person, limit: int = 60) -> str:
+    """Return name and address. A long name or address is cut, but the address is always there."""
     return str(Person(clip(one.name, max(limit - len(one.address), 20)), clip(one.address, 80)))
 
 
-def shown_all(people: Sequence[Person], most: int = 10) -> list[str]:
-    """The first people of many, and how many more there are."""
+def people_text(people: Sequence[Person], most: int = 10) -> list[str]:
+    """Return the first ``most`` people and how many more there are."""
     rest = [f"and {len(people) - most} more"] if len(people) > most else []
-    return [shown(one) for one in people[:most]] + rest
+    return [person_text(one) for one in people[:most]] + rest
 
 
-def state(mail: Mail, names: Mapping[str, str], limit: int = 24) -> list[str]:
-    """The labels worth a word in a row: the user's own, and where a mail lies if that is not the inbox."""
-    told = {"STARRED", "SENT", "DRAFT", "SPAM", "TRASH"}
-    return [clip(names.get(label, label), limit) for label in mail.labels if label in told or label in names][:3]
+def row_labels(mail: Mail, names: Mapping[str, str], limit: int = 24) -> list[str]:
+    """Return the labels worth showing: the user's own, and states such as SENT or TRASH."""
+    states = {"STARRED", "SENT", "DRAFT", "SPAM", "TRASH"}
+    return [clip(names.get(label, label), limit) for label in mail.labels if label in states or label in names][:3]
 
 
 def email_row(mail: Mail, names: Mapping[str, str]) -> dict[str, Any]:
-    """A mail in a list."""
     row: dict[str, Any] = {
         "id": mail.id,
-        "from": shown(mail.sender, 48),
+        "from": person_text(mail.sender, 48),
         "subject": mail.subject(SUBJECT),
         "date": times.short(mail.date),
         "snippet": mail.snippet(EXCERPT),
         "unread": "UNREAD" in mail.labels,
-        "labels": state(mail, names),
+        "labels": row_labels(mail, names),
         "files": [mail.file_name(part)[:40] for part in mail.files()][:3] if "parts" in mail.payload else [],
     }
     mail.outside.mark(row)
     return row
 
 
-def people_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
-    """Who writes in a conversation."""
+def writers_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
     writers = {one.key: one for mail in mails for one in mail.people("From")}
-    return shown_all(list(writers.values()), most)
+    return people_text(list(writers.values()), most)
 
 
 def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
-    """A mail's own words in a row, in at most ``room`` tokens, and where to go on reading."""
+    """Return a mail's own text in at most ``room`` tokens, and how to continue it."""
     body = mail.body()
     own, cut = body.own()
     shown_part, following = piece(own, 0, room)

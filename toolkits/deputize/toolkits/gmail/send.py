@@ -32,12 +32,12 @@ from deputize.toolkits._shared.text import clip
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GETS, GMAIL, KNOWS_ALIASES, SENDS, reads
-from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
-from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, fits, size_of, taken, texts_of
-from deputize.toolkits.gmail.preview import show_letter
-from deputize.toolkits.gmail.reply_headers import Answer, answer
-from deputize.toolkits.gmail.rows import shown_all, web
-from deputize.toolkits.gmail.senders import SendAs, Signature, chosen, signed
+from deputize.toolkits.gmail.deliver import Outgoing, deliver, key_header
+from deputize.toolkits.gmail.files import WITHOUT_FILES, Enclosed, Handles, check_size, fetch_texts, size_of, take_files
+from deputize.toolkits.gmail.preview import preview_letter
+from deputize.toolkits.gmail.reply_headers import ReplyFrame, prepare_reply
+from deputize.toolkits.gmail.rows import people_text, thread_url
+from deputize.toolkits.gmail.senders import SendAs, Signature, add_signature, choose_sender
 
 Addresses = list[str]
 To = Annotated[list[str], Field(description="addresses or names; me: the user")]
@@ -45,7 +45,7 @@ WHOM: Final = {"reply_to_whom": "all", "recipient": "to[]"}
 WHOM_VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "all": {"every_recipient": True, "only_the_sender": False},
 }
-"""How other toolkits say whom a reply goes to."""
+"""Other toolkits' names for the recipients of a reply."""
 
 
 @GMAIL.tool(
@@ -67,23 +67,22 @@ def send_email(
     run: Run,
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
-    people = yield from addressed(to, cc, bcc, run.account)
+    people = yield from resolve_recipients(to, cc, bcc, run.account)
     title, text = single_line(subject, "subject"), written(body, body_format)
-    sender = yield from chosen(send_as, run.granted, signature=signature)
-    text = signed(text, sender) if signature else text
-    files = [] if run.noted else (yield from taken(attachments))
-    letter = Letter(
-        title, text, people, sender=sender.person if sender and send_as else None, extra=mark(run.key), files=files
-    )
+    sender = yield from choose_sender(send_as, run.granted, signature=signature)
+    text = add_signature(text, sender) if signature else text
+    files = [] if run.noted else (yield from take_files(attachments))
+    writer = sender.person if sender and send_as else None
+    letter = Letter(title, text, people, writer, extra=key_header(run.key), files=files)
     if not run.noted:
-        yield show_letter("Send this email", letter, html=body_format == "html")
-    return (yield from _sent(letter, "", run))
+        yield preview_letter("Send this email", letter, html=body_format == "html")
+    return (yield from _send(letter, "", run))
 
 
-def addressed(
+def resolve_recipients(
     to: Addresses | None, cc: Addresses | None, bcc: Addresses | None, me: Account, *, least: int = 1
 ) -> Asks[Recipients]:
-    """The people a model named, the user too. Raises `InvalidInput` where there are none, or not exactly one person."""
+    """Resolve names and ``me``. Raises `InvalidInput` for fewer than ``least``, or a name that is not one person."""
     to = yield from addresses_of(to, "to", me)
     cc = yield from addresses_of(cc, "cc", me)
     bcc = yield from addresses_of(bcc, "bcc", me)
@@ -93,25 +92,24 @@ def addressed(
     return people
 
 
-def _sent(letter: Letter, thread: str, run: Run) -> Asks[dict[str, Any]]:
-    """Send a letter, once, and say what became of it."""
+def _send(letter: Letter, thread: str, run: Run) -> Asks[dict[str, Any]]:
+    """Send a letter once and return the result."""
     mail = Outgoing(letter.content(), run.key, thread, letter.people.all[0].address)
     sent = yield from deliver(mail, run)
-    told = receipt(sent, letter.people, letter.subject, run.account)
-    return ({"from": str(letter.sender)} if letter.sender else {}) | told
+    result = receipt(sent, letter.people, letter.subject, run.account)
+    return ({"from": str(letter.sender)} if letter.sender else {}) | result
 
 
 def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: Account) -> dict[str, Any]:
-    """The result of a mail that was sent."""
     thread = str(sent.get("threadId", ""))
     result = {
         "id": sent.get("id"),
         "thread": thread,
-        "to": shown_all(people.to, 3),
-        "cc": shown_all(people.cc, 2),
-        "bcc": shown_all(people.bcc, 2),
+        "to": people_text(people.to, 3),
+        "cc": people_text(people.cc, 2),
+        "bcc": people_text(people.bcc, 2),
         "subject": clip(subject, 60),
-        "url": web(account, thread) if thread else None,
+        "url": thread_url(account, thread) if thread else None,
         "summary": "Sent." if sent.get("id") else "Sent; Gmail does not say under which id.",
     }
     return {name: value for name, value in result.items() if value}
@@ -121,7 +119,7 @@ def receipt(sent: Mapping[str, Any], people: Recipients, subject: str, account: 
 
 
 def reply_needs() -> Sequence[Need]:
-    """What answering a mail reads."""
+    """Return the needs of reading a mail to reply to."""
     return [GETS, reads("messages.attachments.get"), KNOWS_ALIASES]
 
 
@@ -145,36 +143,36 @@ def reply_email(
     run: Run,
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
-    _, more, unseen = yield from addressed(None, cc, bcc, run.account, least=0)
+    _, more, unseen = yield from resolve_recipients(None, cc, bcc, run.account, least=0)
     text = written(body, body_format)
-    frame = yield from answer(message_id, run, everybody=all_)
-    text = signed(text, frame.signing(send_as)) if signature else text
+    frame = yield from prepare_reply(message_id, run, everybody=all_)
+    text = add_signature(text, frame.signer(send_as)) if signature else text
     people = apart(frame.to, [*frame.cc, *more], unseen)
     whole = text.then(frame.quote) if quote else text
-    files = [] if run.noted else (yield from taken(attachments))
+    files = [] if run.noted else (yield from take_files(attachments))
     writer = frame.writer(send_as)
     sender = writer.person if writer else None
-    letter = Letter(frame.subject, whole, people, sender, answers=frame.answers, extra=mark(run.key), files=files)
+    letter = Letter(frame.subject, whole, people, sender, answers=frame.answers, extra=key_header(run.key), files=files)
     if not run.noted:
-        later = frame.enclosed.listed() if quote and whole.html else ()
+        later = frame.enclosed.preview_rows() if quote and whole.html else ()
         html = body_format == "html"
-        # To its writer alone a quote brings no words or links that a stranger chose for somebody.
+        # A quote sent back to its author alone shows nobody words or links that an untrusted sender chose.
         back = quote and not (html or frame.sender) and len(people.all) == 1
-        yield show_letter(
+        yield preview_letter(
             "Send this reply",
             replace(letter, text=text) if back else letter,
             html=html,
             later=later,
-            note=elsewhere(frame),
+            note=reply_warning(frame),
             pins={"message": message_id},
             context={"quote": frame.quote.plain} if back else None,
         )
-        letter = (yield from frame.enclosed.into(letter)) if later else letter
-    return (yield from _sent(letter, frame.thread, run))
+        letter = (yield from frame.enclosed.attach_to(letter)) if later else letter
+    return (yield from _send(letter, frame.thread, run))
 
 
-def elsewhere(frame: Answer) -> str | None:
-    """A word of warning where a mail has its answers go to somebody else than who wrote it."""
+def reply_warning(frame: ReplyFrame) -> str | None:
+    """Return a warning if replies go to another address than the sender's, else None."""
     return f"The email is from {frame.sender}, but its answers go to another address." if frame.sender else None
 
 
@@ -203,27 +201,27 @@ def forward_email(
     run: Run,
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
-    people = yield from addressed(to, cc, bcc, run.account)
+    people = yield from resolve_recipients(to, cc, bcc, run.account)
     note = written(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
-    original = original_of(mail, (yield from texts_of(mail)))
+    original = original_of(mail, (yield from fetch_texts(mail)))
     theirs = original.files if attachments else ()
     enclosed = Enclosed(mail, original, theirs)
-    files = [] if run.noted else (yield from taken(add_attachments))
-    fits(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
-    text = note.then(_original(mail, original, run.zone))
-    writer = yield from chosen(send_as, run.granted, signature=False)
+    files = [] if run.noted else (yield from take_files(add_attachments))
+    check_size(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
+    text = note.then(_forwarded_text(mail, original, run.zone))
+    writer = yield from choose_sender(send_as, run.granted, signature=False)
     sender = writer.person if writer else None
-    letter = Letter(forward_subject(mail.subject()), text, people, sender, extra=mark(run.key), files=files)
-    if not run.noted:  # a message never changes, so that its files may be fetched after the yes
-        yield show_letter("Forward this email", letter, later=enclosed.listed(), pins={"message": message_id})
-        letter = yield from enclosed.into(letter)
-    sent = yield from _sent(letter, "", run)
+    letter = Letter(forward_subject(mail.subject()), text, people, sender, extra=key_header(run.key), files=files)
+    if not run.noted:  # a message never changes, so its files may be fetched after the approval
+        yield preview_letter("Forward this email", letter, later=enclosed.preview_rows(), pins={"message": message_id})
+        letter = yield from enclosed.attach_to(letter)
+    sent = yield from _send(letter, "", run)
     return sent | ({"files": [clip(mail.file_name(part), 40) for part in theirs][:5]} if theirs else {})
 
 
-def _original(mail: Mail, original: Original, zone: tzinfo) -> Text:
-    """The forwarded mail: who, when, what, and all that it says, as it was laid out."""
+def _forwarded_text(mail: Mail, original: Original, zone: tzinfo) -> Text:
+    """Return the forwarded mail: its headers, its text and its HTML layout."""
     headers = [
         ("From", str(mail.sender)),
         ("Date", written_date(mail.date, zone)),

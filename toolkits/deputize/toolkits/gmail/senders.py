@@ -1,7 +1,7 @@
-"""The addresses that the user may write from, which of them an answer is written from, and their signatures.
+"""The addresses that the user may write from, the choice of one, and their signatures.
 
-Gmail says of a signature that it is "added to new emails only", and only by its own pages (sendAs). Here one is added
-where a call asks for it: whoever writes for the user has mostly signed already.
+Gmail documents that a signature is "added to new emails only", and only in its own pages (sendAs). deputize adds one
+only if a call asks for it: a model that writes for the user has mostly signed already.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RECEIVED_AT: Final = ("To", "Cc", "X-Original-To", "Delivered-To")
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """An address that mail is written from. ``primary``: the account's own; ``default``: what Gmail writes from."""
+    """An address to write from. ``primary``: the account's own; ``default``: Gmail's default."""
 
     person: Person
     signature: str = ""
@@ -37,8 +37,8 @@ class Sender:
     default: bool = False
 
 
-def senders() -> Asks[list[Sender]]:
-    """The addresses that Gmail lets the user write from: the account's own and those that are verified."""
+def list_senders() -> Asks[list[Sender]]:
+    """List the addresses that the user may write from: the account's own and verified aliases."""
     answer = yield api.list_aliases()
     return [
         Sender(
@@ -52,8 +52,8 @@ def senders() -> Asks[list[Sender]]:
     ]
 
 
-def sender_called(known: Sequence[Sender], send_as: str) -> Sender:
-    """The one with this address, under the name that is given with it. Raises `InvalidInput` with what there is."""
+def find_sender(known: Sequence[Sender], send_as: str) -> Sender:
+    """Return the sender with this address, under the given name if any. Raises `InvalidInput` if there is none."""
     wanted = person(send_as, "send_as")
     for one in known:
         if one.person.key == wanted.key:
@@ -62,30 +62,30 @@ def sender_called(known: Sequence[Sender], send_as: str) -> Sender:
     raise InvalidInput("send_as: this account cannot send from that address.", hint=f"It has: {listed}.")
 
 
-def chosen(send_as: str | None, granted: Collection[str], *, signature: bool) -> Asks[Sender | None]:
-    """Whom new mail is from: None for Gmail's default. Where its list may not be read, Gmail decides on an alias."""
+def choose_sender(send_as: str | None, granted: Collection[str], *, signature: bool) -> Asks[Sender | None]:
+    """Return the sender of new mail, or None for Gmail's default. Gmail checks an alias that may not be read."""
     if not (send_as or signature):
         return None
     if not signature and KNOWS_ALIASES.accepts.isdisjoint(granted):
         return Sender(person(send_as or "", "send_as"))
-    return sender_called(known, send_as) if (known := (yield from senders())) and send_as else usual(known)
+    return find_sender(known, send_as) if (known := (yield from list_senders())) and send_as else default_sender(known)
 
 
-def usual(known: Sequence[Sender]) -> Sender | None:
-    """Whom Gmail writes from where nothing is said."""
+def default_sender(known: Sequence[Sender]) -> Sender | None:
+    """Return Gmail's default sender, else the primary one."""
     return next((one for test in ("default", "primary") for one in known if getattr(one, test)), None)
 
 
-def answering(mail: Mail, known: Sequence[Sender]) -> Sender | None:
-    """Whom a mail is answered from: the alias that it came to, or was written from; None for the account's own."""
+def reply_sender(mail: Mail, known: Sequence[Sender]) -> Sender | None:
+    """Return the alias that received or wrote a mail, or None for the account's own address."""
     fields = ("From",) if "SENT" in mail.labels else _RECEIVED_AT
     reached = [one.key for name in fields for one in people_in(mail.header(name))]
     mine = [one for key in reached for one in known if one.person.key == key]
     return None if not mine or any(one.primary for one in mine) else mine[0]
 
 
-def signed(text: Text, sender: Sender | None) -> Text:
-    """The text with the signature of its sender below it. Raises `InvalidInput` where there is none."""
+def add_signature(text: Text, sender: Sender | None) -> Text:
+    """Return the text with its sender's signature below. Raises `InvalidInput` if none is set."""
     markup = sender.signature if sender else ""
     words = read_html(markup, whole_links=True).text
     if not words.strip():

@@ -1,4 +1,4 @@
-"""Gmail: read settings, set signatures. Forwarding is read only, on purpose."""
+"""Gmail: read settings, set signatures. Forwarding cannot be changed, on purpose."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import GMAIL, KNOWS_LABELS, knows_settings, knows_to_set, sets
 from deputize.toolkits.gmail.filters import LIST_FILTERS, filter_row
-from deputize.toolkits.gmail.html_settings import check_replaced, stored_part
-from deputize.toolkits.gmail.label_lookup import labels_in, own_names
-from deputize.toolkits.gmail.preview import call_of
+from deputize.toolkits.gmail.html_settings import check_replacement, stored_part
+from deputize.toolkits.gmail.label_lookup import own_names, parse_labels
+from deputize.toolkits.gmail.preview import undo_call
 from deputize.toolkits.gmail.senders import SendAs
 from deputize.toolkits.gmail.vacation import VACATION, vacation_row
 
 Section = Literal["vacation", "filters", "forwarding", "aliases"]
-_TEXT: Final = 1_200  # bytes of a text in a result
+_TEXT: Final = 1_200  # characters of a signature in a result
 _IN_ROW: Final = 1_000  # bytes of a signature in a row
 _ROW: Final = ("signature", "cut", "more")
 _UNDO: Final = 1_000  # characters of a text that an undo carries
@@ -62,27 +62,27 @@ def get_settings(
         case "vacation":
             return vacation_row((yield VACATION), offset, raw=raw)
         case "filters":
-            return (yield from _filters(run.granted))
+            return (yield from _list_filters(run.granted))
         case "forwarding":
-            return (yield from _forwarding())
+            return (yield from _read_forwarding())
         case "aliases":
             rows = Rows()
             found = (yield api.list_aliases()).get("sendAs") or ()
             if send_as:
-                return _alias(_called(found, send_as), PART, offset, raw=raw)
-            done = next((n for n, one in enumerate(found) if not rows.add(_alias(one))), len(found))
+                return _alias_row(_find_alias(found, send_as), PART, offset, raw=raw)
+            done = next((n for n, one in enumerate(found) if not rows.add(_alias_row(one))), len(found))
             return {"items": rows.items, "truncated": done < len(found)}
 
 
-def _filters(granted: frozenset[str]) -> Asks[dict[str, Any]]:
+def _list_filters(granted: frozenset[str]) -> Asks[dict[str, Any]]:
     listed = yield LIST_FILTERS
-    names = own_names(labels_in((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
+    names = own_names(parse_labels((yield api.LIST_LABELS))) if granted & KNOWS_LABELS.accepts else {}
     found, rows = listed.get("filter") or (), Rows()
     done = next((n for n, one in enumerate(found) if not rows.add(filter_row(one, names))), len(found))
     return {"items": rows.items, "total": len(found), "truncated": done < len(found)}
 
 
-def _forwarding() -> Asks[dict[str, Any]]:
+def _read_forwarding() -> Asks[dict[str, Any]]:
     outside = Outside()
     automatic, listed = yield [
         Request("GET", "/users/me/settings/autoForwarding"),
@@ -100,10 +100,10 @@ def _forwarding() -> Asks[dict[str, Any]]:
     }
 
 
-def _alias(
+def _alias_row(
     one: Mapping[str, Any], limit: int | None = _IN_ROW, offset: int = 0, *, raw: bool = False
 ) -> dict[str, Any]:
-    """An address with its signature. ``limit``, ``offset``, ``raw``: of that."""
+    """Return an address with its signature. ``limit``, ``offset``, ``raw`` apply to the signature."""
     outside, email = Outside(), str(one.get("sendAsEmail") or "")
     more = Continuation("gmail_get_settings", section="aliases", send_as=email)
     text = stored_part(str(one.get("signature") or ""), outside, limit, more, offset, raw=raw, name="signature")
@@ -118,8 +118,8 @@ def _alias(
     }
 
 
-def _called(known: Sequence[Mapping[str, Any]], send_as: str | None) -> Mapping[str, Any]:
-    """The address that is called so, or the main one. Raises `InvalidInput` with what there is."""
+def _find_alias(known: Sequence[Mapping[str, Any]], send_as: str | None) -> Mapping[str, Any]:
+    """Return the alias with this address, or the main one. Raises `InvalidInput` that lists the addresses."""
     wanted = person(send_as, "send_as").key if send_as else ""
     named = [one for one in known if str(one.get("sendAsEmail", "")).lower() == wanted]
     found = next(iter(named if wanted else [one for one in known if one.get("isPrimary")]), None)
@@ -143,16 +143,16 @@ def set_signature(
     if_text: IfText = None,
 ) -> Steps:
     """Replace the signature of an alias (default: the main address)."""
-    found = _called((yield api.list_aliases()).get("sendAs") or (), send_as)
+    found = _find_alias((yield api.list_aliases()).get("sendAs") or (), send_as)
     address, old = str(found["sendAsEmail"]), str(found.get("signature") or "")
     markup = _markup(body)
     result: dict[str, Any] = {"send_as": address, "signature": read_html(markup).text[:_TEXT]}
     if markup == old:
         return result | {"summary": "It is so already."}
-    check_replaced("body", old, if_text, f"gmail_get_settings section=aliases send_as={address} raw=true", _IN_ROW)
+    check_replacement("body", old, if_text, f"gmail_get_settings section=aliases send_as={address} raw=true", _IN_ROW)
     yield Preview(
         "Replace the signature under every email that is written from this address",
-        audience=Audience.UNKNOWN,  # whoever is written to from now on
+        audience=Audience.UNKNOWN,  # all later recipients
         destroys=bool(old),
         address=address,
         signature=Change(read_html(old).text, read_html(markup).text),
@@ -160,17 +160,17 @@ def set_signature(
     )
     path = "/users/me/settings/sendAs/{address}"
     saved = yield Request("PATCH", path, at={"address": address}, json={"signature": markup}, repeat="idem")
-    if not _is_kept(old):
+    if not _is_reproducible(old):
         return result | {"summary": "Replaced."}
     now = str(saved.get("signature", markup))
     args = {"body": old, "send_as": address} | ({"if_text": digest(now)} if now else {})
     undo = Undo("gmail_set_signature", args, {"html": now})
     yield undo
-    return result | {"undo": call_of(undo), "summary": "Replaced."}
+    return result | {"undo": undo_call(undo), "summary": "Replaced."}
 
 
-def _is_kept(signature: str) -> bool:
-    """Whether a call can write exactly this signature again."""
+def _is_reproducible(signature: str) -> bool:
+    """True if a call can write exactly this signature again."""
     try:
         return len(signature) <= _UNDO and _markup(signature) == signature
     except InvalidInput:
@@ -178,7 +178,7 @@ def _is_kept(signature: str) -> bool:
 
 
 def _markup(body: str) -> str:
-    """A signature as Gmail keeps it. Raises `InvalidInput` for one that would load something from elsewhere."""
+    """Return a signature as Gmail stores it. Raises `InvalidInput` for one that would load remote content."""
     if not body.strip():
         return ""
     if "<" in body and ">" in body:

@@ -1,10 +1,10 @@
-"""``trusted_authors = domain``: mail that the user sent, or that somebody of the user's own domain did; ``contacts``:
-also mail of people who are among the user's contacts, where the grant lets that be looked up.
+"""``trusted_authors = domain``: mail that the user or a member of the user's domain sent. ``contacts``: also mail from
+the user's contacts, if the grant allows their lookup.
 
-Who sent a mail says Google, not the mail: what counts is the topmost ``Authentication-Results`` of mx.google.com, with
-DMARC passed, or DKIM by that very domain (RFC 8601). A list that sends on in its own name, as Google Groups does, sends
-others' words under the domain of the list: such a mail is nobody's. Of the mails that are read, what they quote or send
-on is left out, and so is the subject of an answer to a mail that is withheld. gmail.com is no domain of colleagues.
+Google, not the mail, says who sent it: the topmost ``Authentication-Results`` of mx.google.com must have passed DMARC,
+or DKIM by the sender's domain (RFC 8601). A list that forwards in its own name, as Google Groups does, puts its domain
+on others' words, so such mail is withheld. Quotes and forwarded mail inside a readable mail are left out, and so is the
+subject of a reply to a withheld mail. gmail.com does not count as a shared domain.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from deputize.toolkits.gmail.base import GMAIL
 
 Json = dict[str, Any]
 
-MAX_LOOKUPS: Final = 60  # mails, conversations and addresses that are looked up for one call
+MAX_LOOKUPS: Final = 60  # lookups of mails, conversations and addresses in one call
 _AT_ONCE: Final = 10
 _CONTACTS: Final = frozenset(f"https://www.googleapis.com/auth/contacts{end}" for end in ("", ".readonly"))
-_TELLING: Final = ("From", "Subject", "Authentication-Results", "List-Id", "X-Original-From", "X-Original-Sender")
+_HEADERS: Final = ("From", "Subject", "Authentication-Results", "List-Id", "X-Original-From", "X-Original-Sender")
 _SENT_ON: Final = ("List-Id", "X-Original-From", "X-Original-Sender")
 _ADDRESSES: Final = ("from", "to", "cc", "bcc", "delivered-to")
 _ANSWER = re.compile(r"\s*[^\W\d_]{1,12}(?:\[\d+\])?\s*[:\uff1a]")
@@ -45,7 +45,7 @@ ANSWERED: Final = "its subject may be of somebody else"
 
 
 class Screen:
-    """The screen of one call. ``seen``: why a mail is withheld, by its id, "" for one that is not."""
+    """The screen of one call. ``seen``: by mail id, why it is withheld, or ""."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.run, self.withheld, self.word = run, withheld, run.trusted_authors
@@ -56,19 +56,19 @@ class Screen:
         self.asked = 0
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """The answer without the texts of others."""
+        """Return the answer without the texts of untrusted authors."""
         if isinstance(step, list):
             yield from self._prepare([one for part in answer for one in _mails(part)])
             found = []
             for request, part in zip(step, answer, strict=True):
-                found.append((yield from self._one(request, part)))
+                found.append((yield from self._screen_answer(request, part)))
             return found
         if isinstance(step, Request):
             yield from self._prepare(_mails(answer))
-            return (yield from self._one(step, answer))
+            return (yield from self._screen_answer(step, answer))
         return answer
 
-    def _one(self, request: Request, answer: Any) -> Asks[Any]:
+    def _screen_answer(self, request: Request, answer: Any) -> Asks[Any]:
         if request.path.endswith("/attachments/{id}"):
             message = request.at["message"]
             if message not in self.seen:
@@ -76,41 +76,41 @@ class Screen:
             if why := self.seen.get(message, UNPROVEN):
                 raise NotFound(f"Gmail: this file is withheld: the mail is {why}.")
             return answer
-        return self._without(answer)
+        return self._redact(answer)
 
-    # ------------------------------------------------------------- whose a mail is
+    # ------------------------------------------------------------- who wrote a mail
 
     def _prepare(self, mails: Iterable[Json]) -> Asks[None]:
-        """Find out whose these mails are, asking for headers that an answer has left out."""
+        """Judge these mails, fetching headers that the answer leaves out."""
         unknown: list[str] = []
         for mail in mails:
             headers = (mail.get("payload") or {}).get("headers") or ()
             if not headers:
                 unknown.append(str(mail.get("id")))
-            elif self._is_candidate(mail) and not header(headers, "Authentication-Results") and not _by_user(mail):
+            elif self._is_candidate(mail) and not header(headers, "Authentication-Results") and not _is_by_user(mail):
                 unknown.append(str(mail.get("id")))
             else:
                 yield from self._learn(mail)
         yield from self._judge([one for one in unknown if one not in self.seen])
         answers = {str(one.get("threadId")) for one in mails if self._is_answer(one)}
-        yield from self._begun_by([one for one in answers if one not in self.threads])
+        yield from self._judge_threads([one for one in answers if one not in self.threads])
 
     def _judge(self, ids: Sequence[str]) -> Asks[None]:
-        for told in (yield from self._try([get_message(one, "metadata", _TELLING) for one in dict.fromkeys(ids)])):
+        for told in (yield from self._try([get_message(one, "metadata", _HEADERS) for one in dict.fromkeys(ids)])):
             if isinstance(told, dict):
                 yield from self._learn(told)
 
     def _learn(self, mail: Json) -> Asks[None]:
-        self.seen[str(mail.get("id"))] = yield from self._why_not(mail)
+        self.seen[str(mail.get("id"))] = yield from self._reason_to_withhold(mail)
 
-    def _begun_by(self, threads: Sequence[str]) -> Asks[None]:
-        """Whether the first mail of each conversation, whose subject its answers have, may be read."""
-        params = {"format": "metadata", "metadataHeaders": list(_TELLING)}
+    def _judge_threads(self, threads: Sequence[str]) -> Asks[None]:
+        """Judge the first mail of each conversation, because replies repeat its subject."""
+        params = {"format": "metadata", "metadataHeaders": list(_HEADERS)}
         asked = [Request("GET", "/users/me/threads/{id}", at={"id": one}, params=params) for one in threads]
         for told in (yield from self._try(asked)):
             if isinstance(told, dict) and (mails := told.get("messages")):
                 first = min(mails, key=lambda one: int(one.get("internalDate") or 0))
-                why = yield from self._why_not(first)
+                why = yield from self._reason_to_withhold(first)
                 subject = header((first.get("payload") or {}).get("headers") or (), "Subject")
                 self.threads[str(told.get("id"))] = not why and not _ANSWER.match(subject)
 
@@ -130,9 +130,9 @@ class Screen:
         subject = header((mail.get("payload") or {}).get("headers") or (), "Subject")
         return bool(_ANSWER.match(subject)) and not self.seen.get(str(mail.get("id")), UNPROVEN)
 
-    def _why_not(self, mail: Json) -> Asks[str]:
-        """Why a mail is withheld; "" for one that is not."""
-        if _by_user(mail):
+    def _reason_to_withhold(self, mail: Json) -> Asks[str]:
+        """Return why a mail is withheld, or ""."""
+        if _is_by_user(mail):
             return ""
         sender, headers = _sender(mail), mail["payload"]["headers"]
         colleague = bool(self.domain) and domain_of(sender) == self.domain
@@ -147,9 +147,9 @@ class Screen:
         return "" if (yield from self._is_contact(sender)) else OUTSIDE[self.word]
 
     def _is_contact(self, address: str) -> Asks[bool]:
-        """Whether the user has this very address among the contacts (people.searchContacts)."""
+        """True if one of the user's contacts has exactly this address (people.searchContacts)."""
         if address not in self.contacts:
-            fresh = not self.contacts  # a search answers from a cache that a search for nothing brings up to date
+            fresh = not self.contacts  # an empty search refreshes the cache that searches read
             yield from self._try([_search("")] if fresh else [])
             told = yield from self._try([_search(address)])
             found = (told[0] or {}).get("results") or () if told else ()
@@ -160,23 +160,23 @@ class Screen:
             self.contacts[address] = address in known
         return self.contacts[address]
 
-    # ------------------------------------------------------------- what is left of it
+    # ------------------------------------------------------------- redaction
 
-    def _without(self, node: Any) -> Any:
+    def _redact(self, node: Any) -> Any:
         if isinstance(node, list):
-            return [self._without(one) for one in node]
+            return [self._redact(one) for one in node]
         if not isinstance(node, dict):
             return node
         if "labelIds" in node or "payload" in node or "raw" in node:
-            return self._mail(node)
-        if "snippet" in node:  # of a conversation: whose it is, it does not say
+            return self._redact_mail(node)
+        if "snippet" in node:  # a conversation's snippet does not name its author
             node = {**node, "snippet": self.withheld.mark_for(FORWARDED)}
-        return {name: self._without(one) if isinstance(one, dict | list) else one for name, one in node.items()}
+        return {name: self._redact(one) if isinstance(one, dict | list) else one for name, one in node.items()}
 
-    def _mail(self, mail: Json) -> Json:
+    def _redact_mail(self, mail: Json) -> Json:
         why = self.seen.get(str(mail.get("id")), UNPROVEN)
         if why:
-            return self._bare(mail, self.withheld.mark_for(why))
+            return self._envelope_only(mail, self.withheld.mark_for(why))
         if "raw" in mail:
             return {**mail, "raw": base64url(self.withheld.mark_for(FORWARDED).encode()), "snippet": ""}
         payload = mail.get("payload")
@@ -189,11 +189,11 @@ class Screen:
         return self._without_quotes(mail) if "body" in payload or "parts" in payload else self._without_snippet(mail)
 
     def _without_snippet(self, mail: Json) -> Json:
-        """Of a mail without its text: its first words may be quoted."""
+        """Replace the snippet of a reply without body: its first words may be quoted."""
         return {**mail, "snippet": self.withheld.mark_for(FORWARDED)} if self._is_answer(mail) else mail
 
     def _without_quotes(self, mail: Json) -> Json:
-        """The mail as its own words alone, in plain text, where it has others."""
+        """Return the mail as plain text of its own words if it contains others' words."""
         own, cut = without_quotes(Mail(mail).body().lines)
         payload = mail["payload"]
         inner = any(one.get("mimeType") == "message/rfc822" for one in _leaves(payload))
@@ -201,12 +201,12 @@ class Screen:
             return mail
         text = f"{own}\n\n{self.withheld.mark_for(FORWARDED)}"
         files = [one for one in _leaves(payload) if one.get("filename") and one.get("mimeType") != "message/rfc822"]
-        parts = [_plain(text, "0.0"), *files]
+        parts = [_plain_part(text, "0.0"), *files]
         mixed = {**payload, "mimeType": "multipart/mixed", "body": {"size": 0}, "parts": parts}
         return {**mail, "payload": mixed, "snippet": own[:160]}
 
-    def _bare(self, mail: Json, mark: str) -> Json:
-        """Who, when and to whom; all else is the sender's choice."""
+    def _envelope_only(self, mail: Json, mark: str) -> Json:
+        """Keep date, sender and recipients only: the sender chose all else."""
         shown = {name: value for name, value in mail.items() if name not in ("raw", "payload")} | {"snippet": mark}
         if "raw" in mail:
             shown["raw"] = base64url(mark.encode())
@@ -218,12 +218,12 @@ class Screen:
                 if str(one.get("name", "")).lower() in _ADDRESSES:
                     people = ", ".join(person.address for person in people_in(str(one.get("value", ""))))
                     headers.append({"name": one["name"], "value": people})
-            text = _plain(mark, "") if "body" in payload or "parts" in payload else {"mimeType": "text/plain"}
+            text = _plain_part(mark, "") if "body" in payload or "parts" in payload else {"mimeType": "text/plain"}
             shown["payload"] = {**text, "headers": headers}
         return shown
 
 
-def _plain(text: str, part: str) -> Json:
+def _plain_part(text: str, part: str) -> Json:
     data = text.encode()
     headers = [{"name": "Content-Type", "value": 'text/plain; charset="utf-8"'}]
     body = {"size": len(data), "data": base64url(data)}
@@ -231,7 +231,7 @@ def _plain(text: str, part: str) -> Json:
 
 
 def _leaves(payload: Mapping[str, Any]) -> Iterator[Json]:
-    """The parts that hold no others, and mails that are attached."""
+    """Yield parts without children, and attached mails whole."""
     parts = payload.get("parts") or ()
     if payload.get("mimeType") == "message/rfc822" or not parts:
         yield dict(payload)
@@ -241,7 +241,6 @@ def _leaves(payload: Mapping[str, Any]) -> Iterator[Json]:
 
 
 def _mails(node: Any) -> list[Json]:
-    """The mails in an answer."""
     if isinstance(node, list):
         return [one for part in node for one in _mails(part)]
     if not isinstance(node, dict):
@@ -251,14 +250,14 @@ def _mails(node: Any) -> list[Json]:
     return [one for part in node.values() if isinstance(part, dict | list) for one in _mails(part)]
 
 
-def _by_user(mail: Mapping[str, Any]) -> bool:
-    """Whether the user has written it: only Gmail gives these labels, and to no mail that came in."""
+def _is_by_user(mail: Mapping[str, Any]) -> bool:
+    """True if the user wrote it: only Gmail sets these labels, and never on received mail."""
     labels = set(mail.get("labelIds") or ())
     return bool(labels & _NO_LETTER) and not header((mail.get("payload") or {}).get("headers") or (), "Delivered-To")
 
 
 def _sender(mail: Mapping[str, Any]) -> str:
-    """The one address that it says it is from, in lower case; "" where it names none, or several."""
+    """Return its only From address in lower case, or "" if it has none or several."""
     headers = (mail.get("payload") or {}).get("headers") or ()
     named = [str(one.get("value", "")) for one in headers if str(one.get("name", "")).lower() == "from"]
     people = people_in(named[0]) if len(named) == 1 else []
@@ -266,7 +265,7 @@ def _sender(mail: Mapping[str, Any]) -> str:
 
 
 def _is_authentic(mail: Json, domain: str) -> bool:
-    """Whether Google says that it came from this domain."""
+    """True if Google authenticated the mail as from this domain."""
     said = Mail(mail).auth()
     if said.get("dmarc") == "pass":
         return True
@@ -280,7 +279,7 @@ def _with_subject(headers: Sequence[Json], mark: str) -> list[Json]:
 
 
 def _search(query: str) -> Request:
-    """people.searchContacts."""
+    """Return a people.searchContacts request."""
     params = {"query": query, "readMask": "emailAddresses", "pageSize": 30}
     return Request("GET", "/people:searchContacts", params=params, api="people")
 

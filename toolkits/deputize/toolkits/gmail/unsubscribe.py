@@ -1,7 +1,7 @@
-"""Gmail: leave a mailing list, as its mail says how (RFC 2369, RFC 8058).
+"""Gmail: leave a mailing list as its mail describes (RFC 2369, RFC 8058).
 
-One click only where the list asks for it, over https, in a mail that Google found to be genuine. The request goes to an
-address that a stranger chose: it leaves without anything of the user's, and nothing of its answer is read.
+One click is used only if the list offers it over https in a mail that Google authenticated. The sender chose the
+address, so the request carries nothing of the user's, and its answer's content is ignored.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, GETS, GMAIL, MODIFY, SEND, SENDS, modifies
-from deputize.toolkits.gmail.deliver import Outgoing, deliver, mark
+from deputize.toolkits.gmail.deliver import Outgoing, deliver, key_header
 from deputize.toolkits.gmail.preview import letter_fields
 
 _ONE_CLICK: Final = b"List-Unsubscribe=One-Click"
-_ANSWER: Final = 65_536  # bytes of an answer that nobody reads
+_ANSWER: Final = 65_536  # bytes of an answer whose content is ignored
 
 
 class Way(NamedTuple):
-    """How the list can be left, and where."""
+    """A way to leave the list, and its URL."""
 
     how: str
     url: str
 
     @property
     def host(self) -> str:
-        """Whom it leads to: a host, or the domain of an address."""
+        """The host of the URL, or the domain of the address."""
         if self.how == "mailto":
             return unquote(urlsplit(self.url).path).rpartition("@")[2]
         return urlsplit(self.url).hostname or ""
@@ -47,7 +47,7 @@ class Way(NamedTuple):
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
     needs = [GETS, *([SENDS] if arguments["by_email"] else [])]
-    if arguments["trash"]:  # whose scope is enough for the rest
+    if arguments["trash"]:  # its scope is enough for the rest
         return [modifies("messages.trash"), *(replace(need, ask=MODIFY) for need in needs)]
     return needs
 
@@ -71,19 +71,19 @@ def unsubscribe(
         raise InvalidInput(
             "message_id: this email is in spam or trash; unsubscribing would tell the spammer that it was read."
         )
-    way = _way(mail)
+    way = _find_way(mail)
     result: dict[str, Any] = {"how": way.how, "host": mail.outside.line(way.host, 100), "untrusted": True}
     bin_too = "the email goes into the bin" if trash else None
     if way.how == "one_click":
-        yield _show(mail, [way.host], message_id, request=way.url, then=bin_too)
-        refused = yield from _clicked(way.url)
+        yield _make_preview(mail, [way.host], message_id, request=way.url, then=bin_too)
+        refused = yield from _send_one_click(way.url)
         if refused:
             return result | {"status": "refused", "summary": refused}
     elif way.how == "mailto" and (by_email or run.granted & (DRAFTING | {SEND})):
         letter = _letter(way.url, run.key)
         if not run.noted:
             people = [one.address for one in letter.people.all]
-            yield _show(mail, people, message_id, **letter_fields(letter, html=False), then=bin_too)
+            yield _make_preview(mail, people, message_id, **letter_fields(letter, html=False), then=bin_too)
         yield from deliver(
             Outgoing(letter.content(), run.key, "", letter.people.all[0].address),
             run,
@@ -92,7 +92,7 @@ def unsubscribe(
         return result | {"status": "manual", "url": mail.outside.line(way.url, 300), "summary": _BY_HAND[way.how]}
     summary = "The list was asked to stop."
     if trash:
-        summary += yield from _trashed(message_id)
+        summary += yield from _trash(message_id)
     return result | {"status": "requested", "summary": summary}
 
 
@@ -103,8 +103,8 @@ _BY_HAND: Final = {
 }
 
 
-def _way(mail: Mail) -> Way:
-    """How this mail's list can be left. Raises `InvalidInput` where it does not say."""
+def _find_way(mail: Mail) -> Way:
+    """Return the way to leave this mail's list. Raises `InvalidInput` if the mail names none."""
     urls = [one.strip() for one in re.findall(r"<([^<>]*)>", mail.header("List-Unsubscribe")[:LONGEST])]
     how = mail.unsubscribe()
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
@@ -117,14 +117,14 @@ def _way(mail: Mail) -> Way:
 def _is_address(url: str) -> bool:
     try:
         return bool(urlsplit(url).hostname) or url.lower().startswith("mailto:")
-    except ValueError:  # brackets that hold no address, or letters that stand for others
+    except ValueError:  # invalid brackets or characters in the host
         return False
 
 
-def _clicked(url: str) -> Asks[str]:
-    """Send the one request; why it was refused, or "". A redirect is a refusal: nobody follows it (RFC 8058 3.1).
+def _send_one_click(url: str) -> Asks[str]:
+    """Send the request. Return why it was refused, or "". A redirect counts as a refusal (RFC 8058 3.1).
 
-    Raises `OutcomeUnknown` where the answer was lost.
+    Raises `OutcomeUnknown` if the answer was lost.
     """
     try:
         answer = yield PublicRequest(
@@ -139,11 +139,10 @@ def _clicked(url: str) -> Asks[str]:
     return "" if 200 <= answer.status < 300 else "The list's server answered with something else."
 
 
-def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Preview:
-    """What leaving the list sends, and where to."""
+def _make_preview(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Preview:
     who = str(mail.sender)
     pins = {"message": message_id}
-    lost = bool(fields.get("then"))  # what is in the bin is deleted some day
+    lost = bool(fields.get("then"))  # Gmail empties the bin after 30 days
     return Preview(
         "Leave this mailing list",
         audience=Audience.PEOPLE,
@@ -156,7 +155,7 @@ def _show(mail: Mail, people: list[str], message_id: str, **fields: Any) -> Prev
 
 
 def _letter(url: str, key: ActKey) -> Letter:
-    """The mail that the list asks for: its address, subject and text, and nothing else that it may name."""
+    """Return the mail that the list asks for: only address, subject and text are taken from the link."""
     parts = urlsplit(url)
     named = [address for _, address in getaddresses([unquote(parts.path)]) if address]
     if len(named) != 1:
@@ -167,12 +166,12 @@ def _letter(url: str, key: ActKey) -> Letter:
         " ".join(fields.get("subject", "unsubscribe").split())[:200],
         Text(fields.get("body", "unsubscribe")[:500]),
         Recipients(to),
-        extra=mark(key),
+        extra=key_header(key),
     )
 
 
 def _fields(query: str) -> dict[str, str]:
-    """What a mailto address says of the mail, the first of each name; a plus in it is a plus (RFC 6068 5)."""
+    """Return the fields of a mailto URL, the first of each name. A plus stays a plus (RFC 6068 5)."""
     try:
         return dict(reversed([(k.lower(), v) for k, v in parse_qsl(query.replace("+", "%2B"), max_num_fields=20)]))
     except ValueError:
@@ -181,8 +180,8 @@ def _fields(query: str) -> dict[str, str]:
         ) from None
 
 
-def _trashed(message_id: str) -> Asks[str]:
-    """Put the message into the bin; what to say of it. It comes last, and its failure undoes nothing."""
+def _trash(message_id: str) -> Asks[str]:
+    """Move the message to the bin and return a sentence on it. It comes last: its failure undoes nothing."""
     try:
         yield Request("POST", "/users/me/messages/{id}/trash", at={"id": message_id}, repeat="idem")
     except DeputizeError:

@@ -17,10 +17,10 @@ from deputize.toolkits._shared.mail.compose import written
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
+from deputize.toolkits.gmail.api import ask_zone
 from deputize.toolkits.gmail.base import GMAIL, knows_to_set, sets
-from deputize.toolkits.gmail.html_settings import as_stored, check_replaced, has_tags, stored_part
-from deputize.toolkits.gmail.preview import Fields, call_of, changed_fields
-from deputize.toolkits.gmail.zone import ask_zone
+from deputize.toolkits.gmail.html_settings import as_stored, check_replacement, has_tags, stored_part
+from deputize.toolkits.gmail.preview import Fields, changed_fields, undo_call
 
 Answered = Literal["everyone", "contacts", "domain"]
 VACATION: Final = Request("GET", "/users/me/settings/vacation")
@@ -28,7 +28,7 @@ _UNDO: Final = 1_000  # characters of a text that an undo carries
 
 
 def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = False) -> dict[str, Any]:
-    """The out-of-office reply as results say it. ``offset``, ``raw``: of its text."""
+    """Return the out-of-office reply as a row. ``offset``, ``raw`` apply to its text."""
     outside = Outside()
     shown: dict[str, Any] = {
         "enabled": bool(settings.get("enableAutoReply")),
@@ -42,7 +42,6 @@ def vacation_row(settings: Mapping[str, Any], offset: int = 0, *, raw: bool = Fa
 
 
 def _body(settings: Mapping[str, Any]) -> str:
-    """Its text as it is stored."""
     return str(settings.get("responseBodyHtml") or settings.get("responseBodyPlainText") or "")
 
 
@@ -80,23 +79,23 @@ def set_vacation(
         text = as_stored(body)
         new |= {"responseBodyPlainText": text.plain, "responseBodyHtml": text.html}
         if not run.noted and _body(new) != _body(now):
-            check_replaced("body", _body(now), if_text, "gmail_get_settings section=vacation raw=true")
+            check_replacement("body", _body(now), if_text, "gmail_get_settings section=vacation raw=true")
     if enabled:
         if not _body(new).strip() and not new.get("responseSubject"):
             raise InvalidInput("body: needed to turn the out-of-office reply on.")
         new |= {"restrictToContacts": audience == "contacts", "restrictToDomain": audience == "domain"}
         new |= {"startTime": str(start * 1000)} if start is not None else {}
         new |= {"endTime": str(end * 1000)} if end is not None else {}
-    if _is_so(now, new):
-        undo = {"undo": call_of(_undo(old, {}))} if run.noted else {}
+    if _is_unchanged(now, new):
+        undo = {"undo": undo_call(_undo(old, {}))} if run.noted else {}
         return vacation_row({**new, **now}) | undo | {"summary": "It is so already."}
-    yield _show_vacation(now, new)
+    yield _make_preview(now, new)
     yield SaveNote({"old": {name: value for name, value in old.items() if name in (*_KEPT, *_MORE)}})
     saved = {**new, **(yield Request("PUT", "/users/me/settings/vacation", json=new, repeat="idem"))}
     undo_step = _undo(old, saved)
     if undo_step:
         yield undo_step
-    return vacation_row(saved) | {"undo": call_of(undo_step), "summary": "On." if enabled else "Off."}
+    return vacation_row(saved) | {"undo": undo_call(undo_step), "summary": "On." if enabled else "Off."}
 
 
 _KEPT: Final = ("responseSubject", "responseBodyPlainText", "responseBodyHtml")
@@ -110,12 +109,12 @@ _ANSWERED: Final = {
 
 
 def _seen_by(settings: Mapping[str, Any]) -> Audience:
-    """Who gets the reply. How many contacts there are, or who, cannot be read."""
+    """Return the audience. The number of contacts cannot be read."""
     return _SEEN_BY[_audience(settings)] if settings.get("enableAutoReply") else Audience.SELF
 
 
-def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
-    """What will be answered, beside what is answered now. Who is answered no longer counts, too."""
+def _make_preview(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
+    """Return the preview: the reply after the change beside the current one. People who no longer get one count too."""
     before, after = _reply_fields(now), _reply_fields(new)
     return Preview(
         "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
@@ -127,7 +126,7 @@ def _show_vacation(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
 
 
 def _reply_fields(settings: Mapping[str, Any]) -> Fields:
-    """The out-of-office reply as it is shown: word for word. HTML only where it is not our own."""
+    """Return the preview fields, word for word. HTML is included only if deputize did not generate it."""
     plain, markup = str(settings.get("responseBodyPlainText") or ""), str(settings.get("responseBodyHtml") or "")
     ours = bool(plain) and markup == written(plain, "auto").html
     on = bool(settings.get("enableAutoReply"))
@@ -146,8 +145,8 @@ def _instant(milliseconds: str) -> Instant | None:
     return Instant(int(milliseconds) / 1000) if _time.full(milliseconds) else None
 
 
-def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether the settings are as they are to be. Gmail keeps no text beside HTML."""
+def _is_unchanged(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """True if the settings already have these values. Gmail stores no plain text beside HTML."""
     there, wanted = _reply_fields(now), _reply_fields(new)
     same_text = now.get("responseBodyHtml") == new.get("responseBodyHtml") and (
         bool(new.get("responseBodyHtml")) or there["text"] == wanted["text"]
@@ -156,7 +155,7 @@ def _is_so(now: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def _undo(old: Mapping[str, Any], saved: Mapping[str, Any]) -> Undo | None:
-    """The call that brings back what was; None where its text would not be exactly the same."""
+    """Return the call that restores the earlier reply, or None if its text would differ."""
     text = str(old.get("responseBodyPlainText") or "")
     if len(text) > _UNDO or (old.get("responseBodyHtml") and not text) or has_tags(text):
         return None
