@@ -18,7 +18,7 @@ from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import EVENTS_FREEBUSY, FREEBUSY, SETTINGS_READONLY
-from deputize.toolkits.calendar.free_ranges import Hours, Span, common, day_rows, in_short, left_over, union
+from deputize.toolkits.calendar.free_ranges import Hours, Span, day_rows, format_length, intersect, subtract, union
 from tests.support.lanes import examples
 from tests.toolkits.google_driver import BOB, Desk
 
@@ -209,7 +209,8 @@ def test_a_range_touches_nothing_busy_and_no_free_minute_is_missed(
     window = (first, first + timedelta(days=4))
     taken = [(first + timedelta(minutes=at), first + timedelta(minutes=at + long)) for at, long in blocks if long]
     hours = Hours.of("08:30-17:15", BERLIN, weekends=weekends)
-    ranges = list(left_over(hours.within(window), union(taken, timedelta(minutes=pause)), timedelta(minutes=length)))
+    busy = union(taken, timedelta(minutes=pause))
+    ranges = list(subtract(hours.spans_within(window), busy, timedelta(minutes=length)))
     assert all(e - s >= timedelta(minutes=length) for s, e in ranges) and ranges == sorted(ranges)
     gap, at, open_for = timedelta(minutes=pause), first, 0
     minutes: list[tuple[datetime, int]] = []  # (each free minute, how long it has been free by its end)
@@ -243,7 +244,7 @@ def test_what_two_have_in_common_is_in_both(one: list[tuple[int, int]], other: l
 
     a, b = made(one), made(other)
     if all(e - s < timedelta(days=1) for s, e in [*a, *b]):
-        assert minutes(common(a, b)) == minutes(a) & minutes(b)
+        assert minutes(intersect(a, b)) == minutes(a) & minutes(b)
 
 
 @pytest.mark.parametrize(
@@ -266,7 +267,7 @@ def test_the_night_when_clocks_change_is_as_long_as_it_is_and_says_which_of_two_
         (datetime(2026, 3, 28, 12, tzinfo=BERLIN), "00:00-04:00 (3h)"),
     ):
         hours = Hours.of("00:00-04:00", BERLIN, weekends=True)
-        free = union(hours.within((day, day + timedelta(days=1))))
+        free = union(hours.spans_within((day, day + timedelta(days=1))))
         (row,) = day_rows("free", {"": free}, [BERLIN], lasting=True)
         assert row["free"] == [shown]
     twice = (datetime(2026, 10, 25, 0, 30, tzinfo=UTC), datetime(2026, 10, 25, 1, 30, tzinfo=UTC))
@@ -276,4 +277,4 @@ def test_the_night_when_clocks_change_is_as_long_as_it_is_and_says_which_of_two_
 
 @pytest.mark.parametrize(("minutes", "said"), [(0, "0m"), (45, "45m"), (60, "1h"), (105, "1h45m"), (1500, "25h")])
 def test_a_length_is_said_as_it_is_read(minutes: int, said: str) -> None:
-    assert in_short(timedelta(minutes=minutes)) == said
+    assert format_length(timedelta(minutes=minutes)) == said

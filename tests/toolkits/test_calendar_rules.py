@@ -17,9 +17,9 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits.calendar import TOOLKIT
 from deputize.toolkits.calendar.base import WHOLE
 from deputize.toolkits.calendar.event_times import Moment
-from deputize.toolkits.calendar.rules import DAYS, in_words, read_recurrence
+from deputize.toolkits.calendar.rules import DAYS, read_recurrence, recurrence_text
 from deputize.toolkits.calendar.series import next_dates, occurrences
-from deputize.toolkits.calendar.split_series import _cut, begins_at
+from deputize.toolkits.calendar.split_series import _cut, rest_start
 from tests.support.lanes import examples
 from tests.toolkits.google_driver import ALICE, Desk
 
@@ -98,7 +98,7 @@ def test_a_series_that_is_cut_has_the_same_dates_in_two_parts(data: st.DataObjec
         return
     at = dates[data.draw(st.integers(1, len(dates) - 1))]
     before, after = _cut(whole, start, at)
-    begins = begins_at(start, at)
+    begins = rest_start(start, at)
     first = list(islice(occurrences(read_recurrence(before.lines, start), start), 40))
     rest = next_dates(read_recurrence(after.lines, begins), begins, 12)
     assert [one.at for one in first] == [one.at for one in dates if one.at < at.at]
@@ -187,7 +187,7 @@ def test_a_rule_without_an_end_or_without_a_date_comes_to_an_end() -> None:
     ],
 )
 def test_a_rule_is_told_in_words(line: str, words: str) -> None:
-    assert in_words(read_recurrence([line], BERLIN)) == words
+    assert recurrence_text(read_recurrence([line], BERLIN)) == words
 
 
 # ----------------------------------------------------------------- a start that fits, and single dates that stay

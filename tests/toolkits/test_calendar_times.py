@@ -19,10 +19,10 @@ from deputize.toolkits.calendar.event_times import (
     full,
     moment_of,
     needs_zone,
+    parse_zone,
     read_end,
     read_moment,
     short,
-    zone_called,
 )
 from tests.support.lanes import examples
 from tests.toolkits.tool_driver import NOW
@@ -70,7 +70,7 @@ def test_days_are_days_on_the_wall(wall: datetime, days: int) -> None:
 def test_a_day_is_23_24_or_25_hours_and_lord_howes_half_an_hour_less(zone: str) -> None:
     lengths = set()
     for n in range(366):
-        start = Moment(datetime(2026, 1, 1, 9) + timedelta(days=n), zone_called(zone))
+        start = Moment(datetime(2026, 1, 1, 9) + timedelta(days=n), parse_zone(zone))
         lengths.add(read_end("1d", start, None).at - start.at)
     half = timedelta(minutes=30 if "Howe" in zone else 60)
     day = timedelta(days=1)
@@ -85,7 +85,7 @@ def test_a_start_that_the_clocks_skip_is_refused_with_both_neighbours() -> None:
 
 def test_of_a_time_that_comes_twice_the_first_is_meant_and_google_is_told_which() -> None:
     twice = read_moment("2026-10-25T02:30", BERLIN, "start")
-    assert twice.twice and twice.resource["dateTime"] == "2026-10-25T02:30:00+02:00"
+    assert twice.is_ambiguous and twice.resource["dateTime"] == "2026-10-25T02:30:00+02:00"
     plain = read_moment("2026-10-25T12:30", BERLIN, "start")
     assert plain.resource == {"dateTime": "2026-10-25T12:30:00", "timeZone": "Europe/Berlin"}
     end = read_end("2026-10-25T02:15", twice, BERLIN)
@@ -143,10 +143,10 @@ def test_a_time_without_an_offset_needs_a_zone_and_never_gets_one_by_silence() -
 )
 def test_what_is_no_zone_is_refused(name: str) -> None:
     if name == "Europe/Berlin\n":
-        assert zone_called(name) == BERLIN
+        assert parse_zone(name) == BERLIN
         return
     with pytest.raises(InvalidInput, match="time_zone"):
-        zone_called(name)
+        parse_zone(name)
 
 
 @settings(max_examples=examples(300), deadline=None)

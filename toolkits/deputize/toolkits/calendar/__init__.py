@@ -1,9 +1,8 @@
-"""Google Calendar: find events and free times, make, change, cancel and answer events, share calendars.
+"""Google Calendar: find events and free times, create, change, cancel and answer events, share calendars.
 
-One module a subject; importing a module declares its tools.
-
-An event's id is made from the act, so no event is made twice; a change is written only over what was read. What
-others wrote is cleaned, marked ``untrusted`` and never more than text. No calendar is ever deleted or emptied.
+Importing a module declares its tools. An event's id comes from the act, so no event is created twice. A change is
+written only if the event is unchanged since it was read. Untrusted content is cleaned, marked ``untrusted`` and only
+ever treated as text. No calendar is ever deleted or emptied.
 """
 
 from __future__ import annotations

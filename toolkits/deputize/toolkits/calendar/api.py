@@ -1,4 +1,4 @@
-"""Requests to Calendar's API, and the calendar that a name means."""
+"""Requests to Calendar's API, lookup of calendars by name, and the user's time zone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from deputize.toolkits.calendar.base import (
     Json,
     is_id,
 )
-from deputize.toolkits.calendar.event_times import known_zone, named, stamp
+from deputize.toolkits.calendar.event_times import known_zone, named_zone, stamp
 
 _PAGE: Final = 250
 _MAX_PAGES: Final = 8
@@ -30,28 +30,25 @@ UPDATES: Final = {"all": "all", "external": "externalOnly", "none": "none"}
 
 
 def get_event(calendar: str, event_id: str) -> Request:
-    """events.get"""
     return Request("GET", "/calendars/{calendar}/events/{event}", at={"calendar": calendar, "event": event_id})
 
 
 def list_events(calendar: str, params: Mapping[str, Any]) -> Request:
-    """events.list"""
     return Request("GET", "/calendars/{calendar}/events", at={"calendar": calendar}, params=params)
 
 
 def list_instances(calendar: str, series_id: str, params: Mapping[str, Any]) -> Request:
-    """events.instances"""
     at = {"calendar": calendar, "event": series_id}
     return Request("GET", "/calendars/{calendar}/events/{event}/instances", at=at, params=params)
 
 
 def insert_event(calendar: str, body: Json, params: Mapping[str, Any]) -> Request:
-    """events.insert: a write that is looked up by its id, and not repeated, when its answer is lost."""
+    """Return an events.insert request. A lost answer is resolved by the event's id, not by a repeat."""
     return Request("POST", "/calendars/{calendar}/events", at={"calendar": calendar}, json=body, params=params)
 
 
 def patch_event(calendar: str, event: Mapping[str, Any], body: Json, params: Mapping[str, Any]) -> Request:
-    """events.patch of what was read, and of nothing newer."""
+    """Return an events.patch request that fails if the event changed since it was read."""
     return Request(
         "PATCH",
         "/calendars/{calendar}/events/{event}",
@@ -64,7 +61,7 @@ def patch_event(calendar: str, event: Mapping[str, Any], body: Json, params: Map
 
 
 def delete_event(calendar: str, event: Mapping[str, Any], params: Mapping[str, Any]) -> Request:
-    """events.delete of what was read, and of nothing newer."""
+    """Return an events.delete request that fails if the event changed since it was read."""
     return Request(
         "DELETE",
         "/calendars/{calendar}/events/{event}",
@@ -76,7 +73,6 @@ def delete_event(calendar: str, event: Mapping[str, Any], params: Mapping[str, A
 
 
 def move_event(calendar: str, event_id: str, destination: str, params: Mapping[str, Any]) -> Request:
-    """events.move"""
     at = {"calendar": calendar, "event": event_id}
     return Request(
         "POST",
@@ -91,7 +87,7 @@ def move_event(calendar: str, event_id: str, destination: str, params: Mapping[s
 
 
 def all_calendars(*, hidden: bool = True) -> Asks[list[Json]]:
-    """calendarList.list, all of it."""
+    """List all calendars of the user (calendarList.list)."""
     found: list[Json] = []
     params: dict[str, Any] = {"maxResults": _PAGE, "showHidden": hidden}
     for _ in range(_MAX_PAGES):
@@ -104,30 +100,30 @@ def all_calendars(*, hidden: bool = True) -> Asks[list[Json]]:
 
 
 def name_of(entry: Mapping[str, Any]) -> str:
-    """What the user calls a calendar."""
+    """Return the user's name of a calendar."""
     return str(entry.get("summaryOverride") or entry.get("summary") or "")
 
 
-def id_in(entries: Sequence[Json], calendar: str) -> str:
-    """The id of a calendar named by id or name, in the user's list. Raises `InvalidInput` as `calendar_ids` does."""
-    return calendar if is_id(calendar) else _called(calendar, entries, "calendar")
+def find_id(entries: Sequence[Json], calendar: str) -> str:
+    """Return the id of a calendar given by id or name. Raises `InvalidInput` as `calendar_ids` does."""
+    return calendar if is_id(calendar) else _match_name(calendar, entries, "calendar")
 
 
 def calendar_ids(*calendars: str, field: str = "calendar") -> Asks[list[str]]:
-    """The ids of calendars named by id or name. Raises `InvalidInput` with candidates for a name that is not one's."""
+    """Return ids of calendars given by id or name. Raises `InvalidInput` with candidates for an unclear name."""
     if all(map(is_id, calendars)):
         return list(calendars)
     entries = yield from all_calendars()
-    return [one if is_id(one) else _called(one, entries, field) for one in calendars]
+    return [one if is_id(one) else _match_name(one, entries, field) for one in calendars]
 
 
-def _called(name: str, entries: Sequence[Json], field: str) -> str:
+def _match_name(name: str, entries: Sequence[Json], field: str) -> str:
     by_id = [one for one in entries if one.get("id") == name]
     alike = [one for one in entries if name_of(one).strip().casefold() == name.strip().casefold()]
     found = by_id or alike
     if len(found) == 1:
         return PRIMARY if found[0].get("primary") else str(found[0]["id"])
-    shown = ", ".join(_candidate(one) for one in (found or _near(name, entries))[:5])
+    shown = ", ".join(_candidate(one) for one in (found or _similar(name, entries))[:5])
     what = "several calendars have the name" if found else "no calendar has the name"
     raise InvalidInput(
         f"{field}: {what} {name[:60]!r}.", hint=f"There are: {shown}." if shown else "List the calendars."
@@ -138,7 +134,7 @@ def _candidate(entry: Mapping[str, Any]) -> str:
     return f"{Outside().line(name_of(entry), 60)} ({entry.get('id')}, {entry.get('accessRole')})"
 
 
-def _near(name: str, entries: Sequence[Json]) -> list[Json]:
+def _similar(name: str, entries: Sequence[Json]) -> list[Json]:
     by_name = {name_of(one).casefold(): one for one in entries}
     wanted = name[:200].casefold()
     parts = [one for other, one in by_name.items() if wanted in other or other in wanted]
@@ -150,27 +146,27 @@ def _near(name: str, entries: Sequence[Json]) -> list[Json]:
 
 
 def zone_of(calendar: str, run: Run) -> Asks[tzinfo | None]:
-    """The user's time zone: of their settings, else of their main calendar, as far as the grant lets us look; else as
-    the runtime knows it; else that of this calendar, or None. The runtime is told what Google says of the user."""
+    """Return the user's zone from their settings, else from their main calendar, as far as the grant allows; else the
+    runtime's known zone; else the zone of ``calendar``, or None. What Google says is passed on to the runtime."""
     granted = run.granted
     if granted & KNOWS_SETTINGS:
-        settings = yield from optional(SETTINGS_LIST)
-        if zone := known_zone(settings_in(settings).get("timezone")):
+        settings = yield from try_request(SETTINGS_LIST)
+        if zone := known_zone(parse_settings(settings).get("timezone")):
             yield TimeZone(zone.key)
             return zone
-    known = named(run.zone)
+    known = named_zone(run.zone)
     if calendar != PRIMARY and known and run.zone_known:
         return known
-    if zone := (yield from _of_calendar(PRIMARY, granted)):
+    if zone := (yield from _calendar_zone(PRIMARY, granted)):
         yield TimeZone(zone.key)
         return zone
-    return known or ((yield from _of_calendar(calendar, granted)) if calendar != PRIMARY else None)
+    return known or ((yield from _calendar_zone(calendar, granted)) if calendar != PRIMARY else None)
 
 
-def _of_calendar(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | None]:
+def _calendar_zone(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | None]:
     if granted & (READS_OWN if calendar == PRIMARY else READS_ALL):
         far = stamp(datetime(2100, 1, 1, tzinfo=UTC))
-        page = yield from optional(list_events(calendar, {"maxResults": 1, "timeMin": far}))
+        page = yield from try_request(list_events(calendar, {"maxResults": 1, "timeMin": far}))
         if zone := known_zone((page or {}).get("timeZone")):
             return zone
     if granted & KNOWS_LIST:
@@ -180,13 +176,13 @@ def _of_calendar(calendar: str, granted: frozenset[str]) -> Asks[ZoneInfo | None
     return None
 
 
-def settings_in(answer: Any) -> dict[str, str]:
-    """The settings in an answer of settings.list."""
+def parse_settings(answer: Any) -> dict[str, str]:
+    """Return the settings in an answer of settings.list."""
     return {str(one.get("id")): str(one.get("value")) for one in (answer or {}).get("items") or ()}
 
 
-def optional(request: Request) -> Asks[Any]:
-    """The answer, or None where it is refused: for what is nice to know."""
+def try_request(request: Request) -> Asks[Any]:
+    """Return the answer, or None if the request fails, for optional information."""
     try:
         return (yield request)
     except DeputizeError:

@@ -1,4 +1,4 @@
-"""What the arguments of a write say, as Google takes it."""
+"""Arguments of write tools, converted to Google's fields."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from deputize.toolkits._shared.steps import Asks
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.api import UPDATES
 from deputize.toolkits.calendar.base import PRIMARY, Json
-from deputize.toolkits.calendar.rows import ROOM, guests, hidden_guests, own_name
+from deputize.toolkits.calendar.rows import ROOM, guests, has_hidden_guests, own_address
 from deputize.toolkits.calendar.texts import LONGEST
 
 MAX_GUESTS: Final = 200
-COLOURS: Final = {  # of events; names as in Google's web page
+COLOURS: Final = {  # of events; names as on Google's web page
     **{"lavender": "1", "sage": "2", "grape": "3", "flamingo": "4", "banana": "5", "tangerine": "6", "peacock": "7"},
     **{"graphite": "8", "blueberry": "9", "basil": "10", "tomato": "11"},
 }
@@ -35,10 +35,10 @@ def fields(
     visibility: str | None,
     color: str | None,
 ) -> Json:
-    """The plain fields of an event that were given."""
+    """Return Google's fields for the arguments that are not None."""
     given: Json = {
         "summary": None if title is None else single_line(title, "title"),
-        "description": _prose(description),
+        "description": _check_description(description),
         "location": None if location is None else single_line(location, "location"),
         "reminders": None if reminders is None else _reminders(reminders),
         "transparency": {"busy": "opaque", "free": "transparent"}.get(show_as or ""),
@@ -48,7 +48,7 @@ def fields(
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _prose(text: str | None) -> str | None:
+def _check_description(text: str | None) -> str | None:
     if text is not None and len(text) > LONGEST:
         raise InvalidInput(
             f"description: has {len(text)} characters, and at most {LONGEST} fit.", hint="Shorten it, or link to it."
@@ -75,17 +75,15 @@ def _colour(name: str) -> str:
     return found
 
 
-def colour_called(number: Any) -> str:
-    """The name of an event's colour, or ""."""
+def colour_name(number: Any) -> str:
     return next((name for name, one in COLOURS.items() if one == str(number)), "")
 
 
-def invited(
+def parse_guests(
     people: Sequence[str] | None, optional: Sequence[str] | None, account: Account, calendar: str = PRIMARY
 ) -> Asks[list[Json]]:
-    """The guests that a model named, each once. The user is none of them on the main calendar, which makes them the
-    organizer; on any other they are a guest as everybody is. Raises `InvalidInput`, naming the entry.
-    """
+    """Return the guests, each once. The user is left out on the main calendar, where they are the organizer. Raises
+    `InvalidInput` that names the entry."""
     found: dict[str, Json] = {}
     for field, named in (("attendees", people), ("optional_attendees", optional)):
         for at, one in enumerate((yield from addresses_of(named, field, account)) or ()):
@@ -94,8 +92,8 @@ def invited(
             guest |= {"optional": True} if field == "optional_attendees" else {}
             guest |= {"resource": True} if read.key.endswith(f"@{ROOM}") else {}
             found.setdefault(read.key, guest)
-    if calendar in (PRIMARY, own_name(account)):
-        found.pop(own_name(account), None)
+    if calendar in (PRIMARY, own_address(account)):
+        found.pop(own_address(account), None)
     if len(found) > MAX_GUESTS:
         raise InvalidInput(
             f"attendees: {len(found)} guests, and at most {MAX_GUESTS} fit.", hint="Invite a group's address instead."
@@ -103,10 +101,10 @@ def invited(
     return list(found.values())
 
 
-def invited_of(event: Mapping[str, Any], add: Sequence[Json], remove: Sequence[str]) -> list[Json]:
-    """The guest list with these added and those gone; who stays, stays as they are. Raises `InvalidInput` where not
-    all of it was shown, since a list that is written takes the place of all of it."""
-    if hidden_guests(event):
+def update_guests(event: Mapping[str, Any], add: Sequence[Json], remove: Sequence[str]) -> list[Json]:
+    """Return the guest list with ``add`` and without ``remove``; other entries stay unchanged. Raises `InvalidInput` if
+    Google did not show the whole list, because a write replaces all of it."""
+    if has_hidden_guests(event):
         raise InvalidInput(
             "attendees: Google does not show all guests of this event, so its guest list cannot be changed here.",
             hint="The user can change it in Google Calendar, or ask the organizer.",
@@ -122,11 +120,11 @@ def _keys(remove: Sequence[str]) -> list[str]:
     return [person(one, f"remove_attendees[{at}]").key for at, one in enumerate(remove)]
 
 
-def check_invited(event: Mapping[str, Any], remove: Sequence[str]) -> None:
-    """Raises `InvalidInput` for somebody who is to be removed and is no guest, with who is."""
+def check_removed(event: Mapping[str, Any], remove: Sequence[str]) -> None:
+    """Raise `InvalidInput` for a person to remove who is not a guest."""
     there = [str(one.get("email") or "").lower() for one in guests(event)]
     for at, key in enumerate(_keys(remove)):
-        if key not in there and not hidden_guests(event):
+        if key not in there and not has_hidden_guests(event):
             near = get_close_matches(key, there, 5, 0.3) or there[:5]
             raise InvalidInput(
                 f"remove_attendees[{at}]: {key[:80]} is not a guest of this event.",
@@ -135,23 +133,23 @@ def check_invited(event: Mapping[str, Any], remove: Sequence[str]) -> None:
 
 
 def conference(key: ActKey) -> Json:
-    """The wish for a video call; the same act's wish is the same."""
+    """Return the request for a video call; repeats of the act have the same request id."""
     return {"createRequest": {"requestId": key.hex, "conferenceSolutionKey": {"type": "hangoutsMeet"}}}
 
 
-def pending(event: Mapping[str, Any]) -> bool:
+def has_pending_call(event: Mapping[str, Any]) -> bool:
     """Whether the video call is still being made."""
     status = ((event.get("conferenceData") or {}).get("createRequest") or {}).get("status") or {}
     return status.get("statusCode") == "pending"
 
 
-def updates(notify: str, *, guests: bool) -> dict[str, str]:
-    """Who gets mail. Google's own default is nobody, so it is always said where there is anybody."""
+def mail_params(notify: str, *, guests: bool) -> dict[str, str]:
+    """Return the ``sendUpdates`` parameter, always set if there are guests, because Google's default is nobody."""
     return {"sendUpdates": UPDATES[notify]} if guests else {}
 
 
-def of_kind(kind: Kind, location: str | None) -> Json:
-    """What makes an event focus time, out of office or a working location. Nothing is declined by itself."""
+def kind_fields(kind: Kind, location: str | None) -> Json:
+    """Return the fields of focus time, out of office or a working location. Other invitations are never declined."""
     match kind:
         case "focusTime":
             return {"eventType": kind, "focusTimeProperties": {"autoDeclineMode": "declineNone"}}
@@ -159,11 +157,11 @@ def of_kind(kind: Kind, location: str | None) -> Json:
             return {"eventType": kind, "outOfOfficeProperties": {"autoDeclineMode": "declineNone"}}
         case "workingLocation":
             home = (location or "home").strip().lower() == "home"
-            place: Json = {"type": "homeOffice", "homeOffice": {}} if home else _custom(location or "")
+            place: Json = {"type": "homeOffice", "homeOffice": {}} if home else _custom_place(location or "")
             shown = {"visibility": "public", "transparency": "transparent"}
             return {"eventType": kind, "workingLocationProperties": place, **shown}
     return {}
 
 
-def _custom(label: str) -> Json:
+def _custom_place(label: str) -> Json:
     return {"type": "customLocation", "customLocation": {"label": single_line(label, "location")}}

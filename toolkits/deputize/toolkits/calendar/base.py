@@ -1,10 +1,9 @@
-"""What all Calendar tools share: the toolkit, its scopes, and which of them a method accepts.
+"""The Calendar toolkit, its scopes, and the scopes that each API method accepts.
 
-API: developers.google.com/workspace/calendar/api/v3/reference. What a method accepts is from its discovery document,
-calendar.v3 of 2026-10-30, without the scopes that are not enough for what the tools do: calendar.app.created opens
-only calendars that the app made, calendar.events.freebusy shows no titles, and calendar.events.public.readonly opens
-public calendars only. calendar.events.owned opens the user's own calendars; only of ``primary`` it is known beforehand
-that the user owns it.
+API: developers.google.com/workspace/calendar/api/v3/reference. The accepted scopes are from its discovery document,
+calendar.v3 of 2026-10-30, without scopes that are not enough for the tools: calendar.app.created allows only calendars
+that the app created, calendar.events.freebusy shows no titles, calendar.events.public.readonly allows public calendars
+only. calendar.events.owned allows the user's own calendars; only ``primary`` is known in advance to be one.
 """
 
 from __future__ import annotations
@@ -52,9 +51,9 @@ READS_ALL: Final = frozenset({EVENTS_READONLY, EVENTS, READONLY, WHOLE})
 
 VALUES: Final[Mapping[str, Mapping[str | bool, Any]]] = {
     "notify": {"externalOnly": "external", "external_only": "external"},
-    "visibility": {"confidential": "private"},  # as Google takes it
+    "visibility": {"confidential": "private"},  # Google's value
 }
-"""What other toolkits call values of arguments: ``values`` of an `Alias`."""
+"""Other toolkits' names of argument values: ``values`` of an `Alias`."""
 
 Json = dict[str, Any]
 Event = Mapping[str, Any]
@@ -72,12 +71,12 @@ Minutes = Annotated[list[int], Field(description="minutes before")]
 
 
 def is_id(calendar: str) -> bool:
-    """Whether a calendar is named by its id, so that no list is needed."""
+    """True if a calendar is given by its id, so that no list is needed."""
     return calendar == PRIMARY or "@" in calendar
 
 
 def reads(method: str, *calendars: str) -> list[Need]:
-    """The needs of a method that reads events on these calendars."""
+    """Return the needs of a method that reads events on these calendars."""
     name = f"calendar.events.{method}"
     if all(one == PRIMARY for one in calendars):
         return [any_of(OWNED_READONLY, EVENTS_READONLY, READONLY, OWNED, EVENTS, WHOLE, method=name)]
@@ -85,34 +84,32 @@ def reads(method: str, *calendars: str) -> list[Need]:
 
 
 def writes(methods: str, *calendars: str) -> list[Need]:
-    """The needs of methods that write events on these calendars, and of reading them on the way: one scope asked."""
+    """Return the needs of methods that write events on these calendars and read them before: one scope is asked for."""
     ask = OWNED if all(one == PRIMARY for one in calendars) else EVENTS
     return [
         *(replace(need, ask=ask) for need in reads("get", *calendars) if need.method == "calendar.events.get"),
-        *(_written(ask, method) for method in methods.split()),
+        *(_write_need(ask, method) for method in methods.split()),
         *names(*calendars),
     ]
 
 
-def _written(ask: str, method: str) -> Need:
+def _write_need(ask: str, method: str) -> Need:
     broader = (EVENTS, WHOLE) if ask == OWNED else (WHOLE,)
     return any_of(ask, *broader, method=f"calendar.events.{method}")
 
 
 def names(*calendars: str) -> list[Need]:
-    """The need of finding calendars by their names."""
+    """Return the need of finding calendars by name."""
     return [] if all(map(is_id, calendars)) else [lists("list")]
 
 
 def lists(method: str) -> Need:
-    """The need of a method of the list of calendars."""
     if method == "list":
         return any_of(LIST_READONLY, LIST, READONLY, WHOLE, method="calendar.calendarList.list")
     return any_of(LIST, WHOLE, method=f"calendar.calendarList.{method}")
 
 
 def shares(method: str) -> Need:
-    """The need of a method of a calendar's access rules."""
     if method == "list":
         return any_of(ACLS_READONLY, ACLS, WHOLE, method="calendar.acl.list")
     return any_of(ACLS, WHOLE, method=f"calendar.acl.{method}")

@@ -1,4 +1,4 @@
-"""How calendars are shown. Names that others gave are cleaned and marked."""
+"""Rows of calendars. Names that others chose are cleaned and marked."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from deputize.toolkits._shared.long_text import PART, check_read
 from deputize.toolkits._shared.page import lean
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Json
-from deputize.toolkits.calendar.texts import DESCRIPTION, described
+from deputize.toolkits.calendar.texts import DESCRIPTION, description_part
 
-_NAME: Final = 1_000  # bytes; it has to be named whole
+_NAME: Final = 1_000  # bytes; calendars are looked up by the whole name
 _SHOWN: Final = 400  # bytes of a description in a row
 _RULES: Final = 20
 
 
 def calendar_name(entry: Mapping[str, Any]) -> Json:
-    """What a calendar is called, and what is said of it; marked if others wrote that."""
+    """Return name and description of a calendar, marked if others wrote them."""
     outside = Outside()
     row: Json = {"name": outside.line(str(entry.get("summaryOverride") or entry.get("summary") or ""), _NAME)}
-    told = described(entry, outside, _SHOWN)
-    row |= {"description": told["description"]}
-    row |= {"cut": True, "more": _on(entry, told)["more"]} if "next_offset" in told else {}
+    description = description_part(entry, outside, _SHOWN)
+    row |= {"description": description["description"]}
+    row |= {"cut": True, "more": _with_cursor(entry, description)["more"]} if "next_offset" in description else {}
     theirs = not entry.get("summaryOverride") or row["description"]
     if theirs and not entry.get("primary") and entry.get("accessRole") != "owner":
         outside.mark(row)
     return row
 
 
-def calendar_alone(entry: Mapping[str, Any], offset: int) -> Json:
-    """What is said of a calendar, from ``offset`` on, as it is stored."""
+def calendar_description(entry: Mapping[str, Any], offset: int) -> Json:
+    """Return the description of a calendar as stored, from ``offset``."""
     outside = Outside()
-    told = described(entry, outside, PART, None, offset, raw=True)
+    text = description_part(entry, outside, PART, None, offset, raw=True)
     if not entry.get("primary") and entry.get("accessRole") != "owner":
-        outside.mark(told)
-    return {"id": entry.get("id"), **(_on(entry, told) if "next_offset" in told else told)}
+        outside.mark(text)
+    return {"id": entry.get("id"), **(_with_cursor(entry, text) if "next_offset" in text else text)}
 
 
 def check_description(old: str, if_text: str | None) -> None:
-    """Raises what `check_read` raises before the description of a calendar is replaced."""
+    """Raise what `check_read` raises before the description of a calendar is replaced."""
     cut = bool(old.strip()) and (len(old.encode(errors="replace")) > _SHOWN or not DESCRIPTION.shows_all(old))
     check_read("description", old, if_text, _HOW, cut=cut)
 
@@ -48,15 +48,14 @@ def check_description(old: str, if_text: str | None) -> None:
 _HOW: Final = "Read it with calendar_list_calendars and calendar, on from more to its end; if_text is its text_digest."
 
 
-def _on(entry: Mapping[str, Any], told: Json) -> Json:
-    """How a description goes on that is not whole: by the cursor of the list."""
-    after = str(told["next_offset"])
+def _with_cursor(entry: Mapping[str, Any], description: Json) -> Json:
+    """Return a part of a description with the cursor that continues it."""
+    after = str(description["next_offset"])
     more = Continuation("calendar_list_calendars", calendar=str(entry.get("id")), cursor=after)
-    return {name: value for name, value in told.items() if name != "next_offset"} | {"next": after, "more": more}
+    return {name: value for name, value in description.items() if name != "next_offset"} | {"next": after, "more": more}
 
 
 def calendar_row(entry: Mapping[str, Any], shared: Sequence[Json] | None = None) -> Json:
-    """A calendar in the user's list."""
     row: Json = {
         "id": entry.get("id"),
         **calendar_name(entry),

@@ -1,4 +1,4 @@
-"""Calendar: who is connected, and which calendars there are."""
+"""Calendar: the connected account, and the list of calendars."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from deputize.toolkits.calendar.base import (
     lists,
     shares,
 )
-from deputize.toolkits.calendar.calendar_rows import calendar_alone, calendar_row
+from deputize.toolkits.calendar.calendar_rows import calendar_description, calendar_row
 from deputize.toolkits.calendar.event_times import known_zone
 from deputize.toolkits.calendar.sharing import list_rules
 
@@ -36,7 +36,7 @@ def whoami(*, run: Run) -> Steps:
     found: Json = {"email": run.account.name}
     settings: Mapping[str, str] = {}
     if run.granted & KNOWS_SETTINGS:
-        settings = api.settings_in((yield from api.optional(api.SETTINGS_LIST)))
+        settings = api.parse_settings((yield from api.try_request(api.SETTINGS_LIST)))
     zone: tzinfo | None = None
     if here := known_zone(settings.get("timezone")):
         yield TimeZone(here.key)
@@ -67,14 +67,14 @@ def list_calendars(
 ) -> Steps:
     """List calendars, or read one's description."""
     if calendar:
-        return (yield from _alone(calendar, cursor or "0"))
+        return (yield from _read_description(calendar, cursor or "0"))
     bound_to = ("calendar_list_calendars", run.account.subject, query, hidden, sharing)
     start = read_cursor(bound_to, cursor, (int,))[0] if cursor else 0
     every = yield from api.all_calendars(hidden=hidden)
     wanted = (query or "").strip().casefold()
     found = [one for one in every if wanted in api.name_of(one).casefold() and not one.get("deleted")]
     page = found[start : start + limit]
-    rules = (yield from _rules_of(page)) if sharing else [None] * len(page)
+    rules = (yield from _load_rules(page)) if sharing else [None] * len(page)
     rows = Rows()
     done = next((n for n, one in enumerate(page) if not rows.add(calendar_row(one, rules[n]))), len(page))
     more = start + done < len(found)
@@ -86,19 +86,19 @@ def list_calendars(
     }
 
 
-def _alone(name: str, cursor: str) -> Asks[Json]:
+def _read_description(name: str, cursor: str) -> Asks[Json]:
     if not cursor.isdecimal():
         raise InvalidInput("cursor: not of a calendar's description.", hint="Start without a cursor.")
     entries = yield from api.all_calendars(hidden=True)
-    id = api.id_in(entries, name)
+    id = api.find_id(entries, name)
     entry = next((one for one in entries if id in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
     if entry is None:
         raise NotFound("calendar: not in the list.", hint="calendar_list_calendars has what there is.")
-    return calendar_alone(entry, int(cursor))
+    return calendar_description(entry, int(cursor))
 
 
-def _rules_of(entries: Sequence[Json]) -> Asks[list[list[Json] | None]]:
-    """The access rules of the calendars that the user owns; of others nobody tells."""
+def _load_rules(entries: Sequence[Json]) -> Asks[list[list[Json] | None]]:
+    """Load the access rules of the calendars that the user owns; others' rules cannot be read."""
     own = [n for n, one in enumerate(entries) if one.get("accessRole") == "owner"]
     found: list[list[Json] | None] = [None] * len(entries)
     for start in range(0, len(own), 10):

@@ -1,4 +1,4 @@
-"""Calendar: cancel and answer events, of a series one, the following or all."""
+"""Calendar: cancel and answer events; of a series one, the following or all occurrences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
-from deputize.toolkits.calendar.argument_values import updates
+from deputize.toolkits.calendar.argument_values import mail_params
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
@@ -21,20 +21,20 @@ from deputize.toolkits.calendar.base import (
     writes,
 )
 from deputize.toolkits.calendar.event_times import full
-from deputize.toolkits.calendar.rows import ANSWERS, guests, marked, mine, offset_of, start_of, title, zone_named
+from deputize.toolkits.calendar.rows import ANSWERS, guests, mark_row, offset_of, own_guest, start_of, title, zone_name
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
-    call_of,
+    audience_of,
+    calendar_text,
     event_fields,
-    mail_of,
-    others_of,
+    mail_text,
+    other_addresses,
+    preview_event,
     repeats_in_words,
-    seen_by,
-    show_event,
-    where_of,
+    undo_call,
 )
-from deputize.toolkits.calendar.split_series import Split, cut_off, split_of
-from deputize.toolkits.calendar.target import Reach, not_yours, patched, target_of
+from deputize.toolkits.calendar.split_series import Split, cut_off, find_split
+from deputize.toolkits.calendar.target import Reach, load_target, not_allowed, write_changes
 
 
 def _delete_needs(arguments: Arguments) -> Sequence[Need]:
@@ -57,45 +57,45 @@ def delete_event(
     """Cancel an event or occurrences of a series."""
     (found,) = yield from api.calendar_ids(calendar)
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
-        split = yield from split_of(found, event_id, run.noted)
+        split = yield from find_split(found, event_id, run.noted)
         if split is not None:
-            yield _show_rest(split, found, calendar, notify)
+            yield _preview_rest(split, found, calendar, notify)
             yield from cut_off(found, split, None, None, notify, run.noted)
             rest = split.rest | {"id": split.series["id"]}
-            return {**_gone(rest, notify), "summary": "Cancelled from this occurrence on."}
+            return {**_result(rest, notify), "summary": "Cancelled from this occurrence on."}
     try:
-        event = (yield from target_of(found, event_id, apply_to, run.now)).event
+        event = (yield from load_target(found, event_id, apply_to, run.now)).event
     except NotFound:
         if not run.noted:
             raise
         return {"id": run.noted["event"], "deleted": True, "summary": "It is gone already."}
-    show = _show_gone(event, found, calendar, notify)
+    show = _preview_cancel(event, found, calendar, notify)
     yield show
     if not run.noted:
         yield SaveNote({"event": event.get("id")})
     for again in (True, False):
         try:
-            yield api.delete_event(found, event, updates(notify, guests=bool(guests(event))))
-            return {**_gone(event, notify), "summary": "Cancelled."}
+            yield api.delete_event(found, event, mail_params(notify, guests=bool(guests(event))))
+            return {**_result(event, notify), "summary": "Cancelled."}
         except NotFound as refused:
             if refused.reason == "user_lacks_rights":
-                raise not_yours(event) from None
-            return {**_gone(event, notify), "summary": "It is gone already."}
+                raise not_allowed(event) from None
+            return {**_result(event, notify), "summary": "It is gone already."}
         except Conflict as conflict:
             if conflict.reason != "stale":
-                return {**_gone(event, notify), "summary": "It is gone already."}
+                return {**_result(event, notify), "summary": "It is gone already."}
             there = yield api.get_event(found, str(event["id"]))
-            if not again or _show_gone(there, found, calendar, notify).digest != show.digest:
+            if not again or _preview_cancel(there, found, calendar, notify).digest != show.digest:
                 raise
         event = dict(there)
-    return {**_gone(event, notify)}
+    return {**_result(event, notify)}
 
 
 _BACK: Final = "cannot be taken back from here"
 
 
-def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Preview:
-    """What is cancelled: all of it; where somebody else organizes it, the user's own copy."""
+def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: str) -> Preview:
+    """Preview the whole cancellation, or the removal of the user's copy if somebody else organizes the event."""
     organizer = event.get("organizer") or {}
     if organizer.get("email") and not organizer.get("self"):
         what = "Decline this event and take it off the calendar"
@@ -104,26 +104,26 @@ def _show_gone(event: Mapping[str, Any], calendar: str, name: str, notify: str) 
     else:
         what = "Cancel this occurrence" if event.get("recurringEventId") else "Cancel this event"
     pins = {"calendar": calendar, "event": event.get("id")}
-    return show_event(what, event, calendar, name, notify, destroys=True, undo=_BACK, pins=pins)
+    return preview_event(what, event, calendar, name, notify, destroys=True, undo=_BACK, pins=pins)
 
 
-def _show_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:
-    """The occurrences of a series that are cancelled: as the first of them, and what is left of it."""
+def _preview_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:
+    """Preview the cancelled occurrences of a series, by the first of them, and the rule that remains."""
     whom = {name: split.series.get(name) for name in ("attendees", "organizer")}
     rest = {**split.rest, "recurrence": split.lines, **whom}
     pins = {"calendar": calendar, "event": split.series.get("id")}
     what = "Cancel this series from one occurrence on"
     left = {"what_is_left_repeats": repeats_in_words(split.ended, start_of(split.series, UTC)), "undo": _BACK}
-    return show_event(what, rest, calendar, name, notify, destroys=True, pins=pins, **left)
+    return preview_event(what, rest, calendar, name, notify, destroys=True, pins=pins, **left)
 
 
-def _gone(event: Mapping[str, Any], notify: str) -> Json:
+def _result(event: Mapping[str, Any], notify: str) -> Json:
     outside = Outside()
-    told_ = bool(guests(event)) and notify != "none"
+    notified = bool(guests(event)) and notify != "none"
     start = start_of(event, offset_of(event))
     row = {"id": event.get("id"), "title": title(event, outside, 60), "start": full(start)}
-    row |= {"time_zone": zone_named(start)}
-    return {**marked(row, outside, event), "notified": told_, "deleted": True}
+    row |= {"time_zone": zone_name(start)}
+    return {**mark_row(row, outside, event), "notified": notified, "deleted": True}
 
 
 # ----------------------------------------------------------------- answer
@@ -159,8 +159,8 @@ def respond_to_event(
             hint="Shorten it, or write an email.",
         )
     (found,) = yield from api.calendar_ids(calendar)
-    event = (yield from target_of(found, event_id, apply_to, run.now)).event
-    own = mine(event)
+    event = (yield from load_target(found, event_id, apply_to, run.now)).event
+    own = own_guest(event)
     if own is None:
         raise InvalidInput(
             "event_id: the user is not invited to this event.",
@@ -179,50 +179,50 @@ def respond_to_event(
     outside.mark(row)
     if _is_answered(event, answer):
         return {**row, "summary": "It is so already."}
-    show = _show_answer(event, answer, found, calendar, notify)
+    show = _preview_answer(event, answer, found, calendar, notify)
     yield show
     if not run.noted:
         yield SaveNote({"event": event.get("id"), "was": own.get("responseStatus")})
     body = {"attendeesOmitted": True, "attendees": [answer]}
-    yield from patched(
+    yield from write_changes(
         found,
         event,
         lambda event: {} if _is_answered(event, answer) else body,
-        lambda event: _show_answer(event, answer, found, calendar, notify).digest == show.digest,
+        lambda event: _preview_answer(event, answer, found, calendar, notify).digest == show.digest,
         notify,
     )
     if undo := _undo(event, own, answer, apply_to, calendar, notify):
         yield undo
-        row["undo"] = call_of(undo)
+        row["undo"] = undo_call(undo)
     return {**row, "summary": "Answered."}
 
 
 def _is_answered(event: Mapping[str, Any], answer: Json) -> bool:
-    own = mine(event) or {}
+    own = own_guest(event) or {}
     return all(own.get(name, "") == value for name, value in answer.items())
 
 
-def _show_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Preview:
-    """What the user answers, beside what they have answered, and who gets to know it."""
-    own, others, fields = mine(event) or {}, others_of(event), event_fields(event)
+def _preview_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Preview:
+    """Preview the user's answer beside the earlier one, and who is notified."""
+    own, others, fields = own_guest(event) or {}, other_addresses(event), event_fields(event)
     before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
     said = str(own.get("comment") or "")
     return Preview(
         "Answer all of this series" if event.get("recurrence") else "Answer this invitation",
-        audience=max(Audience.PEOPLE, seen_by(calendar, others, event)),
+        audience=max(Audience.PEOPLE, audience_of(calendar, others, event)),
         people=others,
-        where=where_of(name, calendar),
+        where=calendar_text(name, calendar),
         answer=Change(ANSWERS.get(before, before), ANSWERS[answer["responseStatus"]]),
         comment=Change(said, comment) if comment and said and comment != said else comment,
         destroys=bool(comment and said and comment != said),
         **{name: fields[name] for name in KNOWN_BY},
-        mail=mail_of(notify, others),
+        mail=mail_text(notify, others),
         pins={"calendar": calendar, "event": event.get("id"), "as": own.get("email")},
     )
 
 
 def _undo(event: Mapping[str, Any], own: Json, answer: Json, apply_to: str, calendar: str, notify: str) -> Undo | None:
-    """The call that answers as before; None where there was no answer, and of a comment, which no call takes away."""
+    """Return the call that restores the earlier answer, or None: no call removes an answer or a comment."""
     before = str(own.get("responseStatus") or "")
     if before not in ("accepted", "declined", "tentative") or answer.get("comment"):
         return None

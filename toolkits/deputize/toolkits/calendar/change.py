@@ -1,4 +1,4 @@
-"""Calendar: change events, of a series one, the following or all."""
+"""Calendar: change events; of a series one, the following or all occurrences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.long_text import Edit, note_of
 from deputize.toolkits.calendar import api
-from deputize.toolkits.calendar.argument_values import check_invited, fields, invited, updates
+from deputize.toolkits.calendar.argument_values import check_removed, fields, mail_params, parse_guests
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     PRIMARY,
@@ -29,26 +29,26 @@ from deputize.toolkits.calendar.base import (
     Zone,
     writes,
 )
-from deputize.toolkits.calendar.change_following import from_here_on
-from deputize.toolkits.calendar.change_report import result_of, undo_of
-from deputize.toolkits.calendar.create import looks, with_call
-from deputize.toolkits.calendar.event_input import Wish, changes_of, edited, settled, zone_for
+from deputize.toolkits.calendar.change_following import change_following
+from deputize.toolkits.calendar.change_report import change_result, make_undo
+from deputize.toolkits.calendar.create import conflict_needs, with_call
+from deputize.toolkits.calendar.event_input import Wish, apply_edit, changed_body, resolve_times, zone_for
 from deputize.toolkits.calendar.rows import guests, kind
 from deputize.toolkits.calendar.show_fields import (
     KNOWN_BY,
-    Place,
+    CalendarRef,
+    apply_body,
+    audience_of,
+    calendar_text,
     changed_fields,
     event_fields,
-    mail_of,
-    merged,
-    others_of,
+    mail_text,
+    other_addresses,
     pins_of,
-    seen_by,
-    where_of,
 )
-from deputize.toolkits.calendar.split_series import split_of
-from deputize.toolkits.calendar.target import Reach, Target, patched, target_of
-from deputize.toolkits.calendar.texts import adds_to
+from deputize.toolkits.calendar.split_series import find_split
+from deputize.toolkits.calendar.target import Reach, Target, load_target, write_changes
+from deputize.toolkits.calendar.texts import is_extension
 
 Emails = list[str]
 
@@ -56,7 +56,7 @@ Emails = list[str]
 def _needs(arguments: Arguments) -> Sequence[Need]:
     calendars = [arguments["calendar"], *([arguments["move_to"]] if arguments["move_to"] else [])]
     methods = "patch" + (" insert" if arguments["apply_to"] == "following" else "")
-    return [*writes(methods + (" move" if arguments["move_to"] else ""), *calendars), *looks(*calendars)]
+    return [*writes(methods + (" move" if arguments["move_to"] else ""), *calendars), *conflict_needs(*calendars)]
 
 
 @CALENDAR.tool(
@@ -110,7 +110,7 @@ def update_event(
 ) -> Steps:
     """Change fields of an event or series. Guests get no message: append why to description."""
     plain = fields(title, description, location, reminders, show_as, visibility, color)
-    add = yield from invited(add_attendees, None, run.account, calendar)
+    add = yield from parse_guests(add_attendees, None, run.account, calendar)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and description is None:
         raise InvalidInput("append, replaces, if_text: only together with description.", hint="Give description.")
@@ -122,38 +122,38 @@ def update_event(
     if not (plain or wish.moves or recurrence or add or remove_attendees or meet or move_to):
         raise InvalidInput("Nothing to change: give at least one field.", hint="Such as title, start or description.")
     if move_to and apply_to == "following":
-        raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
+        raise _move_error("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     named = yield from api.calendar_ids(calendar, *([move_to] if move_to else []))
     found = named[0]
     if apply_to == "following" and (not run.noted or "ended" in run.noted):
-        split = yield from split_of(found, event_id, run.noted)
+        split = yield from find_split(found, event_id, run.noted)
         if split is not None:
-            place = Place(found, calendar, notify)
+            place = CalendarRef(found, calendar, notify)
             if not run.noted:
-                check_invited(split.series, wish.remove)
-            wish = edited(wish, edit, split.rest, None)
-            return (yield from from_here_on(place, split, wish, run))
+                check_removed(split.series, wish.remove)
+            wish = apply_edit(wish, edit, split.rest, None)
+            return (yield from change_following(place, split, wish, run))
     if run.noted:
-        found, event = yield from _taken_up(named, str(run.noted["event"]))
+        found, event = yield from _find_again(named, str(run.noted["event"]))
         target, wish = Target(event), replace(wish, start=run.noted.get("start", start), end=run.noted.get("end", end))
     else:
-        target = yield from target_of(found, event_id, apply_to, run.now)
-        check_invited(target.event, wish.remove)
+        target = yield from load_target(found, event_id, apply_to, run.now)
+        check_removed(target.event, wish.remove)
     if move_to and target.event.get("recurringEventId"):
-        raise _unmoved("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
+        raise _move_error("of a series all occurrences move to another calendar, or none", "Say apply_to=series.")
     if move_to and kind(target.event) != "default":
-        raise _unmoved(f"an event of the kind {kind(target.event)} stays on its calendar", "Create another one there.")
+        raise _move_error(f"an event of kind {kind(target.event)} stays on its calendar", "Create another one there.")
     zone = yield from zone_for(found, target.event, wish, run)
-    wish = edited(settled(wish, target, zone), edit, target.event, run.noted)
+    wish = apply_edit(resolve_times(wish, target, zone), edit, target.event, run.noted)
     before, move_to = target.event, move_to if named[-1] != named[0] else None
     moves = bool(move_to) and named[1] != found
 
     def body_of(event: Json) -> Json:
-        return changes_of(event, wish, zone, run.key)
+        return changed_body(event, wish, zone, run.key)
 
     def show_of(event: Json) -> Preview:
         goes = (named[1], move_to) if move_to and moves else None
-        return _show(event, body_of(event), run.key, Place(found, calendar, notify), goes)
+        return _make_preview(event, body_of(event), run.key, CalendarRef(found, calendar, notify), goes)
 
     show = show_of(before) if body_of(before) or (moves and not run.noted) else None
     if show:
@@ -164,28 +164,28 @@ def update_event(
         )
         yield SaveNote({"event": before.get("id"), "start": wish.start, "end": wish.end, **note_of(texts)})
     digest = show.digest if show else ""
-    after = yield from patched(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)
+    after = yield from write_changes(found, before, body_of, lambda event: show_of(event).digest == digest, notify, add)
     after = (yield from with_call(found, after)) if meet == "add" else after
     if moves:
-        after = yield from _moved(found, after, named[1], notify)
-    undo = undo_of(before, after, wish, calendar, notify, move_to)
+        after = yield from _move(found, after, named[1], notify)
+    undo = make_undo(before, after, wish, calendar, notify, move_to)
     if undo and show:
         yield undo
     mailed = {"notified": True} if show and guests(after) and notify != "none" else {}
-    return (yield from result_of(found, before, after, wish, zone, undo, move_to)) | mailed
+    return (yield from change_result(found, before, after, wish, zone, undo, move_to)) | mailed
 
 
-def _unmoved(why: str, hint: str) -> InvalidInput:
+def _move_error(why: str, hint: str) -> InvalidInput:
     return InvalidInput(f"move_to: {why}.", hint=hint)
 
 
-def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, str] | None) -> Preview:
-    """What becomes of an event. ``goes``: to which other calendar, by its id and as it was called."""
-    (calendar, name, notify), after = place, merged(event, body)
-    old, new, others = event_fields(event), event_fields(after), others_of(event, after)
-    where, seen = where_of(name, calendar), seen_by(calendar, others, event, after)
+def _make_preview(event: Json, body: Json, key: ActKey, place: CalendarRef, goes: tuple[str, str] | None) -> Preview:
+    """Return the preview of a change. ``goes``: id and given name of the calendar that it moves to."""
+    (calendar, name, notify), after = place, apply_body(event, body)
+    old, new, others = event_fields(event), event_fields(after), other_addresses(event, after)
+    where, seen = calendar_text(name, calendar), audience_of(calendar, others, event, after)
     lost = [one for one in ("video_call", "repeats") if old[one] and old[one] != new[one]]
-    lost += [] if adds_to(old["description"], new["description"]) else ["description"]
+    lost += [] if is_extension(old["description"], new["description"]) else ["description"]
     pins = {"calendar": calendar, "event": event.get("id"), **pins_of(body)}
     pins |= {"call": key.hex} if body.get("conferenceData") else {}
     return Preview(
@@ -195,14 +195,14 @@ def _show(event: Json, body: Json, key: ActKey, place: Place, goes: tuple[str, s
         where=where,
         destroys=bool(lost),
         **changed_fields(old, new, KNOWN_BY),
-        moves_to=Change(where, where_of(goes[1], goes[0])) if goes else None,
-        mail=mail_of(notify, others),
+        moves_to=Change(where, calendar_text(goes[1], goes[0])) if goes else None,
+        mail=mail_text(notify, others),
         pins=pins | ({"destination": goes[0]} if goes else {}),
     )
 
 
-def _taken_up(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json]]:
-    """The calendar on which an event is that an earlier run began to change, and the event: it may have moved."""
+def _find_again(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json]]:
+    """Find an event that an earlier run may have moved. Return its calendar and the event."""
     for calendar in dict.fromkeys(calendars):
         try:
             event = dict((yield api.get_event(calendar, event_id)))
@@ -213,9 +213,9 @@ def _taken_up(calendars: Sequence[str], event_id: str) -> Asks[tuple[str, Json]]
     raise NotFound("This event has been cancelled.")
 
 
-def _moved(calendar: str, event: Json, destination: str, notify: str) -> Asks[Json]:
-    params = updates(notify, guests=bool(guests(event)))
+def _move(calendar: str, event: Json, destination: str, notify: str) -> Asks[Json]:
+    params = mail_params(notify, guests=bool(guests(event)))
     try:
         return dict((yield api.move_event(calendar, str(event["id"]), destination, params)))
     except NotFound:
-        return dict((yield api.get_event(destination, str(event["id"]))))  # a lost answer: it is there already
+        return dict((yield api.get_event(destination, str(event["id"]))))  # an earlier answer was lost: it has moved

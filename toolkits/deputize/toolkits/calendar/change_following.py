@@ -7,31 +7,31 @@ from datetime import UTC
 from deputize.core import ActKey, Change, Preview, Run
 from deputize.toolkits.calendar.argument_values import conference
 from deputize.toolkits.calendar.base import Asks, Json
-from deputize.toolkits.calendar.create import told, with_call
-from deputize.toolkits.calendar.event_input import Wish, changes_of, zone_for
+from deputize.toolkits.calendar.create import recurrence_fields, with_call
+from deputize.toolkits.calendar.event_input import Wish, changed_body, zone_for
 from deputize.toolkits.calendar.event_times import moment_of
-from deputize.toolkits.calendar.rows import guests, made, start_of
+from deputize.toolkits.calendar.rows import guests, result_row, start_of
 from deputize.toolkits.calendar.rules import Recurrence, read_recurrence
 from deputize.toolkits.calendar.show_fields import (
-    Place,
+    CalendarRef,
+    audience_of,
+    calendar_text,
     changed_fields,
     event_fields,
-    mail_of,
-    others_of,
+    mail_text,
+    other_addresses,
     pins_of,
     repeats_in_words,
-    seen_by,
-    where_of,
 )
 from deputize.toolkits.calendar.split_series import Split, cut_off
 
 
-def from_here_on(place: Place, split: Split, wish: Wish, run: Run) -> Asks[Json]:
-    """Two writes: the rest as a series of its own, then the end of the old one. Never the other way round."""
+def change_following(place: CalendarRef, split: Split, wish: Wish, run: Run) -> Asks[Json]:
+    """Create the rest as its own series, then end the old one. The opposite order could lose events."""
     (calendar, _, notify), key, noted = place, run.key, run.noted
     zone = yield from zone_for(calendar, split.rest, wish, run)
     rest: Json = {**split.rest, "recurrence": split.lines}
-    body = {name: value for name, value in (rest | changes_of(rest, wish, zone, key)).items() if value is not None}
+    body = {name: value for name, value in (rest | changed_body(rest, wish, zone, key)).items() if value is not None}
     for name in ("start", "end"):
         body[name] = {part: value for part, value in body[name].items() if value is not None}
     if split.has_call and wish.meet != "remove":
@@ -41,29 +41,29 @@ def from_here_on(place: Place, split: Split, wish: Wish, run: Run) -> Asks[Json]
     event = yield from with_call(calendar, event)
     start = moment_of(event.get("start"), zone)
     recurrence = read_recurrence(body["recurrence"], start) if start else Recurrence()
-    result = made(event, zone) | (told(recurrence, start) if start else {})
+    result = result_row(event, zone) | (recurrence_fields(recurrence, start) if start else {})
     return result | {
         "was": split.series["id"],
         "summary": "Changed from this occurrence on; it is a series of its own now.",
     }
 
 
-def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Place) -> Preview:
+def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: CalendarRef) -> Preview:
     """The series that is made of the rest, all of it, and what is left of the old one."""
     calendar, name, notify = place
     fields = event_fields(body)
     whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new(split, body)]}
-    others = others_of(whom)
+    others = other_addresses(whom)
     before, start = split.series.get("recurrence") or [], start_of(split.series, UTC)
     return Preview(
         "Change this series from one occurrence on, which makes a series of its own of the rest",
-        audience=seen_by(calendar, others, split.series, body),
+        audience=audience_of(calendar, others, split.series, body),
         people=others,
-        where=where_of(name, calendar),
-        destroys=True,  # what was changed in single occurrences of the rest
+        where=calendar_text(name, calendar),
+        destroys=True,  # changes of single later occurrences are lost
         **changed_fields(event_fields(rest), fields, [one for one in fields if fields[one] is not None]),
         old_series_repeats=Change(*(repeats_in_words(lines, start) for lines in (before, split.ended))),
-        mail=mail_of(notify, others),
+        mail=mail_text(notify, others),
         undo="cannot be taken back: changes of single later occurrences are lost",
         pins={"calendar": calendar, "series": split.series.get("id"), "event": key.base32, "call": key.hex}
         | pins_of(body),

@@ -1,4 +1,4 @@
-"""Calendar: make an event, once. Its id is made from the act, so a second try finds the first one's event."""
+"""Calendar: create an event once. Its id comes from the act, so that a retry finds the first attempt's event."""
 
 from __future__ import annotations
 
@@ -15,7 +15,15 @@ from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
-from deputize.toolkits.calendar.argument_values import Kind, conference, fields, invited, of_kind, pending, updates
+from deputize.toolkits.calendar.argument_values import (
+    Kind,
+    conference,
+    fields,
+    has_pending_call,
+    kind_fields,
+    mail_params,
+    parse_guests,
+)
 from deputize.toolkits.calendar.base import (
     CALENDAR,
     EVENTS,
@@ -41,17 +49,17 @@ from deputize.toolkits.calendar.event_times import (
     Moment,
     full,
     needs_zone,
+    parse_zone,
     read_end,
     read_moment,
     short,
     stamp,
-    zone_called,
 )
-from deputize.toolkits.calendar.rows import end_of, lean, made, mine, start_of
+from deputize.toolkits.calendar.rows import end_of, lean, own_guest, result_row, start_of
 from deputize.toolkits.calendar.rows import title as shown_title
-from deputize.toolkits.calendar.rules import Recurrence, in_words, read_recurrence
-from deputize.toolkits.calendar.series import fitting, next_dates
-from deputize.toolkits.calendar.show_fields import call_of, event_fields, pins_of, show_event
+from deputize.toolkits.calendar.rules import Recurrence, read_recurrence, recurrence_text
+from deputize.toolkits.calendar.series import check_start, next_dates
+from deputize.toolkits.calendar.show_fields import event_fields, pins_of, preview_event, undo_call
 
 LOST: Final = (OutcomeUnknown, ProviderUnavailable)
 
@@ -67,14 +75,14 @@ _MAP: Final = {
 }
 
 
-def looks(*calendars: str) -> list[Need]:
-    """The need of seeing what else happens then, under the scope of writing."""
+def conflict_needs(*calendars: str) -> list[Need]:
+    """Return the need of reading conflicting events, under the scope of the write."""
     ask = OWNED if all(one == PRIMARY for one in calendars) else EVENTS
     return [replace(need, ask=ask) for need in reads("list", *calendars) if need.method == "calendar.events.list"]
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
-    return [*writes("insert", arguments["calendar"]), *looks(arguments["calendar"])]
+    return [*writes("insert", arguments["calendar"]), *conflict_needs(arguments["calendar"])]
 
 
 def _effect(arguments: Arguments) -> Effect:
@@ -112,10 +120,10 @@ def create_event(
     run: Run,
 ) -> Steps:
     """Create an event and invite people and rooms."""
-    body = fields(title, description, location, reminders, show_as, visibility, color) | of_kind(kind, location)
-    called = yield from invited(attendees, optional_attendees, run.account, "")  # refused before anything is looked up
+    body = fields(title, description, location, reminders, show_as, visibility, color) | kind_fields(kind, location)
+    called = yield from parse_guests(attendees, optional_attendees, run.account, "")  # fails before any request
     (found,) = yield from api.calendar_ids(calendar)
-    guests = yield from invited(attendees, optional_attendees, run.account, found)
+    guests = yield from parse_guests(attendees, optional_attendees, run.account, found)
     if kind != "default" and (found != PRIMARY or guests or meet):
         raise InvalidInput(
             f"kind: {kind} is only possible on the primary calendar, without guests and video call.",
@@ -132,39 +140,39 @@ def create_event(
             f"start: {kind} needs times, not whole days.",
             hint="Give start and end with their times, as in 2027-03-01T09:00.",
         )
-    repeats = fitting(read_recurrence(recurrence or (), begins), begins)
+    repeats = check_start(read_recurrence(recurrence or (), begins), begins)
     body |= {"id": run.key.base32, "start": begins.resource, "end": ends.resource}
     body |= {"attendees": guests} if guests else {}
     body |= {"recurrence": repeats.lines} if recurrence else {}
     body |= {"conferenceData": conference(run.key)} if meet else {}
-    params = updates(notify, guests=bool(guests)) | ({"conferenceDataVersion": "1"} if meet else {})
+    params = mail_params(notify, guests=bool(guests)) | ({"conferenceDataVersion": "1"} if meet else {})
     pins = {"calendar": found, "event": run.key.base32, "call": run.key.hex if meet else None, **pins_of(body)}
     what = "Create this event and invite its guests" if guests else "Create this event"
     event = yield from insert(
-        found, body, params, run.noted, show_event(what, body, found, calendar, notify, pins=pins)
+        found, body, params, run.noted, preview_event(what, body, found, calendar, notify, pins=pins)
     )
     event = (yield from with_call(found, event)) if meet else event
     undo = _undo(event, calendar, notify)
     if not run.noted:
         yield undo
     zone = begins.zone or UTC
-    result = made(event, zone) | told(repeats, begins) | {"undo": call_of(undo)}
+    result = result_row(event, zone) | recurrence_fields(repeats, begins) | {"undo": undo_call(undo)}
     result |= {"notified": True} if guests and notify != "none" else {}
     notes = [
         f"{name} comes twice that day; the first is meant."
         for name, one in (("start", begins), ("end", ends))
-        if one.twice
+        if one.is_ambiguous
     ]
     notes += ["The user organizes it and needs no invitation."] if len(called) > len(guests) else []
     result["summary"] = " ".join(["Created." if not guests else "Created, and guests invited.", *notes])
-    return result | (yield from clashes(found, event, begins, ends, zone, show_as))
+    return result | (yield from find_conflicts(found, event, begins, ends, zone, show_as))
 
 
 def _times(
     start: str, end: str, time_zone: str | None, calendar: str, run: Run, *, recurring: bool
 ) -> Asks[tuple[Moment, Moment]]:
-    """When it begins and ends, in a zone that somebody named: the caller, the settings or the calendar."""
-    zone: tzinfo | None = zone_called(time_zone) if time_zone else None
+    """Return start and end in a zone from the caller, the settings or the calendar."""
+    zone: tzinfo | None = parse_zone(time_zone) if time_zone else None
     timed = not read_moment(start, zone or UTC, "start").all_day
     if zone is None and (needs_zone(start) or needs_zone(end) or (recurring and timed)):
         zone = yield from api.zone_of(calendar, run)
@@ -177,13 +185,13 @@ def _times(
 def insert(
     calendar: str, body: Json, params: Mapping[str, Any], noted: Noted, show: Preview | None = None
 ) -> Asks[Json]:
-    """events.insert under an id of our own. After a lost answer it is looked for before it is sent once more.
+    """Create an event under an id of deputize. After a lost answer, look for it before one more attempt.
 
-    ``show``: what is to be shown before it, unless it has been made already.
-    Raises `Conflict` if the event was made and deleted since, `OutcomeUnknown` if nobody can tell.
+    ``show``: a preview to yield first. Raises `Conflict` if the event was created and deleted since, `OutcomeUnknown`
+    if this cannot be determined.
     """
     event_id = str(body["id"])
-    if noted and (there := (yield from _there(calendar, event_id))):
+    if noted and (there := (yield from _find_created(calendar, event_id))):
         return there
     if show:
         yield show
@@ -199,12 +207,12 @@ def insert(
                 raise
         except OutcomeUnknown:
             pass
-        if there := (yield from _there(calendar, event_id)):
+        if there := (yield from _find_created(calendar, event_id)):
             return there
     raise OutcomeUnknown("Google's answer was lost: the event may have been created.", hint="Look at the calendar.")
 
 
-def _there(calendar: str, event_id: str) -> Asks[Json | None]:
+def _find_created(calendar: str, event_id: str) -> Asks[Json | None]:
     try:
         found = dict((yield api.get_event(calendar, event_id)))
     except NotFound:
@@ -219,29 +227,29 @@ def _there(calendar: str, event_id: str) -> Asks[Json | None]:
 
 
 def with_call(calendar: str, event: Json) -> Asks[Json]:
-    """The event once its video call is there, or as it is after a second."""
-    if not pending(event):
+    """Return the event with its video call, waiting at most a second for it."""
+    if not has_pending_call(event):
         return event
     yield Wait(1)
-    return (yield from api.optional(api.get_event(calendar, str(event["id"])))) or event
+    return (yield from api.try_request(api.get_event(calendar, str(event["id"])))) or event
 
 
-def told(repeats: Recurrence, begins: Moment) -> Json:
-    """What a recurrence comes to: in words, and its first dates."""
+def recurrence_fields(repeats: Recurrence, begins: Moment) -> Json:
+    """Return a recurrence in words and its first dates."""
     if not repeats.lines:
         return {}
-    return {"repeats": in_words(repeats), "dates": [full(one) for one in next_dates(repeats, begins)]}
+    return {"repeats": recurrence_text(repeats), "dates": [full(one) for one in next_dates(repeats, begins)]}
 
 
-def clashes(
+def find_conflicts(
     calendar: str, event: Mapping[str, Any], start: Moment, end: Moment, zone: tzinfo, show_as: str | None
 ) -> Asks[Json]:
-    """What else keeps the user busy then; nothing is ever refused for it."""
+    """List other events at that time. They never prevent the write."""
     if show_as == "free":
         return {}
     params = {"timeMin": stamp(start.at), "timeMax": stamp(end.at), "singleEvents": True, "maxResults": 10}
-    page = (yield from api.optional(api.list_events(calendar, params))) or {}
-    found = [one for one in page.get("items") or () if _in_the_way(one, event)]
+    page = (yield from api.try_request(api.list_events(calendar, params))) or {}
+    found = [one for one in page.get("items") or () if _is_conflict(one, event)]
     outside = Outside()
     rows = [
         f"{shown_title(one, outside, 40)} ({short(start_of(one, zone), zone)} to {short(end_of(one, zone), zone)})"
@@ -250,9 +258,9 @@ def clashes(
     return lean({"conflicts": rows, "untrusted": bool(rows)})
 
 
-def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
+def _is_conflict(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
     ours = {event.get("id"), event.get("recurringEventId")}
-    own = mine(one) or {}
+    own = own_guest(one) or {}
     return (
         not {one.get("id"), one.get("recurringEventId")} & (ours - {None})
         and one.get("transparency") != "transparent"
@@ -263,7 +271,7 @@ def _in_the_way(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Undo:
-    """The call that cancels it, as long as it is what it was made as: nothing must have come to it, either."""
+    """Return the call that cancels the event as long as it is unchanged."""
     args: Json = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
     args |= {"apply_to": "series"} if event.get("recurrence") else {}
     is_now = event_fields(event)

@@ -1,4 +1,4 @@
-"""One event in full, within the budget of a result."""
+"""Details of one event, within the budget of a result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import BUDGET, lean, tokens
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar.base import Event, Json
-from deputize.toolkits.calendar.event_times import Moment, full, named
+from deputize.toolkits.calendar.event_times import Moment, full, named_zone
 from deputize.toolkits.calendar.rows import (
     ANSWERS,
     MORE,
@@ -19,48 +19,48 @@ from deputize.toolkits.calendar.rows import (
     end_of,
     guest_name,
     guests,
-    hidden_guests,
+    has_hidden_guests,
     kind,
-    marked,
+    mark_row,
     meeting,
-    mine,
-    names_others,
     offset_of,
+    own_guest,
     place,
+    shows_others_words,
     start_of,
     title,
-    zone_named,
+    zone_name,
 )
-from deputize.toolkits.calendar.rules import in_words, read_recurrence
-from deputize.toolkits.calendar.texts import SHOWN, described, rest_of
+from deputize.toolkits.calendar.rules import read_recurrence, recurrence_text
+from deputize.toolkits.calendar.texts import SHOWN, description_part, rest_call
 
 _PEOPLE: Final = 10  # guests
 _LINE: Final = 1_000  # bytes of a title or place
 _LINK: Final = 2_000  # bytes of a link in a place
 _RULE: Final = 300  # characters of a line of a recurrence
 _RULES: Final = 10  # of these lines
-_SHARES: Final = (1, 2, 4, 8)  # of these sizes, tried one after the other
-_ENVELOPE: Final = 150  # tokens kept free for what surrounds a result
+_SHARES: Final = (1, 2, 4, 8)  # divisors of these sizes, tried in order
+_ENVELOPE: Final = 150  # tokens reserved for the rest of a result
 
 
 def event_detail(event: Event, calendar: str, here: tzinfo) -> Json:
-    """One event in full, but for what ``cut`` names: texts and guests that are read on by themselves.
+    """Return one event. ``cut`` lists texts and guests that are shortened, each with the call that reads on.
 
-    ``here``: the user's zone, in which its start is told, too, where the clock shows another time there.
+    ``here``: the user's zone; the start is added in it if its offset differs.
     """
-    detail, start = _fitting(event, calendar)[0], start_of(event, offset_of(event))
-    if start and not start.all_day and named(here) and start.at.astimezone(here).utcoffset() != start.offset:
+    detail, start = _fit_budget(event, calendar)[0], start_of(event, offset_of(event))
+    if start and not start.all_day and named_zone(here) and start.at.astimezone(here).utcoffset() != start.offset:
         detail["start_for_user"] = UserTime.of(start.at)
     return detail
 
 
-def shown_of_description(event: Event) -> int:
-    """As many bytes of an event's description are in its detail."""
-    return _fitting(event, "")[1]
+def shown_description_bytes(event: Event) -> int:
+    """Return how many bytes of an event's description its detail may show."""
+    return _fit_budget(event, "")[1]
 
 
-def _fitting(event: Event, calendar: str) -> tuple[Json, int]:
-    """The detail whose texts leave it within a result's budget, and the bytes that its description may have."""
+def _fit_budget(event: Event, calendar: str) -> tuple[Json, int]:
+    """Return the largest detail that fits a result, and the bytes that its description may have."""
     *shares, least = _SHARES
     for share in shares:
         detail = _detail(event, calendar, share)
@@ -72,12 +72,12 @@ def _fitting(event: Event, calendar: str) -> tuple[Json, int]:
 def _detail(event: Event, calendar: str, share: int) -> Json:
     outside, zone, line = Outside(), offset_of(event), _LINE // share
     start, end = start_of(event, zone), end_of(event, zone)
-    named, where = title(event, outside, line), place(event, outside, line, link=_LINK // share)
-    said = described(event, outside, SHOWN // share, rest_of(event, calendar))
-    people, own, most = guests(event), mine(event), max(_PEOPLE // share, 2)
+    name, where = title(event, outside, line), place(event, outside, line, link=_LINK // share)
+    said = description_part(event, outside, SHOWN // share, rest_call(event, calendar))
+    people, own, most = guests(event), own_guest(event), max(_PEOPLE // share, 2)
     organizer = event.get("organizer") or {}
     cut = {
-        "title": named.endswith(MORE) and not str(event.get("summary")).endswith(MORE),
+        "title": name.endswith(MORE) and not str(event.get("summary")).endswith(MORE),
         "location": where.endswith(MORE) and not str(event.get("location")).endswith(MORE),
         "people": len(people) > most,
     }
@@ -86,17 +86,17 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
     detail: Json = {
         "id": event.get("id"),
         "calendar": calendar,
-        "title": named,
+        "title": name,
         "start": full(start),
         "end": full(end),
         "all_day": bool(start and start.all_day),
-        "time_zone": zone_named(start),
+        "time_zone": zone_name(start),
         "where": where,
         **said,
         "organizer": guest_name(organizer, outside) if organizer.get("email") else "",
         "people": [guest_row(one, outside) for one in people[:most]],
         "more_people": max(len(people) - most, 0) or None,
-        "people_hidden": hidden_guests(event),
+        "people_hidden": has_hidden_guests(event),
         "my_response": ANSWERS.get(str((own or {}).get("responseStatus") or ""), ""),
         "meet": meeting(event),
         **repeats,
@@ -108,15 +108,15 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
         "status": str(event.get("status") or ""),
         "etag": event.get("etag"),
         "url": event.get("htmlLink"),
-        "cut": [{"part": name, "more": rest_of(event, calendar, part=name)} for name, is_cut in cut.items() if is_cut],
+        "cut": [{"part": part, "more": rest_call(event, calendar, part=part)} for part, on in cut.items() if on],
     }
-    if names_others(people[:most]):
+    if shows_others_words(people[:most]):
         outside.mark(detail)
-    return marked(detail, outside, event)
+    return mark_row(detail, outside, event)
 
 
 def guest_row(one: Mapping[str, Any], outside: Outside, *, alone: bool = False) -> Json:
-    """A guest: who, and what they answered. ``alone``: among guests only, with all of their words."""
+    """Return a guest and their answer. ``alone``: in a list of guests only, with their whole comment."""
     row: Json = {
         "email": address(one, outside),
         "name": outside.line(str(one.get("displayName") or ""), 200 if alone else 40),
@@ -131,9 +131,9 @@ def guest_row(one: Mapping[str, Any], outside: Outside, *, alone: bool = False) 
 def _repeats(event: Event, start: Moment | None) -> Json:
     lines = [str(one) for one in event.get("recurrence") or ()]
     try:
-        words = in_words(read_recurrence(lines, start)) if lines and start else ""
+        words = recurrence_text(read_recurrence(lines, start)) if lines and start else ""
     except InvalidInput:
-        words = ""  # a rule of another program, of a kind that we do not know
+        words = ""  # another program's rule that deputize does not support
     return {"recurrence": [one for one in lines if len(one) <= _RULE][:_RULES], "repeats": words}
 
 

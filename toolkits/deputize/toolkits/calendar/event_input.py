@@ -1,4 +1,4 @@
-"""What is to change in an event, and what that comes to for the event that is there."""
+"""Requested changes of an event, and the body that applies them to the current event."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.long_text import Edit
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, rows
-from deputize.toolkits.calendar.argument_values import conference, invited_of
+from deputize.toolkits.calendar.argument_values import conference, update_guests
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
     Noted,
 )
-from deputize.toolkits.calendar.detail import shown_of_description
-from deputize.toolkits.calendar.event_times import Moment, moment_of, needs_zone, read_end, read_moment, zone_called
+from deputize.toolkits.calendar.detail import shown_description_bytes
+from deputize.toolkits.calendar.event_times import Moment, moment_of, needs_zone, parse_zone, read_end, read_moment
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import read_recurrence
-from deputize.toolkits.calendar.series import fitting
-from deputize.toolkits.calendar.shift import moved
+from deputize.toolkits.calendar.series import check_start
+from deputize.toolkits.calendar.shift import move_recurrence
 from deputize.toolkits.calendar.target import Target
-from deputize.toolkits.calendar.texts import changed_text
+from deputize.toolkits.calendar.texts import edit_description
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is to change: fields for Google, and times and guests, which depend on what is there."""
+    """Requested changes: Google's fields, and times and guests, which depend on the current event."""
 
     plain: Json
     start: str | None
@@ -44,14 +44,14 @@ class Wish:
 
     @property
     def moves(self) -> bool:
-        """Whether the times change."""
+        """True if the times change."""
         return bool(self.start or self.end)
 
 
 def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> Asks[tzinfo]:
-    """The zone that times are meant in: the caller's, the event's, else the user's."""
+    """Return the zone of given times: the caller's, the event's, else the user's."""
     if wish.time_zone:
-        return zone_called(wish.time_zone)
+        return parse_zone(wish.time_zone)
     own = moment_of(event.get("start"), UTC)
     if own and isinstance(own.zone, ZoneInfo) and (event.get("start") or {}).get("timeZone"):
         return own.zone
@@ -61,26 +61,26 @@ def zone_for(calendar: str, event: Mapping[str, Any], wish: Wish, run: Run) -> A
     return zone or (own and own.zone) or UTC
 
 
-def settled(wish: Wish, target: Target, zone: tzinfo) -> Wish:
-    """The wish with times that do not depend on the occurrence that was named, so that nothing is moved twice."""
+def resolve_times(wish: Wish, target: Target, zone: tzinfo) -> Wish:
+    """Return the wish with the series' own times, so that a retry moves nothing twice."""
     start, end = _times(target.event, target.occurrence, wish, zone)
     if target.occurrence is None or not wish.moves or start is None or end is None:
         return wish
     return replace(wish, start=_iso(start), end=_iso(end.plus(-1) if end.all_day else end))
 
 
-def edited(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
-    """The wish with the whole description that it comes to for this event, so that nothing is added twice."""
+def apply_edit(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -> Wish:
+    """Return the wish with the whole new description, so that a retry adds nothing twice."""
     for name, shown in (("summary", rows.title(event, Outside(), 60)), ("location", rows.place(event, Outside(), 40))):
-        _whole(name, str(event.get(name) or ""), shown, wish.plain.get(name))
+        _check_not_cut(name, str(event.get(name) or ""), shown, wish.plain.get(name))
     if "description" not in wish.plain:
         return wish
-    whole = changed_text(event, edit, wish.plain["description"], shown_of_description(event), noted)
+    whole = edit_description(event, edit, wish.plain["description"], shown_description_bytes(event), noted)
     return replace(wish, plain={**wish.plain, "description": whole})
 
 
-def _whole(name: str, old: str, shown: str, new: str | None) -> None:
-    """Raises `InvalidInput` for a text that is what a list showed of a longer one: it would take that one's place."""
+def _check_not_cut(name: str, old: str, shown: str, new: str | None) -> None:
+    """Raise `InvalidInput` for a shortened text from a list, which would replace the whole one."""
     head = (new or "").partition(rows.MORE)[0].strip()
     if new and rows.MORE in new and rows.MORE not in old and (new == shown or (head and old.startswith(head))):
         called = {"summary": "title"}.get(name, name)
@@ -95,14 +95,14 @@ def _iso(moment: Moment) -> str:
     return local.replace(tzinfo=moment.zone).isoformat() if isinstance(local, datetime) else local.isoformat()
 
 
-def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
-    """The fields that differ from what is there; arrays as a whole, as Google replaces them."""
-    body = {name: value for name, value in wish.plain.items() if event.get(name, UNSAID.get(name)) != value}
+def changed_body(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
+    """Return the fields that differ from the event; arrays whole, because Google replaces them."""
+    body = {name: value for name, value in wish.plain.items() if event.get(name, DEFAULTS.get(name)) != value}
     start, end = _times(event, None, wish, zone)
     if wish.moves:
-        body |= _moved_rules(event, start, zone) if wish.recurrence is None else {}
-        new = {"start": _replacing(event.get("start"), start), "end": _replacing(event.get("end"), end)}
-        body |= {name: value for name, value in new.items() if not _same(event.get(name), value, zone)}
+        body |= _move_rules(event, start, zone) if wish.recurrence is None else {}
+        new = {"start": _replacement(event.get("start"), start), "end": _replacement(event.get("end"), end)}
+        body |= {name: value for name, value in new.items() if not _is_same(event.get(name), value, zone)}
     if wish.recurrence is not None:
         if event.get("recurringEventId"):
             raise InvalidInput(
@@ -113,7 +113,7 @@ def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
         lines = _new_rules(event, wish.recurrence, start, zone) if start else []
         body |= {"recurrence": lines} if lines != list(event.get("recurrence") or ()) else {}
     if wish.add or wish.remove:
-        people = invited_of(event, wish.add, wish.remove)
+        people = update_guests(event, wish.add, wish.remove)
         if [one.get("email") for one in people] != [one.get("email") for one in guests(event)]:
             body["attendees"] = people
     if wish.meet == "add" and not event.get("conferenceData"):
@@ -123,22 +123,22 @@ def changes_of(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
     return body
 
 
-def _moved_rules(event: Json, start: Moment | None, zone: tzinfo) -> Json:
+def _move_rules(event: Json, start: Moment | None, zone: tzinfo) -> Json:
     old = moment_of(event.get("start"), zone)
     if not event.get("recurrence") or start is None or old is None or (start.all_day == old.all_day and start == old):
         return {}
     before = read_recurrence([str(one) for one in event["recurrence"]], old)
-    after = moved(before, old, start)
+    after = move_recurrence(before, old, start)
     return {"recurrence": after.lines} if after != before else {}
 
 
 def _new_rules(event: Json, given: Sequence[str], start: Moment, zone: tzinfo) -> list[str]:
-    """The given rules, with the single dates of the series: those that are there move along and stay."""
-    new, old = fitting(read_recurrence(given, start), start), moment_of(event.get("start"), zone)
+    """Return the given rules with the single dates of the series, moved along with the start."""
+    new, old = check_start(read_recurrence(given, start), start), moment_of(event.get("start"), zone)
     singles = [str(one) for one in event.get("recurrence") or () if not str(one).upper().startswith("RRULE")]
-    if not singles or old is None or old.all_day != start.all_day:  # a day has no time at which it would be left out
+    if not singles or old is None or old.all_day != start.all_day:  # dates and date-times cannot be converted
         return new.lines
-    there = moved(read_recurrence(singles, old), old, start)
+    there = move_recurrence(read_recurrence(singles, old), old, start)
     new = replace(
         new,
         added=(*there.added, *(one for one in new.added if one not in there.added)),
@@ -147,13 +147,13 @@ def _new_rules(event: Json, given: Sequence[str], start: Moment, zone: tzinfo) -
     return new.lines
 
 
-UNSAID = {"transparency": "opaque", "visibility": "default"}
+DEFAULTS = {"transparency": "opaque", "visibility": "default"}
 
 
 def _times(
     event: Mapping[str, Any], occurrence: Mapping[str, Any] | None, wish: Wish, zone: tzinfo
 ) -> tuple[Moment | None, Moment | None]:
-    """The new start and end. A new start keeps the length; a series moves as far as the occurrence that was named."""
+    """Return the new start and end. A new start keeps the length; a series moves as far as its named occurrence."""
     base = occurrence if occurrence and wish.moves else event
     old_start, old_end = moment_of(base.get("start"), zone), moment_of(base.get("end"), zone)
     if old_start is None or old_end is None or not wish.moves:
@@ -169,11 +169,11 @@ def _times(
         length = old_end.at - old_start.at
         end = start.plus(length.days) if start.all_day else start.plus(0, length)
     first = moment_of(event.get("start"), zone) if occurrence else None
-    return _shifted(first, old_start, start, end) if first else (start, end)
+    return _shift_series(first, old_start, start, end) if first else (start, end)
 
 
-def _shifted(series: Moment, shown: Moment, start: Moment, end: Moment) -> tuple[Moment, Moment]:
-    """A series' start, moved on the wall by as much as this occurrence is."""
+def _shift_series(series: Moment, shown: Moment, start: Moment, end: Moment) -> tuple[Moment, Moment]:
+    """Return a series' start and end, moved on the local clock as far as the occurrence."""
     days = (start.day - shown.day).days
     length = end.at - start.at
     if start.all_day:
@@ -183,15 +183,15 @@ def _shifted(series: Moment, shown: Moment, start: Moment, end: Moment) -> tuple
     return moved, moved.plus(0, length)
 
 
-def _replacing(old: Mapping[str, Any] | None, new: Moment | None) -> Json:
-    """A time as it replaces another: what made it a day, or gave it hours, is taken away."""
+def _replacement(old: Mapping[str, Any] | None, new: Moment | None) -> Json:
+    """Return a time as patch body that clears the fields of the other form (day or date-time)."""
     resource: Json = dict(new.resource) if new else {}
     if old and ("date" in old) != ("date" in resource):
         resource |= {"dateTime": None, "timeZone": None} if "date" in resource else {"date": None}
     return resource
 
 
-def _same(old: Mapping[str, Any] | None, new: Mapping[str, Any], zone: tzinfo) -> bool:
+def _is_same(old: Mapping[str, Any] | None, new: Mapping[str, Any], zone: tzinfo) -> bool:
     before, after = moment_of(old, zone), moment_of(new, zone)
     same_zone = not new.get("timeZone") or (old or {}).get("timeZone", new["timeZone"]) == new["timeZone"]
     return bool(before and after and before.all_day == after.all_day and before.at == after.at and same_zone)

@@ -1,7 +1,7 @@
-"""Times of events: zones of the IANA database, days and moments, and the hours that a clock skips or shows twice.
+"""Times of events: zones of the IANA database, days and moments, and hours that a clock change skips or repeats.
 
-A moment goes to Google as the time on the wall with its zone, so that it stays there when a government changes the
-rules. Minutes and hours of a duration are added as time that passes, days as days on the wall.
+Google gets a moment as local time with its zone, so that it keeps its local time if a government changes the rules.
+Minutes and hours of a duration are added as elapsed time, days as calendar days.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 _ZONES: Final = {name: ZoneInfo(name) for name in available_timezones()}
-"""All there are, read while the toolkit is loaded: the rules of each are a file, and tools run on an event loop."""
+"""All zones, loaded with the toolkit: each is read from a file, and tools run on an event loop."""
 
 
-def zone_called(name: str, field: str = "time_zone") -> ZoneInfo:
-    """The zone of this IANA name. Raises `InvalidInput` for any other."""
+def parse_zone(name: str, field: str = "time_zone") -> ZoneInfo:
+    """Return the zone of this IANA name. Raises `InvalidInput` for other names."""
     if (zone := _ZONES.get(name.strip())) is not None:
         return zone
     raise InvalidInput(
@@ -42,10 +42,10 @@ _FIRST, _LAST = date(1, 1, 3), date(9999, 12, 29)
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A time of an event: a day (``local`` is a date), or a time on the wall in ``zone``.
+    """A time of an event: a day (``local`` is a date), or a local time in ``zone``.
 
-    ``zone`` is a fixed offset where the caller gave one and no zone was known. ``twice``: the clock shows this time
-    twice that day, and the first is meant.
+    ``zone`` is a fixed offset if the caller gave one and no zone was known. If a clock change repeats the time, the
+    first one is meant unless ``local.fold`` is 1.
     """
 
     local: date | datetime
@@ -53,62 +53,59 @@ class Moment:
 
     @property
     def all_day(self) -> bool:
-        """Whether it is a day."""
         return not isinstance(self.local, datetime)
 
     @property
     def day(self) -> date:
-        """The day on the wall."""
+        """The local day."""
         return self.local.date() if isinstance(self.local, datetime) else self.local
 
     @property
     def time(self) -> time:
-        """The time on the wall; midnight for a day."""
+        """The local time; midnight for a day."""
         return self.local.time() if isinstance(self.local, datetime) else time()
 
     @property
     def at(self) -> datetime:
-        """The moment in UTC; a day begins at midnight there."""
+        """The moment in UTC; a day begins at midnight UTC."""
         if not isinstance(self.local, datetime):
             return datetime(self.local.year, self.local.month, self.local.day, tzinfo=UTC)
         return self.local.replace(tzinfo=self.zone).astimezone(UTC)
 
     @property
     def offset(self) -> timedelta | None:
-        """By how much the clock there differs from UTC; None for a day."""
+        """The offset from UTC; None for a day."""
         return self.local.replace(tzinfo=self.zone).utcoffset() if isinstance(self.local, datetime) else None
 
     @property
-    def twice(self) -> bool:
-        """Whether the clock shows this time twice that day."""
+    def is_ambiguous(self) -> bool:
+        """True if a clock change repeats this time that day."""
         return isinstance(self.local, datetime) and _offset(self.local, 0, self.zone) != _offset(
             self.local, 1, self.zone
         )
 
     @property
     def resource(self) -> dict[str, Any]:
-        """As Google takes it."""
+        """Google's form of the time."""
         if not isinstance(self.local, datetime):
             return {"date": self.local.isoformat()}
         stamp = self.local.replace(tzinfo=self.zone)
         if not isinstance(self.zone, ZoneInfo):
             return {"dateTime": stamp.isoformat(timespec="seconds")}
-        shown = stamp if self.twice else self.local.replace(fold=0)
+        shown = stamp if self.is_ambiguous else self.local.replace(fold=0)
         return {"dateTime": shown.isoformat(timespec="seconds"), "timeZone": self.zone.key}
 
     def plus(self, days: int, rest: timedelta = timedelta()) -> Moment:
-        """So many days later on the wall, and then so much time."""
+        """Return the moment ``days`` calendar days and then ``rest`` of elapsed time later."""
         if not isinstance(self.local, datetime) or self.zone is None:
             return Moment(self.local + timedelta(days=days))
-        wall = (
-            self.local + timedelta(days=days) if days else self.local
-        )  # adding forgets which of two equal hours it is
+        wall = self.local + timedelta(days=days) if days else self.local  # addition resets fold
         later = wall.replace(tzinfo=self.zone).astimezone(UTC) + rest
         return Moment.of(later, self.zone)
 
     @classmethod
     def of(cls, at: datetime, zone: tzinfo) -> Moment:
-        """This moment on the wall of a zone."""
+        """Return this moment as local time of a zone."""
         return cls(at.astimezone(zone).replace(tzinfo=None), zone)
 
 
@@ -117,12 +114,12 @@ def _offset(local: datetime, fold: int, zone: tzinfo | None) -> timedelta | None
 
 
 def needs_zone(text: str | None) -> bool:
-    """Whether a time of an event can only be understood in a zone."""
-    read = _parsed(text or "")
+    """True if a time has no offset and so needs a zone."""
+    read = _parse(text or "")
     return isinstance(read, datetime) and read.tzinfo is None
 
 
-def _parsed(text: str) -> date | datetime | None:
+def _parse(text: str) -> date | datetime | None:
     try:
         return date.fromisoformat(text.strip())
     except ValueError:
@@ -134,11 +131,11 @@ def _parsed(text: str) -> date | datetime | None:
 
 
 def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
-    """The day or moment a text means. ``zone``: of a time without offset, and to show others in, if known.
+    """Return the day or moment in ``text``. ``zone``: for a time without offset, and to display others in.
 
-    Raises `InvalidInput` for what is neither, and for a time that the clocks skip there.
+    Raises `InvalidInput` for other text, and for a time that a clock change skips.
     """
-    read = _parsed(text)
+    read = _parse(text)
     if read is None or not YEARS[0] <= read.year <= YEARS[1]:
         raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS)
     if not isinstance(read, datetime):
@@ -151,12 +148,12 @@ def read_moment(text: str, zone: tzinfo | None, field: str) -> Moment:
             raise InvalidInput(
                 f"{field}: {text.strip()[:40]!r} needs a time zone.", hint="Give time_zone, such as Europe/Berlin."
             )
-        return _on_the_wall(read, zone, field)
+        return _wall_moment(read, zone, field)
     except OverflowError:
         raise InvalidInput(f"{field}: {text.strip()[:40]!r} is not a date or date-time.", hint=_FORMS) from None
 
 
-def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
+def _wall_moment(local: datetime, zone: tzinfo, field: str) -> Moment:
     early, late = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (1, 0))
     if early.astimezone(zone).replace(tzinfo=None) != local and late.astimezone(zone).replace(tzinfo=None) != local:
         around = " or ".join(one.astimezone(zone).strftime("%H:%M") for one in (early, late))
@@ -168,7 +165,7 @@ def _on_the_wall(local: datetime, zone: tzinfo, field: str) -> Moment:
 
 
 def duration(text: str) -> tuple[int, timedelta] | None:
-    """A duration such as ``1h30m``, ``2d`` or ``PT30M`` as days and the rest; None for what is none."""
+    """Return days and the rest of a duration such as ``1h30m``, ``2d`` or ``PT30M``, or None."""
     words = text.strip().lower()
     if _ISO_DURATION.fullmatch(words):
         words = words[1:].replace("t", "")
@@ -180,14 +177,14 @@ def duration(text: str) -> tuple[int, timedelta] | None:
     return days, rest
 
 
-def _like(start: Moment) -> str:
+def _example(start: Moment) -> str:
     return start.day.isoformat() if start.all_day else full(start)
 
 
 def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
-    """The end of an event that starts then, as Google counts it: a day of an all-day event is the first that is free.
+    """Return the end as Google counts it: for an all-day event the first day after it.
 
-    Raises `InvalidInput` for an end before the start, and for a day where a time is due, or the other way round.
+    Raises `InvalidInput` for an end before the start, and for a day instead of a time or the opposite.
     """
     try:
         if (length := duration(text)) is not None:
@@ -201,11 +198,11 @@ def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
         if end.all_day != start.all_day:
             raise InvalidInput(
                 f"start, end: must both be dates, or both date-times; end is {text.strip()[:40]!r}.",
-                hint=f"Such as {_like(start)}, or a length such as {'1d' if start.all_day else '30m'}.",
+                hint=f"Such as {_example(start)}, or a length such as {'1d' if start.all_day else '30m'}.",
             )
         if end.all_day:
-            end = end.plus(1)  # they name the last day
-        elif end.twice and end.at < start.at and isinstance(end.local, datetime):
+            end = end.plus(1)  # callers name the last day
+        elif end.is_ambiguous and end.at < start.at and isinstance(end.local, datetime):
             end = Moment(end.local.replace(fold=1), end.zone)
     except OverflowError:
         raise InvalidInput(f"end: {text.strip()[:40]!r} is too far in the future.", hint="Years go to 2500.") from None
@@ -216,62 +213,53 @@ def read_end(text: str, start: Moment, zone: tzinfo | None) -> Moment:
     return end
 
 
-# ----------------------------------------------------------------- what Google says
+# ----------------------------------------------------------------- times from Google
 
 
 def moment_of(resource: Mapping[str, Any] | None, zone: tzinfo) -> Moment | None:
-    """The time of an event of the API, shown in its own zone, else in ``zone``; None for none."""
+    """Return an API time in its own zone, else in ``zone``; None if there is none."""
     resource = resource or {}
-    read = _parsed(str(resource.get("dateTime") or resource.get("date") or "").replace("Z", "+00:00"))
+    read = _parse(str(resource.get("dateTime") or resource.get("date") or "").replace("Z", "+00:00"))
     if read is None:
         return None
-    read = _within(read)
+    read = _clamp(read)
     if not isinstance(read, datetime):
         return Moment(read)
-    own = _known(str(resource.get("timeZone") or "")) or zone
+    own = known_zone(resource.get("timeZone")) or zone
     return Moment(read, own) if read.tzinfo is None else Moment.of(read, own)
 
 
-def _within(read: AnyDay) -> AnyDay:
-    """This time, or one two days from the end of the calendar: anybody may invite to what lasts until 9999-12-31, which
-    is in no year at all in some zones."""
+def _clamp(read: AnyDay) -> AnyDay:
+    """Return the time at least two days from the calendar's ends, because 9999-12-31 does not exist in some zones."""
     day = read.date() if isinstance(read, datetime) else read
     near = min(max(day, _FIRST), _LAST)
     return read if day == near else read.replace(year=near.year, month=near.month, day=near.day)
 
 
-def _known(name: str) -> ZoneInfo | None:
-    try:
-        return zone_called(name) if name else None
-    except InvalidInput:
-        return None
-
-
 def known_zone(name: Any) -> ZoneInfo | None:
-    """The zone that Google names, if there is one of that name here."""
-    return _known(str(name or ""))
+    """Return the zone of this name, or None if it is unknown here."""
+    return _ZONES.get(str(name or "").strip())
 
 
-def named(zone: tzinfo) -> ZoneInfo | None:
-    """A zone of the user's that somebody named, as an event can have it; None for UTC, which stands for none, and for a
-    machine's own."""
+def named_zone(zone: tzinfo) -> ZoneInfo | None:
+    """Return the user's zone if events can have it: not UTC, which stands for unknown, nor a machine's own."""
     return zone if isinstance(zone, ZoneInfo) and zone.key != "UTC" else None
 
 
 def short(moment: Moment | None, zone: tzinfo) -> str:
-    """A row's time in ``zone``: ``YYYY-MM-DD HH:MM``, or the day."""
+    """Return a row's time in ``zone``: ``YYYY-MM-DD HH:MM``, or the day."""
     if moment is None:
         return ""
     return moment.local.isoformat() if moment.all_day else f"{moment.at.astimezone(zone):%Y-%m-%d %H:%M}"
 
 
 def full(moment: Moment | None) -> str:
-    """A detail's time: ISO 8601 with offset, or the day."""
+    """Return a detail's time: ISO 8601 with offset, or the day."""
     if moment is None or not isinstance(moment.local, datetime):
         return moment.local.isoformat() if moment else ""
     return moment.local.replace(tzinfo=moment.zone).isoformat(timespec="minutes")
 
 
 def stamp(at: datetime) -> str:
-    """A moment as query parameters take it (RFC 3339, UTC)."""
+    """Return a moment for query parameters (RFC 3339, UTC)."""
     return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -20,11 +20,11 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api, texts
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, CalendarName, Json, reads
 from deputize.toolkits.calendar.detail import event_detail, guest_row
-from deputize.toolkits.calendar.event_times import known_zone, moment_of, named, stamp
-from deputize.toolkits.calendar.rows import event_row, guests, hidden_guests, marked, names_others
+from deputize.toolkits.calendar.event_times import known_zone, moment_of, named_zone, stamp
+from deputize.toolkits.calendar.rows import event_row, guests, has_hidden_guests, mark_row, shows_others_words
 
 _EMPTY_PAGES: Final = 5
-_DONE: Final = "-"  # in a cursor: this calendar has no more
+_DONE: Final = "-"  # in a cursor: this calendar has no more events
 _MAX_CALENDARS: Final = 10
 _WEEK: Final = timedelta(days=7)
 
@@ -72,7 +72,8 @@ def list_events(
             hint="Leave these out, or series_id.",
         )
     filters = (wanted, query, after, before, series_id, expand, kinds, updated_after)
-    place = Place.of(("calendar_list_events", run.account.subject, *filters), cursor, len(wanted), limit, run.now)
+    bound_to = ("calendar_list_events", run.account.subject, *filters)
+    place = Position.of(bound_to, cursor, len(wanted), limit, run.now)
     ids = yield from api.calendar_ids(*wanted, field="calendars")
     dated = any(map(times.names_a_day, (after, before, updated_after)))
     zone = (yield from api.zone_of(ids[0], run)) if dated else None
@@ -88,27 +89,26 @@ def list_events(
         params |= {"eventTypes": list(kinds)} if kinds else {}
     pages = []
     for at, one in enumerate(ids):
-        page = yield from _page(place, at, one, series_id, params)
+        page = yield from _load_page(place, at, one, series_id, params)
         pages.append(page)
     here = next((page.zone for one, page in zip(ids, pages, strict=True) if one == PRIMARY and page.zone), None)
     if here:
         yield TimeZone(here.key)
-    zone = zone or here or named(run.zone) or next((found for page in pages if (found := page.zone)), None) or UTC
+    zone = zone or here or named_zone(run.zone) or next((found for page in pages if (found := page.zone)), None) or UTC
     rows, taken = Rows(), [0] * len(pages)
     short = _merge(pages, wanted, zone, rows, taken, limit)
-    following = [page.after(place, at, taken[at]) for at, page in enumerate(pages)]
+    following = [page.position_after(place, at, taken[at]) for at, page in enumerate(pages)]
     more = any(token != _DONE for token, _ in following)
-    told: Json = {
+    result: Json = {
         "items": rows.items,
         "next": place.write(following) if more else None,
         "truncated": short,
         "time_zone": str(zone),
     }
-    return told | ({} if rows.items or more or cursor else {"summary": _nothing(params, zone)})
+    return result | ({} if rows.items or more or cursor else {"summary": _no_event_summary(params, zone)})
 
 
-def _nothing(params: Mapping[str, Any], zone: tzinfo) -> str:
-    """That there is no event, and when there is none."""
+def _no_event_summary(params: Mapping[str, Any], zone: tzinfo) -> str:
     ends = {
         word: f"{datetime.fromisoformat(str(params[name])).astimezone(zone):%Y-%m-%d %H:%M}"
         for word, name in (("from", "timeMin"), ("to", "timeMax"))
@@ -120,7 +120,7 @@ def _nothing(params: Mapping[str, Any], zone: tzinfo) -> str:
 def _window(
     after: str | None, before: str | None, updated: str | None, since: int, zone: tzinfo | None, *, bounded: bool
 ) -> dict[str, Any]:
-    """What overlaps [after, before): Google's timeMin bounds the end, its timeMax the start."""
+    """Return parameters of events that overlap [after, before): Google's timeMin bounds the end, timeMax the start."""
     here = zone or UTC
     start = times.moment(after, since, "after", here) if after else datetime.fromtimestamp(since, UTC)
     end = times.moment(before, since, "before", here) if before else None
@@ -134,10 +134,10 @@ def _window(
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a list goes on: of each calendar a page token and how many rows of that page were given.
+class Position:
+    """A position in a list: for each calendar a page token and how many of its rows were returned.
 
-    ``since``: the time from which relative times are counted, the same on all pages. ``size``: rows of Google's pages.
+    ``since``: the time that relative times count from, equal on all pages. ``size``: rows of Google's pages.
     """
 
     bound_to: tuple[Any, ...]
@@ -146,21 +146,21 @@ class Place:
     tokens: Sequence[tuple[str, int]]
 
     @classmethod
-    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, count: int, limit: int, now: float) -> Place:
-        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+    def of(cls, bound_to: tuple[Any, ...], cursor: str | None, count: int, limit: int, now: float) -> Position:
+        """Return the position in a cursor, or the start. Raises `InvalidInput` for a cursor of another list."""
         if not cursor:
             return cls(bound_to, int(now), limit, [("", 0)] * count)
         since, size, *rest = read_cursor(bound_to, cursor, (int, int, *(str, int) * count))
         return cls(bound_to, since, min(max(size, 1), 100), list(zip(rest[::2], rest[1::2], strict=True)))
 
     def write(self, tokens: Sequence[tuple[str, int]]) -> str:
-        """The cursor for what comes next."""
+        """Return the cursor of the next page."""
         return write_cursor(self.bound_to, [self.since, self.size, *(part for one in tokens for part in one)])
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Rows of one calendar that were not given yet. ``token``: of this page; ``skip``: its rows given before."""
+    """Rows of one calendar that were not returned yet. ``token``: of this page; ``skip``: its rows returned before."""
 
     items: Sequence[Mapping[str, Any]]
     token: str
@@ -168,21 +168,21 @@ class Page:
     following: str
     zone: ZoneInfo | None
 
-    def after(self, place: Place, at: int, taken: int) -> tuple[str, int]:
-        """Where this calendar goes on after so many rows."""
+    def position_after(self, place: Position, at: int, taken: int) -> tuple[str, int]:
+        """Return where this calendar continues after ``taken`` rows."""
         if taken < len(self.items):
             return self.token, self.skip + taken
         return (self.following, 0) if self.following else (_DONE, 0)
 
 
-def _page(place: Place, at: int, calendar: str, series_id: str | None, params: Mapping[str, Any]) -> Asks[Page]:
-    """The next rows of a calendar; pages without a row are passed over."""
+def _load_page(place: Position, at: int, calendar: str, series: str | None, params: Mapping[str, Any]) -> Asks[Page]:
+    """Load the next rows of a calendar, skipping empty pages."""
     token, skip = place.tokens[at]
     if token == _DONE:
         return Page((), _DONE, 0, "", None)
     page = Page((), token, skip, "", None)
     for _ in range(_EMPTY_PAGES):
-        answer = yield _request(calendar, series_id, {**params, "maxResults": place.size}, token)
+        answer = yield _request(calendar, series, {**params, "maxResults": place.size}, token)
         items, following = list(answer.get("items") or ())[skip:], str(answer.get("nextPageToken") or "")
         page = Page(items, token, skip, following, known_zone(answer.get("timeZone")))
         if items or not following:
@@ -197,11 +197,11 @@ def _request(calendar: str, series_id: str | None, params: Mapping[str, Any], to
 
 
 def _merge(pages: Sequence[Page], names: Sequence[str], zone: tzinfo, rows: Rows, taken: list[int], limit: int) -> bool:
-    """Rows of all calendars by start, as many as there is room for; whether the budget ended it."""
+    """Add rows of all calendars by start, up to ``limit``. Return True if the budget ended the list."""
     while len(rows.items) < limit:
         open_ = [at for at, page in enumerate(pages) if taken[at] < len(page.items)]
         if not open_ or any(page.following and taken[at] == len(page.items) for at, page in enumerate(pages)):
-            return False  # what is next of a calendar is on a page that is not here yet
+            return False  # the next row of a calendar is on a page that is not loaded
         at = min(open_, key=lambda at: _order(pages[at].items[taken[at]], zone))
         if not rows.add(event_row(pages[at].items[taken[at]], zone, names[at], named=len(names) > 1)):
             return True
@@ -235,14 +235,14 @@ def get_event(
     alone, outside = part or ("description" if offset or raw else None), Outside()
     if alone is None:
         return event_detail(event, calendar, run.zone)
-    more = texts.rest_of(event, calendar, **{"part": part} if part else {}, **{"raw": True} if raw else {})
+    more = texts.rest_call(event, calendar, **{"part": part} if part else {}, **{"raw": True} if raw else {})
     if alone != "people":
-        told = texts.alone(event, alone, outside, more, offset, raw=raw)
-        return {alone: ""} | marked({"id": event.get("id")} | told, outside, event)
+        result = texts.read_field(event, alone, outside, more, offset, raw=raw)
+        return {alone: ""} | mark_row({"id": event.get("id")} | result, outside, event)
     if raw:
         raise InvalidInput("raw: guests are not a text.", hint="Give raw for a title, location or the description.")
-    told = texts.rows_from([guest_row(one, outside, alone=True) for one in guests(event)], offset, "people", more)
-    if names_others(guests(event)):
-        outside.mark(told)
-    hidden = {"people_hidden": True} if hidden_guests(event) else {}
-    return marked({"id": event.get("id")} | told | hidden, outside, event)
+    result = texts.rows_from([guest_row(one, outside, alone=True) for one in guests(event)], offset, "people", more)
+    if shows_others_words(guests(event)):
+        outside.mark(result)
+    hidden = {"people_hidden": True} if has_hidden_guests(event) else {}
+    return mark_row({"id": event.get("id")} | result | hidden, outside, event)

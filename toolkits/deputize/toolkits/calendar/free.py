@@ -1,4 +1,4 @@
-"""Calendar: when everybody is free, and who is busy."""
+"""Calendar: find when everybody is free, and who is busy."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from deputize.toolkits.calendar.base import (
     Zone,
 )
 from deputize.toolkits.calendar.event_times import duration as read_duration
-from deputize.toolkits.calendar.event_times import moment_of, stamp, zone_called
+from deputize.toolkits.calendar.event_times import moment_of, parse_zone, stamp
 from deputize.toolkits.calendar.free_ranges import (
     Hours,
     Span,
-    common,
     day_rows,
-    in_short,
-    left_over,
+    format_length,
+    intersect,
     next_quarter,
+    subtract,
     union,
 )
-from deputize.toolkits.calendar.rows import own_name
+from deputize.toolkits.calendar.rows import own_address
 
-AT_ONCE: Final = 50  # calendars that one request takes
-_LONGEST: Final = timedelta(days=60)  # of one request
+AT_ONCE: Final = 50  # calendars in one request
+_LONGEST: Final = timedelta(days=60)  # window of one request
 _FARTHEST: Final = timedelta(days=366)
 _MAX_PEOPLE: Final = 200
 _MAX_ZONES: Final = 5
@@ -62,7 +62,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
     aliases=[
         Alias(
             "GoogleCalendar.FindTimeSlotsWhenEveryoneIsFree",
-            {"email_addresses": "attendees", "start_date": "after"},  # their end_date is a day that counts
+            {"email_addresses": "attendees", "start_date": "after"},  # their end_date is inclusive
             sets={"duration": "30m", "hours": "08:00-18:00"},
         )
     ],
@@ -82,43 +82,44 @@ def find_times(
     run: Run,
 ) -> Steps:
     """Find when everyone and a room are free, or see who is busy."""
-    own = own_name(run.account)
+    own = own_address(run.account)
     guests = _addresses((yield from addresses_of(attendees, "attendees", run.account)), "attendees")
     people = list(dict.fromkeys([PRIMARY, *(one for one in guests if one != own)]))
     halls = [one for one in dict.fromkeys(_addresses(rooms, "rooms")) if one not in people]
     length, pause = _length(duration, "duration"), _length(buffer, "buffer") or timedelta()
     far = _zones(other_zones)
-    zone = zone_called(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run))
+    zone = parse_zone(time_zone) if time_zone else (yield from api.zone_of(PRIMARY, run))
     zone = zone or _offset_of(after)
     days = [Hours.of(hours, one, weekends=weekends) for one in (zone, *far)]
     if length and length > days[0].length and days[0].length < timedelta(hours=24):
         raise InvalidInput(
-            f"duration: {in_short(length)} is longer than the hours {hours}.", hint="Give wider hours, or 00:00-24:00."
+            f"duration: {format_length(length)} is longer than the hours {hours}.",
+            hint="Give wider hours, or 00:00-24:00.",
         )
     window = _window(after, before, run.now, zone)
-    busy, unknown = yield from _busy([*people, *halls], (window[0] - pause, window[1] + pause))
+    busy, unknown = yield from _query_busy([*people, *halls], (window[0] - pause, window[1] + pause))
     if len(unknown) == len(people) + len(halls):
         raise NotFound("None of these calendars can be seen.", hint="Check the addresses, or ask for access.")
     result: Json = {"time_zone": str(zone), "unknown": [own if who == PRIMARY else who for who in unknown]}
     if length is None:
-        named = {own if who == PRIMARY else who: _clipped(union(spans), window) for who, spans in busy.items()}
-        return _answer(day_rows("busy", named, [zone], lasting=False), result, "Nobody is busy.")
-    open_ = union(days[0].within(window))
+        named = {own if who == PRIMARY else who: _clip(union(spans), window) for who, spans in busy.items()}
+        return _result(day_rows("busy", named, [zone], lasting=False), result, "Nobody is busy.")
+    open_ = union(days[0].spans_within(window))
     for one in days[1:]:
-        open_ = common(open_, union(one.within(window)))
+        open_ = intersect(open_, union(one.spans_within(window)))
     if far and not open_:
-        return _answer((), result, f"The hours {hours} of these zones have no time in common.")
-    free = list(left_over(open_, union([span for who in people for span in busy.get(who, ())], pause), length))
-    found = {hall: list(left_over(free, union(busy[hall], pause), length)) for hall in halls if hall in busy}
+        return _result((), result, f"The hours {hours} of these zones have no time in common.")
+    free = list(subtract(open_, union([span for who in people for span in busy.get(who, ())], pause), length))
+    found = {hall: list(subtract(free, union(busy[hall], pause), length)) for hall in halls if hall in busy}
     rows = day_rows("rooms" if halls else "free", found if halls else {"": free}, [zone, *far], lasting=True)
-    return _answer(rows, result, f"No {in_short(length)} within the hours {hours} is free for all.")
+    return _result(rows, result, f"No {format_length(length)} within the hours {hours} is free for all.")
 
 
 _UNSEEN: Final = "Who is unknown was not looked at and may be busy: ask them."
 
 
-def _answer(rows: Iterable[Json], result: Json, nothing: str) -> Json:
-    """The days that fit, and on which one to go on."""
+def _result(rows: Iterable[Json], result: Json, nothing: str) -> Json:
+    """Return the days that fit, and the day to continue with."""
     kept, further = Rows(), None
     for row in rows:
         if not kept.add(row):
@@ -130,7 +131,7 @@ def _answer(rows: Iterable[Json], result: Json, nothing: str) -> Json:
     return {"items": kept.items, **result} | ({"summary": " ".join(words)} if words else {})
 
 
-def _clipped(spans: Iterable[Span], window: Span) -> list[Span]:
+def _clip(spans: Iterable[Span], window: Span) -> list[Span]:
     found = ((max(start, window[0]), min(end, window[1])) for start, end in spans)
     return [(start, end) for start, end in found if start < end]
 
@@ -140,7 +141,7 @@ def _zones(named: Sequence[str] | None) -> list[tzinfo]:
         raise InvalidInput(
             f"other_zones: {len(named or ())} zones, and at most {_MAX_ZONES} can be compared.", hint="Name each once."
         )
-    return [zone_called(one, f"other_zones[{at}]") for at, one in enumerate(named or ())]
+    return [parse_zone(one, f"other_zones[{at}]") for at, one in enumerate(named or ())]
 
 
 def _addresses(named: Sequence[str] | None, field: str) -> list[str]:
@@ -165,7 +166,7 @@ def _length(text: str | None, field: str) -> timedelta | None:
 
 
 def _offset_of(after: str | None) -> tzinfo:
-    """The offset in ``after``, where no zone is known. Never a zone by silence."""
+    """Return the offset in ``after`` if no zone is known; a zone is never guessed."""
     try:
         zone = datetime.fromisoformat((after or "").strip()).tzinfo
     except ValueError:
@@ -187,11 +188,11 @@ def _window(after: str | None, before: str | None, now: float, zone: tzinfo) -> 
     return start, end
 
 
-# ----------------------------------------------------------------- asking Google
+# ----------------------------------------------------------------- requests
 
 
-def _busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[Span]], list[str]]]:
-    """When each calendar is busy, and which of them cannot be seen. freebusy.query, at most 60 days each."""
+def _query_busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[Span]], list[str]]]:
+    """Return when each calendar is busy, and calendars that cannot be seen (freebusy.query, at most 60 days each)."""
     requests, start = [], window[0]
     while start < window[1]:
         end = min(start + _LONGEST, window[1])
@@ -207,7 +208,7 @@ def _busy(calendars: Sequence[str], window: Span) -> Asks[tuple[dict[str, list[S
                 elif who.lower() in calendars:
                     seen.add(who.lower())
                     busy.setdefault(who.lower(), []).extend(map(_span, told.get("busy") or ()))
-    seen -= unseen  # who cannot be seen all the time is not free the rest of it
+    seen -= unseen  # a calendar that is hidden part of the time is not free in the rest
     return {who: spans for who, spans in busy.items() if who in seen}, [one for one in calendars if one not in seen]
 
 

@@ -1,4 +1,4 @@
-"""Free ranges: what is left of the hours in which people meet, once the busy times are taken out."""
+"""Free ranges: meeting hours minus busy times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Span = tuple[datetime, datetime]
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The hours of a day in which people meet, in a zone; they may go past midnight."""
+    """The meeting hours of a day in a zone; they may pass midnight."""
 
     start: time
     length: timedelta
@@ -30,7 +30,7 @@ class Hours:
 
     @classmethod
     def of(cls, text: str, zone: tzinfo, *, weekends: bool) -> Hours:
-        """Hours such as ``09:00-17:00``. Raises `InvalidInput` for any other form."""
+        """Parse hours such as ``09:00-17:00``. Raises `InvalidInput` for any other form."""
         found = _HOURS.fullmatch(text.strip())
         minutes = [int(found[at]) * 60 + int(found[at + 1]) for at in (1, 3)] if found else [0, 0]
         if not found or max(minutes) > 1440 or minutes[0] == 1440 or minutes[0] == minutes[1]:
@@ -41,8 +41,8 @@ class Hours:
         length = timedelta(minutes=minutes[1] - minutes[0] + (1440 if minutes[1] < minutes[0] else 0))
         return cls(time(minutes[0] // 60, minutes[0] % 60), length, zone, weekends)
 
-    def within(self, window: Span) -> Iterator[Span]:
-        """These hours of each day, as far as they lie in the window."""
+    def spans_within(self, window: Span) -> Iterator[Span]:
+        """Yield these hours of each day, clipped to the window."""
         day = window[0].astimezone(self.zone).date() - timedelta(days=1)
         while (start := self._at(day, timedelta())) < window[1]:
             end = min(self._at(day, self.length), window[1])
@@ -55,7 +55,7 @@ class Hours:
 
 
 def union(spans: Iterable[Span], pause: timedelta = timedelta()) -> list[Span]:
-    """Spans that touch as one, in order, with a pause around each; those that take no time are left out."""
+    """Join spans that touch, sorted, with a pause around each. Empty spans are dropped."""
     joined: list[Span] = []
     for start, end in sorted((start - pause, end + pause) for start, end in spans):
         if joined and start <= joined[-1][1]:
@@ -65,14 +65,14 @@ def union(spans: Iterable[Span], pause: timedelta = timedelta()) -> list[Span]:
     return joined
 
 
-def common(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
-    """The time that is in both."""
+def intersect(one: Sequence[Span], other: Sequence[Span]) -> list[Span]:
+    """Return the time that is in both."""
     shared = ((max(a[0], b[0]), min(a[1], b[1])) for a in one for b in other if a[0] < b[1] and b[0] < a[1])
     return union(shared)
 
 
-def left_over(hours: Iterable[Span], taken: Sequence[Span], length: timedelta) -> Iterator[Span]:
-    """What of these hours is not taken, as far as it lasts so long. ``taken``: as `union` gives it."""
+def subtract(hours: Iterable[Span], taken: Sequence[Span], length: timedelta) -> Iterator[Span]:
+    """Yield the parts of ``hours`` outside ``taken`` that last at least ``length``. ``taken``: from `union`."""
     for start, end in hours:
         at = start
         for busy, over in taken:
@@ -88,21 +88,21 @@ def left_over(hours: Iterable[Span], taken: Sequence[Span], length: timedelta) -
 
 
 def next_quarter(at: datetime) -> datetime:
-    """The next full quarter of an hour."""
+    """Return the next full quarter of an hour."""
     over = timedelta(minutes=at.minute % 15, seconds=at.second, microseconds=at.microsecond)
     return at + (_QUARTER - over if over else over)
 
 
-# ----------------------------------------------------------------- as rows
+# ----------------------------------------------------------------- rows
 
 
 def day_rows(
     field: str, spans: Mapping[str, Iterable[Span]], zones: Sequence[tzinfo], *, lasting: bool
 ) -> Iterator[Json]:
-    """A row a day: in ``field`` its ranges, by name where they have names.
+    """Yield one row per day with its ranges in ``field``, by name if they have names.
 
-    ``zones``: the first is that of the days, the others are shown as well. ``lasting``: whether it is said how long
-    each range is.
+    ``zones``: the first is the zone of the days; the others are shown too. ``lasting``: include the length of each
+    range.
     """
     named = sorted((span, name) for name, found in spans.items() for span in found)
     for day, ranges in groupby(named, lambda one: one[0][0].astimezone(zones[0]).date()):
@@ -115,7 +115,7 @@ def day_rows(
 
 def _range(span: Span, zones: Sequence[tzinfo], *, lasting: bool) -> str:
     more = [f"{_clocks(span, zone)} {zone}" for zone in zones[1:]]
-    more = [in_short(span[1] - span[0]), *more] if lasting else more
+    more = [format_length(span[1] - span[0]), *more] if lasting else more
     return _clocks(span, zones[0]) + (f" ({', '.join(more)})" if more else "")
 
 
@@ -126,12 +126,12 @@ def _clocks(span: Span, zone: tzinfo) -> str:
 
 
 def _clock(at: datetime) -> str:
-    """The time on the wall, with its offset where the clock shows it twice that day."""
+    """Return the local time, with its offset if a clock change repeats it that day."""
     twice = at.utcoffset() != at.replace(fold=1 - at.fold).utcoffset()
     return f"{at:%H:%M%z}" if twice else f"{at:%H:%M}"
 
 
-def in_short(length: timedelta) -> str:
-    """A length as people and arguments say it: 1h30m."""
+def format_length(length: timedelta) -> str:
+    """Return a length as arguments take it, such as 1h30m."""
     hours, minutes = divmod(int(length.total_seconds()) // 60, 60)
     return (f"{hours}h" if hours else "") + (f"{minutes}m" if minutes or not hours else "")

@@ -1,4 +1,4 @@
-"""Calendar: make and change calendars, subscribe and unsubscribe."""
+"""Calendar: create and change calendars, subscribe and unsubscribe."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from deputize.toolkits.calendar.base import (
     names,
 )
 from deputize.toolkits.calendar.calendar_rows import ROLES, calendar_name, check_description
-from deputize.toolkits.calendar.event_times import zone_called
+from deputize.toolkits.calendar.event_times import parse_zone
 from deputize.toolkits.calendar.rows import lean
 from deputize.toolkits.calendar.sharing import ACCESS
-from deputize.toolkits.calendar.show_fields import call_of, where_of
+from deputize.toolkits.calendar.show_fields import calendar_text, undo_call
 
-COLOURS: Final = {  # names as in Google's web page; the list takes any colour
+COLOURS: Final = {  # names as on Google's web page; the list accepts any colour
     **{"tomato": "#d50000", "flamingo": "#e67c73", "tangerine": "#f4511e", "banana": "#f6bf26", "sage": "#33b679"},
     **{"basil": "#0b8043", "peacock": "#039be5", "blueberry": "#3f51b5", "lavender": "#7986cb", "grape": "#8e24aa"},
     "graphite": "#616161",
@@ -95,7 +95,7 @@ def manage_calendar(
     run: Run,
 ) -> Steps:
     """Create, change, subscribe or unsubscribe a calendar."""
-    words = _words(title, description, time_zone)
+    words = _calendar_fields(title, description, time_zone)
     look = _look(color, hidden)
     if if_text is not None and (action != "update" or description is None):
         raise InvalidInput("if_text: only together with description, to update.", hint="Leave if_text out.")
@@ -126,27 +126,27 @@ def manage_calendar(
 
 
 def _update(calendar: str, found: str, words: Json, look: Json, if_text: str | None) -> Asks[Json]:
-    """Change what everybody sees of a calendar, over nothing newer than what was read, and what only the user sees."""
+    """Change a calendar for everybody, unless it changed since it was read, and its entry in the user's own list."""
     now: Json = dict((yield Request("GET", "/calendars/{id}", at={"id": found}))) if words else {}
     words = {name: value for name, value in words.items() if value != str(now.get(name) or "")}
     if not words and not look:
         return lean({"id": found, **calendar_name(now), "summary": "It is so already."})
     if "description" in words:
         check_description(str(now.get("description") or ""), if_text)
-    said = {_CALLED[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
+    said = {_ARGUMENTS[name]: Change(str(now.get(name) or ""), value) for name, value in words.items()}
     yield Preview(
         "Change this calendar",
-        audience=Audience.UNKNOWN if words else Audience.SELF,  # with whom it is shared cannot be read
-        where=where_of(calendar, found),
+        audience=Audience.UNKNOWN if words else Audience.SELF,  # the people it is shared with cannot be read
+        where=calendar_text(calendar, found),
         destroys=bool(now.get("description")) and "description" in words,
         **({"title": now.get("summary")} | said if words else {}),
-        **_look_in_words(look),
+        **_look_preview(look),
         pins={"calendar": found, "text_color": look.get("foregroundColor")},
     )
     if words:
         only = {"if-match": str(now["etag"])} if now.get("etag") else {}
         yield Request("PATCH", "/calendars/{id}", at={"id": found}, json=words, headers=only, repeat="idem")
-    entry = (yield from _looks(found, look)) if look else {}
+    entry = (yield from _patch_list_entry(found, look)) if look else {}
     named = {"name": words["summary"]} if "summary" in words else calendar_name(entry) if entry else {}
     result = lean({"id": found, **named, "summary": "Changed."})
     if look:
@@ -155,30 +155,29 @@ def _update(calendar: str, found: str, words: Json, look: Json, if_text: str | N
     args |= {"if_text": digest(words["description"])} if words.get("description") else {}
     undo = Undo("calendar_manage_calendar", args, {name: change.after for name, change in said.items()})
     yield undo
-    return result | {"undo": call_of(undo)}
+    return result | {"undo": undo_call(undo)}
 
 
-_CALLED: Final = {"summary": "title", "description": "description", "timeZone": "time_zone"}
+_ARGUMENTS: Final = {"summary": "title", "description": "description", "timeZone": "time_zone"}
 
 
-def _look_in_words(look: Json) -> Json:
-    """What only the user sees of a calendar, as they are asked about it."""
+def _look_preview(look: Json) -> Json:
     colour = look.get("backgroundColor")
     named = next((f"{name} ({value})" for name, value in COLOURS.items() if value == colour), colour)
     return {"color": named, "hidden": look.get("hidden")}
 
 
-def _words(title: str | None, description: str | None, time_zone: str | None) -> Json:
+def _calendar_fields(title: str | None, description: str | None, time_zone: str | None) -> Json:
     given = {
         "summary": single_line(title, "title") if title else None,
         "description": description,
-        "timeZone": zone_called(time_zone).key if time_zone else None,
+        "timeZone": parse_zone(time_zone).key if time_zone else None,
     }
     return {name: value for name, value in given.items() if value is not None}
 
 
 def _look(color: str | None, hidden: bool | None) -> Json:
-    """What only the user's own list shows of a calendar."""
+    """Return the fields of the user's own list entry."""
     look: Json = {} if hidden is None else {"hidden": hidden}
     if color:
         value = COLOURS.get(color.strip().lower(), color.strip().lower())
@@ -191,15 +190,15 @@ def _look(color: str | None, hidden: bool | None) -> Json:
     return look
 
 
-def _looks(calendar: str, look: Json) -> Asks[Json]:
+def _patch_list_entry(calendar: str, look: Json) -> Asks[Json]:
     params = {"colorRgbFormat": True} if "backgroundColor" in look else {}
     path = "/users/me/calendarList/{id}"
     return dict((yield Request("PATCH", path, at={"id": calendar}, json=look, params=params, repeat="idem")))
 
 
 def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> Asks[Json]:
-    """The new calendar, or the user's own that is called so already: a name is the only key there is."""
-    there = (yield from _own_called(words["summary"])) if granted & KNOWS_LIST else None
+    """Create a calendar, or return the user's own of this name: calendars have no other key."""
+    there = (yield from _find_own(words["summary"])) if granted & KNOWS_LIST else None
     if there:
         return lean({"id": there["id"], **calendar_name(there), "summary": "There is such a calendar already."})
     if noted:
@@ -209,26 +208,26 @@ def _create(words: Json, look: Json, granted: frozenset[str], noted: Noted) -> A
     yield Preview(
         "Create this calendar",
         audience=Audience.SELF,
-        **{_CALLED[name]: value for name, value in words.items()},
-        **_look_in_words(look),
+        **{_ARGUMENTS[name]: value for name, value in words.items()},
+        **_look_preview(look),
         pins={"text_color": look.get("foregroundColor")},
     )
     if granted & KNOWS_LIST:
         yield SaveNote({"made": True})
     made = yield Request("POST", "/calendars", json=words)
     if look:
-        yield from _looks(str(made["id"]), look)
-    undo = _off_the_list(str(made["id"]), words["summary"])
+        yield from _patch_list_entry(str(made["id"]), look)
+    undo = _unsubscribe_undo(str(made["id"]), words["summary"])
     yield undo
-    return {"id": made["id"], "name": words["summary"], "undo": call_of(undo), "summary": "Created."}
+    return {"id": made["id"], "name": words["summary"], "undo": undo_call(undo), "summary": "Created."}
 
 
-def _off_the_list(calendar: str, name: str) -> Undo:
-    """The call that takes a calendar off the list again, as long as it is called so."""
+def _unsubscribe_undo(calendar: str, name: str) -> Undo:
+    """Return the call that unsubscribes as long as the calendar keeps this name."""
     return Undo("calendar_manage_calendar", {"action": "unsubscribe", "calendar": calendar}, {"name": name})
 
 
-def _own_called(name: str) -> Asks[Json | None]:
+def _find_own(name: str) -> Asks[Json | None]:
     every = yield from api.all_calendars()
     return next((one for one in every if one.get("summary") == name and one.get("accessRole") == "owner"), None)
 
@@ -238,7 +237,7 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
         "Put this calendar on your list",
         audience=Audience.SELF,
         calendar=calendar,
-        **_look_in_words(look),
+        **_look_preview(look),
         pins={"text_color": look.get("foregroundColor")},
     )
     try:
@@ -246,15 +245,15 @@ def _subscribe(calendar: str, look: Json) -> Asks[Json]:
     except Conflict:
         return {"id": calendar, "summary": "It is in the list already."}
     if look:
-        yield from _looks(calendar, look)
-    undo = _off_the_list(calendar, api.name_of(entry))
+        yield from _patch_list_entry(calendar, look)
+    undo = _unsubscribe_undo(calendar, api.name_of(entry))
     yield undo
-    return lean({"id": calendar, **calendar_name(entry), "undo": call_of(undo), "summary": "Subscribed."})
+    return lean({"id": calendar, **calendar_name(entry), "undo": undo_call(undo), "summary": "Subscribed."})
 
 
 def _unsubscribe(name: str) -> Asks[Json]:
     entries = yield from api.all_calendars()
-    calendar = api.id_in(entries, name)
+    calendar = api.find_id(entries, name)
     entry = next((one for one in entries if calendar in (one.get("id"), PRIMARY if one.get("primary") else "")), None)
     if calendar == PRIMARY or (entry and entry.get("primary")):
         raise InvalidInput(
@@ -265,7 +264,7 @@ def _unsubscribe(name: str) -> Asks[Json]:
     yield Preview(
         "Take this calendar off your list",
         audience=Audience.SELF,
-        destroys=True,  # its colour, its reminders, and what the user calls it
+        destroys=True,  # its colour, reminders and the user's own name for it
         name=api.name_of(entry),
         access=ACCESS.get(ROLES.get(str(entry.get("accessRole")), "")),
         note="The calendar itself stays, with its events.",
@@ -276,6 +275,6 @@ def _unsubscribe(name: str) -> Asks[Json]:
     except (NotFound, Conflict):
         return {"id": calendar, "summary": "It is not in the list, or no longer."}
     undo = Undo("calendar_manage_calendar", {"action": "subscribe", "calendar": calendar})
-    if not entry.get("summaryOverride"):  # which no call brings back
+    if not entry.get("summaryOverride"):  # a name of the user's own cannot be restored
         yield undo
-    return {"id": calendar, "undo": call_of(undo), "summary": "Unsubscribed; the calendar itself stays."}
+    return {"id": calendar, "undo": undo_call(undo), "summary": "Unsubscribed; the calendar itself stays."}

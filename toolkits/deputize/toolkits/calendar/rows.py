@@ -1,4 +1,4 @@
-"""How events are shown. What others wrote is cleaned and marked; what is empty is left out."""
+"""Rows of events. Text that others wrote is cleaned and marked; empty fields are left out."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside, clip
 from deputize.toolkits.calendar.base import Event, Json
 from deputize.toolkits.calendar.event_times import Moment, full, moment_of, short
-from deputize.toolkits.calendar.texts import rest_of
+from deputize.toolkits.calendar.texts import rest_call
 
-_ADDRESS: Final = 254  # bytes: no longer one can be mailed to (RFC 5321 4.5.3.1.3)
+_ADDRESS: Final = 254  # bytes, the longest valid address (RFC 5321 4.5.3.1.3)
 MORE: Final = "\u2026"
 ROOM: Final = "resource.calendar.google.com"
 
@@ -26,70 +26,69 @@ ANSWERS: Final = {
 }
 
 
-def by_the_user(event: Event) -> bool:
-    """Whether nobody but the user can have written an event's words."""
+def is_written_by_user(event: Event) -> bool:
+    """True if only the user can have written an event's texts."""
     creator, organizer = event.get("creator") or {}, event.get("organizer") or {}
     return bool(organizer.get("self") and creator.get("self") and not event.get("guestsCanModify"))
 
 
-def marked(row: Json, outside: Outside, event: Event) -> Json:
-    """The row without what is empty, marked if somebody else can have written in it."""
-    if not by_the_user(event) or outside.hidden or outside.doubts:
+def mark_row(row: Json, outside: Outside, event: Event) -> Json:
+    """Return the row without empty fields, marked if somebody else can have written in it."""
+    if not is_written_by_user(event) or outside.hidden or outside.doubts:
         outside.mark(row)
     return lean(row)
 
 
 def title(event: Event, outside: Outside, limit: int = 80) -> str:
-    """What an event is called; what others keep private is only "busy"."""
+    """Return an event's title; events that others keep private are "busy"."""
     return outside.line(str(event.get("summary") or ""), limit) or ("busy" if not event.get("summary") else "")
 
 
 def guests(event: Event) -> list[Json]:
-    """The people and rooms that are invited."""
     return [one for one in event.get("attendees") or () if isinstance(one, dict)]
 
 
-def hidden_guests(event: Event) -> bool:
-    """Whether more may be invited than Google shows: it cut a long list, or the organizer keeps it from guests."""
+def has_hidden_guests(event: Event) -> bool:
+    """True if Google may not show all guests: it cut a long list, or the organizer hides it."""
     organizes = (event.get("organizer") or {}).get("self")
     return bool(event.get("attendeesOmitted") or (event.get("guestsCanSeeOtherGuests") is False and not organizes))
 
 
-def names_others(people: Sequence[Json]) -> bool:
-    """Whether guests besides the user are shown with words of their own: names and comments."""
+def shows_others_words(people: Sequence[Json]) -> bool:
+    """True if guests besides the user have names or comments that they wrote."""
     return any(not one.get("self") and (one.get("displayName") or one.get("comment")) for one in people)
 
 
-def mine(event: Event) -> Json | None:
-    """The user's own entry among the guests."""
+def own_guest(event: Event) -> Json | None:
+    """Return the user's own entry among the guests."""
     return next((one for one in guests(event) if one.get("self")), None)
 
 
 def address(guest: Mapping[str, Any], outside: Outside) -> str:
-    """The address of a guest, whole or not at all: a part of one would be another's."""
+    """Return a guest's address, whole or not at all: a part could be another's address."""
     line = outside.line(str(guest.get("email") or ""))
     return line if len(line.encode()) <= _ADDRESS else MORE
 
 
 def guest_name(guest: Mapping[str, Any], outside: Outside) -> str:
-    """A guest with the address beside the name, always."""
+    """Return a guest's name and address."""
     return str(Person(outside.line(str(guest.get("displayName") or ""), 40), address(guest, outside)))
 
 
-def others(event: Event, outside: Outside, most: int) -> list[str]:
-    """The addresses of guests besides the user, the first of many."""
+def other_guests(event: Event, outside: Outside, most: int) -> list[str]:
+    """Return the first ``most`` addresses of guests besides the user, and how many more there are."""
     found = [address(one, outside) for one in guests(event) if not one.get("self")]
     more = [f"and {len(found) - most} more"] if len(found) > most else []
-    return found[:most] + more + (["and others who are not shown"] if hidden_guests(event) else [])
+    return found[:most] + more + (["and others who are not shown"] if has_hidden_guests(event) else [])
 
 
 def meeting(event: Event) -> str:
-    """The address of the video call."""
+    """Return the address of the video call, or ""."""
     return str(event.get("hangoutLink") or "")
 
 
 def offset_of(event: Event) -> tzinfo:
-    """In which an event's times are shown where they name no zone: that of their offset."""
+    """Return the offset of an event's start, for times without a zone."""
     try:
         start = str((event.get("start") or {}).get("dateTime") or "")
         return datetime.fromisoformat(start.replace("Z", "+00:00")).tzinfo or UTC
@@ -97,24 +96,23 @@ def offset_of(event: Event) -> tzinfo:
         return UTC
 
 
-def zone_named(start: Moment | None) -> str:
-    """The zone in which a time is told; a day has none."""
+def zone_name(start: Moment | None) -> str:
+    """Return the zone of a time, or "" for a day."""
     return "" if start is None or start.all_day else str(start.zone)
 
 
 def start_of(event: Event, zone: tzinfo) -> Moment | None:
-    """When it begins."""
     return moment_of(event.get("start"), zone)
 
 
 def end_of(event: Event, zone: tzinfo) -> Moment | None:
-    """When it ends; of an all-day event the last day."""
+    """Return the end; for an all-day event its last day."""
     end = moment_of(event.get("end"), zone)
     return end.plus(-1) if end and end.all_day else end
 
 
 def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
-    """Where it is, within ``limit`` bytes. A link is there whole, with at most ``link`` bytes more, or not at all."""
+    """Return the location in ``limit`` bytes. A link is kept whole, in at most ``link`` more bytes, or left out."""
     line = outside.line(str(event.get("location") or ""))
     if len(line.encode()) <= limit or "://" not in line:
         return clip(line, limit)
@@ -129,15 +127,15 @@ def place(event: Event, outside: Outside, limit: int, link: int = 0) -> str:
             limit -= size
         else:
             break
-    told = " ".join(kept)
-    return told if told == line else f"{told}{MORE}"
+    text = " ".join(kept)
+    return text if text == line else f"{text}{MORE}"
 
 
 def event_row(event: Event, zone: tzinfo, calendar: str, *, named: bool) -> Json:
-    """An event in a list. Times in ``zone``. ``named``: whether it says on which calendar it is."""
+    """Return an event as a row, times in ``zone``. ``named``: include the calendar."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
-    own = mine(event) or {}
+    own = own_guest(event) or {}
     status = str(event.get("status") or "")
     row: Json = {
         "id": event.get("id"),
@@ -148,24 +146,24 @@ def event_row(event: Event, zone: tzinfo, calendar: str, *, named: bool) -> Json
         "all_day": bool(start and start.all_day),
         "where": place(event, outside, 40),
         "meet": bool(meeting(event)),
-        "people": others(event, outside, 2),
+        "people": other_guests(event, outside, 2),
         "my_response": ANSWERS.get(str(own.get("responseStatus") or ""), ""),
         "series": event.get("recurringEventId") or bool(event.get("recurrence")),
         "status": status if status in ("cancelled", "tentative") else "",
         "kind": kind(event) if kind(event) != "default" else "",
     }
     if any(str(row[one]).endswith(MORE) for one in ("title", "where")):
-        row["more"] = rest_of(event, calendar)
-    return marked(row, outside, event)
+        row["more"] = rest_call(event, calendar)
+    return mark_row(row, outside, event)
 
 
 def kind(event: Event) -> str:
-    """Focus time, out of office and the like; mostly "default"."""
+    """Return the event type, such as focusTime; mostly "default"."""
     return str(event.get("eventType") or "default")
 
 
-def made(event: Event, zone: tzinfo) -> Json:
-    """What the result of a write says of the event it left."""
+def result_row(event: Event, zone: tzinfo) -> Json:
+    """Return the row of an event in the result of a write."""
     outside = Outside()
     start, end = start_of(event, zone), end_of(event, zone)
     row: Json = {
@@ -173,14 +171,14 @@ def made(event: Event, zone: tzinfo) -> Json:
         "title": title(event, outside, 60),
         "start": full(start),
         "end": full(end),
-        "time_zone": zone_named(start),
-        "people": others(event, outside, 3),
+        "time_zone": zone_name(start),
+        "people": other_guests(event, outside, 3),
         "meet": meeting(event),
         "url": event.get("htmlLink"),
     }
-    return marked(row, outside, event)
+    return mark_row(row, outside, event)
 
 
-def own_name(account: Account) -> str:
-    """The user's own address, in lower case."""
+def own_address(account: Account) -> str:
+    """Return the user's address in lower case."""
     return account.name.lower()

@@ -1,4 +1,4 @@
-"""Recurrence: RRULE, RDATE and EXDATE lines (RFC 5545 3.3.10, 3.8.5), checked and taken apart."""
+"""Recurrence: parsing and checks of RRULE, RDATE and EXDATE lines (RFC 5545 3.3.10, 3.8.5)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STAMP: Final = re.compile(r"[0-9]{8}(?:T[0-9]{6}Z?)?")
 
 @dataclass(frozen=True)
 class Rule:
-    """One RRULE. ``until``: the last moment in UTC, or the last day; ``by_day``: (which one, 0: each; weekday)."""
+    """One RRULE. ``until``: the last moment in UTC, or the last day; ``by_day``: (position or 0 for each, weekday)."""
 
     freq: Freq
     interval: int = 1
@@ -37,13 +37,13 @@ class Rule:
 
     @property
     def line(self) -> str:
-        """The rule as Google takes it."""
+        """The RRULE line."""
         numbers = {"BYMONTH": self.by_month, "BYMONTHDAY": self.by_month_day, "BYSETPOS": self.by_set_pos}
         parts = {
             "FREQ": self.freq,
             "INTERVAL": str(self.interval) if self.interval > 1 else "",
             "COUNT": str(self.count or ""),
-            "UNTIL": written(self.until) if self.until else "",
+            "UNTIL": format_stamp(self.until) if self.until else "",
             "WKST": DAYS[self.week_start] if self.week_start else "",
             **{name: ",".join(map(str, values)) for name, values in numbers.items()},
             "BYDAY": ",".join(f"{nth or ''}{DAYS[day]}" for nth, day in self.by_day),
@@ -53,7 +53,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Recurrence:
-    """When an event takes place again: rules, and single dates added and taken out."""
+    """Repetitions of an event: rules, single dates added and single dates left out."""
 
     rules: tuple[Rule, ...] = ()
     added: tuple[Moment, ...] = ()
@@ -61,24 +61,24 @@ class Recurrence:
 
     @property
     def lines(self) -> list[str]:
-        """The lines as Google takes them."""
+        """The lines as Google accepts them."""
         singles = (("RDATE", self.added), ("EXDATE", self.left_out))
         return [rule.line for rule in self.rules] + [_single(name, one) for name, ones in singles for one in ones]
 
 
-def written(at: date | datetime) -> str:
-    """A date, or a moment in UTC, as rules write it."""
+def format_stamp(at: date | datetime) -> str:
+    """Return a date, or a moment in UTC, as rules write it."""
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if isinstance(at, datetime) else f"{at:%Y%m%d}"
 
 
 def _single(name: str, moment: Moment) -> str:
     if moment.all_day:
-        return f"{name};VALUE=DATE:{written(moment.local)}"
-    return f"{name}:{written(moment.at)}"
+        return f"{name};VALUE=DATE:{format_stamp(moment.local)}"
+    return f"{name}:{format_stamp(moment.at)}"
 
 
 def read_recurrence(lines: Iterable[str], start: Moment) -> Recurrence:
-    """The lines of an event that starts then, checked. Raises `InvalidInput`, saying what is wrong with which."""
+    """Parse and check the lines of an event. Raises `InvalidInput` that names the line and its fault."""
     read, lines = Recurrence(), list(lines)
     if len(lines) > _MAX_LINES:
         raise InvalidInput(
@@ -92,11 +92,11 @@ def read_recurrence(lines: Iterable[str], start: Moment) -> Recurrence:
         kind, colon, value = line.partition(":")
         if not colon and "FREQ=" in line.upper():
             kind, value = "RRULE", line
-        read = _added(read, kind, value, start, name)
+        read = _add_line(read, kind, value, start, name)
     return read
 
 
-def _added(read: Recurrence, kind: str, value: str, start: Moment, name: str) -> Recurrence:
+def _add_line(read: Recurrence, kind: str, value: str, start: Moment, name: str) -> Recurrence:
     kind, _, params = kind.partition(";")
     kind = kind.upper()
     if kind == "RRULE" and not params:
@@ -138,7 +138,7 @@ def _stamp(text: str, zone: tzinfo | None) -> Moment | None:
 
 
 def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
-    """An RRULE's value. Raises `InvalidInput` for what it must not say, or what we do not know how to count."""
+    """Parse the value of an RRULE. Raises `InvalidInput` for invalid or unsupported parts."""
     parts: dict[str, str] = {}
     for part in text.upper().strip(";").split(";"):
         key, equals, value = part.partition("=")
@@ -156,7 +156,7 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     until = parts.pop("UNTIL", "")
     rule = Rule(freq, until=_until(until, start, name) if until else None)
     for key, value in parts.items():
-        rule = _with(rule, key, value, name)
+        rule = _set_part(rule, key, value, name)
     if freq not in ("MONTHLY", "YEARLY") and any(nth for nth, _ in rule.by_day):
         raise InvalidInput(
             f"{name}: numbered weekdays (1MO, -1FR) need FREQ=MONTHLY or YEARLY.",
@@ -169,7 +169,7 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     return rule
 
 
-def _with(rule: Rule, key: str, value: str, name: str) -> Rule:
+def _set_part(rule: Rule, key: str, value: str, name: str) -> Rule:
     match key:
         case "COUNT":
             return replace(rule, count=_number(value, 1, 9999, key, name))
@@ -222,7 +222,7 @@ def _until(text: str, start: Moment, name: str) -> date | datetime:
     return moment.day if moment.all_day else moment.at
 
 
-# ----------------------------------------------------------------- in words
+# ----------------------------------------------------------------- text
 
 _EACH: Final = {"DAILY": "day", "WEEKLY": "week", "MONTHLY": "month", "YEARLY": "year"}
 _NAMES: Final = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -230,31 +230,31 @@ _MONTHS: Final = "January February March April May June July August September Oc
 _NTH: Final = {1: "first ", 2: "second ", 3: "third ", 4: "fourth ", 5: "fifth ", -1: "last ", -2: "second to last "}
 
 
-def in_words(recurrence: Recurrence) -> str:
-    """What the lines say, for people."""
-    told = [_rule_in_words(rule) for rule in recurrence.rules]
+def recurrence_text(recurrence: Recurrence) -> str:
+    """Return the lines in words."""
+    parts = [_rule_text(rule) for rule in recurrence.rules]
     if recurrence.added:
-        told.append(f"on {len(recurrence.added)} more dates")
+        parts.append(f"on {len(recurrence.added)} more dates")
     if recurrence.left_out:
-        told.append(f"without {len(recurrence.left_out)} dates")
-    return ", ".join(told)
+        parts.append(f"without {len(recurrence.left_out)} dates")
+    return ", ".join(parts)
 
 
-def _rule_in_words(rule: Rule) -> str:
+def _rule_text(rule: Rule) -> str:
     unit = _EACH[rule.freq]
     words = [f"every {unit}" if rule.interval == 1 else f"every {rule.interval} {unit}s"]
     if rule.by_month:
-        words.append("in " + _listed([_MONTHS[one - 1] for one in rule.by_month]))
+        words.append("in " + _join_words([_MONTHS[one - 1] for one in rule.by_month]))
     if rule.by_month_day:
-        words.append("on day " + _listed([str(one) for one in rule.by_month_day]))
+        words.append("on day " + _join_words([str(one) for one in rule.by_month_day]))
     if rule.by_day:
         named = [
             f"{'the ' if nth else ''}{_NTH.get(nth, f'{nth}. ' if nth else '')}{_NAMES[day]}"
             for nth, day in rule.by_day
         ]
-        words.append("on " + _listed(named))
+        words.append("on " + _join_words(named))
     if rule.by_set_pos:
-        words.append(f"(only no. {_listed([str(one) for one in rule.by_set_pos])} of them)")
+        words.append(f"(only no. {_join_words([str(one) for one in rule.by_set_pos])} of them)")
     if rule.count:
         words.append(f"{rule.count} times" if rule.count > 1 else "once")
     if rule.until:
@@ -262,5 +262,5 @@ def _rule_in_words(rule: Rule) -> str:
     return " ".join(words)
 
 
-def _listed(words: Sequence[str]) -> str:
+def _join_words(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

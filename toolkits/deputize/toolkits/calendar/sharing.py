@@ -1,4 +1,4 @@
-"""Calendar: who may see and change a calendar."""
+"""Calendar: share calendars."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from deputize.toolkits.calendar.base import (
     shares,
 )
 from deputize.toolkits.calendar.calendar_rows import ROLES
-from deputize.toolkits.calendar.rows import own_name
-from deputize.toolkits.calendar.show_fields import call_of, where_of
+from deputize.toolkits.calendar.rows import own_address
+from deputize.toolkits.calendar.show_fields import calendar_text, undo_call
 
 _DOMAIN: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]{2,63}")
 Role = Literal["free_busy", "reader", "writer", "owner", "none"]
@@ -37,7 +37,7 @@ def _share_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _share_effect(arguments: Arguments) -> Effect:
-    many = "@" not in arguments["who"]  # everybody, or everybody of a domain
+    many = "@" not in arguments["who"]  # everybody, or a whole domain
     grave = arguments["role"] in ("owner", "none") or many
     return Effect.SENDS | Effect.DESTRUCTIVE if grave else Effect.SENDS
 
@@ -52,14 +52,14 @@ def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notif
     """Share a calendar with an email, a domain or "public"; role none stops sharing."""
     scope = _scope(who)
     (found,) = yield from api.calendar_ids(calendar)
-    before = yield from _rule_for(found, scope)
+    before = yield from _find_rule(found, scope)
     was = ROLES.get(str((before or {}).get("role", "none")), "none")
     result: Json = {"who": scope.get("value", "public"), "role": role, "was": was}
     if was == role:
         return {**result, "summary": "It is so already."}
-    home = own_name(run.account).rpartition("@")[2]
+    home = own_address(run.account).rpartition("@")[2]
     seen = _seen_by(scope, home)
-    yield _show(scope, was, role, (found, calendar), seen, notify, before)
+    yield _make_preview(scope, was, role, (found, calendar), seen, notify, before)
     at, rule_id = {"calendar": found}, str((before or {}).get("id") or _rule_id(scope))
     params = {"sendNotifications": notify}
     only = {"if-match": str(before["etag"])} if before and before.get("etag") else {}
@@ -78,9 +78,9 @@ def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notif
     args = {"who": scope.get("value", "public"), "role": was, "calendar": calendar}
     undo = Undo("calendar_share_calendar", args, {"access": ACCESS[role]})
     if before and before.get("role") not in _GOOGLES.values():
-        return result  # no call says what they had
+        return result  # no call restores the earlier role
     yield undo
-    return result | {"undo": call_of(undo)}
+    return result | {"undo": undo_call(undo)}
 
 
 ACCESS: Final[Mapping[str, str]] = {
@@ -93,13 +93,13 @@ ACCESS: Final[Mapping[str, str]] = {
 
 
 def _seen_by(scope: Mapping[str, str], home: str) -> Audience:
-    """Whom it is shared with. ``home``: the user's own domain; who belongs to another one nobody knows."""
+    """Return the audience of a scope. ``home``: the user's own domain; members of others are unknown."""
     if scope["type"] == "domain":
         return Audience.ORGANISATION if scope["value"] == home else Audience.UNKNOWN
     return Audience.PUBLIC if scope["type"] == "default" else Audience.PEOPLE
 
 
-def _show(
+def _make_preview(
     scope: Mapping[str, str],
     was: str,
     role: str,
@@ -108,7 +108,7 @@ def _show(
     notify: bool,
     before: Mapping[str, Any] | None,
 ) -> Preview:
-    """Who may do what with the calendar from now on, beside what they may do now."""
+    """Return the preview of the new access beside the earlier one."""
     (calendar, name), who = place, scope.get("value", "")
     named = {"default": "everybody", "domain": f"everybody of {who}"}.get(scope["type"], who)
     mail = role != "none" and scope["type"] == "user"
@@ -116,7 +116,7 @@ def _show(
         "Stop sharing this calendar" if role == "none" else "Share this calendar",
         audience=seen,
         people=[who] if scope["type"] == "user" else [],
-        where=where_of(name, calendar),
+        where=calendar_text(name, calendar),
         who=named,
         access=Change(ACCESS[was], ACCESS[role]),
         mail=("to them" if notify else "to nobody") if mail else None,
@@ -125,7 +125,7 @@ def _show(
 
 
 def _scope(who: str) -> dict[str, str]:
-    """Whom a rule is about, as Google says it."""
+    """Return Google's scope of a rule."""
     name = who.strip().lower()
     if name == "public":
         return {"type": "default"}
@@ -138,8 +138,8 @@ def _rule_id(scope: Mapping[str, str]) -> str:
     return f"{scope['type']}:{scope['value']}" if "value" in scope else scope["type"]
 
 
-def _rule_for(calendar: str, scope: Mapping[str, str]) -> Asks[Mapping[str, Any] | None]:
-    """The rule that is about them; groups are addressed like people."""
+def _find_rule(calendar: str, scope: Mapping[str, str]) -> Asks[Mapping[str, Any] | None]:
+    """Find the rule of this scope; groups have addresses like people."""
     token = ""
     for _ in range(8):
         page = yield list_rules(calendar, token)

@@ -1,4 +1,4 @@
-"""The rest of a series from one occurrence on. No call of Google's API changes it: it is cut off and made anew."""
+"""Split of a series. Google's API has no call for it: the series is shortened, and its rest is created as another."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any, Final
 from deputize.core import ActKey, SaveNote
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, NotFound, OutcomeUnknown
 from deputize.toolkits.calendar import api
-from deputize.toolkits.calendar.argument_values import invited_of, updates
+from deputize.toolkits.calendar.argument_values import mail_params, update_guests
 from deputize.toolkits.calendar.base import Asks, Json, Noted
 from deputize.toolkits.calendar.create import LOST, insert
 from deputize.toolkits.calendar.event_times import Moment, moment_of
 from deputize.toolkits.calendar.rows import guests
 from deputize.toolkits.calendar.rules import Recurrence, Rule, read_recurrence
 from deputize.toolkits.calendar.series import occurrences
-from deputize.toolkits.calendar.target import not_yours
+from deputize.toolkits.calendar.target import not_allowed
 
-_MAX_OCCURRENCES: Final = 10_000  # occurrences counted before a split
+_MAX_OCCURRENCES: Final = 10_000  # most occurrences counted before a split
 _COPIED: Final = (
     *("summary", "description", "location", "colorId", "visibility", "transparency", "reminders"),
     *("guestsCanInviteOthers", "guestsCanModify", "guestsCanSeeOtherGuests", "anyoneCanAddSelf"),
@@ -30,10 +30,10 @@ _READ: Final = ("id", "attendees", "organizer", "start", "end", "recurrence", *_
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """A series, cut before one of its occurrences.
+    """A series, split before one of its occurrences.
 
-    ``ended``: the recurrence of what stays; ``rest``: the event that goes on, as a body for Google without id and
-    recurrence; ``lines``: its recurrence. ``has_call``: whether it had a video call, which is never copied.
+    ``ended``: the recurrence that stays; ``rest``: the new event as a body for Google, without id and recurrence;
+    ``lines``: its recurrence. ``has_call``: True if the series has a video call, which cannot be copied.
     """
 
     series: Json
@@ -43,8 +43,8 @@ class Split:
     has_call: bool
 
 
-def split_of(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
-    """Where the series of this occurrence is cut; None where all of it is meant, or where there is no series."""
+def find_split(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
+    """Return the split at this occurrence, or None for its first occurrence or an event without series."""
     if noted and "ended" in noted:
         return Split(noted["series"], noted["ended"], noted["rest"], noted["lines"], noted["has_call"])
     event = dict((yield api.get_event(calendar, event_id)))
@@ -62,41 +62,41 @@ def split_of(calendar: str, event_id: str, noted: Noted) -> Asks[Split | None]:
         return None
     recurrence = read_recurrence([str(one) for one in series.get("recurrence") or ()], start)
     before, after = _cut(recurrence, start, at)
-    return Split(series, before.lines, _rest(series, start, at), after.lines, bool(series.get("conferenceData")))
+    return Split(series, before.lines, _rest_body(series, start, at), after.lines, bool(series.get("conferenceData")))
 
 
 def _cut(recurrence: Recurrence, start: Moment, at: Moment) -> tuple[Recurrence, Recurrence]:
-    """The recurrence before a moment, and from it on. COUNT is divided."""
-    gone = replace(recurrence, rules=tuple(_ended(rule, at) for rule in recurrence.rules))
+    """Return the recurrence before a moment and from it on. COUNT is divided."""
+    gone = replace(recurrence, rules=tuple(_end_rule(rule, at) for rule in recurrence.rules))
     gone = replace(gone, added=tuple(one for one in recurrence.added if one.at < at.at))
     gone = replace(gone, left_out=tuple(one for one in recurrence.left_out if one.at < at.at))
     rest = Recurrence(
-        tuple(rest for rule in recurrence.rules if (rest := _rest_of(rule, start, at))),
+        tuple(rest for rule in recurrence.rules if (rest := _rest_of_rule(rule, start, at))),
         tuple(one for one in recurrence.added if one.at >= at.at),
         tuple(one for one in recurrence.left_out if one.at >= at.at),
     )
     return gone, rest
 
 
-def _ended(rule: Rule, at: Moment) -> Rule:
-    last = _before(at)
-    if rule.until is not None and _sooner(rule.until, last):
+def _end_rule(rule: Rule, at: Moment) -> Rule:
+    last = _last_before(at)
+    if rule.until is not None and _is_sooner(rule.until, last):
         return rule
     return replace(rule, count=None, until=last)
 
 
-def _before(at: Moment) -> date | datetime:
-    """The last second, or day, before."""
+def _last_before(at: Moment) -> date | datetime:
+    """Return the last second, or day, before ``at``."""
     return at.plus(-1).local if at.all_day else at.at - timedelta(seconds=1)
 
 
-def _sooner(one: Any, other: Any) -> bool:
+def _is_sooner(one: Any, other: Any) -> bool:
     return bool(one <= other)
 
 
-def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule | None:
-    """The rule from a moment on; None for one that has ended by then."""
-    if rule.until is not None and _sooner(rule.until, _before(at)):
+def _rest_of_rule(rule: Rule, start: Moment, at: Moment) -> Rule | None:
+    """Return the rule from a moment on, or None if it ends before."""
+    if rule.until is not None and _is_sooner(rule.until, _last_before(at)):
         return None
     if rule.count is None:
         return rule
@@ -108,31 +108,31 @@ def _rest_of(rule: Rule, start: Moment, at: Moment) -> Rule | None:
     return replace(rule, count=rule.count - before) if before < rule.count else None
 
 
-def begins_at(start: Moment, at: Moment) -> Moment:
-    """Where the rest of a series begins: on that day, at the time on the wall that the series has."""
+def rest_start(start: Moment, at: Moment) -> Moment:
+    """Return the start of the rest: that day, at the series' local time."""
     return Moment(at.day) if start.all_day else Moment(datetime.combine(at.day, start.time), start.zone)
 
 
-def _rest(series: Mapping[str, Any], start: Moment, at: Moment) -> Json:
-    """The event that goes on: as the series says, from that occurrence on."""
+def _rest_body(series: Mapping[str, Any], start: Moment, at: Moment) -> Json:
+    """Return the event from that occurrence on, with the fields of the series."""
     end = moment_of(series.get("end"), start.zone or UTC)
     length = (end.at if end else start.at) - start.at
     body: Json = {name: series[name] for name in _COPIED if name in series}
-    begins = begins_at(start, at)
+    begins = rest_start(start, at)
     ends = begins.plus(length.days) if at.all_day else begins.plus(0, length)
-    people = invited_of(series, (), ())
-    body |= {"attendees": [_anew(one) for one in people if not one.get("organizer")]} if people else {}
+    people = update_guests(series, (), ())
+    body |= {"attendees": [_reinvite(one) for one in people if not one.get("organizer")]} if people else {}
     return body | {"start": begins.resource, "end": ends.resource}
 
 
-def _anew(guest: Mapping[str, Any]) -> Json:
+def _reinvite(guest: Mapping[str, Any]) -> Json:
     return {name: guest[name] for name in ("email", "displayName", "optional", "resource") if name in guest}
 
 
 def cut_off(
     calendar: str, split: Split, body: Json | None, key: ActKey | None, notify: str, noted: Noted
 ) -> Asks[Json]:
-    """Make the rest first, unless it is to go, then end the series. If the second fails, the first is taken back."""
+    """Create the rest, unless ``body`` is None, then end the series. If that fails, delete the rest again."""
     if not noted:
         yield SaveNote(
             {
@@ -144,25 +144,25 @@ def cut_off(
             }
         )
     event: Json = {}
-    told = updates(notify, guests=bool(guests(split.series)))
-    people = updates(notify, guests=bool((body or {}).get("attendees")))
+    told = mail_params(notify, guests=bool(guests(split.series)))
+    people = mail_params(notify, guests=bool((body or {}).get("attendees")))
     if body is not None and key is not None:
         call = {"conferenceDataVersion": "1"} if "conferenceData" in body else {}
         event = yield from insert(calendar, body | {"id": key.base32}, people | call, noted or {"event": key.base32})
     try:
-        yield from _end(calendar, split, told)
+        yield from _shorten_series(calendar, split, told)
     except DeputizeError as failure:
-        if isinstance(failure, LOST) and (yield from _has_ended(calendar, split)):
+        if isinstance(failure, LOST) and (yield from _is_shortened(calendar, split)):
             return event
-        if event:  # whatever became of its etag: it is ours, and nobody has seen it for longer than a moment
-            yield from api.optional(api.delete_event(calendar, {"id": event["id"]}, people))
+        if event:  # without an etag: this run created it a moment ago
+            yield from api.try_request(api.delete_event(calendar, {"id": event["id"]}, people))
         raise
     return event
 
 
-def _has_ended(calendar: str, split: Split) -> Asks[bool]:
-    """Whether a series was cut though the answer was lost. Raises `OutcomeUnknown` if nobody can tell: then the rest
-    stays, since taking it back could lose events."""
+def _is_shortened(calendar: str, split: Split) -> Asks[bool]:
+    """True if the series was cut although the answer was lost. Raises `OutcomeUnknown` if this cannot be read: then the
+    rest stays, because its removal could lose events."""
     try:
         series = yield api.get_event(calendar, str(split.series["id"]))
     except DeputizeError:
@@ -174,15 +174,15 @@ def _has_ended(calendar: str, split: Split) -> Asks[bool]:
 
 
 def _is_as_read(series: Json, read: Json) -> bool:
-    """Whether it is the series from which the rest was made; what guests have answered aside."""
+    """True if the series is unchanged since the split was made, except for guests' answers."""
     addresses = [sorted(str(one.get("email")) for one in guests(event)) for event in (series, read)]
     same = all(series.get(name) == read.get(name) for name in _READ if name not in ("attendees", "organizer"))
     return same and addresses[0] == addresses[1]
 
 
-def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
-    """Write the shorter rule over the series that was shown; what has it already stays. Raises `Conflict` where the
-    series is another one by now: its rest would be lost, or be there twice."""
+def _shorten_series(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
+    """Shorten the series that was shown, unless it is done already. Raises `Conflict` if the series changed: its rest
+    would be lost or duplicated."""
     for again in (True, False):
         series = dict((yield api.get_event(calendar, str(split.series["id"]))))
         if list(series.get("recurrence") or ()) == split.ended:
@@ -198,4 +198,4 @@ def _end(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
         except NotFound as refused:
             if refused.reason != "user_lacks_rights":
                 raise
-            raise not_yours(series) from None
+            raise not_allowed(series) from None

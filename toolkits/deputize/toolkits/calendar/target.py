@@ -1,4 +1,4 @@
-"""The event that a write is about, and a change written over what was read of it."""
+"""The event that a write changes, and the write itself, which requires that the event did not change in between."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, Literal
 from deputize.core.errors import Conflict, InvalidInput, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.calendar import api
-from deputize.toolkits.calendar.argument_values import updates
+from deputize.toolkits.calendar.argument_values import mail_params
 from deputize.toolkits.calendar.base import (
     Asks,
     Json,
@@ -25,14 +25,14 @@ Reach = Literal["this", "following", "series"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The event to change. ``occurrence``: the one that was named, where all of its series is meant."""
+    """The event to change. ``occurrence``: the named occurrence if ``event`` is its whole series."""
 
     event: Json
     occurrence: Json | None = None
 
 
-def target_of(calendar: str, event_id: str, apply_to: str, now: float) -> Asks[Target]:
-    """The event that is meant. Raises `InvalidInput` with occurrences to choose from where a whole series is named."""
+def load_target(calendar: str, event_id: str, apply_to: str, now: float) -> Asks[Target]:
+    """Load the event to change. Raises `InvalidInput` with occurrences to choose from if it names a whole series."""
     event = dict((yield api.get_event(calendar, event_id)))
     if event.get("status") == "cancelled":
         raise NotFound("This event has been cancelled.")
@@ -56,17 +56,17 @@ def _choose(event: Mapping[str, Any], now: float) -> str:
             if len(shown) == 3 or n > 5_000:
                 break
     except InvalidInput:
-        pass  # a rule of a kind that we cannot count
+        pass  # an unsupported rule
     return "Say apply_to=series, or name one" + (f": {', '.join(shown)}." if shown else " of its occurrences.")
 
 
 def occurrence_id(series: str, original: Moment) -> str:
-    """The id of an occurrence: its series', and when it was due at first."""
+    """Return the id of an occurrence: its series' id and its original time."""
     stamp = f"{original.at:%Y%m%d}" if original.all_day else f"{original.at:%Y%m%dT%H%M%SZ}"
     return f"{series}_{stamp}"
 
 
-def patched(
+def write_changes(
     calendar: str,
     event: Json,
     changes: Callable[[Json], Json],
@@ -74,16 +74,16 @@ def patched(
     notify: str,
     add: Sequence[Json] = (),
 ) -> Asks[Json]:
-    """The event with its changes, written only over what was read. What is newer is read again once.
+    """Write the changes over the event as it was read; if it changed, read and try once more.
 
-    ``is_as_shown``: whether a person would see the same of it: a guest's answer changes an event, too. Raises
-    `Conflict` where it is not, and where the event changes all the time.
+    ``is_as_shown``: True if the preview would be the same, because a guest's answer changes an event too. Raises
+    `Conflict` if it is not, or if the event keeps changing.
     """
     for again in (True, False):
         body = changes(event)
         if not body:
             return event
-        params: dict[str, Any] = updates(notify, guests=bool(guests(event) or add))
+        params: dict[str, Any] = mail_params(notify, guests=bool(guests(event) or add))
         params |= {"conferenceDataVersion": "1"} if "conferenceData" in body else {}
         try:
             return dict((yield api.patch_event(calendar, event, body, params)))
@@ -94,12 +94,12 @@ def patched(
         except NotFound as refused:
             if refused.reason != "user_lacks_rights":
                 raise
-            raise not_yours(event) from None
+            raise not_allowed(event) from None
     return event
 
 
-def not_yours(event: Mapping[str, Any]) -> InvalidInput:
-    """Why a guest cannot change it."""
+def not_allowed(event: Mapping[str, Any]) -> InvalidInput:
+    """Return the error for an event that the user may not change."""
     who = Outside().line(str((event.get("organizer") or {}).get("email") or ""), 80)
     return InvalidInput(
         "event_id: the user may not change this event.",

@@ -1,9 +1,9 @@
-"""``trusted_authors = domain``: events that the user, or somebody of the user's own domain, has made and organizes.
+"""``trusted_authors = domain``: events that the user, or a member of the user's domain, created and organizes.
 
-``self`` is not asked: Google says it of the calendar that an event stands in, which may be a subscribed one. An
-invitation that came by mail names its organizer itself; Google keeps it under an id that begins with an underscore, and
-it is nobody's, as is what Google has read out of a mail. An event that its guests may change is theirs, too. Of an
-event that is read, names and comments of guests from elsewhere are left out. gmail.com is no domain of colleagues.
+``self`` is not used: Google sets it for the calendar that has the event, which may be a subscribed one. An invitation
+by mail names its organizer itself; Google stores it under an id that begins with an underscore. It is withheld, and so
+are events that Google extracted from mail. An event that its guests may change counts as theirs too. Names and comments
+of guests from other domains are left out. gmail.com does not count as a shared domain.
 developers.google.com/workspace/calendar/api/v3/reference/events
 """
 
@@ -27,7 +27,7 @@ _KEPT: Final = frozenset(
     hangoutLink htmlLink iCalUID id kind nextPageToken nextSyncToken originalStartTime recurringEventId responseStatus
     self status timeZone transparency updated visibility""".split()
 )
-"""What Google chooses, or that says who and when."""
+"""Fields that Google sets, or that identify people and times."""
 _RULES: Final = ("recurrence",)
 
 
@@ -39,81 +39,81 @@ class Domain:
         self.own, self.domain = run.account.name.lower(), own_domain(run.account.name)
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """The answer without the texts of others."""
+        """Return the answer without the texts of untrusted authors."""
         if isinstance(step, list):
-            return [self._screened(request, part) for request, part in zip(step, answer, strict=True)]
-        return self._screened(step, answer) if isinstance(step, Request) else answer
+            return [self._screen(request, part) for request, part in zip(step, answer, strict=True)]
+        return self._screen(step, answer) if isinstance(step, Request) else answer
         yield step
 
-    def _screened(self, request: Request, answer: Any) -> Any:
+    def _screen(self, request: Request, answer: Any) -> Any:
         if not isinstance(answer, dict):
             return answer
         if "/events" in request.path:
-            return self._events(request, answer)
+            return self._screen_events(request, answer)
         if request.path.startswith("/users/me/calendarList"):
             items = answer.get("items")
-            return {**answer, "items": [self._entry(one) for one in items]} if items else self._entry(answer)
+            return {**answer, "items": [self._entry_row(one) for one in items]} if items else self._entry_row(answer)
         return answer
 
-    def _events(self, request: Request, answer: Json) -> Json:
+    def _screen_events(self, request: Request, answer: Json) -> Json:
         if "start" in answer or "organizer" in answer or "items" not in answer:
-            return self._event(answer)
+            return self._screen_event(answer)
         named = (
             {}
-            if self._is_ours(self._calendar(request))
-            else self._bare({name: answer[name] for name in ("summary", "description") if answer.get(name)}, OUTSIDE)
+            if self._is_own(self._calendar(request))
+            else self._redact({name: answer[name] for name in ("summary", "description") if answer.get(name)}, OUTSIDE)
         )
-        return {**answer, **named, "items": [self._event(one) for one in answer["items"]]}
+        return {**answer, **named, "items": [self._screen_event(one) for one in answer["items"]]}
 
     def _calendar(self, request: Request) -> str:
         calendar = str(request.at.get("calendar", ""))
         return self.own if calendar == PRIMARY else calendar
 
-    def _is_ours(self, address: Any) -> bool:
+    def _is_own(self, address: Any) -> bool:
         one = str(address or "").lower()
         return one == self.own or (bool(self.domain) and domain_of(one) == self.domain)
 
-    def _why_not(self, event: Mapping[str, Any]) -> str:
-        """Why an event's words are withheld; "" where they are not."""
+    def _reason_to_withhold(self, event: Mapping[str, Any]) -> str:
+        """Return why an event's texts are withheld, or ""."""
         organizer, creator = ((event.get(name) or {}).get("email") for name in ("organizer", "creator"))
         if str(event.get("id", "")).startswith("_") or event.get("eventType") == "fromGmail":
             return BY_MAIL
-        if not any((organizer, creator)):  # nothing but when somebody is busy
+        if not any((organizer, creator)):  # a busy time only
             return "" if not event.get("summary") else OUTSIDE
         group = str(organizer or "").endswith(_GROUP)
-        if not self._is_ours(creator or organizer) or not (group or self._is_ours(organizer or creator)):
+        if not self._is_own(creator or organizer) or not (group or self._is_own(organizer or creator)):
             return OUTSIDE
         guests = [one.get("email") for one in event.get("attendees") or () if not one.get("resource")]
-        return OUTSIDE if event.get("guestsCanModify") and not all(map(self._is_ours, guests)) else ""
+        return OUTSIDE if event.get("guestsCanModify") and not all(map(self._is_own, guests)) else ""
 
-    def _event(self, event: Json) -> Json:
-        if why := self._why_not(event):
-            return self._bare(event, why)
-        return {**event, **{name: self._people(event[name]) for name in ("attendees",) if name in event}}
+    def _screen_event(self, event: Json) -> Json:
+        if why := self._reason_to_withhold(event):
+            return self._redact(event, why)
+        return {**event, **{name: self._screen_guests(event[name]) for name in ("attendees",) if name in event}}
 
-    def _people(self, guests: list[Json]) -> list[Json]:
+    def _screen_guests(self, guests: list[Json]) -> list[Json]:
         return [
-            one if self._is_ours(one.get("email")) or one.get("resource") else dict(_unnamed(one)) for one in guests
+            one if self._is_own(one.get("email")) or one.get("resource") else dict(_nameless(one)) for one in guests
         ]
 
-    def _entry(self, entry: Json) -> Json:
-        """A calendar of the user's list: named by who owns it, or as the user calls it."""
-        if entry.get("accessRole") == "owner" or self._is_ours(entry.get("id")):
+    def _entry_row(self, entry: Json) -> Json:
+        """Return an entry of the calendar list; the owner's name for it is withheld unless trusted."""
+        if entry.get("accessRole") == "owner" or self._is_own(entry.get("id")):
             return entry
-        bare = self._bare(entry, OUTSIDE)
+        bare = self._redact(entry, OUTSIDE)
         return {**bare, "summaryOverride": entry["summaryOverride"]} if entry.get("summaryOverride") else bare
 
-    def _bare(self, node: Json, why: str) -> Json:
+    def _redact(self, node: Json, why: str) -> Json:
         kept = {name: node[name] for name in _RULES if name in node}
-        people = {name: dict(_unnamed(node[name])) for name in ("organizer", "creator") if name in node}
+        people = {name: dict(_nameless(node[name])) for name in ("organizer", "creator") if name in node}
         guests = (
-            {"attendees": [dict(_unnamed(one)) for one in node.get("attendees") or ()]} if "attendees" in node else {}
+            {"attendees": [dict(_nameless(one)) for one in node.get("attendees") or ()]} if "attendees" in node else {}
         )
         return {**blanked(node, self.withheld.mark_for(why), _KEPT), **kept, **people, **guests}
 
 
-def _unnamed(person: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Somebody without words of their own."""
+def _nameless(person: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield a person's fields without the texts that they wrote."""
     return ((name, value) for name, value in person.items() if name not in ("displayName", "comment"))
 
 

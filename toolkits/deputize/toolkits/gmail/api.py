@@ -109,12 +109,12 @@ def list_aliases() -> Request:
 
 def ask_zone(run: Run) -> Asks[object]:
     """Return the zone in the user's calendar settings, else of the main calendar, as far as the grant allows."""
-    from deputize.toolkits.calendar.api import SETTINGS_LIST, list_events, settings_in  # few calls need it
+    from deputize.toolkits.calendar.api import SETTINGS_LIST, list_events, parse_settings  # few calls need it
     from deputize.toolkits.calendar.base import KNOWS_SETTINGS, PRIMARY, READS_OWN
 
     if run.granted & KNOWS_SETTINGS:
         [settings] = yield Try([replace(SETTINGS_LIST, api="calendar")])
-        if name := settings_in(settings).get("timezone"):
+        if name := parse_settings(settings).get("timezone"):
             return name
     if run.granted & READS_OWN:
         [page] = yield Try([replace(list_events(PRIMARY, {"maxResults": 1}), api="calendar")])
