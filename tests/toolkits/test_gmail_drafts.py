@@ -33,9 +33,9 @@ def existing(raw: bytes = MULTIPART) -> Mailbox:
 
 
 def stored(box: Mailbox, draft: str = "r1") -> Any:
-    from deputize.toolkits._shared.mail.parts import unpacked
+    from deputize.toolkits._shared.mail.parts import decode_base64
 
-    return parsed(unpacked(box.drafts[draft]["message"]["raw"]))
+    return parsed(decode_base64(box.drafts[draft]["message"]["raw"]))
 
 
 # ----------------------------------------------------------------- save

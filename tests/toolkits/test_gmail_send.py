@@ -22,7 +22,7 @@ from deputize.core.errors import (
     ProviderUnavailable,
     RateLimited,
 )
-from deputize.toolkits._shared.mail.dates import written_date
+from deputize.toolkits._shared.mail.dates import format_date
 from deputize.toolkits._shared.page import tokens
 from deputize.toolkits.gmail import TOOLKIT, deliver
 from tests.toolkits.mailbox import COMPOSE, MAIL, MODIFY, READONLY, SEND, SETTINGS, Mailbox, container, leaf, message
@@ -594,7 +594,7 @@ def test_a_quote_says_when_the_original_came_on_the_users_own_clock() -> None:
     box = Mailbox.of(ORIGINAL)
     there(box, "forward_email", message_id="m1", to=["dora@example.test"])
     assert "\nDate: Tue, 24 Nov 2026 at 15:00\n" in text(box.sent[0])
-    assert written_date("x") == written_date(10**30) == ""
+    assert format_date("x") == format_date(10**30) == ""
 
 
 def test_days_in_a_search_and_in_an_automatic_reply_are_the_users_own() -> None:

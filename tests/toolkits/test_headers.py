@@ -16,7 +16,7 @@ from deputize.toolkits._shared.mail.headers import (
     Person,
     decode_words,
     ids_value,
-    people_in,
+    parse_people,
     people_value,
     person,
     single_line,
@@ -31,7 +31,7 @@ hostile = st.text(st.sampled_from('\r\n\t\x00 :,;<>@"\\()=?_.a-Z0é日\u202e'), 
 
 
 def written(name: str, value: Encoded) -> bytes:
-    return f"{name}: {value.folded()}\r\n\r\n".encode("ascii")
+    return f"{name}: {value.fold()}\r\n\r\n".encode("ascii")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_encoded_words_are_read_as_rfc_2047_says_and_as_senders_write_them(value
 @given(hostile | st.from_regex(r"(=\?[a-z0-9*-]{0,9}\?[bq]\?[^?]{0,20}\?= ?){0,4}", fullmatch=True))
 def test_no_header_value_raises(value: str) -> None:
     assert isinstance(decode_words(value), str)
-    for one in people_in(value):
+    for one in parse_people(value):
         assert isinstance(str(one), str)
     ids_value(value)
 
@@ -79,7 +79,7 @@ def test_no_header_value_raises(value: str) -> None:
 @given(visible)
 def test_a_text_comes_back_from_its_wire_form_with_our_reader_and_with_pythons(text: str) -> None:
     value = text_value(text)
-    assert decode_words(value.folded()) == text
+    assert decode_words(value.fold()) == text
     read = message_from_bytes(written("Subject", value), policy=default)
     assert read.keys() == ["Subject"]
     assert str(read["Subject"]).split() == text.split()
@@ -107,9 +107,9 @@ def test_an_encoded_word_in_a_text_stays_text(text: str) -> None:
 @given(st.lists(visible, max_size=5))
 def test_names_come_back_from_their_wire_form(names: list[str]) -> None:
     people = [Person(name, f"bob{at}@example.test") for at, name in enumerate(names)]
-    folded = people_value(people).folded()
-    assert [one.address for one in people_in(folded.replace("\r\n", ""))] == [one.address for one in people]
-    assert [one.name for one in people_in(folded.replace("\r\n", ""))] == [" ".join([one.name]) for one in people]
+    folded = people_value(people).fold()
+    assert [one.address for one in parse_people(folded.replace("\r\n", ""))] == [one.address for one in people]
+    assert [one.name for one in parse_people(folded.replace("\r\n", ""))] == [" ".join([one.name]) for one in people]
     read = message_from_bytes(written("To", people_value(people)), policy=default)
     assert [one.addr_spec for one in read["To"].addresses] == [one.address for one in people] if people else True
 
@@ -235,14 +235,14 @@ def test_whoever_is_accepted_as_a_recipient_is_written_as_exactly_one(text: str)
     ],
 )
 def test_people_are_read_out_of_what_others_wrote(value: str, people: list[tuple[str, str]]) -> None:
-    assert people_in(value) == people
+    assert parse_people(value) == people
 
 
 @pytest.mark.parametrize("piece", ["(", "<", '"', '"\\', ",", "a@b.test,", "(((a", "=?utf-8?q?", "<a@b>", ":", "\\"])
 def test_a_giant_header_takes_no_time(piece: str) -> None:
     value = (piece * 100_000)[:100_000]
     began = time.process_time()
-    people_in(value)
+    parse_people(value)
     decode_words(value)
     ids_value(value)
     assert time.process_time() - began < 5
@@ -250,6 +250,6 @@ def test_a_giant_header_takes_no_time(piece: str) -> None:
 
 def test_message_ids_are_kept_whole_and_the_last_twenty_of_them() -> None:
     ids = [f"<{'x' * 100}{at}@example.test>" for at in range(30)]
-    folded = ids_value(" junk\n ".join(ids)).folded()
+    folded = ids_value(" junk\n ".join(ids)).fold()
     assert folded.split() == ids[-20:]
     assert ids_value("<a b@x> <\u00e9@x> <a\r\nBcc: eve@decoy.test> plain <>") == ""

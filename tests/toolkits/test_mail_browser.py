@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.mail.compose import forwarded, html_of, written
-from deputize.toolkits._shared.mail.embed import embedded
+from deputize.toolkits._shared.mail.compose import forward_original, html_of, render_body
+from deputize.toolkits._shared.mail.embed import embed_page
 from tests.support.chromium import Chromium
 from tests.support.lanes import part_of
 from tests.toolkits.data.mails.honest import HONEST
@@ -114,11 +114,13 @@ COVERING = {
 async def test_nothing_in_an_original_covers_the_words_above_it(browser: Chromium) -> None:
     hidden = []
     for trick, html in (COVERING | {name: mail.html for name, mail in part_of(MAILS)}).items():
-        part = embedded(html, {})
-        quote = forwarded([("From", "Eve <eve@decoy.test>")], "text", part.html if part else "")
-        if not await is_seen(browser, html_of(written(NOTE, "auto").then(quote)), NOTE):
+        part = embed_page(html, {})
+        quote = forward_original([("From", "Eve <eve@decoy.test>")], "text", part.html if part else "")
+        if not await is_seen(browser, html_of(render_body(NOTE, "auto").followed_by(quote)), NOTE):
             hidden.append(trick)
     assert hidden == []
     for trick in ("a rule for all", "away", "a rule inside of one"):
-        as_it_is = forwarded([], "text", COVERING[trick])
-        assert not await is_seen(browser, html_of(written(NOTE, "auto").then(as_it_is)), NOTE), "the test sees nothing"
+        as_it_is = forward_original([], "text", COVERING[trick])
+        assert not await is_seen(browser, html_of(render_body(NOTE, "auto").followed_by(as_it_is)), NOTE), (
+            "the test sees nothing"
+        )

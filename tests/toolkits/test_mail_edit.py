@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deputize.toolkits._shared.mail.compose import Text, written
-from deputize.toolkits._shared.mail.edit import edited, raw_header
+from deputize.toolkits._shared.mail.compose import Text, render_body
+from deputize.toolkits._shared.mail.edit import edit, raw_header
 from deputize.toolkits._shared.mail.headers import Person, people_value, text_value
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 
-NEW = written("New **words**", "auto")
+NEW = render_body("New **words**", "auto")
 
 
 def draft(kind: str) -> bytes:
@@ -56,7 +56,7 @@ def body(mail: EmailMessage, kind: str) -> str | None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_new_text_replaces_the_text_and_nothing_else(kind: str) -> None:
     before = parsed(draft(kind))
-    after = parsed(edited(draft(kind), {}, NEW).as_bytes())
+    after = parsed(edit(draft(kind), {}, NEW).as_bytes())
     assert "old" not in (body(after, "plain") or "") + (body(after, "html") or "")
     assert "New <strong>words</strong>" in (body(after, "html") or "")
     if kind != "html":
@@ -73,7 +73,7 @@ def test_a_new_text_replaces_the_text_and_nothing_else(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_new_headers_leave_the_bytes_of_the_body_alone(kind: str) -> None:
     raw = draft(kind)
-    changed = edited(
+    changed = edit(
         raw, {"Subject": text_value("Neu: Grüße"), "To": people_value([Person("Zoë", "z@example.test")])}, None
     ).as_bytes()
     assert changed.partition(b"\r\n\r\n")[2] == raw.partition(b"\r\n\r\n")[2]
@@ -87,11 +87,11 @@ def test_new_headers_leave_the_bytes_of_the_body_alone(kind: str) -> None:
 
 
 def test_an_empty_field_is_taken_out() -> None:
-    assert parsed(edited(draft("plain"), {"Cc": people_value([])}, None).as_bytes())["Cc"] is None
+    assert parsed(edit(draft("plain"), {"Cc": people_value([])}, None).as_bytes())["Cc"] is None
 
 
 def test_a_plain_text_makes_a_draft_with_html_show_the_same_in_both() -> None:
-    mail = parsed(edited(draft("alternative"), {}, Text("1 < 2\nnew")).as_bytes())
+    mail = parsed(edit(draft("alternative"), {}, Text("1 < 2\nnew")).as_bytes())
     assert (body(mail, "plain") or "").split() == ["1", "<", "2", "new"]
     assert "1 &lt; 2<br>" in (body(mail, "html") or "")
 
@@ -104,7 +104,7 @@ def test_a_draft_that_is_only_a_file_gets_its_text_before_the_file(alone: bool) 
         mail.set_content(b"x", maintype="application", subtype="pdf", filename="r.pdf", disposition="attachment")
     else:
         mail.add_attachment(b"x", maintype="application", subtype="pdf", filename="r.pdf")
-    after = parsed(edited(mail.as_bytes(), {}, NEW).as_bytes())
+    after = parsed(edit(mail.as_bytes(), {}, NEW).as_bytes())
     assert (body(after, "plain") or "").strip() == "New **words**"
     assert [one.get_filename() for one in after.iter_attachments()] == ["r.pdf"]
 
@@ -128,7 +128,7 @@ HOSTILE = [
 
 @pytest.mark.parametrize("raw", HOSTILE)
 def test_a_broken_draft_can_be_changed_and_gets_no_header_it_did_not_have(raw: bytes) -> None:
-    changed = edited(raw, {"Subject": text_value("New")}, NEW).as_bytes()
+    changed = edit(raw, {"Subject": text_value("New")}, NEW).as_bytes()
     mail = parsed(changed)
     assert str(mail["Subject"]) == "New"
     assert "New" in changed.decode("latin-1")
@@ -138,4 +138,4 @@ def test_a_broken_draft_can_be_changed_and_gets_no_header_it_did_not_have(raw: b
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(st.sampled_from(HOSTILE) | st.binary(max_size=30), max_size=4).map(b"\r\n".join))
 def test_no_draft_raises(raw: bytes) -> None:
-    assert b"New" in edited(raw, {"Subject": text_value("New")}, NEW).as_bytes()
+    assert b"New" in edit(raw, {"Subject": text_value("New")}, NEW).as_bytes()

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.parts import parameter, unpacked
+from deputize.toolkits._shared.mail.parts import decode_base64, parameter
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import b64, container, leaf, message
 
@@ -29,13 +29,13 @@ def test_a_plain_mail_is_read() -> None:
 
 @pytest.mark.parametrize("data", [b"", b"a", b"ab", b"abc", b"abcd", bytes(range(256))])
 def test_data_is_read_with_and_without_its_padding(data: bytes) -> None:
-    assert unpacked(b64(data)) == unpacked(b64(data, padded=False)) == data
+    assert decode_base64(b64(data)) == decode_base64(b64(data, padded=False)) == data
 
 
 @settings(max_examples=examples(300), deadline=None)
 @given(st.text(max_size=60))
 def test_no_data_raises(data: str) -> None:
-    assert isinstance(unpacked(data), bytes)
+    assert isinstance(decode_base64(data), bytes)
 
 
 PLAIN = "Plain words."
@@ -295,7 +295,7 @@ BOTH = "<https://x.test/u>, <mailto:u@x.test>"
     ],
 )
 def test_how_a_list_is_left_is_told_with_one_click_only_for_signed_mail(headers: dict[str, str], how: str) -> None:
-    assert mail(headers=headers).unsubscribe() == how
+    assert mail(headers=headers).unsubscribe_way() == how
 
 
 parts = st.recursive(
@@ -325,7 +325,7 @@ def test_no_mail_raises(payload: dict[str, Any], subject: str, sender: str) -> N
     one = mail(payload, subject=subject, sender=sender)
     texts = [one.subject(), str(one.sender), one.body().text, one.snippet(40), *map(one.file_name, one.files())]
     assert all(not set(text) & set("\r\x00\u200b\u202e") for text in texts)
-    assert isinstance(one.auth(), dict) and isinstance(one.unsubscribe(), str)
+    assert isinstance(one.auth(), dict) and isinstance(one.unsubscribe_way(), str)
 
 
 def test_a_message_without_anything_is_a_mail_without_anything() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from deputize.core.tools.preview import show_rows
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.mail.embed import LARGEST, embedded
-from deputize.toolkits._shared.mail.embed_css import declarations, scoped
+from deputize.toolkits._shared.mail.embed import LARGEST, embed_page
+from deputize.toolkits._shared.mail.embed_css import declarations, scope_rules
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.lanes import some_and_all
 from tests.toolkits.data.mails.honest import HONEST
@@ -158,7 +158,7 @@ def test_the_model_gets_every_link_whole_where_it_asks() -> None:
 def test_what_a_mail_hides_does_not_go_along(subtests: pytest.Subtests) -> None:
     for trick, mail in HOSTILE.items():
         with subtests.test(trick=trick):
-            part = embedded(mail.html, {})
+            part = embed_page(mail.html, {})
             assert part is None or (SEEN in re.sub(r"\s+", " ", part.html) and (mail.marked or SAID not in part.html))
 
 
@@ -188,7 +188,7 @@ def test_what_a_mail_hides_does_not_go_along(subtests: pytest.Subtests) -> None:
     ],
 )
 def test_nothing_in_an_original_reaches_out_of_it(hostile: str) -> None:
-    part = embedded(f"<p>Hello</p>{hostile}", {})
+    part = embed_page(f"<p>Hello</p>{hostile}", {})
     assert part is not None
     for banned in (
         "<script",
@@ -245,7 +245,7 @@ def test_nothing_in_an_original_reaches_out_of_it(hostile: str) -> None:
     ],
 )
 def test_rules_are_bound_to_their_place(sheet: str, kept: str) -> None:
-    assert scoped(sheet, ".o") == kept
+    assert scope_rules(sheet, ".o") == kept
 
 
 def test_declarations_stay_inside_of_their_element() -> None:
@@ -257,18 +257,18 @@ def test_declarations_stay_inside_of_their_element() -> None:
 
 
 def test_nothing_is_painted_outside_of_an_original() -> None:
-    part = embedded("<style>body{overflow:visible!important}</style><p>x</p>", {})
+    part = embed_page("<style>body{overflow:visible!important}</style><p>x</p>", {})
     assert part is not None and re.match(
         r"<style>\n\.original-\w{8} > div \{ overflow: visible !important \}", part.html
     )
-    part = embedded("<p style='font-size:400px;line-height:0'>covers all above</p>", {})
+    part = embed_page("<p style='font-size:400px;line-height:0'>covers all above</p>", {})
     assert part is not None and re.match(r'<div class="original-\w{8}" style="overflow:auto"><div><p ', part.html)
 
 
 @pytest.mark.processes
 def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
-    assert embedded("<p>x</p>" * LARGEST, {}) is None
-    assert embedded("<div>" * 1_000, {}) is None
+    assert embed_page("<p>x</p>" * LARGEST, {}) is None
+    assert embed_page("<div>" * 1_000, {}) is None
     box = mail_of("<p>words </p>" * 40_000)
     forward(box)
     assert 'class="original-' not in page_of(box.sent[0]) and "words" in page_of(box.sent[0])
@@ -282,14 +282,14 @@ def test_what_goes_along_reads_as_the_original_does(
     for name, mail in corpora:
         html = mail.html
         with subtests.test(name):
-            part = embedded(html, {})
+            part = embed_page(html, {})
             if part is not None:
                 taken += 1
                 page = read_html(part.html)
                 assert page.text.split() == read_html(html).text.split() and not page.hidden
                 assert page.doubts.isdisjoint(("transform", "margin", "box-shadow", "outline", "animation"))
                 assert not re.search(r"[;{\"\s](position|inset|top|left|z-index|translate|clip-path)\s*:", part.html)
-    assert all(embedded(mail.html, {}) for name, mail in corpora if name in HONEST)
+    assert all(embed_page(mail.html, {}) for name, mail in corpora if name in HONEST)
     assert taken > len(corpora) - 20 and taken > len(corpora) // 2
 
 

@@ -15,15 +15,15 @@ from deputize.toolkits._shared.mail.compose import (
     Letter,
     Recipients,
     Text,
-    apart,
+    deduplicate,
     file_type,
-    forwarded,
-    quoted,
+    forward_original,
+    quote_text,
     recipients,
-    written,
+    render_body,
 )
 from deputize.toolkits._shared.mail.headers import Person
-from deputize.toolkits._shared.mail.languages import answer_subject, forward_subject
+from deputize.toolkits._shared.mail.languages import forward_subject, reply_subject
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import parsed
 
@@ -46,7 +46,9 @@ def test_a_letter_is_read_as_it_was_written() -> None:
         [Person("Zoë", "zoe@example.test")],
         [Person("", "carol@example.test")],
     )
-    mail = received(Letter("Grüße 👋", written("Hi **Bob**", "auto"), people, sender=Person("A", "alice@example.test")))
+    mail = received(
+        Letter("Grüße 👋", render_body("Hi **Bob**", "auto"), people, sender=Person("A", "alice@example.test"))
+    )
     assert mail["From"].addresses[0].addr_spec == "alice@example.test"
     assert (mail["To"].addresses[0].display_name, mail["To"].addresses[0].addr_spec) == ("Bob, Jr.", "bob@example.test")
     assert str(mail["Cc"]) == "Zoë <zoe@example.test>"
@@ -63,8 +65,8 @@ def test_a_letter_has_no_header_that_was_not_asked_for() -> None:
 
 
 def test_plain_is_plain_and_html_comes_with_its_text() -> None:
-    assert received(Letter("s", written("*a*", "plain"), BOB)).get_content_type() == "text/plain"
-    mail = received(Letter("s", written("<p>a <b>b</b></p><p hidden>c</p>", "html"), BOB))
+    assert received(Letter("s", render_body("*a*", "plain"), BOB)).get_content_type() == "text/plain"
+    mail = received(Letter("s", render_body("<p>a <b>b</b></p><p hidden>c</p>", "html"), BOB))
     assert body(mail, "plain") == "a b\n"
     assert "<b>b</b>" in body(mail, "html")
 
@@ -76,7 +78,7 @@ any_text = st.text(st.characters() | st.sampled_from("\r\n\x00 :=?.<>\u2028é日
 @given(any_text, any_text, any_text)
 def test_no_text_anywhere_adds_a_header_or_a_part(subject: str, text: str, name: str) -> None:
     people = Recipients([Person(name.strip(), "bob@example.test")])
-    mail = received(Letter(subject, written(text, "auto"), people, extra=(("X-Deputize-Key", "0" * 16),)))
+    mail = received(Letter(subject, render_body(text, "auto"), people, extra=(("X-Deputize-Key", "0" * 16),)))
     kept = {"To", "Subject", "X-Deputize-Key", "MIME-Version", "Content-Type", "Content-Transfer-Encoding"}
     assert set(mail.keys()) <= kept
     assert [one.addr_spec for one in mail["To"].addresses] == ["bob@example.test"]
@@ -124,7 +126,7 @@ def test_without_a_message_id_nothing_is_referred_to(answers: tuple[str, str]) -
 )
 def test_a_file_arrives_byte_for_byte_whatever_it_is_called(name: str, type: str) -> None:
     data = bytes(range(256)) + b"\r\n--boundary\r\n\r\nFrom x\n"
-    mail = received(Letter("s", written("see file", "auto"), BOB, files=[File(name, type, data)]))
+    mail = received(Letter("s", render_body("see file", "auto"), BOB, files=[File(name, type, data)]))
     assert "Bcc" not in mail
     (file,) = mail.iter_attachments()
     assert file.get_payload(decode=True) == data
@@ -158,21 +160,21 @@ def test_a_type_that_cannot_be_written_is_replaced_by_one_that_can() -> None:
 )
 def test_html_that_would_load_something_from_elsewhere_is_refused(html: str) -> None:
     with pytest.raises(InvalidInput, match="elsewhere"):
-        written(f"<p>hi</p>{html}", "html")
+        render_body(f"<p>hi</p>{html}", "html")
 
 
 def test_html_with_links_and_pictures_of_its_own_is_fine() -> None:
     html = "<a href='https://example.test'>x</a><img src='data:image/png;base64,AA=='><img src='cid:logo'>"
-    assert written(html, "html").html == html
+    assert render_body(html, "html").html == html
 
 
 def test_a_body_of_half_a_million_characters_is_refused() -> None:
     with pytest.raises(InvalidInput, match="body"):
-        written("x" * 500_001, "auto")
+        render_body("x" * 500_001, "auto")
 
 
 def test_markdown_never_shows_a_picture() -> None:
-    assert "<img" not in written("![x](https://decoy.test/t.gif) <img src=https://decoy.test>", "auto").html
+    assert "<img" not in render_body("![x](https://decoy.test/t.gif) <img src=https://decoy.test>", "auto").html
 
 
 def test_everybody_gets_a_mail_once_the_user_too_if_named() -> None:
@@ -187,9 +189,9 @@ def test_everybody_gets_a_mail_once_the_user_too_if_named() -> None:
 
 def test_more_than_a_hundred_people_are_refused() -> None:
     many = [Person("", f"p{n}@example.test") for n in range(101)]
-    assert len(apart(many[:60], many[60:100], many[:50]).all) == 100
+    assert len(deduplicate(many[:60], many[60:100], many[:50]).all) == 100
     with pytest.raises(InvalidInput, match="100"):
-        apart(many[:60], many[60:], [])
+        deduplicate(many[:60], many[60:], [])
 
 
 def test_the_entry_that_is_wrong_is_named() -> None:
@@ -219,25 +221,25 @@ def test_the_entry_that_is_wrong_is_named() -> None:
     ],
 )
 def test_a_subject_gets_one_prefix(subject: str, reply: str, forward: str) -> None:
-    assert (answer_subject(subject), forward_subject(subject)) == (reply, forward)
+    assert (reply_subject(subject), forward_subject(subject)) == (reply, forward)
 
 
 def test_a_quote_is_marked_for_people_and_for_mail_programs_and_is_only_text() -> None:
-    text = written("Yes.", "auto").then(quoted("On x, <b>Bob</b> wrote:", "one\n\n<script>two</script>"))
+    text = render_body("Yes.", "auto").followed_by(quote_text("On x, <b>Bob</b> wrote:", "one\n\n<script>two</script>"))
     assert text.plain == "Yes.\n\nOn x, <b>Bob</b> wrote:\n> one\n>\n> <script>two</script>"
     assert 'class="gmail_quote"' in text.html
     assert "<script>" not in text.html and "&lt;script&gt;" in text.html and "&lt;b&gt;Bob" in text.html
 
 
 def test_a_quote_of_a_giant_is_cut() -> None:
-    assert len(quoted("a", "x" * 1_000_000).plain) < 51_000
+    assert len(quote_text("a", "x" * 1_000_000).plain) < 51_000
 
 
 def test_a_quote_goes_inside_the_document_of_an_html_body() -> None:
-    text = Text("a", "<html><body><p>a</p></BODY></html>").then(Text("b", "<p>b</p>"))
+    text = Text("a", "<html><body><p>a</p></BODY></html>").followed_by(Text("b", "<p>b</p>"))
     assert text.html.endswith("<p>b</p>\n</BODY></html>")
 
 
 def test_a_forwarded_mail_says_whose_it_was() -> None:
-    text = Text("").then(forwarded([("From", "Bob <bob@example.test>"), ("Subject", "Hi")], "text"))
+    text = Text("").followed_by(forward_original([("From", "Bob <bob@example.test>"), ("Subject", "Hi")], "text"))
     assert text.plain == ("---------- Forwarded message ---------\nFrom: Bob <bob@example.test>\nSubject: Hi\n\ntext")

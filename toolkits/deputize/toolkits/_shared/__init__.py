@@ -1,1 +1,1 @@
-"""What toolkits share: text, time, lists, arguments. No toolkit of its own."""
+"""Code that toolkits share: text, time, lists, arguments. It declares no tools."""

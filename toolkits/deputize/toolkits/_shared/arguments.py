@@ -1,4 +1,4 @@
-"""Arguments that mean the same in every toolkit, and the names that other toolkits gave them."""
+"""Argument types that all toolkits share, and names that other toolkits gave them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ ACCEPTS: Final[Mapping[str, str]] = {
     "content_type": "body_format",
     "append_body": "append",
 }
-"""Spellings that are accepted and not shown: ``Toolkit(..., accepts=ACCEPTS)``."""
+"""Names that are accepted but not listed: ``Toolkit(..., accepts=ACCEPTS)``."""
 
 Limit = Annotated[int, Field(ge=1, le=100)]
 Cursor = Annotated[str | None, Field(description="next from the previous result")]

@@ -1,4 +1,4 @@
-"""The values that hold for one element: attributes such as ``bgcolor``, style sheets, its own style, variables."""
+"""Computed values of one element: from attributes such as ``bgcolor``, style sheets, its own style and variables."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._shared.css_properties import INHERITED, UNCHECKED, WIDE, accepted
-from deputize.toolkits._shared.css_sheet import QUIRKY, Rule, declared_by
+from deputize.toolkits._shared.css_properties import INHERITED, UNCHECKED, WIDE, expand
+from deputize.toolkits._shared.css_sheet import QUIRKY, Rule, declarations_of
 from deputize.toolkits._shared.css_values import Colour, Unknown, colour, legacy_colour, number, pixels
 from deputize.toolkits._shared.html_tree import Element
 
@@ -22,25 +22,24 @@ _SHADE = re.compile(r"#[0-9a-f]{3,8}\b|(?:rgb|hsl|hwb|color)a?\([^()]*\)|\b[a-z]
 
 @dataclass(slots=True)
 class Values:
-    """Values by the property's name, as they stand. Those that cannot be calculated become doubts."""
+    """Raw values by property name. Values that cannot be calculated become doubts."""
 
     given: dict[str, str] = field(default_factory=dict)
     _doubts: set[str] = field(default_factory=set)
 
     def get(self, name: str, otherwise: str = "") -> str:
-        """The value as it stands."""
         return self.given.get(name, otherwise)
 
     def doubts(self) -> frozenset[str]:
-        """What could not be judged."""
+        """Return the properties that could not be evaluated."""
         return frozenset(self._doubts)
 
     def doubt(self, what: str) -> None:
-        """Note what cannot be judged."""
+        """Record a property that cannot be evaluated."""
         self._doubts.add(what)
 
     def length(self, name: str, otherwise: float, size: float, whole: float = 600.0) -> float:
-        """A length in pixels; ``otherwise`` if there is none, or it cannot be calculated."""
+        """Return a length in pixels, or ``otherwise`` if it is missing or cannot be calculated."""
         value = self.given.get(name)
         if not value:
             return otherwise
@@ -52,7 +51,7 @@ class Values:
         return otherwise if found is None else found
 
     def ratio(self, name: str, otherwise: float) -> float:
-        """A number or a percentage."""
+        """Return a number or a percentage as a ratio."""
         value = self.given.get(name)
         try:
             found = number(value) if value else None
@@ -62,7 +61,7 @@ class Values:
         return otherwise if found is None else min(max(found, 0.0), 10.0)
 
     def colour(self, name: str, current: Colour, otherwise: Colour | None) -> Colour | None:
-        """A colour; ``current`` for ``currentcolor``."""
+        """Return a colour; ``current`` for ``currentcolor``."""
         value = self.given.get(name)
         if not value:
             return otherwise
@@ -73,7 +72,7 @@ class Values:
             return otherwise
 
     def shades(self, name: str) -> list[Colour]:
-        """All colours in a value such as a gradient."""
+        """Return all colours in a value such as a gradient."""
         found: list[Colour] = []
         for one in _SHADE.findall(self.given.get(name, "")[:_LONGEST]):
             try:
@@ -84,38 +83,38 @@ class Values:
         return found
 
 
-def cascaded(
+def cascade(
     element: Element, rules: Sequence[Rule], variables: Mapping[str, str], *, quirks: bool
 ) -> tuple[Mapping[str, str], Values]:
-    """The variables and the values of an element for which these rules hold. Raises `TooComplex`."""
+    """Return the variables and the values of an element with these rules. Raises `TooComplex`."""
     values = Values(dict(_hints(element)))
-    for one in list(declared_by(rules, element.attributes.get("style", ""))):
+    for one in list(declarations_of(rules, element.attributes.get("style", ""))):
         if one.name.startswith("--"):
             if one.value not in WIDE:
                 variables = {**variables, one.name: one.value[:_LONGEST]}
         else:
             value = one.value
             if quirks and QUIRKY.fullmatch(value):
-                value = quirky(one.name, value)
+                value = quirks_value(one.name, value)
             _apply(values, one.name, value, variables)
     return variables, values
 
 
-def quirky(name: str, value: str) -> str:
-    """A value as browsers read it on a page without a doctype (Quirks Mode, 3.1 and 3.2)."""
+def quirks_value(name: str, value: str) -> str:
+    """Return a value as browsers read it on a page without a doctype (Quirks Mode, 3.1 and 3.2)."""
     if "color" in name or name == "background":
         return f"#{value}" if len(value) in (3, 6) and value[0] not in "+-" else value
-    return value if accepted(name, value) else f"{value}px"
+    return value if expand(name, value) else f"{value}px"
 
 
 def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) -> None:
     if "var(" in value.lower():
-        resolved = _resolved(value, variables)
+        resolved = _resolve(value, variables)
         if resolved is None:
             values.doubt("var()")
             return
         value = resolved.lower().strip()
-    for single, text in accepted(name, value):
+    for single, text in expand(name, value):
         if single == "doubt":
             values.doubt(text)
         elif text in WIDE:
@@ -127,7 +126,7 @@ def _apply(values: Values, name: str, value: str, variables: Mapping[str, str]) 
 
 
 def _reset(values: Values, name: str, keyword: str) -> None:
-    """What ``inherit``, ``initial`` and the like make of a value."""
+    """Apply ``inherit``, ``initial`` and the like to a value."""
     names = list(values.given) if name == "all" else [one for one in values.given if one.startswith(name)] or [name]
     for one in names:
         values.given.pop(one, None)
@@ -137,8 +136,8 @@ def _reset(values: Values, name: str, keyword: str) -> None:
             values.doubt(f"{one}: inherit")
 
 
-def _resolved(value: str, variables: Mapping[str, str]) -> str | None:
-    """A value with its variables put in; None for one that has no end."""
+def _resolve(value: str, variables: Mapping[str, str]) -> str | None:
+    """Return a value with its variables replaced; None if the replacement does not end."""
     for _ in range(10):
         if not _VARIABLE.search(value):
             return value if "var(" not in value.lower() else None
@@ -149,14 +148,14 @@ def _resolved(value: str, variables: Mapping[str, str]) -> str | None:
 
 
 def _hints(element: Element) -> Iterator[tuple[str, str]]:
-    """What attributes say of the looks (HTML, 15.3)."""
+    """Yield the values that attributes set (HTML, 15.3)."""
     attributes = element.attributes
     if not attributes:
         return
     if "hidden" in attributes:
         yield ("display", "none")
     if "bgcolor" in attributes and (shade := legacy_colour(attributes["bgcolor"])):
-        yield ("background-color", _written(shade))
+        yield ("background-color", _hex(shade))
     if element.tag in _SIZED:
         for side in ("width", "height"):
             if found := re.match(r"\s*(\d{1,6}(?:\.\d+)?)(%?)", attributes.get(side, "")):
@@ -165,14 +164,14 @@ def _hints(element: Element) -> Iterator[tuple[str, str]]:
         yield ("background-picture", "url(x)")
     inked = attributes.get("color" if element.tag == "font" else "text" if element.tag == "body" else "", "")
     if inked and (shade := legacy_colour(inked)):
-        yield ("color", _written(shade))
+        yield ("color", _hex(shade))
     if element.tag == "body" and (shade := legacy_colour(attributes.get("link", ""))):
-        yield ("link", _written(shade))
+        yield ("link", _hex(shade))
     if element.tag == "font" and (step := re.fullmatch(r"\s*([+-]?)(\d+).*", attributes.get("size", ""), re.DOTALL)):
         count = int(step[2][:3]) * (-1 if step[1] == "-" else 1) + (3 if step[1] else 0)
         yield ("font-size", _FONT_SIZES[min(max(count, 1), 7)])
 
 
-def _written(shade: Colour) -> str:
+def _hex(shade: Colour) -> str:
     red, green, blue = (round(part * 255) for part in shade[:3])
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -1,4 +1,4 @@
-"""Whether a media query holds for whoever reads a mail at a desk: a wide, light screen (Media Queries 4)."""
+"""Evaluation of media queries for a desktop reader: a wide, light screen (Media Queries 4)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _RANGE = re.compile(r"(?:([^<>=]+)(<=?|>=?|=))?\s*([a-z-]+)\s*(?:(<=?|>=?|=)([^<
 _AFTER: Final = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "="}
 
 
-def holds(query: str) -> bool | None:
-    """Whether one query of a list holds; an empty list does. None if that cannot be known."""
+def matches_screen(query: str) -> bool | None:
+    """Return whether one query of a list matches, True for an empty list, None if unknown."""
     query = re.sub(r"/\*.*?\*/", " ", query.lower(), flags=re.DOTALL)[:2_000].strip()
     if query.count("(") > 50:
         return None
-    each = [_one(part.strip()) for part in query.split(",")] if query else [True]
+    each = [_evaluate(part.strip()) for part in query.split(",")] if query else [True]
     return True if True in each else None if None in each else False
 
 
-def _one(query: str) -> bool | None:
+def _evaluate(query: str) -> bool | None:
     negated = bool(re.match(r"not\s+(?!\()", query))
     query = re.sub(r"^(?:not\s+(?!\()|only\s+)", "", query)
     kind = re.match(r"[a-z-]+(?!\()\b", query)
@@ -43,12 +43,12 @@ def _one(query: str) -> bool | None:
 
 
 def _condition(text: str) -> bool | None:
-    """Features in brackets, joined by ``and``, ``or`` or ``not``; None for what is not known."""
+    """Evaluate features in brackets, joined by ``and``, ``or`` or ``not``; None if unknown."""
     text = text.strip()
     if found := re.match(r"not\b", text):
         inner = _condition(text[found.end() :])
         return None if inner is None else not inner
-    parts = _joined(text)
+    parts = _split_condition(text)
     if parts is None:
         return None
     words, pieces = parts
@@ -58,8 +58,8 @@ def _condition(text: str) -> bool | None:
     return False if False in values else None if None in values else True
 
 
-def _joined(text: str) -> tuple[list[str], list[str]] | None:
-    """The words between bracketed pieces, and the pieces."""
+def _split_condition(text: str) -> tuple[list[str], list[str]] | None:
+    """Return the words between bracketed pieces, and the pieces."""
     words: list[str] = []
     pieces: list[str] = []
     depth, start, between = 0, 0, ""
@@ -89,14 +89,14 @@ def _feature(piece: str) -> bool | None:
     if plain in _RATIOS:
         return _ratio(value, side)
     if plain in _SIZES and colon:
-        return _compared(_SIZES[plain], {"min": ">=", "max": "<=", "": "="}[side], value)
+        return _compare(_SIZES[plain], {"min": ">=", "max": "<=", "": "="}[side], value)
     if plain in _IS:
         return _IS[plain] == value if colon else _IS[plain] not in ("none", "0", "no-preference")
     ranged = _RANGE.fullmatch(piece)
     if ranged and ranged[3] in _SIZES:
         actual = _SIZES[ranged[3]]
-        left = _compared(actual, _AFTER[ranged[2]], ranged[1].strip()) if ranged[1] else True
-        right = _compared(actual, ranged[4], ranged[5].strip()) if ranged[5] else True
+        left = _compare(actual, _AFTER[ranged[2]], ranged[1].strip()) if ranged[1] else True
+        right = _compare(actual, ranged[4], ranged[5].strip()) if ranged[5] else True
         return None if left is None or right is None else left and right
     if plain == "color" and not colon:
         return True
@@ -111,7 +111,7 @@ def _ratio(value: str, side: str) -> bool | None:
     return count <= 1 if side == "min" else count >= 1 if side == "max" else count == 1
 
 
-def _compared(actual: float, sign: str, value: str) -> bool | None:
+def _compare(actual: float, sign: str, value: str) -> bool | None:
     try:
         wanted = pixels(value, 16.0)
     except Unknown:

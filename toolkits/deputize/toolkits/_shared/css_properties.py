@@ -1,7 +1,7 @@
-"""The properties that decide whether a person sees a text, and what browsers accept as their values.
+"""Properties that decide whether a person sees a text, and the values that browsers accept.
 
-A declaration that a browser ignores must be ignored here, too: ``display: none; display: nonsense`` hides. A property
-that is neither known here nor known to be harmless raises a doubt where it is used.
+A declaration that browsers ignore must be ignored here too: ``display: none; display: nonsense`` hides. A property that
+is neither known here nor known to be harmless raises a doubt if it is used.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ INHERITED: Final = frozenset(
 )
 _RESET: Final = frozenset({"initial", "unset", "revert", "revert-layer"})
 WIDE: Final = _RESET | {"inherit"}
-"""Keywords that every property takes."""
+"""Keywords that every property accepts."""
 
-_SAME: Final = {  # logical names, as they are in a text from left to right and from top to bottom
+_SAME: Final = {  # logical names in text from left to right and top to bottom
     **{"margin-inline-start": "margin-left", "margin-block-start": "margin-top", "inset-inline-start": "left"},
     **{"inset-block-start": "top", "inset-inline-end": "right", "inset-block-end": "bottom", "inline-size": "width"},
     **{"margin-inline-end": "margin-right", "margin-block-end": "margin-bottom", "padding-block-end": "padding-bottom"},
@@ -61,7 +61,7 @@ _KEYWORDS: Final = {
     "white-space": frozenset({"normal", "nowrap", "pre", "pre-wrap", "pre-line", "break-spaces"}),
 }
 _SIZING: Final = frozenset("min-content max-content fit-content stretch -webkit-fill-available".split())
-_WORDS_FOR: Final = {  # keywords that stand for a length or a number
+_WORDS_FOR: Final = {  # keywords instead of a length or a number
     **dict.fromkeys(("top", "right", "bottom", "left"), ("auto",)),
     **dict.fromkeys(("margin-top", "margin-right", "margin-bottom", "margin-left"), ("auto",)),
     **dict.fromkeys(("width", "height", "min-width", "min-height"), _SIZING | {"auto"}),
@@ -75,7 +75,7 @@ _LENGTHS: Final = frozenset(
     " padding-bottom width height max-width max-height min-width min-height text-indent letter-spacing word-spacing"
     " line-height flex-basis border-top-width border-bottom-width".split()
 )
-_TAKEN: Final = frozenset(  # as they stand, to be judged where they are used
+_TAKEN: Final = frozenset(  # kept unchanged and evaluated where they are used
     "background-size font-family clip clip-path transform scale translate filter content background-clip"
     " background-picture animation animation-name z-index -webkit-line-clamp".split()
 )
@@ -87,7 +87,7 @@ UNCHECKED: Final = frozenset(
 _NUMBERS: Final = frozenset({"opacity", "zoom", "font-size-adjust"})
 _COLOURS: Final = frozenset({"color", "background-color", "-webkit-text-fill-color"})
 
-_WIDE_DECORATION: Final = {  # what may lie over a text, or push it away, from so many pixels on
+_WIDE_DECORATION: Final = {  # pixels from which a decoration may cover a text or push it away
     **{"vertical-align": 12.0, "outline": 5.0, "outline-width": 5.0, "outline-offset": 12.0, "box-shadow": 30.0},
     **{
         "-webkit-text-stroke": 1.0,
@@ -104,7 +104,7 @@ _WIDE_DECORATION: Final = {  # what may lie over a text, or push it away, from s
         "border-spacing": 60.0,
     },
 }
-_REREAD: Final = {  # what is read in another order than it stands in
+_REREAD: Final = {  # may change the order in which text is read
     "order": re.compile(r"[1-9(]"),
     **dict.fromkeys(("flex-direction", "flex-flow"), re.compile("reverse")),
 }
@@ -132,9 +132,9 @@ _FONT_STYLE: Final = re.compile(
 )
 _FAMILY: Final = r"""(?:"[^"]*"|'[^']*'|-?[^\W\d][\w-]*(?: -?[^\W\d][\w-]*)*)"""
 _FAMILIES: Final = re.compile(f"{_FAMILY}(?: ?, ?{_FAMILY})*")
-_INNER: Final = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # brackets in brackets in brackets
+_INNER: Final = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"  # three levels of brackets
 _SIZE: Final = r"(?:auto|0|-?[\d.]+(?:px|pt|em|rem|%))"
-_LAYER: Final = re.compile(  # a piece of a background: each kind stands in a layer once
+_LAYER: Final = re.compile(  # a piece of a background; a layer has each kind once
     rf"\s*(?:(?P<picture>(?:[a-z-]*(?:url|gradient|image)[a-z-]*{_INNER})|none\b)"
     rf"|(?:(?P<repeat>(?:no-)?repeat(?:-[xy])?)|(?P<attachment>scroll|fixed|local)|(?P<box>[a-z]+-box|text)"
     rf"|(?P<position>(?:(?:left|center|right|{_SIZE})(?: (?:top|center|bottom|{_SIZE}))?"
@@ -149,10 +149,10 @@ Expanded = tuple[tuple[str, str], ...]
 
 
 @lru_cache(4000)
-def accepted(name: str, value: str) -> Expanded:
-    """A declaration as the single properties that are judged; empty for one that browsers ignore, or that is harmless.
+def expand(name: str, value: str) -> Expanded:
+    """Return a declaration as the single properties that are evaluated; empty if browsers ignore it or it is harmless.
 
-    A property that could hide and is not understood becomes ``("doubt", NAME)``.
+    A property that could hide text and is not supported becomes ``("doubt", NAME)``.
     """
     name = _SAME.get(name, name)
     if value.count("(") != value.count(")") and (name in _SHORTHANDS or _is_judged(name)):
@@ -186,7 +186,7 @@ def _is_judged(name: str) -> bool:
 
 
 def _unknown(name: str, value: str) -> Expanded:
-    """For a value that browsers ignore: nothing. A function, or a second keyword, may be new: a doubt."""
+    """Return nothing for a value that browsers ignore. A function or second keyword may be new: return a doubt."""
     newer = name == "mix-blend-mode" or "(" in value or (name in _KEYWORDS and " " in value)
     return (("doubt", name),) if newer else ()
 
@@ -210,13 +210,12 @@ def _is_valid(name: str, value: str) -> bool:
 
 
 def is_dark_only(scheme: str) -> bool:
-    """Whether a page is dark for everybody, so that black text on nothing does not show."""
+    """True if a page is always dark, so that black text on no background is invisible."""
     words = scheme.lower().replace(",", " ").split()
     return "dark" in words and "light" not in words
 
 
 def _is_wide(name: str, value: str) -> bool:
-    """Whether a decoration is wide enough to hide words."""
     try:
         lengths = [abs(pixels(word.strip(","), 16) or number(word) or 0.0) for word in _words(value)]
     except Unknown:
@@ -239,15 +238,15 @@ def _sides(prefix: str) -> Callable[[str], Iterator[tuple[str, str]]]:
 
 
 def _words(value: str) -> list[str]:
-    """The words of a value; a function is one."""
+    """Split a value into words; a function is one word."""
     return re.findall(rf"(?:[^\s()]|{_INNER})+", value[:2_000])
 
 
 def _font(value: str) -> Iterator[tuple[str, str]]:
-    """Of ``font`` the size, the line height after it, and the family; a doubt if anything else stands there."""
+    """Yield size, line height and family of ``font``, or a doubt if there is anything else."""
     words = _words(re.sub(r"\s*/\s*", "/", value))
     styles = list(takewhile(bool, map(_FONT_STYLE.fullmatch, words)))
-    if len(words) < len(styles) + 2:  # a size and a family are needed
+    if len(words) < len(styles) + 2:  # size and family are required
         return
     size, slash, height = words[len(styles)].partition("/")
     family = " ".join(words[len(styles) + 1 :])
@@ -262,8 +261,8 @@ def _font(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _background(value: str) -> Iterator[tuple[str, str]]:
-    """Of ``background`` the colour, and whether a picture lies over it; a doubt if anything else stands there."""
-    layers = [[*_LAYER.finditer(layer)] for layer in _listed(value)]
+    """Yield colour and picture of ``background``, or a doubt if there is anything else."""
+    layers = [[*_LAYER.finditer(layer)] for layer in _split_commas(value)]
     pieces = [(piece.lastgroup or "", piece[0].strip()) for layer in layers for piece in layer]
     tints = [text for kind, text in pieces if kind == "tint"]
     pictures = [text for kind, text in pieces if kind == "picture"]
@@ -281,10 +280,10 @@ def _background(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _picture(value: str) -> Iterator[tuple[str, str]]:
-    """Of ``background-image`` what it is; a doubt if a gradient is not as browsers surely take it."""
+    """Yield the ``background-image``, and a doubt if browsers may not accept a gradient."""
     yield ("background-picture", value)
     for name, inner in _GRADIENT.findall(value):
-        first, *stops = [one.strip() for one in _listed(inner[1:-1])] or [""]
+        first, *stops = [one.strip() for one in _split_commas(inner[1:-1])] or [""]
         stops = stops if _TOWARDS.fullmatch(first) else [first, *stops]
         colours = [found and _is_tint(found[1]) for found in map(_STOP.fullmatch, stops)]
         if len(stops) < 2 or not all(colours) or name.startswith("-"):
@@ -295,13 +294,13 @@ def _is_tint(word: str) -> bool:
     return _is_valid("background-color", word)
 
 
-def _listed(value: str) -> list[str]:
-    """The parts between commas; those in brackets part nothing."""
+def _split_commas(value: str) -> list[str]:
+    """Split at commas outside of brackets."""
     return re.findall(rf"(?:[^(),]|{_INNER})+", value[:2_000])
 
 
 def _two(*names: str) -> Callable[[str], Iterator[tuple[str, str]]]:
-    """A shorthand of two sides."""
+    """Return the expansion of a shorthand for two sides."""
 
     def expand(value: str) -> Iterator[tuple[str, str]]:
         words = _words(value)
@@ -316,7 +315,7 @@ def _border_left(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _border(value: str) -> Iterator[tuple[str, str]]:
-    """Of a border how wide it is, where that is more than a line."""
+    """Yield the width of a border that is wider than a line."""
     wide = [word for word in _words(value) if re.fullmatch(r"[\d.]+(?:px|pt|em|cm)", word)]
     yield from [("border-top-width", word) for word in wide[:1]]
 

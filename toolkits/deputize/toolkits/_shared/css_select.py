@@ -1,7 +1,7 @@
-"""CSS selectors (Selectors 4) over the tree of a mail, with a budget: no mail makes matching take longer than that.
+"""CSS selectors (Selectors 4) over the tree of a mail, with a budget that bounds the time of matching.
 
-Written here and not taken from a package, since those at hand compile a stranger's selector to Python and evaluate it,
-or try each rule at each element.
+deputize has its own matcher because available packages compile an untrusted selector to Python and evaluate it, or try
+each rule on each element.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ Test = Callable[["Step"], bool]
 
 @dataclass(slots=True)
 class Step:
-    """An element as it is matched, what it costs being counted."""
+    """An element during matching, with the budget that counts the cost."""
 
     element: Element
     budget: Budget
 
-    def to(self, element: Element | None) -> Step | None:
-        """The same at another element, if there is one."""
+    def at_element(self, element: Element | None) -> Step | None:
+        """Return the step at another element, or None."""
         self.budget.spend()
         return Step(element, self.budget) if element is not None and element.tag else None
 
 
 @dataclass(slots=True)
 class Budget:
-    """Steps that are left."""
+    """The remaining steps."""
 
     left: int = _MAX_STEPS
     _places: dict[Element, dict[Element, tuple[int, int]]] = field(default_factory=dict)
 
     def spend(self, steps: int = 1) -> None:
-        """Take steps. Raises `TooComplex`."""
+        """Use up steps. Raises `TooComplex`."""
         self.left -= steps
         if self.left < 0:
             raise TooComplex
 
-    def place(self, element: Element) -> tuple[int, int]:
-        """The place among the siblings of its tag, counted from the first and from the last, from 1 on."""
+    def sibling_positions(self, element: Element) -> tuple[int, int]:
+        """Return the position among siblings of its tag, from the first and from the last, each from 1."""
         parent = element.parent
         if parent is None:
             return 1, 1
@@ -60,20 +60,19 @@ class Budget:
 
 @dataclass(slots=True)
 class Compound:
-    """What one element has to be: all of these. ``pseudo`` is a pseudo-element."""
+    """The conditions on one element, all of which must hold. ``pseudo`` is a pseudo-element."""
 
     tests: list[Test] = field(default_factory=list)
-    key: str = ""  # what an index finds it by: "#id", ".class" or "tag"
+    key: str = ""  # index key: "#id", ".class" or "tag"
     specificity: tuple[int, int, int] = (0, 0, 0)
     pseudo: str = ""
 
     def add(self, test: Test, a: int = 0, b: int = 0, c: int = 0) -> None:
-        """One more condition, and what it counts."""
+        """Add a condition and its specificity."""
         self.tests.append(test)
         self.weigh((a, b, c))
 
     def weigh(self, more: tuple[int, int, int]) -> None:
-        """Add to the specificity."""
         a, b, c = self.specificity
         self.specificity = (a + more[0], b + more[1], c + more[2])
 
@@ -86,40 +85,38 @@ class Selector:
 
     @property
     def key(self) -> str:
-        """What the element itself must have."""
+        """The index key of the element itself."""
         return self.steps[0][1].key
 
     @property
     def pseudo(self) -> str:
-        """The pseudo-element that is meant, or ""."""
+        """The pseudo-element, or ""."""
         return self.steps[0][1].pseudo
 
     @property
     def specificity(self) -> tuple[int, int, int]:
-        """As the cascade counts it."""
         weights = [compound.specificity for _, compound in self.steps]
         return (sum(w[0] for w in weights), sum(w[1] for w in weights), sum(w[2] for w in weights))
 
     def matches(self, step: Step, at: int = 0) -> bool:
-        """Whether the element is meant."""
+        """True if the selector matches the element."""
         combinator, compound = self.steps[at]
         step.budget.spend(1 + len(compound.tests))
         if not all(test(step) for test in compound.tests):
             return False
         if at + 1 == len(self.steps):
             return True
-        return any(self.matches(near, at + 1) for near in _near(step, combinator))
+        return any(self.matches(near, at + 1) for near in _reachable(step, combinator))
 
 
-def _near(step: Step, combinator: str) -> Iterator[Step]:
-    """Where a combinator leads from an element, leftwards."""
+def _reachable(step: Step, combinator: str) -> Iterator[Step]:
+    """Yield the elements that a combinator reaches, leftwards."""
     upwards, once = combinator in " >", combinator in ">+"
-    at = step.to(step.element.parent if upwards else previous(step.element))
+    at = step.at_element(step.element.parent if upwards else previous_element(step.element))
     while at is not None:
         yield at
-        at = None if once else at.to(at.element.parent if upwards else previous(at.element))
+        at = None if once else at.at_element(at.element.parent if upwards else previous_element(at.element))
 
 
-def previous(element: Element) -> Element | None:
-    """The element before this one."""
+def previous_element(element: Element) -> Element | None:
     return element.parent.inner[element.nth - 1] if element.parent and element.nth else None

@@ -1,4 +1,4 @@
-"""From the tokens of a selector list to selectors that match (Selectors 4, as far as browsers understand them)."""
+"""Parser of selector lists (Selectors 4, as far as browsers support it)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNCLEAR: Final = frozenset(
     " active-view-transition-type target-current target-before target-after interest-source xr-overlay".split()
 )
 _OLD_PSEUDO_ELEMENTS: Final = frozenset({"before", "after", "first-line", "first-letter"})
-_DEEPEST: Final = 5  # selectors inside each other
+_DEEPEST: Final = 5  # levels of nested selectors
 _MAX_PARTS: Final = 60
 
 Tokens = Sequence[Any]
@@ -31,11 +31,11 @@ class Invalid(Exception):
 
 
 class Unclear(Exception):
-    """A selector that browsers understand and we do not."""
+    """A selector that browsers support and deputize does not."""
 
 
 def read_selectors(tokens: Tokens, quirks: bool, deep: int = 0, *, forgiving: bool = False) -> list[Selector]:
-    """The selectors of a list. ``quirks``: names are compared without case; ``forgiving``: what is invalid is left out.
+    """Return the selectors of a list. ``quirks``: compare names case-insensitively; ``forgiving``: skip invalid ones.
 
     Raises `Invalid` and `Unclear`.
     """
@@ -65,7 +65,7 @@ def _parts(tokens: Tokens) -> list[list[Any]]:
 
 
 class _Reader:
-    """Reads one complex selector."""
+    """A parser of one complex selector."""
 
     def __init__(self, tokens: Tokens, quirks: bool, deep: int) -> None:
         self._tokens, self._quirks, self._deep, self._at = tokens, quirks, deep, 0
@@ -115,18 +115,18 @@ class _Reader:
     def _simple(self, compound: Compound, token: Any, first: bool) -> None:
         if token.type == "ident" and first:
             compound.key = compound.key or token.lower_value
-            compound.add(_tag(token.lower_value), c=1)
+            compound.add(_tag_test(token.lower_value), c=1)
         elif token.type == "hash" and token.is_identifier:
-            compound.key = f"#{self._cased(token.value)}"
-            compound.add(self._named("id", token.value), a=1)
+            compound.key = f"#{self._fold_case(token.value)}"
+            compound.add(self._name_test("id", token.value), a=1)
         elif token.type == "[] block":
             compound.add(self._attribute([t for t in token.content if t.type != "whitespace"]), b=1)
         elif token.type == "literal" and token.value == "*" and first:
             pass
         elif token.type == "literal" and token.value == ".":
             name = self._take("ident").value
-            compound.key = compound.key if compound.key.startswith("#") else f".{self._cased(name)}"
-            compound.add(self._named("class", name), b=1)
+            compound.key = compound.key if compound.key.startswith("#") else f".{self._fold_case(name)}"
+            compound.add(self._name_test("class", name), b=1)
         elif token.type == "literal" and token.value == ":":
             self._pseudo(compound)
         elif token.type == "literal" and token.value in ("|", "&"):
@@ -134,14 +134,14 @@ class _Reader:
         else:
             raise Invalid
 
-    def _cased(self, name: str) -> str:
+    def _fold_case(self, name: str) -> str:
         return name.lower() if self._quirks else name
 
-    def _named(self, attribute: str, name: str) -> Test:
-        wanted = self._cased(name)
+    def _name_test(self, attribute: str, name: str) -> Test:
+        wanted = self._fold_case(name)
 
         def test(step: Step) -> bool:
-            value = self._cased(step.element.attributes.get(attribute, ""))
+            value = self._fold_case(step.element.attributes.get(attribute, ""))
             return value == wanted if attribute == "id" else wanted in value.split()
 
         return test
@@ -161,7 +161,7 @@ class _Reader:
         if len(rest) == 2 and flag not in ("i", "s"):
             raise Invalid
         caseless = flag == "i" or (name in _CASELESS and flag != "s")
-        return _compares(name, operator, str(rest[0].value), caseless)
+        return _comparison(name, operator, str(rest[0].value), caseless)
 
     # ------------------------------------------------------------- pseudo-classes and pseudo-elements
 
@@ -196,12 +196,12 @@ class _Reader:
             raise Invalid
 
 
-def _tag(name: str) -> Test:
+def _tag_test(name: str) -> Test:
     return lambda step: step.element.tag == name
 
 
 def _operator(tokens: Sequence[Any]) -> tuple[str, Sequence[Any]]:
-    """The operator of an attribute selector, and what follows it."""
+    """Return the operator of an attribute selector, and the tokens after it."""
     signs = ""
     for at, token in enumerate(tokens):
         if token.type != "literal":
@@ -210,7 +210,7 @@ def _operator(tokens: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     raise Invalid
 
 
-def _compares(name: str, operator: str, wanted: str, caseless: bool) -> Test:
+def _comparison(name: str, operator: str, wanted: str, caseless: bool) -> Test:
     wanted = wanted.lower() if caseless else wanted
     ways: dict[str, Callable[[str], bool]] = {
         "=": lambda value: value == wanted,
@@ -238,9 +238,9 @@ def _simple_pseudo(name: str) -> Test:
         "first-child": lambda step: step.element.nth == 0,
         "last-child": lambda step: step.element.nth + 1 == len(_siblings(step.element)),
         "only-child": lambda step: len(_siblings(step.element)) == 1,
-        "first-of-type": lambda step: step.budget.place(step.element)[0] == 1,
-        "last-of-type": lambda step: step.budget.place(step.element)[1] == 1,
-        "only-of-type": lambda step: step.budget.place(step.element) == (1, 1),
+        "first-of-type": lambda step: step.budget.sibling_positions(step.element)[0] == 1,
+        "last-of-type": lambda step: step.budget.sibling_positions(step.element)[1] == 1,
+        "only-of-type": lambda step: step.budget.sibling_positions(step.element) == (1, 1),
         "root": lambda step: step.element.tag == "html",
         "empty": lambda step: not step.element.children,
         "link": lambda step: step.element.tag in ("a", "area") and "href" in step.element.attributes,
@@ -264,10 +264,10 @@ def _siblings(element: Element) -> list[Element]:
     return element.parent.inner if element.parent else [element]
 
 
-def _place(step: Step, same: bool, backwards: bool) -> int:
-    """The place among the siblings, counted from 1; ``same``: of those with its tag alone."""
+def _position(step: Step, same: bool, backwards: bool) -> int:
+    """Return the position among siblings, from 1; ``same``: among those with the same tag."""
     if same:
-        return step.budget.place(step.element)[backwards]
+        return step.budget.sibling_positions(step.element)[backwards]
     return len(_siblings(step.element)) - step.element.nth if backwards else step.element.nth + 1
 
 
@@ -285,7 +285,7 @@ def _nth(name: str, arguments: Tokens) -> Test:
     a, b = parsed
 
     def test(step: Step) -> bool:
-        place = _place(step, name.endswith("of-type"), "last" in name)
+        place = _position(step, name.endswith("of-type"), "last" in name)
         return place == b if a == 0 else (place - b) % a == 0 and (place - b) // a >= 0
 
     return test

@@ -1,7 +1,7 @@
-"""The style sheets in a mail, and which of their declarations hold for an element (CSS Cascade 5).
+"""The style sheets in a mail, and the declarations that apply to an element (CSS Cascade 5).
 
-Read as a browser with a wide, light screen does: what is for print, dark mode or small screens does not hold. Sheets
-from elsewhere are not loaded, as no mail program loads them; one that is written into an address is a doubt.
+Rules are read as in a browser with a wide, light screen: those for print, dark mode or small screens do not apply.
+External sheets are not loaded, as in mail programs; one in a data URL is a doubt.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
-from deputize.toolkits._shared.css_media import holds
-from deputize.toolkits._shared.css_properties import accepted, is_dark_only
+from deputize.toolkits._shared.css_media import matches_screen
+from deputize.toolkits._shared.css_properties import expand, is_dark_only
 from deputize.toolkits._shared.css_select import Budget, Selector, Step
 from deputize.toolkits._shared.css_selector_reader import Invalid, Unclear, read_selectors
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex
 
-_LONGEST: Final = 150_000  # characters of styles; Gmail shows none of a mail with more than 102,000
+_LONGEST: Final = 150_000  # characters of styles; Gmail ignores styles of more than 102,000
 _LONGEST_INLINE: Final = 20_000
 _MAX_SELECTORS: Final = 4_000
 _BRACKET = re.compile(r"[(\[{}\])]")
 _DEEPEST: Final = 50
 QUIRKY: Final = re.compile(r"[+-]?\d*\.?\d+|[0-9a-f]{3}|[0-9a-f]{6}")
-"""A length without a unit, or a colour without its sign, which pages without a doctype may have."""
+"""A length without a unit, or a colour without #, which pages without a doctype may have."""
 _BOXES: Final = frozenset({"before", "after", "selection", "placeholder", "backdrop"})
 _COVERING: Final = ("position", "margin", "float", "box-shadow", "outline", "transform", "translate", "inset")
-_PLAIN: Final = re.compile(  # what can be split at semicolons and colons
+_PLAIN: Final = re.compile(  # can be split at semicolons and colons
     r"""(?:[^\\/"'()\[\]{}@<&]|/(?!\*)|"[^"\\\n\r\f;!]*"|'[^'\\\n\r\f;!]*'|\([^()\\"'\n\r\f;!{}\[\]/]*\))*+"""
 )
 _CONDITIONAL: Final = frozenset({"supports", "layer", "container", "scope", "starting-style"})
@@ -38,8 +38,8 @@ _MOVING = re.compile(r"opacity|visibility|display|color|font|transform|clip|left
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
-    """A declaration as it stands: its name and value in small letters, but those of a variable."""
+class Declaration:
+    """A declaration: name and value in lower case, except variables."""
 
     name: str
     value: str
@@ -48,16 +48,16 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule. ``order``: its place among all rules of the mail."""
+    """A rule. ``order``: its position among all rules of the mail."""
 
     selector: Selector
     order: int
-    declared: tuple[Declared, ...]
+    declared: tuple[Declaration, ...]
 
 
 @dataclass(slots=True)
 class Sheet:
-    """All rules of a mail, found by what the element they are for must have. ``doubts``: what was not understood."""
+    """All rules of a mail, indexed by a requirement on their element. ``doubts``: what was not understood."""
 
     quirks: bool
     doubts: set[str] = field(default_factory=set)
@@ -65,11 +65,11 @@ class Sheet:
     _count: int = 0
     _budget: Budget = field(default_factory=Budget)
     looks: dict[Any, Any] = field(default_factory=dict)
-    """What `html_style.look` has found already: most elements of a mail look like one before them."""
+    """A cache of `html_style.look`: most elements of a mail look like an earlier one."""
 
     @classmethod
     def of(cls, document: Document) -> Sheet:
-        """The sheets of a document. Raises `TooComplex`."""
+        """Read the sheets of a document. Raises `TooComplex`."""
         sheet, read = cls(document.quirks), 0
         for element in document.root.walk():
             if element.tag == "style":
@@ -81,7 +81,7 @@ class Sheet:
                     raise TooComplex
                 if _in_noscript(element):
                     sheet.doubts.add("noscript")
-                elif (holding := holds(element.attributes.get("media", ""))) is not False:
+                elif (holding := matches_screen(element.attributes.get("media", ""))) is not False:
                     sheet.doubts |= {"media"} if holding is None else set()
                     sheet._read(text if holding else "")
             elif element.tag == "link" and element.attributes.get("href", "").strip().lower().startswith("data:"):
@@ -119,7 +119,7 @@ class Sheet:
             if _STRANGE_FONT.search(serialize(rule.content).lower()):
                 self.doubts.add("@font-face")
         elif name in _CONDITIONAL or name == "media":
-            holding = holds(prelude) if name == "media" else None
+            holding = matches_screen(prelude) if name == "media" else None
             if deep > 5:
                 raise TooComplex
             if holding is None:
@@ -146,7 +146,7 @@ class Sheet:
         for selector in found:
             self._keep(selector, declared)
 
-    def _keep(self, selector: Selector, declared: tuple[Declared, ...]) -> None:
+    def _keep(self, selector: Selector, declared: tuple[Declaration, ...]) -> None:
         self._count += 1
         if self._count > _MAX_SELECTORS:
             raise TooComplex
@@ -156,10 +156,10 @@ class Sheet:
             return
         self._by_key[selector.key].append(Rule(selector, self._count, declared))
 
-    # ------------------------------------------------------------- what holds for an element
+    # ------------------------------------------------------------- matching
 
-    def matching(self, element: Element) -> list[Rule]:
-        """The rules that hold for an element, the weakest first. Raises `TooComplex`."""
+    def matching_rules(self, element: Element) -> list[Rule]:
+        """Return the rules that apply to an element, the weakest first. Raises `TooComplex`."""
         if not self._by_key:
             return []
         step = Step(element, self._budget)
@@ -177,9 +177,9 @@ class Sheet:
         yield from {f".{name}" for name in classes.split()}
 
 
-def declared_by(rules: Sequence[Rule], style: str) -> Iterator[Declared]:
-    """What rules and a ``style`` attribute declare, the weakest first. Raises `TooComplex`."""
-    styled = inline(style)
+def declarations_of(rules: Sequence[Rule], style: str) -> Iterator[Declaration]:
+    """Yield the declarations of rules and of a ``style`` attribute, the weakest first. Raises `TooComplex`."""
+    styled = inline_declarations(style)
     for important in (False, True):
         for rule in rules:
             yield from (one for one in rule.declared if one.important is important)
@@ -187,7 +187,7 @@ def declared_by(rules: Sequence[Rule], style: str) -> Iterator[Declared]:
 
 
 def is_deep(text: str) -> bool:
-    """Whether there are more brackets inside each other than anybody writes; tinycss2 would run out of stack."""
+    """True if brackets are nested deeper than anybody writes, which would exhaust tinycss2's stack."""
     depth = 0
     for bracket in _BRACKET.findall(text):
         depth += 1 if bracket in "([{" else -1 if depth else 0
@@ -203,46 +203,46 @@ def _in_noscript(element: Element) -> bool:
     return at is not None
 
 
-def _covers(declared: Sequence[Declared]) -> bool:
-    """Whether a box made by a style sheet could lie over a text."""
+def _covers(declared: Sequence[Declaration]) -> bool:
+    """True if a generated box could cover a text."""
     return any(one.name.startswith(_COVERING) and one.value not in ("0", "none", "static") for one in declared)
 
 
-def _declarations(content: Any) -> tuple[tuple[Declared, ...], list[Any]]:
-    """The declarations in a block that could matter, and the rules in it."""
+def _declarations(content: Any) -> tuple[tuple[Declaration, ...], list[Any]]:
+    """Return the declarations in a block that could matter, and its nested rules."""
     from tinycss2 import parse_blocks_contents, serialize
 
-    found: list[Declared] = []
+    found: list[Declaration] = []
     others: list[Any] = []
     for one in parse_blocks_contents(content, skip_comments=True, skip_whitespace=True):
         if one.type == "declaration":
             variable = one.name.startswith("--")
-            found += _kept(one.name if variable else one.lower_name, serialize(one.value), one.important)
+            found += _known(one.name if variable else one.lower_name, serialize(one.value), one.important)
         else:
             others.append(one)
     return tuple(found), others
 
 
-def _kept(name: str, value: str, important: bool) -> Iterator[Declared]:
+def _known(name: str, value: str, important: bool) -> Iterator[Declaration]:
     value = " ".join(re.sub(r"/\*.*?\*/", " ", value, flags=re.DOTALL).split())[:4000]
     value = value if name.startswith("--") or "var(" in value else value.lower()
-    if accepted(name, value) or QUIRKY.fullmatch(value):
-        yield Declared(name, value, important)
+    if expand(name, value) or QUIRKY.fullmatch(value):
+        yield Declaration(name, value, important)
 
 
 @lru_cache(4000)
-def inline(style: str) -> tuple[Declared, ...]:
-    """The declarations in a ``style`` attribute. Raises `TooComplex` for a giant."""
+def inline_declarations(style: str) -> tuple[Declaration, ...]:
+    """Return the declarations in a ``style`` attribute. Raises `TooComplex` for a very long one."""
     if not style.strip():
         return ()
     if len(style) > _LONGEST_INLINE or is_deep(style):
         raise TooComplex
     if _PLAIN.fullmatch(style):
-        found: list[Declared] = []
+        found: list[Declaration] = []
         for one in style.split(";"):
             name, colon, value = one.partition(":")
             value, mark, important = value.partition("!")
             if colon and (not mark or important.strip().lower() == "important"):
-                found += _kept(name.strip().lower() if "--" not in name else name.strip(), value, bool(mark))
+                found += _known(name.strip().lower() if "--" not in name else name.strip(), value, bool(mark))
         return tuple(found)
     return _declarations(style)[0]

@@ -1,7 +1,7 @@
-"""CSS values as far as they decide whether a person sees a text: lengths in pixels, numbers, colours.
+"""CSS values that decide whether a person sees a text: lengths in pixels, numbers, colours.
 
-A value that a browser would ignore is None here, since the declaration before it stands then. What is understood by
-browsers and not here raises `Unknown`.
+A value that browsers ignore is None, because an earlier declaration then applies. A value that browsers support and
+deputize does not raises `Unknown`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from functools import lru_cache
 from typing import Final, NamedTuple
 
 WIDTH: Final = 1280.0
-"""Pixels of the window in which a mail is imagined; phones differ, and are not asked."""
-_WINDOWS: Final = ("v", "sv", "lv", "dv", "cq")  # a container that nobody has named is the window, too
+"""Width in pixels of the assumed window; phones differ and are not considered."""
+_WINDOWS: Final = ("v", "sv", "lv", "dv", "cq")  # an unnamed container is the window too
 _PIXELS: Final = {
     **{"px": 1.0, "pt": 4 / 3, "in": 96.0, "cm": 37.8, "mm": 3.78, "pc": 16.0, "q": 0.945, "rem": 16.0},
     **{"rex": 8.0, "rch": 8.0, "rcap": 11.2, "ric": 16.0},
@@ -29,7 +29,7 @@ _MATH: Final = ("calc", "min", "max", "clamp")
 
 
 class Unknown(Exception):
-    """A value that browsers understand and we do not."""
+    """A value that browsers support and deputize does not."""
 
 
 class Colour(NamedTuple):
@@ -41,13 +41,13 @@ class Colour(NamedTuple):
     alpha: float = 1.0
 
     def over(self, below: Colour) -> Colour:
-        """The colour that shows where this one lies over another that is opaque."""
+        """Return this colour blended over an opaque one."""
         a = self.alpha
         mixed = [top * a + under * (1 - a) for top, under in zip(self[:3], below[:3], strict=True)]
         return Colour(mixed[0], mixed[1], mixed[2])
 
     def contrast(self, other: Colour) -> float:
-        """How well one shows on the other: 1 not at all, 21 black on white (WCAG 2.2, contrast ratio)."""
+        """Return the contrast ratio (WCAG 2.2): 1 for no contrast, 21 for black on white."""
         dark, light = sorted((self._luminance, other._luminance))
         return (light + 0.05) / (dark + 0.05)
 
@@ -73,7 +73,7 @@ _SYSTEM_UNKNOWN: Final = frozenset(
 
 @lru_cache(1000)
 def colour(value: str) -> Colour | None:
-    """A colour by CSS; None for none. Raises `Unknown` for one that a browser chooses, or that we cannot convert."""
+    """Parse a CSS colour, or return None. Raises `Unknown` for a system colour or one that cannot be converted."""
     from tinycss2.color4 import parse_color
 
     if value in _SYSTEM:
@@ -81,7 +81,7 @@ def colour(value: str) -> Colour | None:
     if value in _SYSTEM_UNKNOWN or value.startswith(("-webkit-", "-internal-")):
         raise Unknown("colour")
     if "," in value and ("none" in value or not value.startswith(("rgb", "hsl"))):
-        raise Unknown("colour")  # only the old functions have commas, and those no ``none``: tinycss2 does not mind
+        raise Unknown("colour")  # only the legacy functions have commas, without ``none``; tinycss2 accepts more
     parsed = parse_color(value[:200])
     if parsed is None or isinstance(parsed, str):
         return None
@@ -93,7 +93,7 @@ def colour(value: str) -> Colour | None:
 
 
 def legacy_colour(value: str) -> Colour | None:
-    """The colour in an attribute such as ``bgcolor``, where browsers take anything (HTML, 2.3.6)."""
+    """Parse a colour attribute such as ``bgcolor``, in which browsers accept anything (HTML, 2.3.6)."""
     value = value.strip().lower()
     if not value or value == "transparent":
         return None
@@ -110,23 +110,23 @@ def legacy_colour(value: str) -> Colour | None:
 
 
 def number(value: str) -> float | None:
-    """A number or a percentage, which counts as a part of one."""
+    """Return a number, or a percentage as a fraction; None for anything else."""
     if found := _LENGTH.fullmatch(value):
         return float(found[1]) / 100 if found[2] == "%" else float(found[1]) if not found[2] else None
-    return _calculated(value, 16.0, 1.0, lengths=0)
+    return _calculate(value, 16.0, 1.0, lengths=0)
 
 
 def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
-    """A length in pixels; None for what is no length. ``size``: of the font; ``whole``: what per cent are of.
+    """Return a length in pixels; None if it is not a length. ``size``: of the font; ``whole``: 100 per cent.
 
-    Raises `Unknown` for a function that we cannot calculate.
+    Raises `Unknown` for an unsupported function.
     """
     if found := _LENGTH.fullmatch(value):
-        return _measured(float(found[1]), found[2], size, whole)
-    return _calculated(value, size, whole, lengths=1)
+        return _to_pixels(float(found[1]), found[2], size, whole)
+    return _calculate(value, size, whole, lengths=1)
 
 
-def _measured(count: float, unit: str, size: float, whole: float) -> float | None:
+def _to_pixels(count: float, unit: str, size: float, whole: float) -> float | None:
     if unit == "%":
         return count * whole / 100
     if unit in _OF_SIZE:
@@ -136,8 +136,8 @@ def _measured(count: float, unit: str, size: float, whole: float) -> float | Non
     return count * _PIXELS[unit] if unit in _PIXELS else None
 
 
-def _calculated(value: str, size: float, whole: float, lengths: int) -> float | None:
-    """What a function such as ``calc()`` gives; None if there is none. ``lengths``: 1 for a length, 0 for a number."""
+def _calculate(value: str, size: float, whole: float, lengths: int) -> float | None:
+    """Return the value of a function such as ``calc()``, or None. ``lengths``: 1 for a length, 0 for a number."""
     if "(" not in value:
         return None
     tokens = list(_TOKEN.finditer(value[:_LONGEST]))
@@ -160,9 +160,9 @@ class _Term(NamedTuple):
 
 
 class _Sum:
-    """Calculates a mathematical function of CSS (CSS Values 4, 10), units already turned into pixels.
+    """The value of a CSS math function (CSS Values 4, 10), with units converted to pixels.
 
-    Raises `Unknown` for whatever browsers might ignore: numbers added to lengths, signs without blanks around them.
+    Raises `Unknown` for what browsers might ignore: numbers added to lengths, signs without blanks around them.
     """
 
     def __init__(self, tokens: list[re.Match[str]], size: float, whole: float, per_cent: int) -> None:
@@ -180,7 +180,7 @@ class _Sum:
             count, unit = float(token[1]), token[2]
             if not unit:
                 return _Term(count, 0)
-            measured = _measured(count, unit, self._size, self._whole)
+            measured = _to_pixels(count, unit, self._size, self._whole)
             _require(measured is not None)
             return _Term(measured or 0.0, self._per_cent if unit == "%" else 1)
         _require(bool(token[4]) and token[3] in (None, *_MATH))

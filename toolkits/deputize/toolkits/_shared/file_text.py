@@ -1,4 +1,4 @@
-"""The text of a file that is read by what its provider calls its type: plain text, and HTML as a browser shows it."""
+"""Text of a file by its media type: plain text, and HTML as a browser shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _READABLE: Final = ("text/", "application/json", "application/xml")
 
 
 def file_text(content: bytes, mime: str, outside: Outside) -> str | None:
-    """What a person would read in it; None for a type that is no text. What HTML hides is counted in ``outside``."""
+    """Return the text a person would read; None for other types. Text that HTML hides is counted in ``outside``."""
     if not mime.startswith(_READABLE):
         return None
     text = content.decode(errors="replace")

@@ -1,4 +1,4 @@
-"""HTML mail as the text a person sees: no markup, no pictures, nothing hidden, every link beside its words."""
+"""HTML mail as the text a person sees: without markup and hidden text, each link's address beside its words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.css_sheet import Sheet
-from deputize.toolkits._shared.html_links import address_of, misleads, shortened
-from deputize.toolkits._shared.html_pictures import LONGEST_ALT, described, is_dot
+from deputize.toolkits._shared.html_links import is_misleading, link_address, shorten
 from deputize.toolkits._shared.html_shapes import Filling
-from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
+from deputize.toolkits._shared.html_style import LONGEST_ALT, ROOT, Look, describe_picture, is_closed, is_dot, look
 from deputize.toolkits._shared.html_tree import Document, Element, TooComplex, parse
 from deputize.toolkits._shared.mail.quotes import Line
 from deputize.toolkits._shared.text import LARGEST
@@ -22,12 +21,12 @@ _BLOCKS = _SPACED | frozenset(
     " figcaption caption thead tbody tfoot details summary legend".split()
 )
 _STRUCK = frozenset({"del", "s", "strike"})
-_NO_TEXT = frozenset({"style", "script"})  # what is in them is for programs
+_NO_TEXT = frozenset({"style", "script"})  # their content is for programs
 _ADDRESS = re.compile(r"<https?://[^>]*>")
 _FAR = re.compile(r"[ \xa0]{100}")
 _LETTERS = re.compile(r"[^\W\d_]{3}")
 _CELL = "\x1f"
-_LONGEST_LINK: Final = 200  # characters of an address beside its words, where a model reads them
+_LONGEST_LINK: Final = 200  # characters of a link's address in text for models
 _BULLET: Final = "- "
 _TOO_LONG: Final = "[the rest of this mail is too long to be shown]"
 _TOO_COMPLEX: Final = "[this HTML is made so that nobody can tell what a person sees of it: it is left out]"
@@ -39,9 +38,9 @@ _Children = Iterator[Element | str]
 
 @dataclass
 class Page:
-    """What an HTML body says. ``hidden``: characters a person would not have seen; ``doubts``: what its styles use that
-    may hide more of it; ``mismatch``: a link that shows another host than it leads to; ``links``: the words of each
-    link that is seen, by its whole address."""
+    """The text of an HTML body. ``hidden``: characters that a person would not see; ``doubts``: styles that may hide
+    more; ``mismatch``: a link shows another host than its own; ``links``: the words of each visible link by its whole
+    address."""
 
     lines: list[Line] = field(default_factory=list)
     hidden: int = 0
@@ -51,13 +50,13 @@ class Page:
 
     @property
     def text(self) -> str:
-        """All lines, quoted history included."""
+        """All lines, including quoted history."""
         return "\n".join(line.text for line in self.lines).strip("\n")
 
 
 @dataclass(slots=True)
-class _Begun:
-    """What had been written when a box began that cuts off what does not fit in."""
+class _BoxStart:
+    """The output at the start of a box that cuts off overflow."""
 
     lines: int
     heights: float
@@ -66,22 +65,22 @@ class _Begun:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a text stands: its look, and whether it is history, in a quote, or laid out as written."""
+    """The context of a text: its look, and whether it is history, in a quote, or preformatted."""
 
     look: Look = ROOT
     quoted: bool = False
     depth: int = 0
     pre: bool = False
-    box: _Begun | None = None
+    box: _BoxStart | None = None
 
 
 _FOLDED: Final = _Place(Look(hidden="details"))
 
 
 def read_html(html: str, *, whole_links: bool = False) -> Page:
-    """The page in an HTML body of any quality, in time linear in its length. The end of a giant is left out.
+    """Return the page of an HTML body of any quality, in linear time. The end of a very long one is dropped.
 
-    ``whole_links``: long addresses are not shortened in its text, which is for people then.
+    ``whole_links``: do not shorten long addresses, for text that people read.
     """
     if "<" not in html and "&" not in html:
         return Page([Line(" ".join(html[:LARGEST].split()))] + [Line(_TOO_LONG)] * (len(html) > LARGEST))
@@ -95,11 +94,11 @@ def read_html(html: str, *, whole_links: bool = False) -> Page:
     document.root.free()
     cut = document.cut or len(html) > LARGEST
     reader.page.doubts |= {"styles in the rest"} if cut else set()
-    return reader.finished(_TOO_LONG if cut else "")
+    return reader.finish(_TOO_LONG if cut else "")
 
 
 class _Reader:
-    """Fills a `Page`, element by element."""
+    """A builder of a `Page`, element by element."""
 
     def __init__(self, sheet: Sheet, longest_link: int) -> None:
         self.page = Page()
@@ -108,14 +107,14 @@ class _Reader:
         self._line: list[str] = []
         self._prefix, self._quoted = "", False
         self._link: tuple[str, list[str]] | None = None
-        self._history = False  # a marker said that all the rest is quote
-        self._cramped: int | None = None  # the last line that others may lie over
-        self._heights = 0.0  # pixels that elements took besides their text
-        self._unbroken = 0  # elements whose lines are not broken
+        self._history = False  # a marker declared the rest as quoted
+        self._cramped: int | None = None  # the last line that others may overlap
+        self._heights = 0.0  # pixels of elements besides their text
+        self._unbroken = 0  # elements without line breaks
 
     def read(self, document: Document) -> None:
-        """All of a document. Raises `TooComplex`."""
-        self.page.hidden += _letters(document.conditional)
+        """Read a document. Raises `TooComplex`."""
+        self.page.hidden += _count_letters(document.conditional)
         waiting: list[tuple[Element, _Place, _Children]] = [(document.root, _Place(), iter(document.root.children))]
         while waiting:
             element, place, children = waiting[-1]
@@ -129,8 +128,8 @@ class _Reader:
                 inner = self._start(child, place)
                 waiting.append((child, inner, iter(() if child.tag in _NO_TEXT else child.children)))
 
-    def finished(self, remark: str) -> Page:
-        """The page, its last line and a remark included."""
+    def finish(self, remark: str) -> Page:
+        """Return the page with its last line and a remark."""
         self._break()
         self.page.lines += [Line(remark)] if remark else []
         if self.page.lines:
@@ -149,12 +148,12 @@ class _Reader:
             above.quoted or self._is_quote(element),
             above.depth + (tag == "blockquote"),
             above.pre or tag == "pre",
-            _Begun(len(self.page.lines), self._heights, self._unbroken) if seen.box is not above.look.box else None,
+            _BoxStart(len(self.page.lines), self._heights, self._unbroken) if seen.box is not above.look.box else None,
         )
         if not above.look.hidden and seen.hidden in ("", tag):
             self._notice(element, seen, above.look)
         if element.raw:
-            self.page.hidden += _letters(element.raw)
+            self.page.hidden += _count_letters(element.raw)
         if tag == "br":
             self._heights += 0.0 if self._line else seen.size
             self._break(empty=True)
@@ -183,7 +182,7 @@ class _Reader:
             self._end_box(place.box, place.look.box, place.look)
 
     def _notice(self, element: Element, seen: Look, above: Look) -> None:
-        """What an element may do to others: lie over them, or push them out of their box."""
+        """Record how an element may affect others: cover them, or push them out of their box."""
         self.page.doubts |= seen.doubts - above.doubts
         self._heights += 0.0 if seen.box is not above.box else seen.tall
         self._unbroken += seen.nowrap and not above.nowrap
@@ -194,7 +193,7 @@ class _Reader:
         if element.tag == "marquee":
             self.page.doubts.add("marquee")
 
-    def _end_box(self, begun: _Begun, box: tuple[float, float], seen: Look) -> None:
+    def _end_box(self, begun: _BoxStart, box: tuple[float, float], seen: Look) -> None:
         lines = [line.text for line in self.page.lines[begun.lines :]] + ["".join(self._line)]
         lines = [line for line in (_ADDRESS.sub("", line) for line in lines) if line.strip()]
         unbroken = seen.nowrap or self._unbroken > begun.unbroken
@@ -206,7 +205,7 @@ class _Reader:
             self.page.doubts.add("overflow")
 
     def _is_quote(self, element: Element) -> bool:
-        """Whether an element holds quoted history; some say that all after them does."""
+        """Return True for an element with quoted history; some elements mark all later text as history."""
         attributes = element.attributes
         classes = {name.removeprefix("x_") for name in attributes.get("class", "").split()}
         if attributes.get("id", "").removeprefix("x_") in _REPLY_IDS:
@@ -215,21 +214,21 @@ class _Reader:
         return cited or not classes.isdisjoint(("gmail_quote", "gmail_quote_container", "moz-cite-prefix"))
 
     def _picture(self, element: Element, place: _Place) -> None:
-        """A picture's description, in brackets: it is not what a person sees, but what is said of it."""
+        """Write a picture's description in brackets, because a person sees the picture, not the description."""
         alt = element.attributes.get("alt", "").strip()
         if not alt:
             return
         if place.look.unseen or is_dot(element, place.look):
-            self.page.hidden += _letters(alt)
+            self.page.hidden += _count_letters(alt)
             return
-        self.page.hidden += _letters(alt[LONGEST_ALT:])
-        self._text(f"[image: {described(element)}]", place)
+        self.page.hidden += _count_letters(alt[LONGEST_ALT:])
+        self._text(f"[image: {describe_picture(element)}]", place)
 
     # ------------------------------------------------------------- text
 
     def _text(self, data: str, place: _Place) -> None:
         if place.look.unseen:
-            self.page.hidden += _letters(data)
+            self.page.hidden += _count_letters(data)
             return
         if data.strip():
             self.page.doubts |= place.look.doubt
@@ -252,7 +251,7 @@ class _Reader:
             self._write(re.sub(r"[ \t\r\n\f]+", " ", data), place)
 
     def _write(self, text: str, place: _Place) -> None:
-        """Append to the line, one blank between words."""
+        """Append text to the line, with one blank between words."""
         if not text or place.look.unseen:
             return
         if not self._line:
@@ -266,7 +265,7 @@ class _Reader:
                 self._link[1].append(text)
 
     def _break(self, *, spaced: bool = False, empty: bool = False) -> None:
-        """End the line. ``spaced``: an empty one follows; ``empty``: even an empty one ends."""
+        """End the line. ``spaced``: an empty line follows; ``empty``: keep even an empty line."""
         if self._line == [_BULLET]:
             return
         text = " | ".join(cell.rstrip() for cell in "".join(self._line).split(_CELL) if cell.strip())
@@ -277,19 +276,19 @@ class _Reader:
             lines.append(Line("", self._quoted))
 
     def _end_link(self, place: _Place) -> None:
-        """Put the address of a link beside its words, and compare the two."""
+        """Write a link's address beside its words, and compare the two."""
         if self._link is None:
             return
         (href, words), self._link = self._link, None
         shown = "".join(words).replace(_CELL, " ").strip()
-        target = address_of(href)
+        target = link_address(href)
         if target:
             self.page.links.setdefault(target, shown)
-            target = shortened(target, self._longest_link)
+            target = shorten(target, self._longest_link)
         if target and target not in (shown, f"http://{shown}", f"https://{shown}", f"{shown}/"):
             self._write(f" <{target}>" if shown else f"<{target}>", place)
-        self.page.mismatch = self.page.mismatch or misleads(shown, href)
+        self.page.mismatch = self.page.mismatch or is_misleading(shown, href)
 
 
-def _letters(text: str) -> int:
+def _count_letters(text: str) -> int:
     return len("".join(text.split()))

@@ -1,4 +1,4 @@
-"""Links in HTML: the address that is shown beside their words, and whether the words name another one."""
+"""Links in HTML: the address shown beside their words, and detection of words that name another host."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def _split(href: str) -> SplitResult | None:
         return None
 
 
-def address_of(href: str) -> str:
-    """A link's address to show: web only, without user names."""
+def link_address(href: str) -> str:
+    """Return a web link's address without user names, or ""."""
     split = _split(href)
     if split is None:
         return ""
@@ -28,14 +28,14 @@ def address_of(href: str) -> str:
     return split._replace(netloc=host).geturl().translate({ord("<"): "%3C", ord(">"): "%3E"})
 
 
-def shortened(address: str, longest: int) -> str:
-    """The address, or the beginning of a very long one: where it leads to."""
+def shorten(address: str, longest: int) -> str:
+    """Return the address, or the start of a very long one."""
     split = urlsplit(address)
     return address if len(address) <= longest else f"{split.scheme}://{split.netloc}{split.path[:60]}\u2026"
 
 
-def misleads(shown: str, href: str) -> bool:
-    """Whether the words of a link are, or hold, the address of another host than the link's."""
+def is_misleading(shown: str, href: str) -> bool:
+    """True if the words of a link are or contain the address of another host."""
     split = _split(href)
     if split is None or not split.hostname:
         return False

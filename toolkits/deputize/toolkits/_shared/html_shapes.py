@@ -1,4 +1,4 @@
-"""Where the styles of an element put its text: moved, scaled, or inside a box that cuts it off."""
+"""Geometry of an element's text: moved, scaled, or in a box that cuts it off."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Final
 from deputize.toolkits._shared.css_cascade import Values
 from deputize.toolkits._shared.css_values import Unknown, number, pixels
 
-_THIN: Final = 3.0  # pixels of a box in which nothing can be read
-_SLIGHT: Final = 40.0  # pixels by which a text may be moved without a doubt
+_THIN: Final = 3.0  # pixels: a box of this size shows nothing
+_SLIGHT: Final = 40.0  # pixels that a text may move without a doubt
 _FUNCTION = re.compile(r"([a-z0-9-]+)\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
 _SIDES: Final = (("left", "right"), ("top", "bottom"))
 _NO_LIMIT: Final = float("inf")
@@ -18,7 +18,7 @@ _NO_LIMIT: Final = float("inf")
 
 @dataclass(slots=True)
 class Shape:
-    """What the styles of one element do to its text."""
+    """The effect of one element's styles on the geometry of its text."""
 
     hidden: str = ""
     across: float = 0.0
@@ -30,26 +30,26 @@ class Shape:
     doubts: frozenset[str] = frozenset()
 
     def doubt(self, what: str) -> None:
-        """Note what cannot be judged."""
+        """Record a property that cannot be evaluated."""
         self.doubts |= {what}
 
 
 def shape_of(values: Values, size: float, kind: str, box: tuple[float, float] | None) -> Shape:
-    """The shape of an element whose font has this size. ``kind``: block, cell or inline; ``box``: that it lies in."""
+    """Return the shape of an element. ``size``: of its font; ``kind``: block, cell or inline; ``box``: around it."""
     shape = Shape(box=box)
     if values.given:
-        _place(shape, values, size)
+        _apply_position(shape, values, size)
         _transform(shape, values, size)
         _clip(shape, values, size)
         _filter(shape, values)
         if kind != "inline":
             _box(shape, values, size, kind)
-        _inside(shape, values, size)
+        _check_pushed_out(shape, values, size)
     return shape
 
 
-def _place(shape: Shape, values: Values, size: float) -> None:
-    """Margins, positions, indents, and letters drawn together."""
+def _apply_position(shape: Shape, values: Values, size: float) -> None:
+    """Apply margins, positions, indents and letter spacing."""
     across, down = values.length("margin-left", 0, size), values.length("margin-top", 0, size)
     position = values.get("position", "static")
     if position != "static":
@@ -84,12 +84,12 @@ def _place(shape: Shape, values: Values, size: float) -> None:
     for name, most in (("letter-spacing", 100), ("word-spacing", 50)):
         if values.length(name, 0, size) > most:
             shape.doubt(name)
-    if tall(values, size) > 5_000:
+    if total_height(values, size) > 5_000:
         shape.doubt("height")
 
 
 def _offset(values: Values, near: str, away: str, size: float, far: float) -> float:
-    """How far a position moves from one side; from the other where that is given, and it is further than ``far``."""
+    """Return the shift from one side, or from the opposite side if only that is set and further than ``far``."""
     if values.get(near, "auto") != "auto":
         return values.length(near, 0, size)
     back = values.length(away, 0, size)
@@ -136,7 +136,7 @@ def _degrees(angle: str) -> float:
 
 
 def _clip(shape: Shape, values: Values, size: float) -> None:
-    """``clip`` and ``clip-path``: what is cut to nothing is hidden, any other shape is a doubt."""
+    """Apply ``clip`` and ``clip-path``: text clipped to nothing is hidden, any other shape is a doubt."""
     clip = values.get("clip", "auto")
     if clip != "auto" and values.get("position") in ("absolute", "fixed"):
         lengths = _lengths(re.sub(r"[,()]|rect", " ", clip).split(), size)
@@ -179,7 +179,7 @@ def _filter(shape: Shape, values: Values) -> None:
 
 
 def _box(shape: Shape, values: Values, size: float, kind: str) -> None:
-    """A box of a size that cuts off what does not fit."""
+    """Apply the box that cuts off overflow."""
     if all(values.get(name, "visible") == "visible" for name in ("overflow-x", "overflow-y")):
         if kind == "block" and values.get("background-color", "transparent") != "transparent":
             width, height = (_limit(values, side, size, cell=False) for side in ("width", "height"))
@@ -206,21 +206,21 @@ def _box(shape: Shape, values: Values, size: float, kind: str) -> None:
 
 
 def _limit(values: Values, side: str, size: float, cell: bool) -> float:
-    """The most that a box measures; infinite where it grows with what is in it."""
+    """Return the largest size of a box; infinite if it grows with its content."""
     whole = _NO_LIMIT if side == "height" else 600.0
     named = (side,) if cell else (side, f"max-{side}")
-    given = [values.length(name, _NO_LIMIT, size, 600.0) for name in named if _fixed(values.get(name), whole)]
+    given = [values.length(name, _NO_LIMIT, size, 600.0) for name in named if _is_fixed(values.get(name), whole)]
     least = values.length(f"min-{side}", 0.0, size)
     return max(min(given, default=_NO_LIMIT), least)
 
 
-def _fixed(value: str, whole: float) -> bool:
-    """Whether a measure holds: per cent of a height that is not given do not, but for nothing at all."""
+def _is_fixed(value: str, whole: float) -> bool:
+    """True if a size applies: a percentage of an unknown height does not, except 0."""
     return bool(value) and (whole != _NO_LIMIT or not value.endswith("%") or value.startswith("0"))
 
 
-def _inside(shape: Shape, values: Values, size: float) -> None:
-    """What pushes a text out of the box that it lies in."""
+def _check_pushed_out(shape: Shape, values: Values, size: float) -> None:
+    """Record a doubt if styles push text out of its box."""
     if shape.box is None:
         return
     width, height = shape.box
@@ -233,8 +233,8 @@ def _inside(shape: Shape, values: Values, size: float) -> None:
         shape.doubt("overflow")
 
 
-def tall(values: Values, size: float) -> float:
-    """How high an element makes itself, whatever is in it."""
+def total_height(values: Values, size: float) -> float:
+    """Return the height of an element without its content."""
     names = ("padding-top", "padding-bottom", "margin-top", "margin-bottom", "border-top-width", "border-bottom-width")
     own = max(values.length("height", 0.0, size, 0.0), values.length("min-height", 0.0, size, 0.0))
     return own + sum(max(values.length(name, 0.0, size), 0.0) for name in names)
@@ -242,7 +242,7 @@ def tall(values: Values, size: float) -> float:
 
 @dataclass(slots=True)
 class Filling:
-    """What was written into a box: lines, characters, the longest piece that cannot be parted, and heights besides."""
+    """The content of a box: lines, characters, the longest unbreakable piece, and other heights."""
 
     lines: int = 0
     characters: int = 0
@@ -250,7 +250,7 @@ class Filling:
     heights: float = 0.0
 
     def overflows(self, box: tuple[float, float], size: float) -> bool:
-        """Whether it may need more room than a box has."""
+        """True if the content may need more room than the box has."""
         width, height = box
         if self.characters == 0:
             return False

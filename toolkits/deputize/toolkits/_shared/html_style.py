@@ -1,7 +1,7 @@
-"""How an element of an HTML mail looks, as far as it decides whether a person sees its text.
+"""The look of an element of an HTML mail, as far as it decides whether a person sees its text.
 
-There is no layout: a text is hidden where its own styles or those around it say so, and in doubt where that would take
-the whole page to know: what was not understood, what may lie under something else or be cut off. See docs/decisions.md.
+There is no layout. A text is hidden if its own styles or those around it say so. It is in doubt if only a layout of the
+whole page could tell: unsupported styles, overlap, overflow. See docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -11,18 +11,21 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
 
-from deputize.toolkits._shared.css_cascade import Values, cascaded
+from deputize.toolkits._shared.css_cascade import Values, cascade
 from deputize.toolkits._shared.css_properties import SIZES
 from deputize.toolkits._shared.css_sheet import Rule, Sheet
 from deputize.toolkits._shared.css_values import BLACK, WHITE, WIDTH, Colour
-from deputize.toolkits._shared.html_shapes import Shape, shape_of, tall
+from deputize.toolkits._shared.html_shapes import Shape, shape_of, total_height
 from deputize.toolkits._shared.html_tree import Element
 
+LONGEST_ALT: Final = 150
+"""Characters of a picture's description that are shown."""
 _LINK: Final = Colour(0, 0, 0.93)
-_TINY: Final = 4.0  # pixels of a font that nobody reads
+_DOT: Final = 3.0  # pixels: a picture of at most this size is not seen
+_TINY: Final = 4.0  # pixels of an unreadable font
 _SMALL: Final = 6.0
 _FAINT: Final = 0.15  # opacity
-_CONTRAST: Final = 1.2  # of 1 to 21, below which nobody reads
+_CONTRAST: Final = 1.2  # of 1 to 21; below, text is unreadable
 _BLOCKS: Final = frozenset(
     "p h1 h2 h3 h4 h5 h6 ul ol li dl dt dd table blockquote pre hr div html body section article header footer main"
     " aside nav address center fieldset form figure figcaption caption details summary legend marquee".split()
@@ -31,7 +34,7 @@ _PICTURE_FONTS: Final = ("wingdings", "webdings", "dingbats", "symbol")
 _MEASURES: Final = ("width", "height", "max-width", "max-height")
 _CELLS: Final = frozenset("td th tr tbody thead tfoot col colgroup".split())
 _WITHOUT_LOOKS: Final = frozenset("href src alt title id class name target rel".split())
-"""Attributes that say nothing of the looks by themselves; rules may ask for them."""
+"""Attributes without effect on the look; selectors may match them."""
 _NEVER_SEEN: Final = frozenset(
     "head title style script template noscript object svg math select textarea iframe video audio canvas datalist"
     " noembed noframes rp param progress meter frameset option optgroup xmp".split()
@@ -40,11 +43,11 @@ _NEVER_SEEN: Final = frozenset(
 
 @dataclass(frozen=True)
 class Look:
-    """What an element inherits or says.
+    """The inherited and own look of an element.
 
-    ``hidden`` says why a person cannot see it, or "". ``pictured``: a picture lies over the background. ``doubts``:
-    what could hide its text, and cannot be judged. ``box``: width and height in pixels of the smallest box that cuts
-    off what does not fit, as far as they are known.
+    ``hidden``: why a person cannot see it, or "". ``pictured``: a picture covers the background. ``doubts``: styles
+    that could hide its text and cannot be evaluated. ``box``: width and height in pixels of the smallest box that cuts
+    off overflow, if known.
     """
 
     hidden: str = ""
@@ -77,13 +80,13 @@ class Look:
 
     @cached_property
     def unseen(self) -> bool:
-        """Whether a person does not see the text."""
+        """True if a person does not see the text."""
         tiny, faint = self.size * self.scale < _TINY, self.opacity < _FAINT
         return bool(self.hidden) or self.invisible or tiny or faint or self._blends
 
     @cached_property
     def doubt(self) -> frozenset[str]:
-        """Why a text that seems to be seen may not be."""
+        """Reasons why a text that seems visible may not be."""
         more = set()
         if self.size * self.scale < _SMALL:
             more.add("font-size")
@@ -95,12 +98,12 @@ class Look:
 
     @property
     def cramped(self) -> bool:
-        """Whether lines lie over each other."""
+        """True if lines overlap."""
         return self.leading[0] * self.size + self.leading[1] < 0.5 * self.size
 
     @cached_property
     def contrast(self) -> float:
-        """How well the text shows on its background, pictures aside."""
+        """The contrast ratio of the text on its background, without pictures."""
         ink = self.fill or self.colour
         return ink._replace(alpha=ink.alpha * self.opacity).over(self.background).contrast(self.background)
 
@@ -115,17 +118,20 @@ ROOT: Final = Look()
 
 
 def look(element: Element, sheet: Sheet, above: Look) -> Look:
-    """The look of an element inside another. Raises `TooComplex`.
+    """Return the look of an element inside another. Raises `TooComplex`.
 
-    Elements of one tag that stand in the same look and have the same rules and attributes look alike.
+    Elements with the same tag, parent look, rules and attributes look the same.
     """
-    rules, attributes = sheet.matching(element), element.attributes
+    rules, attributes = sheet.matching_rules(element), element.attributes
     said = tuple(one for one in attributes.items() if one[0] not in _WITHOUT_LOOKS)
     state = element.foreign, "href" in attributes, _is_folded(element)
     alike = id(above), element.tag, state, said, tuple(rule.order for rule in rules)
     known = sheet.looks.get(alike)
     if known is None:
-        known = sheet.looks[alike] = above, _look(element, sheet, above, rules)  # so that no other one gets the id
+        known = sheet.looks[alike] = (
+            above,
+            _look(element, sheet, above, rules),
+        )  # kept, so that its id stays unique
     found: Look = known[1]
     return found
 
@@ -133,27 +139,27 @@ def look(element: Element, sheet: Sheet, above: Look) -> Look:
 def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) -> Look:
     if sheet.quirks and element.tag == "table":
         above = replace(above, size=16.0, leading=(1.2, 0.0), colour=above.page_colour, nowrap=False)
-    variables, values = cascaded(element, rules, above.variables, quirks=sheet.quirks)
-    gone = _gone(element, values)
+    variables, values = cascade(element, rules, above.variables, quirks=sheet.quirks)
+    gone = _why_hidden(element, values)
     if above.hidden:
         return above
     if gone:
         laid = shape_of(values, above.size, "block", None).doubts if gone == element.tag else frozenset[str]()
         return replace(above, hidden=gone, doubts=above.doubts | laid)
     if not values.given and not values.doubts() and variables is above.variables:
-        own = _unstyled(element, above)
+        own = _default_look(element, above)
         nowrap = _nowrap(element, values, above)
         if (own.inner_blocks, own.nowrap, own.tall, own.wide) == (False, nowrap, 0.0, 0.0):
             return own
         return replace(own, inner_blocks=False, nowrap=nowrap, tall=0.0, wide=0.0)
     size = _size(values, above.size) * (values.ratio("zoom", 1.0) or 1.0)
     kind = _kind(element, values, above)
-    ground, pictured = _ground(values, above, kind)
+    ground, pictured = _background(values, above, kind)
     shape = shape_of(values, size, kind, above.box)
     usual = above.link if _is_link(element) else above.colour
     clip_text = values.get("background-clip") == "text"
     made = Look(
-        hidden=shape.hidden or _moved(above, shape),
+        hidden=shape.hidden or _why_moved_out(above, shape),
         invisible=_invisible(values, above),
         size=size,
         scale=above.scale * shape.scale,
@@ -175,7 +181,7 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
         variables=variables,
         nowrap=_nowrap(element, values, above),
         fixed=above.fixed or values.get("table-layout") == "fixed",
-        tall=tall(values, size),
+        tall=total_height(values, size),
         wide=values.length("width", 0.0, size, 0.0),
         inner_blocks=values.get("display", "").endswith(("flex", "grid")),
         measures=tuple(values.length(name, 100.0, size) for name in _MEASURES) if element.tag == "img" else (),
@@ -190,7 +196,7 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
     return replace(made, doubts=doubts) if doubts else made
 
 
-def _unstyled(element: Element, above: Look) -> Look:
+def _default_look(element: Element, above: Look) -> Look:
     if _is_link(element):
         return replace(above, colour=above.link)
     if element.tag == "body":
@@ -204,8 +210,8 @@ def _is_link(element: Element) -> bool:
     return element.tag == "a" and "href" in element.attributes
 
 
-def _gone(element: Element, values: Values) -> str:
-    """Whether an element and all in it is not shown, whatever its children say."""
+def _why_hidden(element: Element, values: Values) -> str:
+    """Return why an element and its content are not shown, or ""."""
     if element.tag in _NEVER_SEEN or element.foreign:
         return element.tag
     if values.get("display") in ("none", "table-column", "table-column-group") or "popover" in element.attributes:
@@ -229,7 +235,7 @@ def _is_folded(element: Element) -> bool:
 
 
 def is_closed(element: Element) -> bool:
-    """Whether what an element holds is not shown: folded until somebody clicks, or replaced by a shadow tree."""
+    """True if an element's content is not shown: folded until a click, or replaced by a shadow tree."""
     if element.tag == "details":
         return "open" not in element.attributes
     return element.shadowed
@@ -241,7 +247,6 @@ def _invisible(values: Values, above: Look) -> bool:
 
 
 def _size(values: Values, above: float) -> float:
-    """The font size in pixels."""
     said = values.get("font-size", "")
     if said in SIZES:
         return SIZES[said]
@@ -253,10 +258,10 @@ def _size(values: Values, above: float) -> float:
     return max(size, 0.0)
 
 
-def _ground(values: Values, above: Look, kind: str) -> tuple[Colour, bool]:
-    """The colour behind the text, and whether a picture lies over it.
+def _background(values: Values, above: Look, kind: str) -> tuple[Colour, bool]:
+    """Return the colour behind the text, and whether a picture covers it.
 
-    The background of a line's piece does not reach behind the blocks in it, nor that of what makes no box at all.
+    The background of an inline element does not extend to blocks inside, nor does that of an element without a box.
     """
     below = above.background if kind == "inline" else above.behind
     if values.get("display") == "contents":
@@ -277,7 +282,7 @@ def _ground(values: Values, above: Look, kind: str) -> tuple[Colour, bool]:
 
 
 def _kind(element: Element, values: Values, above: Look) -> str:
-    """How width and height apply: block, cell or inline."""
+    """Return how width and height apply: block, cell or inline."""
     said = values.get("display", "")
     if values.get("float", "none") != "none" or values.get("position") in ("absolute", "fixed") or above.inner_blocks:
         return "block"
@@ -306,14 +311,27 @@ def _symbols(values: Values, above: Look) -> bool:
 
 
 def _nowrap(element: Element, values: Values, above: Look) -> bool:
-    """Whether lines are not broken."""
     said = values.get("white-space")
     return said in ("nowrap", "pre") if said else above.nowrap or element.tag == "pre" or "nowrap" in element.attributes
 
 
-def _moved(above: Look, shape: Shape) -> str:
-    """Whether a text was moved out of what a person sees."""
+def _why_moved_out(above: Look, shape: Shape) -> str:
+    """Return the style that moves a text out of sight, or ""."""
     across, down = above.across + shape.across, above.down + shape.down
     if across <= -300 or across >= WIDTH or down <= -300:
         return "position"
     return "text-indent" if shape.indent <= -200 or shape.indent >= WIDTH else ""
+
+
+def describe_picture(element: Element) -> str:
+    """Return a picture's description, shortened."""
+    alt = element.attributes.get("alt", "").strip()
+    return alt if len(alt) <= LONGEST_ALT else f"{alt[:LONGEST_ALT]}\u2026"
+
+
+def is_dot(element: Element, seen: Look) -> bool:
+    """True if attributes or styles make a picture too small to be seen."""
+    sizes = [element.attributes.get(name, "").strip().removesuffix("px") for name in ("width", "height")]
+    if any(size.isdecimal() and len(size) < 6 and float(size) <= _DOT for size in sizes):
+        return True
+    return any(side <= _DOT for side in seen.measures)

@@ -1,8 +1,8 @@
-"""HTML of any quality as the tree a browser makes of it, in bounded time.
+"""HTML of any quality as the tree that a browser builds, in bounded time.
 
-The parser is justhtml, which follows the HTML standard's tree construction: what a reader sees depends on which element
-a stray end tag closes, and a sentence hidden in a browser must be hidden here. The standard's own algorithm takes
-quadratic time for some markup, so what would cost that is refused before it is parsed.
+The parser is justhtml, which follows the tree construction of the HTML standard: a stray end tag decides what a reader
+sees, and a sentence hidden in a browser must be hidden here. The standard's algorithm takes quadratic time for some
+markup, which is refused before parsing.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 MAX_TAGS: Final = 30_000
-"""Tags of one page that are looked at; what follows them is left out."""
-_DEEPEST: Final = 400  # elements inside each other
-_MAX_REOPENED: Final = 200_000  # elements that formatting tags left open may make the parser repeat
+"""Tags of one page that are read; the rest is dropped."""
+_DEEPEST: Final = 400  # nested elements
+_MAX_REOPENED: Final = 200_000  # elements that the parser may repeat for open formatting tags
 
 _TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]{0,60})((?:[^>\"']|\"[^\"]*\"|'[^']*')*+)>?")
 _VOID: Final = frozenset("area base br col embed hr img input link meta param source track wbr".split())
@@ -28,14 +28,14 @@ _RARE = re.compile(r"<(?:svg|math|select|template|frameset|textarea|xmp|iframe|n
 
 
 class TooComplex(Exception):
-    """Markup that nobody writes, and that would take more than a second to understand."""
+    """Markup that nobody writes and that would take more than a second to parse."""
 
 
 @dataclass(slots=True, eq=False)
 class Element:
-    """An element. ``inner``: the children that are elements, ``nth``: its place among those of its parent; ``raw``: the
-    text of a template; ``summary``: the first child of that name; ``shadowed``: a child brings a shadow tree, which is
-    shown instead of the others."""
+    """An element. ``inner``: child elements, ``nth``: its index among them; ``raw``: the text of a template;
+    ``summary``: the first child of that name; ``shadowed``: a child has a shadow tree, which is shown instead of the
+    others."""
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -49,7 +49,7 @@ class Element:
     shadowed: bool = False
 
     def walk(self) -> Iterator[Element]:
-        """This element and all in it, in their order."""
+        """Yield this element and all its descendants in document order."""
         waiting: list[Element] = [self]
         while waiting:
             element = waiting.pop()
@@ -57,20 +57,19 @@ class Element:
             waiting.extend(reversed(element.inner))
 
     def free(self) -> None:
-        """Part this element and all in it from each other, so that they are freed without a garbage collection."""
+        """Remove all references between the elements, so that they are freed without garbage collection."""
         for element in list(self.walk()):
             element.parent = element.summary = None
             element.children, element.inner = [], []
 
     def text(self) -> str:
-        """All text in it."""
         return self.raw + "".join(c for element in self.walk() for c in element.children if isinstance(c, str))
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A parsed page. ``quirks``: it has no doctype, so browsers read its styles by older rules. ``cut``: its end is
-    left out. ``conditional``: the text in conditional comments, which only old Outlooks show."""
+    """A parsed page. ``quirks``: no doctype, so browsers use older style rules. ``cut``: its end was dropped.
+    ``conditional``: text in conditional comments, which only old Outlooks show."""
 
     root: Element
     quirks: bool
@@ -79,22 +78,22 @@ class Document:
 
 
 def parse(html: str) -> Document:
-    """The page in this HTML. Raises `TooComplex`."""
+    """Parse HTML. Raises `TooComplex`."""
     from justhtml import JustHTML
 
-    end = _checked(html)
+    end = _check_cost(html)
     parsed = JustHTML(html[:end], sanitize=False, scripting_enabled=False)
-    root, comments = _converted(parsed.root)
+    root, comments = _convert(parsed.root)
     quirks = not re.match(r"\s*(?:<!--.*?-->\s*)*<!doctype\s+html\s*>", html[:5000], re.IGNORECASE | re.DOTALL)
     return Document(root, quirks, end < len(html), " ".join(_NO_WORDS.sub(" ", one) for one in comments))
 
 
-def _checked(html: str) -> int:
-    """Where the last tag that is looked at ends. Raises `TooComplex` for what would take quadratic time."""
+def _check_cost(html: str) -> int:
+    """Return where the last read tag ends. Raises `TooComplex` for markup that takes quadratic time."""
     tags = 0
     opened: Counter[str] = Counter()
     depth = 0
-    formatting: list[tuple[str, str]] = []  # open, with nothing but inline elements since
+    formatting: list[tuple[str, str]] = []  # open, followed only by inline elements
     unsure: Counter[tuple[str, str]] = Counter()
     most = 3_000 if _RARE.search(html) else MAX_TAGS
     for found in _TAG.finditer(html):
@@ -125,8 +124,8 @@ def _checked(html: str) -> int:
     return len(html)
 
 
-def _converted(document: Any) -> tuple[Element, list[str]]:
-    """Our elements for the parser's nodes, and what stands in conditional comments."""
+def _convert(document: Any) -> tuple[Element, list[str]]:
+    """Convert the parser's nodes. Return the root and the conditional comments."""
     root, comments = Element(""), list[str]()
     waiting: list[tuple[Any, Element]] = [(document, root)]
     while waiting:
@@ -149,5 +148,5 @@ def _converted(document: Any) -> tuple[Element, list[str]]:
                     made.raw = content.to_text()
                 waiting.append((child, made))
         if node.children:
-            node.children.clear()  # so that it is freed at once, and not by a collection that stops the whole process
+            node.children.clear()  # freed at once, because a garbage collection would pause the process
     return root, comments

@@ -1,8 +1,8 @@
-"""The form in which a text file is stored: its line ends, its byte order mark, and whether its last line has an end.
+"""Line ends, byte order mark and final newline of a text file.
 
-A model reads and writes lines that end with LF. A file that is changed keeps its own form: each line that stays keeps
-its own end, and a new line ends as the line in whose place it stands. A CR alone ends a line only if the file has no
-LF: otherwise it is a character inside a line.
+A model reads and writes lines that end with LF. A changed file keeps its form: each line that stays keeps its line end,
+and a new line ends like the line it replaces. A CR alone ends a line only if the file has no LF; otherwise it is a
+character of the line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 BOM: Final = b"\xef\xbb\xbf"
 
 Lines = list[tuple[bytes, bytes]]
-"""The lines of a file, each with its end. Only the last one can be without."""
+"""The lines of a file, each with its line end, which only the last one can lack."""
 
 
 def split_lines(data: bytes) -> Lines:
@@ -32,7 +32,7 @@ def with_lf(data: bytes) -> bytes:
 
 
 def is_text(data: bytes) -> bool:
-    """Whether a file has lines at all."""
+    """True if the file is text."""
     return b"\x00" not in data[:8000]
 
 
@@ -41,21 +41,21 @@ def replace_all(old: bytes, new: bytes) -> bytes:
     before, after = split_lines(old), split_lines(new)
     if not is_text(old) or not old:
         return new
-    first = _common(before, after)
+    first = _count_common(before, after)
     rest = min(len(before), len(after)) - first
-    last = _common(before[: -rest - 1 : -1], after[: -rest - 1 : -1]) if rest else 0
-    return _joined(old, before, after, first, last)
+    last = _count_common(before[: -rest - 1 : -1], after[: -rest - 1 : -1]) if rest else 0
+    return _join(old, before, after, first, last)
 
 
 def replace_range(old: bytes, first: int, last: int, new: bytes) -> bytes:
     """Return ``old`` with ``new`` in place of its lines from ``first`` on and before ``last``, counted from 0."""
     before, given = split_lines(old), split_lines(new)
     after = [*before[:first], *given, *before[last:]]
-    return _joined(old, before, after, first, len(before) - last) if old else new
+    return _join(old, before, after, first, len(before) - last) if old else new
 
 
 def append_lines(old: bytes, new: bytes) -> bytes:
-    """Return ``old`` with ``new`` behind it. Only its last two lines are parted, since it may be long."""
+    """Return ``old`` with ``new`` appended. Only its last two lines are split, because it may be long."""
     end = b"\n" if b"\n" in old else b"\r"
     last = old.rfind(end, 0, max(len(old) - 1, 0))
     tail = old.rfind(end, 0, max(last, 0)) + 1
@@ -63,18 +63,18 @@ def append_lines(old: bytes, new: bytes) -> bytes:
     return old[:tail] + replace_range(old[tail:], count, count, new)
 
 
-def _common(one: Lines, other: Lines) -> int:
+def _count_common(one: Lines, other: Lines) -> int:
     """Return how many lines are the same from the beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (left, right) in pairs if left[0] != right[0]), min(len(one), len(other)))
 
 
-def _joined(old: bytes, before: Lines, after: Lines, first: int, last: int) -> bytes:
+def _join(old: bytes, before: Lines, after: Lines, first: int, last: int) -> bytes:
     """Return the lines ``after`` in the form of ``old``. ``first``, ``last``: how many lines at each side stay."""
     mark = BOM if old.startswith(BOM) else b""
     if not after:
         return mark
-    before = before or after  # nothing but the mark is there
+    before = before or after  # the file has only its mark
     known = [end for _, end in before if end]
     replaced = [end for _, end in before[first : len(before) - last]] or [before[max(first - 1, 0)][1]]
     ends = [
@@ -93,7 +93,7 @@ def _joined(old: bytes, before: Lines, after: Lines, first: int, last: int) -> b
     return b"".join([mark, *pieces])
 
 
-# ----------------------------------------------------------------- counted, and in words
+# ----------------------------------------------------------------- description
 
 
 def count_lines(data: bytes) -> int:
@@ -120,9 +120,9 @@ def form_of(data: bytes) -> str:
 
 
 def form_change(old: bytes | None, new: bytes) -> tuple[str, str] | None:
-    """Return the form before and after, if a person who compares the texts would not see that it changes.
+    """Return the form before and after if it changes in a way that a comparison of the texts does not show.
 
-    ``old``: None or empty for a new file, of which only line ends other than LF are told, with "" before them.
+    ``old``: None or empty for a new file; then only line ends other than LF are reported, with "" before.
     """
     if not is_text(new) or not is_text(old or b""):
         return None

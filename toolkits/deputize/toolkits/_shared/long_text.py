@@ -1,9 +1,9 @@
-"""Long texts: read on to their end, read as they are stored, and replaced only by whoever has read all of them.
+"""Long texts: read in parts or as stored, and replaced only by a caller that has read all of them.
 
-A text is shown as the readers of its page see it: without comments, with words for pictures, cut to a budget. What is
-written back from that would destroy what was not shown, for everybody. So a text that was read to its end, with nothing
-left out, comes with its digest (``text_digest``), and a replacement says that digest (``if_text``); it is compared with
-what is there just before the write. Offsets are characters of the stored text, whichever form is read.
+A text is displayed as readers of its page see it: without comments, pictures as words, cut to a budget. Written back,
+it would destroy the rest for everybody. So a text that was read completely, with nothing left out, comes with its
+digest (``text_digest``). A replacement passes it as ``if_text``, and it is compared with the stored text just before
+the write. Offsets are characters of the stored text in both forms.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from deputize.toolkits._shared.page import room_for, text_tokens
 from deputize.toolkits._shared.text import Outside, newlined, plain, window
 
 PART: Final = None
-"""The limit of a text that is read by itself: as much as a result holds."""
-ALONE: Final = 3_400  # tokens of it; what surrounds it has a hundred
+"""The limit of a text that is the whole result: as much as fits."""
+ALONE: Final = 3_400  # tokens of it; the rest of the result has a hundred
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
-_TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d]){1,16}\\S")  # what reads otherwise once it is parted
-_TRIES: Final = 6  # windows of a text that is mostly hidden, until a part is full
+_TOGETHER: Final = re.compile("\\r\\n|(?:\\S[\u200c\u200d]){1,16}\\S")  # must not be split
+_TRIES: Final = 6  # attempts to fill a part of a mostly hidden text
 
 Json = dict[str, Any]
 Spans = list[tuple[int, int]]
@@ -32,11 +32,11 @@ Spans = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How the texts of a provider are shown.
+    """How a provider's texts are displayed.
 
-    ``outside``: makes what counts what is hidden. ``show``: a piece cleaned, its ends as they are. ``uncut``: what no
-    piece may end inside of that is shown. ``mask``: masks what nobody is shown, even where a text is read as it is
-    stored; ``secret``: what it masks, so that no piece ends inside. ``own``: a mark of ours that nobody misses.
+    ``outside``: creates the counter of hidden text. ``show``: cleans a piece without stripping it. ``uncut``: patterns
+    that no displayed piece may split. ``mask``: masks text that no model may see, even as stored; ``secret``: what it
+    masks, which no piece may split. ``own``: a mark of deputize that readers do not need.
     """
 
     outside: Callable[[], Outside]
@@ -47,17 +47,17 @@ class Form:
     own: re.Pattern[str] | None = None
 
     def shows_all(self, text: str) -> bool:
-        """Whether the shown form is the stored one, but for line ends and blanks around it."""
+        """True if the displayed form equals the stored one, except for line ends and surrounding blanks."""
         stored = plain(self.own.sub("", text) if self.own else text)
         return self.show(self.outside(), text).strip() == stored.strip()
 
     def masked(self, text: str) -> str:
-        """As it is stored, but for what no model is shown."""
+        """Return the stored text with masks."""
         return _SURROGATE.sub("\ufffd", self.mask(text))
 
 
 def digest(text: str) -> str:
-    """What stands for a stored text: 16 hexadecimal digits of its SHA-256."""
+    """Return 16 hexadecimal digits of a text's SHA-256."""
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:16]
 
 
@@ -72,11 +72,11 @@ def part(
     name: str = "text",
     more: Continuation | None = None,
 ) -> Json:
-    """The part of a text that starts at ``offset``, as ``name``, in at most about ``limit`` bytes (`PART`: in 3,400
-    tokens). ``more``: the call that reads this text, in this form.
+    """Return the part of a text from ``offset``, as ``name``, in about ``limit`` bytes (`PART`: 3,400 tokens).
+    ``more``: the call that reads this text in this form.
 
-    With it ``next_offset`` and ``more`` where more is left, ``total_chars`` where it is not whole, and at its end
-    ``text_digest`` if what was shown is what is stored. Raises `InvalidInput` for an offset beyond the end.
+    Adds ``next_offset`` and ``more`` if text remains, ``total_chars`` if the part is not the whole, and at the end
+    ``text_digest`` if the displayed text equals the stored one. Raises `InvalidInput` for an offset beyond the end.
     """
     text = str(stored or "")
     if offset > len(text):
@@ -84,32 +84,32 @@ def part(
     most, limit = (ALONE, room(text, offset)) if limit is None else (None, limit)
     as_is = raw and form.masked(text) == text
     spans = [] if as_is or (not offset and len(text) <= limit // 4) else _spans(form, text, raw=raw)
-    start = _behind(spans, offset)
+    start = _skip_span(spans, offset)
     if as_is:
         shown = window(text, start, limit)[0]
         end = start + len(shown)
     elif raw:
-        end = _behind(spans, start + len(window(_SURROGATE.sub("?", text), start, limit)[0]))
+        end = _skip_span(spans, start + len(window(_SURROGATE.sub("?", text), start, limit)[0]))
         shown = form.masked(text[start:end])
     else:
         shown, end = _shown_part(form, text, spans, start, limit)
-        if most and (cost := text_tokens(shown)) > most:  # it shows in words what is stored in a sign
+        if most and (cost := text_tokens(shown)) > most:  # words replaced short signs
             shown, end = _shown_part(form, text, spans, start, limit * most // cost)
-        form.show(outside, text[start:end] if offset else text)  # the first part says what the whole text hides
-    told: Json = {name: shown} | ({"raw": True} if raw else {})
+        form.show(outside, text[start:end] if offset else text)  # the first part counts what the whole text hides
+    result: Json = {name: shown} | ({"raw": True} if raw else {})
     if offset or end < len(text):
-        told["total_chars"] = len(text)
+        result["total_chars"] = len(text)
     if end < len(text):
-        return told | {"truncated": True, "next_offset": end} | ({"more": more.at(end)} if more else {})
+        return result | {"truncated": True, "next_offset": end} | ({"more": more.at(end)} if more else {})
     if text and (as_is if raw else form.shows_all(text)):
-        told["text_digest"] = digest(text)
-    return told
+        result["text_digest"] = digest(text)
+    return result
 
 
 def room(text: str, offset: int, budget: int = ALONE) -> int:
-    """How many bytes like those of the text from ``offset`` on a part of ``budget`` tokens may have.
+    """Return how many bytes like those of the text from ``offset`` fit in ``budget`` tokens.
 
-    A text that is short leaves room for what its shown form has beside: names of people, words for pictures.
+    Short text leaves room for additions of the displayed form: people's names, words for pictures.
     """
     fits, rest = room_for(text, offset, budget), text[offset : offset + 6 * budget]
     if fits < len(rest.encode(errors="replace")):
@@ -118,13 +118,13 @@ def room(text: str, offset: int, budget: int = ALONE) -> int:
 
 
 def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:
-    """As much as makes about ``limit`` bytes once it is shown: what is hidden takes no room."""
+    """Return about ``limit`` bytes of displayed text and where it ends; hidden text takes no room."""
     sane, end, room, used = _SURROGATE.sub("\ufffd", text), start, limit, 0
     further = end
     for _ in range(_TRIES):
         if end >= len(text) or room < limit // 8:
             break
-        further = _behind(spans, end + len(window(sane, end, room)[0]))
+        further = _skip_span(spans, end + len(window(sane, end, room)[0]))
         longer = len(form.show(form.outside(), sane[start:further]).encode())
         if longer > limit:
             room //= 2
@@ -138,13 +138,13 @@ def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> 
 
 
 def _spans(form: Form, text: str, *, raw: bool) -> Spans:
-    """Where no piece may end, by their starts. What is hidden may be long: read as it is stored, it is cut."""
+    """Return the ranges that no piece may split. Hidden text may be long, so the stored form may be cut inside it."""
     patterns = (*form.secret, _TOGETHER, *(() if raw else form.uncut))
     return sorted(found.span() for pattern in patterns for found in pattern.finditer(text))
 
 
-def _behind(spans: Spans, at: int) -> int:
-    """This place, or the end of what must not be cut there."""
+def _skip_span(spans: Spans, at: int) -> int:
+    """Return the position, or the end of a range that must not be split there."""
     for start, end in spans:
         if start >= at:
             break
@@ -155,13 +155,12 @@ def _behind(spans: Spans, at: int) -> int:
 def shortened(
     form: Form, outside: Outside, text: Any, limit: int, name: str = "body", *, more: Continuation | None = None
 ) -> Json:
-    """The beginning of a text in a row, with its lines; one that is not whole says so with ``cut``, and with ``more``
-    how to go on, where ``more`` is the call that reads it."""
-    told = part(form, outside, text, limit, name=name, more=more)
-    if "next_offset" not in told:
-        return {name: told[name]}
-    shown = {name: told[name].rstrip() + "\u2026", "cut": True}
-    return shown | ({"more": told["more"]} if more else {})
+    """Return the start of a text for a row, with ``cut`` if it is not whole, and ``more``, the call that reads on."""
+    result = part(form, outside, text, limit, name=name, more=more)
+    if "next_offset" not in result:
+        return {name: result[name]}
+    shown = {name: result[name].rstrip() + "\u2026", "cut": True}
+    return shown | ({"more": result["more"]} if more else {})
 
 
 # ----------------------------------------------------------------- edits
@@ -169,7 +168,7 @@ def shortened(
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """How a new text changes the old one: behind it, in place of one part of it, or in place of all of it.
+    """A change of a text: append to it, replace one part, or replace all.
 
     ``if_text``: the digest of the text that was read.
     """
@@ -179,11 +178,11 @@ class Edit:
     if_text: str | None = None
 
     def of(self, form: Form, field: str, old: Any, new: str, limit: int, how: str = "") -> str:
-        """The whole text to write. ``limit``: as many bytes of it are shown without being asked for. ``how``: the hint
-        for whoever has not read it.
+        """Return the whole new text. ``limit``: bytes of the old one that are displayed by default. ``how``: the hint
+        for a caller that has not read it.
 
-        Raises `InvalidInput` for a part that is not there exactly once and for a text that was not shown whole, and
-        `Conflict` where another text is there than the one that was read.
+        Raises `InvalidInput` for a part that does not occur exactly once and for a text that was not read whole, and
+        `Conflict` if the stored text differs from the one that was read.
         """
         text = str(old or "")
         if self.append and self.replaces is not None:
@@ -191,12 +190,12 @@ class Edit:
         if self.append:
             return f"{text}\n\n{new}" if text.strip() else new
         if self.replaces is not None:
-            return _in_place(field, text, self.replaces, new)
+            return _replace_once(field, text, self.replaces, new)
         if text.strip() and text != new:
-            self._was_read(form, field, text, limit, how or _HOW)
+            self._check_read(form, field, text, limit, how or _HOW)
         return new
 
-    def _was_read(self, form: Form, field: str, text: str, limit: int, how: str) -> None:
+    def _check_read(self, form: Form, field: str, text: str, limit: int, how: str) -> None:
         if self.if_text is not None:
             if self.if_text.strip().lower() != digest(text) or form.masked(text) != text:
                 raise Conflict(
@@ -211,8 +210,8 @@ class Edit:
 
 
 def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: bool) -> None:
-    """Raises `InvalidInput` where a text that was cut would be replaced unread, and `Conflict` where another text is
-    there than the one that was read. ``reads``: how it is read whole. ``cut``: whether it is longer than was shown."""
+    """Raise `InvalidInput` if a text longer than displayed would be replaced unread, `Conflict` if the stored text
+    differs from the one that was read. ``reads``: how to read it whole. ``cut``: it is longer than displayed."""
     if if_text is not None and if_text.strip().lower() != digest(old):
         raise Conflict(f"{name}: conflict (stale): the text changed since it was read.", reason="stale", hint=reads)
     if if_text is None and cut:
@@ -222,19 +221,19 @@ def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: boo
 
 
 def note_of(texts: Mapping[str, tuple[Any, str]]) -> Json:
-    """What a run notes before it writes texts, by field the old one and the new one."""
-    return {"texts": {field: {"before": _loose(old), "after": _loose(new)} for field, (old, new) in texts.items()}}
+    """Return the note before texts are written: by field the digests of the old and the new one."""
+    return {"texts": {field: {"before": _hash(old), "after": _hash(new)} for field, (old, new) in texts.items()}}
 
 
 def written_before(noted: Mapping[str, Any] | None, field: str, text: Any) -> bool:
-    """Whether an earlier run of the same act wrote this text, so that nothing is added twice.
+    """True if an earlier run of this act wrote the text, so that nothing is added twice.
 
-    Raises `Conflict` where it is neither what that run found nor what it wrote.
+    Raises `Conflict` if the text is neither what that run read nor what it wrote.
     """
     known = ((noted or {}).get("texts") or {}).get(field)
     if not known:
         return False
-    now = _loose(text)
+    now = _hash(text)
     if now not in (known["before"], known["after"]):
         raise Conflict(
             f"{field}: conflict (stale): the text changed during this act, which may have written its own already.",
@@ -244,8 +243,8 @@ def written_before(noted: Mapping[str, Any] | None, field: str, text: Any) -> bo
     return bool(now == known["after"])
 
 
-def _loose(text: Any) -> str:
-    """A digest that no provider's line ends change."""
+def _hash(text: Any) -> str:
+    """Return a digest that ignores line ends and surrounding blanks."""
     return digest(newlined(str(text or "")).strip())
 
 
@@ -255,8 +254,8 @@ _HOW: Final = (
 )
 
 
-def _in_place(field: str, text: str, old: str, new: str) -> str:
-    """The text with its one ``old`` part changed. Line ends are those of the text."""
+def _replace_once(field: str, text: str, old: str, new: str) -> str:
+    """Replace the one occurrence of ``old``, with the line ends of the text."""
     if "\r\n" in text and (old not in text or text.count("\n") == text.count("\r\n")):
         old, new = (one.replace("\r\n", "\n").replace("\n", "\r\n") for one in (old, new))
     first = text.find(old) if old else -1

@@ -1,7 +1,7 @@
-"""A mail byte for byte: all that its receivers get, told apart but not cleaned. For what is about to be sent as it is.
+"""A raw mail as its receivers get it: parsed but not cleaned, for previews of mail that is sent unchanged.
 
-Nothing here raises for any mail, and nothing in a mail is left out: every header that is no bookkeeping, every part
-that is not the text or the HTML of the body as a file. What can be read in two ways is there as it is written, too.
+No mail raises an error and nothing is left out: every header except bookkeeping, and every part except the body as a
+file. Ambiguous values are also given as written.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, Self, cast
 
 from deputize.toolkits._shared.mail.compose import UNTOUCHED, File
 from deputize.toolkits._shared.mail.edit import children, is_file, raw_header, type_of
-from deputize.toolkits._shared.mail.headers import Person, decode_words, people_in
+from deputize.toolkits._shared.mail.headers import Person, decode_words, parse_people
 from deputize.toolkits._shared.mail.parts import parameter
 from deputize.toolkits._shared.text import decode
 
@@ -29,8 +29,8 @@ _BOOKKEEPING: Final = frozenset(
 
 @dataclass
 class RawMail:
-    """``people``: by field, whom it names. ``as_written``: fields whose value may be read in another way. ``other``:
-    further headers. ``plain`` and ``html``: the body; ``files``: all other parts."""
+    """A parsed raw mail. ``people``: by header. ``as_written``: ambiguous headers as written. ``other``: further
+    headers. ``plain`` and ``html``: the body; ``files``: all other parts."""
 
     people: dict[str, list[Person]]
     as_written: dict[str, str]
@@ -42,33 +42,33 @@ class RawMail:
 
     @classmethod
     def of(cls, raw: bytes) -> Self:
-        """What is in these bytes."""
+        """Parse these bytes."""
         message = message_from_bytes(raw, policy=cast("Policy[EmailMessage]", UNTOUCHED))
-        written = {name: ", ".join(_all(message, name)) for name in WHOM}
-        people = {name: people_in(value, len(value)) for name, value in written.items()}
+        written = {name: ", ".join(_header_values(message, name)) for name in WHOM}
+        people = {name: parse_people(value, len(value)) for name, value in written.items()}
         known = _BOOKKEEPING | {name.lower() for name in WHOM}
         mail = cls(
             people,
-            {name: _read(value) for name, value in written.items() if _is_odd(value, people[name])},
-            " ".join(_read(one) for one in _all(message, "Subject")),
-            [f"{name}: {_read(str(value))}" for name, value in message.raw_items() if name.lower() not in known],
+            {name: _decode(value) for name, value in written.items() if _is_odd(value, people[name])},
+            " ".join(_decode(one) for one in _header_values(message, "Subject")),
+            [f"{name}: {_decode(str(value))}" for name, value in message.raw_items() if name.lower() not in known],
         )
         for part in _leaves(message, 0):
-            mail._take(part)
+            mail._add_part(part)
         return mail
 
     @property
-    def everybody(self) -> list[str]:
-        """The addresses that it goes to."""
+    def all_recipients(self) -> list[str]:
+        """The addresses of all recipients."""
         return [one.address for name in ("To", "Cc", "Bcc") for one in self.people[name] if one.address]
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether it may go to others, too: a server may find an address where none was found here."""
+        """True if a server may find more recipients than deputize did."""
         unsure = (one for name in ("To", "Cc", "Bcc") for one in self.people[name] if not one.address)
         return any("@" in one.name for one in unsure) or not self.as_written.keys().isdisjoint(("To", "Cc", "Bcc"))
 
-    def _take(self, part: EmailMessage) -> None:
+    def _add_part(self, part: EmailMessage) -> None:
         kind = type_of(part)
         if kind in ("text/plain", "text/html") and not is_file(part):
             text = decode(_content(part), parameter(raw_header(part, "Content-Type"), "charset"))
@@ -79,20 +79,20 @@ class RawMail:
             self.files.append(File(_name(part), kind, _content(part)))
 
 
-def _all(message: Message[Any, Any], name: str) -> list[str]:
-    """The values of every header of this name, each on one line: receivers differ in which of two they believe."""
+def _header_values(message: Message[Any, Any], name: str) -> list[str]:
+    """Return the value of every header of this name on one line: receivers differ in which one they use."""
     values = (str(value) for key, value in message.raw_items() if key.lower() == name.lower())
     return ["".join(value.splitlines()).strip() for value in values]
 
 
-def _read(value: str) -> str:
-    """A header's words to their end: whoever stands behind the part that is looked at elsewhere gets this mail, too."""
+def _decode(value: str) -> str:
+    """Decode a header to its end, because later recipients get this mail too."""
     return decode_words(value, len(value))
 
 
 def _is_odd(value: str, people: list[Person]) -> bool:
-    """Whether a header holds an address that is not one of these people's, nor in their names."""
-    return _read(value).count("@") != sum(str(one).count("@") for one in people)
+    """True if a header has an address that is in none of these people."""
+    return _decode(value).count("@") != sum(str(one).count("@") for one in people)
 
 
 def _leaves(part: EmailMessage, depth: int) -> Iterator[EmailMessage]:
@@ -104,7 +104,7 @@ def _leaves(part: EmailMessage, depth: int) -> Iterator[EmailMessage]:
 
 
 def content_at(raw: bytes, place: str) -> bytes:
-    """The bytes of the part of a mail that is in this place, such as ``1.2``; none where there is no such part."""
+    """Return the bytes of the part at a position such as ``1.2``, or b""."""
     part = message_from_bytes(raw, policy=cast("Policy[EmailMessage]", UNTOUCHED))
     for step in filter(None, place.split(".")):
         inside = children(part)
@@ -115,7 +115,7 @@ def content_at(raw: bytes, place: str) -> bytes:
 
 
 def _content(part: EmailMessage) -> bytes:
-    """The bytes of a part; of one that holds others, such as an attached mail, as they stand."""
+    """Return the bytes of a part; a part with others, such as an attached mail, as written."""
     if part.is_multipart():
         return b"".join(child.as_bytes() for child in children(part))
     content = part.get_payload(decode=True)

@@ -1,8 +1,8 @@
-"""Markdown as models write it (CommonMark 0.31), parsed once for all renderers; here to HTML for mail.
+"""Markdown as models write it (CommonMark 0.31), parsed once for all renderers, and rendered to HTML for mail.
 
-Parsed by markdown-it-py, with everything off that would change or hide words in a message: raw HTML, entities, link
-definitions, code by indentation and headings by underline stay the text they are. Line ends stay line ends. A picture
-is a link, since nothing is embedded; only http, https and mailto are links.
+Parsed by markdown-it-py, without features that change or hide words: raw HTML, entities, link definitions, indented
+code and underlined headings stay text. Line ends are kept. A picture becomes a link, because nothing is embedded. Only
+http, https and mailto are links.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ _TOO_DEEP: Final = re.compile(r"^[\s>*+\-\d.)]{90,}", re.MULTILINE)
 
 
 def parse(text: str, *, bare_links: bool = False, tables: bool = False) -> list[Token]:
-    """The text as markdown-it's block tokens; every link has words, and titles and pictures are words and links.
+    """Return markdown-it's block tokens. Every link has words; titles and pictures become words and links.
 
-    ``bare_links``: addresses without brackets are links, too. ``tables``: those of GitHub's dialect are tables. Quotes
-    and lists inside each other deeper than any writer means stay text, since the parser would drop what is in them; so
-    do links where brackets are many, since each one that is left open is looked for to the end.
+    ``bare_links``: link addresses without brackets. ``tables``: parse GitHub's tables. Very deep quotes and lists stay
+    text, because the parser would drop their content; so do links in text with very many brackets, because each open
+    one is searched to the end.
     """
     flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MAX_BRACKETS
     tokens = _parser(bare_links, tables, flat, open_ended).parse(text.replace("\x00", ""))
@@ -61,7 +61,7 @@ def _is_link(url: str) -> bool:
 
 
 def _bare_link(state: StateInline, silent: bool) -> bool:
-    """An address in the text, or in angle brackets, from its ``:`` on; what stands before that is pending already."""
+    """Parse an address from its ``:``, in the text or in angle brackets; the scheme before it is pending already."""
     scheme = next((s for s in ("https", "http") if state.pending.lower().endswith(s)), "")
     bare, angled = scheme and state.linkLevel == 0, state.pending[: -len(scheme)].endswith("<")
     found = _ANGLED.match(state.src, state.pos) if bare and angled else None
@@ -81,7 +81,7 @@ def _bare_link(state: StateInline, silent: bool) -> bool:
 
 
 def _with_words(children: Sequence[Token]) -> Iterator[Token]:
-    """Inline tokens in which a picture is a link, a title is words, and a link without words shows its address."""
+    """Yield inline tokens with pictures as links, titles as words, and addresses for links without words."""
     open_links: list[Token] = []
     last: Token | None = None
     for token in children:
@@ -117,6 +117,6 @@ def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
 
 
 def to_html(text: str) -> str:
-    """The text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. Everything else is escaped."""
+    """Return the text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. All else is escaped."""
     parser = _parser(False, False, False, False)
     return str(parser.renderer.render(parse(text), parser.options, {})).removesuffix("\n")

@@ -1,6 +1,6 @@
-"""What Markdown carries that the readers of its page do not see: titles of links, definitions, attributes of tags.
+"""Markdown that readers of the page do not see: link titles, definitions, attributes of tags.
 
-Code is left as it is, since there all of it is seen. The patterns take linear time.
+Code stays unchanged, because readers see all of it. The patterns take linear time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Final
 
 LONGEST_ALT: Final = 150
-"""Characters of a picture's description that are shown: it is not what people see, but what is said of it."""
+"""Characters of a picture's description that are shown."""
 
 _CODE: Final = re.compile(
     r"^ {0,3}(?P<fence>`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n(?:.*?^ {0,3}(?P=fence)[`~]*[ \t]*$|.*\Z)"
@@ -19,13 +19,13 @@ _CODE: Final = re.compile(
 )
 _TITLE: Final = r"\"[^\"\n]{0,2000}\"|'[^'\n]{0,2000}'|\([^()\n]{0,2000}\)"
 TITLED: Final = re.compile(rf"(\]\([^()\s\"'<>]{{0,2000}})\s{{1,9}}(?:{_TITLE})\s{{0,9}}\)")
-"""A link with a title, which shows only under a mouse."""
+"""A link with a title, which appears only on hover."""
 DEFINED: Final = re.compile(
     rf"^ {{0,3}}\[([^\[\]\n^][^\[\]\n]{{0,998}})\]:[ \t]{{0,9}}\n?[ \t]{{0,9}}([^\s\[]\S{{0,1999}})"
     rf"(?:[ \t]{{0,9}}\n?[ \t]{{0,9}}(?:{_TITLE}))?[ \t]{{0,9}}$",
     re.MULTILINE,
 )
-"""The address of links that name it. Nobody sees the line."""
+"""A link definition, which readers do not see."""
 TAGGED: Final = re.compile(r"<([a-z][a-z0-9]{0,20})\s([^<>]{1,4000})>", re.IGNORECASE)
 """A tag with attributes."""
 PICTURE: Final = re.compile(r"!\[([^\[\]\n]{0,1000})\](?:\([^()\n]{0,2000}\)|\[[^\[\]\n]{0,200}\])")
@@ -34,9 +34,9 @@ RAW: Final = re.compile(
     r"<\?.{0,4000}?\?>|<!\[CDATA\[.{0,4000}?\]\]>|<![a-z][^<>]{0,4000}>|^ {0,3}<(?:\?|!\[CDATA\[).*\Z",
     re.IGNORECASE | re.DOTALL | re.MULTILINE,
 )
-"""Instructions, sections and declarations (CommonMark 0.31, 4.6 and 6.6), of which a page shows nothing."""
+"""Instructions, sections and declarations (CommonMark 0.31, 4.6 and 6.6), which a page does not show."""
 UNCUT: Final = (TITLED, DEFINED, TAGGED, PICTURE, IMG)
-"""Inside of what no piece of a text may end."""
+"""Patterns that no piece of a text may split."""
 
 _ALT: Final = re.compile(r"\balt\s*=\s*(?:\"([^\"]{0,4000})\"|'([^']{0,4000})')", re.IGNORECASE)
 _DOT: Final = re.compile(r"\b(?:width|height)\s*=\s*[\"']?[0-3](?:px)?(?=[\"'\s/>])", re.IGNORECASE)
@@ -44,28 +44,28 @@ _SEEN: Final = re.compile(r"\b(?:href|src)\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]
 
 
 def without_unseen(text: str, *, raw_html: bool = False) -> tuple[str, int]:
-    """The text as its readers see it, and how many characters were taken out. Pictures become words in brackets.
-    ``raw_html``: whether the page takes HTML for HTML, not for text."""
+    """Return the text as its readers see it, and how many characters were removed. Pictures become words in brackets.
+    ``raw_html``: the page renders HTML."""
     labels = _labels(text)
     kept: list[str] = []
     at, hidden = 0, 0
     for code in _CODE.finditer(text):
-        shown, count = _cleaned(text[at : code.start()], labels, raw_html)
+        shown, count = _clean(text[at : code.start()], labels, raw_html)
         kept += [shown, code[0]]
         at, hidden = code.end(), hidden + count
-    shown, count = _cleaned(text[at:], labels, raw_html)
+    shown, count = _clean(text[at:], labels, raw_html)
     return "".join((*kept, shown)), hidden + count
 
 
 def _labels(text: str) -> dict[str, int]:
-    """What stands in brackets, and how often."""
+    """Count the texts in brackets."""
     found: dict[str, int] = {}
     for label in re.findall(r"\[([^\[\]\n]{1,999})\]", text):
         found[label.lower()] = found.get(label.lower(), 0) + 1
     return found
 
 
-def _cleaned(text: str, labels: dict[str, int], raw_html: bool) -> tuple[str, int]:
+def _clean(text: str, labels: dict[str, int], raw_html: bool) -> tuple[str, int]:
     hidden = 0
 
     def cut(shown: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:

@@ -1,8 +1,8 @@
-"""Lists within a budget of tokens, and the cursors that go on where a list ended.
+"""Lists within a budget of tokens, and cursors to continue them.
 
-A cursor is opaque and bound by a digest to its tool, account and filters, so that one from elsewhere, or altered by a
-model that copies badly, is refused. The digest needs no key, since a cursor gives no authority: whoever forges one
-says "start there" to a provider that checks the caller's own token, and every value in it is checked again.
+A cursor is opaque. A digest binds it to its tool, account and filters, so that a foreign or miscopied one is refused.
+The digest needs no key, because a cursor grants nothing: the provider checks the caller's own token, and every value in
+a cursor is checked again.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from typing import Any, Final
 from deputize.core.errors import InvalidInput
 
 BUDGET: Final = 4_000  # tokens of a whole result
-_ENVELOPE: Final = 150  # tokens kept free for what surrounds the rows
+_ENVELOPE: Final = 150  # tokens reserved for the fields around the rows
 _DIGEST: Final = 16  # characters
 
 
-_COSTS: Final = (  # of a byte of UTF-8, by its first: letters, digits, signs, what ends a line, then other scripts
+_COSTS: Final = (  # tokens per byte of UTF-8; later bytes of a character cost nothing
     (b"abcdefghijklmnopqrstuvwxyz", 0.247),
     (b"ABCDEFGHIJKLMNOPQRSTUVWXYZ", 1.07),
     (b"0123456789", 0.68),
     (b'":,{}[]', 0.3),
     (b"!#$%&'()*+-./;<=>?@^_`|~", 1.07),
     (b"\\", 0.6),
-    (b"\n\t\r", 0.85),  # as JSON writes it
+    (b"\n\t\r", 0.85),  # escaped in JSON
 )
 _OTHER_COSTS: Final = (
     (bytes(range(0xC4, 0xC6)), 2.0),  # Polish, Czech, Turkish ...
@@ -43,16 +43,16 @@ _OTHER_COSTS: Final = (
 
 
 def tokens(value: Any) -> int:
-    """About how many tokens a value costs as JSON: mostly a little more than o200k counts, and never much less.
+    """Estimate the tokens of a value as JSON: mostly a little more than o200k counts, and never much less.
 
-    Each script has its price, as fitted to what that tokenizer counts in results and mails of fourteen languages
+    The price of each script is fitted to that tokenizer on results and mails in fourteen languages
     (`tests/counterparts/test_token_estimate.py`).
     """
     return _tokens(_compact(value))
 
 
 def text_tokens(text: str) -> int:
-    """The same for a text by itself."""
+    """Estimate the tokens of a bare text."""
     return _tokens(text.encode(errors="replace"))
 
 
@@ -63,7 +63,7 @@ def _tokens(data: bytes) -> int:
 
 
 def room_for(text: str, start: int, budget: int) -> int:
-    """How many bytes of the text from character ``start`` on cost about ``budget`` tokens, and no more."""
+    """Return how many bytes of the text from character ``start`` cost at most ``budget`` tokens."""
     size = 6 * budget
     piece = text[start : start + size].encode(errors="replace")[:size]
     while len(piece) > 16 and (cost := _tokens(piece)) > budget:
@@ -76,24 +76,24 @@ def _compact(value: Any) -> bytes:
 
 
 def lean(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row without what is empty: no value, no text, an empty list or object, no. A zero is a value."""
+    """Return the row without None, False, and empty texts, lists and objects. Zeros stay."""
     return {name: value for name, value in row.items() if value is not False and value not in (None, "", [], {})}
 
 
 def room_of_rows(budget: int) -> int:
-    """Tokens that the rows of a list may cost: those of little but ids cost a twentieth more than is estimated."""
+    """Return the tokens for a list's rows: rows of mostly ids cost a twentieth more than estimated."""
     return budget * 19 // 20 - _ENVELOPE
 
 
 class Rows:
-    """Rows of a list, as many as its budget holds; the first always fits."""
+    """Rows of a list up to its budget; the first row always fits."""
 
     def __init__(self, budget: int = BUDGET) -> None:
         self.items: list[dict[str, Any]] = []
         self._left = room_of_rows(budget)
 
     def add(self, row: dict[str, Any], *, whole: bool = False) -> bool:
-        """Take a row without what is empty in it, or ``whole``. False, and not taken, if the budget is spent."""
+        """Add a row without its empty fields, or ``whole``. Return False, without adding, if the budget is spent."""
         if not whole:
             row = lean(row)
         self._left -= tokens(row)
@@ -104,17 +104,17 @@ class Rows:
 
 
 def write_cursor(bound_to: Iterable[Any], place: list[str | int]) -> str:
-    """A cursor for this place in the list that ``bound_to`` (tool, account, filters: JSON) describes."""
+    """Return a cursor for this place in the list that ``bound_to`` (tool, account, filters: JSON) identifies."""
     kept = base64.urlsafe_b64encode(_compact(place)).decode().rstrip("=")
     return _digest(bound_to, kept) + kept
 
 
 def read_cursor(bound_to: Iterable[Any], cursor: str, shape: tuple[type, ...]) -> list[Any]:
-    """The place a cursor stands for, its parts of the types in ``shape``. Raises `InvalidInput` for any other."""
+    """Return the place in a cursor; ``shape``: its types. Raises `InvalidInput` for a cursor of another list."""
     digest, kept = cursor[:_DIGEST], cursor[_DIGEST:]
     if digest == _digest(bound_to, kept):
-        place = _parsed(kept)
-        if isinstance(place, list) and tuple(type(part) for part in place) == shape and _sane(place):
+        place = _parse(kept)
+        if isinstance(place, list) and tuple(type(part) for part in place) == shape and _is_sane(place):
             return place
     raise InvalidInput(
         "cursor: not a cursor of this list, or its filters differ.",
@@ -122,14 +122,14 @@ def read_cursor(bound_to: Iterable[Any], cursor: str, shape: tuple[type, ...]) -
     )
 
 
-def _parsed(kept: str) -> Any:
+def _parse(kept: str) -> Any:
     try:
         return json.loads(base64.b64decode(kept + "=" * (-len(kept) % 4), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError, RecursionError):
         return None
 
 
-def _sane(place: list[Any]) -> bool:
+def _is_sane(place: list[Any]) -> bool:
     return all(
         len(part) <= 512 and part.isascii() and part.isprintable() if isinstance(part, str) else 0 <= part < 1 << 53
         for part in place

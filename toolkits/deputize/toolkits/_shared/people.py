@@ -1,4 +1,4 @@
-"""Arguments that name people: an address is taken as it is, any other name is looked up in the user's accounts."""
+"""Arguments that name people: addresses are used as given, names are looked up in the user's accounts."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.steps import Asks
 
 MAX_NAMES: Final = 10
-"""Names that one argument may leave to be looked up: each is looked for in every account."""
+"""Most names in one argument, because each is looked up in every account."""
 
 
 def is_name(text: str) -> bool:
-    """Whether this is no address: a name, or an ``@handle``."""
+    """True for a name or an ``@handle``, not an address."""
     return bool(text.strip()) and "@" not in text.strip().removeprefix("@")
 
 
 def addresses_of(named: Sequence[str] | None, field: str, me: Account | None = None) -> Asks[list[str] | None]:
-    """The same list with addresses in place of names. ``me``: whose name is the address that "me" stands for.
+    """Return the list with names replaced by addresses. ``me``: the account that "me" means.
 
-    Raises `InvalidInput` for too many names, and for one that is not exactly one person's.
+    Raises `InvalidInput` for too many names, and for a name that does not match exactly one person.
     """
     if named is None or not any(map(is_name, named)):
         return None if named is None else list(named)
@@ -35,7 +35,7 @@ def addresses_of(named: Sequence[str] | None, field: str, me: Account | None = N
 
 
 def address_of(named: str, field: str, me: Account | None = None) -> Asks[str]:
-    """The address of one person. Raises `InvalidInput`, as `addresses_of` does."""
+    """Return the address of one person. Raises `InvalidInput` as `addresses_of` does."""
     if not is_name(named):
         return named
     if me is not None and named.strip().lower().removeprefix("@") == "me":
@@ -44,8 +44,8 @@ def address_of(named: str, field: str, me: Account | None = None) -> Asks[str]:
 
 
 def id_elsewhere(named: str, field: str, toolkit: str) -> Asks[str]:
-    """What this toolkit's arguments take for somebody whom another of the user's accounts knows by this name or
-    address; "" where that is not certain. For names that the product itself does not know."""
+    """Return the toolkit's id of a person whom another of the user's accounts knows by this name or address, or "" if
+    that is not certain."""
     try:
         return str((yield ResolvePerson(single_line(named, field), field, toolkit)))
     except InvalidInput:

@@ -1,21 +1,21 @@
-"""What screens share: an answer of a provider's with a mark in the place of each text."""
+"""Helpers of screens: redaction of answers, and the user's own domain."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from deputize.core import Answer
 
 _PLAIN = re.compile(
     r"[0-9.:+-]{0,40}|\d{4}-\d\d-\d\d(?:[T ][0-9:.]{4,18}(?:Z|[+-]\d\d:?\d\d)?)?|[0-9a-f]{40}|[0-9a-f]{64}"
 )
-"""Numbers, times and digests: no words."""
+"""Numbers, times and digests, which carry no words."""
 
 
 def blanked(node: Any, mark: str, kept: frozenset[str]) -> Any:
-    """The same with the mark for every text in it, but for those that are ``kept`` by their names."""
+    """Return the node with every text replaced by ``mark``, except fields named in ``kept``."""
     if isinstance(node, dict):
         return {name: one if name in kept and _is_word(one) else blanked(one, mark, kept) for name, one in node.items()}
     if isinstance(node, list):
@@ -30,10 +30,24 @@ def _is_word(value: Any) -> bool:
 
 
 def data_of(answer: Any) -> Any:
-    """What an answer holds, whether or not the whole of it was wanted."""
+    """Return the data of an answer, with or without its envelope."""
     return answer.data if isinstance(answer, Answer) else answer
 
 
 def with_data(answer: Any, data: Any) -> Any:
-    """The answer with other data in it."""
     return replace(answer, data=data) if isinstance(answer, Answer) else data
+
+
+_EVERYBODYS: Final = frozenset(("gmail.com", "googlemail.com"))
+"""Domains in which anybody may have an address."""
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of an address, in lower case."""
+    return address.rpartition("@")[2].strip().lower()
+
+
+def own_domain(address: str) -> str:
+    """Return the domain that the user shares only with colleagues, or "" for a public one."""
+    domain = domain_of(address)
+    return "" if domain in _EVERYBODYS else domain

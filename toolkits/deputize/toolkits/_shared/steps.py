@@ -1,4 +1,4 @@
-"""Steps that toolkits share: what leads to a value, and any number of requests, a few at a time."""
+"""Steps that toolkits share: the generator type, and batches of requests."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AT_ONCE: Final = 10  # requests
 
 T = TypeVar("T")
 Asks = Generator[Step, Any, T]
-"""Steps that end in a T: ``value = yield from asks``."""
+"""Steps that return a T: ``value = yield from asks``."""
 
 
 def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """The answers to any number of requests, ten at a time. What is gone or refused has its error for an answer.
+    """Return the answers to requests, ten at a time. Missing and refused ones have their error as the answer.
 
-    A batch with a refusal in it is asked again one by one, so the requests must bear repetition.
+    A batch with a refusal is sent again one by one, so the requests must be repeatable.
     """
     answers: list[Any] = []
     for start in range(0, len(requests), AT_ONCE):

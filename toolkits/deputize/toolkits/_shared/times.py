@@ -1,5 +1,5 @@
-"""Points in time as people and models write them, and as results show them: in UTC here, and on the user's own clock
-once the runtime has handed the result on."""
+"""Points in time as people and models write them, and as results show them: in UTC here, and in the user's zone after
+the runtime has converted the result."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deputize.core.errors import InvalidInput
 from deputize.core.tools.user_time import UTC_NAME, Form, UserTime
 
 ZONE: Final = UTC_NAME
-"""In which zone the times of a result are."""
+"""The zone of a result's times."""
 YEARS: Final = (1900, 2500)
-"""The years that a text may mean: room enough, and no sum of a time and a distance leaves the calendar."""
+"""Accepted years, so that no sum of a time and a distance leaves the calendar."""
 _FORMS = (
     "Use an ISO date or date-time, now, today, tomorrow, yesterday, a time of today such as 16:00, "
     "or a distance such as -7d, -1d2h or +2h (units m h d w)."
@@ -25,11 +25,11 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
-    """The time a text means: ISO date (its first second), ISO date-time, now, today, yesterday, tomorrow, a time of
-    today, or a distance from ``now``.
+    """Parse an ISO date (its first second), ISO date-time, now, today, yesterday, tomorrow, a time of today, or a
+    distance from ``now``.
 
-    A date, and a date-time without offset, are in ``zone``; so are the days of a distance, while its hours are hours.
-    Raises `InvalidInput`, naming ``field``, for anything else.
+    A date, and a date-time without offset, are in ``zone``. Days of a distance are calendar days there; its hours are
+    elapsed time. Raises `InvalidInput` that names ``field`` for anything else.
     """
     words = text.strip().lower()
     try:
@@ -56,19 +56,19 @@ def _read(text: str, words: str, here: datetime) -> datetime:
 
 
 def names_a_day(text: str | None) -> bool:
-    """Whether a text means another time in another zone: a date, a time without offset, or today."""
-    said = (text or "").strip()
-    return said.lower() in _DAYS or bool(_CLOCK.fullmatch(said)) or _has_offset(said) is False
+    """True if a text means another time in another zone: a date, a time without offset, or today."""
+    words = (text or "").strip()
+    return words.lower() in _DAYS or bool(_CLOCK.fullmatch(words)) or _has_offset(words) is False
 
 
 def moves_with_zone(text: str | None) -> bool:
-    """Whether a text means another day in another zone: any but a date, and a time without offset."""
-    said = (text or "").strip()
-    return said.lower() in ("now", *_DAYS) or bool(_DISTANCE.fullmatch(said.lower())) or _has_offset(said) is True
+    """True if a text means another day in another zone: all except a date and a time without offset."""
+    words = (text or "").strip()
+    return words.lower() in ("now", *_DAYS) or bool(_DISTANCE.fullmatch(words.lower())) or _has_offset(words) is True
 
 
 def _has_offset(text: str) -> bool | None:
-    """Whether an ISO date or date-time names its offset; None if it is neither."""
+    """Return whether an ISO date or date-time has an offset; None if it is neither."""
     try:
         return datetime.fromisoformat(text).tzinfo is not None
     except ValueError:
@@ -76,12 +76,12 @@ def _has_offset(text: str) -> bool | None:
 
 
 def day(text: str, now: float, field: str, zone: tzinfo) -> str:
-    """The day that a text means in ``zone``, as ``YYYY-MM-DD``. Raises `InvalidInput` as `moment` does."""
+    """Return the day that a text means in ``zone``, as ``YYYY-MM-DD``. Raises `InvalidInput` as `moment` does."""
     return moment(text, now, field, zone).astimezone(zone).date().isoformat()
 
 
 def _distance(words: str) -> tuple[timedelta, timedelta]:
-    """A distance as whole days, which are days on the wall, and the rest."""
+    """Return whole days, which are calendar days, and the rest of a distance."""
     parts = re.findall(r"(\d+)([mhdw])", words)
     sign = -1 if words.startswith("-") else 1
     days, rest = (
@@ -101,9 +101,9 @@ def _iso(text: str, zone: tzinfo) -> datetime:
 
 
 def window(after: str | None, before: str | None, now: float, zone: tzinfo = UTC) -> tuple[int | None, int | None]:
-    """The half-open window [after, before) in Unix seconds. ``zone``: in which they are where they name none.
+    """Return the half-open window [after, before) in Unix seconds. ``zone``: for times without offset.
 
-    Raises `InvalidInput` for one that holds nothing.
+    Raises `InvalidInput` for an empty window.
     """
     start = int(moment(after, now, "after", zone).timestamp()) if after else None
     end = int(moment(before, now, "before", zone).timestamp()) if before else None
@@ -113,16 +113,16 @@ def window(after: str | None, before: str | None, now: float, zone: tzinfo = UTC
 
 
 def short(milliseconds: str | int) -> str:
-    """A row's time, ``YYYY-MM-DD HH:MM``; empty for what is no time."""
-    return _told(milliseconds, "short")
+    """Return a row's time, ``YYYY-MM-DD HH:MM``, or "" for an invalid one."""
+    return _format(milliseconds, "short")
 
 
 def full(milliseconds: str | int) -> str:
-    """A detail's time, ISO 8601 with offset; empty for what is no time."""
-    return _told(milliseconds, "full")
+    """Return a detail's time, ISO 8601 with offset, or "" for an invalid one."""
+    return _format(milliseconds, "full")
 
 
-def _told(milliseconds: str | int, form: Form) -> str:
+def _format(milliseconds: str | int, form: Form) -> str:
     try:
         return UserTime.of(int(milliseconds) // 1000, form)
     except (ValueError, OverflowError, OSError):

@@ -11,30 +11,30 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.steps import Asks
 
 AskZone = Callable[[Run], Asks[object]]
-"""Asks the provider in which zone the user is: its name in the IANA database, or None."""
+"""Returns the IANA name of the user's zone at the provider, or None."""
 
 
 def nobody(run: Run) -> Asks[object]:
-    """Ask nobody: the provider knows no zone of the user's."""
+    """Return None without a request, for a provider that does not know the user's zone."""
     yield from ()
     return None
 
 
 def in_zone(run: Run, ask: AskZone, /, **moments: str | None) -> Asks[Run]:
-    """Return the run with the zone in which these arguments are read, by their names.
+    """Return the run with the zone of these arguments, given by name.
 
-    Nothing is asked if the zone is known, or if no argument depends on it. Raises `InvalidInput` in a tool that writes
-    if the zone cannot be found out. A tool that reads then goes on in UTC, and its result says so.
+    Nothing is requested if the zone is known, or if no argument depends on it. Raises `InvalidInput` in a tool that
+    writes if the zone cannot be found. A tool that reads then continues in UTC, and its result says so.
     """
-    return (yield from _zoned(run, ask, next((name for name, at in moments.items() if times.names_a_day(at)), "")))
+    return (yield from _resolve(run, ask, next((name for name, at in moments.items() if times.names_a_day(at)), "")))
 
 
 def days_in_zone(run: Run, ask: AskZone, /, **days: str | None) -> Asks[Run]:
     """Do the same for arguments of which only the day counts: a date is the same day in every zone."""
-    return (yield from _zoned(run, ask, next((name for name, day in days.items() if times.moves_with_zone(day)), "")))
+    return (yield from _resolve(run, ask, next((name for name, day in days.items() if times.moves_with_zone(day)), "")))
 
 
-def _zoned(run: Run, ask: AskZone, argument: str) -> Asks[Run]:
+def _resolve(run: Run, ask: AskZone, argument: str) -> Asks[Run]:
     if run.zone_known or not argument:
         return run
     name = yield from ask(run)

@@ -15,8 +15,7 @@ from typing import Any, Final
 from deputize.core import Request, Run
 from deputize.core.tools.steps import Step
 from deputize.core.tools.trusted_authors import Withheld
-from deputize.toolkits._shared.domains import domain_of, own_domain
-from deputize.toolkits._shared.redact_results import blanked
+from deputize.toolkits._shared.redact_results import blanked, domain_of, own_domain
 from deputize.toolkits.calendar.base import CALENDAR, PRIMARY, Asks, Json
 
 OUTSIDE: Final = "not of the user or the user's domain"

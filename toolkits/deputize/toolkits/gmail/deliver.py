@@ -21,7 +21,7 @@ from typing import Any, Final
 from deputize.core import ActKey, Request, Run, SaveNote, Wait
 from deputize.core.errors import DeputizeError, NotFound, OutcomeUnknown, ProviderUnavailable
 from deputize.toolkits._shared.mail.compose import base64url
-from deputize.toolkits._shared.mail.parts import header, unpacked
+from deputize.toolkits._shared.mail.parts import decode_base64, header
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
 from deputize.toolkits.gmail.base import DRAFTING, READING
@@ -156,7 +156,7 @@ def _load_content(noted: Mapping[str, Any]) -> Asks[bytes]:
     """Load the bytes of the draft. Raises `OutcomeUnknown` if it was changed."""
     message = (yield api.get_draft(noted["draft"], "raw")).get("message") or {}
     _raise_if_other(message, noted)
-    return unpacked(str(message.get("raw", "")))
+    return decode_base64(str(message.get("raw", "")))
 
 
 def _raise_if_other(message: Mapping[str, Any], noted: Mapping[str, Any]) -> None:

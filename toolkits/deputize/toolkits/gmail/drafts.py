@@ -28,19 +28,19 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, IfText, Limit
-from deputize.toolkits._shared.mail.compose import BodyFormat, File, Letter, Recipients, Text, apart, written
-from deputize.toolkits._shared.mail.edit import edited, raw_header
+from deputize.toolkits._shared.mail.compose import BodyFormat, File, Letter, Recipients, Text, deduplicate, render_body
+from deputize.toolkits._shared.mail.edit import edit, raw_header
 from deputize.toolkits._shared.mail.headers import (
     Encoded,
     Person,
     decode_words,
-    people_in,
+    parse_people,
     people_value,
     single_line,
     text_value,
 )
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.parts import unpacked
+from deputize.toolkits._shared.mail.parts import decode_base64
 from deputize.toolkits._shared.mail.quotes import history_of
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import Rows
@@ -113,7 +113,7 @@ def save_draft(
         )
     people = yield from resolve_recipients(to, cc, bcc, run.account, least=0)
     title = None if subject is None else single_line(subject, "subject")
-    text = None if body is None else written(body, body_format)
+    text = None if body is None else render_body(body, body_format)
     files = yield from take_files(attachments)
     if draft_id:
         given = {"To": (to, people.to), "Cc": (cc, people.cc), "Bcc": (bcc, people.bcc)}
@@ -143,9 +143,9 @@ def _letter(frame: ReplyFrame | None, people: Recipients, subject: str | None, t
     """Return the draft as a letter. A reply goes to the original's sender unless other recipients are given."""
     if frame is None:
         return Letter(subject or "", text, people, extra=key_header(key))
-    people = apart(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
+    people = deduplicate(people.to or frame.to, [*frame.cc, *people.cc], people.bcc)
     title = frame.subject if subject is None else subject
-    return Letter(title, text.then(frame.quote), people, answers=frame.answers, extra=key_header(key))
+    return Letter(title, text.followed_by(frame.quote), people, answers=frame.answers, extra=key_header(key))
 
 
 def _change_draft(
@@ -159,12 +159,12 @@ def _change_draft(
 ) -> Asks[dict[str, Any]]:
     """Replace the given parts of a draft and keep all others."""
     draft = yield api.get_draft(draft_id, "raw")
-    before = unpacked(str(draft["message"].get("raw", "")))
+    before = decode_base64(str(draft["message"].get("raw", "")))
     if text is not None:
         old = RawMail.of(before)
         check_draft(old, _own_text(old), if_text)
         text = _above_quote(text, old)
-    message = edited(before, headers, text, files)
+    message = edit(before, headers, text, files)
     fields = changed_fields(*(raw_fields(RawMail.of(raw)) for raw in (before, message.as_bytes())))
     pins = {"draft": draft_id, "message": draft["message"].get("id")}
     yield Preview("Change this draft", audience=Audience.SELF, destroys=True, pins=pins, **fields)
@@ -172,7 +172,7 @@ def _change_draft(
     request = mail.request_to("/users/me/drafts/{id}", draft=True)
     saved = yield replace(request, method="PUT", at={"id": draft_id}, repeat="idem")
     outside = Outside()
-    to = [Person(outside.line(one.name), outside.line(one.address)) for one in people_in(raw_header(message, "To"))]
+    to = [Person(outside.line(one.name), outside.line(one.address)) for one in parse_people(raw_header(message, "To"))]
     subject = outside.line(decode_words(raw_header(message, "Subject")))
     return _result(saved, to, subject, text.plain if text else "", account)
 
@@ -181,7 +181,7 @@ def _above_quote(text: Text, draft: RawMail) -> Text:
     """Return the new text above the quote of its draft, unless the text has a quote itself."""
     plain = "" if history_of(text.plain) else history_of(draft.plain)
     found = _QUOTE.search(draft.html) if plain else None
-    return text.then(Text(plain, found[1] if found else "")) if plain else text
+    return text.followed_by(Text(plain, found[1] if found else "")) if plain else text
 
 
 def _own_text(draft: RawMail) -> Text:
@@ -257,14 +257,14 @@ def send_draft(draft_id: str, *, run: Run) -> Steps:
     content, noted = None, run.noted
     if not noted:
         draft = yield api.get_draft(draft_id, "raw")
-        content = unpacked(str(draft["message"].get("raw", "")))
+        content = decode_base64(str(draft["message"].get("raw", "")))
         mail = RawMail.of(content)
-        if not mail.everybody:
+        if not mail.all_recipients:
             raise InvalidInput("draft_id: this draft has no recipients.", hint="Add `to` with gmail_save_draft.")
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         fields = raw_fields(mail)
         audience = Audience.UNKNOWN if mail.is_doubtful else Audience.PEOPLE
-        yield Preview("Send this draft", audience=audience, people=mail.everybody, pins=pins, **fields)
+        yield Preview("Send this draft", audience=audience, people=mail.all_recipients, pins=pins, **fields)
         noted = make_note(draft | {"id": draft_id}, run.now) | _header_fields(mail)
         yield SaveNote(noted)
     sent = yield from commit(noted, run.granted, content)
@@ -292,7 +292,7 @@ def delete_draft(draft_id: str) -> Steps:
     """Discard a draft for good."""
     try:
         draft = yield api.get_draft(draft_id, "raw")
-        fields = raw_fields(RawMail.of(unpacked(str(draft["message"].get("raw", "")))))
+        fields = raw_fields(RawMail.of(decode_base64(str(draft["message"].get("raw", "")))))
         pins = {"draft": draft_id, "message": draft["message"].get("id")}
         yield Preview("Throw this draft away", audience=Audience.SELF, destroys=True, pins=pins, **fields)
         yield Request("DELETE", "/users/me/drafts/{id}", at={"id": draft_id}, repeat="idem")

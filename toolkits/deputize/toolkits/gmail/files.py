@@ -13,7 +13,7 @@ from deputize.core.errors import DeputizeError, InvalidInput
 from deputize.toolkits._shared.mail.compose import File, Letter, Picture
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.original import Original
-from deputize.toolkits._shared.mail.parts import Part, unpacked
+from deputize.toolkits._shared.mail.parts import Part, decode_base64
 from deputize.toolkits._shared.mail_raw import content_at
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.gmail import api
@@ -68,9 +68,9 @@ def fetch_files(mail: Mail, parts: Sequence[Part]) -> Asks[list[File]]:
     answers = yield from api.many([api.get_attachment(mail.id, part.attachment) for part in apart])
     if refused := next((one for one in answers if isinstance(one, DeputizeError)), None):
         raise refused
-    data = {part.id: unpacked(str(one.get("data", ""))) for part, one in zip(apart, answers, strict=True)}
+    data = {part.id: decode_base64(str(one.get("data", ""))) for part, one in zip(apart, answers, strict=True)}
     data |= yield from _fetch_nested(mail, parts)
-    kept = [data.get(part.id, unpacked(part.data)) for part in parts]
+    kept = [data.get(part.id, decode_base64(part.data)) for part in parts]
     return [File(mail.file_name(part), part.type, bytes_) for part, bytes_ in zip(parts, kept, strict=True)]
 
 
@@ -80,7 +80,7 @@ def _fetch_nested(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
     if not wanted:
         return {}
     answer = yield api.get_message(mail.id, "raw")
-    raw = unpacked(str(answer.get("raw", "")))
+    raw = decode_base64(str(answer.get("raw", "")))
     return {one: content_at(raw, one) for one in wanted}
 
 

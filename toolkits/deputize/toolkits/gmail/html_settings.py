@@ -14,7 +14,7 @@ from typing import Any, Final
 from deputize.core import Continuation
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import ALONE, Form, check_read, digest, part
-from deputize.toolkits._shared.mail.compose import Text, written
+from deputize.toolkits._shared.mail.compose import Text, render_body
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import text_tokens
 from deputize.toolkits._shared.text import Outside
@@ -97,7 +97,7 @@ def as_stored(body: str) -> Text:
 
     Raises `InvalidInput` for HTML that would load remote content.
     """
-    return written(body, "html" if has_tags(body) else "auto")
+    return render_body(body, "html" if has_tags(body) else "auto")
 
 
 def has_tags(body: str) -> bool:

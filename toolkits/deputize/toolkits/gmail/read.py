@@ -15,7 +15,7 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Cursor, Offset
 from deputize.toolkits._shared.mail.headers import decode_words
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.parts import Part, unpacked
+from deputize.toolkits._shared.mail.parts import Part, decode_base64
 from deputize.toolkits._shared.mail_raw import RawMail
 from deputize.toolkits._shared.page import BUDGET, Rows, read_cursor, room_of_rows, tokens, write_cursor
 from deputize.toolkits._shared.text import clip
@@ -88,7 +88,7 @@ def get_email(
         if not draft_id:
             raise InvalidInput("part: raw is there for drafts, which can be changed.", hint="Give draft_id.")
         draft = yield api.get_draft(draft_id, "raw")
-        kept = RawMail.of(unpacked(str(draft["message"].get("raw", ""))))
+        kept = RawMail.of(decode_base64(str(draft["message"].get("raw", ""))))
         return {"draft_id": draft_id, **draft_part(draft_id, kept, offset)}
     answer = yield (api.get_draft(draft_id) if draft_id else api.get_message(message_id or ""))
     mail = Mail(answer["message"] if draft_id else answer)
@@ -124,7 +124,7 @@ def _head(mail: Mail, names: Mapping[str, str], most_files: int) -> dict[str, An
     optional = {
         "more_files": len(files) - len(head["files"]),
         "encrypted": mail.encrypted,
-        "unsubscribe": mail.unsubscribe(),
+        "unsubscribe": mail.unsubscribe_way(),
         "auth": mail.auth(),
     }
     return head | {name: value for name, value in optional.items() if value}
@@ -154,7 +154,7 @@ def _text_fields(
         name, text = "links", "\n".join(f"{words} <{address}>" if words else address for address, words in links)
     else:
         body = mail.body(fetched)
-        name, (text, cut) = "body", body.own() if part == "text" else (body.text, 0)
+        name, (text, cut) = "body", body.own_text() if part == "text" else (body.text, 0)
         incomplete = any(p.attachment and not p.data and p.id not in fetched for p in mail.texts())
         said = {"quoted_cut": cut, "link_mismatch": body.mismatch, "body_omitted": incomplete}
     shown_part, following = piece(text, offset, room)

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from deputize.core import Run
 from deputize.core.errors import InvalidInput
-from deputize.toolkits._shared.mail.compose import Text, quoted
-from deputize.toolkits._shared.mail.dates import written_date
+from deputize.toolkits._shared.mail.compose import Text, quote_text
+from deputize.toolkits._shared.mail.dates import format_date
 from deputize.toolkits._shared.mail.headers import Person
 from deputize.toolkits._shared.mail.incoming import Mail
-from deputize.toolkits._shared.mail.languages import answer_subject
+from deputize.toolkits._shared.mail.languages import reply_subject
 from deputize.toolkits._shared.mail.original import original_of
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
@@ -68,10 +68,10 @@ def prepare_reply(message_id: str, run: Run, *, everybody: bool) -> Asks[ReplyFr
         to=to,
         cc=others,
         sender=mail.sender if mail.sender.key not in {one.key for one in to} | own else None,
-        subject=answer_subject(mail.subject()),
+        subject=reply_subject(mail.subject()),
         thread=mail.thread,
         answers=(mail.header("Message-ID"), mail.header("References")),
-        quote=quoted(f"On {written_date(mail.date, run.zone)}, {mail.sender} wrote:", original.text, original.html),
+        quote=quote_text(f"On {format_date(mail.date, run.zone)}, {mail.sender} wrote:", original.text, original.html),
         enclosed=Enclosed(mail, original),
         known=known,
         sent_from=reply_sender(mail, known),

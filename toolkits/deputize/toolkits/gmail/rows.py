@@ -63,7 +63,7 @@ def writers_of(mails: Sequence[Mail], most: int = 5) -> list[str]:
 def row_body(mail: Mail, room: int = IN_ROW) -> dict[str, Any]:
     """Return a mail's own text in at most ``room`` tokens, and how to continue it."""
     body = mail.body()
-    own, cut = body.own()
+    own, cut = body.own_text()
     shown_part, following = piece(own, 0, room)
     row: dict[str, Any] = {
         "body": shown_part,

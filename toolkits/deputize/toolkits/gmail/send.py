@@ -17,12 +17,12 @@ from deputize.toolkits._shared.mail.compose import (
     Letter,
     Recipients,
     Text,
-    apart,
-    forwarded,
+    deduplicate,
+    forward_original,
     recipients,
-    written,
+    render_body,
 )
-from deputize.toolkits._shared.mail.dates import written_date
+from deputize.toolkits._shared.mail.dates import format_date
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.languages import forward_subject
@@ -68,7 +68,7 @@ def send_email(
 ) -> Steps:
     """Send a new email from the user's own address. Body is Markdown."""
     people = yield from resolve_recipients(to, cc, bcc, run.account)
-    title, text = single_line(subject, "subject"), written(body, body_format)
+    title, text = single_line(subject, "subject"), render_body(body, body_format)
     sender = yield from choose_sender(send_as, run.granted, signature=signature)
     text = add_signature(text, sender) if signature else text
     files = [] if run.noted else (yield from take_files(attachments))
@@ -144,11 +144,11 @@ def reply_email(
 ) -> Steps:
     """Reply to an email in its thread. Body is Markdown."""
     _, more, unseen = yield from resolve_recipients(None, cc, bcc, run.account, least=0)
-    text = written(body, body_format)
+    text = render_body(body, body_format)
     frame = yield from prepare_reply(message_id, run, everybody=all_)
     text = add_signature(text, frame.signer(send_as)) if signature else text
-    people = apart(frame.to, [*frame.cc, *more], unseen)
-    whole = text.then(frame.quote) if quote else text
+    people = deduplicate(frame.to, [*frame.cc, *more], unseen)
+    whole = text.followed_by(frame.quote) if quote else text
     files = [] if run.noted else (yield from take_files(attachments))
     writer = frame.writer(send_as)
     sender = writer.person if writer else None
@@ -202,14 +202,14 @@ def forward_email(
 ) -> Steps:
     """Forward an email, with its attachments, to new recipients."""
     people = yield from resolve_recipients(to, cc, bcc, run.account)
-    note = written(body, "auto")
+    note = render_body(body, "auto")
     mail = Mail((yield api.get_message(message_id)))
     original = original_of(mail, (yield from fetch_texts(mail)))
     theirs = original.files if attachments else ()
     enclosed = Enclosed(mail, original, theirs)
     files = [] if run.noted else (yield from take_files(add_attachments))
     check_size(sum(map(size_of, theirs)) + sum(len(one.data) for one in files), WITHOUT_FILES)
-    text = note.then(_forwarded_text(mail, original, run.zone))
+    text = note.followed_by(_forwarded_text(mail, original, run.zone))
     writer = yield from choose_sender(send_as, run.granted, signature=False)
     sender = writer.person if writer else None
     letter = Letter(forward_subject(mail.subject()), text, people, sender, extra=key_header(run.key), files=files)
@@ -224,9 +224,9 @@ def _forwarded_text(mail: Mail, original: Original, zone: tzinfo) -> Text:
     """Return the forwarded mail: its headers, its text and its HTML layout."""
     headers = [
         ("From", str(mail.sender)),
-        ("Date", written_date(mail.date, zone)),
+        ("Date", format_date(mail.date, zone)),
         ("Subject", mail.subject()),
         ("To", ", ".join(str(one) for one in mail.people("To"))),
         ("Cc", ", ".join(str(one) for one in mail.people("Cc"))),
     ]
-    return forwarded([(name, value) for name, value in headers if value], original.text, original.html)
+    return forward_original([(name, value) for name, value in headers if value], original.text, original.html)

@@ -15,8 +15,8 @@ from pydantic import Field
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.mail.compose import Text
-from deputize.toolkits._shared.mail.embed import embedded
-from deputize.toolkits._shared.mail.headers import Person, people_in, person
+from deputize.toolkits._shared.mail.embed import embed_page
+from deputize.toolkits._shared.mail.headers import Person, parse_people, person
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits.gmail import api
 from deputize.toolkits.gmail.api import Asks
@@ -79,7 +79,7 @@ def default_sender(known: Sequence[Sender]) -> Sender | None:
 def reply_sender(mail: Mail, known: Sequence[Sender]) -> Sender | None:
     """Return the alias that received or wrote a mail, or None for the account's own address."""
     fields = ("From",) if "SENT" in mail.labels else _RECEIVED_AT
-    reached = [one.key for name in fields for one in people_in(mail.header(name))]
+    reached = [one.key for name in fields for one in parse_people(mail.header(name))]
     mine = [one for key in reached for one in known if one.person.key == key]
     return None if not mine or any(one.primary for one in mine) else mine[0]
 
@@ -93,6 +93,6 @@ def add_signature(text: Text, sender: Sender | None) -> Text:
         raise InvalidInput(
             f"signature: none is set{address}.", hint="Sign in the body, or set one: gmail_set_signature."
         )
-    part = embedded(markup, {})
+    part = embed_page(markup, {})
     below = f'<div class="gmail_signature">--&nbsp;<br>\n{part.html}</div>' if part else ""
-    return text.then(Text(f"-- \n{words}", below))
+    return text.followed_by(Text(f"-- \n{words}", below))

@@ -13,7 +13,7 @@ from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.arguments import IfText, Offset, Raw
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import PART, digest
-from deputize.toolkits._shared.mail.compose import written
+from deputize.toolkits._shared.mail.compose import render_body
 from deputize.toolkits._shared.mail.headers import person
 from deputize.toolkits._shared.page import Rows
 from deputize.toolkits._shared.text import Outside
@@ -182,5 +182,5 @@ def _markup(body: str) -> str:
     if not body.strip():
         return ""
     if "<" in body and ">" in body:
-        return written(body, "html").html
-    return written(body, "auto").html if body.strip() else ""
+        return render_body(body, "html").html
+    return render_body(body, "auto").html if body.strip() else ""

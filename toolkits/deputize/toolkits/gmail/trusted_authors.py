@@ -17,12 +17,12 @@ from deputize.core import Request, Run
 from deputize.core.errors import NotFound
 from deputize.core.tools.steps import Step, Try
 from deputize.core.tools.trusted_authors import Withheld
-from deputize.toolkits._shared.domains import domain_of, own_domain
 from deputize.toolkits._shared.mail.compose import base64url
-from deputize.toolkits._shared.mail.headers import people_in
+from deputize.toolkits._shared.mail.headers import parse_people
 from deputize.toolkits._shared.mail.incoming import Mail
 from deputize.toolkits._shared.mail.parts import header
 from deputize.toolkits._shared.mail.quotes import without_quotes
+from deputize.toolkits._shared.redact_results import domain_of, own_domain
 from deputize.toolkits.gmail.api import Asks, get_message
 from deputize.toolkits.gmail.base import GMAIL
 
@@ -216,7 +216,7 @@ class Screen:
             headers = [{"name": "Subject", "value": mark}]
             for one in said:
                 if str(one.get("name", "")).lower() in _ADDRESSES:
-                    people = ", ".join(person.address for person in people_in(str(one.get("value", ""))))
+                    people = ", ".join(person.address for person in parse_people(str(one.get("value", ""))))
                     headers.append({"name": one["name"], "value": people})
             text = _plain_part(mark, "") if "body" in payload or "parts" in payload else {"mimeType": "text/plain"}
             shown["payload"] = {**text, "headers": headers}
@@ -260,7 +260,7 @@ def _sender(mail: Mapping[str, Any]) -> str:
     """Return its only From address in lower case, or "" if it has none or several."""
     headers = (mail.get("payload") or {}).get("headers") or ()
     named = [str(one.get("value", "")) for one in headers if str(one.get("name", "")).lower() == "from"]
-    people = people_in(named[0]) if len(named) == 1 else []
+    people = parse_people(named[0]) if len(named) == 1 else []
     return people[0].address.lower() if len(people) == 1 else ""
 
 

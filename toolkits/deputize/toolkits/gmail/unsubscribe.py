@@ -106,7 +106,7 @@ _BY_HAND: Final = {
 def _find_way(mail: Mail) -> Way:
     """Return the way to leave this mail's list. Raises `InvalidInput` if the mail names none."""
     urls = [one.strip() for one in re.findall(r"<([^<>]*)>", mail.header("List-Unsubscribe")[:LONGEST])]
-    how = mail.unsubscribe()
+    how = mail.unsubscribe_way()
     start = {"one_click": "https:", "mailto": "mailto:", "link": "http"}.get(how)
     found = next((one for one in urls if start and one.lower().startswith(start)), "")
     if not found or not _is_address(found):

@@ -13,7 +13,7 @@ from deputize.toolkits._shared import times as _time
 from deputize.toolkits._shared.arguments import IfText
 from deputize.toolkits._shared.html import read_html
 from deputize.toolkits._shared.long_text import PART, digest
-from deputize.toolkits._shared.mail.compose import written
+from deputize.toolkits._shared.mail.compose import render_body
 from deputize.toolkits._shared.mail.headers import single_line
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits._shared.zone import in_zone
@@ -128,7 +128,7 @@ def _make_preview(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
 def _reply_fields(settings: Mapping[str, Any]) -> Fields:
     """Return the preview fields, word for word. HTML is included only if deputize did not generate it."""
     plain, markup = str(settings.get("responseBodyPlainText") or ""), str(settings.get("responseBodyHtml") or "")
-    ours = bool(plain) and markup == written(plain, "auto").html
+    ours = bool(plain) and markup == render_body(plain, "auto").html
     on = bool(settings.get("enableAutoReply"))
     return {
         "automatic_reply": "on" if on else "off",

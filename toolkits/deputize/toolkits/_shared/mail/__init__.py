@@ -1,1 +1,1 @@
-"""Mail: headers, what arrives, what leaves."""
+"""Mail: headers, parsing of received mail, composition of sent mail."""

@@ -1,4 +1,4 @@
-"""Mail as it is sent: a letter in, the bytes that leave out. Headers come from `headers` in their wire form only."""
+"""Composition of mail: a letter as the bytes that are sent. Headers come from `headers` in wire form only."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _ELSEWHERE = re.compile(r"(?:^|[,('\"])(?:https?:)?//|https?:|url\(['\"]?(?!data
 
 
 class _Wire(EmailPolicy):
-    """Writes `Encoded` headers as they are; what a parsed mail brought along stays untouched."""
+    """A policy that writes `Encoded` headers unchanged and keeps headers of parsed mail."""
 
     def header_store_parse(self, name: str, value: Any) -> tuple[str, Any]:
         return (name, value) if isinstance(value, Encoded) else super().header_store_parse(name, value)
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         if isinstance(value, Encoded):
-            return f"{name}: {value.folded()}{self.linesep}".encode("ascii")
+            return f"{name}: {value.fold()}{self.linesep}".encode("ascii")
         return super().fold_binary(name, value)
 
 
 class _Untouched(_Wire):
-    """Hands out the headers of a parsed mail as they stand, since parsing them may fail."""
+    """A policy that returns headers of a parsed mail unparsed, because parsing may fail."""
 
     def header_fetch_parse(self, name: str, value: Any) -> Any:
         return value if hasattr(value, "name") else "".join(str(value).splitlines())
@@ -48,17 +48,17 @@ class _Untouched(_Wire):
 
 WIRE: Final = _Wire(linesep="\r\n", cte_type="7bit")
 UNTOUCHED: Final = _Untouched(linesep="\r\n", refold_source="none")
-"""For mail that is read, changed in places and written again."""
+"""For mail that is parsed, edited and written again."""
 
 
 class Text(NamedTuple):
-    """A body as plain text and as HTML; no HTML: it goes out as plain text alone."""
+    """A body as plain text and as HTML; without HTML it is sent as plain text only."""
 
     plain: str
     html: str = ""
 
-    def then(self, other: Text) -> Text:
-        """This text with another one below it."""
+    def followed_by(self, other: Text) -> Text:
+        """Return this text with another one below it."""
         if not self.plain and not self.html:
             return other
         plain = "\n\n".join(part for part in (self.plain.rstrip(), other.plain) if part)
@@ -70,7 +70,7 @@ class Text(NamedTuple):
 
 
 class File(NamedTuple):
-    """A file to send: its cleaned name, its type as somebody named it, its bytes."""
+    """A file to send: its cleaned name, its declared type, its bytes."""
 
     name: str
     type: str
@@ -85,7 +85,7 @@ class Picture(NamedTuple):
 
 
 class Recipients(NamedTuple):
-    """Who a mail goes to."""
+    """The recipients of a mail."""
 
     to: Sequence[Person] = ()
     cc: Sequence[Person] = ()
@@ -93,13 +93,13 @@ class Recipients(NamedTuple):
 
     @property
     def all(self) -> list[Person]:
-        """Everybody, the most visible first."""
+        """All recipients, to before cc before bcc."""
         return [*self.to, *self.cc, *self.bcc]
 
 
 @dataclass(frozen=True)
 class Letter:
-    """A mail to be sent. ``answers``: the Message-ID it replies to, and the References before that one."""
+    """A mail to send. ``answers``: the Message-ID it replies to, and the References before that one."""
 
     subject: str
     text: Text
@@ -111,11 +111,10 @@ class Letter:
     pictures: Sequence[Picture] = ()
 
     def content(self) -> bytes:
-        """The whole mail."""
         return self.message().as_bytes()
 
     def message(self) -> EmailMessage:
-        """The mail, built. Raises `InvalidInput` for what cannot stand in a header."""
+        """Return the built mail. Raises `InvalidInput` for a value that no header can hold."""
         message = EmailMessage(policy=WIRE)
         for name, value in self._headers():
             if value:
@@ -140,25 +139,24 @@ class Letter:
 
 
 def attach(message: EmailMessage, file: File) -> None:
-    """Put a file beside what is there."""
     maintype, _, subtype = file_type(file.type).partition("/")
     message.add_attachment(file.data, maintype=maintype, subtype=subtype, filename=file.name.replace("=?", "= ?"))
 
 
 def base64url(data: bytes) -> str:
-    """Bytes as Gmail takes them in JSON."""
+    """Encode bytes as Gmail expects them in JSON."""
     return base64.urlsafe_b64encode(data).decode()
 
 
 def file_type(name: str) -> str:
-    """A media type that can be written, whatever its sender called it; mails inside mails go as plain files."""
+    """Return a valid media type for a declared one; nested mails are sent as plain files."""
     name = name.strip().lower()
     composite = name.startswith(("multipart/", "message/"))
     return name if _TYPE.fullmatch(name) and not composite else "application/octet-stream"
 
 
 def write_text(part: EmailMessage, text: Text, pictures: Sequence[Picture] = ()) -> None:
-    """Make a part say this and nothing else. ``pictures``: those that its HTML shows."""
+    """Replace a part's content with this text. ``pictures``: those that its HTML shows."""
     part.set_content(_sendable(text.plain))
     if not text.html:
         return
@@ -178,7 +176,7 @@ def write_text(part: EmailMessage, text: Text, pictures: Sequence[Picture] = ())
 
 
 def html_of(text: Text) -> str:
-    """The text as a whole HTML document."""
+    """Return the text as a whole HTML document."""
     markup = _sendable(text.html or _as_html(text.plain))
     return markup if re.search(r"<html\b", markup, re.IGNORECASE) else f"<html><body>\n{markup}\n</body></html>"
 
@@ -190,19 +188,19 @@ def _sendable(text: str) -> str:
 def recipients(
     to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None, me: str = ""
 ) -> Recipients:
-    """The people a model named; ``me``: the user's own address, which that word stands for.
+    """Parse the recipients that a model named; ``me``: the user's own address.
 
-    Raises `InvalidInput`, saying which entry is wrong.
+    Raises `InvalidInput` that names the wrong entry.
     """
     read = []
     for field, entries in {"to": to, "cc": cc, "bcc": bcc}.items():
         said = [me if "@" in me and one.strip().lower() == "me" else one for one in entries or ()]
         read.append([person(one, f"{field}[{at}]") for at, one in enumerate(said)])
-    return apart(*read)
+    return deduplicate(*read)
 
 
-def apart(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
-    """Everybody once, where they are named first.
+def deduplicate(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
+    """Keep each person once, in the first field that names them.
 
     Raises `InvalidInput` for more than a hundred people.
     """
@@ -222,10 +220,10 @@ def apart(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> 
     return Recipients(*kept)
 
 
-def written(body: str, body_format: BodyFormat) -> Text:
-    """A model's body as it goes out: Markdown with its HTML, plain text, or HTML with its text.
+def render_body(body: str, body_format: BodyFormat) -> Text:
+    """Return a model's body as it is sent: Markdown with its HTML, plain text, or HTML with its text.
 
-    Raises `InvalidInput` for a giant, and for HTML that would load something from elsewhere when it is opened.
+    Raises `InvalidInput` for a very long one, and for HTML that would load remote content.
     """
     if len(body) > _BODY:
         raise InvalidInput(f"body: longer than {_BODY} characters.")
@@ -236,7 +234,7 @@ def written(body: str, body_format: BodyFormat) -> Text:
 
 
 def _refuse_loading(body: str) -> None:
-    """Refuse HTML that loads anything from elsewhere: it would tell a stranger who opened the mail, and when."""
+    """Refuse HTML that loads remote content, which would tell its server who opened the mail, and when."""
     try:
         elements = list(parse(body).root.walk())
     except TooComplex as error:
@@ -248,8 +246,8 @@ def _refuse_loading(body: str) -> None:
                 raise InvalidInput("body: HTML may not load pictures or styles from elsewhere.", hint="Use a link.")
 
 
-def quoted(attribution: str, original: str, markup: str = "") -> Text:
-    """What a reply quotes, as mail programs mark it. ``markup``: the original's HTML, which a giant loses."""
+def quote_text(attribution: str, original: str, markup: str = "") -> Text:
+    """Return the quote of a reply. ``markup``: the original's HTML, dropped if the original is very long."""
     markup = markup if len(original) <= _QUOTE else ""
     plain = "\n".join(f"> {line}".rstrip() for line in original[:_QUOTE].split("\n"))
     marked = (
@@ -260,8 +258,8 @@ def quoted(attribution: str, original: str, markup: str = "") -> Text:
     return Text(f"{attribution}\n{plain}", marked)
 
 
-def forwarded(headers: Sequence[tuple[str, str]], original: str, markup: str = "") -> Text:
-    """What a forwarded mail shows of the original: who, when, what, and its text; ``markup``: its HTML, if any."""
+def forward_original(headers: Sequence[tuple[str, str]], original: str, markup: str = "") -> Text:
+    """Return the forwarded original: headers and text. ``markup``: its HTML, if any."""
     block = "\n".join(("---------- Forwarded message ---------", *(f"{name}: {value}" for name, value in headers)))
     head = f'<div class="gmail_attr">{_as_html(block)}</div>\n<br>'
     return Text(f"{block}\n\n{original}", f'<div class="gmail_quote">\n{head}\n{markup or _as_html(original)}\n</div>')

@@ -1,4 +1,4 @@
-"""When a quoted mail came, as mail programs write it for people."""
+"""Dates of quoted mails."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ _DAYS: Final = "Mon Tue Wed Thu Fri Sat Sun".split()
 _MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
-def written_date(milliseconds: str | int, zone: tzinfo = UTC) -> str:
-    """``Tue, 24 Nov 2026 at 15:00`` in a zone, which is named if it is UTC; empty for what is no time."""
+def format_date(milliseconds: str | int, zone: tzinfo = UTC) -> str:
+    """Return a date such as ``Tue, 24 Nov 2026 at 15:00``, with its zone only if that is UTC; "" if invalid."""
     try:
         at = datetime.fromtimestamp(int(milliseconds) // 1000, zone)
     except (ValueError, OverflowError, OSError):

@@ -1,4 +1,4 @@
-"""A mail that is already written, changed in places: some headers, its text, nothing else."""
+"""Edits of an existing mail: some headers and the text, nothing else."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any, Final, cast
 from deputize.toolkits._shared.mail.compose import UNTOUCHED, WIRE, File, Text, attach, html_of, write_text
 from deputize.toolkits._shared.mail.headers import Encoded
 
-_DEEPEST: Final = 50  # parts inside parts
+_DEEPEST: Final = 50  # nested parts
 
 
-def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None, files: Sequence[File] = ()) -> EmailMessage:
-    """The mail with these headers in place of its own (an empty value removes one), and with this text.
+def edit(mail: bytes, headers: Mapping[str, Encoded], text: Text | None, files: Sequence[File] = ()) -> EmailMessage:
+    """Return the mail with these headers replaced (an empty value removes one), and with this text.
 
-    Every part that is not text of the body stays as it is, files and pictures included; ``files`` come beside them.
+    Parts other than the body's text stay unchanged, including files and pictures; ``files`` are added.
     """
     message = message_from_bytes(mail, policy=cast("Policy[EmailMessage]", UNTOUCHED))
     for name, value in headers.items():
@@ -34,13 +34,13 @@ def edited(mail: bytes, headers: Mapping[str, Encoded], text: Text | None, files
 
 
 def raw_header(message: Message[Any, Any], name: str) -> str:
-    """A header as it is written, without being parsed: parsing may fail on what others wrote."""
+    """Return a header unparsed, because parsing untrusted headers may fail."""
     values = (str(value) for key, value in message.raw_items() if key.lower() == name.lower())
     return next(values, "")
 
 
 def _replace_text(message: EmailMessage, text: Text) -> None:
-    """Put the text where the body's text is; into a mail that begins with a file, before it."""
+    """Replace the body's text; in a mail that begins with a file, insert it before."""
     leaves = _body_texts(message, 0)
     plain = next((leaf for leaf in leaves if type_of(leaf) == "text/plain"), None)
     markup = next((leaf for leaf in leaves if type_of(leaf) == "text/html"), None)
@@ -52,13 +52,13 @@ def _replace_text(message: EmailMessage, text: Text) -> None:
         write_text(plain, text)
     elif message.is_multipart() or not type_of(message).startswith(("text/", "multipart/")):
         _put_first(message, text)
-    else:  # nothing in it, or a multipart without parts
+    else:  # empty, or a multipart without parts
         message.clear_content()
         write_text(message, text)
 
 
 def _put_first(message: EmailMessage, text: Text) -> None:
-    """Give a mail without text its text as the first of its parts."""
+    """Insert the text as the first part of a mail without text."""
     if not message.is_multipart():
         message.make_mixed()
     new = EmailMessage(policy=WIRE)
@@ -67,7 +67,7 @@ def _put_first(message: EmailMessage, text: Text) -> None:
 
 
 def _body_texts(part: EmailMessage, depth: int) -> list[EmailMessage]:
-    """The text parts that a reader sees as one body: all alternatives, else the first part that is text."""
+    """Return the text parts that a reader sees as the body: all alternatives, else the first text part."""
     if depth > _DEEPEST or is_file(part):
         return []
     if not part.is_multipart():
@@ -78,17 +78,16 @@ def _body_texts(part: EmailMessage, depth: int) -> list[EmailMessage]:
 
 
 def children(part: EmailMessage) -> list[EmailMessage]:
-    """The parts of a part, in their order."""
     payload = part.get_payload()
     return [one for one in payload if isinstance(one, EmailMessage)] if isinstance(payload, list) else []
 
 
 def type_of(part: EmailMessage) -> str:
-    """The media type of a part, as its sender names it, in lower case."""
+    """Return the declared media type of a part, in lower case."""
     return raw_header(part, "Content-Type").partition(";")[0].strip().lower() or "text/plain"
 
 
 def is_file(part: EmailMessage) -> bool:
-    """Whether a part is attached, and no text of the body."""
+    """True if a part is an attachment, not text of the body."""
     disposition = raw_header(part, "Content-Disposition").strip().lower()
     return disposition.startswith("attachment") or "filename" in disposition

@@ -1,7 +1,7 @@
-"""Somebody else's HTML as a part of ours: what a person sees of it, laid out as it was, and nothing that reaches out.
+"""Embedding of another sender's HTML in a mail: the visible content with its layout, and nothing that affects the rest.
 
-It is written anew from the tree that a browser makes of it, so that no tag of it closes one of ours. What a person
-does not see is left out, tracking pictures too: whoever approves a forwarded mail was shown all that goes along.
+It is written again from the tree that a browser builds, so that none of its tags closes one of the mail's own.
+Invisible content, such as tracking pictures, is dropped: the user who approves a forwarded mail has seen all of it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,13 @@ from typing import Final
 
 from deputize.toolkits._shared.css_sheet import Sheet
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.html_pictures import described, is_dot
-from deputize.toolkits._shared.html_style import ROOT, Look, is_closed, look
+from deputize.toolkits._shared.html_style import ROOT, Look, describe_picture, is_closed, is_dot, look
 from deputize.toolkits._shared.html_tree import Element, TooComplex, parse
-from deputize.toolkits._shared.mail.embed_css import declarations, scoped
+from deputize.toolkits._shared.mail.embed_css import declarations, scope_rules
 from deputize.toolkits._shared.text import clean
 
 LARGEST: Final = 300_000
-"""Characters of HTML that are taken over."""
+"""Largest HTML that is embedded, in characters."""
 _GONE: Final = frozenset(
     "script iframe frame frameset object embed applet link meta base title template svg math audio video noscript"
     " input select textarea dialog canvas param source track".split()
@@ -40,17 +39,17 @@ _ATTRIBUTES: Final = frozenset(
 
 @dataclass
 class Embedded:
-    """A fragment of HTML, and the content ids of the pictures that it shows, as the original calls them."""
+    """An HTML fragment and the original content ids of the pictures that it shows."""
 
     html: str
     pictures: set[str] = field(default_factory=set)
 
 
-def embedded(page: str, pictures: Mapping[str, str]) -> Embedded | None:
-    """The page as a fragment for a mail of ours, or None for one that is too large or too complex, or that would not
-    read the same there: its words may hang on a rule that is not taken over.
+def embed_page(page: str, pictures: Mapping[str, str]) -> Embedded | None:
+    """Return the page as a fragment, or None if it is too large or complex, or if its text would differ there because a
+    rule is missing.
 
-    ``pictures``: the content ids under which the pictures of the mail will go along, by those that they have.
+    ``pictures``: new content ids of the mail's pictures, by their original ones.
     """
     if len(page) > LARGEST:
         return None
@@ -70,7 +69,7 @@ def embedded(page: str, pictures: Mapping[str, str]) -> Embedded | None:
 
 
 class _Writer:
-    """Writes a tree as HTML, element by element."""
+    """A writer of a tree as HTML, element by element."""
 
     def __init__(self, sheet: Sheet, mark: str) -> None:
         self.used = set[str]()
@@ -80,13 +79,13 @@ class _Writer:
         self._out: list[str] = []
 
     def whole(self) -> str:
-        """The fragment, in an element of its own: its styles are bound to it, and nothing is painted outside of it."""
+        """Return the fragment in its own element, which bounds its styles and clips its painting."""
         rules = "\n".join(filter(None, self._styles))
         styles = f"<style>\n{rules}\n</style>\n" if rules else ""
         return f'{styles}<div class="{self._mark}" style="overflow:auto">{"".join(self._out).strip()}</div>'
 
     def write(self, root: Element, pictures: Mapping[str, str]) -> None:
-        """All of a tree. Raises `TooComplex`."""
+        """Write a tree. Raises `TooComplex`."""
         waiting: list[tuple[str, Element, Look, Iterator[Element | str]]] = [("", root, ROOT, iter(root.children))]
         while waiting:
             end, element, seen, children = waiting[-1]
@@ -98,13 +97,13 @@ class _Writer:
                 if not seen.unseen and not is_closed(element):
                     self._out.append(html.escape(clean(child)[0], quote=False))
             elif child.tag == "style" and not child.foreign:
-                self._styles.append(scoped(child.text(), f".{self._mark}"))
+                self._styles.append(scope_rules(child.text(), f".{self._mark}"))
             elif child.tag not in _GONE and not child.foreign:
                 inner = look(child, self._sheet, seen)
                 waiting.append((self._start(child, inner, pictures), child, inner, iter(child.children)))
 
     def _start(self, element: Element, seen: Look, pictures: Mapping[str, str]) -> str:
-        """Write the tag that begins an element. Returns the one that ends it, or ""."""
+        """Write the start tag of an element. Return its end tag, or ""."""
         tag = "div" if element.tag == "body" else element.tag
         if tag in _UNWRAPPED or not _NAME.fullmatch(tag):
             return ""
@@ -116,16 +115,17 @@ class _Writer:
         return "" if tag in _VOID else f"</{tag}>"
 
     def _picture(self, element: Element, pictures: Mapping[str, str]) -> None:
-        """A picture from elsewhere as it is, one of the mail's own under its new name, any other by its description."""
+        """Write a remote picture unchanged, one of the mail's own with its new id, any other as its description."""
         source = element.attributes.get("src", "").strip()
+        text = describe_picture(element)
         own = source[4:].strip() if source[:4].lower() == "cid:" else ""
         if own in pictures:
             self.used.add(own)
             source = f"cid:{pictures[own]}"
         elif not _PICTURED.match(source):
-            self._out.append(html.escape(f"[image: {described(element)}]", quote=False) if described(element) else "")
+            self._out.append(html.escape(f"[image: {text}]", quote=False) if text else "")
             return
-        alt = html.escape(clean(described(element))[0])
+        alt = html.escape(clean(text)[0])
         self._out.append(f'<img src="{html.escape(source)}" alt="{alt}"{"".join(_attributes(element))}>')
 
 

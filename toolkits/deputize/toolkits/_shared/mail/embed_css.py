@@ -1,7 +1,7 @@
-"""Styles of somebody else's mail, so bounded that inside of ours they reach nothing but their own text.
+"""Styles of an embedded mail, restricted so that they affect only its own text.
 
-A rule of a quoted mail would hold for the words above it as well: it could hide them, or lay others over them. So each
-selector is put below the quote's own class, and only properties are kept that cannot leave their element's place.
+A rule of a quoted mail could hide or cover the text above it. So each selector is placed below the quote's own class,
+and only properties are kept that cannot leave their element.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from deputize.toolkits._shared.css_sheet import is_deep
 
-_LONGEST: Final = 100_000  # characters of styles; Gmail shows none of a mail with more than 102,000
+_LONGEST: Final = 100_000  # characters of styles; Gmail ignores styles of more than 102,000
 _KEPT: Final = re.compile(
     r"background(?:-(?:color|image|position|repeat|size))?|(?:min-|max-)?(?:width|height)|box-sizing|object-fit"
     r"|border(?:-(?:top|right|bottom|left))?(?:-(?:left|right))?(?:-(?:color|style|width|radius))?"
@@ -30,33 +30,33 @@ _PAGE: Final = re.compile(r"^(?:html|body|:root)(?=$|[\s>.:#\[])\s*>?\s*", re.IG
 _REACHES: Final = re.compile(r"[<&{}@\\]|^[>+~|]|:(?:has|host|scope|root|not\(\s*\*)", re.IGNORECASE)
 
 
-def scoped(sheet: str, place: str) -> str:
-    """The rules of a style sheet, for what is inside of ``place`` (a selector) only. A giant is left out."""
+def scope_rules(sheet: str, place: str) -> str:
+    """Return the rules of a style sheet, restricted to ``place`` (a selector). A very long sheet is dropped."""
     from tinycss2 import parse_stylesheet
 
     if len(sheet) > _LONGEST or is_deep(sheet):
         return ""
     rules = parse_stylesheet(sheet, skip_comments=True, skip_whitespace=True)
-    return "\n".join(_scoped(rules, place, deep=0))
+    return "\n".join(_scope(rules, place, deep=0))
 
 
 def declarations(style: str) -> str:
-    """The declarations of a ``style`` attribute that stay inside of their element."""
-    return "; ".join(_declared(style)) if len(style) <= _LONGEST and not is_deep(style) else ""
+    """Return the declarations of a ``style`` attribute that stay inside their element."""
+    return "; ".join(_declarations(style)) if len(style) <= _LONGEST and not is_deep(style) else ""
 
 
-def _scoped(rules: Sequence[Any], place: str, deep: int) -> Iterator[str]:
+def _scope(rules: Sequence[Any], place: str, deep: int) -> Iterator[str]:
     from tinycss2 import parse_rule_list, serialize
 
     for rule in rules:
         if rule.type == "qualified-rule":
             selectors = list(_selectors(rule.prelude, place))
-            body = "; ".join(_declared(rule.content))
+            body = "; ".join(_declarations(rule.content))
             written = f"{', '.join(selectors)} {{ {body} }}" if selectors and body else ""
         elif rule.type == "at-rule" and rule.lower_at_keyword == "media" and rule.content is not None and deep < 3:
             inner = parse_rule_list(rule.content, skip_comments=True, skip_whitespace=True)
             media = serialize(rule.prelude).strip()
-            body = "\n".join(_scoped(inner, place, deep + 1))
+            body = "\n".join(_scope(inner, place, deep + 1))
             written = f"@media {media} {{\n{body}\n}}" if body and not re.search(r"[<{};]", media) else ""
         else:
             written = ""
@@ -65,7 +65,7 @@ def _scoped(rules: Sequence[Any], place: str, deep: int) -> Iterator[str]:
 
 
 def _selectors(prelude: Sequence[Any], place: str) -> Iterator[str]:
-    """Each selector below ``place``; those of the page itself mean what is just below it, never the place itself."""
+    """Yield each selector below ``place``; those of the page mean the first element below it."""
     from tinycss2 import serialize
 
     one: list[Any] = []
@@ -81,7 +81,7 @@ def _selectors(prelude: Sequence[Any], place: str) -> Iterator[str]:
             yield f"{place} > div" if whole else f"{place} {inner}"
 
 
-def _declared(content: Any) -> Iterator[str]:
+def _declarations(content: Any) -> Iterator[str]:
     from tinycss2 import parse_blocks_contents, serialize
 
     for one in parse_blocks_contents(content, skip_comments=True, skip_whitespace=True):

@@ -1,8 +1,7 @@
-"""Headers of mail, in and out: encoded words (RFC 2047), people, and what may be written at all.
+"""Mail headers, received and sent: encoded words (RFC 2047), people, and the values that may be written.
 
-Python's own header classes decode encoded words on the way out, line ends included, and so let a subject add headers
-(observed with 3.11.7). So outgoing values are put into their wire form here, and `Encoded` holds printable ASCII on
-one line or does not exist.
+Python's own header classes decode encoded words when they write, including line ends, so that a subject could add
+headers (observed with 3.11.7). So values are encoded here, and an `Encoded` is always printable ASCII on one line.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import idna
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.text import decode
 
-LONGEST: Final = 65_536  # characters of one header that are looked at
+LONGEST: Final = 65_536  # characters of one header that are read
 _WORD = re.compile(r"=\?([!->@-~]{1,60}?)\?([bBqQ])\?([^?]*)\?=")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
@@ -27,25 +26,25 @@ _DOMAIN = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)*[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 )
 _NAMED = re.compile(r"(?P<name>[^<>]*)<(?P<address>[^<>]*)>")
-_LONG_WORD: Final = 200  # characters without a blank that are not written as they are
-_BYTES_A_WORD: Final = 45  # of text in one encoded word, which may be 75 characters long
+_LONG_WORD: Final = 200  # longest word that is written unencoded
+_BYTES_A_WORD: Final = 45  # bytes in one encoded word of at most 75 characters
 _LINE: Final = 78
 
 
 class Encoded(str):
-    """A header's value in its wire form, on one line. Made by `text_value`, `people_value` and `ids_value`."""
+    """A header's value in wire form, on one line. Created by `text_value`, `people_value` and `ids_value`."""
 
     __slots__ = ()
 
     @classmethod
     def of(cls, value: str) -> Self:
-        """Raises `InvalidInput` for what is not printable ASCII: nothing else can ever reach a header."""
+        """Raise `InvalidInput` unless the value is printable ASCII: nothing else can reach a header."""
         if not (value.isascii() and value.isprintable()):
             raise InvalidInput("A header cannot hold line ends or control characters.")
         return cls(value)
 
-    def folded(self) -> str:
-        """Broken at blanks into lines of 78 characters where there are blanks."""
+    def fold(self) -> str:
+        """Return the value broken at blanks into lines of 78 characters if possible."""
         lines = [""]
         for word in re.findall(r"\s*\S+", self):
             if lines[-1] and len(lines[-1]) + len(word) > _LINE and word[0] == " ":
@@ -55,25 +54,25 @@ class Encoded(str):
 
 
 def single_line(text: str, field: str) -> str:
-    """The text of a header that a model wrote. Raises `InvalidInput` for line ends and controls."""
+    """Return a header text that a model wrote. Raises `InvalidInput` for line ends and control characters."""
     text = text.strip()
-    if len(text) > 1000 or any(map(_breaks, text)):
+    if len(text) > 1000 or any(map(_is_break, text)):
         raise InvalidInput(f"{field}: must be one line of at most 1000 characters, without control characters.")
     return text
 
 
-def _breaks(character: str) -> bool:
-    """Whether a character could end a line or is no text at all."""
+def _is_break(character: str) -> bool:
+    """True if a character could end a line or is not text."""
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp")
 
 
 def _on_one_line(text: str) -> str:
-    """Without what a receiver, having read the encoded words, could take for a line's end."""
-    return "".join(" " if _breaks(character) else character for character in text)
+    """Replace characters that a receiver could read as line ends after decoding."""
+    return "".join(" " if _is_break(character) else character for character in text)
 
 
 def text_value(text: str) -> Encoded:
-    """A subject or name as it is written: plain where it can be, else in encoded words."""
+    """Encode a subject or name: plain if possible, else as encoded words."""
     text = _on_one_line(text)
     plain = text.isascii() and text.isprintable() and "=?" not in text
     if plain and all(len(word) <= _LONG_WORD for word in text.split(" ")):
@@ -93,9 +92,9 @@ def _words(text: str) -> Iterator[str]:
 
 
 def decode_words(value: str, most: int = LONGEST) -> str:
-    """A header's value with its encoded words read. Neighbours of one charset are read together, as bytes.
+    """Decode the encoded words of a value. Neighbours of one charset are decoded together, as bytes.
 
-    ``most``: characters of it that are read.
+    ``most``: characters that are read.
     """
     value = re.sub(r"\r?\n(?=[ \t])", "", value[:most])
     read: list[str] = []
@@ -123,7 +122,7 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 
 class Person(NamedTuple):
-    """Who a mail is from or to. The name is what somebody claims; the address is where it goes."""
+    """A sender or recipient. The name is only claimed; the address is where mail goes."""
 
     name: str
     address: str
@@ -133,25 +132,25 @@ class Person(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The same for two spellings of one address."""
+        """The address in lower case."""
         return self.address.lower()
 
     @property
     def reachable(self) -> bool:
-        """Whether mail can be addressed to it."""
-        return _valid(self.address)
+        """True if mail can be sent to the address."""
+        return _is_valid(self.address)
 
 
-def _valid(address: str) -> bool:
+def _is_valid(address: str) -> bool:
     local, _, domain = address.rpartition("@")
     sized = 0 < len(local) <= 64 and 0 < len(domain) <= 253 and "=?" not in local
     return bool(sized and _LOCAL.fullmatch(local) and _DOMAIN.fullmatch(domain))
 
 
 def person(text: str, field: str) -> Person:
-    """Somebody a model wants to write to: an address or ``Name <address>``, nothing looser.
+    """Parse a recipient that a model gave: an address or ``Name <address>``, nothing else.
 
-    Raises `InvalidInput`, naming ``field``: for groups, lists, addresses that do not exist, and header injection.
+    Raises `InvalidInput` that names ``field`` for groups, lists, invalid addresses and header injection.
     """
     text = single_line(text, field)
     named = _NAMED.fullmatch(text)
@@ -168,10 +167,10 @@ def person(text: str, field: str) -> Person:
 
 
 def _ascii_domain(domain: str, field: str) -> str:
-    """A domain as DNS knows it: IDNA 2008 (RFC 5891), and of mapping only case and composition (RFC 5895, 1 and 3).
+    """Return a domain in ASCII: IDNA 2008 (RFC 5891), mapping only case and composition (RFC 5895, 1 and 3).
 
-    Anything that maps more, as IDNA 2003 and UTS 46 do, could lead to another domain than the one that was shown.
-    Raises `InvalidInput`, naming it, for a domain that IDNA 2008 does not allow.
+    Broader mappings, as in IDNA 2003 and UTS 46, could lead to another domain than the displayed one. Raises
+    `InvalidInput` for a domain that IDNA 2008 does not allow.
     """
     try:
         return ascii_host(domain)
@@ -183,12 +182,12 @@ def _ascii_domain(domain: str, field: str) -> str:
 
 
 def ascii_host(host: str) -> str:
-    """A host's name with its international labels as A-labels. Raises UnicodeError for what IDNA 2008 refuses."""
+    """Return a host with A-labels for international labels. Raises UnicodeError if IDNA 2008 refuses one."""
     return ".".join(label if label.isascii() else _a_label(label) for label in host.split("."))
 
 
 def network_host(host: str) -> str:
-    """A link's host as browsers look it up, as far as it can be told: for comparing and showing, never for sending."""
+    """Return a link's host as browsers resolve it, as far as possible: to compare and show, never to send."""
     for form in (ascii_host, lambda name: name.encode("idna").decode()):
         try:
             return form(host)
@@ -200,19 +199,19 @@ def network_host(host: str) -> str:
 def _a_label(label: str) -> str:
     lower = "".join(one.lower() if len(one.lower()) == 1 else one for one in label)
     composed = unicodedata.normalize("NFC", lower)
-    return idna.alabel(label if composed.isascii() else composed).decode()  # a Kelvin sign is no k
+    return idna.alabel(label if composed.isascii() else composed).decode()  # a Kelvin sign is not a k
 
 
-def people_in(value: str, most: int = LONGEST) -> list[Person]:
-    """The people in an address header somebody else wrote. Groups are flattened, comments become names.
+def parse_people(value: str, most: int = LONGEST) -> list[Person]:
+    """Parse the people in an untrusted address header. Groups are flattened, comments become names.
 
-    ``most``: characters of it that are read.
+    ``most``: characters that are read.
     """
     return [Person(decode_words(name, most).strip(), address) for name, address in _mailboxes(value[:most])]
 
 
 def _mailboxes(value: str) -> Iterator[tuple[str, str]]:
-    """Names and addresses, read in one pass; what cannot be an address comes back as a name."""
+    """Yield names and addresses in one pass; an invalid address becomes a name."""
     bare: list[str] = []
     angle: list[str] = []
     comment: list[str] = []
@@ -253,11 +252,10 @@ def _mailbox(bare: list[str], angle: list[str], comment: list[str]) -> Iterator[
 
 
 def people_value(people: Iterable[Person]) -> Encoded:
-    """Recipients as they are written."""
-    return Encoded.of(", ".join(_written(one) for one in people))
+    return Encoded.of(", ".join(_format_person(one) for one in people))
 
 
-def _written(one: Person) -> str:
+def _format_person(one: Person) -> str:
     name = _on_one_line(one.name)
     if not name.strip():
         return one.address
@@ -270,5 +268,5 @@ def _written(one: Person) -> str:
 
 
 def ids_value(value: str, last: int = 20) -> Encoded:
-    """The message ids in a value somebody else wrote, at most the ``last`` ones, as they are written."""
+    """Return the last ``last`` message ids in an untrusted value."""
     return Encoded.of(" ".join(re.findall(r"<[!-;=?-~]{3,250}>", value[-LONGEST:])[-last:]))

@@ -1,4 +1,4 @@
-"""Mail as it arrives: a message of Gmail's API, of any quality, to what a reader needs of it."""
+"""Received mail: a message of Gmail's API, of any quality, as a reader needs it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from deputize.toolkits._shared.html import read_html
-from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, people_in
+from deputize.toolkits._shared.mail.headers import LONGEST, Person, decode_words, parse_people
 from deputize.toolkits._shared.mail.languages import FORWARDED
-from deputize.toolkits._shared.mail.parts import INVITATION, Json, Part, header, leaves_in_once, texts_in, unpacked
+from deputize.toolkits._shared.mail.parts import INVITATION, Json, Part, decode_base64, header, leaves_in_once, texts_in
 from deputize.toolkits._shared.mail.quotes import Line, plain_lines, without_history
 from deputize.toolkits._shared.text import LARGEST, Outside, decode
 
@@ -23,8 +23,8 @@ _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror
 
 @dataclass
 class Body:
-    """A mail's text, cleaned: its lines, whether a link in it shows another host than it leads to, whether it has a
-    style sheet, the words of its links by their whole addresses, and whether its subject says that it was forwarded."""
+    """A mail's cleaned text: its lines, whether a link shows another host than its own, whether it has a style sheet,
+    the words of its links by address, and whether its subject marks it as forwarded."""
 
     lines: list[Line] = field(default_factory=list)
     mismatch: bool = False
@@ -34,16 +34,16 @@ class Body:
 
     @property
     def text(self) -> str:
-        """All of it, quoted history included."""
+        """All lines, including quoted history."""
         return "\n".join(line.text for line in self.lines).strip("\n")
 
-    def own(self) -> tuple[str, int]:
-        """Without quoted history, and how many characters that was."""
+    def own_text(self) -> tuple[str, int]:
+        """Return the text without quoted history, and how many characters that was."""
         return without_history(self.lines, passed_on=self.passed_on)
 
 
 class Mail:
-    """A message, read. What it says is cleaned on the way out; ``outside`` counts what was hidden."""
+    """A parsed message. Its texts are cleaned when they are read; ``outside`` counts what was hidden."""
 
     def __init__(self, message: Json) -> None:
         self.message = message
@@ -57,35 +57,34 @@ class Mail:
 
     @property
     def date(self) -> str:
-        """When Gmail took it in, in milliseconds; its own Date header is its sender's claim."""
+        """When Gmail received it, in milliseconds; the Date header is only the sender's claim."""
         return str(self.message.get("internalDate", ""))
 
     def header(self, name: str) -> str:
-        """The first header of this name as it stands, or ""."""
+        """Return the first header of this name unparsed, or ""."""
         return header(self.headers, name)
 
     def people(self, name: str) -> list[Person]:
-        """The people in a header, their names cleaned."""
-        return [
-            Person(self.outside.line(one.name), self.outside.line(one.address)) for one in people_in(self.header(name))
-        ]
+        """Return the people in a header, cleaned."""
+        line = self.outside.line
+        return [Person(line(one.name), line(one.address)) for one in parse_people(self.header(name))]
 
     @property
     def sender(self) -> Person:
-        """Who it says it is from."""
+        """The sender that it claims."""
         return next(iter(self.people("From")), Person("", ""))
 
     def subject(self, limit: int = 1000) -> str:
-        """Cleaned, on one line, within ``limit`` bytes."""
+        """Return the subject cleaned, on one line, in ``limit`` bytes."""
         return self.outside.line(decode_words(self.header("Subject")), limit)
 
     def snippet(self, limit: int) -> str:
-        """The first words, which Gmail gives as HTML text."""
+        """Return the first words, which Gmail returns as HTML text."""
         return self.outside.line(read_html(str(self.message.get("snippet", ""))).text, limit)
 
     @property
     def encrypted(self) -> bool:
-        """Whether its text is for its receiver's key alone (RFC 8551, RFC 3156): no text here is all of it."""
+        """True if the text is encrypted for its receiver (RFC 8551, RFC 3156), so that not all of it is here."""
         kind = str(self.payload.get("mimeType", "")).lower()
         sealed = kind.endswith("pkcs7-mime") and "signed-data" not in self.header("Content-Type").lower()
         return sealed or kind == "multipart/encrypted"
@@ -93,17 +92,19 @@ class Mail:
     # ------------------------------------------------------------- parts
 
     def texts(self) -> list[Part]:
-        """The parts that make up the body: of alternatives the HTML, which is what people see."""
+        """Return the parts of the body; of alternatives the HTML, which people see."""
         return [part for one in texts_in(Part.of(self.payload)) for part in one.shown]
 
     def files(self) -> list[Part]:
-        """The attachments, without pictures that the HTML body shows itself."""
+        """Return the attachments, without pictures that the HTML body shows."""
         found = leaves_in_once(self.payload)
-        shown = "\n".join(decode(unpacked(p.data), p.charset) for p in found if p.type == "text/html" and not p.name)
+        shown = "\n".join(
+            decode(decode_base64(p.data), p.charset) for p in found if p.type == "text/html" and not p.name
+        )
         return [p for p in found if p.is_file and not (p.content_id and f"cid:{p.content_id}" in shown)]
 
     def file_name(self, part: Part) -> str:
-        """A file's name as one path segment that shows all its characters."""
+        """Return a file's name as one path segment without invisible characters."""
         name = self.outside.line(part.name).replace("\\", "/").rpartition("/")[2].strip(". ")
         stem, dot, end = name.rpartition(".")
         if len(name) > _NAME and dot and len(end) <= 10:
@@ -111,9 +112,9 @@ class Mail:
         return name[:_NAME] or _UNNAMED.get(part.type) or f"part-{part.id or 0}"
 
     def body(self, fetched: Mapping[str, str] | None = None, *, whole_links: bool = False) -> Body:
-        """The text, read once. ``fetched``: by part id, the data of parts that Gmail keeps apart.
+        """Return the text, parsed once. ``fetched``: by part id, the data of parts that Gmail stores separately.
 
-        Where the HTML says nothing, or cannot be read, the plain alternative stands in, and is named as unseen.
+        If the HTML has no text or cannot be read, the plain alternative is used and marked as unseen.
         """
         how = whole_links, tuple((fetched or {}).items())
         if how not in self._bodies:
@@ -121,11 +122,8 @@ class Mail:
         return self._bodies[how]
 
     def _read_body(self, fetched: Mapping[str, str], whole_links: bool) -> Body:
-        body, pages, styled = (
-            Body(passed_on=bool(FORWARDED.match(decode_words(self.header("Subject")).strip()))),
-            0,
-            False,
-        )
+        is_forwarded = bool(FORWARDED.match(decode_words(self.header("Subject")).strip()))
+        body, pages, styled = Body(passed_on=is_forwarded), 0, False
         for one in texts_in(Part.of(self.payload)):
             self.outside.doubts |= one.doubts
             read = [self._read(part, fetched, whole_links) for part in one.shown]
@@ -144,7 +142,6 @@ class Mail:
         return body
 
     def _read(self, part: Part, fetched: Mapping[str, str], whole_links: bool) -> Body:
-        """The text of one part."""
         text = text_of(part, fetched)
         if part.type != "text/html":
             shown = self.outside.text(text) + (f"\n{_TOO_LONG}" if len(text) > LARGEST else "")
@@ -158,12 +155,12 @@ class Mail:
         links = {self.outside.line(address): self.outside.line(words) for address, words in page.links.items()}
         return Body(lines, page.mismatch, "<style" in text.lower(), links)
 
-    # ------------------------------------------------------------- what Google and the sender say of it
+    # ------------------------------------------------------------- authentication and mailing lists
 
     def auth(self) -> dict[str, str]:
-        """SPF, DKIM and DMARC as Google found them (RFC 8601); empty if it says nothing.
+        """Return SPF, DKIM and DMARC results of Google (RFC 8601); empty if there are none.
 
-        Only the topmost Authentication-Results counts, and only if it is Google's: others may be the sender's own.
+        Only the topmost Authentication-Results counts, and only if it is Google's: the sender may have written others.
         """
         said = _without_comments(self.header("Authentication-Results"))
         server, *results = said.split(";")
@@ -178,8 +175,8 @@ class Mail:
                     verdicts[method] = verdict
         return verdicts
 
-    def unsubscribe(self) -> str:
-        """How its list can be left: one_click (RFC 8058), mailto, link, or ""."""
+    def unsubscribe_way(self) -> str:
+        """Return how to leave its mailing list: one_click (RFC 8058), mailto, link, or ""."""
         ways = re.findall(r"<\s*(https?:|mailto:)[^<>]*>", self.header("List-Unsubscribe")[:LONGEST], re.IGNORECASE)
         schemes = {way.lower() for way in ways}
         post = self.header("List-Unsubscribe-Post").strip() == "List-Unsubscribe=One-Click"
@@ -191,12 +188,12 @@ class Mail:
 
 
 def text_of(part: Part, fetched: Mapping[str, str]) -> str:
-    """The text of a part as it stands, its bytes where they are."""
-    return decode(unpacked(fetched.get(part.id) or part.data), part.charset)
+    """Return the decoded text of a part."""
+    return decode(decode_base64(fetched.get(part.id) or part.data), part.charset)
 
 
 def _without_comments(value: str) -> str:
-    """A structured header without comments and quoted strings, in which a sender could write anything."""
+    """Return a structured header without comments and quoted strings, which a sender can choose freely."""
     kept: list[str] = []
     depth, quoted, escaped = 0, False, False
     for c in value[:LONGEST]:

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the words of other languages
-"""What mail programs write in their users' languages: prefixes of subjects, and the heads of quoted mails."""
+"""Words of mail programs in their users' languages: prefixes of subjects, and headers of quoted mails."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _FORWARD: Final = (
 _COUNT: Final = r"(?: ?[\[(]\d{1,3}[\])])?"  # "Re[2]:"
 _REPLIED: Final = re.compile(rf"(?:(?:{_REPLY}){_COUNT}\s*[:：]\s*)+", re.IGNORECASE)
 FORWARDED: Final = re.compile(rf"(?:(?:{_FORWARD}){_COUNT}\s*[:：]\s*)+", re.IGNORECASE)
-"""Prefixes by which the subject of a forwarded mail begins."""
+"""Prefixes of the subject of a forwarded mail."""
 
 _HEADS: Final[Mapping[str, str]] = {
     "from": "from|von|de|da|van|från|fra|od|от|от кого|kimden|発信者|差出人|送信者|发件人|寄件者|보낸 사람|من|प्रेषक"
@@ -37,13 +37,13 @@ _HEAD: Final = re.compile(
 )
 
 
-def answer_subject(subject: str) -> str:
-    """The subject of a reply: the original's, with one ``Re:`` in place of those of all languages."""
+def reply_subject(subject: str) -> str:
+    """Return the subject of a reply: one ``Re:`` replaces the prefixes of all languages."""
     return f"Re: {_without(_REPLIED, subject.strip())}"
 
 
 def forward_subject(subject: str) -> str:
-    """The subject of a forwarded mail: the original's, with one ``Fwd:`` in place of those of all languages."""
+    """Return the subject of a forwarded mail: one ``Fwd:`` replaces the prefixes of all languages."""
     return f"Fwd: {_without(FORWARDED, subject.strip())}"
 
 
@@ -52,7 +52,7 @@ def _without(prefix: re.Pattern[str], subject: str) -> str:
     return subject[found.end() :] if found else subject
 
 
-def head_named(line: str) -> str:
-    """Which header of a quoted mail a line states, in any of these languages: from, sent, to, subject or ""."""
+def header_of_line(line: str) -> str:
+    """Return the header that a line of a quoted mail states in any language: from, sent, to, subject or ""."""
     found = _HEAD.fullmatch(line[:300])
     return (found.lastgroup or "") if found else ""

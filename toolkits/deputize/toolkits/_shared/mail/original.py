@@ -1,4 +1,4 @@
-"""A mail as it goes along in another one, quoted or forwarded: its text, its HTML with its pictures, its files."""
+"""An original mail for a quote or forward: its text, its HTML with pictures, its files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._shared.mail.embed import Embedded, embedded
+from deputize.toolkits._shared.mail.embed import Embedded, embed_page
 from deputize.toolkits._shared.mail.incoming import Mail, text_of
 from deputize.toolkits._shared.mail.parts import Part, leaves_in_once, texts_in
 from deputize.toolkits._shared.text import clean
 
 MAX_PICTURES: Final = 5 * 2**20
-"""Bytes of pictures that go along with a quote."""
+"""Most bytes of pictures in a quote."""
 
 
 @dataclass(frozen=True)
 class Original:
-    """``text``: all of it, links whole; ``html``: a fragment, "" for a mail that is plain, too large or too complex.
+    """``text``: the whole text, links whole; ``html``: a fragment, "" if the mail is plain, too large or too complex.
 
-    ``pictures``: what the fragment shows, by the content id that it has there; ``files``: everything else.
+    ``pictures``: those of the fragment, by their new content ids; ``files``: all other files.
     """
 
     text: str
@@ -31,10 +31,10 @@ class Original:
 
 
 def original_of(mail: Mail, fetched: Mapping[str, str]) -> Original:
-    """A mail as it goes along. ``fetched``: by part id, the data of the texts that Gmail keeps apart."""
+    """Return the original of a mail. ``fetched``: by part id, the data of texts that Gmail stores separately."""
     text = mail.body(fetched, whole_links=True).text
     leaves = leaves_in_once(mail.payload)
-    names = {part.content_id: _renamed(part) for part in _pictures(leaves)}
+    names = {part.content_id: _new_content_id(part) for part in _pictures(leaves)}
     fragments = [_fragment(part, fetched, names) for one in texts_in(Part.of(mail.payload)) for part in one.shown]
     pages = [one for one in fragments if one is not None]
     if len(pages) < len(fragments) or not any(one.shown_as_html for one in pages):
@@ -57,12 +57,12 @@ def _fragment(part: Part, fetched: Mapping[str, str], names: Mapping[str, str]) 
         return _Fragment(
             Embedded(html.escape(clean(text)[0], quote=False).replace("\n", "<br>\n")), shown_as_html=False
         )
-    page = embedded(text, names)
+    page = embed_page(text, names)
     return None if page is None else _Fragment(page, shown_as_html=True)
 
 
 def _pictures(leaves: Sequence[Part]) -> list[Part]:
-    """The parts that HTML may show, while they are not too large together."""
+    """Return the pictures that HTML may show, up to the size limit."""
     found: list[Part] = []
     size = 0
     for part in leaves:
@@ -72,6 +72,6 @@ def _pictures(leaves: Sequence[Part]) -> list[Part]:
     return found
 
 
-def _renamed(part: Part) -> str:
-    """A content id of our own: the original's is whatever its sender wrote."""
+def _new_content_id(part: Part) -> str:
+    """Return a content id of deputize, because the sender chose the original one freely."""
     return f"{hashlib.sha256(part.content_id.encode(errors='replace')).hexdigest()[:16]}@original"

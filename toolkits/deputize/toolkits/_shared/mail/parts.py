@@ -1,4 +1,4 @@
-"""The parts of a mail: which are its text, which are files, and what a structured header says of one."""
+"""The parts of a mail: its texts, its files, and parameters of structured headers."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from deputize.toolkits._shared.text import decode
 Json = Mapping[str, Any]
 
 INVITATION: Final = "text/calendar"
-"""What invitations carry beside their text, mostly once more as a named file."""
-_DEEPEST: Final = 50  # parts inside parts
+"""The extra part of invitations, mostly repeated as a named file."""
+_DEEPEST: Final = 50  # nested parts
 _MAX_PARTS: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a mail. ``id`` is its place in the mail; ``attachment`` where its bytes are, if not in ``data``."""
+    """One part of a mail. ``id``: its position in the mail; ``attachment``: where its bytes are, if not in ``data``."""
 
     id: str
     type: str
@@ -35,7 +35,7 @@ class Part:
 
     @classmethod
     def of(cls, payload: Json) -> Part:
-        """The part in a payload of Gmail's API."""
+        """Return the part of a payload of Gmail's API."""
         body = payload.get("body") or {}
         headers = payload.get("headers") or ()
         disposition = header(headers, "Content-Disposition")
@@ -54,7 +54,7 @@ class Part:
 
     @property
     def is_file(self) -> bool:
-        """Whether a person sees it as an attachment rather than as text."""
+        """True if a person sees an attachment, not text."""
         if self.type.startswith("multipart/"):
             return False
         disposition = header(self.headers, "Content-Disposition").strip().lower()
@@ -63,18 +63,18 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """The name by which HTML refers to it, without its brackets."""
+        """The content id that HTML refers to, without brackets."""
         return header(self.headers, "Content-ID").strip().strip("<>")
 
     @property
     def charset(self) -> str:
-        """What the sender says the text is in."""
+        """The declared charset."""
         return parameter(header(self.headers, "Content-Type"), "charset")
 
 
 @dataclass
 class Texts:
-    """Parts that are one text: what people see of it, and the plain alternative that they do not see."""
+    """Parts of one text: ``shown`` to people, and the plain alternative that they do not see."""
 
     shown: list[Part] = field(default_factory=list)
     unseen: list[Part] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Texts:
 
 
 def texts_in(part: Part, depth: int = 0) -> list[Texts]:
-    """The texts of a mail in their order. Of alternatives the last HTML is shown, else the last one."""
+    """Return the texts of a mail in order. Of alternatives the last HTML is shown, else the last one."""
     if part.is_file or depth > _DEEPEST:
         return []
     if not part.type.startswith("multipart/"):
@@ -96,18 +96,18 @@ def texts_in(part: Part, depth: int = 0) -> list[Texts]:
         return found
     inner = [found for child in children if (found := texts_in(child, depth + 1))]
     if part.type == "multipart/alternative" and inner:
-        return _chosen(inner)
+        return _choose_alternative(inner)
     return [one for found in inner for one in found]
 
 
 def _root(part: Part, children: Sequence[Part]) -> Part:
-    """The part of a multipart/related that is shown, which refers to the others (RFC 2387)."""
+    """Return the part of a multipart/related that is shown and refers to the others (RFC 2387)."""
     start = parameter(header(part.headers, "Content-Type"), "start").strip().strip("<>")
     return next((child for child in children if start and child.content_id == start), children[0])
 
 
-def _chosen(alternatives: Sequence[list[Texts]]) -> list[Texts]:
-    """Of alternatives what people see, and with it the last one of the others, in case that says nothing."""
+def _choose_alternative(alternatives: Sequence[list[Texts]]) -> list[Texts]:
+    """Return the alternative that people see, and the last other one in case it has no text."""
     pages = [one for one in alternatives if any(part.type == "text/html" for texts in one for part in texts.shown)]
     best = (pages or alternatives)[-1]
     others = [one for one in alternatives if one is not best]
@@ -119,7 +119,7 @@ def _chosen(alternatives: Sequence[list[Texts]]) -> list[Texts]:
 
 
 def leaves_in(payload: Json) -> Iterator[Part]:
-    """The parts that are no containers, in their order; what is inside an attached mail is that mail's own."""
+    """Yield the parts that are not containers, in order; an attached mail is one part."""
     waiting: list[tuple[Json, int]] = [(payload, 0)]
     for _ in range(_MAX_PARTS):
         if not waiting:
@@ -133,36 +133,36 @@ def leaves_in(payload: Json) -> Iterator[Part]:
 
 
 def leaves_in_once(payload: Json) -> list[Part]:
-    """The same without an invitation that is there as a named file, too."""
+    """Return the leaves without an invitation that is also a named file."""
     found = list(leaves_in(payload))
     named = any(part.name.lower().endswith(".ics") for part in found)
     return [part for part in found if not (named and part.type == INVITATION and not part.name)]
 
 
 def header(headers: Sequence[Json], name: str) -> str:
-    """The first of these headers that has this name, or ""."""
+    """Return the first header of this name, or ""."""
     for one in headers:
         if str(one.get("name", "")).lower() == name.lower():
             return str(one.get("value", ""))
     return ""
 
 
-def unpacked(data: str) -> bytes:
-    """Gmail's base64url, with or without its padding; what is not base64 is left out."""
+def decode_base64(data: str) -> bytes:
+    """Decode Gmail's base64url, with or without padding; other characters are ignored."""
     kept = re.sub(r"[^A-Za-z0-9_-]", "", data.replace("+", "-").replace("/", "_"))
     kept = kept[:-1] if len(kept) % 4 == 1 else kept
     return base64.urlsafe_b64decode(kept + "=" * (-len(kept) % 4))
 
 
 def parameter(value: str, name: str) -> str:
-    """A parameter of a structured header, in any form of RFC 2045 and RFC 2231; "" if there is none."""
+    """Return a parameter of a structured header, in any form of RFC 2045 and RFC 2231, or ""."""
     pattern = rf';\s*{name}(?:\*(\d{{1,3}}))?(\*?)\s*=\s*("(?:[^"\\]|\\.)*"|[^;]*)'
     found = re.findall(pattern, value[:LONGEST], re.IGNORECASE | re.DOTALL)
     if not found:
         return ""
     charset, pieces = "", []
     for at, (_, extended, text) in enumerate(sorted(found, key=lambda piece: int(piece[0] or 0))):
-        text = _unquoted(text.strip())
+        text = _unquote(text.strip())
         if extended and at == 0 and text.count("'") >= 2:
             charset, _, text = text.split("'", 2)
         pieces.append(unquote_to_bytes(text) if extended else text.encode(errors="replace"))
@@ -170,6 +170,6 @@ def parameter(value: str, name: str) -> str:
     return decode(pieces[0] if plain and not found[0][0] else b"".join(pieces), charset)
 
 
-def _unquoted(text: str) -> str:
+def _unquote(text: str) -> str:
     whole = len(text) > 1 and text[0] == text[-1] == '"'
     return re.sub(r"\\(.)", r"\1", text[1:-1]) if whole else text

@@ -1,5 +1,5 @@
 # ruff: noqa: RUF001 - the words of other languages
-"""Quoted history: which lines of a mail are the mails before it, and the mail without them."""
+"""Quoted history: detection of earlier mails in a mail, and the mail without them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from deputize.toolkits._shared.mail.languages import head_named
+from deputize.toolkits._shared.mail.languages import header_of_line
 
 _ORIGINAL = re.compile(
     r"-{2,} ?(?:original message|ursprüngliche nachricht|originalnachricht|message d['’]origine|message original"
@@ -34,34 +34,34 @@ _WROTE = re.compile(
     r"|.{4,300}(?:تمت كتابة ما يلي بواسطة|كتب).{0,120}[:：]",
     re.IGNORECASE,
 )
-_DATED = re.compile(r".{0,200}\d.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>.{0,60}[:：]")  # in a language not known here
+_DATED = re.compile(r".{0,200}\d.{0,200}<[^<>\s]{1,200}@[^<>\s]{1,200}>.{0,60}[:：]")  # in an unsupported language
 _ATTRIBUTION_LINES: Final = 3  # clients break "On ... wrote:" into up to three lines
-_HEAD_LINES: Final = 8  # of a quoted mail's head, with its copies
-_FOOTER = re.compile(r"_{20,}|--\xa0?")  # of a mailing list, or a signature
+_HEAD_LINES: Final = 8  # lines of a quoted mail's head
+_FOOTER = re.compile(r"_{20,}|--\xa0?")  # footer of a mailing list, or a signature
 _RULE = re.compile(r"[_\-=\s]{5,}")
 
 
 class Line(NamedTuple):
-    """A line of a mail's text; ``quoted`` if its markup says that it is from an earlier mail."""
+    """A line of a mail's text; ``quoted``: its markup says that it is from an earlier mail."""
 
     text: str
     quoted: bool = False
 
 
 def plain_lines(text: str) -> list[Line]:
-    """The lines of a text/plain part."""
+    """Return the lines of a text/plain part."""
     return [Line(line.rstrip()) for line in text.split("\n")]
 
 
 def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[str, int]:
-    """The text without quoted history, and how many characters were cut.
+    """Return the text without quoted history, and how many characters were cut.
 
-    It is cut only where nothing but quote follows: with answers between the quotes everything stays, as it does for a
-    mail that was forwarded or says nothing of its own. ``passed_on``: its subject says that it was forwarded.
+    History is cut only if nothing else follows it: a mail with answers between the quotes stays whole, and so does one
+    that was forwarded or has no text of its own. ``passed_on``: its subject marks it as forwarded.
     """
     if passed_on:
-        return _joined(lines), 0
-    quoted = _quoted(lines)
+        return _join(lines), 0
+    quoted = _quote_flags(lines)
     first = quoted.index(True) if True in quoted else len(lines)
     own, history = lines[:first], lines[first:]
     below = next((n for n, line in enumerate(history) if n and _FOOTER.fullmatch(line.text)), len(history))
@@ -70,34 +70,33 @@ def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[
     near = [line.text.strip("> ") for line in (*own[-3:], *history[:2])]
     forwarded = any(_FORWARDED.match(text) for text in near)
     if answered or silent or forwarded:
-        return _joined(lines), 0
-    return _joined(own), len(_joined(history))
+        return _join(lines), 0
+    return _join(own), len(_join(history))
 
 
 def without_quotes(lines: Sequence[Line]) -> tuple[str, int]:
-    """The text without any line that is quoted, wherever it stands, and without what was forwarded; and how many
-    characters that was."""
-    flags = _quoted(lines)
+    """Return the text without any quoted line and without forwarded text, and how many characters that was."""
+    flags = _quote_flags(lines)
     end = next((n for n, line in enumerate(lines) if _FORWARDED.match(line.text.strip("> "))), len(lines))
     own = [line for line, flag in zip(lines[:end], flags, strict=False) if not flag]
-    return _joined(own), len(_joined(lines)) - len(_joined(own))
+    return _join(own), len(_join(lines)) - len(_join(own))
 
 
 def history_of(text: str) -> str:
-    """The quoted history at the end of a plain text, with what introduces it; "" where there is none at its end."""
+    """Return the quoted history at the end of a plain text with its introduction, or ""."""
     lines = plain_lines(text.replace("\r\n", "\n"))
-    flags = _quoted(lines)
+    flags = _quote_flags(lines)
     first = flags.index(True) if True in flags else len(lines)
     answered = any(line.text and not flag for line, flag in zip(lines[first:], flags[first:], strict=True))
-    return "" if answered else _joined(lines[first:])
+    return "" if answered else _join(lines[first:])
 
 
-def _joined(lines: Sequence[Line]) -> str:
+def _join(lines: Sequence[Line]) -> str:
     return "\n".join(line.text for line in lines).strip("\n")
 
 
-def _quoted(lines: Sequence[Line]) -> list[bool]:
-    """Which lines are quote, by their markup or their words."""
+def _quote_flags(lines: Sequence[Line]) -> list[bool]:
+    """Return which lines are quoted, by their markup or their words."""
     flags = [line.quoted or line.text.startswith(">") for line in lines]
     for at, line in enumerate(lines):
         if _ORIGINAL.fullmatch(line.text.strip()) or _begins_head(lines, at):
@@ -114,7 +113,7 @@ def _quoted(lines: Sequence[Line]) -> list[bool]:
 
 
 def _attribution(lines: Sequence[Line], at: int) -> int:
-    """How many lines from here are an attribution such as "On Monday, Bob wrote:"; 0 if none."""
+    """Return how many lines from here are an attribution such as "On Monday, Bob wrote:"; 0 if none."""
     words = ""
     for length, line in enumerate(lines[at : at + _ATTRIBUTION_LINES], 1):
         words = f"{words} {line.text.strip()}".strip()
@@ -130,17 +129,17 @@ def _words(lines: Sequence[Line]) -> str:
 
 
 def _begins_head(lines: Sequence[Line], at: int) -> bool:
-    """Whether the head of an older mail begins here, as Outlook writes it: from whom, when, and about what."""
-    if head_named(lines[at].text) != "from":
+    """True if the head of an earlier mail begins here, as Outlook writes it: sender, date and subject."""
+    if header_of_line(lines[at].text) != "from":
         return False
     named = {"from"}
     for line in lines[at + 1 : at + _HEAD_LINES]:
         if not line.text.strip():
             break
-        named.add(head_named(line.text))
+        named.add(header_of_line(line.text))
     return {"from", "sent", "subject"} <= named or {"from", "to", "subject"} <= named
 
 
 def _is_sure(words: str) -> bool:
-    """Whether an attribution can be nothing else, although no mark of a quote follows."""
+    """True if an attribution is certain although no quote mark follows."""
     return bool(_WROTE.fullmatch(words)) and "@" in words and any(c.isdigit() for c in words)
