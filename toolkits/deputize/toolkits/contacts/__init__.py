@@ -1,7 +1,7 @@
 """Google contacts: the user's own, other contacts, and the directory of the user's organisation.
 
-What is granted of the three is looked through, and what is not is said. Own contacts are the user's words, the
-directory the organisation's; in other contacts are people who wrote to the user, under names of their own choice.
+A search covers the granted lists and names the others. The user wrote the own contacts, the organisation its directory;
+other contacts are people who wrote to the user, under names that they chose themselves.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the contacts tools share: the toolkit, its scopes, the three lists of people, and their requests.
+"""The contacts toolkit, its scopes, the three lists of people, and their requests.
 
-API: developers.google.com/people/api/rest. What a method accepts is from its discovery document, people.v1 of
-2025-11-17. Both searches of contacts answer from a cache that a search for nothing brings up to date ("warmup").
+API: developers.google.com/people/api/rest. The accepted scopes are from its discovery document, people.v1 of
+2025-11-17. Both searches of contacts answer from a cache that an empty search refreshes ("warmup").
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ LISTS: Final = any_of(READONLY, CHANGE, method="people.people.connections.list")
 GETS: Final = any_of(READONLY, CHANGE, DIRECTORY, method="people.people.get")
 
 MAX_PEOPLE: Final = 30
-"""People that a search of contacts finds at most; it has no next page."""
+"""Most people that a search of contacts finds; it has no next page."""
 FIELDS: Final = "names,nicknames,emailAddresses,phoneNumbers,organizations,metadata"
 _OF_OTHERS: Final = "names,emailAddresses,phoneNumbers,metadata"
 _PROFILES: Final = ["DIRECTORY_SOURCE_TYPE_DOMAIN_PROFILE", "DIRECTORY_SOURCE_TYPE_DOMAIN_CONTACT"]
@@ -52,8 +52,8 @@ Row = Mapping[str, Any]
 NOT_A_MEMBER: Final = "this account has no organisation's directory"
 
 
-def allowed(granted: Collection[str]) -> list[Source]:
-    """The lists that may be looked through."""
+def granted_lists(granted: Collection[str]) -> list[Source]:
+    """Return the lists that the grant allows to search."""
     return [one for one in SOURCES if NEEDS[one].is_met_by(frozenset(granted))]
 
 
@@ -65,10 +65,10 @@ def _search(source: Source, query: str) -> Request:
     return Request("GET", path, params={"query": query, "readMask": mask, "pageSize": MAX_PEOPLE})
 
 
-def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
-    """The people of these lists that a query finds, by list, and whether those are all.
+def search_lists(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, list[Row]], bool]]:
+    """Return the people that match, by list, and whether those are all.
 
-    Left out are a directory that there is none of, and other contacts whose addresses a contact or colleague has.
+    Left out are a missing directory, and other contacts whose addresses a contact or colleague has.
     """
     if warmups := [_search(one, "") for one in sources if one != "directory"]:
         yield warmups
@@ -83,12 +83,14 @@ def looked_up(query: str, sources: Collection[Source]) -> Asks[tuple[dict[str, l
         people: list[Row] = list(answer.get("people") or ())
         found[source] = people or [one.get("person") or {} for one in answer.get("results") or ()]
         whole = whole and len(found[source]) < MAX_PEOPLE and not answer.get("nextPageToken")
-    known = {address for source in ("contacts", "directory") for one in found.get(source, ()) for address in mails(one)}
+    known = {
+        address for source in ("contacts", "directory") for one in found.get(source, ()) for address in emails(one)
+    }
     if "other" in found:
-        found["other"] = [one for one in found["other"] if not mails(one) or not mails(one) <= known]
+        found["other"] = [one for one in found["other"] if not emails(one) or not emails(one) <= known]
     return found, whole
 
 
-def mails(person: Row) -> set[str]:
-    """Somebody's addresses of mail, in small letters."""
+def emails(person: Row) -> set[str]:
+    """Return a person's email addresses in lower case."""
     return {str(one.get("value") or "").lower() for one in person.get("emailAddresses") or ()}

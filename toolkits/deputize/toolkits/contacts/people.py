@@ -1,4 +1,4 @@
-"""How Google's contacts are read where somebody is looked for in all accounts."""
+"""Lookup of people in Google contacts, for searches in all of the user's accounts."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from collections.abc import Mapping
 
 from deputize.core import Run, Steps
 from deputize.toolkits.contacts import rows
-from deputize.toolkits.contacts.base import ANY, CONTACTS, NOT_A_MEMBER, SOURCES, Json, Row, allowed, looked_up
+from deputize.toolkits.contacts.base import ANY, CONTACTS, NOT_A_MEMBER, SOURCES, Json, Row, granted_lists, search_lists
 
 
 @CONTACTS.people(needs=[ANY])
 def people(who: str, *, run: Run) -> Steps:
     """People in the user's contacts, other contacts and directory."""
-    may = allowed(run.granted)
-    found, whole = yield from looked_up(who, may)
+    may = granted_lists(run.granted)
+    found, whole = yield from search_lists(who, may)
     missing = {one: "not granted" for one in SOURCES if one not in may}
     missing |= {one: NOT_A_MEMBER for one in may if one not in found}
-    people = [_as_found(person, source) for source, persons in found.items() for person in persons]
+    people = [_person_row(person, source) for source, persons in found.items() for person in persons]
     return {"people": people[:20], "whole": whole and len(people) <= 20, "not_looked": missing}
 
 
-def _as_found(person: Row, source: str) -> Json:
-    """A profile of the directory has checked addresses that lead to its main one; a card has what somebody wrote."""
-    checked = "DOMAIN_PROFILE" in rows.kinds_of(person) and source == "directory"
-    addresses = _checked(person) if checked else rows.values(person, "emailAddresses")
+def _person_row(person: Row, source: str) -> Json:
+    """Return a person. Addresses of a directory profile are verified and lead to its main one; others are claimed."""
+    checked = "DOMAIN_PROFILE" in rows.source_types(person) and source == "directory"
+    addresses = _verified_addresses(person) if checked else rows.values(person, "emailAddresses")
     called = rows.names(person)
     return {
         "name": next(iter(called), ""),
@@ -31,7 +31,7 @@ def _as_found(person: Row, source: str) -> Json:
         "addresses": addresses,
         "address": addresses[0] if checked and addresses else "",
         "id": "" if source == "other" else str(person.get("resourceName") or ""),
-        "where": rows.kind(source),
+        "where": rows.KINDS[source],
         "organisation": rows.organisation(person),
         "known": source != "other",
         "verified": checked,
@@ -39,8 +39,8 @@ def _as_found(person: Row, source: str) -> Json:
     }
 
 
-def _checked(person: Row) -> list[str]:
-    """The addresses that the organisation gave a member, the main one first."""
+def _verified_addresses(person: Row) -> list[str]:
+    """Return the addresses that the organisation gave a member, the main one first."""
     given = [
         one
         for one in person.get("emailAddresses") or ()

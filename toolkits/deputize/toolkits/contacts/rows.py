@@ -1,4 +1,4 @@
-"""A person of Google's as a row: names, addresses, phones, organisation."""
+"""Rows of people: names, addresses, phones, organisation."""
 
 from __future__ import annotations
 
@@ -13,31 +13,26 @@ from deputize.toolkits.contacts.base import Json, Row
 _FEW: Final = 5
 _LINE: Final = 300  # bytes of a value
 _LISTS: Final = 1_400  # tokens of addresses, links and the like of one person
-_WHOLE: Final = 3_600  # tokens of all that is told of one person
+_WHOLE: Final = 3_600  # tokens of all fields of one person
 _PLAIN: Final = Form(outside=Outside, show=Outside.text)
-_KINDS: Final = {"contacts": "contact", "other": "other contact", "directory": "directory"}
+KINDS: Final = {"contacts": "contact", "other": "other contact", "directory": "directory"}
 
 
 def values(person: Row, field: str, key: str = "value") -> list[str]:
-    """The texts of a field, the main one first, each once."""
+    """Return the texts of a field, the main one first, without duplicates."""
     ones = [one for one in person.get(field) or () if isinstance(one, Mapping)]
     ones.sort(key=lambda one: not (one.get("metadata") or {}).get("primary"))
     return list(dict.fromkeys(str(one[key]) for one in ones if one.get(key)))
 
 
 def names(person: Row) -> list[str]:
-    """What somebody is called: whole names first, then first names and nicknames."""
+    """Return a person's names: full names first, then first names and nicknames."""
     whole = [*values(person, "names", "displayName"), *values(person, "names", "unstructuredName")]
     return list(dict.fromkeys([*whole, *values(person, "names", "givenName"), *values(person, "nicknames")]))
 
 
-def kind(source: str) -> str:
-    """What stands in a row for the list somebody is in."""
-    return _KINDS[source]
-
-
-def in_list(person: Row, source: str) -> Json:
-    """Somebody in a list of people. Of other contacts nobody but they themselves chose the name."""
+def list_row(person: Row, source: str) -> Json:
+    """Return a person as a row. The names of other contacts are untrusted, because those people chose them."""
     outside = Outside()
 
     def few(texts: Iterable[str], limit: int) -> list[str]:
@@ -50,7 +45,7 @@ def in_list(person: Row, source: str) -> Json:
         "phones": few(values(person, "phoneNumbers"), 40),
         "organisation": outside.line(organisation(person), 80),
         "title": outside.line(next(iter(values(person, "organizations", "title")), ""), 80),
-        "source": kind(source),
+        "source": KINDS[source],
         "id": "" if source == "other" else str(person.get("resourceName") or ""),
     }
     if source == "other" or outside.hidden:
@@ -59,20 +54,19 @@ def in_list(person: Row, source: str) -> Json:
 
 
 def organisation(person: Row) -> str:
-    """Where somebody works."""
     return next(iter(values(person, "organizations", "name")), "")
 
 
-def kinds_of(person: Row) -> set[str]:
-    """Where Google has it from: CONTACT, PROFILE, DOMAIN_PROFILE and others."""
+def source_types(person: Row) -> set[str]:
+    """Return Google's sources of a person: CONTACT, PROFILE, DOMAIN_PROFILE and others."""
     sources = (person.get("metadata") or {}).get("sources") or ()
     return {str(one.get("type")) for one in sources if isinstance(one, Mapping)}
 
 
 def detail(person: Row, offset: int = 0) -> Json:
-    """All that is known of one person; of long notes the part that starts at ``offset``, beside who it is.
+    """Return all fields of one person; of long notes the part from ``offset``, with the name.
 
-    What a profile says, its owner may have written. Raises `InvalidInput` for an offset beyond the notes.
+    A profile's owner may have written its fields. Raises `InvalidInput` for an offset beyond the notes.
     """
     outside = Outside()
     found: Json = {"name": outside.line(next(iter(names(person)), ""), _LINE)}
@@ -82,13 +76,13 @@ def detail(person: Row, offset: int = 0) -> Json:
     if notes or offset:
         found |= part(_PLAIN, outside, notes, room_for(notes, offset, _WHOLE - tokens(found)), offset, name="notes")
         found.pop("text_digest", None)
-    if kinds_of(person) - {"CONTACT"} or outside.hidden:
+    if source_types(person) - {"CONTACT"} or outside.hidden:
         outside.mark(found)
     return lean(found)
 
 
 def _facts(person: Row, outside: Outside) -> Json:
-    """What stands on a card, the most wanted first; ``left_out`` names lists that are not whole."""
+    """Return the fields of a card, the most useful first; ``left_out`` names lists that are cut."""
 
     def line(text: str) -> str:
         return outside.line(text, _LINE)
@@ -100,8 +94,8 @@ def _facts(person: Row, outside: Outside) -> Json:
         "birthday": _date(person),
     }
     lists = {
-        "emails": _labelled(person, "emailAddresses", outside),
-        "phones": _labelled(person, "phoneNumbers", outside),
+        "emails": _labelled_values(person, "emailAddresses", outside),
+        "phones": _labelled_values(person, "phoneNumbers", outside),
         "also_called": [line(one) for one in names(person)[1:_FEW]],
         "addresses": [line(one) for one in values(person, "addresses", "formattedValue")],
         "links": [line(one) for one in values(person, "urls")],
@@ -119,8 +113,8 @@ def _facts(person: Row, outside: Outside) -> Json:
     return found | {"left_out": left_out}
 
 
-def _labelled(person: Row, field: str, outside: Outside) -> list[str]:
-    """Values with what they are for: ``bob@acme.example (work)``."""
+def _labelled_values(person: Row, field: str, outside: Outside) -> list[str]:
+    """Return values with their labels: ``bob@acme.example (work)``."""
     found: dict[str, str] = {}
     for one in person.get(field) or ():
         if value := outside.line(str(one.get("value") or ""), _LINE):

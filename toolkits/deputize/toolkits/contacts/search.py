@@ -1,4 +1,4 @@
-"""Contacts: look people up, list one's own, read one."""
+"""Contacts: look people up, list the user's own, read one."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from deputize.toolkits.contacts.base import (
     SOURCES,
     Json,
     Source,
-    allowed,
-    looked_up,
+    granted_lists,
+    search_lists,
 )
 
 _DETAIL: Final = f"{FIELDS},addresses,birthdays,biographies,urls,relations"
@@ -52,14 +52,14 @@ def search(
     """Find people in the user's contacts, other contacts (whoever wrote to them) and company directory."""
     wanted = query.strip()
     if not wanted:
-        return (yield from _listed(limit, cursor, run))
+        return (yield from _list_own(limit, cursor, run))
     if cursor:
         raise InvalidInput("cursor: a search has one page.", hint="Give more of the name or address.")
-    may = allowed(run.granted)
+    may = granted_lists(run.granted)
     asked: list[Source] = [one for one in SOURCES if one in (sources or may)]
-    found, whole = yield from looked_up(wanted, asked)
+    found, whole = yield from search_lists(wanted, asked)
     kept = Rows()
-    here = [rows.in_list(person, source) for source, people in found.items() for person in people]
+    here = [rows.list_row(person, source) for source, people in found.items() for person in people]
     done = next((n for n, one in enumerate(here[:limit]) if not kept.add(one)), min(limit, len(here)))
     unseen = [] if sources else [one for one in SOURCES if one not in may]
     missing = {one: f'not granted; sources=["{one}"] asks for it' for one in unseen}
@@ -68,8 +68,8 @@ def search(
     return result | ({"not_searched": missing} if missing else {})
 
 
-def _listed(limit: int, cursor: str | None, run: Run) -> Steps:
-    """The user's own contacts, by first name."""
+def _list_own(limit: int, cursor: str | None, run: Run) -> Steps:
+    """List the user's own contacts by first name."""
     bound = ("contacts_search", run.account.subject, limit)
     token, skip = read_cursor(bound, cursor, (str, int)) if cursor else ("", 0)
     params: dict[str, Any] = {"personFields": FIELDS, "sortOrder": "FIRST_NAME_ASCENDING", "pageSize": limit}
@@ -77,7 +77,7 @@ def _listed(limit: int, cursor: str | None, run: Run) -> Steps:
     answer = yield Request("GET", "/people/me/connections", params=params)
     people = list(answer.get("connections") or ())[skip:]
     kept = Rows()
-    done = next((n for n, one in enumerate(people) if not kept.add(rows.in_list(one, "contacts"))), len(people))
+    done = next((n for n, one in enumerate(people) if not kept.add(rows.list_row(one, "contacts"))), len(people))
     following = str(answer.get("nextPageToken") or "")
     cut = done < len(people)
     place: list[str | int] = [token, skip + done] if cut else [following, 0]

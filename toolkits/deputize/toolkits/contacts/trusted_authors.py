@@ -1,10 +1,9 @@
-"""``trusted_authors = own``: what stands on the user's own cards. ``domain``: the same, and the organisation's
-directory.
+"""``trusted_authors = own``: values of the user's own cards. ``domain``: also the organisation's directory.
 
-Google says of each value where it is from (``metadata.source.type``). A CONTACT is the user's; DOMAIN_PROFILE and
-DOMAIN_CONTACT are the organisation's. Withheld is all else: a PROFILE, which its owner writes and which Google shows on
-the user's card as well, and other contacts, whose names stood in mail that they sent. Addresses and numbers stay: they
-say who it is. developers.google.com/people/api/rest/v1/people#source
+Google names the source of each value (``metadata.source.type``). A CONTACT is the user's; DOMAIN_PROFILE and
+DOMAIN_CONTACT are the organisation's. All else is withheld: a PROFILE, which its owner writes and Google also shows on
+the user's card, and other contacts, whose names come from mail that they sent. Addresses and numbers stay, because they
+identify the person. developers.google.com/people/api/rest/v1/people#source
 """
 
 from __future__ import annotations
@@ -27,42 +26,42 @@ _OWN: Final = frozenset(("CONTACT",))
 _OURS: Final = _OWN | {"DOMAIN_PROFILE", "DOMAIN_CONTACT"}
 _LISTS: Final = ("people", "connections", "results")
 _KEPT: Final = frozenset("etag id nextPageToken nextSyncToken objectType profileMetadata resourceName type".split())
-"""What Google chooses."""
+"""Fields that Google sets."""
 _ADDRESS: Final = re.compile(r"[\w.%+-]{1,64}@[\w.-]{1,190}")
 
 
 class Cards:
-    """The screen of one call. ``known``: the sources whose values are read."""
+    """The screen of one call. ``known``: the sources whose values are kept."""
 
     def __init__(self, known: frozenset[str], why: str, run: Run, withheld: Withheld) -> None:
         self.known, self.why, self.withheld = known, why, withheld
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """The answer without values of other sources."""
+        """Return the answer without values of other sources."""
         if isinstance(step, list):
-            return [self._screened(one) for one in answer]
-        return self._screened(answer)
+            return [self._screen(one) for one in answer]
+        return self._screen(answer)
         yield step
 
-    def _screened(self, answer: Any) -> Any:
+    def _screen(self, answer: Any) -> Any:
         if not isinstance(answer, dict):
             return answer
         if "person" in answer:
-            return {**answer, "person": self._screened(answer["person"])}
+            return {**answer, "person": self._screen(answer["person"])}
         if any(name in answer for name in _LISTS):
-            return {name: self._people(name, value) for name, value in answer.items()}
-        return {name: self._values(name, value) for name, value in answer.items()}
+            return {name: self._screen_people(name, value) for name, value in answer.items()}
+        return {name: self._screen_values(name, value) for name, value in answer.items()}
 
-    def _people(self, name: str, value: Any) -> Any:
-        return [self._screened(one) for one in value] if name in _LISTS else self._blank(name, value)
+    def _screen_people(self, name: str, value: Any) -> Any:
+        return [self._screen(one) for one in value] if name in _LISTS else self._blank(name, value)
 
-    def _values(self, field: str, value: Any) -> Any:
-        """A field of a person: a list of values, each with where it is from."""
+    def _screen_values(self, field: str, value: Any) -> Any:
+        """Screen a field of a person: a list of values, each with its source."""
         if not isinstance(value, list):
             return self._blank(field, value)
-        return [one if _source(one) in self.known else self._value(field, one) for one in value]
+        return [one if _source(one) in self.known else self._screen_value(field, one) for one in value]
 
-    def _value(self, field: str, value: Any) -> Any:
+    def _screen_value(self, field: str, value: Any) -> Any:
         bare = self._blank(field, value)
         address = str(value.get("value") or "") if isinstance(value, Mapping) else ""
         return {**bare, "value": address} if field == "emailAddresses" and _ADDRESS.fullmatch(address) else bare
