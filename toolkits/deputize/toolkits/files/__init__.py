@@ -1,12 +1,11 @@
-"""Files: what other toolkits have put aside under a handle (``file_...``), read as text.
+"""Files: text of files that other toolkits have stored under a handle (``file_...``).
 
-It needs no provider: the files are the user's already. They are parsed in a process of their own, since strangers made
-them; see `deputize.toolkits._documents`.
+It needs no provider, because the files are stored for the user already. They are untrusted, so each is parsed in a
+separate process; see `deputize.toolkits._documents`.
 """
 
 from __future__ import annotations
 
-from deputize.toolkits.files import read  # noqa: F401 - declares the tool
-from deputize.toolkits.files.base import FILES as TOOLKIT
+from deputize.toolkits.files.read import FILES as TOOLKIT
 
 __all__ = ["TOOLKIT"]

@@ -1,4 +1,4 @@
-"""Files: read one from a place in it, in parts of a few thousand tokens, each as its readers see it."""
+"""Files: read a file from a place, in parts of a few thousand tokens, as its readers see it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
-from deputize.core import File, ParseFile, Steps, Take
+from deputize.core import File, ParseFile, Steps, Take, Toolkit
 from deputize.core.errors import DeputizeError, InvalidInput
+from deputize.toolkits._shared.arguments import ACCEPTS
 from deputize.toolkits._shared.page import Rows, tokens
 from deputize.toolkits._shared.text import Outside, window
-from deputize.toolkits.files.base import FILES
 
+FILES: Final = Toolkit("files", provider="", shows=True, accepts={**ACCEPTS, "handle": "file", "file_id": "file"})
 PART: Final = 3_500
 """Tokens of a text in one result."""
 ROOM: Final = 18_000
-"""Characters that are read for it."""
+"""Characters that the parser returns for it."""
 READER: Final = "deputize.toolkits._documents.reader"
 _PLACE: Final = re.compile(r"(.{1,300}?)(?:\+([0-9]{1,8}))?", re.DOTALL)
 _NAME: Final = 120
@@ -42,38 +43,37 @@ def read(
 ) -> Steps:
     """Read a file: PDF, docx, xlsx, pptx, csv, HTML, eml, text, zip; of a picture its size and dates."""
     taken: File = yield Take(file)
-    start, offset = _place(cursor)
+    start, offset = _parse_place(cursor)
     question = {"name": taken.name, "mime": taken.mime, "member": member, "start": start, "room": ROOM}
     found: Json = yield ParseFile(READER, question | {"offset": offset}, taken.content)
     if reason := str(found.get("error") or ""):
-        raise _refused(taken, reason, str(found.get("words")))
+        raise _refusal(taken, reason, str(found.get("words")))
     outside = Outside()
     row: Json = {"name": outside.line(member or taken.name, _NAME), "kind": found["kind"]}
-    row |= _about(found, outside)
+    row |= _facts(found, outside)
     row |= _members(found, offset, outside) if found["members"] else {}
     row |= _text(found, outside)
     outside.mark(row)
     return row
 
 
-def _place(cursor: str) -> tuple[str, int]:
-    """The unit and the character in it that a cursor stands for: ``12``, ``12+3500``, ``Budget``."""
+def _parse_place(cursor: str) -> tuple[str, int]:
+    """Return the unit and the character in it: ``12``, ``12+3500``, ``Budget``."""
     found = _PLACE.fullmatch(cursor.strip())
     if not found:
         raise InvalidInput("cursor: empty, or longer than a place in a file is.", hint=_HINTS["no_place"])
     return found[1], int(found[2] or 0)
 
 
-def _refused(file: File, reason: str, words: str) -> DeputizeError:
-    """Why it is not read, in words."""
+def _refusal(file: File, reason: str, words: str) -> DeputizeError:
     name = Outside().line(file.name, _NAME)
     words = Outside().line(words, 400)
     by = "operator" if reason == "not_installed" else "agent" if reason.startswith("no_") else "user"
     return InvalidInput(f"{name}: {words}", reason=reason, hint=_HINTS.get(reason, ""), fix_by=by)
 
 
-def _about(found: Json, outside: Outside) -> Json:
-    """How long it is, and what it says of itself."""
+def _facts(found: Json, outside: Outside) -> Json:
+    """Return the number of units, their titles and the metadata."""
     row: Json = {f"{found['unit']}s": found["count"]} if found["unit"] else {}
     titles = Rows(_TITLES)
     for number, title in enumerate(found["titles"], 1):
@@ -87,9 +87,9 @@ def _about(found: Json, outside: Outside) -> Json:
 
 
 def _members(found: Json, start: int, outside: Outside) -> Json:
-    """The files in it, from one on."""
+    """Return the files in it, from number ``start``."""
     rows, members = Rows(PART), found["members"]
-    alone = found["kind"] == "zip"  # of a mail, they stand beside its text
+    alone = found["kind"] == "zip"  # the members of a mail come with its text
     start = start if alone else 0
     done = start
     for one in members[start:]:
@@ -104,12 +104,12 @@ def _members(found: Json, start: int, outside: Outside) -> Json:
 
 
 def _text(found: Json, outside: Outside) -> Json:
-    """As many parts as one result holds, each behind its name where there are several."""
+    """Return as many parts as one result holds, each after its label if there are several."""
     parts: Sequence[Json] = found["parts"]
     said: list[str] = []
     left, after = PART, ""
     for part in parts:
-        label, piece, end = _fitting(found, part, left, first=not said)
+        label, piece, end = _fit_part(found, part, left, first=not said)
         if not piece and part["text"]:
             after = str(part["number"])
             break
@@ -127,10 +127,10 @@ def _text(found: Json, outside: Outside) -> Json:
     return row | ({"truncated": True, "next": after} if after else {})
 
 
-def _fitting(found: Json, part: Json, left: int, *, first: bool) -> tuple[str, str, int]:
-    """A part's name, as much of it as fits into ``left`` tokens, and the character at which that ends.
+def _fit_part(found: Json, part: Json, left: int, *, first: bool) -> tuple[str, str, int]:
+    """Return a part's label, its text up to ``left`` tokens, and the character where that ends.
 
-    The first part of a result always gives something; another one comes whole, or, if it is long, as far as it fits.
+    The first part of a result is never empty; another one is whole, or cut if it is long.
     """
     label, text, offset = _label(found, part), part["text"], part["offset"]
     if tokens(label + text) <= left:
