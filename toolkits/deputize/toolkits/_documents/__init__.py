@@ -1,6 +1,6 @@
-"""Reads files of strangers: PDF, office files, tables, pages, mails, archives, what is known of pictures.
+"""Readers of untrusted files: PDF, office files, tables, HTML, mails, archives, and metadata of pictures.
 
-All of it runs in a process of its own, which starts for each file (`deputize.core.tools.parser_sandbox`). So nothing
-in here imports the core where it is loaded, but for what reads HTML and mail. A person's eye is the measure: what
-nobody would see who opened the file is left out and counted, as in mail.
+All of this runs in a separate process per file (`deputize.core.tools.parser_sandbox`). So no module imports the core
+when it is loaded; only the readers of HTML and mail do. Text that a person who opens the file would not see is left out
+and counted, as in mail.
 """

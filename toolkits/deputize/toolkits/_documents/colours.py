@@ -1,4 +1,4 @@
-"""Colours as office files write them: whether a text stands out from what is behind it."""
+"""Colours in office files, and detection of text that blends with its background."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import re
 from typing import Final
 
 PAPER: Final = "FFFFFF"
-"""What is behind a text where nothing says otherwise."""
-_NEAR: Final = 12  # of 255, in each of red, green and blue: nobody tells these apart
+"""The default background of a text."""
+_NEAR: Final = 12  # of 255, in each of red, green and blue: not distinguishable
 _HEX: Final = re.compile(r"(?:[0-9A-F]{2})?([0-9A-F]{6})")
 _NAMED: Final = {  # ECMA-376 17.18.40, as Word highlights with
     **{"WHITE": PAPER, "BLACK": "000000", "YELLOW": "FFFF00", "GREEN": "00FF00", "CYAN": "00FFFF", "BLUE": "0000FF"},
@@ -18,13 +18,13 @@ _NAMED: Final = {  # ECMA-376 17.18.40, as Word highlights with
 
 
 def colour(text: str) -> str:
-    """A colour as six digits; "" for none, for one that is left to the program and for one that is not known."""
+    """Return a colour as six digits, or "" for none, an automatic or an unknown one."""
     found = _HEX.fullmatch(text.upper())
     return found[1] if found else _NAMED.get(text.upper(), "")
 
 
-def merges(text: str, behind: str) -> bool:
-    """Whether a text of this colour is not seen on that one, "" being paper. One of no colour is black, or fits."""
+def is_blended(text: str, behind: str) -> bool:
+    """True if a text of this colour is invisible on that background, "" being paper. Text of colour "" is visible."""
     return bool(text) and all(
         abs(int(text[at : at + 2], 16) - int((behind or PAPER)[at : at + 2], 16)) <= _NEAR for at in (0, 2, 4)
     )

@@ -1,4 +1,4 @@
-"""What every reader makes of a file: units of text (pages, sheets, slides, or one), each read when it is asked for."""
+"""The result of every reader: units of text (pages, sheets, slides, or one), each read on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class Unreadable(Exception):
-    """A file that cannot be read. ``reason``: in one word, for programs; ``words``: for whoever asked."""
+    """A file that cannot be read. ``reason``: a word for programs; ``words``: a sentence for the caller."""
 
     def __init__(self, reason: str, words: str) -> None:
         super().__init__(words)
@@ -20,7 +20,7 @@ class Unreadable(Exception):
 @dataclass
 class Unit:
     """One page, sheet or slide, or the whole text. ``hidden``: characters left out that a person would not see;
-    ``doubts``: by what more may be hidden."""
+    ``doubts``: what may hide more."""
 
     text: str = ""
     hidden: int = 0
@@ -29,8 +29,8 @@ class Unit:
 
 @dataclass
 class Document:
-    """A file that was opened. ``unit``: what its parts are called, "" where it has but one; ``titles``: of them, where
-    they have some; ``facts``: what else there is to say of it; ``members``: the files in it."""
+    """An opened file. ``unit``: the name of its parts, "" if there is only one; ``titles``: of its parts, if any;
+    ``facts``: metadata; ``members``: the files in it."""
 
     kind: str
     read: Callable[[int], Unit]
@@ -41,6 +41,6 @@ class Document:
     members: Sequence[Json] = ()
 
 
-def letters(text: str) -> int:
-    """How many characters of a text count as hidden: all but blanks."""
+def count_letters(text: str) -> int:
+    """Count the characters other than blanks."""
     return len("".join(text.split()))

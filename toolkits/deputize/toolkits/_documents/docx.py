@@ -1,14 +1,14 @@
-"""Word: paragraphs with their headings and numbers, tables by rows, notes, comments; what is not seen is counted."""
+"""Word: paragraphs with headings and numbers, tables by rows, notes, comments; hidden text is counted."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._documents.document import Document, Unit, letters
+from deputize.toolkits._documents.document import Document, Unit, count_letters
 from deputize.toolkits._documents.docx_numbers import Numbering
 from deputize.toolkits._documents.docx_styles import Look, Styles
-from deputize.toolkits._documents.package import Node, Package, each
+from deputize.toolkits._documents.package import Node, Package, scan
 
 _DELETED: Final = frozenset({"del", "moveFrom"})
 _NO_TEXT: Final = frozenset({"pPr", "rPr", "instrText", "Fallback", "sectPr", "tblPr", "tblGrid", "tcPr", "proofErr"})
@@ -18,14 +18,13 @@ _LOWEST: Final = 40  # twentieths of a point
 
 
 def open_docx(package: Package, main: str) -> Document:
-    """A document that was opened."""
     reader = _Reader(package, main)
     return Document("docx", lambda _: reader.read())
 
 
 @dataclass
 class _Reader:
-    """Reads one document once. ``unit`` gathers what it says."""
+    """A reader of one document, used once. ``unit`` collects its text."""
 
     package: Package
     main: str
@@ -33,13 +32,13 @@ class _Reader:
 
     def __post_init__(self) -> None:
         self.links = self.package.links(self.main)
-        self.styles = Styles.of(self.package.part(self.package.linked(self.main, "styles")))
-        self.numbering = Numbering.of(self.package.part(self.package.linked(self.main, "numbering")))
+        self.styles = Styles.of(self.package.part(self.package.find_linked(self.main, "styles")))
+        self.numbering = Numbering.of(self.package.part(self.package.find_linked(self.main, "numbering")))
         self.blocks: list[str] = []
         self.deletions = 0
 
     def read(self) -> Unit:
-        """All of it: header, body, footnotes, comments."""
+        """Read header, body, footnotes and comments."""
         self._part("header", "header")
         self.blocks += self._lines(self.main)
         self._part("footer", "footer")
@@ -52,7 +51,7 @@ class _Reader:
         return self.unit
 
     def _part(self, kind: str, name: str) -> None:
-        """What stands on every page, once."""
+        """Add the text of every page, once."""
         seen: set[str] = set()
         for target in [target for what, target in self.links.values() if what == kind]:
             said = " ".join(line for line in self._lines(target) if line.strip())
@@ -61,13 +60,13 @@ class _Reader:
                 self.blocks.append(f"[{name}: {said}]")
 
     def _lines(self, part: str) -> list[str]:
-        """All paragraphs and tables of a part."""
+        """Return the lines of all paragraphs and tables of a part."""
         lines: list[str] = []
-        each(self.package.part(part), {"p", "tbl"}, lambda node: lines.extend(self._block(node, self.styles.base)))
+        scan(self.package.part(part), {"p", "tbl"}, lambda node: lines.extend(self._block(node, self.styles.base)))
         return lines
 
     def _notes(self, kind: str, tag: str, name: str) -> None:
-        """Footnotes, endnotes or comments, each behind its number."""
+        """Add footnotes, endnotes or comments, each after its number."""
 
         def take(node: Node) -> None:
             lines = [line for one in node.children for line in self._block(one, self.styles.base)]
@@ -76,18 +75,18 @@ class _Reader:
                 by = f" by {node.get('author')}" if node.get("author") else ""
                 self.blocks.append(f"[{name} {node.get('id')}{by}: {said}]")
 
-        each(self.package.part(self.package.linked(self.main, kind)), {tag}, take)
+        scan(self.package.part(self.package.find_linked(self.main, kind)), {tag}, take)
 
     # ------------------------------------------------------------- blocks
 
     def _block(self, node: Node, look: Look) -> list[str]:
-        """The lines of a paragraph or a table; of what holds some, of all in it."""
+        """Return the lines of a paragraph, a table, or a container of them."""
         if node.tag == "p":
             return self._paragraph(node, look)
         if node.tag == "tbl":
             return self._table(node, look)
         if node.tag in _NO_TEXT or node.tag in _DELETED:
-            self.unit.hidden += letters(node.words() + node.words("delText"))
+            self.unit.hidden += count_letters(node.words() + node.words("delText"))
             return []
         return [line for one in node.children for line in self._block(one, look)]
 
@@ -95,13 +94,15 @@ class _Reader:
         rows = []
         style = table.child("tblPr", "tblStyle")
         look = self.styles.paragraph(style.get("val"), look) if style else look
-        for row in table.all("tr") if table.child("tr") is None else (one for one in table.children if one.tag == "tr"):
+        for row in (
+            table.find_all("tr") if table.child("tr") is None else (one for one in table.children if one.tag == "tr")
+        ):
             if row.child("trPr", "hidden") or row.child("trPr", "del") or _is_flat(row.child("trPr", "trHeight")):
-                self.unit.hidden += letters(row.words())
+                self.unit.hidden += count_letters(row.words())
                 continue
             cells = []
-            for cell in (one for one in row.all("tc")):
-                seen = look.on(cell.child("tcPr", "shd"))
+            for cell in (one for one in row.find_all("tc")):
+                seen = look.with_shading(cell.child("tcPr", "shd"))
                 lines = [line for one in cell.children for line in self._block(one, seen)]
                 cells.append(" ".join(" ".join(lines).split()))
             rows.append("| " + " | ".join(cells) + " |")
@@ -112,7 +113,7 @@ class _Reader:
         style = properties.child("pStyle") if properties else None
         name = style.get("val") if style else self.styles.default
         look = self.styles.paragraph(name, above)
-        look = look.on(properties.child("shd") if properties else None)
+        look = look.with_shading(properties.child("shd") if properties else None)
         text = self._inline(node, look)
         if not text.strip():
             return [""] if not above.behind else []
@@ -130,7 +131,7 @@ class _Reader:
                 said.append(self._run(one, look))
             elif one.tag in _DELETED:
                 self.deletions += 1
-                self.unit.hidden += letters(one.words("delText") + one.words())
+                self.unit.hidden += count_letters(one.words("delText") + one.words())
             elif one.tag == "hyperlink":
                 said.append(self._hyperlink(one, look))
             elif one.tag == "t":
@@ -147,7 +148,7 @@ class _Reader:
         seen = self.styles.run(node.child("rPr"), look)
         text = "".join(self._piece(one, seen) for one in node.children)
         if seen.hidden:
-            self.unit.hidden += letters(text)
+            self.unit.hidden += count_letters(text)
             return ""
         return text
 
@@ -159,10 +160,10 @@ class _Reader:
         if node.tag in ("footnoteReference", "endnoteReference", "commentReference"):
             return f"[{node.tag.removesuffix('Reference')} {node.get('id')}]"
         if node.tag == "delText":
-            self.unit.hidden += letters(node.text)
+            self.unit.hidden += count_letters(node.text)
             return ""
         if node.tag in ("anchor", "inline", "shape") and _is_unseen(node):
-            self.unit.hidden += letters(node.words())
+            self.unit.hidden += count_letters(node.words())
             return ""
         if node.tag == "docPr":
             return _picture(node)
@@ -179,13 +180,13 @@ def _picture(node: Node) -> str:
 
 
 def _is_unseen(node: Node) -> bool:
-    """Whether a picture or box is hidden, as Word draws it now or did before (VML)."""
+    """True if a picture or box is hidden, in current markup or VML."""
     about = node.child("docPr")
     hidden = about is not None and about.get("hidden").lower() in ("1", "true", "on")
     return hidden or "visibility:hidden" in "".join(node.get("style").lower().split())
 
 
 def _is_flat(height: Node | None) -> bool:
-    """Whether a row is too low for its text, in twentieths of a point."""
+    """True if a row is too low for its text, in twentieths of a point."""
     value = height.get("val") if height and height.get("hRule") == "exact" else ""
     return value.isdecimal() and int(value) < _LOWEST

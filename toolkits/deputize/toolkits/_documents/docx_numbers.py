@@ -1,4 +1,4 @@
-"""The numbers that Word puts before paragraphs: "4.2", "(a)", a bullet. They stand nowhere in the text."""
+"""Numbers that Word generates before paragraphs: "4.2", "(a)", a bullet. They are not part of the text."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._documents.package import Node, tree
+from deputize.toolkits._documents.package import Node, parse_tree
 
 _PLACE: Final = re.compile(r"%([1-9])")
 _ROMAN: Final = ((1000, "m"), (900, "cm"), (500, "d"), (400, "cd"), (100, "c"), (90, "xc"), (50, "l"), (40, "xl"))
@@ -22,15 +22,15 @@ class _Level:
 
 @dataclass
 class Numbering:
-    """The lists of a document, and how far each has come."""
+    """The lists of a document and their counters."""
 
     lists: dict[str, dict[int, _Level]] = field(default_factory=dict)
     counts: dict[str, list[int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, xml: bytes) -> Numbering:
-        """Read from its part, which may be missing."""
-        root = tree(xml)
+        """Parse the numbering part, which may be missing."""
+        root = parse_tree(xml)
         abstract = {one.get("abstractNumId"): _levels(one) for one in root.children if one.tag == "abstractNum"}
         found = cls()
         for one in root.children:
@@ -39,7 +39,7 @@ class Numbering:
         return found
 
     def next(self, own: Node | None, styled: Node | None) -> str:
-        """What stands before the next paragraph with these properties, with a blank; "" where nothing does."""
+        """Return the number of the next paragraph with these properties, with a blank, or ""."""
         number = _value(own, "numId") or _value(styled, "numId")
         if number in ("", "0"):
             return ""
@@ -52,9 +52,9 @@ class Numbering:
         form = levels.get(level, _Level())
         if form.form in ("bullet", "none") or not form.words:
             return "  " * level + "- "
-        return _PLACE.sub(lambda place: self._written(levels, counts, int(place[1]) - 1), form.words) + " "
+        return _PLACE.sub(lambda place: self._numeral_at(levels, counts, int(place[1]) - 1), form.words) + " "
 
-    def _written(self, levels: dict[int, _Level], counts: list[int], level: int) -> str:
+    def _numeral_at(self, levels: dict[int, _Level], counts: list[int], level: int) -> str:
         form = levels.get(level, _Level("decimal"))
         return _numeral(counts[level] or form.start, form.form)
 

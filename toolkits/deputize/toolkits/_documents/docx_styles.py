@@ -1,4 +1,4 @@
-"""Word's styles, as far as they say what is a heading and what nobody sees."""
+"""Word's styles, as far as they define headings and hidden text."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from deputize.toolkits._documents.colours import PAPER, colour, merges
-from deputize.toolkits._documents.package import Node, each
+from deputize.toolkits._documents.colours import PAPER, colour, is_blended
+from deputize.toolkits._documents.package import Node, scan
 
 SMALLEST: Final = 4
-"""Half points: what is smaller nobody reads."""
+"""Half points of the smallest readable text."""
 NARROWEST: Final = 10
-"""Percent of a letter's width: what is narrower nobody reads."""
+"""Percent of a letter's width of the narrowest readable text."""
 _HEADING: Final = re.compile(r"heading ([1-9])|(title)", re.IGNORECASE)
 _OFF: Final = frozenset({"0", "false", "off", "none"})
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How a text looks. ``colour``: "" for the one that fits; ``behind``: the colour behind it, "" for the page's."""
+    """The look of a text. ``colour``: "" for automatic; ``behind``: the background, "" for the page's."""
 
     vanished: bool = False
     colour: str = ""
@@ -29,15 +29,15 @@ class Look:
 
     @property
     def hidden(self) -> bool:
-        """Whether nobody sees it."""
-        return self.vanished or self.tiny or self.narrow or merges(self.colour, self.behind)
+        """True if the text is invisible."""
+        return self.vanished or self.tiny or self.narrow or is_blended(self.colour, self.behind)
 
-    def on(self, shading: Node | None) -> Look:
-        """With the colour that a ``shd`` lays behind it."""
+    def with_shading(self, shading: Node | None) -> Look:
+        """Return the look on the background of a ``shd``."""
         return self if shading is None else replace(self, behind=shade(shading))
 
-    def under(self, properties: Node | None) -> Look:
-        """With what these run properties say."""
+    def with_run(self, properties: Node | None) -> Look:
+        """Return the look with these run properties."""
         look = self
         for one in properties.children if properties else ():
             value = one.get("val")
@@ -53,12 +53,12 @@ class Look:
             elif one.tag == "highlight":
                 look = replace(look, behind=colour(value))
             elif one.tag == "shd":
-                look = look.on(one)
+                look = look.with_shading(one)
         return look
 
 
 def shade(shading: Node) -> str:
-    """The colour of a ``shd``, "" for the page's: its pattern's where that covers all."""
+    """Return the colour of a ``shd``, "" for the page's; a solid pattern's colour covers all."""
     return colour(shading.get("color" if shading.get("val") == "solid" else "fill"))
 
 
@@ -74,7 +74,7 @@ class _Style:
 
 @dataclass
 class Styles:
-    """A document's styles by id. ``default``: the one of paragraphs that name none; ``base``: how all text looks."""
+    """A document's styles by id. ``default``: for paragraphs that name none; ``base``: the look of all text."""
 
     styles: dict[str, _Style] = field(default_factory=dict)
     default: str = ""
@@ -82,14 +82,14 @@ class Styles:
 
     @classmethod
     def of(cls, xml: bytes) -> Styles:
-        """Read from its part, which may be missing."""
+        """Parse the styles part, which may be missing."""
         found = cls()
-        each(xml, {"style", "docDefaults"}, found._take)
+        scan(xml, {"style", "docDefaults"}, found._take)
         return found
 
     def _take(self, node: Node) -> None:
         if node.tag == "docDefaults":
-            self.base = Look().under(node.child("rPrDefault", "rPr"))
+            self.base = Look().with_run(node.child("rPrDefault", "rPr"))
             return
         name, above, outline = node.child("name"), node.child("basedOn"), node.child("pPr", "outlineLvl")
         style = _Style(name.get("val") if name else "", above.get("val") if above else "")
@@ -103,8 +103,8 @@ class Styles:
         if node.get("type") == "paragraph" and node.get("default") in ("1", "true"):
             self.default = node.get("styleId")
 
-    def _line(self, name: str) -> list[_Style]:
-        """A style and those it is based on, the last first."""
+    def _ancestry(self, name: str) -> list[_Style]:
+        """Return a style and those it is based on, the base first."""
         found: list[_Style] = []
         while (style := self.styles.get(name)) and style not in found and len(found) < 20:
             found.append(style)
@@ -112,20 +112,20 @@ class Styles:
         return found[::-1]
 
     def heading(self, name: str) -> int:
-        """The level of a heading; 0 for any other paragraph."""
-        return next((style.level for style in reversed(self._line(name)) if style.level), 0)
+        """Return the level of a heading, or 0."""
+        return next((style.level for style in reversed(self._ancestry(name)) if style.level), 0)
 
     def number(self, name: str) -> Node | None:
-        """How paragraphs of a style are numbered."""
-        return next((style.number for style in reversed(self._line(name)) if style.number), None)
+        """Return the numbering of a style's paragraphs."""
+        return next((style.number for style in reversed(self._ancestry(name)) if style.number), None)
 
     def paragraph(self, name: str, look: Look) -> Look:
-        """How the text of a paragraph or table of this style looks."""
-        for style in self._line(name):
-            look = look.on(style.shading).under(style.run)
+        """Return the look of text in a paragraph or table of this style."""
+        for style in self._ancestry(name):
+            look = look.with_shading(style.shading).with_run(style.run)
         return look
 
     def run(self, properties: Node | None, look: Look) -> Look:
-        """How a run looks in a paragraph that looks so."""
+        """Return the look of a run in a paragraph of this look."""
         style = properties.child("rStyle") if properties else None
-        return (self.paragraph(style.get("val"), look) if style else look).under(properties)
+        return (self.paragraph(style.get("val"), look) if style else look).with_run(properties)

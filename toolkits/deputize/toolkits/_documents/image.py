@@ -1,4 +1,4 @@
-"""Pictures: what can be said of them without seeing them. Where one was taken is left out."""
+"""Pictures: metadata only, without the place where one was taken."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _LONGEST: Final = 200
 
 
 def open_image(content: bytes) -> Document:
-    """A picture that was opened. Its pixels are never unpacked."""
+    """Open a picture. Its pixels are never decoded."""
     try:
         from PIL import Image
     except ImportError:
         raise Unreadable("not_installed", NEEDS) from None
-    Image.MAX_IMAGE_PIXELS = None  # none are read
+    Image.MAX_IMAGE_PIXELS = None  # no pixels are decoded
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(io.BytesIO(content), formats=FORMATS) as image:
             facts: dict[str, Any] = {"width": image.width, "height": image.height, "colours": image.mode}
@@ -32,7 +32,7 @@ def open_image(content: bytes) -> Document:
             exif = image.getexif() if "exif" in image.info or image.format == "TIFF" else Image.Exif()
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # whatever Pillow makes of a file that is wrong
+    except Exception:  # Pillow raises many types for damaged files
         raise Unreadable("damaged", "The picture is damaged.") from None
     known = {name: _words(exif.get(tag)) for tag, name in _TAGS.items()}
     known["taken"] = _words(exif.get_ifd(_CAMERA).get(_TAKEN))

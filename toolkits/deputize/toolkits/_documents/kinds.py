@@ -1,4 +1,4 @@
-"""What a file is, by its bytes. Its name and its type are what its sender says, and count only among texts."""
+"""Detection of a file's type by its bytes. Its name and declared type count only for text files."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from typing import Final
 from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
 from deputize.toolkits._documents.docx import open_docx
 from deputize.toolkits._documents.image import open_image
-from deputize.toolkits._documents.mail_file import open_mail
-from deputize.toolkits._documents.package import Node, Package, tree
+from deputize.toolkits._documents.package import Node, Package, parse_tree
 from deputize.toolkits._documents.pdf import open_pdf
-from deputize.toolkits._documents.plain import decoded, open_html, open_text
+from deputize.toolkits._documents.plain import decode_text, open_html, open_mail, open_text
 from deputize.toolkits._documents.pptx import open_pptx
 from deputize.toolkits._documents.xlsx import open_xlsx
 
@@ -46,61 +45,61 @@ _TEXTS: Final = {
 }
 
 
-def opened(content: bytes, name: str, mime: str) -> tuple[Document, Member]:
-    """The document in these bytes, and what gives the bytes of a file in it. Raises `Unreadable`."""
+def open_file(content: bytes, name: str, mime: str) -> tuple[Document, Member]:
+    """Open a file. Return the document and a function that returns the bytes of a file in it. Raises `Unreadable`."""
     if not content:
         raise Unreadable("empty", "The file is empty.")
     if content.startswith(b"%PDF-") or (
         b"%PDF-" in content[:1024] and not content.startswith((b"PK", b"<", b"\xff\xd8"))
     ):
-        return open_pdf(content), _none
+        return open_pdf(content), _no_member
     if content.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return _packed(content)
+        return _open_zip(content)
     if content.startswith(_PICTURES) or (content[:4] == b"RIFF" and content[8:12] == b"WEBP"):
-        return open_image(content), _none
+        return open_image(content), _no_member
     if content.startswith(_OLE):
         raise _old_office(content)
     if what := next((what for mark, what in _OTHERS.items() if content.startswith(mark)), ""):
         raise Unreadable("unknown_kind", f"The file is {what}, which cannot be read here.")
-    text = decoded(content)
+    text = decode_text(content)
     if text is None:
         raise Unreadable("unknown_kind", "The file is of no kind that can be read here.")
-    return _text(content, text, name.lower().rpartition(".")[2], mime.lower())
+    return _open_text(content, text, name.lower().rpartition(".")[2], mime.lower())
 
 
-def _none(_: str) -> bytes | None:
+def _no_member(_: str) -> bytes | None:
     return None
 
 
-def _text(content: bytes, text: str, ending: str, mime: str) -> tuple[Document, Member]:
-    """A text, in the kind that it is, or that its sender says."""
+def _open_text(content: bytes, text: str, ending: str, mime: str) -> tuple[Document, Member]:
+    """Open a text by its content, or else by its declared type."""
     if _HTML.match(text) or ending in ("html", "htm") or mime == "text/html":
-        return open_html(text), _none
+        return open_html(text), _no_member
     if (ending == "eml" or mime == "message/rfc822") and _HEADER.match(text.replace("\r\n", "\n")):
         return open_mail(content)
     kind = _TEXTS.get(ending, "text") or ending
-    return open_text(kind, text), _none
+    return open_text(kind, text), _no_member
 
 
 # ----------------------------------------------------------------- zip
 
 
-def _packed(content: bytes) -> tuple[Document, Member]:
-    """An office file, or an archive with its list of files."""
+def _open_zip(content: bytes) -> tuple[Document, Member]:
+    """Open an office file, or an archive with its list of files."""
     package = Package(content)
     if "[Content_Types].xml" not in package.infos:
         return _archive(package), lambda name: package.part(name) if name in package.infos else None
-    main = package.linked("", "officeDocument")
+    main = package.find_linked("", "officeDocument")
     found = _MAIN.search(_type_of(package, main))
     if not main or not found:
         raise Unreadable("unknown_kind", "The file is of a kind of office file that cannot be read here.")
     opens = {"document": open_docx, "sheet": open_xlsx}.get(found[1], open_pptx)
-    return opens(package, main), _none
+    return opens(package, main), _no_member
 
 
 def _type_of(package: Package, main: str) -> str:
-    """The content type of the main part."""
-    types: list[Node] = tree(package.part("[Content_Types].xml")).children
+    """Return the content type of the main part."""
+    types: list[Node] = parse_tree(package.part("[Content_Types].xml")).children
     return next((one.get("ContentType") for one in types if one.get("PartName").lstrip("/") == main), "")
 
 
@@ -112,7 +111,7 @@ def _archive(package: Package) -> Document:
 
 
 def _old_office(content: bytes) -> Unreadable:
-    """What is in the container of old office files: an encrypted new one, or an old one."""
+    """Return the error for a container of old office files: an encrypted new file, or an old format."""
     if "EncryptedPackage".encode("utf-16-le") in content:
         return Unreadable("encrypted", "The office file is encrypted with a password.")
     return Unreadable("unknown_kind", "The file is of an old office format (doc, xls, ppt, msg): save it in a new one.")

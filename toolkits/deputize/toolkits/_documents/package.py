@@ -1,8 +1,8 @@
-"""Office Open XML (ECMA-376): a zip of XML parts that point at each other.
+"""Office Open XML (ECMA-376): a zip of XML parts with relations.
 
-Read with the standard library alone: zipfile for the package, expat for the parts. A document type declaration, which
-none of them has, is refused, and with it every entity; sizes are counted while they are unpacked, whatever the
-directory says.
+Read with the standard library only: zipfile for the package, expat for the parts. A document type declaration, which no
+office file has, is refused, and with it every entity. Sizes are counted during decompression, whatever the directory
+declares.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from xml.parsers import expat
 from deputize.toolkits._documents.document import Unreadable
 
 LARGEST: Final = 48 * 2**20
-"""Bytes of one part, unpacked."""
+"""Largest part in bytes, decompressed."""
 MAX_PARTS: Final = 10_000
-"""Parts of a package, or files of an archive."""
+"""Most parts of a package, or files of an archive."""
 DEEPEST: Final = 200
-"""Elements inside of each other."""
+"""Most levels of elements."""
 MAX_ELEMENTS: Final = 300_000
-"""Elements that are held at once: of one paragraph, table or row."""
+"""Most elements in memory: of one paragraph, table or row."""
 
 
 @dataclass(slots=True)
 class Node:
-    """An element, by its local name; ``text``: what stands in it directly."""
+    """An element, by its local name; ``text``: its direct text."""
 
     tag: str
     attributes: dict[str, str]
@@ -38,30 +38,29 @@ class Node:
     text: str = ""
 
     def get(self, name: str, default: str = "") -> str:
-        """An attribute by its local name."""
         return self.attributes.get(name, default)
 
     def child(self, *path: str) -> Node | None:
-        """The first child of this name, and of it the first of the next name."""
+        """Return the first child of this name, then its first child of the next name, and so on."""
         found: Node | None = self
         for name in path:
             found = next((one for one in found.children if one.tag == name), None) if found else None
         return found
 
-    def all(self, tag: str) -> Iterator[Node]:
-        """Every element of this name in it, at any depth."""
+    def find_all(self, tag: str) -> Iterator[Node]:
+        """Yield every descendant of this name."""
         for one in self.children:
             if one.tag == tag:
                 yield one
-            yield from one.all(tag)
+            yield from one.find_all(tag)
 
     def words(self, tag: str = "t") -> str:
-        """The text of all elements of this name."""
-        return "".join(one.text for one in self.all(tag))
+        """Return the text of all descendants of this name."""
+        return "".join(one.text for one in self.find_all(tag))
 
 
 class Package:
-    """A zip archive whose parts are unpacked with a limit."""
+    """A zip archive whose parts are decompressed up to a limit."""
 
     def __init__(self, content: bytes) -> None:
         try:
@@ -74,7 +73,7 @@ class Package:
         self.infos = {info.filename: info for info in infos}
 
     def part(self, name: str, largest: int = LARGEST) -> bytes:
-        """A part's bytes, b"" where there is none. Raises `Unreadable` for one that is too large or encrypted."""
+        """Return a part's bytes, b"" if it is missing. Raises `Unreadable` if it is too large or encrypted."""
         info = self.infos.get(name.lstrip("/"))
         if info is None:
             return b""
@@ -90,7 +89,7 @@ class Package:
         return content
 
     def links(self, part: str) -> dict[str, tuple[str, str]]:
-        """What a part points at, by id: the last word of the kind, and the part's name or the address outside."""
+        """Return the relations of a part by id: the last word of the type, and the target part or external address."""
         folder, name = posixpath.split(part)
         found: dict[str, tuple[str, str]] = {}
 
@@ -101,22 +100,22 @@ class Package:
                 target = posixpath.normpath(target)
             found[node.get("Id")] = node.get("Type").rpartition("/")[2], target
 
-        each(self.part(f"{folder}/_rels/{name}.rels".lstrip("/")), {"Relationship"}, take)
+        scan(self.part(f"{folder}/_rels/{name}.rels".lstrip("/")), {"Relationship"}, take)
         return found
 
-    def linked(self, part: str, kind: str) -> str:
-        """The first part of this kind that a part points at, or ""."""
+    def find_linked(self, part: str, kind: str) -> str:
+        """Return the first part with this relation, or ""."""
         return next((target for what, target in self.links(part).values() if what == kind), "")
 
 
-class Enough(Exception):
-    """Raised by who is handed elements, where no more are wanted."""
+class StopScan(Exception):
+    """Raised by a callback that needs no more elements."""
 
 
-def each(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
-    """Hand on each outermost element of these names, whole, as it ends; nothing else is kept.
+def scan(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
+    """Pass each outermost element of these names to ``take`` when it ends. Nothing else stays in memory.
 
-    Raises `Unreadable` for what is no XML, nested too deep, or has a document type declaration.
+    Raises `Unreadable` if it is not XML, nested too deep, or has a document type declaration.
     """
     if not xml:
         return
@@ -155,16 +154,16 @@ def each(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
     parser.StartDoctypeDeclHandler = refuse
     try:
         parser.Parse(xml, True)
-    except Enough:
+    except StopScan:
         return
     except (expat.ExpatError, ValueError):
         raise Unreadable("damaged", "A part of the file is no XML.") from None
 
 
-def tree(xml: bytes) -> Node:
-    """The whole of a small part."""
+def parse_tree(xml: bytes) -> Node:
+    """Parse a small part as a whole."""
     root = Node("", {})
-    each(xml, _Every(), root.children.append)
+    scan(xml, _Every(), root.children.append)
     return root.children[0] if root.children else root
 
 

@@ -1,4 +1,4 @@
-"""Layers of a PDF (optional content, ISO 32000-1, 8.11): which are off when it is opened."""
+"""Layers of a PDF (optional content, ISO 32000-1, 8.11) that are off when it is opened."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pypdf.generic import DictionaryObject
 
 
 def dictionary(value: Any) -> DictionaryObject:
-    """A dictionary behind a reference; an empty one for anything else."""
+    """Return the dictionary behind a reference, or an empty one."""
     found = value.get_object() if value is not None and hasattr(value, "get_object") else value
     return found if isinstance(found, DictionaryObject) else DictionaryObject()
 
@@ -20,7 +20,7 @@ def _array(value: Any) -> list[Any]:
 
 
 class Layers:
-    """Answers whether what is marked with a layer, or with a rule over some, is not shown."""
+    """The layers that are off."""
 
     def __init__(self, reader: PdfReader) -> None:
         found = dictionary(dictionary(reader.trailer.get("/Root")).get("/OCProperties"))
@@ -31,7 +31,7 @@ class Layers:
             self._off += [one for one in _array(found.get("/OCGs")) if one not in on]
 
     def hide(self, layer: Any) -> bool:
-        """Whether this group, or the membership of this dictionary, is off. A rule in words (VE) goes before others."""
+        """True if this group, or this membership dictionary, is off. A visibility expression (VE) goes first."""
         about = dictionary(layer)
         if about.get("/Type") != "/OCMD":
             return bool(about) and self._is_off(layer)
@@ -46,7 +46,7 @@ class Layers:
         return reference in self._off or layer in self._off
 
     def _holds(self, rule: Any, deep: int) -> bool:
-        """Whether an expression of ``/And``, ``/Or`` and ``/Not`` says that it is shown."""
+        """True if an expression of ``/And``, ``/Or`` and ``/Not`` is visible."""
         if not (parts := _array(rule)) or deep > 10:
             return not self._is_off(rule)
         name, *rest = parts
@@ -55,7 +55,7 @@ class Layers:
 
 
 def _is_visible(policy: str, off: list[bool]) -> bool:
-    """What a policy makes of which layers are off."""
+    """Apply a policy to the states of layers."""
     match policy:
         case "/AllOn":
             return not any(off)

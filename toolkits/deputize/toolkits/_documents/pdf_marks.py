@@ -1,4 +1,4 @@
-"""What a page of a PDF has painted: texts, boxes and forms."""
+"""The texts, boxes and forms that a PDF page paints."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from deputize.toolkits._documents.pdf_state import Box, Colour
 
 @dataclass
 class PaintedText:
-    """A text that was painted: by which operation, where, how many characters, what may be wrong with it, and its
-    colour where that fills it. ``follows``: another one is before it in its line, whose width is not known."""
+    """A painted text: its operation, position, number of characters, the reason why it may be invisible, and its fill
+    colour. ``follows``: another text of unknown width precedes it in its line."""
 
     stream: ContentStream
     operation: int
@@ -25,8 +25,8 @@ class PaintedText:
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """A box that was painted after so many texts. ``exact``: it has no other shape; ``white``: as paper is; ``path``:
-    the number of the path that it is a part of, whose boxes may be holes in each other."""
+    """A painted box. ``after``: how many texts were painted before; ``exact``: the shape is the box; ``white``: the
+    colour of paper; ``path``: the number of its path, whose boxes may be holes in each other."""
 
     after: int
     box: Box
@@ -39,7 +39,7 @@ class Paint:
 
 @dataclass
 class Form:
-    """A form that the page paints: under which name, in which resources."""
+    """A form that the page paints, by its name in its resources."""
 
     resources: DictionaryObject
     name: str

@@ -1,4 +1,4 @@
-"""What PDF's operators make of the graphics state (ISO 32000-1, 8.4 and 9.3), as far as it decides what is seen."""
+"""The graphics state that PDF operators change (ISO 32000-1, 8.4 and 9.3), as far as it decides what is visible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Colour = tuple[float, float, float]
 
 IDENTITY: Final[Matrix] = (1.0, 0.0, 0.0, 1.0, 0.0, 0.0)
 SMALLEST: Final = 2.0
-"""Points: what is smaller nobody reads."""
+"""Points of the smallest readable text."""
 _WHITE: Final = 0.96
 _APART: Final = 0.04
 _HAIR: Final = 1.0  # points
@@ -21,10 +21,9 @@ _INKS: Final = ("/Separation", "/DeviceN")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """``fill``: how light it is, 0 to 1; None where that is not known, as is ``rgb``. ``alpha``: how opaque; ``mode``:
-    Tr's; ``scale`` and ``rise``: Tz's and Ts's; ``clip``: outside of it nothing is painted; ``ink``: colours are inks;
-    ``masked``: a soft mask may take all away.
-    """
+    """The graphics state. ``fill``: lightness from 0 to 1, None if unknown, as is ``rgb``. ``alpha``: opacity;
+    ``mode``: Tr; ``scale`` and ``rise``: Tz and Ts; ``clip``: nothing is painted outside; ``ink``: colours are inks;
+    ``masked``: a soft mask may remove everything."""
 
     ctm: Matrix = IDENTITY
     fill: float | None = 0.0
@@ -43,20 +42,20 @@ class State:
 
     @property
     def white(self) -> bool:
-        """Whether it is the colour of paper."""
+        """True if the fill is the colour of paper."""
         return self.fill is not None and self.fill >= _WHITE
 
-    def coloured(self, operator: bytes, operands: Sequence[Any]) -> State:
-        """With the fill colour that one of ``g rg k sc scn cs`` sets."""
+    def with_colour(self, operator: bytes, operands: Sequence[Any]) -> State:
+        """Return the state with the fill colour that one of ``g rg k sc scn cs`` sets."""
         if operator == b"cs":
             name = str(operands[0]) if operands else ""
             device = name.startswith(("/DeviceGray", "/DeviceRGB", "/DeviceCMYK", "/Cal", "/ICC"))
             return replace(self, device=device, ink=name in _INKS, fill=0.0, rgb=(0.0, 0.0, 0.0))
         values = [_number(one) for one in operands if not str(one).startswith("/")]
         if self.ink and operator in (b"sc", b"scn") and operands and not any(values):
-            return replace(self, fill=1.0, rgb=(1.0, 1.0, 1.0))  # none of any ink
+            return replace(self, fill=1.0, rgb=(1.0, 1.0, 1.0))  # no ink at all
         if len(values) < len(operands) or (operator in (b"sc", b"scn") and not self.device):
-            return replace(self, fill=None, rgb=None)  # a pattern, or an ink whose colour is not known
+            return replace(self, fill=None, rgb=None)  # a pattern, or an ink of unknown colour
         light = {
             1: lambda v: v[0],
             3: lambda v: min(v),
@@ -64,14 +63,14 @@ class State:
         }.get(len(values))
         return replace(self, fill=light(values) if light else None, rgb=_rgb(values), device=True, ink=False)
 
-    def clipped(self, box: Box) -> State:
-        """With no more than this box to paint in."""
+    def with_clip(self, box: Box) -> State:
+        """Return the state clipped to this box."""
         left, bottom, right, top = self.clip or box
         return replace(self, clip=(max(left, box[0]), max(bottom, box[1]), min(right, box[2]), min(top, box[3])))
 
 
 def _rgb(values: Sequence[float]) -> Colour | None:
-    """Red, green and blue of a grey, of itself, or of four inks."""
+    """Return red, green and blue of a grey, an RGB or a CMYK colour."""
     if len(values) == 4:
         cyan, magenta, yellow, black = values
         return ((1 - cyan) * (1 - black), (1 - magenta) * (1 - black), (1 - yellow) * (1 - black))
@@ -79,13 +78,13 @@ def _rgb(values: Sequence[float]) -> Colour | None:
     return (three[0], three[1], three[2]) if len(three) == 3 else None
 
 
-def alike(one: Colour | None, other: Colour | None) -> bool:
-    """Whether nobody tells two colours apart; False where one is not known."""
+def is_alike(one: Colour | None, other: Colour | None) -> bool:
+    """True if two colours are not distinguishable; False if one is unknown."""
     return one is not None and other is not None and all(abs(a - b) < _APART for a, b in zip(one, other, strict=True))
 
 
-def shows(clip: Box, text: Box) -> bool:
-    """Whether a clip lets more than a hair of a text be seen."""
+def is_visible_in(clip: Box, text: Box) -> bool:
+    """True if a clip shows more than a hair of a text."""
     wide = min(clip[2], text[2]) - max(clip[0], text[0])
     high = min(clip[3], text[3]) - max(clip[1], text[1])
     return wide > _HAIR and high > _HAIR
@@ -99,32 +98,31 @@ def _number(value: Any) -> float:
 
 
 def numbers(operands: Sequence[Any], count: int) -> list[float]:
-    """The first operands as numbers; zeros for what is missing or none."""
+    """Return the first operands as numbers, 0 for missing or invalid ones."""
     found = [_number(one) for one in operands[:count]]
     return found + [0.0] * (count - len(found))
 
 
-def times(inner: Matrix, outer: Matrix) -> Matrix:
-    """First ``inner``, then ``outer``."""
+def multiply(inner: Matrix, outer: Matrix) -> Matrix:
+    """Return the matrix that applies ``inner``, then ``outer``."""
     a, b, c, d, e, f = inner
     g, h, i, j, k, m = outer
     return (a * g + b * i, a * h + b * j, c * g + d * i, c * h + d * j, e * g + f * i + k, e * h + f * j + m)
 
 
 def matrix(operands: Sequence[Any]) -> Matrix:
-    """The six operands of ``cm`` or ``Tm``."""
+    """Return the six operands of ``cm`` or ``Tm``."""
     a, b, c, d, e, f = numbers(operands, 6)
     return (a, b, c, d, e, f)
 
 
-def around(points: Sequence[tuple[float, float]], by: Matrix) -> Box:
-    """The smallest upright box around these points, once they are moved."""
+def bounds(points: Sequence[tuple[float, float]], by: Matrix) -> Box:
+    """Return the smallest upright box around these points after the transformation."""
     a, b, c, d, e, f = by
     xs = [a * x + c * y + e for x, y in points]
     ys = [b * x + d * y + f for x, y in points]
     return (min(xs), min(ys), max(xs), max(ys))
 
 
-def within(x: float, y: float, box: Box) -> bool:
-    """Whether a point lies in a box."""
+def is_within(x: float, y: float, box: Box) -> bool:
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]

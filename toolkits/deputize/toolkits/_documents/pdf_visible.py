@@ -1,8 +1,8 @@
-"""A page of a PDF without the text that nobody sees on it, before its text is taken out.
+"""Removal of invisible text from a PDF page before its text is extracted.
 
-Nobody sees what is painted invisible, in the colour of what is below it, smaller than two points, outside of the page
-or of a clip, in a layer that is off, or under an opaque box that was painted later. Invisible text over a picture that
-fills the page is what a scanner has read there: it stays, and is named as a doubt; so does white text over a picture.
+Text is invisible if it is painted invisible, in the colour of its background, smaller than two points, outside the page
+or a clip, in a layer that is off, or under an opaque box that was painted later. Invisible text over a picture that
+fills the page is a scanner's OCR: it stays, and is a doubt; so is white text over a picture.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from pypdf.generic import (
 from deputize.toolkits._documents.pdf_layers import dictionary
 from deputize.toolkits._documents.pdf_marks import Paint, PaintedText
 from deputize.toolkits._documents.pdf_painted import Painted
-from deputize.toolkits._documents.pdf_state import SMALLEST, State, alike, numbers, within
+from deputize.toolkits._documents.pdf_state import SMALLEST, State, is_alike, is_within, numbers
 
 
 @dataclass
 class VisibleText:
-    """Looks through a page's operators. ``hidden``: characters that were taken out; ``doubts``: what may hide more."""
+    """The visible text of a page. ``hidden``: characters that were removed; ``doubts``: what may hide more."""
 
     reader: PdfReader
     page: PageObject
@@ -43,11 +43,11 @@ class VisibleText:
 
     @property
     def has_picture(self) -> bool:
-        """Whether there is a picture on the page."""
+        """True if the page has a picture."""
         return any(one.picture for one in self.painted.paints)
 
-    def take_out(self) -> None:
-        """Leave in the page only what is seen."""
+    def remove_hidden(self) -> None:
+        """Remove invisible text from the page."""
         contents = self.page.get("/Contents")
         if contents is None:
             return
@@ -58,15 +58,15 @@ class VisibleText:
             if self._is_hidden(order, one):
                 self.hidden += one.count
                 hidden.setdefault(id(one.stream), []).append(one)
-        _empty(stream, hidden.get(id(stream), ()))
-        self.page[NameObject("/Contents")] = stream  # parsed once
+        _blank_texts(stream, hidden.get(id(stream), ()))
+        self.page[NameObject("/Contents")] = stream  # so that it is not parsed again
         for form in self.painted.forms:
             if found := hidden.get(id(form.stream)):
-                _empty(form.stream, found)
-                form.resources[NameObject(form.name)] = _same(form.about, form.stream.get_data())
+                _blank_texts(form.stream, found)
+                form.resources[NameObject(form.name)] = _copy_form(form.about, form.stream.get_data())
 
     def is_off(self, about: DictionaryObject) -> bool:
-        """Whether an annotation is in a layer that is off, or its text would stand on the page, and has no place there.
+        """True if an annotation is in a layer that is off, or its text belongs on the page and has no room there.
 
         Viewers list other notes beside the page.
         """
@@ -81,39 +81,39 @@ class VisibleText:
         x, y = one.at
         start = bisect_right(self.painted.paints, order, key=lambda paint: paint.after)
         before, later = self.painted.paints[:start], self.painted.paints[start:]
-        over = [paint for paint in later if within(x, y, paint.box) and not self._fills(paint)]
+        over = [paint for paint in later if is_within(x, y, paint.box) and not self._is_scan(paint)]
         if any(paint.exact for paint in over):
             return True
         self.doubts |= {"something painted over text"} if over else set()
         if one.wrong == "white":
-            under = next((paint for paint in reversed(before) if within(x, y, paint.box)), None)
+            under = next((paint for paint in reversed(before) if is_within(x, y, paint.box)), None)
             if under and (under.picture or not under.exact):
                 self.doubts.add("white text over a picture")
             return under is None or (under.white and under.exact)
-        if one.wrong == "invisible" and any(paint.picture and self._fills(paint) for paint in self.painted.paints):
+        if one.wrong == "invisible" and any(paint.picture and self._is_scan(paint) for paint in self.painted.paints):
             self.doubts.add("text that a scanner has read")
             return False
-        return bool(one.wrong) or self._merges(one, before)
+        return bool(one.wrong) or self._is_blended(one, before)
 
-    def _merges(self, one: PaintedText, before: Sequence[Paint]) -> bool:
-        """Whether a text has the colour of the box below it; boxes of one path may be a frame."""
+    def _is_blended(self, one: PaintedText, before: Sequence[Paint]) -> bool:
+        """True if a text has the colour of the box below it; boxes of one path may be a frame."""
         x, y = one.at
-        found = [paint for paint in before if within(x, y, paint.box)] if one.rgb else []
-        if not found or not alike(one.rgb, found[-1].rgb):
+        found = [paint for paint in before if is_within(x, y, paint.box)] if one.rgb else []
+        if not found or not is_alike(one.rgb, found[-1].rgb):
             return False
         sure = found[-1].exact and not one.follows and sum(paint.path == found[-1].path for paint in found) == 1
         self.doubts |= set() if sure else {"text in the colour of a shape below it"}
         return sure
 
-    def _fills(self, paint: Paint) -> bool:
-        """Whether a picture fills most of the page, as a scan does."""
+    def _is_scan(self, paint: Paint) -> bool:
+        """True if a picture fills most of the page."""
         wide, high = self.box[2] - self.box[0], self.box[3] - self.box[1]
         area = (paint.box[2] - paint.box[0]) * (paint.box[3] - paint.box[1])
         return paint.picture and area > 0.5 * wide * high
 
 
-def _empty(stream: ContentStream, hidden: Sequence[PaintedText]) -> None:
-    """Let these operations of a stream show nothing."""
+def _blank_texts(stream: ContentStream, hidden: Sequence[PaintedText]) -> None:
+    """Make these operations of a stream show nothing."""
     if not hidden:
         return
     operations = list(stream.operations)
@@ -124,8 +124,8 @@ def _empty(stream: ContentStream, hidden: Sequence[PaintedText]) -> None:
     stream.operations = operations
 
 
-def _same(about: DictionaryObject, data: bytes) -> DecodedStreamObject:
-    """A form with other operators."""
+def _copy_form(about: DictionaryObject, data: bytes) -> DecodedStreamObject:
+    """Return a copy of a form with other operators."""
     made = DecodedStreamObject()
     made.update({key: value for key, value in about.items() if key not in ("/Filter", "/DecodeParms", "/Length")})
     made.set_data(data)

@@ -1,7 +1,8 @@
-"""Texts: of any charset without its name, HTML, mails; what is no text is told by its bytes."""
+"""Texts of any charset, HTML and mails; binary files are detected by their bytes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from deputize.toolkits._documents.document import Document, Unit
@@ -16,8 +17,8 @@ _MARKS: Final = (  # longest first
 _CONTROLS: Final = bytes(set(range(32)) - {8, 9, 10, 12, 13, 27})
 
 
-def decoded(content: bytes) -> str | None:
-    """Bytes as text; None for what is none."""
+def decode_text(content: bytes) -> str | None:
+    """Decode bytes, or return None if they are not text."""
     for mark, name in _MARKS:
         if content.startswith(mark):
             return content.decode(name, "replace")
@@ -32,12 +33,11 @@ def decoded(content: bytes) -> str | None:
 
 
 def open_text(kind: str, text: str) -> Document:
-    """A text as it is."""
     return Document(kind, lambda _: Unit(text))
 
 
 def open_html(text: str) -> Document:
-    """A page as a browser shows it."""
+    """Open HTML as a browser shows it."""
     from deputize.toolkits._shared.html import read_html
 
     def read(_: int) -> Unit:
@@ -45,3 +45,32 @@ def open_html(text: str) -> Document:
         return Unit(page.text, page.hidden, set(page.doubts))
 
     return Document("html", read)
+
+
+def open_mail(content: bytes) -> tuple[Document, Callable[[str], bytes | None]]:
+    """Open a mail. Return the document and a function that returns the bytes of a file in it."""
+    from deputize.toolkits._shared.html import read_html
+    from deputize.toolkits._shared.mail_raw import RawMail
+
+    mail = RawMail.of(content)
+    date = next((one.partition(": ")[2] for one in mail.other if one.lower().startswith("date: ")), _date(content))
+    head = [f"{name}: {', '.join(map(str, people))}" for name, people in mail.people.items() if people]
+    head += [f"Date: {date}"] * bool(date) + [f"Subject: {mail.subject}"]
+
+    def read(_: int) -> Unit:
+        page = read_html(mail.html) if mail.html else None
+        body = page.text if page and page.text.strip() else mail.plain
+        unit = Unit("\n".join((*head, "", body)))
+        if page:
+            unit.hidden, unit.doubts = page.hidden, set(page.doubts)
+        return unit
+
+    files = {one.name: one.data for one in mail.files}
+    members = [{"name": one.name, "size": len(one.data)} for one in mail.files]
+    return Document("mail", read, members=members), files.get
+
+
+def _date(content: bytes) -> str:
+    head = content[:64_000].replace(b"\r\n", b"\n").partition(b"\n\n")[0]
+    lines = [line for line in head.split(b"\n") if line.lower().startswith(b"date:")]
+    return lines[0][5:].decode("ascii", "replace").strip() if lines else ""

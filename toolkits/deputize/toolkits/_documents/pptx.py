@@ -1,16 +1,16 @@
-"""PowerPoint: a unit for each slide that is shown, its title, texts and tables, then the speaker's notes."""
+"""PowerPoint: one unit per visible slide: title, texts and tables, then the speaker notes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Final
 
-from deputize.toolkits._documents.colours import PAPER, colour, merges
-from deputize.toolkits._documents.document import Document, Unit, letters
-from deputize.toolkits._documents.package import Node, Package, tree
+from deputize.toolkits._documents.colours import PAPER, colour, is_blended
+from deputize.toolkits._documents.document import Document, Unit, count_letters
+from deputize.toolkits._documents.package import Node, Package, parse_tree
 
 _SMALLEST: Final = 200
-"""Hundredths of a point: what is smaller nobody reads."""
+"""Hundredths of a point of the smallest readable text."""
 _THINNEST: Final = 5_000
 _TITLES: Final = ("title", "ctrTitle")
 _NO_BODY: Final = frozenset({"sldNum", "dt", "ftr", "sldImg", "hdr"})
@@ -18,9 +18,9 @@ _LONGEST_ALT: Final = 150
 
 
 def open_pptx(package: Package, main: str) -> Document:
-    """Slides that were opened. Those that are hidden are no units."""
+    """Open slides. Hidden ones are not units."""
     links = package.links(main)
-    show = tree(package.part(main))
+    show = parse_tree(package.part(main))
     listed, size = show.child("sldIdLst"), show.child("sldSz")
     extent = (_whole(size, "cx"), _whole(size, "cy"))
     parts = [links[one.get("id")][1] for one in (listed.children if listed else []) if one.get("id") in links]
@@ -30,7 +30,7 @@ def open_pptx(package: Package, main: str) -> Document:
 
 
 def _root(package: Package, part: str) -> Node:
-    return tree(package.part(part))
+    return parse_tree(package.part(part))
 
 
 def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
@@ -38,7 +38,7 @@ def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
     slide = _Slide(extent=extent, behind=_fill(root.child("cSld", "bg", "bgPr")))
     slide.take(root)
     notes = _Slide(slide.unit, behind="")
-    if found := package.linked(part, "notesSlide"):
+    if found := package.find_linked(part, "notesSlide"):
         notes.take(_root(package, found))
     if said := " ".join(line for line in notes.lines if line.strip()):
         slide.lines.append(f"[speaker notes: {said}]")
@@ -48,7 +48,7 @@ def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
 
 @dataclass
 class _Slide:
-    """``extent``: how wide and high it is, 0 for not known; ``behind``: its own colour, None where others say it."""
+    """One slide. ``extent``: its width and height, 0 if unknown; ``behind``: its own background, None if inherited."""
 
     unit: Unit = field(default_factory=Unit)
     lines: list[str] = field(default_factory=list)
@@ -56,7 +56,7 @@ class _Slide:
     behind: str | None = None
 
     def take(self, node: Node, *, grouped: bool = False) -> None:
-        """The texts of all shapes in it, groups included, in the order in which they are painted."""
+        """Add the texts of all shapes, including groups, in painting order."""
         for one in node.children:
             if one.tag == "Fallback":
                 continue
@@ -66,11 +66,11 @@ class _Slide:
                 self.take(one, grouped=grouped or one.tag == "grpSp")
 
     def _shape(self, shape: Node, *, grouped: bool) -> None:
-        about = next(shape.all("cNvPr"), Node("", {}))
-        place = next(shape.all("ph"), None)
+        about = next(shape.find_all("cNvPr"), Node("", {}))
+        place = next(shape.find_all("ph"), None)
         kind = place.get("type", "body") if place else ""
         if about.get("hidden") in ("1", "true") or (not grouped and self._is_outside(shape)):
-            self.unit.hidden += letters(shape.words())
+            self.unit.hidden += count_letters(shape.words())
             return
         if kind in _NO_BODY:
             return
@@ -78,7 +78,7 @@ class _Slide:
             said = " ".join(about.get("descr").split())[:_LONGEST_ALT]
             self.lines += [f"[image: {said}]"] if said else []
             return
-        for row in shape.all("tr"):
+        for row in shape.find_all("tr"):
             cells = [self._cell(cell) for cell in row.children if cell.tag == "tc"]
             self.lines.append("| " + " | ".join(cells) + " |")
         if body := shape.child("txBody"):
@@ -87,7 +87,7 @@ class _Slide:
             self.lines += [f"# {' '.join(lines)}"] if lines and kind in _TITLES else lines
 
     def _is_outside(self, shape: Node) -> bool:
-        """Whether a shape that says its place lies beside the slide."""
+        """True if a shape with a position is beside the slide."""
         place = shape.child("spPr", "xfrm") or shape.child("xfrm")
         off, size = (place.child("off"), place.child("ext")) if place else (None, None)
         for at, long, all_ in (("x", "cx", self.extent[0]), ("y", "cy", self.extent[1])):
@@ -100,7 +100,7 @@ class _Slide:
         return " ".join(" ".join(self._paragraphs(cell, _fill(cell.child("tcPr")))).split())
 
     def _paragraphs(self, node: Node, behind: str | None) -> list[str]:
-        return [self._paragraph(one, behind) for one in node.all("p")]
+        return [self._paragraph(one, behind) for one in node.find_all("p")]
 
     def _paragraph(self, node: Node, behind: str | None) -> str:
         properties, said = node.child("pPr"), ""
@@ -122,17 +122,17 @@ class _Slide:
         if (
             tiny
             or (clear and about.child("ln", "solidFill") is None)
-            or (behind is not None and merges(own or "", behind))
+            or (behind is not None and is_blended(own or "", behind))
         ):
-            self.unit.hidden += letters(node.words())
+            self.unit.hidden += count_letters(node.words())
             return ""
-        if own and behind is None and merges(own, PAPER):
+        if own and behind is None and is_blended(own, PAPER):
             self.unit.doubts.add("white text")
         return node.words()
 
 
 def _fill(about: Node | None) -> str | None:
-    """The one colour that something is filled with; None for none, or for one that the theme decides."""
+    """Return the one fill colour, or None if there is none or the theme decides."""
     solid = about.child("solidFill") if about else None
     for one in solid.children if solid else ():
         if one.tag == "srgbClr":
@@ -143,12 +143,11 @@ def _fill(about: Node | None) -> str | None:
 
 
 def _is_clear(solid: Node | None) -> bool:
-    """Whether a colour is so thin that nobody sees it, in thousandths of a percent."""
-    alpha = next(solid.all("alpha"), None) if solid else None
+    """True if a colour is almost transparent, in thousandths of a percent."""
+    alpha = next(solid.find_all("alpha"), None) if solid else None
     return alpha is not None and _whole(alpha, "val") < _THINNEST
 
 
 def _whole(node: Node | None, name: str) -> int:
-    """An attribute as a whole number, 0 for none."""
     text = node.get(name) if node else ""
     return int(text) if text.removeprefix("-").isdecimal() and len(text) < 12 else 0

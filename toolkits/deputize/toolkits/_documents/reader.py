@@ -1,6 +1,6 @@
-"""What is run in a process of its own: opens a file, and reads on from a place in it until there is enough.
+"""The entry point of the parser process: opens a file, and reads from a place until there is enough.
 
-The place is a unit (a page, a sheet, a slide), counted from 1, and a character in it.
+A place is a unit (a page, a sheet, a slide), from 1, and a character in it.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ import time
 from typing import Final
 
 from deputize.toolkits._documents.document import Document, Json, Unit, Unreadable
-from deputize.toolkits._documents.kinds import opened
+from deputize.toolkits._documents.kinds import open_file
 
 MAX_LISTED: Final = 2_000
-"""Titles of sheets, or files of an archive, that are told of."""
+"""Most titles of sheets, or files of an archive, in a result."""
 _LONGEST: Final = 300
-_SECONDS: Final = 4.0  # of the processor, after which no further page is begun
-_LABEL: Final = 20  # characters by which each unit is introduced
+_SECONDS: Final = 4.0  # of processor time, after which no further page is read
+_LABEL: Final = 20  # characters of each unit's label
 
 
 def parse(question: Json, content: bytes) -> Json:
-    """``question``: {name, mime, member, start, offset, room}. Either {error, words}, or what was read.
+    """Answer a ``question`` {name, mime, member, start, offset, room} with {error, words}, or with what was read.
 
-    Too deep a recursion and too little memory are left to whoever runs this.
+    `RecursionError` and `MemoryError` are left to the caller.
     """
     try:
         document = _document(question, content)
@@ -31,13 +31,13 @@ def parse(question: Json, content: bytes) -> Json:
         return {"error": wrong.reason, "words": wrong.words}
     except (MemoryError, RecursionError):
         raise
-    except Exception:  # a parser that met what it does not know
+    except Exception:  # any fault of a parser
         return {"error": "damaged", "words": "The file is damaged, or made in a way that is not known here."}
 
 
 def _document(question: Json, content: bytes) -> Document:
-    """The file, or the one in it that is asked for."""
-    document, member = opened(content, question["name"], question["mime"])
+    """Open the file, or the requested one in it."""
+    document, member = open_file(content, question["name"], question["mime"])
     if not (wanted := question["member"]):
         return document
     found = member(wanted)
@@ -45,7 +45,7 @@ def _document(question: Json, content: bytes) -> Document:
         listed = ", ".join(str(one["name"])[:60] for one in document.members[:10])
         there = f"There are: {listed}." if listed else "It has none."
         raise Unreadable("no_member", f"There is no {wanted[:60]!r} in the file. {there}")
-    return opened(found, wanted, "")[0]
+    return open_file(found, wanted, "")[0]
 
 
 def _about(document: Document) -> Json:
@@ -61,7 +61,7 @@ def _about(document: Document) -> Json:
 
 
 def _start(document: Document, start: str) -> int:
-    """The unit of this number or title. Raises `Unreadable` with what there is."""
+    """Return the unit of this number or title. Raises `Unreadable` with the available ones."""
     if start.isdecimal() and 1 <= int(start) <= max(document.count, 1):
         return int(start)
     called = [title.casefold() for title in document.titles]
@@ -72,7 +72,7 @@ def _start(document: Document, start: str) -> int:
 
 
 def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]:
-    """Texts from a place on: ``text`` is what of unit ``number`` comes from ``offset`` on, ``whole`` its length."""
+    """Return texts from a place: ``text`` is the part of unit ``number`` from ``offset``, ``whole`` its length."""
     parts: list[Json] = []
     until = time.process_time() + _SECONDS
     for number in range(start, document.count + 1):
@@ -90,7 +90,7 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
 
 
 def _unit(document: Document, number: int) -> Unit:
-    """A unit; one of several that cannot be read says so, and the others can."""
+    """Return a unit; one of several that is damaged says so, so that the others can be read."""
     try:
         found = document.read(number - 1)
         return found if found.text or document.count == 1 else Unit("[no text]", found.hidden, found.doubts)

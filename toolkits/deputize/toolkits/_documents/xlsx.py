@@ -1,4 +1,4 @@
-"""Excel: a unit for each sheet that is seen, its rows with the address of their cells; results, not formulas."""
+"""Excel: one unit per visible sheet, its rows with the addresses of their cells; results, not formulas."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from deputize.toolkits._documents.document import Document, Unit, letters
-from deputize.toolkits._documents.package import Enough, Node, Package, each, tree
-from deputize.toolkits._documents.xlsx_styles import CellStyles, Style, font_of, number_of, unseen_on
+from deputize.toolkits._documents.document import Document, Unit, count_letters
+from deputize.toolkits._documents.package import Node, Package, StopScan, parse_tree, scan
+from deputize.toolkits._documents.xlsx_styles import CellStyles, Style, font_colour, is_unseen_on, parse_number
 
 MAX_CHARACTERS: Final = 4_000_000
-"""Characters of one sheet that are read."""
+"""Most characters of one sheet."""
 _ADDRESS: Final = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
-_GAP: Final = 2  # empty cells in a row that are written as such
+_GAP: Final = 2  # most empty cells in a row that are written
 Words = str | list[tuple[str, str]]
 _NARROWEST: Final = 0.5  # characters of a column's width
 _LOWEST: Final = 2.0  # points of a row's height
@@ -22,16 +22,16 @@ _TRUTH: Final = {"0": "FALSE", "1": "TRUE"}
 
 
 def open_xlsx(package: Package, main: str) -> Document:
-    """A workbook that was opened. Sheets that are hidden are no units, and are named as such."""
-    book, links = tree(package.part(main)), package.links(main)
+    """Open a workbook. Hidden sheets are not units, but are counted."""
+    book, links = parse_tree(package.part(main)), package.links(main)
     listed = book.child("sheets")
     sheets = [one for one in (listed.children if listed else []) if links.get(one.get("id"), ("",))[0] == "worksheet"]
     seen = [one for one in sheets if one.get("state", "visible") == "visible"]
     properties = book.child("workbookPr")
     from_1904 = properties is not None and properties.get("date1904") in ("1", "true")
-    styles = CellStyles.of(package.part(package.linked(main, "styles")), from_1904=from_1904)
+    styles = CellStyles.of(package.part(package.find_linked(main, "styles")), from_1904=from_1904)
     strings: list[Words] = []
-    each(package.part(package.linked(main, "sharedStrings")), {"si"}, lambda node: strings.append(_runs(node)))
+    scan(package.part(package.find_linked(main, "sharedStrings")), {"si"}, lambda node: strings.append(_runs(node)))
     facts = {"hidden_sheets": len(sheets) - len(seen)} if len(seen) < len(sheets) else {}
 
     def read(number: int) -> Unit:
@@ -41,11 +41,13 @@ def open_xlsx(package: Package, main: str) -> Document:
 
 
 def _runs(node: Node) -> Words:
-    """A text in a cell, without how it is pronounced: in parts with their fonts, where these have some."""
+    """Return a cell's text without phonetic hints, in parts with their fonts if they have any."""
     node.children = [one for one in node.children if one.tag not in ("rPh", "phoneticPr")]
-    if not any(font_of(one) for one in node.all("rPr")):
+    if not any(font_colour(one) for one in node.find_all("rPr")):
         return node.words()
-    return [(one.words() if one.tag == "r" else one.text, font_of(one.child("rPr") or one)) for one in node.children]
+    return [
+        (one.words() if one.tag == "r" else one.text, font_colour(one.child("rPr") or one)) for one in node.children
+    ]
 
 
 @dataclass
@@ -64,11 +66,11 @@ class _Sheet:
         self.all_unseen = False
 
     def read(self) -> Unit:
-        """The rows that are seen, then comments and boxes."""
-        each(self.package.part(self.part), {"sheetFormatPr", "col", "row"}, self._take)
+        """Read the visible rows, then comments and boxes."""
+        scan(self.package.part(self.part), {"sheetFormatPr", "col", "row"}, self._take)
         if self.unseen_rows or self.unseen:
             self.lines.append(f"[left out, since hidden: rows {self.unseen_rows}, columns {len(self.unseen)}]")
-        self._beside()
+        self._read_extras()
         self.unit.text = "\n".join(self.lines)
         return self.unit
 
@@ -76,17 +78,17 @@ class _Sheet:
         if node.tag == "sheetFormatPr":
             self.all_unseen = node.get("zeroHeight") in ("1", "true")
         elif node.tag == "col":
-            if node.get("hidden") in ("1", "true") or number_of(node.get("width"), 9.0) < _NARROWEST:
+            if node.get("hidden") in ("1", "true") or parse_number(node.get("width"), 9.0) < _NARROWEST:
                 first, last = (_whole(node.get(name)) for name in ("min", "max"))
                 self.unseen.update(range(first, min(last, 16_384) + 1))
         elif self.length < MAX_CHARACTERS:
             self._take_row(node)
         else:
             self.lines.append("[the rest of this sheet is too long to be shown]")
-            raise Enough
+            raise StopScan
 
     def _take_row(self, row: Node) -> None:
-        hidden = row.get("hidden") in ("1", "true") or number_of(row.get("ht"), 15.0) < _LOWEST
+        hidden = row.get("hidden") in ("1", "true") or parse_number(row.get("ht"), 15.0) < _LOWEST
         hidden = hidden or (self.all_unseen and row.get("hidden") not in ("0", "false"))
         line, last, before = "", -9, 0
         for cell in row.children:
@@ -97,7 +99,7 @@ class _Sheet:
             if not text:
                 continue
             if hidden or column in self.unseen or style.hides(cell.get("t", "n"), (cell.child("v") or cell).text):
-                self.unit.hidden += letters(text)
+                self.unit.hidden += count_letters(text)
                 continue
             gap = column - last - 1
             line += " | " * (gap + 1) + text if 0 <= gap <= _GAP else f"{' | ' if line else ''}{address}: {text}"
@@ -109,7 +111,7 @@ class _Sheet:
             self.length += len(line)
 
     def _place(self, cell: Node, before: int, row: Node) -> tuple[int, str]:
-        """A cell's column, from 1, and its address; where it says none, behind the one before."""
+        """Return a cell's column, from 1, and its address; the next column if it states none."""
         if found := _ADDRESS.fullmatch(cell.get("r")):
             return _column(found[1]), cell.get("r")
         return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"
@@ -117,32 +119,32 @@ class _Sheet:
     def _text_of(self, cell: Node, style: Style) -> str:
         kind, value, formula = cell.get("t", "n"), cell.child("v"), cell.child("f")
         if kind == "inlineStr":
-            return self._said(_runs(cell.child("is") or cell), style)
+            return self._visible_text(_runs(cell.child("is") or cell), style)
         if value is None or not value.text:
             return f"={formula.text}" if formula and formula.text else ""
         if kind == "s":
             at = _whole(value.text)
-            return self._said(self.strings[at], style) if at < len(self.strings) else ""
+            return self._visible_text(self.strings[at], style) if at < len(self.strings) else ""
         if kind == "b":
             return _TRUTH.get(value.text, value.text)
-        return self.styles.displayed(value.text, style) if kind == "n" else value.text
+        return self.styles.format_number(value.text, style) if kind == "n" else value.text
 
-    def _said(self, words: Words, style: Style) -> str:
-        """What is seen of a text whose parts may have colours of their own."""
+    def _visible_text(self, words: Words, style: Style) -> str:
+        """Return the visible part of a text whose parts may have their own colours."""
         if isinstance(words, str):
             return words
-        unseen = [text for text, font in words if font and unseen_on(font, style.fill)]
-        self.unit.hidden += letters("".join(unseen))
-        return "".join(text for text, font in words if not font or not unseen_on(font, style.fill))
+        unseen = [text for text, font in words if font and is_unseen_on(font, style.fill)]
+        self.unit.hidden += count_letters("".join(unseen))
+        return "".join(text for text, font in words if not font or not is_unseen_on(font, style.fill))
 
-    def _beside(self) -> None:
-        """Comments, and what stands in boxes over the cells."""
+    def _read_extras(self) -> None:
+        """Add comments, and text in boxes over the cells."""
         for kind, part in self.package.links(self.part).values():
             if kind == "comments":
                 authors: list[str] = []
-                each(self.package.part(part), {"author", "comment"}, partial(self._comment, authors))
+                scan(self.package.part(part), {"author", "comment"}, partial(self._comment, authors))
             elif kind == "drawing":
-                each(self.package.part(part), {"sp"}, self._box)
+                scan(self.package.part(part), {"sp"}, self._box)
 
     def _comment(self, authors: list[str], node: Node) -> None:
         if node.tag == "author":
@@ -154,8 +156,8 @@ class _Sheet:
 
     def _box(self, node: Node) -> None:
         said = " ".join(node.words().split())
-        if any(one.get("hidden") in ("1", "true") for one in node.all("cNvPr")):
-            self.unit.hidden += letters(said)
+        if any(one.get("hidden") in ("1", "true") for one in node.find_all("cNvPr")):
+            self.unit.hidden += count_letters(said)
         elif said:
             self.lines.append(f"[box: {said}]")
 
