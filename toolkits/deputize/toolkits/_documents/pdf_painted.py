@@ -263,7 +263,7 @@ class _Walk:
 
 
 def _length(value: Any) -> int:
-    """Return how many characters are shown, without blanks."""
+    """Count the characters that are shown, without blanks."""
     if isinstance(value, ArrayObject | list):
         return sum(map(_length, value))
     if isinstance(value, NameObject) or not isinstance(value, str | bytes):

@@ -26,7 +26,7 @@ def parse(question: Json, content: bytes) -> Json:
     try:
         document = _document(question, content)
         start = _start(document, question["start"])
-        return _about(document) | {"parts": _parts(document, start, question["offset"], question["room"])}
+        return _summary(document) | {"parts": _parts(document, start, question["offset"], question["room"])}
     except Unreadable as wrong:
         return {"error": wrong.reason, "words": wrong.words}
     except (MemoryError, RecursionError):
@@ -48,7 +48,7 @@ def _document(question: Json, content: bytes) -> Document:
     return open_file(found, wanted, "")[0]
 
 
-def _about(document: Document) -> Json:
+def _summary(document: Document) -> Json:
     return {
         "kind": document.kind,
         "unit": document.unit,

@@ -162,7 +162,7 @@ def expand(name: str, value: str) -> Expanded:
     if name == "all" or name in _SHORTHANDS or (value in WIDE and _is_judged(name)) or name.startswith("--"):
         return ((name, value),)
     if _is_judged(name):
-        return ((name, value),) if "var(" in value or _is_valid(name, value) else _unknown(name, value)
+        return ((name, value),) if "var(" in value or _is_valid(name, value) else _doubt_if_new(name, value)
     if name.startswith("text-decoration") and "line-through" in value:
         return (("doubt", name),)
     if name == "color-scheme":
@@ -185,7 +185,7 @@ def _is_judged(name: str) -> bool:
     return name in _KEYWORDS or name in _LENGTHS or name in _TAKEN or name in _NUMBERS | _COLOURS | {"font-size"}
 
 
-def _unknown(name: str, value: str) -> Expanded:
+def _doubt_if_new(name: str, value: str) -> Expanded:
     """Return nothing for a value that browsers ignore. A function or second keyword may be new: return a doubt."""
     newer = name == "mix-blend-mode" or "(" in value or (name in _KEYWORDS and " " in value)
     return (("doubt", name),) if newer else ()

@@ -217,13 +217,13 @@ def _declarations(content: Any) -> tuple[tuple[Declaration, ...], list[Any]]:
     for one in parse_blocks_contents(content, skip_comments=True, skip_whitespace=True):
         if one.type == "declaration":
             variable = one.name.startswith("--")
-            found += _known(one.name if variable else one.lower_name, serialize(one.value), one.important)
+            found += _supported(one.name if variable else one.lower_name, serialize(one.value), one.important)
         else:
             others.append(one)
     return tuple(found), others
 
 
-def _known(name: str, value: str, important: bool) -> Iterator[Declaration]:
+def _supported(name: str, value: str, important: bool) -> Iterator[Declaration]:
     value = " ".join(re.sub(r"/\*.*?\*/", " ", value, flags=re.DOTALL).split())[:4000]
     value = value if name.startswith("--") or "var(" in value else value.lower()
     if expand(name, value) or QUIRKY.fullmatch(value):
@@ -243,6 +243,6 @@ def inline_declarations(style: str) -> tuple[Declaration, ...]:
             name, colon, value = one.partition(":")
             value, mark, important = value.partition("!")
             if colon and (not mark or important.strip().lower() == "important"):
-                found += _known(name.strip().lower() if "--" not in name else name.strip(), value, bool(mark))
+                found += _supported(name.strip().lower() if "--" not in name else name.strip(), value, bool(mark))
         return tuple(found)
     return _declarations(style)[0]

@@ -140,7 +140,7 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
     if sheet.quirks and element.tag == "table":
         above = replace(above, size=16.0, leading=(1.2, 0.0), colour=above.page_colour, nowrap=False)
     variables, values = cascade(element, rules, above.variables, quirks=sheet.quirks)
-    gone = _why_hidden(element, values)
+    gone = _hidden_reason(element, values)
     if above.hidden:
         return above
     if gone:
@@ -159,7 +159,7 @@ def _look(element: Element, sheet: Sheet, above: Look, rules: Sequence[Rule]) ->
     usual = above.link if _is_link(element) else above.colour
     clip_text = values.get("background-clip") == "text"
     made = Look(
-        hidden=shape.hidden or _why_moved_out(above, shape),
+        hidden=shape.hidden or _moved_reason(above, shape),
         invisible=_invisible(values, above),
         size=size,
         scale=above.scale * shape.scale,
@@ -210,7 +210,7 @@ def _is_link(element: Element) -> bool:
     return element.tag == "a" and "href" in element.attributes
 
 
-def _why_hidden(element: Element, values: Values) -> str:
+def _hidden_reason(element: Element, values: Values) -> str:
     """Return why an element and its content are not shown, or ""."""
     if element.tag in _NEVER_SEEN or element.foreign:
         return element.tag
@@ -315,7 +315,7 @@ def _nowrap(element: Element, values: Values, above: Look) -> bool:
     return said in ("nowrap", "pre") if said else above.nowrap or element.tag == "pre" or "nowrap" in element.attributes
 
 
-def _why_moved_out(above: Look, shape: Shape) -> str:
+def _moved_reason(above: Look, shape: Shape) -> str:
     """Return the style that moves a text out of sight, or ""."""
     across, down = above.across + shape.across, above.down + shape.down
     if across <= -300 or across >= WIDTH or down <= -300:

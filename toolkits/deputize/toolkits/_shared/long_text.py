@@ -32,7 +32,7 @@ Spans = list[tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """How a provider's texts are displayed.
+    """The display form of a provider's texts.
 
     ``outside``: creates the counter of hidden text. ``show``: cleans a piece without stripping it. ``uncut``: patterns
     that no displayed piece may split. ``mask``: masks text that no model may see, even as stored; ``secret``: what it

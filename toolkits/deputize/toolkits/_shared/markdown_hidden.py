@@ -69,15 +69,15 @@ def _clean(text: str, labels: dict[str, int], raw_html: bool) -> tuple[str, int]
     hidden = 0
 
     def cut(shown: Callable[[re.Match[str]], str]) -> Callable[[re.Match[str]], str]:
-        def replaced(found: re.Match[str]) -> str:
+        def replace(found: re.Match[str]) -> str:
             nonlocal hidden
             words = shown(found)
             hidden += len(found[0]) - len(words)
             return words
 
-        return replaced
+        return replace
 
-    def described(words: str) -> str:
+    def describe(words: str) -> str:
         nonlocal hidden
         hidden += max(len(words) - LONGEST_ALT, 0)
         return f"[image: {words if len(words) <= LONGEST_ALT else words[:LONGEST_ALT] + chr(0x2026)}]"
@@ -89,12 +89,12 @@ def _clean(text: str, labels: dict[str, int], raw_html: bool) -> tuple[str, int]
         if _DOT.search(found[0]):
             hidden += len(words)
             return ""
-        return described(words)
+        return describe(words)
 
     text = RAW.sub(cut(lambda found: ""), text) if raw_html else text
     text = DEFINED.sub(cut(lambda found: f"[{found[1]}]: {found[2]}" if labels[found[1].lower()] > 1 else ""), text)
     text = TITLED.sub(cut(lambda found: f"{found[1]})"), text)
-    text = PICTURE.sub(lambda found: described(found[1].strip()), text)
+    text = PICTURE.sub(lambda found: describe(found[1].strip()), text)
     text = IMG.sub(picture, text)
     text = TAGGED.sub(cut(lambda found: f"<{' '.join((found[1], *_SEEN.findall(found[2])))}>"), text)
     return text, hidden

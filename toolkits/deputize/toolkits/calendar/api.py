@@ -147,7 +147,7 @@ def _similar(name: str, entries: Sequence[Json]) -> list[Json]:
 
 def zone_of(calendar: str, run: Run) -> Asks[tzinfo | None]:
     """Return the user's zone from their settings, else from their main calendar, as far as the grant allows; else the
-    runtime's known zone; else the zone of ``calendar``, or None. What Google says is passed on to the runtime."""
+    runtime's known zone; else the zone of ``calendar``, or None. The runtime learns the zone that Google reports."""
     granted = run.granted
     if granted & KNOWS_SETTINGS:
         settings = yield from try_request(SETTINGS_LIST)

@@ -206,15 +206,15 @@ def _preview_answer(event: Mapping[str, Any], answer: Json, calendar: str, name:
     """Preview the user's answer beside the earlier one, and who is notified."""
     own, others, fields = own_guest(event) or {}, other_addresses(event), event_fields(event)
     before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
-    said = str(own.get("comment") or "")
+    previous = str(own.get("comment") or "")
     return Preview(
         "Answer all of this series" if event.get("recurrence") else "Answer this invitation",
         audience=max(Audience.PEOPLE, audience_of(calendar, others, event)),
         people=others,
         where=calendar_text(name, calendar),
         answer=Change(ANSWERS.get(before, before), ANSWERS[answer["responseStatus"]]),
-        comment=Change(said, comment) if comment and said and comment != said else comment,
-        destroys=bool(comment and said and comment != said),
+        comment=Change(previous, comment) if comment and previous and comment != previous else comment,
+        destroys=bool(comment and previous and comment != previous),
         **{name: fields[name] for name in KNOWN_BY},
         mail=mail_text(notify, others),
         pins={"calendar": calendar, "event": event.get("id"), "as": own.get("email")},

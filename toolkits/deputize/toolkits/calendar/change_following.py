@@ -36,7 +36,7 @@ def change_following(place: CalendarRef, split: Split, wish: Wish, run: Run) -> 
         body[name] = {part: value for part, value in body[name].items() if value is not None}
     if split.has_call and wish.meet != "remove":
         body["conferenceData"] = conference(key)
-    yield _show_rest(split, rest, body, key, place)
+    yield _preview_rest(split, rest, body, key, place)
     event = yield from cut_off(calendar, split, body, key, notify, noted)
     event = yield from with_call(calendar, event)
     start = moment_of(event.get("start"), zone)
@@ -48,11 +48,11 @@ def change_following(place: CalendarRef, split: Split, wish: Wish, run: Run) -> 
     }
 
 
-def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: CalendarRef) -> Preview:
-    """The series that is made of the rest, all of it, and what is left of the old one."""
+def _preview_rest(split: Split, rest: Json, body: Json, key: ActKey, place: CalendarRef) -> Preview:
+    """Preview the new series, and the rule that remains of the old one."""
     calendar, name, notify = place
     fields = event_fields(body)
-    whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new(split, body)]}
+    whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new_guests(split, body)]}
     others = other_addresses(whom)
     before, start = split.series.get("recurrence") or [], start_of(split.series, UTC)
     return Preview(
@@ -70,6 +70,6 @@ def _show_rest(split: Split, rest: Json, body: Json, key: ActKey, place: Calenda
     )
 
 
-def _new(split: Split, body: Json) -> list[Json]:
+def _new_guests(split: Split, body: Json) -> list[Json]:
     there = {str(one.get("email")).lower() for one in guests(split.series)}
     return [one for one in guests(body) if str(one.get("email")).lower() not in there]

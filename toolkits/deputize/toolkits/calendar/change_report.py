@@ -15,7 +15,7 @@ from deputize.toolkits.calendar.event_input import DEFAULTS, Wish
 from deputize.toolkits.calendar.event_times import full, moment_of
 from deputize.toolkits.calendar.rows import guests, result_row, start_of
 from deputize.toolkits.calendar.rules import read_recurrence
-from deputize.toolkits.calendar.show_fields import event_fields, or_default, undo_call
+from deputize.toolkits.calendar.show_fields import event_fields, undo_call, value_text
 
 _UNDO: Final = 200  # most characters of a text in an undo call
 _ARGUMENTS = {
@@ -87,5 +87,5 @@ def make_undo(
             case _:
                 args[_ARGUMENTS.get(field, field)] = value
     was, is_now = event_fields(before), event_fields(after)
-    changed = {one: or_default(one, value) for one, value in is_now.items() if value != was[one]}
+    changed = {one: value_text(one, value) for one, value in is_now.items() if value != was[one]}
     return Undo("calendar_update_event", args, changed)

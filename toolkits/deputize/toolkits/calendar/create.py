@@ -86,7 +86,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when guests are invited, on any but the user's main calendar, and for an event that is public."""
+    """Return SENDS for guests, a public event, or a calendar other than the user's main one."""
     guests = arguments["attendees"] or arguments["optional_attendees"]
     public = arguments["visibility"] == "public" or arguments["kind"] == "workingLocation"
     return Effect.SENDS if guests or public or arguments["calendar"] != PRIMARY else Effect.WRITES
@@ -132,7 +132,7 @@ def create_event(
     begins, ends = yield from _times(start, end, time_zone, found, run, recurring=bool(recurrence))
     if kind == "workingLocation" and visibility == "private":
         raise InvalidInput(
-            "visibility: private is not possible for a working location; whoever sees the calendar sees it.",
+            "visibility: private is not possible for a working location; everybody who sees the calendar sees it.",
             hint="Leave out visibility, or kind.",
         )
     if kind in ("focusTime", "outOfOffice") and begins.all_day:

@@ -44,13 +44,13 @@ class Hours:
     def spans_within(self, window: Span) -> Iterator[Span]:
         """Yield these hours of each day, clipped to the window."""
         day = window[0].astimezone(self.zone).date() - timedelta(days=1)
-        while (start := self._at(day, timedelta())) < window[1]:
-            end = min(self._at(day, self.length), window[1])
+        while (start := self._instant(day, timedelta())) < window[1]:
+            end = min(self._instant(day, self.length), window[1])
             if (self.weekends or day.weekday() < 5) and end > window[0]:
                 yield max(start, window[0]), end
             day += timedelta(days=1)
 
-    def _at(self, day: date, later: timedelta) -> datetime:
+    def _instant(self, day: date, later: timedelta) -> datetime:
         return (datetime.combine(day, self.start) + later).replace(tzinfo=self.zone).astimezone(UTC)
 
 

@@ -69,7 +69,7 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _manage_effect(arguments: Arguments) -> Effect:
-    """Asks to unsubscribe, and when a title, description or time zone changes for everybody who sees the calendar."""
+    """Return DESTRUCTIVE to unsubscribe, SENDS to change a title, description or time zone, which all viewers see."""
     if arguments["action"] == "unsubscribe":
         return Effect.DESTRUCTIVE
     said = any(arguments[name] is not None for name in ("title", "description", "time_zone"))

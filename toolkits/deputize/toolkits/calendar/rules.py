@@ -63,7 +63,7 @@ class Recurrence:
     def lines(self) -> list[str]:
         """The lines as Google accepts them."""
         singles = (("RDATE", self.added), ("EXDATE", self.left_out))
-        return [rule.line for rule in self.rules] + [_single(name, one) for name, ones in singles for one in ones]
+        return [rule.line for rule in self.rules] + [_date_line(name, one) for name, ones in singles for one in ones]
 
 
 def format_stamp(at: date | datetime) -> str:
@@ -71,7 +71,7 @@ def format_stamp(at: date | datetime) -> str:
     return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}" if isinstance(at, datetime) else f"{at:%Y%m%d}"
 
 
-def _single(name: str, moment: Moment) -> str:
+def _date_line(name: str, moment: Moment) -> str:
     if moment.all_day:
         return f"{name};VALUE=DATE:{format_stamp(moment.local)}"
     return f"{name}:{format_stamp(moment.at)}"
@@ -102,7 +102,7 @@ def _add_line(read: Recurrence, kind: str, value: str, start: Moment, name: str)
     if kind == "RRULE" and not params:
         return replace(read, rules=(*read.rules, read_rule(value, start, name)))
     if kind in ("RDATE", "EXDATE"):
-        moments = _singles(value, params, start, name)
+        moments = _parse_dates(value, params, start, name)
         if kind == "RDATE":
             return replace(read, added=(*read.added, *moments))
         return replace(read, left_out=(*read.left_out, *moments))
@@ -111,9 +111,9 @@ def _add_line(read: Recurrence, kind: str, value: str, start: Moment, name: str)
     )
 
 
-def _singles(value: str, params: str, start: Moment, name: str) -> list[Moment]:
+def _parse_dates(value: str, params: str, start: Moment, name: str) -> list[Moment]:
     zone = known_zone(params.partition("TZID=")[2].partition(";")[0]) or start.zone
-    found = [_stamp(one, zone) for one in value.split(",")]
+    found = [_parse_stamp(one, zone) for one in value.split(",")]
     if any(one is None or one.all_day != start.all_day for one in found):
         raise InvalidInput(
             f"{name}: must be dates for an all-day event, and date-times for any other.",
@@ -122,7 +122,7 @@ def _singles(value: str, params: str, start: Moment, name: str) -> list[Moment]:
     return [one for one in found if one]
 
 
-def _stamp(text: str, zone: tzinfo | None) -> Moment | None:
+def _parse_stamp(text: str, zone: tzinfo | None) -> Moment | None:
     if not _STAMP.fullmatch(text):
         return None
     try:
@@ -154,7 +154,7 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
     if "COUNT" in parts and "UNTIL" in parts:
         raise InvalidInput(f"{name}: COUNT or UNTIL, not both.", hint="Leave out the one that was not asked for.")
     until = parts.pop("UNTIL", "")
-    rule = Rule(freq, until=_until(until, start, name) if until else None)
+    rule = Rule(freq, until=_parse_until(until, start, name) if until else None)
     for key, value in parts.items():
         rule = _set_part(rule, key, value, name)
     if freq not in ("MONTHLY", "YEARLY") and any(nth for nth, _ in rule.by_day):
@@ -172,32 +172,32 @@ def read_rule(text: str, start: Moment, name: str = "recurrence") -> Rule:
 def _set_part(rule: Rule, key: str, value: str, name: str) -> Rule:
     match key:
         case "COUNT":
-            return replace(rule, count=_number(value, 1, 9999, key, name))
+            return replace(rule, count=_parse_number(value, 1, 9999, key, name))
         case "INTERVAL":
-            return replace(rule, interval=_number(value, 1, 999, key, name))
+            return replace(rule, interval=_parse_number(value, 1, 999, key, name))
         case "WKST" if value in DAYS:
             return replace(rule, week_start=DAYS.index(value))
         case "BYDAY":
-            return replace(rule, by_day=tuple(_weekday(one, name) for one in value.split(",")))
+            return replace(rule, by_day=tuple(_parse_weekday(one, name) for one in value.split(",")))
         case "BYMONTHDAY":
-            return replace(rule, by_month_day=_numbers(value, 31, key, name))
+            return replace(rule, by_month_day=_parse_numbers(value, 31, key, name))
         case "BYMONTH":
-            months = _numbers(value, 12, key, name)
+            months = _parse_numbers(value, 12, key, name)
             if min(months) > 0:
                 return replace(rule, by_month=months)
         case "BYSETPOS":
-            return replace(rule, by_set_pos=_numbers(value, 366, key, name))
+            return replace(rule, by_set_pos=_parse_numbers(value, 366, key, name))
     raise InvalidInput(f"{name}: {key}={value[:20]} is not supported.", hint=_FORM)
 
 
-def _number(text: str, least: int, most: int, key: str, name: str) -> int:
+def _parse_number(text: str, least: int, most: int, key: str, name: str) -> int:
     if not re.fullmatch(r"[+-]?[0-9]{1,4}", text) or not least <= int(text) <= most:
         raise InvalidInput(f"{name}: {key}={text[:20]} is not a number from {least} to {most}.", hint=_FORM)
     return int(text)
 
 
-def _numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
-    found = tuple(dict.fromkeys(_number(one, -most, most, key, name) for one in text.split(",")))
+def _parse_numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
+    found = tuple(dict.fromkeys(_parse_number(one, -most, most, key, name) for one in text.split(",")))
     if 0 in found:
         raise InvalidInput(
             f"{name}: {key} must not be 0.", hint="Days and places count from 1, or from the end with -1."
@@ -205,7 +205,7 @@ def _numbers(text: str, most: int, key: str, name: str) -> tuple[int, ...]:
     return found
 
 
-def _weekday(text: str, name: str) -> tuple[int, int]:
+def _parse_weekday(text: str, name: str) -> tuple[int, int]:
     found = _BYDAY.fullmatch(text)
     if not found or abs(int(found[1] or 1)) not in range(1, 54):
         raise InvalidInput(
@@ -214,8 +214,8 @@ def _weekday(text: str, name: str) -> tuple[int, int]:
     return int(found[1] or 0), DAYS.index(found[2])
 
 
-def _until(text: str, start: Moment, name: str) -> date | datetime:
-    moment = _stamp(text, UTC)
+def _parse_until(text: str, start: Moment, name: str) -> date | datetime:
+    moment = _parse_stamp(text, UTC)
     if moment is None or moment.all_day != start.all_day or (not start.all_day and not text.endswith("Z")):
         wanted = "a date such as 20261231" if start.all_day else "a time in UTC such as 20261231T225959Z"
         raise InvalidInput(f"{name}: UNTIL={text[:20]} is not {wanted}.", hint="It has the form of start.")

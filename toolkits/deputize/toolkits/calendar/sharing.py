@@ -58,7 +58,7 @@ def share_calendar(who: str, role: Role, calendar: CalendarName = PRIMARY, notif
     if was == role:
         return {**result, "summary": "It is so already."}
     home = own_address(run.account).rpartition("@")[2]
-    seen = _seen_by(scope, home)
+    seen = _audience(scope, home)
     yield _make_preview(scope, was, role, (found, calendar), seen, notify, before)
     at, rule_id = {"calendar": found}, str((before or {}).get("id") or _rule_id(scope))
     params = {"sendNotifications": notify}
@@ -92,7 +92,7 @@ ACCESS: Final[Mapping[str, str]] = {
 }
 
 
-def _seen_by(scope: Mapping[str, str], home: str) -> Audience:
+def _audience(scope: Mapping[str, str], home: str) -> Audience:
     """Return the audience of a scope. ``home``: the user's own domain; members of others are unknown."""
     if scope["type"] == "domain":
         return Audience.ORGANISATION if scope["value"] == home else Audience.UNKNOWN

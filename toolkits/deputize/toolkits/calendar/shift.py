@@ -21,7 +21,7 @@ def move_recurrence(recurrence: Recurrence, old: Moment, new: Moment) -> Recurre
         raise _rule_needed()
     days = (new.day - old.day).days
     return Recurrence(
-        tuple(_move_rule(rule, days, lambda until: _until(until, old, new)) for rule in recurrence.rules),
+        tuple(_move_rule(rule, days, lambda until: _move_until(until, old, new)) for rule in recurrence.rules),
         tuple(_move_moment(one, old, new) for one in recurrence.added),
         tuple(_move_moment(one, old, new) for one in recurrence.left_out),
     )
@@ -41,7 +41,7 @@ def _move_rule(rule: Rule, days: int, until: Callable[[date | datetime], date | 
     return replace(rule, by_day=by_day, until=until(rule.until) if rule.until else None)
 
 
-def _until(until: date | datetime, old: Moment, new: Moment) -> date | datetime:
+def _move_until(until: date | datetime, old: Moment, new: Moment) -> date | datetime:
     at = Moment.of(until, UTC) if isinstance(until, datetime) else Moment(until)
     there = _move_moment(at, old, new)
     return there.at if isinstance(until, datetime) else there.day

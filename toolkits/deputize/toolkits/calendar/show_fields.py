@@ -115,7 +115,7 @@ def _without_none(resource: Mapping[str, Any]) -> Json:
 def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any], always: Sequence[str]) -> dict[str, Any]:
     """Return the changed fields, each with its old value. ``always``: fields to include unchanged."""
     changed = {
-        name: Change(or_default(name, before.get(name)), _new_value(before.get(name), value))
+        name: Change(value_text(name, before.get(name)), _new_value(before.get(name), value))
         for name, value in after.items()
         if before.get(name) != value
     }
@@ -125,7 +125,7 @@ def changed_fields(before: Mapping[str, Any], after: Mapping[str, Any], always: 
 _DEFAULTS: Final = {"show_as": "busy", "visibility": "default", "color": "of the calendar", "reminders": "as usual"}
 
 
-def or_default(name: str, value: Any) -> Any:
+def value_text(name: str, value: Any) -> Any:
     """Return a field's value for a change, or the text of its default."""
     return value or _DEFAULTS.get(name, "")
 
@@ -155,7 +155,7 @@ def other_addresses(*events: Event) -> list[str]:
 
 
 def audience_of(calendar: str, others: Iterable[str], *events: Event) -> Audience:
-    """Return who sees the events. Scopes for events do not show with whom a calendar is shared; the main one counts as
+    """Return the audience. Scopes for events do not show with whom a calendar is shared; the main one counts as
     unshared."""
     public = any(event.get("visibility") == "public" for event in events)
     rest = Audience.UNKNOWN if calendar != PRIMARY else Audience.PEOPLE if list(others) else Audience.SELF
@@ -170,7 +170,7 @@ def calendar_text(name: str, calendar: str) -> str:
 
 
 def mail_text(notify: str, others: Iterable[str]) -> str | None:
-    """Return who gets mail from Google, or None if nobody is there."""
+    """Return the recipients of Google's mail in words, or None if there are no others."""
     return _MAIL[notify] if list(others) else None
 
 

@@ -181,7 +181,7 @@ def _is_as_read(series: Json, read: Json) -> bool:
 
 
 def _shorten_series(calendar: str, split: Split, params: Mapping[str, str]) -> Asks[None]:
-    """Shorten the series that was shown, unless it is done already. Raises `Conflict` if the series changed: its rest
+    """End the series that was shown, unless it has ended already. Raises `Conflict` if the series changed: its rest
     would be lost or duplicated."""
     for again in (True, False):
         series = dict((yield api.get_event(calendar, str(split.series["id"]))))

@@ -35,14 +35,14 @@ def list_row(person: Row, source: str) -> Json:
     """Return a person as a row. The names of other contacts are untrusted, because those people chose them."""
     outside = Outside()
 
-    def few(texts: Iterable[str], limit: int) -> list[str]:
+    def clean_few(texts: Iterable[str], limit: int) -> list[str]:
         return [outside.line(one, limit) for one in list(texts)[:_FEW]]
 
     found: Json = {
         "name": outside.line(next(iter(names(person)), ""), 80),
         "nickname": outside.line(next(iter(values(person, "nicknames")), ""), 60),
-        "emails": few(values(person, "emailAddresses"), 254),
-        "phones": few(values(person, "phoneNumbers"), 40),
+        "emails": clean_few(values(person, "emailAddresses"), 254),
+        "phones": clean_few(values(person, "phoneNumbers"), 40),
         "organisation": outside.line(organisation(person), 80),
         "title": outside.line(next(iter(values(person, "organizations", "title")), ""), 80),
         "source": KINDS[source],

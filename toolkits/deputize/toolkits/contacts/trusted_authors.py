@@ -56,7 +56,7 @@ class Cards:
         return [self._screen(one) for one in value] if name in _LISTS else self._blank(name, value)
 
     def _screen_values(self, field: str, value: Any) -> Any:
-        """Screen a field of a person: a list of values, each with its source."""
+        """Return a field of a person with values of other sources redacted."""
         if not isinstance(value, list):
             return self._blank(field, value)
         return [one if _source(one) in self.known else self._screen_value(field, one) for one in value]

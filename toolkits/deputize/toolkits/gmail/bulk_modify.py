@@ -57,7 +57,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when it trashes or reports as spam, or hides (archive, read, not important) whatever a query finds."""
+    """Return DESTRUCTIVE for trash and spam, and to hide (archive, read, not important) the results of a query."""
     if arguments["dry_run"]:
         return Effect.READS
     grave = arguments["action"] in _LOSES or (arguments["query"] and arguments["action"] in _HIDES)

@@ -66,7 +66,7 @@ class Outgoing:
 
 
 def send_request(draft: str, content: bytes, thread: str) -> Request:
-    """Return a drafts.send request that sends ``content`` and consumes the draft, whatever it contains by then."""
+    """Return a drafts.send request that sends ``content`` and consumes the draft, even if its content changed."""
     about = {"threadId": thread} if thread else {}
     path = "/users/me/drafts/send"
     if len(content) > MAX_IN_JSON:
@@ -107,7 +107,7 @@ def deliver(mail: Outgoing, run: Run) -> Asks[dict[str, Any]]:
 
 
 def make_note(draft: Mapping[str, Any], now: float) -> dict[str, Any]:
-    """Return what a later run needs to finish sending a draft: its id, message, thread and time."""
+    """Return the note with which a later run can finish sending a draft."""
     message = draft["message"]
     thread, kept = str(message.get("threadId", "")), str(message.get("id", ""))
     return {"draft": draft["id"], "message": kept, "thread": thread, "at": now}

@@ -32,7 +32,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when a filter is deleted, or would hide mail from its reader or let spam through."""
+    """Return DESTRUCTIVE to delete a filter, and for one that hides mail or lets spam through."""
     labels = [one.strip().casefold() for one in arguments["add_labels"] or ()]
     moves = any(one in ("trash", "spam") or one.startswith("category_") for one in labels)
     hides = moves or arguments["archive"] or arguments["mark_read"] or arguments["never_spam"]
@@ -148,7 +148,7 @@ def _find_same(wanted: Mapping[str, Any], listed: Any) -> Mapping[str, Any] | No
 
 
 def _digest(one: Mapping[str, Any]) -> Any:
-    """Return what a filter does, without the order of its lists."""
+    """Return a filter's criteria and actions, without the order of its lists."""
     criteria, action = one.get("criteria") or {}, one.get("action") or {}
     plain = {name: value for name, value in criteria.items() if value}
     acts = {name: sorted(value) for name, value in action.items() if isinstance(value, list) and value}

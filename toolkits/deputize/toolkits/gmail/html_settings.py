@@ -60,16 +60,16 @@ def is_plain_text(stored: str) -> bool:
 
 
 def check_replacement(name: str, stored: str, if_text: str | None, reads: str, shown: int | None = None) -> None:
-    """Raise what `check_read` raises before all of a text is replaced. ``shown``: bytes of its text that a row shows;
-    None if it is read alone."""
+    """Check with `check_read` before all of a text is replaced. ``shown``: bytes of its text that a row shows; None if
+    it is read alone."""
     words = _visible_text(stored, Outside()) if _MARKUP.search(stored) else stored
     cut = bool(stored.strip()) and (_is_long(words, shown) or not is_plain_text(stored))
     check_read(name, stored, if_text, _HOW.format(reads), cut=cut)
 
 
 def check_draft(mail: RawMail, own: Text, if_text: str | None) -> None:
-    """Raise what `check_read` raises before the body of a draft is replaced. ``own``: the body above its quote. HTML
-    that deputize generated from Markdown counts as plain text."""
+    """Check with `check_read` before the body of a draft is replaced. ``own``: the body above its quote. HTML that
+    deputize generated from Markdown counts as plain text."""
     ours = own.html and _is_same(own.html, as_stored(own.plain).html if not has_tags(own.plain) else "")
     free = is_plain_text(own.html) if own.html else Outside().text(own.plain).split() == own.plain.split()
     words = _visible_text(own.html, Outside()) if own.html else own.plain

@@ -59,7 +59,6 @@ def _manage_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when a label is deleted."""
     return Effect.DESTRUCTIVE if arguments["action"] == "delete" else Effect.WRITES
 
 

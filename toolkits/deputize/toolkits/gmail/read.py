@@ -144,7 +144,7 @@ def _file(mail: Mail, part: Part, longest: int) -> dict[str, Any]:
 def _text_fields(
     mail: Mail, draft_id: str | None, part: str, fetched: Mapping[str, str], offset: int, room: int
 ) -> dict[str, Any]:
-    """Return the text from ``offset`` as far as ``room`` allows, and what was left out."""
+    """Return the text from ``offset`` as far as ``room`` allows, and how to continue it."""
     said: dict[str, Any] = {}
     if part == "headers":
         lines = (f"{one.get('name')}: {decode_words(str(one.get('value', '')))}" for one in mail.headers)

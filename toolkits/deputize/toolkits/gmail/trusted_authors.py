@@ -81,7 +81,7 @@ class Screen:
     # ------------------------------------------------------------- who wrote a mail
 
     def _prepare(self, mails: Iterable[Json]) -> Asks[None]:
-        """Judge these mails, fetching headers that the answer leaves out."""
+        """Find out who wrote these mails, fetching headers that the answer leaves out."""
         unknown: list[str] = []
         for mail in mails:
             headers = (mail.get("payload") or {}).get("headers") or ()
@@ -104,7 +104,7 @@ class Screen:
         self.seen[str(mail.get("id"))] = yield from self._reason_to_withhold(mail)
 
     def _judge_threads(self, threads: Sequence[str]) -> Asks[None]:
-        """Judge the first mail of each conversation, because replies repeat its subject."""
+        """Find out who wrote the first mail of each conversation, because replies repeat its subject."""
         params = {"format": "metadata", "metadataHeaders": list(_HEADERS)}
         asked = [Request("GET", "/users/me/threads/{id}", at={"id": one}, params=params) for one in threads]
         for told in (yield from self._try(asked)):

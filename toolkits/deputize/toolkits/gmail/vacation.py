@@ -108,7 +108,7 @@ _ANSWERED: Final = {
 }
 
 
-def _seen_by(settings: Mapping[str, Any]) -> Audience:
+def _preview_audience(settings: Mapping[str, Any]) -> Audience:
     """Return the audience. The number of contacts cannot be read."""
     return _SEEN_BY[_audience(settings)] if settings.get("enableAutoReply") else Audience.SELF
 
@@ -118,7 +118,7 @@ def _make_preview(now: Mapping[str, Any], new: Mapping[str, Any]) -> Preview:
     before, after = _reply_fields(now), _reply_fields(new)
     return Preview(
         "Turn the automatic reply on" if new["enableAutoReply"] else "Turn the automatic reply off",
-        audience=max(_seen_by(now), _seen_by(new)),
+        audience=max(_preview_audience(now), _preview_audience(new)),
         destroys=any(before[name] and before[name] != after[name] for name in ("subject", "text", "html")),
         pins={name: new[name] for name in ("startTime", "endTime") if name in new},
         **changed_fields(before, after),

@@ -57,7 +57,7 @@ class Mail:
 
     @property
     def date(self) -> str:
-        """When Gmail received it, in milliseconds; the Date header is only the sender's claim."""
+        """The time when Gmail received it, in milliseconds; the Date header is only the sender's claim."""
         return str(self.message.get("internalDate", ""))
 
     def header(self, name: str) -> str:

@@ -39,15 +39,15 @@ _HEAD: Final = re.compile(
 
 def reply_subject(subject: str) -> str:
     """Return the subject of a reply: one ``Re:`` replaces the prefixes of all languages."""
-    return f"Re: {_without(_REPLIED, subject.strip())}"
+    return f"Re: {_strip(_REPLIED, subject.strip())}"
 
 
 def forward_subject(subject: str) -> str:
     """Return the subject of a forwarded mail: one ``Fwd:`` replaces the prefixes of all languages."""
-    return f"Fwd: {_without(FORWARDED, subject.strip())}"
+    return f"Fwd: {_strip(FORWARDED, subject.strip())}"
 
 
-def _without(prefix: re.Pattern[str], subject: str) -> str:
+def _strip(prefix: re.Pattern[str], subject: str) -> str:
     found = prefix.match(subject)
     return subject[found.end() :] if found else subject
 

@@ -82,7 +82,7 @@ class Texts:
 
 
 def texts_in(part: Part, depth: int = 0) -> list[Texts]:
-    """Return the texts of a mail in order. Of alternatives the last HTML is shown, else the last one."""
+    """Return the texts of a mail in order. Alternatives show their last HTML, else their last part."""
     if part.is_file or depth > _DEEPEST:
         return []
     if not part.type.startswith("multipart/"):
