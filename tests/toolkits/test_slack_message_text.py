@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from deputize.core.provenance.extract import Believed, find_untrusted_values
 from deputize.toolkits.slack import TOOLKIT
-from deputize.toolkits.slack.message_text import all_said
+from deputize.toolkits.slack.message_text import full_text
 from deputize.toolkits.slack.text import Reader
 from tests.support.lanes import examples
 from tests.toolkits.slack_world import ENG, world
@@ -145,7 +145,7 @@ async def test_what_is_attached_is_read_behind_a_messages_own_words(
 
 def test_blocks_that_say_more_than_the_text_are_not_dropped() -> None:
     blocks = [{"type": "section", "text": mrkdwn("New incident INC-77: db-primary disk 98% full")}]
-    assert all_said({"text": "New incident", "blocks": blocks}) == "New incident INC-77: db-primary disk 98% full"
+    assert full_text({"text": "New incident", "blocks": blocks}) == "New incident INC-77: db-primary disk 98% full"
 
 
 def test_a_text_beside_blocks_that_say_something_else_is_not_what_people_see() -> None:
@@ -176,7 +176,7 @@ def test_a_date_is_shown_as_slack_shows_it_and_not_as_its_fallback_says() -> Non
 
 def test_a_comment_of_a_file_is_read_once() -> None:
     files = [{"id": "F1", "initial_comment": {"comment": "See page 3"}}]
-    assert all_said({"text": "", "files": files}) == "See page 3" == all_said({"text": "See page 3", "files": files})
+    assert full_text({"text": "", "files": files}) == "See page 3" == full_text({"text": "See page 3", "files": files})
 
 
 async def test_all_files_of_a_message_are_named_or_counted() -> None:
@@ -227,7 +227,7 @@ def test_what_is_nested_without_end_ends() -> None:
     for _ in range(500):
         deep = {"type": "container", "child_blocks": [deep], "more": [[deep]]}
         forwarded = {"attachments": [{"is_share": True, "message_blocks": [{"message": forwarded}]}]}
-    assert all_said({"blocks": [deep]}) == "" and len(all_said(forwarded)) < 200
+    assert full_text({"blocks": [deep]}) == "" and len(full_text(forwarded)) < 200
 
 
 JUNK: Final = st.recursive(

@@ -160,11 +160,11 @@ def test_any_text_is_a_reference_or_refused(text: str) -> None:
     try:
         ref = refs.read(text)
     except InvalidInput:
-        assert refs.safely(text) is refs.UNKNOWN
+        assert refs.try_read(text) is refs.UNKNOWN
         return
     assert ref.kinds and (ref.id or ref.name or ref.people)
     assert all(char.isalnum() for char in ref.id)
-    refs.naming(ref, sends=True)
+    refs.needs_of(ref, sends=True)
 
 
 async def test_reading_a_direct_message_never_opens_one() -> None:

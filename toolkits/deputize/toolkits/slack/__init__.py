@@ -1,9 +1,8 @@
-"""Slack: read and search, send and plan messages, channels and people, files and canvases, the user's own status.
+"""Slack: read and search, send and schedule messages, channels and people, files and canvases, the user's status.
 
-One module a subject; importing a module declares its tools.
-
-Every text that somebody else could have written is cleaned, marked ``untrusted`` and never more than text. Names
-are looked up, and only an exact one is taken. Nothing is posted twice: see `deputize.toolkits.slack.idempotent_post`.
+Each module covers one subject and declares its tools on import. Text of other people is cleaned, marked ``untrusted``
+and never interpreted. Names are looked up; only an exact match counts. Nothing is posted twice: see
+`deputize.toolkits.slack.idempotent_post`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Calls of Slack's methods, many at a time, and pages of its lists.
+"""Requests for Slack's methods, several at a time, and pages of its lists.
 
-Every method is a POST of a form, which all of them take; what is structured goes as JSON in a field of it.
+Every method is a POST of a form. A structured value is sent as JSON in a form field.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MAX_PAGES: Final = 5
 
 
 def call(method: str, arguments: Mapping[str, Any], *, repeat: Repeat = "read", prepares: bool = False) -> Request:
-    """One call of a method; arguments that are None are left out. Raises `InvalidInput` for a lone surrogate."""
+    """Create a request; arguments that are None are left out. Raises `InvalidInput` for a lone surrogate."""
     form = {name: _plain(value) for name, value in arguments.items() if value is not None}
     try:
         content = urlencode(form).encode()
@@ -41,17 +41,17 @@ def _plain(value: Any) -> str:
 
 
 def optional(request: Request) -> Asks[Any]:
-    """The answer, or None where it is refused: for what is nice to know."""
+    """Return the answer, or None if Slack refuses: for details that the result can lack."""
     try:
         return (yield request)
     except DeputizeError:
         return None
 
 
-def each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
-    """Several changes, one after the other: the names of those that stand, and what became of the others.
+def run_each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
+    """Send several changes one after the other; return the names of those that succeeded, and the failures.
 
-    What is so already, stands. None of the requests may act twice.
+    A change that was made before counts as a success. No request may have an effect when repeated.
     """
     done: list[str] = []
     failed: list[Json] = []
@@ -69,20 +69,20 @@ def each(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
     return done, failed
 
 
-def all_of(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
-    """The same, but raises the refusal of the first: then nothing has been done yet."""
+def run_all(requests: Mapping[str, Request]) -> Asks[tuple[list[str], list[Json]]]:
+    """Send several changes like `run_each`, but raise the refusal of the first: nothing has been done by then."""
     first = next(iter(requests))
     try:
         yield requests[first]
     except Conflict as already:
         if already.reason != "already_done":
             raise
-    done, failed = yield from each({name: one for name, one in requests.items() if name != first})
+    done, failed = yield from run_each({name: one for name, one in requests.items() if name != first})
     return [first, *done], failed
 
 
-def following(answer: Mapping[str, Any]) -> str:
-    """Slack's cursor for the next page, "" at the end."""
+def next_cursor(answer: Mapping[str, Any]) -> str:
+    """Return Slack's cursor for the next page, "" at the end."""
     return str((answer.get("response_metadata") or {}).get("next_cursor") or "")
 
 
@@ -97,23 +97,23 @@ class Listed:
 Enough = Callable[[Sequence[Json]], bool]
 
 
-def every(ask: Callable[[str | None], Request], key: str, enough: Enough = lambda rows: False) -> Asks[Listed]:
-    """Pages of a list, up to five, until ``enough`` of their rows are there. ``key``: where an answer has them."""
+def list_pages(ask: Callable[[str | None], Request], key: str, enough: Enough = lambda rows: False) -> Asks[Listed]:
+    """Return up to five pages of a list, until ``enough`` accepts the rows. ``key``: the field of the rows."""
     rows: list[Json] = []
     cursor: str | None = None
     for _ in range(MAX_PAGES):
         answer = yield ask(cursor)
         rows += answer.get(key) or ()
-        cursor = following(answer) or None
+        cursor = next_cursor(answer) or None
         if cursor is None or enough(rows):
             break
     return Listed(rows, cursor is None)
 
 
-def conversations(
+def conversations_page(
     caller: Caller, kinds: Sequence[str], cursor: str | None, limit: int, *, joined: bool, archived: bool
 ) -> Request:
-    """users.conversations, or conversations.list of all there are."""
+    """Create the request for users.conversations, or for conversations.list, which lists all that exist."""
     return call(
         "users.conversations" if joined else "conversations.list",
         {
@@ -126,12 +126,12 @@ def conversations(
     )
 
 
-# ----------------------------------------------------------------- places in lists
+# ----------------------------------------------------------------- positions in lists
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a list of Slack's a result starts: ``skip`` rows into the page of ``size`` rows that ``token`` leads to.
+    """The position where a result starts in a list: ``skip`` rows into the page of ``size`` rows behind ``token``.
 
     ``since``: the time from which relative times are counted, the same on all pages.
     """
@@ -144,7 +144,7 @@ class Place:
 
     @classmethod
     def of(cls, bound_to: tuple[Any, ...], cursor: str | None, limit: int, now: float) -> Place:
-        """The place a cursor says, or the start. Raises `InvalidInput` for a cursor of another list."""
+        """Read the position from a cursor, or return the start. Raises `InvalidInput` for a cursor of another list."""
         if not cursor:
             return cls(bound_to, "", 0, min(limit, PAGE), int(now))
         token, skip, size, since = read_cursor(bound_to, cursor, (str, int, int, int))
@@ -152,11 +152,11 @@ class Place:
 
     @property
     def page(self) -> int:
-        """The number of the page, where pages have numbers."""
+        """The number of the page, for methods that number pages."""
         return int(self.token) if self.token.isdigit() and len(self.token) < 6 else 1
 
     def after(self, done: int, rows: int, token: str, limit: int) -> str | None:
-        """The cursor after ``done`` rows from here. ``rows``: of this page; ``token``: of the next, "" for none."""
+        """Return the cursor after ``done`` of this page's ``rows``. ``token``: of the next page, "" for none."""
         if self.skip + done < rows:
             return write_cursor(self.bound_to, [self.token, self.skip + done, self.size, self.since])
         return write_cursor(self.bound_to, [token, 0, limit, self.since]) if token else None

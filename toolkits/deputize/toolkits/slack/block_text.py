@@ -1,7 +1,7 @@
-"""What Slack shows of blocks, as lines in its own notation: all words that a person sees, each once, in order.
+"""Text of blocks as Slack displays it: lines in Slack's notation with all words that a person sees, once, in order.
 
-docs.slack.dev/reference/block-kit/blocks, August 2026. A type that is not known here gives whatever words are in it, so
-that a new one loses nothing. Words of plain texts are escaped, so that nobody can type what looks like a token.
+docs.slack.dev/reference/block-kit/blocks, August 2026. An unknown block type yields all words in it. Words of plain
+texts are escaped, so that nobody can type what looks like a token.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from deputize.toolkits._shared import times
-from deputize.toolkits.slack.mrkdwn import escaped, link, notation, unescaped
+from deputize.toolkits.slack.mrkdwn import escape, link, notation, unescape
 
 _DEEPEST: Final = 12
 _LONGEST: Final = 12_000  # characters of a markdown block
@@ -24,24 +24,24 @@ Block = Mapping[str, Any]
 Lines = Iterator[str]
 
 
-def plain(text: object) -> str:
-    """Words that are no notation."""
-    return escaped(unescaped(str(text if text is not None else "")))
+def as_plain(text: object) -> str:
+    """Escape words that are not in Slack's notation."""
+    return escape(unescape(str(text if text is not None else "")))
 
 
-def dated(timestamp: object, form: object) -> str:
-    """A date as people see it, but in UTC: in the words of its form, whatever its fallback says; "" for none."""
+def format_date(timestamp: object, form: object) -> str:
+    """Format a date as people see it, but in UTC: by its form, whatever its fallback says; "" if it is not a date."""
     seconds = str(timestamp)
     at = times.short(int(seconds) * 1000) if seconds.isdecimal() and len(seconds) < 13 else ""
     if not at:
         return ""
     day, clock = at.split(" ")
     shown = {"date": day, "time": f"{clock} UTC", "ago": f"{at} UTC", None: ""}
-    return plain(_PLACEHOLDER.sub(lambda found: shown[found[1]], str(form or "{ago}")))
+    return as_plain(_PLACEHOLDER.sub(lambda found: shown[found[1]], str(form or "{ago}")))
 
 
 def lines(blocks: Any, depth: int = 0) -> Lines:
-    """The lines that these blocks show."""
+    """Yield the lines that these blocks display."""
     if not isinstance(blocks, list) or depth > _DEEPEST:
         return
     for block in blocks:
@@ -50,7 +50,7 @@ def lines(blocks: Any, depth: int = 0) -> Lines:
 
 
 def pictures(blocks: Any) -> Lines:
-    """What is said of pictures that stand by themselves: nobody sees it, but it tells that there is one."""
+    """Yield a line for each image block, because the model cannot see the image."""
     for block in blocks if isinstance(blocks, list) else ():
         if isinstance(block, dict) and block.get("type") == "image":
             yield _picture(block)
@@ -65,13 +65,13 @@ def _lines_of(block: Block, depth: int) -> Lines:
 
 
 def _text(said: Any) -> str:
-    """A text object, or a bare text."""
+    """Return a text object, or a bare text."""
     if isinstance(said, str):
-        return plain(said)
+        return as_plain(said)
     if not isinstance(said, dict):
         return ""
     text = str(said.get("text") or "")
-    return text if said.get("type") == "mrkdwn" else plain(text)
+    return text if said.get("type") == "mrkdwn" else as_plain(text)
 
 
 def _texts(block: Block, *names: str) -> Lines:
@@ -80,7 +80,7 @@ def _texts(block: Block, *names: str) -> Lines:
 
 
 def _element(element: Any) -> str:
-    """Something in a row: words, a picture, or something to press or to choose from."""
+    """Return an element of a row: words, a picture, a button or a menu."""
     if not isinstance(element, dict):
         return ""
     match str(element.get("type")):
@@ -102,7 +102,7 @@ def _picture(image: Block) -> str:
 def _control(element: Block) -> str:
     words = _text(element.get("text") or element.get("placeholder") or element.get("label"))
     url = str(element.get("url") or "")
-    said = link(url, unescaped(words)) if url else words
+    said = link(url, unescape(words)) if url else words
     choices = ", ".join(filter(None, map(_choice, _list(element.get("options")))))
     shown = ": ".join(part for part in (said, choices) if part)
     return f"[{shown}]" if shown else ""
@@ -125,7 +125,7 @@ def _section(block: Block, depth: int) -> Lines:
     yield _element(block.get("accessory"))
 
 
-def _in_a_row(block: Block, depth: int) -> Lines:
+def _elements_row(block: Block, depth: int) -> Lines:
     yield " ".join(filter(None, map(_element, _list(block.get("elements")))))
 
 
@@ -139,7 +139,7 @@ def _input(block: Block, depth: int) -> Lines:
 
 
 def _video(block: Block, depth: int) -> Lines:
-    yield link(str(block.get("title_url") or ""), unescaped(_text(block.get("title"))))
+    yield link(str(block.get("title_url") or ""), unescape(_text(block.get("title"))))
     yield from _texts(block, "description", "author_name", "provider_name")
 
 
@@ -160,30 +160,30 @@ def _carousel(block: Block, depth: int) -> Lines:
 
 
 def _table(block: Block, depth: int) -> Lines:
-    yield plain(block.get("caption"))
+    yield as_plain(block.get("caption"))
     for row in _list(block.get("rows")):
         cells = (" ".join(" ".join(lines([cell], depth)).split()) for cell in _list(row))
         yield " | ".join(cells)
 
 
 def _cell(block: Block, depth: int) -> Lines:
-    yield plain(block.get("text") or block.get("value"))
+    yield as_plain(block.get("text") or block.get("value"))
 
 
 def _task(block: Block, depth: int) -> Lines:
-    yield f"{plain(block.get('title'))} ({plain(block.get('status'))})"
+    yield f"{as_plain(block.get('title'))} ({as_plain(block.get('status'))})"
     yield from lines([block.get("details")], depth)
     yield from lines([block.get("output")], depth)
     yield " ".join(filter(None, map(_element, _list(block.get("sources")))))
 
 
 def _plan(block: Block, depth: int) -> Lines:
-    yield plain(block.get("title"))
+    yield as_plain(block.get("title"))
     yield from lines(block.get("tasks"), depth)
 
 
 def _anything(value: Any, depth: int) -> Lines:
-    """Every word of a block of no known type."""
+    """Yield every word of a block of an unknown type."""
     if depth > _DEEPEST:
         return
     if isinstance(value, list):
@@ -191,8 +191,8 @@ def _anything(value: Any, depth: int) -> Lines:
             yield from _anything(one, depth + 1)
     elif isinstance(value, dict):
         if isinstance(value.get("text"), str):
-            yield _element(value) if value.get("type") in ("mrkdwn", "button") else plain(value["text"])
-        yield from (plain(value[name]) for name in _NAMED if name != "text" and isinstance(value.get(name), str))
+            yield _element(value) if value.get("type") in ("mrkdwn", "button") else as_plain(value["text"])
+        yield from (as_plain(value[name]) for name in _NAMED if name != "text" and isinstance(value.get(name), str))
         for one in value.values():
             yield from lines([one], depth) if _is_block(one) else _anything(one, depth + 1)
 
@@ -218,7 +218,7 @@ def _rich_part(part: Block, depth: int) -> Lines:
         case "rich_text_quote":
             yield "\n".join(f"> {line}" for line in _spans(inner).split("\n"))
         case "rich_text_preformatted":
-            yield "\n".join(("```", "".join(map(_bare, inner)), "```"))
+            yield "\n".join(("```", "".join(map(_unstyled_span, inner)), "```"))
         case _:
             yield _spans(inner).removesuffix("\n")
 
@@ -233,12 +233,12 @@ def _items(part: Block, items: Iterable[Any], depth: int) -> Lines:
 
 
 def _spans(elements: Iterable[Any]) -> str:
-    return "".join(_styled(one) for one in elements if isinstance(one, dict))
+    return "".join(_style_span(one) for one in elements if isinstance(one, dict))
 
 
-def _styled(element: Block) -> str:
-    """A span between the marks of its styles; blanks at its ends stay outside of them."""
-    said, styles = _bare(element), element.get("style")
+def _style_span(element: Block) -> str:
+    """Wrap a span in the marks of its styles; blanks at its ends stay outside."""
+    said, styles = _unstyled_span(element), element.get("style")
     words = said.strip()
     if not words or not isinstance(styles, dict):
         return said
@@ -247,39 +247,39 @@ def _styled(element: Block) -> str:
     return said[: len(said) - len(said.lstrip())] + words + said[len(said.rstrip()) :]
 
 
-def _bare(element: Any) -> str:
-    """A span without its styles."""
+def _unstyled_span(element: Any) -> str:
+    """Return a span without its styles."""
     if not isinstance(element, dict):
         return ""
     match str(element.get("type")):
         case "link":
             return link(str(element.get("url") or ""), str(element.get("text") or ""))
         case "user":
-            return f"<@{plain(element.get('user_id'))}>"
+            return f"<@{as_plain(element.get('user_id'))}>"
         case "channel":
-            return f"<#{plain(element.get('channel_id'))}>"
+            return f"<#{as_plain(element.get('channel_id'))}>"
         case "usergroup":
-            return f"<!subteam^{plain(element.get('usergroup_id'))}>"
+            return f"<!subteam^{as_plain(element.get('usergroup_id'))}>"
         case "broadcast":
-            return f"<!{plain(element.get('range'))}>"
+            return f"<!{as_plain(element.get('range'))}>"
         case "team":
-            return f"@team ({plain(element.get('team_id'))})"
+            return f"@team ({as_plain(element.get('team_id'))})"
         case "emoji":
-            return f":{plain(element.get('name'))}:"
+            return f":{as_plain(element.get('name'))}:"
         case "date":
-            words = dated(element.get("timestamp"), element.get("format")) or plain(element.get("fallback"))
-            return link(str(element.get("url") or ""), unescaped(words))
+            words = format_date(element.get("timestamp"), element.get("format")) or as_plain(element.get("fallback"))
+            return link(str(element.get("url") or ""), unescape(words))
         case _:
-            return plain(element.get("text") or element.get("value"))
+            return as_plain(element.get("text") or element.get("value"))
 
 
 _SHAPES: Final[Mapping[str, Callable[[Block, int], Lines]]] = {
     "section": _section,
     "header": lambda block, depth: _texts(block, "text"),
     "alert": lambda block, depth: _texts(block, "text"),
-    "context": _in_a_row,
-    "actions": _in_a_row,
-    "context_actions": _in_a_row,
+    "context": _elements_row,
+    "actions": _elements_row,
+    "context_actions": _elements_row,
     "markdown": _markdown,
     "rich_text": _rich,
     "input": _input,

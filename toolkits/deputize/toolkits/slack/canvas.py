@@ -1,4 +1,4 @@
-"""Slack: canvases. Slack reads their Markdown itself."""
+"""Slack: canvases. Slack parses their Markdown itself."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from deputize.toolkits.slack import api, preview, refs, rows
 from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json, Row
 from deputize.toolkits.slack.conversations import Spot
-from deputize.toolkits.slack.excerpts import in_parts
-from deputize.toolkits.slack.files import text_now
-from deputize.toolkits.slack.idempotent_post import began, once
+from deputize.toolkits.slack.excerpts import needs_parts
+from deputize.toolkits.slack.files import load_text
+from deputize.toolkits.slack.idempotent_post import start_time, write_once
 from deputize.toolkits.slack.text import Reader
 
 LONGEST: Final = 100_000  # characters
@@ -33,12 +33,12 @@ Mode = Literal["append", "prepend", "replace"]
 def _needs(arguments: Arguments) -> Sequence[Need]:
     named = arguments["conversation"]
     method = "canvases.edit" if arguments["canvas_id"] else "canvases.create"
-    found = refs.naming(refs.safely(named), sends=True) if named else []
+    found = refs.needs_of(refs.try_read(named), sends=True) if named else []
     return [*found, any_of("canvases:write", method=method)]
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when a canvas is changed, since others may read it, or is shared in a conversation."""
+    """Return the effect: a user is asked if a canvas that others may read is changed, or a canvas is shared."""
     if not arguments["canvas_id"] and not arguments["conversation"]:
         return Effect.WRITES
     replaced = arguments["canvas_id"] and arguments["mode"] == "replace"
@@ -71,20 +71,20 @@ def write_canvas(
         raise InvalidInput("title: can only be set for a new canvas.", hint="Leave out title, or canvas_id.")
     caller = Caller.of(run)
     if run.noted:
-        spot = Spot.of_note(run.noted["place"]) if run.noted.get("place") else None
+        spot = Spot.from_note(run.noted["place"]) if run.noted.get("place") else None
     else:
-        spot = (yield from preview.found(conversation, caller, sends=True)) if conversation else None
-        now = (yield from _as_it_is(canvas_id, mode, caller)) if canvas_id else {}
+        spot = (yield from preview.find(conversation, caller, sends=True)) if conversation else None
+        now = (yield from _load_current(canvas_id, mode, caller)) if canvas_id else {}
         if "text" in now:
-            check_read("body", now["text"], if_text, _WHOLE, cut=in_parts(now["text"]))
+            check_read("body", now["text"], if_text, _WHOLE, cut=needs_parts(now["text"]))
         yield _show(body, title, mode if canvas_id else None, now, spot, caller, canvas_id or "")
-        spot = (yield from places.opened(spot)) if spot else None
+        spot = (yield from places.open_direct_message(spot)) if spot else None
     made, own = canvas_id or "", False
     if canvas_id:
-        yield from _changed(canvas_id, mode, content, spot, run)
+        yield from _change_canvas(canvas_id, mode, content, spot, run)
     else:
-        made, own = yield from _created(title, content, spot, run)
-    failed = (yield from api.each({"share": _sharing(made, spot)}))[1] if spot and not own else []
+        made, own = yield from _create_canvas(title, content, spot, run)
+    failed = (yield from api.run_each({"share": _share_request(made, spot)}))[1] if spot and not own else []
     return rows.lean(
         {
             "canvas_id": made,
@@ -109,8 +109,8 @@ _WHAT: Final[Mapping[Mode, str]] = {
 def _show(
     body: str, title: str | None, mode: Mode | None, now: Json, spot: Spot | None, caller: Caller, canvas: str
 ) -> Preview:
-    """A new canvas is the user's own until it is shared. Who reads one that is there, Slack does not say."""
-    place: Json = preview.there(spot, caller) if spot else {"audience": Audience.SELF, "where": "your own canvases"}
+    """Preview the change. A new canvas is private until it is shared; Slack does not say who reads an existing one."""
+    place: Json = preview.location(spot, caller) if spot else {"audience": Audience.SELF, "where": "your own canvases"}
     if mode is None:
         return Preview("Create this canvas", **place, title=title, text=body)
     place["where"] = f"canvas {now.get('title') or canvas}" + (f", then shared in {place['where']}" if spot else "")
@@ -120,8 +120,8 @@ def _show(
     return Preview(_WHAT[mode], **place, destroys=mode == "replace", text_now=unread, text=text)
 
 
-def _as_it_is(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
-    """The title of a canvas, and what is in it if that is lost, where it may be read without asking."""
+def _load_current(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
+    """Return the canvas's title, and the text that a replacement loses, if both may be read without asking."""
     if "files:read" not in caller.granted:
         return {}
     file = ((yield from api.optional(api.call("files.info", {"file": canvas}))) or {}).get("file")
@@ -129,49 +129,49 @@ def _as_it_is(canvas: str, mode: Mode, caller: Caller) -> Asks[Json]:
         return {}
     found: Json = {"title": str(file.get("title") or "")}
     if mode == "replace":
-        text = yield from text_now(file)
+        text = yield from load_text(file)
         found |= {"text": text} if text is not None else {}
     return found
 
 
 def _content(body: str) -> Json:
-    """The canvas as Slack takes it. Raises `InvalidInput` for none, and for one that is too long."""
+    """Return the canvas as Slack takes it. Raises `InvalidInput` for an empty or too long text."""
     text = body.replace("\r\n", "\n").replace("\x00", "")
     if not text.strip() or len(text) > LONGEST:
         raise InvalidInput(f"body: must have 1 to {LONGEST} characters, not {len(text.strip())}.")
     return {"type": "markdown", "markdown": text}
 
 
-def _changed(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run) -> Asks[bool]:
-    """canvases.edit: replacing may be repeated; what is added a second time would stand there twice."""
+def _change_canvas(canvas: str, mode: Mode, content: Json, spot: Spot | None, run: Run) -> Asks[bool]:
+    """Edit the canvas. Replacing may be repeated; a repeated addition would appear twice."""
     asked = {"canvas_id": canvas, "changes": [{"operation": _OPERATIONS[mode], "document_content": content}]}
     note = {"canvas": canvas, "place": spot.noted if spot else None}
     if mode == "replace":
         yield SaveNote(note)
         yield api.call("canvases.edit", asked, repeat="idem")
         return True
-    return (yield from once(run, note, lambda: _edited(asked), _nothing))
+    return (yield from write_once(run, note, lambda: _edit_canvas(asked), _find_nothing))
 
 
-def _edited(asked: Json) -> Asks[bool]:
+def _edit_canvas(asked: Json) -> Asks[bool]:
     yield api.call("canvases.edit", asked, repeat="write")
     return True
 
 
-def _nothing() -> Asks[bool | None]:
-    """There is nothing to find an addition by."""
+def _find_nothing() -> Asks[bool | None]:
+    """Find nothing: an addition cannot be recognized."""
     return None
     yield
 
 
-def _created(title: str | None, content: Json, spot: Spot | None, run: Run) -> Asks[tuple[str, bool]]:
-    """A new canvas; of a conversation that has none yet, its own, whose rights Slack sets. And whether it is that."""
+def _create_canvas(title: str | None, content: Json, spot: Spot | None, run: Run) -> Asks[tuple[str, bool]]:
+    """Create a canvas, the conversation's own if it has none; return its id and whether it is that."""
     asked = {"title": title, "document_content": content}
     note = {"title": title, "place": spot.noted if spot else None}
-    return (yield from once(run, note, lambda: _made(asked, spot), lambda: _made_before(title, run)))
+    return (yield from write_once(run, note, lambda: _send_create(asked, spot), lambda: _find_created(title, run)))
 
 
-def _made(asked: Json, spot: Spot | None) -> Asks[tuple[str, bool]]:
+def _send_create(asked: Json, spot: Spot | None) -> Asks[tuple[str, bool]]:
     if spot:
         try:
             own = {"channel_id": spot.id, **asked}
@@ -182,18 +182,18 @@ def _made(asked: Json, spot: Spot | None) -> Asks[tuple[str, bool]]:
     return str((yield api.call("canvases.create", asked, repeat="write"))["canvas_id"]), False
 
 
-def _made_before(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
-    """The one canvas of this title that the user has made since; None where it is not one, or may not be looked for."""
+def _find_created(title: str | None, run: Run) -> Asks[tuple[str, bool] | None]:
+    """Return the one canvas with this title that the user created since, or None if unknown."""
     if not title or "files:read" not in Caller.of(run).granted:
         return None
-    since = str(int(began(run)) - _SKEW)
+    since = str(int(start_time(run)) - _SKEW)
     answer = yield api.call("files.list", {"types": "canvases", "user": Caller.of(run).user, "ts_from": since})
     hits: list[Row] = [one for one in answer.get("files") or () if one.get("title") == title]
     return (str(hits[0]["id"]), False) if len(hits) == 1 else None
 
 
-def _sharing(canvas: str, spot: Spot) -> Request:
-    """Whoever is in the conversation may read it."""
+def _share_request(canvas: str, spot: Spot) -> Request:
+    """Create the request that lets the conversation's members read the canvas."""
     asked = {"canvas_id": canvas, "access_level": "read", "channel_ids": [spot.id]}
     return api.call("canvases.access.set", asked, repeat="idem")
 

@@ -1,4 +1,4 @@
-"""Slack: who is in a channel."""
+"""Slack: members of a channel."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from deputize.toolkits.slack.base import (
     Conversation,
     Json,
     Row,
-    for_kinds,
-    narrower,
+    narrow_need,
+    need_for,
 )
 from deputize.toolkits.slack.text import Reader
 
@@ -42,17 +42,17 @@ _EFFECTS: Final = {
 
 
 def _member_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
+    ref = refs.try_read(arguments["conversation"])
     action = arguments["action"] or "invite"
     kinds = [kind for kind in ref.kinds if kind in CHANNELS] or list(CHANNELS)
     method = {"invite": "invite", "remove": "kick", "join": "join", "leave": "leave"}[action]
     if action == "invite":
-        need = narrower("conversations.invite", "write.invites", *kinds)
+        need = narrow_need("conversations.invite", "write.invites", *kinds)
     elif action == "join":
         need = any_of("channels:write", method="conversations.join")
     else:
-        need = for_kinds(f"conversations.{method}", "write", *kinds)
-    return [*refs.naming(ref), *refs.naming_people(arguments["users"] or ()), need]
+        need = need_for(f"conversations.{method}", "write", *kinds)
+    return [*refs.needs_of(ref), *refs.people_needs(arguments["users"] or ()), need]
 
 
 @SLACK.tool(
@@ -76,13 +76,13 @@ def manage_members(
             hint="join and leave are about the user alone.",
         )
     caller = Caller.of(run)
-    spot = yield from preview.found(conversation, caller)
+    spot = yield from preview.find(conversation, caller)
     chosen = (yield from people.find(users, "users", caller)) if users else []
     yield _show(action, spot, chosen, caller)
     if action == "invite":
-        outcome = yield from invited(spot.id, chosen, caller)
+        outcome = yield from invite_users(spot.id, chosen, caller)
     elif action == "remove":
-        outcome = yield from _removed(spot, chosen, caller)
+        outcome = yield from _remove_users(spot, chosen, caller)
     else:
         answer = yield api.call(f"conversations.{action}", {"channel": spot.id}, repeat="idem")
         moved = not (answer.get("not_in_channel") or answer.get("warning"))
@@ -103,10 +103,10 @@ _WHAT: Final[Mapping[Action, str]] = {
 
 
 def _show(action: Action, spot: places.Spot, users: Sequence[Row], caller: Caller) -> Preview:
-    """Everybody in a channel is told who comes and who goes."""
+    """Preview the change. Slack tells everybody in a channel who joins and who leaves."""
     ids = [str(user["id"]) for user in users]
-    place = preview.there(spot, caller, pins={"users": sorted(ids) or None})
-    place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people there, and not elsewhere
+    place = preview.location(spot, caller, pins={"users": sorted(ids) or None})
+    place["people"] = [*place["people"], *ids, *([spot.id] if ids else [])]  # these people in this channel only
     closed = action == "leave" and spot.kinds == ("private",)
     names = sorted(people.with_handle(user) for user in users)
     return Preview(_WHAT[action], **place, users=names or None, undo=_CLOSED if closed else None)
@@ -116,7 +116,7 @@ _CLOSED: Final = "you can come back only if somebody in it invites you"
 
 
 def _inverse(action: Action, spot: places.Spot) -> Action | None:
-    """What puts it back; nobody lets themselves into a private channel."""
+    """Return the action that undoes one, or None: nobody can rejoin a private channel without an invitation."""
     if action == "leave":
         return "join" if spot.kinds == ("public",) else None
     inverse: dict[Action, Action] = {"invite": "remove", "remove": "invite", "join": "leave"}
@@ -124,21 +124,21 @@ def _inverse(action: Action, spot: places.Spot) -> Action | None:
 
 
 class Outcome(NamedTuple):
-    """Whom it worked for, whom it did not, and for whom it changed anything: who was there already, was done, too."""
+    """The users who are done (members from before too), the failures, and the users who joined or left."""
 
     done: list[str]
     failed: list[Json]
     changed: list[str]
 
-    def then(self, user: str) -> Outcome:
-        """And it worked for one more."""
+    def with_user(self, user: str) -> Outcome:
+        """Return the outcome with one more user who was changed."""
         return Outcome([*self.done, user], self.failed, [*self.changed, user])
 
 
-def invited(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
-    """Invite these people. Those who are there already are done.
+def invite_users(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
+    """Invite these people. Members count as done.
 
-    All at once, so that one letter tells them; after a refusal one by one, to learn whose it was.
+    One request for all gives one notice; after a refusal one request per person tells whom it concerns.
     """
     ids = [str(user["id"]) for user in users if user["id"] != caller.user]
     if not ids:
@@ -146,26 +146,26 @@ def invited(conversation: str, users: Sequence[Row], caller: Caller) -> Asks[Out
     everybody = {"channel": conversation, "users": ",".join(ids), "force": len(ids) > 1 or None}
     try:
         answer = yield api.call("conversations.invite", everybody, repeat="idem")
-        failed, there = _refused_of(answer)
+        failed, there = _split_errors(answer)
     except (Conflict, NotFound, InvalidInput) as refused:
         if len(ids) == 1:
-            return Outcome(*_one(ids[0], refused), [])
-        return (yield from _invited_singly(conversation, ids))
+            return Outcome(*_refusal_outcome(ids[0], refused), [])
+        return (yield from _invite_one_by_one(conversation, ids))
     done = [one for one in ids if one not in {row["user"] for row in failed}]
     return Outcome(done, failed, [one for one in done if one not in there])
 
 
-def _refused_of(answer: Row) -> tuple[list[Json], list[str]]:
-    """What an answer says of people whom it left out, and who was there already."""
+def _split_errors(answer: Row) -> tuple[list[Json], list[str]]:
+    """Return the failures that an answer lists, and the ids of users who were members already."""
     errors = [one for one in answer.get("errors") or () if isinstance(one, dict)]
     refused = [one for one in errors if one.get("error") != _THERE]
     told = [{"user": str(e.get("user", "")), "error": Reader().line(str(e.get("error", "")), 60)} for e in refused]
     return told, [str(one.get("user", "")) for one in errors if one.get("error") == _THERE]
 
 
-def _one(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[list[str], list[Json]]:
-    """How it stands with one person after a refusal. Raises it where it is not about the person, unless the act has
-    ``begun``: then what was done has to be told."""
+def _refusal_outcome(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[list[str], list[Json]]:
+    """Return whom a refusal leaves done, and the failure. Raises a refusal that does not concern the user, unless the
+    act has ``begun``: the result must then list the users who are done."""
     if isinstance(refused, Conflict) and refused.reason == "already_done":
         return [user], []
     about = isinstance(refused, Conflict | NotFound | InvalidInput) and refused.reason not in _OF_THE_PLACE
@@ -174,40 +174,40 @@ def _one(user: str, refused: DeputizeError, *, begun: bool = False) -> tuple[lis
     return [], [{"user": user, "error": refused.message}]
 
 
-def _invited_singly(conversation: str, ids: Sequence[str]) -> Asks[Outcome]:
+def _invite_one_by_one(conversation: str, ids: Sequence[str]) -> Asks[Outcome]:
     outcome = Outcome([], [], [])
     for user in ids:
         try:
             yield api.call("conversations.invite", {"channel": conversation, "users": user}, repeat="idem")
         except DeputizeError as refused:
-            fine, not_fine = _one(user, refused, begun=bool(outcome.done))
+            fine, not_fine = _refusal_outcome(user, refused, begun=bool(outcome.done))
             outcome = Outcome(outcome.done + fine, outcome.failed + not_fine, outcome.changed)
         else:
-            outcome = outcome.then(user)
+            outcome = outcome.with_user(user)
     return outcome
 
 
-def _removed(spot: places.Spot, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
+def _remove_users(spot: places.Spot, users: Sequence[Row], caller: Caller) -> Asks[Outcome]:
     outcome = Outcome([], [], [])
     for user in (str(one["id"]) for one in users):
         try:
             yield api.call("conversations.kick", {"channel": spot.id, "user": user}, repeat="idem")
         except DeputizeError as refused:
-            fine, not_fine = yield from _absent(spot, user, caller, refused, begun=bool(outcome.done))
+            fine, not_fine = yield from _removal_outcome(spot, user, caller, refused, begun=bool(outcome.done))
             outcome = Outcome(outcome.done + fine, outcome.failed + not_fine, outcome.changed)
         else:
-            outcome = outcome.then(user)
+            outcome = outcome.with_user(user)
     return outcome
 
 
-def _absent(
+def _removal_outcome(
     spot: places.Spot, user: str, caller: Caller, refused: DeputizeError, *, begun: bool
 ) -> Asks[tuple[list[str], list[Json]]]:
-    """Slack's not_in_channel may be said of either: only the list of members tells."""
+    """Handle a refused removal: only the list of members tells whose absence Slack's not_in_channel means."""
     lacks = isinstance(refused, NotFound) and refused.reason == "user_lacks_rights"
     if lacks and caller.may("read", *(kind for kind in spot.kinds if kind in CHANNELS)):
         answer = yield from api.optional(places.members(spot.id, None, api.PAGE))
         members = (answer or {}).get("members") or ()
-        if caller.user in members and user not in members and not api.following(answer):
+        if caller.user in members and user not in members and not api.next_cursor(answer):
             return [user], []
-    return _one(user, refused, begun=begun)
+    return _refusal_outcome(user, refused, begun=begun)

@@ -1,4 +1,4 @@
-"""Slack: channels are made and changed."""
+"""Slack: creating and changing channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from deputize.core import Audience, Change, Effect, Need, Preview, Request, Run, Steps, Undo
 from deputize.core.errors import Conflict, DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
@@ -23,21 +23,44 @@ from deputize.toolkits.slack.base import (
     Json,
     Kind,
     Row,
-    for_kinds,
-    narrower,
+    narrow_need,
+    need_for,
 )
-from deputize.toolkits.slack.channel_members import Names, invited
+from deputize.toolkits.slack.channel_members import Names, invite_users
 from deputize.toolkits.slack.text import Reader
-from deputize.toolkits.slack.topics import About, check_about, set_about
 
 _NAME: Final = 80  # characters
 _SAID: Final = ("topic", "purpose")
-_SKEW: Final = 5  # seconds by which Slack's clock and ours may differ
+_SKEW: Final = 5  # seconds by which Slack's clock and this machine's may differ
 _UNFIT = re.compile(r"[^\w-]+")
+_ABOUT: Final = 250  # characters
+_NOTATION = re.compile(r"<(?:[!@#]|https?:|mailto:)", re.IGNORECASE)
+_BARE_LINK = re.compile(r"<(https?://[^\s<>|]+)>")
+
+
+def _unwrap_links(text: str | None) -> str | None:
+    """Remove the brackets of links: Slack links addresses in a topic itself."""
+    return text and _BARE_LINK.sub(r"\1", text)
+
+
+About = Annotated[str | None, Field(max_length=_ABOUT), AfterValidator(_unwrap_links)]
+
+
+def check_about(topic: str | None, purpose: str | None) -> None:
+    """Raise `InvalidInput` for Slack's own notation: everybody in the channel is told of a topic."""
+    for field, value in (("topic", topic), ("purpose", purpose)):
+        if value and _NOTATION.search(value):
+            raise InvalidInput(f"{field}: must be plain text.", hint="Leave out <!channel>, <@...> and <link|text>.")
+
+
+def set_about(method: str, conversation: str, value: str) -> Request:
+    """Create the request that sets one of them. ``method``: `setTopic` or `setPurpose`."""
+    field = "topic" if method == "setTopic" else "purpose"
+    return api.call(f"conversations.{method}", {"channel": conversation, field: value}, repeat="idem")
 
 
 def channel_name(name: str, field: str = "name") -> str:
-    """A name as Slack takes it: lower case, hyphens. Raises `InvalidInput` for one of which nothing is left."""
+    """Return the name as Slack takes it: lower case, hyphens. Raises `InvalidInput` if no letter or digit is left."""
     made = _UNFIT.sub("-", name.strip().removeprefix("#").lower()).strip("-")[:_NAME].strip("-")
     if not re.search(r"\w", made.replace("_", "")):
         raise InvalidInput(f"{field}: a channel's name needs letters or digits.")
@@ -50,8 +73,8 @@ def channel_name(name: str, field: str = "name") -> str:
 def _create_needs(arguments: Arguments) -> Sequence[Need]:
     kind = "private" if arguments["private"] else "public"
     return [
-        for_kinds("conversations.create", "write", kind),
-        *(refs.naming_people(arguments["invite"] or ())),
+        need_for("conversations.create", "write", kind),
+        *(refs.people_needs(arguments["invite"] or ())),
     ]
 
 
@@ -84,11 +107,13 @@ def create_channel(
         invited=[people.with_handle(user) for user in users] or None,
         pins={"invited": [str(user["id"]) for user in users] or None, "workspace": caller.team},
     )
-    channel = yield from _created(wanted, private, caller, run.now)
+    channel = yield from _create(wanted, private, caller, run.now)
     identity = str(channel["id"])
     said = (("setTopic", topic), ("setPurpose", purpose))
-    _, failed = yield from api.each({how: set_about(how, identity, value) for how, value in said if value is not None})
-    done, uninvited = yield from _welcomed(identity, users, caller)
+    _, failed = yield from api.run_each(
+        {how: set_about(how, identity, value) for how, value in said if value is not None}
+    )
+    done, uninvited = yield from _invite_to_new(identity, users, caller)
     yield Undo("slack_update_channel", {"conversation": identity, "archived": True})
     return rows.lean(
         {
@@ -103,23 +128,23 @@ def create_channel(
 
 
 def _audience(users: Sequence[Row], *, private: bool) -> Audience:
-    """Who sees a new channel: a private one only whoever is in it."""
+    """Return who sees a new channel: only its members, if it is private."""
     if not private:
         return Audience.ORGANISATION
     return Audience.PEOPLE if users else Audience.SELF
 
 
-def _welcomed(identity: str, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
-    """The same as inviting, but whatever goes wrong, the channel is there."""
+def _invite_to_new(identity: str, users: Sequence[Row], caller: Caller) -> Asks[tuple[list[str], list[Json]]]:
+    """Invite users to the new channel; report a refusal instead of raising it, because the channel exists."""
     try:
-        found = yield from invited(identity, users, caller)
+        found = yield from invite_users(identity, users, caller)
         return found.done, found.failed
     except DeputizeError as refused:
         return [], [{"user": str(user["id"]), "error": refused.message} for user in users]
 
 
-def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
-    """The new channel; its name is Slack's key. Raises `Conflict` where somebody else has the name."""
+def _create(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
+    """Create the channel; its name is its key at Slack. Raises `Conflict` if another channel has the name."""
     asked = {"name": name, "is_private": private, "team_id": caller.team}
     request = api.call("conversations.create", asked, repeat="idem")
     try:
@@ -127,7 +152,7 @@ def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
     except (OutcomeUnknown, ProviderUnavailable, Conflict) as failure:
         unsure: DeputizeError = failure
     taken = isinstance(unsure, Conflict)
-    own = (yield from _own(name, private, caller, now)) if taken or getattr(unsure, "sent", True) else None
+    own = (yield from _find_own(name, private, caller, now)) if taken or getattr(unsure, "sent", True) else None
     if own is not None:
         return own
     if taken:
@@ -139,47 +164,49 @@ def _created(name: str, private: bool, caller: Caller, now: float) -> Asks[Row]:
     raise unsure
 
 
-def _own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
-    """The channel of this name, if the user made it since this act was asked for, and nobody has said yet what it is
-    for: then a try whose answer was lost made it."""
+def _find_own(name: str, private: bool, caller: Caller, now: float) -> Asks[Row | None]:
+    """Return the channel of this name if an earlier try of this act made it, whose answer was lost.
+
+    The user made it since the act began, and its topic and purpose are empty.
+    """
     kinds: list[Kind] = caller.kinds_with("read", "private" if private else "public")
     if not kinds:
         return None
 
-    def there(found: Sequence[Row]) -> bool:
+    def has_name(found: Sequence[Row]) -> bool:
         return any(one.get("name") == name for one in found)
 
     try:
-        listed = yield from places.joined(kinds, caller, there)
+        listed = yield from places.list_joined(kinds, caller, has_name)
     except DeputizeError:
         return None
     hits = [one for one in listed.rows if one.get("name") == name and one.get("creator") == caller.user]
     new = [one for one in hits if float(one.get("created") or 0) >= now - _SKEW]
-    return next((one for one in new if not any(_as_it_is(places.spot_of(one)).get(n) for n in _SAID)), None)
+    return next((one for one in new if not any(_current_fields(places.spot_of(one)).get(n) for n in _SAID)), None)
 
 
 # ----------------------------------------------------------------- update
 
 
 def _update_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
+    ref = refs.try_read(arguments["conversation"])
     kinds = [kind for kind in ref.kinds if kind in CHANNELS] or list(CHANNELS)
-    found = refs.naming(ref)
+    found = refs.needs_of(ref)
     alone = arguments["name"] is None and arguments["archived"] is None
     for name, method in (("topic", "setTopic"), ("purpose", "setPurpose")):
         if arguments[name] is not None:
             how = f"conversations.{method}"
-            found.append(narrower(how, "write.topic", *kinds) if alone else for_kinds(how, "write", *kinds))
+            found.append(narrow_need(how, "write.topic", *kinds) if alone else need_for(how, "write", *kinds))
     if arguments["name"] is not None:
-        found.append(for_kinds("conversations.rename", "write", *kinds))
+        found.append(need_for("conversations.rename", "write", *kinds))
     if arguments["archived"] is not None:
         method = "archive" if arguments["archived"] else "unarchive"
-        found.append(for_kinds(f"conversations.{method}", "write", *kinds))
+        found.append(need_for(f"conversations.{method}", "write", *kinds))
     return found
 
 
 def _update_effect(arguments: Arguments) -> Effect:
-    """Whatever changes, everybody in the channel is told; one that is archived takes no message any more."""
+    """Return the effect: Slack tells everybody in the channel, and an archived channel takes no messages."""
     return Effect.SENDS | (Effect.DESTRUCTIVE if arguments["archived"] else Effect.WRITES)
 
 
@@ -207,23 +234,23 @@ def update_channel(
     check_about(topic, purpose)
     if name is not None:
         changes["name"] = name = channel_name(name)
-    spot = yield from preview.found(conversation, caller)
-    before = _as_it_is(spot)
+    spot = yield from preview.find(conversation, caller)
+    before = _current_fields(spot)
     lost = [one for one in _SAID if one in changes and before.get(one, "?") not in ("", changes[one])]
     yield Preview(
         "Change this channel",
-        **preview.there(spot, caller),
+        **preview.location(spot, caller),
         destroys=bool(lost),
-        **_in_words({one: Change(before[one], new) if one in before else new for one, new in changes.items()}),
+        **_with_state({one: Change(before[one], new) if one in before else new for one, new in changes.items()}),
     )
-    done, failed = yield from api.all_of(_changes(spot.id, name, topic, purpose, archived))
+    done, failed = yield from api.run_all(_changes(spot.id, name, topic, purpose, archived))
     undo = {field: before[field] for field in done if field in before and before[field] != changes[field]}
     cleaned = {field: Reader().text(old) if isinstance(old, str) else old for field, old in undo.items()}
     if undo:
         yield Undo(
             "slack_update_channel",
             {"conversation": spot.id, **undo},
-            _in_words({field: changes[field] for field in undo}),
+            _with_state({field: changes[field] for field in undo}),
         )
     return rows.lean(
         {
@@ -237,8 +264,8 @@ def update_channel(
     )
 
 
-def _in_words(fields: Json) -> Json:
-    """Whether a channel is archived, as a state that it is in."""
+def _with_state(fields: Json) -> Json:
+    """Return the fields with ``archived`` as a state in words."""
     if "archived" not in fields:
         return fields
     value = fields["archived"]
@@ -252,7 +279,7 @@ _STATES: Final = {True: "archived", False: "open"}
 def _changes(
     conversation: str, name: str | None, topic: str | None, purpose: str | None, archived: bool | None
 ) -> dict[str, Request]:
-    """The calls, in an order in which each can be done: an archived channel takes no other change."""
+    """Return the requests in an order in which each succeeds: an archived channel takes no other change."""
     at = {"channel": conversation}
     found: dict[str, Request] = {}
     if archived is False:
@@ -268,8 +295,8 @@ def _changes(
     return found
 
 
-def _as_it_is(spot: places.Spot) -> Json:
-    """A channel before a change, as far as Slack has described it: as it was written, so that it can be put back."""
+def _current_fields(spot: places.Spot) -> Json:
+    """Return a channel's fields before a change, as written, so that undo can restore them."""
     channel = spot.row
     if not channel or not set(spot.kinds) & set(CHANNELS):
         return {}

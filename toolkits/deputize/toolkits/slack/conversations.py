@@ -1,4 +1,4 @@
-"""Conversations: which one is meant, and what is shown of it. Only an exact name is one; nothing is guessed."""
+"""Conversations: which one a reference means, and how it is displayed. Only an exact name matches."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, refs
 from deputize.toolkits.slack import users as people
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Kind, Row
-from deputize.toolkits.slack.excerpts import about
+from deputize.toolkits.slack.excerpts import one_line
 from deputize.toolkits.slack.refs import Ref
 from deputize.toolkits.slack.text import Reader
 
@@ -23,10 +23,10 @@ _LOOKED_THROUGH: Final = 50  # group DMs
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A conversation that was found. ``kinds``: what it may be, one where that is known; ``name``: as it is shown.
+    """A conversation that was found. ``kinds``: its possible kinds, one if known; ``name``: as displayed.
 
-    ``people``: who else is in a direct message, ids with names; ``opens``: it has no id yet, see `opened`; ``row``: how
-    Slack describes it, as far as it did.
+    ``people``: the others in a direct message, ids with names; ``opens``: it has no id yet, see `open_direct_message`;
+    ``row``: Slack's description, if read.
     """
 
     id: str
@@ -42,24 +42,24 @@ class Spot:
 
     @property
     def shown(self) -> Json:
-        """What a result says of it."""
+        """The fields of a result that describe it."""
         kind = self.kinds[0] if len(self.kinds) == 1 else None
         said = {"conversation": self.id, "name": self.name, "type": kind, "members": self.members}
         return {name: value for name, value in (said | {"external": self.external}).items() if value}
 
     @property
     def noted(self) -> Json:
-        """What a later run needs to know of it."""
+        """The fields that a later run needs."""
         return {"conversation": self.id, "name": self.name, "kinds": list(self.kinds)}
 
     @classmethod
-    def of_note(cls, note: Row) -> Spot:
-        """The conversation that an earlier run has noted."""
+    def from_note(cls, note: Row) -> Spot:
+        """Create the conversation from an earlier run's note."""
         return cls(str(note["conversation"]), tuple(note["kinds"]), str(note["name"]))
 
 
 def kind_of(channel: Row) -> Kind:
-    """The kind of a conversation that Slack describes."""
+    """Return the kind of a conversation that Slack describes."""
     if channel.get("is_im"):
         return "dm"
     if channel.get("is_mpim"):
@@ -68,12 +68,12 @@ def kind_of(channel: Row) -> Kind:
 
 
 def url_of(caller: Caller, conversation: str) -> str:
-    """Where a person opens a conversation."""
+    """Return the address at which a person opens a conversation."""
     return f"https://app.slack.com/client/{caller.account.subject.partition(':')[0]}/{conversation}"
 
 
 def row(channel: Row, names: dict[str, str]) -> Json:
-    """A conversation in a list; a DM carries the person's name."""
+    """Return a list item for a conversation; a DM is named after the person."""
     reader = Reader()
     topic = channel.get("topic")
     person = str(channel.get("user") or "")
@@ -84,7 +84,7 @@ def row(channel: Row, names: dict[str, str]) -> Json:
         "type": kind_of(channel),
         "user": person if channel.get("is_im") else None,
         "members": channel.get("num_members"),
-        **about(reader, 60, channel.get("id"), topic=topic.get("value") if isinstance(topic, dict) else ""),
+        **one_line(reader, 60, channel.get("id"), topic=topic.get("value") if isinstance(topic, dict) else ""),
         "archived": bool(channel.get("is_archived")),
         "external": _is_external(channel),
     }
@@ -93,34 +93,34 @@ def row(channel: Row, names: dict[str, str]) -> Json:
 
 
 def _is_external(channel: Row) -> bool:
-    """Whether people of other workspaces are in it, or are about to be."""
+    """Return whether people of other workspaces are in it, or are invited."""
     return bool(channel.get("is_ext_shared") or channel.get("is_pending_ext_shared"))
 
 
-# ----------------------------------------------------------------- which one is meant
+# ----------------------------------------------------------------- lookup
 
 
 def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
-    """The conversation that is meant. ``sends``: a DM may be opened for it.
+    """Find the conversation that a reference means. ``sends``: a DM may be opened for it.
 
-    Raises `InvalidInput` for what names none, `NotFound` with what comes near for a name that is not exactly one's.
+    Raises `InvalidInput` if it is not a reference, `NotFound` with near names unless exactly one has the name.
     """
     ref = refs.read(conversation)
     if ref.how == "id":
         return Spot(ref.id, ref.kinds, ts=ref.ts, thread_ts=ref.thread_ts)
     if ref.how == "people":
         users = yield from people.find(ref.people, "conversation", caller)
-        return (yield from _with(users, caller, sends=sends))
-    return (yield from _called(ref, caller, sends=sends))
+        return (yield from _direct_message(users, caller, sends=sends))
+    return (yield from _find_by_name(ref, caller, sends=sends))
 
 
-def _called(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
-    """The one channel, or the one person, of exactly this name."""
+def _find_by_name(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
+    """Find the one channel, or the one person, of exactly this name."""
     wanted = refs.channel_name(ref.name)
     channels = yield from _channels(wanted, caller)
-    hits = [spot_of(one) for one in _named(channels, wanted)]
-    everybody = (yield from _everybody(ref, caller)) if ref.how == "word" else api.Listed([], True)
-    persons = people.exact(everybody, ref.name)
+    hits = [spot_of(one) for one in _match_name(channels, wanted)]
+    everybody = (yield from _list_people(ref, caller)) if ref.how == "word" else api.Listed([], True)
+    persons = people.exact_matches(everybody, ref.name)
     if len(hits) == 1 and not persons:
         if sends and _may_be_somebody(ref, everybody, caller):
             hint = f"Write {hits[0].name} for the channel, @handle for a person."
@@ -132,90 +132,90 @@ def _called(ref: Ref, caller: Caller, *, sends: bool) -> Asks[Spot]:
         if not (caller.may("read", "dm") or (sends and caller.may("write", "dm"))):
             hint = f"Write @{people.names_of(persons[0])[0]}."
             raise NotFound(f"conversation: this is a person: {people.with_id(persons[0])}.", hint=hint)
-        return (yield from _with(persons, caller, sends=sends))
-    raise _miss(ref, hits, persons, channels, everybody.rows, _unseen(caller))
+        return (yield from _direct_message(persons, caller, sends=sends))
+    raise _not_found(ref, hits, persons, channels, everybody.rows, _unread_kinds(caller))
 
 
-def _everybody(ref: Ref, caller: Caller) -> Asks[api.Listed]:
+def _list_people(ref: Ref, caller: Caller) -> Asks[api.Listed]:
     if "users:read" not in caller.granted:
         return api.Listed([], False)
-    return (yield from people.everyone(caller, [ref.name]))
+    return (yield from people.list_everyone(caller, [ref.name]))
 
 
 def _may_be_somebody(ref: Ref, everybody: api.Listed, caller: Caller) -> bool:
-    """Whether a word may mean a person who was not looked at: anybody can make a public channel of that name.
+    """Return whether a word may mean a person who was not read: anybody can make a public channel of that name.
 
-    Where nobody may be looked at, a word that is spelled as channels are is one.
+    If nobody may be read, a word that is spelled like a channel means the channel.
     """
     unseen = ref.how == "word" and not everybody.whole
     return unseen and ("users:read" in caller.granted or ref.name != refs.channel_name(ref.name))
 
 
-def _named(channels: Sequence[Json], wanted: str) -> list[Json]:
-    """The channels of this name, which Slack gives once; else those for which it is another spelling.
+def _match_name(channels: Sequence[Json], wanted: str) -> list[Json]:
+    """Return the channels of this name, which is unique at Slack; else those with another spelling of it.
 
-    Open ones stand before closed ones. Letters of other alphabets may be there to deceive: then so do look-alikes.
+    Open channels come before archived ones. A name with non-ASCII letters also matches look-alikes, which may deceive.
     """
     for spelling in ("name", "name_normalized"):
         if hits := [one for one in channels if str(one.get(spelling) or "").lower() == wanted]:
-            hits += [one for one in channels if one not in hits and not wanted.isascii() and _alike(one, wanted)]
+            hits += [one for one in channels if one not in hits and not wanted.isascii() and _looks_alike(one, wanted)]
             return [one for one in hits if not one.get("is_archived")] or hits
     return []
 
 
-def _alike(channel: Row, wanted: str) -> bool:
-    return people.folded(str(channel.get("name") or "")) == people.folded(wanted)
+def _looks_alike(channel: Row, wanted: str) -> bool:
+    return people.fold_name(str(channel.get("name") or "")) == people.fold_name(wanted)
 
 
 def spot_of(channel: Row) -> Spot:
-    """A channel that Slack describes."""
+    """Return the conversation for a channel that Slack describes."""
     name = Outside().line(str(channel.get("name") or ""), _NAME)
     external, members = _is_external(channel), channel.get("num_members")
     return Spot(str(channel["id"]), (kind_of(channel),), f"#{name}", members, external=external, row=channel)
 
 
 def _channels(wanted: str, caller: Caller) -> Asks[list[Json]]:
-    """Channels in which the user is, and if none has the name, all public ones."""
+    """Return the user's channels and, if none has the name, all public ones."""
     if not wanted:
         raise InvalidInput("conversation: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     kinds = caller.kinds_with("read", *CHANNELS)
     if not kinds:
         return []
 
-    def there(rows: Sequence[Json]) -> bool:
+    def has_name(rows: Sequence[Json]) -> bool:
         return wanted.isascii() and any(one.get("name") == wanted and not one.get("is_archived") for one in rows)
 
-    rows = (yield from joined(kinds, caller, there)).rows
-    if there(rows) or "public" not in kinds:
+    rows = (yield from list_joined(kinds, caller, has_name)).rows
+    if has_name(rows) or "public" not in kinds:
         return rows
-    more = yield from api.every(
-        lambda cursor: api.conversations(caller, ["public"], cursor, api.PAGE, joined=False, archived=True),
+    more = yield from api.list_pages(
+        lambda cursor: api.conversations_page(caller, ["public"], cursor, api.PAGE, joined=False, archived=True),
         "channels",
-        there,
+        has_name,
     )
     return [*rows, *(one for one in more.rows if one.get("id") not in {row.get("id") for row in rows})]
 
 
-def joined(
+def list_joined(
     kinds: Sequence[Kind], caller: Caller, enough: api.Enough = lambda rows: False, *, archived: bool = True
 ) -> Asks[api.Listed]:
-    """The user's own conversations of these kinds."""
+    """Return the user's own conversations of these kinds."""
     return (
-        yield from api.every(
-            lambda cursor: api.conversations(caller, kinds, cursor, api.PAGE, joined=True, archived=archived),
+        yield from api.list_pages(
+            lambda cursor: api.conversations_page(caller, kinds, cursor, api.PAGE, joined=True, archived=archived),
             "channels",
             enough,
         )
     )
 
 
-def _unseen(caller: Caller) -> str:
-    """What was not looked through, because it may not be."""
+def _unread_kinds(caller: Caller) -> str:
+    """Return a sentence about the kinds of channels that may not be read."""
     kinds = [kind for kind in CHANNELS if kind not in caller.kinds_with("read", *CHANNELS)]
     return f" Not looked through: {' and '.join(kinds)} channels." if kinds else ""
 
 
-def _miss(
+def _not_found(
     ref: Ref,
     hits: Sequence[Spot],
     persons: Sequence[Row],
@@ -223,16 +223,16 @@ def _miss(
     everybody: Iterable[Row],
     unseen: str,
 ) -> NotFound:
-    """Why a name is not exactly one conversation's, and what comes near."""
+    """Return the error for a name that is not exactly one conversation's, with near names."""
     if hits or persons:
         several = [*(f"{spot.name} = {spot.id}" for spot in hits), *(f"{people.with_id(one)}" for one in persons)]
         return NotFound("conversation: several have this name.", hint=f"Name one by its id: {', '.join(several[:5])}.")
-    near = [*_near(channels, refs.channel_name(ref.name)), *people.near(everybody, ref.name)][:5]
+    near = [*_near_names(channels, refs.channel_name(ref.name)), *people.near_names(everybody, ref.name)][:5]
     hint = f"Near: {', '.join(near)}." if near else "List the conversations, or write @name for a person."
     return NotFound("conversation: no conversation has this name.", hint=hint + unseen)
 
 
-def _near(channels: Sequence[Row], wanted: str) -> list[str]:
+def _near_names(channels: Sequence[Row], wanted: str) -> list[str]:
     known = {str(one.get("name") or "").casefold(): one for one in channels}
     parts = [name for name in known if name and (wanted in name or name in wanted)]
     close = list(dict.fromkeys([*parts, *get_close_matches(wanted[:100], list(known), 5, 0.5)]))
@@ -242,16 +242,16 @@ def _near(channels: Sequence[Row], wanted: str) -> list[str]:
 # ----------------------------------------------------------------- direct messages
 
 
-def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
-    """The DM, or the group DM, with these people; one that `opened` will open, if need be and allowed."""
-    users = [user for user in users if user["id"] != caller.user] or users[:1]  # oneself is in it anyway
+def _direct_message(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
+    """Return the DM or group DM with these people; `open_direct_message` creates it if it is missing and ``sends``."""
+    users = [user for user in users if user["id"] != caller.user] or users[:1]  # the user is a member anyway
     ids = list(dict.fromkeys(str(user["id"]) for user in users))
     kind: Kind = "group_dm" if len(ids) > 1 else "dm"
     name = ", ".join(people.with_id(user) for user in users)
     told = tuple((str(user["id"]), people.with_handle(user)) for user in users)
     spot = Spot("", (kind,), name, len(ids) + 1 if kind == "group_dm" else None, people=told)
     if not sends or not caller.may("write", kind):
-        if found := (yield from _existing(users, kind, caller)):
+        if found := (yield from _find_existing(users, kind, caller)):
             return replace(spot, id=found)
         if not sends:
             raise NotFound(
@@ -261,8 +261,8 @@ def _with(users: Sequence[Row], caller: Caller, *, sends: bool) -> Asks[Spot]:
     return replace(spot, opens=True)
 
 
-def opened(spot: Spot) -> Asks[Spot]:
-    """The conversation itself, after it was shown with whom it is: only then it may be opened."""
+def open_direct_message(spot: Spot) -> Asks[Spot]:
+    """Open the conversation, only after its people were displayed to the user."""
     if not spot.opens:
         return spot
     users = ",".join(dict.fromkeys(user for user, _ in spot.people))
@@ -270,31 +270,30 @@ def opened(spot: Spot) -> Asks[Spot]:
     return replace(spot, id=str(answer["channel"]["id"]), opens=False)
 
 
-def _existing(users: Sequence[Row], kind: Kind, caller: Caller) -> Asks[str]:
-    """The id of the conversation with exactly these people, "" for none."""
+def _find_existing(users: Sequence[Row], kind: Kind, caller: Caller) -> Asks[str]:
+    """Return the id of the conversation with exactly these people, "" for none."""
     ids = [str(user["id"]) for user in users]
     if not caller.may("read", kind):
         return ""
     if kind == "dm":
-        listed = yield from joined(["dm"], caller, lambda rows: any(one.get("user") == ids[0] for one in rows))
+        listed = yield from list_joined(["dm"], caller, lambda rows: any(one.get("user") == ids[0] for one in rows))
         return next((str(one["id"]) for one in listed.rows if one.get("user") == ids[0]), "")
-    listed = yield from joined(["group_dm"], caller)
-    near = [one for one in listed.rows if _may_be(one, users)][:_LOOKED_THROUGH]
+    listed = yield from list_joined(["group_dm"], caller)
+    near = [one for one in listed.rows if _may_have_members(one, users)][:_LOOKED_THROUGH]
     answers = yield from api.many([members(str(one["id"]), None, api.PAGE) for one in near])
     wanted = {*ids, caller.user}
-    return next((str(one["id"]) for one, found in zip(near, answers, strict=True) if _are(found, wanted)), "")
+    return next((str(one["id"]) for one, found in zip(near, answers, strict=True) if _has_members(found, wanted)), "")
 
 
-def _may_be(channel: Row, users: Sequence[Row]) -> bool:
-    """Whether a group DM may be with these people: its name is made of their handles."""
+def _may_have_members(channel: Row, users: Sequence[Row]) -> bool:
+    """Return whether a group DM may be with these people: its name consists of their handles."""
     name = str(channel.get("name") or "")
     return not name or all(str(user.get("name") or "") in name for user in users)
 
 
-def _are(answer: object, wanted: set[str]) -> bool:
+def _has_members(answer: object, wanted: set[str]) -> bool:
     return isinstance(answer, dict) and set(answer.get("members") or ()) == wanted
 
 
 def members(conversation: str, cursor: str | None, limit: int) -> Request:
-    """conversations.members"""
     return api.call("conversations.members", {"channel": conversation, "cursor": cursor, "limit": limit})

@@ -1,6 +1,6 @@
-"""Long texts of Slack's: their beginnings in rows, and one read by itself, on to its end.
+"""Long Slack texts: their beginnings in rows, and one text read in parts.
 
-Offsets count the characters of a text in Slack's notation, in which nobody's name changes them.
+Offsets count characters in Slack's notation, which does not depend on anybody's name.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ _ENTITY: Final = re.compile("&(?:lt|gt|amp);")
 _PLAIN: Final = Form(Outside, lambda outside, piece: str(outside.text(piece)))
 
 
-def room(text: str, characters: int) -> int:
-    """How many bytes so many characters of a text have: in any script as many words; a wide one counts as two."""
+def byte_limit(text: str, characters: int) -> int:
+    """Return the size in bytes of a text's first ``characters``; a wide character counts as two."""
     width = 0
     for at, character in enumerate(text):
         width += 2 if east_asian_width(character) in "WF" else 1
@@ -33,23 +33,22 @@ def room(text: str, characters: int) -> int:
 
 
 def excerpt(reader: Reader, notation: str, characters: int, more: Continuation | None = None) -> Json:
-    """The beginning of a text, with its lines, as ``text``; with ``cut`` where that is not all, and ``more``: the call
-    that reads it."""
+    """Return the beginning of a text as ``text``; if cut, also ``cut`` and ``more``, the call that reads the rest."""
     text = notation.strip()
     if not is_cut(reader, text, characters):
         return {"text": reader.mrkdwn(text).strip()}
-    limit = room(Reader(reader.names).mrkdwn(text).strip(), characters)
+    limit = byte_limit(Reader(reader.names).mrkdwn(text).strip(), characters)
     return shortened(_form(reader), reader, text, limit, name="text", more=more)
 
 
 def is_cut(reader: Reader, notation: str, characters: int) -> bool:
-    """Whether a row shows only the beginning of a text."""
+    """Return whether a row contains only the beginning of a text."""
     whole = Reader(reader.names).mrkdwn(notation).strip()
-    return room(whole, characters) < len(whole.encode(errors="replace"))
+    return byte_limit(whole, characters) < len(whole.encode(errors="replace"))
 
 
-def read_on(reader: Reader, notation: str, offset: int, more: Continuation, row: int | None = None) -> Json:
-    """A part of a text that is read by itself; with the digest at its end, where a row of ``row`` characters cuts it.
+def read_part(reader: Reader, notation: str, offset: int, more: Continuation, row: int | None = None) -> Json:
+    """Return one part of a text; the last has the digest if a row of ``row`` characters cuts the text.
 
     Raises `InvalidInput` for an offset beyond its end.
     """
@@ -59,27 +58,26 @@ def read_on(reader: Reader, notation: str, offset: int, more: Continuation, row:
 
 
 def plain_part(outside: Outside, text: str, offset: int, more: Continuation, *, edited: bool = False) -> Json:
-    """The same of a text that has no notation, such as a file's. ``edited``: with the digest where it takes several
+    """Return one part of a text without notation, such as a file's. ``edited``: add the digest if it takes several
     parts."""
     told = part(_PLAIN, outside, text, PART, offset, more=more)
-    return _with_digest(told, text, needed=edited and in_parts(text))
+    return _with_digest(told, text, needed=edited and needs_parts(text))
 
 
-def in_parts(text: str) -> bool:
-    """Whether a text that is read by itself is longer than one result."""
+def needs_parts(text: str) -> bool:
+    """Return whether a text is longer than one result."""
     return text_tokens(text) > ALONE
 
 
-def of_message(conversation: object, ts: object) -> Continuation | None:
-    """The call that reads a message whole; None where it is not known which one."""
+def read_call(conversation: object, ts: object) -> Continuation | None:
+    """Return the call that reads a message whole, or None if the message is not known."""
     return (
         Continuation("slack_get_messages", conversation=str(conversation), ts=str(ts)) if conversation and ts else None
     )
 
 
-def about(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
-    """Topics and the like on one line each, in ``limit`` bytes; with ``more`` where one is cut, which reads them
-    whole."""
+def one_line(reader: Reader, limit: int, conversation: object, **texts: object) -> Json:
+    """Return topics and the like on one line each, in ``limit`` bytes; ``more`` reads them whole if one is cut."""
     whole = {name: " ".join(reader.mrkdwn(str(text or ""), marks=False).split()) for name, text in texts.items()}
     told: Json = {name: clip(text, limit) for name, text in whole.items()}
     return told | (
@@ -94,6 +92,6 @@ def _form(reader: Reader) -> Form:
 
 
 def _with_digest(told: Json, text: str, *, needed: bool) -> Json:
-    """The digest of a whole text beside its last part: of all that people see, whatever notation is read otherwise."""
+    """Add the digest of the whole displayed text to its last part."""
     told = {name: value for name, value in told.items() if name != "text_digest"}
     return told | ({"text_digest": digest(text)} if needed and "next_offset" not in told else {})

@@ -1,4 +1,4 @@
-"""Slack: files are listed and read. Bytes never pass through a model: they are kept aside, and known by a handle."""
+"""Slack: listing and reading files. A model never receives bytes: deputize keeps them and returns a handle."""
 
 from __future__ import annotations
 
@@ -9,17 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import Field
 
-from deputize.core import (
-    Answer,
-    Continuation,
-    File,
-    Keep,
-    Need,
-    Request,
-    Run,
-    Steps,
-    any_of,
-)
+from deputize.core import Answer, Continuation, File, Keep, Need, Request, Run, Steps, any_of
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.core.tools.steps import MIB
 from deputize.core.tools.tool import Arguments
@@ -47,7 +37,7 @@ Types = Literal["images", "pdfs", "snippets", "canvases", "all"]
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     named = arguments["conversation"]
     user = [arguments["by"]] if arguments["by"] else []
-    found = [*(refs.naming(refs.safely(named)) if named else []), *refs.naming_people(user)]
+    found = [*(refs.needs_of(refs.try_read(named)) if named else []), *refs.people_needs(user)]
     return [*found, any_of("files:read", method="files.list")]
 
 
@@ -85,7 +75,7 @@ def list_files(
     here = page[place.skip :][:limit]
     names = yield from users.names(rows.writers_of(here), caller)
     kept = Rows()
-    done = next((n for n, one in enumerate(here) if not kept.add(_listed(one, names))), len(here))
+    done = next((n for n, one in enumerate(here) if not kept.add(_file_item(one, names))), len(here))
     pages = int((answer.get("paging") or {}).get("pages") or 0)
     return {
         "items": kept.items,
@@ -95,11 +85,11 @@ def list_files(
     }
 
 
-def _listed(file: Row, names: Mapping[str, str]) -> Json:
+def _file_item(file: Row, names: Mapping[str, str]) -> Json:
     return rows.file_row(file, names) | {"url": Reader().line(str(file.get("permalink") or ""), 160)}
 
 
-# ----------------------------------------------------------------- down
+# ----------------------------------------------------------------- download
 
 
 @SLACK.tool(needs=[any_of("files:read", method="files.info")])
@@ -126,7 +116,7 @@ def get_file(file_id: str, offset: Offset = 0, *, run: Run) -> Steps:
 
 
 def _content(file: Row) -> Asks[bytes | None]:
-    """The bytes of a file; None where Slack does not keep them. Raises `NotFound` for a page to log in with."""
+    """Return the bytes of a file, or None if Slack does not store them. Raises `NotFound` for a sign-in page."""
     request = _download(str(file.get("url_private") or ""))
     if request is None:
         return None
@@ -139,7 +129,7 @@ def _content(file: Row) -> Asks[bytes | None]:
 
 
 def _download(url: str) -> Request | None:
-    """The request for a file's own address; None for any other host than Slack's for files."""
+    """Create the request for a file's address, or None for any host except Slack's file host."""
     try:
         parts = urlsplit(url)
         segments = [unquote(part, errors="strict") for part in parts.path.split("/") if part]
@@ -158,7 +148,7 @@ def _is_canvas(file: Row) -> bool:
 
 
 def _text(file: Row, content: bytes, reader: Reader) -> str | None:
-    """What can be read of a file; None for one that is no text."""
+    """Return a file's text, or None if it is not a text."""
     mime = str(file.get("mimetype") or "").lower()
     if not mime.startswith(_READABLE) and not _is_canvas(file):
         return None
@@ -172,8 +162,8 @@ def _text(file: Row, content: bytes, reader: Reader) -> str | None:
     return page.text
 
 
-def text_now(file: Row) -> Asks[str | None]:
-    """All the text of a file as it is now; None where it cannot be read."""
+def load_text(file: Row) -> Asks[str | None]:
+    """Return the whole current text of a file, or None if it cannot be read."""
     try:
         content = yield from _content(file)
     except DeputizeError:

@@ -1,4 +1,4 @@
-"""How the workspace's people are read where somebody is looked for in all accounts."""
+"""The workspace's people, for searches across all accounts."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ def people(who: str, *, run: Run) -> Steps:
     if refs.email(who) == who or refs.user_id(who):
         if not by_address and not refs.user_id(who):
             return {"people": [], "not_looked": missing}
-        return {"people": (yield from _one(who)), "not_looked": missing}
-    everybody = yield from api.every(lambda cursor: users.listing(caller, cursor), "members")
-    wanted = users.folded(who.strip().removeprefix("@"))
+        return {"people": (yield from _find_one(who)), "not_looked": missing}
+    everybody = yield from api.list_pages(lambda cursor: users.listing(caller, cursor), "members")
+    wanted = users.fold_name(who.strip().removeprefix("@"))
     found = [one for one in everybody.rows if _is_somebody(one) and _comes_near(one, wanted)]
-    found.sort(key=lambda one: wanted not in map(users.folded, users.names_of(one)))
+    found.sort(key=lambda one: wanted not in map(users.fold_name, users.names_of(one)))
     whole = everybody.whole and len(found) <= _MAX_PEOPLE
     return {"people": [_as_found(one) for one in found[:_MAX_PEOPLE]], "whole": whole, "not_looked": missing}
 
 
-def _one(who: str) -> Asks[list[Json]]:
-    """Who has this address or id."""
+def _find_one(who: str) -> Asks[list[Json]]:
     id = refs.user_id(who)
     try:
         answer = yield users.info(id) if id else api.call("users.lookupByEmail", {"email": who})
@@ -44,11 +43,11 @@ def _is_somebody(user: Row) -> bool:
 
 
 def _comes_near(user: Row, wanted: str) -> bool:
-    return bool(wanted) and any(wanted in users.folded(name) for name in users.names_of(user) if name)
+    return bool(wanted) and any(wanted in users.fold_name(name) for name in users.names_of(user) if name)
 
 
 def _as_found(user: Row) -> Json:
-    """Guests and people of other workspaces choose their names; of another workspace even the address is its word."""
+    """Return a person's fields. Guests and external people choose their names; an external address is unverified."""
     handle, display, real = users.names_of(user)
     address = str(users.profile_of(user).get("email") or "")
     external = users.is_external(user)

@@ -1,7 +1,7 @@
-"""Whom a text names: people, user groups, all of a conversation, and channels. Only what is exactly one is linked.
+"""Mentions in a text: people, user groups, everybody of a conversation, and channels. Only an exact match is linked.
 
-What is not linked stays text and reaches nobody; so it is told, before the yes and in the result. Calls to many stand
-among whom a yes reaches: one for a channel is none for everybody's telephone.
+A name that is not linked stays text and notifies nobody; the preview and the result list it. A mention of many is part
+of what the user approves: approval for a channel does not include notifying everybody in it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import CHANNELS, Asks, Caller, Json, Row
 from deputize.toolkits.slack.block_text import lines
 from deputize.toolkits.slack.conversations import Spot
-from deputize.toolkits.slack.mrkdwn import names_in, shown_in
-from deputize.toolkits.slack.text import mentioned
+from deputize.toolkits.slack.mrkdwn import names_in, shown_mentions
+from deputize.toolkits.slack.text import mentioned_ids
 
 _LOOKED_UP: Final = 50  # people whom blocks mention
 _ALL: Final[Mapping[str, str]] = {
@@ -30,11 +30,11 @@ _ALL: Final[Mapping[str, str]] = {
 
 
 @dataclass(slots=True)
-class Named:
-    """What was made of the names in a text.
+class Mentions:
+    """The mentions found in a text.
 
-    ``tokens``: Slack's, by the words that stand for them. ``told``: who that is, as a person is told. ``many``: the
-    calls to more than one, and ``sizes`` how many these reach, as far as that is known. ``nobody``: what stays text.
+    ``tokens``: Slack's tokens by the words that they replace. ``told``: whom they mean. ``many``: the mentions of many,
+    ``sizes``: how many people each reaches, if known. ``nobody``: names that stay text.
     """
 
     tokens: dict[str, str] = field(default_factory=dict)
@@ -43,8 +43,8 @@ class Named:
     sizes: list[str] = field(default_factory=list)
     nobody: list[str] = field(default_factory=list)
 
-    def shown_in(self, place: Json) -> Json:
-        """The place of a `Preview`, with whom the text names: `preview.there`, and these fields."""
+    def add_to(self, place: Json) -> Json:
+        """Add the mentions to the fields of a `Preview` that `preview.location` returns."""
         return place | {
             "people": [*place["people"], *self.many],
             "pins": place["pins"] | {"mentions": self.tokens or None},
@@ -53,39 +53,37 @@ class Named:
             "reaches_nobody": self.nobody or None,
         }
 
-    def is_(self, name: str, token: str, who: str = "") -> None:
-        """A name is linked."""
+    def add_link(self, name: str, token: str, who: str = "") -> None:
         self.tokens[name] = token
         if who:
             self.told.append(f"{name} is {who}")
 
-    def calls(self, name: str, token: str, who: str, reached: str, size: object) -> None:
-        """A name calls many."""
-        self.is_(name, token, who)
+    def add_many(self, name: str, token: str, who: str, reached: str, size: object) -> None:
+        self.add_link(name, token, who)
         self.many.append(reached)
         if isinstance(size, int):
             self.sizes.append(f"{name}: {size} people")
 
 
-def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Named]:
-    """Whom and what a text names exactly, as far as that may be looked up without asking."""
-    found = Named()
-    yield from _people_as_shown(body, caller, found)
+def mentions(body: str, spot: Spot, caller: Caller) -> Asks[Mentions]:
+    """Return the exact mentions in a text, as far as they may be looked up without asking."""
+    found = Mentions()
+    yield from _link_shown_people(body, caller, found)
     wanted = sorted(names_in(body, found.tokens))
     if everybody := [one for one in wanted if one in _ALL]:
         size = yield from _size(spot, caller)
         for name in everybody:
-            found.calls(name, f"<!{name[1:]}>", _ALL[name], name, size)
+            found.add_many(name, f"<!{name[1:]}>", _ALL[name], name, size)
     if handles := [one for one in wanted if one.startswith("@") and one not in _ALL]:
-        yield from _people_and_groups(handles, caller, found)
+        yield from _link_people_and_groups(handles, caller, found)
     if channels := [one for one in wanted if one.startswith("#")]:
-        yield from _channels(channels, caller, found)
+        yield from _link_channels(channels, caller, found)
     return found
 
 
-def _people_as_shown(body: str, caller: Caller, found: Named) -> Asks[None]:
-    """People as results show them, ``@Bob Brown (U0BOB000000)``, where the id is of somebody who is called so."""
-    shown = dict(list(shown_in(body).items())[:_LOOKED_UP])
+def _link_shown_people(body: str, caller: Caller, found: Mentions) -> Asks[None]:
+    """Link people as results display them, ``@Bob Brown (U0BOB000000)``, if the id's user has that name."""
+    shown = dict(list(shown_mentions(body).items())[:_LOOKED_UP])
     if not shown or "users:read" not in caller.granted:
         return
     ids = list(dict.fromkeys(id for _, id in shown.values()))
@@ -93,11 +91,11 @@ def _people_as_shown(body: str, caller: Caller, found: Named) -> Asks[None]:
     known = {one: got["user"] for one, got in zip(ids, answers, strict=True) if isinstance(got, dict)}
     for words, (name, id) in shown.items():
         if id in known and name in (users.shown_name(known[id]), *users.names_of(known[id])):
-            found.is_(words, f"<@{id}>", users.with_handle(known[id]))
+            found.add_link(words, f"<@{id}>", users.with_handle(known[id]))
 
 
 def _size(spot: Spot, caller: Caller) -> Asks[int | None]:
-    """How many are in the conversation, where that may be read."""
+    """Return the number of members of the conversation, if it may be read."""
     if spot.members is not None or spot.opens or not caller.may("read", *spot.kinds):
         return spot.members
     answer = yield from api.optional(api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))
@@ -105,23 +103,22 @@ def _size(spot: Spot, caller: Caller) -> Asks[int | None]:
     return size if isinstance(size, int) else None
 
 
-def _people_and_groups(handles: Sequence[str], caller: Caller, found: Named) -> Asks[None]:
-    everybody = (yield from _tried(users.everyone(caller, handles))) if "users:read" in caller.granted else None
-    persons = {one: users.exact(everybody, one) if everybody else [] for one in handles}
+def _link_people_and_groups(handles: Sequence[str], caller: Caller, found: Mentions) -> Asks[None]:
+    everybody = (yield from _try(users.list_everyone(caller, handles))) if "users:read" in caller.granted else None
+    persons = {one: users.exact_matches(everybody, one) if everybody else [] for one in handles}
     for one in handles:
-        persons[one] = persons[one] or (yield from _by_id(one, caller))
+        persons[one] = persons[one] or (yield from _find_by_id(one, caller))
     rest = [one for one in handles if not any(_handle(user) == one for user in persons[one])]
-    groups = (yield from _tried(_groups(caller))) if rest and "usergroups:read" in caller.granted else None
+    groups = (yield from _try(_groups(caller))) if rest and "usergroups:read" in caller.granted else None
     for one in handles:
-        hits = [*persons[one], *(_called(groups or (), one) if one in rest else ())]
+        hits = [*persons[one], *(_groups_named(groups or (), one) if one in rest else ())]
         if len(hits) == 1:
-            _link(one, hits[0], found)
+            _link_hit(one, hits[0], found)
         else:
-            found.nobody.append(_missed(one, hits, everybody, groups))
+            found.nobody.append(_miss_reason(one, hits, everybody, groups))
 
 
-def _tried(asks: Asks[T]) -> Asks[T | None]:
-    """What was found, or None where it could not be looked for."""
+def _try(asks: Asks[T]) -> Asks[T | None]:
     try:
         return (yield from asks)
     except DeputizeError:
@@ -132,8 +129,8 @@ def _handle(user: Row) -> str:
     return f"@{users.names_of(user)[0]}".casefold()
 
 
-def _by_id(name: str, caller: Caller) -> Asks[list[Json]]:
-    """The person of this id: names in texts have lost their case."""
+def _find_by_id(name: str, caller: Caller) -> Asks[list[Json]]:
+    """Return the person of this id: names in texts have lost their case."""
     user = refs.user_id(name.upper()) if any(one.isdigit() for one in name) else ""
     if not user or "users:read" not in caller.granted:
         return []
@@ -146,21 +143,21 @@ def _groups(caller: Caller) -> Asks[list[Row]]:
     return [one for one in answer.get("usergroups") or () if isinstance(one, dict) and not one.get("date_delete")]
 
 
-def _called(groups: Iterable[Row], name: str) -> list[Row]:
+def _groups_named(groups: Iterable[Row], name: str) -> list[Row]:
     return [one for one in groups if name[1:] in (str(one.get(key)).casefold() for key in ("handle", "id"))]
 
 
-def _link(name: str, hit: Row, found: Named) -> None:
-    """A person; or a group, which has a number of members."""
+def _link_hit(name: str, hit: Row, found: Mentions) -> None:
+    """Add a person, or a group, which has a number of members."""
     if "handle" not in hit:
-        return found.is_(name, f"<@{hit['id']}>", users.with_handle(hit))
+        return found.add_link(name, f"<@{hit['id']}>", users.with_handle(hit))
     group, handle = str(hit["id"]), str(hit.get("handle") or "")
     who = f"the user group {hit.get('name') or handle} (@{handle}, {group})"
-    found.calls(name, f"<!subteam^{group}>", who, group, hit.get("user_count"))
+    found.add_many(name, f"<!subteam^{group}>", who, group, hit.get("user_count"))
 
 
-def _missed(name: str, hits: Sequence[Row], everybody: api.Listed | None, groups: Sequence[Row] | None) -> str:
-    """What stays text, and why where that is not because there is nobody of this name."""
+def _miss_reason(name: str, hits: Sequence[Row], everybody: api.Listed | None, groups: Sequence[Row] | None) -> str:
+    """Return a name that stays text, with the reason unless nobody has this name."""
     if hits:
         return f"{name} (several are called so: {', '.join(users.with_id(one) for one in hits[:5])})"
     unseen = [] if everybody and everybody.whole else ["not all people were looked through"]
@@ -168,34 +165,34 @@ def _missed(name: str, hits: Sequence[Row], everybody: api.Listed | None, groups
     return f"{name} ({', '.join(unseen)})" if unseen else name
 
 
-def _channels(names: Sequence[str], caller: Caller, found: Named) -> Asks[None]:
-    """Channels are linked, which tells nobody. A number after # is seldom one."""
+def _link_channels(names: Sequence[str], caller: Caller, found: Mentions) -> Asks[None]:
+    """Link channels, which notifies nobody. A number after # is seldom a channel."""
     wanted = {one[1:] for one in names}
     kinds = caller.kinds_with("read", *CHANNELS)
 
-    def all_of(rows: Sequence[Json]) -> bool:
+    def has_all(rows: Sequence[Json]) -> bool:
         return wanted <= {str(one.get("name") or "") for one in rows}
 
-    listed = (yield from _tried(places.joined(kinds, caller, all_of))) if kinds else None
+    listed = (yield from _try(places.list_joined(kinds, caller, has_all))) if kinds else None
     rows = listed.rows if listed else []
-    if "public" in kinds and not all_of(rows):
-        asked = _tried(api.every(lambda cursor: _public(caller, cursor), "channels", all_of))
+    if "public" in kinds and not has_all(rows):
+        asked = _try(api.list_pages(lambda cursor: _public(caller, cursor), "channels", has_all))
         rows = [*rows, *((yield from asked) or api.Listed([], False)).rows]
     for one in rows:
         if one.get("name") in wanted:
-            found.is_(f"#{one['name']}", f"<#{one['id']}>")
+            found.add_link(f"#{one['name']}", f"<#{one['id']}>")
     found.nobody += [one for one in names if one not in found.tokens and not one[1:].isdigit()]
 
 
 def _public(caller: Caller, cursor: str | None) -> Request:
-    return api.conversations(caller, ["public"], cursor, api.PAGE, joined=False, archived=True)
+    return api.conversations_page(caller, ["public"], cursor, api.PAGE, joined=False, archived=True)
 
 
-def in_blocks(blocks: Sequence[Json], caller: Caller) -> Asks[Named]:
-    """Whom blocks mention, which have ids of people where a text has names."""
-    ids = sorted(set(mentioned(lines(list(blocks)))))
+def block_mentions(blocks: Sequence[Json], caller: Caller) -> Asks[Mentions]:
+    """Return the mentions in blocks, which contain ids of people."""
+    ids = sorted(set(mentioned_ids(lines(list(blocks)))))
     if "users:read" not in caller.granted:
-        return Named(told=ids)
+        return Mentions(told=ids)
     answers = yield from api.many([users.info(one) for one in ids[:_LOOKED_UP]])
     found = {one: got["user"] for one, got in zip(ids, answers, strict=False) if isinstance(got, dict)}
-    return Named(told=[f"{one} is {users.with_handle(found[one])}" if one in found else one for one in ids])
+    return Mentions(told=[f"{one} is {users.with_handle(found[one])}" if one in found else one for one in ids])

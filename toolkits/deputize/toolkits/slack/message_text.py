@@ -1,8 +1,8 @@
-"""What Slack shows of a message, in its own notation: its blocks or its text, what is attached to it, and its files.
+"""Text of a message as Slack displays it, in Slack's notation: its blocks or text, its attachments and its files.
 
-Where a message has blocks with words, people see its text nowhere but in notifications. What is attached, be it a
-bot's, a preview of a link or another message that was forwarded, stands behind it, each line after ``> ``.
-docs.slack.dev/messaging/formatting-message-text, docs.slack.dev/legacy/legacy-messaging (secondary attachments).
+If a message has blocks with words, people see its text only in notifications. Attachments (a bot's, a link preview or a
+forwarded message) come last, each line after ``> ``. docs.slack.dev/messaging/formatting-message-text,
+docs.slack.dev/legacy/legacy-messaging (secondary attachments).
 """
 
 from __future__ import annotations
@@ -12,36 +12,36 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from deputize.toolkits._shared import times
-from deputize.toolkits.slack.block_text import lines, pictures, plain
-from deputize.toolkits.slack.mrkdwn import link, unescaped
+from deputize.toolkits.slack.block_text import as_plain, lines, pictures
+from deputize.toolkits.slack.mrkdwn import link, unescape
 
 TOKEN: Final = re.compile(r"<([^<>\n]{1,4000})>")
 _EMOJI = re.compile(r":[\w+-]{1,60}:")
 _WORD = re.compile(r"[^\W_]+")
-_DEEPEST: Final = 3  # messages that were forwarded inside of each other
+_DEEPEST: Final = 3  # messages forwarded inside each other
 
 Json = Mapping[str, Any]
 
 
-def all_said(message: Json) -> str:
-    """All that a message shows."""
-    return _all_of(message, 0)
+def full_text(message: Json) -> str:
+    """Return all text that a message displays."""
+    return _full_text(message, 0)
 
 
-def own_words(message: Json) -> str:
-    """What a message itself says, without what is attached to it: what an edit replaces."""
+def own_text(message: Json) -> str:
+    """Return a message's text without attachments: the part that an edit replaces."""
     return "\n".join(lines(message.get("blocks"))) or str(message.get("text") or "")
 
 
 def is_plain_text(message: Json) -> bool:
-    """Whether a message is a text with no more structure than its notation has: an edit brings it back as it was."""
+    """Return whether a message has only the structure of its notation, so that an edit can restore it."""
     return all(block.get("type") == "rich_text" for block in _dicts(message.get("blocks")))
 
 
-def _all_of(message: Json, depth: int) -> str:
+def _full_text(message: Json, depth: int) -> str:
     blocks = message.get("blocks")
     own = list(lines(blocks)) or [str(message.get("text") or "")]
-    attached = [f"> {line}" for one in _dicts(message.get("attachments")) for line in _attached(one, depth)]
+    attached = [f"> {line}" for one in _dicts(message.get("attachments")) for line in _attachment_lines(one, depth)]
     comments = [one for one in map(_comment, _dicts(message.get("files"))) if one and one not in own]
     return "\n".join(part for part in (*own, *pictures(blocks), *comments, *attached) if part)
 
@@ -55,32 +55,31 @@ def _comment(file: Json) -> str:
     return str(comment.get("comment") or "") if isinstance(comment, dict) else ""
 
 
-def words_of_blocks(message: Json) -> bool:
-    """Whether a message has blocks with words."""
+def has_block_words(message: Json) -> bool:
     return any(lines(message.get("blocks")))
 
 
-def unseen(message: Json) -> int:
-    """Letters of a message's text that are shown nowhere, because it has blocks with words."""
-    if not message.get("text") or not words_of_blocks(message):
+def count_unseen(message: Json) -> int:
+    """Count the letters of a message's text that are not displayed, because it has blocks with words."""
+    if not message.get("text") or not has_block_words(message):
         return 0
-    seen = set(_WORD.findall(unescaped(all_said(message)).casefold()))
+    seen = set(_WORD.findall(unescape(full_text(message)).casefold()))
     return sum(len(word) for word in _words(str(message["text"])) if word not in seen)
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in Slack's notation, without names, links and emoji, which blocks write otherwise."""
-    return _WORD.findall(unescaped(_EMOJI.sub(" ", TOKEN.sub(" ", text))).casefold())
+    """Return the words of a text without names, links and emoji, which blocks write otherwise."""
+    return _WORD.findall(unescape(_EMOJI.sub(" ", TOKEN.sub(" ", text))).casefold())
 
 
-# ----------------------------------------------------------------- what is attached
+# ----------------------------------------------------------------- attachments
 
 
-def _attached(attachment: Json, depth: int) -> Iterator[str]:
-    """The lines of something attached; its fallback, where it has none."""
+def _attachment_lines(attachment: Json, depth: int) -> Iterator[str]:
+    """Yield the lines of an attachment, or of its fallback if it has none."""
     if found := [line for part in _parts(attachment, depth) if part for line in part.split("\n")]:
         yield from found
-    elif fallback := plain(attachment.get("fallback")):
+    elif fallback := as_plain(attachment.get("fallback")):
         yield from fallback.split("\n")
 
 
@@ -89,7 +88,7 @@ def _parts(attachment: Json, depth: int) -> Iterator[str]:
     yield _source(attachment)
     title = str(attachment.get("title") or "")
     url = str(attachment.get("title_link") or "")
-    yield link(unescaped(url), unescaped(title)) if title else ""
+    yield link(unescape(url), unescape(title)) if title else ""
     yield _body(attachment, depth)
     for field in _dicts(attachment.get("fields")):
         yield ": ".join(str(part) for part in (field.get("title"), field.get("value")) if part not in (None, ""))
@@ -98,36 +97,36 @@ def _parts(attachment: Json, depth: int) -> Iterator[str]:
     if attachment.get("image_url") or attachment.get("thumb_url"):
         yield "[image]"
     yield " ".join(filter(None, map(_button, _dicts(attachment.get("actions")))))
-    yield from (f"[file: {plain(one.get('title') or one.get('name'))}]" for one in _dicts(attachment.get("files")))
+    yield from (f"[file: {as_plain(one.get('title') or one.get('name'))}]" for one in _dicts(attachment.get("files")))
     if not _is_message(attachment):
         yield str(attachment.get("footer") or "")
 
 
 def _is_message(attachment: Json) -> bool:
-    """Whether another message of Slack's is shown, forwarded or linked to."""
+    """Return whether the attachment is another Slack message, forwarded or linked."""
     return bool(attachment.get("is_share") or attachment.get("is_msg_unfurl"))
 
 
 def _source(attachment: Json) -> str:
-    """Who wrote it, and where: of a message with its address, by which it can be read on."""
+    """Return the author and place of an attachment; for a message also its address."""
     names = (attachment.get("service_name"), attachment.get("author_name"), attachment.get("author_subname"))
-    who = ", ".join(dict.fromkeys(plain(name) for name in names if name))
+    who = ", ".join(dict.fromkeys(as_plain(name) for name in names if name))
     if not _is_message(attachment):
         return who
     if user := attachment.get("author_id"):
-        who = f"{who} ({plain(user)})" if who else plain(user)
+        who = f"{who} ({as_plain(user)})" if who else as_plain(user)
     if place := attachment.get("channel_name"):
-        who += f" in #{plain(place)}"
+        who += f" in #{as_plain(place)}"
     seconds = str(attachment.get("ts") or "").partition(".")[0]
     at = f", {times.short(int(seconds) * 1000)} UTC" if seconds.isdigit() else ""
-    url = unescaped(str(attachment.get("from_url") or ""))
+    url = unescape(str(attachment.get("from_url") or ""))
     return f"Message of {who or 'somebody'}{at}{' ' + link(url, '') if url else ''}:"
 
 
 def _body(attachment: Json, depth: int) -> str:
-    """What it says itself; a message, as that is shown."""
+    """Return the text of an attachment, or of the message in it."""
     inner = [one.get("message") for one in _dicts(attachment.get("message_blocks"))]
-    if depth < _DEEPEST and (said := [_all_of(one, depth + 1) for one in inner if isinstance(one, dict)]):
+    if depth < _DEEPEST and (said := [_full_text(one, depth + 1) for one in inner if isinstance(one, dict)]):
         if any(said):
             return "\n".join(said)
     return str(attachment.get("text") or "")
@@ -135,4 +134,4 @@ def _body(attachment: Json, depth: int) -> str:
 
 def _button(action: Json) -> str:
     words, url = str(action.get("text") or ""), str(action.get("url") or "")
-    return f"[{link(unescaped(url), unescaped(words))}]" if words else ""
+    return f"[{link(unescape(url), unescape(words))}]" if words else ""

@@ -1,4 +1,4 @@
-"""Slack: messages, of a conversation or a thread."""
+"""Slack: reading the messages of a conversation or a thread."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from deputize.toolkits.slack.base import (
     Json,
     Row,
     Ts,
-    for_kinds,
+    need_for,
 )
 from deputize.toolkits.slack.conversations import Spot
 
-_PAGE_OF_THE_LIMITED: Final = 15  # messages that an app outside the marketplace gets at once
+_PAGE_OF_THE_LIMITED: Final = 15  # messages per request for an app outside the marketplace
 NO_MESSAGE: Final = ("thread_not_found", "message_not_found")
-"""Slack's words for a message that is not there."""
+"""Slack's error codes for a missing message."""
 _WINDOW: Final[Mapping[str, str]] = {
     "oldest_datetime": "after",
     "oldest_relative": "after",
@@ -43,10 +43,10 @@ _WINDOW: Final[Mapping[str, str]] = {
 
 
 def _message_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
+    ref = refs.try_read(arguments["conversation"])
     threaded = arguments["thread_ts"] or arguments["ts"] or ref.ts or ref.thread_ts
     method = "conversations.replies" if threaded else "conversations.history"
-    return [*refs.naming(ref), for_kinds(method, "history", *ref.kinds)]
+    return [*refs.needs_of(ref), need_for(method, "history", *ref.kinds)]
 
 
 @SLACK.tool(
@@ -80,7 +80,7 @@ def get_messages(
     alone = ts or ("" if thread or after or before or cursor else spot.ts)
     if offset and not alone:
         raise InvalidInput("offset: only with ts, of one message.", hint="Lists go on by cursor.")
-    bounds = {"oldest": _bound(oldest), "latest": _bound(latest), "limit": place.size, "cursor": place.token or None}
+    bounds = {"oldest": _as_ts(oldest), "latest": _as_ts(latest), "limit": place.size, "cursor": place.token or None}
     if alone:
         asked = one_message(spot.id, alone)
     elif thread:
@@ -92,27 +92,27 @@ def get_messages(
     except NotFound as missed:
         raise _no_such_message(missed, alone) from None
     except RateLimited as limited:
-        raise _slowly(limited) from None
+        raise _with_hint(limited) from None
     if alone:
-        return (yield from _alone(answer, alone, offset, spot, caller))
-    page = _within_window(answer, oldest, latest)
+        return (yield from _one_message(answer, alone, offset, spot, caller))
+    page = _filter_window(answer, oldest, latest)
     talk = [one for one in page if not rows.is_noise(one)]
-    result = yield from _result(talk, api.following(answer), place, limit, spot, caller, up=bool(thread))
+    result = yield from _result(talk, api.next_cursor(answer), place, limit, spot, caller, up=bool(thread))
     return result | ({"joins_and_renames_left_out": len(page) - len(talk)} if len(page) > len(talk) else {})
 
 
-def _alone(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Asks[Json]:
-    """One message, whole or a part of it. Raises `NotFound`."""
+def _one_message(answer: Row, ts: str, offset: int, spot: Spot, caller: Caller) -> Asks[Json]:
+    """Return one message, whole or a part of it. Raises `NotFound`."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict) and one.get("ts") == ts]
     if not found:
         raise _no_such_message(NotFound("", reason="message_not_found"), ts)
-    names = yield from rows.names_in(found, caller)
+    names = yield from rows.load_names(found, caller)
     row = rows.message_row(found[0], spot.id, names, offset=offset)
     return {**spot.shown, "items": [row], "next": None, "truncated": False, "time_zone": times.ZONE}
 
 
 def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
-    """What was not found, if it is not the conversation."""
+    """Return the error for a missing message; the same error if the conversation is missing."""
     if missed.reason not in NO_MESSAGE:
         return missed
     return NotFound(
@@ -122,29 +122,29 @@ def _no_such_message(missed: NotFound, ts: str | None) -> NotFound:
     )
 
 
-def _bound(seconds: int | None) -> str | None:
+def _as_ts(seconds: int | None) -> str | None:
     return None if seconds is None else f"{seconds}.000000"
 
 
 def one_message(conversation: str, ts: str) -> Request:
-    """conversations.replies of one message alone: unlike history it finds answers in threads, too."""
+    """Create the request for one message; unlike history, conversations.replies also finds answers in threads."""
     point = {"oldest": ts, "latest": ts, "inclusive": True, "limit": 1}
     return api.call("conversations.replies", {"channel": conversation, "ts": ts, **point})
 
 
-def _slowly(limited: RateLimited) -> RateLimited:
+def _with_hint(limited: RateLimited) -> RateLimited:
     hint = "Apps outside Slack's marketplace may read once a minute. Use slack_search, or wait."
     return RateLimited(limited.message, retry_after=limited.retry_after, hint=hint)
 
 
-def _within_window(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
-    """The messages of the window: Slack adds the one that begins a thread."""
+def _filter_window(answer: Row, oldest: int | None, latest: int | None) -> list[Row]:
+    """Return the messages inside the window: Slack adds the first message of a thread."""
     found = [one for one in answer.get("messages") or () if isinstance(one, dict)]
-    return [one for one in found if _within(one, oldest, latest)]
+    return [one for one in found if _is_within(one, oldest, latest)]
 
 
-def _within(message: Row, oldest: int | None, latest: int | None) -> bool:
-    """Whether a message lies in [oldest, latest); by its whole seconds, so that no ``ts`` becomes a float."""
+def _is_within(message: Row, oldest: int | None, latest: int | None) -> bool:
+    """Return whether a message is in [oldest, latest), by its whole seconds: no ``ts`` becomes a float."""
     seconds = str(message.get("ts", "")).partition(".")[0]
     at = int(seconds) if seconds.isdigit() else 0
     return (oldest is None or at >= oldest) and (latest is None or at < latest)
@@ -153,9 +153,9 @@ def _within(message: Row, oldest: int | None, latest: int | None) -> bool:
 def _result(
     page: Sequence[Row], token: str, place: Place, limit: int, spot: Spot, caller: Caller, *, up: bool
 ) -> Asks[Json]:
-    """The rows, newest last. ``up``: the page comes oldest first, as threads do, and goes on to the newer."""
+    """Return the rows, newest last. ``up``: the page is oldest first, as threads are, and the next one is newer."""
     here = page[place.skip :][:limit]
-    names = yield from rows.names_in(here, caller)
+    names = yield from rows.load_names(here, caller)
     found = Rows()
     done = next((n for n, one in enumerate(here) if not found.add(rows.message_row(one, spot.id, names))), len(here))
     result: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""Markdown as models write it, in Slack's own notation (docs.slack.dev/messaging/formatting-message-text).
+"""Conversion of Markdown to Slack's notation (docs.slack.dev/messaging/formatting-message-text).
 
-Everything is escaped before a token of ours is added: nothing that the model or a stranger wrote can become a link, a
-mention or a call to everybody by itself.
+All text is escaped before deputize adds a token: no text of the model or of other people can become a link or a mention
+by itself.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _MENTION: Final = re.compile(
     r"|(?<![\w@.&/-])(?:@[A-Za-z0-9][\w.-]{0,79}(?<![.-])|#[\w-]{1,80})(?![\w@])"
 )
 _SHOWN: Final = re.compile(r"(?<![\w@.&/-])@(?P<name>[^@()<>\n]{1,80}) \((?P<id>[UW][A-Z0-9]{7,20})\)")
-"""A mention as results show it."""
+"""A mention in the form of results."""
 _MARKS: Final = {"strong": "*", "em": "_", "s": "~"}
 _RULE: Final = "\u2014" * 3
 _BULLET: Final = "\u2022"
 
 
-def escaped(text: str) -> str:
-    """The three characters that mean something to Slack."""
+def escape(text: str) -> str:
+    """Escape the three characters that mean something to Slack."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def unescaped(text: str) -> str:
-    """``&``, ``<`` and ``>`` as they were typed."""
+def unescape(text: str) -> str:
+    """Return ``&``, ``<`` and ``>`` as they were typed."""
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str = "body") -> str:
-    """The text for Slack. ``mentions``: tokens by what stands for them, such as ``@bob``; other names stay text.
+    """Convert a text. ``mentions``: tokens by the words they replace, such as ``@bob``; other names stay text.
 
     Raises `InvalidInput` for an empty text, and for one that is too long for a message.
     """
@@ -56,45 +56,45 @@ def to_mrkdwn(text: str, mentions: Mapping[str, str] | None = None, field: str =
 
 
 def notation(text: str, mentions: Mapping[str, str] | None = None) -> str:
-    """The text in Slack's notation, of whatever length."""
+    """Convert a text of any length to Slack's notation."""
     tree, lines = _tree(text)
     return "\n".join(_Notation(lines, mentions or {}).blocks(tree.children)).strip("\n")
 
 
 def names_in(text: str, shown: Container[str] = ()) -> set[str]:
-    """What in a text may be a mention, in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links.
+    """Return possible mentions in lower case: ``@handle``, ``@id``, ``#channel``, but not in code or links.
 
-    ``shown``: mentions as results show them, which are known already.
+    ``shown``: mentions in the form of results, which are resolved already.
     """
-    return {_named(one) for words in _texts(text) for one in _MENTION.finditer(_without(words, shown))}
+    return {_mention_name(one) for words in _texts(text) for one in _MENTION.finditer(_remove_shown(words, shown))}
 
 
-def shown_in(text: str) -> dict[str, tuple[str, str]]:
-    """What in a text may be a mention as results show it, ``@Bob Brown (U0BOB000000)``: the name and id in it."""
+def shown_mentions(text: str) -> dict[str, tuple[str, str]]:
+    """Return possible mentions in the form of results, ``@Bob Brown (U0BOB000000)``, with their name and id."""
     return {one[0]: (one["name"], one["id"]) for words in _texts(text) for one in _SHOWN.finditer(words)}
 
 
 def _texts(text: str) -> Iterator[str]:
-    """The words of a text that are neither code nor in a link or table."""
+    """Yield the words of a text that are neither code nor in a link or table."""
     tree, _ = _tree(text)
-    return (one.content for one in tree.walk() if one.type == "text" and not _inside(one, "link", "table"))
+    return (one.content for one in tree.walk() if one.type == "text" and not _is_inside(one, "link", "table"))
 
 
-def _without(words: str, shown: Container[str]) -> str:
+def _remove_shown(words: str, shown: Container[str]) -> str:
     return _SHOWN.sub(lambda found: " " if found[0] in shown else found[0], words)
 
 
-def _named(mention: re.Match[str]) -> str:
+def _mention_name(mention: re.Match[str]) -> str:
     return f"@{mention['id']}".casefold() if mention["id"] else mention[0].casefold()
 
 
 def _tree(text: str) -> tuple[SyntaxTreeNode, list[str]]:
-    """The text as a tree, and the lines that its nodes name."""
+    """Return the text as a tree, and its lines, to which the nodes refer."""
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "")
     return SyntaxTreeNode(parse(text, bare_links=True, tables=True)), text.split("\n")
 
 
-def _inside(node: SyntaxTreeNode, *kinds: str) -> bool:
+def _is_inside(node: SyntaxTreeNode, *kinds: str) -> bool:
     above = node.parent
     while above is not None and above.type not in kinds:
         above = above.parent
@@ -103,13 +103,13 @@ def _inside(node: SyntaxTreeNode, *kinds: str) -> bool:
 
 @dataclass(frozen=True)
 class _Notation:
-    """Nodes as lines of Slack's notation. ``lines``: of the source."""
+    """A converter of nodes to lines of Slack's notation. ``lines``: of the source."""
 
     lines: Sequence[str]
     mentions: Mapping[str, str]
 
     def blocks(self, nodes: Sequence[SyntaxTreeNode]) -> Iterator[str]:
-        """Blocks one after another, with an empty line where the writer left one."""
+        """Yield blocks one after another, with an empty line if the writer left one."""
         if nodes:
             yield from self._block(nodes[0])
         for _, node in pairwise(nodes):
@@ -120,10 +120,10 @@ class _Notation:
     def _block(self, node: SyntaxTreeNode) -> Iterator[str]:
         match node.type:
             case "fence":
-                yield from ("```", *map(escaped, node.content.removesuffix("\n").split("\n")), "```")
+                yield from ("```", *map(escape, node.content.removesuffix("\n").split("\n")), "```")
             case "table":
                 begin, end = node.map or (0, 0)
-                yield from ("```", *(escaped(line.strip()) for line in self.lines[begin:end]), "```")
+                yield from ("```", *(escape(line.strip()) for line in self.lines[begin:end]), "```")
             case "hr":
                 yield _RULE
             case "heading":
@@ -137,7 +137,7 @@ class _Notation:
                 yield from self._inline(node.children).split("\n")
 
     def _items(self, node: SyntaxTreeNode) -> Iterator[str]:
-        """A list; what lies deeper in an item is indented."""
+        """Yield a list; deeper lines of an item are indented."""
         for item in node.children:
             mark = f"{item.info}{item.markup}" if node.type == "ordered_list" else _BULLET
             first, *rest = list(self.blocks(item.children)) or [""]
@@ -145,7 +145,7 @@ class _Notation:
             yield from (f"  {line}" if line else "" for line in rest)
 
     def _inline(self, nodes: Sequence[SyntaxTreeNode], *, bold: bool = False) -> str:
-        """Spans. ``bold``: all of it is bold already, as a heading is."""
+        """Return spans. ``bold``: the whole text is bold already, as in a heading."""
         return "".join(self._span(node, bold) for node in nodes)
 
     def _span(self, node: SyntaxTreeNode, bold: bool) -> str:
@@ -153,7 +153,7 @@ class _Notation:
             case "text":
                 return self._text(node.content)
             case "code_inline":
-                return f"`{escaped(node.content)}`"
+                return f"`{escape(node.content)}`"
             case "softbreak" | "hardbreak":
                 return "\n"
             case "link":
@@ -165,21 +165,21 @@ class _Notation:
                 return self._inline(node.children, bold=bold)
 
     def _text(self, text: str) -> str:
-        """A text in which the names that were looked up are mentions."""
+        """Return a text with tokens for the mentions that were found."""
         parts, end = list[str](), 0
         for found in _SHOWN.finditer(text):
             if token := self.mentions.get(found[0]):
-                parts += [self._linked(text[end : found.start()]), token]
+                parts += [self._link_mentions(text[end : found.start()]), token]
                 end = found.end()
-        return "".join([*parts, self._linked(text[end:])])
+        return "".join([*parts, self._link_mentions(text[end:])])
 
-    def _linked(self, text: str) -> str:
+    def _link_mentions(self, text: str) -> str:
         parts, end = [], 0
         for found in _MENTION.finditer(text):
-            mention = self.mentions.get(_named(found)) or escaped(found[0])
-            parts += [escaped(text[end : found.start()]), mention]
+            mention = self.mentions.get(_mention_name(found)) or escape(found[0])
+            parts += [escape(text[end : found.start()]), mention]
             end = found.end()
-        return "".join([*parts, escaped(text[end:])])
+        return "".join([*parts, escape(text[end:])])
 
 
 def _words(node: SyntaxTreeNode) -> str:
@@ -187,8 +187,8 @@ def _words(node: SyntaxTreeNode) -> str:
 
 
 def link(url: str, words: str) -> str:
-    """A link with what it shows: one line, in which a bar would end the address. Without an address, the words."""
+    """Return a link on one line, in which a bar would end the address; the words alone if there is no address."""
     url, words = "".join(url.split()).replace("|", "%7C"), " ".join(words.split())
     if not url:
-        return escaped(words)
-    return f"<{escaped(url)}>" if words in ("", url) else f"<{escaped(url)}|{escaped(words.replace('|', '/'))}>"
+        return escape(words)
+    return f"<{escape(url)}>" if words in ("", url) else f"<{escape(url)}|{escape(words.replace('|', '/'))}>"

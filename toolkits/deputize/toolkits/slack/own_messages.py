@@ -1,4 +1,4 @@
-"""Slack: the user's own messages are edited and deleted, and what is planned is listed."""
+"""Slack: editing and deleting the user's own messages, and listing scheduled ones."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Json
 from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.idempotent_post import AS_WRITTEN
 from deputize.toolkits.slack.mentions import mentions
-from deputize.toolkits.slack.message_text import all_said, is_plain_text, own_words
+from deputize.toolkits.slack.message_text import full_text, is_plain_text, own_text
 from deputize.toolkits.slack.mrkdwn import LONGEST, to_mrkdwn
 from deputize.toolkits.slack.send import permalink
 from deputize.toolkits.slack.text import Reader
@@ -46,8 +46,8 @@ _COPIED: Final = "Copy ts from a row, and conversation from the same result."
 
 def _own_needs(arguments: Arguments) -> Sequence[Need]:
     method = "chat.update" if "body" in arguments else "chat.delete"
-    ref = refs.safely(arguments["conversation"])
-    return [*refs.naming(ref), any_of("chat:write", method=method)]
+    ref = refs.try_read(arguments["conversation"])
+    return [*refs.needs_of(ref), any_of("chat:write", method=method)]
 
 
 NewText = Annotated[Body, Field(description="Markdown, in place of all of the text")]
@@ -66,51 +66,51 @@ def update_message(
     """Edit one of the user's own messages."""
     caller = Caller.of(run)
     to_mrkdwn(body)
-    spot = yield from preview.found(conversation, caller)
+    spot = yield from preview.find(conversation, caller)
     named = yield from mentions(body, spot, caller)
     before, looked = yield from preview.own_message(spot, ts, caller)
     if looked and before is None:
         raise NotFound("ts: no message has this ts in this conversation.", hint=_COPIED)
     new = to_mrkdwn(body, named.tokens)
     if append:
-        new = _added(before, new, run.noted)
-    elif before and own_words(before) != new:
-        said = all_said(before).strip()
+        new = _append_text(before, new, run.noted)
+    elif before and own_text(before) != new:
+        said = full_text(before).strip()
         check_read("body", said, if_text, _WHOLE, cut=_is_cut(said))
-    now = Reader().as_written(own_words(before)) if before else ""
+    now = Reader().as_written(own_text(before)) if before else ""
     yield Preview(
         "Edit this message",
-        **named.shown_in(preview.there(spot, caller, pins=_version(ts, before))),
+        **named.add_to(preview.location(spot, caller, pins=_version(ts, before))),
         destroys=not append,
         text=Change(now, f"{now}\n\n{body}" if append else body) if before else body,
         text_now=None if before else preview.NOT_READ,
-        written_at=preview.at(ts),
+        written_at=preview.instant(ts),
     )
     if append and before:
         yield SaveNote(note_of({"body": (before.get("text"), new)}))
     arguments = {"channel": spot.id, "ts": ts, "text": new, **AS_WRITTEN}
     answer = yield api.call("chat.update", arguments, repeat="idem")
-    old = own_words(before) if before and is_plain_text(before) else ""
+    old = own_text(before) if before and is_plain_text(before) else ""
     undo = {"conversation": spot.id, "ts": ts, "body": old}
-    said = all_said(answer.get("message") or {"text": new}).strip()
+    said = full_text(answer.get("message") or {"text": new}).strip()
     undo |= {"if_text": digest(said)} if _is_cut(said) else {}
-    if _comes_back(old):
-        edited = preview.edited(answer.get("message") or {})
-        yield Undo("slack_update_message", undo, preview.unless_edited(spot, caller, edited))
+    if _is_restorable(old):
+        edited = preview.edit_version(answer.get("message") or {})
+        yield Undo("slack_update_message", undo, preview.restore_condition(spot, caller, edited))
     return rows.lean(
         {
             **spot.shown,
             "ts": ts,
             "url": (yield from permalink(spot.id, ts)),
-            "undo": {"tool": "slack_update_message", "args": undo} if _comes_back(old) else None,
+            "undo": {"tool": "slack_update_message", "args": undo} if _is_restorable(old) else None,
             "reaches_nobody": named.nobody,
             "summary": "Edited.",
         }
     )
 
 
-def _added(before: Row | None, new: str, noted: Noted) -> str:
-    """The text of a message with more behind it, in Slack's notation; as it is where an earlier run has written it.
+def _append_text(before: Row | None, new: str, noted: Noted) -> str:
+    """Return a message's text with more at its end, in Slack's notation; unchanged if an earlier run added it.
 
     Raises `InvalidInput` for a message that cannot be read, or is more than a text.
     """
@@ -130,11 +130,11 @@ def _is_cut(said: str) -> bool:
 
 
 def _version(ts: str, message: Row | None) -> Json:
-    return {"message": ts, "edited": preview.edited(message) if message else None}
+    return {"message": ts, "edited": preview.edit_version(message) if message else None}
 
 
-def _comes_back(old: str) -> bool:
-    """Whether writing a text again gives just that text: one without Slack's own notation."""
+def _is_restorable(old: str) -> bool:
+    """Return whether writing a text again restores it: true for short texts without Slack's own notation."""
     return bool(old) and len(old) <= 400 and to_mrkdwn(old) == old
 
 
@@ -150,51 +150,51 @@ def delete_message(
     if bool(ts) == bool(scheduled_id):
         raise InvalidInput("Give exactly one of ts and scheduled_id.", hint="scheduled_id is of slack_list_scheduled.")
     caller = Caller.of(run)
-    spot = yield from preview.found(conversation, caller)
+    spot = yield from preview.find(conversation, caller)
     if scheduled_id:
-        return (yield from _canceled(spot, scheduled_id, caller))
+        return (yield from _cancel_scheduled(spot, scheduled_id, caller))
     before, looked = yield from preview.own_message(spot, ts or "", caller)
     gone = looked and before is None
     if not gone:
         yield Preview(
             "Delete this message",
-            **preview.there(spot, caller, pins=_version(ts or "", before)),
+            **preview.location(spot, caller, pins=_version(ts or "", before)),
             destroys=True,
             text=preview.as_written(before) if before else None,
             text_now=None if before else preview.NOT_READ,
-            written_at=preview.at(ts),
+            written_at=preview.instant(ts),
             undo="it cannot be brought back",
         )
-        gone = yield from _gone(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
+        gone = yield from _delete(api.call("chat.delete", {"channel": spot.id, "ts": ts}, repeat="idem"))
     reader = Reader()
-    told = excerpts.excerpt(reader, all_said(before), rows.TEXT) if before else {}
+    told = excerpts.excerpt(reader, full_text(before), rows.TEXT) if before else {}
     said = "It is gone already." if gone else "Deleted."
     return rows.lean({**spot.shown, "ts": ts, "deleted": True, **told, "summary": said})
 
 
-def _canceled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
-    """Nobody but the user has seen what is canceled."""
-    entry, whole = yield from _waiting(spot.id, scheduled)
+def _cancel_scheduled(spot: Spot, scheduled: str, caller: Caller) -> Asks[Json]:
+    """Cancel a scheduled message, which nobody except the user has seen."""
+    entry, whole = yield from _find_scheduled(spot.id, scheduled)
     gone = entry is None and whole
     if not gone:
-        place = preview.there(spot, caller, pins={"scheduled": scheduled})
+        place = preview.location(spot, caller, pins={"scheduled": scheduled})
         place["audience"] = Audience.SELF
         yield Preview(
             "Cancel this message, which waits to be sent",
             **place,
             destroys=True,
             text=preview.as_written(entry) if entry else None,
-            at=preview.at(entry.get("post_at")) if entry else None,
+            at=preview.instant(entry.get("post_at")) if entry else None,
         )
         arguments = {"channel": spot.id, "scheduled_message_id": scheduled}
-        gone = yield from _gone(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
+        gone = yield from _delete(api.call("chat.deleteScheduledMessage", arguments, repeat="idem"))
     said = "It is gone already." if gone else "Canceled."
     return rows.lean({**spot.shown, "scheduled_id": scheduled, "deleted": True, "summary": said})
 
 
-def _waiting(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None, bool]]:
-    """The message of this id that waits to be sent, and whether all were looked at."""
-    listed = yield from api.every(
+def _find_scheduled(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None, bool]]:
+    """Return the scheduled message of this id, and whether all were read."""
+    listed = yield from api.list_pages(
         lambda cursor: api.call(
             "chat.scheduledMessages.list", {"channel": conversation, "cursor": cursor, "limit": 100}
         ),
@@ -204,8 +204,8 @@ def _waiting(conversation: str | None, scheduled: str) -> Asks[tuple[Row | None,
     return next((one for one in listed.rows if one.get("id") == scheduled), None), listed.whole
 
 
-def _gone(request: Request) -> Asks[bool]:
-    """Whether what is to be deleted was gone already."""
+def _delete(request: Request) -> Asks[bool]:
+    """Send the deletion; return whether the message was gone already."""
     try:
         yield request
     except (NotFound, InvalidInput) as refused:
@@ -215,11 +215,13 @@ def _gone(request: Request) -> Asks[bool]:
     return False
 
 
-# ----------------------------------------------------------------- what is planned
+# ----------------------------------------------------------------- scheduled messages
 
 
 @SLACK.tool(
-    needs=lambda arguments: refs.naming(refs.safely(arguments["conversation"])) if arguments["conversation"] else [],
+    needs=lambda arguments: (
+        refs.needs_of(refs.try_read(arguments["conversation"])) if arguments["conversation"] else []
+    ),
     toolset="more",
 )
 def list_scheduled(
@@ -238,32 +240,34 @@ def list_scheduled(
     place = Place.of(("slack_list_scheduled", run.account.subject, conversation), cursor, limit, run.now)
     spot = (yield from places.find(conversation, caller)) if conversation else None
     if scheduled_id:
-        return (yield from _planned(spot, scheduled_id, offset))
+        return (yield from _one_scheduled(spot, scheduled_id, offset))
     asked = {"channel": spot.id if spot else None, "limit": place.size, "cursor": place.token or None}
     answer = yield api.call("chat.scheduledMessages.list", asked)
     listed = [one for one in answer.get("scheduled_messages") or () if isinstance(one, dict)]
     here = listed[place.skip :][:limit]
     kept = Rows()
-    done = next((n for n, one in enumerate(here) if not kept.add(_scheduled(one))), len(here))
+    done = next((n for n, one in enumerate(here) if not kept.add(_scheduled_row(one))), len(here))
     return {
         "items": kept.items,
-        "next": place.after(done, len(listed), api.following(answer), limit),
+        "next": place.after(done, len(listed), api.next_cursor(answer), limit),
         "truncated": done < len(here),
         "time_zone": times.ZONE,
     }
 
 
-def _planned(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
-    entry, _ = yield from _waiting(spot.id if spot else None, scheduled)
+def _one_scheduled(spot: Spot | None, scheduled: str, offset: int) -> Asks[Json]:
+    entry, _ = yield from _find_scheduled(spot.id if spot else None, scheduled)
     if entry is None:
         raise NotFound("scheduled_id: no message of this id waits to be sent.", hint="List them without it.")
-    return {"items": [_scheduled(entry, offset)], "next": None, "truncated": False, "time_zone": times.ZONE}
+    return {"items": [_scheduled_row(entry, offset)], "next": None, "truncated": False, "time_zone": times.ZONE}
 
 
-def _scheduled(entry: Row, offset: int | None = None) -> Json:
+def _scheduled_row(entry: Row, offset: int | None = None) -> Json:
     reader, text = Reader(), str(entry.get("text") or "")
     more = Continuation("slack_list_scheduled", scheduled_id=str(entry.get("id") or ""))
-    told = excerpts.excerpt(reader, text, 200, more) if offset is None else excerpts.read_on(reader, text, offset, more)
+    told = (
+        excerpts.excerpt(reader, text, 200, more) if offset is None else excerpts.read_part(reader, text, offset, more)
+    )
     return {
         "scheduled_id": str(entry.get("id") or ""),
         "conversation": entry.get("channel_id"),

@@ -1,8 +1,8 @@
-"""What a person is shown of a conversation, and of a message in it, before something is done there.
+"""Preview of a conversation, and of a message in it, before a tool acts there.
 
-A channel's type says who reads what is in it: everybody of the workspace in a public one, its members in a private
-one. Who is on the other side of a channel that companies share, nobody can read. Numbers of members are shown beside
-and not compared. A message that is answered, marked or pinned is compared: its writer can edit it after the question.
+A channel's type tells who reads it: everybody of the workspace a public one, its members a private one. Nobody can read
+who is on the other side of a channel that companies share. Numbers of members are displayed and not compared. A message
+that is answered, marked or pinned is compared, because its writer can edit it after the question.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deputize.toolkits.slack import api, users
 from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
 from deputize.toolkits.slack.conversations import Spot
-from deputize.toolkits.slack.message_text import all_said
+from deputize.toolkits.slack.message_text import full_text
 from deputize.toolkits.slack.messages import NO_MESSAGE, one_message
 from deputize.toolkits.slack.text import Reader
 
@@ -31,13 +31,13 @@ _KINDS: Final = {
 }
 
 
-def found(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
-    """The conversation that is meant, as `places.find` does, with all that may be known of it without asking."""
-    return (yield from described((yield from places.find(conversation, caller, sends=sends)), caller))
+def find(conversation: str, caller: Caller, *, sends: bool = False) -> Asks[Spot]:
+    """Find the conversation like `places.find`, with all details that may be read without asking."""
+    return (yield from describe((yield from places.find(conversation, caller, sends=sends)), caller))
 
 
-def described(spot: Spot, caller: Caller) -> Asks[Spot]:
-    """A conversation that was named by its id, with its name, kind and people. Raises `NotFound`."""
+def describe(spot: Spot, caller: Caller) -> Asks[Spot]:
+    """Add name, kind and people to a conversation that was named by its id. Raises `NotFound`."""
     if spot.row or spot.people:
         return spot
     channel = yield from _channel(spot, caller)
@@ -45,14 +45,14 @@ def described(spot: Spot, caller: Caller) -> Asks[Spot]:
         return spot
     known = replace(places.spot_of(channel), id=spot.id, ts=spot.ts, thread_ts=spot.thread_ts)
     if known.kinds[0] in ("dm", "group_dm"):
-        others = yield from _others(channel, known, caller)
+        others = yield from _load_others(channel, known, caller)
         name = ", ".join(users.with_id(user) for user in others)
         return replace(known, name=name, people=tuple((str(user["id"]), users.with_handle(user)) for user in others))
     return known
 
 
 def _channel(spot: Spot, caller: Caller) -> Asks[Row | None]:
-    """How Slack describes it, where that may be read: alone if its kind is sure to be granted, else among others."""
+    """Return Slack's description, if readable: alone if its kind is surely granted, else from a list."""
     if caller.may("read", *spot.kinds):
         try:
             answer = yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True})
@@ -66,14 +66,16 @@ def _channel(spot: Spot, caller: Caller) -> Asks[Row | None]:
     if not kinds:
         return None
     try:
-        listed = yield from places.joined(kinds, caller, lambda rows: any(one.get("id") == spot.id for one in rows))
+        listed = yield from places.list_joined(
+            kinds, caller, lambda rows: any(one.get("id") == spot.id for one in rows)
+        )
     except DeputizeError:
         return None
     return next((one for one in listed.rows if one.get("id") == spot.id), None)
 
 
-def _others(channel: Row, spot: Spot, caller: Caller) -> Asks[list[Row]]:
-    """Who else is in a direct message."""
+def _load_others(channel: Row, spot: Spot, caller: Caller) -> Asks[list[Row]]:
+    """Return the other people in a direct message."""
     ids = [str(channel["user"])] if channel.get("user") else []
     if spot.kinds == ("group_dm",):
         answer = yield from api.optional(places.members(spot.id, None, api.PAGE))
@@ -87,11 +89,11 @@ def _others(channel: Row, spot: Spot, caller: Caller) -> Asks[list[Row]]:
 # ----------------------------------------------------------------- parts of a Preview
 
 
-def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, **context: Any) -> Json:
-    """Where something happens, who sees it and to whom it goes. ``pins`` and ``context``: what else belongs there."""
+def location(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, **context: Any) -> Json:
+    """Return the fields of a `Preview` for a location, with ``pins`` and ``context`` added."""
     return {
-        "where": where(spot),
-        "audience": seen_by(spot, caller),
+        "where": location_text(spot),
+        "audience": audience_of(spot, caller),
         "people": [user for user, _ in spot.people],
         "to": [told for _, told in spot.people] or None,
         "pins": {"conversation": spot.id or [user for user, _ in spot.people], **(pins or {})},
@@ -100,8 +102,8 @@ def there(spot: Spot, caller: Caller, *, pins: Mapping[str, Any] | None = None, 
     }
 
 
-def where(spot: Spot) -> str:
-    """The place in words, with the id: another channel may have the name later, and a mandate is for this one."""
+def location_text(spot: Spot) -> str:
+    """Return the location with its id, because a mandate is for this one and names can move."""
     if len(spot.kinds) != 1:
         return f"{spot.id} (not known which kind of conversation: that may not be read)"
     kind = _KINDS[spot.kinds[0]]
@@ -111,8 +113,8 @@ def where(spot: Spot) -> str:
     return f"{name} ({kind} {spot.id}{', shared with other companies' if spot.external else ''})"
 
 
-def seen_by(spot: Spot, caller: Caller) -> Audience:
-    """Who reads what is said there. Notes to oneself nobody else does."""
+def audience_of(spot: Spot, caller: Caller) -> Audience:
+    """Return who reads messages there. A note to oneself has no other reader."""
     if len(spot.kinds) != 1 or spot.external:
         return Audience.UNKNOWN
     if spot.kinds[0] == "public":
@@ -127,40 +129,40 @@ def seen_by(spot: Spot, caller: Caller) -> Audience:
 
 
 def thread(spot: Spot, caller: Caller, ts: str | None, **pins: Any) -> Asks[Json]:
-    """The same as `there`, in the thread of a message, or in none."""
+    """Return the fields of `location` for the thread of a message, or for none."""
     if not ts:
-        return there(spot, caller, pins=pins)
+        return location(spot, caller, pins=pins)
     text = yield from _read(spot, caller, ts)
-    return there(spot, caller, pins={"thread": ts, **pins}, in_reply_to=text) | {"in_the_thread_of": at(ts)}
+    return location(spot, caller, pins={"thread": ts, **pins}, in_reply_to=text) | {"in_the_thread_of": instant(ts)}
 
 
 def message(spot: Spot, caller: Caller, ts: str) -> Asks[Json]:
-    """The same as `there`, about a message, which is pinned by its ``ts``."""
+    """Return the fields of `location` for a message, which is pinned by its ``ts``."""
     text = yield from _read(spot, caller, ts)
-    return there(spot, caller, pins={"message": ts}, message=text) | {"written_at": at(ts)}
+    return location(spot, caller, pins={"message": ts}, message=text) | {"written_at": instant(ts)}
 
 
 def _read(spot: Spot, caller: Caller, ts: str) -> Asks[str | None]:
-    """A message's text, as far as it may be read without asking."""
+    """Return a message's text, if it may be read without asking."""
     if not caller.may("history", *spot.kinds):
         return None
-    said = _of((yield from api.optional(one_message(spot.id, ts))), ts)
+    said = _pick_message((yield from api.optional(one_message(spot.id, ts))), ts)
     return as_written(said) if said else None
 
 
-def at(ts: object) -> Instant | None:
-    """The moment that a ``ts`` or seconds stand for; None for none."""
+def instant(ts: object) -> Instant | None:
+    """Return the moment of a ``ts`` or of seconds, or None."""
     seconds = str(ts or "").partition(".")[0]
     try:
         return Instant(float(seconds)) if seconds.isdigit() else None
-    except (ValueError, OverflowError, OSError):  # of no year that there is
+    except (ValueError, OverflowError, OSError):  # outside the years of a calendar
         return None
 
 
 def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, bool]]:
-    """One of the user's own messages that is about to be lost, and whether it could be looked for.
+    """Return a message of the user that is about to be lost, and whether it could be read.
 
-    What may not be read is not asked for. Raises `RateLimited`: what is lost must not be shown once and once not.
+    Reads nothing without a grant. Raises `RateLimited`, because the preview must be the same each time.
     """
     if not caller.may("history", *spot.kinds):
         return None, False
@@ -170,24 +172,24 @@ def own_message(spot: Spot, ts: str, caller: Caller) -> Asks[tuple[Row | None, b
         raise
     except DeputizeError as refused:
         return None, isinstance(refused, NotFound) and refused.reason in NO_MESSAGE
-    return _of(answer, ts), True
+    return _pick_message(answer, ts), True
 
 
-def _of(answer: Any, ts: str) -> Row | None:
+def _pick_message(answer: Any, ts: str) -> Row | None:
     return next((one for one in (answer or {}).get("messages") or () if one.get("ts") == ts), None)
 
 
 def as_written(message: Row) -> str:
-    """A message's text, nothing of it cleaned."""
-    return Reader().as_written(all_said(message))
+    """Return a message's text without cleaning it."""
+    return Reader().as_written(full_text(message))
 
 
-def edited(message: Row) -> str:
-    """Which version of a message this is: when it was edited last, "" for never."""
+def edit_version(message: Row) -> str:
+    """Return the version of a message: the ``ts`` of its last edit, "" for none."""
     last = message.get("edited")
     return str(last.get("ts") or "") if isinstance(last, dict) else ""
 
 
-def unless_edited(spot: Spot, caller: Caller, edited: str = "") -> Json:
-    """What must still be so of a message for it to be put back, where that may be read."""
+def restore_condition(spot: Spot, caller: Caller, edited: str = "") -> Json:
+    """Return the condition under which undo restores a message, if messages may be read."""
     return {"edited": edited} if caller.may("history", *spot.kinds) else {}

@@ -1,4 +1,4 @@
-"""Slack: reactions, pins and bookmarks, and what has been read."""
+"""Slack: reactions, pins, bookmarks and read marks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknow
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.slack import api, preview, refs, rows
 from deputize.toolkits.slack import conversations as places
-from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, OfMessage, Row, Ts, for_kinds
+from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Conversation, Json, OfMessage, Row, Ts, need_for
 from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.text import Reader
 
@@ -23,8 +23,8 @@ _TITLE: Final = 150  # characters
 Emoji = Annotated[str, Field(description="name without colons")]
 
 
-def _done(request: Request) -> Asks[bool]:
-    """Whether it had to be done: what stands already, or is gone already, is as it should be."""
+def _change(request: Request) -> Asks[bool]:
+    """Send a change; return whether it changed anything: a reaction may be there or gone already."""
     try:
         yield request
     except Conflict as already:
@@ -39,7 +39,7 @@ def _done(request: Request) -> Asks[bool]:
 
 def _react_needs(arguments: Arguments) -> Sequence[Need]:
     method = "reactions.remove" if arguments["remove"] else "reactions.add"
-    return [*refs.naming(refs.safely(arguments["conversation"])), any_of("reactions:write", method=method)]
+    return [*refs.needs_of(refs.try_read(arguments["conversation"])), any_of("reactions:write", method=method)]
 
 
 @SLACK.tool(needs=_react_needs, effect=Effect.WRITES | Effect.SENDS)
@@ -58,11 +58,11 @@ def react(
             f'emoji: "{Reader().line(emoji, 40)}" is no name of an emoji.', hint="Such as thumbsup or white_check_mark."
         )
     caller = Caller.of(run)
-    spot = yield from preview.found(conversation, caller)
+    spot = yield from preview.find(conversation, caller)
     what = "Take this reaction back" if remove else "React with this emoji"
     yield Preview(what, **(yield from preview.message(spot, caller, ts)), emoji=f":{name}:")
     method = "reactions.remove" if remove else "reactions.add"
-    changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
+    changed = yield from _change(api.call(method, {"channel": spot.id, "timestamp": ts, "name": name}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, "emoji": name, **({} if remove else {"remove": True})}
     if changed:
         yield Undo("slack_react", undo)
@@ -81,7 +81,7 @@ def react(
 
 
 def _pin_needs(arguments: Arguments) -> Sequence[Need]:
-    found = refs.naming(refs.safely(arguments["conversation"]))
+    found = refs.needs_of(refs.try_read(arguments["conversation"]))
     if arguments["url"]:
         method = "bookmarks.remove" if arguments["remove"] else "bookmarks.add"
         return [
@@ -108,13 +108,13 @@ def pin(
     if url and not _LINK.fullmatch(url):
         raise InvalidInput("url: must be an http or https address.")
     caller = Caller.of(run)
-    spot = yield from preview.found(conversation, caller)
+    spot = yield from preview.find(conversation, caller)
     if url:
-        return (yield from _bookmark(spot, url, title, caller, remove=remove))
+        return (yield from _change_bookmark(spot, url, title, caller, remove=remove))
     what = "Unpin this message" if remove else "Pin this message"
     yield Preview(what, **(yield from preview.message(spot, caller, ts or "")))
     method = "pins.remove" if remove else "pins.add"
-    changed = yield from _done(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
+    changed = yield from _change(api.call(method, {"channel": spot.id, "timestamp": ts}, repeat="idem"))
     undo = {"conversation": spot.id, "ts": ts, **({} if remove else {"remove": True})}
     if changed:
         yield Undo("slack_pin", undo)
@@ -128,17 +128,17 @@ def pin(
     )
 
 
-def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
-    """A bookmark's key is its link: it is there once, or not at all."""
-    there = (yield from _bookmarked(spot.id, url)) if remove or "bookmarks:read" in caller.granted else []
+def _change_bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove: bool) -> Asks[Json]:
+    """Add or remove a bookmark. Its key is its link, so it exists at most once."""
+    there = (yield from _find_bookmarks(spot.id, url)) if remove or "bookmarks:read" in caller.granted else []
     if remove:
-        return (yield from _unmarked(spot, url, there, caller))
+        return (yield from _remove_bookmarks(spot, url, there, caller))
     undo = {"conversation": spot.id, "url": url, "remove": True}
     adds = not there
     if adds:
         named = Reader().line(title or url, _TITLE)
-        yield Preview("Add this bookmark", **preview.there(spot, caller), title=named, link=url)
-        there = [(yield from _added(spot.id, url, named, caller))]
+        yield Preview("Add this bookmark", **preview.location(spot, caller), title=named, link=url)
+        there = [(yield from _add_bookmark(spot.id, url, named, caller))]
         yield Undo("slack_pin", undo)
     done = {"id": there[0].get("id"), "conversation": spot.id}
     if adds:
@@ -147,11 +147,11 @@ def _bookmark(spot: Spot, url: str, title: str | None, caller: Caller, *, remove
     return done | {"state": "was there already, and stays as it is", "title": kept, "untrusted": True}
 
 
-def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Asks[Json]:
+def _remove_bookmarks(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Asks[Json]:
     ids = sorted(str(one["id"]) for one in there)
     titles = sorted(str(one.get("title") or "") for one in there)
     if ids:
-        place = preview.there(spot, caller, pins={"bookmarks": ids})
+        place = preview.location(spot, caller, pins={"bookmarks": ids})
         yield Preview("Remove this bookmark", **place, title=", ".join(titles), link=url)
     for one in ids:
         try:
@@ -163,13 +163,13 @@ def _unmarked(spot: Spot, url: str, there: Sequence[Row], caller: Caller) -> Ask
     return {"conversation": spot.id, "state": "removed", "removed": len(ids)}
 
 
-def _bookmarked(conversation: str, url: str) -> Asks[list[Row]]:
+def _find_bookmarks(conversation: str, url: str) -> Asks[list[Row]]:
     answer = yield api.call("bookmarks.list", {"channel_id": conversation})
     return [one for one in answer.get("bookmarks") or () if isinstance(one, dict) and one.get("link") == url]
 
 
-def _added(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]:
-    """bookmarks.add, once: after a lost answer the list tells, if it may be read."""
+def _add_bookmark(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]:
+    """Add a bookmark once: after a lost answer, look in the list if it may be read."""
     asked = {"channel_id": conversation, "title": title, "type": "link", "link": url}
     try:
         return dict((yield api.call("bookmarks.add", asked, repeat="write"))["bookmark"])
@@ -177,7 +177,7 @@ def _added(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]
         if not getattr(lost, "sent", True) or "bookmarks:read" not in caller.granted:
             raise
         unsure = lost
-    there = yield from _bookmarked(conversation, url)
+    there = yield from _find_bookmarks(conversation, url)
     if not there:
         raise unsure
     return there[0]
@@ -187,9 +187,9 @@ def _added(conversation: str, url: str, title: str, caller: Caller) -> Asks[Row]
 
 
 def _mark_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
-    found = [*refs.naming(ref), for_kinds("conversations.mark", "write", *ref.kinds)]
-    return found if arguments["ts"] or ref.ts else [*found, for_kinds("conversations.history", "history", *ref.kinds)]
+    ref = refs.try_read(arguments["conversation"])
+    found = [*refs.needs_of(ref), need_for("conversations.mark", "write", *ref.kinds)]
+    return found if arguments["ts"] or ref.ts else [*found, need_for("conversations.history", "history", *ref.kinds)]
 
 
 @SLACK.tool(needs=_mark_needs, effect=Effect.WRITES, toolset="more")
@@ -200,7 +200,7 @@ def mark_read(
     run: Run,
 ) -> Steps:
     """Mark a conversation read up to a message."""
-    spot = yield from places.find(conversation, Caller.of(run))  # nobody else sees it: no further look
+    spot = yield from places.find(conversation, Caller.of(run))  # only the user sees it: no details needed
     point = ts or spot.ts
     if not point:
         answer = yield api.call("conversations.history", {"channel": spot.id, "limit": 1})
@@ -210,7 +210,7 @@ def mark_read(
         return {**spot.shown, "summary": "There is nothing to read."}
     place = ", ".join(told for _, told in spot.people) or spot.name or spot.id
     pins = {"conversation": spot.id, "message": point}
-    until = preview.at(point)
+    until = preview.instant(point)
     yield Preview("Mark this conversation as read", audience=Audience.SELF, where=place, pins=pins, up_to=until)
     yield api.call("conversations.mark", {"channel": spot.id, "ts": point}, repeat="idem")
     return {**spot.shown, "ts": point, "summary": "Marked read."}

@@ -1,4 +1,4 @@
-"""Slack: who is connected, and which conversations there are."""
+"""Slack: the connected user, and the conversations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deputize.toolkits.slack.base import (
     Kind,
     Page,
     Row,
-    for_kinds,
+    need_for,
 )
 from deputize.toolkits.slack.text import Reader
 
@@ -55,7 +55,7 @@ def whoami(*, run: Run) -> Steps:
     }
     if "users:read" in run.granted and (answer := (yield from api.optional(users.info(str(who.get("user_id")))))):
         shown = users.row(answer["user"])
-        yield from zone.learned(answer["user"])
+        yield from zone.save_zone(answer["user"])
         found |= {name: shown[name] for name in ("name", "email", "time_zone") if name in shown}
     return found
 
@@ -81,7 +81,7 @@ def _list_needs(arguments: Arguments) -> Sequence[Need]:
     kinds = arguments["types"] or list(CHANNELS)
     if not arguments["joined"]:
         kinds = [kind for kind in kinds if kind in CHANNELS] or ["public"]
-    return [for_kinds("users.conversations" if arguments["joined"] else "conversations.list", "read", *kinds)]
+    return [need_for("users.conversations" if arguments["joined"] else "conversations.list", "read", *kinds)]
 
 
 @SLACK.tool(
@@ -111,7 +111,7 @@ def list_conversations(
         )
     bound_to = ("slack_list_conversations", run.account.subject, query, types, joined, archived)
     place = Place.of(bound_to, cursor, limit, run.now)
-    page, token = yield from _matching(query, kinds, place, caller, joined=joined, archived=archived)
+    page, token = yield from _list_matching(query, kinds, place, caller, joined=joined, archived=archived)
     here = page[place.skip :][:limit]
     names = yield from users.names([str(one.get("user") or "") for one in here], caller)
     found = Rows()
@@ -125,17 +125,17 @@ def list_conversations(
     return result if left_out else {name: value for name, value in result.items() if name != "left_out"}
 
 
-def _matching(
+def _list_matching(
     query: str, kinds: Sequence[Kind], place: Place, caller: Caller, *, joined: bool, archived: bool
 ) -> Asks[tuple[list[Json], str]]:
-    """A page's conversations whose names hold the query, and Slack's cursor after them; a query sees five pages."""
+    """Return a page of conversations whose names contain the query, and the next cursor. A query reads five pages."""
     wanted = refs.channel_name(query) if query.strip() else ""
     size = api.PAGE if wanted else place.size
     token, rows_ = place.token or None, list[Json]()
     for _ in range(api.MAX_PAGES if wanted else 1):
-        answer = yield api.conversations(caller, kinds, token, size, joined=joined, archived=archived)
+        answer = yield api.conversations_page(caller, kinds, token, size, joined=joined, archived=archived)
         rows_ += [one for one in answer.get("channels") or () if wanted in str(one.get("name") or "").lower()]
-        token = api.following(answer) or None
+        token = api.next_cursor(answer) or None
         if token is None:
             break
     return rows_, token or ""
@@ -145,8 +145,8 @@ def _matching(
 
 
 def _get_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
-    found = [*refs.naming(ref), for_kinds("conversations.info", "read", *ref.kinds)]
+    ref = refs.try_read(arguments["conversation"])
+    found = [*refs.needs_of(ref), need_for("conversations.info", "read", *ref.kinds)]
     return [*found, *(_PARTS[part] for part in arguments["include"] or () if part in _PARTS)]
 
 
@@ -172,7 +172,7 @@ def get_conversation(
     spot = yield from places.find(conversation, caller)
     channel = (yield api.call("conversations.info", {"channel": spot.id, "include_num_members": True}))["channel"]
     names = yield from users.names([str(channel.get("user") or ""), str(channel.get("creator") or "")], caller)
-    found, cut = _described(channel, names, caller), False
+    found, cut = _conversation_fields(channel, names, caller), False
     if "members" in parts:
         members, cut = yield from _members(spot.id, place, limit, caller)
         found |= members
@@ -181,12 +181,12 @@ def get_conversation(
         cut |= more
     if "bookmarks" in parts:
         answer = yield api.call("bookmarks.list", {"channel_id": spot.id})
-        found["bookmarks"], more = _fitting(map(_bookmark, answer.get("bookmarks") or ()), _FOR_BOOKMARKS)
+        found["bookmarks"], more = _fit_rows(map(_bookmark, answer.get("bookmarks") or ()), _FOR_BOOKMARKS)
         cut |= more
     return found | ({"truncated": True} if cut else {})
 
 
-def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
+def _conversation_fields(channel: Row, names: dict[str, str], caller: Caller) -> Json:
     reader = Reader(names)
     row = places.row(channel, names)
     creator = str(channel.get("creator") or "")
@@ -204,12 +204,12 @@ def _described(channel: Row, names: dict[str, str], caller: Caller) -> Json:
 
 
 def _as_shown(said: object, reader: Reader) -> str:
-    """A topic or purpose, whole: Slack takes 250 characters, and what people and links are shown as is bounded."""
+    """Return a topic or purpose, whole: Slack takes 250 characters, and the display of people and links is bounded."""
     return reader.mrkdwn(str(said.get("value") or ""), marks=False) if isinstance(said, dict) else ""
 
 
-def _fitting(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:
-    """The rows that the budget holds, and whether there were more."""
+def _fit_rows(rows_: Iterable[Json], budget: int) -> tuple[list[Json], bool]:
+    """Return the rows that fit the budget, and whether there were more."""
     kept = Rows(budget)
     cut = not all(kept.add(row) for row in rows_)
     return kept.items, cut
@@ -220,8 +220,8 @@ def _members(conversation: str, place: Place, limit: int, caller: Caller) -> Ask
     ids = [str(one) for one in answer.get("members") or ()]
     here = ids[place.skip :][:limit]
     known = (yield from _users(here)) if "users:read" in caller.granted else {}
-    found, cut = _fitting([_member(one, known.get(one, {})) for one in here], _FOR_MEMBERS)
-    return {"members": found, "next": place.after(len(found), len(ids), api.following(answer), limit)}, cut
+    found, cut = _fit_rows([_member(one, known.get(one, {})) for one in here], _FOR_MEMBERS)
+    return {"members": found, "next": place.after(len(found), len(ids), api.next_cursor(answer), limit)}, cut
 
 
 def _users(ids: Sequence[str]) -> Asks[dict[str, Row]]:
@@ -238,8 +238,8 @@ def _member(user: str, known: Row) -> Json:
 def _pins(conversation: str, caller: Caller) -> Asks[tuple[list[Json], bool]]:
     answer = yield api.call("pins.list", {"channel": conversation})
     pinned = [one["message"] for one in answer.get("items") or () if isinstance(one.get("message"), dict)]
-    names = yield from rows.names_in(pinned, caller)
-    return _fitting((rows.message_row(one, conversation, names, 200) for one in pinned), _FOR_PINS)
+    names = yield from rows.load_names(pinned, caller)
+    return _fit_rows((rows.message_row(one, conversation, names, 200) for one in pinned), _FOR_PINS)
 
 
 def _bookmark(bookmark: Row) -> Json:

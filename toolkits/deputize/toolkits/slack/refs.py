@@ -1,4 +1,4 @@
-"""What a model writes for a conversation or a person, taken apart before anything is asked of Slack."""
+"""References to a conversation or a person, as a model writes them, parsed without any request to Slack."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from deputize.core import Need, any_of
 from deputize.core.errors import InvalidInput
-from deputize.toolkits.slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, for_kinds
+from deputize.toolkits.slack.base import KNOWS_ADDRESSES, KNOWS_PEOPLE, Kind, need_for
 
 MAX_PEOPLE: Final = 8  # besides the user, in a group DM
 _LONGEST: Final = 400
@@ -34,9 +34,9 @@ How = Literal["id", "channel", "people", "word"]
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A conversation as it was named. ``how``: by id, as a channel, by its people, or by a word that may be either.
+    """A reference to a conversation. ``how``: by id, as a channel, by its people, or by a word that may be either.
 
-    ``kinds``: what it may be; ``ts`` and ``thread_ts``: the message that a link leads to, and its thread.
+    ``kinds``: its possible kinds; ``ts`` and ``thread_ts``: the message that a link leads to, and its thread.
     """
 
     how: How
@@ -52,19 +52,19 @@ UNKNOWN: Final = Ref("id", ("public", "private", "group_dm", "dm"))
 
 
 def read(conversation: str, field: str = "conversation") -> Ref:
-    """The reference. Raises `InvalidInput` for what names no conversation."""
+    """Parse a reference. Raises `InvalidInput` if it does not name a conversation."""
     text = conversation.strip()
     if token := _TOKEN.fullmatch(text):
         text = token[1]
     if not text or len(text) > _LONGEST:
         raise InvalidInput(f"{field}: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     if text.lower().startswith(("http://", "https://")):
-        return _linked(text, field)
+        return _read_link(text, field)
     if _CONVERSATION.fullmatch(text):
         return Ref("id", _KINDS[text[0]], text)
     people = [one.strip() for one in text.split(",") if one.strip()]
     if len(people) > 1 or is_person(text) or is_self(text):
-        return _among(people, field)
+        return _people_ref(people, field)
     if not channel_name(text):
         raise InvalidInput(f"{field}: not a conversation.", hint="Use an id, #channel, @user, email or link.")
     if text.startswith("#") or _says_channel(text):
@@ -72,8 +72,8 @@ def read(conversation: str, field: str = "conversation") -> Ref:
     return Ref("word", ("public", "private"), name=text)
 
 
-def _linked(link: str, field: str) -> Ref:
-    """Slack's links to channels and messages: /archives/C…/p…, /client/T…/C…"""
+def _read_link(link: str, field: str) -> Ref:
+    """Parse Slack's links to channels and messages: /archives/C…/p…, /client/T…/C…"""
     try:
         parts = urlsplit(link)
         host = parts.hostname or ""
@@ -95,7 +95,7 @@ def _linked(link: str, field: str) -> Ref:
     )
 
 
-def _among(people: Sequence[str], field: str) -> Ref:
+def _people_ref(people: Sequence[str], field: str) -> Ref:
     if any(one.startswith("#") or _CONVERSATION.fullmatch(one) for one in people):
         raise InvalidInput(
             f"{field}: must be one conversation, or several people.", hint="Several people make a group DM."
@@ -106,12 +106,12 @@ def _among(people: Sequence[str], field: str) -> Ref:
 
 
 def _says_channel(text: str) -> bool:
-    """Whether a text says that it means a channel, and which."""
+    """Return whether a text says that it means a channel, and names it."""
     return text.lower().split()[-1] == "channel" and channel_name(text) not in ("", "channel")
 
 
 def channel_name(text: str) -> str:
-    """A channel's name as Slack writes it, from what people say: "the Design Team channel" -> design-team."""
+    """Return a channel's name as Slack writes it: "the Design Team channel" becomes design-team."""
     words = text.strip().removeprefix("#").lower().split()
     if len(words) > 1 and words[0] == "the":
         words = words[1:]
@@ -124,14 +124,14 @@ def channel_name(text: str) -> str:
 
 
 def user_id(text: str) -> str:
-    """The Slack id that a text is, or "" """
+    """Return the Slack id in a text, or ""."""
     token = _TOKEN.fullmatch(text.strip())
     text = token[1] if token else text.strip().removeprefix("@")
     return text if _USER.fullmatch(text) else ""
 
 
 def email(text: str) -> str:
-    """The address that a text is or holds (``Name <address>``), or "" """
+    """Return the address in a text (also ``Name <address>``), or ""."""
     text = text.strip().removeprefix("mailto:")
     inner = _ADDRESSED.fullmatch(text)
     text = inner[1].strip() if inner else text
@@ -139,46 +139,46 @@ def email(text: str) -> str:
 
 
 def is_self(text: str) -> bool:
-    """Whether a text means the user, whatever others are called."""
+    """Return whether a text means the user, whatever others are called."""
     return text.strip().removeprefix("@").casefold() in _SELF
 
 
 def is_person(text: str) -> bool:
-    """Whether a text says by its form that it means a person."""
+    """Return whether the form of a text means a person."""
     return text.startswith("@") or bool(user_id(text) or email(text))
 
 
 # ----------------------------------------------------------------- needs
 
 
-def safely(conversation: str | None) -> Ref:
-    """The reference, or `UNKNOWN` for one that cannot be read: the tool refuses it before it asks anything."""
+def try_read(conversation: str | None) -> Ref:
+    """Return the reference, or `UNKNOWN` if it is invalid: the tool then refuses it before any request."""
     try:
         return read(conversation) if conversation else UNKNOWN
     except InvalidInput:
         return UNKNOWN
 
 
-def naming(ref: Ref, *, sends: bool = False) -> list[Need]:
-    """The needs of finding the conversation; ``sends``: a DM may be opened for it."""
+def needs_of(ref: Ref, *, sends: bool = False) -> list[Need]:
+    """Return the needs of finding the conversation. ``sends``: a DM may be opened for it."""
     if ref.how == "channel":
-        return [for_kinds("users.conversations", "read", *ref.kinds)]
+        return [need_for("users.conversations", "read", *ref.kinds)]
     if ref.how == "word":
         return [any_of("channels:read", "groups:read", "users:read", method="users.conversations")]
     if ref.how == "people":
-        return [*naming_people(ref.people), *_meeting(ref, sends)]
+        return [*people_needs(ref.people), *_direct_message_needs(ref, sends)]
     return []
 
 
-def _meeting(ref: Ref, sends: bool) -> list[Need]:
+def _direct_message_needs(ref: Ref, sends: bool) -> list[Need]:
     family = "mpim" if ref.kinds == ("group_dm",) else "im"
     if sends:
         return [any_of(f"{family}:write", f"{family}:read", method="conversations.open")]
     return [any_of(f"{family}:read", method="users.conversations")]
 
 
-def naming_people(people: Sequence[str]) -> list[Need]:
-    """The needs of finding these people."""
+def people_needs(people: Sequence[str]) -> list[Need]:
+    """Return the needs of finding these people."""
     by_address = any(email(one) for one in people)
     by_name = any(not email(one) and not user_id(one) and not is_self(one) for one in people)
     return [*([KNOWS_ADDRESSES] if by_address else []), *([KNOWS_PEOPLE] if by_name else [])]

@@ -1,4 +1,4 @@
-"""How messages and files are shown, and the times in Slack's timestamps. A ``ts`` is an id: a text, never a number."""
+"""Rows for messages and files, and the times in Slack's timestamps. A ``ts`` is an id: a text, never a number."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits.slack import excerpts, users
 from deputize.toolkits.slack.base import Asks, Caller, Json, Row
-from deputize.toolkits.slack.message_text import all_said
-from deputize.toolkits.slack.text import Reader, mentioned
+from deputize.toolkits.slack.message_text import full_text
+from deputize.toolkits.slack.text import Reader, mentioned_ids
 
 TEXT: Final = 500  # characters of a message in a list
 _FILES: Final = 10  # of a message, by name
@@ -23,26 +23,26 @@ _NOISE: Final = frozenset(
 
 
 def stamp(ts: object) -> str:
-    """The time that a ``ts``, or Unix seconds, stand for, as rows show it; empty for none."""
+    """Return the time of a ``ts``, or of Unix seconds, as rows display it; empty for none."""
     seconds = str(ts or "").partition(".")[0]
     return times.short(int(seconds) * 1000) if seconds.isdigit() and int(seconds) else ""
 
 
 def is_noise(message: Row) -> bool:
-    """Whether a message only says that somebody came, left or renamed something."""
+    """Return whether a message only reports that somebody joined, left or renamed something."""
     return message.get("subtype") in _NOISE
 
 
-def names_in(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
-    """The names of who writes these messages and who is mentioned in them, as far as they may be asked for."""
-    told = {str(one.get("user")): _told(one) for one in messages if one.get("user") and _told(one)}
+def load_names(messages: Sequence[Row], caller: Caller) -> Asks[dict[str, str]]:
+    """Return the names of the writers and of people mentioned, as far as they may be read."""
+    told = {str(one.get("user")): _own_name(one) for one in messages if one.get("user") and _own_name(one)}
     writers = [str(one.get("user") or "") for one in messages]
-    ids = [one for one in (*writers, *mentioned(all_said(message) for message in messages)) if one not in told]
+    ids = [one for one in (*writers, *mentioned_ids(full_text(message) for message in messages)) if one not in told]
     return told | (yield from users.names(ids, caller))
 
 
-def _told(message: Row) -> str:
-    """The name that a message itself gives its writer."""
+def _own_name(message: Row) -> str:
+    """Return the writer's name that the message itself contains."""
     profile = message.get("user_profile")
     return users.shown_name({"profile": profile}) if isinstance(profile, dict) else ""
 
@@ -50,15 +50,14 @@ def _told(message: Row) -> str:
 def message_row(
     message: Row, place: str, names: Mapping[str, str], most: int = TEXT, *, offset: int | None = None
 ) -> Json:
-    """A message of a conversation in a list, with the first ``most`` characters of its text. ``offset``: read by
-    itself, from there."""
+    """Return a list item for a message, with the first ``most`` characters, or a part from ``offset``."""
     reader = Reader(names)
     notation = reader.notation(message)
-    more = excerpts.of_message(place, message.get("ts"))
+    more = excerpts.read_call(place, message.get("ts"))
     if offset is None or more is None:
         text = excerpts.excerpt(reader, notation, most, more)
     else:
-        text = excerpts.read_on(reader, notation, offset, more, TEXT)
+        text = excerpts.read_part(reader, notation, offset, more, TEXT)
     row: Json = {
         "ts": str(message.get("ts", "")),
         "at": stamp(message.get("ts")),
@@ -67,7 +66,7 @@ def message_row(
         "thread_ts": _thread(message),
         "replies": message.get("reply_count"),
         "reactions": _reactions(message, reader),
-        "files": _named(_files(message), reader),
+        "files": _file_names(_files(message), reader),
         "edited": bool(message.get("edited")),
         "link_mismatch": reader.mismatch,
     }
@@ -76,7 +75,7 @@ def message_row(
 
 
 def writer(message: Row, names: Mapping[str, str], reader: Reader) -> str:
-    """Who wrote a message: the name beside the id."""
+    """Return who wrote a message: the name beside the id."""
     user = str(message.get("user") or "")
     if user and not message.get("bot_id"):
         return f"{names[user]} ({user})" if names.get(user) else user
@@ -86,7 +85,7 @@ def writer(message: Row, names: Mapping[str, str], reader: Reader) -> str:
 
 
 def _thread(message: Row) -> str | None:
-    """The thread that a message answers in; None for one that begins it, or is in none."""
+    """Return the thread that a message answers in; None for its first message, or outside a thread."""
     thread = message.get("thread_ts")
     return str(thread) if thread and thread != message.get("ts") else None
 
@@ -101,7 +100,7 @@ def _files(message: Row) -> list[Row]:
     return [one for one in message.get("files") or () if isinstance(one, dict)]
 
 
-def _named(files: Sequence[Row], reader: Reader) -> list[str]:
+def _file_names(files: Sequence[Row], reader: Reader) -> list[str]:
     shown = [_file_name(one, reader) for one in files[:_FILES]]
     return [*shown, f"and {len(files) - _FILES} more"] if len(files) > _FILES else shown
 
@@ -111,7 +110,6 @@ def _file_name(file: Row, reader: Reader) -> str:
 
 
 def file_row(file: Row, names: Mapping[str, str]) -> Json:
-    """A file in a list."""
     reader = Reader(names)
     user = str(file.get("user") or "")
     row: Json = {
@@ -128,5 +126,4 @@ def file_row(file: Row, names: Mapping[str, str]) -> Json:
 
 
 def writers_of(files: Iterable[Row]) -> list[str]:
-    """Who put these files up."""
     return [str(one.get("user") or "") for one in files]

@@ -1,4 +1,4 @@
-"""Slack: search. The newer method takes a scope for each kind of place, the older one a single scope for all."""
+"""Slack: search. The newer method has a scope per kind of conversation, the older one a single scope for all."""
 
 from __future__ import annotations
 
@@ -48,20 +48,20 @@ What = Literal["messages", "files", "channels", "users"]
 
 
 def _needs(arguments: Arguments) -> Sequence[Need]:
-    kinds, types = arguments["kinds"] or ["messages"], arguments["types"] or _implied(arguments["conversation"])
+    kinds, types = arguments["kinds"] or ["messages"], arguments["types"] or _implied_kinds(arguments["conversation"])
     wanted = [_SCOPES[kind] for kind in kinds if kind in _SCOPES]
     if {"messages", "channels"} & set(kinds):
         wanted += [_SCOPES[one] for one in types]
     old = [_OLD] if set(kinds) <= {"messages", "files"} else []
     found = [any_of(scope, *old, method=_METHOD) for scope in dict.fromkeys(wanted)]
     if arguments["conversation"]:
-        found += refs.naming(refs.safely(arguments["conversation"]))
-    return [*found, *refs.naming_people([arguments["from_"]] if arguments["from_"] else [])]
+        found += refs.needs_of(refs.try_read(arguments["conversation"]))
+    return [*found, *refs.people_needs([arguments["from_"]] if arguments["from_"] else [])]
 
 
-def _implied(conversation: str | None) -> Sequence[Kind]:
-    """The kinds of places to search, where none are named."""
-    ref = refs.safely(conversation) if conversation else None
+def _implied_kinds(conversation: str | None) -> Sequence[Kind]:
+    """Return the kinds of conversations to search if none are named."""
+    ref = refs.try_read(conversation) if conversation else None
     return ref.kinds if ref and len(ref.kinds) == 1 else ("public",)
 
 
@@ -90,12 +90,12 @@ def search(
         raise InvalidInput("query: empty.", hint="Say what to look for; slack_get_messages lists messages.")
     spot = (yield from places.find(conversation, caller)) if conversation else None
     terms = yield from _terms(spot, from_, caller)
-    known = spot.kinds if spot and len(spot.kinds) == 1 else _implied(conversation)
+    known = spot.kinds if spot and len(spot.kinds) == 1 else _implied_kinds(conversation)
     where = list(dict.fromkeys(types or known))
-    if not types and _OLD not in run.granted and set(known) - set(_implied(conversation)):
+    if not types and _OLD not in run.granted and set(known) - set(_implied_kinds(conversation)):
         _check_place(known, run.granted)
     if _OLD in run.granted and not all(_SCOPES[one] in run.granted for one in _granular(what, where)):
-        return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
+        return (yield from _search_older(query, what, terms, start, end, sort, place, limit, caller))
     asked = {
         "query": query,
         "content_types": ",".join(what),
@@ -114,15 +114,15 @@ def search(
             raise
         if _OLD not in run.granted:
             raise InvalidInput("Slack's search is turned off in this workspace.", fix_by="operator") from None
-        return (yield from _older(query, what, terms, start, end, sort, place, limit, caller))
+        return (yield from _search_older(query, what, terms, start, end, sort, place, limit, caller))
     found = [row for kind in what for row in map(SHAPES[kind], (answer.get("results") or {}).get(kind) or ())]
-    return _page(found, place, api.following(answer), limit) | _not_searched(what, where, spot, run.granted)
+    return _page(found, place, api.next_cursor(answer), limit) | _not_searched(what, where, spot, run.granted)
 
 
 def _not_searched(
     what: Sequence[str], where: Sequence[Kind], spot: places.Spot | None, granted: frozenset[str]
 ) -> Json:
-    """The types of conversations that were not looked at, and of which of them the user would be asked first."""
+    """Return the types of conversations that were not searched, and which of them are not granted."""
     if spot or set(what) == {"users"}:
         return {}
     kinds = CHANNELS if set(what) <= {"channels", "users"} else TYPES
@@ -132,7 +132,7 @@ def _not_searched(
 
 
 def _check_place(kinds: Sequence[Kind], granted: frozenset[str]) -> None:
-    """A name does not tell the kind of its place beforehand, so that its right may not have been asked for yet."""
+    """Raise `InvalidInput` if the right for the conversation's kind, which its name does not tell, is missing."""
     if lacking := [kind for kind in kinds if _SCOPES[kind] not in granted]:
         raise InvalidInput("types: exclude the type of this conversation.", hint=f"Add types: {lacking}.")
 
@@ -142,7 +142,7 @@ def _granular(what: Sequence[str], where: Sequence[str]) -> list[str]:
 
 
 def _terms(spot: places.Spot | None, sender: str | None, caller: Caller) -> Asks[list[str]]:
-    """The filters as search terms, by ids: names in them could say something else."""
+    """Return the filters as search terms with ids: a name in them could act as another filter."""
     terms = [f"in:<#{spot.id}>"] if spot else []
     if sender:
         [user] = yield from users.find([sender], "from", caller)
@@ -165,7 +165,7 @@ def _page(found: Sequence[Json], place: Place, token: str, limit: int) -> Json:
 # ----------------------------------------------------------------- the older methods
 
 
-def _older(
+def _search_older(
     query: str,
     what: Sequence[str],
     terms: Sequence[str],
@@ -176,7 +176,7 @@ def _older(
     limit: int,
     caller: Caller,
 ) -> Asks[Json]:
-    """search.messages or search.files, which count pages and whole days."""
+    """Search with search.messages or search.files, which number pages and filter by whole days."""
     if len(what) != 1 or what[0] not in ("messages", "files"):
         raise InvalidInput(
             "kinds: with the scope search:read alone, ask for messages or files, not both.", hint="Search twice."
@@ -193,14 +193,14 @@ def _older(
     matches = [one for one in answer.get("matches") or () if isinstance(one, dict)]
     paging = answer.get("paging") or {}
     more = str(place.page + 1) if int(paging.get("pages") or 0) > place.page else ""
-    return _page([OLDER[what[0]](one) for one in matches if _inside(one, start, end)], place, more, limit)
+    return _page([OLDER[what[0]](one) for one in matches if _is_inside(one, start, end)], place, more, limit)
 
 
 def _day(seconds: int, days: int) -> str:
-    """A day near the one a time is in: Slack's days exclude themselves, and are those of the zone that it knows."""
+    """Return a day near a time: Slack excludes the day named, and uses the time zone that it knows."""
     return times.short((seconds + days * 86_400) * 1000)[:10]
 
 
-def _inside(match: Row, start: int | None, end: int | None) -> bool:
+def _is_inside(match: Row, start: int | None, end: int | None) -> bool:
     at = str(match.get("ts") or match.get("created") or "").partition(".")[0]
     return not at.isdigit() or ((start is None or int(at) >= start) and (end is None or int(at) < end))

@@ -1,4 +1,4 @@
-"""What Slack's searches find, as rows. Names of fields vary, so each is looked for under all it is known by."""
+"""Rows for search results. Names of fields vary, so each field is read under all its names."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import Final
 
 from deputize.toolkits.slack import rows
 from deputize.toolkits.slack.base import Json, Row
-from deputize.toolkits.slack.excerpts import about, excerpt, of_message
+from deputize.toolkits.slack.excerpts import excerpt, one_line, read_call
 from deputize.toolkits.slack.text import Reader
 
 _TEXT: Final = 300  # characters of a message that was found
 
 
 def _message(found: Row) -> Json:
-    """A message of the newer method."""
+    """Return a row for a message of the newer method."""
     reader = Reader()
     notation = reader.notation({**found, "text": found.get("content") or found.get("text")})
     ts = str(found.get("message_ts") or found.get("ts") or "")
-    return _marked(
+    return _mark_row(
         {
             "conversation": found.get("channel_id"),
             "channel": reader.line(str(found.get("channel_name") or ""), 60),
             "ts": ts,
             "at": rows.stamp(ts),
-            "from": _by(reader, found.get("author_name"), found.get("author_user_id")),
-            **excerpt(reader, notation, _TEXT, of_message(found.get("channel_id"), ts)),
+            "from": _author(reader, found.get("author_name"), found.get("author_user_id")),
+            **excerpt(reader, notation, _TEXT, read_call(found.get("channel_id"), ts)),
             "url": _link(reader, found),
         },
         reader,
@@ -35,14 +35,14 @@ def _message(found: Row) -> Json:
 def _older_message(found: Row) -> Json:
     reader = Reader()
     channel = found.get("channel") if isinstance(found.get("channel"), dict) else {}
-    return _marked(
+    return _mark_row(
         {
             "conversation": (channel or {}).get("id"),
             "channel": reader.line(str((channel or {}).get("name") or ""), 60),
             "ts": str(found.get("ts") or ""),
             "at": rows.stamp(found.get("ts")),
-            "from": _by(reader, found.get("username"), found.get("user")),
-            **excerpt(reader, reader.notation(found), _TEXT, of_message((channel or {}).get("id"), found.get("ts"))),
+            "from": _author(reader, found.get("username"), found.get("user")),
+            **excerpt(reader, reader.notation(found), _TEXT, read_call((channel or {}).get("id"), found.get("ts"))),
             "url": _link(reader, found),
         },
         reader,
@@ -51,12 +51,12 @@ def _older_message(found: Row) -> Json:
 
 def _file(found: Row) -> Json:
     reader = Reader()
-    return _marked(
+    return _mark_row(
         {
             "id": found.get("file_id") or found.get("id"),
             "name": reader.line(str(found.get("title") or found.get("name") or ""), 80),
             "type": reader.line(str(found.get("file_type") or found.get("filetype") or ""), 40),
-            "from": _by(reader, found.get("author_name"), found.get("uploader_user_id") or found.get("user")),
+            "from": _author(reader, found.get("author_name"), found.get("uploader_user_id") or found.get("user")),
             "date": rows.stamp(found.get("date_created") or found.get("created")),
             "url": _link(reader, found),
         },
@@ -66,11 +66,11 @@ def _file(found: Row) -> Json:
 
 def _channel(found: Row) -> Json:
     reader, channel = Reader(), found.get("channel_id") or found.get("id")
-    return _marked(
+    return _mark_row(
         {
             "id": channel,
             "name": reader.line(str(found.get("name") or ""), 60),
-            **about(reader, 100, channel, topic=_flat(found.get("topic")), purpose=_flat(found.get("purpose"))),
+            **one_line(reader, 100, channel, topic=_flat(found.get("topic")), purpose=_flat(found.get("purpose"))),
             "url": _link(reader, found),
         },
         reader,
@@ -79,7 +79,7 @@ def _channel(found: Row) -> Json:
 
 def _user(found: Row) -> Json:
     reader = Reader()
-    return _marked(
+    return _mark_row(
         {
             "id": found.get("user_id") or found.get("id"),
             "name": reader.line(str(found.get("full_name") or found.get("real_name") or ""), 60),
@@ -96,7 +96,7 @@ def _flat(said: object) -> str:
     return str(said.get("value") or "") if isinstance(said, dict) else str(said or "")
 
 
-def _by(reader: Reader, name: object, user: object) -> str:
+def _author(reader: Reader, name: object, user: object) -> str:
     shown = reader.line(str(name or ""), 40)
     return f"{shown} ({user or 'bot'})" if shown else str(user or "")
 
@@ -105,7 +105,7 @@ def _link(reader: Reader, found: Row) -> str:
     return reader.line(str(found.get("permalink") or ""), 200)
 
 
-def _marked(row: Json, reader: Reader) -> Json:
+def _mark_row(row: Json, reader: Reader) -> Json:
     row["link_mismatch"] = reader.mismatch
     reader.mark(row)
     return row

@@ -1,4 +1,4 @@
-"""Slack: send, edit, delete and plan messages."""
+"""Slack: sending and scheduling messages."""
 
 from __future__ import annotations
 
@@ -15,20 +15,11 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.arguments import Body
 from deputize.toolkits.slack import api, preview, refs, rows, zone
 from deputize.toolkits.slack import conversations as places
-from deputize.toolkits.slack.base import (
-    PEOPLE,
-    POSTS,
-    SLACK,
-    Asks,
-    Caller,
-    Conversation,
-    Json,
-    Ts,
-)
-from deputize.toolkits.slack.blocks import checked, fallback
+from deputize.toolkits.slack.base import PEOPLE, POSTS, SLACK, Asks, Caller, Conversation, Json, Ts
+from deputize.toolkits.slack.blocks import check_blocks, fallback
 from deputize.toolkits.slack.conversations import Spot
-from deputize.toolkits.slack.idempotent_post import Draft, began, post, schedule
-from deputize.toolkits.slack.mentions import in_blocks, mentions
+from deputize.toolkits.slack.idempotent_post import Draft, post, schedule, start_time
+from deputize.toolkits.slack.mentions import block_mentions, mentions
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.text import Reader
 
@@ -37,8 +28,8 @@ _SENDING: Final[Mapping[str, str]] = {"reply_broadcast": "broadcast", **PEOPLE}
 
 
 def _send_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
-    return [*refs.naming(ref, sends=True), POSTS]
+    ref = refs.try_read(arguments["conversation"])
+    return [*refs.needs_of(ref, sends=True), POSTS]
 
 
 @SLACK.tool(
@@ -63,38 +54,38 @@ def send_message(
     if bool(body) == bool(blocks):
         raise InvalidInput("Give exactly one of body and blocks.")
     caller = Caller.of(run)
-    at = _later(send_at, began(run), (yield from zone.for_times(run, send_at=send_at))) if send_at else None
-    shaped = checked(blocks) if blocks else None
+    at = _send_time(send_at, start_time(run), (yield from zone.read_zone(run, send_at=send_at))) if send_at else None
+    shaped = check_blocks(blocks) if blocks else None
     ref = refs.read(conversation)
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if broadcast and not thread:
         raise InvalidInput("broadcast: only together with thread_ts.", hint="Outside of a thread all see it anyway.")
     text = to_mrkdwn(body) if body else fallback(shaped or ())
     if run.noted:
-        spot, text = Spot.of_note(run.noted), str(run.noted["text"])
+        spot, text = Spot.from_note(run.noted), str(run.noted["text"])
         nobody = tuple(run.noted.get("nobody") or ())
     else:
-        spot = yield from preview.found(conversation, caller, sends=True)
-        named = (yield from mentions(body, spot, caller)) if body else (yield from in_blocks(shaped or (), caller))
+        spot = yield from preview.find(conversation, caller, sends=True)
+        named = (yield from mentions(body, spot, caller)) if body else (yield from block_mentions(shaped or (), caller))
         text = to_mrkdwn(body, named.tokens) if body else text
         yield Preview(
             "Send this message later" if at is not None else "Send this message",
-            **named.shown_in((yield from preview.thread(spot, caller, thread, at=at))),
+            **named.add_to((yield from preview.thread(spot, caller, thread, at=at))),
             text=body or text,
             blocks=shaped,
             also_in_the_channel=broadcast or None,
-            at=preview.at(at) if at is not None else None,
+            at=preview.instant(at) if at is not None else None,
             with_previews_of_links=unfurl or None,
             undo=preview.CAN_BE_DELETED if at is None else None,
         )
-        spot, nobody = (yield from places.opened(spot)), tuple(named.nobody)
+        spot, nobody = (yield from places.open_direct_message(spot)), tuple(named.nobody)
     draft = Draft(spot, text, shaped, thread, broadcast, unfurl, nobody)
     if at is not None:
-        return (yield from _planned(draft, at, run))
-    return (yield from _posted(draft, run))
+        return (yield from _send_later(draft, at, run))
+    return (yield from _send_now(draft, run))
 
 
-def _later(send_at: str, now: float, zone: tzinfo) -> int:
+def _send_time(send_at: str, now: float, zone: tzinfo) -> int:
     at = int(times.moment(send_at, now, "send_at", zone).timestamp())
     if not now < at <= now + _LATEST:
         there = datetime.fromtimestamp(at, zone).isoformat(timespec="minutes")
@@ -102,14 +93,14 @@ def _later(send_at: str, now: float, zone: tzinfo) -> int:
     return at
 
 
-def _posted(draft: Draft, run: Run) -> Asks[Json]:
+def _send_now(draft: Draft, run: Run) -> Asks[Json]:
     message = yield from post(draft, run)
     ts = str(message.get("ts", ""))
     if ts and not run.noted:
         yield Undo(
             "slack_delete_message",
             {"conversation": draft.spot.id, "ts": ts},
-            preview.unless_edited(draft.spot, Caller.of(run)),
+            preview.restore_condition(draft.spot, Caller.of(run)),
         )
     url = yield from permalink(draft.spot.id, ts)
     sent = {**draft.spot.shown, "ts": ts, "thread_ts": draft.thread_ts, "url": url}
@@ -117,12 +108,12 @@ def _posted(draft: Draft, run: Run) -> Asks[Json]:
 
 
 def permalink(conversation: str, ts: str) -> Asks[str]:
-    """Where a person reads a message; "" where Slack does not say."""
+    """Return the address at which a person reads a message, "" if unknown."""
     request = api.call("chat.getPermalink", {"channel": conversation, "message_ts": ts})
     return Reader().line(str(((yield from api.optional(request)) or {}).get("permalink") or ""), 300)
 
 
-def _planned(draft: Draft, at: int, run: Run) -> Asks[Json]:
+def _send_later(draft: Draft, at: int, run: Run) -> Asks[Json]:
     entry = yield from schedule(draft, at, run)
     scheduled = str(entry.get("scheduled_message_id") or entry.get("id") or "")
     undo = {"conversation": draft.spot.id, "scheduled_id": scheduled}

@@ -1,4 +1,4 @@
-"""Slack: the user's own status, presence, and peace."""
+"""Slack: the user's own status, presence and do-not-disturb."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from deputize.toolkits._shared import times
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.slack import api, preview, rows, users, zone
 from deputize.toolkits.slack.base import EMOJI, SLACK, Asks, Caller, Json
-from deputize.toolkits.slack.mrkdwn import unescaped
+from deputize.toolkits.slack.mrkdwn import unescape
 
 _TEXT: Final = 100  # characters of a status
-_LONGEST: Final = 7 * 24 * 60  # minutes of peace
+_LONGEST: Final = 7 * 24 * 60  # minutes of do-not-disturb
 _MINUTES = re.compile(r"(?:(\d{1,3})h)?(?:(\d{1,5})m?)?")
 
 
@@ -36,7 +36,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks when a text or an emoji is set or removed: the workspace and its partners read it."""
+    """Return the effect: a text or emoji needs approval, because the workspace and its partners read it."""
     said = arguments["text"] is not None or arguments["emoji"] is not None
     return Effect.WRITES | Effect.SENDS if said else Effect.WRITES
 
@@ -56,7 +56,7 @@ def set_status(
         raise InvalidInput("Give at least one of text, emoji, presence and snooze.")
     if until and text is None and emoji is None:
         raise InvalidInput("until: only together with text or emoji.", hint="snooze has a length of its own.")
-    there = yield from zone.for_times(run, until=until)
+    there = yield from zone.read_zone(run, until=until)
     ends = int(times.moment(until, run.now, "until", there).timestamp()) if until else 0
     if until and ends <= run.now:
         told = datetime.fromtimestamp(ends, there).isoformat(timespec="minutes")
@@ -72,15 +72,15 @@ def set_status(
         audience=Audience.ORGANISATION if said else Audience.SELF,
         where="your own profile",
         destroys=bool(text is not None and now.get("text")),
-        **_changed(now, texts),
-        until=preview.at(ends) if ends else "it is changed" if text or symbol else None,
+        **_changes(now, texts),
+        until=preview.instant(ends) if ends else "it is changed" if text or symbol else None,
         presence=presence,
         notifications=None if minutes is None else f"off for {minutes} minutes" if minutes else "on again",
         pins={"until": ends if said else None},
     )
     requests = _requests(_profile(text, symbol, ends) if said else None, presence, minutes)
-    done, failed = yield from api.all_of(requests)
-    undo = _back(now) if "status" in done else None
+    done, failed = yield from api.run_all(requests)
+    undo = _undo_fields(now) if "status" in done else None
     if undo:
         yield Undo("slack_set_status", _raw(now), texts)
     return rows.lean(
@@ -88,14 +88,14 @@ def set_status(
             "status": (f"{symbol or ''} {text or ''}".strip() or "none") if "status" in done else None,
             "until": times.full(ends * 1000) if ends and "status" in done else None,
             "presence": presence if "presence" in done else None,
-            "snooze_until": _peace(minutes, run.now) if "snooze" in done else None,
+            "snooze_until": _snooze_end(minutes, run.now) if "snooze" in done else None,
             "failed": failed,
             "undo": {"tool": "slack_set_status", "args": undo} if undo else None,
         }
     )
 
 
-def _changed(now: Json, texts: Mapping[str, str]) -> dict[str, Any]:
+def _changes(now: Json, texts: Mapping[str, str]) -> dict[str, Any]:
     return {name: Change(now[name], value) if name in now else value for name, value in texts.items()}
 
 
@@ -113,18 +113,18 @@ def _requests(profile: Json | None, presence: str | None, minutes: int | None) -
 
 
 def _profile(text: str | None, symbol: str | None, ends: int) -> Json:
-    """What users.profile.set is to change: only what was given."""
+    """Return the fields that users.profile.set is to change."""
     profile: Json = {"status_expiration": ends}
     profile |= {"status_text": text} if text is not None else {}
     return profile | ({"status_emoji": symbol} if symbol is not None else {})
 
 
-def _peace(minutes: int | None, now: float) -> str:
+def _snooze_end(minutes: int | None, now: float) -> str:
     return times.full(int(now + minutes * 60) * 1000) if minutes else "ended"
 
 
 def _symbol(emoji: str | None) -> str | None:
-    """``:name:``, "" to have none."""
+    """Return ``:name:``, or "" for none. Raises `InvalidInput`."""
     name = emoji.strip().strip(":") if emoji is not None else None
     if name and not EMOJI.fullmatch(name):
         raise InvalidInput(f'emoji: "{Outside().line(name, 40)}" is no name of an emoji.', hint="Such as palm_tree.")
@@ -143,16 +143,16 @@ def _minutes(snooze: str) -> int:
 
 
 def _status(caller: Caller) -> Asks[Json]:
-    """The status as it is, where that may be read."""
+    """Return the current status, if it may be read."""
     if "users:read" not in caller.granted:
         return {}
     user = ((yield from api.optional(users.info(caller.user))) or {}).get("user") or {}
-    yield from zone.learned(user)
+    yield from zone.save_zone(user)
     profile = users.profile_of(user)
     if not profile:
         return {}
     return {
-        "text": unescaped(str(profile.get("status_text") or "")),
+        "text": unescape(str(profile.get("status_text") or "")),
         "emoji": str(profile.get("status_emoji") or ""),
         "lasts": not profile.get("status_expiration"),
     }
@@ -162,8 +162,8 @@ def _raw(now: Json) -> Json:
     return {"text": now["text"], "emoji": now["emoji"].strip(":")}
 
 
-def _back(now: Json) -> Json | None:
-    """What brings a status back that would last; what ends by itself is not brought back."""
+def _undo_fields(now: Json) -> Json | None:
+    """Return the arguments that restore a status; None for one that would expire."""
     if not now.get("lasts"):
         return None
     outside = Outside()

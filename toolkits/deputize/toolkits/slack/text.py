@@ -1,7 +1,7 @@
-"""What others wrote in Slack, as plain text: names instead of ids, links with their targets, nothing invisible.
+"""Slack texts of other people as plain text: names for ids, links with their targets, nothing invisible.
 
-docs.slack.dev/messaging/formatting-message-text. Between ``<`` and ``>`` Slack puts what is no text; ``&``, ``<`` and
-``>`` that somebody typed come as entities and are turned back last, so that nobody can type what looks like a token.
+docs.slack.dev/messaging/formatting-message-text. Slack puts tokens between ``<`` and ``>``; a typed ``&``, ``<`` or
+``>`` is an entity. Entities are decoded last, so that nobody can type what looks like a token.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from deputize.toolkits._shared.mail.headers import network_host
 from deputize.toolkits._shared.text import Outside, clean
-from deputize.toolkits.slack.block_text import dated
-from deputize.toolkits.slack.message_text import TOKEN, all_said, unseen, words_of_blocks
-from deputize.toolkits.slack.mrkdwn import unescaped
+from deputize.toolkits.slack.block_text import format_date
+from deputize.toolkits.slack.message_text import TOKEN, count_unseen, full_text, has_block_words
+from deputize.toolkits.slack.mrkdwn import unescape
 
 _URL = re.compile(r"https?://[^|]+")
 _USER = re.compile(r"@([UW][A-Z0-9]{1,20})(?:\|([^<>]*))?")
@@ -28,17 +28,17 @@ MARKED: Final = re.compile(
     r"(?<![\w*])\*(?=[^\s*])((?:<[^<>\n]{1,2000}>|[^*\n<]){1,300}?)(?<=[^\s*])\*(?![\w*])"
     r"|(?<![\w~])~(?=[^\s~])((?:<[^<>\n]{1,2000}>|[^~\n<]){1,300}?)(?<=[^\s~])~(?![\w~])"
 )
-"""Words that Slack shows bold or struck through."""
+"""Words that Slack displays bold or struck through."""
 _MARKED_OR_CODE = re.compile(f"(?P<code>{_CODE}|<[^<>\n]*>)|{MARKED.pattern}", re.DOTALL)
 
 
 def as_markdown(text: str) -> str:
-    """Slack's bold and struck words in Markdown's signs for them: there a single asterisk is leaning, so words that are
-    written back as they were read would change. Code and what is between brackets stay."""
-    return _MARKED_OR_CODE.sub(_in_markdown, text)
+    """Convert Slack's bold and struck words to Markdown, so that words are written back as they were read. Code and
+    bracketed text stay unchanged."""
+    return _MARKED_OR_CODE.sub(_markdown_mark, text)
 
 
-def _in_markdown(found: re.Match[str]) -> str:
+def _markdown_mark(found: re.Match[str]) -> str:
     if found["code"]:
         return found[0]
     mark = "**" if found[0].startswith("*") else "~~"
@@ -46,7 +46,7 @@ def _in_markdown(found: re.Match[str]) -> str:
 
 
 class Reader(Outside):
-    """Reads Slack's texts. ``names``: people by id; ``mismatch``: a link showed another host than it leads to."""
+    """A reader of Slack's texts. ``names``: people by id; ``mismatch``: a link displayed a wrong host."""
 
     def __init__(self, names: Mapping[str, str] | None = None) -> None:
         super().__init__()
@@ -54,24 +54,24 @@ class Reader(Outside):
         self.mismatch = False
 
     def notation(self, message: Mapping[str, Any]) -> str:
-        """What a message shows, in Slack's notation; what only its text says beside blocks is counted, or a doubt."""
-        self.hidden += unseen(message)
-        if message.get("blocks") and message.get("text") and not words_of_blocks(message):
+        """Return a message's text in Slack's notation; count text that blocks hide, or note a doubt."""
+        self.hidden += count_unseen(message)
+        if message.get("blocks") and message.get("text") and not has_block_words(message):
             self.doubts.add("blocks without words")
-        return all_said(message)
+        return full_text(message)
 
     def message(self, message: Mapping[str, Any]) -> str:
-        """What a message shows, cleaned."""
+        """Return a message's text, cleaned."""
         return self.mrkdwn(self.notation(message))
 
     def mrkdwn(self, text: str, *, marks: bool = True) -> str:
-        """A text in Slack's notation, cleaned, as Markdown. ``marks``: whether any is bold: none of a topic is."""
+        """Return a text in Slack's notation as clean Markdown. ``marks``: False for a topic, which has no bold."""
         read = TOKEN.sub(lambda token: self._token(token[1]), as_markdown(text) if marks else text)
-        return self.text(unescaped(read))
+        return self.text(unescape(read))
 
     def as_written(self, text: str) -> str:
-        """A text in Slack's notation, read but not cleaned: a person sees what cannot be seen written out."""
-        return unescaped(TOKEN.sub(lambda found: found[1] if _URL.fullmatch(found[1]) else self._token(found[1]), text))
+        """Return a text without cleaning it: a person sees invisible characters written out."""
+        return unescape(TOKEN.sub(lambda found: found[1] if _URL.fullmatch(found[1]) else self._token(found[1]), text))
 
     def _token(self, inner: str) -> str:
         if user := _USER.fullmatch(inner):
@@ -84,9 +84,9 @@ class Reader(Outside):
         return self._link(target, words)
 
     def _special(self, parts: Sequence[str], words: str) -> str:
-        """A date, a user group, or all people of a place. Slack shows a date itself: its words may say another."""
+        """Return a date, a user group, or a mention of everybody. Slack formats dates itself: the words may lie."""
         kind, *rest = parts
-        if kind == "date" and len(rest) > 1 and (said := dated(rest[0], rest[1])):
+        if kind == "date" and len(rest) > 1 and (said := format_date(rest[0], rest[1])):
             return self._link(rest[2], said) if len(rest) > 2 else said
         if kind == "subteam" and rest:
             return f"{words or '@group'} ({rest[0]})"
@@ -102,7 +102,7 @@ class Reader(Outside):
 
 
 def misleads(words: str, target: str) -> bool:
-    """Whether a link's words are a host's address, or hold one, and it leads to another."""
+    """Return whether a link's words are, or contain, the address of another host."""
     try:
         host = network_host((urlsplit(target).hostname or "").lower()).removeprefix("www.")
     except ValueError:
@@ -114,8 +114,8 @@ def misleads(words: str, target: str) -> bool:
     return any(host != one and not host.endswith(f".{one}") for one in named)
 
 
-def mentioned(texts: Iterable[str]) -> Iterator[str]:
-    """The ids of people in these texts."""
+def mentioned_ids(texts: Iterable[str]) -> Iterator[str]:
+    """Yield the ids of people in these texts."""
     for text in texts:
         for token in TOKEN.finditer(text):
             if user := _USER.fullmatch(token[1]):

@@ -1,8 +1,8 @@
 """``trusted_authors = members``: texts of full members of the user's own workspace, or organization.
 
-Who somebody is says ``users.info``. Guests are none, nor are people of other workspaces (Slack Connect), nor bots, the
-workspace's own among them: what an app posts, it has mostly from somewhere else. Left out of what members write is what
-they quote, forward, or what Slack shows of a link. docs.slack.dev/reference/objects/user-object
+``users.info`` tells who somebody is. Guests, people of other workspaces (Slack Connect) and bots are not members, the
+workspace's own bots included: an app mostly posts text from elsewhere. Text that a member quotes, forwards or links to
+is left out. docs.slack.dev/reference/objects/user-object
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from deputize.toolkits._shared.redact_results import blanked
 from deputize.toolkits.slack import users
 from deputize.toolkits.slack.base import SLACK, Asks
 
-MAX_LOOKUPS: Final = 60  # people who are looked up for one call
+MAX_LOOKUPS: Final = 60  # people per call
 _AT_ONCE: Final = 10
 
 NO_MEMBER: Final = "not of a full member of the user's workspace"
@@ -31,19 +31,19 @@ _KEPT: Final = frozenset(
     message_ts next_cursor parent_user_id presence reply_users subtype team team_id thread_ts ts type updated_by user
     user_id uploader_user_id last_updated_by_user_id users latest_reply""".split()
 )
-"""What Slack itself says: ids, times and kinds."""
+"""Slack's own values: ids, times and kinds."""
 _TRUSTED: Final = frozenset(
     f"/{method}"
     for method in """auth.test usergroups.list usergroups.users.list dnd.info chat.getPermalink team.info
     chat.scheduledMessages.list users.getPresence conversations.members""".split()
 )
-"""Methods that answer with nothing but ids, the user's own texts, and what members alone can name."""
+"""Methods that answer only with ids, the user's own texts, and names that only members can give."""
 _QUOTE = re.compile(r"(?m)^(?:&gt;|>).*(?:\n(?:&gt;|>).*)*")
 _LINK = re.compile(r"https://[\w.-]+/archives/[\w/]+(?:\?thread_ts=[\d.]+(?:&(?:amp;)?cid=\w+)?)?")
 
 
 class Members:
-    """The screen of one call. ``known``: whether somebody is a full member, None where Slack does not say."""
+    """The filter of one call. ``known``: whether a user is a full member, None if Slack does not say."""
 
     def __init__(self, run: Run, withheld: Withheld) -> None:
         self.withheld = withheld
@@ -51,13 +51,13 @@ class Members:
         self.known: dict[str, bool | None] = {self.own: True}
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """The answer without the texts of others."""
+        """Return the answer without the texts of others."""
         if isinstance(step, list):
             yield from self._look_up(one for part in answer for one in _authors(part))
-            return [self._screened(request, part) for request, part in zip(step, answer, strict=True)]
+            return [self._screen(request, part) for request, part in zip(step, answer, strict=True)]
         if isinstance(step, Request):
             yield from self._look_up(_authors(answer))
-            return self._screened(step, answer)
+            return self._screen(step, answer)
         return answer
 
     def _look_up(self, people: Iterable[str]) -> Asks[None]:
@@ -74,38 +74,38 @@ class Members:
         homes = (user.get("team_id"), (user.get("enterprise_user") or {}).get("enterprise_id"))
         return self.team in homes and not any(user.get(one) for one in lesser)
 
-    def _why_not(self, person: Any) -> str:
+    def _author_reason(self, person: Any) -> str:
         may = self.known.get(str(person)) if person else False
         return "" if may else UNKNOWN if may is None else NO_MEMBER
 
-    # ------------------------------------------------------------- what is left of an answer
+    # ------------------------------------------------------------- filtered answers
 
-    def _screened(self, request: Request, answer: Any) -> Any:
+    def _screen(self, request: Request, answer: Any) -> Any:
         if request.api or request.path in _TRUSTED or not isinstance(answer, dict):
-            return answer  # a file's own address is known of those files alone that may be read
-        return self._rewritten(answer, UNKNOWN)
+            return answer  # only files that may be read have an address
+        return self._rewrite(answer, UNKNOWN)
 
-    def _rewritten(self, node: Any, why: str) -> Any:
+    def _rewrite(self, node: Any, why: str) -> Any:
         if isinstance(node, list):
-            return [self._rewritten(one, why) for one in node]
+            return [self._rewrite(one, why) for one in node]
         if not isinstance(node, dict):
             return self._put(node, why) if why else node
-        why = self._why(node, why)
+        why = self._withhold_reason(node, why)
         if node.get("type") == "rich_text_quote":
             return {"type": "rich_text_section", "elements": [{"type": "text", "text": self._because(QUOTED)}]}
         return {name: self._field(name, value, why) for name, value in node.items()}
 
-    def _why(self, node: Mapping[str, Any], why: str) -> str:
-        """Why the texts of an object are withheld, itself or as a part of another."""
+    def _withhold_reason(self, node: Mapping[str, Any], why: str) -> str:
+        """Return the reason why the texts of an object are withheld, "" for none."""
         if isinstance(node.get("profile"), dict) and "id" in node:
             return "" if node["id"] == self.own or self._is_member(node) else NO_MEMBER
         if "is_im" in node or "is_channel" in node or "is_mpim" in node:
-            return self._why_not(node.get("creator")) if node.get("is_ext_shared") else ""
+            return self._author_reason(node.get("creator")) if node.get("is_ext_shared") else ""
         if "value" in node and "last_set" in node:
-            return self._why_not(node.get("creator")) if node.get("value") else ""
+            return self._author_reason(node.get("creator")) if node.get("value") else ""
         person = next((node[name] for name in _AUTHORS if isinstance(node.get(name), str)), "")
         if person and node.get("type") != "user":
-            return self._why_not(person)
+            return self._author_reason(person)
         if "bot_id" in node or node.get("subtype") == "bot_message":
             return NO_MEMBER
         return why
@@ -114,7 +114,7 @@ class Members:
         if name == "attachments" and value:
             return [{"fallback": self._because(why or QUOTED)}]
         if isinstance(value, dict | list):
-            return self._rewritten(value, why)
+            return self._rewrite(value, why)
         if name in _KEPT or not isinstance(value, str):
             return value
         if not why:

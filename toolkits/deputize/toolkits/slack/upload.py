@@ -1,7 +1,7 @@
-"""Slack: files are put up.
+"""Slack: uploading files.
 
-docs.slack.dev/messaging/working-with-files. It takes three steps: an address is asked for, the bytes go there without
-any token, and only the last step shows the file to anybody.
+docs.slack.dev/messaging/working-with-files. An upload takes three steps: ask for an address, send the bytes there
+without a token, and share the file. Nobody sees the file before the last step.
 """
 
 from __future__ import annotations
@@ -11,19 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from deputize.core import (
-    Answer,
-    Effect,
-    File,
-    Need,
-    Preview,
-    PublicRequest,
-    Run,
-    Steps,
-    Take,
-    any_of,
-    shown_file,
-)
+from deputize.core import Answer, Effect, File, Need, Preview, PublicRequest, Run, Steps, Take, any_of, shown_file
 from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, ProviderUnavailable
 from deputize.core.tools.steps import MIB
 from deputize.core.tools.tool import Arguments
@@ -32,7 +20,7 @@ from deputize.toolkits.slack import conversations as places
 from deputize.toolkits.slack.base import SLACK, Asks, Caller, Conversation, Row, Ts
 from deputize.toolkits.slack.conversations import Spot
 from deputize.toolkits.slack.files import HOST
-from deputize.toolkits.slack.idempotent_post import once
+from deputize.toolkits.slack.idempotent_post import write_once
 from deputize.toolkits.slack.mentions import mentions
 from deputize.toolkits.slack.mrkdwn import to_mrkdwn
 from deputize.toolkits.slack.text import Reader
@@ -41,8 +29,8 @@ Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="f
 
 
 def _upload_needs(arguments: Arguments) -> Sequence[Need]:
-    ref = refs.safely(arguments["conversation"])
-    return [*refs.naming(ref, sends=True), any_of("files:write", method="files.completeUploadExternal")]
+    ref = refs.try_read(arguments["conversation"])
+    return [*refs.needs_of(ref, sends=True), any_of("files:write", method="files.completeUploadExternal")]
 
 
 @SLACK.tool(needs=_upload_needs, effect=Effect.SENDS)
@@ -61,43 +49,43 @@ def upload_file(
     comment = to_mrkdwn(body) if body else None
     thread = thread_ts or ref.thread_ts or ref.ts or None
     if run.noted:
-        spot = Spot.of_note(run.noted)
+        spot = Spot.from_note(run.noted)
         ids = [str(one) for one in run.noted["files"]]
         nobody = list(run.noted.get("nobody") or ())
     else:
-        files = yield from _taken(attachments)
-        spot = yield from preview.found(conversation, caller, sends=True)
+        files = yield from _take_files(attachments)
+        spot = yield from preview.find(conversation, caller, sends=True)
         named = yield from mentions(body or "", spot, caller)
         comment = to_mrkdwn(body, named.tokens) if body else None
         yield Preview(
             "Share these files" if len(files) > 1 else "Share this file",
-            **named.shown_in((yield from preview.thread(spot, caller, thread))),
+            **named.add_to((yield from preview.thread(spot, caller, thread))),
             files=[shown_file(one.name, one.mime, one.content) for one in files],
             title=title or None,
             text=body or None,
             undo="it can be deleted in Slack, but people may have opened it by then",
         )
-        spot = yield from places.opened(spot)
-        ids, nobody = (yield from _laid_up(files)), named.nobody
+        spot = yield from places.open_direct_message(spot)
+        ids, nobody = (yield from _store_files(files)), named.nobody
     asked = {
         "files": [{"id": one, **({"title": title} if title else {})} for one in ids],
         "channel_id": spot.id,
         "initial_comment": comment,
         "thread_ts": thread,
     }
-    shared = yield from once(
+    shared = yield from write_once(
         run,
         {**spot.noted, "files": ids, "nobody": nobody},
-        lambda: _completed(asked),
-        lambda: _shared(ids, spot.id, caller),
+        lambda: _complete_upload(asked),
+        lambda: _find_shared(ids, spot.id, caller),
     )
     url = next((str(one.get("permalink") or "") for one in shared), "")
     done = {**spot.shown, "file_ids": ids, "url": Reader().line(url, 200)}
     return rows.lean({**done, "reaches_nobody": nobody, "summary": "Uploaded."})
 
 
-def _taken(handles: Sequence[str]) -> Asks[list[File]]:
-    """The user's files behind these handles. Raises `InvalidInput` for an empty one."""
+def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
+    """Return the user's files behind these handles. Raises `InvalidInput` for an empty one."""
     found: list[File] = []
     for handle in handles:
         file: File = yield Take(handle)
@@ -107,8 +95,8 @@ def _taken(handles: Sequence[str]) -> Asks[list[File]]:
     return found
 
 
-def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
-    """The files at Slack, seen by nobody yet; their ids. Both steps leave nothing behind that counts."""
+def _store_files(files: Sequence[File]) -> Asks[list[str]]:
+    """Send the files to Slack, still unshared; return their ids. Both steps may be repeated."""
     ids: list[str] = []
     for file in files:
         asked = {"filename": file.name, "length": len(file.content)}
@@ -124,20 +112,20 @@ def _laid_up(files: Sequence[File]) -> Asks[list[str]]:
 
 
 def _put(url: str, file: File) -> PublicRequest:
-    """The bytes, to the address that Slack gave: its own only, although no token goes there."""
+    """Create the request with the bytes for the upload address; only Slack's hosts, although no token is sent."""
     if not url.startswith((f"https://{HOST}/", "https://slack.com/")):
         raise InvalidInput("Slack returned an upload address that is not its own.", fix_by="operator")
     mime = "application/octet-stream"
     return PublicRequest(url, "POST", file.content, mime, repeat="idem", prepares=True, max_bytes=MIB)
 
 
-def _completed(asked: Mapping[str, object]) -> Asks[list[Row]]:
+def _complete_upload(asked: Mapping[str, object]) -> Asks[list[Row]]:
     answer = yield api.call("files.completeUploadExternal", asked, repeat="write")
     return [one for one in answer.get("files") or () if isinstance(one, dict)]
 
 
-def _shared(ids: Sequence[str], conversation: str, caller: Caller) -> Asks[list[Row] | None]:
-    """The files, if all of them are in the conversation; None where they are not, or nobody may look."""
+def _find_shared(ids: Sequence[str], conversation: str, caller: Caller) -> Asks[list[Row] | None]:
+    """Return the files if all of them are in the conversation; None if not, or if they may not be read."""
     if "files:read" not in caller.granted:
         return None
     answers = yield from api.many([api.call("files.info", {"file": one}) for one in ids])

@@ -1,4 +1,4 @@
-"""People: by id, address, handle or name, and what is shown of them."""
+"""People: lookup by id, address, handle or name, and their rows."""
 
 from __future__ import annotations
 
@@ -29,45 +29,43 @@ _ALIKE: Final = str.maketrans(  # small letters of Cyrillic and Greek that look 
 
 
 def info(user: str) -> Request:
-    """users.info"""
     return api.call("users.info", {"user": user})
 
 
 def listing(caller: Caller, cursor: str | None, limit: int = api.PAGE) -> Request:
-    """users.list"""
     return api.call("users.list", {"limit": limit, "cursor": cursor, "team_id": caller.team})
 
 
-# ----------------------------------------------------------------- what is shown
+# ----------------------------------------------------------------- display
 
 
 def profile_of(user: Row) -> Row:
-    """A user's profile, empty where there is none."""
+    """Return a user's profile, empty if missing."""
     profile = user.get("profile")
     return profile if isinstance(profile, dict) else {}
 
 
 def names_of(user: Row) -> tuple[str, str, str]:
-    """Handle, display name and real name, as they are."""
+    """Return the handle, display name and real name, uncleaned."""
     profile = profile_of(user)
     real = profile.get("real_name") or user.get("real_name") or ""
     return str(user.get("name") or ""), str(profile.get("display_name") or ""), str(real)
 
 
 def shown_name(user: Row) -> str:
-    """What people call a user, cleaned."""
+    """Return a user's name, cleaned."""
     handle, display, real = names_of(user)
     return Outside().line(real or display or handle, _NAME)
 
 
 def with_id(user: Row) -> str:
-    """A user's name beside the id, always: a display name proves nothing."""
+    """Return a user's name with the id, always: a display name proves nothing."""
     name, told = shown_name(user), f"{user.get('id')}{', external' if is_external(user) else ''}"
     return f"{name} ({told})" if name else told
 
 
 def with_handle(user: Row) -> str:
-    """A user as a person is told before something is done: nothing cleaned, and the handle, which is nobody else's."""
+    """Return a user's name for a preview: uncleaned, with the handle, which is unique."""
     handle, display, real = names_of(user)
     marks = ", ".join([f"@{handle}"] * bool(handle) + ["external"] * is_external(user))
     name = real or display or str(user.get("id") or "")
@@ -75,12 +73,11 @@ def with_handle(user: Row) -> str:
 
 
 def is_external(user: Row) -> bool:
-    """Whether somebody comes from another workspace, or is a guest."""
+    """Return whether a user belongs to another workspace, or is a guest."""
     return bool(user.get("is_stranger") or user.get("is_restricted"))
 
 
 def row(user: Row) -> Json:
-    """A user in a list."""
     outside, profile = Outside(), profile_of(user)
     handle, display, real = names_of(user)
     found: Json = {
@@ -99,53 +96,53 @@ def row(user: Row) -> Json:
     return {name: value for name, value in found.items() if value}
 
 
-# ----------------------------------------------------------------- who is meant
+# ----------------------------------------------------------------- lookup
 
 
 def find(asked: Sequence[str], field: str, caller: Caller) -> Asks[list[Json]]:
-    """The users of these ids, addresses, handles or names, one each; ``me`` is the user.
+    """Return the users of these ids, addresses, handles or names, one each; ``me`` is the user.
 
-    Raises `NotFound`, naming who comes near, for anybody who is not exactly one: nobody is guessed.
+    Raises `NotFound` with near names if a name is not exactly one person's.
     """
-    found, missing = yield from look(asked, caller, field)
+    found, missing = yield from look_up(asked, caller, field)
     for name in list(missing):
         if id := (yield from id_elsewhere(name, field, "slack")):
-            found += _answered(id, (yield from api.optional(info(id))))
+            found += _users_of(id, (yield from api.optional(info(id))))
             del missing[name]
     if missing:
-        names = ", ".join(map(_quoted, list(missing)[:_TOLD]))
+        names = ", ".join(map(_quote, list(missing)[:_TOLD]))
         near = list(dict.fromkeys(one for close in missing.values() for one in close))[:_TOLD]
         hint = f"Near: {', '.join(near)}." if near else "Look with slack_find_users."
         raise NotFound(f"{field}: {names} {'is' if len(missing) == 1 else 'are'} not exactly one person.", hint=hint)
     return found
 
 
-def _quoted(name: str) -> str:
+def _quote(name: str) -> str:
     return f'"{Outside().line(name, 60)}"'
 
 
-def look(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
-    """The users that are exactly meant, in order, and for the others who comes near. Raises `InvalidInput`."""
+def look_up(asked: Sequence[str], caller: Caller, field: str) -> Asks[tuple[list[Json], dict[str, list[str]]]]:
+    """Return the users that match exactly, in order, and near names for the others. Raises `InvalidInput`."""
     asked = list(dict.fromkeys(one.strip() for one in asked))
     if "" in asked:
         raise InvalidInput(f"{field}: a name is empty.")
     direct = {one: request for one in asked if (request := _direct(one, caller))}
     answers = dict(zip(direct, (yield from api.many(list(direct.values()))), strict=True))
     by_name = [one for one in asked if not _id_of(one, caller) and not refs.email(one)]
-    everybody = (yield from everyone(caller, by_name)) if by_name else api.Listed([], True)
+    everybody = (yield from list_everyone(caller, by_name)) if by_name else api.Listed([], True)
     found: list[Json] = []
     missing: dict[str, list[str]] = {}
     for one in asked:
-        hits = exact(everybody, one) if one in by_name else _answered(_id_of(one, caller), answers.get(one))
+        hits = exact_matches(everybody, one) if one in by_name else _users_of(_id_of(one, caller), answers.get(one))
         if len(hits) == 1:
             found += hits
         else:
-            missing[one] = near(hits or everybody.rows, one)
+            missing[one] = near_names(hits or everybody.rows, one)
     return found, missing
 
 
 def _direct(one: str, caller: Caller) -> Request | None:
-    """The request that finds one person; None for an id that must not, or a name that cannot be asked for."""
+    """Create the request that finds one person; None for an id without the right, or for a name."""
     if user := _id_of(one, caller):
         return info(user) if "users:read" in caller.granted else None
     address = refs.email(one)
@@ -153,54 +150,54 @@ def _direct(one: str, caller: Caller) -> Request | None:
 
 
 def _id_of(one: str, caller: Caller) -> str:
-    """The id that a name is, or that the user has."""
+    """Return the id in a name, or the user's own for ``me``."""
     return caller.user if refs.is_self(one) else refs.user_id(one)
 
 
-def _answered(user: str, answer: Any) -> list[Json]:
+def _users_of(user: str, answer: Any) -> list[Json]:
     if answer is None:
         return [{"id": user}]
     return [] if isinstance(answer, DeputizeError) else [dict(answer["user"])]
 
 
-def everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
-    """The workspace's people, as far as five pages go, or until all these handles were met."""
-    handles = {_wanted(one) for one in wanted}
+def list_everyone(caller: Caller, wanted: Sequence[str]) -> Asks[api.Listed]:
+    """Return the workspace's people, up to five pages, or until all these handles were found."""
+    handles = {_fold_handle(one) for one in wanted}
     if "" in handles:
         raise InvalidInput("users: a name is empty.")
 
-    def met(users: Sequence[Json]) -> bool:
-        return handles <= {folded(str(user.get("name") or "")) for user in users}
+    def has_all(users: Sequence[Json]) -> bool:
+        return handles <= {fold_name(str(user.get("name") or "")) for user in users}
 
-    return (yield from api.every(lambda cursor: listing(caller, cursor), "members", met))
-
-
-def _wanted(name: str) -> str:
-    return folded(name.strip().removeprefix("@"))
+    return (yield from api.list_pages(lambda cursor: listing(caller, cursor), "members", has_all))
 
 
-def folded(name: str) -> str:
-    """What of a name a reader can tell from another: no case, width or blanks, nothing invisible, no alphabet."""
+def _fold_handle(name: str) -> str:
+    return fold_name(name.strip().removeprefix("@"))
+
+
+def fold_name(name: str) -> str:
+    """Fold a name to the parts a reader can distinguish: no case, width, blanks, invisible letters or look-alikes."""
     seen = _UNSEEN.sub("", unicodedata.normalize("NFKC", Outside().text(name)))
     return " ".join(seen.casefold().translate(_ALIKE).split())
 
 
-def exact(everybody: api.Listed, name: str) -> list[Json]:
-    """Those of exactly this handle; else whose display name or real name it is, or looks like.
+def exact_matches(everybody: api.Listed, name: str) -> list[Json]:
+    """Return the users of exactly this handle; else those whose display name or real name is, or looks like, it.
 
-    Only handles are nobody else's: where not everybody was looked at, no other name tells who is meant. The others
-    everybody chooses, so that a display name counts no more than the real name of somebody else.
+    Only handles are unique: if not all people were read, no other name is safe. Users choose their other names, so a
+    display name counts no more than somebody else's real name.
     """
-    wanted = _wanted(name)
+    wanted = _fold_handle(name)
     living = [user for user in everybody.rows if not user.get("deleted")]
-    if hits := [dict(user) for user in living if folded(names_of(user)[0]) == wanted]:
+    if hits := [dict(user) for user in living if fold_name(names_of(user)[0]) == wanted]:
         return hits
-    return [dict(user) for user in living if everybody.whole and wanted in map(folded, names_of(user)[1:])]
+    return [dict(user) for user in living if everybody.whole and wanted in map(fold_name, names_of(user)[1:])]
 
 
-def near(users: Iterable[Row], name: str) -> list[str]:
-    """At most five who come near, with their ids."""
-    wanted = _wanted(name)[:100]
+def near_names(users: Iterable[Row], name: str) -> list[str]:
+    """Return at most five users with near names, with their ids."""
+    wanted = _fold_handle(name)[:100]
     known = [(part.casefold(), user) for user in users if not user.get("deleted") for part in names_of(user) if part]
     parts = {name for name, _ in known if wanted and (wanted in name or name in wanted)}
     close = parts | set(get_close_matches(wanted, [name for name, _ in known], 5, 0.5))
@@ -209,7 +206,7 @@ def near(users: Iterable[Row], name: str) -> list[str]:
 
 
 def names(ids: Iterable[str], caller: Caller) -> Asks[dict[str, str]]:
-    """Names of people by id, of the first ten; nothing where it may not be asked."""
+    """Return names of the first ten people by id; none if they may not be read."""
     wanted = list(dict.fromkeys(one for one in ids if one))[:_LOOKED_UP]
     if "users:read" not in caller.granted or not wanted:
         return {}

@@ -1,4 +1,4 @@
-"""Slack: people and groups of them."""
+"""Slack: people and user groups."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _find_needs(arguments: Arguments) -> Sequence[Need]:
     named = arguments["users"] or []
     if not named:
         return [KNOWS_PEOPLE]
-    return [*refs.naming_people(named), *([_INFO] if any(refs.user_id(one) for one in named) else [])]
+    return [*refs.people_needs(named), *([_INFO] if any(refs.user_id(one) for one in named) else [])]
 
 
 @SLACK.tool(needs=_find_needs, aliases=[Alias("Slack.GetUsersInfo", USERS), _EVERYBODY])
@@ -53,9 +53,9 @@ def find_users(
     if users and (query or cursor):
         raise InvalidInput("Give users, or query, not both; users come in one page.")
     if users:
-        return (yield from _asked(users, caller))
+        return (yield from _find_named(users, caller))
     place = Place.of(("slack_find_users", run.account.subject, query, bots), cursor, limit, run.now)
-    page, token = yield from _listed(query, place, caller, bots=bots)
+    page, token = yield from _list_page(query, place, caller, bots=bots)
     here = page[place.skip :][:limit]
     found = Rows()
     done = next((n for n, one in enumerate(here) if not found.add(people.row(one))), len(here))
@@ -66,9 +66,9 @@ def find_users(
     }
 
 
-def _asked(users: Sequence[str], caller: Caller) -> Asks[Json]:
-    """Those who were named, and for the others who comes near."""
-    found, missing = yield from people.look(users, caller, "users")
+def _find_named(users: Sequence[str], caller: Caller) -> Asks[Json]:
+    """Return the people who were named, and near names for the others."""
+    found, missing = yield from people.look_up(users, caller, "users")
     kept = Rows(BUDGET - (_FOR_MISSES if missing else 0))
     shown = [people.row(one) for one in found]
     if len(found) == 1 and "users:read" in caller.granted:
@@ -83,15 +83,15 @@ def _asked(users: Sequence[str], caller: Caller) -> Asks[Json]:
     return result | ({"not_found": told.items} if misses else {})
 
 
-def _listed(query: str, place: Place, caller: Caller, *, bots: bool) -> Asks[tuple[list[Json], str]]:
-    """A page's people, and Slack's cursor after them; a query sees five pages of all."""
+def _list_page(query: str, place: Place, caller: Caller, *, bots: bool) -> Asks[tuple[list[Json], str]]:
+    """Return a page of people, and Slack's next cursor. A query reads five pages."""
     wanted = query.strip().removeprefix("@").casefold()
     token: str | None = place.token or None
     kept: list[Json] = []
     for _ in range(api.MAX_PAGES if wanted else 1):
         answer = yield people.listing(caller, token, api.PAGE if wanted else place.size)
         kept += [one for one in answer.get("members") or () if _fits(one, wanted, bots=bots)]
-        token = api.following(answer) or None
+        token = api.next_cursor(answer) or None
         if token is None:
             break
     return kept, token or ""
@@ -125,15 +125,15 @@ def list_user_groups(
     answer = yield api.call("usergroups.list", {"include_count": True, "team_id": caller.team})
     groups = [one for one in answer.get("usergroups") or () if isinstance(one, dict)]
     if group is None:
-        return _kept([_group(one) for one in groups[place.skip :][:limit]], len(groups), place, limit)
-    chosen = _called(groups, group)
+        return _result_page([_group(one) for one in groups[place.skip :][:limit]], len(groups), place, limit)
+    chosen = _find_group(groups, group)
     answer = yield api.call("usergroups.users.list", {"usergroup": str(chosen["id"]), "team_id": caller.team})
     ids = [str(one) for one in answer.get("users") or ()]
     here = yield from _people(ids[place.skip :][:limit], caller)
-    return {"group": _group(chosen), **_kept(here, len(ids), place, limit)}
+    return {"group": _group(chosen), **_result_page(here, len(ids), place, limit)}
 
 
-def _kept(shown: Sequence[Json], total: int, place: Place, limit: int) -> Json:
+def _result_page(shown: Sequence[Json], total: int, place: Place, limit: int) -> Json:
     kept = Rows()
     done = next((n for n, row in enumerate(shown) if not kept.add(row)), len(shown))
     following = place.after(done, total, "", limit)
@@ -152,8 +152,8 @@ def _group(group: Row) -> Json:
     return row
 
 
-def _called(groups: Sequence[Row], name: str) -> Row:
-    """The one group of this id or handle; else of this name, which groups may share."""
+def _find_group(groups: Sequence[Row], name: str) -> Row:
+    """Return the one group of this id or handle; else of this name, which groups may share."""
     wanted = name.strip().removeprefix("@").removeprefix("<!subteam^").partition("|")[0].rstrip(">").casefold()
     for keys in (("id", "handle"), ("name",)):
         hits = [one for one in groups if wanted in (str(one.get(key) or "").casefold() for key in keys)]

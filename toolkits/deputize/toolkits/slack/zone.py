@@ -1,4 +1,4 @@
-"""In which zone the user reads times: Slack says it of everybody, and it is asked where an argument depends on it."""
+"""Time zone of the user: Slack knows it, and it is read only if an argument depends on it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deputize.toolkits.slack import api, users
 from deputize.toolkits.slack.base import Asks, Caller
 
 
-def learned(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
-    """What Slack says of the user's own zone, kept for all toolkits; None where it says none."""
+def save_zone(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
+    """Save Slack's time zone of the user for all toolkits and return it, or None."""
     name = user.get("tz")
     if not isinstance(name, str) or not name:
         return None
@@ -23,7 +23,7 @@ def learned(user: Mapping[str, Any]) -> Asks[tzinfo | None]:
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """What Slack calls the user's zone, if people may be read."""
+    """Return Slack's name of the user's zone, if people may be read."""
     caller = Caller.of(run)
     if "users:read" not in caller.granted:
         return None
@@ -31,12 +31,12 @@ def ask_zone(run: Run) -> Asks[object]:
     return ((answer or {}).get("user") or {}).get("tz")
 
 
-def for_times(run: Run, **moments: str | None) -> Asks[tzinfo]:
-    """The zone in which these arguments are read: see `in_zone`."""
+def read_zone(run: Run, **moments: str | None) -> Asks[tzinfo]:
+    """Return the zone in which these arguments are read: see `in_zone`."""
     return (yield from in_zone(run, ask_zone, **moments)).zone
 
 
 def window(run: Run, after: str | None, before: str | None, since: float) -> Asks[tuple[int | None, int | None]]:
-    """The window [after, before) in Unix seconds, in the user's zone. ``since``: from when distances count."""
-    zone = yield from for_times(run, after=after, before=before)
+    """Return the window [after, before) in Unix seconds. ``since``: the time from which distances count."""
+    zone = yield from read_zone(run, after=after, before=before)
     return times.window(after, before, since, zone)
