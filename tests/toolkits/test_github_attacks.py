@@ -15,7 +15,7 @@ from deputize.core.provenance.extract import Believed, find_untrusted_values
 from deputize.sandbox.faults import bad_gateway
 from deputize.toolkits.github import TOOLKIT
 from deputize.toolkits.github.prose import Prose, code, is_marked, mark, plain_log
-from deputize.toolkits.github.search import checked, qualified
+from deputize.toolkits.github.search import add_qualifiers, check_query
 from tests.toolkits.github_play import SITE, Play
 from tests.toolkits.test_github_tools import put
 
@@ -291,13 +291,13 @@ async def test_the_words_of_another_person_are_not_edited(play: Play, id: int, k
 )
 def test_no_sign_before_a_place_hides_it(query: str) -> None:
     with pytest.raises(InvalidInput):
-        checked(query, fixed=True)
+        check_query(query, fixed=True)
 
 
 @pytest.mark.parametrize("value", ["a\\", 'a"', 'a\\" repo:bob/diary'])
 def test_a_backslash_cannot_end_a_quotation(value: str) -> None:
     with pytest.raises(InvalidInput):
-        qualified("x", {"label": [value, " repo:bob/diary "]})
+        add_qualifiers("x", {"label": [value, " repo:bob/diary "]})
 
 
 # ----------------------------------------------------------------- text

@@ -199,7 +199,7 @@ async def test_a_name_in_another_case_is_found_and_written_as_it_is_spelt(play: 
 
 
 def test_at_most_five_names_are_suggested() -> None:
-    assert len(names.near_to("label", [f"label {n}" for n in range(20)])) == 5
+    assert len(names.near_names("label", [f"label {n}" for n in range(20)])) == 5
 
 
 async def test_a_workflow_is_found_by_name_and_an_unknown_one_is_refused(play: Play) -> None:

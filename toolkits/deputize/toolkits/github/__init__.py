@@ -1,8 +1,7 @@
-"""GitHub: repositories, code, issues, pull requests, and what is around them.
+"""GitHub: repositories, code, issues, pull requests and their surroundings.
 
-One module a subject; importing a module declares its tools. ``core`` is
-the toolset to begin with; code, actions, releases, inbox, repos, gists, discussions, projects and security are chosen
-by name.
+Each module covers one subject and declares its tools on import. ``core`` is the toolset to begin with; code, actions,
+releases, inbox, repos, gists, discussions, projects and security are chosen by name.
 
 Left out on purpose: deleting or transferring repositories, collaborators and branch protection, secrets, webhooks,
 runners, and the administration of organizations.

@@ -20,7 +20,7 @@ from deputize.toolkits.github.argument_types import Branch, Login, Number, Repo,
 from deputize.toolkits.github.artifacts import artifact_row
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
-from deputize.toolkits.github.name_lookup import check_people, near_to, pick
+from deputize.toolkits.github.name_lookup import check_people, near_names, pick
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
@@ -74,7 +74,7 @@ def list_runs(
     if not shown["items"]:
         _check_event(event)
         yield from check_people(run.account, actor=actor)
-    rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
+    rows = yield from api.list_rows("R/actions/workflows", repo, rows="workflows")
     return {**_some("workflows", [_workflow(row) for row in rows], 700), **shown, "untrusted": True}
 
 
@@ -87,22 +87,22 @@ _EVENTS: Final = frozenset(
 
 
 def _check_event(event: str | None) -> None:
-    """Raises `InvalidInput` for one that starts no workflow, which GitHub answers with an empty list."""
+    """Raise `InvalidInput` for an event that starts no workflow, which GitHub answers with an empty list."""
     if event and event not in _EVENTS:
-        near = near_to(event, _EVENTS) or ["push", "pull_request", "workflow_dispatch", "schedule"]
+        near = near_names(event, _EVENTS) or ["push", "pull_request", "workflow_dispatch", "schedule"]
         raise InvalidInput("event: no workflow is started by this.", hint=f"There are {', '.join(near)}, and others.")
 
 
 def id_of(repo: str, workflow: str) -> Asks[str]:
-    """What GitHub takes for a workflow: its file or id as it is; a name is looked up."""
+    """Return a workflow's file or id, looked up if the argument is a name."""
     return workflow if _is_id(workflow) else str((yield from workflow_of(repo, workflow))["id"])
 
 
 def workflow_of(repo: str, workflow: str) -> Asks[Mapping[str, Any]]:
-    """A workflow, by its file, its id or its name."""
+    """Return a workflow by its file, id or name."""
     if _is_id(workflow):
         return dict((yield from api.get("R/actions/workflows/{workflow_id}", repo, at={"workflow_id": workflow})))
-    rows = yield from api.every("R/actions/workflows", repo, rows="workflows")
+    rows = yield from api.list_rows("R/actions/workflows", repo, rows="workflows")
     return dict(pick(workflow, rows, "workflow", lambda row: str(row["name"])))
 
 
@@ -193,14 +193,16 @@ def get_run(
     if "logs" in wanted:
         shown["logs"] = yield from job_logs.ends(repo, run_id, jobs, job_id, tail_lines, failed_only)
     if "artifacts" in wanted:
-        files = yield from api.every("R/actions/runs/{run_id}/artifacts", repo, job_logs.PAGES, rows="artifacts", at=at)
+        files = yield from api.list_rows(
+            "R/actions/runs/{run_id}/artifacts", repo, job_logs.PAGES, rows="artifacts", at=at
+        )
         more = _some("artifacts", [artifact_row(one) for one in files])
         shown |= more | {"cut": [*shown.get("cut", ()), *more.get("cut", ())]} if "cut" in more else more
     return shown
 
 
 def _some(name: str, all_: Sequence[Json], budget: int = 1_200) -> Json:
-    """As many of these rows as there is room for, and how many there are."""
+    """Return the rows that fit the budget, with a note of how many there are."""
     rows = Rows(budget)
     for row in all_:
         if not rows.add(row):

@@ -1,8 +1,8 @@
-"""Requests to GitHub, what moved, and pages.
+"""Requests to GitHub, moved repositories, and pages.
 
-A repository that was renamed answers 301, 307 or 308. A read follows: of the address only the path is taken, checked
-and put below our own root, so that no answer can choose a host. A write does not: it goes where it was shown to go, or
-nowhere. The same holds for pages: of ``Link`` only the page's name is taken.
+A renamed repository answers 301, 307 or 308. A read follows: only the path of the address is used, checked and put
+below the configured root, so that no answer can choose a host. A write does not follow, because the user approved
+another place. Of a ``Link`` header too, only the page's name is used.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ RAW: Final = "application/vnd.github.raw+json"
 MATCHES: Final = "application/vnd.github.text-match+json"
 VERSION: Final = "2022-11-28"
 AT_ONCE: Final = 5  # requests
-PAGES: Final = 5  # of GitHub's, for one of ours
+PAGES: Final = 5  # of GitHub's, for one page of a tool
 
 Json = dict[str, Any]
 
@@ -42,7 +42,7 @@ def rest(
     raw: bool = False,
     max_bytes: int = 10 * MIB,
 ) -> Request:
-    """A request such as ``GET R/issues/{n}``. ``at``: single segments; ``wide``: values whose slashes part segments."""
+    """Create a request such as ``GET R/issues/{n}``. ``at``: single segments; ``wide``: values with slashes."""
     verb, _, path = route(method).partition(" ")
     owner, _, name = repo.partition("/")
     places = {"owner": owner, "repo": name} if repo else {}
@@ -66,27 +66,27 @@ def rest(
 
 
 def send(request: Request) -> Asks[Answer]:
-    """The answer, from wherever the repository is now."""
+    """Send a request and return the answer, from the repository's current place."""
     for _ in range(3):
         answer: Answer = yield request
         if answer.status < 300 or answer.status == 304:
             return answer
-        request = moved(request, answer)
+        request = follow_move(request, answer)
     raise NotFound("GitHub: the repository was renamed more than once.", hint="Use the name it has now.")
 
 
-def sent(request: Request) -> Asks[Json]:
-    """What a write came to, where that is an object; nothing where GitHub says nothing."""
+def write(request: Request) -> Asks[Json]:
+    """Send a write and return the object in its answer, empty if there is none."""
     return dict((yield from send(request)).data or {})
 
 
 def get(method: str, repo: str = "", **more: Any) -> Asks[Any]:
-    """The data of a read."""
+    """Send a read and return its data."""
     return (yield from send(rest(f"GET {method}", repo, **more))).data
 
 
-def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """The data of reads, five at a time; a failure of one is its error, in its place."""
+def gather(requests: Sequence[Request]) -> Asks[list[Any]]:
+    """Return the data of reads, five at a time, with a failed read's error in its place."""
     found: list[Any] = []
     for start in range(0, len(requests), AT_ONCE):
         batch = list(requests[start : start + AT_ONCE])
@@ -105,11 +105,11 @@ def many(requests: Sequence[Request]) -> Asks[list[Any]]:
     return found
 
 
-def moved(request: Request, answer: Answer) -> Request:
-    """The request for where something went: a repository by its number, or by its new name."""
+def follow_move(request: Request, answer: Answer) -> Request:
+    """Return the request for a moved repository, by its number or its new name."""
     if answer.status not in (301, 302, 307, 308):
         raise ProviderUnavailable("GitHub is not available now; nothing was done.")
-    if request.call != "read":  # it would go where nobody has looked
+    if request.call != "read":  # it would go to an unchecked place
         raise Conflict(
             "GitHub: this was renamed or moved since it was looked at; nothing was done.",
             reason="stale",
@@ -124,7 +124,7 @@ def moved(request: Request, answer: Answer) -> Request:
 
 
 def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) -> Asks[None]:
-    """One change of several. Its failure is raised if nothing was done before, and else told."""
+    """Make one change of several. Its failure is raised if nothing was done before, and else added to the warnings."""
     try:
         yield from asks
     except OutcomeUnknown:
@@ -142,7 +142,7 @@ def attempt(asks: Asks[Any], what: str, done: list[str], warnings: list[str]) ->
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of GitHub's. ``following``: what names the next one, "" at the end."""
+    """A page of GitHub's. ``following``: the name of the next one, "" at the end."""
 
     rows: Sequence[Any]
     following: str = ""
@@ -165,14 +165,14 @@ class List:
     page: str = ""
 
     def show(self, limit: int, cursor: str | None) -> Asks[Json]:
-        """Rows from where the cursor points: as many as are wanted and fit, and where to go on."""
+        """Return the rows behind the cursor, as many as are requested and fit, and the next cursor."""
         token, skip, size = read_cursor(self.bound_to, cursor, (str, int, int)) if cursor else ("", 0, min(limit, 100))
         size = min(max(size, 1), 100)
         rows, total, incomplete, cut, home = Rows(self.budget), None, False, False, ""
         for _ in range(PAGES):
             page = yield from self.read(token, size)
             total, incomplete = page.total, incomplete or page.incomplete
-            home = home or _home(page.rows)
+            home = home or _site(page.rows)
             place, cut = self._take(rows, page, skip, limit)
             if place is not None:
                 skip = place
@@ -192,7 +192,7 @@ class List:
         }
 
     def _take(self, rows: Rows, page: Page, skip: int, limit: int) -> tuple[int | None, bool]:
-        """Take rows of a page: the place where it had to stop, and whether for want of room."""
+        """Add a page's rows; return the position of a stop, and whether room ran out."""
         for n, raw in enumerate(page.rows[skip:], skip):
             row = self.shape(raw)
             if row is None:
@@ -204,8 +204,8 @@ class List:
         return None, False
 
 
-def _home(rows: Sequence[Any]) -> str:
-    """The site that rows have their pages on."""
+def _site(rows: Sequence[Any]) -> str:
+    """Return the site on which rows have their pages."""
     first = next((str(row.get("html_url")) for row in rows if isinstance(row, dict) and row.get("html_url")), "")
     found = re.match(r"https://[\w.-]+(?=/)", first)
     return found[0] if found else ""
@@ -214,7 +214,7 @@ def _home(rows: Sequence[Any]) -> str:
 def pages(
     method: str, repo: str = "", *, rows: str = "", by: str = "page", accept: str = JSON, **more: Any
 ) -> Callable[[str, int], Asks[Page]]:
-    """Reads a list page by page. ``rows``: where they are in an answer that is no list; ``by``: what names a page."""
+    """Return a reader of a list's pages. ``rows``: the field of rows in an object; ``by``: the page parameter."""
 
     def read(token: str, size: int) -> Asks[Page]:
         params = {**(more.get("params") or {}), "per_page": size, by: token or None}
@@ -225,7 +225,7 @@ def pages(
         whole = data if isinstance(data, dict) else {}
         return Page(
             found if isinstance(found, list) else [],
-            following(answer.headers, by),
+            next_page(answer.headers, by),
             whole.get("total_count"),
             bool(whole.get("incomplete_results")),
         )
@@ -233,8 +233,8 @@ def pages(
     return read
 
 
-def following(headers: Mapping[str, str], by: str = "page", rel: str = "next") -> str:
-    """The name of the next page (or of that called ``rel``) in a ``Link`` header, "" at the end."""
+def next_page(headers: Mapping[str, str], by: str = "page", rel: str = "next") -> str:
+    """Return the name of the next page (or of page ``rel``) in a ``Link`` header, "" at the end."""
     for link, kind in re.findall(r"<([^<>]{1,2000})>\s*;\s*rel=\"(\w+)\"", headers.get("link", "")):
         if kind == rel:
             token = dict(parse_qsl(urlsplit(link).query)).get(by, "")
@@ -242,8 +242,8 @@ def following(headers: Mapping[str, str], by: str = "page", rel: str = "next") -
     return ""
 
 
-def every(method: str, repo: str, most: int = 3, rows: str = "", **more: Any) -> Asks[list[Any]]:
-    """The rows of the first pages of a list, a hundred each."""
+def list_rows(method: str, repo: str, most: int = 3, rows: str = "", **more: Any) -> Asks[list[Any]]:
+    """Return the rows of a list's first pages, a hundred each."""
     found: list[Any] = []
     read, token = pages(method, repo, rows=rows, **more), ""
     for _ in range(most):

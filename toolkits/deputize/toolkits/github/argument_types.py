@@ -1,7 +1,7 @@
-"""Names that become parts of a path: what GitHub allows, and nothing that could leave its place.
+"""Types of arguments that become part of a path: only names that GitHub allows and that cannot leave their place.
 
-Each is checked when the arguments are validated, before any request; the engine checks and encodes every segment once
-more. A path or a branch with slashes becomes one segment a part. The rules are git-check-ref-format(1)'s and GitHub's.
+Each is checked when the arguments are validated, before any request; the engine checks and encodes every segment again.
+Each part of a path or branch with slashes becomes one segment. The rules are git-check-ref-format(1)'s and GitHub's.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def _person(text: str) -> str:
 
 
 def is_login(text: str) -> bool:
-    """Whether this is a login, ``@me`` or a team; else it is somebody's name or address."""
+    """Return whether a text is a login, ``@me`` or a team; else it is a person's name or address."""
     return "/" in text or text == "@me" or re.fullmatch(_OWNER, text) is not None
 
 
@@ -48,7 +48,7 @@ def _assignee(text: str) -> str:
 
 
 def _name_of_a_person(text: str) -> str:
-    """A name with blanks, or an address; "" for what can be a login or nothing."""
+    """Return a name with blanks, or an address; "" for anything else."""
     name = text.strip().removeprefix("@")
     return name if ("@" in name or " " in name) and not _CONTROL.search(name) and len(name) <= 200 else ""
 
@@ -63,7 +63,7 @@ def _reviewer(text: str) -> str:
 
 
 def ref_of(text: str) -> str:
-    """A branch, tag or sha. Raises ValueError for what git does not allow as one."""
+    """Return a branch, tag or sha. Raises ValueError if git does not allow it."""
     parts = text.split("/")
     wrong = not _REF.fullmatch(text) or len(text.encode()) > 255 or ".." in text or "@{" in text
     wrong = wrong or text.startswith("-") or text.endswith(".") or text == "@"
@@ -102,27 +102,27 @@ def _new_path(text: str) -> str:
 
 
 def label_of(text: str) -> str:
-    """A label's name. Raises ValueError for what is none."""
+    """Return a label's name. Raises ValueError if it is not one."""
     text = text.strip()
     if not text or text in (".", "..") or _CONTROL.search(text) or len(text) > 100:
         raise ValueError("not a label")
     return text
 
 
-def awkward(label: str) -> bool:
-    """Whether no segment of a path may hold this name; GraphQL takes its id instead."""
+def is_awkward(label: str) -> bool:
+    """Return whether a path segment cannot contain this name; GraphQL takes its id instead."""
     return bool(set(label) & set("/\\%"))
 
 
 def _plain(text: str) -> str:
-    """A word of a query: one line, without quotes."""
+    """Return a word of a query: one line, without quotes."""
     if _CONTROL.search(text) or '"' in text:
         raise ValueError("no quotes and no line ends")
     return text.strip()
 
 
-def in_place(model: type[BaseModel]) -> WithJsonSchema:
-    """A model's schema where it is used: APIs of some models refuse references."""
+def inline_schema(model: type[BaseModel]) -> WithJsonSchema:
+    """Return a model's schema inline: some models' APIs refuse references."""
     return WithJsonSchema(model.model_json_schema())
 
 

@@ -1,4 +1,4 @@
-"""GitHub Actions: what a run has left behind, as a file of the user's."""
+"""GitHub Actions: artifacts of a run, as files of the user's."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, reads
-from deputize.toolkits.github.job_logs import signed
+from deputize.toolkits.github.job_logs import fetch_signed
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import outer, short
@@ -26,7 +26,7 @@ _LISTED: Final = 40  # files
 
 
 def artifact_row(row: Mapping[str, Any]) -> Json:
-    """An artifact in a list: its size in bytes, and until when it is there."""
+    """Return a row for an artifact: size in bytes, and until when it exists."""
     outside = Prose()
     shown: Json = {
         "id": row.get("id"),
@@ -55,14 +55,14 @@ def get_artifact(repo: Repo, artifact_id: Number) -> Steps:
             f"artifact_id: it has {size} bytes, and at most {_LARGEST} fit.", hint="Download it on the page of its run."
         )
     request = rest(f"GET {_ONE}/{{archive_format}}", repo, at={**at, "archive_format": "zip"}, raw=True)
-    data = yield from signed(request, _LARGEST)
+    data = yield from fetch_signed(request, _LARGEST)
     name = re.sub(r"[^\w.() -]", "_", str(row.get("name") or "artifact"))[:100]
     kept = yield Keep(File(f"{name}.zip", "application/zip", data))
-    return artifact_row(row) | _listed(data) | kept
+    return artifact_row(row) | _list_archive(data) | kept
 
 
-def _listed(data: bytes) -> Json:
-    """What the archive says is in it: nothing is unpacked."""
+def _list_archive(data: bytes) -> Json:
+    """List an archive's files without unpacking them."""
     outside = Prose()
     try:
         inside = [one for one in zipfile.ZipFile(io.BytesIO(data)).infolist() if not one.is_dir()]

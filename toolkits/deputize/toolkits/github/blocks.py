@@ -1,4 +1,4 @@
-"""What a detail shows beside itself: lists of its own (comments, reviews, files), each read on by a cursor."""
+"""Lists inside a detail (comments, reviews, files), each continued by a cursor."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ beside it."""
 
 
 def blocks(wanted: Mapping[str, Block], cursor: str | None) -> Asks[Json]:
-    """The blocks by name. ``next``: of the one block, or of those of several that go on, by their names.
+    """Return the blocks by name. ``next``: the cursor of the one block, or cursors by block name.
 
-    Raises `InvalidInput` for a cursor where it is not clear whose it is.
+    Raises `InvalidInput` for a cursor if it may belong to several blocks.
     """
     if cursor and len(wanted) != 1:
         raise InvalidInput("cursor: only together with the one block it belongs to.", hint="Name it alone in include.")
@@ -42,7 +42,7 @@ def rows(
     read: Callable[[str, int], Asks[Page]],
     shape: Callable[[Any], Json | None],
 ) -> Block:
-    """A block that is a list. ``bound_to``, ``read``, ``shape``: as of `List`."""
+    """Return a block that is a list. ``bound_to``, ``read``, ``shape``: as in `List`."""
 
     def show(budget: int, cursor: str | None) -> Asks[Json]:
         shown = yield from List((*bound_to, name), read, shape, budget).show(100, cursor)

@@ -1,4 +1,4 @@
-"""GitHub: make a branch, and where one points."""
+"""GitHub: creating branches, and the commit of a branch."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def create_branch(repo: Repo, branch: Branch, from_ref: At | None = None) -> Ste
 
 
 def head_of(repo: str, branch: str) -> Asks[str | None]:
-    """The commit a branch points at."""
+    """Return the commit that a branch points at, or None."""
     try:
         found = yield from api.get("R/git/ref/{ref}", repo, wide={"ref": f"heads/{branch}"})
     except NotFound:

@@ -1,6 +1,6 @@
-"""GitHub: whether CI is green, and what failed. A commit has check runs, and statuses of the older kind.
+"""GitHub: CI results of a commit: its check runs, and statuses of the older kind.
 
-Green is said only of what was read to its end: one check that was not read could be the one that failed.
+The result is green only if all checks were read: an unread one could be the one that failed.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from deputize.toolkits.github.rows import outer
 
 _GOOD: Final = {"success", "neutral", "skipped"}
 _SIZE: Final = 100  # of a page
-_PAGES: Final = 10  # of each kind: more than a thousand checks are not read, and told as such
-_KINDS: Final = {  # by method: where its rows are, and what they are called
+_PAGES: Final = 10  # of each kind: a result with more than a thousand checks says so
+_KINDS: Final = {  # by method: the field of its rows, and their name
     "R/commits/{ref}/check-runs": ("check_runs", "check runs"),
     "R/commits/{ref}/status": ("statuses", "statuses"),
 }
@@ -61,7 +61,7 @@ def get_checks(
 ) -> Steps:
     """Is CI green for this commit, branch or pull request, and what failed."""
     if check_id:
-        return (yield from _said_by(repo, check_id, offset))
+        return (yield from _one_check(repo, check_id, offset))
     if offset:
         raise InvalidInput("offset: only together with check_id.")
     if ref and pull:
@@ -71,7 +71,7 @@ def get_checks(
         where = str((yield from api.get("R/pulls/{pull_number}", repo, at={"pull_number": pull}))["head"]["sha"])
     if not where:
         where = str((yield from api.get("R", repo))["default_branch"])
-    found = yield from _all(repo, where)
+    found = yield from _load_checks(repo, where)
     every = found.rows
     counts = count(every)
     rows = Rows(3_000)
@@ -88,10 +88,10 @@ def get_checks(
     return told | {"untrusted": True}
 
 
-def _said_by(repo: str, id: int, offset: int) -> Asks[Json]:
-    """All that a check says as one text: its title, summary and text, then line by line of the code."""
+def _one_check(repo: str, id: int, offset: int) -> Asks[Json]:
+    """Return a check's title, summary, text and annotations as one text."""
     row = yield from api.get("R/check-runs/{check_run_id}", repo, at={"check_run_id": id})
-    lines = yield from api.every("R/check-runs/{check_run_id}/annotations", repo, _PAGES, at={"check_run_id": id})
+    lines = yield from api.list_rows("R/check-runs/{check_run_id}/annotations", repo, _PAGES, at={"check_run_id": id})
     output = row.get("output") or {}
     words = [str(output.get(name) or "") for name in ("title", "summary", "text")]
     words += [f"{_place(one)} {one.get('annotation_level')}: {one.get('message')}" for one in lines]
@@ -107,14 +107,14 @@ def _place(annotation: Mapping[str, Any]) -> str:
 
 
 def verdict(repo: str, sha: str) -> Asks[Json]:
-    """How many checks of a commit are good, failed and pending; ``not_all_read`` names those that are not all counted.
+    """Count a commit's good, failed and pending checks; ``not_all_read`` names the kinds not counted in full.
 
-    Nothing where there is no commit.
+    Returns an empty result if there is no commit.
     """
     if not sha:
         return {}
     try:
-        found = yield from _all(repo, sha)
+        found = yield from _load_checks(repo, sha)
     except (NotFound, InvalidInput):
         return {"not_all_read": ["check runs", "statuses"]}
     return count(found.rows) | ({"not_all_read": found.unread} if found.unread else {})
@@ -134,10 +134,10 @@ class _Found:
         return [*map(_run, self.runs), *map(_status, self.statuses)]
 
 
-def _all(repo: str, ref: str) -> Asks[_Found]:
-    """Every check of a commit. The pages behind the first are those of the same commit, wherever a branch moves to."""
+def _load_checks(repo: str, ref: str) -> Asks[_Found]:
+    """Return every check of a commit. Later pages are of the same commit, even if the branch moves."""
     first = [rest(f"GET {method}", repo, wide={"ref": ref}, params={"per_page": _SIZE}) for method in _KINDS]
-    runs, status = yield from api.many(first)
+    runs, status = yield from api.gather(first)
     if isinstance(runs, DeputizeError) and isinstance(status, DeputizeError):
         raise runs
     sha = "" if isinstance(status, DeputizeError) else str(status.get("sha") or "")
@@ -153,7 +153,7 @@ def _all(repo: str, ref: str) -> Asks[_Found]:
 
 
 def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tuple[list[Json], bool]]:
-    """The rows of all pages, the first of which is ``answer``, and whether these are all that GitHub has counted."""
+    """Return the rows of all pages, the first of which is ``answer``, and whether GitHub counts no more."""
     if isinstance(answer, DeputizeError):
         return [], False
     found: dict[tuple[Any, Any], Json] = {}
@@ -163,7 +163,7 @@ def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tup
             params = {"per_page": _SIZE, "page": page}
             answer = yield from api.get(method, repo, wide={"ref": ref}, params=params)
         told = answer.get(rows) or ()
-        found |= {(one.get("id"), one.get("context")): one for one in told}  # pages shift while they are read
+        found |= {(one.get("id"), one.get("context")): one for one in told}  # pages can shift between requests
         total = answer.get("total_count") or len(found) + (len(told) == _SIZE)
         if not told or len(found) >= total:
             break
@@ -171,7 +171,7 @@ def _pages(method: str, repo: str, ref: str, rows: str, answer: Any) -> Asks[tup
 
 
 def count(rows: Iterable[Mapping[str, Any]]) -> Json:
-    """How many are ok, failed and pending."""
+    """Count the ok, failed and pending checks."""
     results = [str(row["result"]) for row in rows]
     ok, pending = sum(one in _GOOD for one in results), sum(one in _OPEN for one in results)
     return {"ok": ok, "failed": len(results) - ok - pending, "pending": pending}
@@ -214,12 +214,12 @@ _ANNOTATED: Final = 5  # failed checks whose annotations are shown together
 
 
 def _annotations(repo: str, runs: Sequence[Mapping[str, Any]]) -> Asks[Json]:
-    """What failed runs say about lines of code."""
+    """Return the annotations of failed runs on lines of code."""
     bad = [row for row in runs if _run(row)["result"] not in _GOOD | _OPEN]
     method = "GET R/check-runs/{check_run_id}/annotations"
     requests = [rest(method, repo, at={"check_run_id": row["id"]}) for row in bad[:_ANNOTATED]]
     rows, whole = Rows(1_500), len(bad) <= _ANNOTATED
-    for answer in (yield from api.many(requests)):
+    for answer in (yield from api.gather(requests)):
         whole = whole and not isinstance(answer, DeputizeError) and len(answer) < _FIRST
         for one in [] if isinstance(answer, DeputizeError) else answer:
             told: Json = {

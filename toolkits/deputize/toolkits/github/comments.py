@@ -1,4 +1,4 @@
-"""GitHub: read comments of issues and pull requests, and review threads."""
+"""GitHub: reading comments of issues and pull requests, and review threads."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from deputize.toolkits.github.argument_types import Node, Number, Repo, When
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, in_full
-from deputize.toolkits.github.rows import ZONED, comment, said_in, said_on_code
-from deputize.toolkits.github.search import elsewhere
+from deputize.toolkits.github.prose import Prose, with_full_body
+from deputize.toolkits.github.rows import ZONED, code_comment_call, comment, comment_call
+from deputize.toolkits.github.search import is_elsewhere
 
 Kind = Literal["conversation", "review"]
 _READ = "issues:read", "pull_requests:read"
@@ -30,7 +30,7 @@ IN_THREAD = 300  # bytes of a comment in a thread, at least
 
 
 def place_of(kind: Kind) -> str:
-    """The path of a comment."""
+    """Return the path of a comment."""
     return f"R/{'pulls' if kind == 'review' else 'issues'}/comments/{{comment_id}}"
 
 
@@ -68,7 +68,7 @@ def list_comments(
     """Comments of an issue or pull request, or all of a repository; review threads with their state."""
     if comment_id:
         row = yield from api.get(place_of(kind), repo, at={"comment_id": comment_id})
-        return in_full(_row(repo, kind, row), row, offset, _more(repo, kind, comment_id), raw=raw)
+        return with_full_body(_row(repo, kind, row), row, offset, _read_call(repo, kind, comment_id), raw=raw)
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one comment.", hint="Give comment_id.")
     if unresolved_only and not (number and kind == "review"):
@@ -94,9 +94,9 @@ def list_comments(
     return (yield from List(bound, read, partial(_row, repo, kind), more=ZONED).show(limit, cursor))
 
 
-def _more(repo: str, kind: Kind, id: int) -> Continuation:
-    """The call that reads one comment."""
-    return said_on_code(repo, id) if kind == "review" else said_in(repo, {"id": id})
+def _read_call(repo: str, kind: Kind, id: int) -> Continuation:
+    """Return the call that reads one comment."""
+    return code_comment_call(repo, id) if kind == "review" else comment_call(repo, {"id": id})
 
 
 def _row(repo: str, kind: Kind, row: Mapping[str, Any]) -> Json:
@@ -107,14 +107,14 @@ def _row(repo: str, kind: Kind, row: Mapping[str, Any]) -> Json:
         "line": row.get("line") or row.get("original_line"),
         "in_reply_to": row.get("in_reply_to_id"),
     }
-    return comment(row, _more(repo, kind, int(row.get("id") or 0))) | {
+    return comment(row, _read_call(repo, kind, int(row.get("id") or 0))) | {
         name: value for name, value in more.items() if value
     }
 
 
 def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -> List:
     def read(token: str, size: int) -> Asks[Page]:
-        data = yield from documents.of_repo(
+        data = yield from documents.query_repo(
             documents.THREADS, repo, number=number, first=min(size, 50), after=token or None
         )
         return documents.page_of((data.get("pullRequest") or {}).get("reviewThreads") or {})
@@ -125,7 +125,7 @@ def _threads(bound: tuple[Any, ...], repo: str, number: int, unresolved: bool) -
 def _thread(repo: str, node: Mapping[str, Any]) -> Json:
     told = node.get("comments") or {}
     nodes, total = list(told.get("nodes") or ()), int(told.get("totalCount") or 0)
-    rows = [_in_thread(repo, one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
+    rows = [_thread_comment(repo, one, max(IN_THREAD, _THREAD // len(nodes))) for one in nodes]
     more = {"more_comments": total - len(rows)} if total > len(rows) else {}
     return _facts(node) | {"comments": rows} | more
 
@@ -133,10 +133,10 @@ def _thread(repo: str, node: Mapping[str, Any]) -> Json:
 _THREAD: Final = 3_000  # bytes of all comments of a thread in a row
 
 
-def _in_thread(repo: str, node: Mapping[str, Any], limit: int) -> Json:
-    """A comment of a thread, by the number that REST knows it by."""
+def _thread_comment(repo: str, node: Mapping[str, Any], limit: int) -> Json:
+    """Return a row for a comment in a thread, with its REST number."""
     id = int(node.get("fullDatabaseId") or 0)
-    return comment({**node, "id": id or None}, said_on_code(repo, id), limit)
+    return comment({**node, "id": id or None}, code_comment_call(repo, id), limit)
 
 
 def _facts(node: Mapping[str, Any]) -> Json:
@@ -151,17 +151,17 @@ def _facts(node: Mapping[str, Any]) -> Json:
 
 
 def _one_thread(repo: str, id: str, limit: int, cursor: str | None, run: Run) -> Asks[Json]:
-    """All comments of one thread, if it is one of this repository's."""
+    """Return all comments of one thread, if it belongs to this repository."""
     facts: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
         data = yield from documents.query(documents.THREAD_COMMENTS, id=id, first=min(size, 50), after=token or None)
         node = data.get("node") or {}
-        if elsewhere(repo, None, str((node.get("repository") or {}).get("nameWithOwner", ""))):
+        if is_elsewhere(repo, None, str((node.get("repository") or {}).get("nameWithOwner", ""))):
             raise InvalidInput("thread_id: not a review thread of this repository.")
         facts.update(_facts(node) | {"number": (node.get("pullRequest") or {}).get("number")})
         return documents.page_of(node.get("comments") or {})
 
     bound = ("github_list_comments", run.account.subject, repo, id)
-    shown = yield from List(bound, read, lambda node: _in_thread(repo, node, _THREAD // 2)).show(limit, cursor)
+    shown = yield from List(bound, read, lambda node: _thread_comment(repo, node, _THREAD // 2)).show(limit, cursor)
     return lean(facts) | {"comments": shown["items"], "next": shown["next"]}

@@ -1,4 +1,4 @@
-"""GitHub: several files in one commit."""
+"""GitHub: committing several files at once."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.line_ends import form_change, form_of, replace_all
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json
-from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved, in_place
+from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved, inline_schema
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.branches import head_of
 from deputize.toolkits.github.files import bytes_of
-from deputize.toolkits.github.idempotent_create import again
+from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content, Title, is_own
-from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
-from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread, workflow_need
+from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
+from deputize.toolkits.github.write_file import Exact, check_stand_ins, unread_error, workflow_need
 
 MAX_READ: Final = 20
 """Deleted files that are read to show what was in them; with those that are written, a megabyte in all. The others are
@@ -43,13 +43,13 @@ class NewFile(BaseModel):
     exact: Exact = False
 
 
-def _some(files: list[NewFile]) -> list[NewFile]:
+def _check_size(files: list[NewFile]) -> list[NewFile]:
     if len(files) > 100 or sum(len(one.content.encode(errors="replace")) for one in files) > MIB:
         raise ValueError("at most 100 files, and a megabyte in all")
     return files
 
 
-Files = Annotated[list[Annotated[NewFile, in_place(NewFile)]], AfterValidator(_some)]
+Files = Annotated[list[Annotated[NewFile, inline_schema(NewFile)]], AfterValidator(_check_size)]
 
 
 def _paths(arguments: Arguments) -> list[str]:
@@ -104,8 +104,8 @@ def commit_files(
         raise Conflict(
             "branch: conflict (stale): it got new commits since it was read.", reason="stale", hint="Read it again."
         )
-    there = yield from _there(repo, head, paths, deleted)
-    new = {one.path: _stored(one, there.get(one.path)) for one in written}
+    there = yield from _load_blobs(repo, head, paths, deleted)
+    new = {one.path: _stored_bytes(one, there.get(one.path)) for one in written}
     _check_read(written, new, there)
     yield _show(home, branch, head, message, new, deleted, there)
     change = {
@@ -118,7 +118,9 @@ def commit_files(
         "expectedHeadOid": head,
         "fileChanges": change,
     }
-    commit = yield from again(lambda: _committed(given), lambda: _already_on(repo, branch, head, message, run.account))
+    commit = yield from retry_once(
+        lambda: _commit(given), lambda: _find_commit(repo, branch, head, message, run.account)
+    )
     if undo := _undo(repo, branch, message, new, deleted, there):
         yield undo
     return {
@@ -132,21 +134,21 @@ def commit_files(
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """A file that is there. ``content``: None where it was not read."""
+    """An existing file. ``content``: None if it was not read."""
 
     sha: str
     size: int
     content: bytes | None = None
 
     def to_show(self, path: str) -> Any:
-        """Its text; else what it is known by."""
+        """Return its text, or else its digest."""
         if self.content is None:
             return shown_file(path, "application/octet-stream", size=self.size, pin=self.sha)
         return file_shown(path, self.content)
 
 
-def _there(repo: str, head: str, written: Sequence[str], deleted: Sequence[str]) -> Asks[dict[str, Blob]]:
-    """Those of these files that the commit holds; read, unless they are large, or many to delete."""
+def _load_blobs(repo: str, head: str, written: Sequence[str], deleted: Sequence[str]) -> Asks[dict[str, Blob]]:
+    """Return the files that the commit contains; large files, and many deletions, are not read."""
     paths = [*written, *deleted]
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": head}, params={"recursive": 1})
     listed = {str(one.get("path")): one for one in tree.get("tree") or ()}
@@ -156,27 +158,27 @@ def _there(repo: str, head: str, written: Sequence[str], deleted: Sequence[str])
         _refuse_folder(path, rows)
     if tree.get("truncated"):  # too large a repository to list
         unseen = [path for path in paths if path not in rows]
-        found = yield from api.many([_look(repo, head, path) for path in unseen])
+        found = yield from api.gather([_content(repo, head, path) for path in unseen])
         rows |= {path: one for path, one in zip(unseen, found, strict=True) if isinstance(one, Mapping)}
     there = {path: Blob(str(rows[path]["sha"]), int(rows[path].get("size") or 0)) for path in paths if path in rows}
     left, short = MIB, list[str]()
     for path, one in there.items():
         if one.size <= left and (path in written or len(short) < MAX_READ):
             short, left = [*short, path], left - one.size
-    for path, found in zip(short, (yield from api.many([_look(repo, head, one) for one in short])), strict=True):
+    for path, found in zip(short, (yield from api.gather([_content(repo, head, one) for one in short])), strict=True):
         if isinstance(found, Mapping):
             there[path] = replace(there[path], content=(yield from bytes_of(repo, found, head)))
     return there
 
 
-def _stored(file: NewFile, old: Blob | None) -> bytes:
-    """What is stored for a file: as it was given, or in the form of the file that it replaces, if that was read."""
+def _stored_bytes(file: NewFile, old: Blob | None) -> bytes:
+    """Return a file's bytes, in the form of the file that it replaces if that was read."""
     given = file.content.encode()
     return given if file.exact or old is None or old.content is None else replace_all(old.content, given)
 
 
 def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Mapping[str, Blob]) -> None:
-    """Raises `InvalidInput` for a file that would be replaced unread, and `Conflict` for one that is another by now."""
+    """Raise `InvalidInput` for a file that would be replaced unread, and `Conflict` for one that changed."""
     for one in written:
         old = there.get(one.path)
         if one.sha and one.sha != (old.sha if old else ""):
@@ -184,13 +186,13 @@ def _check_read(written: Sequence[NewFile], new: Mapping[str, bytes], there: Map
                 f"files: conflict (stale): {one.path} changed since it was read.", reason="stale", hint="Read it again."
             )
         if old is not None and not one.sha and old.sha != _blob_sha(new[one.path]):
-            raise unread("files", one.path, "sha")
+            raise unread_error("files", one.path, "sha")
         check_stand_ins("files", one.path, (old.content if old else None) or b"", one.content, exact=one.exact)
 
 
 def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:
-    """Raises `InvalidInput` for what is neither a file nor a folder, and below it: GitHub answers for a symbolic link
-    with the file that it leads to, so what is lost could not be shown, and a submodule would go without a word."""
+    """Raise `InvalidInput` for a symbolic link, a submodule, or a path below one: GitHub answers for a link with its
+    target, so the preview would lack the loss, and a submodule would vanish unannounced."""
     parts = path.split("/")
     for above in ("/".join(parts[:n]) for n in range(1, len(parts) + 1)):
         if odd := _ODD.get(str((listed.get(above) or {}).get("mode"))):
@@ -198,12 +200,11 @@ def _refuse_odd(path: str, listed: Mapping[str, Any]) -> None:
 
 
 _ODD: Final = {"120000": "symbolic link", "160000": "submodule"}
-"""What is no file, by git's mode."""
+"""Entries that are not files, by git's mode."""
 
 
 def _refuse_folder(path: str, rows: Mapping[str, Any]) -> None:
-    """Raises `InvalidInput` where git would put a file in place of a folder, or a folder in place of a file: what was
-    there would go without a word."""
+    """Raise `InvalidInput` if a file would replace a folder, or a folder a file: git drops the old one silently."""
     if any(one.startswith(f"{path}/") for one in rows):
         raise InvalidInput(f"files, delete_paths: {path} is a folder.", hint="Name its files one by one.")
     parts = path.split("/")
@@ -211,7 +212,7 @@ def _refuse_folder(path: str, rows: Mapping[str, Any]) -> None:
         raise InvalidInput(f"files, delete_paths: {above} is a file, not a folder.", hint="Choose another path.")
 
 
-def _look(repo: str, head: str, path: str) -> Request:
+def _content(repo: str, head: str, path: str) -> Request:
     return api.rest("GET R/contents/{path}", repo, wide={"path": path}, params={"ref": head})
 
 
@@ -224,9 +225,9 @@ def _show(
     deleted: Sequence[str],
     there: Mapping[str, Blob],
 ) -> Preview:
-    """Every file with its name, before and after."""
-    before = [_named(path, one.to_show(path)) for path, one in there.items()]
-    after = [_named(path, file_shown(path, content)) for path, content in new.items()]
+    """Preview every file with its name, before and after."""
+    before = [_label_file(path, one.to_show(path)) for path, one in there.items()]
+    after = [_label_file(path, file_shown(path, content)) for path, content in new.items()]
     return home.shows(
         "Commit these files",
         branch=branch,
@@ -240,7 +241,7 @@ def _show(
 
 
 def _line_ends(new: Mapping[str, bytes], there: Mapping[str, Blob]) -> Any:
-    """The files whose form changes, or whose old form was not read."""
+    """Return the files whose form changes, or whose old form was not read."""
     before, after = list[str](), list[str]()
     for path, content in new.items():
         old = there.get(path)
@@ -254,7 +255,7 @@ def _line_ends(new: Mapping[str, bytes], there: Mapping[str, Blob]) -> Any:
     return Change(before, after) if before else after or None
 
 
-def _named(path: str, shown: Any) -> Any:
+def _label_file(path: str, shown: Any) -> Any:
     return f"{path}:\n{shown}" if isinstance(shown, str) else shown
 
 
@@ -266,11 +267,11 @@ def _undo(
     deleted: Sequence[str],
     there: Mapping[str, Blob],
 ) -> Undo | None:
-    """A commit that puts all of them back; None where one of them cannot be."""
+    """Return the commit that restores all files; None if one cannot be restored."""
     texts = {path: writable(one.content) if one.content is not None else None for path, one in there.items()}
     if None in texts.values() or sum(one.size for one in there.values()) > MIB:
         return None
-    given: Json = {"repo": repo, "branch": branch, "message": undoing(message)}
+    given: Json = {"repo": repo, "branch": branch, "message": undo_message(message)}
     if there:
         now = {path: _blob_sha(content) for path, content in new.items()}
         given["files"] = [
@@ -287,13 +288,13 @@ def _blob_sha(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
-def _committed(given: Mapping[str, Any]) -> Asks[Json]:
+def _commit(given: Mapping[str, Any]) -> Asks[Json]:
     data = yield from documents.query(documents.COMMIT, "write", input=given)
     return dict((data.get("createCommitOnBranch") or {}).get("commit") or {})
 
 
-def _already_on(repo: str, branch: str, head: str, message: str, account: Account) -> Asks[Json | None]:
-    """Our commit, if the branch now ends in it; None if the branch has not moved."""
+def _find_commit(repo: str, branch: str, head: str, message: str, account: Account) -> Asks[Json | None]:
+    """Return this act's commit if the branch now ends in it, or None if the branch has not moved."""
     now = yield from head_of(repo, branch)
     if now in (None, head):
         return None

@@ -1,4 +1,4 @@
-"""GitHub: read branches, tags, commits and what changed."""
+"""GitHub: reading branches, tags, commits and comparisons."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def list_refs(
     default: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
-        data = yield from documents.of_repo(
+        data = yield from documents.query_repo(
             documents.BRANCHES, repo, query=words or None, first=size, after=token or None
         )
         default["default_branch"] = (data.get("defaultBranchRef") or {}).get("name")
@@ -148,7 +148,7 @@ def get_commit(
 
 
 def _message(outside: Prose, repo: str, row: Mapping[str, Any], limit: int | None, offset: int = 0) -> Json:
-    """A part of a commit's message. No tool writes one anew, so nobody needs its digest."""
+    """Return a part of a commit's message, without a digest because no tool rewrites it."""
     more = Continuation("github_get_commit", repo=repo, ref=str(row.get("sha")))
     told = part(WORDS, outside, (row.get("commit") or {}).get("message"), limit, offset, name="message", more=more)
     return {name: value for name, value in told.items() if name != "text_digest"}
@@ -190,7 +190,7 @@ def compare(
     request = rest("GET R/compare/{basehead}", repo, wide={"basehead": f"{base}...{head}"})
     found = (yield from api.send(request)).data
     changed = found.get("files") or []
-    shown: Json = {"untrusted": True} if cursor else (yield from _compared(request, found))
+    shown: Json = {"untrusted": True} if cursor else (yield from _comparison(request, found))
 
     def read(token: str, size: int) -> Asks[Page]:
         return Page(changed)
@@ -201,8 +201,8 @@ def compare(
     return shown | ({"note": "GitHub compares the first 300 files."} if len(changed) >= 300 else {})
 
 
-def _compared(request: Request, found: Mapping[str, Any]) -> Asks[Json]:
-    """How the two stand to each other, with the last commits: GitHub lists the oldest first, in pages."""
+def _comparison(request: Request, found: Mapping[str, Any]) -> Asks[Json]:
+    """Return the relation of two commits, with the last commits: GitHub lists the oldest first, in pages."""
     total, commits = int(found.get("total_commits") or 0), list(found.get("commits") or ())
     if total > len(commits):
         pages_ = [n for n in (total // 100, total // 100 + 1) if n]

@@ -1,4 +1,4 @@
-"""GitHub: open issues, below others and in projects."""
+"""GitHub: opening issues, below others and in projects."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Assignees, Label, Milestone, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits.github.idempotent_create import once
+from deputize.toolkits.github.idempotent_create import write_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.project_items import item_request
 from deputize.toolkits.github.projects import PROJECT, Board, board_needs, board_of, writes_of
-from deputize.toolkits.github.prose import Body, Prose, Title, is_marked, marked
+from deputize.toolkits.github.prose import Body, Prose, Title, add_mark, is_marked
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.rows import logins
-from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, title_of
 
 
 def name_needs(arguments: Arguments, *fields: str) -> list[Need]:
-    """What looking names up needs."""
+    """Return the needs of looking up names."""
     lookups = {"labels": "GET R/labels", "milestone": "GET R/milestones", "assignees": "GET R/assignees/{assignee}"}
     return [
         reads(method, "issues:read", "pull_requests:read")
@@ -64,7 +64,7 @@ def create_issue(
     run: Run,
 ) -> Steps:
     """Open an issue."""
-    given: Json = {"title": title, "body": marked(body, run.key)}
+    given: Json = {"title": title, "body": add_mark(body, run.key)}
     if run.noted:
         pins = dict(run.noted)
     else:
@@ -81,11 +81,11 @@ def create_issue(
     repo = str(pins.pop("repo", repo))
     request = rest("POST R/issues", repo, json={name: value for name, value in given.items() if value})
     look = lambda: find_marked(repo, run.key, run.account)  # noqa: E731
-    issue = yield from once(run.noted, api.sent(request), look, "issue", repo=repo, **pins)
-    warnings = _dropped(issue, given)
-    warnings += (yield from _beneath(repo, parent, issue)) if parent else []
+    issue = yield from write_once(run.noted, api.write(request), look, "issue", repo=repo, **pins)
+    warnings = _dropped_fields(issue, given)
+    warnings += (yield from _add_to_parent(repo, parent, issue)) if parent else []
     place = pins.get("project")
-    item = (yield from _in_project(repo, place, issue, warnings)) if place else None
+    item = (yield from _add_to_project(repo, place, issue, warnings)) if place else None
     outside = Prose()
     return {
         "number": issue.get("number"),
@@ -101,7 +101,7 @@ def create_issue(
 
 
 def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | None, board: Board | None) -> Preview:
-    """The issue with all that is set at once. ``given``: as it is sent, its body without the mark."""
+    """Preview the issue with all its fields. ``given``: as sent, its body without the mark."""
     return home.shows(
         "Open this issue",
         title=given["title"],
@@ -110,7 +110,7 @@ def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | 
         assignees=given["assignees"] or None,
         milestone=due["title"] if due else None,
         type=given["type"],
-        below=titled(above) if above else None,
+        below=title_of(above) if above else None,
         in_project=board.named if board else None,
         pins={
             "milestone": given["milestone"],
@@ -121,14 +121,14 @@ def _show(home: Home, given: Json, due: Mapping[str, Any] | None, above: Json | 
 
 
 def find_marked(repo: str, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The issue of this act among the newest of the account's."""
+    """Return this act's issue from the newest of the account's, or None."""
     params = {"creator": account.name, "state": "all", "sort": "created", "per_page": 30}
     rows = yield from api.get("R/issues", repo, params=params)
     return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
-def _dropped(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
-    """What GitHub has left out without a word: it does so for people who may not push."""
+def _dropped_fields(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """Return warnings for fields that GitHub left out silently, as it does for users who may not push."""
     here = {str(one.get("name")) for one in issue.get("labels") or ()}
     there = set(logins(issue.get("assignees")))
     lost = [f"label {name}" for name in given.get("labels") or () if name not in here]
@@ -138,7 +138,7 @@ def _dropped(issue: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     return [f"GitHub left out: {', '.join(lost)}. Setting it needs push access."] if lost else []
 
 
-def _beneath(repo: str, parent: int, issue: Mapping[str, Any]) -> Asks[list[str]]:
+def _add_to_parent(repo: str, parent: int, issue: Mapping[str, Any]) -> Asks[list[str]]:
     path = "POST R/issues/{issue_number}/sub_issues"
     body = {"sub_issue_id": issue["id"]}
     try:
@@ -148,10 +148,10 @@ def _beneath(repo: str, parent: int, issue: Mapping[str, Any]) -> Asks[list[str]
     return []
 
 
-def _in_project(repo: str, place: Sequence[Any], issue: Mapping[str, Any], warnings: list[str]) -> Asks[int | None]:
+def _add_to_project(repo: str, place: Sequence[Any], issue: Mapping[str, Any], warnings: list[str]) -> Asks[int | None]:
     home, at = place
     try:
-        item = yield from api.sent(item_request(str(home), dict(at), repo, issue))
+        item = yield from api.write(item_request(str(home), dict(at), repo, issue))
     except DeputizeError as refused:
         warnings.append(f"The issue was opened, but not added to the project: {refused.message}")
         return None

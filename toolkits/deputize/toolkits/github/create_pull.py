@@ -1,4 +1,4 @@
-"""GitHub: open pull requests."""
+"""GitHub: opening pull requests."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Prose, Title
 from deputize.toolkits.github.pulls import reviewers_of
-from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, title_of
 
 ASKS: Final = f"POST {PULL}/requested_reviewers"
 
@@ -53,18 +53,18 @@ def create_pull(
     repo, onto = home.name, base or home.default_branch
     given: Json = {"head": head, "base": onto, "draft": draft, "maintainer_can_modify": maintainer_can_modify}
     given |= {"issue": issue} if issue else {"title": title, "body": body}
-    row, warnings = (yield from _between(repo, head, onto)), list[str]()
+    row, warnings = (yield from _find_between(repo, head, onto)), list[str]()
     existed = row is not None
     reviewers = yield from names.logins_of(reviewers or [], "reviewers")
     if row is None or reviewers:
         yield _show(home, given, reviewers or [], row, (yield from issue_of(home, issue)) if issue else None)
     asks = bool(reviewers)
     if row is None:
-        row, existed = yield from _opened(repo, head, onto, given)
-        if asks and existed:  # not what was shown
+        row, existed = yield from _open(repo, head, onto, given)
+        if asks and existed:  # not what the user approved
             asks, warnings = False, ["Somebody has opened it meanwhile, so nobody was asked to review it."]
     if asks:
-        row, warnings = yield from _asked(repo, row, reviewers or [], run.account)
+        row, warnings = yield from _ask_reviewers(repo, row, reviewers or [], run.account)
     return {
         "number": row.get("number"),
         "url": row.get("html_url"),
@@ -80,15 +80,15 @@ def create_pull(
 
 
 def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None, issue: Json | None) -> Preview:
-    """The pull request that will be opened, or whose reviewers are asked. ``there``: it is open already."""
+    """Preview the new pull request, or the request for reviews. ``there``: it is open already."""
     if there:
         pins = {"pull_request": there.get("node_id"), "number": there.get("number")}
         asked = sorted(set(reviewers))
-        return home.shows("Ask for a review", pull_request=titled(there), reviewers=asked, pins=pins)
+        return home.shows("Ask for a review", pull_request=title_of(there), reviewers=asked, pins=pins)
     return home.shows(
         "Turn this issue into a pull request" if issue else "Open this pull request",
         title=given.get("title"),
-        issue=titled(issue) if issue else None,
+        issue=title_of(issue) if issue else None,
         text=given.get("body") or None,
         from_=given["head"],
         into=given["base"],
@@ -99,33 +99,33 @@ def _show(home: Home, given: Json, reviewers: Sequence[str], there: Json | None,
     )
 
 
-def _opened(repo: str, head: str, base: str, given: Json) -> Asks[tuple[Json, bool]]:
-    """The pull request, and whether it was there before. Head and base are GitHub's own key."""
+def _open(repo: str, head: str, base: str, given: Json) -> Asks[tuple[Json, bool]]:
+    """Open the pull request; return it and whether it existed. Head and base are GitHub's own key."""
     try:
-        return (yield from api.sent(rest("POST R/pulls", repo, json=given))), False
+        return (yield from api.write(rest("POST R/pulls", repo, json=given))), False
     except LOST as lost:
         raise_if_unsent(lost)
         yield Wait(2)
-        there = yield from _between(repo, head, base)
+        there = yield from _find_between(repo, head, base)
         if there is None:
             raise
         return there, False
     except (Conflict, InvalidInput):
-        there = yield from _between(repo, head, base)
+        there = yield from _find_between(repo, head, base)
         if there is None:
             raise
         return there, True
 
 
-def _between(repo: str, head: str, base: str) -> Asks[Json | None]:
-    """The open pull request from one branch to the other."""
+def _find_between(repo: str, head: str, base: str) -> Asks[Json | None]:
+    """Return the open pull request from one branch to the other, or None."""
     whole = head if ":" in head else f"{repo.partition('/')[0]}:{head}"
     rows = yield from api.get("R/pulls", repo, params={"head": whole, "base": base, "state": "open"})
     same = [row for row in rows if (row.get("head") or {}).get("ref") == whole.partition(":")[2]]
     return dict(same[0]) if same else None
 
 
-def _asked(repo: str, row: Json, reviewers: Sequence[str], account: Account) -> Asks[tuple[Json, list[str]]]:
+def _ask_reviewers(repo: str, row: Json, reviewers: Sequence[str], account: Account) -> Asks[tuple[Json, list[str]]]:
     people, teams = names.reviewers(reviewers, account)
     body = {"reviewers": people, "team_reviewers": teams}
     try:

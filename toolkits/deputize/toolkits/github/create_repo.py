@@ -1,4 +1,4 @@
-"""GitHub: make a repository."""
+"""GitHub: creating repositories."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _create_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """Asks when it is public, a fork (as public as its source), or of an organization, whose members see it."""
+    """Return the effect: SENDS if public, a fork (as public as its source), or visible to an organization."""
     forks = arguments["source"] and arguments["source_kind"] == "fork"
     shown = not arguments["private"] or forks or arguments["org"]
     return SENDS if shown else Effect.WRITES
@@ -71,10 +71,10 @@ def create_repo(
         made = (yield from api.send(request)).data
     except LOST as lost:
         raise_if_unsent(lost)
-        made = yield from _there(full_name, lost, run.now if not source else None)
+        made = yield from _find_created(full_name, lost, run.now if not source else None)
     except (Conflict, InvalidInput) as refused:
-        raise (yield from _taken(full_name, refused)) from None
-    found = yield from _ready(str(made["full_name"]))
+        raise (yield from _explain_refusal(full_name, refused)) from None
+    found = yield from _wait_until_ready(str(made["full_name"]))
     existed = bool(source) and source_kind == "fork" and str(made.get("name")) != name
     return {
         "repo": found["full_name"],
@@ -87,7 +87,7 @@ def create_repo(
 
 
 def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks: bool, empty: bool) -> Preview:
-    """The repository, and whom it shows what to: a fork is as public as its source."""
+    """Preview the repository and its audience: a fork is as public as its source."""
     members = Audience.ORGANISATION if org else Audience.SELF
     if forks and source:
         audience = (
@@ -113,8 +113,8 @@ def _show(name: str, org: str | None, body: Json, source: Home | None, *, forks:
     )
 
 
-def _there(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
-    """The repository that a lost answer was about; the loss, if there is none, or one that is older."""
+def _find_created(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
+    """Return the repository after a lost answer; raise the loss if there is none, or an older one."""
     yield Wait(2)
     try:
         found = dict((yield from api.get("R", repo)))
@@ -126,8 +126,8 @@ def _there(repo: str, lost: DeputizeError, since: float | None) -> Asks[Json]:
     return found
 
 
-def _taken(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
-    """What a refusal means: the name is taken, or something else."""
+def _explain_refusal(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
+    """Return the error that a refusal means: the name is taken, or the refusal itself."""
     try:
         yield from api.get("R", repo)
     except NotFound:
@@ -137,8 +137,8 @@ def _taken(repo: str, refused: DeputizeError) -> Asks[DeputizeError]:
     )
 
 
-def _ready(repo: str) -> Asks[Json]:
-    """The repository, once GitHub has made it: a fork takes a moment."""
+def _wait_until_ready(repo: str) -> Asks[Json]:
+    """Return the repository once GitHub has created it: a fork takes a moment."""
     for pause in (2, 4, 8, 10, 0):
         try:
             return dict((yield from api.get("R", repo)))

@@ -1,4 +1,4 @@
-"""GitHub: delete a branch, tag, comment, label, milestone, release or gist. Never a repository."""
+"""GitHub: deleting a branch, tag, comment, label, milestone, release or gist, but never a repository."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Repo, awkward, label_of, ref_of
+from deputize.toolkits.github.argument_types import Repo, is_awkward, label_of, ref_of
 from deputize.toolkits.github.base import GITHUB, Asks, changes, needs, optional, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.save_gist import gist_show
@@ -45,7 +45,7 @@ def _needs(arguments: Arguments) -> Sequence[Need]:
         return [needs("DELETE /gists/{gist_id}", "gist", app=("gists:write",)), look]
     method, right = _METHODS[kind]
     looks = [reads(one, right.replace("write", "read"), right) for one in _LOOKUPS.get(kind, ())]
-    if kind == "label" and awkward(arguments["id"] or ""):
+    if kind == "label" and is_awkward(arguments["id"] or ""):
         looks += changes("GRAPHQL DeleteLabel", right)
     looks += [ISSUE] if "comment" in kind else []
     return [*changes(method, right), *looks, HOME]
@@ -61,34 +61,34 @@ def delete(kind: Kind, id: str, repo: Repo | None = None) -> Steps:
         return (yield from _gist(id))
     home = yield from home_of(str(repo))
     if kind in ("branch", "tag"):
-        return (yield from _ref(home, kind, _checked(ref_of, id)))
+        return (yield from _ref(home, kind, _check_id(ref_of, id)))
     if kind == "label":
-        return (yield from _label(home, _checked(label_of, id)))
-    return (yield from _numbered(home, kind, id))
+        return (yield from _label(home, _check_id(label_of, id)))
+    return (yield from _delete_numbered(home, kind, id))
 
 
-def _checked(check: Any, text: str) -> str:
+def _check_id(check: Any, text: str) -> str:
     try:
         return str(check(text))
     except ValueError as wrong:
         raise InvalidInput(f"id: {wrong}.") from None
 
 
-def _gone(kind: str, id: str, request: Request) -> Asks[Json]:
-    """Delete what was seen to be there. So if it is not found now, an answer was lost, and it is gone."""
+def _delete(kind: str, id: str, request: Request) -> Asks[Json]:
+    """Delete an item that was seen before. If it is missing now, an answer was lost, and it is deleted."""
     try:
         yield from api.send(request)
     except NotFound as missing:
         if "right" in missing.message:
             raise
     except InvalidInput:
-        if kind not in ("branch", "tag") or (yield from _still(request)):
+        if kind not in ("branch", "tag") or (yield from _still_exists(request)):
             raise
     return {"kind": kind, "id": id, "deleted": True}
 
 
-def _still(request: Request) -> Asks[bool]:
-    """Whether a branch or tag is there: GitHub says the same of a missing one and of one that it protects."""
+def _still_exists(request: Request) -> Asks[bool]:
+    """Return whether a branch or tag exists: GitHub's refusal is the same for a missing and a protected one."""
     path = request.path.replace("/git/refs/", "/git/ref/", 1)
     try:
         yield from api.send(replace(request, method="GET", path=path, repeat=None))
@@ -104,11 +104,11 @@ def _gist(id: str) -> Asks[Json]:
     files = {name: one.get("content") or "" for name, one in (row.get("files") or {}).items()}
     listed = [f"{name}:\n{text}" for name, text in files.items()]
     yield gist_show("Delete this gist", row, description=row.get("description") or None, files=listed, destroys=True)
-    return (yield from _gone("gist", id, rest("DELETE /gists/{gist_id}", at={"gist_id": id}, repeat="idem")))
+    return (yield from _delete("gist", id, rest("DELETE /gists/{gist_id}", at={"gist_id": id}, repeat="idem")))
 
 
 def _ref(home: Home, kind: str, name: str) -> Asks[Json]:
-    """A branch or a tag; never the default or a protected branch. ``sha`` brings it back."""
+    """Delete a branch or a tag, never the default or a protected branch. ``sha`` restores it."""
     repo = home.name
     if name.startswith("refs/"):
         raise InvalidInput("id: must be the short name, without refs/.")
@@ -127,7 +127,7 @@ def _ref(home: Home, kind: str, name: str) -> Asks[Json]:
         at = commit_shown(sha, "")
     yield home.shows(_WHAT[kind], **{f"{kind}_": name}, commit=at, pins={"sha": sha}, destroys=True)
     ref = f"{'heads' if kind == 'branch' else 'tags'}/{name}"
-    told = yield from _gone(kind, name, rest("DELETE R/git/refs/{ref}", repo, wide={"ref": ref}, repeat="idem"))
+    told = yield from _delete(kind, name, rest("DELETE R/git/refs/{ref}", repo, wide={"ref": ref}, repeat="idem"))
     if kind == "tag":
         return {**told, "sha": sha}
     args = {"repo": repo, "branch": name, "from_ref": sha}
@@ -156,14 +156,14 @@ def _label(home: Home, name: str) -> Asks[Json]:
         pins={"id": row.get("node_id")},
         destroys=True,
     )
-    if awkward(spelt):
+    if is_awkward(spelt):
         yield from documents.query(documents.DELETE_LABEL, "idem", id=str(row["node_id"]))
         return {"kind": "label", "id": spelt, "deleted": True}
-    return (yield from _gone("label", spelt, rest("DELETE R/labels/{name}", repo, at={"name": spelt}, repeat="idem")))
+    return (yield from _delete("label", spelt, rest("DELETE R/labels/{name}", repo, at={"name": spelt}, repeat="idem")))
 
 
-def _numbered(home: Home, kind: str, id: str) -> Asks[Json]:
-    """What has a number: a comment, a release, a milestone, which has a title, too."""
+def _delete_numbered(home: Home, kind: str, id: str) -> Asks[Json]:
+    """Delete an item with a number: a comment, a release, or a milestone, which also has a title."""
     method = _METHODS[kind][0]
     place = method.rpartition("{")[2].rstrip("}")
     if kind == "milestone":
@@ -178,7 +178,7 @@ def _numbered(home: Home, kind: str, id: str) -> Asks[Json]:
     else:
         fields = _comment(row, (yield from subject_of(home, row)))
     yield home.shows(_WHAT[kind], pins={"id": id}, destroys=True, **fields)
-    return (yield from _gone(kind, id, rest(method, home.name, at={place: id}, repeat="idem")))
+    return (yield from _delete(kind, id, rest(method, home.name, at={place: id}, repeat="idem")))
 
 
 def _comment(row: Mapping[str, Any], subject: str | None) -> Json:

@@ -1,4 +1,4 @@
-"""GitHub: read discussions. GraphQL alone knows them."""
+"""GitHub: reading discussions, which only GraphQL offers."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
 from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, body_alone, body_of, in_full
+from deputize.toolkits.github.prose import Prose, body_alone, body_of, with_full_body
 from deputize.toolkits.github.rows import COMMENT, ZONED, comment, full, login, outer, short
-from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, add_qualifiers, check_query, is_elsewhere
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -53,9 +53,9 @@ def list_discussions(
         return (yield from _comment_alone(repo, number, comment_id, offset, cursor, run.account, raw=raw))
     if number and (offset or raw):
         row = yield from discussion_of(repo, number)
-        return {"number": number} | body_alone(row, offset, _more(repo, number=number), raw=raw)
+        return {"number": number} | body_alone(row, offset, _read_call(repo, number=number), raw=raw)
     if number:
-        return (yield from _one(repo, number, limit, cursor, run.account))
+        return (yield from _one_discussion(repo, number, limit, cursor, run.account))
     if offset or raw:
         raise InvalidInput(
             "offset, raw: only when reading one discussion or comment.", hint="Give number or comment_id."
@@ -65,8 +65,8 @@ def list_discussions(
         states = {"open": "open", "closed": "closed"}.get(state)
         kinds = {True: "answered", False: "unanswered"}
         filters = {"repo": repo, "category": category, "is": [one for one in (states, kinds.get(answered)) if one]}  # type: ignore[arg-type]
-        q = qualified(checked(query, fixed=True), filters)
-        listing = List(bound, _found(q), lambda node: _of(repo, node), more={"note": MAX_RESULTS} | ZONED)
+        q = add_qualifiers(check_query(query, fixed=True), filters)
+        listing = List(bound, _search(q), lambda node: _row_of_repo(repo, node), more={"note": MAX_RESULTS} | ZONED)
         shown = yield from listing.show(limit, cursor)
         if category and not shown["items"] and not cursor:
             _category(category, (yield from _categories(repo)))
@@ -76,7 +76,7 @@ def list_discussions(
     states = {"open": ["OPEN"], "closed": ["CLOSED"]}.get(state)  # type: ignore[assignment]
 
     def read(token: str, size: int) -> Asks[Page]:
-        data = yield from documents.of_repo(
+        data = yield from documents.query_repo(
             documents.DISCUSSIONS,
             repo,
             first=size,
@@ -94,7 +94,7 @@ def list_discussions(
 
 
 def _categories(repo: str) -> Asks[list[Json]]:
-    known = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=1)
+    known = yield from documents.query_repo(documents.DISCUSSIONS, repo, first=1)
     return list((known.get("discussionCategories") or {}).get("nodes") or [])
 
 
@@ -102,7 +102,7 @@ def _category(name: str, known: Sequence[Json]) -> Json:
     return dict(pick(name, known, "category", lambda one: str(one["name"])))
 
 
-def _found(q: str) -> Any:
+def _search(q: str) -> Any:
     def read(token: str, size: int) -> Asks[Page]:
         data = yield from documents.query(documents.DISCUSSION_SEARCH, query=q, first=size, after=token or None)
         search = data.get("search") or {}
@@ -111,9 +111,9 @@ def _found(q: str) -> Any:
     return read
 
 
-def _of(repo: str, node: Mapping[str, Any]) -> Json | None:
+def _row_of_repo(repo: str, node: Mapping[str, Any]) -> Json | None:
     there = str((node.get("repository") or {}).get("nameWithOwner", ""))
-    return None if elsewhere(repo, None, there) else _row(node)
+    return None if is_elsewhere(repo, None, there) else _row(node)
 
 
 def _row(node: Mapping[str, Any]) -> Json:
@@ -131,7 +131,7 @@ def _row(node: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _one(repo: str, number: int, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
+def _one_discussion(repo: str, number: int, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
     bound = ("github_list_discussions", account.subject, repo, number)
     detail: Json = {}
 
@@ -153,25 +153,25 @@ def _one(repo: str, number: int, limit: int, cursor: str | None, account: Accoun
         "url": detail.get("url"),
     }
     if not cursor:
-        told |= body_of(outside, detail, _more(repo, number=number))
+        told |= body_of(outside, detail, _read_call(repo, number=number))
     return outer(told | {"comments": shown["items"], "next": shown["next"]}, outside)
 
 
 def discussion_of(repo: str, number: int, first: int = 1, after: str = "") -> Asks[Json]:
-    """A discussion with a page of its comments."""
-    data = yield from documents.of_repo(documents.DISCUSSION, repo, number=number, first=first, after=after or None)
+    """Return a discussion with a page of its comments. Raises `NotFound`."""
+    data = yield from documents.query_repo(documents.DISCUSSION, repo, number=number, first=first, after=after or None)
     if not data.get("discussion"):
         raise NotFound("GitHub: not found, or not visible to this user.", hint="github_list_discussions lists them.")
     return dict(data["discussion"])
 
 
-def _more(repo: str, **what: int | str) -> Continuation:
-    """The call that reads a discussion's body, or a comment."""
+def _read_call(repo: str, **what: int | str) -> Continuation:
+    """Return the call that reads a discussion's body, or a comment."""
     return Continuation("github_list_discussions", repo=repo, **what)
 
 
 def _comment_row(repo: str, limit: int, node: Mapping[str, Any]) -> Json:
-    return comment(node, _more(repo, comment_id=str(node.get("id"))), limit)
+    return comment(node, _read_call(repo, comment_id=str(node.get("id"))), limit)
 
 
 def _comment(repo: str, node: Mapping[str, Any]) -> Json:
@@ -188,31 +188,33 @@ _REPLY: Final = 200  # bytes of a reply below a comment in a list
 def _comment_alone(
     repo: str, number: int | None, id: str, offset: int, cursor: str | None, account: Account, *, raw: bool
 ) -> Asks[Json]:
-    """A comment whole, and its replies; where it is read on, or as it is stored, without them."""
+    """Return a comment whole with its replies; a later part of it, or its raw text, comes without them."""
     if offset or raw:
-        node = yield from belongs(repo, number, id, "comment_id")
-        return in_full(_comment_row(repo, 500, node), node, offset, _more(repo, comment_id=id), raw=raw)
+        node = yield from load_comment(repo, number, id, "comment_id")
+        return with_full_body(_comment_row(repo, 500, node), node, offset, _read_call(repo, comment_id=id), raw=raw)
     first: Json = {}
 
     def read(token: str, size: int) -> Asks[Page]:
-        node = yield from belongs(repo, number, id, "comment_id", 50, token)
+        node = yield from load_comment(repo, number, id, "comment_id", 50, token)
         first.update(node)
         return documents.page_of(node.get("replies") or {})
 
     bound = ("github_list_discussions", account.subject, repo, id)
     shown = yield from List(bound, read, partial(_comment_row, repo, COMMENT), 1_500).show(50, cursor)
     told = _comment_row(repo, _REPLY, first)
-    told = told if cursor else in_full(told, first, 0, _more(repo, comment_id=id), raw=False)
+    told = told if cursor else with_full_body(told, first, 0, _read_call(repo, comment_id=id), raw=False)
     return told | {"replies": shown["items"], "next": shown["next"]}
 
 
-def belongs(repo: str, number: int | None, comment: str, field: str, replies: int = 1, after: str = "") -> Asks[Json]:
-    """The comment, if it is one of this repository's: an id alone could be of any that the user may write to."""
+def load_comment(
+    repo: str, number: int | None, comment: str, field: str, replies: int = 1, after: str = ""
+) -> Asks[Json]:
+    """Return the comment if it is in this repository: an id alone could name any that the user may write to."""
     document = documents.DISCUSSION_COMMENT
     data = yield from documents.query(document, id=comment, first=replies, after=after or None)
     node = data.get("node") or {}
     there = node.get("discussion") or {}
     home = str((there.get("repository") or {}).get("nameWithOwner", ""))
-    if elsewhere(repo, None, home) or number not in (None, there.get("number")):
+    if is_elsewhere(repo, None, home) or number not in (None, there.get("number")):
         raise InvalidInput(f"{field}: not a comment of this repository or discussion.")
     return dict(node)

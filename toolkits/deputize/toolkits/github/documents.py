@@ -1,7 +1,7 @@
-"""The GraphQL that the tools send: constants, whatever the arguments. Everything goes through variables.
+"""GraphQL documents that the tools send: constants, because all arguments are variables.
 
-GraphQL is used for what REST cannot do: threads and their state, drafts, auto-merge, signed commits of many files,
-discussions, branches by recency, and labels whose names have a slash. docs.github.com/en/graphql/reference
+GraphQL serves only for things that REST lacks: threads and their state, drafts, auto-merge, signed commits of many
+files, discussions, branches by recency, and labels whose names have a slash. docs.github.com/en/graphql/reference
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ DELETE_LABEL: Final = "mutation DeleteLabel($id: ID!) { deleteLabel(input: {id: 
 
 
 def graphql(document: str, repeat: Repeat = "read", **variables: Any) -> Request:
-    """A request that sends a document. ``repeat``: what a second sending does."""
+    """Create a request that sends a document. ``repeat``: the effect of sending it again."""
     name = document.partition("(")[0].split()[1]
     given = {key: value for key, value in variables.items() if value is not None}
     body = {"query": document, "operationName": name, "variables": given}
@@ -131,27 +131,27 @@ def graphql(document: str, repeat: Repeat = "read", **variables: Any) -> Request
 
 
 def query(document: str, repeat: Repeat = "read", **variables: Any) -> Asks[dict[str, Any]]:
-    """The data of an answer."""
+    """Send a document and return the data of its answer."""
     answer = yield graphql(document, repeat, **variables)
     return dict(answer.get("data") or {})
 
 
-def about(repo: str) -> dict[str, str]:
-    """The variables that name a repository."""
+def repo_variables(repo: str) -> dict[str, str]:
+    """Return the variables that name a repository."""
     owner, _, name = repo.partition("/")
     return {"owner": owner, "name": name}
 
 
-def of_repo(document: str, repo: str, **variables: Any) -> Asks[dict[str, Any]]:
-    """What a query says about a repository. Raises `NotFound` where GitHub shows none."""
-    data = yield from query(document, "read", **about(repo), **variables)
+def query_repo(document: str, repo: str, **variables: Any) -> Asks[dict[str, Any]]:
+    """Query a repository. Raises `NotFound` if GitHub shows none."""
+    data = yield from query(document, "read", **repo_variables(repo), **variables)
     if not data.get("repository"):
         raise NotFound("GitHub: not found, or not visible to this user.")
     return dict(data["repository"])
 
 
 def page_of(connection: dict[str, Any], total: int | None = None) -> Page:
-    """A connection's nodes as a page."""
+    """Return a connection's nodes as a page."""
     info = connection.get("pageInfo") or {}
     following = str(info.get("endCursor") or "") if info.get("hasNextPage") else ""
     return Page([one for one in connection.get("nodes") or () if one], following, total)

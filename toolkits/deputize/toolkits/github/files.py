@@ -1,4 +1,4 @@
-"""GitHub: read files and directories, search code."""
+"""GitHub: reading files and directories, searching code."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from deputize.toolkits.github import api
 from deputize.toolkits.github.api import MATCHES, RAW, Json, List, pages, rest
 from deputize.toolkits.github.argument_types import At, Owner, Path, Repo, Word
 from deputize.toolkits.github.base import GITHUB, Asks, reads
-from deputize.toolkits.github.diffs import fitting
+from deputize.toolkits.github.diffs import fitting_length
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, code, masked, written_out
+from deputize.toolkits.github.prose import Prose, code, mask_secrets, write_out_hidden
 from deputize.toolkits.github.rows import outer
-from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, add_qualifiers, check_query, is_elsewhere
 
 _ENTRIES: Final = 3_000  # tokens of a directory
 _LARGEST: Final = 50 * MIB
 
 Part = Callable[[str, Continuation], Json]
-"""Shows some of a text, which the call reads on."""
+"""Returns a part of a text; the call reads the next one."""
 
 
 def _file_needs(arguments: Arguments) -> Sequence[Need]:
@@ -72,7 +72,7 @@ def _directory(repo: str, path: str, ref: str | None, found: Sequence[Mapping[st
 
 
 def _tree(repo: str, path: str, ref: str) -> Asks[Json]:
-    """All below a folder, files only."""
+    """Return all files below a folder."""
     tree = yield from api.get("R/git/trees/{tree_sha}", repo, wide={"tree_sha": ref}, params={"recursive": 1})
     kinds = {"blob": "file", "commit": "submodule"}
     rows = [
@@ -107,7 +107,7 @@ def _part(text: str, more: Continuation, start: int | None, end: int | None, off
 
 
 def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> Asks[Json]:
-    """A file as text, a part of it; what is no text is kept aside for the user."""
+    """Return a part of a text file; other files are stored for the user."""
     path = code(str(found.get("path", "")))[0]
     shown: Json = {"repo": repo, "path": path, "ref": ref, "sha": found.get("sha"), "size": found.get("size")}
     shown = {name: value for name, value in shown.items() if value is not None} | {"untrusted": True}
@@ -118,16 +118,16 @@ def _file(repo: str, found: Mapping[str, Any], ref: str | None, part: Part) -> A
         return {**shown, "binary": True, **kept}
     ends = line_ends(data) if b"\r" in data else ""
     shown |= ({"line_ends": ends} if ends else {}) | ({"bom": True} if data.startswith(BOM) else {})
-    return shown | part(text, read_on(repo, str(found.get("path", "")), ref))
+    return shown | part(text, read_call(repo, str(found.get("path", "")), ref))
 
 
-def read_on(repo: str, path: str, ref: str | None) -> Continuation:
-    """The call that reads a file by its characters."""
+def read_call(repo: str, path: str, ref: str | None) -> Continuation:
+    """Return the call that reads a file by its characters."""
     return Continuation("github_get_file", repo=repo, path=path, **({"ref": ref} if ref else {}))
 
 
 def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes]:
-    """A file's bytes: inside the answer up to a megabyte, else asked for as they are."""
+    """Return a file's bytes: from the answer up to a megabyte, else downloaded raw."""
     if found.get("encoding") == "base64" and (found.get("content") or not found.get("size")):
         try:
             return base64.b64decode(str(found.get("content") or ""))
@@ -150,7 +150,7 @@ def bytes_of(repo: str, found: Mapping[str, Any], ref: str | None) -> Asks[bytes
 
 
 def _text(data: bytes) -> str | None:
-    """The file as text with LF for its line ends, or None where it is none."""
+    """Return the file as text with LF line ends, or None if it is not a text."""
     if not is_text(data):
         return None
     try:
@@ -160,8 +160,8 @@ def _text(data: bytes) -> str | None:
 
 
 def _lines(text: str, more: Continuation, start: int | None, end: int | None) -> Json:
-    """Lines of a file, as many as fit. One that does not fit alone is read on by its place in the file."""
-    text = masked(text)  # before it is parted: no half of a key is one
+    """Return the lines of a file that fit. A line that does not fit alone is read by character offset."""
+    text = mask_secrets(text)  # before it is split: half a key would not be recognized
     lines, ended = text.split("\n"), text.endswith("\n")
     if lines[-1:] == [""]:
         lines.pop()
@@ -176,33 +176,33 @@ def _lines(text: str, more: Continuation, start: int | None, end: int | None) ->
             stop = n - 1
             break
     if stop < first and lines:
-        return _characters(text, more, _begins(lines, first))
-    shown, unseen = written_out("\n".join(lines[first - 1 : stop]) + "\n" * (ended and stop == len(lines)))
+        return _characters(text, more, _line_offset(lines, first))
+    shown, unseen = write_out_hidden("\n".join(lines[first - 1 : stop]) + "\n" * (ended and stop == len(lines)))
     told: Json = {"lines": f"{first if lines else 0}-{stop} of {len(lines)}", "text": shown}
     if stop < last:
-        told |= {"truncated": True, "next": {"start_line": stop + 1}, "more": more.at(_begins(lines, stop + 1))}
-    return told | _warned(unseen)
+        told |= {"truncated": True, "next": {"start_line": stop + 1}, "more": more.at(_line_offset(lines, stop + 1))}
+    return told | _hidden_warning(unseen)
 
 
-def _begins(lines: Sequence[str], number: int) -> int:
-    """At which character of the file a line begins."""
+def _line_offset(lines: Sequence[str], number: int) -> int:
+    """Return the character offset at which a line begins."""
     return sum(len(line) + 1 for line in lines[: number - 1])
 
 
 def _characters(text: str, more: Continuation, offset: int) -> Json:
-    """A part of a file from a character on, where its lines are too long to be counted in."""
-    text = masked(text)
+    """Return a part of a file from a character on, for files with too long lines."""
+    text = mask_secrets(text)
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the file.", hint=f"The file has {len(text)} characters.")
-    end = offset + fitting(text, offset, ALONE)
-    shown, unseen = written_out(text[offset:end])
+    end = offset + fitting_length(text, offset, ALONE)
+    shown, unseen = write_out_hidden(text[offset:end])
     told: Json = {"offset": offset, "total_chars": len(text), "text": shown}
     if end < len(text):
         told |= {"truncated": True, "next": {"offset": end}, "more": more.at(end)}
-    return told | _warned(unseen)
+    return told | _hidden_warning(unseen)
 
 
-def _warned(unseen: int) -> Json:
+def _hidden_warning(unseen: int) -> Json:
     return {"warning": f"{unseen} characters that nobody can see are written as \\u{{...}}"} if unseen else {}
 
 
@@ -223,14 +223,14 @@ def search_code(
     run: Run,
 ) -> Steps:
     """Search code, optionally within one repository or organization."""
-    words = checked(query, fixed=bool(repo or org))
+    words = check_query(query, fixed=bool(repo or org))
     if not words:
         raise InvalidInput("query: needed.")
-    q = qualified(words, {"repo": repo, "org": org, "language": language, "path": path})
+    q = add_qualifiers(words, {"repo": repo, "org": org, "language": language, "path": path})
     listing = List(
         ("github_search_code", run.account.subject, q),
         pages("/search/code", rows="items", accept=MATCHES, params={"q": q}),
-        lambda row: None if elsewhere(repo, org, row["repository"]["full_name"]) else _hit(row),
+        lambda row: None if is_elsewhere(repo, org, row["repository"]["full_name"]) else _hit(row),
         more={"note": f"Default branches only, files below 384 kB. {MAX_RESULTS}"},
     )
     return (yield from listing.show(limit, cursor))

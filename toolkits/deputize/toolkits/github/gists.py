@@ -1,4 +1,4 @@
-"""GitHub: gists are read."""
+"""GitHub: reading gists."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Gist, Login
 from deputize.toolkits.github.base import GITHUB, Asks, optional
-from deputize.toolkits.github.name_lookup import near_to
+from deputize.toolkits.github.name_lookup import near_names
 from deputize.toolkits.github.prose import CODE, WORDS, Prose
 from deputize.toolkits.github.rows import ZONED, full, login, outer, short
 
 SHOWN: Final = 8_000
-"""Bytes of all files of a gist that are shown with it."""
+"""Bytes of all files in a gist's detail."""
 _LEAST: Final = 400  # bytes of one
 _FILES: Final = 20
 ABOUT: Final = 1_400
-"""Bytes of a description that are shown with the rest."""
+"""Bytes of a description in a gist's detail."""
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
@@ -53,7 +53,7 @@ def list_gists(
         raise InvalidInput("Give gist_id or owner, not both.")
     if gist_id:
         row = yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})
-        return _one(row) if file is None else (yield from _file(row, file, offset, raw))
+        return _gist(row) if file is None else (yield from _file(row, file, offset, raw))
     if file is not None or offset or raw:
         raise InvalidInput("file, offset, raw: only when reading one gist.", hint="Give gist_id and file.")
     bound = ("github_list_gists", run.account.subject, owner)
@@ -66,7 +66,7 @@ def _row(row: Mapping[str, Any]) -> Json:
     files = list((row.get("files") or {}).values())
     shown: Json = {
         "gist_id": row.get("id"),
-        **shortened(WORDS, outside, row.get("description"), 100, "description", more=_about(row)),
+        **shortened(WORDS, outside, row.get("description"), 100, "description", more=_description_call(row)),
         "public": bool(row.get("public")),
         "files": [outside.line(str(one.get("filename", "")), 60) for one in files[:5]],
         "updated": short(row.get("updated_at")),
@@ -74,7 +74,7 @@ def _row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _one(row: Mapping[str, Any]) -> Json:
+def _gist(row: Mapping[str, Any]) -> Json:
     outside = Prose()
     left, files = SHOWN, []
     for one in list((row.get("files") or {}).values())[:_FILES]:
@@ -82,13 +82,13 @@ def _one(row: Mapping[str, Any]) -> Json:
         told |= (
             _part(row, one, left)
             if left > _LEAST
-            else {"truncated": True, "next_offset": 0, "more": _more(row, one).at(0)}
+            else {"truncated": True, "next_offset": 0, "more": _file_call(row, one).at(0)}
         )
         left -= len(str(told.get("text", "")).encode(errors="replace"))
         files.append(told)
     detail: Json = {
         "gist_id": row.get("id"),
-        **shortened(WORDS, outside, row.get("description"), ABOUT, "description", more=_about(row)),
+        **shortened(WORDS, outside, row.get("description"), ABOUT, "description", more=_description_call(row)),
         "public": bool(row.get("public")),
         "owner": login(row.get("owner")),
         "updated": full(row.get("updated_at")),
@@ -104,25 +104,25 @@ def _one(row: Mapping[str, Any]) -> Json:
     return outer(detail, outside)
 
 
-def _about(row: Mapping[str, Any], **how: bool) -> Continuation:
-    """The call that reads a gist's description."""
+def _description_call(row: Mapping[str, Any], **how: bool) -> Continuation:
+    """Return the call that reads a gist's description."""
     return Continuation("github_list_gists", gist_id=str(row.get("id")), file="", **how)
 
 
-def _more(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> Continuation:
-    """The call that reads a file of a gist."""
+def _file_call(row: Mapping[str, Any], file: Mapping[str, Any], **how: bool) -> Continuation:
+    """Return the call that reads a file of a gist."""
     return Continuation("github_list_gists", gist_id=str(row.get("id")), file=str(file.get("filename")), **how)
 
 
 def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Json]:
-    """A part of one file, read by itself. One of more than a megabyte is fetched from its own address, without the
-    token: whoever has that may read it."""
+    """Return a part of one file. One of more than a megabyte is fetched from its own address without the token: anyone
+    with that address may read it."""
     outside = Prose()
     if not name:
-        more = _about(row, **({"raw": True} if raw else {}))
+        more = _description_call(row, **({"raw": True} if raw else {}))
         about = part(WORDS, outside, row.get("description"), PART, offset, raw=raw, name="description", more=more)
         return outer({"gist_id": row.get("id")} | about, outside)
-    one = _called(row, name)
+    one = _file_named(row, name)
     if one.get("truncated") and one.get("raw_url"):
         answer: Answer = yield PublicRequest(str(one["raw_url"]), max_bytes=MAX_BYTES)
         one = {**one, "content": answer.data.decode(errors="replace"), "truncated": False}
@@ -130,11 +130,11 @@ def _file(row: Mapping[str, Any], name: str, offset: int, raw: bool) -> Asks[Jso
     return outer(told, outside)
 
 
-def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _file_named(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     files = row.get("files") or {}
     if name not in files:
         raise InvalidInput(
-            "file: the gist has no file of this name.", hint=f"There are: {', '.join(near_to(name, list(files)))}."
+            "file: the gist has no file of this name.", hint=f"There are: {', '.join(near_names(name, list(files)))}."
         )
     return dict(files[name])
 
@@ -142,8 +142,8 @@ def _called(row: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 def _part(
     row: Mapping[str, Any], file: Mapping[str, Any], limit: int | None, offset: int = 0, *, raw: bool = False
 ) -> Json:
-    """A part of a file. GitHub itself leaves out what is beyond a megabyte: then there is no digest."""
-    more = _more(row, file, **({"raw": True} if raw else {}))
+    """Return a part of a file. GitHub cuts a file after a megabyte: then there is no digest."""
+    more = _file_call(row, file, **({"raw": True} if raw else {}))
     text = str(file.get("content") or "")
     told = part(CODE, Prose(), text, limit, offset, raw=raw, more=more)
     if "\r" in text:

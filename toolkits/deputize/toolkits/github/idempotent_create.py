@@ -1,7 +1,7 @@
-"""Writing at most once, where GitHub has no key for it: after a lost answer, look; never write again.
+"""Writing at most once, because GitHub has no idempotency key: after a lost answer, look, and never write again.
 
-What is found proves that it was done; what is not found proves nothing, since GitHub's lists lag. Then the outcome
-stays unknown, a note is left, and a later run of the same act looks again and writes nothing.
+A found item proves that the write happened. A missing one proves nothing, because GitHub's lists lag: the outcome stays
+unknown, a note is saved, and a later run of the same act looks again and writes nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ Noted = Mapping[str, Any] | None
 
 
 def raise_if_unsent(lost: DeputizeError) -> None:
-    """Let pass what cannot have happened."""
+    """Raise the error if the request never left."""
     if isinstance(lost, ProviderUnavailable) and not lost.sent:
         raise lost
 
 
-def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str, **pins: Any) -> Asks[T]:
-    """What the write made, seen in its answer or found afterwards.
+def write_once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what: str, **pins: Any) -> Asks[T]:
+    """Return the result of ``write``, from its answer or found by ``look``.
 
-    Raises `OutcomeUnknown` where it may have been made and cannot be found. ``what``: what it makes, in a word.
-    ``pins``: what was shown and a later run needs to go on with just that.
+    Raises `OutcomeUnknown` if the write may have happened and nothing is found. ``what``: the item's name. ``pins``:
+    previewed values that a later run needs.
     """
     if noted:
         write.close()
@@ -40,11 +40,11 @@ def once(noted: Noted, write: Asks[T], look: Callable[[], Asks[T | None]], what:
         except LOST as lost:
             raise_if_unsent(lost)
         yield SaveNote({"looked_for": what, **pins})
-    return (yield from found(look, what))
+    return (yield from find_written(look, what))
 
 
-def found(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
-    """What a write made whose answer was lost. Raises `OutcomeUnknown` where it cannot be found."""
+def find_written(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
+    """Return the item of a write whose answer was lost. Raises `OutcomeUnknown` if it cannot be found."""
     for pause in PAUSES:
         yield Wait(pause)
         try:
@@ -59,8 +59,8 @@ def found(look: Callable[[], Asks[T | None]], what: str) -> Asks[T]:
     )
 
 
-def again(write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]) -> Asks[T]:
-    """A write that a precondition guards: after a lost answer look, and try once more if it was not done."""
+def retry_once(write: Callable[[], Asks[T]], look: Callable[[], Asks[T | None]]) -> Asks[T]:
+    """Write under a precondition: after a lost answer look, and try once more if nothing was written."""
     try:
         return (yield from write())
     except LOST as lost:

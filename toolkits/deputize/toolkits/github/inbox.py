@@ -17,7 +17,7 @@ from deputize.toolkits._shared.zone import in_zone, nobody
 from deputize.toolkits.github import api
 from deputize.toolkits.github.api import Json, List, pages, rest
 from deputize.toolkits.github.argument_types import Repo, Thread, When
-from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, Asks, also_private, needs, reads
+from deputize.toolkits.github.base import GITHUB, PUBLIC, REPO, Asks, need_if_private, needs, reads
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
@@ -28,7 +28,7 @@ _KINDS: Final = {"Issue": "issues", "PullRequest": "pull", "Discussion": "discus
 
 
 def notifications(method: str) -> Need:
-    """The need of a method about notifications. A GitHub App has no permission for them."""
+    """Return the need of a method for notifications. A GitHub App has no permission for them."""
     return needs(method, "notifications", REPO, app=("notifications",))
 
 
@@ -82,7 +82,7 @@ def _row(row: Mapping[str, Any]) -> Json:
 # ----------------------------------------------------------------- mark, mute
 
 
-def _some(ids: list[str]) -> list[str]:
+def _check_count(ids: list[str]) -> list[str]:
     if len(ids) > 50:
         raise ValueError("at most 50")
     return list(dict.fromkeys(ids))
@@ -108,7 +108,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 @GITHUB.tool(needs=_update_needs, effect=Effect.WRITES, toolset="inbox")
 def update_notifications(
     action: Action,
-    thread_ids: Annotated[list[Thread], AfterValidator(_some)] | None = None,
+    thread_ids: Annotated[list[Thread], AfterValidator(_check_count)] | None = None,
     before: When | None = None,
     *,
     run: Run,
@@ -124,11 +124,11 @@ def update_notifications(
         yield from api.send(rest("PUT /notifications", json={"last_read_at": until, "read": True}, repeat="idem"))
         return {"done": [], "failed": [], "summary": "Everything up to then is read, or will be in a moment."}
     rows = yield from api.get("/notifications", params={"all": "true", "per_page": 50})
-    titles = {str(row.get("id")): _titled(row) for row in rows or ()}
+    titles = {str(row.get("id")): _thread_title(row) for row in rows or ()}
     named = [titles.get(one, f"number {one}") for one in thread_ids or ()]
     context, pins = {"threads": named}, {"threads": list(thread_ids or ())}
     yield Preview(_WHAT[action], audience=Audience.SELF, context=context, pins=pins)
-    return (yield from _all(action, thread_ids or ()))
+    return (yield from _change_all(action, thread_ids or ()))
 
 
 _WHAT: Final = {
@@ -139,12 +139,12 @@ _WHAT: Final = {
 }
 
 
-def _titled(row: Mapping[str, Any]) -> str:
+def _thread_title(row: Mapping[str, Any]) -> str:
     return f"{(row.get('repository') or {}).get('full_name')}: {(row.get('subject') or {}).get('title')}"
 
 
-def _all(action: Action, threads: Sequence[str]) -> Asks[Json]:
-    """What was done of it, and what was not."""
+def _change_all(action: Action, threads: Sequence[str]) -> Asks[Json]:
+    """Change each thread; return those that succeeded and those that failed."""
     done: list[str] = []
     failed: list[Json] = []
     for thread in threads:
@@ -175,7 +175,7 @@ _STARRED: Final = "/user/starred/{owner}/{repo}"
 def _star_needs(arguments: Arguments) -> Sequence[Need]:
     method = f"{'DELETE' if arguments['starred'] is False else 'PUT'} {_STARRED}"
     look = reads(f"GET {_STARRED}", "starring:read")
-    return [needs(method, PUBLIC, REPO, app=("starring:write",)), also_private(method, "metadata:read"), look, HOME]
+    return [needs(method, PUBLIC, REPO, app=("starring:write",)), need_if_private(method, "metadata:read"), look, HOME]
 
 
 @GITHUB.tool(needs=_star_needs, effect=Effect.WRITES, toolset="inbox")

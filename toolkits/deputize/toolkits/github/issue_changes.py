@@ -1,4 +1,4 @@
-"""What changes in an issue: what it is, what it is to be, and how both are shown."""
+"""Changes of an issue: its state before and after, and their preview."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any
 from deputize.core import Change
 from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.rows import logins, repo_of
-from deputize.toolkits.github.show_fields import change_of, titled
+from deputize.toolkits.github.show_fields import change_of, title_of
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What an issue is to be, beside what it is: ``row``. None, or an empty list, leaves a thing alone.
+    """The changes of an issue, whose current row is ``row``. None, or an empty list, leaves a field alone.
 
-    ``milestone``: an empty row takes it off; ``taken_off``: labels, as GitHub has them. ``above``: the issue that it
-    is beneath now, if that was looked up; ``beneath``: the one it is to be beneath, an empty row for none.
+    ``milestone``: an empty row removes it; ``taken_off``: labels' rows. ``above``: the current parent issue, if looked
+    up; ``beneath``: the new one, an empty row for none.
     """
 
     row: Mapping[str, Any]
@@ -33,30 +33,28 @@ class Wanted:
 
     @property
     def labels_before(self) -> list[str]:
-        """By their names."""
         return sorted(str(one.get("name")) for one in self.row.get("labels") or ())
 
     @property
     def labels_after(self) -> list[str]:
-        """By their names."""
         gone = {str(one["name"]) for one in self.taken_off}
         return sorted({*self.labels_before, *self.labels} - gone)
 
     @property
     def people_before(self) -> list[str]:
-        """Who is assigned, by their logins."""
+        """The logins of the assignees."""
         return sorted(logins(self.row.get("assignees"), 100))
 
     @property
     def people_after(self) -> list[str]:
-        """Who will be, by their logins."""
+        """The logins of the assignees after the change."""
         there, gone = {one.lower() for one in self.people_before}, {one.lower() for one in self.sent_away}
         new = [one for one in self.people if one.lower() not in there]
         return sorted(one for one in [*self.people_before, *new] if one.lower() not in gone)
 
     @property
     def fields(self) -> dict[str, Change | None]:
-        """What changes, as it is shown."""
+        """The changes as the preview displays them."""
         row, patch = self.row, self.patch
         due = str((row.get("milestone") or {}).get("title") or "")
         new_due = due if self.milestone is None else str(self.milestone.get("title") or "")
@@ -69,7 +67,9 @@ class Wanted:
             "assignees": change_of(self.people_before, self.people_after),
             "milestone": change_of(due, new_due),
             "type": change_of(type_of(row), patch.get("type", type_of(row)) or ""),
-            "below": None if self.beneath is None else change_of(_placed(self.above or {}), _placed(self.beneath)),
+            "below": None
+            if self.beneath is None
+            else change_of(_parent_title(self.above or {}), _parent_title(self.beneath)),
             "conversation": change_of(_LOCKED[was], _LOCKED[was if self.locked is None else self.locked]),
         }
 
@@ -78,11 +78,11 @@ class Wanted:
         state, reason = self.patch.get("state"), self.patch.get("state_reason")
         if state is None or (state == self.row.get("state") and not reason):
             return _state(self.row)
-        return _state({**self.row, "state": state, "state_reason": reason or "completed"})  # as GitHub takes it
+        return _state({**self.row, "state": state, "state_reason": reason or "completed"})  # GitHub's default
 
     @property
     def sent(self) -> Json:
-        """What of the patch changes anything."""
+        """The fields of the patch that change anything."""
         shown = self.fields
         names = {name: name for name in ("title", "state", "milestone", "type")}
         names |= {"body": "text", "state_reason": "state"}
@@ -90,19 +90,19 @@ class Wanted:
 
 
 def type_of(row: Mapping[str, Any]) -> str:
-    """The type of an issue, "" for none."""
+    """Return the type of an issue, "" for none."""
     return str((row.get("type") or {}).get("name") or "")
 
 
-def _placed(row: Mapping[str, Any]) -> str:
-    """An issue that another one is beneath; "" for none."""
-    return f"{repo_of(row)} {titled(row)}".strip() if row else ""
+def _parent_title(row: Mapping[str, Any]) -> str:
+    """Return the title of a parent issue; "" for none."""
+    return f"{repo_of(row)} {title_of(row)}".strip() if row else ""
 
 
 _LOCKED = {True: "locked", False: "open"}
 
 
 def _state(row: Mapping[str, Any]) -> str:
-    """Open, or closed and why; nobody closes a pull request for a reason."""
+    """Return open, or closed with the reason; a pull request has no reason."""
     told = row.get("state") == "closed" and not row.get("pull_request") and row.get("state_reason")
     return f"closed ({str(told).replace('_', ' ')})" if told else str(row.get("state"))

@@ -1,4 +1,4 @@
-"""GitHub: find and read issues."""
+"""GitHub: finding and reading issues."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ from deputize.toolkits.github.rows import (
     ZONED,
     assoc,
     comment,
+    comment_call,
     full,
     issue_row,
     login,
@@ -34,17 +35,16 @@ from deputize.toolkits.github.rows import (
     outer,
     reactions,
     repo_of,
-    said_in,
     short,
 )
 from deputize.toolkits.github.rows import labels as label_list
-from deputize.toolkits.github.search import MAX_RESULTS, checked, elsewhere, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, add_qualifiers, check_query, is_elsewhere, public_only_note
 
 State = Literal["open", "closed", "all"]
 
 
 def moment(text: str | None, now: float, field: str, zone: tzinfo = UTC) -> str | None:
-    """A time as GitHub takes it, to the minute, so that pages keep to it. ``zone``: the user's."""
+    """Return a time as GitHub takes it, to the minute, so that all pages share it. ``zone``: the user's."""
     return times.moment(text, now - now % 60, field, zone).strftime("%Y-%m-%dT%H:%M:%SZ") if text else None
 
 
@@ -86,8 +86,8 @@ def list_issues(
         params = {
             "state": state,
             "sort": sort,
-            "assignee": names.me(assignee, run.account) if assignee else None,
-            "creator": names.me(author, run.account) if author else None,
+            "assignee": names.resolve_me(assignee, run.account) if assignee else None,
+            "creator": names.resolve_me(author, run.account) if author else None,
             "labels": ",".join(labels or ()),
             "milestone": number,
             "since": since,
@@ -96,32 +96,32 @@ def list_issues(
         shape = lambda row: None if row.get("pull_request") else issue_row(row, repo=False)  # noqa: E731
         listing = List(bound, read, shape, more=ZONED, page=f"/{repo}/issues/{{number}}")
         shown = yield from listing.show(limit, cursor)
-        return shown if cursor else (yield from _meant(shown, repo, run.account, labels, assignee, author))
-    q = qualified(
-        checked(query, fixed=bool(repo or org)),
+        return shown if cursor else (yield from _check_filters(shown, repo, run.account, labels, assignee, author))
+    q = add_qualifiers(
+        check_query(query, fixed=bool(repo or org)),
         {
             "is": "issue",
             "repo": repo,
             "org": org,
             "state": None if state == "all" else state,
-            "assignee": names.me(assignee, run.account) if assignee not in (None, "none") else None,
+            "assignee": names.resolve_me(assignee, run.account) if assignee not in (None, "none") else None,
             "no": "assignee" if assignee == "none" else None,
-            "author": names.me(author, run.account) if author else None,
+            "author": names.resolve_me(author, run.account) if author else None,
             "label": labels,
             "milestone": milestone,
             "updated": f">={since}" if since else None,
         },
     )
-    shown = yield from found(bound, q, sort, repo, org).show(limit, cursor)
+    shown = yield from search_issues(bound, q, sort, repo, org).show(limit, cursor)
     if not cursor:
-        shown = yield from _meant(shown, repo, run.account, labels, assignee, author)
-    return shown | ZONED | private_left_out(run.granted)
+        shown = yield from _check_filters(shown, repo, run.account, labels, assignee, author)
+    return shown | ZONED | public_only_note(run.granted)
 
 
-def _meant(
+def _check_filters(
     shown: Json, repo: str | None, account: Account, labels: list[str] | None, assignee: str | None, author: str | None
 ) -> Asks[Json]:
-    """An empty list, if its filters name what there is: else a typo would look like "none"."""
+    """Return an empty list only if its filters name existing things: else a typo would look like "none"."""
     if not shown["items"]:
         if repo:
             yield from names.check_issue_filters(repo, account, labels or (), assignee)
@@ -129,12 +129,12 @@ def _meant(
     return shown
 
 
-def found(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
-    """A search for issues or pull requests; rows of other places are left out."""
+def search_issues(bound: tuple[Any, ...], q: str, sort: str | None, repo: str | None, org: str | None) -> List:
+    """Return a search for issues or pull requests; rows of other places are left out."""
     params = {"q": q, "sort": sort, "order": "desc"}
 
     def shape(row: Mapping[str, Any]) -> Json | None:
-        return None if elsewhere(repo, org, repo_of(row)) else issue_row(row, repo=not repo)
+        return None if is_elsewhere(repo, org, repo_of(row)) else issue_row(row, repo=not repo)
 
     read = pages("/search/issues", rows="items", params=params)
     return List(bound, read, shape, more={"note": MAX_RESULTS}, page=f"/{repo or '{repo}'}/issues/{{number}}")
@@ -184,7 +184,7 @@ def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
     method, at = f"R/issues/{{issue_number}}/{name}", {"issue_number": number}
     read = (newest_first if name == "timeline" else pages)(method, repo, at=at)
     shapes: dict[str, Callable[[Any], Json | None]] = {
-        "comments": lambda row: comment(row, said_in(repo, row)),
+        "comments": lambda row: comment(row, comment_call(repo, row)),
         "timeline": _event,
         "sub_issues": _sub,
     }
@@ -192,7 +192,7 @@ def _block(name: str, bound: tuple[Any, ...], repo: str, number: int) -> Block:
 
 
 def _brief(row: Mapping[str, Any], outside: Prose) -> Json:
-    """What says which issue it is, where only more of a block is asked for."""
+    """Return the number and title, for a result that continues a block."""
     return outer({"number": row.get("number"), "title": outside.whole_title(row.get("title"))}, outside)
 
 
@@ -227,7 +227,7 @@ def _sub(row: Mapping[str, Any]) -> Json:
 
 
 def _event(row: Mapping[str, Any]) -> Json | None:
-    """An event in words; comments are shown apart."""
+    """Return an event in words; comments are listed elsewhere."""
     kind = str(row.get("event", ""))
     if kind in ("", "commented", "mentioned", "subscribed"):
         return None

@@ -1,4 +1,4 @@
-"""The logs of jobs: their ends, what is around the first error, or all of one, part by part."""
+"""Logs of jobs: their ends, the lines around the first error, or the whole log in parts."""
 
 from __future__ import annotations
 
@@ -19,22 +19,21 @@ from deputize.toolkits.github.prose import Prose, plain_log
 
 BAD: Final = {"failure", "timed_out", "startup_failure", "action_required"}
 PAGES: Final = 10
-"""Of the jobs of a run, and of its artifacts."""
+"""Pages of a run's jobs, and of its artifacts."""
 _LOGS: Final = 2_800  # tokens of the ends of logs in a result
-_ERROR: Final = 700  # tokens of what is around the first error, of all logs
+_ERROR: Final = 700  # tokens of the lines around the first error, of all logs
 
 
 def jobs_of(repo: str, at: Mapping[str, Any]) -> Asks[list[Any]]:
-    """The jobs of a run."""
-    return (yield from api.every("R/actions/runs/{run_id}/jobs", repo, PAGES, rows="jobs", at=at))
+    return (yield from api.list_rows("R/actions/runs/{run_id}/jobs", repo, PAGES, rows="jobs", at=at))
 
 
 def ends(
     repo: str, run: int, jobs: Sequence[Mapping[str, Any]], job_id: int | None, tail: int, failed: bool
 ) -> Asks[list[Json]]:
-    """The ends of logs: of one job, of those that failed, or of the first few."""
+    """Return the ends of logs: of one job, of the failed jobs, or of the first few."""
     if job_id:
-        chosen = [_chosen(jobs, job_id)]
+        chosen = [_find_job(jobs, job_id)]
     else:
         bad = [job for job in jobs if job.get("conclusion") in BAD]
         chosen = (bad if failed else [*bad, *(job for job in jobs if job not in bad)])[:3]
@@ -46,12 +45,12 @@ def ends(
         except DeputizeError as refused:
             shown.append(told | {"reason": f"The log could not be read: {refused.message}"})
             continue
-        more = _more(repo, run, int(job["id"]))
+        more = _read_call(repo, run, int(job["id"]))
         shown.append(told | _end(log, more, tail, max(len(chosen), 1)))
     return shown
 
 
-def _chosen(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, Any]:
+def _find_job(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, Any]:
     found = next((job for job in jobs if job["id"] == job_id), None)
     if found is None:
         raise InvalidInput("job_id: not a job of this run.", hint='include=["jobs"] lists them.')
@@ -59,36 +58,37 @@ def _chosen(jobs: Sequence[Mapping[str, Any]], job_id: int) -> Mapping[str, Any]
 
 
 def part_of(repo: str, at: Mapping[str, Any], job_id: int | None, offset: int) -> Asks[Json]:
-    """A part of one job's log, from a character of it on."""
+    """Return a part of one job's log, from a character on."""
     if job_id is None:
         raise InvalidInput("offset: only together with job_id: it is a place in the log of one job.")
-    job = _chosen((yield from jobs_of(repo, at)), job_id)
+    job = _find_job((yield from jobs_of(repo, at)), job_id)
     text = _shown_log((yield from _log(repo, job_id)))
     if offset > len(text):
         raise InvalidInput("offset: beyond the end of the log.", hint=f"The log has {len(text)} characters.")
     shown, end = window(text, offset, room_for(text, offset, ALONE))
     told: Json = {"run_id": at["run_id"], "job_id": job_id, "job": Prose().line(str(job.get("name", "")), 80)}
     told |= {"text": shown, "total_chars": len(text), "untrusted": True}
-    more = _more(repo, int(at["run_id"]), job_id)
+    more = _read_call(repo, int(at["run_id"]), job_id)
     return told | ({"truncated": True, "next_offset": end, "more": more.at(end)} if end else {})
 
 
-def _more(repo: str, run: int, job: int) -> Continuation:
-    """The call that reads the log of a job."""
+def _read_call(repo: str, run: int, job: int) -> Continuation:
+    """Return the call that reads the log of a job."""
     return Continuation("github_get_run", repo=repo, run_id=run, job_id=job)
 
 
 def _log(repo: str, job: int) -> Asks[str]:
-    """A job's log."""
-    data = yield from signed(rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MAX_BYTES)
+    data = yield from fetch_signed(
+        rest("GET R/actions/jobs/{job_id}/logs", repo, at={"job_id": job}, raw=True), MAX_BYTES
+    )
     return data.decode(errors="replace")
 
 
-def signed(request: Request, most: int) -> Asks[bytes]:
-    """What GitHub names a signed address for, which is fetched without the user's token."""
+def fetch_signed(request: Request, most: int) -> Asks[bytes]:
+    """Fetch data from the signed address that GitHub names, without the user's token."""
     answer: Answer = yield request
-    if answer.status in (301, 307, 308):  # the repository was renamed; what was asked for is at the end of a 302
-        answer = yield api.moved(request, answer)
+    if answer.status in (301, 307, 308):  # the repository was renamed; a 302 leads to the log
+        answer = yield api.follow_move(request, answer)
     if 300 <= answer.status < 400:
         answer = yield PublicRequest(answer.headers.get("location", ""), max_bytes=most)
     return answer.data if isinstance(answer.data, bytes) else str(answer.data or "").encode()
@@ -98,13 +98,13 @@ _STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re
 
 
 def _shown_log(log: str) -> str:
-    """A log without the time before each line, colours and other controls. Offsets count these characters."""
+    """Return a log without timestamps, colours and other controls. Offsets count these characters."""
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 
 def _end(log: str, more: Continuation, tail: int, logs: int) -> Json:
-    """The last lines of a log, those around its first error, and where in the log each begins. ``more`` reads it;
-    ``logs``: how many share the room."""
+    """Return a log's last lines, those around its first error, and their offsets. ``more`` reads the log; ``logs``: how
+    many logs share the budget."""
     text = _shown_log(log)
     lines = text.split("\n")
     kept, room = list[str](), _LOGS // logs

@@ -1,7 +1,7 @@
-"""How the people of the user's organizations are read where somebody is looked for in all accounts.
+"""People of the user's organizations, for searches across all accounts.
 
-Anybody may be called anything at GitHub, and show any address. So only members of the user's organizations are read,
-and of their addresses those of domains that the organization has verified, which GitHub tells apart.
+Anybody can take any name at GitHub, and display any address. So only members of the user's organizations are read, and
+only their addresses in domains that the organization has verified.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAX_PEOPLE: Final = 20
 @GITHUB.people(needs=[needs("GET O/members", "read:org", "write:org", "admin:org", app=("members:read",))])
 def people(who: str, *, run: Run) -> Steps:
     """Members of the user's organizations."""
-    orgs = [str(one["login"]) for one in (yield from api.every("/user/orgs", "", 1))]
+    orgs = [str(one["login"]) for one in (yield from api.list_rows("/user/orgs", "", 1))]
     found: dict[str, Json] = {}
     whole = len(orgs) <= _ORGS
     for org in orgs[:_ORGS]:
@@ -39,7 +39,7 @@ def people(who: str, *, run: Run) -> Steps:
 
 
 def _members(org: str) -> Asks[tuple[list[Json], bool]]:
-    """Members of an organization, and whether those are all."""
+    """Return members of an organization, and whether those are all."""
     rows: list[Json] = []
     after: str | None = None
     for _ in range(_PAGES):

@@ -18,7 +18,7 @@ from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Repo, Word
 from deputize.toolkits.github.base import GITHUB, reads
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, body_row, in_full
+from deputize.toolkits.github.prose import Prose, body_row, with_full_body
 from deputize.toolkits.github.rows import outer
 
 ABOUT: Final = 160
@@ -48,7 +48,7 @@ def list_labels(
     if milestone:
         row = yield from names.milestone_row(repo, milestone)
         shown = _milestone(repo, row) | {"title": Prose().whole_title(row.get("title"))}
-        return lean(in_full(shown, described(row), offset, _more(repo, row), raw=raw))
+        return lean(with_full_body(shown, with_body(row), offset, _read_call(repo, row), raw=raw))
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one milestone.", hint="Give milestone.")
     words = query.strip().lower()
@@ -69,18 +69,18 @@ def _label(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def described(row: Mapping[str, Any]) -> Json:
-    """A milestone whose description is read and changed as a body is."""
+def with_body(row: Mapping[str, Any]) -> Json:
+    """Return a milestone with its description as ``body``, so that it is read and changed like one."""
     return {**row, "body": row.get("description")}
 
 
 def due(row: Mapping[str, Any]) -> str:
-    """The day that a milestone is due, "" for none."""
+    """Return the day on which a milestone is due, "" for none."""
     return str(row.get("due_on") or "")[:10]
 
 
-def _more(repo: str, row: Mapping[str, Any]) -> Continuation:
-    """The call that reads a milestone's description."""
+def _read_call(repo: str, row: Mapping[str, Any]) -> Continuation:
+    """Return the call that reads a milestone's description."""
     return Continuation("github_list_labels", repo=repo, milestone=str(row.get("number")))
 
 
@@ -93,6 +93,6 @@ def _milestone(repo: str, row: Mapping[str, Any]) -> Json:
         "due": due(row),
         "open": row.get("open_issues"),
         "closed": row.get("closed_issues"),
-        **body_row(outside, row.get("description"), ABOUT, _more(repo, row)),
+        **body_row(outside, row.get("description"), ABOUT, _read_call(repo, row)),
     }
     return outer(shown, outside)

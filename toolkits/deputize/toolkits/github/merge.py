@@ -1,4 +1,4 @@
-"""GitHub: merge a pull request."""
+"""GitHub: merging pull requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo, Sha
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
-from deputize.toolkits.github.idempotent_create import again
+from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Body, Title
 from deputize.toolkits.github.pulls import readiness, stale
-from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, title_of
 
 
 def _merge_needs(arguments: Arguments) -> Sequence[Need]:
@@ -44,34 +44,34 @@ def merge_pull(
     """Merge a pull request, or set auto-merge."""
     row = yield from api.get(PULL, repo, at={"pull_number": number})
     if row.get("merged"):
-        return _merged(row, str(row.get("merge_commit_sha") or ""), existed=True)
+        return _receipt(row, str(row.get("merge_commit_sha") or ""), existed=True)
     if row["head"]["sha"] != head_sha:
         raise stale()
     home = Home(row["base"]["repo"])
     repo = home.name
-    left = _left_alone(row)
+    left = _keep_reason(row)
     yield _show(home, row, method, title, message, deletes=delete_branch and not left, later=when_ready)
     if when_ready:
-        return (yield from _auto(row, head_sha, method, title, message))
+        return (yield from _set_auto(row, head_sha, method, title, message))
     body: Json = {"sha": head_sha, "merge_method": method, "commit_title": title, "commit_message": message}
     body = {name: value for name, value in body.items() if value}
-    sha = yield from again(lambda: _merge(repo, number, body), lambda: _is_merged(repo, number, head_sha))
-    told = _merged(row, sha, existed=False)
+    sha = yield from retry_once(lambda: _merge(repo, number, body), lambda: _merged_sha(repo, number, head_sha))
+    told = _receipt(row, sha, existed=False)
     if delete_branch:
-        told |= {"warnings": [left]} if left else (yield from _branch_deleted(repo, row))
+        told |= {"warnings": [left]} if left else (yield from _delete_branch(repo, row))
     return told
 
 
 def _show(
     home: Home, row: Json, method: str, title: str | None, message: str | None, *, deletes: bool, later: bool
 ) -> Preview:
-    """What becomes of which commits. ``deletes``: the head branch, too; ``later``: once nothing is in the way."""
+    """Preview the merge. ``deletes``: the head branch too; ``later``: once nothing blocks it."""
     head, base = row["head"], str(row["base"]["ref"])
     from_ = str(head.get("label") or head["ref"])
     return home.shows(
         "Merge this pull request as soon as it may be" if later else "Merge this pull request",
         branch=base,
-        pull_request=titled(row),
+        pull_request=title_of(row),
         by=(row.get("user") or {}).get("login"),
         from_=from_,
         as_=_HOW[method],
@@ -92,8 +92,8 @@ _HOW = {
 }
 
 
-def _left_alone(row: Mapping[str, Any]) -> str:
-    """Why the head branch is not deleted, whatever was asked for; "" if it can be."""
+def _keep_reason(row: Mapping[str, Any]) -> str:
+    """Return why the head branch cannot be deleted; "" if it can."""
     head, base = row["head"], row["base"]
     if (head.get("repo") or {}).get("id") != (base.get("repo") or {}).get("id"):
         return "The branch belongs to another repository and was left alone."
@@ -116,14 +116,14 @@ def _merge(repo: str, number: int, body: Json) -> Asks[str]:
         raise stale() from None
 
 
-def _is_merged(repo: str, number: int, head_sha: str) -> Asks[str | None]:
+def _merged_sha(repo: str, number: int, head_sha: str) -> Asks[str | None]:
     row = yield from api.get(PULL, repo, at={"pull_number": number})
-    if row.get("merged") and row["head"]["sha"] != head_sha:  # somebody else merged something else
+    if row.get("merged") and row["head"]["sha"] != head_sha:  # somebody else merged another head
         raise stale()
     return str(row.get("merge_commit_sha") or "") if row.get("merged") else None
 
 
-def _merged(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
+def _receipt(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
     return {
         "merged": True,
         "sha": sha,
@@ -135,7 +135,7 @@ def _merged(row: Mapping[str, Any], sha: str, *, existed: bool) -> Json:
     }
 
 
-def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
+def _delete_branch(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
     """Delete the head branch, if it still ends where it was merged."""
     head = row["head"]
     ref = {"ref": f"heads/{head['ref']}"}
@@ -151,8 +151,8 @@ def _branch_deleted(repo: str, row: Mapping[str, Any]) -> Asks[Json]:
     return {"branch_deleted": True}
 
 
-def _auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, message: str | None) -> Asks[Json]:
-    """Set auto-merge, which merges once nothing is in the way."""
+def _set_auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, message: str | None) -> Asks[Json]:
+    """Set auto-merge, which merges once nothing blocks it."""
     given = {
         "pullRequestId": str(row["node_id"]),
         "mergeMethod": method.upper(),
@@ -162,5 +162,5 @@ def _auto(row: Mapping[str, Any], sha: str, method: str, title: str | None, mess
     }
     given = {name: value for name, value in given.items() if value}
     yield from documents.query(documents.AUTO_MERGE, "idem", input=given)
-    told = _merged(row, "", existed=False)
+    told = _receipt(row, "", existed=False)
     return told | {"merged": False, "auto_merge": True, "summary": "It will be merged when it is ready."}

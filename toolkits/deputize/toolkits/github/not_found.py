@@ -1,4 +1,4 @@
-"""What is missing, and what is hidden: GitHub answers 404 to both."""
+"""Missing and hidden repositories, both of which GitHub answers with 404."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Final, ParamSpec
 
 from deputize.core import Steps
 from deputize.core.errors import InvalidInput, NotFound
-from deputize.toolkits.github.api import every, get
+from deputize.toolkits.github.api import get, list_rows
 from deputize.toolkits.github.base import Asks
 
 P = ParamSpec("P")
-_MAX_REPOS: Final = 5  # pages of a user's repositories that a bare name is looked for in
+_MAX_REPOS: Final = 5  # pages of a user's repositories, for a bare name
 _SWITCHED_OFF: Final = "what was asked for: it is empty, or switched off"
 
 
 def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]]:
-    """A tool about a repository: its name is resolved, and what is not found is told apart from what is hidden.
+    """Wrap a tool: resolve its repository's name, and tell missing from hidden items.
 
-    ``what``: what a call names beside the repository, as in "this issue".
+    ``what``: the item that a call names beside the repository, as in "this issue".
     """
 
     def around(tool: Callable[P, Steps]) -> Callable[P, Steps]:
@@ -34,7 +34,7 @@ def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]
             except NotFound as missing:
                 if "not found" not in missing.message:
                     raise
-                yield from _seen(repo)
+                yield from _check_visible(repo)
                 raise NotFound(f"{repo} can be seen, but not {what or _SWITCHED_OFF}.", hint=missing.hint) from None
 
         return steps
@@ -42,8 +42,8 @@ def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]
     return around
 
 
-def _seen(repo: str) -> Asks[None]:
-    """Nothing if the repository can be seen. Where a scope is all that is missing, the engine asks for it."""
+def _check_visible(repo: str) -> Asks[None]:
+    """Raise `NotFound` unless the repository is visible. If only a scope is missing, the engine asks for it."""
     try:
         yield from get("R", repo)
     except NotFound:
@@ -53,12 +53,12 @@ def _seen(repo: str) -> Asks[None]:
 
 
 def whole_name(repo: str) -> Asks[str]:
-    """``owner/name`` for a bare name, if exactly one repository of the user's is called so."""
+    """Return ``owner/name`` for a bare name, if exactly one of the user's repositories has it."""
     if "/" in repo:
         return repo
-    rows = yield from every("/user/repos", "", _MAX_REPOS, params={"sort": "pushed"})
+    rows = yield from list_rows("/user/repos", "", _MAX_REPOS, params={"sort": "pushed"})
     same = [str(row["full_name"]) for row in rows if str(row["name"]).lower() == repo.lower()]
-    if len(same) == 1 and len(rows) < _MAX_REPOS * 100:  # else another of this name may be beyond
+    if len(same) == 1 and len(rows) < _MAX_REPOS * 100:  # else a later page may have another of this name
         return same[0]
     near = same or [str(row["full_name"]) for row in rows if repo.lower() in str(row["name"]).lower()]
     raise InvalidInput("repo: must be owner/name.", hint=f"There are: {', '.join(near[:5])}." if near else "")

@@ -1,4 +1,4 @@
-"""GitHub: who I am, what waits for me, and other people."""
+"""GitHub: the user, their work, and other people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from deputize.toolkits.github.base import GITHUB, Asks, needs, optional, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Prose
 from deputize.toolkits.github.rows import ZONED, issue_row, login, outer, repo_of, short
-from deputize.toolkits.github.search import MAX_RESULTS, checked, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, add_qualifiers, check_query, public_only_note
 
 _ORGS = "read:org", "user", "write:org", "admin:org"
 
@@ -36,9 +36,9 @@ def whoami(*, run: Run) -> Steps:
     """Who I am on GitHub, with my organizations and teams."""
     me = yield from api.get("/user")
     orgs = teams = None
-    if run.granted & {*_ORGS, "metadata:read"}:  # without one of them GitHub would want another consent
-        orgs = yield from _mine("/user/orgs", lambda row: str(row["login"]))
-        teams = yield from _mine("/user/teams", lambda row: f"{row['organization']['login']}/{row['slug']}")
+    if run.granted & {*_ORGS, "metadata:read"}:  # without one of them GitHub would require another consent
+        orgs = yield from _own_names("/user/orgs", lambda row: str(row["login"]))
+        teams = yield from _own_names("/user/teams", lambda row: f"{row['organization']['login']}/{row['slug']}")
     outside = Prose()
     told: Json = {
         "login": me.get("login"),
@@ -55,8 +55,8 @@ def whoami(*, run: Run) -> Steps:
     return told | ({"note": "Organizations are not covered by the consent."} if orgs is None else {})
 
 
-def _mine(method: str, name: Callable[[Mapping[str, Any]], str]) -> Asks[list[str] | None]:
-    """The names of mine, or None where the grant is too thin to see them."""
+def _own_names(method: str, name: Callable[[Mapping[str, Any]], str]) -> Asks[list[str] | None]:
+    """Return the names of the user's rows, or None if the grant is too narrow."""
     try:
         rows = yield from api.get(method, params={"per_page": 100})
     except (NotFound, InvalidInput, OrgBlocked):
@@ -105,7 +105,7 @@ def get_my_work(
     since = datetime.fromtimestamp(run.now - days * 86400, UTC).strftime("%Y-%m-%d")
     if kind != "all":
         shown = yield from _work(kind, since, run.account).show(limit, cursor)
-        return shown | ZONED | private_left_out(run.granted)
+        return shown | ZONED | public_only_note(run.granted)
     if cursor:
         raise InvalidInput("cursor: only together with the one kind it belongs to.")
     groups: Json = {}
@@ -114,7 +114,7 @@ def get_my_work(
         shown = yield from _work(one, since, run.account).show(min(limit, _GROUP), None)
         groups[one], following[one] = shown["items"], shown["next"]
     told = {"groups": groups, "next": {name: place for name, place in following.items() if place}}
-    return told | ZONED | private_left_out(run.granted)
+    return told | ZONED | public_only_note(run.granted)
 
 
 def _work(kind: str, since: str, account: Account) -> List:
@@ -194,7 +194,7 @@ def list_people(
     if not repo and not org:
         if role != "any" or not query.strip():
             raise InvalidInput("query: needed where neither repo nor org is given.")
-        return (yield from _found(bound, query, limit, cursor))
+        return (yield from _find_people(bound, query, limit, cursor))
     role = ("contributors" if repo else "members") if role == "any" else role
     params = {"permission": permission, "affiliation": affiliation} if role == "collaborators" else {}
     words = query.strip().lower()
@@ -229,17 +229,17 @@ def _person(row: Mapping[str, Any], role: str) -> Json:
     return outer(shown, outside)
 
 
-def _found(bound: tuple[Any, ...], query: str, limit: int, cursor: str | None) -> Steps:
-    """Users found by what they are called; a few of them with the name they give."""
+def _find_people(bound: tuple[Any, ...], query: str, limit: int, cursor: str | None) -> Steps:
+    """Find users by name; look up the full names of a few."""
     listing = List(
         bound,
-        pages("/search/users", rows="items", params={"q": qualified(checked(query, fixed=False), {})}),
+        pages("/search/users", rows="items", params={"q": add_qualifiers(check_query(query, fixed=False), {})}),
         lambda row: _person(row, "any"),
         more={"note": MAX_RESULTS},
     )
     shown = yield from listing.show(limit, cursor)
     who = [row["login"] for row in shown["items"][:5]]
-    profiles = yield from api.many([api.rest("GET U", at={"username": one}) for one in who])
+    profiles = yield from api.gather([api.rest("GET U", at={"username": one}) for one in who])
     for row, profile in zip(shown["items"], profiles, strict=False):
         if not isinstance(profile, DeputizeError) and profile.get("name"):
             row["name"] = Prose().line(str(profile["name"]), 80)

@@ -1,4 +1,4 @@
-"""GitHub: put issues and pull requests into projects, set their fields, take them out."""
+"""GitHub: adding issues and pull requests to projects, setting their fields, removing them."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ from deputize.toolkits.github.projects import (
 )
 from deputize.toolkits.github.prose import WORDS, Content
 from deputize.toolkits.github.rows import repo_of
-from deputize.toolkits.github.show_fields import change_of, titled
+from deputize.toolkits.github.show_fields import change_of, title_of
 
 _ITEM: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9_-]{0,63}/[A-Za-z0-9._-]{1,100})#(\d{1,15})|(\d{1,18})")
 _ONE: Final = f"{PROJECT}/items/{{item_id}}"
 
 
-def _which(text: str) -> str:
+def _item_ref(text: str) -> str:
     if not _ITEM.fullmatch(text.strip()):
         raise ValueError("owner/repo#number, or an item's id")
     return text.strip()
@@ -65,7 +65,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 def update_project_item(
     owner: Owner,
     project: Annotated[Word, Field(description="number or title")],
-    item: Annotated[str, AfterValidator(_which), Field(description="owner/repo#n or item id")],
+    item: Annotated[str, AfterValidator(_item_ref), Field(description="owner/repo#n or item id")],
     set: Annotated[dict[str, Content] | None, Field(description='field to value, "" clears')] = None,
     remove: bool = False,
     if_text: IfTexts = None,
@@ -78,27 +78,27 @@ def update_project_item(
     if found[3] and not (remove or set):
         raise InvalidInput("set, remove: give one of them for an item that is there already.")
     board = yield from board_of(owner, project)
-    known = yield from api.every(f"{board.path}/fields", "", 2, at=board.at, by="after")
+    known = yield from api.list_rows(f"{board.path}/fields", "", 2, at=board.at, by="after")
     values = [_value(name, value, known) for name, value in (set or {}).items()]
     read = {str(_field(name, known)["name"]): one for name, one in (if_text or {}).items()}
     if found[3]:
-        there = yield from _there(board, int(found[3]), known)
+        there = yield from _load_item(board, int(found[3]), known)
         if there is None and remove:
             return {"item_id": int(found[3]), "removed": True, "summary": "It was not there."}
         if there is None:
             raise NotFound("GitHub: the project has no such item.", hint="github_list_project_items lists them.")
         _check_read(there, set or {}, known, read)
         yield _show(board, there.get("content") or {}, set or {}, known, there, remove=remove)
-        told = yield from _changed(board, there, values, set or {}, remove=remove)
+        told = yield from _change_item(board, there, values, set or {}, remove=remove)
         if set:
             yield _undo(board, there, set, known)
         return told
     issue = dict((yield from api.get("R/issues/{issue_number}", found[1], at={"issue_number": int(found[2])})))
     yield _show(board, issue, set or {}, known, None, remove=remove)
-    row = yield from api.sent(item_request(board.home, board.at, repo_of(issue), issue))
-    kept = _kept((yield from _there(board, int(row["id"]), known)) or row, set, known) if set else []
+    row = yield from api.write(item_request(board.home, board.at, repo_of(issue), issue))
+    kept = _unshown_losses((yield from _load_item(board, int(row["id"]), known)) or row, set, known) if set else []
     given = {name: value for name, value in (set or {}).items() if name not in kept}
-    told = yield from _changed(board, row, [_value(*one, known) for one in given.items()], given, remove=remove)
+    told = yield from _change_item(board, row, [_value(*one, known) for one in given.items()], given, remove=remove)
     if kept:
         told |= {
             "kept": kept,
@@ -107,8 +107,8 @@ def update_project_item(
     return told
 
 
-def _there(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Json | None]:
-    """The item with all its fields, if it is in the project."""
+def _load_item(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Json | None]:
+    """Return the item with all its fields, or None if it is not in the project."""
     fields = ",".join(str(one["id"]) for one in known)
     try:
         found = yield from api.get(f"{board.home}/{_ONE}", at={**board.at, "item_id": id}, params={"fields": fields})
@@ -120,8 +120,8 @@ def _there(board: Board, id: int, known: Sequence[Mapping[str, Any]]) -> Asks[Js
 def _check_read(
     item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]], read: Mapping[str, str]
 ) -> None:
-    """Raises `InvalidInput` for a text that would be replaced though a row had cut it, and `Conflict` for one that is
-    another by now. ``read``: digests by field."""
+    """Raise `InvalidInput` for a text that a row had cut, and `Conflict` for one that changed since. ``read``: digests
+    of texts by field."""
     old = _values(item)
     for name, value in set.items():
         field = _field(name, known)
@@ -136,12 +136,11 @@ _HOW: Final = (
 )
 
 
-def _kept(item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The fields that hold something else already, in an item that was there before it was put into the project: nobody
-    was shown what would be lost."""
+def _unshown_losses(item: Mapping[str, Any], set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the fields of an already added item that contain other values: the preview did not display them."""
     old = _values(item)
     fields = {name: str(_field(name, known)["name"]) for name in set}
-    return [name for name, field in fields.items() if old.get(field, "") not in ("", _spelt(name, set[name], known))]
+    return [name for name, field in fields.items() if old.get(field, "") not in ("", _spelling(name, set[name], known))]
 
 
 def _show(
@@ -153,16 +152,16 @@ def _show(
     *,
     remove: bool,
 ) -> Preview:
-    """The item, and each field as it is and as it will be. ``there``: None for one that is put into the project."""
-    new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
+    """Preview the item and each field, before and after. ``there``: None for a new item."""
+    new = {str(_field(name, known)["name"]): _spelling(name, value, known) for name, value in set.items()}
     old = _values(there or {}) if remove else {name: _values(there or {}).get(name, "") for name in new}
     what = "Take this out of the project" if remove else "Change this in the project"
-    before, after = _listed(old), _listed(new)
+    before, after = _value_lines(old), _value_lines(new)
     return Preview(
         what if there or remove else "Put this into the project",
         audience=board.audience,
         where=board.named,
-        item=f"{repo_of(about)} {titled(about)}".strip() if about.get("number") else about.get("title"),
+        item=f"{repo_of(about)} {title_of(about)}".strip() if about.get("number") else about.get("title"),
         fields_=None if remove or not set else change_of(before, after) if there else after,
         loses=before if remove and before else None,
         pins={
@@ -175,8 +174,10 @@ def _show(
     )
 
 
-def _changed(board: Board, row: Json, values: Sequence[Json], set: Mapping[str, str], *, remove: bool) -> Asks[Json]:
-    """Set the fields of an item, or take it out."""
+def _change_item(
+    board: Board, row: Json, values: Sequence[Json], set: Mapping[str, str], *, remove: bool
+) -> Asks[Json]:
+    """Set the fields of an item, or remove it."""
     id, path = int(row["id"]), f"{board.home}/{_ONE}"
     at = {**board.at, "item_id": id}
     if remove:
@@ -187,7 +188,7 @@ def _changed(board: Board, row: Json, values: Sequence[Json], set: Mapping[str, 
         return {"item_id": id, "removed": True, "summary": "Removed from the project."}
     now = row
     if values:
-        now = yield from api.sent(rest(f"PATCH {path}", at=at, json={"fields": values}, repeat="idem"))
+        now = yield from api.write(rest(f"PATCH {path}", at=at, json={"fields": values}, repeat="idem"))
     return {
         "item_id": id,
         "url": now.get("item_url") and (now.get("content") or {}).get("html_url"),
@@ -197,18 +198,18 @@ def _changed(board: Board, row: Json, values: Sequence[Json], set: Mapping[str, 
 
 
 def _undo(board: Board, row: Json, set: Mapping[str, str], known: Sequence[Mapping[str, Any]]) -> Undo:
-    """What sets the fields as they were."""
-    new = {str(_field(name, known)["name"]): _spelt(name, value, known) for name, value in set.items()}
+    """Return the call that restores the fields."""
+    new = {str(_field(name, known)["name"]): _spelling(name, value, known) for name, value in set.items()}
     old = {name: _values(row).get(name, "") for name in new}
     owner = board.at.get("org") or board.at.get("username")
     texts = {name for name in new if _field(name, known).get("data_type") == "text" and new[name] and old[name]}
     given: Json = {"owner": owner, "project": str(board.row.get("number")), "item": str(row["id"]), "set": old}
     given |= {"if_text": {name: digest(new[name]) for name in sorted(texts)}} if texts else {}
-    return Undo("github_update_project_item", given, holds={"fields": _listed(new)})
+    return Undo("github_update_project_item", given, holds={"fields": _value_lines(new)})
 
 
 def item_request(home: str, at: Json, repo: str, issue: Mapping[str, Any]) -> Request:
-    """Puts an issue or pull request into a project; one that is there already is found again."""
+    """Create the request that adds an issue or pull request; one that is there already is returned."""
     owner, _, name = repo.partition("/")
     body = {"type": _kind(issue), "owner": owner, "repo": name, "number": issue["number"]}
     return rest(f"POST {home}/{PROJECT}/items", at=at, json=body, repeat="idem")
@@ -230,7 +231,7 @@ def _options(field: Mapping[str, Any]) -> Sequence[Any]:
 
 
 def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
-    """A field's new value: an option by its name, a number as one, an empty text clears."""
+    """Return a field's new value: an option by its name, a number as such; an empty text clears it."""
     field = _field(name, known)
     told: Json = {"id": field["id"]}
     if not value:
@@ -245,8 +246,8 @@ def _value(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> Json:
     return told | {"value": value}
 
 
-def _spelt(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> str:
-    """A new value in the project's words."""
+def _spelling(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> str:
+    """Return a new value as the project displays it."""
     field = _field(name, known)
     if value and (options := _options(field)):
         return value_text(pick(value, options, f"set.{name}", value_text))
@@ -254,7 +255,7 @@ def _spelt(name: str, value: str, known: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _values(item: Mapping[str, Any]) -> dict[str, str]:
-    """The fields of an item that hold something, but its title."""
+    """Return the nonempty fields of an item, except its title."""
     told = {}
     for one in item.get("fields") or ():
         value = value_text(one.get("value"))
@@ -267,5 +268,5 @@ def _number(value: str) -> str:
     return f"{float(value):.15g}"
 
 
-def _listed(values: Mapping[str, str]) -> list[str]:
+def _value_lines(values: Mapping[str, str]) -> list[str]:
     return [f"{name}: {value or '(empty)'}" for name, value in sorted(values.items())]

@@ -1,4 +1,4 @@
-"""GitHub: find and read projects of organizations and people (Projects V2, over REST)."""
+"""GitHub: finding and reading projects of organizations and people (Projects V2, over REST)."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from deputize.toolkits.github.show_fields import INVITED
 PROJECT: Final = "projectsV2/{project_number}"
 
 
-def _all(verb: str, path: str, scope: str, *broader: str, right: str) -> list[Need]:
-    """The needs of a method that is there for organizations and for people."""
+def _needs_for(verb: str, path: str, scope: str, *broader: str, right: str) -> list[Need]:
+    """Return the needs of a method that exists for organizations and for people."""
     return [
         needs(f"{verb} O/{path}", scope, *broader, app=(f"organization_projects:{right}",)),
         needs(f"{verb} U/{path}", scope, *broader, app=(f"organization_projects:{right}",)),
@@ -34,17 +34,15 @@ def _all(verb: str, path: str, scope: str, *broader: str, right: str) -> list[Ne
 
 
 def reads_of(path: str) -> list[Need]:
-    """The needs of a read."""
-    return _all("GET", path, "read:project", "project", right="read")
+    return _needs_for("GET", path, "read:project", "project", right="read")
 
 
 def writes_of(verb: str, path: str) -> list[Need]:
-    """The needs of a write."""
-    return _all(verb, path, "project", right="write")
+    return _needs_for(verb, path, "project", right="write")
 
 
 def _home(owner: str) -> Asks[tuple[str, Json]]:
-    """Where an owner's projects are: an organization's path, or a person's."""
+    """Return the path of an owner's projects: an organization's, or a person's."""
     try:
         yield from api.get("O/projectsV2", at={"org": owner}, params={"per_page": 1})
     except NotFound:
@@ -53,17 +51,17 @@ def _home(owner: str) -> Asks[tuple[str, Json]]:
 
 
 def _number(owner: str, project: str) -> Asks[tuple[str, Json]]:
-    """A project's home, and the segments that lead to it; by its number or its title."""
+    """Return a project's home and path segments, by its number or title."""
     home, at = yield from _home(owner)
     if not project.isdecimal():
-        rows = yield from api.every(f"{home}/projectsV2", "", 2, at=at, by="after")
+        rows = yield from api.list_rows(f"{home}/projectsV2", "", 2, at=at, by="after")
         project = str(pick(project, rows, "project", lambda row: str(row["title"]))["number"])
     return home, {**at, "project_number": project}
 
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """One project: where it is (an organization's path or a person's, and what leads there), and GitHub's row."""
+    """A project: ``home`` is an organization's path or a person's, ``at`` its segments, ``row`` GitHub's row."""
 
     home: str
     at: Json
@@ -71,12 +69,12 @@ class Board:
 
     @property
     def path(self) -> str:
-        """What its parts stand below."""
+        """The path above its parts."""
         return f"{self.home}/{PROJECT}"
 
     @property
     def audience(self) -> Audience:
-        """Who sees it. Items of private repositories are hidden from those who may not see them."""
+        """The people who see it. Items of private repositories are hidden from others."""
         if self.row.get("public") is not False:
             return Audience.PUBLIC if self.row.get("public") else Audience.UNKNOWN
         return Audience.ORGANISATION if self.home == "O" else Audience.PEOPLE
@@ -91,13 +89,12 @@ class Board:
 
 
 def board_of(owner: str, project: str) -> Asks[Board]:
-    """A project, by its number or its title."""
+    """Return a project, by its number or title."""
     home, at = yield from _number(owner, project)
     return Board(home, at, (yield from api.get(f"{home}/{PROJECT}", at=at)))
 
 
 def board_needs() -> list[Need]:
-    """The needs of `board_of`."""
     return [*reads_of("projectsV2"), *reads_of(PROJECT)]
 
 
@@ -127,7 +124,7 @@ def list_projects(
     if not project:
         return shown
     _, at = yield from _number(owner, project)
-    fields = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
+    fields = yield from api.list_rows(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
     return shown | {"fields": [_field(one) for one in fields], "untrusted": True}
 
 
@@ -147,7 +144,7 @@ def _row(row: Mapping[str, Any], project: str | None) -> Json | None:
 
 
 def value_text(value: Any) -> str:
-    """A text of a project, which comes as it is or with its HTML."""
+    """Return a project's text, which GitHub sends plain or with its HTML."""
     for name in ("raw", "name", "title", "login", "number"):
         if isinstance(value, Mapping) and value.get(name) is not None:
             return value_text(value[name])
@@ -198,7 +195,7 @@ def list_project_items(
     home, at = yield from _number(owner, project)
     wanted: list[str] = []
     if fields:
-        known = yield from api.every(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
+        known = yield from api.list_rows(f"{home}/{PROJECT}/fields", "", 2, at=at, by="after")
         wanted = [str(pick(one, known, "fields", lambda row: str(row["name"]))["id"]) for one in fields]
     params = {"fields": ",".join(wanted)}
     read = Continuation("github_list_project_items", owner=owner, project=project)
@@ -221,14 +218,14 @@ _ABOUT: Final = 160  # bytes of a draft's text
 
 
 def _field_row(outside: Prose, field: Mapping[str, Any], item: Continuation) -> str | Json:
-    """The beginning of a value, and where there is more, how to read on. ``item``: the call that reads its item."""
+    """Return the beginning of a value, and the call that reads the rest. ``item``: the call that reads its item."""
     more = Continuation(item.tool, **item.arguments, fields=str(field.get("name")))
     shown = shortened(WORDS, outside, value_text(field.get("value")), FIELD, "text", more=more)
     return shown if "cut" in shown else str(shown["text"])
 
 
 def _field_alone(row: Mapping[str, Any], *, raw: bool) -> Json:
-    """The one field that was asked for, whole: GitHub takes 1,024 characters."""
+    """Return the requested field whole: GitHub takes 1,024 characters."""
     outside = Prose()
     told = {
         outside.line(str(one.get("name", "")), 40): part(WORDS, outside, value_text(one.get("value")), PART, raw=raw)
@@ -239,7 +236,7 @@ def _field_alone(row: Mapping[str, Any], *, raw: bool) -> Json:
 
 
 def _item(row: Mapping[str, Any], read: Continuation, offset: int = 0, *, whole: bool = False) -> Json:
-    """An item; of a draft, which is on no other page, its text, too. ``read``: the call that reads items."""
+    """Return an item; a draft, which has no page of its own, with its text. ``read``: the call that reads items."""
     outside = Prose()
     content = row.get("content") or {}
     one_item = Continuation(read.tool, **read.arguments, item_id=int(row.get("id") or 0))

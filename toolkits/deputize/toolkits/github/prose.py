@@ -1,7 +1,7 @@
-"""Texts that others wrote on GitHub, and texts of ours that others will read.
+r"""GitHub texts of other people, and texts that the tools write.
 
-Prose is Markdown: what GitHub would not show is taken out and counted. Code and diffs are not altered: what nobody can
-see in them is shown as ``\\u{202E}`` and counted.
+Prose is Markdown: text that GitHub would not display is removed and counted. Code and diffs stay unaltered: invisible
+characters are displayed as ``\u{202E}`` and counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from deputize.toolkits._shared.text import Outside, clean
 
 LONGEST_BODY: Final = 65_536  # characters of a body that GitHub takes
 BODY: Final = 1_400  # bytes of a body in a detail
-LONGEST: Final = 200_000  # characters of prose that are looked at: GitHub allows 65536 in a body
+LONGEST: Final = 200_000  # characters of prose that are read: GitHub allows 65536 in a body
 _HIDDEN: Final = re.compile(  # nothing here looks back or beyond the next bracket, so that it takes linear time
     r"<!--.*?(?:-->|\Z)"
     r"|<(script|style|template|noscript)\b[^<>]*>.*?(?:</\1\s*>|\Z)"
@@ -42,26 +42,26 @@ _SECRET: Final = re.compile(
 _MARK: Final = re.compile(r"\n{0,2}<!-- deputize:[0-9a-f]{16} -->\s{0,9}\Z")
 
 
-def masked(text: str) -> str:
-    """The text without tokens and private keys: a log, a diff or a file may hold those of others. Lines stay lines."""
+def mask_secrets(text: str) -> str:
+    """Mask tokens and private keys, which logs, diffs and files may contain. Lines stay lines."""
     return _SECRET.sub(lambda found: "[redacted]" + "\n" * found[0].count("\n"), text)
 
 
 class Prose(Outside):
-    """Cleans what others wrote, and counts in ``hidden`` what it took out."""
+    """A cleaner of other people's texts. ``hidden``: how much it removed."""
 
     def text(self, text: str) -> str:
-        """Cleaned, with its lines."""
-        return masked(super().text(text))
+        """Return a text cleaned, with its lines."""
+        return mask_secrets(super().text(text))
 
     def prose(self, text: Any) -> str:
-        """Markdown without what its readers do not see. Our own mark goes uncounted."""
+        """Return Markdown without its invisible parts. deputize's own mark is not counted."""
         return self.piece(text).strip()
 
     def piece(self, text: Any) -> str:
-        """Prose with the blanks at its ends."""
+        """Return prose with the blanks at its ends."""
         shown = _MARK.sub("", self.text(str(text or "")[:LONGEST]))
-        for _ in range(3):  # what was taken out may have hidden more
+        for _ in range(3):  # a removal may have uncovered more
             kept = _HIDDEN.sub("", shown)
             self.hidden += len(shown) - len(kept)
             if kept == shown:
@@ -72,15 +72,15 @@ class Prose(Outside):
         return shown
 
     def title(self, text: Any) -> str:
-        """A title on one line, short enough for a row."""
+        """Return a title on one line, short enough for a row."""
         return self.line(str(text or ""), 120)
 
     def whole_title(self, text: Any) -> str:
-        """A title as a detail has it: all of the 256 characters that GitHub takes."""
+        """Return a whole title: GitHub takes 256 characters."""
         return self.line(str(text or ""), 1_100)
 
     def short(self, text: Any, limit: int = 160) -> str:
-        """Prose on one line."""
+        """Return prose on one line."""
         return self.line(self.prose(text), limit)
 
 
@@ -88,7 +88,7 @@ FORM: Final = Form(
     outside=Prose,
     show=Prose.piece,
     uncut=(_HIDDEN, *UNCUT, RAW, _BAD_LINK),
-    mask=masked,
+    mask=mask_secrets,
     secret=(_SECRET,),
     own=_MARK,
 )
@@ -96,40 +96,40 @@ FORM: Final = Form(
 
 
 def code(text: str) -> tuple[str, int]:
-    """Code as it is, with every character that nobody can see written out; and how many there were.
+    """Return code with its invisible characters written out, and their count.
 
-    What looks like a secret is masked, as in all that a model is shown.
+    Secrets are masked, as in everything that a model reads.
     """
-    text = masked(text)
+    text = mask_secrets(text)
     if text.isascii() and text.isprintable():
         return text, 0
-    return written_out(text.replace("\r\n", "\n"))
+    return write_out_hidden(text.replace("\r\n", "\n"))
 
 
-def written_out(text: str) -> tuple[str, int]:
-    """The text with every character that nobody can see written out; and how many there were."""
+def write_out_hidden(text: str) -> tuple[str, int]:
+    """Return a text with its invisible characters written out, and their count."""
     return replaced(text, lambda character: f"\\u{{{ord(character):04X}}}")
 
 
-WORDS: Final = Form(outside=Prose, show=Prose.text, mask=masked, secret=(_SECRET,))
-"""How a text that is no Markdown is shown and read on: a commit's message, what a check says."""
-CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], mask=masked, secret=(_SECRET,))
-"""How a file's text is shown, read on and edited."""
+WORDS: Final = Form(outside=Prose, show=Prose.text, mask=mask_secrets, secret=(_SECRET,))
+"""The form of texts that are not Markdown: a commit's message, a check's output."""
+CODE: Final = Form(outside=Prose, show=lambda _, text: code(text)[0], mask=mask_secrets, secret=(_SECRET,))
+"""The form of a file's text."""
 
 
 def plain_log(text: str) -> str:
-    """A log without colours and other controls."""
+    """Return a log without colours and other controls."""
     text = re.sub(r"\x1b\[[0-9;?]{0,20}[ -/]?[@-~]|\x1b\][^\x07\n]{0,500}(?:\x07|\x1b\\)", "", text)
-    return masked(clean(text)[0])
+    return mask_secrets(clean(text)[0])
 
 
 def body_of(outside: Prose, row: Mapping[str, Any], more: Continuation, limit: int = BODY) -> dict[str, Any]:
-    """The body of a detail, and how it goes on. ``more``: the call that reads it."""
+    """Return the body of a detail, and its continuation. ``more``: the call that reads it."""
     return part(FORM, outside, row.get("body"), limit, name="body", more=more)
 
 
 def body_alone(row: Mapping[str, Any], offset: int, more: Continuation, *, raw: bool) -> dict[str, Any]:
-    """A part of a body, read by itself."""
+    """Return a part of a body by itself."""
     outside = Prose()
     more = Continuation(more.tool, **more.arguments, raw=True) if raw else more
     told = part(FORM, outside, row.get("body"), PART, offset, raw=raw, name="body", more=more)
@@ -137,30 +137,30 @@ def body_alone(row: Mapping[str, Any], offset: int, more: Continuation, *, raw: 
     return told
 
 
-def in_full(
+def with_full_body(
     shown: dict[str, Any], row: Mapping[str, Any], offset: int, more: Continuation, *, raw: bool
 ) -> dict[str, Any]:
-    """A row with a part of its body read by itself in place of the body's beginning."""
+    """Return a row with a part of its body in place of the body's beginning."""
     kept = {name: value for name, value in shown.items() if name not in ("cut", "more")}
     return kept | body_alone(row, offset, more, raw=raw)
 
 
 def body_row(outside: Prose, text: Any, limit: int, more: Continuation) -> dict[str, Any]:
-    """The beginning of a body in a row, and where there is more of it, how to read on."""
+    """Return the beginning of a body in a row, with the call that reads the rest."""
     return shortened(FORM, outside, text, limit, more=more)
 
 
-# ----------------------------------------------------------------- what we write
+# ----------------------------------------------------------------- texts to write
 
 
-def checked_edit(edit: Edit, body: str | None) -> None:
-    """Raises `InvalidInput` for an edit without words."""
+def check_edit(edit: Edit, body: str | None) -> None:
+    """Raise `InvalidInput` for an edit without a body."""
     if not body and (edit.append or (edit.replaces is not None and body is None)):
         raise InvalidInput("body: needed with append or replaces.", hint="Give body with append or replaces.")
 
 
 def new_body(row: Mapping[str, Any], body: str, edit: Edit, key: ActKey, limit: int = BODY) -> dict[str, str]:
-    """The body to write, if any: what carries the mark of this act has been appended to already."""
+    """Return the body to write, or nothing if it has this act's mark: an earlier run appended it."""
     old = str(row.get("body") or "")
     if edit.append and mark(key) in old:
         return {}
@@ -176,18 +176,18 @@ def _no_secret(text: str) -> str:
     return text
 
 
-def _outgoing(text: str) -> str:
+def _check_body(text: str) -> str:
     if len(_no_secret(text)) > LONGEST_BODY:
         raise ValueError(f"at most {LONGEST_BODY} characters")
     return text.replace("\x00", "")
 
 
-Body = Annotated[str, AfterValidator(_outgoing)]
+Body = Annotated[str, AfterValidator(_check_body)]
 Content = Annotated[str, AfterValidator(_no_secret)]
 
 
 def _one_line(text: str) -> str:
-    text = " ".join(_outgoing(text).split())
+    text = " ".join(_check_body(text).split())
     if not text or len(text) > 256:
         raise ValueError("1 to 256 characters")
     return text
@@ -197,25 +197,25 @@ Title = Annotated[str, AfterValidator(_one_line)]
 
 
 def mark(key: ActKey) -> str:
-    """What makes a text of ours findable. GitHub shows no comments."""
+    """Return the mark by which a written text is found. GitHub does not display comments."""
     return f"<!-- deputize:{key.hex[:16]} -->"
 
 
-def marked(body: str | None, key: ActKey) -> str:
-    """A text of ours with its mark as the last line."""
+def add_mark(body: str | None, key: ActKey) -> str:
+    """Return a text with its mark as the last line."""
     return f"{body}\n\n{mark(key)}" if body else mark(key)
 
 
 def is_marked(row: Mapping[str, Any], key: ActKey, account: Account) -> bool:
-    """Whether a text carries the mark of this act and is the account's own: anybody may copy or guess a mark."""
+    """Return whether a text has this act's mark and is the account's own: anybody may copy a mark."""
     return mark(key) in str(row.get("body") or "") and is_own(row, account)
 
 
 def is_own(row: Mapping[str, Any], account: Account) -> bool:
-    """Whether the account wrote it. GraphQL names people by their login alone, which no two have at a time."""
+    """Return whether the account wrote a row. GraphQL names people by login alone, which is unique at any time."""
     who = row.get("user") or row.get("author") or {}
-    return str(who["id"]) == account.subject if "id" in who else _same(who.get("login"), account.name)
+    return str(who["id"]) == account.subject if "id" in who else _is_same_login(who.get("login"), account.name)
 
 
-def _same(login: Any, name: str) -> bool:
+def _is_same_login(login: Any, name: str) -> bool:
     return bool(login) and str(login).lower() == name.lower()

@@ -1,4 +1,4 @@
-"""GitHub: find and read pull requests, and whether they can be merged."""
+"""GitHub: finding and reading pull requests, and their readiness to merge."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from deputize.toolkits.github.base import GITHUB, PULL, Asks, reads
 from deputize.toolkits.github.blocks import blocks, rows
 from deputize.toolkits.github.checks import verdict
 from deputize.toolkits.github.diffs import diff, files
-from deputize.toolkits.github.issues import found
+from deputize.toolkits.github.issues import search_issues
 from deputize.toolkits.github.newest_first import newest_first
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Prose, body_alone, body_of, body_row, in_full
+from deputize.toolkits.github.prose import Prose, body_alone, body_of, body_row, with_full_body
 from deputize.toolkits.github.rows import (
     COMMENT,
     ZONED,
@@ -37,20 +37,20 @@ from deputize.toolkits.github.rows import (
     short,
     state_of,
 )
-from deputize.toolkits.github.search import checked, private_left_out, qualified
+from deputize.toolkits.github.search import add_qualifiers, check_query, public_only_note
 
 Sort = Literal["created", "updated", "popularity", "long-running"]
 
 
-def _plain(arguments: Arguments) -> bool:
-    """Whether the list of a repository will do, without a search."""
+def _is_plain_list(arguments: Arguments) -> bool:
+    """Return whether the repository's list suffices, without a search."""
     searched = any(arguments[one] for one in ("query", "org", "author", "reviewer"))
     return bool(arguments["repo"]) and not searched and arguments["draft"] is None and arguments["state"] != "merged"
 
 
 def _list_needs(arguments: Arguments) -> Sequence[Need]:
     people = [reads("GET U")] if arguments["author"] or arguments["reviewer"] else []
-    return [reads("GET R/pulls" if _plain(arguments) else "GET /search/issues", "pull_requests:read"), *people]
+    return [reads("GET R/pulls" if _is_plain_list(arguments) else "GET /search/issues", "pull_requests:read"), *people]
 
 
 @GITHUB.tool(needs=_list_needs)
@@ -75,7 +75,7 @@ def list_pulls(
     filters = (repo, org, query, state, author, reviewer, base, head, draft, sort)
     bound = ("github_list_pulls", run.account.subject, *filters)
     asked = {"repo": repo, "org": org, "query": query.strip(), "author": author, "reviewer": reviewer}
-    if _plain({**asked, "draft": draft, "state": state}) and repo:
+    if _is_plain_list({**asked, "draft": draft, "state": state}) and repo:
         owner = repo.partition("/")[0]
         params = {
             "state": state,
@@ -87,25 +87,25 @@ def list_pulls(
         read = pages("R/pulls", repo, params=params)
         listing = List(bound, read, pull_row, more=ZONED, page=f"/{repo}/pull/{{number}}")
         return (yield from listing.show(limit, cursor))
-    q = qualified(
-        checked(query, fixed=bool(repo or org)),
+    q = add_qualifiers(
+        check_query(query, fixed=bool(repo or org)),
         {
             "is": ["pull-request", *(["merged"] if state == "merged" else [])],
             "repo": repo,
             "org": org,
             "state": state if state in ("open", "closed") else None,
-            "author": names.me(author, run.account) if author else None,
-            "review-requested": names.me(reviewer, run.account) if reviewer else None,
+            "author": names.resolve_me(author, run.account) if author else None,
+            "review-requested": names.resolve_me(reviewer, run.account) if reviewer else None,
             "base": base,
             "head": head.rpartition(":")[2] if head else None,
             "draft": None if draft is None else str(draft).lower(),
         },
     )
     order = {"popularity": "comments", "long-running": "created"}.get(sort, sort)
-    shown = yield from found(bound, q, order, repo, org).show(limit, cursor)
-    if not shown["items"] and not cursor:  # else a typo would look like "none"
+    shown = yield from search_issues(bound, q, order, repo, org).show(limit, cursor)
+    if not shown["items"] and not cursor:  # a typo would look like "none"
         yield from names.check_people(run.account, author=author, reviewer=reviewer)
-    return shown | ZONED | private_left_out(run.granted)
+    return shown | ZONED | public_only_note(run.granted)
 
 
 # ----------------------------------------------------------------- one pull request
@@ -153,7 +153,7 @@ def get_pull(
     outside = Prose()
     body = body_of(outside, row, more)
     shown = _pull(row, outside)
-    if cursor:  # the rest of a block, and no more of what was shown before
+    if cursor:  # the rest of a block only
         shown = {name: shown[name] for name in ("number", "title", "head_sha", "untrusted")}
     else:
         shown |= body | {"merge": (yield from readiness(repo, number, row))}
@@ -170,7 +170,7 @@ def get_pull(
 def _whole_review(repo: str, number: int, id: int, offset: int, raw: bool) -> Asks[Json]:
     row = yield from api.get(f"{PULL}/reviews/{{review_id}}", repo, at={"pull_number": number, "review_id": id})
     more = Continuation("github_get_pull", repo=repo, number=number, review_id=id)
-    return in_full(_review(more, row), row, offset, more, raw=raw)
+    return with_full_body(_review(more, row), row, offset, more, raw=raw)
 
 
 def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
@@ -199,7 +199,7 @@ def _pull(row: Mapping[str, Any], outside: Prose) -> Json:
 
 
 def reviewers_of(row: Mapping[str, Any]) -> list[str]:
-    """Who is asked to review: people, and teams by their slug."""
+    """Return the requested reviewers: people, and teams by their slug."""
     teams = [f"team {one.get('slug')}" for one in row.get("requested_teams") or ()]
     return logins(row.get("requested_reviewers"), 100) + teams
 
@@ -219,7 +219,7 @@ def _review(pull: Continuation, row: Mapping[str, Any]) -> Json:
 
 
 def readiness(repo: str, number: int, row: Mapping[str, Any]) -> Asks[Json]:
-    """Whether it can be merged, and what is in the way."""
+    """Return whether a pull request can be merged, and its blockers."""
     if row.get("merged_at") or row.get("state") == "closed":
         return {"ready": False, "blockers": ["merged already" if row.get("merged_at") else "closed"]}
     state = yield from _merge_state(repo, number)
@@ -239,9 +239,9 @@ def readiness(repo: str, number: int, row: Mapping[str, Any]) -> Asks[Json]:
 
 
 def _merge_state(repo: str, number: int) -> Asks[Json]:
-    """What GraphQL knows beside; nothing on a host that has none."""
+    """Return the state that only GraphQL knows; empty on a host without it."""
     try:
-        data = yield from documents.of_repo(documents.MERGE_STATE, repo, number=number)
+        data = yield from documents.query_repo(documents.MERGE_STATE, repo, number=number)
     except DeputizeError:
         return {}
     return dict(data.get("pullRequest") or {})
@@ -265,6 +265,6 @@ def _blockers(row: Mapping[str, Any], state: Json, checks: Mapping[str, Any], wo
 
 
 def stale() -> Conflict:
-    """What a head that moved is answered with."""
+    """Return the error for a head that has moved."""
     hint = "Read it again: github_get_pull."
     return Conflict("conflict (stale): the pull request has new commits since it was read.", reason="stale", hint=hint)

@@ -1,4 +1,4 @@
-"""GitHub: react to issues, pull requests and comments."""
+"""GitHub: reacting to issues, pull requests and comments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.comments import Kind, place_of
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import is_own
-from deputize.toolkits.github.show_fields import HOME, ISSUE, home_of, issue_of, subject_of, titled
+from deputize.toolkits.github.show_fields import HOME, ISSUE, home_of, issue_of, subject_of, title_of
 
 Reaction = Literal["+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes"]
 _ISSUE: Final = "R/issues/{issue_number}"
@@ -61,8 +61,8 @@ def react(
         about |= {"on": (yield from subject_of(home, row))}
     else:
         row = yield from issue_of(home, int(number or 0))
-        about = {"on": titled(row)}
-    own = yield from _own(home.name, place, at, reaction, run.account)
+        about = {"on": title_of(row)}
+    own = yield from _find_own(home.name, place, at, reaction, run.account)
     if (own is None) == remove:
         return _receipt(reaction, remove=remove)
     yield home.shows(
@@ -76,7 +76,7 @@ def react(
         method, at_own = f"DELETE {place}/reactions/{{reaction_id}}", {**at, "reaction_id": own["id"]}
         try:
             yield from api.send(rest(method, home.name, at=at_own, repeat="idem"))
-        except NotFound as missing:  # it was seen to be there: an answer was lost, and it is gone
+        except NotFound as missing:  # it existed before: an answer was lost, and it is gone
             if "right" in missing.message:
                 raise
     else:
@@ -88,9 +88,9 @@ def react(
     return _receipt(reaction, remove=remove)
 
 
-def _own(repo: str, place: str, at: Json, reaction: str, account: Account) -> Asks[Mapping[str, Any] | None]:
-    """The user's own reaction of this kind, if it is there."""
-    rows = yield from api.every(f"{place}/reactions", repo, _PAGES, at=at, params={"content": reaction})
+def _find_own(repo: str, place: str, at: Json, reaction: str, account: Account) -> Asks[Mapping[str, Any] | None]:
+    """Return the user's own reaction of this kind, or None."""
+    rows = yield from api.list_rows(f"{place}/reactions", repo, _PAGES, at=at, params={"content": reaction})
     return next((row for row in rows if is_own(row, account)), None)
 
 

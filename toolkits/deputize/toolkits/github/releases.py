@@ -1,4 +1,4 @@
-"""GitHub: find and read releases."""
+"""GitHub: finding and reading releases."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def list_releases(
                 raise NotFound("GitHub: not found.", hint="github_list_releases lists them.")
         more = Continuation("github_list_releases", repo=repo, tag=str(row.get("tag_name")))
         name = {"name": Prose().whole_title(row.get("name"))}
-        return (_row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _one(row, more)) | name
+        return (_row(row) | body_alone(row, offset, more, raw=raw) if offset or raw else _release(row, more)) | name
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one release.", hint="Give tag.")
     listing = List(("github_list_releases", run.account.subject, repo), pages("R/releases", repo), _row, more=ZONED)
@@ -63,11 +63,11 @@ def list_releases(
 
 
 def release_of(repo: str, tag: str) -> Asks[Json | None]:
-    """The release of a tag; a draft is seen in the list only."""
+    """Return the release of a tag, or None; only the list contains drafts."""
     try:
         return dict((yield from api.get("R/releases/tags/{tag}", repo, wide={"tag": tag})))
     except NotFound:
-        rows = yield from api.every("R/releases", repo, 1)
+        rows = yield from api.list_rows("R/releases", repo, 1)
         return next((dict(row) for row in rows if row.get("tag_name") == tag), None)
 
 
@@ -84,7 +84,7 @@ def _row(row: Mapping[str, Any]) -> Json:
     return outer(shown, outside)
 
 
-def _one(row: Mapping[str, Any], more: Continuation) -> Json:
+def _release(row: Mapping[str, Any], more: Continuation) -> Json:
     outside = Prose()
     body = body_of(outside, row, more, BODY)
     assets = [

@@ -1,4 +1,4 @@
-"""GitHub: repositories and their facts."""
+"""GitHub: repositories and their details."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, List, pages
 from deputize.toolkits.github.argument_types import Owner, Repo
 from deputize.toolkits.github.base import GITHUB, Asks, reads
-from deputize.toolkits.github.files import read_on
-from deputize.toolkits.github.name_lookup import near_to
+from deputize.toolkits.github.files import read_call
+from deputize.toolkits.github.name_lookup import near_names
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import BODY, FORM, Prose, code, masked
+from deputize.toolkits.github.prose import BODY, FORM, Prose, code, mask_secrets
 from deputize.toolkits.github.rows import full, login, outer, repo_row, short
-from deputize.toolkits.github.search import MAX_RESULTS, checked, private_left_out, qualified
+from deputize.toolkits.github.search import MAX_RESULTS, add_qualifiers, check_query, public_only_note
 
 Scope = Literal["mine", "starred", "org", "all"]
 _LISTS = {"mine": "/user/repos", "starred": "/user/starred", "org": "O/repos", "all": "/search/repositories"}
@@ -48,37 +48,37 @@ def search_repos(
         raise InvalidInput("org: needed for scope=org, and only there.")
     bound = ("github_search_repos", run.account.subject, query, scope, org, type, sort)
     if scope == "all":
-        q = qualified(checked(query, fixed=False), {"is": type if type in ("public", "private") else None})
+        q = add_qualifiers(check_query(query, fixed=False), {"is": type if type in ("public", "private") else None})
         if not q:
             raise InvalidInput("query: needed to search all of GitHub.")
         params = {"q": q, "sort": sort if sort in ("updated", "stars") else None}
         read = pages(_LISTS["all"], rows="items", params=params)
         return (yield from List(bound, read, repo_row, more={"note": MAX_RESULTS}).show(limit, cursor))
     if query.strip():
-        return (yield from _ranked(query, scope, org, type, limit)) | private_left_out(run.granted)
+        return (yield from _rank(query, scope, org, type, limit)) | public_only_note(run.granted)
     params = {"sort": {"best": "pushed", "stars": "pushed", "name": "full_name"}.get(sort, sort)}
     params |= {"type": _kind(scope, type)} if scope != "starred" else {}
     if scope == "starred" and params["sort"] not in ("created", "updated"):
         params = {}
     read = pages(_LISTS[scope], at={"org": org} if org else {}, params=params)
     listing = List(bound, read, repo_row)
-    return (yield from listing.show(limit, cursor)) | private_left_out(run.granted)
+    return (yield from listing.show(limit, cursor)) | public_only_note(run.granted)
 
 
 def _kind(scope: str, kind: str) -> str | None:
-    """The kind as this list knows it, or None for all."""
+    """Return the kind as this list knows it, or None for all."""
     known = ("public", "private", "member") if scope == "mine" else ("public", "private", "forks", "sources", "member")
     return kind if kind in known else None
 
 
-def _ranked(query: str, scope: str, org: str | None, kind: str, limit: int) -> Asks[Json]:
-    """Repositories of a list whose name or description fits, the nearest first."""
+def _rank(query: str, scope: str, org: str | None, kind: str, limit: int) -> Asks[Json]:
+    """Return a list's repositories whose name or description matches, the nearest first."""
     params = {"type": _kind(scope, kind)} if scope != "starred" else {}
-    rows = yield from api.every(_LISTS[scope], "", at={"org": org} if org else {}, params=params)
+    rows = yield from api.list_rows(_LISTS[scope], "", at={"org": org} if org else {}, params=params)
     words = query.strip().lower()
     named = {str(row["full_name"]).lower(): row for row in rows}
     exact = [row for name, row in named.items() if words in (name, name.partition("/")[2])]
-    near = [named[name] for name in near_to(words, named)]
+    near = [named[name] for name in near_names(words, named)]
     near += [r for r in rows if words in f"{r['full_name']} {r.get('description') or ''}".lower()]
     ranked = {str(row["full_name"]): row for row in [*exact, *near]}
     items = [
@@ -121,7 +121,7 @@ def get_repo(repo: Repo, include: list[Extra] | None = None) -> Steps:
         whole = sum(sizes.values()) or 1
         shown["languages"] = {name: f"{100 * size // whole}%" for name, size in list(sizes.items())[:10]}
     if "branches" in wanted:
-        data = yield from documents.of_repo(documents.BRANCHES, repo, first=10)
+        data = yield from documents.query_repo(documents.BRANCHES, repo, first=10)
         shown["branches"] = [branch_row(node) for node in documents.page_of(data["refs"]).rows]
     return shown
 
@@ -149,14 +149,14 @@ def _facts(row: Mapping[str, Any]) -> Json:
 
 
 def _readme(repo: str, facts: Json) -> Asks[Json]:
-    """The beginning of the README; what it hides is counted with what the facts do."""
+    """Return the beginning of the README; its hidden characters add to those of ``facts``."""
     try:
         file = yield from api.get("R/readme", repo)
     except NotFound:
         return {"readme": None}
     outside = Prose()
-    text = masked(base64.b64decode(str(file.get("content") or "")).decode(errors="replace"))
-    more = read_on(repo, str(file.get("path")), None)
+    text = mask_secrets(base64.b64decode(str(file.get("content") or "")).decode(errors="replace"))
+    more = read_call(repo, str(file.get("path")), None)
     told = part(FORM, outside, text, 4 * BODY, name="readme", more=more)
     hidden = outside.hidden + facts.get("hidden_removed", 0)
     cut = {"readme_truncated": True, "readme_path": file.get("path"), "more": told["more"]} if "more" in told else {}
@@ -164,7 +164,7 @@ def _readme(repo: str, facts: Json) -> Asks[Json]:
 
 
 def branch_row(node: Mapping[str, Any]) -> Json:
-    """A branch, as GraphQL tells it."""
+    """Return a row for a branch of GraphQL's."""
     target = node.get("target") or {}
     shown: Json = {
         "name": code(str(node.get("name", "")))[0],

@@ -1,4 +1,4 @@
-"""GitHub: review a pull request, settle a thread."""
+"""GitHub: reviewing pull requests, resolving threads."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from deputize.core.errors import Conflict, InvalidInput, NotFound, OutcomeUnknow
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Unmoved, in_place
+from deputize.toolkits.github.argument_types import NewPath, Node, Number, Repo, Unmoved, inline_schema
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
-from deputize.toolkits.github.idempotent_create import Noted, once
+from deputize.toolkits.github.idempotent_create import Noted, write_once
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, is_marked, is_own, marked
+from deputize.toolkits.github.prose import Body, add_mark, is_marked, is_own
 from deputize.toolkits.github.pulls import stale
-from deputize.toolkits.github.show_fields import FOR_GOOD, Home, titled
+from deputize.toolkits.github.show_fields import FOR_GOOD, Home, title_of
 
 Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
 
 class LineComment(BaseModel):
-    """A comment on a line; on the whole file without one."""
+    """A comment on a line; on the whole file if it has no line."""
 
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
@@ -37,14 +37,14 @@ class LineComment(BaseModel):
 
     @property
     def place(self) -> str:
-        """Where it stands, in words."""
+        """Its position in words."""
         if not self.line:
             return self.path
         first = f"{self.start_line}-" if self.start_line and self.start_line < self.line else ""
         return f"{self.path}, line {first}{self.line}{' before the change' if self.side == 'LEFT' else ''}"
 
     def on_line(self) -> Json:
-        """As a review takes it."""
+        """Return the fields that a review takes."""
         told: Json = {"path": self.path, "body": self.body, "line": self.line, "side": self.side}
         if self.start_line and self.line and self.start_line < self.line:
             told |= {"start_line": self.start_line, "start_side": self.side}
@@ -65,7 +65,7 @@ def review_pull(
     number: Number,
     event: Event = "COMMENT",
     body: Body = "",
-    comments: list[Annotated[LineComment, in_place(LineComment)]] | None = None,
+    comments: list[Annotated[LineComment, inline_schema(LineComment)]] | None = None,
     head_sha: Unmoved | None = None,
     *,
     run: Run,
@@ -88,13 +88,13 @@ def review_pull(
     on_files = [one for one in given if not one.line]
     posted: Json = {"state": "commented"}
     if event != "COMMENT" or body.strip() or on_lines:
-        text = body if event == "APPROVE" and not body else marked(body, run.key)
+        text = body if event == "APPROVE" and not body else add_mark(body, run.key)
         review: Json = {"commit_id": sha, "event": event, "comments": on_lines}
         review |= {"body": text} if text else {}
-        write = _reviewed(repo, number, {name: value for name, value in review.items() if value})
-        look = lambda: _find(repo, number, run.key, run.account, sha, event, bool(text))  # noqa: E731
-        posted = yield from once(run.noted, write, look, "review", repo=repo, sha=sha)
-    warnings = yield from _on_files(repo, number, sha, on_files, run.key, run.account, run.noted)
+        write = _send_review(repo, number, {name: value for name, value in review.items() if value})
+        look = lambda: _find_review(repo, number, run.key, run.account, sha, event, bool(text))  # noqa: E731
+        posted = yield from write_once(run.noted, write, look, "review", repo=repo, sha=sha)
+    warnings = yield from _comment_on_files(repo, number, sha, on_files, run.key, run.account, run.noted)
     return {
         "review_id": posted.get("id"),
         "state": str(posted.get("state", "")).lower(),
@@ -109,10 +109,10 @@ _VERDICTS: Final = {"APPROVE": "approves it", "REQUEST_CHANGES": "requests chang
 
 
 def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, comments: list[LineComment]) -> Preview:
-    """All that the review says, and of which commit."""
+    """Preview the whole review, and the commit that it is about."""
     return home.shows(
         "Review this pull request",
-        pull_request=titled(row),
+        pull_request=title_of(row),
         text=body or None,
         comments=[f"{one.place}:\n{one.body}" for one in comments] or None,
         verdict=_VERDICTS[event],
@@ -121,10 +121,10 @@ def _review_show(home: Home, row: Mapping[str, Any], event: Event, body: str, co
     )
 
 
-def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
+def _send_review(repo: str, number: int, review: Json) -> Asks[Json]:
     request = rest(f"POST {PULL}/reviews", repo, at={"pull_number": number}, json=review)
     try:
-        return (yield from api.sent(request))
+        return (yield from api.write(request))
     except InvalidInput as refused:
         if not review.get("comments"):
             raise
@@ -136,8 +136,8 @@ def _reviewed(repo: str, number: int, review: Json) -> Asks[Json]:
 
 
 def _ranges(repo: str, number: int, paths: set[str]) -> Asks[str]:
-    """Which lines of these files a comment may be on."""
-    files = yield from api.every(f"{PULL}/files", repo, at={"pull_number": number})
+    """Return the lines of these files that can have comments."""
+    files = yield from api.list_rows(f"{PULL}/files", repo, at={"pull_number": number})
     told = []
     for file in files:
         if file["filename"] in paths and file.get("patch"):
@@ -147,11 +147,11 @@ def _ranges(repo: str, number: int, paths: set[str]) -> Asks[str]:
     return "; ".join(told[:5])
 
 
-def _find(
+def _find_review(
     repo: str, number: int, key: ActKey, account: Account, sha: str, event: Event, has_text: bool
 ) -> Asks[Json | None]:
-    """The review of this act: by its mark, or an approval of this commit without words."""
-    rows = yield from api.every(f"{PULL}/reviews", repo, at={"pull_number": number})
+    """Return this act's review: by its mark, or an approval of this commit without text."""
+    rows = yield from api.list_rows(f"{PULL}/reviews", repo, at={"pull_number": number})
     for row in reversed(rows):
         bare = not row.get("body") and row.get("state") == "APPROVED" and row.get("commit_id") == sha
         if is_marked(row, key, account) or (not has_text and event == "APPROVE" and bare and is_own(row, account)):
@@ -159,40 +159,40 @@ def _find(
     return None
 
 
-def _on_files(
+def _comment_on_files(
     repo: str, number: int, sha: str, comments: Sequence[LineComment], key: ActKey, account: Account, noted: Noted
 ) -> Asks[list[str]]:
-    """Comments on whole files, each found again by its mark; what went wrong with some of them.
+    """Comment on whole files, each found again by its mark; return warnings for those that failed.
 
-    A run that takes up another writes none: it does not know how far that one came.
+    A run that continues another writes none, because it does not know how far that one came.
     """
     warnings: list[str] = []
     for n, one in enumerate(comments):
         own = key.nth(n + 1)
         if noted:
-            if (yield from _comment(repo, number, own, account)) is None:
+            if (yield from _find_comment(repo, number, own, account)) is None:
                 raise OutcomeUnknown(
                     "GitHub's answer was lost: some comments may have been posted, and not all can be found.",
                     hint="Look for the comments before trying again.",
                 )
             continue
-        body = {"path": one.path, "body": marked(one.body, own), "commit_id": sha, "subject_type": "file"}
-        write = api.sent(rest(f"POST {PULL}/comments", repo, at={"pull_number": number}, json=body))
+        body = {"path": one.path, "body": add_mark(one.body, own), "commit_id": sha, "subject_type": "file"}
+        write = api.write(rest(f"POST {PULL}/comments", repo, at={"pull_number": number}, json=body))
         try:
-            look = partial(_comment, repo, number, own, account)
-            yield from once(None, write, look, "comment", repo=repo, sha=sha)
+            look = partial(_find_comment, repo, number, own, account)
+            yield from write_once(None, write, look, "comment", repo=repo, sha=sha)
         except (InvalidInput, NotFound, Conflict) as refused:
             warnings.append(f"{one.path}: {refused.message}")
     return warnings
 
 
-def _comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
+def _find_comment(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
     params = {"sort": "created", "direction": "desc", "per_page": 100}
     rows = yield from api.get(f"{PULL}/comments", repo, at={"pull_number": number}, params=params)
     return next((dict(row) for row in rows if is_marked(row, key, account)), None)
 
 
-# ----------------------------------------------------------------- settle a thread
+# ----------------------------------------------------------------- resolve a thread
 
 
 def _resolve_needs(arguments: Arguments) -> Sequence[Need]:
@@ -226,12 +226,12 @@ _STATES = {True: "resolved", False: "open"}
 
 
 def _thread_show(there: Mapping[str, Any], id: str, resolved: bool) -> Preview:
-    """Which thread: by the comment that began it."""
+    """Preview the thread with its first comment."""
     comment: Json = next(iter((there.get("comments") or {}).get("nodes") or ()), {})
     line = f", line {there['line']}" if there.get("line") else ""
-    return Home.of_node(there.get("repository") or {}).shows(
+    return Home.from_node(there.get("repository") or {}).shows(
         "Settle this review thread" if resolved else "Reopen this review thread",
-        pull_request=titled(there.get("pullRequest") or {}),
+        pull_request=title_of(there.get("pullRequest") or {}),
         file=f"{there.get('path')}{line}",
         first_comment=comment.get("body"),
         by=(comment.get("author") or {}).get("login"),

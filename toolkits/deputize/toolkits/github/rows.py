@@ -1,4 +1,4 @@
-"""How issues, pull requests, people and commits are shown. Only named fields are taken from an answer."""
+"""Rows for issues, pull requests, people and commits. Only named fields of an answer are used."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Json = dict[str, Any]
 
 
 def short(time: Any) -> str:
-    """A row's time, to the minute; empty for what is no time."""
+    """Return a row's time, to the minute; empty for an invalid time."""
     return times.short(_milliseconds(time))
 
 
 def full(time: Any) -> str:
-    """A detail's time, with its offset; empty for what is no time."""
+    """Return a detail's time, with its offset; empty for an invalid time."""
     return times.full(_milliseconds(time))
 
 
 def _milliseconds(time: Any) -> str | int:
-    """GitHub's ISO 8601 since 1970; "" for what is no time."""
+    """Convert GitHub's ISO 8601 to milliseconds since 1970; "" for an invalid time."""
     try:
         read = datetime.fromisoformat(str(time or ""))
     except ValueError:
@@ -35,23 +35,21 @@ def _milliseconds(time: Any) -> str | int:
 
 
 def login(person: Any) -> str | None:
-    """Who it is."""
     return str(person.get("login", ""))[:64] if isinstance(person, Mapping) else None
 
 
 def logins(people: Any, most: int = 10) -> list[str]:
-    """Who they are."""
     return [name for one in (people or ())[:most] if (name := login(one))]
 
 
 def labels(row: Mapping[str, Any], outside: Prose, most: int = 100) -> list[str]:
-    """The names of an issue's labels."""
+    """Return the names of an issue's labels."""
     found = (row.get("labels") or ())[:most]
     return [outside.line(str(one.get("name") if isinstance(one, Mapping) else one), 50) for one in found]
 
 
 def repo_of(row: Mapping[str, Any]) -> str:
-    """The repository of a row, ``owner/name``, from the API's own address of it."""
+    """Return a row's repository, ``owner/name``, from the API's own address of it."""
     if name := (row.get("repository") or {}).get("full_name"):
         return str(name)
     found = re.search(r"/repos/([\w.-]+/[\w.-]+)(?:/|$)", str(row.get("repository_url") or row.get("url") or ""))
@@ -59,13 +57,13 @@ def repo_of(row: Mapping[str, Any]) -> str:
 
 
 def outer(row: Json, outside: Prose) -> Json:
-    """The row, marked as others' words."""
+    """Return the row, marked as untrusted."""
     outside.mark(row)
     return row
 
 
 def issue_row(row: Mapping[str, Any], *, repo: bool) -> Json:
-    """An issue or pull request in a list. ``repo``: whether to say of which repository."""
+    """Return a row for an issue or pull request. ``repo``: whether to name its repository."""
     outside = Prose()
     shown: Json = {
         "repo": repo_of(row) if repo else None,
@@ -83,13 +81,13 @@ def issue_row(row: Mapping[str, Any], *, repo: bool) -> Json:
 
 
 def state_of(row: Mapping[str, Any]) -> str:
-    """open, closed, or merged."""
+    """Return open, closed or merged."""
     pull = row.get("pull_request") or row
     return "merged" if pull.get("merged_at") or row.get("merged") else str(row.get("state") or "")
 
 
 def pull_row(row: Mapping[str, Any]) -> Json:
-    """A pull request in a list of its repository."""
+    """Return a row for a pull request in its repository's list."""
     outside = Prose()
     shown: Json = {
         "number": row.get("number"),
@@ -105,12 +103,12 @@ def pull_row(row: Mapping[str, Any]) -> Json:
 
 
 def branch(end: Any, outside: Prose) -> str:
-    """A branch of a pull request's, with its owner where that is another."""
+    """Return the name of a pull request's branch."""
     return outside.line(str((end or {}).get("ref", "")), 80)
 
 
 def repo_row(row: Mapping[str, Any]) -> Json:
-    """A repository in a list."""
+    """Return a row for a repository."""
     outside = Prose()
     shown: Json = {
         "repo": row.get("full_name"),
@@ -126,13 +124,13 @@ def repo_row(row: Mapping[str, Any]) -> Json:
 
 
 def committer(row: Mapping[str, Any], outside: Prose, limit: int) -> str:
-    """Who wrote a commit: an account, or the name that somebody gave git, which proves nothing and so says so."""
+    """Return a commit's author: an account, or the unproven name in git, which is labelled so."""
     name = outside.line(str(((row.get("commit") or {}).get("author") or {}).get("name") or ""), limit)
     return login(row.get("author")) or (f"{name} (a name in git)" if name else "")
 
 
 def commit_row(row: Mapping[str, Any]) -> Json:
-    """A commit in a list."""
+    """Return a row for a commit."""
     outside = Prose()
     commit = row.get("commit") or {}
     author = commit.get("author") or {}
@@ -149,7 +147,7 @@ COMMENT: Final = 600  # bytes of a comment in a row
 
 
 def comment(row: Mapping[str, Any], more: Continuation, limit: int = COMMENT) -> Json:
-    """A comment, with who wrote it and how they stand to the repository. ``more``: the call that reads it."""
+    """Return a comment with its author's name and relation to the repository. ``more``: the call that reads it."""
     outside = Prose()
     shown: Json = {
         "id": row.get("id"),
@@ -162,25 +160,25 @@ def comment(row: Mapping[str, Any], more: Continuation, limit: int = COMMENT) ->
     return outer({name: value for name, value in shown.items() if value is not None}, outside)
 
 
-def said_in(repo: str, row: Mapping[str, Any]) -> Continuation:
-    """The call that reads a comment of an issue's or pull request's conversation."""
+def comment_call(repo: str, row: Mapping[str, Any]) -> Continuation:
+    """Return the call that reads a comment of an issue's or pull request's conversation."""
     return Continuation("github_list_comments", repo=repo, comment_id=int(row.get("id") or 0))
 
 
-def said_on_code(repo: str, id: int) -> Continuation:
-    """The call that reads a comment on lines of code."""
+def code_comment_call(repo: str, id: int) -> Continuation:
+    """Return the call that reads a comment on lines of code."""
     return Continuation("github_list_comments", repo=repo, kind="review", comment_id=id)
 
 
 def reactions(row: Mapping[str, Any]) -> Json | None:
-    """How many have reacted how, where anybody has."""
+    """Return the counts of reactions, or None if there are none."""
     known = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
     told = row.get("reactions") or {}
     return {name: told[name] for name in known if told.get(name)} or None
 
 
 def assoc(word: Any) -> str | None:
-    """How an author stands to a repository, where that says something."""
+    """Return an author's relation to a repository, or None."""
     return str(word).lower() if word and word != "NONE" else None
 
 

@@ -1,4 +1,4 @@
-"""GitHub Actions: start, repeat and cancel a run."""
+"""GitHub Actions: starting, repeating and cancelling runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from deputize.toolkits.github.actions import WORKFLOW, WORKFLOWS, workflow_of
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import At, Number, Repo, Workflow
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits.github.idempotent_create import LOST, once, raise_if_unsent
+from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent, write_once
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content
@@ -61,16 +61,18 @@ def run_workflow(
     body: Json = {"ref": on, "return_run_details": True} | ({"inputs": inputs} if inputs else {})
     request = rest("POST R/actions/workflows/{workflow_id}/dispatches", repo, at=at, json=body)
 
-    earlier = [] if run.noted else (yield from _by_hand(repo, at, run.account, run.now))
+    earlier = [] if run.noted else (yield from _list_started(repo, at, run.account, run.now))
     before = max((int(row["id"]) for row in earlier), default=0)
 
     def look() -> Asks[Json | None]:
-        rows = yield from _by_hand(repo, at, run.account, run.now)
+        rows = yield from _list_started(repo, at, run.account, run.now)
         new = [dict(row) for row in rows if int(row["id"]) > before]
         return new[0] if len(new) == 1 else None
 
-    made = yield from once(run.noted, api.sent(request), look, "run", repo=repo, ref=on, workflow=at["workflow_id"])
-    if not made:  # an older host says nothing
+    made = yield from write_once(
+        run.noted, api.write(request), look, "run", repo=repo, ref=on, workflow=at["workflow_id"]
+    )
+    if not made:  # an older host returns nothing
         made = (yield from look()) or {}
     id = made.get("workflow_run_id") or made.get("id")
     return {
@@ -82,8 +84,8 @@ def run_workflow(
     }
 
 
-def _by_hand(repo: str, at: Json, account: Account, now: float) -> Asks[list[Json]]:
-    """The newest runs that this account has started by hand."""
+def _list_started(repo: str, at: Json, account: Account, now: float) -> Asks[list[Json]]:
+    """Return the newest runs that this account started manually."""
     since = moment("-2m", now, "now")
     params = {"event": "workflow_dispatch", "actor": account.name, "created": f">={since}", "per_page": 5}
     found = yield from api.get(_RUNS, repo, at=at, params=params)
@@ -123,7 +125,7 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
     repo = home.name
     before = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
     if "cancel" in action and before.get("status") == "completed":
-        return _controlled(before, "It had ended already.")
+        return _receipt(before, "It had ended already.")
     body = {"enable_debug_logging": True} if debug else None
     cancels = "cancel" in action
     yield home.shows(
@@ -147,7 +149,7 @@ def control_run(repo: Repo, run_id: Number, action: Action, debug: bool = False)
         if after.get("run_attempt") == before.get("run_attempt") and not cancels:
             raise
     after = yield from api.get("R/actions/runs/{run_id}", repo, at=at)
-    return _controlled(after, "Cancelling." if cancels else "Running again.")
+    return _receipt(after, "Cancelling." if cancels else "Running again.")
 
 
 _WHAT: Final = {
@@ -158,7 +160,7 @@ _WHAT: Final = {
 }
 
 
-def _controlled(row: Mapping[str, Any], summary: str) -> Json:
+def _receipt(row: Mapping[str, Any], summary: str) -> Json:
     return {
         "run_id": row.get("id"),
         "attempt": row.get("run_attempt"),

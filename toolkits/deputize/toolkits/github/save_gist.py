@@ -1,4 +1,4 @@
-"""GitHub: gists are made and changed."""
+"""GitHub: creating and changing gists."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Gist
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, needs, optional
 from deputize.toolkits.github.gists import ABOUT, SHOWN
-from deputize.toolkits.github.idempotent_create import once
+from deputize.toolkits.github.idempotent_create import write_once
 from deputize.toolkits.github.prose import CODE, WORDS, Body, Content
-from deputize.toolkits.github.show_fields import change_of, restored
+from deputize.toolkits.github.show_fields import change_of, restorable_text
 from deputize.toolkits.github.write_file import Exact, check_stand_ins
 
 _HOW: Final = (
@@ -30,7 +30,7 @@ _HOW: Final = (
 )
 
 
-def _names(files: dict[str, str] | None) -> dict[str, str] | None:
+def _check_names(files: dict[str, str] | None) -> dict[str, str] | None:
     files = files or {}
     if len(files) > 50:
         raise ValueError("at most 50 files")
@@ -48,7 +48,7 @@ def _save_needs(arguments: Arguments) -> Sequence[Need]:
 
 
 def _save_effect(arguments: Arguments) -> Effect:
-    """Whoever has the address reads a secret gist, too; a file without text is deleted."""
+    """Return the effect: anyone with the address reads even a secret gist; a file without text is deleted."""
     return SENDS if all((arguments["files"] or {}).values()) else SENDS | Effect.DESTRUCTIVE
 
 
@@ -59,7 +59,7 @@ def _save_effect(arguments: Arguments) -> Effect:
     toolset="gists",
 )
 def save_gist(
-    files: Annotated[dict[str, Body] | None, AfterValidator(_names)] = None,
+    files: Annotated[dict[str, Body] | None, AfterValidator(_check_names)] = None,
     gist_id: Gist | None = None,
     description: Content | None = None,
     public: bool = False,
@@ -75,27 +75,27 @@ def save_gist(
     if gist_id:
         if not files and not given:
             raise InvalidInput("files, description: give at least one of them.")
-        return (yield from _changed(gist_id, files or {}, given, if_text or {}, exact=exact))
+        return (yield from _change_gist(gist_id, files or {}, given, if_text or {}, exact=exact))
     if not files or not all(files.values()):
         raise InvalidInput("files: a new gist's files must not be empty.")
     given |= {"files": {name: {"content": text} for name, text in files.items()}, "public": public}
     if not run.noted:
         about = given.get("description")
-        fields = {"description": about, "files": _listed(files), "line_ends": _line_ends({}, files)}
+        fields = {"description": about, "files": _file_texts(files), "line_ends": _line_ends({}, files)}
         yield gist_show("Create this gist", {"public": public}, **fields)
-    look = lambda: _made(given, run.now)  # noqa: E731
-    row = yield from once(run.noted, api.sent(rest("POST /gists", json=given)), look, "gist")
+    look = lambda: _find_created(given, run.now)  # noqa: E731
+    row = yield from write_once(run.noted, api.write(rest("POST /gists", json=given)), look, "gist")
     if not run.noted:
         yield Undo("github_delete", {"kind": "gist", "id": row.get("id")}, holds={"version": _version(row)})
     return _receipt(row, "Created.")
 
 
-def _changed(
+def _change_gist(
     gist_id: str, files: Mapping[str, str], given: Json, digests: Mapping[str, str], *, exact: bool
 ) -> Asks[Json]:
-    """Write some files of a gist that is there, and take others out."""
+    """Write some files of an existing gist, and remove others."""
     row = dict((yield from api.get("/gists/{gist_id}", at={"gist_id": gist_id})))
-    files = {name: text and _stored(row, name, text, exact=exact) for name, text in files.items()}
+    files = {name: text and _stored_text(row, name, text, exact=exact) for name, text in files.items()}
     _check_read(row, files, digests)
     if given.get("description") is not None:
         new = given["description"]
@@ -104,15 +104,15 @@ def _changed(
     before = {name: str(one.get("content") or "") for name, one in there.items()}
     gone = sorted(name for name, text in files.items() if not text and name in there)
     said = change_of(row.get("description"), given["description"]) if "description" in given else None
-    kept = _listed({name: text for name, text in files.items() if text})
-    listed = Change(_listed(before), kept) if before else kept
+    kept = _file_texts({name: text for name, text in files.items() if text})
+    listed = Change(_file_texts(before), kept) if before else kept
     fields = {"description": said, "files": listed, "line_ends": _line_ends(before, files), "deletes": gone or None}
     yield gist_show("Change this gist", row, destroys=bool(gone), **fields)
     body = given | {"files": {name: {"content": text} if text else None for name, text in files.items()}}
     request = rest("PATCH /gists/{gist_id}", at={"gist_id": gist_id}, json=body, repeat="idem")
     now = dict((yield from api.send(request)).data)
-    old = {name: restored(before.get(name, "")) for name in files if name in before or files[name]}
-    about = restored(row.get("description")) if "description" in given else ""
+    old = {name: restorable_text(before.get(name, "")) for name in files if name in before or files[name]}
+    about = restorable_text(row.get("description")) if "description" in given else ""
     if None not in (about, *old.values()) and not any(one.get("truncated") for one in there.values()):
         back: Json = {"gist_id": gist_id, "files": old, "exact": True}
         left = {name: digest(text) for name, text in files.items() if text and name in before}
@@ -125,7 +125,7 @@ def _changed(
 
 
 def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Preview:
-    """What is about to happen to a gist. ``row``: as GitHub has it."""
+    """Preview a change of a gist. ``row``: GitHub's own."""
     public = bool(row.get("public"))
     return Preview(
         what,
@@ -137,16 +137,16 @@ def gist_show(what: str, row: Mapping[str, Any], **more: Any) -> Preview:
 
 
 def _version(row: Mapping[str, Any]) -> str | None:
-    """Which revision of a gist it is."""
+    """Return the revision of a gist, or None."""
     return next((str(one.get("version")) for one in row.get("history") or ()), None)
 
 
-def _listed(files: Mapping[str, str]) -> list[str]:
+def _file_texts(files: Mapping[str, str]) -> list[str]:
     return [f"{name}:\n{text}" for name, text in files.items()]
 
 
 def _line_ends(before: Mapping[str, str], after: Mapping[str, str]) -> Any:
-    """The files whose form changes."""
+    """Return the files whose form changes."""
     old, new = list[str](), list[str]()
     for name, text in after.items():
         changed = form_change(before[name].encode() if name in before else None, text.encode()) if text else None
@@ -156,15 +156,15 @@ def _line_ends(before: Mapping[str, str], after: Mapping[str, str]) -> Any:
     return Change(old, new) if old else new or None
 
 
-def _stored(row: Mapping[str, Any], name: str, text: str, *, exact: bool) -> str:
-    """What is stored for a file: as it was given, or in the form of the file that it replaces."""
+def _stored_text(row: Mapping[str, Any], name: str, text: str, *, exact: bool) -> str:
+    """Return a file's text, in the form of the file that it replaces."""
     old = str(((row.get("files") or {}).get(name) or {}).get("content") or "").encode(errors="replace")
     check_stand_ins("files", name, old, text, exact=exact)
     return text if exact else replace_all(old, text.encode()).decode()
 
 
 def _check_read(row: Mapping[str, Any], files: Mapping[str, str], digests: Mapping[str, str]) -> None:
-    """Raises `InvalidInput` or `Conflict` unless each file of the gist that gets other words was read whole."""
+    """Raise `InvalidInput` or `Conflict` unless each file that gets another text was read whole."""
     there = row.get("files") or {}
     size = sum(len(str(one.get("content") or "").encode(errors="replace")) for one in there.values())
     for name, text in files.items():
@@ -177,8 +177,8 @@ def _check_read(row: Mapping[str, Any], files: Mapping[str, str], digests: Mappi
             )
 
 
-def _made(given: Mapping[str, Any], now: float) -> Asks[Json | None]:
-    """A gist of the last minutes with this description and these files, if there is just one."""
+def _find_created(given: Mapping[str, Any], now: float) -> Asks[Json | None]:
+    """Return the only recent gist with this description and these files, or None."""
     since = datetime.fromtimestamp(now - 300, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     rows = yield from api.get("/gists", params={"since": since, "per_page": 30})
     same = [

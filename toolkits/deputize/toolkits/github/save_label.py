@@ -1,4 +1,4 @@
-"""GitHub: make and change labels."""
+"""GitHub: creating and changing labels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deputize.toolkits.github.argument_types import Label, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.not_found import in_repo
 from deputize.toolkits.github.prose import Content
-from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, loses, restored
+from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, loses, restorable_text
 
 
 def _color(text: str) -> str:
@@ -26,7 +26,7 @@ def _color(text: str) -> str:
     return digits
 
 
-def _about(text: str) -> str:
+def _check_description(text: str) -> str:
     line = " ".join(text.split())
     if len(line) > 100:
         raise ValueError("at most 100 characters")
@@ -45,7 +45,7 @@ def save_label(
     name: Label,
     new_name: Annotated[Label | None, Field(description="to rename one that is there")] = None,
     color: Annotated[Annotated[str, AfterValidator(_color)] | None, Field(description="as in d73a4a")] = None,
-    description: Annotated[Content, AfterValidator(_about)] | None = None,
+    description: Annotated[Content, AfterValidator(_check_description)] | None = None,
 ) -> Steps:
     """Create a label, or change the one of this name."""
     home = yield from home_of(repo)
@@ -55,21 +55,21 @@ def save_label(
     if there is None:
         if new_name is not None:
             names.pick(name, known, "name", lambda row: str(row["name"]))
-        return (yield from _made(home, {"name": name, **given}))
+        return (yield from _create(home, {"name": name, **given}))
     taken = next((row for row in known if str(row["name"]).lower() == str(new_name or name).lower()), there)
     if taken is not there:
         raise Conflict("new_name: conflict (exists): another label has this name.", reason="exists")
-    return (yield from _changed(home, there, {"name": new_name, **given}))
+    return (yield from _change(home, there, {"name": new_name, **given}))
 
 
-def _made(home: Home, given: Json) -> Asks[Json]:
-    """A new label. Its name is GitHub's own key, so a second try finds what the first one made."""
+def _create(home: Home, given: Json) -> Asks[Json]:
+    """Create a label. Its name is GitHub's own key, so a second try finds the label of the first."""
     given = {field: value for field, value in given.items() if value is not None}
     yield home.shows(
         "Create this label", label=given["name"], color=given.get("color"), about=given.get("description") or None
     )
     try:
-        row = yield from api.sent(rest("POST R/labels", home.name, json=given, repeat="idem"))
+        row = yield from api.write(rest("POST R/labels", home.name, json=given, repeat="idem"))
     except (Conflict, InvalidInput) as refused:
         rows = yield from names.every_label(home.name)
         row = next((dict(one) for one in rows if str(one["name"]).lower() == given["name"].lower()), {})
@@ -85,8 +85,8 @@ def _made(home: Home, given: Json) -> Asks[Json]:
     return _receipt(row, "Created.")
 
 
-def _changed(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
-    """Other words or another colour. It goes by the label's id, so a repetition does nothing else."""
+def _change(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
+    """Change a label's name, description or colour by its id, so that a repetition changes nothing more."""
     old = {field: str(there.get(field) or "") for field in given}
     new = {field: old[field] if value is None else value for field, value in given.items()}
     if new == old:
@@ -102,7 +102,7 @@ def _changed(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
     )
     sent = {field: value for field, value in new.items() if value != old[field]}
     yield from documents.query(documents.UPDATE_LABEL, "idem", input={"id": str(there["node_id"]), **sent})
-    if all(restored(value) is not None for value in old.values()):
+    if all(restorable_text(value) is not None for value in old.values()):
         names_ = {"name": "new_name", "color": "color", "description": "description"}
         back = {"repo": home.name, "name": new["name"]} | {names_[field]: old[field] for field in sent}
         shown = {"name": "label", "color": "color", "description": "about"}

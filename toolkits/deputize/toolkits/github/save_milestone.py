@@ -1,4 +1,4 @@
-"""GitHub: make and change milestones."""
+"""GitHub: creating and changing milestones."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits.github.labels import ABOUT, described, due
+from deputize.toolkits.github.labels import ABOUT, due, with_body
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
-from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, loses, restored
+from deputize.toolkits.github.prose import Body, Title, check_edit, new_body
+from deputize.toolkits.github.show_fields import HOME, Home, change_of, home_of, loses, restorable_text
 
 
 def _needs(arguments: Mapping[str, Any]) -> Sequence[Need]:
@@ -46,12 +46,12 @@ def save_milestone(
 ) -> Steps:
     """Create a milestone, or change one: title, description, due date, open or closed."""
     edit = Edit(append, replaces, if_text)
-    checked_edit(edit, body)
+    check_edit(edit, body)
     given: Json = {"title": title, "state": state}
     if due_on is not None:
         run = yield from days_in_zone(run, nobody, due_on=due_on)
         day = times.day(due_on, run.now, "due_on", run.zone)
-        given["due_on"] = f"{day}T12:00:00Z"  # noon is that day everywhere
+        given["due_on"] = f"{day}T12:00:00Z"  # noon UTC is that day everywhere
     given = {name: value for name, value in given.items() if value is not None}
     home = yield from home_of(repo)
     if not milestone:
@@ -59,17 +59,17 @@ def save_milestone(
             raise InvalidInput(
                 "title: needed for a new milestone, and append, replaces and if_text only for an old one."
             )
-        return (yield from _made(home, given | ({"description": body} if body else {})))
+        return (yield from _create(home, given | ({"description": body} if body else {})))
     there = yield from names.milestone_row(home.name, milestone)
     if body is not None:
-        told = new_body(described(there), body, edit, run.key, limit=ABOUT)
+        told = new_body(with_body(there), body, edit, run.key, limit=ABOUT)
         given |= {"description": told["body"]} if told else {}
-    return (yield from _changed(home, there, given))
+    return (yield from _change(home, there, given))
 
 
-def _made(home: Home, given: Json) -> Asks[Json]:
-    """A new milestone. Its title is GitHub's own key, so a second try finds what the first one made."""
-    if there := (yield from _titled(home.name, given["title"])):
+def _create(home: Home, given: Json) -> Asks[Json]:
+    """Create a milestone. Its title is GitHub's own key, so a second try finds the milestone of the first."""
+    if there := (yield from _find_by_title(home.name, given["title"])):
         raise Conflict(
             "title: conflict (exists): there is a milestone of this title.",
             reason="exists",
@@ -84,9 +84,9 @@ def _made(home: Home, given: Json) -> Asks[Json]:
         pins={"due_on": given.get("due_on")},
     )
     try:
-        row = yield from api.sent(rest("POST R/milestones", home.name, json=given, repeat="idem"))
+        row = yield from api.write(rest("POST R/milestones", home.name, json=given, repeat="idem"))
     except (Conflict, InvalidInput) as refused:
-        row = (yield from _titled(home.name, given["title"])) or {}
+        row = (yield from _find_by_title(home.name, given["title"])) or {}
         if not row:
             raise refused from None
         if any(_value(row, field) != _value(given, field) for field in given):
@@ -99,20 +99,20 @@ def _made(home: Home, given: Json) -> Asks[Json]:
 
 
 def _value(row: Mapping[str, Any], field: str) -> str:
-    """What a field says, of a time its day."""
+    """Return a field's text; for a time its day."""
     return due(row) if field == "due_on" else str(row.get(field) or "")
 
 
-def _titled(repo: str, title: str) -> Asks[Json | None]:
-    rows = yield from api.every("R/milestones", repo, 10, params={"state": "all"})
+def _find_by_title(repo: str, title: str) -> Asks[Json | None]:
+    rows = yield from api.list_rows("R/milestones", repo, 10, params={"state": "all"})
     return next((dict(row) for row in rows if str(row["title"]) == title), None)
 
 
 _SHOWN = {"title": "title", "description": "text", "due_on": "due", "state": "state"}
 
 
-def _changed(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
-    """What is another one than before."""
+def _change(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
+    """Write the fields that differ."""
     fields = {_SHOWN[name]: change_of(_value(there, name), _value(given, name)) for name in given}
     sent = {name: value for name, value in given.items() if fields[_SHOWN[name]] is not None}
     if not sent:
@@ -132,9 +132,9 @@ def _changed(home: Home, there: Mapping[str, Any], given: Json) -> Asks[Json]:
 
 
 def _undo(repo: str, there: Mapping[str, Any], sent: Mapping[str, Any]) -> Undo | None:
-    """What puts it back; None where GitHub takes no such value (a date that was none), or no tool may write it."""
+    """Return the call that restores the milestone; None if GitHub or a tool cannot write an old value."""
     old = {name: _value(there, name) for name in sent}
-    if ("due_on" in sent and not old["due_on"]) or any(restored(value) is None for value in old.values()):
+    if ("due_on" in sent and not old["due_on"]) or any(restorable_text(value) is None for value in old.values()):
         return None
     back: Json = {"repo": repo, "milestone": str(there["number"])}
     back |= {"body" if name == "description" else name: value for name, value in old.items()}

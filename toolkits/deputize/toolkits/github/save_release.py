@@ -1,4 +1,4 @@
-"""GitHub: make and change releases."""
+"""GitHub: creating and changing releases."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from deputize.toolkits.github.argument_types import Branch, Ref, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.idempotent_create import LOST, raise_if_unsent
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
+from deputize.toolkits.github.prose import Body, Title, check_edit, new_body
 from deputize.toolkits.github.releases import BODY, release_of
-from deputize.toolkits.github.show_fields import FOR_GOOD, HOME, Home, change_of, home_of, loses, restored
+from deputize.toolkits.github.show_fields import FOR_GOOD, HOME, Home, change_of, home_of, loses, restorable_text
 
 
 def _save_needs(arguments: Arguments) -> Sequence[Need]:
@@ -63,7 +63,7 @@ def save_release(
     }
     given = {field: value for field, value in given.items() if value is not None}
     edit = Edit(append, replaces, if_text)
-    checked_edit(edit, body)
+    check_edit(edit, body)
     home = yield from home_of(repo)
     there = yield from release_of(home.name, tag)
     if there is None and edit != Edit():
@@ -72,8 +72,8 @@ def save_release(
         )
     if there is None:
         notes = {"generate_release_notes": True} if generate_notes else {}
-        return (yield from _made(home, {"target_commitish": home.default_branch} | given | notes))
-    if draft and not there.get("draft"):  # else a new name would take a release away from everybody
+        return (yield from _create(home, {"target_commitish": home.default_branch} | given | notes))
+    if draft and not there.get("draft"):  # else a new name would hide a published release
         raise Conflict(
             "tag: conflict (published): this release is published already.",
             reason="published",
@@ -82,11 +82,11 @@ def save_release(
     if body is not None:
         given.pop("body")
         given |= new_body(there, body, edit, run.key, limit=BODY)
-    return (yield from _changed(home, there, given))
+    return (yield from _change(home, there, given))
 
 
-def _made(home: Home, given: Json) -> Asks[Json]:
-    """A new release. The tag, where there is none yet, is made where the branch that was shown ends."""
+def _create(home: Home, given: Json) -> Asks[Json]:
+    """Create a release. A missing tag is created at the head of the previewed branch."""
     draft = bool(given["draft"])
     yield home.shows(
         "Save this release as a draft" if draft else "Publish this release",
@@ -100,7 +100,7 @@ def _made(home: Home, given: Json) -> Asks[Json]:
         shown_as_latest=_LATEST.get(str(given.get("make_latest"))),
         undo=None if draft else FOR_GOOD,
     )
-    row, created = yield from _created(home.name, str(given["tag_name"]), given)
+    row, created = yield from _send_create(home.name, str(given["tag_name"]), given)
     if not created:
         raise Conflict(
             "tag: conflict (exists): somebody has made this release meanwhile.", reason="exists", hint="Read it first."
@@ -108,15 +108,15 @@ def _made(home: Home, given: Json) -> Asks[Json]:
     if draft:
         back = {"kind": "release", "repo": home.name, "id": str(row["id"])}
         left = {"release": row.get("name") or row.get("tag_name"), "text": row.get("body") or "", "draft": True}
-        yield Undo("github_delete", back, holds=left | {"files": None})  # none has been put up yet
+        yield Undo("github_delete", back, holds=left | {"files": None})  # no file was uploaded yet
     return _receipt(row, "Created.", created=True)
 
 
 _LATEST: Final = {"true": "yes", "false": "no", "legacy": "if it is the newest by its date and version"}
 
 
-def _changed(home: Home, there: Json, given: Json) -> Asks[Json]:
-    """Write what is another one than before; all of it may go back, unless it was published."""
+def _change(home: Home, there: Json, given: Json) -> Asks[Json]:
+    """Write the fields that differ; undo restores them unless the release was published."""
     fields = _fields(there, given)
     names = {field: name for name, field in _NAMES.items()} | {"prerelease": "kind"}
     sent = {field: value for field, value in given.items() if field not in names or fields[names[field]] is not None}
@@ -131,7 +131,7 @@ def _changed(home: Home, there: Json, given: Json) -> Asks[Json]:
 
 
 _NAMES: Final = {"name": "name", "text": "body", "from": "target_commitish"}
-"""What is shown, as GitHub calls it."""
+"""The previewed fields by GitHub's names."""
 _KINDS: Final = {True: "a prerelease", False: "a full release"}
 
 
@@ -159,8 +159,8 @@ def _show(home: Home, there: Json, given: Json, fields: Mapping[str, Change | No
 
 
 def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | None]) -> Undo | None:
-    """What puts it back; None for what was published, or holds what no tool may write."""
-    name, body = restored(there.get("name")), restored(there.get("body"))
+    """Return the call that restores the release; None if it was published, or no tool may write its text."""
+    name, body = restorable_text(there.get("name")), restorable_text(there.get("body"))
     if fields["state"] or "make_latest" in given or body is None or (fields["name"] and not name):
         return None
     back: Json = {"repo": repo, "tag": there["tag_name"], "draft": bool(there.get("draft"))}
@@ -171,10 +171,10 @@ def _undo(repo: str, there: Json, given: Json, fields: Mapping[str, Change | Non
     return Undo("github_save_release", back, holds={name: one.after for name, one in fields.items() if one})
 
 
-def _created(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
-    """The new release, or the one that was there; the tag is GitHub's own key."""
+def _send_create(repo: str, tag: str, given: Json) -> Asks[tuple[Json, bool]]:
+    """Create the release, or return the existing one; the tag is GitHub's own key."""
     try:
-        return (yield from api.sent(rest("POST R/releases", repo, json=given))), True
+        return (yield from api.write(rest("POST R/releases", repo, json=given))), True
     except LOST as lost:
         raise_if_unsent(lost)
         yield Wait(2)

@@ -1,4 +1,4 @@
-"""GitHub's search syntax, made from parameters so that nothing in a parameter can widen a search.
+"""GitHub's search syntax, built from parameters that cannot widen a search.
 
 docs.github.com/en/search-github: at most 256 characters besides qualifiers, five AND, OR or NOT, 1,000 results.
 """
@@ -15,8 +15,8 @@ MAX_RESULTS: Final = "Search shows the first 1000 results."
 _WIDER: Final = re.compile(r"(?<!\w)(?:repo|org|user|owner|enterprise)\s*:|[()]|\bOR\b", re.IGNORECASE)
 
 
-def checked(query: str, *, fixed: bool) -> str:
-    """Free text for a search. ``fixed``: the search is of one repository or organization, and must stay so."""
+def check_query(query: str, *, fixed: bool) -> str:
+    """Return free text for a search. ``fixed``: the search is limited to one repository or organization."""
     text = " ".join(query.split())
     if len(text) > 256:
         raise InvalidInput("query: at most 256 characters.")
@@ -27,15 +27,15 @@ def checked(query: str, *, fixed: bool) -> str:
             "query: qualifiers such as repo:, parentheses and OR cannot be used together with repo or org.",
             hint="Leave them out, or leave repo and org out.",
         )
-    if '\\"' in text:  # GitHub would read on to the next quotation mark, past our own qualifiers
+    if '\\"' in text:  # GitHub would read up to the next quotation mark, past the tool's qualifiers
         raise InvalidInput("query: a quotation mark cannot be searched for.")
     if text.count('"') % 2:
         raise InvalidInput("query: a quotation mark is missing.")
     return text
 
 
-def qualified(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | None]) -> str:
-    """A query with its qualifiers; those without a value are left out, a list gives one each."""
+def add_qualifiers(query: str, qualifiers: Mapping[str, str | bool | Sequence[str] | None]) -> str:
+    """Return a query with its qualifiers; a list gives one each, and those without a value are left out."""
     parts = [query] if query else []
     for name, value in qualifiers.items():
         for one in [value] if isinstance(value, str) else value if isinstance(value, Sequence) else ():
@@ -50,14 +50,14 @@ def _value(text: str) -> str:
     return text if re.fullmatch(r"[\w@./:<>=+-]+", text, re.ASCII) else f'"{text}"'
 
 
-def elsewhere(repo: str | None, org: str | None, name: str) -> bool:
-    """Whether a row belongs to another place than the one that was asked for."""
+def is_elsewhere(repo: str | None, org: str | None, name: str) -> bool:
+    """Return whether a row belongs to another place than the requested one."""
     if repo:
         return name.lower() != repo.lower()
     return bool(org) and name.partition("/")[0].lower() != str(org).lower()
 
 
-def private_left_out(granted: frozenset[str]) -> dict[str, Any]:
-    """A word to add where the grant covers public repositories only."""
+def public_only_note(granted: frozenset[str]) -> dict[str, Any]:
+    """Return a note if the grant covers public repositories only."""
     covered = "repo" in granted or any(scope.startswith("metadata:") for scope in granted)
     return {} if covered else {"note": "Public repositories only: the consent does not cover private ones."}

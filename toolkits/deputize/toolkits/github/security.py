@@ -1,4 +1,4 @@
-"""GitHub: security alerts. What leaked is never shown: GitHub is asked to leave it out, and it is left out again."""
+"""GitHub: security alerts. Leaked secrets are never displayed: both GitHub and the tool leave them out."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def list_alerts(
         params["hide_secret"] = True
     if kind == "dependabot":
         params["severity"] = severity
-    shape = {"code_scanning": _scanned, "dependabot": _dependency, "secret_scanning": _secret}[kind]
+    shape = {"code_scanning": _code_alert, "dependabot": _dependency, "secret_scanning": _secret}[kind]
     listing = List(
         ("github_list_alerts", run.account.subject, repo, kind, state, severity),
         pages(_PATHS[kind][0], repo, params=params, by="after" if kind == "dependabot" else "page"),
@@ -63,12 +63,12 @@ def list_alerts(
     return (yield from listing.show(limit, cursor))
 
 
-def _told(row: Mapping[str, Any], outside: Prose, about: Json) -> Json:
+def _alert_row(row: Mapping[str, Any], outside: Prose, about: Json) -> Json:
     shown = {"number": row.get("number"), **about, "state": row.get("state"), "created": short(row.get("created_at"))}
     return outer(shown, outside)
 
 
-def _scanned(row: Mapping[str, Any]) -> Json:
+def _code_alert(row: Mapping[str, Any]) -> Json:
     outside = Prose()
     rule, place = row.get("rule") or {}, row.get("most_recent_instance") or {}
     about: Json = {
@@ -77,7 +77,7 @@ def _scanned(row: Mapping[str, Any]) -> Json:
         "path": outside.line(str((place.get("location") or {}).get("path") or ""), 200),
         "line": (place.get("location") or {}).get("start_line"),
     }
-    return _told(row, outside, about)
+    return _alert_row(row, outside, about)
 
 
 def _dependency(row: Mapping[str, Any]) -> Json:
@@ -91,7 +91,7 @@ def _dependency(row: Mapping[str, Any]) -> Json:
         "fixed_in": outside.line(str(fixed or ""), 40),
         "path": outside.line(str(needed.get("manifest_path") or ""), 200),
     }
-    return _told(row, outside, about)
+    return _alert_row(row, outside, about)
 
 
 def _secret(row: Mapping[str, Any]) -> Json:
@@ -103,4 +103,4 @@ def _secret(row: Mapping[str, Any]) -> Json:
         "publicly_leaked": bool(row.get("publicly_leaked")),
         "path": outside.line(str(place.get("path") or ""), 200),
     }
-    return _told(row, outside, about)
+    return _alert_row(row, outside, about)

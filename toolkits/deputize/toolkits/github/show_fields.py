@@ -1,8 +1,8 @@
-"""What a person is shown of a change at GitHub: where it goes, who sees it there, and texts as they are.
+"""Fields of a preview of a change at GitHub: place, audience, and texts as they are.
 
-A repository is looked up once, before anything is shown. From then on it is called by the name that was found, so that
-one that is renamed meanwhile is refused (`deputize.toolkits.github.api.moved`), and one that was made public, or made
-anew under the same name, is another question.
+A repository is looked up once before the preview, and called by that name from then on. So a later rename is refused
+(`deputize.toolkits.github.api.follow_move`), and a repository that became public, or was recreated under the same name,
+needs another approval.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from deputize.core.tools.preview import shown_file
 from deputize.core.tools.steps import MIB
 from deputize.toolkits.github import api
 from deputize.toolkits.github.base import Asks, reads
-from deputize.toolkits.github.prose import LONGEST_BODY, Prose, masked
+from deputize.toolkits.github.prose import LONGEST_BODY, Prose, mask_secrets
 from deputize.toolkits.github.rows import repo_of
 
 HOME: Final[Need] = reads("GET R")
@@ -28,18 +28,18 @@ ISSUE: Final[Need] = reads("GET R/issues/{issue_number}", "issues:read", "pull_r
 
 FOR_GOOD: Final = "cannot be taken back"
 INVITED: Final = "its owner and whom they have invited"
-"""Who sees what is private and a person's own: to read their names takes more rights."""
+"""The audience of a person's private repository: reading their names takes more rights."""
 
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """A repository as it was found: ``row`` is GitHub's own."""
+    """A repository. ``row``: GitHub's own."""
 
     row: Mapping[str, Any]
 
     @classmethod
-    def of_node(cls, node: Mapping[str, Any]) -> Self:
-        """As GraphQL tells of it."""
+    def from_node(cls, node: Mapping[str, Any]) -> Self:
+        """Create a repository from GraphQL's node."""
         visibility = str(node.get("visibility") or "").lower()
         owner = {"type": (node.get("owner") or {}).get("__typename")}
         return cls(
@@ -53,52 +53,52 @@ class Home:
 
     @property
     def name(self) -> str:
-        """``owner/name``, as it is called now."""
+        """The current ``owner/name``."""
         return str(self.row.get("full_name"))
 
     @property
     def default_branch(self) -> str:
-        """The branch that is meant where none is named."""
+        """The branch that a call means if it names none."""
         return str(self.row.get("default_branch") or "")
 
     @property
     def visibility(self) -> str:
-        """public, internal or private; "" where GitHub does not say."""
+        """public, internal or private; "" if GitHub does not say."""
         word = {True: "private", False: "public"}.get(self.row.get("private"), "")  # type: ignore[arg-type]
         return str(self.row.get("visibility") or word)
 
     @property
     def members(self) -> Audience:
-        """Who sees what is not for everybody: the organization, or the people that an owner has invited."""
+        """The readers of a private repository: the organization, or the people whom the owner invited."""
         of_org = (self.row.get("owner") or {}).get("type") == "Organization"
         return Audience.ORGANISATION if of_org else Audience.PEOPLE
 
     @property
     def audience(self) -> Audience:
-        """Who sees what is in it."""
+        """The readers of the repository."""
         known = {"public": Audience.PUBLIC, "internal": Audience.ORGANISATION, "private": self.members}
         return known.get(self.visibility, Audience.UNKNOWN)
 
     def where(self, branch: str = "") -> str:
-        """The place in words."""
+        """Return the place in words."""
         seen = self.visibility or "visibility not known"
         if self.audience is Audience.PEOPLE:
             seen = f"{seen}: {INVITED}"
         return f"{self.name} ({seen})" + (f", branch {branch}" if branch else "")
 
     def shows(self, what: str, /, *, branch: str = "", pins: Mapping[str, Any] | None = None, **more: Any) -> Preview:
-        """What is about to happen in it. ``more``: as `Preview` takes it."""
+        """Return the preview of a change in it. ``more``: fields of `Preview`."""
         given = {"audience": self.audience, "where": self.where(branch), **more}
         return Preview(what, pins={"repository": self.row.get("id"), **(pins or {})}, **given)
 
 
 def home_of(repo: str) -> Asks[Home]:
-    """The repository of this name, old names included."""
+    """Return the repository of this name, old names included."""
     return Home((yield from api.get("R", repo)))
 
 
 def issue_of(home: Home, number: int) -> Asks[dict[str, Any]]:
-    """An issue or pull request of just this repository. Raises `NotFound` for one that was moved to another."""
+    """Return an issue or pull request of this repository. Raises `NotFound` for one that was moved to another."""
     row = dict((yield from api.get("R/issues/{issue_number}", home.name, at={"issue_number": number})))
     there = repo_of(row)
     if there and there.lower() != home.name.lower():
@@ -108,24 +108,24 @@ def issue_of(home: Home, number: int) -> Asks[dict[str, Any]]:
 
 
 def subject_of(home: Home, comment: Mapping[str, Any]) -> Asks[str | None]:
-    """What a comment stands at, by number and title."""
+    """Return the number and title of a comment's issue, or None."""
     number = str(comment.get("issue_url") or comment.get("pull_request_url") or "").rpartition("/")[2]
     if not number.isdecimal():
         return None
     try:
-        return titled((yield from issue_of(home, int(number))))
+        return title_of((yield from issue_of(home, int(number))))
     except NotFound:
         return f"#{number}"
 
 
 def file_shown(path: str, data: bytes) -> Any:
-    """A file's text, every character of it; what is none, or is longer than a megabyte, by its digest."""
+    """Return a file's whole text; the digest of a binary, or of more than a megabyte."""
     text = None if len(data) > MIB or b"\x00" in data else text_of(data)
     return shown_file(path, "application/octet-stream", data) if text is None else text
 
 
 def text_of(data: bytes) -> str | None:
-    """The bytes as text, where that gives the same bytes again."""
+    """Return the bytes as text if it encodes to the same bytes, or None."""
     try:
         return data.decode()
     except UnicodeDecodeError:
@@ -133,42 +133,42 @@ def text_of(data: bytes) -> str | None:
 
 
 def writable(data: bytes) -> str | None:
-    """The text that a tool could write again, to put a file back."""
+    """Return the text with which a tool could restore a file, or None."""
     text = text_of(data) if len(data) <= MIB else None
-    return text if text is not None and masked(text) == text else None
+    return text if text is not None and mask_secrets(text) == text else None
 
 
-def restored(text: Any) -> str | None:
-    """A text as a tool could write it again; None for one that none may write."""
+def restorable_text(text: Any) -> str | None:
+    """Return a text that a tool could write again, or None."""
     told = str(text or "")
-    return told if len(told) <= LONGEST_BODY and masked(told) == told else None
+    return told if len(told) <= LONGEST_BODY and mask_secrets(told) == told else None
 
 
 def change_of(before: Any, after: Any) -> Change | None:
-    """A `Change`, or None where nothing changes."""
+    """Return a `Change`, or None if nothing changes."""
     return None if (before or "") == (after or "") else Change("" if before is None else before, after)
 
 
 def loses(before: Any, after: str | None) -> bool:
-    """Whether words that are there now will not be there any more. ``after``: None leaves the text alone."""
+    """Return whether existing text will be gone. ``after``: None leaves the text alone."""
     return after is not None and str(before or "").strip() not in after
 
 
-def titled(row: Mapping[str, Any]) -> str:
-    """An issue, pull request or discussion by its number and title."""
+def title_of(row: Mapping[str, Any]) -> str:
+    """Return the number and title of an issue, pull request or discussion."""
     return f"#{row.get('number')} {row.get('title') or ''}".strip()
 
 
 def commit_shown(sha: str, message: Any) -> str:
-    """A commit by the beginning of its name and its first line."""
+    """Return a commit's short sha and first line."""
     return f"{sha[:12]} {str(message or '').partition(chr(10))[0]}".strip()
 
 
-def undoing(message: Any) -> str:
-    """The message of a commit that puts back another one."""
+def undo_message(message: Any) -> str:
+    """Return the message of a commit that undoes another one."""
     return f"Undo: {message}"[:256]
 
 
 def size_shown(file: Mapping[str, Any]) -> str:
-    """A file of a release."""
+    """Return the name and size of a release's file."""
     return f"{file.get('name')} ({file.get('size')} bytes)"

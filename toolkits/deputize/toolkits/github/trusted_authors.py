@@ -1,11 +1,11 @@
-"""``trusted_authors = push``: texts of people who may push to the repository that they stand in, and the user's own.
+"""``trusted_authors = push``: texts of people who may push to their repository, and of the user.
 
-Who may push says GitHub itself, for each author once a call
-(docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user); it tells those who may push
-themselves. ``author_association`` is not believed: it does not say what somebody may do. Nor are names in commits,
-which everybody can write: but for the branches of a repository, a commit is its author's where GitHub has verified
-that. Code is whose may push where a branch or tag of the repository has it; a fork's is not, though it can be read
-there. A repository that a search has found counts only where the user may push, too: everybody can make one.
+GitHub tells who may push, for each author once a call
+(docs.github.com/en/rest/collaborators/collaborators#get-repository-permissions-for-a-user), to users who may push.
+``author_association`` is not used: it does not give the permission. Names in commits do not count, because anybody can
+write them: outside a repository's branches, a commit counts as its author's only if GitHub has verified it. Code counts
+as trusted if a branch or tag of the repository contains it; a fork's does not, although it is readable there. A
+repository that a search has found counts only if the user may push too, because anybody can create one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from deputize.toolkits._shared.redact_results import blanked, data_of, with_data
 from deputize.toolkits.github.api import rest
 from deputize.toolkits.github.base import GITHUB, Asks
 
-MAX_LOOKUPS: Final = 40  # people and repositories that are looked up for one call
+MAX_LOOKUPS: Final = 40  # people and repositories per call
 _AT_ONCE: Final = 10
 _MAY: Final = frozenset(("admin", "maintain", "write"))
 _BOTS: Final = frozenset(("copilot", "copilot-swe-agent[bot]", "copilot-pull-request-reviewer[bot]"))
@@ -71,21 +71,21 @@ class Push:
         self.asked = 0
 
     def __call__(self, step: Step, answer: Any) -> Asks[Any]:
-        """The answer without the texts of others."""
+        """Return the answer without the texts of others."""
         if isinstance(step, Request):
-            return (yield from self._screened([step], [answer]))[0]
+            return (yield from self._screen([step], [answer]))[0]
         if isinstance(step, list):
-            return (yield from self._screened(step, answer))
+            return (yield from self._screen(step, answer))
         return answer
 
-    def _screened(self, requests: list[Request], answers: list[Any]) -> Asks[list[Any]]:
+    def _screen(self, requests: list[Request], answers: list[Any]) -> Asks[list[Any]]:
         pages = [_Page(self, request, data_of(answer)) for request, answer in zip(requests, answers, strict=True)]
-        yield from self._whose_pulls(pages)
-        yield from self._look_up([who for page in pages for who in page.wanted()])
-        return [with_data(answer, page.screened()) for page, answer in zip(pages, answers, strict=True)]
+        yield from self._load_pull_authors(pages)
+        yield from self._look_up([who for page in pages for who in page.lookups()])
+        return [with_data(answer, page.filtered()) for page, answer in zip(pages, answers, strict=True)]
 
-    def _whose_pulls(self, pages: list[_Page]) -> Asks[None]:
-        """Who has opened the pull requests whose files are read: a file of theirs names nobody."""
+    def _load_pull_authors(self, pages: list[_Page]) -> Asks[None]:
+        """Load the authors of pull requests whose files are read: the file rows do not name them."""
         for page in pages:
             if page.path == _PULL_FILES:
                 at = {"pull_number": page.request.at["pull_number"]}
@@ -94,7 +94,7 @@ class Push:
                 page.author = found.get("user") if isinstance(found, dict) else None
 
     def _look_up(self, wanted: Iterable[tuple[str, str]]) -> Asks[None]:
-        """Ask who may push where; of a repository alone, whether the user may."""
+        """Ask who may push; for a repository alone, whether the user may."""
         new = [one for one in dict.fromkeys(wanted) if (one not in self.known if one[1] else one[0] not in self.mine)]
         new = new[: max(MAX_LOOKUPS - self.asked, 0)]
         self.asked += len(new)
@@ -108,14 +108,14 @@ class Push:
                     self.mine[repo] = bool((found.get("permissions") or {}).get("push")) if found else None
 
     def is_user(self, person: Mapping[str, Any]) -> bool:
-        """Whether this is the user: by the number, which nobody gets again, where GitHub tells it."""
+        """Return whether this is the user: by number, which is unique forever, if GitHub tells it."""
         number, own = person.get("id"), self.account.subject.rpartition(":")[2]
         if isinstance(number, int) and own.isdecimal():
             return str(number) == own
         return _login(person).lower() == self.account.name.lower()
 
-    def why_not(self, repo: str, person: Any) -> str:
-        """Why the texts of somebody in a repository are withheld; "" where they are not."""
+    def withhold_reason(self, repo: str, person: Any) -> str:
+        """Return the reason why somebody's texts in a repository are withheld, "" for none."""
         if not isinstance(person, dict) or not _login(person):
             return UNKNOWN
         if self.is_user(person) or (_login(person).lower() in _BOTS and person.get("type") == "Bot"):
@@ -125,7 +125,7 @@ class Push:
 
 
 class _Page:
-    """One answer. ``named``: the repository that the request names; ``searched``: it may be of any repository."""
+    """An answer. ``named``: the repository that the request names; ``searched``: it may be of any repository."""
 
     def __init__(self, push: Push, request: Request, data: Any) -> None:
         self.push, self.request, self.data, self.path = push, request, data, request.path
@@ -136,24 +136,24 @@ class _Page:
         self.default = self._default()
 
     def _default(self) -> str:
-        """Why a text that names no author is withheld; "" where only who may push can have written it."""
+        """Return why a text without an author is withheld, "" if only people who may push can write it."""
         if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
             return ""
         if not _CODE.fullmatch(self.path):
             return UNKNOWN
         params = self.request.params or {}
         ref = "/".join(str(one) for name, one in self.request.at.items() if re.match(r"(ref|tree_sha)\d*", name))
-        return self._at(str(params.get("ref") or params.get("sha") or ref))
+        return self._ref_reason(str(params.get("ref") or params.get("sha") or ref))
 
-    def _at(self, ref: str) -> str:
+    def _ref_reason(self, ref: str) -> str:
         forks = ref.removeprefix("refs/").startswith("pull/")
         if forks or (_A_COMMIT.fullmatch(ref) and ref not in self.push.commits):
             return UNKNOWN
         self.push.commits |= {one for one in _shas(self.data)}
         return ""
 
-    def wanted(self) -> Iterator[tuple[str, str]]:
-        """Who has to be looked up, in which repository; a repository alone for the user."""
+    def lookups(self) -> Iterator[tuple[str, str]]:
+        """Yield the people to look up, with their repositories; "" for the user."""
         for repo, person in ((self.named, self.author or {}), *self._authors(self.data, self.named)):
             if repo and not self.named:
                 yield repo, ""
@@ -173,22 +173,22 @@ class _Page:
             for one in node.values():
                 yield from self._authors(one, repo) if isinstance(one, dict | list) else ()
 
-    def screened(self) -> Any:
-        """The answer as the tool is sent it."""
+    def filtered(self) -> Any:
+        """Return the filtered answer."""
         if _OF_THE_REPO.fullmatch(self.path) or _MINE.fullmatch(self.path):
             return self.data
-        why = self.push.why_not(self.named, self.author) if self.path == _PULL_FILES else self.default
-        return self._rewritten(self.data, self.named, why)
+        why = self.push.withhold_reason(self.named, self.author) if self.path == _PULL_FILES else self.default
+        return self._rewrite(self.data, self.named, why)
 
-    def _rewritten(self, node: Any, repo: str, why: str) -> Any:
+    def _rewrite(self, node: Any, repo: str, why: str) -> Any:
         if isinstance(node, list):
-            return [self._rewritten(one, repo, why) for one in node]
+            return [self._rewrite(one, repo, why) for one in node]
         if not isinstance(node, dict):
             return blanked(node, self.push.withheld.mark_for(why), _KEPT) if why else node
         repo = _repo_of(node) or repo
         found, person = _author(node)
         if found:
-            why = self.push.why_not(repo, person)
+            why = self.push.withhold_reason(repo, person)
             if not why and self.default and _is_unverified(node):
                 why = UNKNOWN
         if repo and not self.named:
@@ -200,25 +200,27 @@ class _Page:
         return shown
 
     def _field(self, name: str, value: Any, repo: str, why: str) -> Any:
-        of_repo = name in _REPOS and not (name == "repository" and self.request.json)  # where GraphQL has all in it
+        of_repo = name in _REPOS and not (
+            name == "repository" and self.request.json
+        )  # GraphQL's node contains the whole result
         if of_repo and isinstance(value, dict | list) and (self.named or self.push.mine.get(repo)):
             return value
         if not isinstance(value, dict | list):
             if name == "body" and isinstance(value, str) and not why:
-                return self._without_quotes(value)
+                return self._remove_quotes(value)
             return value if not why or name in _KEPT else blanked(value, self.push.withheld.mark_for(why), _KEPT)
-        return self._rewritten(value, repo, why)
+        return self._rewrite(value, repo, why)
 
-    def _without_quotes(self, body: str) -> str:
-        """A comment without what it quotes, which may be of anybody."""
+    def _remove_quotes(self, body: str) -> str:
+        """Remove quotes from a comment, because they may be of anybody."""
         if not _QUOTES.search(body):
             return body
         return _QUOTES.sub(f"> {self.push.withheld.mark_for(QUOTED)}", body)
 
 
 def _author(node: Mapping[str, Any]) -> tuple[bool, Any]:
-    """Whether an object says who wrote it, and who; None for somebody who is gone. An author who is only named, as in a
-    commit of git's, is nobody."""
+    """Return whether an object has an author, and the author, None if unknown. A mere name, as in a git commit, is
+    unknown."""
     for name in _PEOPLE:
         if name in node and not (isinstance(node[name], dict) and not _login(node[name])):
             return True, node[name]
@@ -226,7 +228,7 @@ def _author(node: Mapping[str, Any]) -> tuple[bool, Any]:
 
 
 def _is_unverified(node: Mapping[str, Any]) -> bool:
-    """Whether it is a commit whose author nobody but its writer names."""
+    """Return whether only the commit itself names its author."""
     commit, committer = node.get("commit"), node.get("committer")
     if not isinstance(commit, dict) or "message" not in commit:
         return False
@@ -239,7 +241,7 @@ def _login(person: Mapping[str, Any]) -> str:
 
 
 def _repo_of(node: Mapping[str, Any]) -> str:
-    """The repository that an object of GitHub's is in, where it says so."""
+    """Return an object's repository, if it names one."""
     inner = node.get("repository")
     name = (inner.get("full_name") or inner.get("nameWithOwner")) if isinstance(inner, dict) else ""
     name = name or (node.get("full_name") if "pushed_at" in node or "private" in node else "")
@@ -250,7 +252,7 @@ def _repo_of(node: Mapping[str, Any]) -> str:
 
 
 def _shas(node: Any) -> Iterator[str]:
-    """The commits, trees and blobs that an answer names."""
+    """Yield the commits, trees and blobs in an answer."""
     for one in node if isinstance(node, list) else ():
         yield from _shas(one)
     if isinstance(node, dict):

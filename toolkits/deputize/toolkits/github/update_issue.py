@@ -1,4 +1,4 @@
-"""GitHub: change an issue or a pull request."""
+"""GitHub: changing an issue or a pull request."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.github import api, documents
 from deputize.toolkits.github import name_lookup as names
 from deputize.toolkits.github.api import Json, rest
-from deputize.toolkits.github.argument_types import Assignees, Label, Number, Person, Repo, Word, awkward
+from deputize.toolkits.github.argument_types import Assignees, Label, Number, Person, Repo, Word, is_awkward
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.create_issue import name_needs
 from deputize.toolkits.github.issue_changes import Wanted, type_of
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, Prose, Title, checked_edit, new_body
+from deputize.toolkits.github.prose import Body, Prose, Title, check_edit, new_body
 from deputize.toolkits.github.rows import labels as label_list
 from deputize.toolkits.github.rows import logins, repo_of
-from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, issue_of, loses, restorable_text, title_of
 
 _ISSUE = "R/issues/{issue_number}"
 
@@ -39,7 +39,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
         methods.append(f"{'PUT' if arguments['locked'] else 'DELETE'} {_ISSUE}/lock")
     if arguments["parent"] is not None:
         methods += [f"POST {_ISSUE}/sub_issues", f"DELETE {_ISSUE}/sub_issue"]
-    methods += ["GRAPHQL Unlabel"] if any(map(awkward, arguments["remove_labels"] or ())) else []
+    methods += ["GRAPHQL Unlabel"] if any(map(is_awkward, arguments["remove_labels"] or ())) else []
     found = [need for method in methods for need in changes(method, *write)]
     found += [reads(f"GET {_ISSUE}", "issues:read", "pull_requests:read"), HOME]
     found += [reads(f"GET {_ISSUE}/parent", "issues:read")] if arguments["parent"] is not None else []
@@ -76,7 +76,7 @@ def update_issue(
     if reason and not state:
         raise InvalidInput("reason: only together with state.")
     edit = Edit(append, replaces, if_text)
-    checked_edit(edit, body)
+    check_edit(edit, body)
     given = (title, body, state, milestone, type, parent, locked)
     if all(one is None for one in given) and not (add_labels or remove_labels or add_assignees or remove_assignees):
         raise InvalidInput("Nothing to change.", hint="Give at least one thing to change.")
@@ -94,7 +94,7 @@ def update_issue(
         patch["milestone"] = due.get("number")
     if type is not None:
         patch["type"] = (yield from names.issue_type(repo, type)) if type else None
-    above = (yield from _above(repo, number)) if parent is not None else None
+    above = (yield from _load_parent(repo, number)) if parent is not None else None
     wanted = Wanted(
         row,
         patch,
@@ -102,7 +102,7 @@ def update_issue(
         (yield from names.label_names(repo, add_labels or [], "add_labels")),
         (yield from names.label_rows(repo, remove_labels or [], "remove_labels")),
         (yield from names.assignees(repo, add_assignees or [], "add_assignees", run.account)),
-        [names.me(one, run.account) for one in remove_assignees or ()],
+        [names.resolve_me(one, run.account) for one in remove_assignees or ()],
         locked,
         above,
         None if parent is None else (yield from issue_of(home, parent)) if parent else {},
@@ -122,8 +122,8 @@ def update_issue(
     return _receipt(now, done, warnings)
 
 
-def _above(repo: str, number: int) -> Asks[Mapping[str, Any]]:
-    """The issue that this one is beneath; empty for none."""
+def _load_parent(repo: str, number: int) -> Asks[Mapping[str, Any]]:
+    """Return the parent issue, empty for none."""
     try:
         return dict((yield from api.get(f"{_ISSUE}/parent", repo, at={"issue_number": number})))
     except NotFound:
@@ -131,12 +131,12 @@ def _above(repo: str, number: int) -> Asks[Mapping[str, Any]]:
 
 
 def _show(home: Home, wanted: Wanted) -> Preview:
-    """All that changes, as it is and as it will be."""
+    """Preview all changes, before and after."""
     row, new = wanted.row, wanted.patch.get("body")
     fields: dict[str, Any] = dict(wanted.fields)
     return home.shows(
         "Change this pull request" if row.get("pull_request") else "Change this issue",
-        issue=titled(row),
+        issue=title_of(row),
         **fields,
         pins={
             "issue": row.get("node_id"),
@@ -152,7 +152,7 @@ def _show(home: Home, wanted: Wanted) -> Preview:
 
 
 def _writes(repo: str, number: int, wanted: Wanted) -> list[tuple[str, Asks[Any]]]:
-    """What is to be sent, each part with the name that it is told by."""
+    """Return the writes, each with its name in the result."""
     at = {"issue_number": number}
 
     def change(method: str, json: Any) -> Asks[Any]:
@@ -171,15 +171,15 @@ def _writes(repo: str, number: int, wanted: Wanted) -> list[tuple[str, Asks[Any]
     if off := [one for one in wanted.taken_off if str(one["name"]) in there]:
         found.append(("labels", _unlabel(repo, wanted.row, off)))
     if wanted.fields["below"] is not None:
-        found.append(("parent", _moved(repo, wanted)))
+        found.append(("parent", _move_issue(repo, wanted)))
     if wanted.fields["conversation"] is not None:
         method = f"{'PUT' if wanted.locked else 'DELETE'} {_ISSUE}/lock"
         found.append(("locked", change(method, {} if wanted.locked else None)))
     return found
 
 
-def _moved(repo: str, wanted: Wanted) -> Asks[None]:
-    """Put the issue beneath another one, or out from beneath the one it is at."""
+def _move_issue(repo: str, wanted: Wanted) -> Asks[None]:
+    """Move the issue below another one, or out of its parent."""
     body: Json = {"sub_issue_id": wanted.row["id"]}
     if wanted.beneath:
         at, body = {"issue_number": wanted.beneath["number"]}, body | {"replace_parent": True}
@@ -188,29 +188,29 @@ def _moved(repo: str, wanted: Wanted) -> Asks[None]:
         at, home = {"issue_number": wanted.above["number"]}, repo_of(wanted.above) or repo
         try:
             yield from api.send(rest(f"DELETE {_ISSUE}/sub_issue", home, at=at, json=body, repeat="idem"))
-        except NotFound as missing:  # it was seen to be there: an answer was lost, and it is out
+        except NotFound as missing:  # it existed before: an answer was lost, and it is removed
             if "right" in missing.message:
                 raise
 
 
 def _unlabel(repo: str, issue: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> Asks[None]:
-    """Take labels off, one by one; one that is not there is off. What no path can hold goes through GraphQL."""
+    """Remove labels one by one; a missing one counts as removed. Names that no path can contain go through GraphQL."""
     for row in rows:
-        if awkward(str(row["name"])):
+        if is_awkward(str(row["name"])):
             continue
         at = {"issue_number": issue["number"], "name": str(row["name"])}
         try:
             yield from api.send(rest(f"DELETE {_ISSUE}/labels/{{name}}", repo, at=at, repeat="idem"))
         except NotFound:
             continue
-    if ids := [str(row["node_id"]) for row in rows if awkward(str(row["name"]))]:
+    if ids := [str(row["node_id"]) for row in rows if is_awkward(str(row["name"]))]:
         yield from documents.query(documents.UNLABEL, "idem", id=str(issue["node_id"]), labels=ids)
 
 
 def _undo(repo: str, number: int, wanted: Wanted, warnings: Sequence[str]) -> Undo | None:
-    """What puts all of it back; None where a part of it failed, or holds what no tool may write."""
+    """Return the call that restores the issue; None if a write failed, or no tool may write an old text."""
     row, shown = wanted.row, {name: one for name, one in wanted.fields.items() if one is not None}
-    title, body = restored(row.get("title")), restored(row.get("body"))
+    title, body = restorable_text(row.get("title")), restorable_text(row.get("body"))
     if warnings or title is None or body is None:
         return None
     back: Json = {"repo": repo, "number": number}

@@ -1,4 +1,4 @@
-"""GitHub: change a pull request."""
+"""GitHub: changing a pull request."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from deputize.toolkits.github.argument_types import Branch, Number, Repo, Review
 from deputize.toolkits.github.base import GITHUB, PULL, SENDS, Asks, changes, reads
 from deputize.toolkits.github.create_pull import ASKS
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, Title, checked_edit, new_body
+from deputize.toolkits.github.prose import Body, Title, check_edit, new_body
 from deputize.toolkits.github.pulls import reviewers_of
 from deputize.toolkits.github.rows import logins, state_of
-from deputize.toolkits.github.show_fields import Home, change_of, loses, restored, titled
+from deputize.toolkits.github.show_fields import Home, change_of, loses, restorable_text, title_of
 
 
 def _update_needs(arguments: Arguments) -> Sequence[Need]:
@@ -65,7 +65,7 @@ class Wanted:
 
     @property
     def fields(self) -> dict[str, Change | None]:
-        """What changes, as it is shown."""
+        """The changes as the preview displays them."""
         row, patch = self.row, self.patch
         base, was = str(row["base"]["ref"]), bool(row.get("draft"))
         return {
@@ -79,7 +79,7 @@ class Wanted:
 
     @property
     def sent(self) -> Json:
-        """What of the patch changes anything."""
+        """The fields of the patch that change anything."""
         shown, names = self.fields, {"body": "text", "base": "into"}
         return {name: value for name, value in self.patch.items() if shown[names.get(name, name)] is not None}
 
@@ -109,7 +109,7 @@ def update_pull(
 ) -> Steps:
     """Change a pull request: text, state, base, draft, reviewers, or bring its branch up to date."""
     edit = Edit(append, replaces, if_text)
-    checked_edit(edit, body)
+    check_edit(edit, body)
     patch: Json = {"title": title, "body": body, "state": state, "base": base}
     patch = {name: value for name, value in patch.items() if value is not None}
     if not patch and draft is None and not (add_reviewers or remove_reviewers or update_branch):
@@ -120,7 +120,7 @@ def update_pull(
         patch.pop("body")
         patch |= new_body(row, body, edit, run.key)
     add_reviewers = yield from names.logins_of(add_reviewers or [], "add_reviewers")
-    asked, unasked = (_named(names.reviewers(who or [], run.account)) for who in (add_reviewers, remove_reviewers))
+    asked, unasked = (_names(names.reviewers(who or [], run.account)) for who in (add_reviewers, remove_reviewers))
     wanted = Wanted(row, patch, draft, asked, unasked, update_branch)
     if not update_branch and not any(wanted.fields.values()):
         return _receipt(row, [], [])
@@ -134,19 +134,19 @@ def update_pull(
     return _receipt((yield from api.get(PULL, home.name, at={"pull_number": number})), done, warnings)
 
 
-def _named(reviewers: tuple[Sequence[str], Sequence[str]]) -> frozenset[str]:
+def _names(reviewers: tuple[Sequence[str], Sequence[str]]) -> frozenset[str]:
     people, teams = reviewers
     return frozenset([*people, *(f"{_TEAM}{one}" for one in teams)])
 
 
 def _show(home: Home, wanted: Wanted) -> Preview:
-    """All that changes, as it is and as it will be."""
+    """Preview all changes, before and after."""
     row, fields = wanted.row, dict[str, Any](wanted.fields)
     base, head = row["base"], row["head"]
     into = f"{base['ref']} into {head.get('label') or head.get('ref')}"
     return home.shows(
         "Change this pull request",
-        pull_request=titled(row),
+        pull_request=title_of(row),
         **fields,
         merges=into if wanted.update_branch else None,
         pins={
@@ -159,7 +159,7 @@ def _show(home: Home, wanted: Wanted) -> Preview:
 
 
 def _writes(repo: str, wanted: Wanted) -> list[tuple[str, Asks[Any]]]:
-    """What is to be sent, each part with the name that it is told by."""
+    """Return the writes, each with its name in the result."""
     row, patch, found = wanted.row, wanted.sent, list[tuple[str, Asks[Any]]]()
     at = {"pull_number": row["number"]}
 
@@ -189,9 +189,9 @@ def _reviewers(who: Sequence[str]) -> Json:
 
 
 def _undo(repo: str, wanted: Wanted, warnings: Sequence[str]) -> Undo | None:
-    """What puts all of it back; None where a part of it failed, cannot be, or holds what no tool may write."""
+    """Return the call that restores the pull request; None if a write failed, or an old value cannot be restored."""
     row, shown = wanted.row, {name: one for name, one in wanted.fields.items() if one is not None}
-    title, body = restored(row.get("title")), restored(row.get("body"))
+    title, body = restorable_text(row.get("title")), restorable_text(row.get("body"))
     if warnings or wanted.update_branch or title is None or body is None:
         return None
     back: Json = {"repo": repo, "number": row["number"]}

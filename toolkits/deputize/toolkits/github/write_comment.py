@@ -1,4 +1,4 @@
-"""GitHub: write, answer and change comments."""
+"""GitHub: writing, answering and changing comments."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Number, Repo
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
 from deputize.toolkits.github.comments import IN_THREAD, Kind, place_of
-from deputize.toolkits.github.idempotent_create import once
+from deputize.toolkits.github.idempotent_create import write_once
 from deputize.toolkits.github.issues import moment
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, is_marked, is_own, marked, new_body
+from deputize.toolkits.github.prose import Body, add_mark, is_marked, is_own, new_body
 from deputize.toolkits.github.rows import COMMENT
 from deputize.toolkits.github.show_fields import (
     HOME,
@@ -30,9 +30,9 @@ from deputize.toolkits.github.show_fields import (
     home_of,
     issue_of,
     loses,
-    restored,
+    restorable_text,
     subject_of,
-    titled,
+    title_of,
 )
 
 _COMMENTS: Final = "R/issues/{issue_number}/comments"
@@ -76,7 +76,7 @@ def write_comment(
     if comment_id:
         if number or reply_to:
             raise InvalidInput("comment_id: cannot be combined with number or reply_to; it edits a comment.")
-        return (yield from _edited(repo, comment_id, comment_kind, body, edit, run))
+        return (yield from _edit_comment(repo, comment_id, comment_kind, body, edit, run))
     if not number:
         raise InvalidInput("number: needed: the number of the issue or pull request.")
     if run.noted:
@@ -85,9 +85,9 @@ def write_comment(
         home = yield from home_of(repo)
         repo = home.name
         yield (yield from _show(home, number, reply_to, body))
-    request, listed = _requests(repo, number, reply_to, marked(body, run.key), run.now)
-    look = lambda: _marked(listed, run.key, run.account)  # noqa: E731
-    made = yield from once(run.noted, api.sent(request), look, "comment", repo=repo)
+    request, listed = _requests(repo, number, reply_to, add_mark(body, run.key), run.now)
+    look = lambda: _find_marked(listed, run.key, run.account)  # noqa: E731
+    made = yield from write_once(run.noted, api.write(request), look, "comment", repo=repo)
     if not run.noted and made.get("body"):
         kind = "review_comment" if reply_to else "comment"
         back = {"kind": kind, "repo": repo, "id": str(made.get("id"))}
@@ -96,7 +96,7 @@ def write_comment(
 
 
 def _show(home: Home, number: int, reply_to: int | None, body: str) -> Asks[Preview]:
-    """The whole comment, and what it is about."""
+    """Preview the whole comment, and its subject."""
     issue = yield from issue_of(home, number)
     answered: Json = {}
     if reply_to:
@@ -105,14 +105,14 @@ def _show(home: Home, number: int, reply_to: int | None, body: str) -> Asks[Prev
     return home.shows(
         "Answer this comment on code" if reply_to else "Write this comment",
         text=body,
-        on=titled(issue),
+        on=title_of(issue),
         answering=f"{who}, {answered.get('path')}:\n{answered.get('body')}" if reply_to else None,
         pins={"issue": issue.get("id"), "number": number, "answering": reply_to},
     )
 
 
 def _requests(repo: str, number: int, reply_to: int | None, text: str, now: float) -> tuple[Request, Request]:
-    """What writes the comment, and what lists where it would then be."""
+    """Return the request that writes the comment, and the one that lists it afterwards."""
     if reply_to:
         at = {"pull_number": number, "comment_id": reply_to}
         listed = rest("GET R/pulls/{pull_number}/comments", repo, at={"pull_number": number}, params=_NEWEST)
@@ -126,8 +126,8 @@ def _requests(repo: str, number: int, reply_to: int | None, text: str, now: floa
 _NEWEST = {"sort": "created", "direction": "desc", "per_page": 100}
 
 
-def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, run: Run) -> Asks[Json]:
-    """A comment of the user's own with other words; who may push could change those of others, too."""
+def _edit_comment(repo: str, id: int, kind: Kind, body: str, edit: Edit, run: Run) -> Asks[Json]:
+    """Edit the user's own comment; whoever may push could also change those of others."""
     home = yield from home_of(repo)
     path, at = place_of(kind), {"comment_id": id}
     row = yield from api.get(path, home.name, at=at)
@@ -151,19 +151,19 @@ def _edited(repo: str, id: int, kind: Kind, body: str, edit: Edit, run: Run) -> 
     )
     change = rest(f"PATCH {path}", home.name, at=at, json=given, repeat="idem")
     told = _receipt((yield from api.send(change)).data, "Edited.")
-    if old.strip() and restored(old) is not None:
+    if old.strip() and restorable_text(old) is not None:
         back = {"repo": home.name, "comment_id": id, "comment_kind": kind, "body": old, "if_text": digest(new)}
         yield Undo("github_write_comment", back, holds={"text": new})
     return told
 
 
-def _marked(listed: Request, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The comment of this act, if it is there."""
+def _find_marked(listed: Request, key: ActKey, account: Account) -> Asks[Json | None]:
+    """Return this act's comment, or None."""
     for _ in range(3):
         answer = yield from api.send(listed)
         if found := next((dict(row) for row in answer.data if is_marked(row, key, account)), None):
             return found
-        page = api.following(answer.headers)
+        page = api.next_page(answer.headers)
         if not page:
             return None
         listed = replace(listed, params={**(listed.params or {}), "page": page})

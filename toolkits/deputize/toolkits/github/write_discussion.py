@@ -1,4 +1,4 @@
-"""GitHub: start discussions, comment in them, mark answers."""
+"""GitHub: starting discussions, commenting in them, marking answers."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from deputize.toolkits.github import documents
 from deputize.toolkits.github.api import Json
 from deputize.toolkits.github.argument_types import Node, Number, Repo, Word
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, reads
-from deputize.toolkits.github.discussions import belongs, discussion_of
-from deputize.toolkits.github.idempotent_create import found, once
+from deputize.toolkits.github.discussions import discussion_of, load_comment
+from deputize.toolkits.github.idempotent_create import find_written, write_once
 from deputize.toolkits.github.name_lookup import pick
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Body, Title, is_marked, marked
-from deputize.toolkits.github.show_fields import HOME, Home, home_of, titled
+from deputize.toolkits.github.prose import Body, Title, add_mark, is_marked
+from deputize.toolkits.github.show_fields import HOME, Home, home_of, title_of
 
 
 def _write_needs(arguments: Arguments) -> Sequence[Need]:
@@ -55,22 +55,22 @@ def write_discussion(
         raise InvalidInput("title, category: needed for a new discussion.", hint="github_list_discussions names them.")
     if run.noted:
         repo = str(run.noted.get("repo") or repo)
-        return (yield from _looked_for(repo, number, title or "", run))
+        return (yield from _find_earlier(repo, number, title or "", run))
     home = yield from home_of(repo)
     if answer_id:
-        return (yield from _answered(home, number, answer_id))
+        return (yield from _mark_answer(home, number, answer_id))
     if number:
-        return (yield from _replied(home, number, body, reply_to, run))
-    return (yield from _begun(home, category or "", title or "", body, run))
+        return (yield from _reply(home, number, body, reply_to, run))
+    return (yield from _start(home, category or "", title or "", body, run))
 
 
-def _looked_for(repo: str, number: int | None, title: str, run: Run) -> Asks[Json]:
-    """What an earlier run may have written, and has lost the answer to."""
+def _find_earlier(repo: str, number: int | None, title: str, run: Run) -> Asks[Json]:
+    """Return the item that an earlier run may have written, whose answer was lost."""
     if number:
-        in_one = lambda: _marked_in(repo, number, run.key, run.account)  # noqa: E731
-        return _receipt(number, (yield from found(in_one, "comment")), "Written.")
-    new = lambda: _started(repo, title, run.key, run.account)  # noqa: E731
-    made = yield from found(new, "discussion")
+        in_one = lambda: _find_marked(repo, number, run.key, run.account)  # noqa: E731
+        return _receipt(number, (yield from find_written(in_one, "comment")), "Written.")
+    new = lambda: _find_started(repo, title, run.key, run.account)  # noqa: E731
+    made = yield from find_written(new, "discussion")
     return _receipt(made.get("number"), made, "Started.")
 
 
@@ -78,11 +78,11 @@ def _receipt(number: int | None, made: Mapping[str, Any], summary: str) -> Json:
     return {"number": number, "id": made.get("id"), "url": made.get("url"), "summary": summary}
 
 
-def _answered(home: Home, number: int | None, id: str) -> Asks[Json]:
-    node = yield from belongs(home.name, number, id, "answer_id")
+def _mark_answer(home: Home, number: int | None, id: str) -> Asks[Json]:
+    node = yield from load_comment(home.name, number, id, "answer_id")
     yield home.shows(
         "Mark this comment as the answer",
-        discussion=titled(node.get("discussion") or {}),
+        discussion=title_of(node.get("discussion") or {}),
         comment=node.get("body"),
         by=(node.get("author") or {}).get("login"),
         pins={"comment": id},
@@ -92,28 +92,28 @@ def _answered(home: Home, number: int | None, id: str) -> Asks[Json]:
     return {"number": there.get("number"), "id": id, "url": there.get("url"), "summary": "Marked."}
 
 
-def _begun(home: Home, category: str, title: str, body: str, run: Run) -> Asks[Json]:
-    known = yield from documents.of_repo(documents.DISCUSSIONS, home.name, first=1)
+def _start(home: Home, category: str, title: str, body: str, run: Run) -> Asks[Json]:
+    known = yield from documents.query_repo(documents.DISCUSSIONS, home.name, first=1)
     categories = (known.get("discussionCategories") or {}).get("nodes") or []
     chosen = pick(category, categories, "category", lambda one: str(one["name"]))
     pins = {"place": known["id"], "category": chosen["id"]}
     yield home.shows("Start this discussion", title=title, text=body, category=chosen["name"], pins=pins)
-    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": marked(body, run.key)}
-    write = _sent(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
-    look = lambda: _started(home.name, title, run.key, run.account)  # noqa: E731
-    made = yield from once(None, write, look, "discussion", repo=home.name)
+    given = {"repositoryId": known["id"], "categoryId": chosen["id"], "title": title, "body": add_mark(body, run.key)}
+    write = _send_mutation(documents.DISCUSSION_CREATE, given, "createDiscussion", "discussion")
+    look = lambda: _find_started(home.name, title, run.key, run.account)  # noqa: E731
+    made = yield from write_once(None, write, look, "discussion", repo=home.name)
     return _receipt(made.get("number"), made, "Started.")
 
 
-def _replied(home: Home, number: int, body: str, reply_to: str | None, run: Run) -> Asks[Json]:
+def _reply(home: Home, number: int, body: str, reply_to: str | None, run: Run) -> Asks[Json]:
     there = yield from discussion_of(home.name, number)
-    answered = (yield from belongs(home.name, number, reply_to, "reply_to")) if reply_to else None
+    answered = (yield from load_comment(home.name, number, reply_to, "reply_to")) if reply_to else None
     yield _reply_show(home, there, body, answered)
-    given: Json = {"discussionId": there["id"], "body": marked(body, run.key)}
+    given: Json = {"discussionId": there["id"], "body": add_mark(body, run.key)}
     given |= {"replyToId": reply_to} if reply_to else {}
-    write = _sent(documents.DISCUSSION_REPLY, given, "addDiscussionComment", "comment")
-    look = lambda: _marked_in(home.name, number, run.key, run.account)  # noqa: E731
-    made = yield from once(None, write, look, "comment", repo=home.name)
+    write = _send_mutation(documents.DISCUSSION_REPLY, given, "addDiscussionComment", "comment")
+    look = lambda: _find_marked(home.name, number, run.key, run.account)  # noqa: E731
+    made = yield from write_once(None, write, look, "comment", repo=home.name)
     return _receipt(number, made, "Written.")
 
 
@@ -122,20 +122,20 @@ def _reply_show(home: Home, there: Json, body: str, answered: Json | None) -> Pr
     return home.shows(
         "Answer this comment" if answered else "Write this comment",
         text=body,
-        on=titled(there),
+        on=title_of(there),
         answering=f"{who}:\n{answered.get('body')}" if answered else None,
         pins={"discussion": there["id"], "answering": answered["id"] if answered else None},
     )
 
 
-def _sent(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:
+def _send_mutation(document: str, given: Mapping[str, Any], field: str, part: str) -> Asks[Json]:
     data = yield from documents.query(document, "write", input=given)
     return dict((data.get(field) or {}).get(part) or {})
 
 
-def _started(repo: str, title: str, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The discussion of this act, among the newest of its title."""
-    data = yield from documents.of_repo(documents.DISCUSSIONS, repo, first=20)
+def _find_started(repo: str, title: str, key: ActKey, account: Account) -> Asks[Json | None]:
+    """Return this act's discussion, from the newest of its title."""
+    data = yield from documents.query_repo(documents.DISCUSSIONS, repo, first=20)
     for node in documents.page_of(data.get("discussions") or {}).rows:
         if node.get("title") == title:
             whole = yield from discussion_of(repo, int(node["number"]))
@@ -144,8 +144,8 @@ def _started(repo: str, title: str, key: ActKey, account: Account) -> Asks[Json 
     return None
 
 
-def _marked_in(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
-    """The comment or reply of this act."""
+def _find_marked(repo: str, number: int, key: ActKey, account: Account) -> Asks[Json | None]:
+    """Return this act's comment or reply."""
     after = ""
     for _ in range(5):
         node = yield from discussion_of(repo, number, 50, after)

@@ -1,4 +1,4 @@
-"""GitHub: write one file, as a commit of its own."""
+"""GitHub: writing one file, as a commit of its own."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from deputize.toolkits.github.api import Json, rest
 from deputize.toolkits.github.argument_types import Branch, NewPath, Repo, Unmoved
 from deputize.toolkits.github.base import GITHUB, SENDS, Asks, changes, needs, reads
 from deputize.toolkits.github.files import bytes_of
-from deputize.toolkits.github.idempotent_create import again
+from deputize.toolkits.github.idempotent_create import retry_once
 from deputize.toolkits.github.not_found import in_repo
-from deputize.toolkits.github.prose import Content, Title, masked, written_out
-from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undoing, writable
+from deputize.toolkits.github.prose import Content, Title, mask_secrets, write_out_hidden
+from deputize.toolkits.github.show_fields import HOME, Home, file_shown, home_of, undo_message, writable
 
 Mode = Literal["create", "overwrite", "replace_lines", "append"]
 Exact = Annotated[bool, Field(description="byte for byte; else what is there keeps its line ends, BOM, final newline")]
 Old = tuple[str, bytes] | None
-"""The sha and the bytes of the file that is there, if there is one."""
+"""The sha and the bytes of the existing file, or None."""
 
 
 def workflow_need(method: str, paths: Sequence[str | None]) -> list[Need]:
-    """What files of GitHub Actions need beside."""
+    """Return the additional need of files of GitHub Actions."""
     if any(path and path.lower().startswith(".github/workflows") for path in paths):
         return [needs(method, "workflow", app=("workflows:write",))]
     return []
@@ -79,7 +79,7 @@ def write_file(
         raise InvalidInput("content: longer than a megabyte.")
     home = yield from home_of(repo)
     repo, branch = home.name, branch or home.default_branch
-    old = yield from _existing(repo, path, branch)
+    old = yield from _load_file(repo, path, branch)
     if old is None and (mode in ("replace_lines", "append") or expected_sha):
         raise NotFound(f"GitHub: {repo} has no such file to change.", hint="Create it: mode=create.")
     if old is not None and mode == "create":
@@ -93,17 +93,14 @@ def write_file(
             "path: conflict (stale): the file changed since it was read.", reason="stale", hint="Read it again."
         )
     check_stand_ins("content", path, old[1] if old else b"", content, exact=exact)
-    data = _edited(old[1] if old else b"", content, mode, start_line, end_line, exact=exact)
+    data = _edit_bytes(old[1] if old else b"", content, mode, start_line, end_line, exact=exact)
     if old is not None and mode == "overwrite" and not expected_sha and old[1] != data:
-        raise unread("path", path, "expected_sha")
+        raise unread_error("path", path, "expected_sha")
     lines = f"{start_line}-{end_line or start_line}" if start_line else None
     yield _show(home, branch, path, message, old, data, lines=lines, added=content)
     body: Json = {"message": message, "content": base64.b64encode(data).decode(), "branch": branch}
     body |= {"sha": old[0]} if old else {}
-    made = yield from again(
-        lambda: _put(repo, path, body),
-        lambda: _put_already(repo, path, branch, data),
-    )
+    made = yield from retry_once(lambda: _put(repo, path, body), lambda: _find_put(repo, path, branch, data))
     commit = made.get("commit") or {}
     if undo := _undo(repo, branch, path, message, old, str((made.get("content") or {}).get("sha"))):
         yield undo
@@ -118,8 +115,8 @@ def write_file(
     }
 
 
-def unread(field: str, path: str, sha: str) -> InvalidInput:
-    """A file of which nobody says what was read would be replaced. ``sha``: the argument that says it."""
+def unread_error(field: str, path: str, sha: str) -> InvalidInput:
+    """Return the error for replacing a file that was not read whole. ``sha``: the argument that proves it was."""
     return InvalidInput(
         f"{field}: this would replace all of {path}, and nothing says that it was read.",
         reason="unread",
@@ -129,9 +126,9 @@ def unread(field: str, path: str, sha: str) -> InvalidInput:
 
 
 def check_stand_ins(field: str, path: str, old: bytes, new: str, *, exact: bool) -> None:
-    """Raises `InvalidInput` for text that holds what a reader was shown in place of a secret or an unseen character.
+    """Raise `InvalidInput` for text with a stand-in of a secret or an invisible character.
 
-    ``exact``: no line end was ever shown so in what this replaces. Undo puts a file back that spells one out.
+    ``exact``: the replaced text displayed no line end so. Undo restores a file that spells one out.
     """
     was = with_lf(old).decode(errors="replace")
     if not exact and len(_RETURN.findall(new)) > len(_RETURN.findall(was)):
@@ -139,7 +136,7 @@ def check_stand_ins(field: str, path: str, old: bytes, new: str, *, exact: bool)
             f"{field}: a line of {path} ends with \\u{{000D}}, which stands for a character and is not one.",
             hint="Leave it out: the file keeps its line ends.",
         )
-    stand_ins = set(_STAND_IN.findall(written_out(masked(was))[0]))
+    stand_ins = set(_STAND_IN.findall(write_out_hidden(mask_secrets(was))[0]))
     there, given = Counter(_STAND_IN.findall(was)), Counter(_STAND_IN.findall(new))
     if lost := next((one for one in sorted(stand_ins) if given[one] > there[one]), ""):
         raise InvalidInput(
@@ -155,7 +152,7 @@ _RETURN: Final = re.compile(r"\\u\{000D\}(?=\r?$)", re.MULTILINE)
 def _show(
     home: Home, branch: str, path: str, message: str, old: Old, data: bytes, *, lines: str | None, added: str
 ) -> Preview:
-    """The whole file before and after; where that is not shown, what is new in it."""
+    """Preview the whole file before and after; only the new text if that is not displayed."""
     after = file_shown(path, data)
     return home.shows(
         "Change this file" if old else "Create this file",
@@ -171,14 +168,14 @@ def _show(
 
 
 def line_ends_shown(old: bytes | None, new: bytes) -> Any:
-    """A change of form, which nobody sees in the text."""
+    """Return a change of form, which is invisible in the text."""
     changed = form_change(old, new)
     return Change(*changed) if changed and changed[0] else changed and changed[1]
 
 
 def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -> Undo | None:
-    """What puts it back; None for a file that no argument can hold."""
-    about = {"repo": repo, "branch": branch, "message": undoing(message)}
+    """Return the call that restores the file; None if no argument can contain it."""
+    about = {"repo": repo, "branch": branch, "message": undo_message(message)}
     if old is None:
         return Undo("github_commit_files", about | {"delete_paths": [path]}, holds={"files": {path: sha}})
     text = writable(old[1])
@@ -190,7 +187,7 @@ def _undo(repo: str, branch: str, path: str, message: str, old: Old, sha: str) -
 
 def _put(repo: str, path: str, body: Json) -> Asks[Json]:
     try:
-        return (yield from api.sent(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body)))
+        return (yield from api.write(rest("PUT R/contents/{path}", repo, wide={"path": path}, json=body)))
     except Conflict as moved:
         if moved.reason == "stale":
             raise Conflict(
@@ -201,14 +198,14 @@ def _put(repo: str, path: str, body: Json) -> Asks[Json]:
         raise
 
 
-def _put_already(repo: str, path: str, branch: str, data: bytes) -> Asks[Json | None]:
-    """The file, if it is now what was to be written."""
-    now = yield from _existing(repo, path, branch)
+def _find_put(repo: str, path: str, branch: str, data: bytes) -> Asks[Json | None]:
+    """Return the file if it has the new content already, or None."""
+    now = yield from _load_file(repo, path, branch)
     return {"content": {"sha": now[0]}} if now is not None and now[1] == data else None
 
 
-def _existing(repo: str, path: str, branch: str) -> Asks[Old]:
-    """The sha and the bytes of a file, or None where there is none."""
+def _load_file(repo: str, path: str, branch: str) -> Asks[Old]:
+    """Return the sha and the bytes of a file, or None."""
     try:
         found = yield from api.get("R/contents/{path}", repo, wide={"path": path}, params={"ref": branch})
     except NotFound:
@@ -218,8 +215,8 @@ def _existing(repo: str, path: str, branch: str) -> Asks[Old]:
     return str(found["sha"]), (yield from bytes_of(repo, found, branch))
 
 
-def _edited(data: bytes, content: str, mode: Mode, start: int | None, end: int | None, *, exact: bool) -> bytes:
-    """The bytes with lines replaced or added, in the form of the file; all other bytes stay as they are."""
+def _edit_bytes(data: bytes, content: str, mode: Mode, start: int | None, end: int | None, *, exact: bool) -> bytes:
+    """Return the bytes with lines replaced or added, in the file's form; all other bytes stay."""
     new = content.encode()
     if mode in ("create", "overwrite"):
         return new if exact else replace_all(data, new)
