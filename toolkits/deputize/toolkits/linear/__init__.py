@@ -1,10 +1,9 @@
-"""Linear: find issues, projects and documents, write them, and keep a team's work in order.
+"""Linear: finding and writing issues, projects and documents, and organizing a team's work.
 
-One module a subject; importing a module declares its tools. Linear has
-one address, which takes GraphQL: the documents are constants (`documents.graphql`), arguments travel as variables and
-never become part of a document.
+Each module covers one subject and declares its tools on import. Linear has one address, which takes GraphQL: the
+documents are constants (`documents.graphql`), and arguments are sent as variables, never inside a document.
 
-What is created gets an id made from the act's key, so that a second try finds the first one's work.
+A created object gets an id derived from the act's key, so that a second try finds the first one's work.
 """
 
 from __future__ import annotations

@@ -10,11 +10,11 @@ from deputize.core import Effect, Run, Steps, Undo
 from deputize.core.errors import InvalidInput
 from deputize.toolkits.linear import matching, scalars
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, nodes
+from deputize.toolkits.linear.api import Asks, change, entity, look_by_filter, make, nodes
 from deputize.toolkits.linear.base import ADMIN, LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.load_entity import Kind
-from deputize.toolkits.linear.preview import ONLY_BY_HAND, loses, place, replaced, undo, version_of, workspace
-from deputize.toolkits.linear.rows import lean, said
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, as_changes, loses, place, undo, version_of, workspace
+from deputize.toolkits.linear.rows import lean, line
 
 Colour = Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$", description="#rrggbb")]
 LabelName = Annotated[str, Field(min_length=1, max_length=80)]
@@ -50,33 +50,33 @@ def save_label(
 ) -> Steps:
     """Create, rename, recolour or retire an issue or project label."""
     listed, creates, updates = _OPERATIONS[kind]
-    wanted: dict[str, Any] = scalars.given({"name": name, "color": color, "description": description})
+    wanted: dict[str, Any] = scalars.present({"name": name, "color": color, "description": description})
     of = yield from _team(team, kind)
     above: Json | None = None
     if group:
-        groups = yield from matching.named(listed, group)
-        above = matching.chosen([row for row in groups if row.get("isGroup")], group, "group")
+        groups = yield from matching.rows_named(listed, group)
+        above = matching.choose([row for row in groups if row.get("isGroup")], group, "group")
         wanted["parentId"] = above["id"]
     if label:
-        found = yield from _existing(listed, label, str((of or {}).get("key") or "") if team else None)
+        found = yield from _find_label(listed, label, str((of or {}).get("key") or "") if team else None)
         if retired is not None:
-            wanted["retiredAt"] = scalars.since("now", run, "retired") if retired else None
+            wanted["retiredAt"] = scalars.time_filter("now", run, "retired") if retired else None
         if not wanted:
             raise InvalidInput("Nothing to change: give at least one field.")
-        return (yield from _changed(kind, updates, found, wanted, above))
+        return (yield from _change_label(kind, updates, found, wanted, above))
     if not name or retired:
         raise InvalidInput("A new label needs a name.", hint="To change one, give label.")
-    rows = yield from matching.named(listed, name)
-    if (there := _same(rows, name, str((of or {}).get("key") or ""))) and not run.noted:
+    rows = yield from matching.rows_named(listed, name)
+    if (there := _find_same(rows, name, str((of or {}).get("key") or ""))) and not run.noted:
         return _result(there) | {"existed": True}
     stands = (yield from place([of])) if of else workspace()
     pins = {"teamId": of["id"]} if of else {}
     fields: Json = {"name": name, "color": color, "description": description or None}
     fields["group"] = above and above["name"]
-    pins |= scalars.given({"parentId": above and above["id"]})
+    pins |= scalars.present({"parentId": above and above["id"]})
     shows = stands.show(f"Create this label for {kind}s", pins=pins, **fields)
     made, existed = yield from make(
-        creates, {"id": run.key.uuid, **wanted, **pins}, by_filter(listed), shows, run.noted
+        creates, {"id": run.key.uuid, **wanted, **pins}, look_by_filter(listed), shows, run.noted
     )
     args = {"kind": _KIND[kind], "id": made["id"], "action": "delete"}
     back = {"tool": "linear_archive", "args": args}
@@ -84,12 +84,12 @@ def save_label(
     return _result(made) | lean({"created": True, "existed": existed, "undo": back})
 
 
-def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json | None) -> Asks[Json]:
-    """Change a label. What it is called, it is called on everything that bears it."""
+def _change_label(kind: str, operation: str, found: Json, wanted: Json, above: Json | None) -> Asks[Json]:
+    """Change a label. A new name applies to everything with the label."""
     after = {field: value for field, value in wanted.items() if field in ("name", "color", "description")}
     after |= {"group": above["name"]} if above else {}
     after |= {"use": _USE[bool(wanted["retiredAt"])]} if "retiredAt" in wanted else {}
-    fields = replaced(_now(found), after)
+    fields = as_changes(_current(found), after)
     stands = (yield from place([found["team"]])) if found.get("team") else workspace()
     pins = {"label_id": found["id"], "parentId": above and above["id"], "retiredAt": wanted.get("retiredAt")}
     called = {"label": found["name"]} if "name" not in after else {}
@@ -97,7 +97,7 @@ def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json |
         f"Change this label for {kind}s", destroys=loses(fields, "description"), pins=pins, **called, **fields
     )
     made = entity((yield from change(operation, id=found["id"], input=wanted)))
-    now, before = _now(made), _now(found)
+    now, before = _current(made), _current(found)
     args = {field: before[field] for field in after if field != "use"}
     args |= {"retired": bool(found.get("retiredAt"))} if "use" in after else {}
     args |= {"group": (found.get("parent") or {}).get("id")} if above else {}
@@ -107,21 +107,21 @@ def _changed(kind: str, operation: str, found: Json, wanted: Json, above: Json |
     return _result(made)
 
 
-def _now(label: Json) -> Json:
-    """What a label is like."""
+def _current(label: Json) -> Json:
+    """Return the fields of a label."""
     parent = (label.get("parent") or {}).get("name")
     plain = {field: label.get(field) or "" for field in ("name", "color", "description")}
     return {**plain, "group": parent or "", "use": _USE[bool(label.get("retiredAt"))]}
 
 
-def _existing(listed: str, label: str, team: str | None) -> Asks[Json]:
-    """The label that is called so; of several, the one of the team that was named ("": the workspace)."""
-    rows = yield from matching.named(listed, label)
+def _find_label(listed: str, label: str, team: str | None) -> Asks[Json]:
+    """Return the label of this name; of several, the one of the named team ("": the workspace)."""
+    rows = yield from matching.rows_named(listed, label)
     if team is not None:
         rows = [row for row in rows if ((row.get("team") or {}).get("key") or "") == team]
     if not rows:
-        raise matching.missing((yield from nodes(listed, first=100)), label, "label")
-    return matching.chosen([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
+        raise matching.missing_error((yield from nodes(listed, first=100)), label, "label")
+    return matching.choose([row for row in rows if not row.get("retiredAt")] or rows, label, "label")
 
 
 def _team(team: str | None, kind: str) -> Asks[Json | None]:
@@ -132,8 +132,8 @@ def _team(team: str | None, kind: str) -> Asks[Json | None]:
     return (yield from names.team(team))
 
 
-def _same(rows: list[Json], name: str, team: str) -> Json | None:
-    """The label of this name in the same team, or in the workspace."""
+def _find_same(rows: list[Json], name: str, team: str) -> Json | None:
+    """Return the label of this name in the same team, or in the workspace."""
     same = [
         row
         for row in rows
@@ -149,7 +149,7 @@ def _result(made: Json) -> Json:
     return lean(
         {
             "label_id": made["id"],
-            "name": said(made.get("name")),
+            "name": line(made.get("name")),
             "color": made.get("color"),
             "team": team,
             "retired": bool(made.get("retiredAt")),
@@ -172,10 +172,10 @@ def create_project_status(
 ) -> Steps:
     """Add a project status to the workspace (admins only)."""
     rows = yield from nodes("LookupProjectStatuses", first=100)
-    if (there := _same(rows, name, "")) and not run.noted:
-        return {"status_id": there["id"], "name": said(there["name"]), "type": there.get("type"), "existed": True}
+    if (there := _find_same(rows, name, "")) and not run.noted:
+        return {"status_id": there["id"], "name": line(there["name"]), "type": there.get("type"), "existed": True}
     last = max((float(row.get("position") or 0) for row in rows), default=0.0)
-    wanted = scalars.given({"name": name, "type": type, "description": description})
+    wanted = scalars.present({"name": name, "type": type, "description": description})
     wanted |= {"color": color or _COLOURS[type], "position": last + 1}
     shows = workspace().show(
         "Add this status for projects",
@@ -193,4 +193,4 @@ def create_project_status(
 
     given = {"id": run.key.uuid, **wanted}
     made, existed = yield from make("ProjectStatusCreate", given, look, shows, run.noted)
-    return lean({"status_id": made["id"], "name": said(made.get("name")), "type": made.get("type"), "existed": existed})
+    return lean({"status_id": made["id"], "name": line(made.get("name")), "type": made.get("type"), "existed": existed})

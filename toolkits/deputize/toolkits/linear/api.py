@@ -1,7 +1,7 @@
-"""Requests to Linear's one address, things made under an id of our own, and pages of its lists.
+"""Requests to Linear's one address, creation under a derived id, and pages of its lists.
 
-Complexity (linear.app/developers/rate-limiting): no document of ours comes near the 10,000 points of a query at the 100
-rows a tool may ask for; a test counts them.
+Complexity (linear.app/developers/rate-limiting): no document comes near the 10,000 points of a query at the 100 rows
+that a tool may request; a test counts them.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ from deputize.toolkits.linear.documents import changes, document
 from deputize.toolkits.linear.texts import FORM
 
 Look = Callable[[str], Asks[Json | None]]
-"""Finds the thing with this id, or None."""
-MAX_PAGES: Final = 5  # of a list that is thinned out on our side
+"""Finds the object with this id, or None."""
+MAX_PAGES: Final = 5  # of a list that is filtered here
 
 
 def request(operation: str, variables: Mapping[str, Any], repeat: Repeat = "idem") -> Request:
-    """One operation. Variables that are None are not sent: Linear reads a null as "clear this"."""
+    """Create the request of an operation. Variables that are None are left out: Linear reads null as "clear"."""
     given = {name: value for name, value in variables.items() if value is not None}
     content = {"operationName": operation, "query": document(operation), "variables": given}
     return Request("POST", "/graphql", json=content, repeat=repeat if changes(operation) else "read")
 
 
 def get(operation: str, **variables: Any) -> Asks[Any]:
-    """What a query with one field gives. Raises `NotFound` where that is null."""
+    """Return the value of a query with one field. Raises `NotFound` for null."""
     answer = yield request(operation, variables)
-    return only(answer, operation)
+    return single_value(answer, operation)
 
 
-def only(answer: Any, operation: str) -> Any:
-    """The value of an answer's one field. Raises `NotFound` for null."""
+def single_value(answer: Any, operation: str) -> Any:
+    """Return the value of an answer's one field. Raises `NotFound` for null."""
     data = answer.get("data") if isinstance(answer, dict) else None
     value = next(iter(data.values()), None) if isinstance(data, dict) else None
     if value is None:
@@ -49,49 +49,49 @@ def only(answer: Any, operation: str) -> Any:
 
 
 def change(operation: str, **variables: Any) -> Asks[Json]:
-    """What a mutation answers; one that says it did not succeed is refused input. It may be sent twice."""
+    """Return a mutation's answer. Raises `InvalidInput` if it did not succeed. It may be sent twice."""
     answer = yield request(operation, variables)
-    payload: Json = only(answer, operation)
+    payload: Json = single_value(answer, operation)
     if not payload.get("success"):
         raise InvalidInput("Linear refused the change without a reason.", hint="Read the object first.")
     return payload
 
 
 def entity(payload: Json) -> Json:
-    """The thing in a mutation's answer."""
+    """Return the object in a mutation's answer."""
     return next((value for value in payload.values() if isinstance(value, dict)), {})
 
 
 def make(
     operation: str, given: Json, look: Look, shows: Preview, noted: Noted, pins: Json | None = None
 ) -> Asks[tuple[Json, bool]]:
-    """Show what is about to be made, then make it under ``given["id"]``: see `made`. The id is noted in between: a run
-    that is cut off is taken up again, and one that is taken up looks first. ``pins``: what is noted beside it."""
+    """Preview an object, note its id, and create it under ``given["id"]`` with `create_once`. A run that continues
+    another looks first. ``pins``: more fields of the note."""
     if noted and (there := (yield from look(str(given["id"])))):
         return there, True
     yield shows
     if not noted:
         yield SaveNote({"id": given["id"], **(pins or {})})
-    return (yield from made(operation, given, look))
+    return (yield from create_once(operation, given, look))
 
 
-def made(operation: str, given: Json, look: Look) -> Asks[tuple[Json, bool]]:
-    """Make something under ``given["id"]``; what was made, and whether an earlier try had made it already.
+def create_once(operation: str, given: Json, look: Look) -> Asks[tuple[Json, bool]]:
+    """Create an object under ``given["id"]``; return it, and whether an earlier try had created it.
 
-    The id is the act's own, so what lies under it is this act's work. ``look`` finds it there. Raises `OutcomeUnknown`
-    where no answer came and looking fails, too.
+    The id is derived from the act, so an object with it is this act's work. ``look`` finds it. Raises `OutcomeUnknown`
+    if no answer came and looking fails too.
     """
     try:
         return entity((yield from change(operation, input=given))), False
     except (Conflict, InvalidInput, NotFound, ProviderUnavailable) as refused:
-        found = yield from found_after(look(str(given["id"])), refused)
+        found = yield from look_after(look(str(given["id"])), refused)
         if found is None:
             raise refused from None
         return found, True
 
 
-def found_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
-    """What looking finds. A refusal stays one, whatever becomes of the look; silence twice is an unknown outcome."""
+def look_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | None]:
+    """Return the result of looking. A refusal stays one if looking fails; a second silence is an unknown outcome."""
     try:
         return (yield from look)
     except DeputizeError:
@@ -102,8 +102,8 @@ def found_after(look: Asks[Json | None], refused: DeputizeError) -> Asks[Json | 
         return None
 
 
-def by_id(operation: str, **variables: Any) -> Look:
-    """Looks for a thing with a query that takes its id."""
+def look_by_id(operation: str, **variables: Any) -> Look:
+    """Return a look with a query by id."""
 
     def look(id: str) -> Asks[Json | None]:
         try:
@@ -115,8 +115,8 @@ def by_id(operation: str, **variables: Any) -> Look:
     return look
 
 
-def by_filter(operation: str) -> Look:
-    """Looks for a thing in a list that can be filtered by id."""
+def look_by_filter(operation: str) -> Look:
+    """Return a look in a list that can be filtered by id."""
 
     def look(id: str) -> Asks[Json | None]:
         rows = yield from nodes(operation, first=1, filter={"id": {"eq": id}})
@@ -135,14 +135,14 @@ class Written:
     done: bool
 
     def note(self) -> SaveNote:
-        """What to note before it is written: a run that is taken up finds its own work, and adds nothing twice."""
+        """Return the note to save before writing: a run that continues finds its own work, and adds nothing twice."""
         return SaveNote(note_of({self.field: (self.old, self.new)}))
 
 
 def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Noted) -> Written:
-    """The text to write, once it has been shown.
+    """Return the text to write, for the preview.
 
-    ``limit``: bytes of the old text that a read shows. Raises what `Edit.of` raises.
+    ``limit``: bytes of the old text that a read displays. Raises the errors of `Edit.of`.
     """
     text = str(old or "")
     if written_before(noted, field, old):
@@ -154,13 +154,13 @@ def new_text(edit: Edit, field: str, old: Any, new: str, limit: int, noted: Note
 
 
 def nodes(operation: str, **variables: Any) -> Asks[list[Json]]:
-    """The rows of one page."""
+    """Return the rows of one page."""
     answer = yield request(operation, variables)
-    return list(only(answer, operation).get("nodes") or ())
+    return list(single_value(answer, operation).get("nodes") or ())
 
 
-def gone_is_done(asks: Asks[Json]) -> Asks[Json | None]:
-    """Steps of a removal; None where the thing was gone already."""
+def ignore_missing(asks: Asks[Json]) -> Asks[Json | None]:
+    """Return the result of a removal, or None if the object was missing already."""
     try:
         return (yield from asks)
     except NotFound:
@@ -169,10 +169,9 @@ def gone_is_done(asks: Asks[Json]) -> Asks[Json | None]:
 
 @dataclass
 class Listing:
-    """One result of a list: rows of some pages, and the cursor behind the last.
+    """A list's result: rows of some pages, and the cursor after the last.
 
-    ``tool``, ``filters``: what the cursor is bound to. ``row``: how a node is shown. ``keep``: which are wanted, where
-    Linear cannot say.
+    ``tool``, ``filters``: bound to the cursor. ``row``: converts a node. ``keep``: filters nodes, if Linear cannot.
     """
 
     tool: str
@@ -184,7 +183,7 @@ class Listing:
     keep: Callable[[Json], bool] = field(default=lambda node: True)
 
     def of(self, operation: str, inside: Callable[[Any], Any] = lambda value: value, **variables: Any) -> Asks[Json]:
-        """The result: as many rows as are wanted and fit. ``inside``: from the query's value to its connection."""
+        """Return the rows that are requested and fit. ``inside``: from the query's value to its connection."""
         bound = (self.tool, self.account.subject, *self.filters)
         after, skip = read_cursor(bound, self.cursor, (str, int)) if self.cursor else ("", 0)
         rows, following = Rows(), None
@@ -202,7 +201,7 @@ class Listing:
         return self._result(rows, write_cursor(bound, [str(following), 0]) if following else None)
 
     def _take(self, rows: Rows, found: list[Json], skip: int) -> tuple[int, bool]:
-        """How many nodes of a page are worked off, and whether the result is full."""
+        """Return how many nodes of a page were handled, and whether the result is full."""
         for number, node in enumerate(found[skip:], skip):
             if not self.keep(node):
                 continue

@@ -1,4 +1,4 @@
-"""Linear: put away, bring back, delete."""
+"""Linear: archiving, restoring and deleting."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear.api import change, entity
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE
-from deputize.toolkits.linear.load_entity import Existing, Kind, existing
+from deputize.toolkits.linear.load_entity import Existing, Kind, load_existing
 from deputize.toolkits.linear.preview import undo
-from deputize.toolkits.linear.rows import lean, said
+from deputize.toolkits.linear.rows import lean, line
 
 Action = Literal["archive", "restore", "delete"]
 
@@ -32,7 +32,7 @@ _DOES: Final[dict[str, dict[str, str]]] = {
 }
 _SAME: Final = {("project", "delete"): "archive", ("document", "delete"): "archive"}
 _TRASHED: Final = frozenset(("ProjectDelete", "DocumentDelete", "IssueDelete", "InitiativeDelete"))
-_FOLLOWS: Final = {  # what goes with it, which a person may not think of
+_FOLLOWS: Final = {  # objects archived along, which a user may overlook
     "label": "It is taken off everything that bears it.",
     "project_label": "It is taken off everything that bears it.",
     "milestone": "Its issues stay, without a milestone.",
@@ -60,7 +60,7 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
         )
     result = {"kind": kind, "id": id, "action": action}
     try:
-        found = yield from existing(kind, id)
+        found = yield from load_existing(kind, id)
         if "restore" in does and action != "delete" and found.away == (act == "archive"):
             return result | {"summary": f"It {'was put away already' if found.away else 'is not put away'}."}
         yield _show(kind, does[act], found, final=action == "delete")
@@ -75,11 +75,11 @@ def archive(kind: Kind, id: str, action: Action = "archive") -> Steps:
         back = {"tool": "linear_archive", "args": args}
         yield undo(back, version=found.version)
     named = made.get("identifier") or made.get("name") or made.get("title")
-    return result | lean({"name": said(named), "undo": back})
+    return result | lean({"name": line(named), "undo": back})
 
 
 def _show(kind: Kind, operation: str, found: Existing, *, final: bool) -> Preview:
-    """What becomes of it, and what of it is lost."""
+    """Preview the action, and the losses."""
     what = {"Unarchive": "Bring this {} back", "Archive": "Put this {} into the archive"}
     says = next((text for part, text in what.items() if operation.endswith(part)), "Delete this {}")
     says = "Move this {} to the trash" if operation in _TRASHED else says

@@ -1,7 +1,7 @@
-"""What all Linear tools share: the toolkit, and what its scopes allow.
+"""The Linear toolkit, and its scopes.
 
-API: linear.app/developers/graphql. Scopes: linear.app/developers/oauth-2-0-authentication; what includes what is in the
-provider's row, so a need names the narrowest scope only.
+API: linear.app/developers/graphql. Scopes: linear.app/developers/oauth-2-0-authentication; the provider's row tells
+which scope includes which, so a need names the narrowest scope only.
 """
 
 from __future__ import annotations

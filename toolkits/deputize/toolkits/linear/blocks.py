@@ -1,4 +1,4 @@
-"""Linear: lists inside a detail, each cut to what it may cost, and what is said of those that are not whole."""
+"""Linear: lists inside a detail, each cut to its budget, with notes on those that are cut."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.toolkits.linear.texts import PIECE
 
 BLOCK: Final = 1_850  # tokens of one block of a detail
 DETAIL: Final = 3_700  # tokens of a detail with its blocks
-_AROUND: Final = 200  # tokens of what is said of a text: where it goes on, who wrote it
+_AROUND: Final = 200  # tokens of a text's fields: its continuation, its author
 _LISTS_ALL: Final = {
     "comments": "linear_list_comments",
     "updates": "linear_list_updates",
@@ -23,21 +23,21 @@ _LISTS_ALL: Final = {
 }
 
 Blocks = Iterable[tuple[str, Sequence[Any], bool]]
-"""Name, rows, and whether Linear has more of them than it was asked for."""
+"""Name, rows, and whether Linear has more of them than were requested."""
 
 
-def goes_on(connection: Any) -> bool:
-    """Whether a connection has more than it was asked for."""
+def is_cut(connection: Any) -> bool:
+    """Return whether a connection has more rows than were requested."""
     return bool(((connection or {}).get("pageInfo") or {}).get("hasNextPage"))
 
 
 def text_room(detail: Json) -> int:
-    """The tokens that are left for the text of a detail without blocks."""
+    """Return the tokens left for the text of a detail without blocks."""
     return max(PIECE, min(ALONE, DETAIL - _AROUND - tokens(detail)))
 
 
 def with_blocks(detail: Json, blocks: Blocks) -> Json:
-    """A detail with what was asked for beside it, each cut to what it may cost; ``cut`` says what is not whole."""
+    """Return a detail with its blocks, each cut to its budget; ``cut`` names those that are cut."""
     cut_short = []
     for name, every, rest in blocks:
         left = min(BLOCK, DETAIL - tokens(detail))

@@ -14,10 +14,10 @@ from deputize.toolkits._shared.arguments import Append, Body, Cursor, IfText, Li
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, Listing, by_filter, change, get, make, new_text
+from deputize.toolkits.linear.api import Asks, Listing, change, get, look_by_filter, make, new_text
 from deputize.toolkits.linear.base import CREATES_COMMENTS, LINEAR, READ, WRITE, Json, Noted
-from deputize.toolkits.linear.load_entity import commented, existing, holder, one
-from deputize.toolkits.linear.preview import Place, loses, of_project, replaced, undo, version_of
+from deputize.toolkits.linear.load_entity import comment_place, holder, load_by_id, load_existing
+from deputize.toolkits.linear.preview import Place, as_changes, loses, project_place, undo, version_of
 from deputize.toolkits.linear.rows import comment_row, lean, name, second
 from deputize.toolkits.linear.texts import QUOTED, ROW_BODY, whole_row
 
@@ -54,7 +54,7 @@ def list_comments(
         return whole_row(row, node, offset, raw=raw, more=more)
     if not target or offset or raw:
         raise InvalidInput("target: needed to list comments.", hint="Give target; or comment_id, to read one whole.")
-    narrow = yield from _of(target, target_kind)
+    narrow = yield from _filter_for(target, target_kind)
 
     def wanted(node: Json) -> bool:
         fits = state == "all" or (state == "resolved") == bool(node.get("resolvedAt"))
@@ -65,8 +65,8 @@ def list_comments(
     return (yield from listing.of("Comments", filter=narrow))
 
 
-def _of(target: str, kind: Target) -> Asks[Json]:
-    """The filter for the comments of a thing. Comments in a project's text hang on that text."""
+def _filter_for(target: str, kind: Target) -> Asks[Json]:
+    """Return the filter for an object's comments. Comments in a project's text belong to that text."""
     if kind == "project":
         id = (yield from names.project(target, "target"))["id"]
         here = {"project": {"id": {"eq": id}}}
@@ -121,7 +121,7 @@ def write_comment(
     if comment_id:
         if target or reply_to or quoted_text:
             raise InvalidInput("comment_id: an edit only takes body, append, replaces and if_text.")
-        return (yield from _edited(comment_id, body, edit, run.noted))
+        return (yield from _edit_comment(comment_id, body, edit, run.noted))
     if not target and not reply_to:
         raise InvalidInput("target: needed for a new comment.", hint="Give target, or reply_to.")
     if quoted_text and not target:
@@ -129,7 +129,7 @@ def write_comment(
             "quoted_text: only together with target and target_kind.", hint="Give target and target_kind."
         )
     above = (yield from _comment(reply_to, "reply_to")) if reply_to else None
-    pins, stands = yield from _whereto(above, target, target_kind, quoted=bool(quoted_text))
+    pins, stands = yield from _resolve_target(above, target, target_kind, quoted=bool(quoted_text))
     shows = stands.show(
         "Post this reply" if reply_to else "Post this comment",
         answers=above and f"{_author(above)}: {above.get('body') or ''}",
@@ -138,32 +138,32 @@ def write_comment(
         pins=pins,
     )
     wanted = {"id": run.key.uuid, "body": body, **pins} | ({"quotedText": quoted_text} if quoted_text else {})
-    made, existed = yield from make("CommentCreate", wanted, by_filter("Comments"), shows, run.noted)
+    made, existed = yield from make("CommentCreate", wanted, look_by_filter("Comments"), shows, run.noted)
     back = {"tool": "linear_archive", "args": {"kind": "comment", "id": made["id"], "action": "delete"}}
     yield undo(back, version=version_of(made.get("body")))
     return lean({"comment_id": made["id"], "url": made.get("url"), "target": target, "existed": existed, "undo": back})
 
 
-def _whereto(above: Json | None, target: str | None, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
-    """The ids of what is answered and commented on, and where that is. A reply to a reply joins its thread."""
+def _resolve_target(above: Json | None, target: str | None, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
+    """Return the ids of the answered comment and the target, and the place. A reply to a reply joins its thread."""
     if above is None:
         return (yield from _place(str(target), kind, quoted=quoted))
     pins = {"parentId": above.get("parentId") or above["id"]}
-    stands = yield from commented(above)
+    stands = yield from comment_place(above)
     if not target:
         return pins, stands
     ids, there = yield from _place(target, kind, quoted=quoted)
     return pins | ids, stands.to(there)
 
 
-def _edited(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
-    """Another text for a comment."""
+def _edit_comment(comment_id: str, body: str, edit: Edit, noted: Noted) -> Asks[Json]:
+    """Replace a comment's text."""
     there = yield from _comment(comment_id, "comment_id")
     text = new_text(edit, "body", there.get("body"), body, ROW_BODY, noted)
     made = there
     if not text.done:
-        stands = yield from commented(there)
-        fields = replaced({"text": text.old}, {"text": text.new})
+        stands = yield from comment_place(there)
+        fields = as_changes({"text": text.old}, {"text": text.new})
         yield stands.show(
             "Edit this comment", pins={"comment_id": there["id"]}, destroys=loses(fields, "text"), **fields
         )
@@ -185,7 +185,7 @@ def _author(comment: Json) -> str:
 
 def _comment(id: str, field: str) -> Asks[Json]:
     try:
-        return (yield from one("CommentSeen", id.strip()))
+        return (yield from load_by_id("CommentSeen", id.strip()))
     except NotFound:
         raise NotFound(
             f"{field}: no comment has this id, or it is not visible to this user.",
@@ -194,7 +194,7 @@ def _comment(id: str, field: str) -> Asks[Json]:
 
 
 def _place(target: str, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place]]:
-    """The ids of what is commented on, and where that is."""
+    """Return the ids of the target of a comment, and its place."""
     if kind == "document":
         found = yield from names.document(target)
         stands = yield from holder(found)
@@ -206,7 +206,7 @@ def _place(target: str, kind: Target, *, quoted: bool) -> Asks[tuple[Json, Place
         content = (whole.get("documentContent") or {}).get("id")
         if not content:
             raise InvalidInput("quoted_text: the project has no text.", hint="Leave quoted_text out.")
-        return {"documentContentId": content}, (yield from of_project(project))
+        return {"documentContentId": content}, (yield from project_place(project))
     if quoted:
         raise InvalidInput("quoted_text: only for the text of a project or document.")
     return (yield from _plain_place(target, kind))
@@ -218,11 +218,11 @@ def _plain_place(target: str, kind: Target) -> Asks[tuple[Json, Place]]:
         return {"issueId": issue["id"]}, (yield from holder({"issue": issue}))
     if kind == "project":
         project = yield from names.project(target, "target")
-        return {"projectId": project["id"]}, (yield from of_project(project))
+        return {"projectId": project["id"]}, (yield from project_place(project))
     if kind == "initiative":
         initiative = yield from names.initiative(target, "target")
         return {"initiativeId": initiative["id"]}, (yield from holder({"initiative": initiative}))
-    update = yield from existing(kind, (yield from _id(target, kind)))
+    update = yield from load_existing(kind, (yield from _id(target, kind)))
     field = "projectUpdateId" if kind == "project_update" else "initiativeUpdateId"
     return {field: update.id}, update.place.inside(f"a status update by {update.by}")
 
@@ -232,7 +232,7 @@ def resolve_comment(comment_id: str, resolved: bool = True, resolving_comment_id
     """Resolve or reopen a comment thread."""
     found = yield from _comment(comment_id, "comment_id")
     by = (yield from _comment(resolving_comment_id, "resolving_comment_id")) if resolving_comment_id else None
-    stands = yield from commented(found)
+    stands = yield from comment_place(found)
     yield stands.show(
         "Resolve this thread of comments" if resolved else "Reopen this thread of comments",
         by=_author(found),

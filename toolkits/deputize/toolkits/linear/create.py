@@ -1,4 +1,4 @@
-"""Linear: new issues."""
+"""Linear: creating issues."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailabl
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear import matching, scalars
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, by_id, change, get, make
+from deputize.toolkits.linear.api import Asks, change, get, look_by_id, make
 from deputize.toolkits.linear.base import CREATES_ISSUES, LINEAR, READ, WRITE, Json, Priority, Text, Title
 from deputize.toolkits.linear.preview import issue_words, person, place, undo, version_of
-from deputize.toolkits.linear.rows import lean, name, nodes, said
+from deputize.toolkits.linear.rows import lean, line, name, nodes
 
 _ADDRESS: Final = re.compile(r"https://[^\s/?#@\\:\[\]%]{1,253}(?::[0-9]{1,5})?(?:[/?#][^\s\x00-\x1f\x7f]{0,1800})?")
 
@@ -68,7 +68,7 @@ def create_issue(
     link = https(link_url, "link_url") if link_url else ""
     due = (yield from scalars.days(run, due_date=due_date))["due_date"]
     to = yield from _team(team)
-    within, part = yield from in_project(project, milestone)
+    within, part = yield from project_and_milestone(project, milestone)
     who = (yield from names.user(assignee, run.account, "assignee")) if assignee else None
     marks = (yield from names.labels(labels, "labels", [to.get("key")])) if labels else None
     round = (yield from names.cycle(to["id"], cycle)) if cycle else None
@@ -80,8 +80,8 @@ def create_issue(
     pins: Json = {"teamId": to["id"]} | {field: one["id"] for field, one in things.items() if one}
     pins |= {"labelIds": [str(one["id"]) for one in marks]} if marks else {}
     values = {"title": title, "description": description, "estimate": estimate, "dueDate": due}
-    pins |= scalars.given({"priority": scalars.priority(priority)})
-    wanted = scalars.given(values)
+    pins |= scalars.present({"priority": scalars.priority(priority)})
+    wanted = scalars.present(values)
     stands = yield from place([to])
     shows = stands.show(
         "Create this issue",
@@ -103,40 +103,40 @@ def create_issue(
         link_title=link_title,
         pins=pins,
     )
-    look = by_id("Issue", comments=False, attachments=False, relations=False, children=False)
+    look = look_by_id("Issue", comments=False, attachments=False, relations=False, children=False)
     made, existed = yield from make("IssueCreate", {"id": run.key.uuid, **pins, **wanted}, look, shows, run.noted)
     result = {
         "identifier": made["identifier"],
         "id": made["id"],
         "url": made.get("url"),
-        "title": said(made.get("title")),
-        "state": said(name(made.get("state")), 60),
-        "assignee": said(name(made.get("assignee")), 60),
+        "title": line(made.get("title")),
+        "state": line(name(made.get("state")), 60),
+        "assignee": line(name(made.get("assignee")), 60),
         "existed": existed,
         "undo": {"tool": "linear_archive", "args": {"kind": "issue", "id": made["identifier"], "action": "delete"}},
     }
     if link:
-        result |= yield from _linked(made["id"], link, link_title, run.key.nth(1).uuid)
+        result |= yield from _add_link(made["id"], link, link_title, run.key.nth(1).uuid)
     yield undo(result["undo"], issue=issue_words(made), version=version_of(made.get("description")))
     return lean(result)
 
 
 def https(url: str, field: str) -> str:
-    """An https address. Raises `InvalidInput` for any other, and for one with a name or password in it."""
+    """Return an https address. Raises `InvalidInput` for any other, and for one with a name or password in it."""
     if not _ADDRESS.fullmatch(url.strip()):
         raise InvalidInput(f"{field}: must be an https address.")
     return url.strip()
 
 
 def _team(wanted: str) -> Asks[Json]:
-    """A team with its states."""
+    """Return a team with its states."""
     found = yield from names.team(wanted)
     team: Json = yield from get("Team", id=found["id"])
     return team
 
 
-def in_project(project: str | None, milestone: str | None) -> Asks[tuple[Json | None, Json | None]]:
-    """A project, and a milestone in it."""
+def project_and_milestone(project: str | None, milestone: str | None) -> Asks[tuple[Json | None, Json | None]]:
+    """Return a project, and a milestone in it."""
     if not project:
         return None, None
     found = yield from names.project(project)
@@ -145,11 +145,11 @@ def in_project(project: str | None, milestone: str | None) -> Asks[tuple[Json | 
 
 def _template(wanted: str) -> Asks[Json]:
     rows = yield from get("LookupTemplates")
-    return matching.chosen([row for row in rows if row.get("type") == "issue"], wanted, "template")
+    return matching.choose([row for row in rows if row.get("type") == "issue"], wanted, "template")
 
 
-def _linked(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:
-    """The link on the new issue. A link that was refused does not undo the issue: it is a warning."""
+def _add_link(issue_id: str, url: str, title: str | None, id: str) -> Asks[Json]:
+    """Link the address to the new issue. A refused link is a warning, because the issue exists."""
     try:
         made = yield from change("AttachmentLinkUrl", id=id, issueId=issue_id, url=url, title=title)
     except ProviderUnavailable:

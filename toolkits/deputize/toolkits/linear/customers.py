@@ -1,4 +1,4 @@
-"""Linear: what customers ask for."""
+"""Linear: requests of customers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
+from deputize.toolkits.linear.api import Asks, Listing, look_by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.load_entity import holder
 from deputize.toolkits.linear.matching import is_id
-from deputize.toolkits.linear.preview import ONLY_BY_HAND, of_project
-from deputize.toolkits.linear.rows import lean, marked, minute, name, said
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, project_place
+from deputize.toolkits.linear.rows import lean, line, mark, minute, name
 from deputize.toolkits.linear.texts import cut, whole_row
 
 
@@ -36,7 +36,7 @@ def list_customer_needs(
     """Customer requests on issues or projects, or one of them."""
     if need_id:
         node = yield from _need(need_id.strip())
-        return whole_row(_row(node), node, offset, raw=raw, more=_more(node))
+        return whole_row(_row(node), node, offset, raw=raw, more=_read_call(node))
     if offset or raw:
         raise InvalidInput("offset, raw: only when reading one request.", hint="Give need_id.")
     narrow: list[Json] = []
@@ -61,20 +61,20 @@ def _need(id: str) -> Asks[Json]:
     return rows[0]
 
 
-def _more(node: Json) -> Continuation:
+def _read_call(node: Json) -> Continuation:
     return Continuation("linear_list_customer_needs", need_id=str(node.get("id")))
 
 
 def _row(node: Json) -> Json:
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "customer": outside.line(name(node.get("customer")), 60),
             "issue": (node.get("issue") or {}).get("identifier"),
             "project": outside.line(name(node.get("project")), 60),
             "important": bool(node.get("priority")),
-            **cut(outside, node.get("body"), more=_more(node)),
+            **cut(outside, node.get("body"), more=_read_call(node)),
             "created": minute(node.get("createdAt")),
             "url": node.get("url"),
         },
@@ -104,7 +104,7 @@ def create_customer_need(
     else:
         on = yield from names.project(str(project))
         pins["projectId"] = on["id"]
-        stands = yield from of_project(on)
+        stands = yield from project_place(on)
     shows = stands.show(
         "Record what a customer asks for",
         customer=name(who),
@@ -114,6 +114,6 @@ def create_customer_need(
         pins=pins,
     )
     wanted = {"id": run.key.uuid, "body": body, **pins}
-    made, existed = yield from make("CustomerNeedCreate", wanted, by_filter("CustomerNeeds"), shows, run.noted)
-    shown = {"id": made["id"], "customer": said(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
+    made, existed = yield from make("CustomerNeedCreate", wanted, look_by_filter("CustomerNeeds"), shows, run.noted)
+    shown = {"id": made["id"], "customer": line(name(made.get("customer"))), "url": made.get("url"), "existed": existed}
     return lean(shown | {"issue": (made.get("issue") or {}).get("identifier"), "project": project})

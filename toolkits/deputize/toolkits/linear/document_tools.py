@@ -15,12 +15,12 @@ from deputize.toolkits._shared.long_text import Edit, digest, written_before
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear import scalars
-from deputize.toolkits.linear.api import Asks, Listing, by_id, change, entity, make, new_text
+from deputize.toolkits.linear.api import Asks, Listing, change, entity, look_by_id, make, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
 from deputize.toolkits.linear.blocks import text_room
 from deputize.toolkits.linear.load_entity import holder
-from deputize.toolkits.linear.preview import Place, issue_words, loses, replaced, team_words, undo, version_of
-from deputize.toolkits.linear.rows import LINE, document_row, lean, name, said, second
+from deputize.toolkits.linear.preview import Place, as_changes, issue_words, loses, team_words, undo, version_of
+from deputize.toolkits.linear.rows import LINE, document_row, lean, line, name, second
 from deputize.toolkits.linear.texts import piece, read_whole
 
 
@@ -86,7 +86,7 @@ def save_document(
     run: Run,
 ) -> Steps:
     """Create a document, or change one when document is given."""
-    wanted: dict[str, Any] = scalars.given({"title": title, "content": content})
+    wanted: dict[str, Any] = scalars.present({"title": title, "content": content})
     found = yield from _places(project, initiative, team, issue)
     ids = {f"{kind}Id": one["id"] for kind, one in found.items()}
     wanted |= ids
@@ -94,13 +94,13 @@ def save_document(
     if edit != Edit() and (content is None or not document):
         raise InvalidInput("append, replaces, if_text: only together with document and content.")
     if document:
-        return (yield from _changed(document, wanted, found, edit, unmodified_since, run.noted))
+        return (yield from _change_document(document, wanted, found, edit, unmodified_since, run.noted))
     if not title or len(ids) != 1:
         raise InvalidInput("A new document needs a title, and one of project, initiative, team or issue.")
     stands = yield from holder(found)
     shows = stands.show("Create this document", title=title, text=content or None, pins=ids)
     made, existed = yield from make(
-        "DocumentCreate", {"id": run.key.uuid, **wanted}, by_id("Document"), shows, run.noted
+        "DocumentCreate", {"id": run.key.uuid, **wanted}, look_by_id("Document"), shows, run.noted
     )
     back = {"tool": "linear_archive", "args": {"kind": "document", "id": made["id"], "action": "delete"}}
     yield undo(back, document=made.get("title"), version=version_of(made.get("content")))
@@ -108,7 +108,7 @@ def save_document(
 
 
 def _places(project: str | None, initiative: str | None, team: str | None, issue: str | None) -> Asks[Json]:
-    """What a document is to be put on, by kind."""
+    """Return the new places of a document, by kind."""
     found: Json = {}
     if project:
         found["project"] = yield from names.project(project)
@@ -121,14 +121,14 @@ def _places(project: str | None, initiative: str | None, team: str | None, issue
     return found
 
 
-def _changed(
+def _change_document(
     document: str, wanted: dict[str, Any], to: Json, edit: Edit, unmodified_since: str | None, noted: Noted
 ) -> Asks[Json]:
-    """Change a document. Text that replaces all of it must be the answer to the text that is there."""
+    """Change a document. A text may replace all of it only if the present text was read."""
     if not wanted:
         raise InvalidInput("Nothing to change: give at least one field.")
     found = yield from names.document(document)
-    if noted and _is_so(found, wanted, to, edit, noted):
+    if noted and _is_written(found, wanted, to, edit, noted):
         return _result(found)  # an earlier run of this act has written it
     if "content" in wanted and unmodified_since is None and edit == Edit() and found.get("content"):
         raise InvalidInput(
@@ -145,20 +145,20 @@ def _changed(
             edit, "content", found.get("content"), wanted["content"], read_whole(found.get("content")), noted
         )
         wanted["content"] = text.new
-    stands = yield from _between(found, to)
-    fields = replaced(_now(found, to), _after(wanted, to))
+    stands = yield from _move_place(found, to)
+    fields = as_changes(_current(found, to), _after(wanted, to))
     pins = {"document_id": found["id"]} | {f"{kind}Id": one["id"] for kind, one in to.items()}
     called = {} if "title" in wanted else {"document": found.get("title")}
     yield stands.show("Change this document", destroys=loses(fields, "text"), pins=pins, **called, **fields)
     yield text.note() if text else SaveNote({"id": found["id"]})
     made = entity((yield from change("DocumentUpdate", id=found["id"], input=wanted)))
-    if back := _back(found, made, wanted, to):
+    if back := _undo(found, made, wanted, to):
         yield back
     return _result(made)
 
 
-def _is_so(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[str, Any]) -> bool:
-    """Whether an earlier run has written it, with all that it wrote at once."""
+def _is_written(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[str, Any]) -> bool:
+    """Return whether an earlier run has written the document, with all fields of that write."""
     if "content" in wanted:
         whole = edit == Edit() and found.get("content") == wanted["content"]
         return written_before(noted, "content", found.get("content")) or whole
@@ -166,28 +166,28 @@ def _is_so(found: Json, wanted: Json, to: Json, edit: Edit, noted: Mapping[str, 
     return there and wanted.get("title", found.get("title")) == found.get("title")
 
 
-def _between(found: Json, to: Json) -> Asks[Place]:
-    """Where a document stands, and where it will."""
+def _move_place(found: Json, to: Json) -> Asks[Place]:
+    """Return the place of a document, with its new one."""
     here = yield from holder(found)
     return here.to((yield from holder(to))) if to else here
 
 
-def _on(thing: Json, kind: str) -> str:
+def _label(thing: Json, kind: str) -> str:
     return issue_words(thing) if kind == "issue" else team_words(thing) if kind == "team" else name(thing)
 
 
-def _now(found: Json, to: Json) -> Json:
-    places = {kind: _on(found[kind], kind) if found.get(kind) else "" for kind in to}
+def _current(found: Json, to: Json) -> Json:
+    places = {kind: _label(found[kind], kind) if found.get(kind) else "" for kind in to}
     return {"title": found.get("title"), "text": found.get("content") or "", **places}
 
 
 def _after(wanted: Json, to: Json) -> Json:
     fields = {"title": wanted.get("title"), "text": wanted.get("content")}
-    return scalars.given(fields) | {kind: _on(one, kind) for kind, one in to.items()}
+    return scalars.present(fields) | {kind: _label(one, kind) for kind, one in to.items()}
 
 
-def _back(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
-    """The call that puts back what was changed; None where it has left the only place it was in."""
+def _undo(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
+    """Return the call that restores the document; None if it left its only place."""
     if any(not found.get(kind) for kind in to):
         return None
     args: Json = {kind: found[kind].get("identifier") or found[kind]["id"] for kind in to}
@@ -195,7 +195,7 @@ def _back(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
         args["title"] = found["title"]
     if "content" in wanted:
         args |= {"content": found.get("content") or "", "if_text": digest(str(made.get("content") or ""))}
-    before, now = _now(found, to), _now(made, to)
+    before, now = _current(found, to), _current(made, to)
     holds = {field: value for field, value in now.items() if field in _after(wanted, to) and value != before[field]}
     return Undo("linear_save_document", {"document": found["id"], **args}, holds)
 
@@ -203,7 +203,7 @@ def _back(found: Json, made: Json, wanted: Json, to: Json) -> Undo | None:
 def _same_moment(there: Any, wanted: str) -> bool:
     try:
         moment, asked = datetime.fromisoformat(str(there)), datetime.fromisoformat(wanted.strip())
-        return asked in (moment, moment.replace(microsecond=0))  # results show seconds
+        return asked in (moment, moment.replace(microsecond=0))  # results have whole seconds
     except (ValueError, TypeError):
         raise InvalidInput(
             "unmodified_since: must be a time with a time zone.", hint="As the document's updated."
@@ -211,5 +211,5 @@ def _same_moment(there: Any, wanted: str) -> bool:
 
 
 def _result(made: Json) -> Json:
-    title, updated = said(made.get("title")), second(made.get("updatedAt"))
+    title, updated = line(made.get("title")), second(made.get("updatedAt"))
     return lean({"id": made["id"], "title": title, "url": made.get("url"), "updated": updated})

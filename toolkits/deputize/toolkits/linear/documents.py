@@ -1,6 +1,6 @@
-"""The GraphQL documents, read from `documents.graphql`: each operation with the fragments it uses, and no others.
+"""GraphQL documents, read from `documents.graphql`: each operation with exactly the fragments that it uses.
 
-The file is read when this module is imported, which is off the event loop: a tool runs on it.
+The file is read when this module is imported, off the event loop, on which tools run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HEAD: Final = re.compile(r"(fragment|query|mutation)\s+(\w+)")
 
 
 def _read() -> dict[str, str]:
-    """Every definition of the file by its name, on one line."""
+    """Return the file's definitions by name, each on one line."""
     text = files("deputize.toolkits.linear").joinpath("documents.graphql").read_text(encoding="utf-8")
     found: dict[str, str] = {}
     for one in text.split("\n\n"):
@@ -32,13 +32,12 @@ _DEFINITIONS: Final = _read()
 
 
 def operations() -> list[str]:
-    """The names of all operations."""
     return [name for name, text in _DEFINITIONS.items() if not text.startswith("fragment")]
 
 
 @cache
 def document(operation: str) -> str:
-    """The document to send for an operation. Raises KeyError for one that there is not."""
+    """Return the document of an operation. Raises KeyError for an unknown one."""
     texts = [_DEFINITIONS[operation]]
     for text in texts:
         texts += [one for name in dict.fromkeys(_USED.findall(text)) if (one := _DEFINITIONS[name]) not in texts]
@@ -47,5 +46,4 @@ def document(operation: str) -> str:
 
 @cache
 def changes(operation: str) -> bool:
-    """Whether the operation is a mutation."""
     return _DEFINITIONS[operation].startswith("mutation")

@@ -1,4 +1,4 @@
-"""Linear: what was uploaded is fetched, as a file handle. Its host takes the token of the API, and no other does."""
+"""Linear: fetching uploads as file handles. Only Linear's file host receives the API's token."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def get_file(
 ) -> Steps:
     """Fetch a file uploaded to Linear: its text if plain, and a file handle (files_read reads PDF, office by it)."""
     request = _request(url)
-    answer = yield from _fetched(request)
+    answer = yield from _fetch(request)
     mime = str(answer.headers.get("content-type") or "").partition(";")[0].strip().lower()
     outside = Outside()
     name = outside.line(_name(answer, request, mime), 120)
@@ -47,7 +47,7 @@ def get_file(
 
 
 def _request(url: str) -> Request:
-    """The request for what lies there. Raises `InvalidInput` for any other host: the token goes along."""
+    """Create the request for an upload. Raises `InvalidInput` for any other host, because the token is sent along."""
     try:
         parts = urlsplit(url.strip())
         segments = [unquote(one, errors="strict") for one in parts.path.split("/") if one]
@@ -60,8 +60,8 @@ def _request(url: str) -> Request:
     return Request("GET", path, at=at, api="uploads", raw=True, whole=True, max_bytes=LARGEST)
 
 
-def _fetched(request: Request) -> Asks[Answer]:
-    """The file. Where Linear leads to another address, that one is asked without the token."""
+def _fetch(request: Request) -> Asks[Answer]:
+    """Return the file. A redirect to another address is followed without the token."""
     answer: Answer = yield request
     if answer.status in _REDIRECTS:
         answer = yield PublicRequest(str(answer.headers.get("location") or ""), max_bytes=LARGEST)
@@ -71,7 +71,7 @@ def _fetched(request: Request) -> Asks[Answer]:
 
 
 def _name(answer: Answer, request: Request, mime: str) -> str:
-    """What the file is called: as Linear says, else by the end of its address and its kind."""
+    """Return the file's name: as Linear gives it, else from its address and type."""
     header: Message[Any, Any] = Message()
     header["content-disposition"] = str(answer.headers.get("content-disposition") or "")
     if said := header.get_filename():

@@ -1,4 +1,4 @@
-"""Linear: who I am, what there is to name, and search."""
+"""Linear: the user, lookup of names, and search."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from deputize.toolkits.linear.rows import (
     issue_list,
     issue_row,
     lean,
-    marked,
+    line,
+    mark,
     name,
     nodes,
     project_row,
-    said,
 )
 
 Kind = Literal[
@@ -75,7 +75,7 @@ def whoami() -> Steps:
 
 
 LABEL: Final = 1_020  # bytes of a label's description, of at most 255 characters
-_OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # and the fields a name is looked for in
+_OPERATIONS: Final[dict[str, tuple[str, tuple[str, ...]]]] = {  # with the fields to search for a name
     "teams": ("LookupTeams", ("name", "key")),
     "users": ("LookupUsers", ("name", "displayName", "email")),
     "states": ("LookupStates", ("name",)),
@@ -107,11 +107,11 @@ def lookup(
     run: Run,
 ) -> Steps:
     """Look up values other tools take: teams, users, states, labels, cycles, views, templates, customers."""
-    _fits(kind, team, type, period, created_after, include_archived)
+    _check_filters(kind, team, type, period, created_after, include_archived)
     if kind == "templates":
         return (yield from _templates(query, limit, cursor, run.account))
     operation, fields = _OPERATIONS[kind]
-    narrow: list[Json] = [matching.resembling(query, *fields)] if query and fields else []
+    narrow: list[Json] = [matching.part_filter(query, *fields)] if query and fields else []
     if team:
         narrow.append({"team": {"id": {"eq": (yield from names.team(team))["id"]}}})
     if kind == "states" and type:
@@ -120,7 +120,7 @@ def lookup(
         narrow.append({_PERIODS[period]: {"eq": True}})
     if created_after:
         run = yield from in_zone(run, scalars.ask_zone, created_after=created_after)
-        narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.time_filter(created_after, run, "created_after")}})
 
     def wanted(node: Json) -> bool:
         said = [str(node.get(field) or "").casefold() for field in (*fields, "name")]
@@ -133,7 +133,7 @@ def lookup(
         (kind, team, query, type, period, created_after, include_archived),
         limit,
         cursor,
-        _named,
+        _named_row,
         wanted,
     )
     more: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
@@ -142,10 +142,10 @@ def lookup(
     return (yield from listing.of(operation, **more))
 
 
-def _fits(
+def _check_filters(
     kind: Kind, team: str | None, type: str | None, period: Period, created_after: str | None, archived: bool
 ) -> None:
-    """Refuse a filter that this kind does not know: leaving it out would answer another question."""
+    """Raise `InvalidInput` for a filter that this kind lacks: without it the answer would be to another question."""
     for argument, given, kinds in (
         ("team", team, _TEAM_OWNS),
         ("type", type, ("states", "project_statuses")),
@@ -156,29 +156,29 @@ def _fits(
             raise InvalidInput(f"{argument}: only for {', '.join(kinds)}.")
     types = {"states": names.STATE_TYPES, "project_statuses": names.STATUS_TYPES}.get(kind, ())
     if type and type not in types:
-        raise InvalidInput(f"type: there is none of {kind} {said(type, 60)!r}.", hint=f"One of {', '.join(types)}.")
+        raise InvalidInput(f"type: there is none of {kind} {line(type, 60)!r}.", hint=f"One of {', '.join(types)}.")
     if created_after and kind in ("templates", "project_statuses"):
         raise InvalidInput(f"created_after: cannot be used for {kind.replace('_', ' ')}.")
 
 
 def _templates(query: str | None, limit: int, cursor: str | None, account: Account) -> Asks[Json]:
-    """Templates come in one list, which is filtered and paged here."""
+    """Return a page of templates, which Linear returns in one list, filtered here."""
     bound = ("linear_lookup", account.subject, "templates", query)
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     found = yield from get("LookupTemplates")
     wanted = [one for one in found if not query or query.casefold() in str(one.get("name") or "").casefold()]
     rows = Rows()
-    taken = sum(1 for _ in takewhile(lambda one: rows.add(_named(one)), wanted[start : start + limit]))
+    taken = sum(1 for _ in takewhile(lambda one: rows.add(_named_row(one)), wanted[start : start + limit]))
     more = write_cursor(bound, [start + taken]) if start + taken < len(wanted) else None
     return {"items": rows.items, "next": more, "total": len(wanted), "truncated": more is not None and taken < limit}
 
 
-def _named(node: Json) -> Json:
-    """Anything that has a name."""
+def _named_row(node: Json) -> Json:
+    """Return a row for a named object."""
     if "startsAt" in node:
         return cycle_row(node)
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "name": outside.line(str(node.get("name") or ""), 320),
@@ -221,9 +221,9 @@ def search(
     if kind == "all":
         if cursor:
             raise InvalidInput("cursor: a search over everything has one page only.", hint="Ask for a kind.")
-        return (yield from _by_meaning(query, include_archived, limit))
+        return (yield from _search_by_meaning(query, include_archived, limit))
     operation, row, called = _SEARCHES[kind]
-    chosen = yield from names.team(team) if team else _nothing()
+    chosen = yield from names.team(team) if team else _no_result()
     urls: list[Any] = []
     total: list[int] = []
 
@@ -246,12 +246,12 @@ def search(
     return issue_list(result, urls) if kind == "issues" else result
 
 
-def _nothing() -> Asks[Json]:
+def _no_result() -> Asks[Json]:
     return {}
     yield
 
 
-def _by_meaning(query: str, include_archived: bool, limit: int) -> Asks[Json]:
+def _search_by_meaning(query: str, include_archived: bool, limit: int) -> Asks[Json]:
     found = yield from get("SemanticSearch", query=query, maxResults=limit, includeArchived=include_archived or None)
     rows = Rows()
     results = list(found.get("results") or ())

@@ -17,7 +17,7 @@ from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Listing, change, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.matching import is_id
-from deputize.toolkits.linear.rows import marked, minute, name
+from deputize.toolkits.linear.rows import mark, minute, name
 from deputize.toolkits.linear.texts import cut
 
 
@@ -43,7 +43,7 @@ def list_notifications(
 
 def _row(node: Json) -> Json:
     outside = Outside()
-    return marked(
+    return mark(
         {
             "notification_id": node.get("id"),
             "type": node.get("type"),
@@ -64,7 +64,7 @@ def _row(node: Json) -> Json:
 
 
 def _text_in_it(node: Json, outside: Outside) -> Json:
-    """The beginning of the comment or the update that it is about, and the id by which that is read whole."""
+    """Return the beginning of the notification's comment or update, and the id that reads it whole."""
     update = node.get("projectUpdate") or node.get("initiativeUpdate")
     what, called = (node["comment"], "comment_id") if node.get("comment") else (update, "update_id")
     if not what:
@@ -90,17 +90,17 @@ def update_notifications(
         raise InvalidInput("until: needed for action=snooze, and only there.")
     run = yield from in_zone(run, scalars.ask_zone, until=until)
     values: dict[str, Json] = {
-        "read": {"readAt": scalars.since("now", run, "now")},
+        "read": {"readAt": scalars.time_filter("now", run, "now")},
         "unread": {"readAt": None},
-        "snooze": {"snoozedUntilAt": scalars.since(until or "now", run, "until")},
+        "snooze": {"snoozedUntilAt": scalars.time_filter(until or "now", run, "until")},
     }
     wanted = values.get(action)
     ids = list(dict.fromkeys(notification_ids))
-    known = {str(row["id"]): row for row in (yield from nodes("Notifications", first=len(ids), filter=_of(ids)))}
+    known = {str(row["id"]): row for row in (yield from nodes("Notifications", first=len(ids), filter=_ids(ids)))}
     yield Preview(
         _DOES[action],
         audience=Audience.SELF,
-        notifications=[_called(known.get(id)) for id in ids],
+        notifications=[_title(known.get(id)) for id in ids],
         until=Instant.of(values["snooze"]["snoozedUntilAt"]) if action == "snooze" else None,
         pins={"notification_ids": ids, "readAt": (wanted or {}).get("readAt")},
         beside={"state": [_state(known.get(id)) for id in ids]},
@@ -111,7 +111,7 @@ def update_notifications(
         try:
             yield from change("NotificationUpdate", id=id, input=wanted) if wanted else change(_ARCHIVE, id=id)
             done.append(id)
-        except (NotFound, InvalidInput) as refused:  # one that is not there does not keep the others from theirs
+        except (NotFound, InvalidInput) as refused:  # a missing one does not stop the others
             failed.append({"id": id, "why": str(refused)})
         except DeputizeError as stopped:
             if not done:
@@ -134,13 +134,13 @@ _DOES: Final = {
 _TURNED: Final[dict[str, Action]] = {"read": "unread", "unread": "read"}
 
 
-def _of(ids: Sequence[str]) -> Json:
-    """A filter: those of these ids that are ids at all."""
+def _ids(ids: Sequence[str]) -> Json:
+    """Return a filter for these ids, without invalid ones."""
     return {"id": {"in": [id for id in ids if is_id(id)]}}
 
 
-def _called(notification: Json | None) -> str:
-    """A notification as a person knows it."""
+def _title(notification: Json | None) -> str:
+    """Return a notification in words."""
     if notification is None:
         return "one that is not there"
     who = name(notification.get("actor"))

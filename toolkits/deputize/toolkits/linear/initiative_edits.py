@@ -1,4 +1,4 @@
-"""Linear: new initiatives, changes to initiatives, and the projects in them."""
+"""Linear: creating and changing initiatives, and the projects in them."""
 
 from __future__ import annotations
 
@@ -18,27 +18,26 @@ from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import (
     Asks,
     Written,
-    by_id,
     change,
+    create_once,
     entity,
     get,
-    gone_is_done,
-    made,
+    ignore_missing,
+    look_by_id,
     make,
     new_text,
 )
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Status, Text, Title
 from deputize.toolkits.linear.load_entity import whole_text
-from deputize.toolkits.linear.preview import loses, person, replaced, undo, version_of, workspace
-from deputize.toolkits.linear.rows import lean, nodes, said
+from deputize.toolkits.linear.preview import as_changes, loses, person, undo, version_of, workspace
+from deputize.toolkits.linear.rows import lean, line, nodes
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.texts import read_whole
 
 
 @dataclass
 class Projects:
-    """Projects that come into an initiative, with the number of each among those that were named; that leave it, with
-    the links that end; and what became of it."""
+    """The projects that join an initiative, with their numbers, those that leave, with their links, and the results."""
 
     coming: list[tuple[int, Json]] = field(default_factory=list)
     leaving: list[tuple[Json, str]] = field(default_factory=list)
@@ -48,7 +47,7 @@ class Projects:
 
     @property
     def fields(self) -> Json:
-        """As they are shown."""
+        """The fields of the preview."""
         return {
             "add_projects": sorted(name_of(one) for _, one in self.coming) or None,
             "remove_projects": sorted(name_of(one) for one, _ in self.leaving) or None,
@@ -56,16 +55,16 @@ class Projects:
 
     @property
     def pins(self) -> Json:
-        """The ids of what is linked, and of the links that end."""
-        return scalars.given(
+        """The ids of the joining projects, and of the links that end."""
+        return scalars.present(
             {
                 "joins": sorted(one["id"] for _, one in self.coming) or None,
                 "ends": sorted(link for _, link in self.leaving) or None,
             }
         )
 
-    def may_go_on(self, noted: Noted) -> None:
-        """Raises `OutcomeUnknown` where the earlier run of the act, whose note this is, meant other projects."""
+    def check_note(self, noted: Noted) -> None:
+        """Raise `OutcomeUnknown` if the act's earlier run, which left this note, had other projects."""
         known = noted or {}
         if any(set(ids) - set(known.get(what) or ()) for what, ids in self.pins.items()):
             raise OutcomeUnknown(
@@ -75,10 +74,10 @@ class Projects:
 
     @property
     def result(self) -> Json:
-        """What a result says of them."""
+        """The fields of the result."""
         names = {
-            "projects_added": [said(one["name"]) for one in self.joined],
-            "projects_removed": [said(one["name"]) for one in self.parted],
+            "projects_added": [line(one["name"]) for one in self.joined],
+            "projects_removed": [line(one["name"]) for one in self.parted],
         }
         return lean(names | {"warnings": self.warnings})
 
@@ -105,10 +104,10 @@ def save_initiative(
 ) -> Steps:
     """Create an initiative, or change one; add or remove its projects."""
     due = (yield from scalars.days(run, target_date=target_date))["target_date"]
-    wanted: dict[str, Any] = scalars.given(
+    wanted: dict[str, Any] = scalars.present(
         {"name": name, "description": description, "content": content, "status": status, "targetDate": due}
     )
-    words: Json = scalars.given({"name": name, "description": description, "text": content, "status": status})
+    words: Json = scalars.present({"name": name, "description": description, "text": content, "status": status})
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (content is None or not initiative):
         raise InvalidInput("append, replaces, if_text: only together with initiative and content.")
@@ -121,7 +120,7 @@ def save_initiative(
     if not initiative:
         if not name or removed:
             raise InvalidInput("A new initiative needs a name.", hint="To change one, give initiative.")
-        return (yield from _created(wanted, words, Projects(list(enumerate(added, 1))), run))
+        return (yield from _create(wanted, words, Projects(list(enumerate(added, 1))), run))
     if not wanted and not added and not removed:
         raise InvalidInput("Nothing to change: give at least one field.")
     there = yield from names.initiative(initiative)
@@ -130,8 +129,8 @@ def save_initiative(
     if content is not None:
         text = new_text(edit, "content", now.get("content"), content, read_whole(now.get("content")), run.noted)
         wanted["content"] = words["text"] = text.new
-    projects = yield from _linked_now(now["id"], added, removed)
-    return (yield from _changed(now, wanted, words, projects, text, run))
+    projects = yield from _pending_links(now["id"], added, removed)
+    return (yield from _change(now, wanted, words, projects, text, run))
 
 
 def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
@@ -141,15 +140,15 @@ def _projects(wanted: list[str] | None, field: str) -> Asks[list[Json]]:
     return found
 
 
-def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Json]:
-    pins = scalars.given({"ownerId": wanted.get("ownerId")}) | projects.pins
+def _create(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Json]:
+    pins = scalars.present({"ownerId": wanted.get("ownerId")}) | projects.pins
     said_of = {field: value for field, value in words.items() if value != ""}
     shows = workspace().show("Create this initiative", pins=pins, **said_of, **projects.fields)
-    look = by_id("InitiativeValues")
+    look = look_by_id("InitiativeValues")
     given = {"id": run.key.uuid, **wanted}
     one, existed = yield from make("InitiativeCreate", given, look, shows, run.noted, projects.pins)
     if run.noted:
-        projects.may_go_on(run.noted)
+        projects.check_note(run.noted)
     yield from _join(one["id"], projects, run.key)
     back = {"tool": "linear_archive", "args": {"kind": "initiative", "id": one["id"], "action": "archive"}}
     version = version_of(whole_text(one.get("description"), one.get("content")))
@@ -157,7 +156,7 @@ def _created(wanted: Json, words: Json, projects: Projects, run: Run) -> Asks[Js
     return _result(one) | lean({"created": True, "existed": existed, "undo": back}) | projects.result
 
 
-def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, run: Run) -> Asks[Json]:
+def _change(now: Json, wanted: Json, words: Json, projects: Projects, text: Written | None, run: Run) -> Asks[Json]:
     """Change an initiative, then its projects."""
     done = text is not None and text.done  # by an earlier run of this act
     if not wanted and not projects.coming and not projects.leaving:
@@ -165,7 +164,7 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
     if not done:
         yield _show(now, wanted, words, projects)
     if done:
-        projects.may_go_on(run.noted)
+        projects.check_note(run.noted)
     elif text:
         yield text.note()
         if projects.pins:
@@ -174,8 +173,8 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
     if wanted and not done:
         one = entity((yield from change("InitiativeEdit", id=now["id"], input=wanted)))
     yield from _join(now["id"], projects, run.key)
-    yield from _part(projects)
-    if back := _back(now, one, words, projects):
+    yield from _unlink(projects)
+    if back := _undo(now, one, words, projects):
         yield back
     return _result(one) | projects.result
 
@@ -183,7 +182,7 @@ def _changed(now: Json, wanted: Json, words: Json, projects: Projects, text: Wri
 def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Preview:
     owner = now.get("owner") or {}
     same = {"owner": name_of(owner)} if "owner" in words and owner.get("id") == wanted["ownerId"] else {}
-    fields = replaced(_values(now), words | same)
+    fields = as_changes(_values(now), words | same)
     called: Json = {} if "name" in wanted else {"initiative": name_of(now)}
     pins = {"initiative_id": now["id"], "ownerId": wanted.get("ownerId"), **projects.pins}
     return workspace().show(
@@ -197,7 +196,7 @@ def _show(now: Json, wanted: Json, words: Json, projects: Projects) -> Preview:
 
 
 def _values(node: Json) -> Json:
-    """What a person is shown of an initiative as it is."""
+    """Return an initiative's fields for the preview."""
     return {
         "name": node.get("name"),
         "description": node.get("description") or "",
@@ -208,8 +207,8 @@ def _values(node: Json) -> Json:
     }
 
 
-def _back(now: Json, one: Json, words: Json, projects: Projects) -> Undo | None:
-    """The call that puts back what was changed; None where there was nothing that it could say."""
+def _undo(now: Json, one: Json, words: Json, projects: Projects) -> Undo | None:
+    """Return the call that restores the initiative; None if it would say nothing."""
     before, after = _values(now), _values(one)
     args = {"content" if field == "text" else field: before[field] for field in words}
     if "owner" in args:
@@ -225,15 +224,15 @@ def _back(now: Json, one: Json, words: Json, projects: Projects) -> Undo | None:
 
 
 def _result(one: Json) -> Json:
-    name = said(one.get("name"))
+    name = line(one.get("name"))
     return lean({"id": one["id"], "name": name, "url": one.get("url"), "status": one.get("status")})
 
 
 # ----------------------------------------------------------------- projects in it
 
 
-def _linked_now(id: str, added: Sequence[Json], removed: Sequence[Json]) -> Asks[Projects]:
-    """What of it is still to be done: who is in it already does not come, who is not in it does not leave."""
+def _pending_links(id: str, added: Sequence[Json], removed: Sequence[Json]) -> Asks[Projects]:
+    """Return the remaining links: members do not join again, and others cannot leave."""
     projects = Projects()
     for number, project in enumerate(added, 1):
         if (yield from _link(id, project)) is None:
@@ -245,32 +244,32 @@ def _linked_now(id: str, added: Sequence[Json], removed: Sequence[Json]) -> Asks
 
 
 def _join(id: str, projects: Projects, key: ActKey) -> Asks[None]:
-    """Put projects into the initiative. What is refused is a warning: the rest is done already."""
+    """Add projects to the initiative. A refusal is a warning, because the rest is done."""
     for number, project in projects.coming:
         wanted = {"id": key.nth(number).uuid, "initiativeId": id, "projectId": project["id"]}
         try:
-            yield from made("InitiativeLinkProject", wanted, partial(_linked, id, project))
+            yield from create_once("InitiativeLinkProject", wanted, partial(_look_for_link, id, project))
             projects.joined.append(project)
         except DeputizeError as refused:
-            projects.warnings.append(f"{said(project['name'])} was not added: {refused}")
+            projects.warnings.append(f"{line(project['name'])} was not added: {refused}")
 
 
-def _part(projects: Projects) -> Asks[None]:
-    """Take projects out of the initiative."""
+def _unlink(projects: Projects) -> Asks[None]:
+    """Remove projects from the initiative."""
     for project, link in projects.leaving:
         try:
-            yield from gone_is_done(change("InitiativeUnlinkProject", id=link))
+            yield from ignore_missing(change("InitiativeUnlinkProject", id=link))
             projects.parted.append(project)
         except DeputizeError as refused:
-            projects.warnings.append(f"{said(project['name'])} was not removed: {refused}")
+            projects.warnings.append(f"{line(project['name'])} was not removed: {refused}")
 
 
-def _linked(initiative: str, project: Json, _id: str) -> Asks[Json | None]:
+def _look_for_link(initiative: str, project: Json, _id: str) -> Asks[Json | None]:
     return (yield from _link(initiative, project))
 
 
 def _link(id: str, project: Json) -> Asks[Json | None]:
-    """The link between a project and the initiative, whoever made it."""
+    """Return the link between a project and the initiative, whoever made it."""
     node = yield from get("InitiativeLinks", id=project["id"], first=50)
     links = [one for one in nodes(node.get("initiativeToProjects")) if (one.get("initiative") or {}).get("id") == id]
     return links[0] if links else None

@@ -1,4 +1,4 @@
-"""Linear: initiatives, which gather projects."""
+"""Linear: initiatives, which group projects."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from deputize.toolkits.linear import filter_checks as known
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Status
-from deputize.toolkits.linear.blocks import Blocks, goes_on, text_room, with_blocks
-from deputize.toolkits.linear.rows import (
-    LINE,
-    SHORT,
-    initiative_row,
-    lean,
-    nodes,
-    project_row,
-    second,
-    update_row,
-)
+from deputize.toolkits.linear.blocks import Blocks, is_cut, text_room, with_blocks
+from deputize.toolkits.linear.rows import LINE, SHORT, initiative_row, lean, nodes, project_row, second, update_row
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.texts import PIECE, cut, piece
 
@@ -46,7 +37,7 @@ def list_initiatives(
     if status:
         narrow.append({"status": {"eq": status}})
     if owner:
-        narrow.append({"owner": names.person(owner)})
+        narrow.append({"owner": names.person_filter(owner)})
     listing = Listing("linear_list_initiatives", run.account, (query, status, owner), limit, cursor, initiative_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
     result = yield from listing.of("Initiatives", **chosen)
@@ -89,7 +80,7 @@ def get_initiative(
     outside.mark(detail)
     blocks = (("projects", "projects", project_row), ("updates", "initiativeUpdates", update_row))
     shown: Blocks = [
-        (block, [row(one) for one in nodes(node[field])], goes_on(node[field]))
+        (block, [row(one) for one in nodes(node[field])], is_cut(node[field]))
         for block, field, row in blocks
         if field in node
     ]

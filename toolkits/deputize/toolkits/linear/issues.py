@@ -1,4 +1,4 @@
-"""Linear: lists of issues, and one issue."""
+"""Linear: lists of issues, and single issues."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json, Priority
 from deputize.toolkits.linear.rows import BLOCKS, issue_detail, issue_list, issue_row
-from deputize.toolkits.linear.texts import alone
+from deputize.toolkits.linear.texts import read_alone
 
 _BRANCH: Final = re.compile(
     r"(?!.*(?:\.\.|//|@\{))[\w.+#@-][\w.+#@/-]{0,243}[\w+#@-]"
@@ -64,10 +64,10 @@ def list_issues(
         _words(query),
         _state(state),
         _involving(involving),
-        *({"labels": {"some": called}} for called in _named(labels)),
+        *({"labels": {"some": called}} for called in _label_filters(labels)),
     ]
     if assignee:
-        narrow.append({"assignee": names.person(assignee)})
+        narrow.append({"assignee": names.person_filter(assignee)})
     if priority:
         narrow.append({"priority": {"eq": scalars.priority(priority)}})
     run = yield from in_zone(run, scalars.ask_zone, updated_after=updated_after, created_after=created_after)
@@ -76,7 +76,7 @@ def list_issues(
         ("createdAt", created_after, "created_after"),
     ):
         if stamp:
-            narrow.append({field: {"gte": scalars.since(stamp, run, name)}})
+            narrow.append({field: {"gte": scalars.time_filter(stamp, run, name)}})
     if due_before:
         run = yield from days_in_zone(run, scalars.ask_zone, due_before=due_before)
         narrow.append({"dueDate": {"lt": scalars.the_day(due_before, run, "due_before")}})
@@ -100,12 +100,12 @@ def list_issues(
                 "view: cannot be combined with include_archived or sort; the view has its own.", hint="Leave them out."
             )
         id = yield from _view(view)
-        listed = listing.of("ViewIssues", lambda value: _noted(urls, value["issues"]), id=id, **chosen)
-        result = yield from matching.looked_up(listed, "view", "view", view)
+        listed = listing.of("ViewIssues", lambda value: _record_urls(urls, value["issues"]), id=id, **chosen)
+        result = yield from matching.look_up(listed, "view", "view", view)
     else:
         result = yield from listing.of(
             "Issues",
-            lambda value: _noted(urls, value),
+            lambda value: _record_urls(urls, value),
             sort=_SORTS[sort],
             includeArchived=include_archived or None,
             **chosen,
@@ -115,7 +115,7 @@ def list_issues(
     return issue_list((yield from known.when_empty(result, cursor, *checks)), urls)
 
 
-def _noted(urls: list[Any], connection: Json) -> Json:
+def _record_urls(urls: list[Any], connection: Json) -> Json:
     urls.extend(node.get("url") for node in connection["nodes"])
     return connection
 
@@ -138,13 +138,13 @@ def _state(state: str | None) -> Json:
 def _involving(who: str | None) -> Json:
     if not who:
         return {}
-    person = names.person(who)
+    person = names.person_filter(who)
     if "null" in person:
         raise InvalidInput("involving: must be a person, or me.")
     return {"or": [{"assignee": person}, {"creator": person}, {"subscribers": {"some": person}}]}
 
 
-def _named(labels: list[str] | None) -> list[Json]:
+def _label_filters(labels: list[str] | None) -> list[Json]:
     return [{"name": {"eqIgnoreCase": one.rpartition("/")[2].strip()}} for one in labels or ()]
 
 
@@ -161,7 +161,7 @@ def _cycle(team: str | None, cycle: str) -> Asks[Json]:
 def _view(view: str) -> Asks[str]:
     if matching.is_id(view.strip()):
         return view.strip()
-    return str((yield from matching.one_of("LookupViews", view, "view", ("name",)))["id"])
+    return str((yield from matching.find_one("LookupViews", view, "view", ("name",)))["id"])
 
 
 Block = Literal["comments", "attachments", "relations", "children"]
@@ -175,18 +175,18 @@ def get_issue(
     raw: Raw = False,
 ) -> Steps:
     """One issue, with comments, links, relations and sub-issues on request."""
-    key, workspace = names.addressed(issue, "issue")
+    key, workspace = names.parse_address(issue, "issue")
     if not key:
         if not _BRANCH.fullmatch(issue.strip()):
             raise InvalidInput("issue: not a key, address, id or git branch of an issue.", hint="Such as ENG-123.")
         asked = get("IssueByBranch", branchName=issue.strip())
-        found = yield from matching.looked_up(asked, "issue", "issue", issue)
+        found = yield from matching.look_up(asked, "issue", "issue", issue)
         key = str(found["id"])
     blocks = {block: block in (include or ()) for block in BLOCKS}
-    node = yield from matching.looked_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
-    found = names.here(node, workspace, "issue")
+    node = yield from matching.look_up(get("Issue", id=key, **blocks), "issue", "issue", issue)
+    found = names.check_workspace(node, workspace, "issue")
     if offset or raw:
         more = Continuation("linear_get_issue", issue=str(found.get("identifier")))
-        body = alone(found.get("description"), offset, raw=raw, name="description", more=more)
+        body = read_alone(found.get("description"), offset, raw=raw, name="description", more=more)
         return {"identifier": found.get("identifier")} | body
     return issue_detail(found)

@@ -1,4 +1,4 @@
-"""How the workspace's people are read where somebody is looked for in all accounts."""
+"""The workspace's people, for searches across all accounts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def people(who: str) -> Steps:
     elif "@" in word:
         narrow = {"email": {"eqIgnoreCase": word}}
     else:
-        narrow = matching.resembling(word, "displayName", "name")
+        narrow = matching.part_filter(word, "displayName", "name")
     found = yield from nodes("LookupUsers", first=_MAX_PEOPLE, filter=narrow)
     return {
         "people": [_as_found(one) for one in found if one.get("active") is not False],
@@ -28,7 +28,7 @@ def people(who: str) -> Steps:
 
 
 def _as_found(user: Json) -> Json:
-    """Linear writes to the address that somebody signs in with. A guest is nobody of the organisation."""
+    """Return a person's fields. Linear verifies the address of the sign-in. A guest is outside the organization."""
     guest = bool(user.get("guest"))
     return {
         "id": str(user.get("id") or ""),

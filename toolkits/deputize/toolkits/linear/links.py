@@ -1,4 +1,4 @@
-"""Linear: relations between issues, links on them, and who follows them."""
+"""Linear: relations between issues, links on them, and their subscribers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from deputize.core.errors import DeputizeError, InvalidInput, NotFound, Provider
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear import scalars
-from deputize.toolkits.linear.api import Asks, change, found_after, get, gone_is_done, make
+from deputize.toolkits.linear.api import Asks, change, get, ignore_missing, look_after, make
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
 from deputize.toolkits.linear.create import https
-from deputize.toolkits.linear.preview import issue_words, of_issues, replaced
+from deputize.toolkits.linear.preview import as_changes, issue_place, issue_words
 from deputize.toolkits.linear.preview import person as person_words
-from deputize.toolkits.linear.rows import lean, nodes, said
+from deputize.toolkits.linear.rows import lean, line, nodes
 
 Relation = Literal["blocks", "blocked_by", "duplicate", "related"]
 _GITHUB: Final = re.compile(r"https://github\.com/[\w.-]+/[\w.-]+/(pull|issues)/[0-9]+/?")
@@ -39,8 +39,8 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
     if remove:
         if there is None:
             return shown | {"summary": "There is no such relation."}
-        yield (yield from _related("Remove this relation between issues", left, right, kind, {"relation_id": there}))
-        yield from gone_is_done(change("IssueRelationDelete", id=there))
+        yield (yield from _preview("Remove this relation between issues", left, right, kind, {"relation_id": there}))
+        yield from ignore_missing(change("IssueRelationDelete", id=there))
         yield Undo("linear_relate_issues", call)
         return shown | {"relation_id": there, "summary": "Removed."}
     if there is not None:
@@ -51,7 +51,7 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
         found = yield from _relation(left, right, kind)
         return {"id": found} if found == id else None
 
-    shows = yield from _related("Relate these issues", left, right, kind, {})
+    shows = yield from _preview("Relate these issues", left, right, kind, {})
     made, existed = yield from make("IssueRelationCreate", wanted, look, shows, run.noted)
     yield Undo("linear_relate_issues", call | {"remove": True}, {"relation_id": made.get("id")})
     return shown | lean({"relation_id": made.get("id"), "existed": existed})
@@ -60,9 +60,9 @@ def relate_issues(issue: str, related: str, type: Relation = "related", remove: 
 _HOW: Final = {"blocks": "blocks", "duplicate": "is a duplicate of", "related": "is related to"}
 
 
-def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Preview]:
-    """What is about to happen to a relation."""
-    stands = yield from of_issues([left, right])
+def _preview(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[Preview]:
+    """Preview a change of a relation."""
+    stands = yield from issue_place([left, right])
     closes = kind == "duplicate" and not pins
     return stands.show(
         what,
@@ -75,7 +75,7 @@ def _related(what: str, left: Json, right: Json, kind: str, pins: Json) -> Asks[
 
 
 def _relation(left: Json, right: Json, kind: str) -> Asks[str | None]:
-    """The id of a relation that is there already; "related" may have been made from either side."""
+    """Return the id of an existing relation; "related" may have been made from either side."""
     blocks = {"comments": False, "attachments": False, "relations": True, "children": False}
     node = yield from get("Issue", id=left["id"], **blocks)
     for one in nodes(node.get("relations")):
@@ -96,18 +96,18 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
     """Attach a link to an issue: GitHub pull request or issue, or any URL."""
     address = https(url, "url")
     found = yield from names.issue(issue)
-    there = yield from _there(found, address)
+    there = yield from _find_link(found, address)
     if remove:
-        return (yield from _unlinked(found, there))
-    ours = there is None or bool(run.noted)  # nobody is told how to remove what was there already
+        return (yield from _unlink(found, there))
+    ours = there is None or bool(run.noted)  # an older link gets no undo
     existed = there is not None and title in (None, there.get("title"))
     if there is None or not existed:
-        there, existed = yield from _attached(found, address, title, there, run)
+        there, existed = yield from _attach(found, address, title, there, run)
     back = {"tool": "linear_link_url", "args": {"issue": found["identifier"], "url": address, "remove": True}}
     result = {
         "attachment_id": there.get("id"),
-        "title": said(there.get("title")),
-        "url": said(there.get("url"), 2_000),
+        "title": line(there.get("title")),
+        "url": line(there.get("url"), 2_000),
         "kind": there.get("sourceType"),
         "issue": found["identifier"],
         "existed": existed,
@@ -116,11 +116,11 @@ def link_url(issue: str, url: str, title: str | None = None, remove: bool = Fals
     return lean(result)
 
 
-def _attached(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
-    """The link on the issue, and whether an earlier try had put it there. A link to the same address gets a title."""
+def _attach(found: Json, address: str, title: str | None, there: Json | None, run: Run) -> Asks[tuple[Json, bool]]:
+    """Put the link on the issue; return whether an earlier try did. A link to the same address gets the title."""
     kind = _GITHUB.fullmatch(address)
-    stands = (yield from of_issues([found])).synced(["GitHub"] if kind else [])
-    titled: Json = {"title": title} if there is None else replaced({"title": there.get("title")}, {"title": title})
+    stands = (yield from issue_place([found])).synced(["GitHub"] if kind else [])
+    titled: Json = {"title": title} if there is None else as_changes({"title": there.get("title")}, {"title": title})
     pins = {"issue_id": found["id"], "attachment_id": there and there["id"]}
     note = "Where Linear is connected with GitHub it may name the issue there." if kind else None
     yield stands.show("Attach this link", link=address, issue=issue_words(found), pins=pins, **titled, note=note)
@@ -128,9 +128,9 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
         yield SaveNote({"id": run.key.uuid})
     wanted = {"id": run.key.uuid, "issueId": found["id"], "url": address, "title": title}
     try:
-        made, existed = (yield from _linked({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)), False
+        made, existed = ((yield from _link({"pull": "Pr", "issues": "Issue"}[kind[1]] if kind else "", wanted)), False)
     except ProviderUnavailable as lost:
-        seen = yield from found_after(_there(found, address), lost)
+        seen = yield from look_after(_find_link(found, address), lost)
         if seen is None:
             raise lost from None
         made, existed = seen, True
@@ -142,50 +142,50 @@ def _attached(found: Json, address: str, title: str | None, there: Json | None, 
     return made, existed
 
 
-def _linked(github: str, wanted: Json) -> Asks[Json]:
-    """The link. The same address on the same issue is one link at Linear, however often it is made."""
+def _link(github: str, wanted: Json) -> Asks[Json]:
+    """Create the link. Linear keeps one link per address and issue, however often it is created."""
     if github:
         try:
             return dict((yield from change(f"AttachmentLinkGitHub{github}", **wanted))["attachment"])
-        except DeputizeError as refused:  # a workspace that is not connected with GitHub: a plain link serves as well
+        except DeputizeError as refused:  # a workspace without GitHub takes a plain link
             if refused.code in ("rate_limited", "provider_unavailable", "outcome_unknown"):
                 raise
     return dict((yield from change("AttachmentLinkUrl", **wanted))["attachment"])
 
 
-def _there(found: Json, address: str) -> Asks[Json | None]:
-    """The link on an issue that leads to this address."""
+def _find_link(found: Json, address: str) -> Asks[Json | None]:
+    """Return the link on an issue that leads to this address."""
     blocks = {"comments": False, "attachments": True, "relations": False, "children": False}
     node = yield from get("Issue", id=found["id"], **blocks)
     same = [one for one in nodes(node.get("attachments")) if str(one.get("url")).rstrip("/") == address.rstrip("/")]
     return same[0] if same else None
 
 
-def _unlinked(found: Json, there: Json | None) -> Asks[Json]:
+def _unlink(found: Json, there: Json | None) -> Asks[Json]:
     if there is None:
         raise NotFound(
             "url: the issue has no link with this url.", hint="linear_get_issue with include=[attachments] lists them."
         )
-    stands = yield from of_issues([found])
+    stands = yield from issue_place([found])
     pins = {"issue_id": found["id"], "attachment_id": there["id"]}
     yield stands.show(
         "Remove this link", link=there.get("url"), title=there.get("title"), issue=issue_words(found), pins=pins
     )
-    yield from gone_is_done(change("AttachmentDelete", id=there["id"]))
+    yield from ignore_missing(change("AttachmentDelete", id=there["id"]))
     again = {"issue": found["identifier"], "url": there.get("url"), "title": there.get("title") or None}
-    yield Undo("linear_link_url", scalars.given(again))
+    yield Undo("linear_link_url", scalars.present(again))
     return {"attachment_id": there["id"], "issue": found["identifier"], "summary": "Removed."}
 
 
-def _follows(arguments: Arguments) -> Effect:
-    """Asks when somebody else than the user gets mail of the issue, or no longer does."""
+def _subscription_effect(arguments: Arguments) -> Effect:
+    """Return the effect: SENDS if another person starts or stops getting mail of the issue."""
     own = arguments["person"].strip().lower() == "me"
     return Effect.WRITES if own else Effect.WRITES | Effect.SENDS
 
 
 @LINEAR.tool(
     needs=[READ, WRITE],
-    effect=_follows,
+    effect=_subscription_effect,
     gravest=Effect.WRITES | Effect.SENDS,
 )
 def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *, run: Run) -> Steps:
@@ -195,7 +195,7 @@ def set_subscription(issue: str, subscribed: bool = True, person: str = "me", *,
     result = {"issue": found.get("identifier"), "person": person, "subscribed": subscribed}
     if bool(nodes(found.get("subscribers"))) == subscribed:
         return result
-    own = who["id"] == names.me(run.account)
+    own = who["id"] == names.own_id(run.account)
     yield Preview(
         "Follow this issue" if subscribed else "No longer follow this issue",
         audience=Audience.SELF if own else Audience.PEOPLE,

@@ -1,4 +1,4 @@
-"""What is there of any kind, by its id: where it stands, what it is called and what it says."""
+"""Objects of any kind by id: their place, name and text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,15 @@ from deputize.toolkits.linear import matching
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Asks, get, nodes
 from deputize.toolkits.linear.base import Json
-from deputize.toolkits.linear.preview import Place, issue_words, of_issues, of_project, place, version_of, workspace
+from deputize.toolkits.linear.preview import (
+    Place,
+    issue_place,
+    issue_words,
+    place,
+    project_place,
+    version_of,
+    workspace,
+)
 from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
 
@@ -35,8 +43,7 @@ _INITIATIVE: Final = {"content": True, "projects": False, "updates": False}
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A thing that is there. ``words``: what a person calls it; ``by``: whose it is, where somebody said it; ``away``:
-    archived, or in the trash."""
+    """An existing object. ``words``: its name; ``by``: its author, if any; ``away``: archived, or in the trash."""
 
     id: str
     words: str
@@ -47,13 +54,13 @@ class Existing:
 
     @property
     def version(self) -> str:
-        """What stands for its text."""
+        """The digest of its text."""
         return version_of(self.text)
 
 
-def existing(kind: Kind, id: str) -> Asks[Existing]:
-    """The thing of this kind and id. Raises `NotFound` where there is none, or none that this user sees."""
-    return matching.looked_up(_READ[kind](id.strip()), "id", kind, id)
+def load_existing(kind: Kind, id: str) -> Asks[Existing]:
+    """Load the object of this kind and id. Raises `NotFound` if missing or hidden from the user."""
+    return matching.look_up(_READ[kind](id.strip()), "id", kind, id)
 
 
 def _issue(id: str) -> Asks[Existing]:
@@ -61,7 +68,7 @@ def _issue(id: str) -> Asks[Existing]:
     return Existing(
         node["id"],
         issue_words(node),
-        (yield from of_issues([node])),
+        (yield from issue_place([node])),
         whole_text(node.get("description")),
         away=_away(node),
     )
@@ -87,21 +94,21 @@ def _document(id: str) -> Asks[Existing]:
 
 
 def holder(node: Json) -> Asks[Place]:
-    """Where a document, or whatever hangs on one thing of several kinds, stands."""
+    """Return the place of a document, or of an object that belongs to one of several kinds."""
     if issue := node.get("issue"):
-        found = yield from of_issues([issue])
+        found = yield from issue_place([issue])
         return found.inside(f"issue {issue_words(issue)}")
     if project := node.get("project"):
-        return (yield from of_project(project))
+        return (yield from project_place(project))
     if team := node.get("team"):
         return (yield from place([team]))
     if initiative := node.get("initiative"):
         return workspace(f"initiative {name(initiative)}")
-    return Place("", Audience.UNKNOWN)  # on something that these tools do not know
+    return Place("", Audience.UNKNOWN)  # on a kind that these tools do not know
 
 
-def one(operation: str, id: str) -> Asks[Json]:
-    """The one thing with this id. Raises `NotFound`."""
+def load_by_id(operation: str, id: str) -> Asks[Json]:
+    """Load the object with this id. Raises `NotFound`."""
     if not matching.is_id(id):
         raise NotFound("id: nothing of this kind has this id, or it is not visible to this user.")
     found: Json = yield from get(operation, id=id)
@@ -110,29 +117,29 @@ def one(operation: str, id: str) -> Asks[Json]:
 
 def _update(operation: str) -> Callable[[str], Asks[Existing]]:
     def read(id: str) -> Asks[Existing]:
-        node = yield from one(operation, id)
+        node = yield from load_by_id(operation, id)
         stands = yield from holder(node)
         return Existing(
-            node["id"], _of(node), stands, whole_text(node.get("body")), name(node.get("user")), _away(node)
+            node["id"], _subject_name(node), stands, whole_text(node.get("body")), name(node.get("user")), _away(node)
         )
 
     return read
 
 
-def _of(update: Json) -> str:
-    """What an update is about."""
+def _subject_name(update: Json) -> str:
+    """Return the name of an update's subject."""
     return name(update.get("project") or update.get("initiative"))
 
 
-def commented(node: Json) -> Asks[Place]:
-    """Where a comment stands, and whereto its thread is copied."""
-    found = yield from _hangs(node)
+def comment_place(node: Json) -> Asks[Place]:
+    """Return the place of a comment, with the services to which its thread is copied."""
+    found = yield from _subject_place(node)
     threads = [thread for one in (node, node.get("parent") or {}) if (thread := one.get("externalThread"))]
     words = {f"{one.get('name')} ({one.get('displayName')})" for one in threads if one.get("isConnected") is not False}
     return found.synced(sorted(words))
 
 
-def _hangs(node: Json) -> Asks[Place]:
+def _subject_place(node: Json) -> Asks[Place]:
     on = node.get("documentContent") or {}
     if document := on.get("document"):
         found = yield from holder(document)
@@ -145,8 +152,8 @@ def _hangs(node: Json) -> Asks[Place]:
 
 
 def _comment(id: str) -> Asks[Existing]:
-    node = yield from one("CommentSeen", id)
-    stands = yield from commented(node)
+    node = yield from load_by_id("CommentSeen", id)
+    stands = yield from comment_place(node)
     by = name(node.get("user")) or name(node.get("botActor"))
     return Existing(node["id"], "", stands, whole_text(node.get("body")), by)
 
@@ -169,8 +176,8 @@ def _label(operation: str) -> Callable[[str], Asks[Existing]]:
 
 
 def _milestone(id: str) -> Asks[Existing]:
-    node = yield from one("MilestoneSeen", id)
-    stands = yield from of_project(node["project"])
+    node = yield from load_by_id("MilestoneSeen", id)
+    stands = yield from project_place(node["project"])
     return Existing(node["id"], name(node), stands, whole_text(node.get("description")))
 
 
@@ -179,7 +186,7 @@ def _away(node: Json) -> bool:
 
 
 def whole_text(*parts: Any) -> str:
-    """The texts that a thing has, as one."""
+    """Return an object's texts as one."""
     return "\n\n".join(str(part) for part in parts if part)
 
 

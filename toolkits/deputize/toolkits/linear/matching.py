@@ -1,4 +1,4 @@
-"""Which row is meant by a name: by id, exactly, without regard to case. A miss names what comes near."""
+"""Lookup of rows by id or name, exact or without regard to case. An error names near matches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final, TypeVar
 from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits.linear.api import Asks, nodes
 from deputize.toolkits.linear.base import Json
-from deputize.toolkits.linear.rows import said
+from deputize.toolkits.linear.rows import line
 
 T = TypeVar("T")
 _UUID: Final = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.IGNORECASE)
 _MANY: Final = 100
-_FEW: Final = 12  # names that are all told
+_FEW: Final = 12  # names that an error lists in full
 _LISTED_BY: Final = {
     **dict.fromkeys(("state", "states"), "linear_lookup(kind=states)"),
     **dict.fromkeys(("label", "labels", "add_labels", "remove_labels", "group"), "linear_lookup(kind=labels)"),
@@ -44,25 +44,24 @@ _FOUND_BY: Final = {
 }
 
 
-def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
-    """What was asked for. Raises `NotFound` that says what is not there, and which tool finds one of its kind."""
+def look_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
+    """Return the result of the steps. Raises `NotFound` with the missing object and the tool that lists its kind."""
     try:
         return (yield from asks)
     except NotFound as missing:
         raise NotFound(
-            f"{field}: no {kind.replace('_', ' ')} {said(wanted, 60)!r}, or it is not visible to this user.",
+            f"{field}: no {kind.replace('_', ' ')} {line(wanted, 60)!r}, or it is not visible to this user.",
             hint=_FOUND_BY[kind],
             reason=missing.reason,
         ) from None
 
 
 def is_id(text: str) -> bool:
-    """Whether this is one of Linear's ids."""
     return bool(_UUID.fullmatch(text))
 
 
-def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> Json:
-    """The one row that is called so: by id, exactly, else without regard to case. Raises `InvalidInput` otherwise."""
+def choose(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> Json:
+    """Return the one row of this id or name, exact or without regard to case. Raises `InvalidInput` otherwise."""
     word = wanted.strip()
     for form in (str, str.casefold):
         found = [row for row in rows if any(form(str(row.get(key) or "")) == form(word) for key in ("id", *keys))]
@@ -70,58 +69,58 @@ def chosen(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = 
             return found[0]
         if found:
             raise InvalidInput(
-                f"{field}: several have the name {said(word, 60)!r}.", hint=f"Use an id: {_told(found, keys)}."
+                f"{field}: several have the name {line(word, 60)!r}.", hint=f"Use an id: {_list_matches(found, keys)}."
             )
-    raise missing(rows, wanted, field, keys)
+    raise missing_error(rows, wanted, field, keys)
 
 
-def missing(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> InvalidInput:
-    """What to say where nothing is called so: what comes near, what there is if that is little, and who lists it."""
-    names = [said(row.get(key), 60) for row in rows for key in keys if row.get(key)]
+def missing_error(rows: Sequence[Json], wanted: str, field: str, keys: Sequence[str] = ("name",)) -> InvalidInput:
+    """Return the error for an unknown name: near names, all names if few, and the tool that lists them."""
+    names = [line(row.get(key), 60) for row in rows for key in keys if row.get(key)]
     word = wanted.strip().casefold()
     holding = [one for one in names if word and one and (word in one.casefold() or one.casefold() in word)]
     near = list(dict.fromkeys([*holding, *get_close_matches(wanted[:200], names, 5, 0.5)]))[:5]
-    every = list(dict.fromkeys(said(next((row[key] for key in keys if row.get(key)), ""), 60) for row in rows))
+    every = list(dict.fromkeys(line(next((row[key] for key in keys if row.get(key)), ""), 60) for row in rows))
     others = [one for one in every if one and one not in near]
     parts = [f"Near: {', '.join(near)}."] if near else []
     if others and len(every) <= _FEW:
         parts.append(f"{'There are also' if near else 'There are'}: {', '.join(others)}.")
     else:
         parts.append(f"{_LISTED_BY.get(field, 'linear_search')} lists all.")
-    return InvalidInput(f"{field}: nothing has the name {said(wanted, 60)!r}.", hint=" ".join(parts))
+    return InvalidInput(f"{field}: nothing has the name {line(wanted, 60)!r}.", hint=" ".join(parts))
 
 
-def _told(rows: Sequence[Json], keys: Sequence[str]) -> str:
+def _list_matches(rows: Sequence[Json], keys: Sequence[str]) -> str:
     return "; ".join(
-        f"{row.get('id')} ({said(next((row[k] for k in keys if row.get(k)), ''), 60)})" for row in rows[:5]
+        f"{row.get('id')} ({line(next((row[k] for k in keys if row.get(k)), ''), 60)})" for row in rows[:5]
     )
 
 
-def called(wanted: str, *fields: str) -> Json:
-    """A filter: any of these fields is this text, without regard to case."""
+def name_filter(wanted: str, *fields: str) -> Json:
+    """Return a filter: one of these fields equals the text, without regard to case."""
     return {"or": [{field: {"eqIgnoreCase": wanted.strip()}} for field in fields]}
 
 
-def resembling(wanted: str, *fields: str) -> Json:
-    """A filter: any of these fields has the text in it."""
+def part_filter(wanted: str, *fields: str) -> Json:
+    """Return a filter: one of these fields contains the text."""
     return {"or": [{field: {"containsIgnoreCase": wanted.strip()}} for field in fields]}
 
 
-def named(operation: str, wanted: str) -> Asks[list[Json]]:
-    """The rows of a list that are called so, or have this id."""
+def rows_named(operation: str, wanted: str) -> Asks[list[Json]]:
+    """Return a list's rows with this name or id."""
     word = wanted.strip()
-    narrow = {"id": {"eq": word}} if is_id(word) else called(word, "name")
+    narrow = {"id": {"eq": word}} if is_id(word) else name_filter(word, "name")
     return (yield from nodes(operation, first=_MANY, filter=narrow))
 
 
-def one_of(operation: str, wanted: str, field: str, keys: Sequence[str], **asks: Any) -> Asks[Json]:
-    """The one row of a list that is called so, found by the provider's own filter."""
+def find_one(operation: str, wanted: str, field: str, keys: Sequence[str], **asks: Any) -> Asks[Json]:
+    """Return a list's one row of this name, found by Linear's own filter."""
     word = wanted.strip()
     if not word:
         raise InvalidInput(f"{field}: empty.")
-    narrow = {"id": {"eq": word}} if is_id(word) else called(word, *keys)
+    narrow = {"id": {"eq": word}} if is_id(word) else name_filter(word, *keys)
     rows = yield from nodes(operation, first=10, filter=narrow, **asks)
     if not rows and not is_id(word):
         near = yield from nodes(operation, first=_MANY)
-        raise missing(near, word, field, keys)
-    return chosen([row for row in rows if not row.get("retiredAt")], word, field, keys)
+        raise missing_error(near, word, field, keys)
+    return choose([row for row in rows if not row.get("retiredAt")], word, field, keys)

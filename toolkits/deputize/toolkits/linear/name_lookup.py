@@ -1,4 +1,4 @@
-"""From what people and models say to Linear's ids. A write never guesses: a miss names what comes near."""
+"""Lookup of Linear's ids by names, keys and addresses. A write never guesses: an error names near matches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from deputize.toolkits.linear.rows import workspace_of
 
 STATE_TYPES: Final = ("triage", "backlog", "unstarted", "started", "completed", "canceled")
 OPEN: Final = "open"
-"""What people call the states of which work is left."""
+"""The word for the states of unfinished work."""
 CLOSED_TYPES: Final = ("completed", "canceled", "duplicate")
 STATUS_TYPES: Final = ("backlog", "planned", "started", "paused", "completed", "canceled")
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9]{0,9}-[0-9]{1,9}")
@@ -27,21 +27,20 @@ _SLUG: Final = re.compile(r"(?:.*-)?([0-9a-f]{12})")
 _MANY: Final = 100
 
 
-def me(account: Account) -> str:
-    """The id of the user who acts: the second half of the account's subject."""
+def own_id(account: Account) -> str:
+    """Return the user's own id: the second half of the account's subject."""
     return account.subject.rpartition(":")[2]
 
 
-# ----------------------------------------------------------------- teams and what they have
+# ----------------------------------------------------------------- teams, states, cycles, labels
 
 
 def team(wanted: str, field: str = "team") -> Asks[Json]:
-    """A team by id, key or name."""
-    return matching.one_of("LookupTeams", wanted, field, ("key", "name"))
+    """Return a team by id, key or name."""
+    return matching.find_one("LookupTeams", wanted, field, ("key", "name"))
 
 
 def teams(wanted: Iterable[str], field: str) -> Asks[list[Json]]:
-    """Several teams."""
     found = []
     for one in wanted:
         found.append((yield from team(one, field)))
@@ -49,7 +48,7 @@ def teams(wanted: Iterable[str], field: str) -> Asks[list[Json]]:
 
 
 def state_in(states: Sequence[Json], wanted: str) -> Json:
-    """A state by name, or the first of a type. ``states``: those of the issue's team."""
+    """Return a state by name, or the first of a type. ``states``: those of the issue's team."""
     word = wanted.strip()
     if word.lower() in STATE_TYPES and not any(str(row.get("name")).casefold() == word.casefold() for row in states):
         found = sorted(
@@ -57,11 +56,11 @@ def state_in(states: Sequence[Json], wanted: str) -> Json:
         )
         if found:
             return found[0]
-    return matching.chosen(states, word, "state")
+    return matching.choose(states, word, "state")
 
 
 def cycle(team_id: str, wanted: str) -> Asks[Json]:
-    """A cycle of a team by number, ``active`` (or ``current``), ``next``, ``previous`` or id."""
+    """Return a team's cycle by number, ``active`` (or ``current``), ``next``, ``previous`` or id."""
     word = wanted.strip().lower()
     words = {"active": "isActive", "current": "isActive", "next": "isNext", "previous": "isPrevious"}
     if word in words:
@@ -84,9 +83,9 @@ def cycle(team_id: str, wanted: str) -> Asks[Json]:
 
 
 def labels(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[list[Json]]:
-    """Issue labels by name or ``group/name``. A group is no label.
+    """Return issue labels by name or ``group/name``. A group is not a label.
 
-    ``teams``: keys of those whose issues bear them. Where several labels are called so, theirs or the workspace's.
+    ``teams``: keys of the issues' teams. If several labels share a name, the team's or the workspace's is used.
     """
     names = list(wanted)
     if not names:
@@ -95,21 +94,21 @@ def labels(wanted: Iterable[str], field: str, teams: Collection[Any]) -> Asks[li
     narrow = [{"name": {"eqIgnoreCase": one}} for one in dict.fromkeys([*names, *last])]
     narrow += [{"id": {"eq": one}} for one in names if matching.is_id(one)]
     rows = yield from nodes("LookupIssueLabels", first=_MANY, filter={"or": narrow})
-    usable = [_pathed(row) for row in rows if not row.get("isGroup") and not row.get("retiredAt")]
+    usable = [_with_path(row) for row in rows if not row.get("isGroup") and not row.get("retiredAt")]
     found = []
     for one in names:
         try:
-            found.append(matching.chosen(_own(usable, one, teams), one, field, ("name", "path")))
+            found.append(matching.choose(_usable_labels(usable, one, teams), one, field, ("name", "path")))
         except InvalidInput as refused:
             if any(one.casefold() == str(row["name"]).casefold() for row in usable):
                 raise
             near = yield from nodes("LookupIssueLabels", first=_MANY)
-            raise matching.missing([row for row in near if not row.get("isGroup")], one, field) from refused
+            raise matching.missing_error([row for row in near if not row.get("isGroup")], one, field) from refused
     return found
 
 
-def _own(rows: Sequence[Json], wanted: str, teams: Collection[Any]) -> Sequence[Json]:
-    """Of labels that are called alike, those of these teams and of the workspace; of all teams' only the latter."""
+def _usable_labels(rows: Sequence[Json], wanted: str, teams: Collection[Any]) -> Sequence[Json]:
+    """Return the usable of equally named labels: the team's and the workspace's; for several teams the latter."""
     word = wanted.strip().casefold()
     alike = [row for row in rows if word in (str(row["name"]).casefold(), str(row.get("path", "")).casefold())]
     if len(alike) < 2:
@@ -118,7 +117,7 @@ def _own(rows: Sequence[Json], wanted: str, teams: Collection[Any]) -> Sequence[
     return [row for row in rows if row not in alike or (row.get("team") or {}).get("key") in keys]
 
 
-def _pathed(row: Json) -> Json:
+def _with_path(row: Json) -> Json:
     parent = (row.get("parent") or {}).get("name")
     return row | ({"path": f"{parent}/{row['name']}"} if parent else {})
 
@@ -127,21 +126,21 @@ def _pathed(row: Json) -> Json:
 
 
 def user(wanted: str, account: Account, field: str) -> Asks[Json]:
-    """A person by id, address, name or ``me``; one of another product's, where that is certainly one of Linear's."""
+    """Return a person by id, address, name or ``me``; one of another product if that certainly is the same person."""
     if wanted.strip().lower() in ("me", "@me"):
-        return {"id": me(account), "displayName": "you", "email": account.name}
+        return {"id": own_id(account), "displayName": "you", "email": account.name}
     keys = ("email", "displayName", "name")
     try:
-        return (yield from matching.one_of("LookupUsers", wanted.lstrip("@"), field, keys))
+        return (yield from matching.find_one("LookupUsers", wanted.lstrip("@"), field, keys))
     except InvalidInput as refused:
         id = (yield from id_elsewhere(wanted, field, "linear")) if wanted.strip() else ""
         if not id:
             raise refused
-    return (yield from matching.one_of("LookupUsers", id, field, keys))
+    return (yield from matching.find_one("LookupUsers", id, field, keys))
 
 
-def person(wanted: str) -> Json:
-    """A filter on a person, for lists: ``me``, ``none``, or part of a name."""
+def person_filter(wanted: str) -> Json:
+    """Return a filter on a person, for lists: ``me``, ``none``, or part of a name."""
     word = wanted.strip()
     if word.lower() in ("me", "@me"):
         return {"isMe": {"eq": True}}
@@ -154,11 +153,11 @@ def person(wanted: str) -> Json:
     return {"or": [{"displayName": {"containsIgnoreCase": word}}, {"name": {"containsIgnoreCase": word}}]}
 
 
-# ----------------------------------------------------------------- things with addresses
+# ----------------------------------------------------------------- objects with addresses
 
 
-def addressed(wanted: str, kind: str) -> tuple[str, str]:
-    """The id, key or slug in what was word, and the workspace if it was an address; "" where it is a name."""
+def parse_address(wanted: str, kind: str) -> tuple[str, str]:
+    """Return the id, key or slug in a reference, "" for a name, and the workspace of an address."""
     word = wanted.strip()
     match = _ADDRESS.fullmatch(word)
     if match is None:
@@ -171,8 +170,8 @@ def addressed(wanted: str, kind: str) -> tuple[str, str]:
     return (slug[1] if slug else match[3]), match[1]
 
 
-def here(found: Json, workspace: str, field: str) -> Json:
-    """The thing that was found, if the address was one of this workspace."""
+def check_workspace(found: Json, workspace: str, field: str) -> Json:
+    """Return the object if the address was in this workspace. Raises `InvalidInput` otherwise."""
     if workspace and workspace_of(found.get("url")) != workspace:
         raise InvalidInput(
             f"{field}: this address is in another workspace.", hint="Use one of the connected workspace."
@@ -181,21 +180,21 @@ def here(found: Json, workspace: str, field: str) -> Json:
 
 
 def issue(wanted: str, field: str = "issue", operation: str = "IssueId", **more: Any) -> Asks[Json]:
-    """An issue by key, address or id: its ids, team and labels. ``operation``: asks for it, with ``more``."""
-    key, workspace = addressed(wanted, "issue")
+    """Return an issue by key, address or id: its ids, team and labels. ``operation``: the query, with ``more``."""
+    key, workspace = parse_address(wanted, "issue")
     if not key:
         raise InvalidInput(f"{field}: not a key, address or id of an issue.", hint="Such as ENG-123.")
-    found = yield from matching.looked_up(get(operation, id=key, **more), field, "issue", wanted)
-    return here(found, workspace, field)
+    found = yield from matching.look_up(get(operation, id=key, **more), field, "issue", wanted)
+    return check_workspace(found, workspace, field)
 
 
 def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
-    """Several issues with their values, in one request, in the order they were named."""
+    """Return several issues with their values, by one request, in the given order."""
     if len(wanted) == 1:
         return [(yield from issue(wanted[0], "issues", "IssueValues"))]
     keys = []
     for one in wanted:
-        key, workspace = addressed(one, "issue")
+        key, workspace = parse_address(one, "issue")
         if not key or workspace:
             found = yield from issue(one, "issues")
             key = str(found["identifier"])
@@ -219,36 +218,36 @@ def issues(wanted: Sequence[str]) -> Asks[list[Json]]:
 
 
 def project(wanted: str, field: str = "project") -> Asks[Json]:
-    """A project by id, address or name, with its teams."""
+    """Return a project by id, address or name, with its teams."""
     return _thing("project", wanted, field, "ProjectsSeen", ("name", "slugId"))
 
 
 def initiative(wanted: str, field: str = "initiative") -> Asks[Json]:
-    """An initiative by id, address or name."""
+    """Return an initiative by id, address or name."""
     return _thing("initiative", wanted, field, "Initiatives", ("name", "slugId"))
 
 
 def _thing(kind: str, wanted: str, field: str, operation: str, keys: Sequence[str]) -> Asks[Json]:
-    id, workspace = addressed(wanted, kind)
-    found = yield from matching.one_of(
+    id, workspace = parse_address(wanted, kind)
+    found = yield from matching.find_one(
         operation, id or wanted, field, keys, **({"includeArchived": True} if id else {})
     )
-    return here(found, workspace, field)
+    return check_workspace(found, workspace, field)
 
 
 def customer(wanted: str) -> Asks[Json]:
-    """A customer by id or name."""
-    return matching.one_of("LookupCustomers", wanted, "customer", ("name",))
+    """Return a customer by id or name."""
+    return matching.find_one("LookupCustomers", wanted, "customer", ("name",))
 
 
 def document(wanted: str) -> Asks[Json]:
-    """A document by id, slug or address, with its text."""
-    id, workspace = addressed(wanted, "document")
+    """Return a document by id, slug or address, with its text."""
+    id, workspace = parse_address(wanted, "document")
     asked = get("Document", id=id or wanted.strip())
-    return here((yield from matching.looked_up(asked, "document", "document", wanted)), workspace, "document")
+    return check_workspace((yield from matching.look_up(asked, "document", "document", wanted)), workspace, "document")
 
 
 def milestone(project_id: str, wanted: str) -> Asks[Json]:
-    """A milestone of a project by id or name."""
+    """Return a project's milestone by id or name."""
     rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
-    return matching.chosen(rows, wanted, "milestone")
+    return matching.choose(rows, wanted, "milestone")

@@ -1,7 +1,7 @@
-"""What a person is shown before Linear is changed: where it stands, who sees it, and what is replaced by what.
+"""Preview of a change at Linear: its place, its audience, and old values beside new ones.
 
-Who sees a thing follows from its teams: all of the organisation, or a private team's members, who are named then. A
-team that is restricted lies within a private one, whose members nothing here can read, so it counts as the wider one.
+An object's teams tell who sees it: all of the organization, or a private team's members, who are then named. A
+restricted team is inside a private one, whose members cannot be read, so it counts as the wider one.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from deputize.toolkits.linear.rows import name, nodes
 
 WORKSPACE = "the whole workspace"
 ONLY_BY_HAND = "only by hand, in Linear"
-_TEAMS = 8  # that a project shows at least: where there are so many there may be more
+_TEAMS = 8  # of a project that are read: with so many there may be more
 _MEMBERS = 50  # of a team that are read
 _WORDS = {"public": "", "private": ", a private team", "restricted": ", a restricted team"}
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands. ``members``: the people of the private teams that alone see it, by name; ``shared``: the
-    people outside of its team who were let in on it."""
+    """The place of an object. ``members``: names of the private teams' members who alone see it; ``shared``: people
+    outside its team with access."""
 
     where: str
     audience: Audience
@@ -34,17 +34,17 @@ class Place:
     shared: Sequence[str] = ()
 
     def synced(self, services: Sequence[str]) -> Place:
-        """What is copied to other services is seen by whoever sees it there, which nobody here can read."""
+        """Return the place with copies at other services, whose audience cannot be read."""
         if not services:
             return self
         return replace(self, where=f"{self.where}, copied to {', '.join(services)}", audience=Audience.UNKNOWN)
 
     def inside(self, what: str) -> Place:
-        """A thing that stands here, which more is put into."""
+        """Return the place inside an object here."""
         return replace(self, where=f"{what}, {self.where}" if self.where else what)
 
     def to(self, other: Place) -> Place:
-        """What stands here and will stand there, or on both, is seen by the people of both."""
+        """Return the place of a move: the people of both places see it."""
         wider = max(self.audience, other.audience)
         members = sorted({*(self.members or ()), *(other.members or ())}) if wider is Audience.PEOPLE else None
         where = self.where if other.where in self.where else f"{self.where}; {other.where}"
@@ -60,7 +60,7 @@ class Place:
         destroys: bool = False,
         **fields: Any,
     ) -> Preview:
-        """What is about to happen here."""
+        """Return the preview of a change here."""
         return Preview(
             what,
             audience=self.audience,
@@ -75,12 +75,12 @@ class Place:
 
 
 def workspace(where: str = WORKSPACE) -> Place:
-    """Where every member of the workspace may look."""
+    """Return a place that every member of the workspace sees."""
     return Place(where, Audience.ORGANISATION)
 
 
 def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
-    """Where the things of these teams stand; ``where``: in front of the teams' names."""
+    """Return the place of these teams' objects; ``where``: text in front of the teams' names."""
     known = {str(one["id"]): one for one in teams if isinstance(one, dict)}
     rows = sorted(known.values(), key=lambda one: str(one.get("key")))
     text = ", ".join([where] * bool(where) + [f"team {team_words(one)}" for one in rows])
@@ -94,10 +94,10 @@ def place(teams: Iterable[Any], where: str = "") -> Asks[Place]:
     return Place(text, Audience.PEOPLE, sorted(people))
 
 
-def of_issues(issues: Sequence[Json], to: Json | None = None) -> Asks[Place]:
-    """Where issues stand, with the services that they are kept in step with and the people who were let in on them.
+def issue_place(issues: Sequence[Json], to: Json | None = None) -> Asks[Place]:
+    """Return the place of issues, with the services that copy them and the people with access.
 
-    ``to``: the team that they are moved to.
+    ``to``: the team to which they are moved.
     """
     found = yield from place([*(one.get("team") for one in issues), to])
     services = {str(one.get("service")) for issue in issues for one in issue.get("syncedWith") or ()}
@@ -105,29 +105,29 @@ def of_issues(issues: Sequence[Json], to: Json | None = None) -> Asks[Place]:
     return replace(found, shared=sorted(set(map(person, people)))).synced(sorted(services))
 
 
-def of_project(project: Json) -> Asks[Place]:
-    """Where a project stands, with what hangs on it."""
+def project_place(project: Json) -> Asks[Place]:
+    """Return the place of a project and its parts."""
     return place(nodes(project.get("teams")), f"project {project.get('name')}")
 
 
 def team_words(team: Json) -> str:
-    """A team as a person knows it."""
+    """Return a team in words."""
     return f"{team.get('name')} ({team.get('key')}{_WORDS.get(str(team.get('visibility')), '')})"
 
 
 def issue_words(issue: Json) -> str:
-    """An issue as a person knows it."""
+    """Return an issue in words."""
     return f"{issue.get('identifier')} {issue.get('title')}"
 
 
 def person(user: Json) -> str:
-    """Somebody as a person knows them."""
+    """Return a person's name and address."""
     email = user.get("email")
     return f"{name(user)} ({email})" if email and email != name(user) else name(user)
 
 
-def replaced(now: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
-    """What will be, beside what is there now where that differs; what is there as it is wanted is said as it is."""
+def as_changes(now: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
+    """Return the new values, as a `Change` if the old one differs."""
     return {
         field: value if now.get(field) == value else Change("" if now.get(field) is None else now[field], value)
         for field, value in after.items()
@@ -136,16 +136,16 @@ def replaced(now: Mapping[str, Any], after: Mapping[str, Any]) -> Json:
 
 
 def loses(fields: Mapping[str, Any], *texts: str) -> bool:
-    """Whether any of these texts is there now and will not be: as it is, or as a part of what will be."""
+    """Return whether any of these texts is lost: not part of the new one."""
     changes = [one for one in (fields.get(text) for text in texts) if isinstance(one, Change)]
     return any(one.before and str(one.before) not in str(one.after) for one in changes)
 
 
 def undo(call: Json, **holds: Any) -> Undo:
-    """What a result calls ``undo``, as the step. ``holds``: see `Undo`; what was left out is not compared."""
+    """Return a result's ``undo`` as the step. ``holds``: see `Undo`; None is not compared."""
     return Undo(call["tool"], call["args"], {what: value for what, value in holds.items() if value is not None})
 
 
 def version_of(text: Any) -> str:
-    """What stands for a text that is not shown: what was read is what is put away."""
+    """Return the digest of a text that is not displayed, so that only the version that was read is archived."""
     return digest(str(text or ""))

@@ -1,4 +1,4 @@
-"""Linear: new projects, and changes to projects."""
+"""Linear: creating and changing projects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching, scalars
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, by_id, change, entity, get, make, new_text, nodes
+from deputize.toolkits.linear.api import Asks, change, entity, get, look_by_id, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, PRIORITIES, READ, WRITE, Json, Noted, Priority, Text, Title
 from deputize.toolkits.linear.load_entity import whole_text
-from deputize.toolkits.linear.preview import loses, person, place, replaced, undo, version_of
+from deputize.toolkits.linear.preview import as_changes, loses, person, place, undo, version_of
 from deputize.toolkits.linear.project_lists import TO, Lists, Several, values
-from deputize.toolkits.linear.rows import lean, said
+from deputize.toolkits.linear.rows import lean, line
 from deputize.toolkits.linear.rows import name as name_of
 from deputize.toolkits.linear.rows import nodes as inner
 from deputize.toolkits.linear.texts import read_whole
@@ -54,13 +54,13 @@ def save_project(
     """Create a project, or change one when project is given."""
     days = yield from scalars.days(run, start_date=start_date, target_date=target_date)
     dates = {"startDate": days["start_date"], "targetDate": days["target_date"]}
-    wanted: dict[str, Any] = scalars.given(
+    wanted: dict[str, Any] = scalars.present(
         {"name": name, "description": description, "content": content, "priority": scalars.priority(priority), **dates}
     )
-    words: Json = scalars.given({"name": name, "description": description, "text": content, "priority": priority})
-    words |= scalars.given({"start_date": dates["startDate"], "target_date": dates["targetDate"]})
+    words: Json = scalars.present({"name": name, "description": description, "text": content, "priority": priority})
+    words |= scalars.present({"start_date": dates["startDate"], "target_date": dates["targetDate"]})
     if status:
-        found = matching.chosen((yield from nodes("LookupProjectStatuses", first=50)), status, "status")
+        found = matching.choose((yield from nodes("LookupProjectStatuses", first=50)), status, "status")
         wanted["statusId"], words["status"] = found["id"], name_of(found)
     if lead:
         who = yield from names.user(lead, run.account, "lead")
@@ -80,7 +80,7 @@ def save_project(
         named = any(one for several in (lists.add, lists.remove) for one in several.values())
         if not wanted and not named and not teams:
             raise InvalidInput("Nothing to change: give at least one field.")
-        return (yield from _changed(now, wanted, words, (yield from lists.of(now)), edit, run.noted))
+        return (yield from _change(now, wanted, words, (yield from lists.of(now)), edit, run.noted))
     if not name or not teams:
         raise InvalidInput("A new project needs name and teams.", hint="To change one, give project.")
     new = yield from lists.of_new()
@@ -88,7 +88,7 @@ def save_project(
     words |= {one.argument: one.words for one in new if one.argument != "teams"}
     stands = yield from place(new[0].coming)
     shows = stands.show("Create this project", pins=_pins(wanted), **_not_empty(words))
-    look = by_id("ProjectValues")
+    look = look_by_id("ProjectValues")
     made, existed = yield from make("ProjectCreate", {"id": run.key.uuid, **wanted}, look, shows, run.noted)
     back = {"tool": "linear_archive", "args": {"kind": "project", "id": made["id"], "action": "archive"}}
     version = version_of(whole_text(made.get("description"), made.get("content")))
@@ -97,7 +97,7 @@ def save_project(
 
 
 def _not_empty(words: Json) -> Json:
-    """What is shown of a new project: no empty texts."""
+    """Return a new project's fields for the preview, without empty texts."""
     return {field: value for field, value in words.items() if value != ""}
 
 
@@ -105,15 +105,15 @@ def _pins(wanted: Json) -> Json:
     return {field: value for field, value in wanted.items() if field.endswith(("Id", "Ids", "priority"))}
 
 
-def _changed(
+def _change(
     now: Json, wanted: dict[str, Any], words: Json, lists: Sequence[Several], edit: Edit, noted: Noted
 ) -> Asks[Json]:
-    """Change a project; what it was like is given back by an undo where its arguments can say it."""
+    """Change a project; an undo restores it if arguments can express the old state."""
     wanted |= {TO[one.argument]: one.ids for one in lists}
     words |= {one.argument: one.words for one in lists}
     result = {"changed": sorted("content" if word == "text" else word for word in words)}
     if not wanted:
-        return _result(now) | result  # all of it is so already
+        return _result(now) | result  # nothing differs
     text = None
     if "content" in wanted:
         text = new_text(edit, "content", now.get("content"), wanted["content"], read_whole(now.get("content")), noted)
@@ -122,7 +122,7 @@ def _changed(
         return _result(now) | result  # an earlier run of this act has written it
     joined = [one for several in lists if several.argument == "teams" for one in several.coming]
     stands = yield from place([*inner(now.get("teams")), *joined])
-    fields = replaced(_values(now), words | _same_lead(words, wanted, now))
+    fields = as_changes(_values(now), words | _same_lead(words, wanted, now))
     called: Json = {} if "name" in wanted else {"project": name_of(now)}
     pins = _pins(wanted) | {"project_id": now["id"]}
     lost = loses(fields, "text", "description")
@@ -130,13 +130,13 @@ def _changed(
     if text:
         yield text.note()
     made = entity((yield from change("ProjectUpdate", id=now["id"], input=wanted)))
-    if back := _back(now, made, words, lists):
+    if back := _undo(now, made, words, lists):
         yield back
     return _result(made) | result
 
 
 def _values(node: Json) -> Json:
-    """What a person is shown of a project as it is."""
+    """Return a project's fields for the preview."""
     return {
         "name": node.get("name"),
         "description": node.get("description") or "",
@@ -151,7 +151,7 @@ def _values(node: Json) -> Json:
 
 
 def _same_lead(words: Json, wanted: Json, now: Json) -> Json:
-    """Who leads it still is called what they are called there, so that nobody seems to be replaced by himself."""
+    """Return an unchanged lead under the present name, so that the preview does not replace them with themselves."""
     lead = now.get("lead") or {}
     return {"lead": name_of(lead)} if "lead" in words and lead.get("id") == wanted.get("leadId") else {}
 
@@ -159,8 +159,8 @@ def _same_lead(words: Json, wanted: Json, now: Json) -> Json:
 _ARGUMENTS = {"text": "content"}
 
 
-def _back(now: Json, made: Json, words: Json, lists: Sequence[Several]) -> Undo | None:
-    """The call that puts back what was changed; None where there was nothing that it could say."""
+def _undo(now: Json, made: Json, words: Json, lists: Sequence[Several]) -> Undo | None:
+    """Return the call that restores the project; None if it would say nothing."""
     before, after = _values(now), _values(made)
     args = {_ARGUMENTS.get(field, field): before[field] for field in words if field not in TO}
     for field, ids in (("status", "status"), ("lead", "lead")):
@@ -178,5 +178,5 @@ def _back(now: Json, made: Json, words: Json, lists: Sequence[Several]) -> Undo 
 
 
 def _result(made: Json) -> Json:
-    status = said(name_of(made.get("status")), 60)
-    return lean({"id": made["id"], "name": said(made.get("name")), "url": made.get("url"), "status": status})
+    status = line(name_of(made.get("status")), 60)
+    return lean({"id": made["id"], "name": line(made.get("name")), "url": made.get("url"), "status": status})

@@ -1,6 +1,6 @@
-"""Linear: what a project has several of: teams, members, labels. They come and go one by one.
+"""Linear: a project's teams, members and labels, added and removed one by one.
 
-Linear takes each list as a whole, so all that is there is read first: who is not named stays.
+Linear takes each list as a whole, so the present one is read first: rows that are not named stay.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from deputize.toolkits.linear.rows import name
 from deputize.toolkits.linear.rows import nodes as inner
 
 TO: Final[Mapping[str, str]] = {"teams": "teamIds", "members": "memberIds", "labels": "labelIds"}
-_MAX_ROWS: Final = {"teams": 50, "members": 250, "labels": 100}  # that are read
+_MAX_ROWS: Final = {"teams": 50, "members": 250, "labels": 100}  # read per list
 _CALLED: Final[Mapping[str, Callable[[Json], str]]] = {"teams": team_words, "members": person, "labels": name}
 _AS_IT_IS: Final[Mapping[str, Callable[[Json], str]]] = {"teams": team_words, "members": name, "labels": name}
 
 
 @dataclass(frozen=True, slots=True)
 class Several:
-    """One of these lists: what is there now, what comes and what goes."""
+    """One of these lists: present rows, new ones and removed ones."""
 
     argument: str
     now: Sequence[Json] = ()
@@ -36,31 +36,31 @@ class Several:
 
     @property
     def changes(self) -> bool:
-        """Whether it will be another list."""
+        """True if the list will differ."""
         return bool(self.coming or self.leaving)
 
     @property
     def ids(self) -> list[str]:
-        """As Linear takes it."""
+        """The new list's ids."""
         gone = {one["id"] for one in self.leaving}
         return [str(one["id"]) for one in [*self.now, *self.coming] if one["id"] not in gone]
 
     @property
     def words(self) -> list[str]:
-        """As a person reads it: who stays is called what they are called there."""
+        """The new list in words; members who stay keep their present names."""
         gone = {one["id"] for one in self.leaving}
         stay = [_AS_IT_IS[self.argument](one) for one in self.now if one["id"] not in gone]
         return sorted([*stay, *map(_CALLED[self.argument], self.coming)])
 
     @property
     def back(self) -> dict[str, list[str]]:
-        """The arguments that undo it."""
+        """The arguments that undo the change."""
         args = {f"add_{self.argument}": self.leaving, f"remove_{self.argument}": self.coming}
         return {name: [str(one["id"]) for one in rows] for name, rows in args.items() if rows}
 
 
 def values(node: Json) -> dict[str, list[str]]:
-    """What a person is shown of these lists as they are."""
+    """Return these lists for the preview."""
     return {argument: sorted(map(_AS_IT_IS[argument], inner(node.get(argument)))) for argument in TO}
 
 
@@ -69,7 +69,7 @@ Named = Mapping[str, Sequence[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Lists:
-    """What is named of each list. ``teams``: those of a new project."""
+    """The rows named for each list. ``teams``: those of a new project."""
 
     teams: Sequence[str] | None
     add: Named
@@ -77,20 +77,20 @@ class Lists:
     account: Account = field(repr=False)
 
     def of_new(self) -> Asks[list[Several]]:
-        """The lists of a new project."""
+        """Return the lists of a new project."""
         if any(self.remove.values()):
             raise InvalidInput("remove_: only for a project that exists.", hint="Give project.")
         found = []
         for argument in TO:
             first = self.teams if argument == "teams" else None
-            rows = yield from self._found(argument, argument if first else f"add_{argument}", first)
-            rows += yield from self._found(argument, f"add_{argument}", self.add.get(argument))
+            rows = yield from self._find_rows(argument, argument if first else f"add_{argument}", first)
+            rows += yield from self._find_rows(argument, f"add_{argument}", self.add.get(argument))
             if rows:
                 found.append(Several(argument, coming=list({one["id"]: one for one in rows}.values())))
         return found
 
     def of(self, project: Json) -> Asks[list[Several]]:
-        """Those lists of a project that will be others. Raises `InvalidInput` where one would be replaced."""
+        """Return a project's lists that will differ. Raises `InvalidInput` if one would be replaced."""
         if self.teams:
             raise InvalidInput(
                 "teams: only for a new project, since it would replace the teams of this one.",
@@ -98,14 +98,14 @@ class Lists:
             )
         found = []
         for argument in TO:
-            coming = yield from self._found(argument, f"add_{argument}", self.add.get(argument))
-            leaving = yield from self._found(argument, f"remove_{argument}", self.remove.get(argument))
-            several = _changed(argument, inner(project.get(argument)), coming, leaving)
+            coming = yield from self._find_rows(argument, f"add_{argument}", self.add.get(argument))
+            leaving = yield from self._find_rows(argument, f"remove_{argument}", self.remove.get(argument))
+            several = _plan(argument, inner(project.get(argument)), coming, leaving)
             if several.changes:
                 found.append(several)
         return found
 
-    def _found(self, argument: str, field: str, wanted: Sequence[str] | None) -> Asks[list[Json]]:
+    def _find_rows(self, argument: str, field: str, wanted: Sequence[str] | None) -> Asks[list[Json]]:
         rows = []
         for one in wanted or ():
             if argument == "teams":
@@ -117,7 +117,7 @@ class Lists:
         return rows
 
 
-def _changed(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving: Sequence[Json]) -> Several:
+def _plan(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving: Sequence[Json]) -> Several:
     there = {one["id"] for one in now}
     if twice := {one["id"] for one in coming} & {one["id"] for one in leaving}:
         named = next(_CALLED[argument](one) for one in coming if one["id"] in twice)
@@ -136,7 +136,7 @@ def _changed(argument: str, now: Sequence[Json], coming: Sequence[Json], leaving
 
 
 def _label(wanted: str, field: str) -> Asks[Json]:
-    """A label of projects by id or name. A group is none."""
+    """Return a project label by id or name. A group is not a label."""
     rows = yield from nodes("LookupProjectLabels", first=_MAX_ROWS["labels"])
     usable = [one for one in rows if not one.get("isGroup") and not one.get("retiredAt")]
-    return matching.chosen(usable, wanted, field)
+    return matching.choose(usable, wanted, field)

@@ -12,10 +12,10 @@ from deputize.toolkits._shared.arguments import Append, IfText, Replaces
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import matching, scalars
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, by_filter, change, entity, make, new_text, nodes
+from deputize.toolkits.linear.api import Asks, change, entity, look_by_filter, make, new_text, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Noted, Text, Title
-from deputize.toolkits.linear.preview import Place, loses, of_project, replaced, undo, version_of
-from deputize.toolkits.linear.rows import MILESTONE, lean, said
+from deputize.toolkits.linear.preview import Place, as_changes, loses, project_place, undo, version_of
+from deputize.toolkits.linear.rows import MILESTONE, lean, line
 
 
 @LINEAR.tool(
@@ -38,24 +38,24 @@ def save_milestone(
     found = yield from names.project(project)
     due = (yield from scalars.days(run, target_date=target_date))["target_date"]
     values = {"name": name, "description": description, "targetDate": due}
-    wanted: dict[str, Any] = scalars.given(values)
+    wanted: dict[str, Any] = scalars.present(values)
     there = yield from _milestone(found["id"], milestone or name)
     edit = Edit(append, replaces, if_text)
     if edit != Edit() and (description is None or there is None):
         raise InvalidInput("append, replaces, if_text: only together with description, for a milestone that exists.")
     if there is None and milestone and matching.is_id(milestone):
         raise InvalidInput("milestone: the project has no milestone of this id.")
-    stands = yield from of_project(found)
+    stands = yield from project_place(found)
     if there is not None and (run.noted or {}).get("id") != there["id"]:
         if not wanted:
             raise InvalidInput("Nothing to change: give at least one field.")
-        return (yield from _changed(found, there, wanted, edit, stands, run.noted))
+        return (yield from _change(found, there, wanted, edit, stands, run.noted))
     wanted["name"] = name or milestone
     if not wanted["name"]:
         raise InvalidInput("name: needed for a new milestone.")
     shows = stands.show("Create this milestone", pins={"projectId": found["id"]}, **_words(wanted, new=True))
     given = {"id": run.key.uuid, "projectId": found["id"], **wanted}
-    look = by_filter("ProjectMilestones")
+    look = look_by_filter("ProjectMilestones")
     made, existed = yield from make("ProjectMilestoneCreate", given, look, shows, run.noted)
     back = {"tool": "linear_archive", "args": {"kind": "milestone", "id": made["id"], "action": "delete"}}
     yield undo(back, milestone=made.get("name"), version=version_of(made.get("description")))
@@ -63,20 +63,20 @@ def save_milestone(
 
 
 def _words(wanted: Json, *, new: bool) -> Json:
-    """What is shown of the values that are given."""
+    """Return the given values as the preview displays them."""
     named = {"name": "name", "description": "text", "targetDate": "target_date"}
     return {named[field]: value for field, value in wanted.items() if not new or value != ""}
 
 
-def _changed(project: Json, there: Json, wanted: Json, edit: Edit, stands: Place, noted: Noted) -> Asks[Json]:
-    """Change a milestone that is there."""
+def _change(project: Json, there: Json, wanted: Json, edit: Edit, stands: Place, noted: Noted) -> Asks[Json]:
+    """Change an existing milestone."""
     text = None
     if "description" in wanted:
         text = new_text(edit, "description", there.get("description"), wanted["description"], MILESTONE, noted)
         wanted["description"] = text.new
     if text and text.done:
         return _result(there)  # an earlier run of this act has written it
-    fields = replaced(_now(there), _words(wanted, new=False))
+    fields = as_changes(_current(there), _words(wanted, new=False))
     called = {} if "name" in wanted else {"milestone": there.get("name")}
     yield stands.show(
         "Change this milestone", pins={"milestone_id": there["id"]}, destroys=loses(fields, "text"), **called, **fields
@@ -84,7 +84,7 @@ def _changed(project: Json, there: Json, wanted: Json, edit: Edit, stands: Place
     if text:
         yield text.note()
     made = entity((yield from change("ProjectMilestoneUpdate", id=there["id"], input=wanted)))
-    before, now = _now(there), _now(made)
+    before, now = _current(there), _current(made)
     args: Json = {"project": project["id"], "milestone": there["id"], "name": there.get("name")}
     if text:
         args |= {"description": text.old, "if_text": digest(str(made.get("description") or ""))}
@@ -96,7 +96,7 @@ def _changed(project: Json, there: Json, wanted: Json, edit: Edit, stands: Place
     return _result(made)
 
 
-def _now(milestone: Json) -> Json:
+def _current(milestone: Json) -> Json:
     return {
         "name": milestone.get("name"),
         "text": milestone.get("description") or "",
@@ -105,12 +105,12 @@ def _now(milestone: Json) -> Json:
 
 
 def _result(made: Json) -> Json:
-    return lean({"milestone_id": made["id"], "name": said(made.get("name")), "target": made.get("targetDate")})
+    return lean({"milestone_id": made["id"], "name": line(made.get("name")), "target": made.get("targetDate")})
 
 
 def _milestone(project_id: str, wanted: str | None) -> Asks[Json | None]:
-    """The milestone that is called so, or None. Raises `InvalidInput` where several are."""
+    """Return the milestone of this name, or None. Raises `InvalidInput` for several."""
     rows = yield from nodes("ProjectMilestones", first=250, filter={"project": {"id": {"eq": project_id}}})
     word = (wanted or "").strip().casefold()
     same = [row for row in rows if word and word in (str(row["id"]).casefold(), str(row.get("name") or "").casefold())]
-    return matching.chosen(same, str(wanted), "milestone") if same else None
+    return matching.choose(same, str(wanted), "milestone") if same else None

@@ -16,7 +16,7 @@ from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear import scalars
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
-from deputize.toolkits.linear.blocks import Blocks, goes_on, text_room, with_blocks
+from deputize.toolkits.linear.blocks import Blocks, is_cut, text_room, with_blocks
 from deputize.toolkits.linear.rows import (
     LINE,
     SHORT,
@@ -29,7 +29,7 @@ from deputize.toolkits.linear.rows import (
     update_row,
 )
 from deputize.toolkits.linear.rows import nodes as inner
-from deputize.toolkits.linear.texts import PIECE, alone, cut, piece
+from deputize.toolkits.linear.texts import PIECE, cut, piece, read_alone
 
 BLOCKS = {"content": False, "milestones": False, "updates": False, "issues": False}
 
@@ -55,10 +55,10 @@ def list_projects(
         said = status.strip()
         narrow.append({"status": {"or": [{"name": {"eqIgnoreCase": said}}, {"type": {"eq": said.lower()}}]}})
     if lead:
-        narrow.append({"lead": names.person(lead)})
+        narrow.append({"lead": names.person_filter(lead)})
     if created_after:
         run = yield from in_zone(run, scalars.ask_zone, created_after=created_after)
-        narrow.append({"createdAt": {"gte": scalars.since(created_after, run, "created_after")}})
+        narrow.append({"createdAt": {"gte": scalars.time_filter(created_after, run, "created_after")}})
     filters = (query, team, status, lead, created_after, include_archived)
     listing = Listing("linear_list_projects", run.account, filters, limit, cursor, project_row)
     chosen: dict[str, Any] = {"filter": {"and": narrow}} if narrow else {}
@@ -88,7 +88,7 @@ def get_project(
     if milestone:
         one = yield from names.milestone(found["id"], milestone)
         more = Continuation("linear_get_project", project=str(found["id"]), milestone=str(one["id"]))
-        body = alone(one.get("description"), offset, raw=raw, name="description", more=more)
+        body = read_alone(one.get("description"), offset, raw=raw, name="description", more=more)
         row = milestone_row(one, found["id"])
         return {name: value for name, value in row.items() if name not in ("cut", "more")} | body
     node = yield from get("Project", id=found["id"], **_blocks(include, offset, raw))
@@ -120,9 +120,9 @@ def get_project(
         ("issues", "issues", issue_ref),
     )
     shown: Blocks = [
-        (block, [row(one) for one in inner(node[field])], goes_on(node[field]))
+        (block, [row(one) for one in inner(node[field])], is_cut(node[field]))
         for block, field, row in blocks
         if field in node
     ]
-    lists = [(block, detail[block], True) for block in ("members", "labels", "initiatives") if goes_on(node.get(block))]
+    lists = [(block, detail[block], True) for block in ("members", "labels", "initiatives") if is_cut(node.get(block))]
     return with_blocks(detail, [*lists, *shown])

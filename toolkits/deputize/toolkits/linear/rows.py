@@ -1,4 +1,4 @@
-"""How Linear's things are shown. What others wrote is cleaned and marked; what is empty is left out."""
+"""Rows and details of Linear's objects. Text of other people is cleaned and marked; empty fields are left out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.core import Continuation
 from deputize.toolkits._shared.page import lean as lean
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.linear.base import PRIORITIES, Json
-from deputize.toolkits.linear.blocks import goes_on, with_blocks
+from deputize.toolkits.linear.blocks import is_cut, with_blocks
 from deputize.toolkits.linear.scalars import minute as minute
 from deputize.toolkits.linear.scalars import second as second
 from deputize.toolkits.linear.texts import cut, piece
@@ -23,43 +23,43 @@ MILESTONE: Final = 160  # bytes of a milestone's description in a row
 
 
 def name(one: Any) -> str:
-    """What a person or thing is called; "" for none."""
+    """Return the name of a person or an object; "" for none."""
     return str(one.get("displayName") or one.get("name") or one.get("key") or "") if isinstance(one, dict) else ""
 
 
 def nodes(connection: Any) -> list[Json]:
-    """The rows of a connection that may be missing."""
+    """Return the rows of a connection that may be missing."""
     return list(connection.get("nodes") or ()) if isinstance(connection, dict) else []
 
 
-def said(text: Any, limit: int = 120) -> str:
-    """A name or title that somebody gave, cleaned, on one line: for the results of writes."""
+def line(text: Any, limit: int = 120) -> str:
+    """Return a name or title, cleaned, on one line: for the results of writes."""
     return Outside().line(str(text or ""), limit)
 
 
-def marked(row: Json, outside: Outside) -> Json:
-    """The row without what is empty, marked as written by others."""
+def mark(row: Json, outside: Outside) -> Json:
+    """Return the row without empty fields, marked as untrusted."""
     row = lean(row)
     outside.mark(row)
     return row
 
 
 def labels(node: Json, outside: Outside) -> list[str]:
-    """The names of a thing's labels, seven at most of the eight that are read; an ellipsis stands for more."""
+    """Return the names of an object's labels: at most seven of the eight that are read, then an ellipsis."""
     names = [outside.line(name(one), 40) for one in nodes(node.get("labels"))]
     return names[:7] + (["\u2026"] if len(names) > 7 else [])
 
 
 def workspace_of(url: Any) -> str:
-    """``https://linear.app/acme`` of any address in that workspace."""
+    """Return ``https://linear.app/acme`` of any address in that workspace."""
     return "/".join(str(url or "").split("/")[:4])
 
 
 def issue_row(node: Json) -> Json:
-    """An issue in a list; its address follows from the list's ``url_template``."""
+    """Return a row for an issue; its address follows from the list's ``url_template``."""
     outside = Outside()
     priority = node.get("priority")
-    return marked(
+    return mark(
         {
             "identifier": node.get("identifier"),
             "title": outside.line(str(node.get("title") or ""), 120),
@@ -76,7 +76,7 @@ def issue_row(node: Json) -> Json:
 
 
 def issue_ref(node: Any) -> Json:
-    """An issue that another thing names."""
+    """Return the fields of an issue to which another object refers."""
     if not isinstance(node, dict):
         return {}
     outside = Outside()
@@ -90,13 +90,13 @@ def issue_ref(node: Any) -> Json:
 
 
 def issue_list(result: Json, urls: Iterable[Any]) -> Json:
-    """A list of issues, with the pattern of their addresses."""
+    """Return a list of issues, with the pattern of their addresses."""
     workspace = next((workspace_of(url) for url in urls if url), "")
     return result | ({"url_template": f"{workspace}/issue/{{identifier}}"} if workspace else {})
 
 
 def issue_detail(node: Json) -> Json:
-    """One issue, with the blocks that were asked for."""
+    """Return one issue, with the requested blocks."""
     outside = Outside()
     more = Continuation("linear_get_issue", issue=str(node.get("identifier")))
     body = piece(outside, node.get("description"), BODY, name="description", more=more)
@@ -129,13 +129,13 @@ def issue_detail(node: Json) -> Json:
         ("relations", relations(node)),
         ("children", [issue_ref(one) for one in nodes(node.get("children"))]),
     )
-    rest = {name: goes_on(node.get(name)) for name, _ in blocks}
-    rest["relations"] |= goes_on(node.get("inverseRelations"))
+    rest = {name: is_cut(node.get(name)) for name, _ in blocks}
+    rest["relations"] |= is_cut(node.get("inverseRelations"))
     return with_blocks(detail, [(name, rows, rest[name]) for name, rows in blocks if name in node])
 
 
 def relations(node: Json) -> list[Json]:
-    """Both sides' relations of an issue, as seen from it."""
+    """Return an issue's relations in both directions, as seen from it."""
     ours = [(one, one.get("type"), one.get("relatedIssue")) for one in nodes(node.get("relations"))]
     turned = {"blocks": "blocked_by", "duplicate": "duplicated_by"}
     theirs = [
@@ -148,7 +148,6 @@ def relations(node: Json) -> list[Json]:
 
 
 def attachment(node: Json) -> Json:
-    """A link on an issue."""
     outside = Outside()
     shown = {
         "title": outside.line(str(node.get("title") or ""), 80),
@@ -158,10 +157,10 @@ def attachment(node: Json) -> Json:
 
 
 def comment_row(node: Json, quoted: int = 120) -> Json:
-    """A comment in a list. ``quoted``: bytes of what it quotes."""
+    """Return a row for a comment. ``quoted``: bytes of its quote."""
     outside = Outside()
     more = Continuation("linear_list_comments", comment_id=str(node.get("id")))
-    return marked(
+    return mark(
         {
             "comment_id": node.get("id"),
             "author": outside.line(name(node.get("user")) or name(node.get("botActor")), 60),
@@ -177,9 +176,8 @@ def comment_row(node: Json, quoted: int = 120) -> Json:
 
 
 def project_row(node: Json) -> Json:
-    """A project in a list."""
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "name": outside.line(name(node), 80),
@@ -195,9 +193,8 @@ def project_row(node: Json) -> Json:
 
 
 def initiative_row(node: Json) -> Json:
-    """An initiative in a list."""
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "name": outside.line(name(node), 80),
@@ -212,9 +209,8 @@ def initiative_row(node: Json) -> Json:
 
 
 def document_row(node: Json) -> Json:
-    """A document in a list."""
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "title": outside.line(str(node.get("title") or ""), 80),
@@ -229,9 +225,8 @@ def document_row(node: Json) -> Json:
 
 
 def update_row(node: Json) -> Json:
-    """A status update in a list."""
     outside = Outside()
-    return marked(
+    return mark(
         {
             "update_id": node.get("id"),
             "health": node.get("health"),
@@ -245,9 +240,8 @@ def update_row(node: Json) -> Json:
 
 
 def cycle_row(node: Json) -> Json:
-    """A cycle of a team."""
     outside = Outside()
-    return marked(
+    return mark(
         {
             "id": node.get("id"),
             "number": node.get("number"),
@@ -263,10 +257,10 @@ def cycle_row(node: Json) -> Json:
 
 
 def milestone_row(node: Json, project: Any) -> Json:
-    """A milestone of the project with this id."""
+    """Return a row for a milestone of the project with this id."""
     outside = Outside()
     more = Continuation("linear_get_project", project=str(project), milestone=str(node.get("id")))
-    return marked(
+    return mark(
         {
             "milestone_id": node.get("id"),
             "name": outside.line(str(node.get("name") or ""), 320),

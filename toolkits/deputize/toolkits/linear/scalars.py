@@ -1,4 +1,4 @@
-"""Priorities, days and times, from how people and models write them to how Linear takes them."""
+"""Conversion of priorities, days and times to Linear's forms."""
 
 from __future__ import annotations
 
@@ -15,44 +15,44 @@ from deputize.toolkits.linear.base import PRIORITIES, Json
 
 
 def priority(word: str | None) -> int | None:
-    """The number Linear has for a priority."""
+    """Return Linear's number of a priority."""
     return None if word is None else PRIORITIES.index(word)
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """What Linear calls the user's zone."""
+    """Return Linear's name of the user's zone."""
     [answer] = yield Try([request("Whoami", {})])
     return (((answer or {}).get("data") or {}).get("viewer") or {}).get("timezone")
 
 
 def days(run: Run, **texts: str | None) -> Asks[dict[str, str | None]]:
-    """The days that these arguments mean, where the user is; None for one that is not given."""
+    """Return the days that these arguments mean in the user's zone; None for a missing one."""
     run = yield from days_in_zone(run, ask_zone, **texts)
     return {name: None if text is None else the_day(text, run, name) for name, text in texts.items()}
 
 
-def since(text: str, run: Run, field: str) -> str:
-    """A point in time as a filter takes it. One without a zone is in the user's."""
+def time_filter(text: str, run: Run, field: str) -> str:
+    """Return a point in time for a filter. One without a zone is in the user's."""
     return times.moment(text, run.now, field, run.zone).isoformat().replace("+00:00", "Z")
 
 
 def the_day(text: str, run: Run, field: str) -> str:
-    """The day of a point in time, where the user is."""
+    """Return the day of a point in time in the user's zone."""
     return times.day(text, run.now, field, run.zone)
 
 
-def given(values: Mapping[str, Any]) -> Json:
-    """What was word; what was not is left alone."""
+def present(values: Mapping[str, Any]) -> Json:
+    """Return the values without None: those fields stay unchanged."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def minute(stamp: Any) -> str:
-    """A row's time; empty for none."""
+    """Return a row's time; empty for none."""
     return _clock_time(stamp, "short")
 
 
 def second(stamp: Any) -> str:
-    """A detail's time; empty for none."""
+    """Return a detail's time; empty for none."""
     return _clock_time(stamp, "full")
 
 

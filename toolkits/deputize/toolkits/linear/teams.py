@@ -1,4 +1,4 @@
-"""Linear: one team, and its cycles."""
+"""Linear: single teams, and their cycles."""
 
 from __future__ import annotations
 
@@ -14,17 +14,8 @@ from deputize.toolkits.linear import matching
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear.api import Listing, get
 from deputize.toolkits.linear.base import LINEAR, READ, Json
-from deputize.toolkits.linear.blocks import goes_on, with_blocks
-from deputize.toolkits.linear.rows import (
-    SHORT,
-    cycle_row,
-    issue_list,
-    issue_row,
-    lean,
-    marked,
-    name,
-    nodes,
-)
+from deputize.toolkits.linear.blocks import is_cut, with_blocks
+from deputize.toolkits.linear.rows import SHORT, cycle_row, issue_list, issue_row, lean, mark, name, nodes
 from deputize.toolkits.linear.texts import cut
 
 
@@ -55,7 +46,7 @@ def get_team(team: Annotated[str, Field(description="key or name")]) -> Steps:
         ("members", [_member(one, outside) for one in nodes(node.get("members"))]),
         ("labels", [outside.line(name(one), 40) for one in nodes(node.get("labels"))]),
     )
-    return with_blocks(marked(detail, outside), [(block, rows, goes_on(node.get(block))) for block, rows in blocks])
+    return with_blocks(mark(detail, outside), [(block, rows, is_cut(node.get(block))) for block, rows in blocks])
 
 
 def _member(one: Json, outside: Outside) -> Json:
@@ -90,5 +81,5 @@ def get_cycle(
         return connection
 
     listing = Listing("linear_get_cycle", run.account, (team, cycle), limit, cursor, issue_row)
-    result = yield from matching.looked_up(listing.of("Cycle", issues, id=id), "cycle", "cycle", cycle)
+    result = yield from matching.look_up(listing.of("Cycle", issues, id=id), "cycle", "cycle", cycle)
     return shown | issue_list({"issues": result.pop("items"), **result}, urls)

@@ -1,4 +1,4 @@
-"""Linear: changes to issues."""
+"""Linear: changing issues."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear import scalars, values
 from deputize.toolkits.linear.api import Asks, change, get, new_text
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json, Priority, Text, Title
-from deputize.toolkits.linear.create import in_project
-from deputize.toolkits.linear.preview import issue_words, of_issues, person, team_words
-from deputize.toolkits.linear.rows import BODY, name, nodes, said
+from deputize.toolkits.linear.create import project_and_milestone
+from deputize.toolkits.linear.preview import issue_place, issue_words, person, team_words
+from deputize.toolkits.linear.rows import BODY, line, name, nodes
 from deputize.toolkits.linear.values import Wanted
 
 _NONE = "none"
@@ -79,7 +79,7 @@ def update_issue(
         wanted.set("parent", "parentId", above and above["id"], above and issue_words(above))
     yield from _project(wanted, project, milestone)
     there = {(one.get("team") or {}).get("key") for one in found}
-    moved = yield from _of_team(wanted, found, team, state, cycle)
+    moved = yield from _set_team_values(wanted, found, team, state, cycle)
     if add_labels:
         added = yield from names.labels(add_labels, "add_labels", {moved["key"]} if moved else there)
         wanted.lists("add_labels", "addedLabelIds", added)
@@ -96,11 +96,11 @@ def update_issue(
         raise InvalidInput("Nothing to change: give at least one field.")
     if text and text.done:
         return _result(found, found, wanted)  # an earlier run of this act has written it
-    stands = yield from of_issues(found, moved)
+    stands = yield from issue_place(found, moved)
     yield values.show(stands, found, wanted)
     if text:
         yield text.note()
-    done = yield from _changed(found, wanted.given)
+    done = yield from _send(found, wanted.given)
     if undo := values.undo(found, done, wanted):
         yield undo
     return _result(found, done, wanted)
@@ -112,17 +112,17 @@ def _project(wanted: Wanted, project: str | None, milestone: str | None) -> Asks
         return
     if milestone and not project:
         raise InvalidInput("milestone: only together with project.", hint="Give project.")
-    found, part = yield from in_project(project, milestone)
+    found, part = yield from project_and_milestone(project, milestone)
     if found:
         wanted.set("project", "projectId", found["id"], name(found))
     if part:
         wanted.set("milestone", "projectMilestoneId", part["id"], name(part))
 
 
-def _of_team(
+def _set_team_values(
     wanted: Wanted, found: Sequence[Json], team: str | None, state: str | None, cycle: str | None
 ) -> Asks[Json | None]:
-    """What depends on the team that the issues are in, or are moved to, which is returned."""
+    """Set the values that depend on the issues' team; return the new team, if they are moved."""
     ids = list(dict.fromkeys(str((one.get("team") or {}).get("id")) for one in found))
     moved = None
     if team:
@@ -146,8 +146,8 @@ def _of_team(
     return moved
 
 
-def _changed(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[list[Json]]:
-    """One issue by itself, several at once. The same change twice is the same change."""
+def _send(found: Sequence[Json], wanted: dict[str, Any]) -> Asks[list[Json]]:
+    """Send the change for one issue, or for several at once. It may be repeated."""
     if len(found) == 1:
         return [(yield from change("IssueUpdate", id=found[0]["id"], input=wanted))["issue"]]
     payload = yield from change("IssueBatchUpdate", ids=[one["id"] for one in found], input=wanted)
@@ -158,7 +158,7 @@ def _result(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Json
     known = {one.get("id") for one in done}
     return {
         "updated": [
-            {"identifier": one.get("identifier"), "state": said(name(one.get("state")), 60), "url": one.get("url")}
+            {"identifier": one.get("identifier"), "state": line(name(one.get("state")), 60), "url": one.get("url")}
             for one in done
         ],
         "failed": [one.get("identifier") for one in found if one["id"] not in known],

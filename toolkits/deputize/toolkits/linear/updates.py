@@ -11,7 +11,7 @@ from deputize.core.errors import InvalidInput, NotFound
 from deputize.toolkits._shared.arguments import Body, Cursor, Limit, Offset, Raw
 from deputize.toolkits.linear import name_lookup as names
 from deputize.toolkits.linear import scalars
-from deputize.toolkits.linear.api import Asks, Listing, by_filter, make, nodes
+from deputize.toolkits.linear.api import Asks, Listing, look_by_filter, make, nodes
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Health, Json
 from deputize.toolkits.linear.load_entity import holder
 from deputize.toolkits.linear.preview import undo, version_of
@@ -20,7 +20,7 @@ from deputize.toolkits.linear.texts import whole_row
 
 
 def _target(project: str | None, initiative: str | None) -> Asks[tuple[str, Json]]:
-    """Which of the two it is about, ``Project`` or ``Initiative``, and that."""
+    """Return ``Project`` or ``Initiative``, and the object."""
     if (project is None) == (initiative is None):
         raise InvalidInput("project, initiative: give exactly one of them.")
     if project is not None:
@@ -45,8 +45,8 @@ def post_update(
     stands = yield from holder({kind.lower(): about})
     pins = {f"{kind.lower()}Id": about["id"]}
     shows = stands.show("Post this status update", text=body, health=health, pins=pins)
-    wanted: dict[str, Any] = scalars.given({"id": run.key.uuid, **pins, "body": body, "health": health})
-    made, existed = yield from make(f"{kind}UpdatePost", wanted, by_filter(f"{kind}Updates"), shows, run.noted)
+    wanted: dict[str, Any] = scalars.present({"id": run.key.uuid, **pins, "body": body, "health": health})
+    made, existed = yield from make(f"{kind}UpdatePost", wanted, look_by_filter(f"{kind}Updates"), shows, run.noted)
     args = {"kind": f"{kind.lower()}_update", "id": made["id"], "action": "archive"}
     back = {"tool": "linear_archive", "args": args}
     yield undo(back, version=version_of(made.get("body")))
@@ -79,7 +79,7 @@ def list_updates(
 
 
 def _update(id: str) -> Asks[Json]:
-    """An update of a project, or else of an initiative: its id does not say of which."""
+    """Return an update of a project or an initiative: its id does not tell the kind."""
     for kind in ("Project", "Initiative"):
         if rows := (yield from nodes(f"{kind}Updates", first=1, filter={"id": {"eq": id}})):
             return rows[0]

@@ -1,7 +1,7 @@
-"""Linear: files are put up, and links to them on an issue (linear.app/developers/how-to-upload-a-file-to-linear).
+"""Linear: uploading files and linking them on an issue (linear.app/developers/how-to-upload-a-file-to-linear).
 
-It takes three steps: an address is asked for, the bytes go there without any token, and only the link shows them to
-anybody. What was put up and not linked nobody sees.
+An upload takes three steps: ask for an address, send the bytes there without a token, and link the file. Nobody sees
+the file before the last step.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from deputize.core.errors import DeputizeError, InvalidInput, OutcomeUnknown, Pr
 from deputize.core.tools.steps import MIB
 from deputize.toolkits._shared.long_text import Edit, digest
 from deputize.toolkits.linear import name_lookup as names
-from deputize.toolkits.linear.api import Asks, by_filter, change, made, new_text, only, request
+from deputize.toolkits.linear.api import Asks, change, create_once, look_by_filter, new_text, request, single_value
 from deputize.toolkits.linear.base import LINEAR, READ, WRITE, Json
-from deputize.toolkits.linear.preview import ONLY_BY_HAND, issue_words, of_issues, undo, version_of
-from deputize.toolkits.linear.rows import BODY, lean, said
+from deputize.toolkits.linear.preview import ONLY_BY_HAND, issue_place, issue_words, undo, version_of
+from deputize.toolkits.linear.rows import BODY, lean, line
 from deputize.toolkits.linear.texts import UPLOADS
 
 Handles = Annotated[list[str], Field(min_length=1, max_length=10, description="file handles")]
 Where = Literal["attachment", "description", "comment"]
 _BRACKET = re.compile(r"[\\\[\]]")
-_CACHED = {"cache-control": "public, max-age=31536000"}  # what Linear signs the address with, beside what it answers
+_CACHED = {
+    "cache-control": "public, max-age=31536000"
+}  # signed into the address, beside the headers in Linear's answer
 
 
 @LINEAR.tool(needs=[READ, WRITE], effect=Effect.WRITES | Effect.SENDS)
@@ -47,8 +49,8 @@ def upload_file(
     found = yield from names.issue(issue, operation="IssueValues")
     uploads: Sequence[Json] = (run.noted or {}).get("uploads") or ()
     if not uploads:
-        files = yield from _taken(attachments)
-        stands = yield from of_issues([found])
+        files = yield from _take_files(attachments)
+        stands = yield from issue_place([found])
         yield stands.show(
             "Upload these files" if len(files) > 1 else "Upload this file",
             issue=issue_words(found),
@@ -59,10 +61,10 @@ def upload_file(
             undo=ONLY_BY_HAND if place == "attachment" and len(files) > 1 else None,
             pins={"issue_id": found["id"]},
         )
-        uploads = yield from _put_up(files)
+        uploads = yield from _store_files(files)
         yield SaveNote({"uploads": uploads})
     result = yield from _LINKED[place](found, uploads, body or "", run)
-    told = [{"name": said(one["name"]), "url": one["url"]} for one in uploads]
+    told = [{"name": line(one["name"]), "url": one["url"]} for one in uploads]
     return lean({"issue": found["identifier"], "place": place, "files": told, "url": found.get("url")} | result)
 
 
@@ -73,8 +75,8 @@ _SHOWN: Mapping[Where, str] = {
 }
 
 
-def _taken(handles: Sequence[str]) -> Asks[list[File]]:
-    """The user's files behind these handles. Raises `InvalidInput` for an empty one."""
+def _take_files(handles: Sequence[str]) -> Asks[list[File]]:
+    """Return the user's files behind these handles. Raises `InvalidInput` for an empty one."""
     found: list[File] = []
     for handle in handles:
         file: File = yield Take(handle)
@@ -84,14 +86,14 @@ def _taken(handles: Sequence[str]) -> Asks[list[File]]:
     return found
 
 
-def _put_up(files: Sequence[File]) -> Asks[list[Json]]:
-    """The files at Linear, seen by nobody yet. Both steps leave nothing behind that counts."""
+def _store_files(files: Sequence[File]) -> Asks[list[Json]]:
+    """Send the files to Linear, still unlinked. Both steps may be repeated."""
     found: list[Json] = []
     for file in files:
         asked = {"contentType": file.mime, "filename": file.name, "size": len(file.content)}
         try:
             answer = yield replace(request("FileUpload", asked), prepares=True)
-            told = only(answer, "FileUpload").get("uploadFile") or {}
+            told = single_value(answer, "FileUpload").get("uploadFile") or {}
             yield _put(told, file)
         except OutcomeUnknown:
             raise ProviderUnavailable("Linear did not take the file; nothing was linked.") from None
@@ -103,7 +105,7 @@ def _put_up(files: Sequence[File]) -> Asks[list[Json]]:
 
 
 def _put(told: Json, file: File) -> PublicRequest:
-    """The bytes, to the address that Linear gave, with the headers that it was signed with."""
+    """Create the request with the bytes for the upload address, with the headers signed into it."""
     given = {str(one.get("key")).lower(): str(one.get("value")) for one in told.get("headers") or ()}
     headers = _CACHED | {name: value for name, value in given.items() if name != "content-type"}
     url, mime = str(told.get("uploadUrl") or ""), given.get("content-type") or file.mime
@@ -118,8 +120,8 @@ def _markdown(uploads: Sequence[Json]) -> str:
     return "\n\n".join(f"{sign}[{name}]({url})" for sign, name, url in links)
 
 
-def _as_attachments(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
-    """A link on the issue for each. The same address on the same issue is one link, so nothing is there twice."""
+def _attach(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
+    """Link each file on the issue. Linear keeps one link per address and issue, so a repetition adds nothing."""
     ids: list[Any] = []
     warnings: list[str] = []
     for number, one in enumerate(uploads, 1):
@@ -129,15 +131,15 @@ def _as_attachments(found: Json, uploads: Sequence[Json], _body: str, run: Run) 
         except DeputizeError as refused:
             if not ids:
                 raise
-            warnings.append(f"{said(one['name'])} was uploaded and not linked: {refused}")
+            warnings.append(f"{line(one['name'])} was uploaded and not linked: {refused}")
     if len(uploads) == 1:
         args = {"issue": found["identifier"], "url": uploads[0]["url"], "remove": True}
         yield Undo("linear_link_url", args, {"attachment_id": ids[0]})
     return {"attachment_ids": ids, "warnings": warnings}
 
 
-def _in_description(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
-    """The links behind the description, which stays as it is."""
+def _append_links(found: Json, uploads: Sequence[Json], _body: str, run: Run) -> Asks[Json]:
+    """Append the links to the description."""
     links = _markdown(uploads)
     text = new_text(Edit(append=True), "description", found.get("description"), links, BODY, run.noted)
     if not text.done:
@@ -149,14 +151,14 @@ def _in_description(found: Json, uploads: Sequence[Json], _body: str, run: Run) 
     return {}
 
 
-def _in_comment(found: Json, uploads: Sequence[Json], body: str, run: Run) -> Asks[Json]:
-    """A comment that has them, under the act's own id."""
+def _write_comment(found: Json, uploads: Sequence[Json], body: str, run: Run) -> Asks[Json]:
+    """Write a comment with the links, under the act's own id."""
     text = "\n\n".join(part for part in (body, _markdown(uploads)) if part)
     given = {"id": run.key.uuid, "body": text, "issueId": found["id"]}
-    comment, existed = yield from made("CommentCreate", given, by_filter("Comments"))
+    comment, existed = yield from create_once("CommentCreate", given, look_by_filter("Comments"))
     back = {"tool": "linear_archive", "args": {"kind": "comment", "id": comment["id"], "action": "delete"}}
     yield undo(back, version=version_of(comment.get("body")))
     return {"comment_id": comment["id"], "url": comment.get("url"), "existed": existed}
 
 
-_LINKED = {"attachment": _as_attachments, "description": _in_description, "comment": _in_comment}
+_LINKED = {"attachment": _attach, "description": _append_links, "comment": _write_comment}

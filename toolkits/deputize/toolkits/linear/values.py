@@ -1,4 +1,4 @@
-"""Linear: an issue's values, as they are, as they will be, and how they are put back."""
+"""Linear: an issue's values, before and after a change, and their undo."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Final
 from deputize.core import Preview, Undo
 from deputize.toolkits._shared.long_text import digest
 from deputize.toolkits.linear.base import PRIORITIES, Json
-from deputize.toolkits.linear.preview import Place, issue_words, loses, replaced, team_words
+from deputize.toolkits.linear.preview import Place, as_changes, issue_words, loses, team_words
 from deputize.toolkits.linear.rows import name, nodes
 
 NOW: Final[Mapping[str, Callable[[Json], Any]]] = {
@@ -27,7 +27,7 @@ NOW: Final[Mapping[str, Callable[[Json], Any]]] = {
     "estimate": lambda one: one.get("estimate"),
     "due_date": lambda one: one.get("dueDate") or "",
 }
-"""What a person is shown of each value that an issue has now, in the order in which it is shown."""
+"""The text of each present value of an issue, in the order of the preview."""
 
 _THINGS: Final = {
     "state": "state",
@@ -43,30 +43,30 @@ _CLEARED: Final = ("assignee", "project", "cycle", "parent", "due_date")  # by t
 
 @dataclass
 class Wanted:
-    """What is to be changed: as Linear takes it, and in words by argument. ``labels``: those that come or go."""
+    """The changes of an issue: for Linear, and in words by argument. ``labels``: those added or removed."""
 
     given: dict[str, Any] = field(default_factory=dict)
     words: dict[str, Any] = field(default_factory=dict)
     labels: dict[str, list[Json]] = field(default_factory=dict)
 
     def set(self, argument: str, to: str, value: Any, words: Any = None) -> None:
-        """One value; None clears it."""
+        """Set one value; None clears it."""
         self.given[to] = value
         self.words[argument] = ("" if value is None else value) if words is None else words
 
     def lists(self, argument: str, to: str, labels: Iterable[Json]) -> None:
-        """Labels that come or go."""
+        """Set the labels that are added or removed."""
         self.labels[argument] = list(labels)
         self.given[to] = [str(one["id"]) for one in self.labels[argument]]
 
     @property
     def pins(self) -> Json:
-        """The ids and numbers of what is named."""
+        """The ids and numbers of the new values."""
         return {to: value for to, value in self.given.items() if value is not None and to.endswith(_PINNED)}
 
 
 def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Preview:
-    """What is about to happen: of one issue with what each value is now; of several that stands behind each."""
+    """Preview the change: of one issue beside each present value; of several with the values after each."""
     pins = wanted.pins | {"issue_ids": [one["id"] for one in found]}
     moved = "A moved issue gets another number, and its state, cycle and labels may change with its team."
     note = moved if "team" in wanted.words else None
@@ -76,12 +76,12 @@ def show(stands: Place, found: Sequence[Json], wanted: Wanted) -> Preview:
         fields: Json = {argument: wanted.words[argument] for argument in NOW if argument in wanted.words} | coming
         return stands.show("Change these issues", pins=pins, issues=lines, **fields, note=note)
     one = found[0]
-    fields = replaced(_now(one, wanted), _after(one, wanted))
+    fields = as_changes(_current(one, wanted), _after(one, wanted))
     lost = loses(fields, "description")
     return stands.show("Change this issue", pins=pins, destroys=lost, issue=issue_words(one), **fields, note=note)
 
 
-def _now(one: Json, wanted: Wanted) -> Json:
+def _current(one: Json, wanted: Wanted) -> Json:
     return {argument: look(one) for argument, look in NOW.items() if argument in _names(wanted)}
 
 
@@ -90,7 +90,7 @@ def _names(wanted: Wanted) -> set[str]:
 
 
 def _after(one: Json, wanted: Wanted) -> Json:
-    """What each value will be; one that stays as it is in the words it has now."""
+    """Return each new value; an unchanged one in its present words."""
     after = dict(wanted.words)
     if who := one.get("assignee"):
         after |= {"assignee": name(who)} if wanted.given.get("assigneeId") == who.get("id") else {}
@@ -104,7 +104,7 @@ def _after(one: Json, wanted: Wanted) -> Json:
 
 
 def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
-    """The values that are other ones than now, though they are called the same."""
+    """Return the values that differ from the present ones under the same name."""
     found = [argument for argument in ("assignee", "project", "milestone") if after.get(argument)]
     return [
         argument
@@ -115,23 +115,23 @@ def _namesakes(one: Json, wanted: Wanted, after: Json) -> list[str]:
 
 
 def _line(one: Json, wanted: Wanted) -> str:
-    """One of several issues, with what it has now where that is replaced."""
-    now = [f"{argument.replace('_', ' ')} {value or '-'}" for argument, value in _now(one, wanted).items()]
+    """Return one of several issues, with the present values that are replaced."""
+    now = [f"{argument.replace('_', ' ')} {value or '-'}" for argument, value in _current(one, wanted).items()]
     now = [text for text in now if not text.startswith("labels ")]
     return f"{issue_words(one)} (now: {', '.join(now)})" if now else issue_words(one)
 
 
 def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | None:
-    """The call that puts back what was changed; None where no call can: a move to another team, what had no value and
-    cannot be cleared, values of several issues that differed."""
+    """Return the call that restores the values, or None: no call can undo a move to another team, clear a value that
+    cannot be cleared, or restore different values of several issues."""
     if "team" in wanted.words or len(done) != len(found):
         return None
-    back, *others = [_back(one, wanted) for one in found]
+    back, *others = [_restore_arguments(one, wanted) for one in found]
     if not back or any(one != back for one in others) or (others and wanted.labels):
         return None
     holds: Json = {"issues": [_line(one, wanted) for one in done]}
     if not others:
-        before, now = _now(found[0], wanted), _now(done[0], wanted)
+        before, now = _current(found[0], wanted), _current(done[0], wanted)
         changed = [argument for argument in now if now[argument] != before[argument]]
         holds = {argument: "" if now[argument] is None else now[argument] for argument in changed}
         if "description" in back:
@@ -139,10 +139,10 @@ def undo(found: Sequence[Json], done: Sequence[Json], wanted: Wanted) -> Undo | 
     return Undo("linear_update_issue", {"issues": [one["identifier"] for one in found], **back}, holds=holds)
 
 
-def _back(one: Json, wanted: Wanted) -> Json | None:
-    """What an issue has now, as arguments."""
+def _restore_arguments(one: Json, wanted: Wanted) -> Json | None:
+    """Return an issue's present values as arguments."""
     back: Json = {}
-    arguments = _names(wanted) | ({"milestone"} if "project" in wanted.words else set())  # which goes with its project
+    arguments = _names(wanted) | ({"milestone"} if "project" in wanted.words else set())  # it changes with its project
     for argument in [one for one in NOW if one in arguments and one != "labels"]:
         value = _argument(one, argument)
         if value is None and argument == "milestone":
@@ -156,7 +156,7 @@ def _back(one: Json, wanted: Wanted) -> Json | None:
 
 
 def _argument(one: Json, argument: str) -> Any:
-    """A value of an issue as an argument has it; None where there is none, and no word that clears it."""
+    """Return a value of an issue as an argument; None for an empty one that no word clears."""
     value = NOW[argument](one)
     if argument in _THINGS:
         thing = one.get(_THINGS[argument]) or {}
