@@ -275,7 +275,7 @@ async def test_no_text_in_any_argument_leaves_its_place(alice: Deputy, sandbox: 
 
 def test_no_error_of_the_checks_repeats_what_was_said() -> None:
     for text in SIGNS:
-        for refuse in (soql.field_called, lambda said: soql.checked(" ".join(("SELECT Id FROM", said)))):
+        for refuse in (soql.field_name, lambda said: soql.check_query(" ".join(("SELECT Id FROM", said)))):
             with pytest.raises(InvalidInput) as refused:
                 refuse(text)
             assert text not in str(refused.value)

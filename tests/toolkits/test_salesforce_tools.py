@@ -16,7 +16,7 @@ from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id
 from deputize.sandbox.salesforce.soql import read
 from deputize.toolkits.salesforce import TOOLKIT, soql
-from deputize.toolkits.salesforce.base import checksum, object_called
+from deputize.toolkits.salesforce.base import checksum, object_name
 
 ACCOUNT, CONTACT, OPPORTUNITY = record_id("Account", 1), record_id("Contact", 1), record_id("Opportunity", 1)
 LEAD, TASK = record_id("Lead", 1), record_id("Task", 2)
@@ -241,14 +241,14 @@ async def test_a_query_that_reaches_further_is_refused_before_it_leaves(
     ],
 )
 def test_a_plain_query_passes_with_a_limit(query: str) -> None:
-    text, limit = soql.checked(query)
+    text, limit = soql.check_query(query)
     assert text.startswith(query) and limit in (5, 2000)
 
 
 @pytest.mark.parametrize("name", ["User", "LoginHistory", "PermissionSet", "../User", "Account/x", "ApexClass", ""])
 def test_what_may_not_be_changed_is_refused_by_name(name: str) -> None:
     with pytest.raises(InvalidInput):
-        object_called(name, write=True)
+        object_name(name, write=True)
 
 
 def test_an_id_has_a_checksum_and_only_ids_are_ids() -> None:

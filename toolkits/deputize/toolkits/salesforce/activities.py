@@ -14,17 +14,17 @@ from deputize.core.tools.tool import Arguments
 from deputize.toolkits._shared.times import moment
 from deputize.toolkits._shared.zone import days_in_zone, in_zone
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, ask_zone, found, record_id, the_day
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, ask_zone, record_id, rows_of, the_day
 from deputize.toolkits.salesforce.delete import AS_CREATED
 from deputize.toolkits.salesforce.describe import owner_id
-from deputize.toolkits.salesforce.idempotent_create import Noted, creates, once
+from deputize.toolkits.salesforce.idempotent_create import Noted, creation, make_once
 from deputize.toolkits.salesforce.soql import select, text
 
 Kind = Literal["call", "task", "event", "note"]
 
 
 def _effect(arguments: Arguments) -> Effect:
-    """Asks for an event, for what becomes somebody else's, and for what colleagues find on a record."""
+    """Return the effect: SENDS for an event, for another owner, and for a record that colleagues read."""
     others = arguments["kind"] == "event" or (arguments["owner"] or "me").strip().lower() != "me"
     found = others or arguments["contact_or_lead"] or arguments["account_or_opportunity"]
     return Effect.WRITES | Effect.SENDS if found else Effect.WRITES
@@ -63,7 +63,7 @@ def log_activity(
         parent = what or who
         if parent is None:
             raise InvalidInput("kind=note needs contact_or_lead or account_or_opportunity.")
-        return (yield from _noted_down(subject, description or "", parent, run.account, run.noted, run.now))
+        return (yield from _write_note(subject, description or "", parent, run.account, run.noted, run.now))
     if kind == "event":
         run = yield from in_zone(run, ask_zone, start=start, end=end)
     run = yield from days_in_zone(run, ask_zone, due_date=due_date)
@@ -86,7 +86,7 @@ def log_activity(
     sent = bool(run.noted and run.noted.get("sent"))
     if not sent:
         yield (yield from _show(kind, given, run.account))
-    id, existed = yield from once(creates(source, given), _alike(given), run.account, run.noted, run.now)
+    id, existed = yield from make_once(creation(source, given), _alike(given), run.account, run.noted, run.now)
     undo = {"object": source, "id": id}
     if not sent:
         yield Undo("salesforce_delete_record", undo, AS_CREATED)
@@ -104,16 +104,16 @@ _LINKS: Final[Sequence[str]] = ("WhoId", "WhatId", "OwnerId", "LinkedEntityId")
 
 
 def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
-    """An activity with the names of those it is about. One's own, on no record, nobody else is shown."""
+    """Preview the activity with the names of its people and records. Only the user sees their own on no record."""
     links: Json = {name: given[name] for name in _LINKS if name in given}
-    names = yield from preview.named(links.values())
+    names = yield from preview.load_names(links.values())
     owner = links.get("OwnerId")
     seconds = given.get("CallDurationInSeconds")
     return Preview(
         _WHAT[kind],
-        audience=Audience.ORGANISATION if kind == "event" else preview.seen_by(given, account, own=True),
+        audience=Audience.ORGANISATION if kind == "event" else preview.audience_of(given, account, own=True),
         where="; ".join(_places(links, names)) or "Salesforce",
-        people=preview.others(given, account),
+        people=preview.new_owners(given, account),
         subject=given.get("Subject"),
         text=given.get("Description") or None,
         owner=names.get(owner, owner) if owner else None,
@@ -129,9 +129,9 @@ def _show(kind: Kind, given: Json, account: Account) -> Asks[Preview]:
 
 
 def _places(links: Mapping[str, str], names: Mapping[str, str]) -> list[str]:
-    """The records that it is put on."""
+    """Return the records of the activity."""
     ids = [id for name, id in links.items() if name != "OwnerId"]
-    return [preview.where(preview.kind_of(id), id, names.get(id)) for id in ids]
+    return [preview.record_text(preview.kind_of(id), id, names.get(id)) for id in ids]
 
 
 def _times(
@@ -156,74 +156,74 @@ def _times(
 
 
 def _alike(given: Json) -> list[str]:
-    """Conditions that an activity like this meets."""
+    """Return conditions that an equal activity meets."""
     return [f"{name} = {text(given[name])}" for name in ("Subject", "WhoId", "WhatId") if name in given]
 
 
-def _noted_down(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
-    """A note, and the link that puts it on a record. Where the org has no enhanced notes, a plain one."""
+def _write_note(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
+    """Write a note, and the link that puts it on a record; a plain one if the org has no enhanced notes."""
     begun = bool(noted and (noted.get("sent") or noted.get("note")))
     if not begun:
         yield (yield from _show("note", {"Subject": title, "Description": body, "LinkedEntityId": parent}, account))
-    made = yield from _written(title, body, parent, account, noted, now)
+    made = yield from _create_note(title, body, parent, account, noted, now)
     if not begun:
         yield Undo("salesforce_delete_record", made["undo"]["args"], AS_CREATED)
     return made
 
 
-def _written(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
+def _create_note(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
     if noted and noted.get("kind") == "Note":
         return (yield from _plain(title, body, parent, account, noted, now))
     id = (noted or {}).get("note")
     if not id:
-        request = creates("ContentNote", {"Title": title, "Content": body}, prepares=True)
+        request = creation("ContentNote", {"Title": title, "Content": body}, prepares=True)
         try:
-            id, _ = yield from once(request, [f"Title = {text(title)}"], account, noted, now)
+            id, _ = yield from make_once(request, [f"Title = {text(title)}"], account, noted, now)
         except (NotFound, InvalidInput):
             return (yield from _plain(title, body, parent, account, None, now))
         yield SaveNote({"note": id})
-    yield from _put_on(str(id), parent)
+    yield from _link_note(str(id), parent)
     return _note(str(id), title, "ContentNote")
 
 
 def _plain(title: str, body: str, parent: str, account: Account, noted: Noted, now: float) -> Asks[Json]:
-    request = creates("Note", {"Title": title, "Body": body, "ParentId": parent})
+    request = creation("Note", {"Title": title, "Body": body, "ParentId": parent})
     alike = [f"Title = {text(title)}", f"ParentId = {text(parent)}"]
-    id, _ = yield from once(request, alike, account, noted, now)
+    id, _ = yield from make_once(request, alike, account, noted, now)
     return _note(id, title, "Note")
 
 
-def _put_on(note: str, parent: str) -> Asks[None]:
-    """Link a note to a record. The same link twice is one; a note that cannot be linked is taken away again."""
+def _link_note(note: str, parent: str) -> Asks[None]:
+    """Link a note to a record; a repeated link is the same. A note that cannot be linked is deleted."""
     link = {"ContentDocumentId": note, "LinkedEntityId": parent, "ShareType": "V"}
     path, at = f"{DATA}/sobjects/{{object}}", {"object": "ContentDocumentLink"}
     try:
         yield Request("POST", path, at=at, json=link, repeat="idem")
-    except Conflict:  # it is there already: an answer was lost
+    except Conflict:  # the link exists already: an answer was lost
         return
     except (InvalidInput, NotFound, ProviderUnavailable) as refused:
-        there = yield from _is_on(note, parent)
+        there = yield from _is_linked(note, parent)
         if there:
             return
         if there is None or isinstance(refused, ProviderUnavailable):
             raise OutcomeUnknown(
                 "The note was created, but Salesforce's answer was lost: it may not be linked to the record."
             ) from None
-        yield from _taken_away(note)
+        yield from _delete_note(note)
         raise refused from None
 
 
-def _is_on(note: str, parent: str) -> Asks[bool | None]:
-    """Whether a note is linked to a record; None where that cannot be told."""
+def _is_linked(note: str, parent: str) -> Asks[bool | None]:
+    """Return whether a note is linked to a record; None if unknown."""
     where = [f"ContentDocumentId = {text(note)}", f"LinkedEntityId = {text(parent)}"]
     try:
-        return bool((yield from found(select(("Id",), "ContentDocumentLink", where, limit=1))))
+        return bool((yield from rows_of(select(("Id",), "ContentDocumentLink", where, limit=1))))
     except DeputizeError:
         return None
 
 
-def _taken_away(note: str) -> Asks[None]:
-    """Delete a note that nobody but the user has seen; what keeps it there does no harm."""
+def _delete_note(note: str) -> Asks[None]:
+    """Delete a note that only the user has seen; a note that stays does no harm."""
     at = {"object": "ContentNote", "id": note}
     try:
         yield Request("DELETE", f"{DATA}/sobjects/{{object}}/{{id}}", at=at, repeat="idem", prepares=True)

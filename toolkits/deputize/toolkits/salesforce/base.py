@@ -1,4 +1,4 @@
-"""What all Salesforce tools share: the toolkit, its one scope, which objects it touches, and requests.
+"""The Salesforce toolkit, its one scope, the objects in reach, and requests.
 
 API: developer.salesforce.com/docs/atlas.en-us.api_rest.meta/api_rest. Every org answers every version for years, so one
 that is tested serves them all.
@@ -50,8 +50,8 @@ Json = dict[str, Any]
 T = TypeVar("T")
 
 
-def object_called(wanted: str, *, write: bool = False) -> str:
-    """An object's API name in its own spelling. Raises `InvalidInput` for one that no tool may touch."""
+def object_name(wanted: str, *, write: bool = False) -> str:
+    """Return an object's API name in its own spelling. Raises `InvalidInput` for one that no tool may touch."""
     said = wanted.strip()
     allowed = WRITABLE if write else OBJECTS
     known = {one.lower(): one for one in allowed}
@@ -66,7 +66,7 @@ def object_called(wanted: str, *, write: bool = False) -> str:
 
 
 def record_id(wanted: str, field: str = "id") -> str:
-    """A record's id. Raises `InvalidInput` for what is none, the last three characters' checksum included."""
+    """Return a record's id. Raises `InvalidInput` for anything else, a wrong checksum included."""
     said = wanted.strip()
     if not is_id(said):
         raise InvalidInput(
@@ -76,27 +76,27 @@ def record_id(wanted: str, field: str = "id") -> str:
 
 
 def is_id(text: str) -> bool:
-    """Whether this is the id of a record, and no name of 15 letters: every id has digits."""
+    """Return whether this is a record's id, and not a name of 15 letters: every id has digits."""
     if not _ID.fullmatch(text) or not any(c.isdecimal() for c in text[:15]):
         return False
     return len(text) == 15 or text[15:] == checksum(text[:15])
 
 
 def the_day(text: str, run: Run, field: str) -> str:
-    """The day that a text means, where the user is: an ISO date, today, a distance. Raises `InvalidInput`."""
+    """Return the day of a text (ISO date, today, a distance) in the user's zone. Raises `InvalidInput`."""
     return times.day(text, run.now, field, run.zone)
 
 
 def ask_zone(run: Run) -> Asks[object]:
-    """What Salesforce calls the user's zone (TimeZoneSidKey), if the grant lets us look."""
+    """Return Salesforce's name of the user's zone (TimeZoneSidKey), if the grant allows."""
     if not run.granted & KNOWN_BY.accepts:
         return None
     [told] = yield Try([Request("GET", "/oauth2/userinfo")])
     return (told or {}).get("zoneinfo")
 
 
-def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
-    """What was asked for. Raises `NotFound` that says what is not there, and which tools find one of its kind."""
+def look_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
+    """Return the result of the steps. Raises `NotFound` with the missing record and the tools that find its kind."""
     try:
         return (yield from asks)
     except NotFound as missing:
@@ -104,7 +104,7 @@ def looked_up(asks: Asks[T], field: str, kind: str, wanted: str) -> Asks[T]:
 
 
 def no_record(field: str, kind: str, wanted: str, reason: str = "") -> NotFound:
-    """What to say of a record that is not there."""
+    """Return the error for a missing record."""
     return NotFound(
         f"{field}: no {kind} {Outside().line(wanted, 80)!r}, or it is not visible to this user.",
         hint=f"salesforce_search finds records by their words, salesforce_list_records(object={kind}) lists them.",
@@ -112,40 +112,40 @@ def no_record(field: str, kind: str, wanted: str, reason: str = "") -> NotFound:
     )
 
 
-def me(account: Account) -> str:
-    """The id of the user who acts: the second half of the account's subject."""
+def own_id(account: Account) -> str:
+    """Return the user's own id: the second half of the account's subject."""
     return account.subject.rpartition(":")[2]
 
 
 def checksum(id: str) -> str:
-    """The three characters that make an id of 15 characters safe where case is not: one bit for each capital."""
+    """Return the three characters that make a 15-character id safe regardless of case: one bit for each capital."""
     parts = (id[start : start + 5] for start in (0, 5, 10))
     return "".join(_SUFFIX[sum(1 << n for n, c in enumerate(part) if c.isupper())] for part in parts)
 
 
 def get(path: str, at: Mapping[str, str] | None = None, params: Mapping[str, Any] | None = None) -> Request:
-    """A reading request below the data API."""
+    """Create a read below the data API."""
     return Request("GET", DATA + path, at=at or {}, params=params)
 
 
 def soql(query: str) -> Request:
-    """A query."""
+    """Create the request of a query."""
     return get("/query", params={"q": query})
 
 
-def answered(request: Request) -> Asks[Any]:
-    """What is answered to a request, as steps."""
+def send(request: Request) -> Asks[Any]:
+    """Send a request and return its answer."""
     return (yield request)
 
 
-def found(query: str) -> Asks[list[Json]]:
-    """The records of a query, without what only describes them."""
+def rows_of(query: str) -> Asks[list[Json]]:
+    """Return the records of a query, without descriptions."""
     answer = yield soql(query)
     return [flat(record) for record in answer.get("records") or ()]
 
 
 def flat(record: Json) -> Json:
-    """A record without ``attributes``; what it leads to as ``Owner.Name``."""
+    """Return a record without ``attributes``; related fields as ``Owner.Name``."""
     row: Json = {}
     for name, value in record.items():
         if name == "attributes":

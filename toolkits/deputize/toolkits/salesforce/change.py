@@ -1,4 +1,4 @@
-"""Salesforce: records are changed."""
+"""Salesforce: changing records."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from deputize.toolkits.salesforce.base import (
     flat,
     get,
     is_id,
-    looked_up,
-    object_called,
+    look_up,
+    object_name,
     record_id,
 )
 from deputize.toolkits.salesforce.describe import Described, fields_of
 from deputize.toolkits.salesforce.field_values import cast, values_of
 from deputize.toolkits.salesforce.rich_text import form_of
 from deputize.toolkits.salesforce.rows import FIELDS, LONG, NAME, record_fields
-from deputize.toolkits.salesforce.soql import field_called
-from deputize.toolkits.salesforce.texts import Value, text_edits, written
+from deputize.toolkits.salesforce.soql import field_name
+from deputize.toolkits.salesforce.texts import Value, as_text, text_edits
 
 
 @SALESFORCE.tool(
@@ -54,15 +54,15 @@ def update_record(
     run: Run,
 ) -> Steps:
     """Change fields of a record."""
-    kind, at = object_called(object, write=True), record_id(id)
+    kind, at = object_name(object, write=True), record_id(id)
     known = yield from fields_of(kind)
     values = yield from values_of(known, fields, run, creating=False)
     place = {"object": kind, "id": at}
     edits = text_edits(known, values, append or (), replaces or {}, if_text or {})
-    before = yield from looked_up(_now(place, read_for(known, kind, values)), "id", kind, at)
+    before = yield from look_up(_load_values(place, read_for(known, kind, values)), "id", kind, at)
     if edits:
         if all([written_before(run.noted, name, before.get(name)) for name in edits]) and run.noted:
-            return _updated(at, kind, values, {name: before[name] for name in values if name in before})
+            return _result(at, kind, values, {name: before[name] for name in values if name in before})
         wholes = {
             name: edit.of(form_of(before.get(name)), name, before.get(name), values[name] or "", LONG)
             for name, edit in edits.items()
@@ -72,17 +72,17 @@ def update_record(
     yield show_changes(known, place, before, values, names, run.account, unmodified_since)
     if edits:
         yield SaveNote(note_of({name: (before.get(name), values[name] or "") for name in edits}))
-    yield from patched(place, values, _earlier(unmodified_since, before.get("LastModifiedDate")))
+    yield from patch(place, values, _earlier(unmodified_since, before.get("LastModifiedDate")))
     try:
-        now = yield from _now(place, values)
+        now = yield from _load_values(place, values)
     except DeputizeError:
         return {"id": at, "object": kind, "changed": sorted(values), "warnings": ["It is changed, but was not read."]}
-    yield Undo("salesforce_update_record", *_back(known, place, before, now, names))
-    return _updated(at, kind, values, now)
+    yield Undo("salesforce_update_record", *_undo_arguments(known, place, before, now, names))
+    return _result(at, kind, values, now)
 
 
 def read_for(known: Described, kind: str, values: Json) -> list[str]:
-    """What is read of a record before its values are changed."""
+    """Return the fields to read before values are changed."""
     more = [NAME.get(kind, "Name"), "LastModifiedDate"]
     return list(dict.fromkeys([*values, *(one for one in more if one.lower() in known)]))
 
@@ -96,51 +96,51 @@ def show_changes(
     account: Account,
     since: str | None = None,
 ) -> Preview:
-    """What becomes of a record. Its version is no part of it: the write itself is refused where there is another."""
+    """Preview the changes. The record's version is not part of them: the write itself is refused for another one."""
     kind = place["object"]
     return Preview(
         "Change this record",
         audience=max(Audience.ORGANISATION, preview.to_customers(values)),
         destroys=preview.loses(known, before, values),
-        where=preview.where(kind, place["id"], before.get(NAME.get(kind, "Name"))),
-        people=preview.others(values, account),
+        where=preview.record_text(kind, place["id"], before.get(NAME.get(kind, "Name"))),
+        people=preview.new_owners(values, account),
         pins={"record": place["id"], "unmodified_since": since, "leads_to": preview.references(known, values)},
         **preview.changes(known, before, values, names),
     )
 
 
-def patched(place: Mapping[str, str], values: Json, since: str | None) -> Asks[None]:
-    """Write values into a record, if nobody has changed it since then. Raises `Conflict`, but not of our own write."""
+def patch(place: Mapping[str, str], values: Json, since: str | None) -> Asks[None]:
+    """Write values into a record, unless somebody else has changed it since. Raises `Conflict` then."""
     headers = {"if-unmodified-since": _http_date(since)} if since else {}
     path = f"{DATA}/sobjects/{{object}}/{{id}}"
     try:
         yield Request("PATCH", path, at=place, json=values, headers=headers, repeat="idem")
-    except Conflict:  # or the answer to our own change was lost, and it stood in the way of the second try
-        now = yield from _now(place, values)
-        if not all(_same(now.get(name), value) for name, value in values.items()):
+    except Conflict:  # perhaps the answer to this act's own change was lost, which then blocked the second try
+        now = yield from _load_values(place, values)
+        if not all(_is_same(now.get(name), value) for name, value in values.items()):
             raise
 
 
-def _back(
+def _undo_arguments(
     known: Described, place: Mapping[str, str], before: Json, now: Json, names: preview.Names
 ) -> tuple[Json, Json]:
-    """The arguments that bring back what was there, and what must still be there for it."""
+    """Return the arguments that restore the old values, and the values that must still be there."""
     texts = [name for name, value in now.items() if known[name.lower()].get("type") == "textarea" and value]
-    back: Json = {**place, "fields": {name: written(before.get(name)) for name in now}}
+    back: Json = {**place, "fields": {name: as_text(before.get(name)) for name in now}}
     if texts:
         back["if_text"] = {name: digest(str(now[name])) for name in texts}
-    return back, preview.in_words(known, now, names)
+    return back, preview.by_labels(known, now, names)
 
 
-def _now(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
-    """What the record has now in these fields: Salesforce does not say it when it changes them."""
+def _load_values(place: Mapping[str, str], values: Iterable[str]) -> Asks[Json]:
+    """Return the record's present values in these fields, which a change does not return."""
     values = list(values)
-    names = ",".join(field_called(one) for one in values)
+    names = ",".join(field_name(one) for one in values)
     node = yield get("/sobjects/{object}/{id}", place, {"fields": names})
     return {name: value for name, value in flat(node).items() if name in values}
 
 
-def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
+def _result(id: str, kind: str, values: Json, now: Json) -> Json:
     outside = Outside()
     fields = record_fields(kind, id, now, outside, FIELDS)
     more = {name: fields.pop(name) for name in ("cut", "left_out", "more") if name in fields}
@@ -149,8 +149,8 @@ def _updated(id: str, kind: str, values: Json, now: Json) -> Json:
     return result
 
 
-def _same(there: Any, wanted: Any) -> bool:
-    """Whether a field holds a value, however Salesforce writes it."""
+def _is_same(there: Any, wanted: Any) -> bool:
+    """Return whether a field has a value, in whichever form Salesforce writes it."""
     if there in (None, "") or wanted in (None, ""):
         return there in (None, "") and wanted in (None, "")
     if isinstance(there, str) and isinstance(wanted, str):
@@ -169,13 +169,13 @@ def _moment(said: str) -> datetime:
 
 
 def _earlier(since: str | None, read: str | None) -> str | None:
-    """Since when nobody may have changed a record: a later time than that of what was read, and shown, is none."""
+    """Return the time since which nobody may have changed a record: at the latest the time of the previewed version."""
     if since is None or read is None:
         return since or read
-    return read if _when(since) > _when(read) else since
+    return read if _read_time(since) > _read_time(read) else since
 
 
-def _when(said: str) -> datetime:
+def _read_time(said: str) -> datetime:
     try:
         return _moment(said.strip()).astimezone(UTC)
     except (ValueError, OverflowError):
@@ -183,7 +183,7 @@ def _when(said: str) -> datetime:
 
 
 def _http_date(said: str) -> str:
-    moment = _when(said)
+    moment = _read_time(said)
     try:
         return format_datetime(moment + timedelta(seconds=bool(moment.microsecond)), usegmt=True)
     except (ValueError, OverflowError):

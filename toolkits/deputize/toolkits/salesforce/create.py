@@ -1,7 +1,7 @@
-"""Salesforce: new records.
+"""Salesforce: creating records.
 
-Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.idempotent_create` makes
-it.
+Without an external id of the org's own a new record has no key: `deputize.toolkits.salesforce.idempotent_create`
+creates it.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from deputize.core import Account, Effect, Preview, Run, Steps, Undo
 from deputize.core.errors import Conflict, InvalidInput
 from deputize.core.tools.tool import Arguments
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, SALESFORCE, Asks, Json, found, object_called
-from deputize.toolkits.salesforce.change import patched, read_for, show_changes
+from deputize.toolkits.salesforce.base import API, SALESFORCE, Asks, Json, object_name, rows_of
+from deputize.toolkits.salesforce.change import patch, read_for, show_changes
 from deputize.toolkits.salesforce.delete import AS_CREATED
-from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, required
+from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, is_required
 from deputize.toolkits.salesforce.field_values import values_of
-from deputize.toolkits.salesforce.idempotent_create import creates, once
+from deputize.toolkits.salesforce.idempotent_create import creation, make_once
 from deputize.toolkits.salesforce.paging import sorts
 from deputize.toolkits.salesforce.soql import condition, select
 from deputize.toolkits.salesforce.texts import Value
 
-_COMPARED: Final = 255  # characters of a value by which a record is looked for
+_COMPARED: Final = 255  # characters of a value in a search for a record
 
 Values = Annotated[dict[str, Value], Field(min_length=1, max_length=100, description="API names to values")]
 
-_OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the user's own, on no record, consists of
+_OWN: Final[Mapping[str, frozenset[str]]] = {  # fields of a user's own note or task on no record
     "task": frozenset(
         "subject description activitydate status priority type tasksubtype "
         "calldisposition calltype calldurationinseconds isreminderset reminderdatetime".split()
@@ -39,14 +39,13 @@ _OWN: Final[Mapping[str, frozenset[str]]] = {  # what a note or a task of the us
 
 
 def _create_effect(arguments: Arguments) -> Effect:
-    """Asks for everything but a note or a task of the user's own on no record: an org's people read it, and customers
-    may."""
+    """Return the effect: SENDS for all but the user's own note or task on no record, because others read it."""
     quiet = _is_own(str(arguments["object"]), arguments["fields"] or ()) and not arguments["external_id"]
     return Effect.WRITES if quiet else Effect.WRITES | Effect.SENDS
 
 
 def _is_own(kind: str, fields: Iterable[str]) -> bool:
-    """Whether this is all that a note or a task of the user's own, on no record, consists of."""
+    """Return whether these are only fields of the user's own note or task on no record."""
     own = _OWN.get(kind.strip().lower())
     return own is not None and {str(name).strip().lower() for name in fields} <= own
 
@@ -65,21 +64,21 @@ def create_record(
     run: Run,
 ) -> Steps:
     """Create an account, contact, lead, opportunity, case, task or any record."""
-    kind = object_called(object, write=True)
+    kind = object_name(object, write=True)
     known = yield from fields_of(kind)
     values = yield from values_of(known, fields, run, creating=True)
-    missing = [str(one["name"]) for one in known.values() if required(one) and one["name"] not in values]
+    missing = [str(one["name"]) for one in known.values() if is_required(one) and one["name"] not in values]
     if external_id:
-        return (yield from _upserted(kind, known, external_id, values, run))
+        return (yield from _upsert(kind, known, external_id, values, run))
     if missing:
         raise InvalidInput(f"fields: {', '.join(missing[:10])} must be set.")
     headers = {"sforce-duplicate-rule-header": "allowSave=true"} if allow_duplicates else {}
-    request = creates(kind, values, headers=headers)
+    request = creation(kind, values, headers=headers)
     sent = bool(run.noted and run.noted.get("sent"))
     if not sent:
         yield (yield from _show(kind, known, values, run, duplicates=allow_duplicates))
     try:
-        id, existed = yield from once(request, _alike(known, values), run.account, run.noted, run.now)
+        id, existed = yield from make_once(request, _alike(known, values), run.account, run.noted, run.now)
     except Conflict as duplicate:
         raise Conflict(
             f"fields: conflict (exists): Salesforce has a similar {kind} already.",
@@ -99,18 +98,18 @@ def _show(
     names = yield from preview.names_of(known, values)
     return Preview(
         "Create this record",
-        audience=preview.seen_by(values, run.account, own=_is_own(kind, values) and not key),
-        people=preview.others(values, run.account),
+        audience=preview.audience_of(values, run.account, own=_is_own(kind, values) and not key),
+        people=preview.new_owners(values, run.account),
         where=f"a new {kind}",
         key=key,
         duplicates="it is made even if there is one like it" if duplicates else None,
         pins={"leads_to": preview.references(known, values)},
-        **{name: value for name, value in preview.in_words(known, values, names).items() if value != ""},
+        **{name: value for name, value in preview.by_labels(known, values, names).items() if value != ""},
     )
 
 
 def _alike(known: Described, values: Json) -> list[str]:
-    """Conditions that a record with these values meets, as far as short values can be compared."""
+    """Return conditions that a record with these values meets, as far as short values can be compared."""
     where = []
     for name, value in values.items():
         type, said = str(known[name.lower()].get("type") or "string"), str(value)
@@ -120,9 +119,9 @@ def _alike(known: Described, values: Json) -> list[str]:
     return where[:10]
 
 
-def _upserted(kind: str, known: Described, external_id: str, values: Json, run: Run) -> Asks[Json]:
-    """A record under a key of the org's own: the same key is the same record. One that is there is changed as it was
-    shown, by its id; a new one is made where the key is free: nothing that came meanwhile is written over."""
+def _upsert(kind: str, known: Described, external_id: str, values: Json, run: Run) -> Asks[Json]:
+    """Create or change the record with this external id. An existing record is changed by its id, as previewed; a new
+    one is created only if the key is free, so that nothing is overwritten."""
     name, _, value = external_id.partition("=")
     field = field_in(known, name, "external_id")
     value = value.strip()
@@ -131,23 +130,24 @@ def _upserted(kind: str, known: Described, external_id: str, values: Json, run: 
     body = {one: given for one, given in values.items() if one != field["name"]}
     where = [condition(str(field["name"]), "eq", [value], str(field["type"]))]
     sent = bool(run.noted and run.noted.get("sent"))
-    there = [] if sent else (yield from found(select(("Id", *read_for(known, kind, body)), kind, where, limit=2)))
+    there = [] if sent else (yield from rows_of(select(("Id", *read_for(known, kind, body)), kind, where, limit=2)))
     if len(there) > 1:
         raise Conflict("external_id: several records have this key.", reason="exists", hint="Change one by its id.")
     if there:
-        return (yield from _changed(kind, known, there[0], body, run.account))
+        return (yield from _change(kind, known, there[0], body, run.account))
     if not sent:
         yield (yield from _show(kind, known, body, run, key=f"{field['name']} = {value}"))
-    request = creates(kind, {**body, str(field["name"]): value})  # no upsert: it writes over what has the key by now
-    id, _ = yield from once(request, where, run.account, run.noted, run.now)
+    # no upsert: it would overwrite a record that has the key by now
+    request = creation(kind, {**body, str(field["name"]): value})
+    id, _ = yield from make_once(request, where, run.account, run.noted, run.now)
     return {"id": id, "object": kind, "created": True}
 
 
-def _changed(kind: str, known: Described, there: Json, values: Json, account: Account) -> Asks[Json]:
+def _change(kind: str, known: Described, there: Json, values: Json, account: Account) -> Asks[Json]:
     place = {"object": kind, "id": str(there["Id"])}
     old = {name: there.get(name) for name in values}
     names = yield from preview.names_of(known, values, old)
     yield show_changes(known, place, there, values, names, account)
     if values:
-        yield from patched(place, values, there.get("LastModifiedDate"))
+        yield from patch(place, values, there.get("LastModifiedDate"))
     return {"id": place["id"], "object": kind, "created": False}

@@ -1,4 +1,4 @@
-"""Salesforce: delete records, and say what goes with them."""
+"""Salesforce: deleting records, with a preview of those deleted along."""
 
 from __future__ import annotations
 
@@ -11,22 +11,13 @@ from deputize.core import Audience, Effect, Preview, Request, Steps
 from deputize.core.errors import DeputizeError, NotFound
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import (
-    API,
-    DATA,
-    SALESFORCE,
-    Asks,
-    Json,
-    flat,
-    get,
-    object_called,
-    record_id,
-    soql,
-)
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, flat, get, object_name, record_id, soql
 from deputize.toolkits.salesforce.rows import DETAIL, NAME
 from deputize.toolkits.salesforce.soql import count, text
 
-_CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with a record, by the field that leads to it
+_CASCADES: Final[
+    Mapping[str, Sequence[tuple[str, str]]]
+] = {  # records deleted along, by the field that leads to the record
     "Account": (("Contact", "AccountId"), ("Opportunity", "AccountId"), ("Case", "AccountId")),
     "Opportunity": (("OpportunityLineItem", "OpportunityId"), ("OpportunityContactRole", "OpportunityId")),
     "Campaign": (("CampaignMember", "CampaignId"),),
@@ -37,13 +28,13 @@ _CASCADES: Final[Mapping[str, Sequence[tuple[str, str]]]] = {  # what goes with 
 @SALESFORCE.tool(needs=[API], effect=Effect.WRITES | Effect.DESTRUCTIVE)
 def delete_record(object: Annotated[str, Field(description="API name")], id: str) -> Steps:
     """Move a record to the recycle bin, and what belongs to it."""
-    kind, at = object_called(object, write=True), record_id(id)
+    kind, at = object_name(object, write=True), record_id(id)
     name, place = NAME.get(kind, "Name"), {"object": kind, "id": at}
     try:
         node = flat((yield get("/sobjects/{object}/{id}", place)))
     except NotFound:
-        node = {}  # in the bin already, or hidden: what deleting it says will tell
-    gone = (yield from _goes_too(kind, at)) if node else {}
+        node = {}  # in the bin already, or hidden: the deletion tells which
+    gone = (yield from _count_cascade(kind, at)) if node else {}
     yield _show(kind, at, node, gone)
     result = {"id": at, "object": kind, "deleted": True}
     try:
@@ -58,18 +49,18 @@ def delete_record(object: Annotated[str, Field(description="API name")], id: str
 
 
 AS_CREATED: Final[Mapping[str, str]] = {"last_change": "none"}
-"""What must still be so of a new record for it to be deleted again: nobody has written in it since."""
+"""The condition under which undo deletes a new record: nobody has changed it since."""
 _TEXTS: Final = ("Description", "Body", "CommentBody")
 
 
 def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
-    """What is lost: by its name, what a list shows of it, and its text. What goes with it may change by itself."""
+    """Preview the losses: the record's name, list fields and text, and the records deleted along."""
     kept = {name: node.get(name) for name in (*DETAIL.get(kind, ()), *_TEXTS)}
     return Preview(
         "Delete this record",
         audience=Audience.ORGANISATION,
         destroys=True,
-        where=preview.where(kind, id, node.get(NAME.get(kind, "Name"))),
+        where=preview.record_text(kind, id, node.get(NAME.get(kind, "Name"))),
         note=None if node else "it may be deleted already, or hidden from you",
         **{name: value for name, value in kept.items() if value not in (None, "")},
         undo="it stays in the recycle bin of Salesforce for 15 days",
@@ -79,13 +70,13 @@ def _show(kind: str, id: str, node: Json, gone: Json) -> Preview:
 
 
 def _last_change(node: Json) -> str | None:
-    """Whether somebody has changed a record since it was made; None where that cannot be told."""
+    """Return whether somebody has changed a record since its creation; None if unknown."""
     created, changed = node.get("CreatedDate"), node.get("LastModifiedDate")
     return ("none" if created == changed else "after it was made") if created and changed else None
 
 
-def _goes_too(kind: str, id: str) -> Asks[Json]:
-    """How many records go with it, as far as this user sees them."""
+def _count_cascade(kind: str, id: str) -> Asks[Json]:
+    """Return how many records are deleted along, as far as this user sees them."""
     parts = _CASCADES.get(kind, ())
     try:
         answers = yield [soql(count(source, [f"{field} = {text(id)}"])) for source, field in parts]

@@ -1,4 +1,4 @@
-"""Salesforce: what objects and fields an org has, and who and what can own or type a record."""
+"""Salesforce: an org's objects and fields, and the owners and types of records."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from deputize.toolkits.salesforce.base import (
     SALESFORCE,
     Asks,
     Json,
-    found,
     get,
     is_id,
-    me,
-    object_called,
+    object_name,
+    own_id,
+    rows_of,
 )
-from deputize.toolkits.salesforce.paging import beyond, listed, order
+from deputize.toolkits.salesforce.paging import after_cursor, order, page_of
 from deputize.toolkits.salesforce.soql import like, select, text
 
 Described = dict[str, Json]
 
 
 def fields_of(kind: str) -> Asks[Described]:
-    """The fields of an object by their names in lower case."""
+    """Return an object's fields by their names in lower case."""
     answer = yield get("/sobjects/{object}/describe", {"object": kind})
     return {str(one["name"]).lower(): one for one in answer.get("fields") or ()}
 
 
 def field_in(fields: Described, wanted: str, argument: str) -> Json:
-    """The field of this API name. Raises `InvalidInput` with those that come near."""
+    """Return the field of this API name. Raises `InvalidInput` with near names."""
     one = fields.get(wanted.strip().lower())
     if one is None:
         names = [str(field["name"]) for field in fields.values()]
@@ -66,7 +66,7 @@ def describe(
         answer = yield get("/sobjects")
         every = [_object(one) for one in answer.get("sobjects") or () if _is_listed(one)]
     else:
-        fields = yield from fields_of(object_called(object))
+        fields = yield from fields_of(object_name(object))
         every = [_field(one) for one in fields.values() if not writable_only or one.get("updateable")]
     said = (query or "").casefold()
     wanted = [one for one in every if said in f"{one['name']} {one.get('label', '')}".casefold()]
@@ -99,15 +99,15 @@ def _field(one: Json) -> Json:
         "name": one.get("name"),
         "label": outside.line(str(one.get("label") or ""), 60),
         "type": one.get("type"),
-        "required": required(one),
+        "required": is_required(one),
         "updateable": one.get("updateable"),
         "picklist": [outside.line(v, 40) for v in values[:20]],
         "refers_to": (one.get("referenceTo") or [])[:3],
     }
 
 
-def required(field: Json) -> bool:
-    """Whether a new record must say it."""
+def is_required(field: Json) -> bool:
+    """Return whether a new record must have a value."""
     return bool(field.get("createable") and not field.get("nillable") and not field.get("defaultedOnCreate"))
 
 
@@ -130,14 +130,14 @@ def list_org(
     if query:
         where.append(f"Name LIKE {like(query)}")
     if cursor:
-        where.append((yield from beyond(bound, cursor, source, "Name", "string", "ASC")))
-    records = yield from found(select(fields, source, where, order("Name", "ASC"), limit + 1))
-    return listed(records, limit, bound, "Name", _row)
+        where.append((yield from after_cursor(bound, cursor, source, "Name", "string", "ASC")))
+    records = yield from rows_of(select(fields, source, where, order("Name", "ASC"), limit + 1))
+    return page_of(records, limit, bound, "Name", _row)
 
 
 def _people(kind: Kind, object: str | None) -> tuple[str, Sequence[str], list[str]]:
     if kind == "record_types":
-        where = [f"SobjectType = {text(object_called(object))}"] if object else []
+        where = [f"SobjectType = {text(object_name(object))}"] if object else []
         return "RecordType", ("Id", "Name", "SobjectType", "IsActive"), where
     if object:
         raise InvalidInput("object: only together with kind=record_types.")
@@ -161,15 +161,15 @@ def _row(one: Json) -> dict[str, Any]:
 
 
 def owner_id(wanted: str, account: Account) -> Asks[str]:
-    """The id of an owner: ``me``, an id, or the exact name or address of one user or queue."""
+    """Return the id of an owner: ``me``, an id, or the exact name or address of one user or queue."""
     said = wanted.strip()
     if said.lower() in ("me", "@me"):
-        return me(account)
+        return own_id(account)
     if is_id(said):
         return said
     same = f"(Name = {text(said)} OR Email = {text(said)})"
-    users = yield from found(select(("Id", "Name"), "User", [same, "IsActive = TRUE"], limit=6))
-    queues = yield from found(select(("Id", "Name"), "Group", ["Type = 'Queue'", f"Name = {text(said)}"], limit=6))
+    users = yield from rows_of(select(("Id", "Name"), "User", [same, "IsActive = TRUE"], limit=6))
+    queues = yield from rows_of(select(("Id", "Name"), "Group", ["Type = 'Queue'", f"Name = {text(said)}"], limit=6))
     if len(users) + len(queues) == 1:
         return str((users + queues)[0]["Id"])
     if users or queues:
@@ -177,7 +177,9 @@ def owner_id(wanted: str, account: Account) -> Asks[str]:
         raise InvalidInput("owner: several users have this name.", hint=f"Use an id: {told}.")
     if said and (id := (yield from id_elsewhere(said, "owner", "salesforce"))):
         return id
-    near = yield from found(select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5))
+    near = yield from rows_of(
+        select(("Name",), "User", [f"Name LIKE {like(said.split()[0])}"] if said else [], limit=5)
+    )
     names = ", ".join(Outside().line(str(one["Name"]), 60) for one in near)
     hint = f"Near: {names}." if names else "salesforce_list_org(kind=users) lists them, kind=queues the queues."
     raise InvalidInput(f"owner: no user {Outside().line(said, 60)!r}.", hint=hint)

@@ -1,4 +1,4 @@
-"""Salesforce: the values of fields as their types want them, and whose a record becomes."""
+"""Salesforce: field values in the form of their types, and owners of records."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NUMBERS: Final = {"double", "currency", "percent"}
 
 
 def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating: bool) -> Asks[Json]:
-    """Values as their fields' types want them. Every name is one of the object's, every picklist value one of its."""
-    run = yield from _in_zone(known, given, run)
+    """Return values in the form of their fields' types. Every name and every picklist value must exist."""
+    run = yield from _with_zone(known, given, run)
     values: Json = {}
     for name, value in given.items():
         field = field_in(known, name, "fields")
@@ -35,15 +35,15 @@ def values_of(known: Described, given: Mapping[str, str], run: Run, *, creating:
     return values
 
 
-def _in_zone(known: Described, given: Mapping[str, str], run: Run) -> Asks[Run]:
-    """The run with the zone in which the days and times among these values are."""
+def _with_zone(known: Described, given: Mapping[str, str], run: Run) -> Asks[Run]:
+    """Return the run with the time zone of the days and times among these values."""
     kinds = {name: str(field_in(known, name, "fields").get("type")) for name in given}
     run = yield from in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "datetime"})
     return (yield from days_in_zone(run, ask_zone, **{name: given[name] for name in given if kinds[name] == "date"}))
 
 
 def cast(field: Json, value: str, run: Run) -> Any:
-    """A value as its field's type wants it; None for an empty one. Raises `InvalidInput`."""
+    """Return a value in the form of its field's type; None for an empty one. Raises `InvalidInput`."""
     name, kind = str(field["name"]), str(field.get("type") or "string")
     if value == "":
         return None

@@ -1,7 +1,7 @@
-"""Salesforce: files on records (ContentVersion), listed, fetched and put up.
+"""Salesforce: listing, fetching and uploading files on records (ContentVersion).
 
-A file is a document (069...) with versions (068...); a link puts it on a record. What is made on a record is linked in
-the same request, so nothing is left half done.
+A file is a document (069...) with versions (068...); a link puts it on a record. A file for a record is linked in the
+same request, so nothing is left half done.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from deputize.toolkits._shared.file_text import file_text
 from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce import preview
-from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, found, record_id
-from deputize.toolkits.salesforce.idempotent_create import creates, once
-from deputize.toolkits.salesforce.paging import beyond, listed, order
+from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Asks, Json, record_id, rows_of
+from deputize.toolkits.salesforce.idempotent_create import creation, make_once
+from deputize.toolkits.salesforce.paging import after_cursor, order, page_of
 from deputize.toolkits.salesforce.rich_text import PLAIN
 from deputize.toolkits.salesforce.soql import select, text
 
 _LINK: Final = "ContentDocumentLink"
-_NOTE: Final = "SNOTE"  # the type of what is a note, and read as one
+_NOTE: Final = "SNOTE"  # the type of notes, which are read as such
 
 
 @SALESFORCE.tool(needs=[API])
@@ -44,10 +44,10 @@ def list_files(
     ]
     where = [f"LinkedEntityId = {text(at)}"]
     if cursor:
-        where.append((yield from beyond(bound, cursor, _LINK, "Id", "id", "ASC")))
+        where.append((yield from after_cursor(bound, cursor, _LINK, "Id", "id", "ASC")))
     wanted = ("Id", "ContentDocumentId", *fields)
-    every = yield from found(select(wanted, _LINK, where, order("Id", "ASC"), limit + 1))
-    return listed(every, limit, bound, "Id", _file_row)
+    every = yield from rows_of(select(wanted, _LINK, where, order("Id", "ASC"), limit + 1))
+    return page_of(every, limit, bound, "Id", _file_row)
 
 
 def _file_row(link: Json) -> Json:
@@ -97,10 +97,10 @@ def get_file(
 
 
 def _version(id: str) -> Asks[Json]:
-    """The version of this id, or the latest of the document of this id. Raises `NotFound`."""
+    """Return the version of this id, or the latest of the document of this id. Raises `NotFound`."""
     where = [f"Id = {text(id)}"] if id.startswith("068") else [f"ContentDocumentId = {text(id)}", "IsLatest = TRUE"]
     fields = ("Id", "Title", "FileExtension", "ContentSize")
-    rows = yield from found(select(fields, "ContentVersion", where, (), 1))
+    rows = yield from rows_of(select(fields, "ContentVersion", where, (), 1))
     if not rows:
         raise NotFound(
             "file: no file has this id, or it is not visible to this user.", hint="salesforce_list_files lists them."
@@ -109,10 +109,10 @@ def _version(id: str) -> Asks[Json]:
 
 
 def _document(version: str) -> Asks[str]:
-    """The document of a version, by which lists name a file; the version itself where that cannot be read any more."""
+    """Return the document of a version, by which lists name a file; the version if it is unreadable."""
     try:
-        rows = yield from found(select(("ContentDocumentId",), "ContentVersion", [f"Id = {text(version)}"], (), 1))
-    except DeputizeError:  # the file is there, whatever became of this look
+        rows = yield from rows_of(select(("ContentDocumentId",), "ContentVersion", [f"Id = {text(version)}"], (), 1))
+    except DeputizeError:  # the file exists in any case
         return version
     return str(rows[0].get("ContentDocumentId") or version) if rows else version
 
@@ -138,11 +138,11 @@ def upload_file(
     said = title or PurePosixPath(file.name).stem or file.name
     values: dict[str, Any] = {"Title": said, "PathOnClient": file.name, "FirstPublishLocationId": at}
     if not (run.noted and run.noted.get("sent")):
-        names = yield from preview.named([at])
+        names = yield from preview.load_names([at])
         yield Preview(
             "Put this file on a record",
             audience=Audience.UNKNOWN,
-            where=preview.where(preview.kind_of(at), at, names.get(at)),
+            where=preview.record_text(preview.kind_of(at), at, names.get(at)),
             title=said,
             file=shown_file(file.name, file.mime, file.content),
             undo="it can be deleted in Salesforce",
@@ -150,7 +150,7 @@ def upload_file(
         )
     md5 = hashlib.md5(file.content, usedforsecurity=False).hexdigest()
     alike = [f"Title = {text(said)}", f"Checksum = {text(md5)}", f"FirstPublishLocationId = {text(at)}"]
-    request = creates("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
-    id, existed = yield from once(request, alike, run.account, run.noted, run.now)
+    request = creation("ContentVersion", values | {"VersionData": base64.b64encode(file.content).decode()})
+    id, existed = yield from make_once(request, alike, run.account, run.noted, run.now)
     result = {"file": (yield from _document(id)), "record": at, "title": Outside().line(said, 255)}
     return result | ({"existed": True} if existed else {})

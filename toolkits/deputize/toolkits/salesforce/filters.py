@@ -1,7 +1,7 @@
-"""Comparisons of fields as models write them: numbers as numbers, days as days, dates that move with today.
+"""Filters as models write them: numbers as numbers, days as days, dates relative to today.
 
-Salesforce has words for such dates, which it reads in the user's own time zone (SOQL Reference, "Date Literals").
-A day that a time is compared with stands for all of its hours.
+Salesforce has words for such dates, which it reads in the user's own time zone (SOQL Reference, "Date Literals"). A day
+that a time is compared with stands for all of its hours.
 """
 
 from __future__ import annotations
@@ -36,24 +36,24 @@ class Comparison(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _several(cls, given: Any) -> Any:
-        """A list is one of values, wherever it was written."""
+        """Move a list to ``values``, wherever it was written."""
         if isinstance(given, dict) and isinstance(given.get("value"), list) and given.get("values") is None:
             return {**given, "value": "", "values": given["value"]}
         return given
 
 
-def in_place(model: type[BaseModel]) -> WithJsonSchema:
-    """The schema of a model where it is used, since some models' APIs refuse ``$ref``."""
+def inline_schema(model: type[BaseModel]) -> WithJsonSchema:
+    """Return a model's schema inline, because some models' APIs refuse ``$ref``."""
     return WithJsonSchema({name: part for name, part in model.model_json_schema().items() if name != "description"})
 
 
-Filter = Annotated[Comparison, in_place(Comparison)]
+Filter = Annotated[Comparison, inline_schema(Comparison)]
 
 _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
-def zoned(known: Described, given: Sequence[Comparison], run: Run) -> Asks[Run]:
-    """The run with the zone in which these comparisons' days and times are."""
+def with_zone(known: Described, given: Sequence[Comparison], run: Run) -> Asks[Run]:
+    """Return the run with the time zone of these comparisons' days and times."""
     for one in given:
         kind = "" if "." in one.field else str(field_in(known, one.field, "filters").get("type"))
         if kind not in ("date", "datetime") or one.op in ("is_null", "contains"):
@@ -64,8 +64,8 @@ def zoned(known: Described, given: Sequence[Comparison], run: Run) -> Asks[Run]:
     return run
 
 
-def where(known: Described, one: Comparison, run: Run) -> str:
-    """The condition of a query. Raises `InvalidInput` for a field that is not there, or a value that it cannot have."""
+def condition_of(known: Described, one: Comparison, run: Run) -> str:
+    """Return the condition of a query. Raises `InvalidInput` for an unknown field, or an impossible value."""
     said = _values(one)
     if "." in one.field:
         return condition(one.field, one.op, said, "string")
@@ -76,14 +76,14 @@ def where(known: Described, one: Comparison, run: Run) -> str:
     if one.op in ("eq", "ne", "in"):
         said = [_option(field, value) for value in said]
     if kind == "datetime" and one.op not in ("is_null", "contains"):
-        return _of_times(name, one.op, said, run)
+        return _time_condition(name, one.op, said, run)
     if kind == "date" and one.op not in ("is_null", "contains"):
         said = [relative(value) or the_day(value, run, name) for value in said]
     return condition(name, one.op, said, kind)
 
 
 def _values(one: Comparison) -> list[str]:
-    """What the field is compared with. Without ``values``, commas part those of ``in``."""
+    """Return the values to compare with. Without ``values``, commas separate those of ``in``."""
     if one.values is not None:
         if one.op != "in":
             raise InvalidInput("filters: values is only for op=in.", hint="Give value.")
@@ -92,7 +92,7 @@ def _values(one: Comparison) -> list[str]:
 
 
 def _option(field: Json, value: str) -> str:
-    """A value of a picklist as it is spelled there. Raises `InvalidInput` with what there is."""
+    """Return a picklist's value in its own spelling. Raises `InvalidInput` with the known ones."""
     options = [str(one["value"]) for one in field.get("picklistValues") or ()]
     if field.get("type") != "picklist" or not field.get("restrictedPicklist") or not options or not value:
         return value
@@ -104,10 +104,10 @@ def _option(field: Json, value: str) -> str:
     return same[0]
 
 
-def _of_times(name: str, op: str, said: Sequence[str], run: Run) -> str:
-    """A condition on times. A day stands for all its hours, as for a person."""
+def _time_condition(name: str, op: str, said: Sequence[str], run: Run) -> str:
+    """Return a condition on times. A day stands for all its hours."""
     if op == "in":
-        return f"({' OR '.join(_of_times(name, 'eq', [one], run) for one in said)})"
+        return f"({' OR '.join(_time_condition(name, 'eq', [one], run) for one in said)})"
     [value] = said
     word = relative(value)
     if word or not _DAY.fullmatch(value.strip()):

@@ -1,4 +1,4 @@
-"""Salesforce: who I am, search, and lists of records."""
+"""Salesforce: the user, search, and lists of records."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from deputize.toolkits.salesforce.base import (
     SALESFORCE,
     Asks,
     Json,
-    found,
     get,
-    object_called,
+    object_name,
     record_id,
+    rows_of,
 )
 from deputize.toolkits.salesforce.describe import Described, field_in, fields_of, owner_id
-from deputize.toolkits.salesforce.filters import Filter, zoned
-from deputize.toolkits.salesforce.filters import where as filtered
-from deputize.toolkits.salesforce.paging import beyond, listed, order, sorts
+from deputize.toolkits.salesforce.filters import Filter, with_zone
+from deputize.toolkits.salesforce.filters import condition_of as filtered
+from deputize.toolkits.salesforce.paging import after_cursor, order, page_of, sorts
 from deputize.toolkits.salesforce.rows import DETAIL, NAME, record_row
 from deputize.toolkits.salesforce.soql import like, select, text
 
@@ -60,7 +60,7 @@ def search(
     limit: Limit = 20,
 ) -> Steps:
     """Find records by words across objects."""
-    kinds = [object_called(one) for one in objects or _SEARCHED]
+    kinds = [object_name(one) for one in objects or _SEARCHED]
     body = {
         "q": query,
         "in": "ALL",
@@ -110,7 +110,7 @@ def list_records(
     run: Run,
 ) -> Steps:
     """Records of one object by filter, newest first."""
-    kind = object_called(object)
+    kind = object_name(object)
     chosen = [(one.field, one.op, one.value, one.values) for one in filters or ()]
     bound = (
         "salesforce_list_records",
@@ -125,7 +125,7 @@ def list_records(
         overdue_only,
     )
     known = yield from fields_of(kind)
-    run = yield from zoned(known, filters or (), run)
+    run = yield from with_zone(known, filters or (), run)
     where = [filtered(known, one, run) for one in filters or ()]
     name = NAME.get(kind, "Name")
     if query and name == "Id":
@@ -135,20 +135,20 @@ def list_records(
         field = field_in(known, "OwnerId", "owner")["name"]
         where.append(f"{field} = {text((yield from owner_id(owner, run.account)))}")
     if related_to:
-        where.append(_related(kind, known, record_id(related_to, "related_to")))
+        where.append(_relation_condition(kind, known, record_id(related_to, "related_to")))
     if overdue_only:
         where += _overdue(kind)
-    by, type = _sorted_by(known, sort.removeprefix("-"))
+    by, type = _sort_field(known, sort.removeprefix("-"))
     way = "DESC" if sort.startswith("-") else "ASC"
     if cursor:
-        where.append((yield from beyond(bound, cursor, kind, by, type, way)))
+        where.append((yield from after_cursor(bound, cursor, kind, by, type, way)))
     shown = [str(field_in(known, one, "fields")["name"]) for one in fields or DETAIL.get(kind, ())]
-    records = yield from found(select(("Id", name, *shown, by), kind, where, order(by, way), limit + 1))
-    return listed(records, limit, bound, by, lambda one: record_row(kind, one, (name, *shown)))
+    records = yield from rows_of(select(("Id", name, *shown, by), kind, where, order(by, way), limit + 1))
+    return page_of(records, limit, bound, by, lambda one: record_row(kind, one, (name, *shown)))
 
 
-def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
-    """The name and type of a field that a list can be sorted by."""
+def _sort_field(known: Described, wanted: str) -> tuple[str, str]:
+    """Return the name and type of a field by which a list can be sorted."""
     field = field_in(known, wanted, "sort")
     name, type = str(field["name"]), str(field.get("type") or "string")
     if field.get("sortable") is False or not sorts(type):
@@ -158,8 +158,8 @@ def _sorted_by(known: Described, wanted: str) -> tuple[str, str]:
     return name, type
 
 
-def _related(kind: str, known: Described, id: str) -> str:
-    """The field of this object that can lead to a record with such an id."""
+def _relation_condition(kind: str, known: Described, id: str) -> str:
+    """Return the condition that leads from this object to the record."""
     if kind in ("Task", "Event"):
         return f"{'WhoId' if id.startswith(('003', '00Q')) else 'WhatId'} = {text(id)}"
     name = _PARENTS.get(id[:3], "")
@@ -176,12 +176,12 @@ def _overdue(kind: str) -> list[str]:
     return ["IsClosed = FALSE", "ActivityDate < TODAY"]
 
 
-def records_called(kind: str, wanted: str) -> Asks[list[Json]]:
-    """The records of exactly this name; else those with it in their name."""
+def find_by_name(kind: str, wanted: str) -> Asks[list[Json]]:
+    """Return the records of exactly this name; else those that contain it."""
     name = NAME.get(kind, "Name")
     if name == "Id":
         raise InvalidInput(f"record: a {kind} has no name to find it by.", hint="Use its id.")
-    exact = yield from found(select(("Id", name), kind, [f"{name} = {text(wanted)}"], ("Id",), 6))
+    exact = yield from rows_of(select(("Id", name), kind, [f"{name} = {text(wanted)}"], ("Id",), 6))
     if exact:
         return exact
-    return (yield from found(select(("Id", name), kind, [f"{name} LIKE {like(wanted)}"], (name, "Id"), 6)))
+    return (yield from rows_of(select(("Id", name), kind, [f"{name} LIKE {like(wanted)}"], (name, "Id"), 6)))

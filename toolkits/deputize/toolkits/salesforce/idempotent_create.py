@@ -1,8 +1,7 @@
-"""Making a record at most once, where it has no key of its own.
+"""Creating a record at most once, although it has no key of its own.
 
-Before it is made, the records that look just like it are noted. After a lost answer, one more of them is the one that
-was made. Not finding it proves nothing: then the outcome stays unknown, and a later run of the same act looks again
-and makes nothing.
+The equal records are noted before. After a lost answer, one more of them is the created one. A missing one proves
+nothing: the outcome stays unknown, and a later run of the same act looks again and creates nothing.
 """
 
 from __future__ import annotations
@@ -15,39 +14,41 @@ from typing import Any, Final
 
 from deputize.core import Account, Request, SaveNote, Wait
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound, OutcomeUnknown
-from deputize.toolkits.salesforce.base import DATA, Asks, Json, found, me
+from deputize.toolkits.salesforce.base import DATA, Asks, Json, own_id, rows_of
 from deputize.toolkits.salesforce.soql import select, text
 
-_SKEW: Final = 300.0  # seconds by which Salesforce's clock and ours may differ
+_SKEW: Final = 300.0  # seconds by which Salesforce's clock and this machine's may differ
 _PAUSES: Final = (2.0, 8.0)  # seconds before looking
-_MAX_RECORDS: Final = 50  # records alike; among more, one more says nothing
+_MAX_RECORDS: Final = 50  # equal records; among more, one more proves nothing
 
 Noted = Mapping[str, Any] | None
 
 
-def once(request: Request, alike: Sequence[str], account: Account, noted: Noted, now: float) -> Asks[tuple[str, bool]]:
-    """The id of the record that ``request`` makes, and whether an earlier try had made it.
+def make_once(
+    request: Request, alike: Sequence[str], account: Account, noted: Noted, now: float
+) -> Asks[tuple[str, bool]]:
+    """Return the id of the record that ``request`` creates, and whether an earlier try had created it.
 
-    ``alike``: conditions that it will meet. Raises `OutcomeUnknown` where it may have been made and is not found.
+    ``alike``: conditions that it will meet. Raises `OutcomeUnknown` if it may exist and is not found.
     """
     kind = request.at["object"]
     if noted and noted.get("sent"):
-        return (yield from _looked_for(kind, alike, account, noted)), True
+        return (yield from _find_new(kind, alike, account, noted)), True
     note: Json = {"kind": kind, "since": now - _SKEW, "sent": True}
     note["before"] = yield from _alike(kind, alike, account, note["since"])
     yield SaveNote(note)
     try:
         answer = yield request
     except OutcomeUnknown:
-        return (yield from _looked_for(kind, alike, account, note)), True
+        return (yield from _find_new(kind, alike, account, note)), True
     except DeputizeError:
-        yield SaveNote({"sent": False})  # it was refused: a later run may try
+        yield SaveNote({"sent": False})  # refused: a later run may try
         raise
     return str(answer["id"]), False
 
 
-def creates(kind: str, values: Json, *, headers: Mapping[str, str] | None = None, prepares: bool = False) -> Request:
-    """The request that makes a record. What an enhanced note says is text here, and HTML in base64 there."""
+def creation(kind: str, values: Json, *, headers: Mapping[str, str] | None = None, prepares: bool = False) -> Request:
+    """Create the request for a record. An enhanced note's text is converted to HTML in base64."""
     if kind == "ContentNote" and isinstance(said := values.get("Content"), str):
         said = html.escape(said).replace("\n", "<br>")
         values = values | {"Content": base64.b64encode(said.encode()).decode()}
@@ -55,8 +56,8 @@ def creates(kind: str, values: Json, *, headers: Mapping[str, str] | None = None
     return Request("POST", path, at=at, json=values, headers=headers or {}, prepares=prepares)
 
 
-def _looked_for(kind: str, alike: Sequence[str], account: Account, note: Mapping[str, Any]) -> Asks[str]:
-    """The one record that was not there before."""
+def _find_new(kind: str, alike: Sequence[str], account: Account, note: Mapping[str, Any]) -> Asks[str]:
+    """Return the one record that is new."""
     before: Sequence[str] | None = note["before"]
     for pause in _PAUSES if before is not None else ():
         yield Wait(pause)
@@ -71,11 +72,11 @@ def _looked_for(kind: str, alike: Sequence[str], account: Account, note: Mapping
 
 
 def _alike(kind: str, alike: Sequence[str], account: Account, since: float) -> Asks[list[str] | None]:
-    """The records that this user has made since then and that meet the conditions; None where it cannot be told."""
+    """Return the records that this user has created since and that meet the conditions; None if unknown."""
     stamp = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    mine = [f"CreatedById = {text(me(account))}", f"CreatedDate >= {stamp}", *alike]
+    mine = [f"CreatedById = {text(own_id(account))}", f"CreatedDate >= {stamp}", *alike]
     try:
-        rows = yield from found(select(("Id",), kind, mine, ("CreatedDate DESC",), _MAX_RECORDS + 1))
-    except (InvalidInput, NotFound):  # a field that cannot be filtered by
+        rows = yield from rows_of(select(("Id",), kind, mine, ("CreatedDate DESC",), _MAX_RECORDS + 1))
+    except (InvalidInput, NotFound):  # a field without filters
         return None
     return [str(row["Id"]) for row in rows] if len(rows) <= _MAX_RECORDS else None

@@ -1,11 +1,11 @@
-"""How the org's people are read where somebody is looked for in all accounts: users, and contacts at customers."""
+"""The org's people, for searches across all accounts: users, and contacts at customers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from deputize.core import Steps
-from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, found, is_id
+from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, is_id, rows_of
 from deputize.toolkits.salesforce.soql import like, select, text
 
 _MAX_PEOPLE = 10
@@ -20,15 +20,15 @@ def people(who: str) -> Steps:
     else:
         same = f"Email = {text(word)}" if "@" in word else f"Name LIKE {like(word)}"
     inside = [same, "IsActive = TRUE", "UserType = 'Standard'"]  # no customer or partner with a login of their own
-    users = yield from found(select(("Id", "Name", "Email"), "User", inside, limit=_MAX_PEOPLE))
+    users = yield from rows_of(select(("Id", "Name", "Email"), "User", inside, limit=_MAX_PEOPLE))
     fields = ("Id", "Name", "Email", "Account.Name")
-    contacts = yield from found(select(fields, "Contact", [same], limit=_MAX_PEOPLE))
+    contacts = yield from rows_of(select(fields, "Contact", [same], limit=_MAX_PEOPLE))
     rows = [_as_found(one, "user") for one in users] + [_as_found(one, "customer contact") for one in contacts]
     return {"people": rows, "whole": len(users) < _MAX_PEOPLE}
 
 
 def _as_found(one: Json, where: str) -> Json:
-    """A contact may come from a form that anybody fills in, so its names decide nothing."""
+    """Return a person's fields. A contact's names prove nothing, because anybody may have filled in a form."""
     user = where == "user"
     address: Any = one.get("Email")
     return {

@@ -1,6 +1,6 @@
-"""Lists by key: a cursor holds the last row's value and id, and the next query asks for what comes after them.
+"""Lists by key: a cursor contains the last row's value and id, and the next query asks for the rows after them.
 
-SOQL's OFFSET ends at 2,000, and rows that come and go would shift it.
+SOQL's OFFSET ends at 2,000, and new or deleted rows would shift it.
 """
 
 from __future__ import annotations
@@ -12,25 +12,25 @@ from urllib.parse import quote, unquote
 
 from deputize.core.errors import InvalidInput
 from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
-from deputize.toolkits.salesforce.base import Asks, Json, found, record_id
+from deputize.toolkits.salesforce.base import Asks, Json, record_id, rows_of
 from deputize.toolkits.salesforce.soql import literal, select, text
 
-_LONGEST: Final = 400  # characters of a value in a cursor; a longer one is asked for again
+_LONGEST: Final = 400  # characters of a value in a cursor; a longer one is read again
 _TYPES: Final = frozenset("id string double currency percent int long date datetime email phone url reference".split())
 
 
 def sorts(type: str) -> bool:
-    """Whether fields of a type are compared as they are sorted. Picklists go by their own order, booleans by none."""
+    """Return whether a type is compared as it is sorted: not picklists, which have their own order, and booleans."""
     return type in _TYPES
 
 
 def order(by: str, way: str) -> tuple[str, ...]:
-    """The order of a list: by a field, what has no value last, and by id where values are equal."""
+    """Return the order of a list: by a field, empty values last, and by id for equal values."""
     return (f"Id {way}",) if by == "Id" else (f"{by} {way} NULLS LAST", f"Id {way}")
 
 
-def listed(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, row: Callable[[Json], Json]) -> Json:
-    """A page of a list that was read one record further than it shows."""
+def page_of(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, row: Callable[[Json], Json]) -> Json:
+    """Return a page of a list that was read with one more record than it displays."""
     rows = Rows()
     taken = list(takewhile(lambda one: rows.add(row(one), whole=True), records[:limit]))
     cut = len(taken) < len(records)
@@ -39,14 +39,14 @@ def listed(records: list[Json], limit: int, bound: tuple[Any, ...], by: str, row
 
 
 def _cursor(bound: Sequence[Any], row: Json, by: str) -> str:
-    """The cursor of the list that goes on behind this row."""
+    """Return the cursor after this row."""
     value = row.get(by)
     said = "" if value is None else f"={quote(str(value))}"
     return write_cursor(bound, [said if len(said) <= _LONGEST else "?", str(row["Id"])])
 
 
-def beyond(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way: str) -> Asks[str]:
-    """The condition of what comes behind the cursor. Raises `InvalidInput` for one that is none of this list."""
+def after_cursor(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way: str) -> Asks[str]:
+    """Return the condition of the rows after the cursor. Raises `InvalidInput` for a cursor of another list."""
     said, id = read_cursor(bound, cursor, (str, str))
     last, sign = text(record_id(id, "cursor")), "<" if way == "DESC" else ">"
     if by == "Id":
@@ -59,7 +59,7 @@ def beyond(bound: Sequence[Any], cursor: str, kind: str, by: str, type: str, way
 
 
 def _value(kind: str, by: str, id: str) -> Asks[str]:
-    rows = yield from found(select((by,), kind, [f"Id = {id}"], limit=1))
+    rows = yield from rows_of(select((by,), kind, [f"Id = {id}"], limit=1))
     if not rows:
         raise InvalidInput("cursor: the record it points at was deleted or changed.", hint="Begin the list again.")
     return str(rows[0].get(by) or "")

@@ -1,7 +1,7 @@
-"""What a person is shown of a record before it is made, changed or deleted: labels, names for ids, old beside new.
+"""Preview of a record before it is created, changed or deleted: labels, names for ids, old values beside new ones.
 
-Who sees a record an org decides by rules that cannot be read: so everybody in it may, but for a task or a note of the
-user's own that is on no record. What is made visible to customers, nobody knows who sees.
+An org decides who sees a record by rules that cannot be read. So everybody in it may, except for the user's own task or
+note on no record. The audience of a record that customers see is unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from deputize.core import Account, Audience, Change
 from deputize.toolkits._shared.steps import many
-from deputize.toolkits.salesforce.base import Asks, Json, flat, get, is_id, me
+from deputize.toolkits.salesforce.base import Asks, Json, flat, get, is_id, own_id
 from deputize.toolkits.salesforce.describe import Described
 from deputize.toolkits.salesforce.rows import NAME
 
@@ -27,8 +27,8 @@ _TEXTS: Final = ("string", "textarea")
 Names = Mapping[str, str]
 
 
-def named(ids: Iterable[Any]) -> Asks[dict[str, str]]:
-    """Names of records by id, as far as this user sees them. The rest has none."""
+def load_names(ids: Iterable[Any]) -> Asks[dict[str, str]]:
+    """Return names of records by id, as far as this user sees them."""
     wanted = sorted({one for one in ids if isinstance(one, str) and is_id(one) and one[:3] in _OBJECTS})
     places = [{"object": _OBJECTS[one[:3]], "id": one} for one in wanted]
     fields = [NAME.get(place["object"], "Name") for place in places]
@@ -40,31 +40,31 @@ def named(ids: Iterable[Any]) -> Asks[dict[str, str]]:
 
 
 def references(known: Described, values: Mapping[str, Any]) -> Json:
-    """The ids among these values that lead to other records."""
+    """Return the ids among these values that lead to other records."""
     return {name: one for name, one in values.items() if one and known[name.lower()].get("type") == "reference"}
 
 
 def names_of(known: Described, *values: Mapping[str, Any]) -> Asks[dict[str, str]]:
-    """Names for the ids in these values."""
-    return (yield from named(id for one in values for id in references(known, one).values()))
+    """Return names for the ids in these values."""
+    return (yield from load_names(id for one in values for id in references(known, one).values()))
 
 
 def label(known: Described, name: str) -> str:
-    """What people call a field; with its API name where that is not enough to tell it."""
+    """Return a field's label, with its API name if the label is ambiguous."""
     said = str(known[name.lower()].get("label") or name)
     same = sum(1 for one in known.values() if one.get("label") == said) > 1
     return f"{said} ({name})" if said != name and (same or said.lower() in _OURS) else said
 
 
-def in_words(known: Described, values: Mapping[str, Any], names: Names) -> Json:
-    """Values by the labels of their fields, with the names of what they lead to; "" for none."""
+def by_labels(known: Described, values: Mapping[str, Any], names: Names) -> Json:
+    """Return values by the labels of their fields, with names for ids; "" for none."""
     leads = references(known, values)
     return {label(known, name): _word(value, names if name in leads else {}) for name, value in values.items()}
 
 
 def changes(known: Described, before: Mapping[str, Any], after: Mapping[str, Any], names: Names) -> Json:
-    """The same, beside what is there now."""
-    old, new = in_words(known, {name: before.get(name) for name in after}, names), in_words(known, after, names)
+    """Return the values of `by_labels` beside the present ones."""
+    old, new = by_labels(known, {name: before.get(name) for name in after}, names), by_labels(known, after, names)
     return {name: Change(old[name], value) for name, value in new.items()}
 
 
@@ -75,7 +75,7 @@ def _word(value: Any, names: Names) -> Any:
 
 
 def loses(known: Described, before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a text, or all of a value, is no longer there afterwards."""
+    """Return whether a text, or a whole value, is lost."""
     for name, value in after.items():
         old = before.get(name)
         text = known[name.lower()].get("type") in _TEXTS
@@ -84,28 +84,28 @@ def loses(known: Described, before: Mapping[str, Any], after: Mapping[str, Any])
     return False
 
 
-def seen_by(values: Mapping[str, Any], account: Account, *, own: bool) -> Audience:
-    """Who may see a record with these values. ``own``: it is a task or a note of the user's own."""
-    on_a_record = any(values.get(name) for name in _ON) or values.get("OwnerId") not in (None, me(account))
+def audience_of(values: Mapping[str, Any], account: Account, *, own: bool) -> Audience:
+    """Return who may see a record with these values. ``own``: it is the user's own task or note."""
+    on_a_record = any(values.get(name) for name in _ON) or values.get("OwnerId") not in (None, own_id(account))
     return max(to_customers(values), Audience.SELF if own and not on_a_record else Audience.ORGANISATION)
 
 
 def to_customers(values: Mapping[str, Any]) -> Audience:
-    """Who else sees a record whose values show it to customers."""
+    """Return the additional audience of a record whose values make it visible to customers."""
     return Audience.UNKNOWN if any(values.get(name) is True for name in _TO_CUSTOMERS) else Audience.SELF
 
 
-def others(values: Mapping[str, Any], account: Account) -> list[str]:
-    """Whose the record becomes, unless it is the user's own."""
+def new_owners(values: Mapping[str, Any], account: Account) -> list[str]:
+    """Return the new owner of a record, unless it is the user."""
     owner = values.get("OwnerId")
-    return [str(owner)] if owner and owner != me(account) else []
+    return [str(owner)] if owner and owner != own_id(account) else []
 
 
 def kind_of(id: str) -> str:
-    """What an id is of: the object, where that is known."""
+    """Return the object of an id, if known."""
     return _OBJECTS.get(id[:3], "record")
 
 
-def where(kind: str, id: str, name: object) -> str:
-    """A record as a place, with its id: another one may have the name."""
+def record_text(kind: str, id: str, name: object) -> str:
+    """Return a record in words, with its id, because another one may have the name."""
     return f"{name} ({kind} {id})" if name else f"{kind} {id}"

@@ -1,4 +1,4 @@
-"""Salesforce: a query of the model's own."""
+"""Salesforce: queries of the model's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.toolkits._shared.page import Rows, read_cursor, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import API, SALESFORCE, Json, flat, get, soql
 from deputize.toolkits.salesforce.rows import record_fields
-from deputize.toolkits.salesforce.soql import checked
+from deputize.toolkits.salesforce.soql import check_query
 
 ROW: Final = 1_000  # tokens of one row
 _RECORD: Final = re.compile(r"/sobjects/(\w+)/([A-Za-z0-9]{15,18})\Z")
@@ -32,7 +32,7 @@ def query(
     """Run a read-only SOQL query."""
     bound = ("salesforce_query", run.account.subject, soql_)
     batch, start = read_cursor(bound, cursor, (str, int)) if cursor else ("", 0)
-    text, _ = checked(soql_)
+    text, _ = check_query(soql_)
     answer = yield get("/query/{batch}", {"batch": batch}) if batch else soql(text)
     records = list(answer.get("records") or ())
     rows = Rows()
@@ -47,13 +47,13 @@ def query(
 
 
 def _next_batch(answer: Json) -> list[str | int] | None:
-    """Where Salesforce goes on, which answers in batches of its own choice."""
+    """Return the position of the next batch, whose size Salesforce chooses."""
     found = _BATCH.search(str(answer.get("nextRecordsUrl") or ""))
     return [found[1], 0] if found else None
 
 
 def _row(record: Json) -> Json:
-    """A record, with what reads on its texts where the answer says which record it is."""
+    """Return a record, with the calls that continue its texts if the answer names the record."""
     outside = Outside()
     source = _RECORD.search(str((record.get("attributes") or {}).get("url") or ""))
     kind, id = (source[1], source[2]) if source else ("", "")

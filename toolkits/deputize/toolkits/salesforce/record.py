@@ -1,4 +1,4 @@
-"""Salesforce: one record, and what is related to it."""
+"""Salesforce: single records, and their related records."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from deputize.toolkits.salesforce.base import (
     SALESFORCE,
     Asks,
     Json,
-    answered,
     flat,
     get,
     is_id,
-    looked_up,
+    look_up,
     no_record,
-    object_called,
+    object_name,
+    send,
 )
 from deputize.toolkits.salesforce.describe import field_in, fields_of
-from deputize.toolkits.salesforce.find import records_called
+from deputize.toolkits.salesforce.find import find_by_name
 from deputize.toolkits.salesforce.rich_text import PLAIN, is_html, words
 from deputize.toolkits.salesforce.rows import ASKED, FIELDS, NAME, record_fields, record_row
 from deputize.toolkits.salesforce.soql import select, text
@@ -40,7 +40,9 @@ _RELATED: Final = 3_000  # tokens of everything related
 
 Related = tuple[str, str, tuple[str, ...], tuple[str, ...]]
 
-_OF: Final[Mapping[str, Mapping[str, Related]]] = {  # by object: block, (object, its field, shown, conditions)
+_OF: Final[
+    Mapping[str, Mapping[str, Related]]
+] = {  # by object: block, (object, its field, displayed fields, conditions)
     "Account": {
         "contacts": ("Contact", "AccountId", ("Name", "Email", "Title"), ()),
         "opportunities": ("Opportunity", "AccountId", ("Name", "StageName", "Amount", "CloseDate"), ()),
@@ -78,14 +80,14 @@ def get_record(
     related_limit: Annotated[int, Field(ge=1, le=50)] = 10,
 ) -> Steps:
     """One record by id or name, optionally with everything related."""
-    kind = object_called(object)
+    kind = object_name(object)
     if related and kind not in _OF:
         raise InvalidInput(f"related: only for {' and '.join(_OF)}.", hint="List the other object with related_to.")
     if (offset or raw) and (related or len(fields or ()) != 1):
         raise InvalidInput("offset, raw: only when reading a single field.", hint="Name it in fields.")
     id = record.strip()
     if not is_id(id):
-        matches = yield from records_called(kind, id)
+        matches = yield from find_by_name(kind, id)
         if not matches:
             raise no_record("record", kind, id)
         if len(matches) > 1:
@@ -99,8 +101,8 @@ def get_record(
     if fields:
         known = yield from fields_of(kind)
         chosen = {"fields": ",".join(str(field_in(known, one, "fields")["name"]) for one in fields)}
-    asked = answered(get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen))
-    node = flat((yield from looked_up(asked, "record", kind, record)))
+    asked = send(get("/sobjects/{object}/{id}", {"object": kind, "id": id}, chosen))
+    node = flat((yield from look_up(asked, "record", kind, record)))
     if kind == "ContentNote" and node.get("Content"):
         node["Content"] = yield from _content(id)
     outside = Outside()
@@ -111,7 +113,7 @@ def get_record(
         more = Continuation(
             "salesforce_get_record", object=kind, record=id, fields=name, **({"raw": True} if raw else {})
         )
-        result |= _alone(outside, name, text_in, offset, raw=raw, more=more)
+        result |= _one_text(outside, name, text_in, offset, raw=raw, more=more)
         outside.mark(result)
         return result
     result["fields"] = record_fields(kind, id, node, outside, ASKED if fields else FIELDS)
@@ -122,20 +124,20 @@ def get_record(
     if left_out := result["fields"].pop("left_out", None):
         result |= {"truncated": True, "left_out": left_out, "note": "Ask for more with fields."}
     if related:
-        result |= yield from _related(kind, id, related_limit)
+        result |= yield from _load_related(kind, id, related_limit)
     outside.mark(result)
     return result
 
 
 def _content(note: str) -> Asks[str]:
-    """What an enhanced note says, which a record only has the address of: HTML."""
+    """Return an enhanced note's HTML, of which a record has only the address."""
     content: bytes = yield Request("GET", f"{DATA}/sobjects/ContentNote/{{id}}/Content", at={"id": note}, raw=True)
     text = content.decode(errors="replace")
     return text if is_html(text) else f"<p>{text}</p>"
 
 
-def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: Continuation) -> Json:
-    """One text, as far as it fits, and how it goes on. The words of HTML are no text that could be written back."""
+def _one_text(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, more: Continuation) -> Json:
+    """Return one text, as far as it fits, and its continuation. Text of HTML cannot be written back."""
     html = is_html(stored)
     text = words(outside, stored) if html and not raw else stored
     told = part(PLAIN, outside, text, PART, offset, raw=raw, more=more)
@@ -144,8 +146,8 @@ def _alone(outside: Outside, name: str, stored: str, offset: int, *, raw: bool, 
     return {"fields": {name: told.pop("text")}} | told
 
 
-def _related(kind: str, id: str, limit: int) -> Asks[Json]:
-    """Everything around a record, in one batch. What the user may not see is a warning."""
+def _load_related(kind: str, id: str, limit: int) -> Asks[Json]:
+    """Return everything related to a record, in one batch. A part that the user may not see is a warning."""
     sets = _OF[kind]
     queries = [
         select(("Id", *shown), source, [f"{field} = {text(id)}", *more], ("CreatedDate DESC",), limit)
@@ -164,15 +166,15 @@ def _related(kind: str, id: str, limit: int) -> Asks[Json]:
             warnings.append(f"{name}: not visible to this user.")
         elif rows:
             blocks[name] = rows
-    return _within_budget(blocks) | ({"warnings": warnings} if warnings else {})
+    return _fit_blocks(blocks) | ({"warnings": warnings} if warnings else {})
 
 
-def _within_budget(blocks: dict[str, list[Json]]) -> Json:
-    """The blocks, each cut to its share of what a result may hold."""
+def _fit_blocks(blocks: dict[str, list[Json]]) -> Json:
+    """Return the blocks, each cut to its share of the budget."""
     kept: Json = {}
     cut = []
     for name, every in blocks.items():
-        rows = Rows(_RELATED // len(blocks) + 150)  # what Rows keeps free
+        rows = Rows(_RELATED // len(blocks) + 150)  # Rows keeps 150 tokens free
         kept[name] = list(takewhile(lambda row, rows=rows: rows.add(row, whole=True), every))  # type: ignore[misc]
         if len(kept[name]) < len(every):
             cut.append(f"{name}: {len(kept[name])} of {len(every)} shown.")

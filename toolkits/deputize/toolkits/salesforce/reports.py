@@ -17,14 +17,14 @@ from deputize.toolkits._shared.long_text import PART, part
 from deputize.toolkits._shared.page import Rows, read_cursor, tokens, write_cursor
 from deputize.toolkits._shared.text import Outside
 from deputize.toolkits.salesforce.base import API, DATA, SALESFORCE, Json, get, is_id
-from deputize.toolkits.salesforce.filters import in_place
+from deputize.toolkits.salesforce.filters import inline_schema
 from deputize.toolkits.salesforce.rich_text import PLAIN
-from deputize.toolkits.salesforce.rows import shown
+from deputize.toolkits.salesforce.rows import show_value
 from deputize.toolkits.salesforce.texts import Value
 
 _COLUMN: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.$]{0,200}")
 _MAX_TOKENS: Final = 3_000  # tokens of rows
-_FEW: Final = 12  # names that are told
+_FEW: Final = 12  # names that a hint lists
 _CELL: Final = 300  # bytes of a cell
 
 
@@ -38,7 +38,7 @@ class ReportFilter(BaseModel):
     value: Value
 
 
-Filter = Annotated[ReportFilter, in_place(ReportFilter)]
+Filter = Annotated[ReportFilter, inline_schema(ReportFilter)]
 
 
 @SALESFORCE.tool(needs=[API], toolset="expert")
@@ -60,7 +60,7 @@ def run_report(
     every = [_report(one) for one in listed or ()]
     if report is None:
         return _reports(every, limit, cursor, run.account)
-    id = _chosen(every, report.strip())
+    id = _report_id(every, report.strip())
     described = yield get("/analytics/reports/{id}/describe", {"id": id})
     asked = dict(described.get("reportMetadata") or {})
     if filters:
@@ -79,7 +79,7 @@ def run_report(
 
 
 def _reports(every: list[Json], limit: int, cursor: str | None, account: Account) -> Json:
-    """The reports that there are, from where the cursor says."""
+    """Return the reports from the cursor's position."""
     bound = ("salesforce_run_report", account.subject)
     (start,) = read_cursor(bound, cursor, (int,)) if cursor else (0,)
     rows = Rows()
@@ -95,7 +95,7 @@ def _report(one: Json) -> Json:
     return row
 
 
-def _chosen(every: list[Json], said: str) -> str:
+def _report_id(every: list[Json], said: str) -> str:
     if is_id(said):
         return said
     same = [one for one in every if str(one["name"]).casefold() == said.casefold()]
@@ -118,7 +118,7 @@ def _filter(one: ReportFilter) -> Json:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What a report says: columns and rows, since names in every row would cost half of it."""
+    """A report's columns and rows, because names in every row would double its size."""
 
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
@@ -127,7 +127,7 @@ class Table:
 
     @classmethod
     def of(cls, answer: Json) -> Table:
-        """The table in an answer. ``whole``: whether Salesforce has given all rows, which are at most 2,000."""
+        """Read the table from an answer. ``whole``: Salesforce has returned all rows, at most 2,000."""
         told = (answer.get("reportExtendedMetadata") or {}).get("detailColumnInfo") or {}
         names = (answer.get("reportMetadata") or {}).get("detailColumns") or list(told)
         facts = answer.get("factMap") or {}
@@ -141,10 +141,10 @@ class Table:
         )
 
     def page(self, start: int, limit: int, report: str) -> tuple[Json, int | None]:
-        """The rows from ``start`` on, as many as are wanted and fit, and where the next begin.
+        """Return the rows from ``start`` on, as many as are requested and fit, and the next start.
 
-        ``cut`` names the cells that are not whole, by the number of the row and the column; with what reads them on
-        where the report was run without filters: ``report`` is its id then.
+        ``cut`` names the cut cells by row and column number, with the calls that continue them if the report had no
+        filters: ``report`` is then its id.
         """
         outside = Outside()
         totals = [outside.line(one, 60) for one in self.totals]
@@ -153,7 +153,7 @@ class Table:
         left = _MAX_TOKENS - tokens(self.columns) - tokens(totals)
         for number, every in enumerate(self.rows[start : start + limit], start):
             cells = [
-                shown(outside, one, _CELL, _reads(report, number, name))
+                show_value(outside, one, _CELL, _reads(report, number, name))
                 for one, name in zip(every, self.columns, strict=False)
             ]
             short = [
@@ -172,7 +172,7 @@ class Table:
         return result, end if end < len(self.rows) else None
 
     def cell(self, row: int, column: str, offset: int, more: Continuation | None) -> Json:
-        """One cell, from ``offset`` on. Raises `InvalidInput` with what there is."""
+        """Return one cell, from ``offset`` on. Raises `InvalidInput` with the existing columns or rows."""
         if column.strip() not in self.columns:
             names = ", ".join(self.columns[:20])
             raise InvalidInput("column: the report has no such column.", hint=f"There are: {names}.")

@@ -1,7 +1,7 @@
 """Salesforce: texts that are stored as HTML: rich text fields, enhanced notes, emails.
 
-They are shown as people see them, in words. What is written back from that would lose what the words do not have, so
-such a text counts as one that was not shown whole: its digest comes with its HTML alone (``raw``).
+They are displayed as people see them, in words. Writing those back would lose the rest, so such a text counts as not
+read whole: only its HTML (``raw``) comes with the digest.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deputize.toolkits._shared.long_text import Form
 from deputize.toolkits._shared.text import Outside
 
 PLAIN: Final = Form(outside=Outside, show=Outside.text)
-"""How a text is shown, read on and edited that is stored as it is read."""
+"""The form of a text that is stored as it is read."""
 
 _HTML: Final = re.compile(
     r"\s*<(?:!doctype|html|head|body|p|div|span|br|hr|ul|ol|table|h[1-6]|b|i|u|s|strong|em|font|img|a|blockquote|pre)\b",
@@ -23,12 +23,12 @@ _HTML: Final = re.compile(
 
 
 def is_html(text: str) -> bool:
-    """Whether a text is HTML: what an editor of rich text stores begins with a tag, or has none."""
+    """Return whether a text is HTML: a rich text editor's output begins with a tag, or has none."""
     return bool(_HTML.match(text))
 
 
 def words(outside: Outside, text: str) -> str:
-    """What a person sees of HTML."""
+    """Return the words that a person sees of HTML."""
     page = read_html(text)
     outside.hidden += page.hidden
     outside.doubts |= page.doubts
@@ -39,5 +39,5 @@ _RICH: Final = Form(outside=Outside, show=words)
 
 
 def form_of(stored: Any) -> Form:
-    """How this text is shown and edited."""
+    """Return the form in which this text is displayed and edited."""
     return _RICH if isinstance(stored, str) and is_html(stored) else PLAIN

@@ -1,4 +1,4 @@
-"""How records are shown. Field values are what people wrote: cleaned and marked."""
+"""Rows for records. Field values are untrusted: cleaned and marked."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ NAME: Final[Mapping[str, str]] = {
     "CampaignMember": "Id",
     "LeadStatus": "MasterLabel",
 }
-"""The field that names a record, where it is not ``Name``."""
+"""The field that names a record, if it is not ``Name``."""
 
 DETAIL: Final[Mapping[str, Sequence[str]]] = {
     "Account": ("Industry", "Phone"),
@@ -37,33 +37,33 @@ DETAIL: Final[Mapping[str, Sequence[str]]] = {
     "Task": ("Status", "Priority", "ActivityDate"),
     "Event": ("StartDateTime", "EndDateTime"),
 }
-"""What a row shows of a record, unless fields are asked for."""
+"""The fields of a record in a row, unless others are requested."""
 
 LONG: Final = 1_200  # bytes of one field in a detail
 _TIME: Final = re.compile(r"(?:19|2[0-4])\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?(?:Z|[+-]\d\d:?\d\d)")
 _SHORT: Final = 160
 _NAME: Final = 120
-_INNER: Final = 20  # things of a list inside a record
+_INNER: Final = 20  # items of a list inside a record
 FIELDS: Final = 700  # tokens of a detail's fields
-ASKED: Final = 2_000  # tokens of fields that were asked for by name
+ASKED: Final = 2_000  # tokens of fields that were requested by name
 
 
 class Shown(NamedTuple):
-    """A value as it is shown; whether it is whole; what reads on where it is a text that is not."""
+    """A displayed value; whether it is whole; the call that continues a cut text."""
 
     value: Any
     whole: bool = True
     more: Continuation | None = None
 
 
-def shown(outside: Outside, value: Any, limit: int, more: Continuation | None = None) -> Shown:
-    """A field's value: text cleaned and cut, in lists of records too; all else as it is. ``more``: the call that reads
-    it alone."""
+def show_value(outside: Outside, value: Any, limit: int, more: Continuation | None = None) -> Shown:
+    """Return a field's value, its texts cleaned and cut, in lists of records too. ``more``: the call that reads it
+    alone."""
     if isinstance(value, list):
-        parts = [shown(outside, one, _SHORT) for one in value[:_INNER]]
+        parts = [show_value(outside, one, _SHORT) for one in value[:_INNER]]
         return Shown([one.value for one in parts], len(parts) == len(value) and all(one.whole for one in parts))
     if isinstance(value, dict):
-        inner = {name: shown(outside, one, _SHORT) for name, one in value.items()}
+        inner = {name: show_value(outside, one, _SHORT) for name, one in value.items()}
         return Shown({name: one.value for name, one in inner.items()}, all(one.whole for one in inner.values()))
     if not isinstance(value, str):
         return Shown(value)
@@ -74,21 +74,21 @@ def shown(outside: Outside, value: Any, limit: int, more: Continuation | None = 
 
 
 def reads(kind: str, id: Any, field: str) -> Continuation | None:
-    """The call that reads a field of a record alone; None for one of what it leads to."""
+    """Return the call that reads a field of a record alone; None for a field of a related record."""
     if not (kind and id) or "." in field:
         return None
     return Continuation("salesforce_get_record", object=kind, record=str(id), fields=field)
 
 
 def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:
-    """A record in a list, without what it has not. The first field names it.
+    """Return a row for a record, without empty fields. The first field is its name.
 
-    ``cut`` has the fields that are not shown whole, ``more`` what reads each of them on.
+    ``cut`` has the fields that are cut, ``more`` the calls that continue them.
     """
     outside = Outside()
     limits = {name: _SHORT for name in fields} | {fields[0]: _NAME}
     found = {
-        name: shown(outside, record.get(name), limit, reads(kind, record.get("Id"), name))
+        name: show_value(outside, record.get(name), limit, reads(kind, record.get("Id"), name))
         for name, limit in limits.items()
     }
     named, rest = found[fields[0]], {name: one.value for name, one in found.items() if name != fields[0]}
@@ -103,10 +103,10 @@ def record_row(kind: str, record: Json, fields: Sequence[str]) -> Json:
 
 
 def record_fields(kind: str, id: Any, record: Json, outside: Outside, budget: int) -> Json:
-    """A record's fields, without what it has not. What is over the budget is named in ``left_out``.
+    """Return a record's nonempty fields. Those over the budget are named in ``left_out``.
 
-    ``cut`` has how many characters, or things of a list, there are of each value that is not shown whole; ``more`` what
-    reads on each text that is cut.
+    ``cut`` has the number of characters, or of list items, of each value that is cut; ``more`` the calls that continue
+    texts.
     """
     fields: Json = {}
     left_out: list[str] = []
@@ -115,7 +115,7 @@ def record_fields(kind: str, id: Any, record: Json, outside: Outside, budget: in
     for name, value in record.items():
         if value is None or value in ("", []):
             continue
-        one = shown(outside, value, LONG, reads(kind, id, name))
+        one = show_value(outside, value, LONG, reads(kind, id, name))
         cost = tokens({name: one.value}) + (tokens({name: one.more}) if one.more else 0)
         if cost > budget:
             left_out.append(name)

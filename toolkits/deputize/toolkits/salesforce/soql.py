@@ -1,4 +1,4 @@
-"""SOQL from checked parts, and the checks of a query that somebody else wrote.
+"""SOQL from checked parts, and the checks of a query that a model wrote.
 
 developer.salesforce.com/docs/atlas.en-us.soql_sosl.meta/soql_sosl. A name is a name, a value becomes one literal.
 """
@@ -44,32 +44,32 @@ _RELATIONS: Final = frozenset(
 
 
 def is_relation(name: str) -> bool:
-    """Whether a relation leads to an object that tools may touch."""
+    """Return whether a relation leads to an object that tools may touch."""
     return name.lower() in _RELATIONS or name.lower().endswith("__r")
 
 
-def field_called(wanted: str) -> str:
-    """The name of a field, or a path to one that stays within reach. Raises `InvalidInput` for anything else."""
+def field_name(wanted: str) -> str:
+    """Return the name of a field, or an allowed path to one. Raises `InvalidInput` for anything else."""
     if not _FIELD.fullmatch(wanted) or not all(is_relation(one) for one in wanted.split(".")[:-1]):
         raise InvalidInput("fields: not a field name.", hint="API names, such as Name or Owner.Name.")
     return wanted
 
 
 def text(value: str) -> str:
-    """A string literal that holds exactly this."""
+    """Return a string literal of exactly this text."""
     if any(ord(c) < 32 and c not in _ESCAPES for c in value) or len(value) > 4000:
         raise InvalidInput("filters: a value is too long, or contains control characters.")
     return "'" + "".join(_ESCAPES.get(c, c) for c in value) + "'"
 
 
 def like(value: str) -> str:
-    """A pattern that matches what contains exactly this."""
+    """Return a pattern that matches texts that contain exactly this text."""
     inner = text(value)[1:-1].replace("%", "\\%").replace("_", "\\_")
     return f"'%{inner}%'"
 
 
 def literal(value: str, kind: str, field: str) -> str:
-    """A value as a field of this type (of describe) is compared with."""
+    """Return a value as a literal for a field of this type (of describe)."""
     said = value.strip()
     try:
         if kind in _NUMBERS:
@@ -107,7 +107,7 @@ _COUNTED: Final = re.compile(rf"(LAST|NEXT)_([1-9][0-9]{{0,3}})_({_UNITS})")
 
 
 def relative(said: str) -> str:
-    """A date literal that moves with today, as Salesforce spells it; "" for anything else. Numbers may stand inside."""
+    """Return a relative date literal in Salesforce's spelling; "" for anything else. It may contain numbers."""
     word = re.sub(r"[\s_-]+", "_", said.strip().upper()) if len(said) <= 60 else ""
     word = word if _RELATIVE.fullmatch(word) else _COUNTED.sub(r"\1_N_\3:\2", word)
     return word if _RELATIVE.fullmatch(word) else ""
@@ -120,8 +120,8 @@ def _moment(said: str) -> str:
 
 
 def condition(field: str, op: str, values: Sequence[str], kind: str) -> str:
-    """One comparison of a field of this type, with one value, or with several for ``in``."""
-    name = field_called(field)
+    """Return a comparison of a field of this type, with one value, or with several for ``in``."""
+    name = field_name(field)
     if op == "in":
         if not 0 < len(values) <= _MAX_VALUES:
             raise InvalidInput(f"{field}: must have 1 to {_MAX_VALUES} values.", hint="Give them in values.")
@@ -141,15 +141,15 @@ def select(
     order: Sequence[str] = (),
     limit: int = MAX_ROWS,
 ) -> str:
-    """A query of checked parts."""
-    names = ", ".join(dict.fromkeys(field_called(one) for one in fields))
+    """Return a query of checked parts."""
+    names = ", ".join(dict.fromkeys(field_name(one) for one in fields))
     conditions = f" WHERE {' AND '.join(where)}" if where else ""
     sorting = f" ORDER BY {', '.join(order)}" if order else ""
     return f"SELECT {names} FROM {kind}{conditions}{sorting} LIMIT {int(limit)}"  # noqa: S608 - every part was checked
 
 
 def count(kind: str, where: Sequence[str]) -> str:
-    """A query that counts."""
+    """Return a query that counts."""
     return f"SELECT COUNT() FROM {kind} WHERE {' AND '.join(where)}"  # noqa: S608 - every part was checked
 
 
@@ -166,23 +166,23 @@ _CHILDREN: Final = frozenset(
 )
 _SIGNS: Final = frozenset(";'\\\"`#/&|@$%^~{}[]?!")
 _NEVER: Final = frozenset("for using with update typeof".split())
-"""Words that lock, write statistics, reach past what the user sees, or fan out. No field or object is called so."""
+"""Words that lock, write statistics, reach past the user's rights, or fan out. No field or object has such a name."""
 
 _CLAUSES: Final = frozenset("where order group having limit offset all".split())
 _ALLOWED: Final = frozenset(one.lower() for one in OBJECTS)
 _ALIAS: Final = re.compile(r"[a-z]{1,3}")
 
 
-def checked(query: str) -> tuple[str, int]:
-    """A query with a LIMIT, and that limit. Raises `InvalidInput` for what does not read known objects, once."""
+def check_query(query: str) -> tuple[str, int]:
+    """Return a query with a LIMIT, and that limit. Raises `InvalidInput` unless it reads known objects, once."""
     words = _TOKEN.findall(query)
     lower = [word.lower() for word in words]
-    _complain(words, lower)
-    aliases = {_reachable(lower, at) for at, word in enumerate(lower) if word == "from"}
+    _check_syntax(words, lower)
+    aliases = {_check_object(lower, at) for at, word in enumerate(lower) if word == "from"}
     for word in words:
         if "." in word and word[0].isalpha():
-            _within(word, aliases)
-    top = _outside(lower)
+            _check_path(word, aliases)
+    top = _top_level(lower)
     if top.count("select") != 1 or lower[0] != "select" or "from" not in top:
         raise InvalidInput("soql: must be a single SELECT ... FROM ... query.")
     if "limit" not in top:
@@ -195,10 +195,10 @@ def checked(query: str) -> tuple[str, int]:
     return query.strip(), int(after[0])
 
 
-def _complain(words: Sequence[str], lower: Sequence[str]) -> None:
-    """Refuse signs that SOQL has no use for (comments, second statements), and clauses that lock or reach further.
+def _check_syntax(words: Sequence[str], lower: Sequence[str]) -> None:
+    """Raise `InvalidInput` for signs SOQL lacks (comments, second statements), and clauses that lock or reach out.
 
-    Escapes by code point are refused too: a parser that reads them early would see quotes where we see text.
+    Escapes by code point are refused too: an early decoding parser would see quotes where this one sees text.
     """
     texts = [word for word in words if word.startswith("'") and len(word) > 1]
     if not words or any(word in _SIGNS or not word.isascii() for word in words if word not in texts):
@@ -211,10 +211,10 @@ def _complain(words: Sequence[str], lower: Sequence[str]) -> None:
         raise InvalidInput("soql: ALL ROWS is not supported.")
 
 
-def _reachable(lower: Sequence[str], at: int) -> str:
-    """The alias of the object after FROM, "" for none. Raises `InvalidInput` for an object that tools may not touch.
+def _check_object(lower: Sequence[str], at: int) -> str:
+    """Return the alias of the object after FROM, "" for none. Raises `InvalidInput` for an object out of reach.
 
-    In a subquery of SELECT, a known relation to an object will do. What follows a comma is a second object.
+    A subquery of SELECT may also name a known relation. A word after a comma is a second object.
     """
     name = lower[at + 1] if at + 1 < len(lower) else ""
     custom = re.fullmatch(r"[a-z][a-z0-9_]*__[cr]", name) is not None
@@ -230,8 +230,8 @@ def _reachable(lower: Sequence[str], at: int) -> str:
     return alias
 
 
-def _within(path: str, aliases: set[str]) -> None:
-    """Refuse a path that leads out of the objects that tools may touch: ``Owner.Profile.Name``."""
+def _check_path(path: str, aliases: set[str]) -> None:
+    """Raise `InvalidInput` for a path that leads out of the allowed objects: ``Owner.Profile.Name``."""
     first, *rest = path.lower().split(".")[:-1]
     if first not in aliases and first not in _ALLOWED:
         rest.insert(0, first)
@@ -241,8 +241,8 @@ def _within(path: str, aliases: set[str]) -> None:
         )
 
 
-def _outside(lower: Sequence[str]) -> list[str]:
-    """The words that stand in no parentheses."""
+def _top_level(lower: Sequence[str]) -> list[str]:
+    """Return the words outside parentheses."""
     depth, found = 0, []
     for word in lower:
         depth += {"(": 1, ")": -1}.get(word, 0)

@@ -1,4 +1,4 @@
-"""Salesforce: values as models write them, and long texts that are changed."""
+"""Salesforce: values as models write them, and edits of long texts."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from deputize.toolkits.salesforce.base import Json
 from deputize.toolkits.salesforce.describe import Described, field_in
 
 
-def written(value: Any) -> Any:
-    """A value as text, however a model writes numbers, yes and no, and nothing."""
+def as_text(value: Any) -> Any:
+    """Return a value as text, in whichever form a model writes numbers, booleans and nothing."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -22,7 +22,7 @@ def written(value: Any) -> Any:
     return "" if value is None else str(value) if isinstance(value, int | float) else value
 
 
-Value = Annotated[str, BeforeValidator(written)]
+Value = Annotated[str, BeforeValidator(as_text)]
 
 _TEXTS: Final = ("string", "textarea")
 
@@ -30,7 +30,7 @@ _TEXTS: Final = ("string", "textarea")
 def text_edits(
     known: Described, values: Json, append: Sequence[str], replaces: Mapping[str, str], digests: Mapping[str, str]
 ) -> dict[str, Edit]:
-    """How each text changes: those of several lines, which no read shows whole, and those that are not replaced."""
+    """Return the edit of each text of several lines, which no read displays whole, and of each that is not replaced."""
     behind = {str(field_in(known, one, "append")["name"]) for one in append}
     olds = {str(field_in(known, name, "replaces")["name"]): old for name, old in replaces.items()}
     read = {str(field_in(known, name, "if_text")["name"]): one for name, one in digests.items()}
