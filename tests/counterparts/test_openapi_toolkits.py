@@ -47,7 +47,7 @@ def made(tag: str) -> Made:
 
 def sample(schema: Any, name: str = "", depth: int = 0) -> Any:
     """A value that a schema allows; every member of an object, where all are asked for."""
-    found = github().found(schema)
+    found = github().resolve(schema)
     for parts in ("oneOf", "anyOf"):
         if found.get(parts) and "properties" not in found:
             return sample(found[parts][0], name, depth + 1)
@@ -90,10 +90,10 @@ def arguments(operation: Operation, everything: bool) -> Json:
     item = github().root["paths"][path]
     spec = item[method.lower()]
     schemas: dict[tuple[str, str], Any] = {}
-    for one in map(github().found, [*item.get("parameters", ()), *spec.get("parameters", ())]):
+    for one in map(github().resolve, [*item.get("parameters", ()), *spec.get("parameters", ())]):
         schemas[one["in"], one["name"]] = one["schema"]
-    content = github().found(spec["requestBody"])["content"] if "requestBody" in spec else {}
-    body = github().found(content["application/json"]["schema"]) if content else {}
+    content = github().resolve(spec["requestBody"])["content"] if "requestBody" in spec else {}
+    body = github().resolve(content["application/json"]["schema"]) if content else {}
     for name, schema in body.get("properties", {}).items():
         schemas["body", name] = schema
     schemas["whole", "body"] = body

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from deputize.core import PROVIDERS, Provider, Toolkit
-from deputize.openapi.description import described
+from deputize.openapi.description import from_parsed
 from deputize.openapi.generate import Made, Wanted, made_of
 
 Json = dict[str, Any]
@@ -174,7 +174,7 @@ def acme(**paths: Any) -> Json:
 
 def make(document: Json, provider: str = "acme", providers: Mapping[str, Provider] = PROVIDERS, **wanted: Any) -> Made:
     """The modules for a description."""
-    return made_of(described(document), Wanted(provider, **wanted), providers)
+    return made_of(from_parsed(document), Wanted(provider, **wanted), providers)
 
 
 def imported(text: str, name: str = "generated_acme") -> types.ModuleType:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from deputize.core import Effect, InvalidInput, Request, SettingsError
 from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.tools.preview import Preview
-from deputize.openapi.description import LARGEST, described, read
+from deputize.openapi.description import LARGEST, from_parsed, read
 from deputize.openapi.layout import literal
 from tests.openapi.acme import ACME, acme, answer, body, imported, make
 from tests.openapi.module_checks import lint
@@ -358,4 +358,4 @@ def test_an_empty_or_odd_document_says_that_nothing_can_be_a_tool() -> None:
         else:
             only_what_we_write(made.module)
     with pytest.raises(InvalidInput, match="it says none"):
-        described([])
+        from_parsed([])

@@ -1,4 +1,4 @@
-"""A tool's arguments: parameters of a path, of a query and of headers, and the members of a JSON body."""
+"""Arguments of a tool: parameters of a path, of a query and of headers, and the members of a JSON body."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any, Final, Literal
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.identifiers import argument_names
 from deputize.openapi.prose import plain, says_more
-from deputize.openapi.schemas import MAX_VALUES, Kind, kind_of, left_of, members_of
+from deputize.openapi.schemas import MAX_VALUES, Kind, kind_of, members_of, other_members
 
 Place = Literal["path", "query", "header", "body", "whole", "clear"]
 LONGEST_NAME: Final = 80
 MAX_ARGUMENTS: Final = 40
-"""Arguments of a tool; of more the optional ones are left out."""
+"""Arguments of a tool at most; further optional ones are left out."""
 KEY_HEADER: Final = "idempotency-key"
 _NOT_ARGUMENTS: Final = frozenset({"accept", "content-type", "authorization"})  # OpenAPI 3.1, 4.8.12.1
 _SECRET: Final = re.compile(r"pass|pwd|secret|token", re.IGNORECASE)
@@ -26,11 +26,11 @@ _SEPARATORS: Final = {"form": ",", "spaceDelimited": " ", "pipeDelimited": "|"}
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """One argument. ``wire``: what the description calls it; ``place``: "whole" is the body itself, "clear" names
-    members of it that are to be null.
+    """An argument. ``wire``: its name in the description; ``place``: "whole" is the body itself, "clear" the members to
+    set to null.
 
-    ``separator``: of a list that stands in a query as one value; "" where each item is one. ``default``: what is sent
-    where the call does not say, None for nothing.
+    ``separator``: of a list that is one value of a query; "" if each item is one. ``default``: the value that is sent
+    if the call gives none; None for nothing.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a request carries. ``members``: by name, if it is an object of its own members; else it is one ``value``."""
+    """The body of a request. ``members``: by name, if it is an object with its own; else it is one ``value``."""
 
     members: Mapping[str, Any]
     required: frozenset[str]
@@ -54,10 +54,10 @@ class Body:
 
 
 def body_of(description: Description, operation: Json, notes: list[str]) -> Body | None:
-    """The body of an operation's request, None for none. Raises `CannotTranslate` for one that is no JSON."""
+    """Return the body of an operation's request, or None. Raises `CannotTranslate` if it is not JSON."""
     if "requestBody" not in operation:
         return None
-    told = description.found(operation["requestBody"])
+    told = description.resolve(operation["requestBody"])
     content = description.objects("content", told)
     schema = next(
         (one.get("schema") for type, one in content.items() if _is_json(type) and isinstance(one, dict)), None
@@ -70,7 +70,7 @@ def body_of(description: Description, operation: Json, notes: list[str]) -> Body
     found = members_of(description, schema)
     if found is None:
         return Body({}, frozenset(), schema, told.get("required") is True)
-    notes.extend(left_of(description, schema, found[0]))
+    notes.extend(other_members(description, schema, found[0]))
     return Body(*found)
 
 
@@ -89,13 +89,13 @@ def parameters_of(
     notes: list[str],
     changes: bool = False,
 ) -> list[Argument]:
-    """All arguments. ``keys``: names of credentials in a query. ``changes``: of something that is there, so that values
-    may be emptied. ``notes`` takes what is left out, each optional. Raises `CannotTranslate` for a required one.
-    """
+    """Return all arguments; ``notes`` takes the optional ones that are left out. Raises `CannotTranslate` for a
+    required one. ``keys``: names of credentials in a query. ``changes``: the call changes an existing object, so values
+    can be cleared."""
     told = [*_parameters(description, item, operation).values()]
-    made = _each(told, lambda one: _parameter(description, one, headers, keys), notes)
+    made = _build_each(told, lambda one: _parameter(description, one, headers, keys), notes)
     made += _body_arguments(description, body, notes) if body else []
-    made += _clear(made) if changes else []
+    made += _clear_argument(made) if changes else []
     if len(made) > MAX_ARGUMENTS:
         notes.append(f"{len(made) - MAX_ARGUMENTS} of its optional arguments")
         made = sorted(made, key=lambda one: not one.required)[:MAX_ARGUMENTS]
@@ -110,23 +110,23 @@ def parameters_of(
 
 
 def _parameters(description: Description, item: Json, operation: Json) -> dict[tuple[str, str], Json]:
-    """Those of the path and of the operation, by place and name; the latter count."""
+    """Return the parameters of path and operation, by place and name; the latter override."""
     found: dict[tuple[str, str], Json] = {}
     for listed in (item.get("parameters"), operation.get("parameters")):
         for one in listed if isinstance(listed, list) else []:
-            there = description.found(one)
+            there = description.resolve(one)
             found[str(there.get("in")), str(there.get("name"))] = there
     return found
 
 
 def has_key_header(description: Description, item: Json, operation: Json) -> bool:
-    """Whether a call takes an idempotency key (draft-ietf-httpapi-idempotency-key-header)."""
+    """Return whether a call takes an idempotency key (draft-ietf-httpapi-idempotency-key-header)."""
     return any(
         place == "header" and name.lower() == KEY_HEADER for place, name in _parameters(description, item, operation)
     )
 
 
-def _each(told: Sequence[Json], make: Callable[[Json], Argument | None], notes: list[str]) -> list[Argument]:
+def _build_each(told: Sequence[Json], make: Callable[[Json], Argument | None], notes: list[str]) -> list[Argument]:
     made = []
     for one in told:
         name = str(one.get("name"))
@@ -143,29 +143,29 @@ def _each(told: Sequence[Json], make: Callable[[Json], Argument | None], notes: 
 
 
 def _parameter(description: Description, told: Json, headers: frozenset[str], keys: frozenset[str]) -> Argument | None:
-    name, place = _wire(told.get("name")), told.get("in")
+    name, place = _wire_name(told.get("name")), told.get("in")
     if place == "query" and name.lower() in keys:
         raise CannotTranslate("it is a credential, and who acts is no argument")
     if "schema" not in told and "content" in told:
         raise CannotTranslate("it is JSON inside of a parameter")
     kind = kind_of(description, told.get("schema"))
-    about = _about(told, kind)
+    about = _describe(told, kind)
     if place == "path":
         if not _is_plain(kind):
             raise CannotTranslate("a place in a path takes one word")
         return Argument(name, name, "path", replace(kind, null=False), about, True)
     required = told.get("required") is True
     if place == "query":
-        return _in_query(name, told, kind, about, required)
+        return _query_argument(name, told, kind, about, required)
     if place == "header":
-        return _in_header(name, kind, about, required, headers)
+        return _header_argument(name, kind, about, required, headers)
     raise CannotTranslate(f"it stands in a {str(place)[:20]}, where no tool writes")
 
 
-def _in_query(name: str, told: Json, kind: Kind, about: str, required: bool) -> Argument:
+def _query_argument(name: str, told: Json, kind: Kind, about: str, required: bool) -> Argument:
     separator = ""
-    if kind.of_items:
-        if kind.of_items not in _WORDS:
+    if kind.item_type:
+        if kind.item_type not in _WORDS:
             raise CannotTranslate("a list of objects in a query")
         style = str(told.get("style", "form"))
         if style not in _SEPARATORS:
@@ -178,11 +178,11 @@ def _in_query(name: str, told: Json, kind: Kind, about: str, required: bool) -> 
 
 
 def _is_plain(kind: Kind) -> bool:
-    """Whether a path or a query can hold it as one word."""
+    """Return whether the value fits in a path or a query as one word."""
     return all(one in _WORDS for one in kind.type.split(" | "))
 
 
-def _in_header(name: str, kind: Kind, about: str, required: bool, headers: frozenset[str]) -> Argument | None:
+def _header_argument(name: str, kind: Kind, about: str, required: bool, headers: frozenset[str]) -> Argument | None:
     lower = name.lower()
     if lower in _NOT_ARGUMENTS:
         return None
@@ -198,9 +198,9 @@ def _in_header(name: str, kind: Kind, about: str, required: bool, headers: froze
 def _body_arguments(description: Description, body: Body, notes: list[str]) -> list[Argument]:
     if not body.members:
         kind = kind_of(description, body.value)
-        return [Argument("body", "body", "whole", kind, _about({}, kind), body.needed)]
+        return [Argument("body", "body", "whole", kind, _describe({}, kind), body.needed)]
     told = [{"name": name, "required": name in body.required, "schema": one} for name, one in body.members.items()]
-    made = _each(told, lambda one: _member(description, one), notes)
+    made = _build_each(told, lambda one: _member(description, one), notes)
     if missing := body.required - {one.wire for one in made}:
         raise CannotTranslate(
             f"its body needs {min(missing)[:60]!r}, which is not described, or is the server's to set"
@@ -209,28 +209,28 @@ def _body_arguments(description: Description, body: Body, notes: list[str]) -> l
 
 
 def _member(description: Description, told: Json) -> Argument | None:
-    schema = description.found(told["schema"]) if isinstance(told["schema"], dict) else {}
+    schema = description.resolve(told["schema"]) if isinstance(told["schema"], dict) else {}
     if schema.get("readOnly") is True:
         return None
-    name, kind = _wire(told.get("name")), kind_of(description, schema)
-    return Argument(name, name, "body", kind, _about(schema, kind), told["required"])
+    name, kind = _wire_name(told.get("name")), kind_of(description, schema)
+    return Argument(name, name, "body", kind, _describe(schema, kind), told["required"])
 
 
-def _clear(made: Sequence[Argument]) -> list[Argument]:
-    """The argument that empties what may be null: None among the others is what was not given."""
+def _clear_argument(made: Sequence[Argument]) -> list[Argument]:
+    """Return the argument that lists members to set to null, because None means "not given" elsewhere."""
     names = tuple(one.wire for one in made if one.place == "body" and one.kind.null and not one.required)
     kind = Kind("list[{}]", names) if 0 < len(names) <= MAX_VALUES else None
     return [Argument("clear", "clear", "clear", kind, "to set to null", False)] if kind else []
 
 
-def _wire(name: Any) -> str:
+def _wire_name(name: Any) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable():
         raise CannotTranslate(f"its name is empty, unprintable or has more than {LONGEST_NAME} characters")
     return name
 
 
-def _about(told: Json, kind: Kind) -> str:
-    """What is said of it: the first sentence, its format, the members of an object."""
+def _describe(told: Json, kind: Kind) -> str:
+    """Return the description of an argument: its first sentence, its format, and an object's members."""
     schema = told.get("schema")
     inner = schema if isinstance(schema, dict) else {}
     said = plain(told.get("description")) or plain(inner.get("description"))
@@ -241,19 +241,19 @@ def _about(told: Json, kind: Kind) -> str:
 
 
 def _default(told: Json, kind: Kind) -> str | int | bool | None:
-    """What a query says where the call says nothing, as far as it is one of the argument's values."""
+    """Return a query's default, if it is one of the argument's values."""
     schema = told.get("schema")
     default = schema.get("default") if isinstance(schema, dict) else None
     if kind.type == "{}":
         if isinstance(default, str) and _SECRET.search(str(told.get("name"))):
-            return None  # linters take it for a password in the code
+            return None  # linters would report a password in the code
         return default if any(type(default) is type(one) and default == one for one in kind.values) else None
-    if kind.type == "int" and type(default) is int and _within(default, kind):
+    if kind.type == "int" and type(default) is int and _is_within(default, kind):
         return default
     return default if kind.type == "bool" and isinstance(default, bool) else None
 
 
-def _within(value: int, kind: Kind) -> bool:
+def _is_within(value: int, kind: Kind) -> bool:
     tests: Mapping[str, Callable[[float], bool]] = {
         "ge": lambda bound: value >= bound,
         "gt": lambda bound: value > bound,

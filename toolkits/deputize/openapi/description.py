@@ -1,4 +1,4 @@
-"""An OpenAPI description (3.0, 3.1) as it was read: JSON or YAML, references followed within it and nowhere else."""
+"""Parsed OpenAPI descriptions (3.0, 3.1): JSON or YAML, with references inside the file only."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ LARGEST: Final = 64 * 2**20
 LARGEST_YAML: Final = 16 * 2**20
 _LONGEST_CHAIN: Final = 20
 MAX_PARTS: Final = 4_000
-"""Parts of a description that one operation may lead to."""
+"""Parts of a description that one operation may reach."""
 VERSIONS: Final = ("3.0", "3.1")
 
 
 class CannotTranslate(ValueError):
-    """Why something of a description has no counterpart here, in words for the operator."""
+    """The reason why a part of a description cannot be translated, in words for the operator."""
 
 
 @dataclass(slots=True)
 class Description:
-    """A whole description. ``looked``: at how many parts, since `begin`: a few schemas that refer to each other often
-    enough are as many as there are ways through them."""
+    """A whole description. ``looked``: parts resolved since `begin`, limited because a few schemas that refer to each
+    other give many paths."""
 
     root: Json
     looked: int = 0
 
     def begin(self) -> None:
-        """Look at the next operation, which may lead to so many parts again."""
+        """Start the next operation, which may resolve `MAX_PARTS` parts again."""
         self.looked = 0
 
-    def found(self, part: Any) -> Json:
-        """What stands there, references followed; members beside a reference count before those behind it.
+    def resolve(self, part: Any) -> Json:
+        """Resolve a part's references; members beside a reference override those behind it.
 
-        Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing; and for one part more
-        than `MAX_PARTS`.
+        Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing; and after `MAX_PARTS`
+        parts.
         """
         self.looked += 1
         if self.looked > MAX_PARTS:
@@ -55,10 +55,10 @@ class Description:
             if not isinstance(ref := part.get("$ref"), str):
                 return {**part, **beside} if beside else part
             beside = {**{name: value for name, value in part.items() if name != "$ref"}, **beside}
-            part = self._at(ref)
+            part = self._follow(ref)
         raise CannotTranslate("a reference leads in a circle")
 
-    def _at(self, ref: str) -> Any:
+    def _follow(self, ref: str) -> Any:
         if not ref.startswith("#/"):
             raise CannotTranslate(f"it refers to {ref[:80]!r}, and nothing outside of the file is read")
         where: Any = self.root
@@ -70,13 +70,13 @@ class Description:
         return where
 
     def objects(self, name: str, inside: Mapping[str, Any] | None = None) -> Json:
-        """The object of this name, or an empty one."""
+        """Return the object of this name, or an empty one."""
         there = (self.root if inside is None else inside).get(name)
         return there if isinstance(there, dict) else {}
 
 
 def read(path: Path) -> Description:
-    """The description in a file. Raises `InvalidInput`: not there, too large, not parsed, of another version."""
+    """Read a description from a file. Raises `InvalidInput` if it is missing, too large or invalid."""
     try:
         size = path.stat().st_size
         data = path.read_bytes() if size <= LARGEST else b""
@@ -84,11 +84,11 @@ def read(path: Path) -> Description:
         raise InvalidInput(f"{path}: cannot be read: {e.strerror}.") from None
     if size > LARGEST:
         raise InvalidInput(f"{path}: {size:,} bytes, and at most {LARGEST:,} are read.")
-    return described(_parsed(data, path.name), path.name)
+    return from_parsed(_parse(data, path.name), path.name)
 
 
-def described(root: Any, name: str = "description") -> Description:
-    """What was parsed, if it is an OpenAPI description. Raises `InvalidInput`."""
+def from_parsed(root: Any, name: str = "description") -> Description:
+    """Return the description of a parsed file. Raises `InvalidInput` if it is not one."""
     version = root.get("openapi", root.get("swagger")) if isinstance(root, dict) else None
     if not isinstance(version, str) or not version.startswith(VERSIONS):
         known = "none" if version is None else f"version {str(version)[:20]!r}"
@@ -99,7 +99,7 @@ def described(root: Any, name: str = "description") -> Description:
     return Description(root)
 
 
-def _parsed(data: bytes, name: str) -> Any:
+def _parse(data: bytes, name: str) -> Any:
     try:
         text = data.decode("utf-8-sig")
         return _json(text) if text.lstrip()[:1] == "{" else _yaml(text, name)
@@ -119,7 +119,7 @@ def _json(text: str) -> Any:
 
 
 def _yaml(text: str, name: str) -> Any:
-    """YAML in the JSON schema's words. Raises `SettingsError` where nothing here can read it."""
+    """Parse YAML into JSON's types. Raises `SettingsError` if PyYAML is missing."""
     try:
         yaml = importlib.import_module("yaml")
     except ModuleNotFoundError:
@@ -134,7 +134,7 @@ def _yaml(text: str, name: str) -> Any:
 
 
 def _as_json(value: Any, done: dict[int, Any]) -> Any:
-    """With texts for keys and dates. What stands under several aliases is looked at once, however often it is named."""
+    """Convert keys and dates to texts. An object with several aliases is converted once."""
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, dict):

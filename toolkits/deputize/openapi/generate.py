@@ -1,4 +1,4 @@
-"""From a description to modules, and to the list of what is not in them: what `deputize toolkit from-openapi` does."""
+"""Generation of modules from a description, and the list of omitted parts, for `deputize toolkit from-openapi`."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from deputize.core.tools.plugins import built_in_names
 from deputize.core.tools.steps import HEADERS
 from deputize.openapi.arguments import KEY_HEADER
 from deputize.openapi.description import CannotTranslate, Description
-from deputize.openapi.module import Module, paged_by
+from deputize.openapi.module import Module, page_arguments
 from deputize.openapi.operations import Entry, Operation, Rulings, entries_of, operation_of
 from deputize.openapi.prose import plain
 from deputize.openapi.provider_row import row_of, row_text
-from deputize.openapi.servers import Servers, at_provider, of_its_own
+from deputize.openapi.servers import Servers, own_servers, provider_servers
 
 MAX_TOOLS: Final = 60
-"""Tools of a module, where nobody says another number."""
+"""Tools of a module, unless --limit says another number."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,29}")
 _PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the operator asks for.
+    """The operator's request.
 
     ``only``: tags, operationIds, calls (``GET /pets``) or beginnings of paths; none is all. ``sends``, ``reads``:
     operationIds or calls. ``api``, ``server``, ``whoami``: see `deputize.openapi.servers`, `.provider_row`.
@@ -46,16 +46,16 @@ class Wanted:
 
     @property
     def toolkit(self) -> str:
-        """The toolkit's name: the provider's, where no other is given."""
+        """The toolkit's name: by default the provider's."""
         return self.name or self.provider.replace("-", "_")
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """``module``, ``provider``: their texts, "" for a provider that is there already. ``tools``: by their names.
+    """The generated modules. ``module``, ``provider``: their texts, "" for an existing provider. ``tools``: by name.
 
-    ``left_out``: calls that are no tools, with the reason. ``notes``: what of a tool's call is not in it, by its name.
-    ``pages``: the arguments of tools by which lists go on. ``unselected``: how many calls nobody asked for.
+    ``left_out``: calls without a tool, with the reason. ``notes``: parts that a tool lacks, by tool. ``pages``: the
+    paging arguments of tools. ``unselected``: the number of calls that were not selected.
     """
 
     module: str
@@ -68,7 +68,7 @@ class Made:
 
 
 def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Provider]) -> Made:
-    """The modules for what is wanted. Raises `InvalidInput` where nothing can come of it."""
+    """Return the generated modules. Raises `InvalidInput` if there can be none."""
     if not _NAME.fullmatch(wanted.toolkit):
         raise InvalidInput(
             f"No toolkit can be called {wanted.toolkit[:60]!r}.", hint="--name: a-z, 0-9 and _, 30 at most."
@@ -84,8 +84,8 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
             f"No provider can be called {wanted.provider[:60]!r}.", hint="--provider: a-z, 0-9, _ and -, 30 at most."
         )
     entries = list(entries_of(description))
-    chosen = _selected(entries, wanted.only)
-    rulings = Rulings(_named(entries, wanted.sends, "--sends"), _named(entries, wanted.reads, "--reads"))
+    chosen = _select(entries, wanted.only)
+    rulings = Rulings(_check_names(entries, wanted.sends, "--sends"), _check_names(entries, wanted.reads, "--reads"))
     servers = _servers(description, wanted, row)
     headers = HEADERS | (row.apis.request_headers if row else {KEY_HEADER})
     module = Module(wanted.toolkit, wanted.provider, servers.api)
@@ -95,7 +95,7 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
         try:
             if len(tools) >= wanted.limit:
                 raise CannotTranslate(f"{wanted.limit} tools are there already (--limit)")
-            operation = _asked_for(entry, wanted, operation_of(description, entry, servers, rulings, headers))
+            operation = _check_wanted(entry, wanted, operation_of(description, entry, servers, rulings, headers))
         except CannotTranslate as e:
             left_out[entry.key] = str(e)
             continue
@@ -105,24 +105,24 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
         raise InvalidInput(f"Nothing in the description can be a tool here. {some}".strip())
     once = any(one.once for one in tools.values())
     return Made(
-        module.text(_about(description, len(tools))),
+        module.text(_module_docstring(description, len(tools))),
         "" if row else row_text(row_of(description, wanted.provider, servers, wanted.whoami), once),
         tools,
         left_out,
         {name: one.notes for name, one in tools.items() if one.notes},
-        {name: by for name, one in tools.items() if (by := paged_by(one))},
+        {name: by for name, one in tools.items() if (by := page_arguments(one))},
         len(entries) - len(chosen),
     )
 
 
 def _servers(description: Description, wanted: Wanted, row: Provider | None) -> Servers:
     if row:
-        return at_provider(description, row.apis.roots, wanted.provider, wanted.api)
-    return of_its_own(description, wanted.toolkit, wanted.server)
+        return provider_servers(description, row.apis.roots, wanted.provider, wanted.api)
+    return own_servers(description, wanted.toolkit, wanted.server)
 
 
-def _asked_for(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
-    """The operation, unless it is one that nobody wants without naming it."""
+def _check_wanted(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
+    """Return the operation. Raises `CannotTranslate` for one that has to be selected by name."""
     if wanted.read_only and not operation.reads:
         raise CannotTranslate("it changes something (--read-only)")
     if entry.spec.get("deprecated") is True and not {entry.id, entry.key} & set(wanted.only):
@@ -130,7 +130,7 @@ def _asked_for(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
     return operation
 
 
-def _about(description: Description, count: int) -> str:
+def _module_docstring(description: Description, count: int) -> str:
     info = description.objects("info")
     title, version = plain(info.get("title"), 60) or "An API", plain(info.get("version"), 20)
     tools = "one tool" if count == 1 else f"{count} tools"
@@ -138,7 +138,7 @@ def _about(description: Description, count: int) -> str:
 
 
 def of_older(description: Description, wanted: Wanted) -> Wanted:
-    """The same of an older description, which may lack some of what is named. Raises `InvalidInput` if it lacks all."""
+    """Return the request for an older description, which may lack calls. Raises `InvalidInput` if it lacks all."""
     entries = list(entries_of(description))
     only = [word for word in wanted.only if any(_fits(entry, word) for entry in entries)]
     if wanted.only and not only:
@@ -148,11 +148,11 @@ def of_older(description: Description, wanted: Wanted) -> Wanted:
     return replace(wanted, only=only, sends=sends, reads=reads)
 
 
-# ----------------------------------------------------------------- which calls
+# ----------------------------------------------------------------- selection
 
 
-def _selected(entries: Sequence[Entry], only: Sequence[str]) -> list[Entry]:
-    """Those that any of the words is for. Raises `InvalidInput` for a word that is for none."""
+def _select(entries: Sequence[Entry], only: Sequence[str]) -> list[Entry]:
+    """Return the selected entries. Raises `InvalidInput` for a word that selects none."""
     for word in only:
         if not any(_fits(entry, word) for entry in entries):
             known = {tag for entry in entries for tag in entry.tags} | {entry.id for entry in entries}
@@ -166,8 +166,8 @@ def _fits(entry: Entry, word: str) -> bool:
     return word in (entry.id, entry.key) or word.lower() in map(str.lower, entry.tags)
 
 
-def _named(entries: Iterable[Entry], words: Collection[str], option: str) -> frozenset[str]:
-    """Words of the operator that are operationIds or calls. Raises `InvalidInput` for others."""
+def _check_names(entries: Iterable[Entry], words: Collection[str], option: str) -> frozenset[str]:
+    """Return the operator's words. Raises `InvalidInput` unless they are operationIds or calls."""
     known = {name for entry in entries for name in (entry.id, entry.key) if name}
     if strange := sorted(set(words) - known):
         raise InvalidInput(f"{option} {strange[0][:80]}: no operationId, and no call.", hint=instead(strange[0], known))

@@ -1,4 +1,4 @@
-"""What of an answer a model gets: of the fields that a description names those that mean something to it."""
+"""Fields of an answer that a model gets: of those in the description, the ones that it can use."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from deputize.openapi.description import CannotTranslate, Description, Json
 
 MAX_FIELDS: Final = 20
 MAX_AROUND: Final = 8
-"""Members of an object that is there to hold a list."""
+"""Members of an object that wraps a list."""
 LONGEST_NAME: Final = 60
 _NAMES: Final = ("login", "display_name", "displayName", "full_name", "name", "title", "email", "key", "slug", "id")
-"""By which a thing inside of another one is known, the best first."""
+"""Fields that name an inner object, the best first."""
 _ADDRESSES: Final = ("html_url", "web_url", "permalink", "url")
 _NOISE: Final = frozenset("node_id _links links gravatar_id etag".split())
 
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """``fields``: what is kept of a row, none for all; ``rows``: the member with the rows, "" for the answer itself.
+    """``fields``: the kept fields of a row, none for all; ``rows``: the member with the rows, "" for the answer itself.
 
-    ``about``: what a row is called. ``form``: "raw" is a text that is no JSON.
+    ``about``: the name of a row. ``form``: "raw" is a text that is not JSON.
     """
 
     fields: tuple[str, ...] = ()
@@ -31,8 +31,8 @@ class Kept:
     form: Literal["json", "raw"] = "json"
 
 
-def kept_of(description: Description, operation: Json) -> Kept:
-    """What is kept of an operation's good answers. Raises `CannotTranslate` for files and redirects."""
+def kept_part(description: Description, operation: Json) -> Kept:
+    """Return the kept part of an operation's good answers. Raises `CannotTranslate` for files and redirects."""
     told = description.objects("responses", operation)
     good = sorted(status for status in told if status.startswith("2"))
     if not good:
@@ -41,41 +41,41 @@ def kept_of(description: Description, operation: Json) -> Kept:
         return Kept()
     content: Json = {}
     for status in good:
-        content = content or description.objects("content", description.found(told[status]))
+        content = content or description.objects("content", description.resolve(told[status]))
     if not content:
         return Kept()
     for type, one in content.items():
         if "json" in type.lower() and isinstance(one, dict):
             try:
-                return _of_schema(description, one.get("schema"))
-            except CannotTranslate:  # an answer may be what it likes: all of it is shown
+                return _kept_in_schema(description, one.get("schema"))
+            except CannotTranslate:  # an unreadable schema: all of the answer is kept
                 return Kept()
     if all(type.lower().startswith(("text/", "application/xml", "application/yaml")) for type in content):
         return Kept(form="raw")
     raise CannotTranslate(f"it answers with a file ({', '.join(sorted(content))[:80]})")
 
 
-def _of_schema(description: Description, schema: Any) -> Kept:
-    about = _called(schema)
+def _kept_in_schema(description: Description, schema: Any) -> Kept:
+    about = _schema_name(schema)
     found = _object(description, schema)
     if found.get("type") == "array" or "items" in found:
-        return Kept(tuple(_fields(description, found.get("items"))), about=_called(found.get("items")))
+        return Kept(tuple(_fields(description, found.get("items"))), about=_schema_name(found.get("items")))
     members = description.objects("properties", found)
     lists = [name for name, one in members.items() if _is_list_of_objects(description, one)]
     if len(lists) == 1 and len(members) <= MAX_AROUND and len(lists[0]) <= LONGEST_NAME and lists[0].isprintable():
-        items = description.found(members[lists[0]]).get("items")
-        return Kept(tuple(_fields(description, items)), lists[0], _called(items))
+        items = description.resolve(members[lists[0]]).get("items")
+        return Kept(tuple(_fields(description, items)), lists[0], _schema_name(items))
     return Kept(tuple(_fields(description, schema)), about=about)
 
 
-def _called(schema: Any) -> str:
+def _schema_name(schema: Any) -> str:
     ref = schema.get("$ref") if isinstance(schema, dict) else None
     return ref.rpartition("/")[2][:LONGEST_NAME] if isinstance(ref, str) else ""
 
 
 def _object(description: Description, schema: Any, depth: int = 0) -> Json:
-    """A schema with the members of all its parts; of a choice the first that has any."""
-    found = description.found(schema) if isinstance(schema, dict) else {}
+    """Return a schema with the members of all its parts; of a choice the first with members."""
+    found = description.resolve(schema) if isinstance(schema, dict) else {}
     if depth > 4:
         return found
     members = dict(description.objects("properties", found))
@@ -91,14 +91,14 @@ def _object(description: Description, schema: Any, depth: int = 0) -> Json:
 
 
 def _is_list_of_objects(description: Description, schema: Any) -> bool:
-    found = description.found(schema) if isinstance(schema, dict) else {}
+    found = description.resolve(schema) if isinstance(schema, dict) else {}
     if not isinstance(found.get("items"), dict):
         return False
     return bool(description.objects("properties", _object(description, found["items"])))
 
 
 def _fields(description: Description, schema: Any) -> list[str]:
-    """The fields of a row that are kept, in the description's order; none if nothing is known of it."""
+    """Return the kept fields of a row, in the description's order; none if nothing is known of it."""
     members = description.objects("properties", _object(description, schema))
     address = next((one for one in _ADDRESSES if one in members), "")
     fields = [field for name, one in members.items() if (field := _field(description, name, one, address))]
@@ -106,7 +106,7 @@ def _fields(description: Description, schema: Any) -> list[str]:
 
 
 def _field(description: Description, name: str, schema: Any, address: str) -> str:
-    """A member, or what it is known by where it is an object; "" where it is left out."""
+    """Return a member, or an object's naming field; "" to leave it out."""
     if len(name) > LONGEST_NAME or "." in name or not name.isprintable() or _is_noise(name, schema, address):
         return ""
     found = _object(description, schema)
@@ -126,8 +126,8 @@ def _is_noise(name: str, schema: Any, address: str) -> bool:
     return name in _NOISE or name.endswith(("_url", "Url")) or is_address
 
 
-def pages(names: Mapping[str, str]) -> Iterator[str]:
-    """Arguments by which an API goes on where a list ended, by their names in the description."""
+def paging_arguments(names: Mapping[str, str]) -> Iterator[str]:
+    """Yield the paging arguments, by their names in the description."""
     yield from (ours for theirs, ours in names.items() if theirs.lower().replace("_", "").replace("-", "") in _PAGES)
 
 

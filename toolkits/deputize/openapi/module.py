@@ -1,4 +1,4 @@
-"""The text of a toolkit's module: one function a tool, in the words and the layout of those written by hand."""
+"""Text of a toolkit's module: one function per tool, in the style of handwritten toolkits."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Final
 
 from deputize.openapi.arguments import KEY_HEADER, Argument
 from deputize.openapi.identifiers import constant_name, function_name, type_name
-from deputize.openapi.kept_fields import pages
-from deputize.openapi.layout import WIDTH, Group, Part, laid_out, literal, literals, tuple_of
+from deputize.openapi.kept_fields import paging_arguments
+from deputize.openapi.layout import WIDTH, Group, Part, lay_out, literal, literals, tuple_of
 from deputize.openapi.operations import Operation
 from deputize.openapi.prose import docstring, plain
 
 LONGEST_CHOICE: Final = 50
-"""Characters of a choice that stands in a signature; a longer one has a name."""
+"""Characters of a choice in a signature; a longer one gets a name."""
 LONGEST_WHAT: Final = 80
 _CORE: Final = ("Audience", "Effect", "Request", "Run", "Preview", "Steps", "Toolkit", "any_of")
 _OURS: Final = ("Number", "Part", "as_text", "fitted", "given", "joined")
@@ -24,7 +24,7 @@ _FLAGS: Final = {"writes": "WRITES", "destructive": "DESTRUCTIVE", "sends": "SEN
 
 @dataclass(slots=True)
 class Module:
-    """A module while it is written. ``provider``, ``api``: whose tools they are, and below which of its API's roots."""
+    """A module that is being written. ``provider``, ``api``: the provider's name, and the root of its API."""
 
     toolkit: str
     provider: str
@@ -37,19 +37,19 @@ class Module:
     _taken: set[str] = field(default_factory=set)
 
     def add(self, operation: Operation) -> str:
-        """Write a tool. Its function's name."""
+        """Write a tool; return its function's name."""
         name = function_name(operation.id or operation.key, self.toolkit, operation.method, self._taken)
         self.functions[name] = self._function(name, operation)
         return name
 
     def text(self, about: str) -> str:
-        """All of it. ``about``: what it was made from, for its docstring."""
+        """Return the module's text. ``about``: its docstring, which names its source."""
         kit = [literal(self.toolkit), f"provider={literal(self.provider)}", f"api={literal(self.api)}", "shows=True"]
         parts = [
             docstring(about, 0),
             "from __future__ import annotations",
             "\n\n".join(self._imports()),
-            laid_out(Group("TOOLKIT = Toolkit(", kit, ")")),
+            lay_out(Group("TOOLKIT = Toolkit(", kit, ")")),
             *self._declared,
         ]
         return "\n\n".join(parts) + "".join(f"\n\n\n{one}" for one in self.functions.values()) + "\n"
@@ -79,10 +79,10 @@ class Module:
             signature += ["*", "run: Run"]
         steps = [] if operation.reads else [self._show(operation)]
         lines = [
-            laid_out(Group("@TOOLKIT.tool(", [*self._needs(operation), *self._effect(operation)], ")")),
-            laid_out(Group(f"def {name}(", signature, ") -> Steps:")),
+            lay_out(Group("@TOOLKIT.tool(", [*self._needs(operation), *self._effect(operation)], ")")),
+            lay_out(Group(f"def {name}(", signature, ") -> Steps:")),
             docstring(f"{operation.about}.", 4),
-            *(laid_out(step, 4) for step in [*steps, self._request(operation), self._result(operation, name)]),
+            *(lay_out(step, 4) for step in [*steps, self._request(operation), self._result(operation, name)]),
         ]
         return "\n".join(lines)
 
@@ -123,23 +123,23 @@ class Module:
         known = tuple((type(value), value) for value in one.kind.values)
         if known not in self._constants:
             made = self._constants[known] = type_name(f"{function} {one.name}", self._names)
-            self._declared.append(laid_out(Group(f"{made} = {choice.open}", choice.parts, choice.close)))
+            self._declared.append(lay_out(Group(f"{made} = {choice.open}", choice.parts, choice.close)))
         return self._constants[known]
 
-    # ------------------------------------------------------------- its steps
+    # ------------------------------------------------------------- the steps of a tool
 
     def _show(self, operation: Operation) -> Part:
-        """Every argument stands in it, since each of them leaves."""
+        """Return the preview step, with every argument, because each of them is sent."""
         self._uses("Preview", "Audience")
         told = [literal(plain(operation.about, LONGEST_WHAT)), "audience=Audience.UNKNOWN"]
         if operation.method in ("PUT", "PATCH", "DELETE") or "destructive" in operation.effects:
             told.append("destroys=True")
-        told += _called(operation)
+        told += _call_fields(operation)
         return Group(
-            "yield Preview(", [*told, *(f"{one.name}={self._shown_as(one)}" for one in operation.arguments)], ")"
+            "yield Preview(", [*told, *(f"{one.name}={self._preview_value(one)}" for one in operation.arguments)], ")"
         )
 
-    def _shown_as(self, one: Argument) -> str:
+    def _preview_value(self, one: Argument) -> str:
         if "Any" not in one.kind.type:
             return one.name
         self._uses("as_text")
@@ -147,10 +147,10 @@ class Module:
 
     def _request(self, operation: Operation) -> Part:
         told: list[Part] = [literal(operation.method), literal(operation.path)]
-        if places := operation.at("path"):
+        if places := operation.arguments_in("path"):
             told.append(Group("at={", [f"{literal(one.name)}: {_segment(one)}" for one in places], "}"))
-        if query := operation.at("query"):
-            told.append(Group("params={", [f"{literal(one.wire)}: {self._in_query(one)}" for one in query], "}"))
+        if query := operation.arguments_in("query"):
+            told.append(Group("params={", [f"{literal(one.wire)}: {self._query_value(one)}" for one in query], "}"))
         told += [*self._body(operation), *self._headers(operation)]
         if operation.reads and operation.method != "GET":
             told.append('repeat="read"')
@@ -158,29 +158,29 @@ class Module:
             told.append("raw=True")
         return Group("found = yield Request(", told, ")")
 
-    def _in_query(self, one: Argument) -> str:
+    def _query_value(self, one: Argument) -> str:
         if not one.separator:
             return one.name
         self._uses("joined")
         return f"joined({one.name}, {literal(one.separator)})"
 
     def _body(self, operation: Operation) -> Iterator[Part]:
-        yield from (f"json={one.name}" for one in operation.at("whole"))
-        if members := operation.at("body"):
-            yield self._given("json=", members, clear=[one.name for one in operation.at("clear")])
+        yield from (f"json={one.name}" for one in operation.arguments_in("whole"))
+        if members := operation.arguments_in("body"):
+            yield self._members("json=", members, clear=[one.name for one in operation.arguments_in("clear")])
 
     def _headers(self, operation: Operation) -> Iterator[Part]:
         once = operation.once and not operation.reads
         own = [f"{literal(KEY_HEADER)}: run.key.uuid"] if once else []
-        if own or operation.at("header"):
-            yield self._given("headers=", operation.at("header"), own)
+        if own or operation.arguments_in("header"):
+            yield self._members("headers=", operation.arguments_in("header"), own)
         if once:
             yield 'repeat="idem"'
 
-    def _given(
+    def _members(
         self, start: str, members: Sequence[Argument], own: Sequence[str] = (), clear: Sequence[str] = ()
     ) -> Part:
-        """An object of what must be in it and of what was given."""
+        """Return an object of the required members and the given optional ones."""
         always = [*own, *(f"{literal(one.wire)}: {one.name}" for one in members if one.required)]
         maybe = [f"{literal(one.wire)}: {one.name}" for one in members if not one.required]
         if not maybe:
@@ -206,12 +206,12 @@ class Module:
     def _fields(self, fields: tuple[str, ...], about: str) -> str:
         if fields not in self._constants:
             made = self._constants[fields] = constant_name(about, self._names, "_fields")
-            self._declared.append(laid_out(tuple_of(f"{made} = ", fields)))
+            self._declared.append(lay_out(tuple_of(f"{made} = ", fields)))
         return self._constants[fields]
 
 
-def _called(operation: Operation) -> list[str]:
-    """The call itself, which no summary of a description can hide; in two fields where one has no room on a line."""
+def _call_fields(operation: Operation) -> list[str]:
+    """Return the call itself, which no summary can hide; in two fields if it is too long for a line."""
     whole = f"request={literal(f'{operation.method} {operation.path}')}"
     if len(whole) <= WIDTH - 10:
         return [whole]
@@ -225,9 +225,11 @@ def _segment(one: Argument) -> str:
 
 
 def _pages(operation: Operation) -> Iterator[str]:
-    """``page`` and ``size`` of an API that counts pages, where both have a default."""
+    """Yield ``page`` and ``size`` of an API that numbers pages, if both have a default."""
     numbers = {
-        one.wire.lower(): one for one in operation.at("query") if one.kind.type == "int" and one.default is not None
+        one.wire.lower(): one
+        for one in operation.arguments_in("query")
+        if one.kind.type == "int" and one.default is not None
     }
     size = next(
         (numbers[name] for name in ("per_page", "page_size", "pagesize", "limit", "size") if name in numbers), None
@@ -236,16 +238,16 @@ def _pages(operation: Operation) -> Iterator[str]:
         yield from (f"page={numbers['page'].name}", f"size={size.name}")
 
 
-def paged_by(operation: Operation) -> list[str]:
-    """The arguments by which a list goes on, for the operator."""
-    return list(pages({one.wire: one.name for one in operation.at("query")}))
+def page_arguments(operation: Operation) -> list[str]:
+    """Return the paging arguments, for the operator."""
+    return list(paging_arguments({one.wire: one.name for one in operation.arguments_in("query")}))
 
 
 def _import(start: str, names: Sequence[str]) -> str:
     line = f"{start}{', '.join(names)}"
-    return line if len(line) <= WIDTH else laid_out(Group(f"{start}(", names, ")"))
+    return line if len(line) <= WIDTH else lay_out(Group(f"{start}(", names, ")"))
 
 
 def _as_isort(name: str) -> tuple[int, str]:
-    """Constants, classes, then the rest, as ruff sorts them."""
+    """Return a sort key: constants, classes, then others, as ruff sorts them."""
     return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)

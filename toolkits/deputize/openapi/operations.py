@@ -1,4 +1,4 @@
-"""The operations of a description as tools: arguments, effect, needs, what is kept of an answer; or why it is none."""
+"""Operations of a description as tools: arguments, effect, needs, kept answer; or the reason why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.core.tools.steps import HEADERS, Request
 from deputize.openapi.arguments import KEY_HEADER, Argument, body_of, has_key_header, parameters_of
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.identifiers import snake
-from deputize.openapi.kept_fields import Kept, kept_of
+from deputize.openapi.kept_fields import Kept, kept_part
 from deputize.openapi.prose import LONGEST_TOOL, plain
 from deputize.openapi.security import Needs, keys_of, needs_of
 from deputize.openapi.servers import Servers
@@ -22,7 +22,7 @@ METHODS: Final = ("get", "post", "put", "patch", "delete")
 NO_TOOLS: Final = ("head", "options", "trace", "query")
 LONGEST_PATH: Final = 100
 KEY: Final = "x-deputize-effect"
-"""By which a description says that a call is graver than its method: ``sends`` or ``destructive``."""
+"""The key by which a description makes a call's effect graver: ``sends`` or ``destructive``."""
 _TEMPLATE: Final = re.compile(r"\{([^{}/]*)\}")
 
 EffectName = Literal["reads", "writes", "sends", "destructive"]
@@ -30,10 +30,10 @@ EffectName = Literal["reads", "writes", "sends", "destructive"]
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation as a tool. ``key``: ``GET /pets/{id}``; ``id``: what the description calls it, or "".
+    """An operation as a tool. ``key``: ``GET /pets/{id}``; ``id``: its operationId, or "".
 
-    ``path``: below the API's root, its placeholders called as the arguments. ``effect``: "reads" alone leaves no trace.
-    ``once``: it takes an idempotency key. ``notes``: what of it is not in the tool.
+    ``path``: below the API's root, with the arguments' names as placeholders. ``effects``: none if it only reads.
+    ``once``: it takes an idempotency key. ``notes``: the parts that the tool lacks.
     """
 
     key: str
@@ -50,17 +50,17 @@ class Operation:
 
     @property
     def reads(self) -> bool:
-        """Whether it changes nothing."""
+        """True if it changes nothing."""
         return not self.effects
 
-    def at(self, place: str) -> list[Argument]:
-        """The arguments that go there."""
+    def arguments_in(self, place: str) -> list[Argument]:
+        """Return the arguments of this place."""
         return [one for one in self.arguments if one.place == place]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where an operation stands in a description: before anybody has looked whether it can be a tool."""
+    """An operation's entry in a description, not yet translated."""
 
     key: str
     method: str
@@ -82,13 +82,12 @@ class Entry:
 
 
 def entries_of(description: Description) -> Iterator[Entry]:
-    """All operations, in the description's order."""
     for path, there in description.objects("paths").items():
         description.begin()
         try:
-            item = description.found(there)
+            item = description.resolve(there)
         except CannotTranslate:
-            item = {"get": {}}  # it is named, with the reason, once it is looked at
+            item = {"get": {}}  # its translation gives the reason
         for method, spec in item.items():
             if method in METHODS or method in NO_TOOLS:
                 where = f"{method.upper()} {path[:200]}"
@@ -97,7 +96,7 @@ def entries_of(description: Description) -> Iterator[Entry]:
 
 @dataclass(frozen=True, slots=True)
 class Rulings:
-    """What the operator says of effects: which calls send, and which only read though their method says otherwise."""
+    """The operator's decisions on effects: calls that send, and calls that only read whatever their method."""
 
     sends: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
@@ -106,11 +105,11 @@ class Rulings:
 def operation_of(
     description: Description, entry: Entry, servers: Servers, rulings: Rulings, headers: frozenset[str] = HEADERS
 ) -> Operation:
-    """The operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
+    """Return the operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
     if entry.method.lower() in NO_TOOLS:
         raise CannotTranslate(f"{entry.method} is no method of a tool")
     description.begin()
-    description.found(description.objects("paths").get(entry.path))
+    description.resolve(description.objects("paths").get(entry.path))
     prefix = servers.prefix(entry.item, entry.spec)
     notes: list[str] = []
     whole = body_of(description, entry.spec, notes)
@@ -122,11 +121,11 @@ def operation_of(
         entry.id,
         entry.method,
         path_of(prefix + entry.path, arguments),
-        _about(entry),
+        _summary(entry),
         tuple(sorted(arguments, key=lambda one: not one.required)),
         needs_of(description, entry.spec),
         _effects(entry, rulings),
-        kept_of(description, entry.spec),
+        kept_part(description, entry.spec),
         KEY_HEADER in headers and has_key_header(description, entry.item, entry.spec),
         tuple(notes),
     )
@@ -136,7 +135,7 @@ def operation_of(
 
 
 def path_of(path: str, arguments: Sequence[Argument]) -> str:
-    """The path with the arguments' names in its places. Raises `CannotTranslate` for one that no request may have."""
+    """Return the path with the arguments' names as placeholders. Raises `CannotTranslate` for an invalid path."""
     names = {one.wire: one.name for one in arguments if one.place == "path"}
     used = _TEMPLATE.findall(path)
     if missing := [one for one in used if one not in names]:
@@ -155,15 +154,15 @@ def path_of(path: str, arguments: Sequence[Argument]) -> str:
     return made
 
 
-def _about(entry: Entry) -> str:
-    """What it does, in a sentence or two: the summary, else the description; else the call itself."""
+def _summary(entry: Entry) -> str:
+    """Return a sentence or two: the summary, else the description, else the call itself."""
     told = (entry.spec.get("summary"), entry.spec.get("description"), snake(entry.id).replace("_", " "))
     said = next((one for text in told if any(map(str.isalpha, one := plain(text, LONGEST_TOOL)))), f"Call {entry.key}")
     return plain(said[:1].upper() + said[1:], LONGEST_TOOL)
 
 
 def _effects(entry: Entry, rulings: Rulings) -> frozenset[EffectName]:
-    """By method, by what the operator says, and by the description where that makes it graver."""
+    """Return the effects: of the method, the operator's rulings, and the description if it makes them graver."""
     named = {entry.key, entry.id} - {""}
     told = entry.spec.get(KEY)
     effects: set[EffectName] = set()

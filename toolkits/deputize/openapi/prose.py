@@ -1,4 +1,4 @@
-"""A description's words, as they may stand before a model: on one line, nothing unseen, no markup, one sentence."""
+"""A description's texts in a form for models: on one line, visible, without markup, one sentence."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import re
 from typing import Any, Final
 
 from deputize.core.text import without_hidden
-from deputize.openapi.layout import WIDTH, escaped
+from deputize.openapi.layout import WIDTH, escape
 
 LONGEST_ABOUT: Final = 90
-"""Characters of what is said of an argument."""
+"""Characters of an argument's description."""
 LONGEST_TOOL: Final = 160
 _LOOKED_AT: Final = 4_000
 _TYPED: Final = str.maketrans('\u2018\u2019\u201c\u201d"\u2010\u2011\u2013\u2014', "'''''----")
@@ -28,16 +28,16 @@ _NOT_AN_END: Final = ("e.g.", "i.e.", "etc.", "vs.", "incl.", "approx.")
 
 
 def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
-    """The first sentence of a text, cut at a word where it is long, without its full stop; "" of what is no text."""
+    """Return the first sentence of a text, cut at a word if long, without its full stop; "" if it is not a text."""
     if not isinstance(text, str):
         return ""
-    words = _MARKUP.sub("", _LINK.sub(r"\1", _typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
+    words = _MARKUP.sub("", _LINK.sub(r"\1", _as_typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
     line = _BLANKS.sub(" ", without_hidden(words)).strip()
     return _whole_words(_sentence(line), longest).removesuffix(".")
 
 
-def _typed(text: str) -> str:
-    """Quotes and dashes as a keyboard has them."""
+def _as_typed(text: str) -> str:
+    """Replace quotes and dashes by those of a keyboard."""
     return text.translate(_TYPED)
 
 
@@ -51,7 +51,7 @@ def _sentence(line: str) -> str:
 
 
 def _whole_words(line: str, longest: int) -> str:
-    """Within ``longest`` columns of source, cut at a word."""
+    """Cut a line at a word to ``longest`` columns of source."""
     if _columns(line) <= longest:
         return line
     cut = line[:longest]
@@ -62,7 +62,7 @@ def _whole_words(line: str, longest: int) -> str:
 
 
 def says_more(text: str, name: str, known: str) -> bool:
-    """Whether a description says more of an argument than its name does. ``known``: what is said of the tool."""
+    """Return whether a description says more of an argument than its name. ``known``: the tool's description."""
     words = set(_WORD.findall(text.lower()))
     return not {_stem(one) for one in words - _SMALL} <= {
         _stem(one) for one in _WORD.findall(f"{name} {known}".lower())
@@ -74,12 +74,12 @@ def _stem(word: str) -> str:
 
 
 def _columns(line: str) -> int:
-    return sum(len(escaped(one)) for one in line)
+    return sum(len(escape(one)) for one in line)
 
 
 def docstring(text: str, indent: int) -> str:
-    """A docstring, in lines that fit. ``text``: as `plain` gives it; it has no double quotes."""
-    source = "".join(map(escaped, text.replace('"', "'")))
+    """Return a docstring, in lines that fit. ``text``: from `plain`, without double quotes."""
+    source = "".join(map(escape, text.replace('"', "'")))
     lines, room = [""], WIDTH - indent - 6
     for word in source.split(" "):
         if lines[-1] and len(lines[-1]) + 1 + len(word) > room:

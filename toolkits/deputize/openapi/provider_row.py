@@ -1,4 +1,4 @@
-"""The row of a provider that a description tells enough of: its endpoints, its scopes, and who a token belongs to."""
+"""Definition of a provider from a description: its endpoints, scopes, and the identity of a token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from deputize.core.errors import InvalidInput
 from deputize.openapi.arguments import KEY_HEADER
 from deputize.openapi.description import CannotTranslate, Description, Json
 from deputize.openapi.identifiers import constant_name
-from deputize.openapi.layout import Group, Part, laid_out, literal
+from deputize.openapi.layout import Group, Part, lay_out, literal
 from deputize.openapi.prose import docstring, plain
 from deputize.openapi.schemas import members_of
 from deputize.openapi.security import LONGEST_SCOPE
@@ -30,7 +30,7 @@ _ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a provider's row is made of. ``whoami``: the address that says whose a token is."""
+    """The parts of a provider's row. ``whoami``: the address that tells a token's user."""
 
     name: str
     label: str
@@ -44,9 +44,9 @@ class Row:
 
 
 def row_of(description: Description, name: str, servers: Servers, whoami: str = "") -> Row:
-    """The row that a description tells of. ``whoami``: the path that says whose a token is, where none is guessed.
+    """Return the row of a description. ``whoami``: the path that tells a token's user, unless guessed.
 
-    Raises `InvalidInput` where it has no authorization code flow, or nobody knows whose a token is.
+    Raises `InvalidInput` without an authorization code flow, or without such a path.
     """
     description.begin()
     flow = _flow(description)
@@ -55,7 +55,7 @@ def row_of(description: Description, name: str, servers: Servers, whoami: str = 
             f"There is no provider {name!r}, and the description has no authorizationCode flow to make one of.",
             hint="Describe it in [providers.NAME] of the settings, or give an app an issuer (docs/providers.md).",
         )
-    path, subject, account = _who(description, whoami)
+    path, subject, account = _identity(description, whoami)
     title = plain(description.objects("info").get("title"), 40)
     return Row(
         name,
@@ -74,7 +74,7 @@ def _flow(description: Description) -> Json | None:
     schemes = description.objects("securitySchemes", description.objects("components"))
     for one in schemes.values():
         try:
-            flow = description.objects("authorizationCode", description.objects("flows", description.found(one)))
+            flow = description.objects("authorizationCode", description.objects("flows", description.resolve(one)))
         except CannotTranslate:
             continue
         if flow:
@@ -91,7 +91,7 @@ def _endpoint(flow: Json, name: str) -> str:
 
 
 def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
-    """Scopes, and what to call them behind "It asks to be allowed to": a description says it in any form of words."""
+    """Yield scopes with labels for "It asks to be allowed to", because descriptions phrase them in any form."""
     there = flow.get("scopes")
     for scope, what in list((there if isinstance(there, dict) else {}).items())[:MAX_SCOPES]:
         if 0 < len(scope) <= LONGEST_SCOPE and scope.isascii() and scope.isprintable() and " " not in scope:
@@ -99,11 +99,11 @@ def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
             yield scope, f'use the permission "{scope}" ({said})' if said and said != scope else scope
 
 
-def _who(description: Description, whoami: str) -> tuple[str, str, str]:
-    """The path that says whose a token is, and the fields of its answer that hold the id and a name."""
+def _identity(description: Description, whoami: str) -> tuple[str, str, str]:
+    """Return the path that tells a token's user, and its answer's fields with the id and a name."""
     paths = description.objects("paths")
     likely = [whoami] if whoami else sorted((one for one in paths if len(one) < 60 and _WHO.fullmatch(one)), key=len)
-    for path in filter(_PATH.fullmatch, likely):  # one without its slash would be part of the host
+    for path in filter(_PATH.fullmatch, likely):  # a path without its slash would be part of the host
         members = _members(description, paths.get(path))
         subject = next((one for one in _SUBJECTS if one in members), "")
         if subject:
@@ -117,8 +117,8 @@ def _who(description: Description, whoami: str) -> tuple[str, str, str]:
 def _members(description: Description, item: Any) -> dict[str, Any]:
     description.begin()
     try:
-        answers = description.objects("responses", description.objects("get", description.found(item)))
-        content = description.objects("content", description.found(answers.get("200")))
+        answers = description.objects("responses", description.objects("get", description.resolve(item)))
+        content = description.objects("content", description.resolve(answers.get("200")))
         schema = description.objects("application/json", content).get("schema")
         found = members_of(description, schema)
     except CannotTranslate:
@@ -127,7 +127,7 @@ def _members(description: Description, item: Any) -> dict[str, Any]:
 
 
 def row_text(row: Row, once: bool) -> str:
-    """The module with the row. ``once``: its calls take idempotency keys."""
+    """Return the module with the row. ``once``: its calls take idempotency keys."""
     constant = constant_name(row.name, set())
     hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami)})
     identity = [
@@ -157,6 +157,6 @@ def row_text(row: Row, once: bool) -> str:
         "from __future__ import annotations",
         "from deputize.core import ApiRules, Identity, OAuthEndpoints, Provider",
         f"ENDPOINT = {literal(row.token)}",
-        laid_out(Group(f"{constant} = Provider(", told, ")")),
+        lay_out(Group(f"{constant} = Provider(", told, ")")),
     ]
     return "\n\n".join(parts) + "\n"

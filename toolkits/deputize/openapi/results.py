@@ -1,7 +1,7 @@
-"""What a generated tool makes of an answer: the fields that matter, cleaned, within a model's budget, whole in parts.
+"""Results of generated tools: the fields that matter, cleaned, within a model's budget, whole in parts.
 
 An answer that does not fit has ``next_part``, which goes into ``part`` of the same call: ``"12"`` is from row 12 on;
-``"12+3500"`` is row 12, as JSON, from its character 3,500 on. So nothing that was asked for is out of reach.
+``"12+3500"`` is row 12, as JSON, from its character 3,500 on. So the whole answer can be read.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from deputize.toolkits._shared.page import Rows, lean, room_for, tokens
 from deputize.toolkits._shared.text import Outside, window
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-"""A number that JSON can hold."""
+"""A number that JSON can express."""
 Part = Annotated[str | None, Field(description="next_part of the last result")]
-"""Where to go on in an answer that did not fit."""
+"""The next part of an answer that did not fit."""
 
 Json = dict[str, Any]
 ALONE: Final = 3_400
-"""Tokens of a row that is read by itself."""
+"""Tokens of a row that is read alone."""
 _PLACE: Final = re.compile(r"([0-9]{1,9})(?:\+([0-9]{1,9}))?")
 _DEEPEST: Final = 20
 
@@ -38,24 +38,24 @@ def fitted(
     size: int | None = None,
     part: str | None = None,
 ) -> Json:
-    """The result of a tool.
+    """Return the result of a tool.
 
-    ``found``: the API's answer, as JSON or, where it was asked for raw, as the bytes of a text. ``fields``: what is
-    kept of each row, ``user.login`` of what is in it; none keeps all. ``rows``: the member that holds the list, where
-    the answer is an object around one. ``page``, ``size``: of the call, where the API counts pages: a full one has a
-    ``next_page``. Raises `InvalidInput` for a part that is none.
+    ``found``: the API's answer, as JSON or, if requested raw, as the bytes of a text. ``fields``: the kept fields of
+    each row, such as ``user.login``; none keeps all. ``rows``: the member with the list, if the answer is an object
+    around one. ``page``, ``size``: of the call, if the API numbers pages: a full one has a ``next_page``. Raises
+    `InvalidInput` for an invalid part.
     """
     if found is None or found == b"":
         return {"done": True}
     if isinstance(found, bytes):
         found = found.decode(errors="replace")
     outside, part = Outside(), part or ""
-    listed = _listed(found, rows)
+    listed = _find_list(found, rows)
     if listed is None:
-        shown = _object(_cleaned(_kept(found, fields), outside), part)
+        shown = _object(_clean(_keep_fields(found, fields), outside), part)
     else:
-        around = _cleaned({} if listed is found else {k: v for k, v in found.items() if k != rows}, outside)
-        shown = _rows([_cleaned(_kept(one, fields), outside) for one in listed], around, rows or "rows", part)
+        around = _clean({} if listed is found else {k: v for k, v in found.items() if k != rows}, outside)
+        shown = _rows([_clean(_keep_fields(one, fields), outside) for one in listed], around, rows or "rows", part)
         if page is not None and size is not None and len(listed) >= size and "next_part" not in shown:
             shown["next_page"] = page + 1
     outside.mark(shown)
@@ -63,8 +63,8 @@ def fitted(
 
 
 def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
-    """What was given of a body's optional members. ``clear``: those that are to be null. Raises `InvalidInput` for one
-    that is both: a person has seen a value that would not be sent."""
+    """Return a body's given optional members. ``clear``: those to set to null. Raises `InvalidInput` for one that is
+    both: the user approved a value that would not be sent."""
     there = {name: value for name, value in optional.items() if value is not None}
     emptied = dict.fromkeys(clear or (), None)
     if both := sorted(there.keys() & emptied.keys()):
@@ -73,13 +73,13 @@ def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Js
 
 
 def as_text(value: Any) -> str | None:
-    """An object, or whatever it is, as its JSON: so a `Preview` has what could pass for something else, such as a
+    """Return a value as JSON, so that a `Preview` contains no object that could pass for something else, such as a
     file."""
     return None if value is None else json.dumps(value, ensure_ascii=False, indent=1)
 
 
 def joined(values: Iterable[Any] | None, separator: str) -> str | None:
-    """A list as one value of a query (OpenAPI, ``explode: false``)."""
+    """Return a list as one value of a query (OpenAPI, ``explode: false``)."""
     return None if values is None else separator.join(_word(value) for value in values)
 
 
@@ -87,43 +87,43 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# ----------------------------------------------------------------- what is kept of a row
+# ----------------------------------------------------------------- kept fields
 
 
-def _listed(found: Any, rows: str) -> list[Any] | None:
-    """The list that an answer is, or is around; None for one that is a single thing."""
+def _find_list(found: Any, rows: str) -> list[Any] | None:
+    """Return the list that an answer is or contains; None if it is a single object."""
     if isinstance(found, list):
         return found
     inside = found.get(rows) if rows and isinstance(found, dict) else None
     return inside if isinstance(inside, list) else None
 
 
-def _kept(value: Any, fields: Sequence[str]) -> Any:
-    """The fields of a row that has any of them; else all of it."""
+def _keep_fields(value: Any, fields: Sequence[str]) -> Any:
+    """Return the fields of a row, or all of it if it has none of them."""
     if not fields or not isinstance(value, dict):
         return value
-    kept = {name: _at(value, name.split(".")) for name in fields}
+    kept = {name: _value_at(value, name.split(".")) for name in fields}
     return kept if any(one is not None for one in kept.values()) else value
 
 
-def _at(value: Any, path: Sequence[str]) -> Any:
+def _value_at(value: Any, path: Sequence[str]) -> Any:
     if isinstance(value, list):
-        return [there for one in value if (there := _at(one, path)) is not None]
+        return [there for one in value if (there := _value_at(one, path)) is not None]
     if not path:
         return value
-    return _at(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
+    return _value_at(value.get(path[0]), path[1:]) if isinstance(value, dict) else None
 
 
-def _cleaned(value: Any, outside: Outside, depth: int = 0) -> Any:
-    """Without what is empty, and without what a person cannot see."""
+def _clean(value: Any, outside: Outside, depth: int = 0) -> Any:
+    """Remove empty values, and text that a person cannot see."""
     if isinstance(value, str):
         return outside.text(value)
     if depth >= _DEEPEST:
         return outside.text(json.dumps(value, ensure_ascii=False)) if isinstance(value, list | dict) else value
     if isinstance(value, list):
-        return [_cleaned(one, outside, depth + 1) for one in value]
+        return [_clean(one, outside, depth + 1) for one in value]
     if isinstance(value, dict):
-        whole = {outside.line(str(name), 200): _cleaned(one, outside, depth + 1) for name, one in value.items()}
+        whole = {outside.line(str(name), 200): _clean(one, outside, depth + 1) for name, one in value.items()}
         return {name: one for name, one in whole.items() if one is False or name in lean(whole)}
     return value
 
@@ -135,7 +135,7 @@ def _object(value: Any, part: str) -> Json:
     row, start = _place(part)
     if row:
         raise _no_part()
-    shown: Json = _theirs(value) if isinstance(value, dict) else {"value": value}
+    shown: Json = _without_next_part(value) if isinstance(value, dict) else {"value": value}
     return shown if not part and tokens(shown) <= ALONE else _piece(shown, 0, start)
 
 
@@ -143,7 +143,7 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     first, start = _place(part)
     if part and first >= len(values):
         raise _no_part()
-    shown: Json = _theirs(around) if tokens(around) <= ALONE // 4 else {}
+    shown: Json = _without_next_part(around) if tokens(around) <= ALONE // 4 else {}
     if "+" in part or (values and tokens(values[first]) > ALONE):
         shown |= _piece(values[first], first, start)
         if "next_part" not in shown and first + 1 < len(values):
@@ -160,13 +160,13 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
     return shown
 
 
-def _theirs(answer: Json) -> Json:
-    """An answer of which no member passes for our word on how to go on: who follows it would never come to an end."""
+def _without_next_part(answer: Json) -> Json:
+    """Rename a member ``next_part``, so that it cannot pass for deputize's: a caller would follow it forever."""
     return {f"{name}_of_answer" if name == "next_part" else name: value for name, value in answer.items()}
 
 
 def _piece(value: Any, row: int, start: int) -> Json:
-    """Part of a row that is too long, as JSON."""
+    """Return a part of a too long row, as JSON."""
     text = json.dumps(value, ensure_ascii=False)
     if start >= len(text):
         raise _no_part()

@@ -1,7 +1,7 @@
-"""From a schema of a description to the type of an argument: what a model may pass, in Python's words.
+"""Types of arguments from a description's schemas, in Python's words.
 
-An object inside of an argument is a dict, whose members are told in words: a tool has one level of arguments, and no
-schema of it a reference. What a schema says beyond type, choice and range is the API's to check.
+An object inside an argument is a dict, whose members are described in words: a tool has one level of arguments, and its
+schema has no references. The API itself checks everything beyond type, choice and range.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deputize.openapi.description import CannotTranslate, Description, Json
 
 DEEPEST: Final = 4
 MAX_MEMBERS: Final = 8
-"""Members of an object that are named in words."""
+"""Members of an object that are described in words."""
 MAX_VALUES: Final = 60
 LONGEST_VALUE: Final = 80
 MAX_PARTS: Final = 30
@@ -26,10 +26,10 @@ OBJECT: Final = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What values an argument takes.
+    """The values that an argument takes.
 
-    ``type``: as Python writes it, with ``{}`` where the choice of ``values`` belongs. ``null``: it may be null.
-    ``bounds``: keywords of a `Field`. ``inside``: an object's members, in words.
+    ``type``: as Python writes it, with ``{}`` for the choice of ``values``. ``null``: it may be null. ``bounds``:
+    keywords of a `Field`. ``inside``: an object's members, in words.
     """
 
     type: str
@@ -40,20 +40,20 @@ class Kind:
 
     @property
     def is_text(self) -> bool:
-        """Whether each value is a text."""
+        """True if each value is a text."""
         return self.type == "str" or (self.type == "{}" and all(isinstance(one, str) for one in self.values))
 
     @property
-    def of_items(self) -> str:
-        """The type of a list's items, "" of what is no list."""
+    def item_type(self) -> str:
+        """The type of a list's items, "" if it is not a list."""
         return self.type[5:-1] if self.type.startswith("list[") else ""
 
 
 def kind_of(description: Description, schema: Any, depth: int = 0) -> Kind:
-    """The values that a schema allows. Raises `CannotTranslate` for a reference that leads nowhere."""
+    """Return the values that a schema allows. Raises `CannotTranslate` for a reference that leads nowhere."""
     if schema is True or schema is None or schema == {}:
         return Kind("Any")
-    found = description.found(schema)
+    found = description.resolve(schema)
     types = _types(found)
     null = found.get("nullable") is True or "null" in types or None in _enum(found)
     types = [one for one in types if one != "null"]
@@ -63,7 +63,7 @@ def kind_of(description: Description, schema: Any, depth: int = 0) -> Kind:
         return Kind("{}", values, null)
     parts = _parts(found)
     if parts and "properties" not in found and (not types or types == ["object"] or "allOf" not in found):
-        kind = _of_parts(description, found, depth)
+        kind = _kind_of_parts(description, found, depth)
         return replace(kind, null=kind.null or null)
     if len(types) > 1:
         return replace(_union([kind_of(description, {**found, "type": one}, depth + 1) for one in types]), null=null)
@@ -100,7 +100,7 @@ def _enum(found: Json) -> list[Any]:
 
 
 def _choice(found: Json) -> tuple[str | int | bool, ...]:
-    """The values of an enumeration, as far as a `Literal` can hold them; else none."""
+    """Return the values of an enumeration, if a `Literal` can express them; else none."""
     values = [one for one in _enum(found) if one is not None]
     if not values or len(values) > MAX_VALUES or not all(map(_is_literal, values)):
         return ()
@@ -117,7 +117,7 @@ def _is_literal(value: Any) -> bool:
     return isinstance(value, bool | int) and abs(value) < 1 << 53
 
 
-_FLAGGED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # linters take these for a server's address
+_FLAGGED: Final = frozenset({"0.0.0.0", "::"})  # noqa: S104  # linters would report a server's address
 
 
 def _range(found: Json) -> Iterator[tuple[str, float | int]]:
@@ -157,14 +157,14 @@ def _object(description: Description, found: Json) -> Kind:
 
 def _word(description: Description, schema: Any) -> str:
     try:
-        found = description.found(schema) if isinstance(schema, dict) else {}
+        found = description.resolve(schema) if isinstance(schema, dict) else {}
     except CannotTranslate:
         return "any"
     types = [one for one in _types(found) if one != "null"]
     return types[0] if types and types[0] in (*_SCALARS, "array", "object") else "any"
 
 
-# ----------------------------------------------------------------- several schemas in one
+# ----------------------------------------------------------------- combined schemas
 
 
 def _parts(found: Json) -> list[Any]:
@@ -176,7 +176,7 @@ def _parts(found: Json) -> list[Any]:
     ]
 
 
-def _of_parts(description: Description, found: Json, depth: int) -> Kind:
+def _kind_of_parts(description: Description, found: Json, depth: int) -> Kind:
     if isinstance(found.get("allOf"), list):
         kinds = [kind_of(description, part, depth + 1) for part in found["allOf"][:MAX_PARTS]]
         known = [one for one in kinds if one.type != "Any"]
@@ -207,11 +207,11 @@ def _union(kinds: Sequence[Kind]) -> Kind:
 
 
 def members_of(description: Description, schema: Any, depth: int = 0) -> tuple[dict[str, Any], frozenset[str]] | None:
-    """The members of an object by name, and those that it must have; None of what is no object with members of its own.
+    """Return an object's members by name, and the required ones; None if it has no members of its own.
 
-    Of an ``allOf`` all of them; of a choice between objects none, since no one list of arguments says it.
+    An ``allOf`` has those of all its parts; a choice has none, because no single list of arguments expresses it.
     """
-    found = description.found(schema)
+    found = description.resolve(schema)
     types = [one for one in _types(found) if one != "null"]
     if depth > DEEPEST or types not in ([], ["object"]):
         return None
@@ -229,11 +229,11 @@ def members_of(description: Description, schema: Any, depth: int = 0) -> tuple[d
     return (members, frozenset(required)) if members else None
 
 
-def left_of(description: Description, schema: Any, members: Mapping[str, Any]) -> Iterator[str]:
-    """What an object may have beside these members, in words for the operator."""
-    found = description.found(schema)
+def other_members(description: Description, schema: Any, members: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the other members that an object may have, in words for the operator."""
+    found = description.resolve(schema)
     parts = [part for name in ("oneOf", "anyOf") if isinstance(found.get(name), list) for part in found[name]]
-    some = [description.objects("properties", description.found(part)) for part in parts[:MAX_PARTS]]
+    some = [description.objects("properties", description.resolve(part)) for part in parts[:MAX_PARTS]]
     if more := sorted({name for one in some for name in one} - members.keys()):
         yield f"members of some forms of its body only: {', '.join(more)[:120]}"
     if isinstance(found.get("additionalProperties"), dict):

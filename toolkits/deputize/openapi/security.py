@@ -1,7 +1,7 @@
-"""What a call needs, from OpenAPI's security requirements: a list of alternatives, of each of which all is needed.
+"""Needs of a call, from OpenAPI's security requirements: a list of alternatives, each with scopes that are all needed.
 
-Ours is the other way round: all needs must be met, each by any one of its scopes. So "(a and b) or c" becomes "(a or c)
-and (b or c)", and what is asked for is the alternative with the fewest scopes.
+deputize's needs are the reverse: all must be met, each by any one of its scopes. So "(a and b) or c" becomes "(a or c)
+and (b or c)", and the alternative with the fewest scopes is requested.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ MAX_NEEDS: Final = 24
 """Needs of one call."""
 LONGEST_SCOPE: Final = 90
 TOKENS: Final = frozenset("access_token oauth_token bearer_token auth_token private_token api_key apikey".split())
-"""Names by which APIs take a credential in a query."""
+"""Names of credentials in a query."""
 Needs = tuple[tuple[str, ...], ...]
-"""Each is a need: the scope to ask for, then others that do."""
+"""Each is a need: the scope to request, then others that suffice."""
 
 
 def needs_of(description: Description, operation: Json) -> Needs:
-    """The needs of an operation. Raises `CannotTranslate` where no user's grant at an OAuth server lets it happen."""
+    """Return the needs of an operation. Raises `CannotTranslate` if no user's grant at an OAuth server suffices."""
     told = operation.get("security", description.root.get("security"))
     if not isinstance(told, list) or not told:
         return ()
@@ -40,23 +40,23 @@ def needs_of(description: Description, operation: Json) -> Needs:
             reasons.append(str(e))
     if not oauth and not bearer:
         raise CannotTranslate(reasons[0])
-    return in_all(sorted(oauth, key=len))  # a token of another kind is no way around the scopes of this one
+    return combine(sorted(oauth, key=len))  # another kind of token does not replace these scopes
 
 
 def _schemes(description: Description, requirement: Any) -> list[tuple[Json, Any]]:
-    """The schemes of one alternative, each with its scopes."""
+    """Return the schemes of one alternative, each with its scopes."""
     known = description.objects("securitySchemes", description.objects("components"))
     found = []
     for name, scopes in (requirement if isinstance(requirement, dict) else {}).items():
         if name not in known:
             raise CannotTranslate(f"its security scheme {name[:60]!r} is not described")
-        found.append((scheme := description.found(known[name]), scopes))
+        found.append((scheme := description.resolve(known[name]), scopes))
         _check(scheme)
     return found
 
 
 def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
-    """All scopes of one alternative."""
+    """Return all scopes of one alternative."""
     listed = [named for _, named in schemes if isinstance(named, list)]
     scopes = [one for named in listed for one in named if isinstance(one, str)]
     if any(len(one) > LONGEST_SCOPE or not one.isascii() or not one.isprintable() or " " in one for one in scopes):
@@ -68,19 +68,18 @@ def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
 
 
 def keys_of(description: Description) -> frozenset[str]:
-    """Parameters of a query that say in whose name a call is: a token (RFC 6750 2.3), or a described API key. In lower
-    case."""
+    """Return query parameters that are credentials, in lower case: tokens (RFC 6750 2.3), and described API keys."""
     named: set[str] = set(TOKENS)
     for scheme in description.objects("securitySchemes", description.objects("components")).values():
         with suppress(CannotTranslate):
-            found = description.found(scheme)
+            found = description.resolve(scheme)
             if found.get("type") == "apiKey" and found.get("in") == "query":
                 named.add(str(found.get("name")).lower())
     return frozenset(named)
 
 
 def _check(scheme: Json) -> None:
-    """Raise `CannotTranslate` for a scheme that a user's OAuth token does not answer."""
+    """Raise `CannotTranslate` for a scheme that a user's OAuth token does not meet."""
     type = scheme.get("type")
     if type == "oauth2":
         flows = scheme.get("flows")
@@ -95,10 +94,10 @@ def _check(scheme: Json) -> None:
         raise CannotTranslate(f"it wants {what}, and no OAuth token of a user's")
 
 
-def in_all(alternatives: Sequence[tuple[str, ...]]) -> Needs:
-    """The needs that are met exactly where one of the alternatives is granted whole. First stands what to ask for.
+def combine(alternatives: Sequence[tuple[str, ...]]) -> Needs:
+    """Return the needs that are met exactly if one alternative is granted whole. The scope to request is first.
 
-    Where that would be too many, the first alternative alone counts: it asks for more than it must, never for less.
+    If those are too many, only the first alternative counts: it requests more than necessary, never less.
     """
     if not alternatives or not all(alternatives):
         return ()
@@ -111,6 +110,6 @@ def in_all(alternatives: Sequence[tuple[str, ...]]) -> Needs:
 
 
 def _smallest(needs: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Without those that are met wherever another one is."""
+    """Remove the needs that are met whenever another one is."""
     unique = list({frozenset(need): need for need in needs}.values())
     return [one for one in unique if not any(frozenset(other) < frozenset(one) for other in unique)]

@@ -1,4 +1,4 @@
-"""Where an API is: the provider's root that a description's server stands for, and what comes between it and a path."""
+"""Address of an API: the provider's root that a description's server means, and the prefix of paths below it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """``api``: the name of the provider's root; ``address``: what the description says; ``between``: what its paths
-    have before them, below the root."""
+    """``api``: the name of the provider's root; ``address``: the description's server; ``between``: the prefix of its
+    paths below the root."""
 
     api: str
     address: str
     between: str = ""
 
     def prefix(self, item: Json, operation: Json) -> str:
-        """What a path has before it. Raises `CannotTranslate` where the operation is served elsewhere."""
+        """Return the prefix of a path. Raises `CannotTranslate` if the operation is served elsewhere."""
         for told in (operation, item):
             if isinstance(there := told.get("servers"), list) and there:
                 if not (own := address_in({"servers": there})) or not self.address or not self._is_here(own):
@@ -38,7 +38,7 @@ class Servers:
 
 
 def address_in(told: Mapping[str, Any]) -> str:
-    """The first server's address, its variables at their defaults; "" where none is described."""
+    """Return the first server's address, its variables at their defaults; "" if there is none."""
     listed = told.get("servers")
     first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
     variables = first.get("variables") if isinstance(first.get("variables"), dict) else {}
@@ -51,10 +51,10 @@ def address_in(told: Mapping[str, Any]) -> str:
     return _VARIABLE.sub(default, url).rstrip("/") if isinstance(url, str) else ""
 
 
-def at_provider(description: Description, roots: Mapping[str, str], provider: str, api: str = "") -> Servers:
-    """Where the API is at a provider that is there already. ``roots``: its own. Raises `InvalidInput`.
+def provider_servers(description: Description, roots: Mapping[str, str], provider: str, api: str = "") -> Servers:
+    """Return the servers of an existing provider. ``roots``: the provider's. Raises `InvalidInput`.
 
-    ``api``: the root, by the operator's word: the description's address is not looked at then.
+    ``api``: the root that the operator names, whatever the description's address.
     """
     address = address_in(description.root)
     if api:
@@ -72,8 +72,8 @@ def at_provider(description: Description, roots: Mapping[str, str], provider: st
     return Servers(best, address, address[len(roots[best].rstrip("/")) :])
 
 
-def of_its_own(description: Description, name: str, given: str = "") -> Servers:
-    """Where the API is, for a provider that is written beside it. Raises `InvalidInput` for no https address."""
+def own_servers(description: Description, name: str, given: str = "") -> Servers:
+    """Return the servers of a provider that is generated too. Raises `InvalidInput` unless the address is https."""
     address = given.rstrip("/") or address_in(description.root)
     if not _ADDRESS.fullmatch(address) or "/.." in address or not urlsplit(address).hostname:
         raise InvalidInput(
