@@ -79,7 +79,7 @@ class GrantWriter:
         closed."""
         record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
-        if mine and mine.status not in CUT_OFF and mine.family == reply.family:
+        if mine and _was_granted(mine, reply):
             return True
         if await self._find_stored_grant(reply):
             if mine is None:
@@ -120,7 +120,7 @@ class GrantWriter:
             await self.repository.end(record, "failed", why)
             return await self._must_spare(reply, provider, account)
         if not await self._is_still_wanted(record):
-            return False
+            return await self._was_granted_meanwhile(reply)
         return await self._store(record, provider, reply, _grant(reply, account, granted, extra))
 
     async def _account(
@@ -154,14 +154,14 @@ class GrantWriter:
         grant = await self._find_stored_grant(reply) or await vault.add(fresh, enqueue_replaced)
         if record.other == "switch":
             await accounts.prefer(grant)
-        ended = await self._end_granted(record, provider, grant, reply.family)
-        if ended is None:  # revocation wins
+        granted = await self._end_granted(record, provider, grant, reply.family) is not None
+        if not granted and not (granted := await self._was_granted_meanwhile(reply)):  # revocation wins
             await self._take_back(reply)
             if record.other == "switch" and before:
                 await accounts.prefer(before)
         replaced += await finish_bulk_end(self.queue, key)  # it may have ended with many grants meanwhile
         await self.queue.deliver(*replaced)
-        return ended is not None
+        return granted
 
     async def _find_stored_grant(self, reply: Received) -> Grant | None:
         """Return the active grant that has these tokens, or the tokens they were refreshed to."""
@@ -245,10 +245,20 @@ class GrantWriter:
         now = await self.repository.reload(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
+    async def _was_granted_meanwhile(self, reply: Received) -> bool:
+        """Return True if another process, which has lost its lock or has got a lost one, granted the consent with these
+        very tokens."""
+        record = await self.repository.get(reply.key)
+        return record is not None and record.id == reply.consent and _was_granted(record, reply)
+
 
 def nameless_account(label: str, subject: str, *, one_more: bool = False) -> Account:
     """Return an account whose provider names nobody. ``one_more``: it gets a suffix that tells it apart from others."""
     return Account(subject, f"an account of {label}" + (f" ({subject[:4]})" if one_more else ""))
+
+
+def _was_granted(record: ConsentRecord, reply: Received) -> bool:
+    return record.status not in CUT_OFF and record.family == reply.family
 
 
 def _has_moved(reply: Received, endpoint: Endpoint) -> bool:
