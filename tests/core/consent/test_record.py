@@ -67,11 +67,11 @@ def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
 def test_a_consent_is_not_granted_before_it_was_confirmed() -> None:
     with pytest.raises(RuntimeError, match="from returned to granted"):
         returned().end("granted", "", NOW)
-    assert returned().confirm().end("granted", "", NOW).status == "granted"
+    assert returned().confirm(0.0).end("granted", "", NOW).status == "granted"
 
 
 def test_once_confirmed_neither_code_nor_verifier_is_kept_and_at_the_end_no_visit() -> None:
-    confirmed = returned().confirm()
+    confirmed = returned().confirm(0.0)
     assert not confirmed.code and [bool(one.verifier) for one in confirmed.visits] == [False]
     ended = returned().end("failed", "raced", NOW).pack()
     assert not {"visits", "code", "device"} & ended.keys() and ended["finished"] == NOW
@@ -95,7 +95,7 @@ def test_json_brings_back_the_same_record_with_its_secrets_opaque() -> None:
     for one in (
         record(),
         returned(),
-        returned().confirm().end("partial", "scope_missing", NOW, missing=("b",), account="alice@example.test"),
+        returned().confirm(0.0).end("partial", "scope_missing", NOW, missing=("b",), account="alice@example.test"),
         record().open_by_device(DeviceWait(Secret("device"), NOW), asked=frozenset("a"), origin=ORIGIN),
         record(before=(Former("zero", 1, "denied", reason="consent_denied"),), other="switch", instead="bob"),
     ):
