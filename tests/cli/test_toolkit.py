@@ -37,8 +37,8 @@ def test_module_and_provider_are_written_and_what_is_left_out_is_told(
     )
     lines = done.stderr.splitlines()
     assert lines[0] == "5 tools: 2 read, 3 write."
-    assert "left out  PUT /tasks/{taskId}/file: its body is application/octet-stream, and no JSON." in lines
-    assert "left out  GET /admin: it wants an API key, and no OAuth token of a user's." in lines
+    assert "left out  PUT /tasks/{taskId}/file: its body is application/octet-stream, not JSON." in lines
+    assert "left out  GET /admin: it requires an API key, not a user's OAuth token." in lines
     assert "pages     acme_list_tasks: page, per_page." in lines
     assert [line for line in lines if line.startswith("wrote")] == ["wrote     acme.py", "wrote     acme_provider.py"]
 

@@ -143,7 +143,7 @@ def test_every_call_of_every_tool_is_one_that_github_describes(
 
 def test_what_is_left_out_of_githubs_is_what_no_tool_can_do() -> None:
     reasons = {why for tag in TAGS for why in made(tag).left_out.values()}
-    assert reasons <= {"it answers with a redirect, which no request follows"} | {
+    assert reasons <= {"it answers with a redirect, which a request does not follow"} | {
         why for why in reasons if "deprecated" in why
     }
 

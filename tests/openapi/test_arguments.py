@@ -33,7 +33,7 @@ def test_no_argument_is_a_credential() -> None:
     document["components"]["securitySchemes"]["inQuery"] = {"type": "apiKey", "in": "query", "name": "K"}
     made = make(document)
     assert list(imported(made.module).TOOLKIT.tools["acme_get_a"].parameters) == ["q", "part"]
-    assert len(made.notes["acme_get_a"]) == 4 and "who acts is no argument" in made.notes["acme_get_a"][0]
+    assert len(made.notes["acme_get_a"]) == 4 and "the user is not an argument" in made.notes["acme_get_a"][0]
     assert "it is a credential" in made.left_out["POST /b"]
 
 

@@ -34,8 +34,8 @@ def test_each_operation_is_a_tool_and_what_cannot_be_one_is_named_with_the_reaso
         "acme_share_task",
     ]
     assert made.left_out == {
-        "PUT /tasks/{taskId}/file": "its body is application/octet-stream, and no JSON",
-        "GET /admin": "it wants an API key, and no OAuth token of a user's",
+        "PUT /tasks/{taskId}/file": "its body is application/octet-stream, not JSON",
+        "GET /admin": "it requires an API key, not a user's OAuth token",
     }
     assert made.pages == {"acme_list_tasks": ["page", "per_page"]}
 
@@ -151,7 +151,7 @@ def test_read_only_and_limit_leave_out_and_say_so() -> None:
     made = make(acme(), read_only=True)
     assert list(made.tools) == ["acme_get_me", "acme_list_tasks"]
     assert made.left_out["DELETE /tasks/{taskId}"] == "it changes something (--read-only)"
-    assert make(acme(), limit=1).left_out["GET /tasks"] == "1 tools are there already (--limit)"
+    assert make(acme(), limit=1).left_out["GET /tasks"] == "1 tools exist already (--limit)"
 
 
 def test_at_a_provider_that_is_there_its_own_root_is_used_and_no_row_is_written() -> None:
@@ -176,7 +176,7 @@ def test_the_row_of_a_new_provider_is_one_that_the_core_takes() -> None:
 def test_where_nobody_knows_whose_a_token_is_the_operator_is_asked() -> None:
     document = acme()
     document["paths"]["/people/self"] = document["paths"].pop("/me")
-    with pytest.raises(InvalidInput, match="whose a token is") as refused:
+    with pytest.raises(InvalidInput, match="a token's user") as refused:
         make(document)
     assert "--whoami" in refused.value.hint
     assert "https://api.acme.example/v1/people/self" in make(document, whoami="/people/self").provider
@@ -195,7 +195,7 @@ def test_what_is_done_as_the_app_is_no_tool() -> None:
     flows = document["components"]["securitySchemes"]["oauth"]["flows"]
     document["components"]["securitySchemes"]["oauth"]["flows"] = {"clientCredentials": flows["authorizationCode"]}
     made = make(document, provider="github", api="github", name="gh")
-    assert "never as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
+    assert "not as a user" in made.left_out["GET /a"] and "gh_get_b" in made.tools
 
 
 def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
@@ -212,7 +212,7 @@ def test_a_path_that_ends_with_a_slash_keeps_it() -> None:
 
 def test_an_operation_of_another_server_is_left_out() -> None:
     made = make(acme(a_get={"servers": [{"url": "https://evil.example"}]}, b_get={}))
-    assert "no token of this API goes" in made.left_out["GET /a"]
+    assert "gets no token of this API" in made.left_out["GET /a"]
 
 
 def test_a_parameter_that_no_request_can_carry_is_named_and_a_required_one_ends_the_tool() -> None:
@@ -220,10 +220,10 @@ def test_a_parameter_that_no_request_can_carry_is_named_and_a_required_one_ends_
     header = {"name": "X-Trace", "in": "header", "schema": {"type": "string"}}
     made = make(acme(a_get={"parameters": [cookie, header]}, b_get={"parameters": [cookie | {"required": True}]}))
     assert made.notes["acme_get_a"] == (
-        "'session': it stands in a cookie, where no tool writes",
-        "'X-Trace': no request may set this header; request_headers of the provider's row allows it",
+        "'session': it is in a cookie, which a tool cannot set",
+        "'X-Trace': requests may not set this header unless the provider's request_headers allow it",
     )
-    assert made.left_out["GET /b"] == "its parameter 'session': it stands in a cookie, where no tool writes"
+    assert made.left_out["GET /b"] == "its parameter 'session': it is in a cookie, which a tool cannot set"
 
 
 def test_a_required_value_that_may_be_null_is_sent_as_null_and_an_optional_one_is_left_out() -> None:
@@ -258,7 +258,7 @@ def test_files_redirects_and_texts_are_told_apart() -> None:
     made = make(acme(a_get={"responses": text}, b_get={"responses": file}, c_get={"responses": {"302": {}}}))
     assert made.left_out == {
         "GET /b": "it answers with a file (application/zip)",
-        "GET /c": "it answers with a redirect, which no request follows",
+        "GET /c": "it answers with a redirect, which a request does not follow",
     }
     run = steps(imported(made.module).TOOLKIT.tools["acme_get_a"])
     assert next(run).raw

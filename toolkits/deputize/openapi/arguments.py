@@ -64,8 +64,8 @@ def body_of(description: Description, operation: Json, notes: list[str]) -> Body
     )
     if schema is None:
         if told.get("required") is True or not content:
-            raise CannotTranslate(f"its body is {', '.join(sorted(content))[:80] or 'not described'}, and no JSON")
-        notes.append("its body, which is no JSON")
+            raise CannotTranslate(f"its body is {', '.join(sorted(content))[:80] or 'not described'}, not JSON")
+        notes.append("its body, which is not JSON")
         return None
     found = members_of(description, schema)
     if found is None:
@@ -145,9 +145,9 @@ def _build_each(told: Sequence[Json], make: Callable[[Json], Argument | None], n
 def _parameter(description: Description, told: Json, headers: frozenset[str], keys: frozenset[str]) -> Argument | None:
     name, place = _wire_name(told.get("name")), told.get("in")
     if place == "query" and name.lower() in keys:
-        raise CannotTranslate("it is a credential, and who acts is no argument")
+        raise CannotTranslate("it is a credential, and the user is not an argument")
     if "schema" not in told and "content" in told:
-        raise CannotTranslate("it is JSON inside of a parameter")
+        raise CannotTranslate("it is JSON inside a parameter")
     kind = kind_of(description, told.get("schema"))
     about = _describe(told, kind)
     if place == "path":
@@ -159,7 +159,7 @@ def _parameter(description: Description, told: Json, headers: frozenset[str], ke
         return _query_argument(name, told, kind, about, required)
     if place == "header":
         return _header_argument(name, kind, about, required, headers)
-    raise CannotTranslate(f"it stands in a {str(place)[:20]}, where no tool writes")
+    raise CannotTranslate(f"it is in a {str(place)[:20]}, which a tool cannot set")
 
 
 def _query_argument(name: str, told: Json, kind: Kind, about: str, required: bool) -> Argument:
@@ -173,7 +173,7 @@ def _query_argument(name: str, told: Json, kind: Kind, about: str, required: boo
         if not told.get("explode", style == "form"):
             separator = _SEPARATORS[style]
     elif not _is_plain(kind):
-        raise CannotTranslate("it is no plain value, and a query holds no other")
+        raise CannotTranslate("it is not a plain value, and a query takes no others")
     return Argument(name, name, "query", kind, about, required, _default(told, kind), separator)
 
 
@@ -187,7 +187,7 @@ def _header_argument(name: str, kind: Kind, about: str, required: bool, headers:
     if lower in _NOT_ARGUMENTS:
         return None
     if lower not in headers:
-        raise CannotTranslate("no request may set this header; request_headers of the provider's row allows it")
+        raise CannotTranslate("requests may not set this header unless the provider's request_headers allow it")
     if lower == KEY_HEADER:
         return None
     if not kind.is_text:

@@ -51,7 +51,7 @@ class Description:
         beside: Json = {}
         for _ in range(_LONGEST_CHAIN):
             if not isinstance(part, dict):
-                raise CannotTranslate("something in the description is no object where there should be one")
+                raise CannotTranslate("a part of the description should be an object, and is not")
             if not isinstance(ref := part.get("$ref"), str):
                 return {**part, **beside} if beside else part
             beside = {**{name: value for name, value in part.items() if name != "$ref"}, **beside}
@@ -60,12 +60,12 @@ class Description:
 
     def _follow(self, ref: str) -> Any:
         if not ref.startswith("#/"):
-            raise CannotTranslate(f"it refers to {ref[:80]!r}, and nothing outside of the file is read")
+            raise CannotTranslate(f"it refers to {ref[:80]!r}, and references to other files are not read")
         where: Any = self.root
         for part in ref[2:].split("/"):
             key = unquote(part).replace("~1", "/").replace("~0", "~")
             if not isinstance(where, dict) or key not in where:
-                raise CannotTranslate(f"it refers to {ref[:80]!r}, which is not there")
+                raise CannotTranslate(f"it refers to {ref[:80]!r}, which does not exist")
             where = where[key]
         return where
 
@@ -123,7 +123,7 @@ def _yaml(text: str, name: str) -> Any:
     try:
         yaml = importlib.import_module("yaml")
     except ModuleNotFoundError:
-        raise SettingsError(f"{name} is no JSON, and YAML is read with PyYAML.", hint="pip install pyyaml") from None
+        raise SettingsError(f"{name} is not JSON, and reading YAML needs PyYAML.", hint="pip install pyyaml") from None
     if len(text) > LARGEST_YAML:
         raise ValueError(f"{len(text):,} characters, and at most {LARGEST_YAML:,} of YAML are read")
     try:

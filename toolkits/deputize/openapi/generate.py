@@ -94,7 +94,7 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
     for entry in chosen:
         try:
             if len(tools) >= wanted.limit:
-                raise CannotTranslate(f"{wanted.limit} tools are there already (--limit)")
+                raise CannotTranslate(f"{wanted.limit} tools exist already (--limit)")
             operation = _check_wanted(entry, wanted, operation_of(description, entry, servers, rulings, headers))
         except CannotTranslate as e:
             left_out[entry.key] = str(e)
@@ -102,7 +102,7 @@ def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Pr
         tools[f"{wanted.toolkit}_{module.add(operation)}"] = operation
     if not tools:
         some = "; ".join(f"{key}: {why}" for key, why in list(left_out.items())[:3])
-        raise InvalidInput(f"Nothing in the description can be a tool here. {some}".strip())
+        raise InvalidInput(f"No call of the description can become a tool. {some}".strip())
     once = any(one.once for one in tools.values())
     return Made(
         module.text(_module_docstring(description, len(tools))),
@@ -126,7 +126,7 @@ def _check_wanted(entry: Entry, wanted: Wanted, operation: Operation) -> Operati
     if wanted.read_only and not operation.reads:
         raise CannotTranslate("it changes something (--read-only)")
     if entry.spec.get("deprecated") is True and not {entry.id, entry.key} & set(wanted.only):
-        raise CannotTranslate("it is deprecated; naming it with --only takes it all the same")
+        raise CannotTranslate("it is deprecated; --only with its name includes it")
     return operation
 
 
@@ -142,7 +142,7 @@ def of_older(description: Description, wanted: Wanted) -> Wanted:
     entries = list(entries_of(description))
     only = [word for word in wanted.only if any(_fits(entry, word) for entry in entries)]
     if wanted.only and not only:
-        raise InvalidInput("The older description has nothing of what --only names.")
+        raise InvalidInput("The older description has no call that --only names.")
     known = {name for entry in entries for name in (entry.id, entry.key)}
     sends, reads = ([one for one in words if one in known] for words in (wanted.sends, wanted.reads))
     return replace(wanted, only=only, sends=sends, reads=reads)

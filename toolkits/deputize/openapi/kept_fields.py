@@ -37,7 +37,7 @@ def kept_part(description: Description, operation: Json) -> Kept:
     good = sorted(status for status in told if status.startswith("2"))
     if not good:
         if any(status.startswith("3") for status in told):
-            raise CannotTranslate("it answers with a redirect, which no request follows")
+            raise CannotTranslate("it answers with a redirect, which a request does not follow")
         return Kept()
     content: Json = {}
     for status in good:

@@ -107,7 +107,7 @@ def operation_of(
 ) -> Operation:
     """Return the operation as a tool. ``headers``: those that a request may set. Raises `CannotTranslate`."""
     if entry.method.lower() in NO_TOOLS:
-        raise CannotTranslate(f"{entry.method} is no method of a tool")
+        raise CannotTranslate(f"{entry.method} cannot be a tool's method")
     description.begin()
     description.resolve(description.objects("paths").get(entry.path))
     prefix = servers.prefix(entry.item, entry.spec)
@@ -130,7 +130,7 @@ def operation_of(
         tuple(notes),
     )
     if made.kept.form == "raw" and not made.reads:
-        raise CannotTranslate("it changes something and answers with a text that is no JSON")
+        raise CannotTranslate("it changes something and answers with a text that is not JSON")
     return made
 
 
@@ -139,7 +139,7 @@ def path_of(path: str, arguments: Sequence[Argument]) -> str:
     names = {one.wire: one.name for one in arguments if one.place == "path"}
     used = _TEMPLATE.findall(path)
     if missing := [one for one in used if one not in names]:
-        raise CannotTranslate(f"its path names {missing[0][:60]!r}, which is no parameter of it")
+        raise CannotTranslate(f"its path names {missing[0][:60]!r}, which is not one of its parameters")
     if unused := names.keys() - set(used):
         raise CannotTranslate(f"its path has no place for {min(unused)[:60]!r}")
     made = _TEMPLATE.sub(lambda place: f"{{{names[place[1]]}}}", path)

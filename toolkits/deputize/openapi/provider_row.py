@@ -86,7 +86,7 @@ def _endpoint(flow: Json, name: str) -> str:
     url = flow.get(name)
     if not isinstance(url, str) or not _ADDRESS.fullmatch(url) or len(url) > 90:
         hint = "Describe it in [providers.NAME.oauth]."
-        raise InvalidInput(f"The description's {name} is no https address.", hint=hint)
+        raise InvalidInput(f"The description's {name} is not an https address.", hint=hint)
     return url
 
 
@@ -108,10 +108,10 @@ def _identity(description: Description, whoami: str) -> tuple[str, str, str]:
         subject = next((one for one in _SUBJECTS if one in members), "")
         if subject:
             return path, subject, next((one for one in _LABELS if one in members), subject)
-    hint = "Say which GET tells it: --whoami /me. It answers with an id."
+    hint = "Name the GET that returns the user's id: --whoami /me."
     if whoami:
         raise InvalidInput(f"GET {whoami[:80]} is not described as an answer with {', '.join(_SUBJECTS)}.", hint=hint)
-    raise InvalidInput("The description does not say which call tells whose a token is.", hint=hint)
+    raise InvalidInput("The description has no call that tells a token's user.", hint=hint)
 
 
 def _members(description: Description, item: Any) -> dict[str, Any]:

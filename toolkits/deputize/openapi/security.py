@@ -60,7 +60,7 @@ def _scopes(schemes: Sequence[tuple[Json, Any]]) -> tuple[str, ...]:
     listed = [named for _, named in schemes if isinstance(named, list)]
     scopes = [one for named in listed for one in named if isinstance(one, str)]
     if any(len(one) > LONGEST_SCOPE or not one.isascii() or not one.isprintable() or " " in one for one in scopes):
-        raise CannotTranslate("one of its scopes is none (RFC 6749 3.3), or too long")
+        raise CannotTranslate("one of its scopes is invalid (RFC 6749 3.3), or too long")
     unique = tuple(dict.fromkeys(scopes))
     if len(unique) > MAX_NEEDS:
         raise CannotTranslate(f"it needs more than {MAX_NEEDS} scopes")
@@ -84,14 +84,14 @@ def _check(scheme: Json) -> None:
     if type == "oauth2":
         flows = scheme.get("flows")
         if isinstance(flows, dict) and flows and flows.keys() <= {"clientCredentials"}:
-            raise CannotTranslate("it is done as the app (client credentials), and never as a user")
+            raise CannotTranslate("it acts as the app (client credentials), not as a user")
     elif type == "http" and str(scheme.get("scheme")).lower() != "bearer":
-        raise CannotTranslate("it wants a name and password (http authentication), and no token")
+        raise CannotTranslate("it requires a name and password (http authentication), not a token")
     elif type not in ("openIdConnect", "http"):
         what = {"apiKey": "an API key", "mutualTLS": "a client certificate"}.get(
             str(type), "a scheme that is not known"
         )
-        raise CannotTranslate(f"it wants {what}, and no OAuth token of a user's")
+        raise CannotTranslate(f"it requires {what}, not a user's OAuth token")
 
 
 def combine(alternatives: Sequence[tuple[str, ...]]) -> Needs:

@@ -29,7 +29,7 @@ class Servers:
         for told in (operation, item):
             if isinstance(there := told.get("servers"), list) and there:
                 if not (own := address_in({"servers": there})) or not self.address or not self._is_here(own):
-                    raise CannotTranslate("it is served at another address, where no token of this API goes")
+                    raise CannotTranslate("it is served at another address, which gets no token of this API")
                 break
         return self.between
 
@@ -66,7 +66,7 @@ def provider_servers(description: Description, roots: Mapping[str, str], provide
         there = ", ".join(f"{name} ({root})" for name, root in roots.items())
         raise InvalidInput(
             f"The description's server {address[:120]!r} is none of {provider}'s APIs: {there}.",
-            hint="If it is one of them all the same: --api NAME.",
+            hint="If it is one of them: --api NAME.",
         )
     best = max(fits, key=lambda name: len(roots[name]))
     return Servers(best, address, address[len(roots[best].rstrip("/")) :])
@@ -77,6 +77,6 @@ def own_servers(description: Description, name: str, given: str = "") -> Servers
     address = given.rstrip("/") or address_in(description.root)
     if not _ADDRESS.fullmatch(address) or "/.." in address or not urlsplit(address).hostname:
         raise InvalidInput(
-            f"The description's server {address[:120]!r} is no https address.", hint="Say it: --server https://..."
+            f"The description's server {address[:120]!r} is not an https address.", hint="Give --server https://..."
         )
     return Servers(name, address)

@@ -22,7 +22,7 @@ def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]
     ``what``: the item that a call names beside the repository, as in "this issue".
     """
 
-    def around(tool: Callable[P, Steps]) -> Callable[P, Steps]:
+    def wrap(tool: Callable[P, Steps]) -> Callable[P, Steps]:
         @functools.wraps(tool)
         def steps(*args: P.args, **kwargs: P.kwargs) -> Steps:
             asked = kwargs.get("repo")
@@ -39,7 +39,7 @@ def in_repo(what: str = "") -> Callable[[Callable[P, Steps]], Callable[P, Steps]
 
         return steps
 
-    return around
+    return wrap
 
 
 def _check_visible(repo: str) -> Asks[None]:

@@ -41,7 +41,7 @@ def _update_needs(arguments: Arguments) -> Sequence[Need]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a pull request is to be, beside what it is: ``row``. Reviewers are logins, and slugs after "team "."""
+    """The changes of a pull request, whose row is ``row``. Reviewers are logins, and slugs after "team "."""
 
     row: Mapping[str, Any]
     patch: Json
@@ -52,13 +52,13 @@ class Wanted:
 
     @property
     def before(self) -> list[str]:
-        """Who is asked to review."""
+        """The requested reviewers."""
         teams = [f"{_TEAM}{one.get('slug')}" for one in self.row.get("requested_teams") or ()]
         return sorted(logins(self.row.get("requested_reviewers"), 100) + teams)
 
     @property
     def after(self) -> list[str]:
-        """Who will be."""
+        """The requested reviewers after the change."""
         there, gone = ({one.lower() for one in who} for who in (self.before, self.unasked))
         new = [one for one in self.asked if one.lower() not in there]
         return sorted(one for one in [*self.before, *new] if one.lower() not in gone)

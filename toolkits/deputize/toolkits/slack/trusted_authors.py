@@ -131,7 +131,7 @@ class Members:
 
 
 def _authors(node: Any) -> Iterator[str]:
-    """Everybody who has written something in an answer."""
+    """Yield the writers of the texts in an answer."""
     if isinstance(node, list):
         for one in node:
             yield from _authors(one)
