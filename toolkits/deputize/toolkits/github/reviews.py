@@ -26,7 +26,7 @@ Event = Literal["APPROVE", "REQUEST_CHANGES", "COMMENT"]
 
 
 class LineComment(BaseModel):
-    """A comment on a line; on the whole file if it has no line."""
+    """A comment on a line; on the whole file without one."""
 
     model_config = {"extra": "forbid", "hide_input_in_errors": True}
     path: NewPath
