@@ -55,7 +55,7 @@ def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
     moves: list[Callable[[], object]] = [
         lambda: over.open(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN),
         lambda: over.receive_code(visit(), Secret("code"), NOW),
-        over.confirm,
+        lambda: over.confirm(0.0),
         lambda: over.renew_ticket(NOW),
         lambda: over.end("granted", "", NOW),
     ]
