@@ -107,6 +107,11 @@ def test_shared_host_without_scheme_names_the_whole_address(text: str) -> None:
     }
 
 
+@pytest.mark.parametrize(("text", "host"), [("evil.zip/pay", "evil.zip"), ("www.evil.md", "evil.md")])
+def test_host_with_the_ending_of_a_file_is_a_target_if_it_has_a_path_or_www(text: str, host: str) -> None:
+    assert host in targets(Preview("Send", audience=Audience.PEOPLE, note=f"see {text}"))
+
+
 def test_files_versions_and_abbreviations_in_text_are_not_hosts() -> None:
     words = "the report.pdf, README.md, v1.2, 1.2.3, e.g. i.e. U.S.A. a.m. Ph.D. notes.tar.gz src/app.py 12.30 Node.js"
     assert targets(Preview("Send", audience=Audience.PEOPLE, note=words, body=f"{words}\n{words}")) == {}
