@@ -9,7 +9,16 @@ from itertools import islice
 from typing import Any
 
 from deputize.core.failures.json_rpc import RpcId, json_rpc_outcome, response_to
-from deputize.core.failures.outcome import SERVER_ERROR, TOKEN_CALLS, Call, Kind, Outcome, lost_outcome, outcome_of
+from deputize.core.failures.outcome import (
+    SERVER_ERROR,
+    TOKEN_CALLS,
+    Call,
+    Kind,
+    Outcome,
+    lost_outcome,
+    outcome_of,
+    scope_list,
+)
 from deputize.core.failures.parse import (
     ERROR_BODY,
     MANY,
@@ -21,11 +30,12 @@ from deputize.core.failures.parse import (
     look,
     parse_body,
     token_reply,
+    word,
 )
 from deputize.core.failures.patterns import compiled
 from deputize.core.failures.retry_after import with_wait
 from deputize.core.failures.rules import NO_TOKEN, RefusedAnswer, Rules, When
-from deputize.core.failures.scopes import flat, missing_alternatives, unmet, with_scopes
+from deputize.core.http.challenges import bearer
 
 _log = logging.getLogger("deputize.core.failures")
 _PLAIN_KEY = "[A-Za-z_]{1,30}"
@@ -119,7 +129,7 @@ def _token(rules: Rules, call: Call, data: Any, needs: Sequence[Sequence[str]]) 
     if token_reply(rules, data):
         return Outcome(Kind.OK, data=data)
     outcome = rules.no_token if call == "code" else NO_TOKEN
-    needed = flat(needs) if outcome.kind is Kind.MISSING_SCOPE else ()
+    needed = _flat(needs) if outcome.kind is Kind.MISSING_SCOPE else ()
     return replace(outcome, needed=needed, data=data)
 
 
@@ -127,7 +137,7 @@ def _callback_outcome(rules: Rules, query: bytes, granted: frozenset[str], needs
     found = form(query)
     if isinstance(found, dict) and "error" in found:
         return outcome_of_callback_error(rules, found["error"])
-    absent = flat(unmet(rules, granted, needs))
+    absent = _flat(_unmet(rules, granted, needs))
     return outcome_of(Kind.MISSING_SCOPE, needed=absent) if absent else Outcome(Kind.OK)
 
 
@@ -135,7 +145,7 @@ def _match_tables(rules: Rules, seen: RefusedAnswer) -> Outcome:
     outcome = _first(rules.rows(seen.call), seen)
     if seen.status < 200 or seen.status >= 500:  # a failing server is not trusted about grants or arguments
         return outcome if outcome and outcome.kind in (Kind.RATE_LIMITED, Kind.TRANSIENT) else SERVER_ERROR
-    if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := missing_alternatives(rules, seen)):
+    if outcome and outcome.kind is Kind.HIDDEN_OR_NOT_FOUND and (short := _missing_alternatives(rules, seen)):
         return outcome_of(Kind.MISSING_SCOPE, needed=short, certain=False)
     return outcome or _unclassified_outcome(seen)
 
@@ -178,7 +188,7 @@ def _adapt_to_call(
         case Outcome(kind=Kind.TRANSIENT | Kind.RATE_LIMITED):
             return with_wait(rules, seen, outcome)
         case Outcome(kind=Kind.MISSING_SCOPE):
-            return with_scopes(rules, seen, outcome, granted, needs)
+            return _with_scopes(rules, seen, outcome, granted, needs)
         case Outcome(kind=Kind.REAUTH, detail="grant_dead") if seen.call == "code":
             return replace(outcome, detail="restart_consent")
         case Outcome(kind=Kind.CONFLICT, detail="exists") if ours and ours in seen.text:
@@ -205,3 +215,45 @@ def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     paths = (e["path"] for e in as_objects(seen.data["errors"]) if isinstance(e.get("path"), list))
     fields = (".".join(p for p in path[:5] if isinstance(p, str) and compiled(_FIELD).fullmatch(p)) for path in paths)
     return Outcome(Kind.OK, warning="incomplete: " + (", ".join(dict.fromkeys(filter(None, fields))) or "some fields"))
+
+
+def _unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """Return the any-of sets of which no scope is granted."""
+    have = rules.covered(granted)
+    return [need for need in needs if not have & set(need)]
+
+
+def _flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
+    """Return the scopes of all sets, each once."""
+    return tuple(dict.fromkeys(scope for need in needs for scope in need))
+
+
+def _with_scopes(
+    rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
+) -> Outcome:
+    """Return the outcome with the scopes to request: those of both provider and tool, else those of either.
+
+    If the two do not agree, consent may not help: the outcome is uncertain.
+    """
+    named = _challenge_scopes(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
+    if named and rules.challenge_names_all:
+        return replace(outcome, needed=named)
+    declared, absent = _flat(needs), _flat(_unmet(rules, granted, needs))
+    both = tuple(scope for scope in named if scope in declared)
+    agreed = bool(both) if named and declared else bool(named or absent or not declared)
+    return replace(outcome, needed=both or named or absent or declared, certain=outcome.certain and agreed)
+
+
+def _challenge_scopes(seen: RefusedAnswer) -> tuple[str, ...]:
+    """Return the scopes that a challenge names (RFC 6750 3)."""
+    challenge = bearer(seen.headers.get("www-authenticate", ""))
+    return scope_list(challenge.get("scope", "")) if challenge.get("error") == "insufficient_scope" else ()
+
+
+def _missing_alternatives(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
+    """Return the scopes of which any would do, if the token's headers show that it has none of them."""
+    accepted = scope_list(seen.headers.get(rules.accepted, ""))
+    if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:
+        return ()
+    have = rules.covered(scope_list(seen.headers[rules.have]))
+    return () if have & set(accepted) else accepted
