@@ -34,7 +34,7 @@ from deputize.core.acts.response_errors import (
 from deputize.core.engine import Engine
 from deputize.core.errors import DeputizeError, InvalidInput, ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import STEP_UP, Kind, Outcome, RpcId, classify, is_refusal
-from deputize.core.failures.provider_reason import provider_reason
+from deputize.core.failures.parse import provider_reason
 from deputize.core.grants.refresh import REJECTED, GrantLost, Refresher
 from deputize.core.grants.refresh_request import TOKEN_REFUSED, token_refused_error
 from deputize.core.http import LeanRequest

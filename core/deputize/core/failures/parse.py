@@ -1,18 +1,20 @@
-"""Parsing of a response: its body, the user's token in it, or the names and messages of a refusal."""
+"""Parsing of a response: its body, the user's token in it, or a refusal's names, messages and the reason that it gives."""
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
 from deputize.core.failures.patterns import compiled
+from deputize.core.failures.redaction import redact
 from deputize.core.failures.retry_after import http_date
 from deputize.core.failures.rules import RefusedAnswer, Rules
+from deputize.core.text import without_hidden
 
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer
@@ -144,3 +146,50 @@ def word(value: dict[str, Any], key: str) -> str:
     """Return the string under a key, or ""."""
     found = value.get(key)
     return found if isinstance(found, str) else ""
+
+
+MAX_REASON_CHARACTERS: Final = 300
+"""Maximum length of the message, in characters."""
+MAX_FIELD_CHARACTERS: Final = 80
+"""Maximum length of a field's name, in characters."""
+MAX_REASON_FIELDS: Final = 5
+"""Maximum number of fields, and of codes, of one refusal."""
+_URL: Final = r"(?i)\b([a-z][a-z0-9+.-]{1,20}:/{2,})(?:[^\s/?#@\"'<>]*@)?([^\s?#\"'<>]*)([?#][^\s\"'<>]*)?"
+
+
+def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]) -> dict[str, Any]:
+    """Return the message, fields and codes of a refusal; empty if the body has none.
+
+    ``data``: the parsed body. ``without_token``: removes the token that was sent. Anybody may have written any part of
+    it, so the result has the mark of untrusted content, and no line break, invisible character or secret.
+    """
+    if not isinstance(data, dict | list):
+        return {}
+
+    def clean(values: Iterable[Any], longest: int) -> list[str]:
+        texts = (_clean(one, without_token, longest) for one in islice(values, 4 * MANY) if isinstance(one, str))
+        return list(dict.fromkeys(filter(None, texts)))
+
+    messages = clean((one for path in rules.reason for one in values_at(path, data)), MAX_REASON_CHARACTERS)
+    fields = clean((one for path in rules.reason_fields for one in values_at(path, data)), MAX_FIELD_CHARACTERS)[
+        :MAX_REASON_FIELDS
+    ]
+    codes = clean((name for name in error_names(rules, data) if name not in messages), MAX_FIELD_CHARACTERS)[
+        :MAX_REASON_FIELDS
+    ]
+    row = {"message": _cut(" ".join(messages), MAX_REASON_CHARACTERS), "fields": fields, "codes": codes}
+    found = {name: value for name, value in row.items() if value}
+    return {"untrusted": True, **found} if found else {}
+
+
+def _clean(text: str, without_token: Callable[[str], str], longest: int) -> str:
+    """Return the text as one line without invisible characters, secrets and signed URL parameters."""
+    if len(text) > TEXT:  # half a token is not recognized: drop the cut word
+        text = text[:TEXT].rstrip().rpartition(" ")[0]
+    text = redact(without_token(without_hidden(text)))
+    text = compiled(_URL).sub(lambda url: url[1] + url[2], text)
+    return _cut(" ".join(text.split()), longest)
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
