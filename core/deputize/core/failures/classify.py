@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -32,7 +33,6 @@ from deputize.core.failures.parse import (
     token_reply,
     word,
 )
-from deputize.core.failures.patterns import compiled
 from deputize.core.failures.retry_after import with_wait
 from deputize.core.failures.rules import NO_TOKEN, RefusedAnswer, Rules, When
 from deputize.core.http.challenges import bearer
@@ -118,7 +118,7 @@ def _fine(rules: Rules, call: Call, headers: Mapping[str, str], data: Any, needs
     if rules.partial:
         name, pattern, words = rules.partial
         value = headers.get(name, "")
-        if value and (hit := compiled(pattern).search(value)):
+        if value and (hit := re.search(pattern, value)):
             return Outcome(Kind.OK, warning=f"incomplete: {hit[1].count(',') + 1} {words}", data=data)
     return Outcome(Kind.OK, data=data)
 
@@ -164,7 +164,7 @@ def _unclassified_outcome(seen: RefusedAnswer) -> Outcome:
 def _shape(data: Any, depth: int = 3) -> str:
     """Return a body's keys and types, none of its values."""
     if isinstance(data, dict) and depth:
-        shapes = ((k if compiled(_PLAIN_KEY).fullmatch(k) else "?", _shape(v, depth - 1)) for k, v in data.items())
+        shapes = ((k if re.fullmatch(_PLAIN_KEY, k) else "?", _shape(v, depth - 1)) for k, v in data.items())
         return "{" + ", ".join(f"{key}: {shape}" for key, shape in islice(shapes, MANY)) + "}"
     if isinstance(data, list) and depth:
         return "[" + ", ".join(_shape(item, depth - 1) for item in data[:3]) + "]"
@@ -213,7 +213,7 @@ def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
     if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):
         return outcome
     paths = (e["path"] for e in as_objects(seen.data["errors"]) if isinstance(e.get("path"), list))
-    fields = (".".join(p for p in path[:5] if isinstance(p, str) and compiled(_FIELD).fullmatch(p)) for path in paths)
+    fields = (".".join(p for p in path[:5] if isinstance(p, str) and re.fullmatch(_FIELD, p)) for path in paths)
     return Outcome(Kind.OK, warning="incomplete: " + (", ".join(dict.fromkeys(filter(None, fields))) or "some fields"))
 
 

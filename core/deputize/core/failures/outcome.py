@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import field
 from enum import StrEnum, auto
 from typing import Any, Final, Literal
 
-from deputize.core.failures.patterns import compiled
 from deputize.core.value_object import ValueObject, frozen
 
 Call = Literal["callback", "code", "refresh", "revoke", "read", "idem", "write"]
@@ -101,8 +101,8 @@ SERVER_ERROR = outcome_of(Kind.TRANSIENT, backoff=True)
 
 def scope_list(text: str) -> tuple[str, ...]:
     """Return the scopes in a text, whatever separates them, each once."""
-    words = compiled(_BETWEEN).split(text[: 4 * TEXT])
-    return tuple(dict.fromkeys(word for word in words if compiled(_SCOPE).fullmatch(word)))
+    words = re.split(_BETWEEN, text[: 4 * TEXT])
+    return tuple(dict.fromkeys(word for word in words if re.fullmatch(_SCOPE, word)))
 
 
 def lost_outcome(call: Call) -> Outcome:

@@ -1,8 +1,9 @@
-"""Parsing of a response: its body, the user's token in it, or a refusal's names, messages and the reason that it gives."""
+"""Parsing of a response: its body, the user's token in it, the names, messages and reason of a refusal."""
 
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
@@ -10,7 +11,6 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from deputize.core.failures.outcome import TEXT, TOKEN_CALLS, Call
-from deputize.core.failures.patterns import compiled
 from deputize.core.failures.redaction import redact
 from deputize.core.failures.retry_after import http_date
 from deputize.core.failures.rules import RefusedAnswer, Rules
@@ -19,7 +19,16 @@ from deputize.core.text import without_hidden
 ERROR_BODY = 1 << 18  # bytes: a longer refusal is not parsed
 MANY = 20  # errors read out of one answer
 MAX_CLAIMS = 2048  # characters of a claims challenge: a browser has to carry it in an address
+MAX_REASON: Final = 300
+"""Maximum length of the message, in characters."""
+MAX_FIELD: Final = 80
+"""Maximum length of a field's name, in characters."""
+MAX_FIELDS: Final = 5
+"""Maximum number of fields, and of codes, of one refusal."""
 _NAME = r"[A-Za-z][\w .:-]{0,79}"
+
+
+_URL: Final = r"(?i)\b([a-z][a-z0-9+.-]{1,20}:/{2,})(?:[^\s/?#@\"'<>]*@)?([^\s?#\"'<>]*)([?#][^\s\"'<>]*)?"
 
 
 def parse_body(call: Call, body: bytes) -> Any:
@@ -100,7 +109,7 @@ def error_names(rules: Rules, data: Any) -> Iterator[str]:
 
 
 def _valid_names(names: Iterable[Any]) -> Iterator[str]:
-    return (name for name in names if isinstance(name, str) and compiled(_NAME).fullmatch(name))
+    return (name for name in names if isinstance(name, str) and re.fullmatch(_NAME, name))
 
 
 def _names(rules: Rules, data: Any) -> Iterator[Any]:
@@ -148,15 +157,6 @@ def word(value: dict[str, Any], key: str) -> str:
     return found if isinstance(found, str) else ""
 
 
-MAX_REASON_CHARACTERS: Final = 300
-"""Maximum length of the message, in characters."""
-MAX_FIELD_CHARACTERS: Final = 80
-"""Maximum length of a field's name, in characters."""
-MAX_REASON_FIELDS: Final = 5
-"""Maximum number of fields, and of codes, of one refusal."""
-_URL: Final = r"(?i)\b([a-z][a-z0-9+.-]{1,20}:/{2,})(?:[^\s/?#@\"'<>]*@)?([^\s?#\"'<>]*)([?#][^\s\"'<>]*)?"
-
-
 def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]) -> dict[str, Any]:
     """Return the message, fields and codes of a refusal; empty if the body has none.
 
@@ -170,14 +170,10 @@ def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]
         texts = (_clean(one, without_token, longest) for one in islice(values, 4 * MANY) if isinstance(one, str))
         return list(dict.fromkeys(filter(None, texts)))
 
-    messages = clean((one for path in rules.reason for one in values_at(path, data)), MAX_REASON_CHARACTERS)
-    fields = clean((one for path in rules.reason_fields for one in values_at(path, data)), MAX_FIELD_CHARACTERS)[
-        :MAX_REASON_FIELDS
-    ]
-    codes = clean((name for name in error_names(rules, data) if name not in messages), MAX_FIELD_CHARACTERS)[
-        :MAX_REASON_FIELDS
-    ]
-    row = {"message": _cut(" ".join(messages), MAX_REASON_CHARACTERS), "fields": fields, "codes": codes}
+    messages = clean((one for path in rules.reason for one in values_at(path, data)), MAX_REASON)
+    fields = clean((one for path in rules.reason_fields for one in values_at(path, data)), MAX_FIELD)[:MAX_FIELDS]
+    codes = clean((name for name in error_names(rules, data) if name not in messages), MAX_FIELD)[:MAX_FIELDS]
+    row = {"message": _cut(" ".join(messages), MAX_REASON), "fields": fields, "codes": codes}
     found = {name: value for name, value in row.items() if value}
     return {"untrusted": True, **found} if found else {}
 
@@ -187,7 +183,7 @@ def _clean(text: str, without_token: Callable[[str], str], longest: int) -> str:
     if len(text) > TEXT:  # half a token is not recognized: drop the cut word
         text = text[:TEXT].rstrip().rpartition(" ")[0]
     text = redact(without_token(without_hidden(text)))
-    text = compiled(_URL).sub(lambda url: url[1] + url[2], text)
+    text = re.sub(_URL, lambda url: url[1] + url[2], text)
     return _cut(" ".join(text.split()), longest)
 
 

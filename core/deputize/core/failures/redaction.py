@@ -13,8 +13,6 @@ from functools import cache
 from string import ascii_lowercase, ascii_uppercase
 from typing import Final, NamedTuple, TypeAlias
 
-from deputize.core.failures.patterns import compiled
-
 
 class TokenShape(NamedTuple):
     """The form of a provider's tokens. ``mark``: the text, in lower case, without which ``pattern`` is not tried.
@@ -109,14 +107,14 @@ def _provider_masks(shapes: tuple[TokenShape, ...]) -> tuple[tuple[str, _Mask], 
 
 
 def _anywhere(pattern: str) -> _Mask:
-    return lambda text, low: compiled(pattern).sub(_REDACTED, text)
+    return lambda text, low: re.sub(pattern, _REDACTED, text)
 
 
 def _whole(pattern: str) -> _Find:
     """Return a finder of the whole match."""
 
     def find(text: str, at: int) -> _Found:
-        found = compiled(pattern).match(text, at)
+        found = re.compile(pattern).match(text, at)
         return (*found.span(), True) if found else (at, at, False)
 
     return find
@@ -126,20 +124,20 @@ def _value(pattern: str, *, no_word: bool = False) -> _Find:
     """Return a finder of the pattern's second group; with ``no_word`` only of a value that is not a plain word."""
 
     def find(text: str, at: int) -> _Found:
-        found = compiled(pattern).match(text, at)
+        found = re.compile(pattern).match(text, at)
         if found is None:
             return at, at, False
-        return (*found.span(2), not no_word or bool(compiled(_NO_WORD).search(text, *found.span(2))))
+        return (*found.span(2), not no_word or bool(re.compile(_NO_WORD).search(text, *found.span(2))))
 
     return find
 
 
 def _web_token(text: str, at: int) -> _Found:
     """Find a JSON Web Token. If none begins here, none begins later in the same run of characters."""
-    found = compiled(_JWT).match(text, at)
+    found = re.compile(_JWT).match(text, at)
     if found:
         return *found.span(), True
-    run = compiled(rf"\b{_PART}++").match(text, at)
+    run = re.compile(rf"\b{_PART}++").match(text, at)
     return at, run.end() if run else at, False
 
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from deputize.core.failures.outcome import Kind, Outcome
-from deputize.core.failures.patterns import compiled
 from deputize.core.failures.rules import Budget, RefusedAnswer, Rules
 
 _SECONDS = r"[0-9]{1,9}(\.[0-9]{1,6})?"
@@ -32,18 +31,18 @@ def with_wait(rules: Rules, seen: RefusedAnswer, outcome: Outcome) -> Outcome:
 def _retry_after(seen: RefusedAnswer) -> float | None:
     """Return the time of Retry-After, in Unix seconds."""
     value = seen.headers.get("retry-after", "").strip()
-    return seen.now + float(value) if compiled(_SECONDS).fullmatch(value) else http_date(value)
+    return seen.now + float(value) if re.fullmatch(_SECONDS, value) else http_date(value)
 
 
 def _exhausted_budget(rules: Rules, seen: RefusedAnswer) -> Budget | None:
     """Return the exhausted budget, or None. A reset that is not a point in time is ignored."""
-    there = [b for b in rules.budgets if compiled(_EPOCH).fullmatch(seen.headers.get(b.reset, ""))]
+    there = [b for b in rules.budgets if re.fullmatch(_EPOCH, seen.headers.get(b.reset, ""))]
     used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
     return next(used, None) or next((b for b in there if b.always), None)
 
 
 def _message_time(rules: Rules, seen: RefusedAnswer) -> float | None:
-    hit = compiled(rules.until, re.IGNORECASE).search(seen.text) if rules.until else None
+    hit = re.search(rules.until, seen.text, re.IGNORECASE) if rules.until else None
     try:
         return _epoch(datetime.fromisoformat(hit[1])) if hit else None
     except (ValueError, OverflowError):

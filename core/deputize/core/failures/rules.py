@@ -8,7 +8,6 @@ from dataclasses import field, replace
 from typing import Any, NamedTuple
 
 from deputize.core.failures.outcome import TOKEN_CALLS, Call, Kind, Outcome, outcome_of, scope_list
-from deputize.core.failures.patterns import compiled
 from deputize.core.value_object import Frozen, Printed, frozen
 
 
@@ -63,7 +62,7 @@ class When:
         """Return the first matching name, "" if the row has none, None if none matches."""
         if not self.names and not self.like:
             return ""
-        return next((n for n in names if n in self.names or (self.like and compiled(self.like).fullmatch(n))), None)
+        return next((n for n in names if n in self.names or (self.like and re.fullmatch(self.like, n))), None)
 
     def _fill_outcome(self, name: str, found: Mapping[str, str]) -> Outcome:
         return replace(
@@ -79,7 +78,7 @@ def _groups(pattern: str | None, text: str | None) -> dict[str, str] | None:
     """Return the named groups of a match, {} without a pattern, None if it does not match."""
     if pattern is None:
         return {}
-    hit = compiled(pattern, re.IGNORECASE).search(text) if text is not None else None
+    hit = re.search(pattern, text, re.IGNORECASE) if text is not None else None
     return hit.groupdict(default="") if hit else None
 
 
