@@ -34,7 +34,7 @@ from deputize.core.acts import public_requests as unauthenticated
 from deputize.core.acts.public_requests import PublicSender
 from deputize.core.failures import Kind, Outcome
 from deputize.core.http import FastTransport, Http
-from deputize.core.http.public_address import is_public
+from deputize.core.http.address_guard import is_public
 from tests.support.faults import answer, broken
 from tests.support.probe_toolkit import Probe, probing
 

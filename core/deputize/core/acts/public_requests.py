@@ -21,7 +21,7 @@ from deputize.core.errors import InvalidInput, ProviderUnavailable
 from deputize.core.failures import Kind, Outcome, classify, outcome_of, outcome_without_answer
 from deputize.core.failures.standard import GENERIC
 from deputize.core.http import Http, LeanRequest
-from deputize.core.http.public_address import is_public
+from deputize.core.http.address_guard import is_public
 from deputize.core.oauth.discover import Resolve, addresses_of
 from deputize.core.oauth.provider import Provider
 from deputize.core.tools.steps import MAX_BYTES, PublicRequest

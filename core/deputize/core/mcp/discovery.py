@@ -20,10 +20,10 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
+from deputize.core.http.address_guard import AddressGuard, Resolve, addresses_of
 from deputize.core.http.challenges import bearer
 from deputize.core.mcp.authorization import Authorization, KnownServers, check_unchanged, provider_of, shown
 from deputize.core.mcp.server import McpServer
-from deputize.core.oauth.address_guard import AddressGuard, Resolve, addresses_of
 from deputize.core.oauth.client_auth import AGENT
 from deputize.core.oauth.discover import MAX_BYTES, SECONDS, check_all, document, metadata_of
 from deputize.core.oauth.provider import Provider

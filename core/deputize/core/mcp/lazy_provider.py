@@ -5,12 +5,12 @@ from __future__ import annotations
 from deputize.core.engine import Engine
 from deputize.core.errors import SettingsError
 from deputize.core.http import Transport
+from deputize.core.http.address_guard import Resolve, addresses_of
 from deputize.core.mcp.account_tool import account_of
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.clients import client_again, client_of, known_client
 from deputize.core.mcp.discovery import discover_server
 from deputize.core.mcp.server import McpServer
-from deputize.core.oauth.address_guard import Resolve, addresses_of
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.value_object import Frozen, frozen

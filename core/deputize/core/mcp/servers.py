@@ -16,6 +16,7 @@ from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.http import Transport
+from deputize.core.http.address_guard import Resolve
 from deputize.core.mcp.authorization import KnownServers
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.lazy_provider import LateServer
@@ -25,7 +26,6 @@ from deputize.core.mcp.schemas import load
 from deputize.core.mcp.server import ForeignEffect, McpServer
 from deputize.core.mcp.session_cache import Links, changed_place
 from deputize.core.mcp.tools import foreign_toolkit, reason_left_out
-from deputize.core.oauth.address_guard import Resolve
 from deputize.core.tools.act import Call
 from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.toolkit import Toolkit

@@ -18,9 +18,9 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable, SettingsError
 from deputize.core.http import Http, Transport
-from deputize.core.oauth.address_guard import PLAIN_HTTPS, AddressGuard
-from deputize.core.oauth.address_guard import Resolve as Resolve
-from deputize.core.oauth.address_guard import addresses_of as addresses_of
+from deputize.core.http.address_guard import PLAIN_HTTPS, AddressGuard
+from deputize.core.http.address_guard import Resolve as Resolve
+from deputize.core.http.address_guard import addresses_of as addresses_of
 from deputize.core.oauth.oauth_endpoints import Audience
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, provider_from_metadata, unusable_server
