@@ -26,8 +26,7 @@ from deputize.core.background_loop import portal
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.errors import SettingsError, StoreUnavailable
 from deputize.core.http import Transport
-from deputize.core.oauth.discover import discover
-from deputize.core.oauth.metadata_cache import KnownIssuers
+from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.policy.policy import Policy, find_policy

@@ -28,8 +28,7 @@ from deputize.core import (
 )
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
-from deputize.core.oauth.discover import discover
-from deputize.core.oauth.metadata_cache import KnownIssuers
+from deputize.core.oauth.discover import KnownIssuers, discover
 from deputize.core.oauth.server_metadata import check_addresses
 from deputize.core.settings import AppSettings, Settings
 from deputize.core.start import find_providers

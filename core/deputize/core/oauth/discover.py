@@ -7,9 +7,11 @@ host (SSRF guard, CWE-918), and the server must support PKCE with S256.
 from __future__ import annotations
 
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext, suppress
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
@@ -22,8 +24,11 @@ from deputize.core.http.address_guard import PLAIN_HTTPS, AddressGuard
 from deputize.core.http.address_guard import Resolve as Resolve
 from deputize.core.http.address_guard import addresses_of as addresses_of
 from deputize.core.oauth.oauth_endpoints import Audience
+from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.server_metadata import check_origins, provider_from_metadata, unusable_server
+from deputize.core.value_object import ValueObject
+from deputize.core.vault.vault import Vault
 
 MAX_BYTES: Final = 2**18
 """Maximum size of a metadata document."""
@@ -171,3 +176,32 @@ async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -
         with suppress(ProviderUnavailable) if down else nullcontext():
             if url:
                 await guard.check(url)
+
+
+log = logging.getLogger("deputize")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class KnownIssuers(ValueObject):
+    """Metadata by issuer, encrypted like all records; for `deputize.core.discover`."""
+
+    vault: Vault
+
+    async def read(self, issuer: str) -> Mapping[str, Any] | None:
+        """Return an issuer's metadata as of when it was last reached; None if it never was."""
+        if (kept := await self.vault.get("meta", _record_key(issuer))) is None:
+            return None
+        log.warning("%s cannot be reached: using its stored metadata.", issuer)
+        return kept.json
+
+    async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
+        """Store an issuer's metadata."""
+        content = dict(metadata)
+        while not await self.vault.insert("meta", _record_key(issuer), content):
+            old = await self.vault.get("meta", _record_key(issuer))
+            if old and (old.json == content or await self.vault.swap(old, content)):
+                return
+
+
+def _record_key(issuer: str) -> str:
+    return f"issuer.{fingerprint(issuer)}"
