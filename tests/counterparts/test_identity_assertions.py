@@ -36,8 +36,8 @@ from deputize.core import (
 )
 from deputize.core.background_loop import portal
 from deputize.core.grants.sources import assertion
+from deputize.core.oauth.app import IdentityAssertion
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.grant_sources import IdentityAssertion
 from tests.counterparts.test_token_sources import session
 from tests.support.counterparts import mcp_python, require_oidc_provider
 from tests.support.oidc_provider import READ, AtHome, OidcProvider, app_of, found

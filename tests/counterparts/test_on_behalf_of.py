@@ -12,9 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from deputize.core import App, Secret
 from deputize.core.grants.sources.token_exchange import request
+from deputize.core.oauth.app import TokenExchange
 from deputize.core.oauth.client_auth import ASSERTION_TYPE
 from deputize.core.oauth.client_key import key_in
-from deputize.core.oauth.grant_sources import TokenExchange
 from deputize.core.oauth.jose import content_of
 from deputize.core.providers.entra import ENTRA_RULES
 from deputize.core.providers.from_settings import ProviderSettings

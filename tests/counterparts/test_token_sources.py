@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from deputize.core import ConsentRequired, Deputy, InvalidInput, ReconsentRequired, User
-from deputize.core.oauth.grant_sources import SessionToken, TokenExchange
+from deputize.core.oauth.app import SessionToken, TokenExchange
 from deputize.core.oauth.pkce import challenge_of
 from tests.support.counterparts import require_oidc_provider
 from tests.support.oidc_provider import OidcProvider, Person, deputy_for

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core import PROVIDERS, App, Request, Secret, Steps, Toolkit, User, any_of
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.settings import Settings
 from deputize.core.tools.needs import asks_of
 from deputize.core.tools.plugins import find_toolkits

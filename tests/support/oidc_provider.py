@@ -41,9 +41,9 @@ from deputize.core import (
 )
 from deputize.core.background_loop import portal
 from deputize.core.consent.consents import AnyLocalUser
+from deputize.core.oauth.app import Source
 from deputize.core.oauth.client_key import ClientKey
 from deputize.core.oauth.discover import discover
-from deputize.core.oauth.grant_sources import Source
 from tests.support.counterparts import CHECKOUT, OIDC_PROVIDER_HOME, node
 from tests.support.sandbox_deputy import PAGES, build, new_vault, public_names
 from tests.support.strict_emulate import forms

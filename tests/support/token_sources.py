@@ -44,8 +44,8 @@ from deputize.core import (
     any_of,
 )
 from deputize.core.audit import Audit
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, Source, TokenExchange
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, Source, TokenExchange
 from deputize.core.tools.preview import Audience, Preview
 from deputize.core.vault.vault import Vault
 from tests.support.provider_fields import with_fields

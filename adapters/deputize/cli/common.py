@@ -33,7 +33,7 @@ def open_deputy() -> Iterator[Deputy]:
 
 def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
     """Tell the user which providers of these tools have no OAuth app, or one whose calls fail here."""
-    from deputize.core.oauth.grant_sources import IdentityAssertion, TokenExchange
+    from deputize.core.oauth.app import IdentityAssertion, TokenExchange
 
     providers = {tool.provider for tool in tools}
     if fault := deputy.registry.missing_apps(providers):

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterator
 
 from deputize.cli.doctor_findings import Finding, bad
 from deputize.core import App, DeputizeError, Provider
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.client_auth import check_client
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.settings import Settings
 
 

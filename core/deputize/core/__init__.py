@@ -37,8 +37,8 @@ from deputize.core.grants.connections import Connection
 from deputize.core.grants.revoke import Revoked
 from deputize.core.idempotency.undo import Undoable
 from deputize.core.in_flight import exit_on_sigterm
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.discover import discover
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.provider import ApiRules, App, Identity, OAuthEndpoints, Provider
 from deputize.core.policy.policy import Policy, Verdict, allow_all, ask_before_sending, read_only
 from deputize.core.providers import PROVIDERS

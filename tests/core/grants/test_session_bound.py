@@ -18,7 +18,7 @@ from deputize.core import (
     User,
 )
 from deputize.core.grants.sources import session
-from deputize.core.oauth.grant_sources import Source
+from deputize.core.oauth.app import Source
 from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import (
     API,

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from deputize.core import ConsentRequired, Deputy, ReconsentRequired, User
-from deputize.core.oauth.grant_sources import Source
+from deputize.core.oauth.app import Source
 from tests.support.sandbox_deputy import Clock
 from tests.support.token_sources import (
     ASSERTION,

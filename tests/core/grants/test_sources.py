@@ -18,7 +18,7 @@ from deputize.core import (
     ReconsentRequired,
     User,
 )
-from deputize.core.oauth.grant_sources import Source, TokenExchange
+from deputize.core.oauth.app import Source, TokenExchange
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.vault.grant import Grant
 from deputize.core.vault.vault import Vault

@@ -12,7 +12,7 @@ from typing import Final
 import pytest
 
 from deputize.core import DeputizeError, Deputy
-from deputize.core.oauth.grant_sources import Source
+from deputize.core.oauth.app import Source
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
 from tests.support.kill_points import Died, Fate, MortalLine, MortalStore, When

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from deputize.core import PROVIDERS, App, Secret, SettingsError
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, TokenExchange
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, TokenExchange
 from deputize.core.oauth.registry import Registry
 from deputize.core.settings import Settings
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from deputize.core.engine import Engine
-from deputize.core.oauth.grant_sources import FOREIGN_IMPORT
+from deputize.core.oauth.app import FOREIGN_IMPORT
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.token_reply import Tokens
 from deputize.core.providers.origin import origin_of, pack_origin

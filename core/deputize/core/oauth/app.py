@@ -1,16 +1,87 @@
-"""An OAuth client: the registration of this program at a provider (RFC 6749 2)."""
+"""An OAuth client: the registration of this program at a provider (RFC 6749 2), and the source of its grants, as data.
+
+An app without a source gets its grants by consent. `deputize.core.grants.sources` implements the others.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.grant_sources import ServiceAccount, Source
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret
 
 if TYPE_CHECKING:
     from deputize.core.oauth.client_key import ClientKey
+
+SessionToken = Literal["access_token", "id_token", "jwt"]
+"""Kinds of session tokens, as RFC 8693 3 calls them after ``urn:ietf:params:oauth:token-type:``."""
+
+IMPORT: Final = "import"
+"""The source of a grant whose tokens were imported."""
+FOREIGN_IMPORT: Final = "import_foreign"
+"""The same for tokens that may belong to another client: the app cannot refresh them, nor revoke them everywhere."""
+RENEWED_BY_SOURCE: Final = frozenset({"exchange", "identity_assertion", "service_account"})
+"""Sources whose grants are renewed only by the source: a refresh token would outlive the session or key."""
+
+
+@frozen
+class TokenExchange(ValueObject):
+    """Exchange of your application's session token of the user for a token of the API: RFC 8693, or Microsoft's form.
+
+    ``session``: kind of the session token. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which Entra
+    requires. ``token_audience``: name of the API at the server, if it requires one (RFC 8693 2.1). ``user_claim``: the
+    claim of the session token that must equal the user's id; "": trust your application that the token is the user's.
+    """
+
+    session: SessionToken = "access_token"
+    token_audience: str = ""
+    on_behalf_of: bool = False
+    user_claim: str = "sub"
+
+    @property
+    def kind(self) -> str:
+        """Its name in the audit."""
+        return "on_behalf_of" if self.on_behalf_of else "exchange"
+
+
+@frozen
+class IdentityAssertion(ValueObject):
+    """Assertion of the user's identity by the company's provider, which the API's server accepts (ID-JAG).
+
+    ``identity_app``: the app that is our client at the company's provider. ``token_audience``: the exact issuer of the
+    API's server. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
+    """
+
+    identity_app: str
+    token_audience: str
+    resource: str = ""
+    session: SessionToken = "id_token"
+    user_claim: str = "sub"
+    kind: str = "identity_assertion"
+
+
+@frozen
+class ServiceAccount(ValueObject):
+    """An organisation's own account that belongs to no user. It acts only if your application names its app.
+
+    ``organisation``: its owner, as shown to people. ``scopes``: the most it may ever have. ``tenant``: whose users may
+    act as it. ``key``: its signing key (RFC 7523 2.1); None: the app's own credentials (RFC 6749 4.4).
+    """
+
+    organisation: str
+    scopes: frozenset[str]
+    tenant: str = ""
+    key: ClientKey | None = None
+    kind: str = "service_account"
+
+    def __post_init__(self) -> None:
+        if not self.organisation.strip() or not self.scopes:
+            raise SettingsError("A service account has an organisation and scopes: whose it is, and all it may do.")
+
+
+Source: TypeAlias = TokenExchange | IdentityAssertion | ServiceAccount
+
 
 ClientAuth = Literal["post", "basic", "none", "private_key_jwt"]
 """How an app authenticates: `OAuthEndpoints.client_auth`."""

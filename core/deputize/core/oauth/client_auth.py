@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 import httpx
 
 from deputize.core.errors import SettingsError
-from deputize.core.oauth.grant_sources import ServiceAccount
+from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 

@@ -1,7 +1,8 @@
 """Providers from a server's own metadata: RFC 8414, or OpenID Connect Discovery 1.0 if it serves only that.
 
 Metadata is checked before use: its issuer must be the one that was named, every URL in it must be https on a public
-host (SSRF guard, CWE-918), and the server must support PKCE with S256.
+host (SSRF guard, CWE-918), and the server must support PKCE with S256. The vault keeps it, so that a
+program starts while a server is down.
 """
 
 from __future__ import annotations

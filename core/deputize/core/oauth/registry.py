@@ -14,8 +14,8 @@ from typing import Final, Protocol
 
 from deputize.core.background_loop import portal
 from deputize.core.errors import DeputizeError, InvalidInput, SettingsError, instead
+from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.client_auth import check_client
-from deputize.core.oauth.grant_sources import ServiceAccount
 from deputize.core.oauth.provider import App, Provider, describe_scope
 from deputize.core.vault.grant import Account, Secret
 

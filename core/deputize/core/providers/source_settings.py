@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from deputize.core.errors import SettingsError
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
 from deputize.core.oauth.client_key import ClientKey, key_in
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount, SessionToken, Source, TokenExchange
 from deputize.core.vault.grant import SecretBytes
 from deputize.core.vault.private_files import read_private
 

@@ -39,8 +39,8 @@ from deputize.core.grants.sources.refusal_cache import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
 from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter
+from deputize.core.oauth.app import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.endpoint import NO_TOKEN, Endpoint, Refusal
-from deputize.core.oauth.grant_sources import IdentityAssertion, ServiceAccount
 from deputize.core.oauth.pkce import fingerprint
 from deputize.core.oauth.provider import App
 from deputize.core.oauth.token_reply import Tokens

@@ -18,8 +18,8 @@ from deputize.core.errors import AccountMismatch, DeputizeError, InvalidInput, P
 from deputize.core.failures import Kind, Outcome
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT
 from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter, is_called
+from deputize.core.oauth.app import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.endpoint import Endpoint, Refusal
-from deputize.core.oauth.grant_sources import FOREIGN_IMPORT, IMPORT
 from deputize.core.oauth.provider import Provider
 from deputize.core.oauth.token_reply import Tokens, usable
 from deputize.core.value_object import Frozen, frozen

@@ -18,8 +18,8 @@ import httpx
 from deputize.core.errors import InvalidInput, PolicyDenied
 from deputize.core.grants.sources.token_exchange import JWT_GRANT
 from deputize.core.oauth import flow
+from deputize.core.oauth.app import ServiceAccount
 from deputize.core.oauth.endpoint import Endpoint
-from deputize.core.oauth.grant_sources import ServiceAccount
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import NO_USER, Account, Grant, Secret, User
 

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from deputize.core.errors import DeputizeError, InvalidInput
-from deputize.core.oauth.grant_sources import IdentityAssertion, TokenExchange
+from deputize.core.oauth.app import IdentityAssertion, TokenExchange
 from deputize.core.oauth.jose import content_of
 from deputize.core.oauth.token_reply import usable
 from deputize.core.vault.grant import Secret, User

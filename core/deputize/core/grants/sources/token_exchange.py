@@ -15,8 +15,8 @@ import httpx
 
 from deputize.core.errors import ProviderUnavailable
 from deputize.core.oauth import flow
+from deputize.core.oauth.app import TokenExchange
 from deputize.core.oauth.endpoint import Endpoint
-from deputize.core.oauth.grant_sources import TokenExchange
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.vault.grant import Secret
 
