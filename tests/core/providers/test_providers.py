@@ -13,9 +13,8 @@ from deputize.core import PROVIDERS, App, InvalidInput, Provider, ProviderUnavai
 from deputize.core.acts.build_request import headers_and_body
 from deputize.core.failures import TokenShape, redact
 from deputize.core.oauth import flow
-from deputize.core.oauth.api_rules import NEVER_SET
 from deputize.core.oauth.identity import Permissions
-from deputize.core.oauth.provider import ApiRules, OAuthEndpoints
+from deputize.core.oauth.provider import NEVER_SET, ApiRules, OAuthEndpoints
 from deputize.core.oauth.registry import Registry
 from deputize.core.settings import AppSettings, Settings
 from tests.support.provider_fields import said_fields, with_fields

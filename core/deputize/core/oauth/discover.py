@@ -24,9 +24,8 @@ from deputize.core.http import Http, Transport
 from deputize.core.http.address_guard import PLAIN_HTTPS, AddressGuard
 from deputize.core.http.address_guard import Resolve as Resolve
 from deputize.core.http.address_guard import addresses_of as addresses_of
-from deputize.core.oauth.oauth_endpoints import Audience
 from deputize.core.oauth.pkce import fingerprint
-from deputize.core.oauth.provider import Provider
+from deputize.core.oauth.provider import Audience, Provider
 from deputize.core.oauth.server_metadata import check_origins, provider_from_metadata, unusable_server
 from deputize.core.value_object import ValueObject
 from deputize.core.vault.vault import Vault

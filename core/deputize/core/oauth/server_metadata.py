@@ -15,8 +15,7 @@ from deputize.core.oauth.app import ClientAuth
 from deputize.core.oauth.dpop import ALG
 from deputize.core.oauth.identity import NAMELESS
 from deputize.core.oauth.jose import ALGS
-from deputize.core.oauth.oauth_endpoints import Audience
-from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
+from deputize.core.oauth.provider import ApiRules, Audience, Identity, OAuthEndpoints, Provider
 
 _METHODS: Final[Mapping[str, ClientAuth]] = {
     "client_secret_post": "post",

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, SecretStr, model_validator
 
 from deputize.core.oauth.app import App
 from deputize.core.oauth.client_key import ClientKey
-from deputize.core.oauth.oauth_endpoints import Audience
+from deputize.core.oauth.provider import Audience
 from deputize.core.providers.source_settings import SourceSettings
 from deputize.core.secret_files import with_secret
 from deputize.core.vault.grant import Secret

@@ -18,8 +18,17 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from deputize.core.errors import SettingsError
 from deputize.core.failures.standard import GENERIC
 from deputize.core.oauth.app import ClientAuth
-from deputize.core.oauth.oauth_endpoints import ADDRESSES, Audience, EndsReplaced, Pkce, RevokeBy
-from deputize.core.oauth.provider import ApiRules, Identity, OAuthEndpoints, Provider
+from deputize.core.oauth.provider import (
+    ADDRESSES,
+    ApiRules,
+    Audience,
+    EndsReplaced,
+    Identity,
+    OAuthEndpoints,
+    Pkce,
+    Provider,
+    RevokeBy,
+)
 from deputize.core.providers import bad_name, known_providers
 from deputize.core.providers.entra import ENTRA_RULES, is_entra
 
