@@ -29,13 +29,13 @@ from deputize.core.errors import (
     SettingsError,
 )
 from deputize.core.failures import Kind, Outcome, outcome_of
+from deputize.core.grants.backoff import Backoff
 from deputize.core.grants.refresh_request import OTHER_ACCOUNT, Ask, has_refresh_token
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.sources import assertion, service_account
 from deputize.core.grants.sources import token_exchange as exchange
 from deputize.core.grants.sources.assertion import asserted_account
 from deputize.core.grants.sources.inflight_requests import mark_request, stop_requests
-from deputize.core.grants.sources.refusal_cache import RefusedRequests
 from deputize.core.grants.sources.service_account import refuse_to_ask
 from deputize.core.grants.sources.session import SESSION_ENDED, NotObtained, TokenFor, session_token
 from deputize.core.grants.sources.token_import import ImportedTokens, TokenImporter
@@ -303,3 +303,36 @@ class GrantSources:
         if isinstance(app.source, ServiceAccount):
             return False
         return any(one.status == "revoked" for one in await self.vault.list_grants(owner, app.provider, app.name))
+
+
+class RefusedRequests:
+    """The last refusal of each user's request for an app's tokens, in this process: concurrent callers do not repeat it.
+
+    A refused session says nothing about the user's next session. A rate limit or an outage applies to all sessions.
+    ``clock`` returns Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._backoff, self._sessions = Backoff(clock), dict[str, str]()
+
+    def check(self, key: str, session: str) -> None:
+        """Raise the last refusal if it is too early. ``session``: fingerprint of the session token, "" for none."""
+        pause = self._backoff.pause(key)
+        if pause is None:
+            return
+        if pause.outcome.kind is not Kind.REAUTH:
+            raise pause.error()
+        if self._sessions.get(key) == session:
+            raise NotObtained(pause.outcome.detail or str(Kind.REAUTH), pause.outcome.claims)
+
+    def record_refusal(self, key: str, session: str, outcome: Outcome) -> None:
+        """Record a refusal."""
+        if self._sessions.get(key, session) != session:
+            self._backoff.reset(key)  # so that the next pause is short again
+        self._sessions[key] = session
+        self._backoff.record_failure(key, outcome)
+
+    def reset(self, key: str) -> None:
+        """Forget the refusals, because a request brought tokens."""
+        self._sessions.pop(key, None)
+        self._backoff.reset(key)
