@@ -47,7 +47,6 @@ from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.needs import Need, any_of
 from deputize.core.tools.preview import Audience, Change, Instant, Preview, shown_file
-from deputize.core.tools.run import Run
 from deputize.core.tools.search import ToolIndex
 from deputize.core.tools.steps import (
     Answer,
@@ -64,7 +63,7 @@ from deputize.core.tools.steps import (
     Undo,
     Wait,
 )
-from deputize.core.tools.tool import Alias, Effect, Tool
+from deputize.core.tools.tool import Alias, Effect, Run, Tool
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.tools.untrusted import Untrusted, system_prompt
 from deputize.core.tools.user_time import UserTime

@@ -30,9 +30,8 @@ from deputize.core.tools.continuation import References
 from deputize.core.tools.local_provider import NO_PROVIDER
 from deputize.core.tools.postprocess import postprocess
 from deputize.core.tools.preview import Preview
-from deputize.core.tools.run import Run
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
-from deputize.core.tools.tool import Effect, Tool
+from deputize.core.tools.tool import Effect, Run, Tool
 from deputize.core.tools.trusted_authors import TrustedAuthors, remove_texts, screen_steps
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.zones import MachineZone

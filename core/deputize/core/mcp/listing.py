@@ -23,9 +23,8 @@ from deputize.core.mcp.protocol import Link, Refused
 from deputize.core.mcp.server import McpServer
 from deputize.core.tools.act import Act, Call
 from deputize.core.tools.needs import any_of
-from deputize.core.tools.run import Run
 from deputize.core.tools.steps import Steps
-from deputize.core.tools.tool import Arguments, Effect, Tool
+from deputize.core.tools.tool import Arguments, Effect, Run, Tool
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import User
 

@@ -40,10 +40,9 @@ from deputize.core.mcp.server import ForeignRepeat, McpServer, ToolOverride
 from deputize.core.mcp.session_cache import Known, Links
 from deputize.core.tools.needs import any_of
 from deputize.core.tools.preview import Audience, Instant, Preview
-from deputize.core.tools.run import Run
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.strict_schema import as_meant
-from deputize.core.tools.tool import Arguments, Effect, Tool
+from deputize.core.tools.tool import Arguments, Effect, Run, Tool
 from deputize.core.tools.toolkit import Toolkit
 
 

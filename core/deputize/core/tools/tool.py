@@ -1,23 +1,52 @@
-"""One action of one product: its name, arguments, scopes and effect."""
+"""One action of one product: its name, arguments, scopes and effect, and the facts that its run gets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field, replace
+from datetime import UTC, tzinfo
 from enum import Flag, auto
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from deputize.core.errors import InvalidInput
+from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.needs import Need
-from deputize.core.tools.run import Run
 from deputize.core.tools.schema import faults, lean
 from deputize.core.tools.steps import Steps
 from deputize.core.tools.strict_schema import as_meant, strict_schema
 from deputize.core.value_object import Printed, frozen
+from deputize.core.vault.grant import Account
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+
+
+@frozen
+class Run(Printed):
+    """One run of a tool. It is passed to a keyword-only parameter ``run: Run``, which no schema shows.
+
+    ``key``: the identity of the act, for idempotency keys. ``granted``: the scopes of the grant. ``account``: the
+    user's account at the provider. ``noted``: data of the `SaveNote` of an interrupted run of the same act, or None; a
+    tool that yields a `SaveNote` must read it. ``now``: Unix seconds; for a tool with previews, the time at which the
+    act was first requested, the same in every run. ``zone``: the user's time zone, UTC if unknown. ``zone_known``:
+    False if the zone is a guess, on which no argument may depend: see `TimeZone`. ``trusted_authors``: whose texts a
+    model may read, in the toolkit's word, "" for everybody's; see `deputize.core.tools.trusted_authors`. ``grant``:
+    identifies the grant in this process, to reuse a server's session for one token; "" if nothing is reused.
+    ``can_ask``: True if `AskUser` can reach the user and a later run can receive the reply. It is False for a service
+    account and for a write without a call id.
+    """
+
+    key: ActKey
+    granted: frozenset[str]
+    account: Account
+    noted: Mapping[str, Any] | None
+    now: float
+    zone: tzinfo = UTC
+    trusted_authors: str = ""
+    grant: str = ""
+    can_ask: bool = False
+    zone_known: bool = False
 
 
 class Effect(Flag):

@@ -31,7 +31,6 @@ from deputize.core.errors import SettingsError
 from deputize.core.tools.act_key import ActKey
 from deputize.core.tools.continuation import Continuation
 from deputize.core.tools.needs import Need, any_of, asks_of, wanted_of
-from deputize.core.tools.run import Run
 from deputize.core.tools.schema import signature
 from deputize.core.tools.steps import (
     HEADERS,
@@ -53,7 +52,7 @@ from deputize.core.tools.steps import (
     Try,
     Wait,
 )
-from deputize.core.tools.tool import Alias, Arguments, Effect, Effects, Needs, Tool
+from deputize.core.tools.tool import Alias, Arguments, Effect, Effects, Needs, Run, Tool
 from deputize.core.tools.trusted_authors import Screen as Screen
 from deputize.core.tools.user_time import UserTime
 

@@ -24,8 +24,7 @@ from deputize.core.tools.steps import Step, Steps
 from deputize.core.value_object import Printed, frozen
 
 if TYPE_CHECKING:
-    from deputize.core.tools.run import Run
-    from deputize.core.tools.tool import Tool
+    from deputize.core.tools.tool import Run, Tool
 
 Screened: TypeAlias = Callable[[Step, Any], Steps]
 """Converts a step and its response into the response that the tool is sent. May yield steps of its own."""
