@@ -20,12 +20,12 @@ from deputize.core.audit.common_fields import Facts
 from deputize.core.audit.events import EVENTS, Event
 from deputize.core.errors import DeputizeError
 from deputize.core.mcp.mcp_settings import McpSettings
-from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
-from deputize.core.providers.source_settings import (
+from deputize.core.providers.app_settings import (
     ExchangeSettings,
     IdentityAssertionSettings,
     ServiceAccountSettings,
 )
+from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
 from deputize.core.serve_settings import ServeSettings
 from deputize.core.settings import AppSettings, Settings
 from tests.docs.blocks import ROOT
