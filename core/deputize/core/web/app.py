@@ -56,9 +56,8 @@ try:
     )
     from deputize.core.web.pages.link_binding import bind_to_browser
     from deputize.core.web.pages.rendering import put_root
-    from deputize.core.web.pages.site import SIGN_OUT, Page, Site, is_refusal, log, note
+    from deputize.core.web.pages.site import SIGN_OUT, Page, Site, UserVerifier, is_refusal, log, note
     from deputize.core.web.request_size import limit_request_size
-    from deputize.core.web.user_verifier import UserVerifier
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
@@ -18,7 +19,7 @@ from deputize.core.base_deputy import BaseDeputy
 from deputize.core.consent.consents import AnyLocalUser, Who
 from deputize.core.errors import DeputizeError, InvalidInput, NotFound
 from deputize.core.value_object import ValueObject, frozen
-from deputize.core.vault.grant import User
+from deputize.core.vault.grant import AnyUser, User
 from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.brand import Brand
@@ -27,12 +28,17 @@ from deputize.core.web.pages.local_links import user_of
 from deputize.core.web.pages.rendering import page, root_of, see_other, templates_in
 from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.texts import Message
-from deputize.core.web.user_verifier import UserVerifier, verify_user
 
 log = logging.getLogger("deputize.web")
 
 SIGN_OUT = "/sign-out"
 """The page that ends one of our sessions, if users sign in at our pages (`deputize.core.web.signin.sign_in`)."""
+
+UserVerifier = Callable[[Request], AnyUser | Awaitable[AnyUser]]
+"""Who the browser's person is, by the host application's own session; None if nobody is signed in.
+
+The session's cookie must be SameSite=Lax or None: Strict ones do not come back with the browser from the provider.
+"""
 
 
 class Site:
@@ -61,12 +67,12 @@ class Site:
 
     async def consent_user(self, request: Request) -> Who:
         """Return who opens a consent: the verified user, nobody, or the user at this machine."""
-        return await verify_user(self.verifier, request) if self.verifier else AnyLocalUser()
+        return await _verify_user(self.verifier, request) if self.verifier else AnyLocalUser()
 
     async def user(self, request: Request) -> User | None:
         """Return whose own pages these are: the verified user's, or those of the user in a local link."""
         if self.verifier:
-            return await verify_user(self.verifier, request)
+            return await _verify_user(self.verifier, request)
         return user_of(self.deputy, request.path_params["me"])
 
     async def cookies(self) -> Cookies:
@@ -129,6 +135,14 @@ class Site:
         if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
             raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="foreign_form")
         return fields
+
+
+async def _verify_user(verifier: UserVerifier, request: Request) -> User | None:
+    """Return the user that your application vouches for. Raises `UserRequired` for an invalid answer."""
+    found = verifier(request)
+    if inspect.isawaitable(found):
+        found = await found
+    return None if found is None else User.of(found)
 
 
 Handler = Callable[[Site, Request], Awaitable[Response]]
