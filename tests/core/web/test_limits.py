@@ -7,8 +7,8 @@ import asyncio
 import httpx
 import pytest
 
+from deputize.core.web.app import MAX_ADDRESS, MAX_HEADER_BYTES, MAX_HEADERS
 from deputize.core.web.local.server import serve
-from deputize.core.web.request_size import MAX_ADDRESS, MAX_HEADER_BYTES, MAX_HEADERS
 from tests.core.web.web_application import hidden, make, path_of
 
 

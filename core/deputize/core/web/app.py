@@ -32,6 +32,7 @@ from deputize.core.errors import (
     UserRequired,
 )
 from deputize.core.web.pages.brand import Brand
+from deputize.core.web.security_headers import plain_headers
 
 try:
     from starlette.applications import Starlette
@@ -39,7 +40,7 @@ try:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
-    from starlette.types import ASGIApp
+    from starlette.types import ASGIApp, Receive, Scope, Send
 
     from deputize.core.web.cookies import LOOPBACK, cookies_for
     from deputize.core.web.ops.access_logs import pages_scope
@@ -57,7 +58,6 @@ try:
     from deputize.core.web.pages.link_binding import bind_to_browser
     from deputize.core.web.pages.rendering import put_root
     from deputize.core.web.pages.site import SIGN_OUT, Page, Site, UserVerifier, is_refusal, log, note
-    from deputize.core.web.request_size import limit_request_size
 except ImportError as missing:
     raise SettingsError.without(missing, "web") from None
 
@@ -74,6 +74,15 @@ PAGES: Final = (
 """Every page there is."""
 
 __all__ = ["PAGES", "Brand", "Page", "Site", "UserVerifier", "pages_app"]
+
+# More than any browser sends. Servers differ: some do not limit the head of a request.
+MAX_ADDRESS: Final = 16384
+"""Bytes of path and query. The codes of some providers take thousands."""
+MAX_HEADERS: Final = 200
+MAX_HEADER_BYTES: Final = 65536
+"""Bytes of all headers together. On 127.0.0.1 a browser sends the cookies of all servers there."""
+
+_REFUSALS: Final = {414: b"This address is too long.", 431: b"These request headers are too long."}
 
 _STATUS: Final[Mapping[type[DeputizeError], int]] = {
     UserRequired: 401,
@@ -175,3 +184,24 @@ def _guard(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
             return site.message_page(request, 500, texts.BROKEN)
 
     return answer
+
+
+def limit_request_size(app: ASGIApp) -> ASGIApp:
+    """Return ``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request with a longer head."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        status = _excess_status(scope) if scope["type"] == "http" else 0
+        if not status:
+            return await app(scope, receive, send)
+        await send({"type": "http.response.start", "status": status, "headers": plain_headers()})
+        await send({"type": "http.response.body", "body": _REFUSALS[status]})
+
+    return guarded
+
+
+def _excess_status(scope: Scope) -> int:
+    headers = scope["headers"]
+    if len(scope["path"]) + len(scope["query_string"]) > MAX_ADDRESS:
+        return 414
+    size = sum(len(name) + len(value) for name, value in headers)
+    return 431 if len(headers) > MAX_HEADERS or size > MAX_HEADER_BYTES else 0
