@@ -1,7 +1,9 @@
 """A user's own page: connected accounts and pending requests; Disconnect, Use this account, a new link.
 
-GET /connections connections connections.html POST /connections/revoke revoke disconnect.html, which asks; revoked.html
-POST /connections/choose choose back to /connections POST /connections/renew renew on to /connect/{ticket}
+GET   /connections          connections   connections.html
+POST  /connections/revoke   revoke        disconnect.html, which asks; then revoked.html
+POST  /connections/choose   choose        back to /connections
+POST  /connections/renew    renew         on to /connect/{ticket}
 """
 
 from __future__ import annotations

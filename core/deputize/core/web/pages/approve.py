@@ -1,11 +1,15 @@
-"""One act that waits for the user's approval, or for an answer to its provider's question: see `question`.
+"""The page of an act that waits for the user's approval, or of a foreign server's question during a call.
 
-GET /approve/{approval} ask approve.html, approval_result.html once it is decided POST /approve/{approval} decide back
-to the same address, or to the list of all that the step asks
+    GET   ask      approve.html or question.html; approval_result.html once it is decided
+    POST  decide   back to the same address, or to the list of all that the step asks
+
+A foreign server's texts and its form are untrusted, and shown in a frame that says so. Its address is written out, and
+opened in a tab without access to ours. The user's answers go to that server alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import quote
 
@@ -13,11 +17,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from deputize.core.approvals.mandate_record import MAX_ACTS
+from deputize.core.approvals.record import Reply
 from deputize.core.approvals.service import Decision
 from deputize.core.errors import Conflict, InvalidInput, NotFound
+from deputize.core.mcp.elicitation import read_form
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import User
-from deputize.core.web.pages import question, texts
+from deputize.core.web.pages import texts
 from deputize.core.web.pages.mandates import PERIODS, list_mandates
 from deputize.core.web.pages.reading_order import arrange_rows
 from deputize.core.web.pages.rendering import see_other
@@ -33,7 +39,7 @@ async def ask(site: Site, request: Request) -> Response:
     act = await _act(site, request, user)
     step = await step_of(site.deputy, user, act.request_id)
     if act.kind == "question":
-        return await question.question_page(site, request, user, act, step, _list_of(request, step))
+        return await _question_page(site, request, user, act, step, _list_of(request, step))
     facts: dict[str, Any] = {
         "step": step,
         "step_link": _list_of(request, step),
@@ -60,9 +66,9 @@ async def decide(site: Site, request: Request) -> Response:
     fields = await site.form(request, user)
     decision, act = fields.get("decision", ""), await _act(site, request, user)
     if act.kind == "question" and decision != "reject":
-        if fault := await question.take_reply(site, request, user, act, fields):
+        if fault := await _take_reply(site, request, user, act, fields):
             step = await step_of(site.deputy, user, act.request_id)
-            return await question.question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
+            return await _question_page(site, request, user, act, step, _list_of(request, step), fields, fault)
         decision = ""
     elif decision not in ("approve", "reject"):
         raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
@@ -91,6 +97,60 @@ def _list_of(request: Request, step: Step) -> str:
 
 def _path(request: Request) -> str:
     return f"/approve/{quote(request.path_params['approval'], safe='')}"
+
+
+async def _question_page(
+    site: Site,
+    request: Request,
+    user: User,
+    question: Approval,
+    step: Step,
+    step_link: str,
+    given: Mapping[str, str] | None = None,
+    fault: str = "",
+) -> Response:
+    """Show the question, or the reply to it. ``given``: invalid answers, with the reason ``fault``."""
+    asked = await site.deputy.questions.load_kept(question.id, user)
+    facts: dict[str, Any] = {
+        "question": question,
+        "asked": asked,
+        "label": site.label(asked["server"]),
+        "agent": texts.agent_words(question.agent),
+        "step": step,
+        "step_link": step_link,
+        "back": site.return_to.default,
+        "left": texts.minutes(question.expires_at - site.deputy.clock()),
+        "given": given,
+        "fault": fault,
+    }
+    return await site.with_forms(request, "question.html", user, "'self'", action=current_path(request), **facts)
+
+
+async def _take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:
+    """Record the user's reply, and return what is wrong with the form, or "". Raises the refusal of malformed forms."""
+    reply, content = fields.get("decision", ""), dict[str, Any]()
+    if reply not in ("accept", "decline", "cancel"):
+        raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")
+    if reply == "accept":
+        kept = await site.deputy.questions.load_kept(question.id, user)
+        try:
+            content = {part["key"]: _read_answer(place, part, fields) for place, part in _form_parts(kept)}
+        except InvalidInput as wrong:
+            return wrong.message
+    try:
+        await site.deputy.questions.reply(question.id, cast("Reply", reply), by=user, content=content)
+    except Conflict as e:
+        note(e, "POST /approve/{approval}")
+    return ""
+
+
+def _form_parts(kept: Mapping[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    return [(place, part) for place, part in enumerate(kept["parts"]) if not part["url"]]
+
+
+def _read_answer(place: int, part: dict[str, Any], fields: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"{place}."
+    return read_form(part, {name.removeprefix(prefix): v for name, v in fields.items() if name.startswith(prefix)})
 
 
 PAGES: Final = (

@@ -1,6 +1,7 @@
 """Mandates: created with the approval of one act, listed on the page of connections, ended there.
 
-POST /approve/{approval}/more more back to /approve/{approval} POST /connections/mandates/end end back to /connections
+POST  /approve/{approval}/more    approve_with_mandate   back to /approve/{approval}
+POST  /connections/mandates/end   end                    back to /connections
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""All requests of one agent step on one page: the consents and approvals of one message of its model.
-
-GET /asks/{step} asks asks.html, with a tick for each that is answered
+"""All requests of one agent step on one page, ``/asks/{step}``: the consents and approvals of one model message.
 
 A step is named by `Call.ask`, a hash of the thread and the message: consents store the names of the steps that led to
 them, approvals that of their own. The name is no secret: only the user's own records are searched for it.
