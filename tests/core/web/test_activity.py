@@ -14,7 +14,7 @@ from deputize.core import Act, Call, Policy, User, Verdict
 from deputize.core.audit import Audit
 from deputize.core.audit.tail import read_newest
 from deputize.core.web.app import pages_app
-from deputize.core.web.pages.history import history_of, uses_of
+from deputize.core.web.pages.activity import history_of, uses_of
 from deputize.sandbox import Page
 from tests.core.web.web_application import World, make, words_of
 from tests.support.undo_toolkit import KIT

@@ -15,7 +15,7 @@ import pytest
 from deputize.core import Act, ApprovalRequired, Call, User, Verdict
 from deputize.core.audit import Audit
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.history import Entry, _Teller, history_of
+from deputize.core.web.pages.activity import Entry, _Teller, history_of
 from tests.core.web.test_activity import done, opened
 from tests.core.web.web_application import World, make, words_of
 

@@ -18,7 +18,7 @@ from deputize.core.errors import AccountMismatch, InvalidInput
 from deputize.core.user_requests import Consent
 from deputize.core.vault.grant import User
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.history import uses_of
+from deputize.core.web.pages.activity import uses_of
 from deputize.core.web.pages.local_links import unbind
 from deputize.core.web.pages.mandates import list_mandates
 from deputize.core.web.pages.reading_order import first_line

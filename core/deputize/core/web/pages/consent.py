@@ -1,8 +1,8 @@
 """One consent: the request, the way to the provider and back, the outcome.
 
-    GET   /connect/{ticket}   ask        connect.html, connecting.html; consent_result.html once it is over
-    POST  /connect/{ticket}   start      on to the provider; after Cancel, back to the same address
-    GET   /callback/{app}     callback   back to /connect/{ticket}
+GET   /connect/{ticket}   ask        connect.html, connecting.html; consent_result.html once it is over
+POST  /connect/{ticket}   start      on to the provider; after Cancel, back to the same address
+GET   /callback/{app}     callback   back to /connect/{ticket}
 """
 
 from __future__ import annotations
