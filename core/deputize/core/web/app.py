@@ -48,7 +48,6 @@ try:
         account,
         activity,
         approve,
-        client_document,
         common,
         consent,
         mandates,
@@ -68,7 +67,6 @@ PAGES: Final = (
     *approve.PAGES,
     *mandates.PAGES,
     *request_summary.PAGES,
-    *client_document.PAGES,
     *common.PAGES,
 )
 """Every page there is."""

@@ -1,8 +1,14 @@
-"""Static pages and assets, and the pages without a user.
+"""Pages without a user, and the files that pages load.
 
-GET /refused, /failed where a callback leads that cannot be used, or that broke GET /connections in local mode only: how
-to get the link to one's own page GET /health whose pages these are, for another process with the same vault GET / on to
-/connections GET /style.css, /logo, /favicon.svg, /favicon.ico
+    GET  /refused, /failed   where a callback leads that cannot be used, or that broke
+    GET  /connections        in local mode only: how to get the link to one's own page
+    GET  /health             whose pages these are, for another process with the same vault
+    GET  /oauth/client.json  the client metadata document; its address is our client id
+    GET  /                   on to /connections
+    GET  /style.css, /logo, /favicon.svg, /favicon.ico
+
+The client metadata document (draft-ietf-oauth-client-id-metadata-document, CIMD) names a callback for each server that
+supports it, and none on loopback, which anybody on a machine could claim.
 """
 
 from __future__ import annotations
@@ -14,6 +20,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from deputize.core.mcp.clients import CLIENT_NAME, DOCUMENT, document_of
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.rendering import asset, file_of_ours, json_of, root_of, see_other
 from deputize.core.web.pages.site import Page, Site
@@ -40,6 +47,23 @@ async def serve_health(site: Site, request: Request) -> Response:
     challenge = request.query_params.get("challenge", "")[:64]
     port = request.scope["server"][1] if site.local and request.scope.get("server") else 0
     return json_of(json.dumps(health(site.key, challenge, port=port or 0)))
+
+
+async def client_document(site: Site, request: Request) -> Response:
+    """Serve the client metadata document, if there is a server that supports it."""
+    base, servers = site.deputy.engine.home, site.deputy.registry.late
+    if site.local or not servers or not (address := document_of(base)):
+        raise HTTPException(404)
+    said = {
+        "client_id": address,
+        "client_name": (site.brand and site.brand.name) or CLIENT_NAME,
+        "redirect_uris": [f"{base}/callback/{name}" for name in sorted(servers)],
+        "response_types": ["code"],
+        "grant_types": ["authorization_code", "refresh_token"],
+        "token_endpoint_auth_method": "none",
+        "application_type": "web",
+    }
+    return json_of(json.dumps(said))
 
 
 async def style(site: Site, request: Request) -> Response:
@@ -69,6 +93,7 @@ PAGES: Final = (
     Page("GET", "/failed", show_failed),
     Page("GET", "/connections", explain_local_link, local=True),
     Page("GET", "/health", serve_health),
+    Page("GET", DOCUMENT, client_document),
     Page("GET", "/", home),
     Page("GET", "/style.css", style),
     Page("GET", "/logo", logo),
