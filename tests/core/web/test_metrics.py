@@ -14,8 +14,7 @@ import pytest
 from deputize.core import Call, ConsentRequired, DeputizeError, Deputy, User, allow_all
 from deputize.core.errors import StoreUnavailable
 from deputize.core.web.ops import metrics
-from deputize.core.web.ops.metrics import Metrics
-from deputize.core.web.ops.metrics_text import Histogram, Metric, render_metrics
+from deputize.core.web.ops.metrics import Histogram, Metric, Metrics, render_metrics
 from deputize.sandbox import Sandbox
 from tests.support.counterparts import CHECKOUT, require_deploying
 from tests.support.gmail_toolkit import MAIL, gmail
