@@ -18,7 +18,7 @@ from deputize.core.vault.stores.postgres.address import Address, Connection
 from deputize.core.vault.stores.postgres.connections import Lost
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.vault import Vault
-from deputize.core.web.ops.measured_store import MeasuredStore
+from deputize.core.web.ops.metrics import MeasuredStore
 from deputize.sandbox import Sandbox
 from tests.support.gmail_toolkit import READ, gmail
 from tests.support.lossy_socket import lossy

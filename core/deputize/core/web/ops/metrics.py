@@ -12,9 +12,10 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from itertools import accumulate
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -41,8 +42,8 @@ from deputize.core.audit.events import (
 from deputize.core.base_deputy import BaseDeputy
 from deputize.core.consent.record import OPENABLE, ConsentRecord
 from deputize.core.errors import DeputizeError
+from deputize.core.vault.stores.protocol import Backup, HeldLock, Store
 from deputize.core.vault.vault import Record, Vault
-from deputize.core.web.ops.measured_store import MeasuredStore
 
 OTHER: Final = "other"
 """The label for unknown names: one that a model made up, or a provider that was removed."""
@@ -56,6 +57,67 @@ SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 
 """Upper bounds of the buckets of durations, in seconds."""
 
 Values = tuple[str, ...]
+T = TypeVar("T")
+
+BEYOND: Final = ("on_failover", "timeline", "watch")
+"""Methods beyond the protocol (`FailsOver`, `Watches`): ``isinstance`` does not find them by ``__getattr__``."""
+
+
+class MeasuredStore(Store):
+    """A store whose operations are timed. ``took`` gets seconds and the operation's name. Lock waits are not timed."""
+
+    def __init__(self, store: Store, took: Callable[[float, str], None]) -> None:
+        self._store, self._took = store, took
+        for name in BEYOND:
+            if hasattr(store, name):
+                setattr(self, name, getattr(store, name))
+        if tails := getattr(store, "tails", None):
+            self.tails = lambda *place: self._time("scan", tails(*place))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)  # methods of stores in other packages
+
+    @property
+    def local_reads(self) -> bool:
+        return self._store.local_reads
+
+    @property
+    def in_order(self) -> bool:
+        return self._store.in_order
+
+    @property
+    def backup(self) -> Backup | None:
+        return self._store.backup
+
+    async def get(self, kind: str, key: str) -> bytes | None:
+        return await self._time("get", self._store.get(kind, key))
+
+    async def insert(self, kind: str, key: str, value: bytes) -> bool:
+        return await self._time("insert", self._store.insert(kind, key, value))
+
+    async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
+        return await self._time("swap", self._store.swap(kind, key, old, new))
+
+    async def delete(self, kind: str, key: str, old: bytes) -> bool:
+        return await self._time("delete", self._store.delete(kind, key, old))
+
+    async def scan(
+        self, kind: str, prefix: str = "", *, after: str = "", most: int | None = None
+    ) -> list[tuple[str, bytes]]:
+        return await self._time("scan", self._store.scan(kind, prefix, after=after, most=most))
+
+    def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
+        return self._store.lock(name, timeout)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+    async def _time(self, operation: str, work: Awaitable[T]) -> T:
+        began = time.monotonic()
+        try:
+            return await work
+        finally:
+            self._took(time.monotonic() - began, operation)
 
 
 class Metric:
