@@ -13,7 +13,7 @@ from typing import Final
 
 LATE: Final = (
     "anyio._backends._asyncio",
-    "deputize.core.vault.stores.sqlite.store_type",
+    "deputize.core.vault.stores.sqlite.store",
     "deputize.core.vault.stores.sqlite.store",
     "deputize.core.vault.stores.sqlite.backup",
     "h2.connection",

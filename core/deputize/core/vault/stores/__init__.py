@@ -57,7 +57,7 @@ def store_type(url: str) -> StoreType:
     found = re.match(_SCHEME, url.strip())
     scheme = found[1].lower() if found else "sqlite"
     if scheme == "sqlite":
-        from deputize.core.vault.stores.sqlite.store_type import STORE as SQLITE
+        from deputize.core.vault.stores.sqlite.store import STORE as SQLITE
 
         return SQLITE
     if scheme in ("postgres", "postgresql"):

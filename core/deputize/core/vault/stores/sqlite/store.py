@@ -1,6 +1,6 @@
 """Embedded store: one SQLite file in sqlitedict's format, written by one thread, read by another.
 
-`table` describes the part of sqlitedict and its rules.
+Its address is a path, or ``sqlite:///absolute/path``. `table` describes the part of sqlitedict and its rules.
 """
 
 from __future__ import annotations
@@ -13,13 +13,16 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
+from glob import escape
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
+from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
-from deputize.core.errors import StoreUnavailable, VaultError
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores.common import place, span
+from deputize.core.vault.stores.protocol import Store, StoreType
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite import table as sqlite_table
 from deputize.core.vault.stores.sqlite.backup import SqliteBackup
@@ -46,6 +49,7 @@ log = logging.getLogger("deputize")
 T = TypeVar("T")
 
 PAGE = 200  # records read at a time, so that a long scan yields the event loop
+_HINT: Final = "Write memory:, sqlite:///absolute/path or a plain path."
 
 
 class SqliteStore:
@@ -282,4 +286,47 @@ os.register_at_fork(
     before=_before_fork,
     after_in_parent=partial(_after_fork, SqliteStore._after_fork_in_parent),
     after_in_child=partial(_after_fork, SqliteStore._after_fork_in_child),
+)
+
+
+def path_of(url: str) -> Path:
+    """Return the path of the vault's file. Raises `SettingsError` for an address that names none."""
+    url = url.strip()
+    if "://" not in url:
+        if not url or url.endswith("/"):
+            raise SettingsError("The vault's address names no file.", hint=_HINT)
+        return Path(url).expanduser()
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.netloc or parts.query or parts.fragment or not path.strip("/"):
+        raise SettingsError("The vault's address names no file, or more than one.", hint=_HINT)
+    return Path("/" + path.lstrip("/"))
+
+
+def _open(url: str, create: bool) -> Store:
+    return SqliteStore.open(path_of(url), create=create)
+
+
+def _exists(url: str) -> bool:
+    return path_of(url).exists()
+
+
+def _set_aside(url: str, ending: str) -> list[Path]:
+    path = path_of(url)
+    left = [path.with_name(path.name + part) for part in ("", "-wal", "-shm")]
+    return [file.rename(file.with_name(f"{file.name}.{ending}")) for file in left if file.exists()]
+
+
+def _moved(url: str) -> Path | None:
+    path = path_of(url)
+    return max(path.parent.glob(f"{escape(path.name)}.moved-*Z"), default=None)
+
+
+STORE: Final = StoreType(
+    "sqlite",
+    open=_open,
+    exists=_exists,
+    backup=lambda url: backup_at(path_of(url)),
+    set_aside=_set_aside,
+    moved=_moved,
 )
