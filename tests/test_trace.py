@@ -30,5 +30,5 @@ async def test_trace_names_the_files_of_each_step(tracer: Tracer, tmp_path: Path
     assert all(f"deputize/core/{of_act}" in found[step] for step in ("read", "mail, act", "mail"))
     assert "deputize/toolkits/gmail/read.py" in found["read"]
     assert "deputize/toolkits/gmail/send.py" in found["mail, act"]
-    assert "deputize/core/vault/stores/sqlite/writer_thread.py" in found["mail, decide"]
+    assert "deputize/core/vault/stores/sqlite/writer.py" in found["mail, decide"]
     assert not any("sandbox" in file for step in found.values() for file in step)

@@ -18,8 +18,7 @@ from langgraph.types import Command
 
 from deputize.core import Approval, Call, DeputizeError, Deputy, StoreUnavailable, Verdict
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.stores.sqlite.writer_thread import Write
+from deputize.core.vault.stores.sqlite.writer import Write, Writer
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
 from tests.support.sandbox_deputy import Clock, build, connect, new_vault

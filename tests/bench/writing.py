@@ -21,7 +21,7 @@ import httpx
 
 from deputize.core import Audience, Call, Change, Effect, Preview, Request, Steps, Undo, any_of
 from deputize.core.http import FastTransport
-from deputize.core.vault.stores.sqlite import writer_thread
+from deputize.core.vault.stores.sqlite import writer
 from deputize.core.vault.stores.sqlite.writer import Writer
 from tests.bench.__main__ import KIT, SCOPE, TOKEN, Work, deputy, paired, say, server
 
@@ -114,7 +114,7 @@ async def _grouped_over_single(work: Work) -> tuple[float, float]:
     """Works a second of 32 tasks on a slow disk: as it is, and with a sync for each record."""
     with _slow_disk():
         many = await _rate(work)
-        with patch.object(writer_thread, "GROUP", 1):
+        with patch.object(writer, "GROUP", 1):
             return many, await _rate(work)
 
 
@@ -122,9 +122,9 @@ async def _grouped_over_single(work: Work) -> tuple[float, float]:
 def _slow_disk() -> Iterator[None]:
     commit, sync = Writer.commit, os.fsync
 
-    def slow_commit(writer: Writer, writes: Any) -> Any:
+    def slow_commit(self: Writer, writes: Any) -> Any:
         time.sleep(SYNC)
-        return commit(writer, writes)
+        return commit(self, writes)
 
     def slow_sync(file: int) -> None:
         time.sleep(SYNC)

@@ -23,8 +23,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 from langgraph.types import Command
 
 from deputize.core.audit import Audit
-from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.stores.sqlite.writer_thread import Write
+from deputize.core.vault.stores.sqlite.writer import Write, Writer
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, approvals_of, asking, config, plain
 from tests.support.sandbox_deputy import build, connect, new_vault

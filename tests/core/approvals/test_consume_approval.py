@@ -14,8 +14,7 @@ from deputize.core.approvals.record import ApprovalRecord
 from deputize.core.approvals.repository import Claim
 from deputize.core.vault.seal import Sealer
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.stores.sqlite.writer_thread import Write
+from deputize.core.vault.stores.sqlite.writer import Write, Writer
 from deputize.core.vault.vault import Record
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant

@@ -15,8 +15,7 @@ import pytest
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.store import SqliteStore
-from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.stores.sqlite.writer_thread import GROUP
+from deputize.core.vault.stores.sqlite.writer import GROUP, Writer
 from tests.core.vault.vault_processes import LOCKING, heard, running
 
 

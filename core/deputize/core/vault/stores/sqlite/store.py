@@ -41,8 +41,7 @@ from deputize.core.vault.stores.sqlite.table import (
     pack,
     unpack,
 )
-from deputize.core.vault.stores.sqlite.writer import Writer
-from deputize.core.vault.stores.sqlite.writer_thread import LATE, Outcome, Owner, Write
+from deputize.core.vault.stores.sqlite.writer import LATE, Outcome, Owner, Write, Writer
 
 log = logging.getLogger("deputize")
 

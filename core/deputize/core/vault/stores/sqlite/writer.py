@@ -1,22 +1,28 @@
-"""Writes that bypass sqlitedict: a connection that makes a group of writes durable with one transaction and one sync.
+"""Writes that bypass sqlitedict: a connection for them, and the thread that owns it and writes for all callers.
 
-Groups only save time: if one write of a group fails, each is done by itself, so that the error reaches its own caller
-and no other write is lost.
+Writes that are requested while the thread writes form the next group, made durable with one transaction and one sync:
+so many writers cost one sync, and a single one waits for nobody. Groups only save time: if one write of a group fails,
+each is done by itself, so that the error reaches its own caller and no other write is lost.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from queue import Empty, SimpleQueue
+from threading import Event, Lock, Thread
+from typing import Any, Final, TypeAlias, TypeVar
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.file import BUSY_SECONDS, connect, store_error
 from deputize.core.vault.stores.sqlite.reader import Rows
-from deputize.core.vault.stores.sqlite.writer_thread import Outcome, Write
 
 PRAGMAS: Final[dict[str, int | str]] = {
     "journal_mode": "wal",
@@ -25,6 +31,205 @@ PRAGMAS: Final[dict[str, int | str]] = {
     "secure_delete": 1,
     "fullfsync": 1,
 }
+T = TypeVar("T")
+
+REST_SECONDS: Final = 0.5
+GROUP: Final = 500  # writes that are made durable together, at most
+
+LATE: Final = "The write may still take effect: read before writing again."
+
+Step: TypeAlias = tuple["Future[Any]", Callable[[], Any]]
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Write:
+    """One writing statement, and the future for whether it changed a record."""
+
+    statement: str
+    values: tuple[object, ...]
+    loop: asyncio.AbstractEventLoop
+    answer: asyncio.Future[bool]
+    late: asyncio.TimerHandle | None = None
+    begun: bool = False
+    taken_back: bool = False
+
+
+Outcome: TypeAlias = bool | BaseException
+"""Whether a write changed a record, durably; or the error that prevented it."""
+
+
+class Owner:
+    """Runs steps and groups of writes one after another in a thread of its own, which starts with the first of them.
+
+    ``commit`` makes a group of writes durable, and returns the outcome of each. Unlike an executor the thread still
+    works while the interpreter exits. When idle it calls ``rest``, until that returns True.
+    """
+
+    def __init__(self, commit: Callable[[Sequence[Write]], Sequence[Outcome]], rest: Callable[[], bool]) -> None:
+        self._commit, self._rest = commit, rest
+        self._jobs: SimpleQueue[Write | Step | None] = SimpleQueue()
+        self._gate = Lock()
+        self._thread: Thread | None = None
+        self._last: Future[None] | None = None
+        self._go_on = Event()
+
+    async def write(self, timeout: float, statement: str, *values: object) -> bool:
+        """Run the statement, and return whether it changed a record, durably. A cancelled caller does not cancel it.
+
+        Raises `StoreUnavailable` once closed, and if it cannot begin in ``timeout`` seconds: then it is withdrawn, and
+        did not happen. One that began and takes that long again may still take effect.
+        """
+        loop = asyncio.get_running_loop()
+        write = Write(statement, values, loop, loop.create_future())
+        with self._gate:
+            self._open()
+            self._put(write)
+        write.late = loop.call_later(timeout, self._take_back, write, timeout)
+        try:
+            return await write.answer
+        finally:
+            write.late.cancel()
+
+    def submit(self, step: Callable[[], T]) -> Future[T]:
+        """Queue a step. Its future can be cancelled until it begins. Raises `StoreUnavailable` once closed."""
+        future: Future[T] = Future()
+        with self._gate:
+            self._open()
+            self._put((future, step))
+        return future
+
+    def close(self, last: Callable[[], None]) -> Future[None]:
+        """Finish all queued work, then run ``last`` and end. Safe to call twice."""
+        with self._gate:
+            if self._last is None:
+                self._last = Future()
+                self._put((self._last, last))
+                self._jobs.put(None)
+            return self._last
+
+    def pause(self, first: Callable[[], None], timeout: float) -> None:
+        """Finish all queued work, run ``first``, then stop until `go_on`. Waits ``timeout`` seconds at most."""
+        still = Event()
+        go_on = self._go_on = Event()
+
+        def stand() -> None:
+            try:
+                first()
+            finally:
+                still.set()
+                go_on.wait()
+
+        with self._gate:
+            if self._thread is None or self._last is not None:
+                return
+            self._put((Future[None](), stand))
+        still.wait(timeout)
+
+    def go_on(self) -> None:
+        """End a pause."""
+        self._go_on.set()
+
+    def _open(self) -> None:
+        if self._last is not None:
+            raise StoreUnavailable("The vault is closed.")
+
+    def _put(self, job: Write | Step) -> None:
+        self._jobs.put(job)
+        if self._thread is None:
+            self._thread = Thread(target=self._run, name="deputize vault", daemon=True)
+            self._thread.start()
+
+    def _take_back(self, write: Write, timeout: float) -> None:
+        """Withdraw a write that has waited too long. One that has begun is waited for once more."""
+        with self._gate:
+            write.taken_back = not write.begun
+        if not write.taken_back:
+            write.late = write.loop.call_later(timeout, _time_out, write)
+        elif not write.answer.done():
+            write.answer.set_exception(StoreUnavailable("The vault is overloaded.", hint="Try again later."))
+
+    def _run(self) -> None:
+        rested, jobs = True, deque[Write | Step | None]()
+        while True:
+            try:
+                self._more(jobs, timeout=None if rested else REST_SECONDS)
+            except Empty:
+                rested = self._rest()
+                continue
+            rested = False
+            if writes := self._start_writes(jobs):
+                _hand_out(writes, self._outcomes(writes))
+            elif jobs and not _run_step(jobs.popleft()):
+                return
+            del writes  # else they live on while this thread waits
+
+    def _outcomes(self, writes: Sequence[Write]) -> Sequence[Outcome]:
+        try:
+            return self._commit(writes)
+        except BaseException as error:  # the callers get it
+            return [error] * len(writes)
+
+    def _more(self, jobs: deque[Write | Step | None], timeout: float | None) -> None:
+        """Fetch queued jobs; wait for one if there is none."""
+        if not jobs:
+            jobs.append(self._jobs.get(timeout=timeout))
+        while not self._jobs.empty():
+            jobs.append(self._jobs.get())
+
+    def _start_writes(self, jobs: deque[Write | Step | None]) -> list[Write]:
+        """Return the writes at the front of the queue, without withdrawn ones. From here on they happen."""
+        writes: list[Write] = []
+        with self._gate:
+            while jobs and isinstance(first := jobs[0], Write) and len(writes) < GROUP:
+                jobs.popleft()
+                if not first.taken_back:
+                    first.begun = True
+                    writes.append(first)
+        return writes
+
+
+def _run_step(job: Write | Step | None) -> bool:
+    """Run a step, and return whether there was one: nothing follows the last."""
+    if not isinstance(job, tuple):
+        return False
+    future, step = job
+    if future.set_running_or_notify_cancel():
+        _run_into(future, step)
+    return True
+
+
+def _run_into(future: Future[Any], step: Callable[[], Any]) -> None:
+    try:
+        result = step()
+    except BaseException as error:  # the caller gets it
+        future.set_exception(error)
+    else:
+        future.set_result(result)
+
+
+def _hand_out(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
+    """Report all outcomes, with one call into each event loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], Outcome]]] = {}
+    for write, outcome in zip(writes, outcomes, strict=True):
+        loops.setdefault(write.loop, []).append((write.answer, outcome))
+    for loop, ended in loops.items():
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(_hand_over, ended)
+
+
+def _hand_over(ended: Sequence[tuple[asyncio.Future[bool], Outcome]]) -> None:
+    for answer, outcome in ended:
+        if answer.done():  # cancelled
+            continue
+        if isinstance(outcome, bool):
+            answer.set_result(outcome)
+        else:
+            answer.set_exception(outcome)
+
+
+def _time_out(write: Write) -> None:
+    if not write.answer.done():
+        write.answer.set_exception(StoreUnavailable("The vault does not answer.", hint=LATE))
 
 
 class Writer:
