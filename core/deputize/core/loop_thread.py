@@ -7,7 +7,7 @@ callers cost few thread switches. Unlike an executor it still answers while the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -24,13 +24,6 @@ class ThreadEnded(Exception):
     """The thread was ended before the question."""
 
 
-class _Asked(Generic[Question, Answer]):
-    __slots__ = ("loop", "question", "waiting")
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, waiting: asyncio.Future[Answer], question: Question) -> None:
-        self.loop, self.waiting, self.question = loop, waiting, question
-
-
 class AnsweringThread(Generic[Question, Answer]):
     """Calls ``answer`` with the waiting questions, in its own thread, which starts with the first question.
 
@@ -41,18 +34,17 @@ class AnsweringThread(Generic[Question, Answer]):
         self._name, self._answer = name, answer
         self._gate = Lock()
         self._ended = False
-        self._asked: SimpleQueue[_Asked[Question, Answer] | None] = SimpleQueue()
+        self._asked: SimpleQueue[tuple[asyncio.Future[Answer], Question] | None] = SimpleQueue()
         self._thread: Thread | None = None
 
     async def ask(self, question: Question) -> Answer:
         """Return the answer, or raise the exception given instead. Raises `ThreadEnded` after the end."""
-        loop = asyncio.get_running_loop()
-        waiting: asyncio.Future[Answer] = loop.create_future()
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         with self._gate:  # never held longer than this; the thread itself never takes it
             if self._ended:
                 raise ThreadEnded
             self._start()
-            self._asked.put(_Asked(loop, waiting, question))
+            self._asked.put((waiting, question))
         return await waiting
 
     def begin(self) -> None:
@@ -84,7 +76,8 @@ class AnsweringThread(Generic[Question, Answer]):
             batch.append(self._asked.get())
         asked = [one for one in batch if one is not None]
         if asked:
-            _hand_out(asked, self._answers([one.question for one in asked]))
+            answers = self._answers([question for _, question in asked])
+            hand_out(zip((waiting for waiting, _ in asked), answers, strict=True))
         return len(asked) == len(batch)
 
     def _answers(self, questions: Sequence[Question]) -> Sequence[Answer | BaseException]:
@@ -104,17 +97,17 @@ def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[N
     return stepped
 
 
-def _hand_out(asked: Sequence[_Asked[Question, Answer]], answers: Sequence[Answer | BaseException]) -> None:
-    """Deliver the answers, with one call into each event loop."""
+def hand_out(answered: Iterable[tuple[asyncio.Future[Answer], Answer | BaseException]]) -> None:
+    """Deliver answers, or the exceptions to raise instead, with one call into each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | BaseException]]] = {}
-    for one, answer in zip(asked, answers, strict=True):
-        loops.setdefault(one.loop, []).append((one.waiting, answer))
-    for loop, answered in loops.items():
+    for waiting, answer in answered:
+        loops.setdefault(waiting.get_loop(), []).append((waiting, answer))
+    for loop, ended in loops.items():
         with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_hand_over, answered)
+            loop.call_soon_threadsafe(_hand_over, ended)
 
 
-def _hand_over(answered: Sequence[tuple[asyncio.Future[Answer], Answer | BaseException]]) -> None:
+def _hand_over(answered: Iterable[tuple[asyncio.Future[Answer], Answer | BaseException]]) -> None:
     for waiting, answer in answered:
         if waiting.done():  # cancelled
             continue

@@ -12,7 +12,7 @@ import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,6 +20,7 @@ from threading import Event, Lock, Thread
 from typing import Any, Final, TypeAlias, TypeVar
 
 from deputize.core.errors import StoreUnavailable
+from deputize.core.loop_thread import hand_out
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite.file import BUSY_SECONDS, connect, store_error
 from deputize.core.vault.stores.sqlite.reader import Rows
@@ -47,7 +48,6 @@ class Write:
 
     statement: str
     values: tuple[object, ...]
-    loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[bool]
     late: asyncio.TimerHandle | None = None
     begun: bool = False
@@ -80,7 +80,7 @@ class Owner:
         did not happen. One that began and takes that long again may still take effect.
         """
         loop = asyncio.get_running_loop()
-        write = Write(statement, values, loop, loop.create_future())
+        write = Write(statement, values, loop.create_future())
         with self._gate:
             self._open()
             self._put(write)
@@ -144,7 +144,7 @@ class Owner:
         with self._gate:
             write.taken_back = not write.begun
         if not write.taken_back:
-            write.late = write.loop.call_later(timeout, _time_out, write)
+            write.late = write.answer.get_loop().call_later(timeout, _time_out, write)
         elif not write.answer.done():
             write.answer.set_exception(StoreUnavailable("The vault is overloaded.", hint="Try again later."))
 
@@ -158,7 +158,7 @@ class Owner:
                 continue
             rested = False
             if writes := self._start_writes(jobs):
-                _hand_out(writes, self._outcomes(writes))
+                hand_out(zip((write.answer for write in writes), self._outcomes(writes), strict=True))
             elif jobs and not _run_step(jobs.popleft()):
                 return
             del writes  # else they live on while this thread waits
@@ -205,26 +205,6 @@ def _run_into(future: Future[Any], step: Callable[[], Any]) -> None:
         future.set_exception(error)
     else:
         future.set_result(result)
-
-
-def _hand_out(writes: Sequence[Write], outcomes: Sequence[Outcome]) -> None:
-    """Report all outcomes, with one call into each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[bool], Outcome]]] = {}
-    for write, outcome in zip(writes, outcomes, strict=True):
-        loops.setdefault(write.loop, []).append((write.answer, outcome))
-    for loop, ended in loops.items():
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
-            loop.call_soon_threadsafe(_hand_over, ended)
-
-
-def _hand_over(ended: Sequence[tuple[asyncio.Future[bool], Outcome]]) -> None:
-    for answer, outcome in ended:
-        if answer.done():  # cancelled
-            continue
-        if isinstance(outcome, bool):
-            answer.set_result(outcome)
-        else:
-            answer.set_exception(outcome)
 
 
 def _time_out(write: Write) -> None:
