@@ -306,7 +306,7 @@ class GrantSources:
 
 
 class RefusedRequests:
-    """The last refusal of each request for a user's tokens, in this process, so that concurrent callers do not repeat it.
+    """The last refusal of each request for a user's tokens, in this process, not repeated by concurrent callers.
 
     A refused session says nothing about the user's next session. A rate limit or an outage applies to all sessions.
     ``clock`` returns Unix seconds.

@@ -62,7 +62,7 @@ def store_type(url: str) -> StoreType:
         return SQLITE
     if scheme in ("postgres", "postgresql"):
         try:
-            from deputize.core.vault.stores.postgres.store_type import STORE as POSTGRES
+            from deputize.core.vault.stores.postgres.store import STORE as POSTGRES
         except ModuleNotFoundError as missing:
             if missing.name != "psycopg":
                 raise

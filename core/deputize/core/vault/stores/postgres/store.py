@@ -1,4 +1,4 @@
-"""Store for more than one machine: a table in Postgres, and locks of its sessions.
+"""Store for more than one machine, at ``postgresql://role@host/database``: a table, and locks of its sessions.
 
     any thread, any loop -> the portal's loop -> a pooled connection, one statement  (`statements`)
                                               -> the session with all locks          (`locks`)
@@ -16,15 +16,21 @@ from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final, Self, TypeVar
 
+import psycopg
+
+from deputize.core.audit.trail import AuditTable
 from deputize.core.background_loop import Portal, portal
 from deputize.core.errors import DeputizeError, StoreUnavailable
+from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import Names, opaque, place, span, wait_until
-from deputize.core.vault.stores.postgres.address import Address
-from deputize.core.vault.stores.postgres.checks import check
+from deputize.core.vault.stores.postgres.address import SET_UP, Address, explain, refusal
+from deputize.core.vault.stores.postgres.audit import PostgresAudit
+from deputize.core.vault.stores.postgres.checks import check, risks
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows
+from deputize.core.vault.stores.protocol import Store, StoreType
 
 T = TypeVar("T")
 
@@ -273,3 +279,31 @@ async def _ended_at_last(home: Portal) -> AsyncIterator[None]:
     finally:
         for inside in [inside for inside in _open if inside.home is home]:
             await inside.end()
+
+
+def _open_store(url: str, create: bool) -> Store:
+    """Open the store. `deputize store init` makes its tables, never a start: the programs' role may not."""
+    return PostgresStore.open(Address.of(url))
+
+
+def _exists(url: str) -> bool:
+    """Return whether the tables exist and hold the first record of a vault."""
+    with Address.of(url).connect_waiting() as connection:
+        try:
+            connection.execute(SET_UP)  # limits the wait for a locked table
+            return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
+        except psycopg.errors.UndefinedTable:
+            return False
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
+        except psycopg.Error as error:
+            raise refusal(error) from None
+
+
+def _audit(url: str) -> AuditTable:
+    return PostgresAudit(Address.of(url))
+
+
+STORE: Final = StoreType(
+    "postgresql", open=_open_store, exists=_exists, risks=lambda url: risks(Address.of(url)), audit=_audit
+)
