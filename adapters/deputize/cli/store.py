@@ -134,7 +134,7 @@ def prune_audit(
     """
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
-    from deputize.core.vault.stores.postgres.owner import OwnedAudit
+    from deputize.core.vault.stores.postgres.audit import OwnedAudit
     from deputize.core.vault.table_retention import prune
 
     before = int((time.time() - _days(older_than) * 86400) * 1e9)

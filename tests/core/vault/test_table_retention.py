@@ -19,10 +19,9 @@ from deputize.core.vault.encoding import encode
 from deputize.core.vault.rollback import find_rolled_back
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.stores.common import place
-from deputize.core.vault.stores.postgres import owner as postgres_owner
+from deputize.core.vault.stores.postgres import audit as postgres_audit
 from deputize.core.vault.stores.postgres.address import Address
-from deputize.core.vault.stores.postgres.audit import PostgresAudit
-from deputize.core.vault.stores.postgres.owner import OwnedAudit
+from deputize.core.vault.stores.postgres.audit import OwnedAudit, PostgresAudit
 from deputize.core.vault.stores.postgres.schema import migrate
 from deputize.core.vault.table_retention import Pruned, prune
 from deputize.core.vault.vault import Vault
@@ -236,7 +235,7 @@ async def test_who_dies_while_rows_go_leaves_an_audit_that_is_whole(rows: int, h
 
 
 async def test_programs_write_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_owner, "AT_ONCE", 7)
+    monkeypatch.setattr(postgres_audit, "REMOVED_AT_ONCE", 7)
     for _ in range(3):
         await house.written(house.audit(LONG_AGO), 100, close=True)
     runs, over = house.audit(), threading.Event()

@@ -13,13 +13,16 @@ import json
 import time
 from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
+import psycopg
+
 from deputize.core.audit.rows import parse_row
 from deputize.core.audit.trail import ChainTaken, TableChain
-from deputize.core.errors import VaultError
-from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
+from deputize.core.vault.stores.postgres.address import Address, explain, refusal
 from deputize.core.vault.stores.postgres.sync_connection import AlreadyThere, InDoubt, KeptConnection
 from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_BYTES
 
@@ -37,6 +40,12 @@ INSERT: Final = """
 _INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
 _LENGTH: Final = f"least(octet_length(line), {LONGEST})"
 _LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
+REMOVED_AT_ONCE: Final = 5000
+"""Numbers of rows that one transaction removes, so that others can write meanwhile."""
+_MAY: Final = "SELECT has_table_privilege('deputize_audit', 'DELETE')"
+_OLDER: Final = "SELECT count(*) FROM deputize_audit WHERE ts < %s"
+_FIRST: Final = "SELECT min(seq) FROM deputize_audit WHERE writer = %s"
+_REMOVE: Final = "DELETE FROM deputize_audit WHERE writer = %s AND seq <= %s"
 
 
 def _paged(columns: str, where: str, order: str) -> str:
@@ -233,3 +242,67 @@ def _escaped(value: object) -> str:
 
 def _bytes(line: str) -> bytes:
     return line.encode("utf-8", "replace") + b"\n"
+
+
+class OwnedAudit:
+    """The table at an address. Raises `SettingsError` for a role that may not remove rows, `StoreUnavailable`."""
+
+    def __init__(self, address: Address) -> None:
+        self._at, self._connection = address, address.connect_waiting()
+        try:
+            self._refuse_programs()
+        except BaseException:
+            self.close()
+            raise
+
+    def _refuse_programs(self) -> None:
+        with self._refusing():
+            allowed = self._one(_MAY)
+        if not allowed:
+            raise SettingsError(
+                "This role may only read the audit and add to it.",
+                hint="Give the address with the role that owns the tables; programs never need it.",
+            )
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+    def older(self, before: int) -> int:
+        """Return how many rows claim to be older than this time, UTC ns. Unverified, for a confirmation question."""
+        with self._refusing():
+            return int(self._one(_OLDER, before))
+
+    def refuse_other(self, writer: str) -> None:
+        """Implement `Removes.refuse_other`."""
+        with self._refusing():
+            first = self._one(_FIRST, writer)
+        if first is None:
+            raise SettingsError(
+                "That address is of another vault than DEPUTIZE_VAULT. No row was removed.",
+                hint="Name the database of DEPUTIZE_VAULT, with the role that owns it.",
+            )
+
+    def remove(self, writer: str, last: int) -> int:
+        """Implement `Removes.remove`."""
+        rows = 0
+        with self._refusing():
+            first = self._one(_FIRST, writer)
+            for end in range(
+                (last if first is None else first) + REMOVED_AT_ONCE - 1, last + REMOVED_AT_ONCE, REMOVED_AT_ONCE
+            ):
+                rows += self._connection.execute(_REMOVE, (writer, min(end, last))).rowcount
+        return rows
+
+    def _one(self, statement: str, *values: object) -> Any:
+        row = self._connection.execute(statement.encode(), values).fetchone()
+        return row[0] if row else None
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
+        except psycopg.Error as error:
+            raise refusal(error) from None
