@@ -235,7 +235,7 @@ async def test_who_dies_while_rows_go_leaves_an_audit_that_is_whole(rows: int, h
 
 
 async def test_programs_write_meanwhile(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(postgres_audit, "REMOVED_AT_ONCE", 7)
+    monkeypatch.setattr(postgres_audit, "BATCH", 7)
     for _ in range(3):
         await house.written(house.audit(LONG_AGO), 100, close=True)
     runs, over = house.audit(), threading.Event()

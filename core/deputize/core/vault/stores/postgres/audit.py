@@ -40,7 +40,7 @@ INSERT: Final = """
 _INSERT_LACKING: Final = f"{INSERT} ON CONFLICT DO NOTHING"
 _LENGTH: Final = f"least(octet_length(line), {LONGEST})"
 _LINE: Final = f"CASE WHEN octet_length(line) < {LONGEST} THEN line ELSE 'too long' END"
-REMOVED_AT_ONCE: Final = 5000
+BATCH: Final = 5000
 """Numbers of rows that one transaction removes, so that others can write meanwhile."""
 _MAY: Final = "SELECT has_table_privilege('deputize_audit', 'DELETE')"
 _OLDER: Final = "SELECT count(*) FROM deputize_audit WHERE ts < %s"
@@ -245,7 +245,10 @@ def _bytes(line: str) -> bytes:
 
 
 class OwnedAudit:
-    """The table at an address. Raises `SettingsError` for a role that may not remove rows, `StoreUnavailable`."""
+    """The table, opened by the role that owns it: only that role can remove rows.
+
+    Raises `SettingsError` for any other role, `StoreUnavailable`.
+    """
 
     def __init__(self, address: Address) -> None:
         self._at, self._connection = address, address.connect_waiting()
@@ -288,9 +291,7 @@ class OwnedAudit:
         rows = 0
         with self._refusing():
             first = self._one(_FIRST, writer)
-            for end in range(
-                (last if first is None else first) + REMOVED_AT_ONCE - 1, last + REMOVED_AT_ONCE, REMOVED_AT_ONCE
-            ):
+            for end in range((last if first is None else first) + BATCH - 1, last + BATCH, BATCH):
                 rows += self._connection.execute(_REMOVE, (writer, min(end, last))).rowcount
         return rows
 
