@@ -16,7 +16,7 @@ from deputize.core.errors import ProviderUnavailable
 
 if TYPE_CHECKING:
     from deputize.core.mcp.server import McpServer
-    from deputize.core.mcp.status import Standing
+    from deputize.core.mcp.servers import Standing
     from deputize.core.settings import Settings
     from deputize.core.vault.vault import Vault
 
@@ -47,7 +47,7 @@ def foreign(settings: Settings, vault: Vault | None, *, reach: bool) -> Iterator
 
 
 async def _stand(vault: Vault, servers: list[McpServer]) -> list[Standing]:
-    from deputize.core.mcp.status import server_status
+    from deputize.core.mcp.servers import server_status
 
     return await server_status(vault, servers)
 

@@ -69,7 +69,7 @@ def add(
 def servers(as_json: JsonOption = False) -> None:
     """List the MCP servers of the settings: pinned tools, tools that changed since, and connected users. Contacts no
     server."""
-    from deputize.core.mcp.status import server_status
+    from deputize.core.mcp.servers import server_status
 
     with open_deputy() as deputy:
         rows: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""The foreign MCP servers of one deputy: their listed tools, the pinned ones, and the toolkits made of these.
+"""The foreign MCP servers of one deputy: their listed and pinned tools, the toolkits made of these, and their status.
 
 A server's provider and app are created on first use; its toolkit is available at once, from the pins in the vault.
 """
@@ -18,6 +18,7 @@ from deputize.core.errors import InvalidInput, SettingsError, instead
 from deputize.core.http import Transport
 from deputize.core.http.address_guard import Resolve
 from deputize.core.mcp.authorization import KnownServers
+from deputize.core.mcp.clients import registered_until
 from deputize.core.mcp.definitions import digest_of
 from deputize.core.mcp.lazy_provider import LateServer
 from deputize.core.mcp.listing import Listing
@@ -31,6 +32,8 @@ from deputize.core.tools.catalog import Catalog
 from deputize.core.tools.toolkit import Toolkit
 from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import AnyUser, User
+from deputize.core.vault.rollback import all_grants
+from deputize.core.vault.vault import Vault
 
 
 @frozen
@@ -164,3 +167,34 @@ def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None
     if pin is None:
         return ListedTool(name, "new", now, None)
     return ListedTool(name, "pinned" if pin.digest == digest_of(now) else "changed", now, pin)
+
+
+@frozen
+class Standing(ValueObject):
+    """One server. ``pinned``: number of its pinned tools. ``changed``: those whose definition acts or looks have found
+    changed. ``users``: number of connected users. ``secret_ends``: when our registration's client secret expires, Unix
+    seconds, 0 for never."""
+
+    server: McpServer
+    pinned: int
+    changed: tuple[str, ...]
+    users: int
+    secret_ends: float
+
+
+async def server_status(vault: Vault, servers: Iterable[McpServer]) -> list[Standing]:
+    """Return the status of each server. Raises `VaultError` if a record does not open."""
+    servers = list(servers)
+    users: dict[str, set[User]] = {server.name: set() for server in servers}
+    await vault.ended.refresh(fresh=True)
+    async for grant in all_grants(vault):
+        if grant.provider in users and grant.status == "active" and not vault.has_ended(grant):
+            users[grant.provider].add(grant.user)
+    return [await _status_of(vault, server, len(users[server.name])) for server in servers]
+
+
+async def _status_of(vault: Vault, server: McpServer, users: int) -> Standing:
+    pins = await Pins(vault, lambda: 0.0).of(server.name)
+    seen: dict[str, str] = (await OperatorNotes(vault).read(changed_place(server.name))).get("changed", {})
+    changed = tuple(sorted(name for name, digest in seen.items() if name in pins and pins[name].digest != digest))
+    return Standing(server, len(pins), changed, users, await registered_until(server, vault))
