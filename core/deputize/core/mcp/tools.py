@@ -30,7 +30,7 @@ from deputize.core.mcp.definitions import (
     shown_arguments,
     shown_schema,
 )
-from deputize.core.mcp.elicitation_rounds import Sent, rounds
+from deputize.core.mcp.elicitation import Sent, rounds
 from deputize.core.mcp.pins import EFFECTS, Pin, effect_of, repeat_of
 from deputize.core.mcp.protocol import Refused, mirrored_headers
 from deputize.core.mcp.results import outcome_of_call
