@@ -13,22 +13,23 @@ from __future__ import annotations
 import asyncio
 import hmac
 import json
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, Final
 
 from deputize.core.approvals.outcome import LedgerRecord, State
 from deputize.core.approvals.repository import Repository
 from deputize.core.engine import Engine
 from deputize.core.errors import Conflict, InvalidInput, OutcomeUnknown, StoreUnavailable
-from deputize.core.idempotency.deferred_outcomes import DeferredOutcomes
 from deputize.core.tools.act import Act
 from deputize.core.tools.steps import Undo
 from deputize.core.tools.tool import Effect
 from deputize.core.value_object import Printed, frozen
 from deputize.core.vault.grant import User
 from deputize.core.vault.stores import HeldLock
+from deputize.core.vault.stores.protocol import Store
 
 KEPT: Final = 86400.0
 """Default seconds for which a recorded outcome is stored."""
@@ -39,6 +40,8 @@ LONGEST: Final = 20.0
 SPARE: Final = 5.0
 """Additional seconds for work before the request, and for requests that follow at once."""
 LOOK: Final = 0.5
+SETTLE_WAIT: Final = 20.0
+"""Seconds to wait for another run of the same act."""
 
 
 @frozen
@@ -254,3 +257,57 @@ def recordable(result: Any) -> Any:
         return json.loads(json.dumps(result))
     except (TypeError, ValueError):
         raise InvalidInput("The tool's result cannot be encoded as JSON.", fix_by="operator") from None
+
+
+class _Ending:
+    def __init__(self, lock: str, write: Callable[[], Awaitable[None]], pid: int) -> None:
+        self.lock, self.write, self.pid = lock, write, pid
+
+
+class DeferredOutcomes:
+    """Outcomes of one deputy's acts that the store could not take, by record key, until it takes writes again.
+
+    A claim that stays in the store means that its act may have been done. This process knows the outcome as long as it
+    lives: a later run of the act finds it, or that nothing happened, even if the disk was full when the act ended. No
+    more can wait than acts were in progress, because no act is claimed while the store takes no writes.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._endings: dict[str, _Ending] = {}
+
+    def __len__(self) -> int:
+        return len(self._endings)
+
+    def keep(self, key: str, lock: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Keep the write of an outcome for this record key and lock. ``write`` raises `Conflict`, and changes nothing,
+        if another run has taken over."""
+        self._endings[key] = _Ending(lock, write, os.getpid())
+
+    async def settle(self, key: str) -> None:
+        """Write the outcome for this key if one waits. Raises `StoreUnavailable` while the store cannot take it."""
+        waits = self._endings.get(key)
+        if waits is None:
+            return
+        if waits.pid != os.getpid():  # from before a fork: the parent writes it
+            del self._endings[key]
+            return
+        with suppress(TimeoutError):  # a run in progress will find it
+            async with self._store.lock(waits.lock, SETTLE_WAIT):
+                await self._write(key)
+
+    async def settle_all(self) -> None:
+        """Write all outcomes. Those that the store cannot take keep waiting."""
+        with suppress(StoreUnavailable):
+            for key in list(self._endings):
+                await self.settle(key)
+
+    async def _write(self, key: str) -> None:
+        if ending := self._endings.pop(key, None):
+            try:
+                await ending.write()
+            except Conflict:
+                return  # another run writes the outcome
+            except BaseException:
+                self._endings.setdefault(key, ending)
+                raise
