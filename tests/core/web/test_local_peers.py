@@ -14,10 +14,9 @@ import pytest
 from deputize.core import Deputy
 from deputize.core.vault.stores.memory import MemoryStore
 from deputize.core.vault.vault import Vault
-from deputize.core.web.local import peers as local_peers
+from deputize.core.web.local import server as local_server
 from deputize.core.web.local.pages import LocalPages, same_vault
-from deputize.core.web.local.peers import connection_uid
-from deputize.core.web.local.server import serve
+from deputize.core.web.local.server import connection_uid, serve
 from tests.support.sandbox_deputy import google_app
 
 Ends = tuple[tuple[str, int], tuple[str, int]]
@@ -53,7 +52,7 @@ def test_of_a_connection_that_is_not_there_nobody_says(client: tuple[str, int]) 
 
 
 def test_without_a_table_nobody_says(line: tuple[socket.socket, Ends], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_peers, "_TABLES", {4: "/proc/none", 16: "/proc/none"})
+    monkeypatch.setattr(local_server, "_TABLES", {4: "/proc/none", 16: "/proc/none"})
     assert connection_uid(*line[1]) is None
 
 
@@ -62,7 +61,7 @@ async def test_requests_of_other_accounts_are_refused_whatever_they_ask_for(
     monkeypatch: pytest.MonkeyPatch, account: int | None, status: int
 ) -> None:
     url = await (await _deputy()).pages.base_url()
-    monkeypatch.setattr(local_peers, "connection_uid", lambda client, server: account)
+    monkeypatch.setattr(local_server, "connection_uid", lambda client, server: account)
     async with httpx.AsyncClient(trust_env=False) as client:
         for path in ("/connections", "/health", "/style.css"):
             answer = await client.get(url + path)

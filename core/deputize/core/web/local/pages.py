@@ -123,8 +123,7 @@ def _application(
         import uvicorn  # noqa: F401
 
         from deputize.core.web.app import pages_app
-        from deputize.core.web.local.peers import require_own_account
-        from deputize.core.web.local.server import redirect_localhost, require_host, serve
+        from deputize.core.web.local.server import redirect_localhost, require_host, require_own_account, serve
     except ImportError as missing:
         raise SettingsError.without(missing, "web") from None
     pages = require_host(pages_app(deputy, verifier=None, local=True, brand=brand), {HOST})

@@ -1,11 +1,18 @@
-"""A web server on this machine only, inside your process, and a guard against DNS rebinding."""
+"""A web server on this machine only, inside your process, with guards against DNS rebinding and other accounts.
+
+Every account of the machine can reach a server on loopback. Linux reports which account a connection comes from. If
+that is unknown (another system, another namespace), the request passes, and only links and their cookies protect the
+pages. root always passes, and could read the vault as well.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import re
 import socket
+import struct
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Final
@@ -23,6 +30,8 @@ _GRACE: Final = 4
 """Seconds for answers that are under way at the end: on a busy machine the page that says "connected" took longer than
 one, and its user read of an internal error."""
 _FAMILY: Final = {"127.0.0.1": socket.AF_INET, "::1": socket.AF_INET6}
+_TABLES: Final = {4: "/proc/net/tcp", 16: "/proc/net/tcp6"}
+_NOBODY: Final = -1
 
 
 @asynccontextmanager
@@ -172,3 +181,50 @@ def _asks_for(scope: Scope, ours: frozenset[str]) -> bool:
         return False
     name, colon, port = asked[0].rpartition(":")
     return asked[0] in ours or (bool(colon) and port.isdigit() and name in ours)
+
+
+def require_own_account(app: ASGIApp) -> ASGIApp:
+    """Return ``app``, answering 403 to requests of other accounts of this machine, except root."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope.get("client"):
+            return await app(scope, receive, send)
+        account = await asyncio.to_thread(connection_uid, scope["client"], scope["server"])  # the table may be long
+        if account is None or account in (0, os.geteuid()):
+            return await app(scope, receive, send)
+        await send({"type": "http.response.start", "status": 403, "headers": plain_headers()})
+        said = (
+            f"This address is served for another account of this machine (uid {os.geteuid()}), and for that one only."
+        )
+        await send({"type": "http.response.body", "body": said.encode()})
+
+    return guarded
+
+
+def connection_uid(client: tuple[str, int], server: tuple[str, int]) -> int | None:
+    """Return the uid of the process with this end of a connection, by address and port, or None if unknown.
+
+    Source: proc(5), ``/proc/net/tcp``. A connection that no process holds any more has the uid -1.
+    """
+    try:
+        ends = _format_end(client), _format_end(server)
+        with open(_TABLES[len(_pack_address(client[0]))], encoding="ascii") as table:
+            rows = table.read()
+    except (OSError, ValueError):
+        return None
+    at = rows.find(f": {ends[0]} {ends[1]} ")
+    if at < 0:
+        return None
+    fields = rows[at + 2 : rows.find("\n", at)].split()
+    return int(fields[6]) if fields[8] != "0" else _NOBODY
+
+
+def _format_end(end: tuple[str, int]) -> str:
+    """Return an address and a port as the table has them: words in the machine's byte order, in hexadecimal."""
+    packed = _pack_address(end[0])
+    words = struct.unpack(f">{len(packed) // 4}I", packed)
+    return "".join(f"{struct.unpack('=I', struct.pack('>I', word))[0]:08X}" for word in words) + f":{end[1]:04X}"
+
+
+def _pack_address(address: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6 if ":" in address else socket.AF_INET, address)
