@@ -26,8 +26,7 @@ from deputize.core.providers.app_settings import (
     ServiceAccountSettings,
 )
 from deputize.core.providers.from_settings import ApiSettings, OAuthSettings, ProviderSettings
-from deputize.core.serve_settings import ServeSettings
-from deputize.core.settings import AppSettings, Settings
+from deputize.core.settings import AppSettings, ServeSettings, Settings
 from tests.docs.blocks import ROOT
 
 MADE: Final = "<!-- Made from the code by `python -m tests.docs.generated`. -->"

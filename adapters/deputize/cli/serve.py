@@ -82,8 +82,7 @@ def _stdio(tools: list[str], user: str, search: bool, browser: bool) -> None:
 
 def _settings(base_url: str, given: dict[str, Any]) -> Settings:
     """Return the settings, overridden by the command line."""
-    from deputize.core.serve_settings import ServeSettings
-    from deputize.core.settings import Settings
+    from deputize.core.settings import ServeSettings, Settings
 
     known = Settings.load()
     said = ServeSettings.model_validate(known.serve.model_dump() | given)
