@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
@@ -40,7 +40,6 @@ class Portal:
         self._works: _Begun = {}
         self._hops: _Begun = {}
         self._entered: list[tuple[asyncio.Task[None], asyncio.Event]] = []
-        self._exits = ExitStack()
         self._gate = threading.Lock()
         self._closing = threading.RLock()
         self._thread = threading.Thread(target=self._live, name="deputize-portal", daemon=True)
@@ -95,26 +94,17 @@ class Portal:
         """
         return await self.hop(lambda: self._open(context))
 
-    def at_exit(self, call: Callable[[], None]) -> None:
-        """Register ``call`` to run after the portal has closed, last registered first, in the thread that closes it.
-
-        Raises `InvalidInput` on a closed portal.
-        """
-        if self.closed:
-            raise _closed_error()
-        self._exits.callback(call)
-
     def close(self) -> None:
-        """Finish the work of `hop`, cancel the rest, exit the contexts, end the thread and make the exit calls.
+        """Finish the work of `hop`, cancel the rest, exit the contexts, and end the thread.
 
-        The time is limited whatever the work does. Safe to call twice; runs at exit in any case. Raises the error of
-        the last exit call that failed, and `InvalidInput` on the portal's own thread.
+        The time is limited whatever the work does. Safe to call twice; runs at exit in any case. Raises `InvalidInput`
+        on the portal's own thread.
         """
         if threading.get_ident() == self._thread.ident:
             raise _blocking_error()
         if self.pid != os.getpid():
             return  # another process's, inherited by a fork
-        with self._closing, self._exits:
+        with self._closing:
             if not self.closed:
                 drained: Future[None] = Future()
                 self._submit(self._drain(), {}, drained)
