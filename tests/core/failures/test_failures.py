@@ -69,7 +69,7 @@ def row(name: str) -> dict[str, Any]:
 def outcome_of(case: Mapping[str, Any]) -> Outcome:
     if "no_answer" in case:
         return outcome_without_answer(case["call"], sent=case["no_answer"] == "lost")
-    more = {"needs": case.get("needs", ()), "granted": frozenset(case.get("granted", ())), "ours": case.get("ours", "")}
+    more = {"needs": case.get("needs", ()), "granted": frozenset(case.get("granted", ()))}
     return read(
         RULES[case["provider"]], case["status"] or 0, case["body"], case["call"], case.get("headers", {}), **more
     )
@@ -376,13 +376,6 @@ def test_a_token_that_is_dead_already_counts_as_revoked(rules: Rules, status: in
 def test_a_refused_client_revokes_nothing(rules: Rules) -> None:
     refused = read(rules, 401 if rules is GITHUB_RULES else 400, '{"error":"invalid_client"}', "revoke")
     assert (refused.kind, refused.fix_by) == (Kind.INVALID_INPUT, "operator")
-
-
-def test_a_taken_key_is_ours_only_where_the_message_names_what_we_sent() -> None:
-    for name in ("L15", "F22"):
-        assert outcome_of(row(name)).detail == "already_done"
-        assert outcome_of(row(name) | {"ours": ""}).detail == "exists"
-        assert outcome_of(row(name) | {"ours": "another"}).detail == "exists"
 
 
 def test_a_google_id_that_exists_is_ours_only_in_a_keyed_write() -> None:

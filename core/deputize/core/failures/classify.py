@@ -52,16 +52,14 @@ def classify(
     granted: frozenset[str] = frozenset(),
     needs: Sequence[Sequence[str]] = (),
     now: float | None = None,
-    ours: str = "",
     rpc_id: RpcId | None = None,
 ) -> Outcome:
     """Return what a response means. Never raises for anything a provider may send.
 
     ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes of the grant, and any-of sets that
-    the call needs all of. ``now``: Unix seconds, if the response has no Date. ``ours``: a text that only our own key
-    brings into a conflict's message (an id we made, the name of our external-id field). ``rpc_id``: the request's id if
-    it was JSON-RPC; ``data`` is then the whole responding message. A callback's ``body`` is its query string, whose
-    granted scopes are compared with ``needs``.
+    the call needs all of. ``now``: Unix seconds, if the response has no Date. ``rpc_id``: the request's id if it was
+    JSON-RPC; ``data`` is then the whole responding message. A callback's ``body`` is its query string, whose granted
+    scopes are compared with ``needs``.
     """
     if call == "callback":
         return _callback_outcome(rules, body, granted, needs)
@@ -75,7 +73,7 @@ def classify(
         return _fine(rules, call, headers, data, needs)
     seen = look(rules, call, status, headers, data, now)
     outcome = _match_tables(rules, seen)
-    outcome = _adapt_to_call(rules, seen, outcome, granted, needs, ours)
+    outcome = _adapt_to_call(rules, seen, outcome, granted, needs)
     if outcome.kind is Kind.REAUTH and call in TOKEN_CALLS:
         outcome = replace(outcome, claims=claims_in(data))
     return replace(outcome, data=None if isinstance(data, bytes) else data)
@@ -92,7 +90,7 @@ def _json_rpc_outcome(
 ) -> Outcome:
     """Return the outcome of a JSON-RPC response for this call."""
     if outcome.kind is Kind.TRANSIENT:
-        outcome = _adapt_to_call(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), (), "")
+        outcome = _adapt_to_call(rules, look(rules, call, status, headers, response, now), outcome, frozenset(), ())
     return replace(outcome, data=response)
 
 
@@ -177,7 +175,6 @@ def _adapt_to_call(
     outcome: Outcome,
     granted: frozenset[str],
     needs: Sequence[Sequence[str]],
-    ours: str,
 ) -> Outcome:
     """Return the outcome for this call, with its wait, its scopes and its risk."""
     if rules.graphql and seen.status == 200 and _has_data(seen.data):
@@ -191,8 +188,6 @@ def _adapt_to_call(
             return _with_scopes(rules, seen, outcome, granted, needs)
         case Outcome(kind=Kind.REAUTH, detail="grant_dead") if seen.call == "code":
             return replace(outcome, detail="restart_consent")
-        case Outcome(kind=Kind.CONFLICT, detail="exists") if ours and ours in seen.text:
-            return replace(outcome, detail="already_done")
     return outcome
 
 
