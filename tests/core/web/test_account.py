@@ -15,7 +15,6 @@ from deputize.core.web.local.pages import LocalPages
 from deputize.core.web.pages.local_links import (
     ME_LIFE,
     approval_link,
-    connections_address,
     connections_link,
     me_token,
     user_of,
@@ -486,7 +485,6 @@ async def test_links_lead_to_the_users_own_pages() -> None:
     world = await make()
     assert await connections_link(world.deputy, "alice") == "https://deputy.example.test/connections"
     assert await approval_link(world.deputy, User("alice"), "abc") == "https://deputy.example.test/approve/abc"
-    assert await connections_address(world.deputy) == "https://deputy.example.test/connections"
 
 
 async def test_links_of_local_pages_open_in_a_browser() -> None:

@@ -133,7 +133,7 @@ class Entry:
 class Ledger:
     """Ledger records in one vault. ``kept``: seconds of a record's validity after its last write."""
 
-    def __init__(self, engine: Engine, kept: float = KEPT) -> None:
+    def __init__(self, engine: Engine, kept: float) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
         self.rows = Repository(engine, LedgerRecord)
         self.unsaved = DeferredOutcomes(engine.vault.store)
@@ -189,7 +189,7 @@ class Ledger:
         return Recorded(record.result_now()) if record.state is State.DONE else None
 
     @asynccontextmanager
-    async def perform_once(self, act: Act, account: str = "") -> AsyncIterator[Entry | Recorded]:
+    async def perform_once(self, act: Act, account: str) -> AsyncIterator[Entry | Recorded]:
         """Give the right to perform an act that has no outcome: an `Entry`, or the result of an earlier run.
 
         ``account``: the acting subject. A run of another account is not resumed. Raises `OutcomeUnknown` after an

@@ -141,7 +141,7 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
     return ""
 
 
-def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Iterable[str] = ()) -> None:
+def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Iterable[str]) -> None:
     """Raise `SettingsError` if an endpoint that gets codes or credentials has another origin than the issuer's.
 
     ``trusted_origins``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server that names

@@ -208,9 +208,9 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
     return exact, whole and all(is_called is not None for _, is_called in called)
 
 
-def nearest(people: Sequence[Someone], first: Sequence[Someone], most: int = 5) -> list[str]:
-    """Return descriptions of possible matches for a hint, the best first."""
-    return [one.description for one in [*first, *(one for one in people if one not in first)]][:most]
+def nearest(people: Sequence[Someone], first: Sequence[Someone]) -> list[str]:
+    """Return descriptions of possible matches for a hint, the best five first."""
+    return [one.description for one in [*first, *(one for one in people if one not in first)]][:5]
 
 
 def _single_blanks(text: str) -> str:

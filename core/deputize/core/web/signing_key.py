@@ -11,10 +11,10 @@ def sign(key: bytes, purpose: str, *parts: str) -> str:
     return hmac.digest(key, json.dumps([purpose, *parts]).encode(), "sha256").hex()
 
 
-def health(key: bytes, challenge: str, *, port: int = 0) -> dict[str, str]:
+def health(key: bytes, challenge: str, *, port: int) -> dict[str, str]:
     """Return the answer of ``/health``, by which another process with the same vault recognizes these pages. It is no
     secret, and cannot be replayed.
 
-    ``port``: their port in local mode: a program that forwards the question to us has another port.
+    ``port``: their port in local mode, else 0: a program that forwards the question to us has another port.
     """
     return {"deputize": sign(key, "health", "local" if port else "web", challenge, str(port))}

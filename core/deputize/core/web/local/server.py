@@ -139,9 +139,9 @@ def require_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
     return guarded
 
 
-def redirect_localhost(app: ASGIApp, path: str, name: str = "localhost") -> ASGIApp:
-    """Return ``app``, in which a GET at ``name`` for a path like ``path`` (a pattern) is redirected to this server's
-    address.
+def redirect_localhost(app: ASGIApp, path: str) -> ASGIApp:
+    """Return ``app``, in which a GET at ``localhost`` for a path like ``path`` (a pattern) is redirected to this
+    server's address.
 
     Some providers bring browsers back to loopback only if it is called ``localhost``, where our cookies are not sent.
     The query stays the same. The target comes from the socket, never from the request. All other requests are left to
@@ -151,7 +151,7 @@ def redirect_localhost(app: ASGIApp, path: str, name: str = "localhost") -> ASGI
 
     async def handed_on(scope: Scope, receive: Receive, send: Send) -> None:
         target = b""
-        if scope["type"] == "http" and scope["method"] == "GET" and _is_asked_as(scope, name):
+        if scope["type"] == "http" and scope["method"] == "GET" and _is_asked_as(scope, "localhost"):
             raw, query = scope.get("raw_path") or b"", scope["query_string"]
             if ours.fullmatch(raw) and plain.fullmatch(query):
                 target = _address(scope).encode() + raw + (b"?" + query if query else b"")

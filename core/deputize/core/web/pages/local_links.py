@@ -33,7 +33,7 @@ async def connections_link(deputy: BaseDeputy, user: User | str) -> str:
     """Return the link to this user's accounts and pending requests.
 
     In local mode it is for the user's eyes only: the browser that opens it first can approve and disconnect for a day.
-    Give a model `connections_address` instead.
+    A model may see ``/connections`` alone, which opens nothing by itself.
     """
     return f"{await _home(deputy, user)}/connections"
 
@@ -55,11 +55,6 @@ async def show_anew(deputy: BaseDeputy, link: str) -> None:
     """
     if _is_local(deputy):
         await unbind(deputy, link.rpartition("/")[2])
-
-
-async def connections_address(deputy: BaseDeputy) -> str:
-    """Return the one fixed address that even a model may see: it opens nothing by itself."""
-    return f"{await deputy.pages.base_url()}/connections"
 
 
 async def _home(deputy: BaseDeputy, user: User | str) -> str:

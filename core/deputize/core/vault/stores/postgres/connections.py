@@ -98,11 +98,11 @@ async def open_connection(address: Address) -> Connection:
         raise Lost(sent=False, fault=find_fault(error)) from None
 
 
-async def await_answer(connection: Connection, work: Coroutine[Any, Any, T], timeout: float = ANSWER) -> T:
-    """Return the result of a statement. Raises `Lost` if no answer comes in time, and closes the connection then."""
+async def await_answer(connection: Connection, work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of a statement. Closes the connection and raises `Lost` after `ANSWER` seconds without one."""
     task = asyncio.ensure_future(work)
     try:
-        done, _ = await asyncio.wait((task,), timeout=timeout)
+        done, _ = await asyncio.wait((task,), timeout=ANSWER)
     except BaseException:
         await _abandon(connection, task)
         raise

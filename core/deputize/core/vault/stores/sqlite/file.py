@@ -148,10 +148,6 @@ def store_error(error: sqlite3.Error, path: Path) -> StoreUnavailable | VaultErr
 
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_MISMATCH}
-_READ_ONLY = (
-    "The vault cannot be written.",
-    "Check the modes of {path} and its folder, and whether the disk is read-only.",
-)
 _LOCKED = (
     "The vault is locked by another program.",
     "Try again. If it stays locked, end the program that has {path} open.",
