@@ -1,4 +1,4 @@
-"""The state that all pages share: their users, templates, and trusted forms."""
+"""The state that all pages share: their users, templates, and forms, which are bound to a browser and a user (CSRF)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from traceback import walk_tb
-from typing import Any, Literal
-from urllib.parse import quote, urlencode
+from typing import Any, Final, Literal
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -23,11 +23,11 @@ from deputize.core.vault.grant import AnyUser, User
 from deputize.core.web.cookies import FORM_LIFE, Cookies, cookies_for
 from deputize.core.web.pages import texts
 from deputize.core.web.pages.brand import Brand
-from deputize.core.web.pages.forms import fields_of, form_token, from_our_page
 from deputize.core.web.pages.local_links import user_of
 from deputize.core.web.pages.rendering import page, root_of, see_other, templates_in
 from deputize.core.web.pages.return_to import ReturnTo
 from deputize.core.web.pages.texts import Message
+from deputize.core.web.signing_key import sign
 
 log = logging.getLogger("deputize.web")
 
@@ -39,6 +39,8 @@ UserVerifier = Callable[[Request], AnyUser | Awaitable[AnyUser]]
 
 The session's cookie must be SameSite=Lax or None: Strict ones do not come back with the browser from the provider.
 """
+
+MAX_FORM_BYTES: Final = 16384
 
 
 class Site:
@@ -117,7 +119,7 @@ class Site:
         cookie = cookies.form(request)
 
         def token(path: str) -> str:
-            return form_token(self.key, cookie, who, path)
+            return _form_token(self.key, cookie, who, path)
 
         facts = {"whom": who.id if isinstance(who, User) else ""} | facts
         # making all characters of a megabyte visible takes seconds: never in the event loop
@@ -130,9 +132,9 @@ class Site:
         fields = await fields_of(request)
         base = await self.deputy.pages.base_url()
         cookie = request.cookies.get(cookies_for(base, self.key).name, "")
-        due = form_token(self.key, cookie, who, current_path(request))
+        due = _form_token(self.key, cookie, who, current_path(request))
         given = fields.get("form", "")
-        if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not from_our_page(request, base):
+        if not cookie or not hmac.compare_digest(given.encode(), due.encode()) or not _from_our_page(request, base):
             raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="foreign_form")
         return fields
 
@@ -184,3 +186,38 @@ def note(e: Exception, during: str) -> None:
         return
     *_, (frame, line) = walk_tb(e.__traceback__)
     log.error("%s in %s:%d while answering %s", type(e).__name__, Path(frame.f_code.co_filename).name, line, during)
+
+
+def _origin_of(url: str) -> str:
+    """Return scheme, host and port as browsers write them in ``Origin``."""
+    parts = urlsplit(url)
+    default = {"https": 443, "http": 80}.get(parts.scheme)
+    host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{parts.port}" if parts.port not in (None, default) else "")
+
+
+def _form_token(key: bytes, cookie: str, who: Who, path: str) -> str:
+    """Return the token of a form, which proves that we gave it to this browser and user, for this address."""
+    whose = (who.tenant, who.id) if isinstance(who, User) else ("",)
+    return sign(key, "form", cookie, path, *whose)
+
+
+def _from_our_page(request: Request, base_url: str) -> bool:
+    """Return True unless the browser says that the form comes from another origin."""
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    return origin in (None, _origin_of(base_url)) and site in (None, "same-origin", "none")
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """Return the fields of a posted form. Raises `InvalidInput` if it is too long or malformed."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
+            break
+    try:
+        if len(body) <= MAX_FORM_BYTES:
+            return dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=20))
+    except ValueError:
+        pass
+    raise InvalidInput("This form was not sent by one of these pages.", fix_by="user", reason="invalid_form")

@@ -42,10 +42,9 @@ from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Secret, User
 from deputize.core.web.cookies import Cookies, cookies_for
 from deputize.core.web.pages import texts
-from deputize.core.web.pages.forms import fields_of
 from deputize.core.web.pages.rendering import root_of, see_other
 from deputize.core.web.pages.return_to import ReturnTo
-from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path
+from deputize.core.web.pages.site import SIGN_OUT, Page, Site, current_path, fields_of
 from deputize.core.web.signin.back_channel_logout import Logout, read_logout
 from deputize.core.web.signin.issuer import Issuer, user_at
 from deputize.core.web.signin.sign_in_sessions import IDLE, LASTS, Sessions
