@@ -15,8 +15,7 @@ import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres.address import Address, Connection, explain, refusal
-from deputize.core.vault.stores.postgres.connections import Lost, await_answer, open_connection
-from deputize.core.vault.stores.postgres.errors import no_answer_error
+from deputize.core.vault.stores.postgres.connections import Lost, await_answer, no_answer_error, open_connection
 
 _TRY = "SELECT pg_try_advisory_lock(%s)"
 _FREE = "SELECT pg_advisory_unlock(%s)"

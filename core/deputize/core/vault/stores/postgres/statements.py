@@ -16,8 +16,16 @@ import psycopg
 
 from deputize.core.errors import StoreUnavailable
 from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost, refusal
-from deputize.core.vault.stores.postgres.connections import Connections, Lost, Meets, await_answer
-from deputize.core.vault.stores.postgres.errors import aborted_error, add_doubt, find_fault, no_answer_error
+from deputize.core.vault.stores.postgres.connections import (
+    Connections,
+    Lost,
+    Meets,
+    aborted_error,
+    add_doubt,
+    await_answer,
+    find_fault,
+    no_answer_error,
+)
 from deputize.core.vault.stores.postgres.notify import AWAITED, with_notify
 
 GET: Final = "SELECT value FROM deputize_record WHERE place = %s"
