@@ -21,8 +21,9 @@ import psycopg
 
 from deputize.core.audit.rows import parse_row
 from deputize.core.audit.trail import ChainTaken, TableChain
-from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
-from deputize.core.vault.stores.postgres.address import Address, explain, refusal
+from deputize.core.errors import SettingsError, VaultError
+from deputize.core.vault.stores.postgres.address import Address
+from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.sync_connection import AlreadyThere, InDoubt, KeptConnection
 from deputize.core.vault.stores.postgres.timeline import KEPT, MAX_BYTES
 
@@ -303,7 +304,5 @@ class OwnedAudit:
     def _refusing(self) -> Iterator[None]:
         try:
             yield
-        except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
         except psycopg.Error as error:
-            raise refusal(error) from None
+            raise statement_error(error) from None

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import psycopg
 from psycopg import errors
 
-from deputize.core.errors import StoreUnavailable
+from deputize.core.errors import StoreUnavailable, VaultError
 from deputize.core.vault.stores.postgres.address import (
     ANSWER,
     AWAY,
@@ -26,6 +26,7 @@ from deputize.core.vault.stores.postgres.address import (
     Address,
     Connection,
     explain,
+    refusal,
 )
 
 T = TypeVar("T")
@@ -53,8 +54,10 @@ def find_fault(error: BaseException) -> tuple[str, str]:
     return _READ_ONLY if "session is read-only" in text else ("", "")
 
 
-def aborted_error(error: psycopg.Error) -> StoreUnavailable:
-    """Return the error for a statement that the server aborted: no room, a lock, a timeout."""
+def statement_error(error: psycopg.Error) -> StoreUnavailable | VaultError:
+    """Return the error for a statement that the server aborted (no room, a lock, a timeout) or refuses for good."""
+    if not isinstance(error, psycopg.OperationalError):
+        return refusal(error)
     message, hint = find_fault(error)
     message = message or "The vault's database could not run the statement."
     return StoreUnavailable(message, hint=f"{hint} {explain(error)}".strip())

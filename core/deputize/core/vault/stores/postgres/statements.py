@@ -15,16 +15,16 @@ from typing import Any, Final
 import psycopg
 
 from deputize.core.errors import StoreUnavailable
-from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost, refusal
+from deputize.core.vault.stores.postgres.address import Address, Connection, is_lost
 from deputize.core.vault.stores.postgres.connections import (
     Connections,
     Lost,
     Meets,
-    aborted_error,
     add_doubt,
     await_answer,
     find_fault,
     no_answer_error,
+    statement_error,
 )
 from deputize.core.vault.stores.postgres.notify import AWAITED, with_notify
 
@@ -114,9 +114,7 @@ class Statements:
                     await connection.close()
                     sent = not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)  # refused before it ran
                     raise Lost(sent=sent, fault=find_fault(error)) from None
-                if isinstance(error, psycopg.OperationalError):  # aborted: a timeout, no room, a lock
-                    raise aborted_error(error) from None
-                raise refusal(error) from None
+                raise statement_error(error) from None
 
 
 def _notifying(sql: str, key: str) -> str:

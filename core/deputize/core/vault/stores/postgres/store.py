@@ -18,14 +18,14 @@ from typing import Any, Final, Self, TypeVar
 
 import psycopg
 
-from deputize.core.audit.trail import AuditTable
 from deputize.core.background_loop import Portal, portal
 from deputize.core.errors import DeputizeError, StoreUnavailable
 from deputize.core.vault.record import FIRST
 from deputize.core.vault.stores.common import Names, opaque, place, span, wait_until
-from deputize.core.vault.stores.postgres.address import SET_UP, Address, explain, refusal
+from deputize.core.vault.stores.postgres.address import SET_UP, Address
 from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import check, risks
+from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
@@ -294,16 +294,14 @@ def _exists(url: str) -> bool:
             return connection.execute(GET, (place(*FIRST),)).fetchone() is not None
         except psycopg.errors.UndefinedTable:
             return False
-        except psycopg.OperationalError as error:
-            raise StoreUnavailable("The vault's database could not run the statement.", hint=explain(error)) from None
         except psycopg.Error as error:
-            raise refusal(error) from None
-
-
-def _audit(url: str) -> AuditTable:
-    return PostgresAudit(Address.of(url))
+            raise statement_error(error) from None
 
 
 STORE: Final = StoreType(
-    "postgresql", open=_open_store, exists=_exists, risks=lambda url: risks(Address.of(url)), audit=_audit
+    "postgresql",
+    open=_open_store,
+    exists=_exists,
+    risks=lambda url: risks(Address.of(url)),
+    audit=lambda url: PostgresAudit(Address.of(url)),
 )

@@ -18,7 +18,8 @@ import psycopg
 from psycopg.abc import PQGen
 
 from deputize.core.errors import StoreUnavailable, VaultError
-from deputize.core.vault.stores.postgres.address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, explain, refusal
+from deputize.core.vault.stores.postgres.address import ANSWER, AWAY, SET_UP, UNREPLICATED, Address, explain
+from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.timeline import NOT_SAID, TIMELINE
 
 T = TypeVar("T")
@@ -150,13 +151,9 @@ class KeptConnection:
             and not connection.closed
             and not isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
         ):
-            if isinstance(error, psycopg.OperationalError):
-                raise StoreUnavailable(
-                    "The vault's database could not run the statement.", hint=explain(error)
-                ) from None
             if isinstance(error, psycopg.errors.UniqueViolation):
                 raise AlreadyThere("The row exists already.") from None
-            raise refusal(error) from None
+            raise statement_error(error) from None
         _hang_up(self._open, self._pid)
         return error
 
