@@ -52,7 +52,7 @@ def _describe_person(person: Someone) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "name": names[0] if names else "",
         "also_called": [one for one in names[1:] if one.lower() not in names[0].lower()][:3],
-        "addresses": _first_values(sorted(set().union(*(one.addresses for one in rows)))),
+        "addresses": sorted(set().union(*(one.addresses for one in rows)))[:6],
         **{name: ids[0] if len(ids) == 1 else ids for name, ids in products.items()},
         "organisation": next((said for one in rows if (said := _line(one.row.get("organisation")))), ""),
         "found_in": list(dict.fromkeys(f"{one.toolkit}: {_line(one.row.get('where')) or 'person'}" for one in rows)),
@@ -64,7 +64,3 @@ def _describe_person(person: Someone) -> dict[str, Any]:
 def _line(text: object) -> str:
     """Return a text on one line without hidden characters, or ""."""
     return " ".join(without_hidden(text).split())[:_NAME] if isinstance(text, str) else ""
-
-
-def _first_values(values: Sequence[str]) -> list[str]:
-    return list(values[:6])

@@ -22,7 +22,7 @@ from weakref import WeakSet
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores.common import place, span
-from deputize.core.vault.stores.protocol import Store, StoreType
+from deputize.core.vault.stores.protocol import StoreType
 from deputize.core.vault.stores.sqlite import file as sqlite_file
 from deputize.core.vault.stores.sqlite import table as sqlite_table
 from deputize.core.vault.stores.sqlite.backup import SqliteBackup
@@ -302,14 +302,6 @@ def path_of(url: str) -> Path:
     return Path("/" + path.lstrip("/"))
 
 
-def _open(url: str, create: bool) -> Store:
-    return SqliteStore.open(path_of(url), create=create)
-
-
-def _exists(url: str) -> bool:
-    return path_of(url).exists()
-
-
 def _set_aside(url: str, ending: str) -> list[Path]:
     path = path_of(url)
     left = [path.with_name(path.name + part) for part in ("", "-wal", "-shm")]
@@ -323,8 +315,8 @@ def _moved(url: str) -> Path | None:
 
 STORE: Final = StoreType(
     "sqlite",
-    open=_open,
-    exists=_exists,
+    open=lambda url, create: SqliteStore.open(path_of(url), create=create),
+    exists=lambda url: path_of(url).exists(),
     backup=lambda url: backup_at(path_of(url)),
     set_aside=_set_aside,
     moved=_moved,
