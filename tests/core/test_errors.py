@@ -233,7 +233,7 @@ REVEALING: Final = {
     "grants/sources/service_account.py": 1,  # what the account's key has signed, into its form
     "grants/sources/session.py": 1,  # whose session the application has given
     "grants/sources/import_tokens.py": 1,  # whether what is to be imported is a token at all
-    "providers/source_settings.py": 1,  # a service account's private key, out of its file
+    "providers/app_settings.py": 1,  # a service account's private key, out of its file
     "vault/encoding.py": 2,  # into a sealed record, and out of it
     "vault/grant.py": 4,  # the same for a grant
     "vault/key_sources/given.py": 1,  # root keys that settings hold, to seal with
@@ -244,9 +244,8 @@ REVEALING: Final = {
     "web/signin/access_tokens.py": 5,  # how long and of which kind a caller's token is, a digest of it, and to ask
     "web/signin/issuer.py": 1,  # a digest of a signed token that was checked
     "web/signin/back_channel_logout.py": 1,  # of which kind the issuer's token is
-    "web/signin/sign_in.py": 3,  # PKCE's challenge, the state's cookie, and the id_token that a sign-out is hinted by
+    "web/signin/sign_in.py": 4,  # PKCE's challenge, the state to put and to compare, the id_token that hints a sign-out
     "web/signin/sign_in_sessions.py": 2,  # the issuer's names for a session and its person
-    "web/signin/sign_in_request.py": 1,  # to compare the state that came back
     "web/pages/local_links.py": 1,  # what a local link stands for
 }
 
