@@ -112,7 +112,11 @@ class Exchange:
                 await self.transport.engine.sleep(wait)
             if request.call != "read":
                 await claim(SECONDS_FOR_MUCH)
-            outcome = await self._note_doubt(self.transport.public.fetch(request, self.provider), request)
+            try:
+                outcome = await self.transport.public.fetch(request, self.provider)
+            except Exception as failure:
+                self._note_doubt(request, failure)
+                raise
             pause = self._pause(outcome, "read" if request.prepares else request.call, attempt)
             if outcome.kind is Kind.OK:
                 return outcome.data
@@ -130,12 +134,12 @@ class Exchange:
         for attempt in count():
             if wait := self._wait_for_budget(self.act.provider):
                 await self.transport.engine.sleep(wait)
-            outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
+            outcome = await self._exchange(request, url, grant, parts, claim)
             if outcome.kind is Kind.REFRESH_ONCE:
                 self.grant = grant = await self.transport.refresher.get_live(grant, failed=grant.access_token)
                 if wait := self._wait_for_budget(self.act.provider):
                     await self.transport.engine.sleep(wait)
-                outcome = await self._note_doubt(self._exchange(request, url, grant, parts, claim), request)
+                outcome = await self._exchange(request, url, grant, parts, claim)
             if self.transport.refresher.has_doubts(grant) and outcome.kind not in _SAYS_NOTHING:
                 self.grant = grant = await self.transport.refresher.clear(grant)
             pause = self._pause(outcome, "read" if request.prepares else call, attempt)
@@ -163,25 +167,27 @@ class Exchange:
         self.doubt |= outcome.kind is Kind.AMBIGUOUS_WRITE and call != "read"
         return retry_delay(outcome, attempt)
 
-    async def _note_doubt(self, sending: Awaitable[Outcome], request: Request | PublicRequest) -> Outcome:
-        """Await the outcome. After an unexpected exception, a write may have been sent, so record the doubt."""
-        try:
-            return await sending
-        except DeputizeError:  # refused before it was sent
-            raise
-        except Exception:
-            self.doubt |= request.call != "read" and not request.prepares
-            raise
+    def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
+        """Record that a write may have been sent, unless the failure is one of ours, which is raised before that."""
+        self.doubt |= request.call != "read" and not request.prepares and not isinstance(failure, DeputizeError)
 
     async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
+        """Send the request once, and return what the response means."""
         try:
             answer = await self._send_once(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
                 answer = await self._send_once(request, url, grant, parts, claim)
             if request.resumes:
                 answer = await self._resume_stream(answer, request, url, grant)
+            return self._outcome_of(answer, request, grant)
         except ProviderUnavailable as e:
             return lost_response(request.call, e)
+        except Exception as failure:
+            self._note_doubt(request, failure)
+            raise
+
+    def _outcome_of(self, answer: httpx.Response, request: Request, grant: Grant) -> Outcome:
+        """Return what a response means, with the token masked wherever the provider repeats it."""
         self.held += len(answer.content)
         status, headers, content = answer.status_code, answer.headers, scrub_token(answer.content, grant.access_token)
         if request.whole or status >= 300:  # nobody sees the headers otherwise
