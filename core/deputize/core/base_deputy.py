@@ -8,7 +8,7 @@ from typing import Any
 
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.erase import erase
-from deputize.core.acts.missing_scopes import other_account, report_missing_scopes
+from deputize.core.acts.missing_scopes import other_account
 from deputize.core.approvals.mandate_record import Mandate, MandateOffer
 from deputize.core.approvals.record import Edit
 from deputize.core.approvals.service import Decision
@@ -57,8 +57,7 @@ class BaseDeputy(Components):
             if recorded := await self.ledger.outcome(act):
                 return recorded.result
             act, grant, _ = await self.authorizer.authorize(act, row)
-            with report_missing_scopes(self.providers, act, grant):
-                return await self.executor.execute(act, grant, row)
+            return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
         """Undo an act by a new act of the user, and return its result. ``act``: an id from `undoable`.

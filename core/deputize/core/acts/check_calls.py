@@ -8,10 +8,12 @@ from collections.abc import Iterable
 from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.elicitation import Questions
 from deputize.core.acts.find_grant import Known
-from deputize.core.acts.missing_scopes import MissingScopes, report_missing_scopes
+from deputize.core.acts.missing_scopes import MissingScopes, as_missing_scopes
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.resolve_call import CallResolver
+from deputize.core.acts.response_errors import MissingScope
 from deputize.core.errors import DeputizeError
+from deputize.core.grants.refresh import GrantLost
 from deputize.core.idempotency.ledger import Ledger
 from deputize.core.tools.act import Act, ToolCall
 from deputize.core.vault.grant import AnyUser
@@ -55,5 +57,7 @@ class CallChecker:
         act, grant, asked = await self.authorizer.authorize(act, None, known)
         if not act.shows:
             return act.approved
-        with report_missing_scopes(self.resolver.providers, act, grant):
+        try:
             return await self.previewer.preview(act, grant, asked, beside)
+        except (GrantLost, MissingScope) as failure:
+            raise as_missing_scopes(failure, self.resolver.providers, act, grant) from None

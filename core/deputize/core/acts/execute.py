@@ -9,6 +9,7 @@ from typing import Any
 
 from deputize.core.acts.audit_record import CallRow
 from deputize.core.acts.elicitation import Questions
+from deputize.core.acts.missing_scopes import as_missing_scopes
 from deputize.core.acts.preview import Previewer
 from deputize.core.acts.response_errors import MissingScope
 from deputize.core.acts.runner import Planned
@@ -34,27 +35,41 @@ class Executor:
     def __init__(
         self, engine: Engine, ledger: Ledger, previewer: Previewer, questions: Questions, refresher: Refresher
     ) -> None:
-        self.audit, self.clock, self.ledger, self.previewer = engine.audit, engine.clock, ledger, previewer
+        self.audit, self.clock, self.providers = engine.audit, engine.clock, engine.providers
+        self.ledger, self.previewer = ledger, previewer
         self.approvals, self.mandates, self.questions = previewer.approvals, previewer.mandates, questions
         self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance
 
     async def execute(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """Return the act's result. ``row``: the audit record, which gets the preview and what the provider left out.
 
-        A write discards plans for other acts of the user at the same provider. Raises the errors of the tool and the
-        provider, including ``GrantLost`` and ``MissingScope``.
+        Raises the errors of the tool and the provider, and `MissingScopes` if the provider ended the grant or reports
+        scopes as missing.
         """
-        if act.effect is Effect.READS:
-            grant = await self.refresher.get_live(grant)
+        try:
+            if act.effect is not Effect.READS:
+                return await self._execute_once(act, grant, row)
+            live = await self.refresher.get_live(grant)
             read = self._approved_read if act.approved else self.runner.run
-            result = _plain(await read(act, grant, row))
-            await self.provenance.learn(act, grant.account, result)
+            result = _plain(await read(act, live, row))
+            await self.provenance.learn(act, live.account, result)
             return result
+        except (GrantLost, MissingScope) as failure:
+            raise as_missing_scopes(failure, self.providers, act, grant) from None
+
+    async def _execute_once(self, act: Act, grant: Grant, row: CallRow) -> Any:
+        """Return the result of a write, made here or by an earlier run. Discards plans for other acts of the user at
+        the same provider."""
         plans = self.previewer.plans
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
         try:
-            result = await self._execute_once(act, grant, row, planned)
+            live = await self.refresher.get_live(grant)
+            async with self.ledger.perform_once(act, live.account.subject) as entry:
+                if isinstance(entry, Recorded):
+                    result = entry.result
+                else:
+                    result = await self._write(_Beginning(self, act, live, row, entry), planned)
         finally:
             plans.drop(act, self.clock())
         try:
@@ -62,14 +77,6 @@ class Executor:
         except StoreUnavailable:  # the write is done, so an error here would be wrong
             log.warning("Untrusted content in the result of %s could not be recorded.", act.tool.name)
         return result
-
-    async def _execute_once(self, act: Act, grant: Grant, row: CallRow, planned: Planned | None) -> Any:
-        """Return the result of a write, made here or by an earlier run. ``planned``: the run that made the preview."""
-        grant = await self.refresher.get_live(grant)
-        async with self.ledger.perform_once(act, grant.account.subject) as entry:
-            if isinstance(entry, Recorded):
-                return entry.result
-            return await self._write(_Beginning(self, act, grant, row, entry), planned)
 
     async def _approved_read(self, act: Act, grant: Grant, row: CallRow) -> Any:
         """Run a read that needs the user's approval. One approval covers one read."""
@@ -81,7 +88,8 @@ class Executor:
             raise
 
     async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
-        """Perform a write and record its outcome in the ledger, for every later run."""
+        """Perform a write and record its outcome in the ledger, for every later run. ``planned``: the run that made the
+        preview."""
         act, entry = begins.act, begins.entry
         if planned and entry.taken_up:  # the plan was made without the notes of the earlier run
             planned.close()

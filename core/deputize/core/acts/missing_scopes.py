@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 from deputize.core.acts.response_errors import MissingScope
 from deputize.core.consent.consents import Consents
@@ -31,23 +30,21 @@ class MissingScopes(Exception):
         self.act, self.scopes, self.held, self.why, self.claims = act, scopes, held, why, claims
 
 
-@contextmanager
-def report_missing_scopes(providers: Mapping[str, Provider], act: Act, grant: Grant) -> Iterator[None]:
-    """Raise `MissingScopes` for the scopes that the provider reports as missing, whatever the vault recorded."""
+def as_missing_scopes(
+    failure: GrantLost | MissingScope, providers: Mapping[str, Provider], act: Act, grant: Grant
+) -> MissingScopes:
+    """Return the scopes that the provider reports as missing, whatever the vault recorded."""
     needs = act.needs
-    try:
-        yield
-    except GrantLost as lost:
-        raise MissingScopes(act, asks_of(needs), lost.grant, lost.reason) from None
-    except MissingScope as missing:
-        row = providers[grant.provider]
-        covered = row.implied_scopes(grant.scopes)
-        known = covered if missing.named else frozenset[str]()
-        asks = asks_of(needs, covered) or wanted_of(needs, missing.needed, known)
-        more = missing.needed if row.rules.challenge_names_all else () if asks else missing.needed[:1]
-        asks = tuple(dict.fromkeys((*asks, *more))) or row.oauth.fallback_scopes  # a challenge that names none
-        asks = tuple(scope for scope in asks if scope not in covered) or asks  # only the new ones, if there are any
-        raise MissingScopes(act, asks, grant, "scope_missing") from None
+    if isinstance(failure, GrantLost):
+        return MissingScopes(act, asks_of(needs), failure.grant, failure.reason)
+    row = providers[grant.provider]
+    covered = row.implied_scopes(grant.scopes)
+    known = covered if failure.named else frozenset[str]()
+    asks = asks_of(needs, covered) or wanted_of(needs, failure.needed, known)
+    more = failure.needed if row.rules.challenge_names_all else () if asks else failure.needed[:1]
+    asks = tuple(dict.fromkeys((*asks, *more))) or row.oauth.fallback_scopes  # a challenge that names none
+    asks = tuple(scope for scope in asks if scope not in covered) or asks  # only the new ones, if there are any
+    return MissingScopes(act, asks, grant, "scope_missing")
 
 
 class Asking:

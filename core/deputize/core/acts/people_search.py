@@ -16,7 +16,7 @@ from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
 from deputize.core.acts.execution_context import ExecutionContext
-from deputize.core.acts.missing_scopes import Asking, MissingScopes, report_missing_scopes
+from deputize.core.acts.missing_scopes import Asking, MissingScopes
 from deputize.core.engine import Engine
 from deputize.core.errors import (
     DeputizeError,
@@ -207,8 +207,7 @@ class PeopleSearch:
         """Return the act's result. Nothing that it lacks is requested from the user."""
         try:
             grant = await self.authorizer.authorize_without_asking(act, row)
-            with report_missing_scopes(self.engine.providers, act, grant):
-                return await self.executor.execute(act, grant, row)
+            return await self.executor.execute(act, grant, row)
         except MissingScopes as lacking:
             raise ScopeNotGranted("Not granted, or not any more.", scopes=tuple(lacking.scopes)) from None
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from deputize.core.acts.audit_record import AuditedCall, CallRow
 from deputize.core.acts.authorize import Authorizer
 from deputize.core.acts.execute import Executor
-from deputize.core.acts.missing_scopes import Asking, report_missing_scopes
+from deputize.core.acts.missing_scopes import Asking
 from deputize.core.acts.operator_notes import OperatorNotes
 from deputize.core.engine import Engine
 from deputize.core.errors import InvalidInput, SettingsError, instead
@@ -97,9 +97,8 @@ class Listing(Frozen):
         async with AuditedCall(self.engine.audit, self.asking, row):
             row.record_act(act, act.tool.name, "")
             grant = await self.authorizer.authorize_without_asking(act, row)
-            with report_missing_scopes(self.engine.providers, act, grant):
-                found: dict[str, Any] = await self.executor.execute(act, grant, row)
-                return found
+            found: dict[str, Any] = await self.executor.execute(act, grant, row)
+            return found
 
 
 def _lister(server: McpServer) -> Tool:
