@@ -20,6 +20,7 @@ from deputize.core import (
     Request,
     Run,
     Steps,
+    StoreUnavailable,
     TimeZone,
     Toolkit,
     User,
@@ -28,6 +29,7 @@ from deputize.core import (
 )
 from deputize.core.tools.preview import Audience
 from deputize.core.tools.user_time import UTC_NAME
+from deputize.core.vault.record import Record
 from deputize.core.vault.vault import Vault
 from deputize.core.zones import KNOWN, MachineZone, Zones, zone_name
 from deputize.sandbox import Sandbox
@@ -125,6 +127,32 @@ async def test_approvals_and_recorded_results_have_the_same_clock(deputy: Deputy
     first = await act(deputy, "gmail_plan", id=mail)
     assert first == {"at": "2026-11-24T09:00:00-05:00", "time_zone": "America/New_York"}
     assert await act(deputy, "gmail_plan", id=mail) == first
+
+
+async def test_write_is_recorded_when_zones_cannot_be_read_after_it(
+    vault: Vault, sandbox: Sandbox, mail: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, kit = Clock(time.time()), Toolkit("gmail", provider="google")
+    get = vault.get
+
+    async def fail_for_zones(kind: str, key: str) -> Record | None:
+        if kind == "zone":
+            raise StoreUnavailable("The disk is away.")
+        return await get(kind, key)
+
+    @kit.tool(needs=[any_of(READ, method="x")], effect=Effect.WRITES)
+    def star(id: str) -> Steps:
+        """Star a mail."""
+        yield Request("POST", "/users/me/messages/{id}/modify", at={"id": id}, json={"addLabelIds": ["STARRED"]})
+        clock.now += KNOWN
+        monkeypatch.setattr(vault, "get", fail_for_zones)
+        return {"starred": id}
+
+    async with await build(sandbox, vault=vault, toolkits=[kit], clock=clock) as deputy:
+        give_grant(sandbox, deputy, "alice", [READ], provider="google", email="alice@example.test")
+        assert await act(deputy, "gmail_star", id=mail) == {"starred": mail}
+        assert await act(deputy, "gmail_star", id=mail) == {"starred": mail}
+        assert len([one for one in deputy.audit.rows() if one["event"] == "act.intent"]) == 1
 
 
 async def test_what_the_host_says_of_a_user_has_the_last_word(vault: Vault) -> None:

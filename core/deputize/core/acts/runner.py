@@ -174,9 +174,8 @@ class Runner:
         if entry is not None:
             entry.people = run.people = run.people | entry.people
         result = self._narrow(run, await self._finish(run, steps, on_show, planned.show if planned else None))
-        zone, _ = await self.zones.find(act.user)  # the tool may have found it
         seal = partial(self.references.sealed, act=act)
-        result = postprocess(result, zone, self.clock(), seal, named=run.guessed_zone)
+        result = postprocess(result, run.zone, self.clock(), seal, named=run.guessed_zone)
         if not run.exchange.incomplete:
             return result
         incomplete = "; ".join(dict.fromkeys(run.exchange.incomplete))

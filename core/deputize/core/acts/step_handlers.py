@@ -131,6 +131,7 @@ async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -
         zone = None if step.argument else await named_zone(step.name)
     elif step.name:
         zone = await zones.learn(run.act.user, run.act.provider, step.name)
+        run.zone, _ = await zones.find(run.act.user)
     if zone is not None or not step.argument:
         return zone
     if zones.guess:
