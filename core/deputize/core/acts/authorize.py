@@ -53,9 +53,7 @@ class Authorizer:
         audit record, which gets the grant. ``known``: grants already loaded, for acts that are only checked. Raises
         `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
         """
-        act = await self._mark_untrusted(act)
-        verdict, grant = await self._judge(act, known)
-        self._note(row, act, grant)
+        act, verdict, grant = await self._judge(act, row, known)
         if not act.shows:
             refuse_if_changed(act)
         changed: Mapping[str, Any] | None = None
@@ -69,26 +67,26 @@ class Authorizer:
             act = self._with_start_time(act, asked) if act.shows else act
         if changed is None:
             return act, grant, asked
-        act = await self._mark_untrusted(self._with_edit(act, changed))
-        _, grant = await self._judge(act)
-        self._note(row, act, grant)
+        act, _, grant = await self._judge(self._with_edit(act, changed), row)
         return act, grant, asked
 
     async def authorize_without_asking(self, act: Act, row: CallRow) -> Grant:
         """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy would
         ask, and `MissingScopes` if the grant is not enough."""
-        verdict, grant = await self._judge(act)
+        _, verdict, grant = await self._judge(act, row)
         if verdict is Verdict.ASK:
             raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
-        self._note(row, act, grant)
         return grant
 
-    async def _mark_untrusted(self, act: Act) -> Act:
-        """Return a write without a preview together with its arguments that untrusted content has named."""
-        return act if act.shows or act.effect is Effect.READS else await self.provenance.mark_untrusted(act)
-
-    async def _judge(self, act: Act, known: Known | None = None) -> tuple[Verdict, Grant]:
-        return await self.judge.verdict(act), await self.grants.find(act, known)
+    async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Verdict, Grant]:
+        """Return the act, the policy's verdict and the grant. A write without a preview gets its arguments that
+        untrusted content has named."""
+        if not act.shows and act.effect is not Effect.READS:
+            act = await self.provenance.mark_untrusted(act)
+        verdict, grant = await self.judge.verdict(act), await self.grants.find(act, known)
+        if row:
+            row.record_grant(act, grant)
+        return act, verdict, grant
 
     def _with_start_time(self, act: Act, asked: Asked) -> Act:
         """Return the act with the time at which it was first requested, so that "in two hours" means the same in every
@@ -102,7 +100,3 @@ class Authorizer:
         valid = self.catalog.tool(act.tool.name).validate(changed)
         effect = act.tool.effect_of(valid)
         return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)
-
-    def _note(self, row: CallRow | None, act: Act, grant: Grant) -> None:
-        if row:
-            row.record_grant(act, grant)

@@ -97,26 +97,22 @@ class Judge:
         self.policy = policy
 
     async def verdict(self, act: Act) -> Verdict:
-        """Return the policy's verdict. Raises `PolicyDenied` if it denies the act."""
-        verdict = await decide(self.policy, act)
+        """Return the policy's verdict. Raises `PolicyDenied` if it denies the act.
+
+        A failure of the policy is a denial, and is logged, because a denial alone looks intended.
+        """
+        try:
+            verdict = self.policy(act)
+            if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
+                verdict = await verdict
+        except PolicyDenied:
+            verdict = Verdict.DENY
+        except Exception as e:
+            log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
+            verdict = Verdict.DENY
+        if not isinstance(verdict, Verdict):
+            log.error("The policy returned %s, not a Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
+            verdict = Verdict.DENY
         if verdict is Verdict.DENY:
             raise PolicyDenied(f"{act.tool.name} is not allowed here.")
         return verdict
-
-
-async def decide(policy: Policy, act: Act) -> Verdict:
-    """Return the policy's verdict. A failure of the policy is a denial, and is logged, because a denial alone looks
-    intended."""
-    try:
-        verdict = policy(act)
-        if not isinstance(verdict, Verdict) and inspect.isawaitable(verdict):
-            verdict = await verdict
-    except PolicyDenied:
-        return Verdict.DENY
-    except Exception as e:
-        log.error("The policy raised %s, so %s is denied.", type(e).__name__, act.tool.name)
-        return Verdict.DENY
-    if isinstance(verdict, Verdict):
-        return verdict
-    log.error("The policy returned %s, not a Verdict, so %s is denied.", type(verdict).__name__, act.tool.name)
-    return Verdict.DENY
