@@ -23,7 +23,8 @@ class ExecutionContext:
     machine's. ``guessed_zone``: True if an argument was read in a zone that is not known to be the user's. ``waited``:
     seconds that the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the run ends
     with the next failure, which the tool cannot suppress: it broke a rule, or its provider asks the user. ``people``:
-    resolved people by the tool's query. ``withheld``: texts to remove from the result.
+    resolved people by the tool's query. ``withheld``: texts to remove from the result; None if all may be
+    returned.
     """
 
     def __init__(self, exchange: Exchange, entry: Entry | None, zone: tzinfo | None, *, zone_known: bool) -> None:
@@ -33,7 +34,7 @@ class ExecutionContext:
         self.shown: Preview | None = None
         self.ends = False
         self.people: dict[str, str] = {}
-        self.withheld = Withheld()
+        self.withheld: Withheld | None = None
 
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
         """Continue as this act with this grant, because the plan may be older than the token."""

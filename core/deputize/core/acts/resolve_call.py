@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -65,7 +65,7 @@ class CallResolver:
             app=way.name if way else "",
             provider=way.provider if way else "",
             account=account,
-            nonce="" if call.has_id else secrets.token_hex(16),
+            nonce="" if call.id else os.urandom(16).hex(),
             provider_base=self.providers[way.provider].base if way else "",
             organisation=organisation_of(way) if way else "",
         )

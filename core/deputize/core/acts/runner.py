@@ -32,7 +32,7 @@ from deputize.core.tools.postprocess import postprocess
 from deputize.core.tools.preview import Preview
 from deputize.core.tools.steps import PublicRequest, Request, Step, Steps, Try
 from deputize.core.tools.tool import Effect, Run, Tool
-from deputize.core.tools.trusted_authors import TrustedAuthors, remove_texts, screen_steps
+from deputize.core.tools.trusted_authors import TrustedAuthors, Withheld, remove_texts, screen_steps
 from deputize.core.vault.grant import Grant, Secret
 from deputize.core.zones import MachineZone
 
@@ -166,14 +166,18 @@ class Runner:
         an object without that key. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool
         did not catch, `MissingScope`, or the refresher's ``GrantLost``.
         """
+        found: Preview | _Ended | None = None
         if planned:
-            run, steps = planned.run, planned.steps
+            run, steps, found = planned.run, planned.steps, planned.show
             run.take_over(act, grant, entry)
         else:
             run, steps = await self._begin(act, grant, entry)
         if entry is not None:
             entry.people = run.people = run.people | entry.people
-        result = self._narrow(run, await self._finish(run, steps, on_show, planned.show if planned else None))
+        found = found or await self._advance(run, steps, partial(next, steps))
+        if isinstance(found, Preview):
+            found = await self._carry_out(run, steps, found, on_show)
+        result = self._narrow(run, found.result if isinstance(found, _Ended) else None)
         seal = partial(self.references.sealed, act=act)
         result = postprocess(result, run.zone, self.clock(), seal, named=run.guessed_zone)
         if not run.exchange.incomplete:
@@ -206,6 +210,7 @@ class Runner:
         screen = self.trusted_authors.screen(act.tool)
         if screen is None or act.effect is not Effect.READS:
             return steps
+        run.withheld = Withheld()
         return screen_steps(steps, screen(self._describe(run), run.withheld), run.withheld)
 
     def _describe(self, run: ExecutionContext) -> Run:
@@ -226,41 +231,40 @@ class Runner:
 
     def _narrow(self, run: ExecutionContext, result: Any) -> Any:
         """Return the result without texts of authors whom the operator does not trust."""
-        word = self.trusted_authors.word(run.act.tool)
-        if not word:
-            return result
-        if run.act.effect is Effect.READS:
+        if run.withheld is not None:
             return run.withheld.remove_marks(result)
+        if run.act.effect is Effect.READS or not (word := self.trusted_authors.word(run.act.tool)):
+            return result
         return remove_texts(result, f"writes return no text of other authors: trusted_authors is {word}")
 
-    async def _finish(self, run: ExecutionContext, steps: Steps, on_show: OnShow | None, show: Preview | None) -> Any:
-        """Return the tool's result. ``show``: the preview, if the tool is paused at it.
+    async def _carry_out(
+        self, run: ExecutionContext, steps: Steps, show: Preview, on_show: OnShow | None
+    ) -> Preview | _Ended:
+        """Continue a tool that is paused at its preview, if ``on_show`` permits.
 
         ``on_show`` is called outside the tool, which could mistake a rejection for the provider's refusal.
         """
-        found = show or await self._advance(run, steps, partial(next, steps))
-        if isinstance(found, Preview):
-            try:
-                if on_show is not None:
-                    await on_show(found)
-            except BaseException:
-                close(steps)
-                raise
-            run.shown = found
-            found = await self._advance(run, steps, partial(steps.send, None))
-        return found.result if isinstance(found, _Ended) else None
+        try:
+            if on_show is not None:
+                await on_show(show)
+        except BaseException:
+            close(steps)
+            raise
+        run.shown = show
+        return await self._advance(run, steps, partial(steps.send, None))
 
     async def _advance(self, run: ExecutionContext, steps: Steps, first: Callable[[], Step]) -> Preview | _Ended:
         """Handle the tool's steps until it returns or yields its preview, where it is paused."""
-        stands, answered, cause, reason = False, False, None, NO_REASON
+        closes, answered, cause, reason = True, False, None, NO_REASON
         try:
             step = await _next(run, first)
             while True:
                 if isinstance(step, _Ended):
+                    closes = False
                     return step
                 if isinstance(step, Preview):
                     run.check_show()
-                    stands = True
+                    closes = False
                     return step if not run.act.organisation else step.by(run.exchange.grant.account.name)
                 try:
                     answer = await self._handler(run, step)(run, step)
@@ -293,7 +297,7 @@ class Runner:
                 said = f"{tool.name}: bug in the tool ({kind}). Nothing was changed."
                 raise InvalidInput(said, hint="The log has the place in the tool.", fix_by="operator") from cause
         finally:
-            if not stands:
+            if closes:
                 close(steps)
         unknown = OutcomeUnknown(f"{run.act.tool.name} failed after a write was sent: part of it may have been done.")
         unknown.from_provider = reason

@@ -161,7 +161,8 @@ class Ledger:
 
         Raises `OutcomeUnknown` after an interrupted run, and `Conflict` if the record has other arguments.
         """
-        return self._recorded_result(act, await self._load_record(act))
+        record = await self._load_record(act)
+        return None if record is None else self._recorded_result(act, record)
 
     async def has_begun(self, act: Act) -> bool:
         """Return True if this act has an outcome or a run has begun to write, so that nobody is asked. Raises as
