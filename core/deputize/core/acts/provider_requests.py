@@ -22,12 +22,12 @@ from deputize.core.acts.rate_limit import STRANGERS, Budgets
 from deputize.core.acts.response_errors import (
     REDIRECTS,
     MissingScope,
+    ScrubbedHeaders,
     error_of,
     less_to_ask_for,
     lost_response,
     own_address,
     retry_delay,
-    scrub_headers,
     scrub_token,
     whole,
 )
@@ -188,10 +188,9 @@ class Exchange:
 
     def _outcome_of(self, answer: httpx.Response, request: Request, grant: Grant) -> Outcome:
         """Return what a response means, with the token masked wherever the provider repeats it."""
-        self.held += len(answer.content)
-        status, headers, content = answer.status_code, answer.headers, scrub_token(answer.content, grant.access_token)
-        if request.whole or status >= 300:  # nobody sees the headers otherwise
-            headers = scrub_headers(headers, grant.access_token)
+        status, content = answer.status_code, answer.content
+        self.held += len(content)
+        headers, content = ScrubbedHeaders(answer, grant.access_token), scrub_token(content, grant.access_token)
         if request.whole and status in REDIRECTS and "location" in headers:
             return Outcome(Kind.OK, detail=UNDONE if status in (307, 308) else "", data=whole(status, headers, None))
         outcome = classify(

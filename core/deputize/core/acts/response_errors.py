@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
 
@@ -116,9 +117,25 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
         at = text.find(form, at + len(form))
 
 
-def scrub_headers(headers: httpx.Headers, token: Secret) -> httpx.Headers:
-    """Return the headers with the token masked: see `scrub_token`."""
-    return httpx.Headers([(name, scrub_token(value, token)) for name, value in headers.raw])
+class ScrubbedHeaders(Mapping[str, str]):
+    """The headers of a response with the token masked: see `scrub_token`. They are parsed on first use, because a
+    successful response is mostly understood without them."""
+
+    def __init__(self, answer: httpx.Response, token: Secret) -> None:
+        self._answer, self._token = answer, token
+
+    @cached_property
+    def _parsed(self) -> httpx.Headers:
+        return httpx.Headers([(name, scrub_token(value, self._token)) for name, value in self._answer.headers.raw])
+
+    def __getitem__(self, name: str) -> str:
+        return self._parsed[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parsed)
+
+    def __len__(self) -> int:
+        return len(self._parsed)
 
 
 def _forms(token: str) -> tuple[bytes, ...]:
