@@ -98,15 +98,17 @@ class UntrustedRecord:
 
     async def mark_untrusted(self, act: Act) -> Act:
         """Return the act with its untrusted targets, from its `Preview` or, without one, from its arguments."""
-        found = targets(act.show) if act.show else targets_of(act.arguments)
-        return act.having(outside=await self._find_untrusted(act, found)) if found or not act.call.thread else act
-
-    async def _find_untrusted(self, act: Act, found: Mapping[str, str]) -> tuple[Untrusted, ...]:
         if not act.call.thread:
-            return tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act))
+            return act.having(outside=tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act)))
         record = await self.vault.get("outside", self._place(act))
-        content = record.json if record else {}
-        values, now = content.get("values", {}), self.clock()
+        if record is None:
+            return act.having(outside=())
+        found = targets(act.show) if act.show else targets_of(act.arguments)
+        return act.having(outside=self._find_untrusted(act, found, record.json)) if found else act
+
+    def _find_untrusted(self, act: Act, found: Mapping[str, str], content: Mapping[str, Any]) -> tuple[Untrusted, ...]:
+        """Return those of the targets that the conversation's record holds."""
+        values, now = content["values"], self.clock()
         told: dict[str, Untrusted] = {}
         for value, words in found.items():
             if known := next((values[one] for one in (value, *part_of(value)) if one in values), None):
