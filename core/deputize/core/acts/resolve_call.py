@@ -53,7 +53,8 @@ class CallResolver:
         if what.follows:
             what, arguments, account, app = await self._follow_reference(who, what, arguments, app)
         valid = what.validate(arguments)
-        check_people_search(what, self.engine.apps, app)
+        if app:
+            check_people_search(what, self.engine.apps, app)
         way = await self.accounts.choose_app(who, what.provider, app, account) if what.provider else None
         return Act(
             user=who,
