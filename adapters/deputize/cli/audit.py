@@ -65,8 +65,15 @@ def verify(
     anchors: Annotated[
         Path | None, typer.Option(help="File with anchors that were kept elsewhere. Default: that of the settings.")
     ] = None,
+    full: Annotated[
+        bool, typer.Option("--full", help="Check each row, also of files that a checkpoint proves.")
+    ] = False,
 ) -> None:
-    """Prove that no row was changed, removed or moved. Exits 1 if one was."""
+    """Prove that no row was changed, removed or moved. Exits 1 if one was.
+
+    The program that compressed a file had checked its rows, and left a checkpoint under the audit's key. If that proves
+    every byte of the file, its rows are not checked again.
+    """
     from deputize.core.audit import read
     from deputize.core.audit.trail import shown_trail
     from deputize.core.background_loop import portal
@@ -77,7 +84,7 @@ def verify(
     if settings.new_vault():
         next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
     with show.waiting("Walking the chains ..."):
-        report, people, until = portal().run(_prove(settings, lines))
+        report, people, until = portal().run(_prove(settings, lines, full=full))
     for finding in report.findings:
         where = f"{finding.writer} row {finding.seq}" if finding.writer else shown_trail(settings.audit_trail)
         show.out.print(show.plain(f"{finding.kind}  {where}: {finding.detail}"))
@@ -88,12 +95,14 @@ def verify(
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
+    if report.by_checkpoint:
+        show.out.print(f"Checkpoints of compressed files proved {show.counted(report.by_checkpoint, 'row')}.")
     if until:
         show.out.print(f"Rows from before {datetime.fromtimestamp(until / 1e9, UTC):%Y-%m-%d} were dropped, being old.")
     raise typer.Exit(0 if report.ok else 1)
 
 
-async def _prove(settings: Settings, anchors: list[str]) -> tuple[Report, People, int]:
+async def _prove(settings: Settings, anchors: list[str], *, full: bool) -> tuple[Report, People, int]:
     """Open only the vault and prove the audit. A whole deputy would write rows, and create a folder for them."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import DROPPED, read_dropped, verify_audit
@@ -102,7 +111,8 @@ async def _prove(settings: Settings, anchors: list[str]) -> tuple[Report, People
     vault = await open_vault(settings)
     try:
         until = read_dropped(await vault.get(*DROPPED)).until
-        return await verify_audit(vault, settings.audit_trail, anchors), await People.of(vault), until
+        report = await verify_audit(vault, settings.audit_trail, anchors, full=full)
+        return report, await People.of(vault), until
     finally:
         await vault.close()
 
@@ -153,7 +163,7 @@ def take_over(
 
     trail = Settings.load().audit_trail
     if isinstance(trail, Path):
-        hint = "Verify reads all *.jsonl files in it: copy them there."
+        hint = "Verify reads all *.jsonl and *.jsonl.gz files in it: copy them there."
         raise SettingsError(f"This audit is kept in files: {trail}.", hint=hint)
     with open_deputy() as deputy:
         refuse_strange(folder, deputy.vault.keys.audits)

@@ -106,19 +106,22 @@ def audit_life(settings: Settings) -> str:
 
 
 def audit_kept(settings: Settings) -> dict[str, Any]:
-    """Return the row of the audit. Its rows expire only if it is in files and a setting says so."""
+    """Return the row of the audit. In a database its rows stay until ``deputize store prune-audit``."""
     row: dict[str, Any] = {"what": "audit", "kept": audit_life(settings), "setting": "audit_retention_days"}
     trail = settings.audit_trail
     if not isinstance(trail, Path):
-        return row | {"setting": "", "number": None}
-    from deputize.core.audit.reader import lines_of
+        return row | {"kept": f"{row['kept']}, by deputize store prune-audit", "number": None}
+    from deputize.core.audit.compressed_file import stored_status
+    from deputize.core.audit.reader import files_of, lines_of
     from deputize.core.audit.rows import parse_row
 
-    files = [path for path in trail.glob("*.jsonl") if path.stat().st_size] if trail.is_dir() else []
-    firsts = [first for path in files if (first := next((parse_row(line) for _, line in lines_of(path)), None))]
-    oldest = min((int(first["ts"]) for first in firsts), default=0)
+    chains = list(files_of(trail).values()) if trail.is_dir() else []
+    found = (stored_status(path) for paths in chains for path in paths)
+    sizes = [status.st_size for status in found if status and status.st_size]
+    firsts = (next((parse_row(line) for _, line in lines_of(paths[0])), None) for paths in chains)
+    oldest = min((int(first["ts"]) for first in firsts if first), default=0)
     since = datetime.fromtimestamp(oldest / 1e9, UTC).strftime("%Y-%m-%d") if oldest else ""
-    return row | {"number": len(files), "bytes": sum(path.stat().st_size for path in files), "since": since}
+    return row | {"number": len(sizes), "bytes": sum(sizes), "since": since}
 
 
 def retention(as_json: JsonOption = False) -> None:

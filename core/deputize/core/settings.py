@@ -161,8 +161,11 @@ class Settings(BaseSettings):
     audit_files: bool = Field(
         False, description="Keep the audit in files on each machine instead of the vault's database."
     )
-    audit_retention_days: int | None = Field(
-        None, ge=7, description="Days after which audit rows are deleted, in whole files. Unset: never."
+    audit_retention_days: int = Field(
+        400,
+        ge=0,
+        description="Days after which audit rows are deleted, in whole files, 7 at least; 0: never. "
+        "In a database, the default of deputize store prune-audit, which deletes them.",
     )
     requests_per_minute: float = Field(
         300, ge=1, description="Requests per minute that one user's agents may send to one provider."
@@ -208,6 +211,13 @@ class Settings(BaseSettings):
         if url and not _LOOPBACK.fullmatch(url):
             raise ValueError("a sandbox must be on loopback: http://127.0.0.1:PORT")
         return url
+
+    @field_validator("audit_retention_days")
+    @classmethod
+    def _check_retention(cls, days: int) -> int:
+        if 0 < days < 7:
+            raise ValueError("give at least 7 days, or 0 to keep all rows")
+        return days
 
     @field_validator("time_zone")
     @classmethod

@@ -64,7 +64,6 @@ def from_settings(
 ) -> D:
     """Return a running deputy of this class. See `Deputy.from_settings`."""
     settings = settings or Settings.load()
-    _folder_to_drop_from(settings)
     rule, brand = policy or find_policy(settings.policy), _brand(settings)
     with ExitStack() as undo:
         vault = portal().run(open_vault(settings))
@@ -94,22 +93,12 @@ def from_settings(
             portal().run(deputy.add_mcp(server))
         portal().run(take_into_use(vault, audit, settings.audit_trail, deputy.revocation_queue.enqueue_in))
         portal().run(follow_failovers(vault, audit, settings.audit_trail, deputy.revocation_queue.enqueue_in))
-        if settings.audit_retention_days:
-            retention = Retention(vault, audit, _folder_to_drop_from(settings), settings.audit_retention_days)
-            deputy.sweeper.jobs.append(retention.turn)
+        if isinstance(trail := settings.audit_trail, Path):
+            retention = Retention(vault, audit, trail, settings.audit_retention_days)
+            deputy.sweeper.jobs += [retention.turn, retention.compress]
         portal().run(deputy.sweeper.start())
         undo.pop_all()  # from here on the deputy closes them
     return deputy
-
-
-def _folder_to_drop_from(settings: Settings) -> Path:
-    """Return the folder to delete old audit rows from. Raises `SettingsError` if they are in a table."""
-    if settings.audit_retention_days and not isinstance(settings.audit_trail, Path):
-        raise SettingsError(
-            "audit_retention_days drops files, and this audit is a table to which programs can only add.",
-            hint="Leave it unset and run deputize store prune-audit, or keep files: DEPUTIZE_AUDIT_FILES=true.",
-        )
-    return settings.audit_folder
 
 
 def _brand(settings: Settings) -> Brand | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from pathlib import Path
 
@@ -17,13 +19,21 @@ from deputize.core.settings import Settings
 from deputize.core.vault import retention
 from deputize.core.vault.audit_pruning import DAY
 from deputize.core.vault.chain_heads import ChainHeads, verify_audit
-from deputize.core.vault.retention import Retention
+from deputize.core.vault.retention import COMPRESS_EVERY, Retention
 from deputize.core.vault.rollback import GenerationMismatch, find_rolled_back
 from tests.core.vault.test_chain_heads import home, run_of_a_program
 from tests.core.vault.test_rollback import ALICE, Place
 from tests.support.sandbox_deputy import connect
 
 __all__ = ["home"]
+
+
+@pytest.fixture(autouse=True)
+def own_retention(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's own `Retention` is the only one that drops rows."""
+    if "home" in request.fixturenames:  # which clears the environment
+        request.getfixturevalue("home")
+    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", "0")
 
 
 def later(deputy: Deputy, folder: Path, *, days: int = 30, after: float = 40.0) -> Retention:
@@ -188,16 +198,116 @@ async def test_what_rollback_detection_goes_by_is_said_again(tmp_path: Path) -> 
     await again.deputy.close()
 
 
-def test_the_setting_turns_it_on_and_a_week_is_the_least(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_closed_files_are_compressed_ten_minutes_after_the_start_and_dropped_when_they_are_old(home: Path) -> None:
+    folder = home / "audit"
+    run_of_a_program()
     with Deputy.from_settings() as deputy:
-        assert not _drops_rows(deputy)
-    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", "90")
+        ended = Audit(folder, deputy.vault.keys.audit, rotate_bytes=5000)
+        for _ in range(120):
+            ended.write(VaultCopied())
+            ended.flush()
+        ended.close()
+        keep = Retention(deputy.vault, deputy.audit, folder, 30)
+        assert deputy.run(keep.compress()) == 0 and not list(folder.glob("*.gz"))
+        keep.clock = lambda: time.time() + COMPRESS_EVERY + 1
+        number = len(list(folder.glob(f"{ended.writer}.*"))) - 1
+        assert deputy.run(keep.compress()) in (number, number + 1) and number > 2
+        assert deputy.run(keep.compress()) == 0
+        report = deputy.run(verify_audit(deputy.vault, folder))
+        assert report.ok and report.by_checkpoint > 50
+        assert deputy.run(later(deputy, folder).turn()) > number
+        assert not list(folder.glob(f"{ended.writer}.*")) and found(deputy, folder) == ()
+
+
+def test_a_chain_whose_first_compressed_files_were_dropped_goes_on_from_its_checkpoints(home: Path) -> None:
+    folder = home / "audit"
+    run_of_a_program()
     with Deputy.from_settings() as deputy:
-        assert _drops_rows(deputy)
-    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", "6")
+        now = time.time() - 40 * DAY
+        audit = Audit(folder, deputy.vault.keys.audit, rotate_bytes=5000, clock=lambda: now)
+        for n in range(240):
+            now += DAY / 2 if n > 120 else 0
+            audit.write(VaultCopied())
+            audit.flush()
+        for path in folder.glob(f"{audit.writer}.*"):
+            written = json.loads(path.read_bytes().splitlines()[-1])["ts"]
+            os.utime(path, ns=(written, written))
+        keep = Retention(deputy.vault, audit, folder, 30)
+        keep._next_compression = 0.0
+        assert deputy.run(keep.compress()) > 4
+        before = deputy.run(verify_audit(deputy.vault, folder))
+        assert before.ok and 0 < deputy.run(keep.turn()) < 7
+        after = deputy.run(verify_audit(deputy.vault, folder))
+        assert after.findings == () and 0 < after.by_checkpoint < before.by_checkpoint
+        first = min(folder.glob(f"{audit.writer}.*"), key=lambda path: int(path.name.split(".")[1]))
+        first.unlink()
+        assert {one.kind for one in found(deputy, folder)} == {"beginning"}
+        audit.close()
+
+
+def test_a_damaged_file_is_kept_as_evidence_and_nothing_else_is_dropped(
+    home: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = home / "audit"
+    run_of_a_program()
+    with Deputy.from_settings() as deputy:
+        ended = Audit(folder, deputy.vault.keys.audit)
+        for _ in range(60):
+            ended.write(VaultCopied())
+        ended.close()
+        keep = later(deputy, folder)
+        keep._next_compression = 0.0
+        assert deputy.run(keep.compress()) == 1
+        [path] = folder.glob("*.gz")
+        path.write_bytes(path.read_bytes()[:-9])
+        number = len(list(folder.iterdir()))
+        with caplog.at_level(logging.WARNING):
+            assert deputy.run(keep.turn()) == 0
+        assert len(list(folder.iterdir())) == number and "not whole" in caplog.text
+        assert "damaged" in {one.kind for one in found(deputy, folder)}
+
+
+def test_a_full_disk_stops_no_upkeep_and_is_logged(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(path: Path, ring: object) -> bool:
+        raise OSError(28, "No space left on device")
+
+    folder = home / "audit"
+    with Deputy.from_settings() as deputy:
+        ended = Audit(folder, deputy.vault.keys.audit)
+        for _ in range(60):
+            ended.write(VaultCopied())
+        ended.close()
+        keep = later(deputy, folder)
+        keep._next_compression = 0.0
+        monkeypatch.setattr(retention, "compress_file", refuse)
+        with caplog.at_level(logging.WARNING):
+            assert deputy.run(keep.compress()) == 0
+        assert "No space left on device" in caplog.text and found(deputy, folder) == ()
+
+
+@pytest.mark.parametrize(("setting", "days"), [("", 400), ("90", 90), ("0", 0)])
+def test_old_rows_are_dropped_after_400_days_or_as_the_setting_says(
+    home: Path, monkeypatch: pytest.MonkeyPatch, setting: str, days: int
+) -> None:
+    run_of_a_program()
+    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", setting)
+    if not setting:
+        monkeypatch.delenv("DEPUTIZE_AUDIT_RETENTION_DAYS")
+    with Deputy.from_settings() as deputy:
+        deputy.run(deputy.sweeper.stop())
+        jobs = [job for job in deputy.sweeper.jobs if isinstance(getattr(job, "__self__", None), Retention)]
+        keep: Retention = jobs[0].__self__  # type: ignore[attr-defined]
+        assert keep.days == days and jobs == [keep.turn, keep.compress]
+        keep.clock, keep._next = lambda: time.time() + (days - 1) * DAY, 0.0
+        assert deputy.run(keep.turn()) == 0
+        keep.clock, keep._next = lambda: time.time() + (days + 1) * DAY, 0.0
+        assert deputy.run(keep.turn()) == (1 if days else 0)
+
+
+@pytest.mark.parametrize("days", ["-1", "1", "6"])
+def test_a_retention_of_less_than_a_week_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch, days: str) -> None:
+    monkeypatch.setenv("DEPUTIZE_AUDIT_RETENTION_DAYS", days)
     with pytest.raises(SettingsError, match="audit_retention_days"):
         Settings.load()
-
-
-def _drops_rows(deputy: Deputy) -> bool:
-    return any(isinstance(getattr(job, "__self__", None), Retention) for job in deputy.sweeper.jobs)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
 
+from deputize.core.audit.compressed_file import BLOCK, DamagedFile
 from deputize.core.audit.events import ChainClosed, KeyRotated
-from deputize.core.audit.reader import BLOCK, block, files_of, lines_of
+from deputize.core.audit.reader import files_of, lines_of, read_end
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Part, Trail
 from deputize.core.value_object import Printed, frozen
 
+if TYPE_CHECKING:
+    from deputize.core.audit.checkpoint import Checkpoint
+
 _CLOSED = ChainClosed.event.encode()
+_NONE: Final[Mapping[Part, Checkpoint]] = MappingProxyType({})
 
 
 @frozen
@@ -39,7 +47,7 @@ def rotation_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> 
     """Return the marks of ``key.rotated`` rows, which are at the beginning of chains."""
     marks = []
     for paths in files.values():
-        for _, line in lines_of(paths[0]):
+        for line in _readable_lines(paths[0]):
             row = parse_row(line)
             if row is None or row["event"] != KeyRotated.event:
                 break
@@ -49,21 +57,33 @@ def rotation_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> 
     return marks
 
 
-def closing_marks(files: Mapping[str, Sequence[Part]], ring: Sequence[Key]) -> list[Mark]:
-    """Return the marks of ``chain.closed`` rows, anywhere in chains."""
+def closing_marks(
+    files: Mapping[str, Sequence[Part]], ring: Sequence[Key], checkpoints: Mapping[Part, Checkpoint] = _NONE
+) -> list[Mark]:
+    """Return the marks of ``chain.closed`` rows, anywhere in chains. Files with a checkpoint are not read."""
     marks = []
     for part in (part for parts in files.values() for part in parts):
-        for _, line in lines_of(part):
+        if point := checkpoints.get(part):
+            marks += [Mark(*closed, point.age) for closed in point.closed]
+            continue
+        for line in _readable_lines(part):
             row = parse_row(line) if _CLOSED in line else None
             if row and row["event"] == ChainClosed.event and (age := age_of(row, line, ring)) is not None:
                 marks.append(Mark(str(row["closed"]), int(row["closed_seq"]), str(row["closed_mac"]), age))
     return marks
 
 
+def _readable_lines(part: Part) -> Iterator[bytes]:
+    """Yield the lines before any damage, which is a finding of `verify`."""
+    with suppress(DamagedFile):
+        for _, line in lines_of(part):
+            yield line
+
+
 def last_row(parts: Iterable[Part]) -> tuple[Row | None, bytes]:
     """Return the last whole row of a chain, and its line."""
     for part in reversed(list(parts)):
-        end = block(part, -16 * BLOCK, 16 * BLOCK) if isinstance(part, Path) else part.last()
+        end = read_end(part, 16 * BLOCK)[0] if isinstance(part, Path) else part.last()
         for line in reversed(end.splitlines(keepends=True)):
             if line.endswith(b"\n") and (row := parse_row(line)):
                 return row, line

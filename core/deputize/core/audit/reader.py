@@ -10,11 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import overload
 
+from deputize.core.audit.compressed_file import block, compressed_path, unpack
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import AuditTable, Part, TableChain, Trail
 from deputize.core.errors import StoreUnavailable
-
-BLOCK = 1 << 16
 
 
 def read(trail: Trail, *, follow: bool = False, poll: float = 0.5, ring: Sequence[Key] = ()) -> Iterator[Row]:
@@ -61,30 +60,34 @@ def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]
 
 
 def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]:
-    """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` without a folder."""
+    """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` without a folder.
+
+    A file has the same path before and after its compression.
+    """
     if not isinstance(trail, Path):
         return {writer: [chain] for writer, chain in trail.chains().items()}
     if not trail.is_dir():
         raise StoreUnavailable("There is no audit folder.", hint=f"Looked for {trail}.")
     found: defaultdict[str, list[tuple[int, Path]]] = defaultdict(list)
-    for path in trail.glob("*.jsonl"):
+    # in this order: a file that is compressed meanwhile is in one of the two lists
+    for path in (*trail.glob("*.jsonl"), *(path.with_suffix("") for path in trail.glob("*.jsonl.gz"))):
         writer, _, number = path.stem.rpartition(".")
         if writer and number.isdecimal():
             found[writer].append((int(number), path))
-    return {writer: [path for _, path in sorted(numbered)] for writer, numbered in sorted(found.items())}
+    return {writer: [path for _, path in sorted({*numbered})] for writer, numbered in sorted(found.items())}
 
 
 def lines_of(part: Part, at: int = 0) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of a file from byte ``at``, each with the offset after it, or of a chain from number ``at``.
 
-    No file is open between blocks.
+    No file is open between blocks. Raises `DamagedFile` for a compressed one.
     """
     return _lines_of_file(part, at) if isinstance(part, Path) else part.lines(at)
 
 
 def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
     rest = bytearray()  # so that the time for a huge line stays linear
-    while more := block(path, at + len(rest)):
+    for more in _blocks(path, at):
         first, *whole = more.split(b"\n")
         rest += first
         for following in whole:
@@ -95,13 +98,25 @@ def _lines_of_file(path: Path, at: int) -> Iterator[tuple[int, bytes]]:
         yield at + len(rest), bytes(rest)
 
 
-def block(path: Path, at: int, size: int = BLOCK) -> bytes:
-    """Return bytes of a file; a negative ``at`` counts from its end."""
+def _blocks(path: Path, at: int) -> Iterator[bytes]:
+    while more := block(path, at):
+        at += len(more)
+        yield more
+    if not path.exists():  # compressed, maybe a moment ago
+        yield from unpack(path, at)
+
+
+def read_end(path: Path, size: int) -> tuple[bytes, bool]:
+    """Return the last bytes of a file, and whether these are all. Raises `StoreUnavailable` and `DamagedFile`."""
     try:
         with path.open("rb") as file:
-            file.seek(at if at >= 0 else max(0, file.seek(0, os.SEEK_END) + at))
-            return file.read(size)
-    except FileNotFoundError:  # removed meanwhile
-        return b""
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(length - size, 0))
+            return file.read(size), length <= size
+    except FileNotFoundError:  # compressed, or removed meanwhile
+        if size <= 0:
+            return b"", not compressed_path(path).exists()
+        data = b"".join(unpack(path, 0))
+        return data[-size:], len(data) <= size
     except OSError as error:
         raise StoreUnavailable(f"The audit cannot be read: {error.strerror}.", hint=f"Check {path}.") from None

@@ -22,7 +22,8 @@ ITEMS, ITEM = 100, 256  # strings of one list, and characters of each
 
 MAX_INTEGER = 2**63  # limit of a row's number and time: of a table's column, and of calendars
 
-_TAIL = len(',"mac":""}\n') + 32
+MAC_SIZE = 16
+_TAIL = len(',"mac":""}\n') + 2 * MAC_SIZE
 _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
 
 
@@ -45,6 +46,7 @@ class Key:
         self._row = blake2b(key=key, digest_size=16, person=b"deputize.row")
         self._value = blake2b(key=key, digest_size=16, person=b"deputize.value")
         self._first = blake2b(key=key, digest_size=16, person=b"deputize.first")
+        self._checkpoint = blake2b(key=key, digest_size=MAC_SIZE, person=b"deputize.point")
         self.id = blake2b(key=key, digest_size=4, person=b"deputize.id").hexdigest()
 
     def row(self, prev: str, body: str) -> str:
@@ -68,6 +70,12 @@ class Key:
         mac = self._first.copy()
         mac.update(os.fsencode(writer))
         return mac.hexdigest()
+
+    def checkpoint(self, content: bytes) -> bytes:
+        """Return the mac of a checkpoint."""
+        mac = self._checkpoint.copy()
+        mac.update(content)
+        return mac.digest()
 
     def value(self, parts: Sequence[str | bytes]) -> str:
         """Return the mac of some values, each after its length."""

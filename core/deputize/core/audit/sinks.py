@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 from collections import deque
@@ -142,6 +143,8 @@ class Files:
     def _begin(self) -> None:
         self._size, self._synced, self._named = 0, 0, False
         self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+        with contextlib.suppress(OSError):  # a file system without locks: there nothing is compressed
+            fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def _gone(self) -> bool:
         try:
@@ -197,7 +200,7 @@ def prepare_folder(folder: Path) -> Path:
     """Return the folder, after making it if need be. Raises SettingsError if others have access to it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        modes = [folder.stat().st_mode, *map(_mode, folder.glob("*.jsonl"))]
+        modes = [folder.stat().st_mode, *map(_mode, folder.glob("*.jsonl*"))]
     except OSError as error:
         raise SettingsError(f"The audit folder cannot be used: {error.strerror}.", hint=f"Check {folder}.") from None
     if any(mode & 0o077 for mode in modes):

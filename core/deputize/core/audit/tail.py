@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from deputize.core.audit.reader import time_of
+from deputize.core.audit.compressed_file import DamagedFile, stored_status
+from deputize.core.audit.reader import files_of, read_end, time_of
 from deputize.core.audit.rows import Key, Row, age_of, parse_row
 from deputize.core.audit.trail import Trail
-from deputize.core.errors import StoreUnavailable
 
 MAX_BYTES: Final = 2**25
 """Bytes of a folder to read at once."""
@@ -47,27 +46,15 @@ def read_newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, mo
 def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
     """Yield the last lines of each file, the last changed file first, and whether these are all."""
     left = most_bytes
-    for path in sorted(folder.glob("*.jsonl"), key=_changed, reverse=True):
-        data, all_of_it = _end_of(path, left)
+    paths = [path for paths in files_of(folder).values() for path in paths] if folder.is_dir() else []
+    for path in reversed(sorted(paths, key=_modified_at)):  # of two at the same time, the later number first
+        try:
+            data, all_of_it = read_end(path, left)
+        except DamagedFile:
+            data, all_of_it = b"", False
         left -= len(data)
         yield data.splitlines(keepends=True), all_of_it
 
 
-def _changed(path: Path) -> float:
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:  # removed meanwhile
-        return 0.0
-
-
-def _end_of(path: Path, most: int) -> tuple[bytes, bool]:
-    """Return the last bytes of a file, and whether these are all."""
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - most, 0))
-            return file.read(max(most, 0)), size <= most
-    except FileNotFoundError:
-        return b"", True
-    except OSError as error:
-        raise StoreUnavailable(f"The audit cannot be read: {error.strerror}.", hint=f"Check {path}.") from None
+def _modified_at(path: Path) -> float:
+    return status.st_mtime if (status := stored_status(path)) else 0.0

@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from deputize.core.audit.checkpoint import Checkpoint, OpenActs, find_checkpoints
+from deputize.core.audit.compressed_file import DamagedFile
 from deputize.core.audit.events import ChainAnchor
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
 from deputize.core.audit.reader import files_of, lines_of, time_of
@@ -19,12 +21,13 @@ from deputize.core.errors import SettingsError
 class Finding(NamedTuple):
     """A fault of a chain, and its position.
 
-    ``kind``: ``partial`` (a last line that a crash left unfinished: tolerated), ``unreadable``, ``foreign`` (another
-    writer's row), ``altered`` (its mac does not fit), ``missing`` (rows before this one), ``moved`` (not its place),
-    ``broken`` (does not continue the row before), ``beginning`` (the first rows are gone and no anchor vouches for the
-    rest), ``truncated`` (the end is gone), ``anchor`` (an anchor that is forged, or contradicts the rows),
-    ``unknown_key`` (no given key made this chain), ``old_key`` (ends under an older key, and no ``key.rotated`` row
-    closed it there: start an `Audit` with ``old_keys``).
+    ``kind``: ``partial`` (a last line that a crash left unfinished: tolerated), ``unreadable``, ``damaged`` (a
+    compressed file that cannot be read to its end), ``foreign`` (another writer's row), ``altered`` (its mac does not
+    fit), ``missing`` (rows before this one), ``moved`` (not its place), ``broken`` (does not continue the row before),
+    ``beginning`` (the first rows are gone and no anchor vouches for the rest), ``truncated`` (the end is gone),
+    ``anchor`` (an anchor that is forged, or contradicts the rows), ``unknown_key`` (no given key made this chain),
+    ``old_key`` (ends under an older key, and no ``key.rotated`` row closed it there: start an `Audit` with
+    ``old_keys``).
     """
 
     kind: str
@@ -47,13 +50,16 @@ class Dropped(NamedTuple):
 
 class Report(NamedTuple):
     """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of acts that are
-    running now. ``open``: writers whose chain does not say that it has ended: they run, or were killed."""
+    running now. ``open``: writers whose chain does not say that it has ended: they run, or were killed.
+    ``by_checkpoint``: the rows that a checkpoint of their file proved. ``since``: time of the oldest row, UTC ns."""
 
     rows: int
     writers: int
     findings: tuple[Finding, ...]
     orphans: tuple[Row, ...]
     open: tuple[str, ...] = ()
+    by_checkpoint: int = 0
+    since: int = 0
 
     @property
     def ok(self) -> bool:
@@ -68,11 +74,12 @@ def verify(
     anchors: Iterable[str] = (),
     heads: Iterable[Head] = (),
     dropped: Dropped | None = None,
+    full: bool = False,
 ) -> Report:
     """Walk every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
     ``anchor`` was given, with any log prefix. ``heads``: of chains that must exist, from the vault. ``dropped``: rows
-    that may be missing, from the vault. Raises SettingsError for a bad key, StoreUnavailable. A missing folder is a
-    finding if there are heads."""
+    that may be missing, from the vault. ``full``: walk also the rows of files that a checkpoint proves. Raises
+    SettingsError for a bad key, StoreUnavailable. A missing folder is a finding if there are heads."""
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
@@ -80,7 +87,8 @@ def verify(
     files: Mapping[str, Sequence[Part]] = files_of(trail) if not kept or is_there(trail) else {}
     old = dropped or Dropped()
     outside, findings = _outside(anchors, ring, files, old.until)
-    given = [*rotation_marks(files, ring), *closing_marks(files, ring), *outside, *kept]
+    checkpoints = {} if full else find_checkpoints(files, ring)
+    given = [*rotation_marks(files, ring), *closing_marks(files, ring, checkpoints), *outside, *kept]
     known = [mark for mark in given if mark.writer in files or mark.writer not in old.gone]
     marks: defaultdict[str, dict[int, Mark]] = defaultdict(dict)
     for mark in sorted(known, key=lambda mark: -mark.age):
@@ -88,14 +96,22 @@ def verify(
     writers = sorted({*files, *(mark.writer for mark in known)})
     chains = [_Chain(writer, ring, marks[writer], old.begins.get(writer)) for writer in writers]
     for chain in chains:
-        for path in files.get(chain.writer, ()):
-            for _, line in lines_of(path):
-                chain.take(line)
+        for part in files.get(chain.writer, ()):
+            if not ((point := checkpoints.get(part)) and chain.go_on_from(point)):
+                chain.take_all(part)
         findings += chain.end()
     newest = min((chain.age for chain in chains if chain.age is not None), default=0)
     findings += [finding for chain in chains for finding in chain.unclosed(newest)]
     open_ = tuple(chain.writer for chain in chains if chain.rows and not chain.ended)
-    return Report(sum(chain.rows for chain in chains), len(files), tuple(findings), _orphans(chains), open_)
+    return Report(
+        sum(chain.rows for chain in chains),
+        len(files),
+        tuple(findings),
+        _orphans(chains),
+        open_,
+        sum(chain.by_checkpoint for chain in chains),
+        min((chain.since for chain in chains if chain.since), default=0),
+    )
 
 
 class _Chain:
@@ -105,12 +121,35 @@ class _Chain:
         self, writer: str, ring: Sequence[Key], marks: Mapping[int, Mark], dropped: tuple[int, str] | None
     ) -> None:
         self.writer, self.ring, self.marks, self.dropped = writer, ring, marks, dropped
-        self.rows, self.seq, self.mac = 0, -1, ""
+        self.rows, self.by_checkpoint, self.since = 0, 0, 0
+        self.seq, self.mac = -1, ""
         self.age: int | None = None
         self.ended = False
         self.findings: list[Finding] = []
-        self.intents: defaultdict[str, list[Row]] = defaultdict(list)
-        self.results: Counter[str] = Counter()
+        self.acts = OpenActs()
+
+    def go_on_from(self, point: Checkpoint) -> bool:
+        """Take all rows of a file by its checkpoint. Return False, and take none, if they must be walked: they do not
+        continue the chain, or a mark names a row that the checkpoint does not have."""
+        if point.writer != self.writer or self.age not in (None, point.age):
+            return False
+        self.age = point.age
+        marks = (self._mark(seq) for seq in self.marks if point.seq <= seq <= point.last)
+        if not self._fits(point.seq, point.prev) or any(m and point.macs.get(m.seq) != m.mac for m in marks):
+            return False
+        rows = point.last - point.seq + 1
+        self.rows, self.by_checkpoint, self.since = self.rows + rows, self.by_checkpoint + rows, self.since or point.ts
+        self.seq, self.mac, self.ended = point.last, point.macs[point.last], point.ended
+        self.acts.add(point.acts)
+        return True
+
+    def take_all(self, part: Part) -> None:
+        """Check each line of a file, or of a chain in a table."""
+        try:
+            for _, line in lines_of(part):
+                self.take(line)
+        except DamagedFile as error:
+            self._find("damaged", self.seq + 1, error.message)
 
     def take(self, line: bytes) -> None:
         """Check the next line."""
@@ -128,7 +167,8 @@ class _Chain:
                 self.seq, self.mac = row["seq"], row["mac"]
             self.ended = genuine and row.get("ended") is True and row["event"] == ChainAnchor.event
             if genuine:
-                self._pair(row)
+                self.since = self.since or row["ts"]
+                self.acts.take(row)
 
     def end(self) -> list[Finding]:
         """Return all findings, after the last line."""
@@ -169,19 +209,27 @@ class _Chain:
 
     def _in_place(self, row: Row) -> bool:
         """Return whether the row continues the chain, and add a finding if not."""
-        seq, prev = row["seq"], row["prev"]
-        mark, before = self._mark(seq), self._vouched(seq - 1)
+        seq = row["seq"]
+        mark = self._mark(seq)
         if mark and mark.mac != row["mac"]:
             self._find("anchor", seq, "an anchor names another row")
+        if self._fits(seq, row["prev"]):
+            return True
         if self.seq < 0 and seq > 0:
-            vouched = (before is not None and before.mac == prev) or self._follows_dropped(seq, prev)
-            return vouched or self._wrong("beginning", seq, f"the rows before {seq} are gone and no anchor ends there")
+            return self._wrong("beginning", seq, f"the rows before {seq} are gone and no anchor ends there")
         if seq > self.seq + 1:
             return self._wrong("missing", self.seq + 1, f"rows {self.seq + 1} to {seq - 1}")
         if seq <= self.seq:
             return self._wrong("moved", seq, f"comes after row {self.seq}")
+        return self._wrong("broken", seq, "does not continue the row before it")
+
+    def _fits(self, seq: int, prev: str) -> bool:
+        """Return whether a row of this number and ``prev`` continues the chain, or may be its first."""
+        if self.seq < 0 < seq:
+            before = self._vouched(seq - 1)
+            return (before is not None and before.mac == prev) or self._follows_dropped(seq, prev)
         due = self.mac or (prev if self.age is None else self.ring[self.age].first(self.writer))
-        return prev == due or self._wrong("broken", seq, "does not continue the row before it")
+        return seq == self.seq + 1 and prev == due
 
     def _follows_dropped(self, seq: int, prev: str) -> bool:
         """Return whether all rows before this one were dropped, or would have been without an interruption."""
@@ -192,27 +240,11 @@ class _Chain:
         self._find(kind, seq, detail)
         return False
 
-    def _pair(self, row: Row) -> None:
-        """Close the latest open intent of a result's act, unless the outcome is unknown."""
-        if row["event"] == "act.intent":
-            self.intents[_act(row)].append(row)
-        elif row["event"] == "act.result" and row.get("decision") != "outcome_unknown":
-            if _act(row) in self.intents:
-                self.intents[_act(row)].pop()
-                if not self.intents[_act(row)]:
-                    del self.intents[_act(row)]
-            elif row.get("decision") == "done":
-                self.results[_act(row)] += 1  # written by another process, from the recorded outcome
-
-
-def _act(row: Row) -> str:
-    """Return the key that rows of the same act share."""
-    return repr(row.get("act") or [row.get(name) for name in ("tenant", "user", "thread", "run", "call_id", "tool")])
-
 
 def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
-    results = sum((chain.results for chain in chains), Counter[str]())
-    open_ = [row for chain in chains for act, rows in chain.intents.items() for row in rows[results[act] :]]
+    """Return the intents that no outcome closed, in their chain or in that of another process."""
+    done = Counter(act for chain in chains for act, done in chain.acts.outcomes if done)
+    open_ = [row for chain in chains for act, rows in chain.acts.intents.items() for row in rows[done[act] :]]
     return tuple(sorted(open_, key=time_of))
 
 

@@ -69,7 +69,7 @@ class Audit:
         clock: Callable[[], float] = time.time,
         anchor: Callable[[str], None] | None = None,
         anchor_every: float = math.inf,
-        rotate_bytes: int = 64 << 20,
+        rotate_bytes: int = 16 << 20,
     ) -> None:
         if mode not in ("standard", "strict"):
             raise SettingsError("The audit mode must be 'standard' or 'strict'.")

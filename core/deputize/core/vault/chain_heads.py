@@ -127,8 +127,8 @@ def read_dropped(record: Record | None) -> Dropped:
     return Dropped(content.get("until", 0), begins, frozenset(content.get("gone", ())))
 
 
-async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) -> Report:
-    """Verify the audit of this vault, and compare it with the vault; ``anchors`` as in `verify`.
+async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = (), *, full: bool = False) -> Report:
+    """Verify the audit of this vault, and compare it with the vault; ``anchors`` and ``full`` as in `verify`.
 
     A finding ``gone``: the folder or the vault's record of heads is missing although there was one. Raises
     `StoreUnavailable` if there is no folder and no trace of one.
@@ -140,7 +140,7 @@ async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = ()) 
     if not there and not heads and await vault.store.scan("grant", most=1):
         return Report(0, 0, (Finding("gone", "", 0, "the whole audit; the vault holds grants that it must tell"),), ())
     report = await asyncio.to_thread(
-        verify, trail, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped
+        verify, trail, vault.keys.audits, anchors=list(anchors), heads=heads or (), dropped=dropped, full=full
     )
     ended = report.writers > len(report.open)
     if heads is None and ended:  # each chain that ended had stored its head

@@ -1,7 +1,8 @@
-"""Retention for an audit in files: whole files of old rows are dropped, and the rest stays as provable as before.
+"""Upkeep of an audit in files: closed files are compressed, and whole files of old rows are dropped.
 
-A file goes if all of its rows are old enough and nobody writes it any more. The vault records that first. Nothing is
-dropped from an audit that is not whole or that shows a rollback of a grant: that must be examined first.
+What is left stays as provable as before. A file goes if all of its rows are old enough and nobody writes it any more.
+The vault records that first. Nothing is dropped from an audit that is not whole or that shows a rollback of a grant:
+that must be examined first.
 """
 
 from __future__ import annotations
@@ -10,18 +11,23 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from deputize.core.audit import Audit
+from deputize.core.audit.compressed_file import DamagedFile, compressed_path, stored_status
+from deputize.core.audit.compression import closed_files, compress_file, part_path
 from deputize.core.audit.events import AuditDropped, VaultRestored
 from deputize.core.audit.key_rotation import last_row
 from deputize.core.audit.reader import files_of, lines_of
-from deputize.core.audit.rows import Row
+from deputize.core.audit.rows import Key, Row
 from deputize.core.vault.audit_pruning import DAY, Cut, carry, is_over, is_whole, plan, remember, settle
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.vault import Vault
+
+COMPRESS_EVERY: Final = 600.0
+"""Seconds between two searches for closed files. The first is that long after the start: no short program does it."""
 
 log = logging.getLogger("deputize")
 
@@ -35,7 +41,7 @@ class Old(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Retention:
-    """Drops rows older than ``days`` from the audit of a vault. ``clock``: Unix seconds."""
+    """Compresses the files of a vault's audit, and drops rows older than ``days``, 0: none. ``clock``: Unix seconds."""
 
     vault: Vault
     audit: Audit
@@ -43,10 +49,30 @@ class Retention:
     days: int
     clock: Callable[[], float] = time.time
     _next: float = 0.0
+    _next_compression: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._next_compression = self.clock() + COMPRESS_EVERY
+
+    async def compress(self) -> int:
+        """Compress closed files, one process at a time, and return how many were compressed."""
+        if self.clock() < self._next_compression or not await asyncio.to_thread(self.folder.is_dir):
+            return 0
+        self._next_compression = self.clock() + COMPRESS_EVERY
+        ring, count = [Key(key) for key in self.vault.keys.audits], 0
+        try:
+            async with self.vault.store.lock("audit compression", 0.0):
+                for path in await asyncio.to_thread(closed_files, self.folder, self.clock()):
+                    count += await asyncio.to_thread(compress_file, path, ring)
+        except TimeoutError:
+            return 0
+        except OSError as error:
+            log.warning("Closed audit files in %s cannot be compressed: %s", self.folder, error.strerror)
+        return count
 
     async def turn(self) -> int:
         """Drop old files, once a day and in one process at a time, and return how many were dropped."""
-        if self.clock() < self._next or not await asyncio.to_thread(self.folder.is_dir):
+        if not self.days or self.clock() < self._next or not await asyncio.to_thread(self.folder.is_dir):
             return 0
         self._next = self.clock() + DAY
         try:
@@ -88,8 +114,14 @@ class Retention:
     def _first(self, writer: str, paths: Iterable[Path], before: int) -> Iterator[Old]:
         *earlier, newest = paths
         for path in (*earlier, newest):
-            row, _ = last_row([path])
-            if row is None or row["ts"] >= before or _restored(path):
+            status = stored_status(path)
+            if status is None or status.st_mtime_ns >= before:  # spares reading it
+                return
+            try:
+                row, _ = last_row([path])
+                if row is None or row["ts"] >= before or _restored(path):
+                    return
+            except DamagedFile:  # evidence, and a finding
                 return
             if path is newest and (writer == self.audit.writer or not is_over(row, before)):
                 return
@@ -110,4 +142,5 @@ def _remove(files: Iterable[list[Old]]) -> None:
     """Remove the files of each chain in order, so that the remaining rows always follow the removed ones."""
     for chain in files:
         for file in chain:
-            file.path.unlink(missing_ok=True)
+            for path in (file.path, packed := compressed_path(file.path), part_path(packed)):
+                path.unlink(missing_ok=True)
