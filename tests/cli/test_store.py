@@ -202,8 +202,6 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     added = cli("audit", "import", str(home / "deputize" / "audit"), **settings | app)
     assert added.exit_code == 0 and "rows added" in added.stdout, added.stderr
     assert cli("audit", "verify", **settings | app).exit_code == 0
-    dropping = cli("act", "gmail_search_emails", "{}", **settings | app | {"DEPUTIZE_AUDIT_RETENTION_DAYS": "30"})
-    assert dropping.exit_code == 1 and "programs can only add" in dropping.stderr
 
 
 def test_a_check_tries_each_record_and_proves_the_audit(
@@ -282,6 +280,15 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
         with Deputy.from_settings() as long_ago:
             long_ago.audit.write(VaultCopied())
     before = rows()
+
+    def audit() -> dict[str, str]:
+        found = cli("doctor", "--json", "--offline", **settings).stdout.splitlines()
+        [line] = [line for line in map(json.loads, found) if line["what"] == "audit"]
+        return dict(line)
+
+    assert (audit()["state"], audit()["todo"]) == ("open", "deputize store prune-audit")
+    kept = {row["what"]: row for row in json.loads(cli("retention", "--json", **settings).stdout)}["audit"]
+    assert kept["kept"] == "400 days, by deputize store prune-audit"
     asked = cli(*order, "400d", stdin="n\n", **settings)
     assert asked.exit_code == 1 and "Drop 2 rows from before" in asked.stderr, asked.stderr
     killed = subprocess.run(
@@ -290,10 +297,14 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     assert rows() >= before and cli("audit", "verify", **settings).exit_code == 0
-    done = cli(*order, "400d", "--yes", **settings)
+    for days in ("0", "600"):
+        unset = cli("store", "prune-audit", owner, "--yes", **settings, DEPUTIZE_AUDIT_RETENTION_DAYS=days)
+        assert unset.exit_code == (2 if days == "0" else 0) and "Dropped" not in unset.stdout
+    done = cli("store", "prune-audit", owner, "--yes", **settings)
     assert done.exit_code == 0 and "Dropped 2 rows of 1 chain; of 1 nothing is left." in done.stdout, done.stderr
     proven = cli("audit", "verify", **settings)
     assert proven.exit_code == 0 and "whole." in proven.stdout and "were dropped" in proven.stdout, proven.stdout
+    assert audit()["state"] == "ok"
 
 
 def test_doctor_says_what_to_do_about_a_database_that_stands_still(

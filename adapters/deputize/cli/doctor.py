@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -40,6 +41,9 @@ from deputize.core.vault.stores import PLUGINS as STORES
 from deputize.core.vault.stores import shown_url, store_type
 from deputize.core.vault.vault import Vault
 from deputize.core.web.local.pages import same_vault
+
+OVERDUE: int = 30
+"""Days after the retention period within which old audit rows should be gone: whole files and chains go at once."""
 
 
 def examine(*, reach: bool = True) -> Iterator[Finding]:
@@ -213,7 +217,14 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
         return _bad("audit", e) if is_there(settings.audit_trail) else Finding("audit", "ok", "none yet")
     if not report.ok:
         return Finding("audit", "bad", f"not whole: {len(report.findings)} findings", "deputize audit verify")
-    return Finding("audit", "ok", f"whole: {counted(report.rows, 'row')}")
+    days = settings.audit_retention_days
+    found = f"whole: {counted(report.rows, 'row')}, kept {counted(days, 'day') if days else 'for ever'}"
+    if days and report.since and report.since / 1e9 < time.time() - (days + OVERDUE) * 86400:
+        found += f"; the oldest is of {datetime.fromtimestamp(report.since / 1e9, UTC):%Y-%m-%d}"
+        in_files = isinstance(settings.audit_trail, Path)
+        todo = "Run a program that stays up: it drops them once a day." if in_files else "deputize store prune-audit"
+        return Finding("audit", "open", found, todo)
+    return Finding("audit", "ok", found)
 
 
 def _todo_where_away(settings: Settings) -> str:

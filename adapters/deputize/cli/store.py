@@ -125,7 +125,9 @@ def _contents(url: str) -> bool:
 def prune_audit(
     url: AddressArgument = "",
     *,
-    older_than: Annotated[str, typer.Option("--older-than", help="Days, a week at least: 400d.")],
+    older_than: Annotated[
+        str, typer.Option("--older-than", help="Days, a week at least: 400d. Default: DEPUTIZE_AUDIT_RETENTION_DAYS.")
+    ] = "",
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
 ) -> None:
     """Drop old rows of all machines' audit, while programs run. The rest proves as much as before.
@@ -137,12 +139,13 @@ def prune_audit(
     from deputize.core.vault.stores.postgres.audit import OwnedAudit
     from deputize.core.vault.table_retention import prune
 
-    before = int((time.time() - _days(older_than) * 86400) * 1e9)
+    settings = Settings.load()
+    before = int((time.time() - _days(older_than or str(settings.audit_retention_days)) * 86400) * 1e9)
     day = time.strftime("%Y-%m-%d", time.gmtime(before / 1e9))
-    if isinstance(table := Settings.load().audit_trail, Path):  # before a vault is opened or created
+    if isinstance(table := settings.audit_trail, Path):  # before a vault is opened or created
         raise SettingsError(
             "The audit of the vault of the settings is in files.",
-            hint="Set DEPUTIZE_VAULT to the database, too. For files, set DEPUTIZE_AUDIT_RETENTION_DAYS.",
+            hint="Set DEPUTIZE_VAULT to the database, too. Files are dropped after DEPUTIZE_AUDIT_RETENTION_DAYS.",
         )
     with closing(OwnedAudit(_address(url))) as owned, open_deputy() as deputy:
         if not (old := owned.older(before)):
