@@ -797,6 +797,29 @@ async def test_W12_a_store_that_refuses_the_new_grant_leaves_no_token_alive_and_
         assert (await consent(house.deputy, house.sandbox, again)).status == "granted"
 
 
+@pytest.mark.parametrize(
+    "refused", [("insert", "received"), ("insert", "grant"), ("swap", "consent"), ("get", "consent")]
+)
+async def test_callback_leads_to_the_granted_page_if_the_store_refuses_a_write_in_between(
+    house: House, refused: tuple[str, str]
+) -> None:
+    asked = await house.ask()
+    started = await house.start(asked)
+    back = await house.allowed(started)
+    sent = house.line.inner.handle_async_request
+
+    async def refuse_after_the_code_was_sent(request: httpx.Request) -> httpx.Response:
+        if request.url.path == "/token":
+            house.store.failing[refused] = 1
+        return await sent(request)
+
+    house.line.inner.handle_async_request = refuse_after_the_code_was_sent  # type: ignore[method-assign]
+    assert await house.finish(back, started) == ticket_of(asked)
+    assert house.store.failing[refused] == 0
+    assert (await house.status(asked))[0] == "granted" and await house.grant() is not None
+    assert house.line.count(TOKEN) == 1
+
+
 async def test_W12_a_crash_between_code_and_reply_ends_the_consent_and_the_user_is_asked_again(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Coroutine, Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.audit.events import ConsentOpened, Misuse
 from deputize.core.consent.grant_writer import reason_of
@@ -25,7 +25,7 @@ from deputize.core.consent.record import (
 )
 from deputize.core.consent.redeem import LOCK_WAIT, Redeemer
 from deputize.core.consent.repository import ConsentRepository
-from deputize.core.errors import ProviderUnavailable
+from deputize.core.errors import ProviderUnavailable, StoreUnavailable
 from deputize.core.failures import outcome_of_callback_error
 from deputize.core.oauth import flow
 from deputize.core.oauth.endpoint import Endpoint, Refusal
@@ -35,6 +35,10 @@ from deputize.core.providers.origin import origin_of
 from deputize.core.user_requests import Consent
 from deputize.core.value_object import Frozen, frozen
 from deputize.core.vault.grant import Secret
+
+STORE_PAUSES: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds before each further attempt to finish a consent while the store refuses writes, for example because a large
+backup is being restored."""
 
 
 @frozen
@@ -162,8 +166,18 @@ class AuthorizationFlow:
         held = await repository.save(record.receive_code(visit, back.code, repository.engine.clock()))
         if held is None:
             return await self._finish(app_name, back, who, nonce)  # another process changed it: read it again
-        await repository.engine.in_flight.run(lambda: self.redeemer.resume(held, LOCK_WAIT))
+        await repository.engine.in_flight.run(lambda: self._redeem(held))
         return repository.ticket(record)
+
+    async def _redeem(self, record: ConsentRecord) -> None:
+        """Redeem the code. If the store refuses a write, continue from there, as the next reader of the consent would:
+        the grant may be stored already. Raises `StoreUnavailable` if it still refuses after 15 seconds."""
+        for pause in STORE_PAUSES:
+            try:
+                return await self.redeemer.resume(record, LOCK_WAIT)
+            except StoreUnavailable:
+                await self.repository.engine.sleep(pause)
+        await self.redeemer.resume(record, LOCK_WAIT)
 
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret
