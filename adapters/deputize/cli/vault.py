@@ -33,7 +33,10 @@ def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet
 
 @vault_app.command()
 def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault backup made.")]) -> None:
-    """Restore a backup, while programs run or after a loss. Each grant in it is confirmed before it is used."""
+    """Restore a backup, while programs run or after a loss. Each grant in it is confirmed before it is used.
+
+    If the vault still opens, its newer tokens, outcomes and queued revocations stay.
+    """
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
     from deputize.core.vault.missing_vault import refuse_new
@@ -46,8 +49,13 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
     with open_deputy() as deputy:
         folder, enqueue = settings.audit_trail, deputy.revocation_queue.enqueue_in
         work = put_back(deputy.vault, backup.expanduser(), deputy.audit, folder, enqueue)
-        doubted = deputy.run(work)
-    show.out.print(f"Restored. {show.counted(doubted, 'grant')} to be confirmed when next used, or asked for anew.")
+        done = deputy.run(work)
+    show.out.print(
+        f"Restored. {show.counted(done.doubted, 'grant')} to be confirmed when next used, or asked for anew; "
+        f"{done.kept} with newer tokens of the vault that it replaced, whose outcomes and queued revocations stay, too."
+    )
+    if done.unread:
+        show.note(f"{show.counted(done.unread, 'grant')} of the replaced vault did not open: their tokens may live on.")
 
 
 @vault_app.command()

@@ -13,7 +13,7 @@ from deputize.core import SettingsError, User
 from deputize.core.audit import Audit
 from deputize.core.grants.families import families
 from deputize.core.start import _refuse_real_grants
-from deputize.core.vault.restore import distrust, keep_live_tokens, record_generations
+from deputize.core.vault.restore import Replaced, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations, all_grants, find_rolled_back, grant_states
 from deputize.core.vault.rotation import key_uses, reseal
 from deputize.core.vault.stores.memory import MemoryStore
@@ -53,7 +53,7 @@ async def restored(vault: Vault, folder: Path) -> None:
     deputy = await build(vault=vault)
     audited = await AuditedGenerations.read(folder, vault)
     assert await distrust(vault, audited, deputy.revocation_queue.enqueue_in) == NUMBER
-    await keep_live_tokens(vault, vault, deputy.revocation_queue.enqueue_in)
+    await Replaced(vault).hand_over(vault, deputy.revocation_queue.enqueue_in)
     await record_generations(vault, Audit(None, b"a" * 32), 1.0, 0)
 
 

@@ -15,14 +15,11 @@ from deputize.core.audit.trail import Trail
 from deputize.core.errors import SettingsError
 from deputize.core.vault.bootstrap import check_key, find_keys
 from deputize.core.vault.chain_heads import ChainHeads
-from deputize.core.vault.restore import Enqueue, distrust, end_revoked, keep_live_tokens, record_generations
+from deputize.core.vault.restore import Enqueue, Replaced, Restored, distrust, record_generations
 from deputize.core.vault.rollback import AuditedGenerations
 from deputize.core.vault.stores import Backup, store_type
 from deputize.core.vault.vault import FIRST, Vault
 from deputize.core.vault.vault_keys import VaultKeys
-
-_ROWS_OF_OTHERS = 0.6
-"""Seconds after which the acts of other processes are in the audit: see `deputize.core.audit.commit_thread.GATHER`."""
 
 
 def backups_of(vault: Vault) -> Backup:
@@ -64,27 +61,25 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
     await asyncio.to_thread(backups.copy, to, {FIRST: marked})
 
 
-async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueue: Enqueue) -> int:
-    """Replace the content of the vault by a backup of it, in one step, while others use it. Return the number of grants
-    in doubt.
+async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueue: Enqueue) -> Restored:
+    """Replace the content of the vault by a backup of it, in one step, while others use it. Return what was kept.
 
-    ``trail``: the audit's. The revocation queue keeps its current entries, and gets the tokens that are overwritten.
-    Raises `SettingsError` for a backup of another vault, `VaultError` for one that does not open, and changes nothing
-    then.
+    ``trail``: the audit's. Newer tokens of the same family, outcomes and queued revocations stay; the queue also gets
+    the tokens that are overwritten. Raises `SettingsError` for a backup of another vault, `VaultError` for one that
+    does not open, and changes nothing then.
     """
     async with backups_of(vault).draft(backup) as draft:
         copied = await Vault.open(draft.store, vault.sealer)
         if copied.keys.index != vault.keys.index:
             raise SettingsError("This is a backup of another vault.", hint=str(backup))
         await audit.settle()
-        doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue)
-        await keep_live_tokens(vault, copied, enqueue)
+        replaced = Replaced(vault)
+        await replaced.hand_over(copied, enqueue)
+        doubted = await distrust(copied, await AuditedGenerations.read(trail, vault), enqueue, replaced.kept)
         await ChainHeads(copied).take_over(ChainHeads(vault))
-        at = copied.keys.copied_at
+        at, ends = copied.keys.copied_at, copied.ended.ends.list_ends()
         await copied.accept_copy(vault.keys)
-        await draft.publish()
-    await asyncio.sleep(_ROWS_OF_OTHERS)
-    # revocations from the meantime were overwritten
-    await end_revoked(vault, await AuditedGenerations.read(trail, vault), enqueue)
+        await draft.publish(replaced.records_to_keep())
+    await vault.ended.take_over(ends)
     await record_generations(vault, audit, at, doubted)
-    return doubted
+    return Restored(doubted, len(replaced.kept), replaced.unread)

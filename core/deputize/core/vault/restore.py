@@ -7,7 +7,10 @@ Since the backup was made, refresh tokens were used up, approvals consumed and g
     any other that can be          not used before the provider has confirmed it: it is refreshed first. A used-up
     refreshed                      refresh token leads to a new consent, once
     any other                      used as it is: the provider refuses a token that has ended
-    overwritten tokens             queued for revocation, unless the backup has the same tokens
+    tokens in the vault that is    those of the same family stay, because they are newer: the grant needs no
+    replaced                       confirmation. Others are queued for revocation
+    outcomes, queued revocations,  those in the vault that is replaced stay, up to the moment of the restore
+    consents, pseudonyms
 
 An audit row records the generation that each grant has now: rollback detection begins there.
 """
@@ -16,14 +19,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Collection
 from dataclasses import replace
-from typing import Protocol
+from typing import Final, Protocol
 
 from deputize.core.audit import Audit
 from deputize.core.audit.events import GrantRestored, VaultRestored
 from deputize.core.audit.trail import Trail
+from deputize.core.errors import VaultError
+from deputize.core.value_object import ValueObject, frozen
 from deputize.core.vault.grant import Grant, grant_fields
 from deputize.core.vault.rollback import AuditedGenerations, all_grants
+from deputize.core.vault.seal import generation_of
+from deputize.core.vault.stores import Keep
 from deputize.core.vault.vault import EXPIRING, PAGE, Record, Vault
 
 log = logging.getLogger("deputize")
@@ -38,6 +46,10 @@ class Enqueue(Protocol):
 
 
 _LONG_AGO = 1.0
+CONSENTS: Final = ("consent", "asked", "ticket", "state", "browser")
+"""Kinds of records that lead to a consent, which users may be answering at a provider during the restore."""
+KEPT: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSENTS)
+"""Kinds whose records in the replaced vault are newer than the backup's, and stay."""
 
 
 async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
@@ -57,8 +69,9 @@ async def record_generations(vault: Vault, audit: Audit, copied_at: float, doubt
         await audit.record(GrantRestored(grant_fields(grant)))
 
 
-async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> int:
-    """Drop open requests, end grants that were revoked since, and have all others confirmed first. Return their number.
+async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue, trusted: Collection[str] = ()) -> int:
+    """Drop open requests, end grants that were revoked since, and have all others confirmed first, except those with
+    ``trusted`` keys. Return their number.
 
     It can be interrupted anywhere and repeated.
     """
@@ -68,7 +81,8 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) 
     await end_revoked(vault, audited, enqueue)
     doubted = 0
     async for records, _ in vault.pages("grant", strict=True):
-        doubted += sum(await asyncio.gather(*(_mark_doubted(vault, record) for record in records)))
+        doubtful = [record for record in records if record.key not in trusted]
+        doubted += sum(await asyncio.gather(*(_mark_doubted(vault, record) for record in doubtful)))
     return doubted
 
 
@@ -80,23 +94,77 @@ async def _mark_doubted(vault: Vault, record: Record) -> bool:
     return grant.status == "active"
 
 
-async def keep_live_tokens(vault: Vault, copied: Vault, enqueue: Enqueue) -> None:
-    """Copy into the backup the bulk revocations and all traces of tokens that may be alive: the revocation queue, token
-    replies that are not stored yet, and tokens of grants that the backup overwrites."""
-    await copied.ended.take_over((await vault.ended.refresh(fresh=True)).list_ends())
-    for kind in ("outbox", "received"):
+@frozen
+class Restored(ValueObject):
+    """The result of a restore. ``doubted``: active grants that are confirmed before they are used. ``kept``: active
+    grants that stay with the tokens of the replaced vault. ``unread``: grants there that do not open."""
+
+    doubted: int
+    kept: int
+    unread: int
+
+
+class Replaced:
+    """The vault that a backup replaces: it has the newer tokens, and the tokens that the backup overwrites.
+
+    ``kept``: keys of the active grants that stay, ``unread``: number of grants that do not open.
+    """
+
+    def __init__(self, vault: Vault) -> None:
+        self.vault = vault
+        self.kept = set[str]()
+        self.unread = 0
+        self._seen = dict[str, int]()
+        self._damaged = False
+
+    async def hand_over(self, copied: Vault, enqueue: Enqueue) -> None:
+        """Copy into the backup the bulk revocations and newer tokens, and queue the tokens that it overwrites."""
+        await copied.ended.take_over((await self.vault.ended.refresh(fresh=True)).list_ends())
         after = ""
-        while page := await vault.store.scan(kind, after=after, most=PAGE):
-            after = page[-1][0]
-            await asyncio.gather(*(copied.store.insert(kind, key, sealed) for key, sealed in page))
-    async for grant in all_grants(vault):
-        then = await copied.get_grant(copied.record_key(grant))
-        if grant.status == "active" and not (then and _same_tokens(grant, then)):
-            await enqueue(copied, grant, replaced=True)
+        try:
+            while page := await self.vault.store.scan("grant", after=after, most=PAGE):
+                after = page[-1][0]
+                await self.vault.find_keys(*(sealed for _, sealed in page))
+                for key, sealed in page:
+                    self._seen[key] = generation_of(sealed)
+                    await self._hand_over(key, sealed, copied, enqueue)
+        except VaultError as damaged:
+            self._damaged = True
+            log.warning("The vault that is replaced cannot be read to its end: %s", damaged.message)
+
+    async def _hand_over(self, key: str, sealed: bytes, copied: Vault, enqueue: Enqueue) -> None:
+        row = await copied.get("grant", key)
+        try:
+            generation, plain = self.vault.unsealed("grant", key, sealed)
+        except VaultError:
+            self.unread += 1
+            return
+        now = Grant.unpack(plain, generation)
+        then = Grant.unpack(row.plain, row.generation) if row else None
+        newer = then is not None and then.status != "revoked" and now.generation >= then.generation
+        ended = now.status == "revoked"  # revocation wins
+        same = then is not None and _is_same_family(now, then)
+        if row and then and newer and (ended or same):
+            if ended:
+                await enqueue(copied, then)
+            await copied.store.swap("grant", key, row.sealed, sealed)
+            self.kept |= {key} if now.status == "active" else set()
+        elif now.status == "active" and not same:
+            await enqueue(copied, now, replaced=True)
+
+    def records_to_keep(self) -> dict[str, Keep]:
+        """Return which records stay. Of the grants: those that have changed since they were read, because they were
+        refreshed, revoked or consented to in between."""
+        kept: dict[str, Keep] = dict.fromkeys(KEPT, lambda key, sealed: True)
+        if not self._damaged:
+            kept["grant"] = lambda key, sealed: generation_of(sealed) > self._seen.get(key, 0)
+        return kept
 
 
-def _same_tokens(one: Grant, other: Grant) -> bool:
-    """Return whether revoking one grant's tokens revokes the other's."""
+def _is_same_family(one: Grant, other: Grant) -> bool:
+    """Return whether the tokens of one are those of the other, or what they were refreshed to."""
+    if one.family and one.family == other.family:
+        return True
     if one.refresh_token or other.refresh_token:
         return one.refresh_token == other.refresh_token
     return one.access_token == other.access_token

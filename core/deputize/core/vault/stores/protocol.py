@@ -19,6 +19,10 @@ Changes: TypeAlias = Mapping[tuple[str, str], Callable[[bytes], bytes]]
 """Functions from the old value of a record to its new one, by kind and key."""
 
 
+Keep: TypeAlias = Callable[[str, bytes], bool]
+"""Given the key and the value that a record of the vault has, returns whether it stays instead of the copy's."""
+
+
 class HeldLock(Protocol):
     """A lock that may be lost while its holder continues, for example if its connection is cut."""
 
@@ -176,8 +180,12 @@ class Draft(Protocol):
         """The copy's records."""
         ...
 
-    async def publish(self) -> None:
-        """Close the copy, and replace the vault's content by it in one step, also for processes that have it open."""
+    async def publish(self, kept: Mapping[str, Keep]) -> None:
+        """Close the copy, and replace the vault's content by it in one step, also for processes that have it open.
+
+        ``kept``: kinds of records of which the vault's own may stay. They are read in the same step, while nobody else
+        can write. If the vault is too damaged for that, nothing of it stays.
+        """
         ...
 
 
