@@ -70,3 +70,11 @@ def test_two_rotations_and_a_backup_at_the_same_time_leave_both_whole(
     back = cli("vault", "restore", str(home / "backups" / "during-rotation"), **settings)
     assert back.exit_code == 0 and "Restored. 1 grant" in back.stdout, back.output
     assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0
+
+
+def test_lost_machine_is_restored(cli: Command, home: Path, provider: Provider) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    said = drill("drill-key", home, settings)
+    assert ": whole." in said.splitlines()[-20:] or said.count("whole") >= 2, said
+    assert "ok    grants: 1 live, 0 lost, 0 disconnected" in said and "bad  " not in said, said
+    assert cli("act", "gmail_search_emails", "{}", **settings).exit_code == 0

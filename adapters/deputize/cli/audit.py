@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -92,11 +93,19 @@ def verify(
         at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
         whose = people.resolve_row(row).get("user")
         show.out.print(show.plain(f"no outcome  {row.get('tool')} for {whose} at {at:%Y-%m-%d %H:%M:%S %Z}"))
+    for row in report.accepted:
+        at = datetime.fromtimestamp(row["ts"] / 1e9, UTC).astimezone()
+        gone = f", without {show.counted(len(row['gaps']), 'part')} that it removed" if row.get("gaps") else ""
+        show.out.print(
+            show.plain(f"A restore was accepted at {at:%Y-%m-%d %H:%M:%S %Z}{gone}: {row.get('justification')}")
+        )
     size = f"{show.counted(report.rows, 'row')}, {show.counted(report.writers, 'chain')}"
     size += f", {len(report.open)} without an end (running, or killed)" if report.open else ""
     show.out.print(f"{size}: {'whole' if report.ok else 'NOT whole'}.")
     if report.by_checkpoint:
         show.out.print(f"Checkpoints of compressed files proved {show.counted(report.by_checkpoint, 'row')}.")
+    if any(one.gap or one.kind == "restored" for one in report.findings):
+        show.note("If you restored the vault or the audit: deputize audit accept-restore --reason TEXT.")
     if until:
         show.out.print(f"Rows from before {datetime.fromtimestamp(until / 1e9, UTC):%Y-%m-%d} were dropped, being old.")
     raise typer.Exit(0 if report.ok else 1)
@@ -147,6 +156,44 @@ def explain(
     if not as_json:
         show.note("As far as no row was changed: deputize audit verify proves that.")
     raise typer.Exit(1 if any(one.verdict in ("different", "used_up") for one in found) else 0)
+
+
+@audit_app.command()
+def accept_restore(
+    reason: Annotated[str, typer.Option(help="Why, for the audit: 'disk failed, backup of 1 May'.")],
+    anchors: Annotated[
+        Path | None, typer.Option(help="File with anchors that were kept elsewhere. Default: that of the settings.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.")] = False,
+) -> None:
+    """Accept a restore that you made, so that the audit is whole again except for what the restore removed.
+
+    Shows what is accepted, and records exactly that. Altered rows are never accepted.
+    """
+    from deputize.core.settings import Settings
+    from deputize.core.vault.accept_restore import accept_restore as accept
+    from deputize.core.vault.accept_restore import find_acceptable
+
+    if not reason.strip():
+        raise typer.BadParameter("Say why.", param_hint="--reason")
+    settings = Settings.load()
+    trail, lines = settings.audit_trail, _lines(anchors or settings.audit_anchor_file)
+    with open_deputy() as deputy:
+        found = deputy.run(find_acceptable(deputy.vault, trail, lines))
+        if found.empty:
+            show.out.print("There is no restore to accept: the audit is whole, and the vault is not older.")
+            return
+        for gap in found.gaps:
+            show.out.print(show.plain(f"gone      {gap.writer} rows {gap.first} to {gap.last}"))
+        for one in found.restored:
+            show.out.print(show.plain(f"restored  {one.writer} row {one.seq}: {one.detail}"))
+        if found.older:
+            show.out.print(f"older     {show.counted(len(found.older), 'grant')} than the audit saw them")
+        if not yes:
+            typer.confirm("Did a restore of yours do that?", abort=True, err=True)
+        enqueue = deputy.revocation_queue.enqueue_in
+        deputy.run(accept(deputy.vault, deputy.audit, trail, enqueue, found, reason.strip(), time.time()))
+    show.out.print("Accepted, and recorded in the audit.")
 
 
 @audit_app.command("import")

@@ -95,6 +95,7 @@ async def _close(settings: Settings) -> None:
 def _restore_as_new(settings: Settings, backup: Path) -> None:
     """Make the backup the vault, if the existing key opens it. No key and no empty vault are created first."""
     from deputize.core import SettingsError, VaultError
+    from deputize.core.audit.events import RestoreAccepted
     from deputize.core.vault.backup import backups_at
 
     backups = backups_at(settings.vault_url)
@@ -102,7 +103,8 @@ def _restore_as_new(settings: Settings, backup: Path) -> None:
         raise SettingsError("There is no key.", hint=f"Put the backup's key into {source.name} first.")
     backups.put_in_place(backup)
     try:
-        with open_deputy():  # marks its grants for confirmation, as any start does
+        with open_deputy() as deputy:  # marks its grants for confirmation, as any start does
+            deputy.audit.write(RestoreAccepted("deputize vault restore"))
             show.out.print("Restored. What it grants is confirmed when it is next used, or asked for anew.")
     except VaultError:
         backups.remove()

@@ -69,7 +69,7 @@ async def write(store: SqliteStore, value: bytes, way: str) -> None:
         assert await store.swap("test", "k", await store.get("test", "k") or b"", value)
     elif way == "restored":
         sqlite_file.copy(store.path, backup := store.path.with_name("backup"), {"test/k": lambda _: b"\x01" + value})
-        sqlite_backup._overwrite(backup, store.path)
+        sqlite_backup._overwrite(backup, store.path, {})
         sqlite_file.remove(backup)
     else:
         by_hand(store, value, way)

@@ -585,6 +585,18 @@ class VaultRestored(Event):
     event = "vault.restored"
     copied_at: Annotated[int, "when it was made, Unix seconds"]
     grants: Annotated[int, "grants to be confirmed before use"]
+    found: Annotated[bool | None, "true if a start found it in the vault's place: an operator must accept that"] = None
+
+
+@event
+class RestoreAccepted(Event):
+    """An operator accepted a restore, and the loss of exactly the rows that this row names."""
+
+    event = "restore.accepted"
+    justification: Annotated[str, "why the operator accepted it, in their own words"]
+    gaps: Annotated[
+        Sequence[str], "rows that are gone: writer, first and last row, mac of the row before, mac of the last row"
+    ] = ()
 
 
 @event

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from deputize.core.audit.checkpoint import Checkpoint, OpenActs, find_checkpoints
 from deputize.core.audit.compressed_file import DamagedFile
-from deputize.core.audit.events import ChainAnchor
+from deputize.core.audit.events import ChainAnchor, RestoreAccepted, VaultRestored
 from deputize.core.audit.key_rotation import Mark, closing_marks, rotation_marks
 from deputize.core.audit.reader import files_of, lines_of, time_of
 from deputize.core.audit.rows import Head as Head
@@ -18,8 +18,22 @@ from deputize.core.audit.trail import Part, Trail, is_there
 from deputize.core.errors import SettingsError
 
 
+class Gap(NamedTuple):
+    """Rows that are gone from a chain: from ``first``, after the row with the mac ``before`` ("" if there is none), to
+    ``last``, whose mac is known from outside or from the row after it."""
+
+    writer: str
+    first: int
+    last: int
+    before: str
+    mac: str
+
+    def __str__(self) -> str:
+        return ":".join(map(str, self))
+
+
 class Finding(NamedTuple):
-    """A fault of a chain, and its position.
+    """A fault of a chain, and its position. ``gap``: the rows that are gone, if a restore can have removed them.
 
     ``kind``: ``partial`` (a last line that a crash left unfinished: tolerated), ``unreadable``, ``damaged`` (a
     compressed file that cannot be read to its end), ``foreign`` (another writer's row), ``altered`` (its mac does not
@@ -27,13 +41,14 @@ class Finding(NamedTuple):
     ``beginning`` (the first rows are gone and no anchor vouches for the rest), ``truncated`` (the end is gone),
     ``anchor`` (an anchor that is forged, or contradicts the rows), ``unknown_key`` (no given key made this chain),
     ``old_key`` (ends under an older key, and no ``key.rotated`` row closed it there: start an `Audit` with
-    ``old_keys``).
+    ``old_keys``), ``restored`` (a backup was put in the vault's place, and no operator has accepted that).
     """
 
     kind: str
     writer: str
     seq: int
     detail: str
+    gap: Gap | None = None
 
 
 class Dropped(NamedTuple):
@@ -51,7 +66,9 @@ class Dropped(NamedTuple):
 class Report(NamedTuple):
     """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of acts that are
     running now. ``open``: writers whose chain does not say that it has ended: they run, or were killed.
-    ``by_checkpoint``: the rows that a checkpoint of their file proved. ``since``: time of the oldest row, UTC ns."""
+    ``by_checkpoint``: the rows that a checkpoint of their file proved. ``since``: time of the oldest row, UTC ns.
+    ``accepted``: ``restore.accepted`` rows, by which an operator accepted the loss of rows that are no findings then.
+    """
 
     rows: int
     writers: int
@@ -60,6 +77,7 @@ class Report(NamedTuple):
     open: tuple[str, ...] = ()
     by_checkpoint: int = 0
     since: int = 0
+    accepted: tuple[Row, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -102,6 +120,11 @@ def verify(
         findings += chain.end()
     newest = min((chain.age for chain in chains if chain.age is not None), default=0)
     findings += [finding for chain in chains for finding in chain.unclosed(newest)]
+    accepted = sorted((row for chain in chains for row in chain.accepted), key=time_of)
+    gone = {gap for row in accepted for gap in row.get("gaps", ())}
+    last = accepted[-1]["ts"] if accepted else -1
+    findings = [finding for finding in findings if finding.gap is None or str(finding.gap) not in gone]
+    findings += [finding for chain in chains for finding in chain.unaccepted(last)]
     open_ = tuple(chain.writer for chain in chains if chain.rows and not chain.ended)
     return Report(
         sum(chain.rows for chain in chains),
@@ -111,6 +134,7 @@ def verify(
         open_,
         sum(chain.by_checkpoint for chain in chains),
         min((chain.since for chain in chains if chain.since), default=0),
+        tuple(accepted),
     )
 
 
@@ -127,6 +151,8 @@ class _Chain:
         self.ended = False
         self.findings: list[Finding] = []
         self.acts = OpenActs()
+        self.accepted: list[Row] = []
+        self.restored: list[Row] = []
 
     def go_on_from(self, point: Checkpoint) -> bool:
         """Take all rows of a file by its checkpoint. Return False, and take none, if they must be walked: they do not
@@ -169,6 +195,8 @@ class _Chain:
             if genuine:
                 self.since = self.since or row["ts"]
                 self.acts.take(row)
+                self.accepted += [row] if row["event"] == RestoreAccepted.event else []
+                self.restored += [row] if row["event"] == VaultRestored.event and row.get("found") else []
 
     def end(self) -> list[Finding]:
         """Return all findings, after the last line."""
@@ -176,8 +204,14 @@ class _Chain:
             return [Finding("unknown_key", self.writer, 0, "none of the keys made this chain")]
         last = max(filter(self._mark, self.marks), default=-1)
         if last > self.seq:
-            self._find("truncated", self.seq + 1, f"the rows up to {last} are gone")
+            gone = Gap(self.writer, self.seq + 1, last, self.mac, self.marks[last].mac)
+            self._find("truncated", self.seq + 1, f"the rows up to {last} are gone", gone)
         return self.findings
+
+    def unaccepted(self, accepted: int) -> list[Finding]:
+        """Return a finding for each backup that was found in the vault's place after the last acceptance (UTC ns)."""
+        detail = "a backup was put in the vault's place, and no operator has accepted that"
+        return [Finding("restored", self.writer, row["seq"], detail) for row in self.restored if row["ts"] > accepted]
 
     def unclosed(self, newest: int) -> list[Finding]:
         """Return a finding if the chain is under an older key than others, and its end not closed under a newer one."""
@@ -195,8 +229,8 @@ class _Chain:
         mark = self._mark(seq)
         return mark if mark and mark.age < (0 if self.age is None else self.age) else None
 
-    def _find(self, kind: str, seq: int, detail: str) -> None:
-        self.findings.append(Finding(kind, self.writer, seq, detail))
+    def _find(self, kind: str, seq: int, detail: str, gap: Gap | None = None) -> None:
+        self.findings.append(Finding(kind, self.writer, seq, detail, gap))
 
     def _genuine(self, row: Row, line: bytes) -> bool:
         """Return whether the chain's key made the row unchanged. The first genuine row decides which key that is."""
@@ -216,9 +250,11 @@ class _Chain:
         if self._fits(seq, row["prev"]):
             return True
         if self.seq < 0 and seq > 0:
-            return self._wrong("beginning", seq, f"the rows before {seq} are gone and no anchor ends there")
+            gone = Gap(self.writer, 0, seq - 1, "", row["prev"])
+            return self._wrong("beginning", seq, f"the rows before {seq} are gone and no anchor ends there", gone)
         if seq > self.seq + 1:
-            return self._wrong("missing", self.seq + 1, f"rows {self.seq + 1} to {seq - 1}")
+            gone = Gap(self.writer, self.seq + 1, seq - 1, self.mac, row["prev"])
+            return self._wrong("missing", self.seq + 1, f"rows {self.seq + 1} to {seq - 1}", gone)
         if seq <= self.seq:
             return self._wrong("moved", seq, f"comes after row {self.seq}")
         return self._wrong("broken", seq, "does not continue the row before it")
@@ -236,8 +272,8 @@ class _Chain:
         last, mac = self.dropped or (-1, "")
         return seq <= last or (seq - 1 == last and prev == mac)
 
-    def _wrong(self, kind: str, seq: int, detail: str) -> bool:
-        self._find(kind, seq, detail)
+    def _wrong(self, kind: str, seq: int, detail: str, gap: Gap | None = None) -> bool:
+        self._find(kind, seq, detail, gap)
         return False
 
 

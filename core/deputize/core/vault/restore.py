@@ -58,13 +58,18 @@ async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enque
         return
     log.warning("The vault is a restored backup: its grants are confirmed before they are used.")
     doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
-    await record_generations(vault, audit, at, doubted)
+    await record_generations(vault, audit, at, doubted, found=True)
     await vault.accept_copy()
 
 
-async def record_generations(vault: Vault, audit: Audit, copied_at: float, doubted: int) -> None:
-    """Record in the audit that the vault is a backup of that time (Unix seconds), and the generation of each grant."""
-    audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted))
+async def record_generations(
+    vault: Vault, audit: Audit, copied_at: float, doubted: int, *, found: bool | None = None
+) -> None:
+    """Record in the audit that the vault is a backup of that time (Unix seconds), and the generation of each grant.
+
+    ``found``: True if a start found the backup in the vault's place, so that an operator must accept it.
+    """
+    audit.write(VaultRestored(copied_at=round(copied_at), grants=doubted, found=found))
     async for grant in all_grants(vault):
         await audit.record(GrantRestored(grant_fields(grant)))
 

@@ -58,7 +58,7 @@ class StoreContract(RecordContract, RaceContract, LockContract):
         async with backup.draft(to) as draft:
             assert await draft.store.scan("test") == [("a", b"1!"), ("b", b"1")]
             assert await draft.store.insert("test", "d", b"1")
-            await draft.publish()
+            await draft.publish({})
         assert await store.scan("test") == [("a", b"1!"), ("b", b"1"), ("d", b"1")]
 
     async def test_a_draft_that_is_not_published_changes_nothing(self, store: Store, tmp_path: Path) -> None:

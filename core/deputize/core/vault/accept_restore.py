@@ -1,0 +1,70 @@
+"""Acceptance of a restore by an operator, after which the audit is whole again except for what the acceptance names.
+
+A restore of the audit's files, of a whole machine, or of a whole database leaves traces that never go away: chains end
+before the heads that the vault or the anchors know, and grants are older than the audit saw them. To the audit this
+looks like an attack. An operator who knows better accepts it with a reason. The acceptance is a row of the audit, so
+only somebody with the vault's key can make it. It names the lost rows by their chain, their numbers and the macs on
+both sides: neither another row nor a further cut is accepted with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from deputize.core.audit import Audit
+from deputize.core.audit.events import RestoreAccepted
+from deputize.core.audit.rows import ITEMS
+from deputize.core.audit.trail import Trail
+from deputize.core.audit.verification import Finding, Gap
+from deputize.core.errors import SettingsError
+from deputize.core.value_object import ValueObject, frozen
+from deputize.core.vault.chain_heads import verify_audit
+from deputize.core.vault.restore import Enqueue, distrust, record_generations
+from deputize.core.vault.rollback import AuditedGenerations, GenerationMismatch, find_rolled_back
+from deputize.core.vault.vault import Vault
+
+RESTORED: Final = "restored"
+
+
+@frozen
+class Acceptable(ValueObject):
+    """The traces of a restore. ``gaps``: lost rows of the audit; ``older``: grants older than the audit saw them;
+    ``restored``: findings of backups that were put in the vault's place."""
+
+    gaps: tuple[Gap, ...]
+    older: tuple[GenerationMismatch, ...]
+    restored: tuple[Finding, ...]
+
+    @property
+    def empty(self) -> bool:
+        """True if there is nothing to accept."""
+        return not (self.gaps or self.older or self.restored)
+
+
+async def find_acceptable(vault: Vault, trail: Trail, anchors: Sequence[str] = ()) -> Acceptable:
+    """Return the traces of a restore. Raises `SettingsError` for findings that a restore does not leave."""
+    report = await verify_audit(vault, trail, anchors)
+    findings = [one for one in report.findings if one.kind != "partial"]
+    if others := sorted({one.kind for one in findings if one.gap is None and one.kind != RESTORED}):
+        raise SettingsError(
+            f"The audit has findings that a restore does not leave: {', '.join(others)}.",
+            hint="deputize audit verify names them. Only rows that are gone can be accepted.",
+        )
+    older = await find_rolled_back(vault, trail)
+    gaps = tuple(one.gap for one in findings if one.gap)
+    return Acceptable(gaps, tuple(older), tuple(one for one in findings if one.kind == RESTORED))
+
+
+async def accept_restore(
+    vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, found: Acceptable, reason: str, now: float
+) -> None:
+    """Accept these traces, durably. If grants are older than the audit saw them, treat the vault as a restored backup
+    first. ``now``: Unix seconds."""
+    if found.older:
+        doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
+        await record_generations(vault, audit, now, doubted)
+    gaps = [str(gap) for gap in found.gaps]
+    for begin in range(0, len(gaps) or 1, ITEMS):
+        await audit.record(RestoreAccepted(reason, gaps[begin : begin + ITEMS]))
+    await audit.settle()
