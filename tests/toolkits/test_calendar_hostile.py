@@ -20,7 +20,8 @@ from tests.support.lanes import examples, sample
 from tests.toolkits.calendar_calls import CASES
 from tests.toolkits.google_driver import Desk, Lacking
 from tests.toolkits.test_calendar_find import add
-from tests.toolkits.test_gmail_hostile import FORBIDDEN, INJECTION, strings
+from tests.toolkits.test_gmail_hostile import FORBIDDEN, INJECTION
+from tests.toolkits.tool_driver import strings
 
 ALL = frozenset({WHOLE})
 HOSTILE = [

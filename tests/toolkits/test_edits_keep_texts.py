@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Call, Conflict, Deputy, InvalidInput, NotFound, allow_all
+from deputize.core import Call, Conflict, Deputy, InvalidInput, NotFound
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
 from tests.toolkits.github_play import SITE, Play
 
@@ -17,20 +16,6 @@ PERSIAN = "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
 BODY = f"<!-- template:v3 -->\nSee ![shot](https://x.test/a.png) 👩\u200d💻 {PERSIAN}\n"
 LONG = " ".join(f"word{n}" for n in range(1_200))
 LEAD = record_id("Lead", 1)
-
-
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    """A deputy with whose help Alice may do everything in Linear and Salesforce."""
-    grant("alice", "read", "write", "admin", provider="linear")
-    grant("alice", "api", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:

@@ -14,11 +14,6 @@ from tests.toolkits.github_play import SITE, Play
 ID = 9002
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def run(play: Play) -> dict[str, Any]:
     row: dict[str, Any] = play.store["runs"][SITE][0]
     return row

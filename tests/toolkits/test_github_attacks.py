@@ -25,11 +25,6 @@ SENDS: Final = Effect.WRITES | Effect.SENDS
 TOKEN: Final = "gh" + "p_" + "a1B2" * 9
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 class Between(httpx.AsyncBaseTransport):
     """Between us and GitHub: ``seen`` is asked about every answer, and may lose it or put another in its place."""
 
@@ -174,9 +169,8 @@ FORGED: Final[list[tuple[str, dict[str, Any], str]]] = [
 
 @pytest.mark.parametrize(("tool", "arguments", "kind"), FORGED, ids=[f"{n}-{one[0]}" for n, one in enumerate(FORGED)])
 async def test_a_text_of_a_stranger_with_our_mark_is_not_taken_for_ours(
-    tool: str, arguments: dict[str, Any], kind: str
+    tool: str, arguments: dict[str, Any], kind: str, play: Play
 ) -> None:
-    play = await Play.begin()
 
     def forged(request: httpx.Request, answer: httpx.Response) -> httpx.Response:
         """The write does not arrive; a stranger has put its very text there."""
@@ -243,9 +237,8 @@ DELETED: Final[list[tuple[str, str, str]]] = [
 @pytest.mark.parametrize("lost", [1, 2])
 @pytest.mark.parametrize(("kind", "id", "path"), DELETED, ids=[one[0] for one in DELETED])
 async def test_what_was_deleted_before_its_answer_was_lost_is_said_to_be_gone(
-    kind: str, id: str, path: str, lost: int
+    kind: str, id: str, path: str, lost: int, play: Play
 ) -> None:
-    play = await Play.begin()
     if lost == 1:
         play.sandbox.switches.drop_after_commit.append(path)
     else:

@@ -16,11 +16,6 @@ SECRET: Final = "gh" + "p_" + "a1B2" * 9
 HIDING: Final = f"one\u202e\nTOKEN={SECRET}\nthree\n"
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def files(play: Play) -> dict[str, str]:
     tree = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]["tree"]
     return {path: base64.b64decode(content).decode() for path, content in tree.items() if path.endswith((".md", ".c"))}

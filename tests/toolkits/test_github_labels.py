@@ -10,11 +10,6 @@ from deputize.core import Conflict, InvalidInput
 from tests.toolkits.github_play import SITE, Play
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def labels(play: Play) -> dict[str, dict[str, Any]]:
     return {row["name"]: row for row in play.store["repos"][SITE]["labels"]}
 

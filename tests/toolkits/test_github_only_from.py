@@ -93,8 +93,7 @@ async def test_a_write_that_answers_a_withheld_text_works_and_tells_nothing_of_i
     await play.act("write_comment", repo=GARDEN, number=1, body="Thank you.")
 
 
-async def test_without_the_word_everything_is_as_it_was() -> None:
-    play = await Play.begin()
+async def test_without_the_word_everything_is_as_it_was(play: Play) -> None:
     assert "trellis" in json.dumps(await play.act("list_issues", repo=GARDEN))
     assert not [one for one in play.asked if "collaborators" in one]
 

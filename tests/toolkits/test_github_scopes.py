@@ -129,8 +129,7 @@ async def test_a_write_to_a_private_repository_leads_from_public_repo_to_repo() 
     assert (await play.act("create_issue", repo="alice/private-notes", title="T"))["url"]
 
 
-async def test_what_is_hidden_from_everybody_is_told_apart_from_what_is_missing() -> None:
-    play = await Play.begin()
+async def test_what_is_hidden_from_everybody_is_told_apart_from_what_is_missing(play: Play) -> None:
     with pytest.raises(NotFound) as missing:
         await play.act("get_issue", repo=SITE, number=99)
     assert missing.value.message == f"{SITE} can be seen, but not this issue."

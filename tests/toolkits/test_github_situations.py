@@ -13,11 +13,6 @@ from tests.toolkits.github_play import SITE, Play
 SUGGESTION = "Shorter:\n```suggestion\n    return 'Good day'\n```\n"
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def say(play: Play, thread: str, body: str, line: int, reply_to: int | None = None) -> int:
     """Bob writes in a review thread of pull request 2."""
     id = 7_000 + len(play.store["review_comments"][SITE])

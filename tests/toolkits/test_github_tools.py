@@ -17,11 +17,6 @@ from tests.toolkits.github_play import GARDEN, SITE, Play
 HEAD = "$head:feature/polite"
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def put(play: Play, path: str, text: str | bytes, branch: str = "main") -> None:
     """A file in the website, with a commit of its own."""
     repo, history = play.store["repos"][SITE], play.store["commits"][SITE]

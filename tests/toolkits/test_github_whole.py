@@ -16,11 +16,6 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\n" + "".join(f"line{n}of+the/key==\n" for
 KEY += "-----END RSA PRIVATE KEY-----\n"
 
 
-@pytest.fixture
-async def play() -> Play:
-    return await Play.begin()
-
-
 def head(play: Play) -> dict[str, Any]:
     """The last commit of the website."""
     row: dict[str, Any] = play.store["commits"][SITE][play.store["repos"][SITE]["branches"]["main"]]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from deputize.toolkits.gmail import TOOLKIT
 from tests.support.lanes import examples
 from tests.toolkits.mailbox import MODIFY, READONLY, SEND, Mailbox, container, leaf, message
-from tests.toolkits.tool_driver import Driver
+from tests.toolkits.tool_driver import Driver, strings
 
 READER = Driver(TOOLKIT, frozenset({READONLY}))
 WRITER = Driver(TOOLKIT, frozenset({READONLY, SEND}))
@@ -87,15 +87,6 @@ def hostile_mails(seed: int, count: int) -> list[dict[str, Any]]:
         )
         for n in range(count)
     ]
-
-
-def strings(value: Any) -> list[str]:
-    """Every string in a result."""
-    if isinstance(value, dict):
-        return [text for one in value.values() for text in strings(one)] + list(value)
-    if isinstance(value, list):
-        return [text for one in value for text in strings(one)]
-    return [value] if isinstance(value, str) else []
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -7,20 +7,10 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound, allow_all
+from deputize.core import Deputy, InvalidInput, NotFound
 from deputize.core.tools.plugins import find_toolkits
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
-from deputize.sandbox.pytest_plugin import Granting
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    """A deputy with whose help Alice may do everything in Linear and Salesforce."""
-    grant("alice", "read", "write", "admin", provider="linear")
-    grant("alice", "api", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:

@@ -13,14 +13,12 @@ from deputize.core import (
     Deputy,
     OutcomeUnknown,
     ProviderUnavailable,
-    allow_all,
 )
 from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.linear import api, changes
 from deputize.sandbox.linear.seed import stable_id
 from deputize.sandbox.linear.store import failed as failure
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.world import World
 from tests.support.lanes import sample
 
@@ -47,13 +45,6 @@ MAKES: list[tuple[str, dict[str, Any], str]] = [
 ]
 IDS = [f"{tool} {kind} {number}" for number, (tool, _, kind) in enumerate(MAKES)]
 by_kind = pytest.mark.parametrize(("tool", "arguments", "kind"), MAKES, ids=IDS)
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "read", "write", "admin", provider="linear")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, **arguments: Any) -> Any:

@@ -6,20 +6,12 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, Deputy, InvalidInput, allow_all, ask_before_sending
+from deputize.core import ApprovalRequired, Deputy, InvalidInput, ask_before_sending
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
-from deputize.sandbox.pytest_plugin import Granting
 
 PROJECT = "Import rewrite"
 QUARTER, YEAR = stable_id("project label", "quarter"), stable_id("project label", "year")
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "read", "write", "admin", provider="linear")
-    deputy.policy = allow_all
-    return deputy
 
 
 @pytest.fixture

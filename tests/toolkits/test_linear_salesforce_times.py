@@ -6,23 +6,14 @@ from typing import Any, Final
 
 import pytest
 
-from deputize.core import Deputy, User, allow_all
+from deputize.core import Deputy, User
 from deputize.sandbox import Sandbox
 from deputize.sandbox.deputies import give_grant
 from deputize.sandbox.linear.seed import stable_id
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
 
 LATE = "2026-06-30T22:30:15.250Z"  # the first of July in Berlin
 OPPORTUNITY = record_id("Opportunity", 1)
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "read", "write", "admin", provider="linear")
-    grant("alice", "api", "id", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 @pytest.fixture(params=["linear", "salesforce"])

@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound, allow_all
+from deputize.core import Deputy, InvalidInput, NotFound
 from deputize.sandbox import Sandbox
 from deputize.sandbox.linear.seed import stable_id
-from deputize.sandbox.pytest_plugin import Granting
 
 LONG = "\n\n".join(f"Paragraph {n}: what was said.\n- one\n- two" for n in range(400))
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    """A deputy with whose help Alice may do everything in Linear."""
-    grant("alice", "read", "write", "admin", provider="linear")
-    deputy.policy = allow_all
-    return deputy
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from deputize.core import Call, Deputy, InvalidInput, NotFound, allow_all
+from deputize.core import Call, Deputy, InvalidInput, NotFound
 from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.linear import api, changes, issue_changes
@@ -21,14 +21,6 @@ from deputize.toolkits.linear import TOOLKIT
 from deputize.toolkits.linear.documents import document, operations
 from tests.support import linear_schema
 from tests.toolkits.linear_calls import CLEARS, EVERY, READS, WRITES, Case, filled
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    """A deputy with whose help Alice may do everything in Linear."""
-    grant("alice", "read", "write", "admin", provider="linear")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from deputize.core import ApprovalRequired, Call, Deputy, InvalidInput, NotFound, allow_all, ask_before_sending
+from deputize.core import ApprovalRequired, Call, Deputy, InvalidInput, NotFound, ask_before_sending
 from deputize.core.errors import OutcomeUnknown
 from deputize.sandbox import Sandbox
 from deputize.sandbox.http_types import Ask, Reply
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.hosts import org
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.salesforce.tokens import INSTANCE
@@ -22,13 +21,6 @@ from deputize.toolkits._shared.page import tokens
 ACCOUNT, TERMS = record_id("Account", 1), record_id("ContentDocument", 1)
 PDF = b"%PDF-1.7 words"
 HERE = "/services/data/v64.0/sobjects/ContentVersion"
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "api", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:

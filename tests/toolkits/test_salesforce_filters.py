@@ -8,19 +8,11 @@ from typing import Any
 
 import pytest
 
-from deputize.core import Deputy, InvalidInput, NotFound, allow_all
+from deputize.core import Deputy, InvalidInput, NotFound
 from deputize.sandbox import Sandbox
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.toolkits.salesforce import TOOLKIT
 from deputize.toolkits.salesforce.soql import relative
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "api", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 @pytest.fixture

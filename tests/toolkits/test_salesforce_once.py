@@ -14,11 +14,9 @@ from deputize.core import (
     InvalidInput,
     NotFound,
     OutcomeUnknown,
-    allow_all,
 )
 from deputize.sandbox import Sandbox, faults
 from deputize.sandbox.http_types import Ask, Reply
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce import api
 from deputize.sandbox.salesforce.seed import record_id
 from deputize.sandbox.switches import Fault
@@ -38,13 +36,6 @@ MAKES: list[tuple[str, dict[str, Any], str]] = [
 by_kind = pytest.mark.parametrize(
     ("tool", "arguments", "kind"), MAKES, ids=[f"{m[0]} {m[2]} {n}" for n, m in enumerate(MAKES)]
 )
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "api", "refresh_token", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, **arguments: Any) -> Any:

@@ -10,9 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound, allow_all
+from deputize.core import Call, Conflict, Deputy, Effect, InvalidInput, NotFound
 from deputize.sandbox import Sandbox
-from deputize.sandbox.pytest_plugin import Granting
 from deputize.sandbox.salesforce.seed import BOBS_SECRET, REPORT, record_id
 from deputize.sandbox.salesforce.soql import read
 from deputize.toolkits.salesforce import TOOLKIT, soql
@@ -76,13 +75,6 @@ EXAMPLES: list[tuple[str, dict[str, Any], str]] = [
     ("upload_file", {"record": ACCOUNT, "attachment": "{handle}"}, "069"),
     ("list_org", {"kind": "record_types", "object": "Account"}, "Partner"),
 ]
-
-
-@pytest.fixture
-def alice(deputy: Deputy, grant: Granting) -> Deputy:
-    grant("alice", "api", "refresh_token", provider="salesforce")
-    deputy.policy = allow_all
-    return deputy
 
 
 async def act(deputy: Deputy, tool: str, call: Call | None = None, /, **arguments: Any) -> Any:

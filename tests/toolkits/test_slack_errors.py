@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from deputize.core.errors import DeputizeError
-from tests.toolkits.slack_world import ENG, world
+from tests.toolkits.slack_world import ENG, World
 
 OWN: Final = {"conversation": ENG, "body": "x"}
 REFUSED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
@@ -38,11 +38,10 @@ REFUSED: Final[list[tuple[str, dict[str, Any], str, str]]] = [
 
 @pytest.mark.parametrize(("tool", "arguments", "message", "hint"), REFUSED, ids=range(len(REFUSED)))
 async def test_a_refusal_says_what_is_wrong_and_what_there_is(
-    tool: str, arguments: dict[str, Any], message: str, hint: str
+    tool: str, arguments: dict[str, Any], message: str, hint: str, slack: World
 ) -> None:
-    async with world() as alice:
-        before = alice.sandbox.service("slack")
-        with pytest.raises(DeputizeError) as refused:
-            await alice.act(tool, **arguments)
-        assert message in refused.value.message and hint in refused.value.hint
-        assert alice.sandbox.service("slack") == before
+    before = slack.sandbox.service("slack")
+    with pytest.raises(DeputizeError) as refused:
+        await slack.act(tool, **arguments)
+    assert message in refused.value.message and hint in refused.value.hint
+    assert slack.sandbox.service("slack") == before

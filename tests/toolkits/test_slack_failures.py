@@ -15,7 +15,7 @@ from deputize.core.errors import (
     OrgBlocked,
     OutcomeUnknown,
 )
-from tests.toolkits.slack_world import ENG, world
+from tests.toolkits.slack_world import ENG, World
 
 
 def error(name: str, **more: Any) -> dict[str, Any]:
@@ -35,13 +35,12 @@ LOGIN: Final = httpx.Response(200, text="<html>login</html>")
     ],
 )
 async def test_refusal_of_slack_without_a_row_of_its_own_becomes_an_error_and_sends_nothing(
-    tool: str, method: str, said: Any, kind: type[DeputizeError]
+    tool: str, method: str, said: Any, kind: type[DeputizeError], slack: World
 ) -> None:
-    async with world() as alice:
-        alice.wire.say[method] = [said]
-        with pytest.raises(kind):
-            await alice.act(tool, conversation=ENG, **({"body": "Once"} if tool == "send_message" else {}))
-        assert "Once" not in alice.texts(ENG)
+    slack.wire.say[method] = [said]
+    with pytest.raises(kind):
+        await slack.act(tool, conversation=ENG, **({"body": "Once"} if tool == "send_message" else {}))
+    assert "Once" not in slack.texts(ENG)
 
 
 @pytest.mark.parametrize(
@@ -58,51 +57,48 @@ async def test_refusal_of_slack_without_a_row_of_its_own_becomes_an_error_and_se
         ("delete_message", {"scheduled_id": "Q1"}, "chat.deleteScheduledMessage", "invalid_scheduled_message_id"),
     ],
 )
-async def test_what_is_so_already_is_done(tool: str, arguments: dict[str, Any], method: str, said: str) -> None:
-    async with world() as alice:
-        ts = alice.channels[ENG]["messages"][0]["ts"]
-        given = {name: ts if value == "{ts}" else value for name, value in arguments.items()}
-        alice.wire.say[method] = [error(said)]
-        result = await alice.act(tool, conversation=ENG, **given)
-        assert "failed" not in result and ("undo" not in result or tool == "update_channel")
+async def test_what_is_so_already_is_done(
+    tool: str, arguments: dict[str, Any], method: str, said: str, slack: World
+) -> None:
+    ts = slack.channels[ENG]["messages"][0]["ts"]
+    given = {name: ts if value == "{ts}" else value for name, value in arguments.items()}
+    slack.wire.say[method] = [error(said)]
+    result = await slack.act(tool, conversation=ENG, **given)
+    assert "failed" not in result and ("undo" not in result or tool == "update_channel")
 
 
-async def test_a_snooze_that_has_ended_is_ended() -> None:
-    async with world() as alice:
-        assert await alice.act("set_status", snooze="0") == {"snooze_until": "ended"}
-        assert (await alice.act("set_status", snooze="1h30m"))["snooze_until"] == "2026-11-24T15:30:00+00:00"
-        for wrong in ("", "soon", "-5m", "999h"):
-            with pytest.raises(InvalidInput):
-                await alice.act("set_status", snooze=wrong)
-
-
-async def test_a_change_of_which_only_a_part_could_be_done_says_which() -> None:
-    async with world() as alice:
-        alice.wire.say["conversations.setPurpose"] = [error("too_long")]
-        changed = await alice.act("update_channel", conversation=ENG, topic="New", purpose="x")
-        assert changed["changed"] == ["topic"] and changed["failed"][0]["change"] == "purpose"
-        assert changed["undo"]["args"] == {"conversation": ENG, "topic": "Engineering"}
-        alice.wire.say["conversations.setTopic"] = [error("too_long")]
+async def test_a_snooze_that_has_ended_is_ended(slack: World) -> None:
+    assert await slack.act("set_status", snooze="0") == {"snooze_until": "ended"}
+    assert (await slack.act("set_status", snooze="1h30m"))["snooze_until"] == "2026-11-24T15:30:00+00:00"
+    for wrong in ("", "soon", "-5m", "999h"):
         with pytest.raises(InvalidInput):
-            await alice.act("update_channel", conversation=ENG, topic="Newer")
+            await slack.act("set_status", snooze=wrong)
 
 
-async def test_people_who_could_not_be_invited_are_named_and_the_others_are_in() -> None:
-    async with world() as alice:
-        alice.wire.say["conversations.invite"] = [error("user_is_restricted"), error("user_is_restricted")]
-        with pytest.raises(OrgBlocked):
-            await alice.act("manage_members", conversation=ENG, action="invite", users=["@decoy"])
-        alice.wire.say["conversations.invite"] = [error("cant_invite_self"), error("user_not_found")]
-        users = ["U0DECOY0000", "U0BOB000000"]
-        result = await alice.act("manage_members", conversation=ENG, action="invite", users=users)
-        assert result["done"] == ["U0BOB000000"] and result["failed"][0]["user"] == "U0DECOY0000"
+async def test_a_change_of_which_only_a_part_could_be_done_says_which(slack: World) -> None:
+    slack.wire.say["conversations.setPurpose"] = [error("too_long")]
+    changed = await slack.act("update_channel", conversation=ENG, topic="New", purpose="x")
+    assert changed["changed"] == ["topic"] and changed["failed"][0]["change"] == "purpose"
+    assert changed["undo"]["args"] == {"conversation": ENG, "topic": "Engineering"}
+    slack.wire.say["conversations.setTopic"] = [error("too_long")]
+    with pytest.raises(InvalidInput):
+        await slack.act("update_channel", conversation=ENG, topic="Newer")
 
 
-async def test_a_channel_whose_name_is_taken_is_given_back_only_if_this_act_can_have_made_it() -> None:
-    async with world() as alice:
-        with pytest.raises(Conflict):
-            await alice.act("create_channel", name="eng")
-        call = Call("t", "m", "c")
-        alice.wire.say["conversations.create"] = [httpx.ReadError("lost")]
-        made = await alice.act("create_channel", call, name="Fresh")
-        assert made["name"] == "fresh" and [c["name"] for c in alice.channels.values()].count("fresh") == 1
+async def test_people_who_could_not_be_invited_are_named_and_the_others_are_in(slack: World) -> None:
+    slack.wire.say["conversations.invite"] = [error("user_is_restricted"), error("user_is_restricted")]
+    with pytest.raises(OrgBlocked):
+        await slack.act("manage_members", conversation=ENG, action="invite", users=["@decoy"])
+    slack.wire.say["conversations.invite"] = [error("cant_invite_self"), error("user_not_found")]
+    users = ["U0DECOY0000", "U0BOB000000"]
+    result = await slack.act("manage_members", conversation=ENG, action="invite", users=users)
+    assert result["done"] == ["U0BOB000000"] and result["failed"][0]["user"] == "U0DECOY0000"
+
+
+async def test_a_channel_whose_name_is_taken_is_given_back_only_if_this_act_can_have_made_it(slack: World) -> None:
+    with pytest.raises(Conflict):
+        await slack.act("create_channel", name="eng")
+    call = Call("t", "m", "c")
+    slack.wire.say["conversations.create"] = [httpx.ReadError("lost")]
+    made = await slack.act("create_channel", call, name="Fresh")
+    assert made["name"] == "fresh" and [c["name"] for c in slack.channels.values()].count("fresh") == 1

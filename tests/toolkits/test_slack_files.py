@@ -17,52 +17,47 @@ from tests.toolkits.slack_world import ENG, EVERYTHING, World, world
 CALL = Call("thread", "message", "call")
 
 
-async def test_the_bytes_go_up_without_a_token_and_come_down_with_one() -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"some notes")
-        up = await alice.act("upload_file", conversation=ENG, attachments=[handle], body="**Here**", title="Notes")
-        [identity] = up["file_ids"]
-        message = alice.channels[ENG]["messages"][-1]
-        assert message["text"] == "*Here*" and message["files"][0]["title"] == "Notes"
-        [put] = [one for one in alice.wire.seen if one.url.path.startswith("/upload/")]
-        assert "authorization" not in put.headers and put.content == b"some notes" and "cookie" not in put.headers
-        down = await alice.act("get_file", file_id=identity)
-        [got] = [one for one in alice.wire.seen if one.url.path.startswith("/files-pri/")]
-        assert got.url.host == "files.slack.com" and got.headers["authorization"].startswith("Bearer xoxp-")
-        assert down["text"] == "some notes"
-        assert (await alice.deputy.files.take(User.of("alice"), down["handle"])).content == b"some notes"
+async def test_the_bytes_go_up_without_a_token_and_come_down_with_one(slack: World) -> None:
+    handle = await slack.file("notes.txt", b"some notes")
+    up = await slack.act("upload_file", conversation=ENG, attachments=[handle], body="**Here**", title="Notes")
+    [identity] = up["file_ids"]
+    message = slack.channels[ENG]["messages"][-1]
+    assert message["text"] == "*Here*" and message["files"][0]["title"] == "Notes"
+    [put] = [one for one in slack.wire.seen if one.url.path.startswith("/upload/")]
+    assert "authorization" not in put.headers and put.content == b"some notes" and "cookie" not in put.headers
+    down = await slack.act("get_file", file_id=identity)
+    [got] = [one for one in slack.wire.seen if one.url.path.startswith("/files-pri/")]
+    assert got.url.host == "files.slack.com" and got.headers["authorization"].startswith("Bearer xoxp-")
+    assert down["text"] == "some notes"
+    assert (await slack.deputy.files.take(User.of("alice"), down["handle"])).content == b"some notes"
 
 
-async def test_several_files_go_in_one_message_and_into_a_thread() -> None:
-    async with world() as alice:
-        handles = [await alice.file(f"{n}.bin", bytes([n]) * 10, "application/octet-stream") for n in range(3)]
-        parent = alice.channels[ENG]["messages"][0]["ts"]
-        up = await alice.act("upload_file", conversation=ENG, attachments=handles, thread_ts=parent)
-        message = alice.channels[ENG]["messages"][-1]
-        assert len(up["file_ids"]) == 3 == len(message["files"]) and message["thread_ts"] == parent
+async def test_several_files_go_in_one_message_and_into_a_thread(slack: World) -> None:
+    handles = [await slack.file(f"{n}.bin", bytes([n]) * 10, "application/octet-stream") for n in range(3)]
+    parent = slack.channels[ENG]["messages"][0]["ts"]
+    up = await slack.act("upload_file", conversation=ENG, attachments=handles, thread_ts=parent)
+    message = slack.channels[ENG]["messages"][-1]
+    assert len(up["file_ids"]) == 3 == len(message["files"]) and message["thread_ts"] == parent
 
 
 @pytest.mark.parametrize("handle", ["file_aaaaaaaaaa", "/etc/passwd", "file:///etc/passwd", "", "../x", "F0REPORT001"])
-async def test_a_handle_that_is_nobodys_is_unknown_and_nothing_is_asked_of_slack(handle: str) -> None:
-    async with world() as alice:
-        with pytest.raises(NotFound):
-            await alice.act("upload_file", conversation=ENG, attachments=[handle])
-        assert alice.wire.seen == []
+async def test_a_handle_that_is_nobodys_is_unknown_and_nothing_is_asked_of_slack(handle: str, slack: World) -> None:
+    with pytest.raises(NotFound):
+        await slack.act("upload_file", conversation=ENG, attachments=[handle])
+    assert slack.wire.seen == []
 
 
-async def test_an_empty_file_is_refused_before_slack_is_asked() -> None:
-    async with world() as alice:
-        with pytest.raises(InvalidInput):
-            await alice.act("upload_file", conversation=ENG, attachments=[await alice.file("empty.txt", b"")])
-        assert alice.wire.seen == []
+async def test_an_empty_file_is_refused_before_slack_is_asked(slack: World) -> None:
+    with pytest.raises(InvalidInput):
+        await slack.act("upload_file", conversation=ENG, attachments=[await slack.file("empty.txt", b"")])
+    assert slack.wire.seen == []
 
 
-async def test_somebody_elses_handle_is_unknown() -> None:
-    async with world() as alice:
-        alice.give(EVERYTHING, "bob")
-        handle = await alice.file("notes.txt", b"mine")
-        with pytest.raises(NotFound):
-            await alice.act("upload_file", as_="bob", conversation=ENG, attachments=[handle])
+async def test_somebody_elses_handle_is_unknown(slack: World) -> None:
+    slack.give(EVERYTHING, "bob")
+    handle = await slack.file("notes.txt", b"mine")
+    with pytest.raises(NotFound):
+        await slack.act("upload_file", as_="bob", conversation=ENG, attachments=[handle])
 
 
 @pytest.mark.parametrize(
@@ -74,24 +69,22 @@ async def test_somebody_elses_handle_is_unknown() -> None:
         "https://evilslack.com/upload",
     ],
 )
-async def test_an_upload_address_that_is_not_slacks_is_not_used(url: str) -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"mine")
-        alice.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
-        with pytest.raises(DeputizeError):
-            await alice.act("upload_file", conversation=ENG, attachments=[handle])
-        assert all(one.url.host == "slack.com" for one in alice.wire.seen)
+async def test_an_upload_address_that_is_not_slacks_is_not_used(url: str, slack: World) -> None:
+    handle = await slack.file("notes.txt", b"mine")
+    slack.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
+    with pytest.raises(DeputizeError):
+        await slack.act("upload_file", conversation=ENG, attachments=[handle])
+    assert all(one.url.host == "slack.com" for one in slack.wire.seen)
 
 
-async def test_a_lost_upload_is_repeated_and_a_lost_completion_is_looked_for() -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"some notes")
-        alice.wire.say["files.getUploadURLExternal"] = [httpx.ReadError("lost")]
-        alice.wire.say["files.completeUploadExternal"] = [httpx.ReadError("lost")]
-        for _ in range(2):
-            up = await alice.act("upload_file", CALL, conversation=ENG, attachments=[handle])
-            assert up["file_ids"] and "files" in up["url"]
-        assert [bool(one.get("files")) for one in alice.channels[ENG]["messages"]].count(True) == 1
+async def test_a_lost_upload_is_repeated_and_a_lost_completion_is_looked_for(slack: World) -> None:
+    handle = await slack.file("notes.txt", b"some notes")
+    slack.wire.say["files.getUploadURLExternal"] = [httpx.ReadError("lost")]
+    slack.wire.say["files.completeUploadExternal"] = [httpx.ReadError("lost")]
+    for _ in range(2):
+        up = await slack.act("upload_file", CALL, conversation=ENG, attachments=[handle])
+        assert up["file_ids"] and "files" in up["url"]
+    assert [bool(one.get("files")) for one in slack.channels[ENG]["messages"]].count(True) == 1
 
 
 async def test_a_completion_that_cannot_be_found_is_unknown_and_not_repeated() -> None:
@@ -133,19 +126,17 @@ def says(alice: World, **changed: Any) -> None:
         "",
     ],
 )
-async def test_a_file_that_lies_elsewhere_is_told_of_and_never_fetched(url: str) -> None:
-    async with world() as alice:
-        says(alice, url_private=url)
-        result = await alice.act("get_file", file_id=REPORT)
-        assert "handle" not in result and "elsewhere" in result["summary"]
-        assert {one.url.host for one in alice.wire.seen} == {"slack.com"}
+async def test_a_file_that_lies_elsewhere_is_told_of_and_never_fetched(url: str, slack: World) -> None:
+    says(slack, url_private=url)
+    result = await slack.act("get_file", file_id=REPORT)
+    assert "handle" not in result and "elsewhere" in result["summary"]
+    assert {one.url.host for one in slack.wire.seen} == {"slack.com"}
 
 
-async def test_a_path_that_climbs_is_refused() -> None:
-    async with world() as alice:
-        says(alice, url_private="https://files.slack.com/files-pri/%2e%2e/x")
-        with pytest.raises(InvalidInput):
-            await alice.act("get_file", file_id=REPORT)
+async def test_a_path_that_climbs_is_refused(slack: World) -> None:
+    says(slack, url_private="https://files.slack.com/files-pri/%2e%2e/x")
+    with pytest.raises(InvalidInput):
+        await slack.act("get_file", file_id=REPORT)
 
 
 @pytest.mark.parametrize(
@@ -156,46 +147,42 @@ async def test_a_path_that_climbs_is_refused() -> None:
     ],
     ids=["redirect", "page"],
 )
-async def test_a_page_to_sign_in_at_is_not_taken_for_the_file(answer: httpx.Response) -> None:
-    async with world() as alice:
-        alice.wire.say[f"/files-pri/T0ACME00001-{REPORT}/deploys.csv"] = [answer]
-        with pytest.raises(NotFound) as refused:
-            await alice.act("get_file", file_id=REPORT)
-        assert "sign in" in refused.value.hint
-        assert {one.url.host for one in alice.wire.seen} == {"slack.com", "files.slack.com"}
+async def test_a_page_to_sign_in_at_is_not_taken_for_the_file(answer: httpx.Response, slack: World) -> None:
+    slack.wire.say[f"/files-pri/T0ACME00001-{REPORT}/deploys.csv"] = [answer]
+    with pytest.raises(NotFound) as refused:
+        await slack.act("get_file", file_id=REPORT)
+    assert "sign in" in refused.value.hint
+    assert {one.url.host for one in slack.wire.seen} == {"slack.com", "files.slack.com"}
 
 
-async def test_a_file_that_is_too_large_is_described_only() -> None:
-    async with world() as alice:
-        says(alice, size=26 * 2**20)
-        assert "Too large" in (await alice.act("get_file", file_id=REPORT))["summary"]
+async def test_a_file_that_is_too_large_is_described_only(slack: World) -> None:
+    says(slack, size=26 * 2**20)
+    assert "Too large" in (await slack.act("get_file", file_id=REPORT))["summary"]
 
 
-async def test_text_is_shown_piece_by_piece_and_other_kinds_by_their_handle_only() -> None:
-    async with world() as alice:
-        store = alice.sandbox._world.services["slack"]
-        store["files"][REPORT] |= {"content": base64.b64encode(b"a word " * 4000).decode()}
-        first = await alice.act("get_file", file_id=REPORT)
-        second = await alice.act("get_file", file_id=REPORT, offset=first["next_offset"])
-        assert first["total_chars"] == 28_000 and first["truncated"] is True and len(second["text"]) > 3_000
-        assert ("a word " * 4000).startswith(first["text"] + second["text"])
-        store["files"][REPORT] |= {"mimetype": "image/png"}
-        picture = await alice.act("get_file", file_id=REPORT)
-        assert "text" not in picture and picture["handle"].startswith("file_")
+async def test_text_is_shown_piece_by_piece_and_other_kinds_by_their_handle_only(slack: World) -> None:
+    store = slack.sandbox._world.services["slack"]
+    store["files"][REPORT] |= {"content": base64.b64encode(b"a word " * 4000).decode()}
+    first = await slack.act("get_file", file_id=REPORT)
+    second = await slack.act("get_file", file_id=REPORT, offset=first["next_offset"])
+    assert first["total_chars"] == 28_000 and first["truncated"] is True and len(second["text"]) > 3_000
+    assert ("a word " * 4000).startswith(first["text"] + second["text"])
+    store["files"][REPORT] |= {"mimetype": "image/png"}
+    picture = await slack.act("get_file", file_id=REPORT)
+    assert "text" not in picture and picture["handle"].startswith("file_")
 
 
-async def test_a_canvas_is_written_changed_and_read_as_text() -> None:
-    async with world() as alice:
-        made = await alice.act("write_canvas", title="Plan", body="# Plan\n- <b>one</b>")
-        await alice.act("write_canvas", canvas_id=made["canvas_id"], body="two")
-        read = await alice.act("get_file", file_id=made["canvas_id"])
-        assert "one" in read["text"] and "two" in read["text"] and read["untrusted"] is True
-        shared = await alice.act("write_canvas", title="Ours", body="x", conversation="#eng")
-        assert alice.channels[ENG]["canvas"] == shared["canvas_id"]
-        more = await alice.act("write_canvas", title="Also ours", body="x", conversation="#eng")
-        assert more["canvas_id"] != shared["canvas_id"] and "failed" not in more
-        rows = (await alice.act("list_files", types=["canvases"]))["items"]
-        assert len(rows) == 3
-        for wrong in ({"body": " "}, {"body": "x", "mode": "replace"}, {"body": "x", "canvas_id": "F1", "title": "t"}):
-            with pytest.raises(InvalidInput):
-                await alice.act("write_canvas", **wrong)
+async def test_a_canvas_is_written_changed_and_read_as_text(slack: World) -> None:
+    made = await slack.act("write_canvas", title="Plan", body="# Plan\n- <b>one</b>")
+    await slack.act("write_canvas", canvas_id=made["canvas_id"], body="two")
+    read = await slack.act("get_file", file_id=made["canvas_id"])
+    assert "one" in read["text"] and "two" in read["text"] and read["untrusted"] is True
+    shared = await slack.act("write_canvas", title="Ours", body="x", conversation="#eng")
+    assert slack.channels[ENG]["canvas"] == shared["canvas_id"]
+    more = await slack.act("write_canvas", title="Also ours", body="x", conversation="#eng")
+    assert more["canvas_id"] != shared["canvas_id"] and "failed" not in more
+    rows = (await slack.act("list_files", types=["canvases"]))["items"]
+    assert len(rows) == 3
+    for wrong in ({"body": " "}, {"body": "x", "mode": "replace"}, {"body": "x", "canvas_id": "F1", "title": "t"}):
+        with pytest.raises(InvalidInput):
+            await slack.act("write_canvas", **wrong)

@@ -43,95 +43,88 @@ def nothing_was_said(alice: World) -> bool:
 # ------------------------------------------------------------------ people
 
 
-async def test_a_display_name_that_is_somebodys_real_name_leads_to_neither() -> None:
-    async with world() as alice:
-        disguise(alice, display_name="Bob Brown")
-        with pytest.raises(NotFound) as several:
-            await alice.act("send_message", conversation="Bob Brown", body="secret")
-        assert BOB in several.value.hint and DECOY in several.value.hint and nothing_was_said(alice)
+async def test_a_display_name_that_is_somebodys_real_name_leads_to_neither(slack: World) -> None:
+    disguise(slack, display_name="Bob Brown")
+    with pytest.raises(NotFound) as several:
+        await slack.act("send_message", conversation="Bob Brown", body="secret")
+    assert BOB in several.value.hint and DECOY in several.value.hint and nothing_was_said(slack)
 
 
 @pytest.mark.parametrize(
     "twin", ["Bob Brown\u200b", "\u202eBob Brown", "\uff22ob Brown", "Bob\u00a0Brown", "bob  brown "]
 )
 @pytest.mark.parametrize("meant", ["Bob Brown", "{twin}"])
-async def test_a_name_that_looks_the_same_leads_to_neither(twin: str, meant: str) -> None:
-    async with world() as alice:
-        disguise(alice, display_name=twin)
-        with pytest.raises(NotFound):
-            await alice.act("send_message", conversation=meant.format(twin=twin), body="secret")
-        assert nothing_was_said(alice)
+async def test_a_name_that_looks_the_same_leads_to_neither(twin: str, meant: str, slack: World) -> None:
+    disguise(slack, display_name=twin)
+    with pytest.raises(NotFound):
+        await slack.act("send_message", conversation=meant.format(twin=twin), body="secret")
+    assert nothing_was_said(slack)
 
 
-async def test_a_display_name_that_is_an_id_or_a_handle_leads_to_whom_the_id_or_the_handle_is() -> None:
-    async with world() as alice:
-        for name in ("bob", "@bob", BOB, f"@{BOB}", "bob@example.test"):
-            disguise(alice, display_name=name, real_name=name)
-            for meant in ("@bob", BOB, f"@{BOB}", "bob@example.test", f"<@{BOB}>"):
-                assert (await alice.act("send_message", conversation=meant, body="x"))["conversation"] == DM
-            await alice.act("send_message", conversation=ENG, body="hello @bob")
-            assert alice.texts(ENG)[-1] == f"hello <@{BOB}>"
+async def test_a_display_name_that_is_an_id_or_a_handle_leads_to_whom_the_id_or_the_handle_is(slack: World) -> None:
+    for name in ("bob", "@bob", BOB, f"@{BOB}", "bob@example.test"):
+        disguise(slack, display_name=name, real_name=name)
+        for meant in ("@bob", BOB, f"@{BOB}", "bob@example.test", f"<@{BOB}>"):
+            assert (await slack.act("send_message", conversation=meant, body="x"))["conversation"] == DM
+        await slack.act("send_message", conversation=ENG, body="hello @bob")
+        assert slack.texts(ENG)[-1] == f"hello <@{BOB}>"
 
 
-async def test_oneself_among_the_people_makes_no_group_of_a_direct_message() -> None:
-    async with world() as alice:
-        sent = await alice.act("send_message", conversation="@alice, @bob", body="x")
-        assert sent["conversation"] == DM and sent["type"] == "dm" and ALICE not in sent["name"]
+async def test_oneself_among_the_people_makes_no_group_of_a_direct_message(slack: World) -> None:
+    sent = await slack.act("send_message", conversation="@alice, @bob", body="x")
+    assert sent["conversation"] == DM and sent["type"] == "dm" and ALICE not in sent["name"]
 
 
-async def test_somebody_from_elsewhere_is_shown_as_external() -> None:
-    async with world() as alice:
-        guest = {"id": "U0GUEST0001", "name": "guest", "is_stranger": True, "profile": {"real_name": "Alice Adams"}}
-        alice.wire.say["users.list"] = [{"ok": True, "members": [guest]}]
-        alice.wire.say["conversations.open"] = [{"ok": True, "channel": {"id": DM}}]
-        sent = await alice.act("send_message", conversation="@guest", body="x")
-        assert "U0GUEST0001, external" in sent["name"]
+async def test_somebody_from_elsewhere_is_shown_as_external(slack: World) -> None:
+    guest = {"id": "U0GUEST0001", "name": "guest", "is_stranger": True, "profile": {"real_name": "Alice Adams"}}
+    slack.wire.say["users.list"] = [{"ok": True, "members": [guest]}]
+    slack.wire.say["conversations.open"] = [{"ok": True, "channel": {"id": DM}}]
+    sent = await slack.act("send_message", conversation="@guest", body="x")
+    assert "U0GUEST0001, external" in sent["name"]
 
 
 # ------------------------------------------------------------------ channels
 
 
-async def test_a_channel_that_others_also_see_is_shown_as_external() -> None:
-    async with world() as alice:
-        shared = {"id": ENG, "name": "eng", "is_ext_shared": True, "num_members": 9}
-        alice.wire.say["users.conversations"] = [{"ok": True, "channels": [shared]}]
-        sent = await alice.act("send_message", conversation="#eng", body="x")
-        assert sent["external"] is True and sent["members"] == 9
+async def test_a_channel_that_others_also_see_is_shown_as_external(slack: World) -> None:
+    shared = {"id": ENG, "name": "eng", "is_ext_shared": True, "num_members": 9}
+    slack.wire.say["users.conversations"] = [{"ok": True, "channels": [shared]}]
+    sent = await slack.act("send_message", conversation="#eng", body="x")
+    assert sent["external"] is True and sent["members"] == 9
 
 
 @pytest.mark.parametrize("page", ["first", "last"])
-async def test_a_channel_whose_other_spelling_is_the_name_does_not_stand_before_the_one_that_has_it(page: str) -> None:
-    async with world() as alice:
-        false = {"id": "C0FALSE0001", "name": "\u0435ng-x", "name_normalized": "eng"}
-        true = {"id": ENG, "name": "eng", "name_normalized": "eng"}
-        pages = [false, true] if page == "first" else [true, false]
-        alice.wire.say["users.conversations"] = [
-            {"ok": True, "channels": [one], "response_metadata": {"next_cursor": "more" if one is pages[0] else ""}}
-            for one in pages
-        ]
-        assert (await alice.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
+async def test_a_channel_whose_other_spelling_is_the_name_does_not_stand_before_the_one_that_has_it(
+    page: str, slack: World
+) -> None:
+    false = {"id": "C0FALSE0001", "name": "\u0435ng-x", "name_normalized": "eng"}
+    true = {"id": ENG, "name": "eng", "name_normalized": "eng"}
+    pages = [false, true] if page == "first" else [true, false]
+    slack.wire.say["users.conversations"] = [
+        {"ok": True, "channels": [one], "response_metadata": {"next_cursor": "more" if one is pages[0] else ""}}
+        for one in pages
+    ]
+    assert (await slack.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
 
 
-async def test_a_channel_that_is_closed_does_not_stand_before_one_of_its_name_that_is_open() -> None:
-    async with world() as alice:
-        closed = {"id": "C0CLOSED001", "name": "eng", "is_archived": True}
-        alice.wire.say["users.conversations"] = [
-            {"ok": True, "channels": [closed], "response_metadata": {"next_cursor": "more"}},
-            {"ok": True, "channels": [{"id": ENG, "name": "eng"}]},
-        ]
-        assert (await alice.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
+async def test_a_channel_that_is_closed_does_not_stand_before_one_of_its_name_that_is_open(slack: World) -> None:
+    closed = {"id": "C0CLOSED001", "name": "eng", "is_archived": True}
+    slack.wire.say["users.conversations"] = [
+        {"ok": True, "channels": [closed], "response_metadata": {"next_cursor": "more"}},
+        {"ok": True, "channels": [{"id": ENG, "name": "eng"}]},
+    ]
+    assert (await slack.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
 
 
 @pytest.mark.parametrize("named", ["Bob Brown", "bob-brown", "bob brown"])
-async def test_a_word_is_no_channel_where_it_may_be_somebody_who_was_not_looked_at(named: str) -> None:
-    async with world() as alice:
-        channel(alice, "C0TRAP00001", "bob-brown")
-        crowd(alice, {"id": BOB, "name": "bob", "profile": {"real_name": "Bob Brown"}})
-        with pytest.raises(NotFound) as refused:
-            await alice.act("send_message", conversation=named, body="secret")
-        assert "#bob-brown" in refused.value.hint and nothing_was_said(alice)
-        sent = await alice.act("send_message", conversation="#bob-brown", body="to all")
-        assert sent["conversation"] == "C0TRAP00001"
+async def test_a_word_is_no_channel_where_it_may_be_somebody_who_was_not_looked_at(named: str, slack: World) -> None:
+    channel(slack, "C0TRAP00001", "bob-brown")
+    crowd(slack, {"id": BOB, "name": "bob", "profile": {"real_name": "Bob Brown"}})
+    with pytest.raises(NotFound) as refused:
+        await slack.act("send_message", conversation=named, body="secret")
+    assert "#bob-brown" in refused.value.hint and nothing_was_said(slack)
+    sent = await slack.act("send_message", conversation="#bob-brown", body="to all")
+    assert sent["conversation"] == "C0TRAP00001"
 
 
 async def test_a_word_is_no_channel_where_nobody_may_be_looked_at_unless_it_is_spelled_as_one() -> None:
@@ -187,26 +180,26 @@ async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> N
         ("create_channel", {"name": "x", "invite": [""]}),
     ],
 )
-async def test_a_person_without_a_name_is_refused_and_nobody_is_left_out_silently(tool: str, arguments: Any) -> None:
-    async with world() as alice:
-        with pytest.raises(InvalidInput) as refused:
-            await alice.act(tool, **arguments)
-        assert "empty" in refused.value.message
+async def test_a_person_without_a_name_is_refused_and_nobody_is_left_out_silently(
+    tool: str, arguments: Any, slack: World
+) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await slack.act(tool, **arguments)
+    assert "empty" in refused.value.message
 
 
 # ------------------------------------------------------------------ calls to everybody
 
 
-async def test_slack_is_told_to_read_no_names_out_of_our_words() -> None:
-    async with world() as alice:
-        own = alice.put(ENG, "mine", ALICE)
-        await alice.act("send_message", conversation=ENG, body="<!channel> <@U0NOBODY000|x> engineers")
-        await alice.act("send_message", conversation=ENG, body="`@channel`", send_at="+1h")
-        await alice.act("update_message", conversation=ENG, ts=own, body="here, everyone")
-        for method in ("chat.postMessage", "chat.scheduleMessage", "chat.update"):
-            [asked] = alice.wire.sent(method)
-            assert asked["parse"] == "none" and asked["link_names"] == "false", method
-            assert "<!" not in asked["text"] and "<@" not in asked["text"]
+async def test_slack_is_told_to_read_no_names_out_of_our_words(slack: World) -> None:
+    own = slack.put(ENG, "mine", ALICE)
+    await slack.act("send_message", conversation=ENG, body="<!channel> <@U0NOBODY000|x> engineers")
+    await slack.act("send_message", conversation=ENG, body="`@channel`", send_at="+1h")
+    await slack.act("update_message", conversation=ENG, ts=own, body="here, everyone")
+    for method in ("chat.postMessage", "chat.scheduleMessage", "chat.update"):
+        [asked] = slack.wire.sent(method)
+        assert asked["parse"] == "none" and asked["link_names"] == "false", method
+        assert "<!" not in asked["text"] and "<@" not in asked["text"]
 
 
 def section(text: str) -> dict[str, Any]:
@@ -228,13 +221,12 @@ async def test_blocks_that_call_everybody_in_plain_words_are_refused(text: str, 
         assert alice.wire.seen == []
 
 
-async def test_slack_reads_no_names_out_of_the_words_of_blocks() -> None:
-    async with world() as alice:
-        asked = section("mail somebody@hereford.test, see eng") | {"fields": [{"type": "mrkdwn", "text": "a"}]}
-        await alice.act("send_message", conversation=ENG, blocks=[asked])
-        [block] = alice.channels[ENG]["messages"][-1]["blocks"]
-        assert block["text"]["verbatim"] is True and block["fields"][0]["verbatim"] is True
-        assert "verbatim" not in asked["text"]
+async def test_slack_reads_no_names_out_of_the_words_of_blocks(slack: World) -> None:
+    asked = section("mail somebody@hereford.test, see eng") | {"fields": [{"type": "mrkdwn", "text": "a"}]}
+    await slack.act("send_message", conversation=ENG, blocks=[asked])
+    [block] = slack.channels[ENG]["messages"][-1]["blocks"]
+    assert block["text"]["verbatim"] is True and block["fields"][0]["verbatim"] is True
+    assert "verbatim" not in asked["text"]
 
 
 @pytest.mark.parametrize(
@@ -247,95 +239,86 @@ async def test_slack_reads_no_names_out_of_the_words_of_blocks() -> None:
         {"type": None},
     ],
 )
-async def test_blocks_of_no_known_shape_are_refused_by_name(block: Any) -> None:
-    async with world() as alice:
-        with pytest.raises(InvalidInput) as refused:
-            await alice.act("send_message", conversation=ENG, blocks=[block])
-        assert refused.value.message.startswith("blocks:") and alice.wire.seen == []
+async def test_blocks_of_no_known_shape_are_refused_by_name(block: Any, slack: World) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        await slack.act("send_message", conversation=ENG, blocks=[block])
+    assert refused.value.message.startswith("blocks:") and slack.wire.seen == []
 
 
 @pytest.mark.parametrize("field", ["topic", "purpose"])
 @pytest.mark.parametrize("text", ["<!channel> look", f"<@{BOB}>", "<https://evil.test|https://bank.test>"])
-async def test_what_a_channel_is_about_carries_no_notation_of_slacks(field: str, text: str) -> None:
-    async with world() as alice:
-        for tool, arguments in (("update_channel", {"conversation": ENG}), ("create_channel", {"name": "new"})):
-            with pytest.raises(InvalidInput):
-                await alice.act(tool, **arguments, **{field: text})
-        assert alice.wire.seen == []
+async def test_what_a_channel_is_about_carries_no_notation_of_slacks(field: str, text: str, slack: World) -> None:
+    for tool, arguments in (("update_channel", {"conversation": ENG}), ("create_channel", {"name": "new"})):
+        with pytest.raises(InvalidInput):
+            await slack.act(tool, **arguments, **{field: text})
+    assert slack.wire.seen == []
 
 
 @pytest.mark.parametrize("words", ["ba\u200bnk.test", "\u202ebank.test", "https://bank\u2060.test/login"])
-async def test_a_link_that_hides_its_words_host_from_us_misleads_all_the_same(words: str) -> None:
-    async with world() as alice:
-        alice.put(ENG, f"<https://evil.test/x|{words}>")
-        row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
-        assert row["link_mismatch"] is True
+async def test_a_link_that_hides_its_words_host_from_us_misleads_all_the_same(words: str, slack: World) -> None:
+    slack.put(ENG, f"<https://evil.test/x|{words}>")
+    row = (await slack.act("get_messages", conversation=ENG))["items"][-1]
+    assert row["link_mismatch"] is True
 
 
 # ------------------------------------------------------------------ once
 
 
-async def test_a_channel_that_one_has_made_oneself_is_not_taken_for_a_new_one() -> None:
-    async with world() as alice:
-        now = alice.channels[ENG]["created"] + 90 * 86_400
-        channel(alice, "C0OLDER0001", "plans", creator=ALICE, created=now - 600, members=[ALICE], topic="mine")
-        with pytest.raises(Conflict):
-            await alice.act("create_channel", name="plans", topic="theirs", invite=["@decoy"])
-        assert alice.channels["C0OLDER0001"]["members"] == [ALICE] and alice.channels["C0OLDER0001"]["topic"] == "mine"
+async def test_a_channel_that_one_has_made_oneself_is_not_taken_for_a_new_one(slack: World) -> None:
+    now = slack.channels[ENG]["created"] + 90 * 86_400
+    channel(slack, "C0OLDER0001", "plans", creator=ALICE, created=now - 600, members=[ALICE], topic="mine")
+    with pytest.raises(Conflict):
+        await slack.act("create_channel", name="plans", topic="theirs", invite=["@decoy"])
+    assert slack.channels["C0OLDER0001"]["members"] == [ALICE] and slack.channels["C0OLDER0001"]["topic"] == "mine"
 
 
-async def test_a_channel_stands_although_nobody_could_be_invited() -> None:
-    async with world() as alice:
-        alice.wire.say["conversations.invite"] = [{"ok": False, "error": "restricted_action"}]
-        made = await alice.act("create_channel", CALL, name="plans", invite=["@decoy"])
-        assert made["name"] == "plans" and made["failed"][0]["user"] == DECOY and "invited" not in made
-        assert await alice.act("create_channel", CALL, name="plans", invite=["@decoy"]) == made
+async def test_a_channel_stands_although_nobody_could_be_invited(slack: World) -> None:
+    slack.wire.say["conversations.invite"] = [{"ok": False, "error": "restricted_action"}]
+    made = await slack.act("create_channel", CALL, name="plans", invite=["@decoy"])
+    assert made["name"] == "plans" and made["failed"][0]["user"] == DECOY and "invited" not in made
+    assert await slack.act("create_channel", CALL, name="plans", invite=["@decoy"]) == made
 
 
-async def test_a_planned_message_of_the_same_words_from_before_is_not_taken_for_it() -> None:
-    async with world() as alice:
-        plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
-        await alice.act("send_message", **plan)
-        alice.sandbox._world.services["slack"]["scheduled"][0]["date_created"] -= 3_600
-        alice.wire.say["chat.scheduleMessage"] = [httpx.Response(503)]
-        with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, **plan)
+async def test_a_planned_message_of_the_same_words_from_before_is_not_taken_for_it(slack: World) -> None:
+    plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
+    await slack.act("send_message", **plan)
+    slack.sandbox._world.services["slack"]["scheduled"][0]["date_created"] -= 3_600
+    slack.wire.say["chat.scheduleMessage"] = [httpx.Response(503)]
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", CALL, **plan)
 
 
-async def test_the_message_that_is_answered_is_not_taken_for_its_answer() -> None:
-    async with world() as alice:
-        parent = alice.put(ENG, "ping", ALICE)
-        alice.channels[ENG]["messages"][-1]["thread_ts"] = parent
-        alice.wire.say["chat.postMessage"] = [httpx.Response(503)]
-        with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, conversation=ENG, thread_ts=parent, body="ping")
+async def test_the_message_that_is_answered_is_not_taken_for_its_answer(slack: World) -> None:
+    parent = slack.put(ENG, "ping", ALICE)
+    slack.channels[ENG]["messages"][-1]["thread_ts"] = parent
+    slack.wire.say["chat.postMessage"] = [httpx.Response(503)]
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", CALL, conversation=ENG, thread_ts=parent, body="ping")
 
 
-async def test_an_upload_that_is_led_elsewhere_is_no_upload() -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"mine")
-        inner = alice.wire.inner
+async def test_an_upload_that_is_led_elsewhere_is_no_upload(slack: World) -> None:
+    handle = await slack.file("notes.txt", b"mine")
+    inner = slack.wire.inner
 
-        async def lead(request: httpx.Request) -> httpx.Response:
-            if request.url.path.startswith("/upload"):
-                return httpx.Response(302, headers={"location": "https://evil.test/upload"}, request=request)
-            return await inner.handle_async_request(request)
+    async def lead(request: httpx.Request) -> httpx.Response:
+        if request.url.path.startswith("/upload"):
+            return httpx.Response(302, headers={"location": "https://evil.test/upload"}, request=request)
+        return await inner.handle_async_request(request)
 
-        alice.wire.inner = httpx.MockTransport(lead)
-        with pytest.raises(DeputizeError):
-            await alice.act("upload_file", conversation=ENG, attachments=[handle])
-        assert "files.completeUploadExternal" not in alice.wire.methods()
-        assert {one.url.host for one in alice.wire.seen} == {"slack.com", "files.slack.com"}
+    slack.wire.inner = httpx.MockTransport(lead)
+    with pytest.raises(DeputizeError):
+        await slack.act("upload_file", conversation=ENG, attachments=[handle])
+    assert "files.completeUploadExternal" not in slack.wire.methods()
+    assert {one.url.host for one in slack.wire.seen} == {"slack.com", "files.slack.com"}
 
 
-async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_elsewhere() -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"mine")
-        alice.wire.say["files.completeUploadExternal"] = [{"ok": False, "error": "not_in_channel"}]
-        with pytest.raises(DeputizeError) as refused:
-            await alice.act("upload_file", CALL, conversation=ENG, attachments=[handle])
-        assert not isinstance(refused.value, OutcomeUnknown)
-        assert (await alice.act("upload_file", CALL, conversation=ENG, attachments=[handle]))["summary"] == "Uploaded."
+async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_elsewhere(slack: World) -> None:
+    handle = await slack.file("notes.txt", b"mine")
+    slack.wire.say["files.completeUploadExternal"] = [{"ok": False, "error": "not_in_channel"}]
+    with pytest.raises(DeputizeError) as refused:
+        await slack.act("upload_file", CALL, conversation=ENG, attachments=[handle])
+    assert not isinstance(refused.value, OutcomeUnknown)
+    assert (await slack.act("upload_file", CALL, conversation=ENG, attachments=[handle]))["summary"] == "Uploaded."
 
 
 @pytest.mark.parametrize(
@@ -347,62 +330,55 @@ async def test_a_file_that_may_not_be_shown_there_is_refused_and_may_be_shown_el
         "ftp://slack.com",
     ],
 )
-async def test_bytes_go_to_slacks_host_for_files_alone(url: str) -> None:
-    async with world() as alice:
-        handle = await alice.file("notes.txt", b"mine")
-        alice.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
-        with pytest.raises(DeputizeError):
-            await alice.act("upload_file", conversation=ENG, attachments=[handle])
-        assert not [one for one in alice.wire.seen if b"mine" in one.content]
+async def test_bytes_go_to_slacks_host_for_files_alone(url: str, slack: World) -> None:
+    handle = await slack.file("notes.txt", b"mine")
+    slack.wire.say["files.getUploadURLExternal"] = [{"ok": True, "upload_url": url, "file_id": "F1"}]
+    with pytest.raises(DeputizeError):
+        await slack.act("upload_file", conversation=ENG, attachments=[handle])
+    assert not [one for one in slack.wire.seen if b"mine" in one.content]
 
 
-async def test_a_canvas_that_is_a_channels_own_keeps_the_rights_that_slack_gave_it() -> None:
-    async with world() as alice:
-        await alice.act("write_canvas", title="Ours", body="x", conversation="#eng")
-        assert "canvases.access.set" not in alice.wire.methods()
-        await alice.act("write_canvas", title="Another", body="x", conversation="#eng")
-        assert alice.wire.methods().count("canvases.access.set") == 1
+async def test_a_canvas_that_is_a_channels_own_keeps_the_rights_that_slack_gave_it(slack: World) -> None:
+    await slack.act("write_canvas", title="Ours", body="x", conversation="#eng")
+    assert "canvases.access.set" not in slack.wire.methods()
+    await slack.act("write_canvas", title="Another", body="x", conversation="#eng")
+    assert slack.wire.methods().count("canvases.access.set") == 1
 
 
-async def test_those_who_were_removed_are_told_although_the_rest_was_refused() -> None:
-    async with world() as alice:
-        alice.sandbox._world.services["slack"]["channels"][ENG]["members"].append(DECOY)
-        alice.wire.say["conversations.kick"] = [{"ok": True}, {"ok": False, "error": "restricted_action"}]
-        told = await alice.act("manage_members", conversation=ENG, action="remove", users=["@bob", "@decoy"])
-        assert told["done"] == [BOB] and told["failed"][0]["user"] == DECOY
+async def test_those_who_were_removed_are_told_although_the_rest_was_refused(slack: World) -> None:
+    slack.sandbox._world.services["slack"]["channels"][ENG]["members"].append(DECOY)
+    slack.wire.say["conversations.kick"] = [{"ok": True}, {"ok": False, "error": "restricted_action"}]
+    told = await slack.act("manage_members", conversation=ENG, action="remove", users=["@bob", "@decoy"])
+    assert told["done"] == [BOB] and told["failed"][0]["user"] == DECOY
 
 
 # ------------------------------------------------------------------ budgets
 
 
-async def test_a_conversation_full_of_long_words_keeps_to_the_budget() -> None:
-    async with world() as alice:
-        store = alice.sandbox._world.services["slack"]
-        members = [f"U0MEMBER{n:04d}" for n in range(200)]
-        row = {"id": "Bk1", "title": "\u6f22" * 90, "link": "https://x.test/" + "a" * 300}
-        pins = [alice.put(ENG, "\u6f22" * 400) for _ in range(30)]
-        store["channels"][ENG] |= {
-            "bookmarks": [row] * 30,
-            "pins": pins,
-            "topic": "\u6f22" * 250,
-            "members": [ALICE, *members],
-        }
-        store["channels"][ENG]["purpose"] = "\u6f22" * 250
-        user = {"id": "U1", "name": "x", "profile": {"real_name": "\u6f22" * 60, "title": "\u6f22" * 60}}
-        alice.wire.say["users.info"] = [{"ok": True, "user": user}] * 500
-        found = await alice.act(
-            "get_conversation", conversation=ENG, include=["members", "pins", "bookmarks"], limit=200
-        )
-        assert tokens(found) <= BUDGET and found["pins"] and found["bookmarks"] and found["members"]
-        assert found["truncated"] is True and found["next"]
+async def test_a_conversation_full_of_long_words_keeps_to_the_budget(slack: World) -> None:
+    store = slack.sandbox._world.services["slack"]
+    members = [f"U0MEMBER{n:04d}" for n in range(200)]
+    row = {"id": "Bk1", "title": "\u6f22" * 90, "link": "https://x.test/" + "a" * 300}
+    pins = [slack.put(ENG, "\u6f22" * 400) for _ in range(30)]
+    store["channels"][ENG] |= {
+        "bookmarks": [row] * 30,
+        "pins": pins,
+        "topic": "\u6f22" * 250,
+        "members": [ALICE, *members],
+    }
+    store["channels"][ENG]["purpose"] = "\u6f22" * 250
+    user = {"id": "U1", "name": "x", "profile": {"real_name": "\u6f22" * 60, "title": "\u6f22" * 60}}
+    slack.wire.say["users.info"] = [{"ok": True, "user": user}] * 500
+    found = await slack.act("get_conversation", conversation=ENG, include=["members", "pins", "bookmarks"], limit=200)
+    assert tokens(found) <= BUDGET and found["pins"] and found["bookmarks"] and found["members"]
+    assert found["truncated"] is True and found["next"]
 
 
-async def test_names_of_nobody_keep_to_the_budget_and_none_is_forgotten_silently() -> None:
-    async with world() as alice:
-        people = [
-            {"id": f"U0NEAR{n:05d}", "name": f"near{n}", "profile": {"real_name": "Near " + "\u6f22" * 60}}
-            for n in range(9)
-        ]
-        alice.wire.say["users.list"] = [{"ok": True, "members": people}]
-        found = await alice.act("find_users", users=[f"near{n}" + "x" * 60 for n in range(50)])
-        assert tokens(found) <= BUDGET and found["truncated"] is True and found["not_found"]
+async def test_names_of_nobody_keep_to_the_budget_and_none_is_forgotten_silently(slack: World) -> None:
+    people = [
+        {"id": f"U0NEAR{n:05d}", "name": f"near{n}", "profile": {"real_name": "Near " + "\u6f22" * 60}}
+        for n in range(9)
+    ]
+    slack.wire.say["users.list"] = [{"ok": True, "members": people}]
+    found = await slack.act("find_users", users=[f"near{n}" + "x" * 60 for n in range(50)])
+    assert tokens(found) <= BUDGET and found["truncated"] is True and found["not_found"]

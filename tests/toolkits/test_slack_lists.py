@@ -50,53 +50,52 @@ def ids(row: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("tool", LISTS)
-async def test_pages_together_are_the_whole_list_once(tool: str) -> None:
-    async with world() as alice:
-        fill(alice)
-        whole = await alice.act(tool, **LISTS[tool] | {"limit": 20})
-        seen: list[str] = []
-        cursor = None
-        for _ in range(30):
-            page = await alice.act(tool, **LISTS[tool], **({"cursor": cursor} if cursor else {}))
-            rows = [ids(row) for row in page["items"]]
-            assert len(rows) <= LISTS[tool]["limit"]
-            seen += rows[::-1] if tool == "get_messages" else rows
-            cursor = page["next"]
-            if cursor is None:
-                break
-            assert len(cursor) <= 180
-        assert cursor is None and len(seen) == len(set(seen))
-        assert set(ids(row) for row in whole["items"]) == set(seen)
+async def test_pages_together_are_the_whole_list_once(tool: str, slack: World) -> None:
+    fill(slack)
+    whole = await slack.act(tool, **LISTS[tool] | {"limit": 20})
+    seen: list[str] = []
+    cursor = None
+    for _ in range(30):
+        page = await slack.act(tool, **LISTS[tool], **({"cursor": cursor} if cursor else {}))
+        rows = [ids(row) for row in page["items"]]
+        assert len(rows) <= LISTS[tool]["limit"]
+        seen += rows[::-1] if tool == "get_messages" else rows
+        cursor = page["next"]
+        if cursor is None:
+            break
+        assert len(cursor) <= 180
+    assert cursor is None and len(seen) == len(set(seen))
+    assert set(ids(row) for row in whole["items"]) == set(seen)
 
 
 @pytest.mark.parametrize("tool", LISTS)
-async def test_a_cursor_of_another_list_or_an_altered_one_is_refused_before_slack_is_asked(tool: str) -> None:
-    async with world() as alice:
-        fill(alice)
-        cursor = (await alice.act(tool, **LISTS[tool]))["next"]
-        assert cursor
-        foreign = [(await alice.act(other, **LISTS[other]))["next"] for other in LISTS if other != tool]
-        altered = [cursor[:-1], cursor + "A", cursor[::-1], "x", "A" * 200, cursor.swapcase(), "\u202e", ""][:-1]
-        count = len(alice.wire.seen)
-        for wrong in [*foreign, *altered]:
-            with pytest.raises(InvalidInput) as refused:
-                await alice.act(tool, **LISTS[tool], cursor=wrong)
-            assert refused.value.message.startswith("cursor")
-        assert len(alice.wire.seen) == count
+async def test_a_cursor_of_another_list_or_an_altered_one_is_refused_before_slack_is_asked(
+    tool: str, slack: World
+) -> None:
+    fill(slack)
+    cursor = (await slack.act(tool, **LISTS[tool]))["next"]
+    assert cursor
+    foreign = [(await slack.act(other, **LISTS[other]))["next"] for other in LISTS if other != tool]
+    altered = [cursor[:-1], cursor + "A", cursor[::-1], "x", "A" * 200, cursor.swapcase(), "\u202e", ""][:-1]
+    count = len(slack.wire.seen)
+    for wrong in [*foreign, *altered]:
+        with pytest.raises(InvalidInput) as refused:
+            await slack.act(tool, **LISTS[tool], cursor=wrong)
+        assert refused.value.message.startswith("cursor")
+    assert len(slack.wire.seen) == count
 
 
-async def test_a_cursor_is_of_its_filters_and_its_account() -> None:
-    async with world() as alice:
-        fill(alice)
-        alice.give(EVERYTHING, "bob")
-        cursor = (await alice.act("search", query="word", limit=4))["next"]
-        for changed in ({"query": "words"}, {"sort": "newest"}, {"types": ["private"]}, {"after": "-1d"}):
-            with pytest.raises(InvalidInput):
-                await alice.act("search", **{"query": "word", "limit": 4, "cursor": cursor, **changed})
+async def test_a_cursor_is_of_its_filters_and_its_account(slack: World) -> None:
+    fill(slack)
+    slack.give(EVERYTHING, "bob")
+    cursor = (await slack.act("search", query="word", limit=4))["next"]
+    for changed in ({"query": "words"}, {"sort": "newest"}, {"types": ["private"]}, {"after": "-1d"}):
         with pytest.raises(InvalidInput):
-            await alice.act("search", as_="bob", query="word", limit=4, cursor=cursor)
-        again = [await alice.act("search", query="word", limit=4, cursor=cursor) for _ in range(2)]
-        assert again[0] == again[1]  # replayed, it is the same page
+            await slack.act("search", **{"query": "word", "limit": 4, "cursor": cursor, **changed})
+    with pytest.raises(InvalidInput):
+        await slack.act("search", as_="bob", query="word", limit=4, cursor=cursor)
+    again = [await slack.act("search", query="word", limit=4, cursor=cursor) for _ in range(2)]
+    assert again[0] == again[1]  # replayed, it is the same page
 
 
 @settings(max_examples=examples(200), deadline=None)
@@ -141,20 +140,19 @@ LONG = {
     ],
 )
 async def test_no_result_is_larger_than_four_thousand_tokens_and_a_cut_one_says_so(
-    tool: str, arguments: dict[str, Any], text: str
+    tool: str, arguments: dict[str, Any], text: str, slack: World
 ) -> None:
-    async with world() as alice:
-        await crowd(alice, text)
-        given = {**arguments, **({"query": text.split()[0].strip()} if tool == "search" else {})}
-        result = await alice.act(tool, **given)
-        assert tokens(result) <= 4_000
-        if tool in ("get_messages", "list_files", "list_scheduled"):
-            assert result["truncated"] or result["next"] is None
-            assert bool(result["next"]) == result["truncated"] or result["next"]
-        if tool == "get_file":
-            assert result["next_offset"] and result["total_chars"] == len(book(text))
-            more = await alice.act(tool, file_id="F0LONG00001", offset=result["next_offset"])
-            assert more["text"] != result["text"] and "handle" not in more
+    await crowd(slack, text)
+    given = {**arguments, **({"query": text.split()[0].strip()} if tool == "search" else {})}
+    result = await slack.act(tool, **given)
+    assert tokens(result) <= 4_000
+    if tool in ("get_messages", "list_files", "list_scheduled"):
+        assert result["truncated"] or result["next"] is None
+        assert bool(result["next"]) == result["truncated"] or result["next"]
+    if tool == "get_file":
+        assert result["next_offset"] and result["total_chars"] == len(book(text))
+        more = await slack.act(tool, file_id="F0LONG00001", offset=result["next_offset"])
+        assert more["text"] != result["text"] and "handle" not in more
 
 
 def book(text: str) -> str:
@@ -183,28 +181,26 @@ async def crowd(alice: World, text: str) -> None:
 
 
 @pytest.mark.parametrize("text", LONG.values(), ids=LONG)
-async def test_rows_and_details_keep_to_their_share(text: str) -> None:
-    async with world() as alice:
-        await crowd(alice, text)
-        limits = {"list_conversations": 150, "find_users": 220, "list_files": 260, "list_scheduled": 300}
-        for tool, most in limits.items():
-            rows = (await alice.act(tool))["items"]
-            assert max(tokens(row) for row in rows) <= most, tool
-        rows = (await alice.act("get_messages", conversation=ENG))["items"]
-        assert max(tokens(row) for row in rows) <= 340
+async def test_rows_and_details_keep_to_their_share(text: str, slack: World) -> None:
+    await crowd(slack, text)
+    limits = {"list_conversations": 150, "find_users": 220, "list_files": 260, "list_scheduled": 300}
+    for tool, most in limits.items():
+        rows = (await slack.act(tool))["items"]
+        assert max(tokens(row) for row in rows) <= most, tool
+    rows = (await slack.act("get_messages", conversation=ENG))["items"]
+    assert max(tokens(row) for row in rows) <= 340
 
 
-async def test_ordinary_rows_and_results_of_writes_are_small() -> None:
-    async with world() as alice:
-        rows = (await alice.act("get_messages", conversation="#eng"))["items"]
-        assert max(tokens(row) for row in rows) <= 90
-        found = (await alice.act("search", query="deploy"))["items"]
-        assert max(tokens(row) for row in found) <= 150
-        assert tokens((await alice.act("find_users", users=["@bob"]))["items"][0]) <= 80
-        sent = await alice.act("send_message", conversation="#eng", body="Hello")
-        planned = await alice.act("send_message", conversation="#eng", body="Hello", send_at="+1h")
-        assert tokens(sent) <= 100 and tokens(planned) <= 120
-        assert tokens(await alice.act("get_conversation", conversation="#eng")) <= 200
+async def test_ordinary_rows_and_results_of_writes_are_small(slack: World) -> None:
+    rows = (await slack.act("get_messages", conversation="#eng"))["items"]
+    assert max(tokens(row) for row in rows) <= 90
+    found = (await slack.act("search", query="deploy"))["items"]
+    assert max(tokens(row) for row in found) <= 150
+    assert tokens((await slack.act("find_users", users=["@bob"]))["items"][0]) <= 80
+    sent = await slack.act("send_message", conversation="#eng", body="Hello")
+    planned = await slack.act("send_message", conversation="#eng", body="Hello", send_at="+1h")
+    assert tokens(sent) <= 100 and tokens(planned) <= 120
+    assert tokens(await slack.act("get_conversation", conversation="#eng")) <= 200
 
 
 PARAGRAPHS: Final = {
@@ -233,68 +229,64 @@ async def test_a_long_message_is_cut_in_a_list_and_whole_when_it_is_asked_for_al
             assert read == words + "@Bob Brown (U0BOB000000)"
 
 
-async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said() -> None:
-    async with world() as alice:
-        parent = alice.channels[ENG]["messages"][0]["ts"]
-        answer = alice.put(ENG, "in the thread", thread_ts=parent)
-        [row] = (await alice.act("get_messages", conversation=ENG, ts=answer))["items"]
-        assert row["text"] == "in the thread" and row["thread_ts"] == parent
-        with pytest.raises(NotFound, match="no message has this ts"):
-            await alice.act("get_messages", conversation=ENG, ts="1.000001")
-        for wrong in ({"ts": answer, "thread_ts": parent}, {"ts": answer, "after": "-1d"}, {"offset": 5}):
-            with pytest.raises(InvalidInput):
-                await alice.act("get_messages", conversation=ENG, **wrong)
-
-
-async def test_what_waits_to_be_sent_is_read_whole_by_its_id() -> None:
-    async with world() as alice:
-        words = "first line\n" + "many words " * 300
-        planned = await alice.act("send_message", conversation=ENG, body=words, send_at="+1h")
-        [row] = (await alice.act("list_scheduled"))["items"]
-        assert row["cut"] is True and row["text"].startswith("first line\nmany")
-        one = {"scheduled_id": planned["scheduled_id"]}
-        [alone] = (await alice.act("list_scheduled", **one))["items"]
-        assert alone["text"] == words.strip() and "cut" not in alone
-        [rest] = (await alice.act("list_scheduled", **one, offset=11))["items"]
-        assert rest["text"] == words.strip()[11:]
-        with pytest.raises(NotFound):
-            await alice.act("list_scheduled", scheduled_id="Q0NONE")
-        for wrong in ({"offset": 3}, {"offset": 3, **one, "cursor": "x"}):
-            with pytest.raises(InvalidInput):
-                await alice.act("list_scheduled", **wrong)
-
-
-async def test_who_came_and_went_is_not_shown_and_windows_are_half_open() -> None:
-    async with world() as alice:
-        alice.put(ENG, "Bob has joined", subtype="channel_join")
-        texts = [row["text"] for row in (await alice.act("get_messages", conversation=ENG))["items"]]
-        assert "Bob has joined" not in texts and len(texts) == 3
-        first = alice.channels[ENG]["messages"][1]
-        at = "2026-11-23T13:00:00Z"
-        assert first["text"] == "Looking into it."
-        later = (await alice.act("get_messages", conversation=ENG, after=at))["items"]
-        earlier = (await alice.act("get_messages", conversation=ENG, before=at))["items"]
-        assert first["text"] in [row["text"] for row in later] and len(later) + len(earlier) == 3
-        answer = alice.put(ENG, "an answer", thread_ts=first["ts"])
-        thread = {"conversation": ENG, "thread_ts": first["ts"]}
-        assert answer.startswith("1795528800.")
-        for before, count in (("2026-11-24T14:00:00Z", 1), ("2026-11-24T14:00:01Z", 2)):
-            assert len((await alice.act("get_messages", **thread, before=before))["items"]) == count
+async def test_an_answer_in_a_thread_is_read_alone_and_what_is_not_there_is_said(slack: World) -> None:
+    parent = slack.channels[ENG]["messages"][0]["ts"]
+    answer = slack.put(ENG, "in the thread", thread_ts=parent)
+    [row] = (await slack.act("get_messages", conversation=ENG, ts=answer))["items"]
+    assert row["text"] == "in the thread" and row["thread_ts"] == parent
+    with pytest.raises(NotFound, match="no message has this ts"):
+        await slack.act("get_messages", conversation=ENG, ts="1.000001")
+    for wrong in ({"ts": answer, "thread_ts": parent}, {"ts": answer, "after": "-1d"}, {"offset": 5}):
         with pytest.raises(InvalidInput):
-            await alice.act("get_messages", conversation=ENG, after="now", before="-1d")
+            await slack.act("get_messages", conversation=ENG, **wrong)
 
 
-async def test_the_members_of_a_group_go_on_by_cursor() -> None:
-    async with world() as alice:
-        people = [BOB, ALICE, *(f"U0GONE{n:05d}" for n in range(5))]
-        alice.sandbox._world.services["slack"]["usergroups"][0]["users"] = people
-        seen, cursor = list[str](), None
-        while not seen or cursor:
-            more: dict[str, Any] = {"cursor": cursor} if cursor else {}
-            page = await alice.act("list_user_groups", group="@engineers", limit=3, **more)
-            seen, cursor = seen + [row["id"] for row in page["items"]], page["next"]
-            assert page["total"] == 7
-        assert seen == people
+async def test_what_waits_to_be_sent_is_read_whole_by_its_id(slack: World) -> None:
+    words = "first line\n" + "many words " * 300
+    planned = await slack.act("send_message", conversation=ENG, body=words, send_at="+1h")
+    [row] = (await slack.act("list_scheduled"))["items"]
+    assert row["cut"] is True and row["text"].startswith("first line\nmany")
+    one = {"scheduled_id": planned["scheduled_id"]}
+    [alone] = (await slack.act("list_scheduled", **one))["items"]
+    assert alone["text"] == words.strip() and "cut" not in alone
+    [rest] = (await slack.act("list_scheduled", **one, offset=11))["items"]
+    assert rest["text"] == words.strip()[11:]
+    with pytest.raises(NotFound):
+        await slack.act("list_scheduled", scheduled_id="Q0NONE")
+    for wrong in ({"offset": 3}, {"offset": 3, **one, "cursor": "x"}):
+        with pytest.raises(InvalidInput):
+            await slack.act("list_scheduled", **wrong)
+
+
+async def test_who_came_and_went_is_not_shown_and_windows_are_half_open(slack: World) -> None:
+    slack.put(ENG, "Bob has joined", subtype="channel_join")
+    texts = [row["text"] for row in (await slack.act("get_messages", conversation=ENG))["items"]]
+    assert "Bob has joined" not in texts and len(texts) == 3
+    first = slack.channels[ENG]["messages"][1]
+    at = "2026-11-23T13:00:00Z"
+    assert first["text"] == "Looking into it."
+    later = (await slack.act("get_messages", conversation=ENG, after=at))["items"]
+    earlier = (await slack.act("get_messages", conversation=ENG, before=at))["items"]
+    assert first["text"] in [row["text"] for row in later] and len(later) + len(earlier) == 3
+    answer = slack.put(ENG, "an answer", thread_ts=first["ts"])
+    thread = {"conversation": ENG, "thread_ts": first["ts"]}
+    assert answer.startswith("1795528800.")
+    for before, count in (("2026-11-24T14:00:00Z", 1), ("2026-11-24T14:00:01Z", 2)):
+        assert len((await slack.act("get_messages", **thread, before=before))["items"]) == count
+    with pytest.raises(InvalidInput):
+        await slack.act("get_messages", conversation=ENG, after="now", before="-1d")
+
+
+async def test_the_members_of_a_group_go_on_by_cursor(slack: World) -> None:
+    people = [BOB, ALICE, *(f"U0GONE{n:05d}" for n in range(5))]
+    slack.sandbox._world.services["slack"]["usergroups"][0]["users"] = people
+    seen, cursor = list[str](), None
+    while not seen or cursor:
+        more: dict[str, Any] = {"cursor": cursor} if cursor else {}
+        page = await slack.act("list_user_groups", group="@engineers", limit=3, **more)
+        seen, cursor = seen + [row["id"] for row in page["items"]], page["next"]
+        assert page["total"] == 7
+    assert seen == people
 
 
 @pytest.mark.parametrize(
@@ -319,40 +311,36 @@ async def test_a_search_says_where_it_did_not_look(scopes: set[str], asked: dict
         assert (await alice.act("search", query="deploy", **asked)).get("not_searched") == left
 
 
-async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted() -> None:
-    async with world() as alice:
-        alice.put(ENG, "Bob has joined", subtype="channel_join")
-        emoji = [{"name": f"e{n}", "users": [BOB], "count": 1} for n in range(14)]
-        alice.put(ENG, "much liked", reactions=emoji)
-        found = await alice.act("get_messages", conversation=ENG)
-        assert found["joins_and_renames_left_out"] == 1
-        assert found["items"][-1]["reactions"].endswith("e11:1 and 2 more")
+async def test_what_a_list_leaves_out_of_a_row_or_page_is_counted(slack: World) -> None:
+    slack.put(ENG, "Bob has joined", subtype="channel_join")
+    emoji = [{"name": f"e{n}", "users": [BOB], "count": 1} for n in range(14)]
+    slack.put(ENG, "much liked", reactions=emoji)
+    found = await slack.act("get_messages", conversation=ENG)
+    assert found["joins_and_renames_left_out"] == 1
+    assert found["items"][-1]["reactions"].endswith("e11:1 and 2 more")
 
 
-async def test_a_timestamp_is_never_a_number() -> None:
-    async with world() as alice:
-        store = alice.sandbox._world.services["slack"]
-        for ts in ("1795528800.100000", "1795528800.000010", "1795528801.999999"):
-            store["channels"][ENG]["messages"].append({"type": "message", "user": BOB, "text": ts, "ts": ts})
-        rows = (await alice.act("get_messages", conversation=ENG))["items"]
-        assert all(row["ts"] == row["text"] for row in rows[-3:])
-        assert json.loads(json.dumps(rows[-3]["ts"])) == "1795528800.100000"
+async def test_a_timestamp_is_never_a_number(slack: World) -> None:
+    store = slack.sandbox._world.services["slack"]
+    for ts in ("1795528800.100000", "1795528800.000010", "1795528801.999999"):
+        store["channels"][ENG]["messages"].append({"type": "message", "user": BOB, "text": ts, "ts": ts})
+    rows = (await slack.act("get_messages", conversation=ENG))["items"]
+    assert all(row["ts"] == row["text"] for row in rows[-3:])
+    assert json.loads(json.dumps(rows[-3]["ts"])) == "1795528800.100000"
 
 
-async def test_a_page_as_short_as_limited_apps_get_says_how_long_to_wait() -> None:
-    async with world() as alice:
-        said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"1795528{n:03d}.000000"} for n in range(15)]
-        answer = {"ok": True, "messages": said, "has_more": True, "response_metadata": {"next_cursor": "bmV4dA=="}}
-        alice.wire.say["conversations.history"] = [answer]
-        result = await alice.act("get_messages", conversation=ENG, limit=50)
-        assert result["wait_s"] == 60 and result["next"] and alice.wire.methods().count("conversations.history") == 1
+async def test_a_page_as_short_as_limited_apps_get_says_how_long_to_wait(slack: World) -> None:
+    said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"1795528{n:03d}.000000"} for n in range(15)]
+    answer = {"ok": True, "messages": said, "has_more": True, "response_metadata": {"next_cursor": "bmV4dA=="}}
+    slack.wire.say["conversations.history"] = [answer]
+    result = await slack.act("get_messages", conversation=ENG, limit=50)
+    assert result["wait_s"] == 60 and result["next"] and slack.wire.methods().count("conversations.history") == 1
 
 
-async def test_a_window_holds_only_what_lies_in_it_whatever_slack_adds() -> None:
-    async with world() as alice:
-        said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"{1795528800 + n}.000000"} for n in range(4)]
-        alice.wire.say["conversations.replies"] = [{"ok": True, "messages": said}]
-        window = {"after": "2026-11-24T14:00:01Z", "before": "2026-11-24T14:00:03Z"}
-        thread = {"conversation": ENG, "thread_ts": said[0]["ts"]}
-        rows = (await alice.act("get_messages", **thread, **window))["items"]
-        assert [row["text"] for row in rows] == ["1", "2"]
+async def test_a_window_holds_only_what_lies_in_it_whatever_slack_adds(slack: World) -> None:
+    said = [{"type": "message", "user": BOB, "text": str(n), "ts": f"{1795528800 + n}.000000"} for n in range(4)]
+    slack.wire.say["conversations.replies"] = [{"ok": True, "messages": said}]
+    window = {"after": "2026-11-24T14:00:01Z", "before": "2026-11-24T14:00:03Z"}
+    thread = {"conversation": ENG, "thread_ts": said[0]["ts"]}
+    rows = (await slack.act("get_messages", **thread, **window))["items"]
+    assert [row["text"] for row in rows] == ["1", "2"]

@@ -24,17 +24,16 @@ def group(alice: World, **more: Any) -> None:
     alice.sandbox._world.services["slack"]["usergroups"][0].update(more)
 
 
-async def test_what_resolves_is_linked_and_what_does_not_is_told() -> None:
-    async with world() as alice:
-        sent = await alice.act("send_message", conversation="#eng", body=BODY)
-        assert alice.texts(ENG)[-1] == LINKED
-        assert sent["reaches_nobody"] == ["@carol", "#nope"]
-        planned = await alice.act("send_message", conversation="#eng", body="@carol", send_at="+1h")
-        edited = await alice.act("update_message", conversation=ENG, ts=sent["ts"], body="@carol")
-        kept = await alice.file("a.txt", b"x")
-        shared = await alice.act("upload_file", conversation=ENG, attachments=[kept], body="@carol")
-        assert {tuple(one["reaches_nobody"]) for one in (planned, edited, shared)} == {("@carol",)}
-        assert "reaches_nobody" not in await alice.act("send_message", conversation="#eng", body="@bob, #77")
+async def test_what_resolves_is_linked_and_what_does_not_is_told(slack: World) -> None:
+    sent = await slack.act("send_message", conversation="#eng", body=BODY)
+    assert slack.texts(ENG)[-1] == LINKED
+    assert sent["reaches_nobody"] == ["@carol", "#nope"]
+    planned = await slack.act("send_message", conversation="#eng", body="@carol", send_at="+1h")
+    edited = await slack.act("update_message", conversation=ENG, ts=sent["ts"], body="@carol")
+    kept = await slack.file("a.txt", b"x")
+    shared = await slack.act("upload_file", conversation=ENG, attachments=[kept], body="@carol")
+    assert {tuple(one["reaches_nobody"]) for one in (planned, edited, shared)} == {("@carol",)}
+    assert "reaches_nobody" not in await slack.act("send_message", conversation="#eng", body="@bob, #77")
 
 
 async def shown(body: str, *, tool: str = "slack_send_message", **arguments: Any) -> Any:
@@ -94,30 +93,27 @@ async def test_what_could_not_be_looked_up_is_said_to_be_so(scopes: set[str], to
         assert sent["reaches_nobody"] == [told] and alice.texts(ENG)[-1] == "@bob"
 
 
-async def test_a_name_of_a_group_and_of_a_person_is_neither_but_a_handle_is_its_owners() -> None:
-    async with world() as alice:
-        group(alice, handle="bobby")
-        [told] = (await alice.act("send_message", conversation=ENG, body="@bobby"))["reaches_nobody"]
-        assert "several are called so" in told and BOB in told and "S0ENGINEERS" in told
-        group(alice, handle="bob")
-        await alice.act("send_message", conversation=ENG, body="@bob")
-        assert alice.texts(ENG)[-2:] == ["@bobby", f"<@{BOB}>"]
+async def test_a_name_of_a_group_and_of_a_person_is_neither_but_a_handle_is_its_owners(slack: World) -> None:
+    group(slack, handle="bobby")
+    [told] = (await slack.act("send_message", conversation=ENG, body="@bobby"))["reaches_nobody"]
+    assert "several are called so" in told and BOB in told and "S0ENGINEERS" in told
+    group(slack, handle="bob")
+    await slack.act("send_message", conversation=ENG, body="@bob")
+    assert slack.texts(ENG)[-2:] == ["@bobby", f"<@{BOB}>"]
 
 
-async def test_a_group_that_was_disabled_and_notation_that_a_text_brings_reach_nobody() -> None:
-    async with world() as alice:
-        group(alice, date_delete=1)
-        sent = await alice.act("send_message", conversation=ENG, body="@engineers <!channel> <!subteam^S0ENGINEERS>")
-        assert alice.texts(ENG)[-1] == "@engineers &lt;!channel&gt; &lt;!subteam^S0ENGINEERS&gt;"
-        assert sent["reaches_nobody"] == ["@engineers"]
+async def test_a_group_that_was_disabled_and_notation_that_a_text_brings_reach_nobody(slack: World) -> None:
+    group(slack, date_delete=1)
+    sent = await slack.act("send_message", conversation=ENG, body="@engineers <!channel> <!subteam^S0ENGINEERS>")
+    assert slack.texts(ENG)[-1] == "@engineers &lt;!channel&gt; &lt;!subteam^S0ENGINEERS&gt;"
+    assert sent["reaches_nobody"] == ["@engineers"]
 
 
-async def test_a_run_that_is_taken_up_says_it_too() -> None:
-    async with world() as alice:
-        lost("chat.postMessage")(alice)
-        answer = {"ok": True, "messages": []}
-        alice.wire.say["conversations.history"] = [answer, answer]
-        call = Call("thread", "message", "call")
-        with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", call, conversation=ENG, body="@carol")
-        assert (await alice.act("send_message", call, conversation=ENG, body="@carol"))["reaches_nobody"] == ["@carol"]
+async def test_a_run_that_is_taken_up_says_it_too(slack: World) -> None:
+    lost("chat.postMessage")(slack)
+    answer = {"ok": True, "messages": []}
+    slack.wire.say["conversations.history"] = [answer, answer]
+    call = Call("thread", "message", "call")
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", call, conversation=ENG, body="@carol")
+    assert (await slack.act("send_message", call, conversation=ENG, body="@carol"))["reaches_nobody"] == ["@carol"]

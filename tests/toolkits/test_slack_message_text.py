@@ -13,7 +13,7 @@ from deputize.toolkits.slack import TOOLKIT
 from deputize.toolkits.slack.message_text import full_text
 from deputize.toolkits.slack.text import Reader
 from tests.support.lanes import examples
-from tests.toolkits.slack_world import ENG, world
+from tests.toolkits.slack_world import ENG, World, world
 
 
 def plain(text: str) -> dict[str, Any]:
@@ -214,11 +214,10 @@ async def test_name_of_bot_without_id_is_no_writer(scopes: tuple[str, ...]) -> N
 @pytest.mark.parametrize(
     "text", ["<@U0BOB000000>", "<@U0BOB000000> " * 10, "&amp;" * 400, "<https://x.test/a?b=1|here>"]
 )
-async def test_a_short_message_is_whole_however_long_its_notation_or_its_names_are(text: str) -> None:
-    async with world() as alice:
-        alice.put(ENG, text)
-        row = (await alice.act("get_messages", conversation=ENG))["items"][-1]
-        assert "cut" not in row and row["text"] == Reader({"U0BOB000000": "Bob Brown"}).mrkdwn(text).strip()
+async def test_a_short_message_is_whole_however_long_its_notation_or_its_names_are(text: str, slack: World) -> None:
+    slack.put(ENG, text)
+    row = (await slack.act("get_messages", conversation=ENG))["items"][-1]
+    assert "cut" not in row and row["text"] == Reader({"U0BOB000000": "Bob Brown"}).mrkdwn(text).strip()
 
 
 def test_what_is_nested_without_end_ends() -> None:

@@ -41,10 +41,9 @@ DM = "D0ALICEBOB1"
         ("Bob <bob@example.test>", DM),
     ],
 )
-async def test_a_conversation_is_found_by_whatever_people_call_it(named: str, found: str) -> None:
-    async with world() as alice:
-        result = await alice.act("get_messages", conversation=named)
-        assert result["conversation"] == found
+async def test_a_conversation_is_found_by_whatever_people_call_it(named: str, found: str, slack: World) -> None:
+    result = await slack.act("get_messages", conversation=named)
+    assert result["conversation"] == found
 
 
 @pytest.mark.parametrize(
@@ -74,58 +73,54 @@ def _twin(alice: World, **profile: Any) -> None:
     store["profiles"]["U0DECOY0000"] = profile
 
 
-async def test_two_people_of_one_name_are_told_apart_by_their_ids() -> None:
-    async with world() as alice:
-        _twin(alice, display_name="bobby")
-        with pytest.raises(NotFound) as several:
-            await alice.act("send_message", conversation="bobby", body="x")
-        assert BOB in several.value.hint and "U0DECOY0000" in several.value.hint
-        found = await alice.act("find_users", users=["bobby"])
-        assert found["items"] == [] and len(found["not_found"][0]["suggestions"]) == 2
+async def test_two_people_of_one_name_are_told_apart_by_their_ids(slack: World) -> None:
+    _twin(slack, display_name="bobby")
+    with pytest.raises(NotFound) as several:
+        await slack.act("send_message", conversation="bobby", body="x")
+    assert BOB in several.value.hint and "U0DECOY0000" in several.value.hint
+    found = await slack.act("find_users", users=["bobby"])
+    assert found["items"] == [] and len(found["not_found"][0]["suggestions"]) == 2
 
 
-async def test_a_name_that_is_a_channels_and_a_persons_is_neither() -> None:
-    async with world() as alice:
-        _twin(alice, display_name="eng")
-        with pytest.raises(NotFound) as several:
-            await alice.act("send_message", conversation="eng", body="x")
-        assert ENG in several.value.hint and "U0DECOY0000" in several.value.hint
-        assert (await alice.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
+async def test_a_name_that_is_a_channels_and_a_persons_is_neither(slack: World) -> None:
+    _twin(slack, display_name="eng")
+    with pytest.raises(NotFound) as several:
+        await slack.act("send_message", conversation="eng", body="x")
+    assert ENG in several.value.hint and "U0DECOY0000" in several.value.hint
+    assert (await slack.act("send_message", conversation="#eng", body="x"))["conversation"] == ENG
 
 
-async def test_where_not_everybody_can_be_looked_at_only_handles_tell_who_is_meant() -> None:
-    async with world() as alice:
-        endless = [
-            {
-                "ok": True,
-                "members": [
-                    {"id": f"U0PAGE{n}0000", "name": f"page{n}", "profile": {"display_name": "bobby"} if n == 2 else {}}
-                ],
-                "response_metadata": {"next_cursor": f"n{n}"},
-            }
-            for n in range(10)
-        ]
-        alice.wire.say["users.list"] = list(endless)
-        with pytest.raises(NotFound):
-            await alice.act("send_message", conversation="@bobby", body="x")
-        # five pages for the tool itself, and five where the name is looked for in all accounts
-        assert alice.wire.methods().count("users.list") == 10 and "conversations.open" not in alice.wire.methods()
-        alice.wire.say["users.list"] = list(endless)
-        found = await alice.act("find_users", users=["page2"])
-        assert [row["id"] for row in found["items"]] == ["U0PAGE20000"]
+async def test_where_not_everybody_can_be_looked_at_only_handles_tell_who_is_meant(slack: World) -> None:
+    endless = [
+        {
+            "ok": True,
+            "members": [
+                {"id": f"U0PAGE{n}0000", "name": f"page{n}", "profile": {"display_name": "bobby"} if n == 2 else {}}
+            ],
+            "response_metadata": {"next_cursor": f"n{n}"},
+        }
+        for n in range(10)
+    ]
+    slack.wire.say["users.list"] = list(endless)
+    with pytest.raises(NotFound):
+        await slack.act("send_message", conversation="@bobby", body="x")
+    # five pages for the tool itself, and five where the name is looked for in all accounts
+    assert slack.wire.methods().count("users.list") == 10 and "conversations.open" not in slack.wire.methods()
+    slack.wire.say["users.list"] = list(endless)
+    found = await slack.act("find_users", users=["page2"])
+    assert [row["id"] for row in found["items"]] == ["U0PAGE20000"]
 
 
-async def test_a_message_link_finds_its_message_and_its_thread() -> None:
-    async with world() as alice:
-        parent = alice.channels[ENG]["messages"][0]["ts"]
-        answer = alice.put(ENG, "in the thread", thread_ts=parent)
-        link = f"https://acme.slack.com/archives/{ENG}/p{answer.replace('.', '')}"
-        thread = await alice.act("get_messages", conversation=f"{link}?thread_ts={parent}&cid={ENG}")
-        assert [row["text"] for row in thread["items"]][-1] == "in the thread" and len(thread["items"]) == 2
-        [alone] = (await alice.act("get_messages", conversation=link))["items"]
-        assert alone["ts"] == answer and alone["thread_ts"] == parent
-        sent = await alice.act("send_message", conversation=link, body="there too")
-        assert sent["thread_ts"] == answer
+async def test_a_message_link_finds_its_message_and_its_thread(slack: World) -> None:
+    parent = slack.channels[ENG]["messages"][0]["ts"]
+    answer = slack.put(ENG, "in the thread", thread_ts=parent)
+    link = f"https://acme.slack.com/archives/{ENG}/p{answer.replace('.', '')}"
+    thread = await slack.act("get_messages", conversation=f"{link}?thread_ts={parent}&cid={ENG}")
+    assert [row["text"] for row in thread["items"]][-1] == "in the thread" and len(thread["items"]) == 2
+    [alone] = (await slack.act("get_messages", conversation=link))["items"]
+    assert alone["ts"] == answer and alone["thread_ts"] == parent
+    sent = await slack.act("send_message", conversation=link, body="there too")
+    assert sent["thread_ts"] == answer
 
 
 @pytest.mark.parametrize(
@@ -146,12 +141,11 @@ async def test_a_message_link_finds_its_message_and_its_thread() -> None:
         "x" * 500,
     ],
 )
-async def test_what_names_no_conversation_is_refused_before_anything_is_written(named: str) -> None:
-    async with world() as alice:
-        before = alice.sandbox.service("slack")
-        with pytest.raises((InvalidInput, NotFound)):
-            await alice.act("send_message", conversation=named, body="x")
-        assert alice.sandbox.service("slack") == before
+async def test_what_names_no_conversation_is_refused_before_anything_is_written(named: str, slack: World) -> None:
+    before = slack.sandbox.service("slack")
+    with pytest.raises((InvalidInput, NotFound)):
+        await slack.act("send_message", conversation=named, body="x")
+    assert slack.sandbox.service("slack") == before
 
 
 @settings(max_examples=examples(300), deadline=None)
@@ -167,13 +161,12 @@ def test_any_text_is_a_reference_or_refused(text: str) -> None:
     refs.needs_of(ref, sends=True)
 
 
-async def test_reading_a_direct_message_never_opens_one() -> None:
-    async with world() as alice:
-        with pytest.raises(NotFound):
-            await alice.act("get_messages", conversation="@decoy")
-        assert "conversations.open" not in alice.wire.methods()
-        sent = await alice.act("send_message", conversation="@decoy", body="Hello")
-        assert sent["type"] == "dm" and alice.texts(sent["conversation"]) == ["Hello"]
+async def test_reading_a_direct_message_never_opens_one(slack: World) -> None:
+    with pytest.raises(NotFound):
+        await slack.act("get_messages", conversation="@decoy")
+    assert "conversations.open" not in slack.wire.methods()
+    sent = await slack.act("send_message", conversation="@decoy", body="Hello")
+    assert sent["type"] == "dm" and slack.texts(sent["conversation"]) == ["Hello"]
 
 
 async def test_a_direct_message_that_is_there_is_found_without_a_right_to_open_one() -> None:
@@ -190,32 +183,29 @@ async def test_people_are_shown_with_their_ids_and_strangers_see_no_addresses() 
         assert "Deploy Bot" in str(await alice.act("find_users", bots=True))
 
 
-async def test_bobs_own_channel_is_not_there_for_alice() -> None:
-    async with world() as alice:
-        for named in ("#bob-notes", "G0BOB000001"):
-            with pytest.raises(NotFound):
-                await alice.act("get_messages", conversation=named)
-        assert "9-27-61" not in str(await alice.act("search", query="safe", types=["public", "private", "dm"]))
-        alice.give(EVERYTHING, "bob")
-        assert "9-27-61" in str(await alice.act("get_messages", as_="bob", conversation="#bob-notes"))
+async def test_bobs_own_channel_is_not_there_for_alice(slack: World) -> None:
+    for named in ("#bob-notes", "G0BOB000001"):
+        with pytest.raises(NotFound):
+            await slack.act("get_messages", conversation=named)
+    assert "9-27-61" not in str(await slack.act("search", query="safe", types=["public", "private", "dm"]))
+    slack.give(EVERYTHING, "bob")
+    assert "9-27-61" in str(await slack.act("get_messages", as_="bob", conversation="#bob-notes"))
 
 
 @pytest.mark.parametrize("user", ["nobody@example.test", "U0NOBODY000", "@nobody", ""])
-async def test_a_filter_by_nobody_is_refused(user: str) -> None:
-    async with world() as alice:
-        try:
-            await alice.act("search", query="deploy", from_=user or "@")
-        except DeputizeError as refused:
-            assert isinstance(refused, NotFound | InvalidInput)
-        else:
-            raise AssertionError("somebody was found")
+async def test_a_filter_by_nobody_is_refused(user: str, slack: World) -> None:
+    try:
+        await slack.act("search", query="deploy", from_=user or "@")
+    except DeputizeError as refused:
+        assert isinstance(refused, NotFound | InvalidInput)
+    else:
+        raise AssertionError("somebody was found")
 
 
-async def test_a_search_in_one_place_looks_where_that_place_is() -> None:
-    async with world() as alice:
-        for place, words, found in (("#leads", "hires", LEADS), ("@bob", "lunch", DM), ("#eng", "retry", ENG)):
-            [row] = (await alice.act("search", query=words, conversation=place))["items"]
-            assert row["conversation"] == found
+async def test_a_search_in_one_place_looks_where_that_place_is(slack: World) -> None:
+    for place, words, found in (("#leads", "hires", LEADS), ("@bob", "lunch", DM), ("#eng", "retry", ENG)):
+        [row] = (await slack.act("search", query=words, conversation=place))["items"]
+        assert row["conversation"] == found
 
 
 async def test_of_many_group_messages_only_those_that_may_be_meant_are_looked_into() -> None:
@@ -244,16 +234,15 @@ async def test_a_search_by_name_goes_out_by_id() -> None:
 
 
 @pytest.mark.parametrize("me", ["me", "@Me", "myself", ALICE, "@alice", "alice@example.test", "Alice Adams"])
-async def test_the_user_has_notes_of_their_own_and_is_found_by_whatever_they_say(me: str) -> None:
-    async with world() as alice:
-        notes = await alice.act("send_message", conversation=me, body="Buy milk")
-        assert alice.channels[notes["conversation"]]["members"] == [ALICE]
-        assert (await alice.act("get_messages", conversation=me))["items"][-1]["text"] == "Buy milk"
-        assert (await alice.act("find_users", users=[me]))["items"][0]["id"] == ALICE
-        await alice.act("search", query="e", from_=me)
-        assert alice.wire.sent("assistant.search.context")[-1]["modifiers"] == f"from:<@{ALICE}>"
-        await alice.act("list_files", by=me)
-        assert alice.wire.sent("files.list")[-1]["user"] == ALICE
+async def test_the_user_has_notes_of_their_own_and_is_found_by_whatever_they_say(me: str, slack: World) -> None:
+    notes = await slack.act("send_message", conversation=me, body="Buy milk")
+    assert slack.channels[notes["conversation"]]["members"] == [ALICE]
+    assert (await slack.act("get_messages", conversation=me))["items"][-1]["text"] == "Buy milk"
+    assert (await slack.act("find_users", users=[me]))["items"][0]["id"] == ALICE
+    await slack.act("search", query="e", from_=me)
+    assert slack.wire.sent("assistant.search.context")[-1]["modifiers"] == f"from:<@{ALICE}>"
+    await slack.act("list_files", by=me)
+    assert slack.wire.sent("files.list")[-1]["user"] == ALICE
 
 
 async def test_me_needs_no_right_to_look_people_up_and_is_nobody_else() -> None:
@@ -267,21 +256,19 @@ async def test_me_needs_no_right_to_look_people_up_and_is_nobody_else() -> None:
         assert sent["conversation"] == DM
 
 
-async def test_all_who_were_not_found_are_named_with_who_comes_near() -> None:
-    async with world() as alice:
-        with pytest.raises(NotFound) as missed:
-            await alice.act("manage_members", conversation="#eng", action="invite", users=["@bobb", "@decoyy", "@bob"])
-        assert missed.value.message == 'users: "@bobb", "@decoyy" are not exactly one person.'
-        assert BOB in missed.value.hint and "U0DECOY0000" in missed.value.hint
+async def test_all_who_were_not_found_are_named_with_who_comes_near(slack: World) -> None:
+    with pytest.raises(NotFound) as missed:
+        await slack.act("manage_members", conversation="#eng", action="invite", users=["@bobb", "@decoyy", "@bob"])
+    assert missed.value.message == 'users: "@bobb", "@decoyy" are not exactly one person.'
+    assert BOB in missed.value.hint and "U0DECOY0000" in missed.value.hint
 
 
 @pytest.mark.parametrize(
     "named", ["engineers", "@Engineers", "S0ENGINEERS", "<!subteam^S0ENGINEERS|@engineers>", "Eng Team"]
 )
-async def test_a_group_is_found_by_handle_id_or_name(named: str) -> None:
-    async with world() as alice:
-        alice.sandbox._world.services["slack"]["usergroups"][0]["name"] = "Eng Team"
-        assert (await alice.act("list_user_groups", group=named))["group"]["id"] == "S0ENGINEERS"
-        with pytest.raises(NotFound) as missed:
-            await alice.act("list_user_groups", group="engineer")
-        assert "@engineers = S0ENGINEERS" in missed.value.hint
+async def test_a_group_is_found_by_handle_id_or_name(named: str, slack: World) -> None:
+    slack.sandbox._world.services["slack"]["usergroups"][0]["name"] = "Eng Team"
+    assert (await slack.act("list_user_groups", group=named))["group"]["id"] == "S0ENGINEERS"
+    with pytest.raises(NotFound) as missed:
+        await slack.act("list_user_groups", group="engineer")
+    assert "@engineers = S0ENGINEERS" in missed.value.hint

@@ -32,20 +32,19 @@ async def followed(alice: World, told: Any, name: str = "text") -> tuple[str, st
         told = await alice.act("read_more", ref=row["more"])
 
 
-async def test_a_long_message_is_replaced_only_with_the_digest_of_the_whole() -> None:
-    async with world() as alice:
-        ts = alice.put(ENG, WORDS, user=ALICE)
-        where = {"conversation": ENG, "ts": ts}
-        with pytest.raises(InvalidInput) as refused:
-            await alice.act("update_message", **where, body="One line")
-        assert refused.value.reason == "unread" and "slack_get_messages" in refused.value.hint
-        whole, digest = await followed(alice, await alice.act("get_messages", **where))
-        assert whole == WORDS
-        with pytest.raises(Conflict):
-            await alice.act("update_message", **where, body="One line", if_text="0" * 16)
-        assert stored(alice, ts) == WORDS
-        done = await alice.act("update_message", **where, body=f"{whole}\nOne line more", if_text=digest)
-        assert stored(alice, ts) == f"{WORDS}\nOne line more" and "undo" not in done
+async def test_a_long_message_is_replaced_only_with_the_digest_of_the_whole(slack: World) -> None:
+    ts = slack.put(ENG, WORDS, user=ALICE)
+    where = {"conversation": ENG, "ts": ts}
+    with pytest.raises(InvalidInput) as refused:
+        await slack.act("update_message", **where, body="One line")
+    assert refused.value.reason == "unread" and "slack_get_messages" in refused.value.hint
+    whole, digest = await followed(slack, await slack.act("get_messages", **where))
+    assert whole == WORDS
+    with pytest.raises(Conflict):
+        await slack.act("update_message", **where, body="One line", if_text="0" * 16)
+    assert stored(slack, ts) == WORDS
+    done = await slack.act("update_message", **where, body=f"{whole}\nOne line more", if_text=digest)
+    assert stored(slack, ts) == f"{WORDS}\nOne line more" and "undo" not in done
 
 
 async def test_what_is_added_to_a_message_leaves_all_of_it_as_it_is() -> None:
@@ -60,57 +59,53 @@ async def test_what_is_added_to_a_message_leaves_all_of_it_as_it_is() -> None:
             await alice.act("update_message", conversation=ENG, ts=ts, body="y", append=True)
 
 
-async def test_what_is_added_is_added_once_though_the_answer_is_lost() -> None:
-    async with world() as alice:
-        ts, call = alice.put(ENG, SAID, user=ALICE), Call("thread", "message", "one")
-        alice.wire.say["chat.update"] = [OutcomeUnknown("lost")]
-        for _ in range(2):
-            try:
-                await alice.act("update_message", call, conversation=ENG, ts=ts, body="Once.", append=True)
-            except OutcomeUnknown:
-                continue
-        assert stored(alice, ts) == f"{SAID}\n\nOnce."
+async def test_what_is_added_is_added_once_though_the_answer_is_lost(slack: World) -> None:
+    ts, call = slack.put(ENG, SAID, user=ALICE), Call("thread", "message", "one")
+    slack.wire.say["chat.update"] = [OutcomeUnknown("lost")]
+    for _ in range(2):
+        try:
+            await slack.act("update_message", call, conversation=ENG, ts=ts, body="Once.", append=True)
+        except OutcomeUnknown:
+            continue
+    assert stored(slack, ts) == f"{SAID}\n\nOnce."
 
 
-async def test_people_and_links_are_written_back_as_they_are_shown() -> None:
-    async with world() as alice:
-        ts = alice.put(ENG, f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD}", user=ALICE)
-        [row] = (await alice.act("get_messages", conversation=ENG, ts=ts))["items"]
-        assert "@Bob Brown (U0BOB000000)" in row["text"]
-        assert "more" not in row
-        await alice.act("update_message", conversation=ENG, ts=ts, body=f"{row['text']} now")
-        assert stored(alice, ts) == f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD} now"
+async def test_people_and_links_are_written_back_as_they_are_shown(slack: World) -> None:
+    ts = slack.put(ENG, f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD}", user=ALICE)
+    [row] = (await slack.act("get_messages", conversation=ENG, ts=ts))["items"]
+    assert "@Bob Brown (U0BOB000000)" in row["text"]
+    assert "more" not in row
+    await slack.act("update_message", conversation=ENG, ts=ts, body=f"{row['text']} now")
+    assert stored(slack, ts) == f"Hi <@U0BOB000000>, see <https://x.test/a?b=1&amp;c=2> {ODD} now"
 
 
 @pytest.mark.parametrize("name", ["@Eve Evil (U0BOB000000)", "@Zoe Brown (U0NOBODY000)"])
-async def test_an_id_that_is_not_of_this_name_is_nobodys_mention(name: str) -> None:
-    async with world() as alice:
-        sent = await alice.act("send_message", conversation=ENG, body=f"Hi {name}")
-        assert "<@" not in stored(alice, sent["ts"]) and name.partition(" ")[2] in stored(alice, sent["ts"])
+async def test_an_id_that_is_not_of_this_name_is_nobodys_mention(name: str, slack: World) -> None:
+    sent = await slack.act("send_message", conversation=ENG, body=f"Hi {name}")
+    assert "<@" not in stored(slack, sent["ts"]) and name.partition(" ")[2] in stored(slack, sent["ts"])
 
 
-async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest() -> None:
-    async with world() as alice:
-        text = "\n".join(f"Line {n}: {ODD}" for n in range(400))
-        made = await alice.act("write_canvas", title="Report", body=text)
-        canvas = {"canvas_id": made["canvas_id"], "mode": "replace"}
-        with pytest.raises(InvalidInput) as refused:
-            await alice.act("write_canvas", **canvas, body="New")
-        assert refused.value.reason == "unread" and "slack_get_file" in refused.value.hint
-        _, digest = await followed(alice, await alice.act("get_file", file_id=made["canvas_id"]))
-        file = alice.sandbox._world.services["slack"]["files"][made["canvas_id"]]
-        with pytest.raises(Conflict):
-            await alice.act("write_canvas", **canvas, body="New", if_text="0" * 16)
-        assert file["markdown"] == text
-        await alice.act("write_canvas", canvas_id=made["canvas_id"], body="One line more")
-        assert file["markdown"] == f"{text}\nOne line more"
-        with pytest.raises(Conflict):
-            await alice.act("write_canvas", **canvas, body="New", if_text=digest)
-        _, digest = await followed(alice, await alice.act("get_file", file_id=made["canvas_id"]))
-        await alice.act("write_canvas", **canvas, body="New", if_text=digest)
-        assert file["markdown"] == "New"
-        with pytest.raises(InvalidInput, match="if_text"):
-            await alice.act("write_canvas", canvas_id=made["canvas_id"], body="x", if_text=digest)
+async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest(slack: World) -> None:
+    text = "\n".join(f"Line {n}: {ODD}" for n in range(400))
+    made = await slack.act("write_canvas", title="Report", body=text)
+    canvas = {"canvas_id": made["canvas_id"], "mode": "replace"}
+    with pytest.raises(InvalidInput) as refused:
+        await slack.act("write_canvas", **canvas, body="New")
+    assert refused.value.reason == "unread" and "slack_get_file" in refused.value.hint
+    _, digest = await followed(slack, await slack.act("get_file", file_id=made["canvas_id"]))
+    file = slack.sandbox._world.services["slack"]["files"][made["canvas_id"]]
+    with pytest.raises(Conflict):
+        await slack.act("write_canvas", **canvas, body="New", if_text="0" * 16)
+    assert file["markdown"] == text
+    await slack.act("write_canvas", canvas_id=made["canvas_id"], body="One line more")
+    assert file["markdown"] == f"{text}\nOne line more"
+    with pytest.raises(Conflict):
+        await slack.act("write_canvas", **canvas, body="New", if_text=digest)
+    _, digest = await followed(slack, await slack.act("get_file", file_id=made["canvas_id"]))
+    await slack.act("write_canvas", **canvas, body="New", if_text=digest)
+    assert file["markdown"] == "New"
+    with pytest.raises(InvalidInput, match="if_text"):
+        await slack.act("write_canvas", canvas_id=made["canvas_id"], body="x", if_text=digest)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +119,10 @@ async def test_a_canvas_of_several_parts_is_replaced_only_with_its_digest() -> N
         ("*two\nlines*", "*two\nlines*"),
     ],
 )
-async def test_bold_words_are_bold_in_markdown_too(notation: str, shown: str) -> None:
-    async with world() as alice:
-        ts = alice.put(ENG, notation, user=ALICE)
-        [row] = (await alice.act("get_messages", conversation=ENG, ts=ts))["items"]
-        assert row["text"] == shown
+async def test_bold_words_are_bold_in_markdown_too(notation: str, shown: str, slack: World) -> None:
+    ts = slack.put(ENG, notation, user=ALICE)
+    [row] = (await slack.act("get_messages", conversation=ENG, ts=ts))["items"]
+    assert row["text"] == shown
 
 
 @pytest.mark.parametrize("size", ["short", "long"])

@@ -34,12 +34,11 @@ def lose(alice: World, *methods: str) -> None:
     lost(*methods)(alice)
 
 
-async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_time() -> None:
-    async with world() as alice:
-        lose(alice, "chat.postMessage")
-        results = [await alice.act("send_message", CALL, conversation="#eng", body="Once") for _ in range(3)]
-        assert alice.texts(ENG).count("Once") == 1 and alice.wire.methods().count("chat.postMessage") == 1
-        assert {one["ts"] for one in results} == {alice.channels[ENG]["messages"][-1]["ts"]}
+async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_time(slack: World) -> None:
+    lose(slack, "chat.postMessage")
+    results = [await slack.act("send_message", CALL, conversation="#eng", body="Once") for _ in range(3)]
+    assert slack.texts(ENG).count("Once") == 1 and slack.wire.methods().count("chat.postMessage") == 1
+    assert {one["ts"] for one in results} == {slack.channels[ENG]["messages"][-1]["ts"]}
 
 
 @pytest.mark.parametrize(
@@ -47,26 +46,26 @@ async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_tim
     [httpx.Response(503, text=FORBIDDEN), {"ok": False, "error": "fatal_error"}, httpx.Response(200, text=FORBIDDEN)],
     ids=["503", "fatal_error", "a page"],
 )
-async def test_what_was_not_posted_and_not_refused_stays_unknown_and_is_not_posted_again(broken: Any) -> None:
-    async with world() as alice:
-        alice.wire.say["chat.postMessage"] = [broken]
-        for _ in range(3):
-            with pytest.raises(OutcomeUnknown):
-                await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert alice.wire.methods().count("chat.postMessage") == 1 and "Once" not in alice.texts(ENG)
-        assert alice.wire.methods().count("conversations.history") == 6  # twice each time
-
-
-async def test_a_later_run_of_the_same_act_finds_what_showed_up_late() -> None:
-    async with world() as alice:
-        lose(alice, "chat.postMessage")
-        empty = {"ok": True, "messages": []}
-        alice.wire.say["conversations.history"] = [empty, empty]
+async def test_what_was_not_posted_and_not_refused_stays_unknown_and_is_not_posted_again(
+    broken: Any, slack: World
+) -> None:
+    slack.wire.say["chat.postMessage"] = [broken]
+    for _ in range(3):
         with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, conversation="#eng", body="Hi @bob")
-        found = await alice.act("send_message", CALL, conversation="#eng", body="Hi @bob")
-        assert found["ts"] == alice.channels[ENG]["messages"][-1]["ts"] and found["name"] == "#eng"
-        assert alice.wire.methods().count("chat.postMessage") == 1
+            await slack.act("send_message", CALL, conversation=ENG, body="Once")
+    assert slack.wire.methods().count("chat.postMessage") == 1 and "Once" not in slack.texts(ENG)
+    assert slack.wire.methods().count("conversations.history") == 6  # twice each time
+
+
+async def test_a_later_run_of_the_same_act_finds_what_showed_up_late(slack: World) -> None:
+    lose(slack, "chat.postMessage")
+    empty = {"ok": True, "messages": []}
+    slack.wire.say["conversations.history"] = [empty, empty]
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", CALL, conversation="#eng", body="Hi @bob")
+    found = await slack.act("send_message", CALL, conversation="#eng", body="Hi @bob")
+    assert found["ts"] == slack.channels[ENG]["messages"][-1]["ts"] and found["name"] == "#eng"
+    assert slack.wire.methods().count("chat.postMessage") == 1
 
 
 async def test_without_a_right_to_read_a_lost_message_is_unknown_for_good() -> None:
@@ -78,47 +77,45 @@ async def test_without_a_right_to_read_a_lost_message_is_unknown_for_good() -> N
         assert alice.texts(ENG).count("Once") == 1 and "conversations.history" not in alice.wire.methods()
 
 
-async def test_where_slack_limits_reading_a_lost_message_is_unknown() -> None:
-    async with world() as alice:
-        lose(alice, "chat.postMessage")
-        limited = httpx.Response(429, headers={"retry-after": "60"}, json={"ok": False, "error": "ratelimited"})
-        alice.wire.say["conversations.history"] = [limited]
-        with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert alice.wire.methods().count("conversations.history") == 1
+async def test_where_slack_limits_reading_a_lost_message_is_unknown(slack: World) -> None:
+    lose(slack, "chat.postMessage")
+    limited = httpx.Response(429, headers={"retry-after": "60"}, json={"ok": False, "error": "ratelimited"})
+    slack.wire.say["conversations.history"] = [limited]
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", CALL, conversation=ENG, body="Once")
+    assert slack.wire.methods().count("conversations.history") == 1
 
 
-async def test_a_message_of_the_same_words_that_somebody_else_or_another_act_sent_is_not_taken_for_it() -> None:
-    async with world() as alice:
-        alice.put(ENG, "Once", BOB)
-        await alice.act("send_message", conversation=ENG, body="Once")
-        alice.wire.say["chat.postMessage"] = [httpx.Response(503)]
-        with pytest.raises(OutcomeUnknown):
-            await alice.act("send_message", CALL, conversation=ENG, body="Once")
-        assert alice.texts(ENG).count("Once") == 2
+async def test_a_message_of_the_same_words_that_somebody_else_or_another_act_sent_is_not_taken_for_it(
+    slack: World,
+) -> None:
+    slack.put(ENG, "Once", BOB)
+    await slack.act("send_message", conversation=ENG, body="Once")
+    slack.wire.say["chat.postMessage"] = [httpx.Response(503)]
+    with pytest.raises(OutcomeUnknown):
+        await slack.act("send_message", CALL, conversation=ENG, body="Once")
+    assert slack.texts(ENG).count("Once") == 2
 
 
-async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_writer_and_words() -> None:
-    async with world() as alice:
-        alice.wire.say["chat.postMessage"] = [
-            {"ok": False, "error": "metadata_must_be_sent_from_app"},
-            httpx.ReadError("lost"),
-        ]
-        sent = await alice.act("send_message", CALL, conversation=ENG, body="**Once** & for all")
-        row = alice.channels[ENG]["messages"][-1]
-        assert sent["ts"] == row["ts"] and "metadata" not in row and row["text"] == "*Once* &amp; for all"
+async def test_an_app_that_may_set_no_metadata_sends_without_it_and_is_found_by_writer_and_words(slack: World) -> None:
+    slack.wire.say["chat.postMessage"] = [
+        {"ok": False, "error": "metadata_must_be_sent_from_app"},
+        httpx.ReadError("lost"),
+    ]
+    sent = await slack.act("send_message", CALL, conversation=ENG, body="**Once** & for all")
+    row = slack.channels[ENG]["messages"][-1]
+    assert sent["ts"] == row["ts"] and "metadata" not in row and row["text"] == "*Once* &amp; for all"
 
 
-async def test_a_planned_message_whose_answer_was_lost_is_found_among_those_that_wait() -> None:
-    async with world() as alice:
-        lose(alice, "chat.scheduleMessage")
-        plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
-        results = [await alice.act("send_message", CALL, **plan) for _ in range(2)]
-        [entry] = alice.sandbox.service("slack")["scheduled"]
-        assert [one["scheduled_id"] for one in results] == [entry["id"]] * 2
-        assert results[0]["post_at"] == "2026-11-24T16:00:00+00:00"
-        undone = await alice.deputy.act(results[0]["undo"]["tool"], results[0]["undo"]["args"], user="alice")
-        assert undone["deleted"] and alice.sandbox.service("slack")["scheduled"] == []
+async def test_a_planned_message_whose_answer_was_lost_is_found_among_those_that_wait(slack: World) -> None:
+    lose(slack, "chat.scheduleMessage")
+    plan = {"conversation": ENG, "body": "Later", "send_at": "+2h"}
+    results = [await slack.act("send_message", CALL, **plan) for _ in range(2)]
+    [entry] = slack.sandbox.service("slack")["scheduled"]
+    assert [one["scheduled_id"] for one in results] == [entry["id"]] * 2
+    assert results[0]["post_at"] == "2026-11-24T16:00:00+00:00"
+    undone = await slack.deputy.act(results[0]["undo"]["tool"], results[0]["undo"]["args"], user="alice")
+    assert undone["deleted"] and slack.sandbox.service("slack")["scheduled"] == []
 
 
 WRITES = [case for case in CASES if TOOLKIT.tools[f"slack_{case.tool}"].gravest is not Effect.READS]
@@ -258,25 +255,22 @@ async def _dies(self: object, result: object, more: object) -> None:
 # ------------------------------------------------------------------ what is sent
 
 
-async def test_nothing_unfurls_unless_it_is_asked_for() -> None:
-    async with world() as alice:
-        await alice.act("send_message", conversation=ENG, body="https://x.test/a")
-        await alice.act("send_message", conversation=ENG, body="https://x.test/b", unfurl=True)
-        sent = alice.wire.sent("chat.postMessage")
-        assert [(one["unfurl_links"], one["unfurl_media"]) for one in sent] == [("false", "false"), ("true", "true")]
+async def test_nothing_unfurls_unless_it_is_asked_for(slack: World) -> None:
+    await slack.act("send_message", conversation=ENG, body="https://x.test/a")
+    await slack.act("send_message", conversation=ENG, body="https://x.test/b", unfurl=True)
+    sent = slack.wire.sent("chat.postMessage")
+    assert [(one["unfurl_links"], one["unfurl_media"]) for one in sent] == [("false", "false"), ("true", "true")]
 
 
-async def test_names_in_a_message_become_mentions_only_if_they_are_exactly_somebodys() -> None:
-    async with world() as alice:
-        await alice.act("send_message", conversation=ENG, body="@bob @bobb @bobby #random #rando `@bob` `@here`")
-        assert alice.texts(ENG)[-1] == (f"<@{BOB}> @bobb <@{BOB}> <#C0RANDOM001> #rando `@bob` `@here`")
+async def test_names_in_a_message_become_mentions_only_if_they_are_exactly_somebodys(slack: World) -> None:
+    await slack.act("send_message", conversation=ENG, body="@bob @bobb @bobby #random #rando `@bob` `@here`")
+    assert slack.texts(ENG)[-1] == (f"<@{BOB}> @bobb <@{BOB}> <#C0RANDOM001> #rando `@bob` `@here`")
 
 
-async def test_a_failing_look_up_of_names_does_not_stop_the_message() -> None:
-    async with world() as alice:
-        alice.wire.say["users.list"] = [{"ok": False, "error": "team_access_not_granted"}]
-        await alice.act("send_message", conversation=ENG, body="@bob")
-        assert alice.texts(ENG)[-1] == "@bob"
+async def test_a_failing_look_up_of_names_does_not_stop_the_message(slack: World) -> None:
+    slack.wire.say["users.list"] = [{"ok": False, "error": "team_access_not_granted"}]
+    await slack.act("send_message", conversation=ENG, body="@bob")
+    assert slack.texts(ENG)[-1] == "@bob"
 
 
 BUTTON = {"type": "actions", "elements": [{"type": "button", "text": {"type": "plain_text", "text": "x"}}]}
@@ -298,19 +292,19 @@ BUTTON = {"type": "actions", "elements": [{"type": "button", "text": {"type": "p
         {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 14_000}},
     ],
 )
-async def test_blocks_with_buttons_pictures_from_elsewhere_or_calls_to_everybody_are_refused(block: Any) -> None:
-    async with world() as alice:
-        with pytest.raises(InvalidInput):
-            await alice.act("send_message", conversation=ENG, blocks=[block])
-        assert alice.wire.seen == []
+async def test_blocks_with_buttons_pictures_from_elsewhere_or_calls_to_everybody_are_refused(
+    block: Any, slack: World
+) -> None:
+    with pytest.raises(InvalidInput):
+        await slack.act("send_message", conversation=ENG, blocks=[block])
+    assert slack.wire.seen == []
 
 
-async def test_blocks_go_with_words_for_notifications() -> None:
-    async with world() as alice:
-        blocks = [{"type": "header", "text": {"type": "plain_text", "text": "Deploy & <done>"}}]
-        await alice.act("send_message", conversation=ENG, blocks=blocks)
-        row = alice.channels[ENG]["messages"][-1]
-        assert row["blocks"] == blocks and row["text"] == "Deploy &amp; done"
+async def test_blocks_go_with_words_for_notifications(slack: World) -> None:
+    blocks = [{"type": "header", "text": {"type": "plain_text", "text": "Deploy & <done>"}}]
+    await slack.act("send_message", conversation=ENG, blocks=blocks)
+    row = slack.channels[ENG]["messages"][-1]
+    assert row["blocks"] == blocks and row["text"] == "Deploy &amp; done"
 
 
 @pytest.mark.parametrize(
@@ -329,73 +323,66 @@ async def test_blocks_go_with_words_for_notifications() -> None:
         {"body": "x", "user": "U1"},
     ],
 )
-async def test_arguments_that_make_no_sense_are_refused_before_anything_is_asked(arguments: dict[str, Any]) -> None:
-    async with world() as alice:
-        with pytest.raises(InvalidInput):
-            await alice.act("send_message", conversation=ENG, **arguments)
-        assert not [one for one in alice.wire.methods() if one.startswith("chat.")]
+async def test_arguments_that_make_no_sense_are_refused_before_anything_is_asked(
+    arguments: dict[str, Any], slack: World
+) -> None:
+    with pytest.raises(InvalidInput):
+        await slack.act("send_message", conversation=ENG, **arguments)
+    assert not [one for one in slack.wire.methods() if one.startswith("chat.")]
 
 
-async def test_the_names_of_other_toolkits_send_too() -> None:
-    async with world() as alice:
-        for name, arguments in (
-            ("Slack.PostMessage", {"channel": "#eng", "message": "one"}),
-            ("Slack_SendMessage", {"channel_name": "eng", "text": "two"}),
-            ("Slack.SendMessage", {"usernames": ["bob"], "message": "three"}),
-            ("Slack.SendMessage", {"emails": ["bob@example.test", "decoy@example.test"], "message": "four"}),
-            ("Slack.SendMessage", {"conversation_id": ENG, "body": "five"}),
-        ):
-            sent = await alice.deputy.act(name, arguments, user="alice", call=Call("t", name, str(arguments)))
-            assert sent["summary"] == "Sent."
-        parent = alice.channels[ENG]["messages"][0]["ts"]
-        more = {"conversation": ENG, "message": "six", "thread_ts": parent, "reply_broadcast": True}
-        assert (await alice.deputy.act("Slack.SendMessage", more, user="alice"))["thread_ts"] == parent
-        assert alice.texts(ENG)[-3:] == ["two", "five", "six"] or alice.texts(ENG)[-4:] == ["one", "two", "five", "six"]
-        members = await alice.deputy.act("Slack.GetUsersInConversation", {"channel_name": "eng"}, user="alice")
-        assert len(members["members"]) == 2
+async def test_the_names_of_other_toolkits_send_too(slack: World) -> None:
+    for name, arguments in (
+        ("Slack.PostMessage", {"channel": "#eng", "message": "one"}),
+        ("Slack_SendMessage", {"channel_name": "eng", "text": "two"}),
+        ("Slack.SendMessage", {"usernames": ["bob"], "message": "three"}),
+        ("Slack.SendMessage", {"emails": ["bob@example.test", "decoy@example.test"], "message": "four"}),
+        ("Slack.SendMessage", {"conversation_id": ENG, "body": "five"}),
+    ):
+        sent = await slack.deputy.act(name, arguments, user="alice", call=Call("t", name, str(arguments)))
+        assert sent["summary"] == "Sent."
+    parent = slack.channels[ENG]["messages"][0]["ts"]
+    more = {"conversation": ENG, "message": "six", "thread_ts": parent, "reply_broadcast": True}
+    assert (await slack.deputy.act("Slack.SendMessage", more, user="alice"))["thread_ts"] == parent
+    assert slack.texts(ENG)[-3:] == ["two", "five", "six"] or slack.texts(ENG)[-4:] == ["one", "two", "five", "six"]
+    members = await slack.deputy.act("Slack.GetUsersInConversation", {"channel_name": "eng"}, user="alice")
+    assert len(members["members"]) == 2
 
 
 # ------------------------------------------------------------------ edit and delete
 
 
-async def test_only_ones_own_words_can_be_changed_or_taken_back() -> None:
-    async with world() as alice:
-        theirs = alice.channels[ENG]["messages"][0]["ts"]
-        for tool, more in (("update_message", {"body": "mine"}), ("delete_message", {})):
-            with pytest.raises(NotFound) as refused:
-                await alice.act(tool, conversation=ENG, ts=theirs, **more)
-            assert "no right" in refused.value.message
-        assert alice.channels[ENG]["messages"][0]["text"].startswith("The staging deploy")
+async def test_only_ones_own_words_can_be_changed_or_taken_back(slack: World) -> None:
+    theirs = slack.channels[ENG]["messages"][0]["ts"]
+    for tool, more in (("update_message", {"body": "mine"}), ("delete_message", {})):
+        with pytest.raises(NotFound) as refused:
+            await slack.act(tool, conversation=ENG, ts=theirs, **more)
+        assert "no right" in refused.value.message
+    assert slack.channels[ENG]["messages"][0]["text"].startswith("The staging deploy")
 
 
-async def test_an_edit_is_undone_only_where_writing_the_old_words_brings_them_back() -> None:
-    async with world() as alice:
-        plain, marked = alice.put(ENG, "plain", ALICE), alice.put(ENG, "<https://x.test|a link>", ALICE)
-        edited = await alice.act("update_message", conversation=ENG, ts=plain, body="new")
-        await alice.deputy.act(edited["undo"]["tool"], edited["undo"]["args"], user="alice")
-        assert "plain" in alice.texts(ENG)
-        assert "undo" not in await alice.act("update_message", conversation=ENG, ts=marked, body="new")
+async def test_an_edit_is_undone_only_where_writing_the_old_words_brings_them_back(slack: World) -> None:
+    plain, marked = slack.put(ENG, "plain", ALICE), slack.put(ENG, "<https://x.test|a link>", ALICE)
+    edited = await slack.act("update_message", conversation=ENG, ts=plain, body="new")
+    await slack.deputy.act(edited["undo"]["tool"], edited["undo"]["args"], user="alice")
+    assert "plain" in slack.texts(ENG)
+    assert "undo" not in await slack.act("update_message", conversation=ENG, ts=marked, body="new")
 
 
-async def test_private_and_public_are_told_in_the_result() -> None:
-    async with world() as alice:
-        sent = await alice.act("send_message", conversation="#leads", body="x")
-        assert sent["conversation"] == LEADS and sent["type"] == "private"
+async def test_private_and_public_are_told_in_the_result(slack: World) -> None:
+    sent = await slack.act("send_message", conversation="#leads", body="x")
+    assert sent["conversation"] == LEADS and sent["type"] == "private"
 
 
 @pytest.mark.parametrize("retry_after", [31, 3600])
-async def test_a_limit_that_is_too_long_to_wait_for_says_how_long(retry_after: int) -> None:
-    async with world() as alice:
-        said = httpx.Response(
-            429, headers={"retry-after": str(retry_after)}, json={"ok": False, "error": "ratelimited"}
-        )
-        alice.wire.say["conversations.history"] = [said]
-        with pytest.raises(RateLimited) as limited:
-            await alice.act("get_messages", conversation=ENG)
-        assert limited.value.retry_after == retry_after and "slack_search" in limited.value.hint
+async def test_a_limit_that_is_too_long_to_wait_for_says_how_long(retry_after: int, slack: World) -> None:
+    said = httpx.Response(429, headers={"retry-after": str(retry_after)}, json={"ok": False, "error": "ratelimited"})
+    slack.wire.say["conversations.history"] = [said]
+    with pytest.raises(RateLimited) as limited:
+        await slack.act("get_messages", conversation=ENG)
+    assert limited.value.retry_after == retry_after and "slack_search" in limited.value.hint
 
 
-async def test_a_channel_that_somebody_else_has_is_not_ours() -> None:
-    async with world() as alice:
-        with pytest.raises(Conflict):
-            await alice.act("create_channel", name="General")
+async def test_a_channel_that_somebody_else_has_is_not_ours(slack: World) -> None:
+    with pytest.raises(Conflict):
+        await slack.act("create_channel", name="General")

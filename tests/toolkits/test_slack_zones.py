@@ -19,41 +19,37 @@ def asked_about_alice(alice: World) -> int:
     return sum(one["user"] == ALICE for one in alice.wire.sent("users.info"))
 
 
-async def test_a_plan_is_for_the_users_clock_although_nobody_has_told_it_yet() -> None:
-    async with world() as alice:
-        planned = await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
-        [entry] = alice.sandbox.service("slack")["scheduled"]
-        assert entry["post_at"] == NINE_IN_BERLIN
-        assert planned["post_at"] == "2026-11-26T09:00:00+01:00" and planned["time_zone"] == "Europe/Berlin"
-        [row] = (await alice.act("list_scheduled"))["items"]
-        assert row["post_at"] == "2026-11-26 09:00"
-        assert asked_about_alice(alice) == 1
-        await alice.act("send_message", conversation=ENG, body="Noon", send_at="2026-11-26 12:00")
-        assert asked_about_alice(alice) == 1, "it is known from then on"
+async def test_a_plan_is_for_the_users_clock_although_nobody_has_told_it_yet(slack: World) -> None:
+    planned = await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
+    [entry] = slack.sandbox.service("slack")["scheduled"]
+    assert entry["post_at"] == NINE_IN_BERLIN
+    assert planned["post_at"] == "2026-11-26T09:00:00+01:00" and planned["time_zone"] == "Europe/Berlin"
+    [row] = (await slack.act("list_scheduled"))["items"]
+    assert row["post_at"] == "2026-11-26 09:00"
+    assert asked_about_alice(slack) == 1
+    await slack.act("send_message", conversation=ENG, body="Noon", send_at="2026-11-26 12:00")
+    assert asked_about_alice(slack) == 1, "it is known from then on"
 
 
-async def test_the_user_is_asked_about_the_time_on_their_own_clock() -> None:
-    async with world() as alice:
-        alice.deputy.policy = ask_before_sending
-        with pytest.raises(ApprovalRequired) as asked:
-            await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
-        assert "09:00 (Europe/Berlin)" in asked.value.approval.preview["at"]
+async def test_the_user_is_asked_about_the_time_on_their_own_clock(slack: World) -> None:
+    slack.deputy.policy = ask_before_sending
+    with pytest.raises(ApprovalRequired) as asked:
+        await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
+    assert "09:00 (Europe/Berlin)" in asked.value.approval.preview["at"]
 
 
 @pytest.mark.parametrize("send_at", ["2026-11-26T08:00:00Z", "2026-11-26T09:00+01:00", "+42h"])
-async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str) -> None:
-    async with world() as alice:
-        await alice.act("send_message", conversation=ENG, body="Morning", send_at=send_at)
-        [entry] = alice.sandbox.service("slack")["scheduled"]
-        assert entry["post_at"] == NINE_IN_BERLIN and asked_about_alice(alice) == 0
+async def test_a_time_that_is_the_same_everywhere_asks_nothing(send_at: str, slack: World) -> None:
+    await slack.act("send_message", conversation=ENG, body="Morning", send_at=send_at)
+    [entry] = slack.sandbox.service("slack")["scheduled"]
+    assert entry["post_at"] == NINE_IN_BERLIN and asked_about_alice(slack) == 0
 
 
-async def test_what_the_host_says_of_a_user_stands() -> None:
-    async with world() as alice:
-        alice.deputy.engine.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
-        await alice.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
-        assert asked_about_alice(alice) == 0
-        assert alice.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600
+async def test_what_the_host_says_of_a_user_stands(slack: World) -> None:
+    slack.deputy.engine.zones.default = lambda user: ZoneInfo("Asia/Tokyo")
+    await slack.act("send_message", conversation=ENG, body="Morning", send_at=NINE)
+    assert asked_about_alice(slack) == 0
+    assert slack.sandbox.service("slack")["scheduled"][0]["post_at"] == NINE_IN_UTC - 9 * 3600
 
 
 async def test_hour_is_refused_without_a_right_to_read_the_zone() -> None:
@@ -72,25 +68,22 @@ async def test_hour_is_refused_without_a_right_to_read_the_zone() -> None:
     ],
 )
 async def test_windows_are_days_of_the_users_calendar(
-    tool: str, more: Any, method: str, field: tuple[str, str], after: str, before: str
+    tool: str, more: Any, method: str, field: tuple[str, str], after: str, before: str, slack: World
 ) -> None:
-    async with world() as alice:
-        await alice.act(tool, after="2026-11-20", before="today", **more)
-        [asked] = alice.wire.sent(method)
-        midnights = (1_795_129_200, 1_795_474_800)  # 23:00 UTC, the evening before
-        assert (asked[field[0]], asked[field[1]]) == (f"{midnights[0]}{after}", f"{midnights[1]}{before}")
+    await slack.act(tool, after="2026-11-20", before="today", **more)
+    [asked] = slack.wire.sent(method)
+    midnights = (1_795_129_200, 1_795_474_800)  # 23:00 UTC, the evening before
+    assert (asked[field[0]], asked[field[1]]) == (f"{midnights[0]}{after}", f"{midnights[1]}{before}")
 
 
-async def test_a_status_ends_on_the_users_clock() -> None:
-    async with world() as alice:
-        told = await alice.act("set_status", text="Away", until="2026-11-26T09:00")
-        assert told["until"] == "2026-11-26T09:00:00+01:00"
-        assert f'"status_expiration":{NINE_IN_BERLIN}' in alice.wire.sent("users.profile.set")[0]["profile"]
+async def test_a_status_ends_on_the_users_clock(slack: World) -> None:
+    told = await slack.act("set_status", text="Away", until="2026-11-26T09:00")
+    assert told["until"] == "2026-11-26T09:00:00+01:00"
+    assert f'"status_expiration":{NINE_IN_BERLIN}' in slack.wire.sent("users.profile.set")[0]["profile"]
 
 
-async def test_whoever_looks_who_they_are_has_told_it() -> None:
-    async with world() as alice:
-        await alice.act("whoami")
-        count = asked_about_alice(alice)
-        rows = await alice.act("get_messages", conversation=ENG, after="2026-11-20")
-        assert asked_about_alice(alice) <= count + 1 and rows["time_zone"] == "Europe/Berlin"  # names of who writes
+async def test_whoever_looks_who_they_are_has_told_it(slack: World) -> None:
+    await slack.act("whoami")
+    count = asked_about_alice(slack)
+    rows = await slack.act("get_messages", conversation=ENG, after="2026-11-20")
+    assert asked_about_alice(slack) <= count + 1 and rows["time_zone"] == "Europe/Berlin"  # names of who writes

@@ -164,3 +164,29 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
         if isinstance(one, DeputizeError):
             raise one
     return answers
+
+
+def text_places(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+    """List the paths in a tool's arguments at which a text of any content may stand."""
+    defs = schema.get("$defs", {}) if defs is None else defs
+    schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    match schema.get("type"):
+        case "string":
+            return [] if "enum" in schema or "const" in schema else [()]
+        case "array":
+            return [(0, *path) for path in text_places(schema["items"], defs)]
+        case "object" if "properties" in schema:
+            parts = schema["properties"].items()
+            return [(name, *path) for name, part in parts for path in text_places(part, defs)]
+        case "object":
+            return [("Name",)]
+    return []
+
+
+def strings(value: Any) -> list[str]:
+    """List every string of a result, names of fields included."""
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in strings(one)] + list(value)
+    if isinstance(value, list):
+        return [text for one in value for text in strings(one)]
+    return [value] if isinstance(value, str) else []
