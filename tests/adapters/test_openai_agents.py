@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -46,6 +46,12 @@ from tests.support.openai_agents_runs import QUIET, Asking, Runs, agent_of, load
 from tests.support.sandbox_deputy import connect
 
 CONTEXT = {"user": "alice", "chat": "1"}
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    async with Play.of("openai_agents") as play:
+        yield play
 
 
 # ------------------------------------------------------------- the tools
@@ -137,39 +143,35 @@ async def test_what_fails_or_is_cancelled_leaves_no_other_call_waiting() -> None
 # ------------------------------------------------------------- states
 
 
-async def test_consent_and_approval_are_two_rounds() -> None:
+async def test_consent_and_approval_are_two_rounds(play: Play) -> None:
     """The consent is there, and the yes to everything that waits comes with it: the mail still waits for its own."""
-    async with Play.of("openai_agents") as play:
-        turn = await play.runs.start(play.deputy, SEND)
-        await play.visit(turn)
-        agent = agent_of(play.deputy)
-        state = await loaded(agent, turn.saved, "alice")
-        [ask] = await settle(state)
-        assert ask["type"] == "deputize.approval"
-        again = await Runner.run(agent, state, run_config=QUIET)
-        assert len(again.interruptions) == 1 and play.sent() == 0
+    turn = await play.runs.start(play.deputy, SEND)
+    await play.visit(turn)
+    agent = agent_of(play.deputy)
+    state = await loaded(agent, turn.saved, "alice")
+    [ask] = await settle(state)
+    assert ask["type"] == "deputize.approval"
+    again = await Runner.run(agent, state, run_config=QUIET)
+    assert len(again.interruptions) == 1 and play.sent() == 0
 
 
-async def test_a_state_that_was_tampered_with_proves_nothing() -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        agent = agent_of(play.deputy)
-        approved = await loaded(agent, turn.saved, "alice")
-        for item in approved.get_interruptions():
-            approved.approve(item, always_approve=True)
-        end = await turn_of(
-            await Runner.run(agent, await loaded(agent, approved.to_string(), "alice"), run_config=QUIET)
-        )
-        assert play.sent() == 0 and "Sent." not in end.text
-        [approval] = turn.ids("approval")
-        turn.saved = turn.saved.replace("bob@example.test", "eve@evil.test")
-        try:
-            again = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
-            assert again.kinds == {"approval"} and again.ids("approval") != [approval]
-        except Exception as refused:  # newer releases of the SDK notice it by themselves
-            assert "agents" in type(refused).__module__
-        assert play.sent() == 0
+async def test_a_state_that_was_tampered_with_proves_nothing(play: Play) -> None:
+    await play.connect("alice")
+    turn = await play.runs.start(play.deputy, SEND)
+    agent = agent_of(play.deputy)
+    approved = await loaded(agent, turn.saved, "alice")
+    for item in approved.get_interruptions():
+        approved.approve(item, always_approve=True)
+    end = await turn_of(await Runner.run(agent, await loaded(agent, approved.to_string(), "alice"), run_config=QUIET))
+    assert play.sent() == 0 and "Sent." not in end.text
+    [approval] = turn.ids("approval")
+    turn.saved = turn.saved.replace("bob@example.test", "eve@evil.test")
+    try:
+        again = await play.runs.resume(play.deputy, turn.saved, {approval: "approve"})
+        assert again.kinds == {"approval"} and again.ids("approval") != [approval]
+    except Exception as refused:  # newer releases of the SDK notice it by themselves
+        assert "agents" in type(refused).__module__
+    assert play.sent() == 0
 
 
 async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
@@ -182,68 +184,62 @@ async def test_calls_of_one_id_in_two_runs_of_a_session_are_two_acts() -> None:
                 assert "Sent." in str(done.final_output) and play.sent() == count
 
 
-async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere() -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice")
-        with closing(SQLiteSession("1")) as session:
-            await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
-            agent = agent_of(play.deputy, SEND)
-            turn = await turn_of(await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET))
-            state = await loaded(agent, turn.saved, "alice")
-            assert await settle(state, dict.fromkeys(turn.ids("approval"), "approve")) == []
-            done = await Runner.run(agent, state, session=session, run_config=QUIET)
-            assert "Sent." in str(done.final_output) and play.sent() == 1
-
-
-async def test_a_streamed_run_asks_and_sends_once() -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice")
+async def test_a_run_with_a_session_is_the_same_when_it_goes_on_elsewhere(play: Play) -> None:
+    await play.connect("alice")
+    with closing(SQLiteSession("1")) as session:
+        await session.add_items([{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hello"}])
         agent = agent_of(play.deputy, SEND)
-        paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
-        assert [event async for event in paused.stream_events()] and paused.interruptions
-        state = paused.to_state()
-        [ask] = await requests_in(state)
-        assert await settle(state, {ask["approval_id"]: "approve"}) == []
-        done = Runner.run_streamed(agent, state, run_config=QUIET)
-        assert [event async for event in done.stream_events()]
+        turn = await turn_of(await Runner.run(agent, "go on", context=CONTEXT, session=session, run_config=QUIET))
+        state = await loaded(agent, turn.saved, "alice")
+        assert await settle(state, dict.fromkeys(turn.ids("approval"), "approve")) == []
+        done = await Runner.run(agent, state, session=session, run_config=QUIET)
         assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
-async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once() -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice")
-        inner = agent_of(play.deputy, SEND)
-        mail = inner.as_tool(tool_name="mail", tool_description="Sends mail.")
-        outer = Agent(
-            name="outer", model=Asking([{"name": "mail", "args": {"input": "send it"}, "id": "o"}]), tools=[mail]
-        )
-        paused = await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)
-        state = paused.to_state()
-        [ask] = await requests_in(state)
-        assert ask["type"] == "deputize.approval" and len(await play.deputy.pending("alice")) == 1
-        assert await settle(state, {ask["approval_id"]: "approve"}) == []
-        done = await Runner.run(outer, state, run_config=QUIET)
-        assert "Sent." in str(done.final_output) and play.sent() == 1
+async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
+    await play.connect("alice")
+    agent = agent_of(play.deputy, SEND)
+    paused = Runner.run_streamed(agent, "go on", context=CONTEXT, run_config=QUIET)
+    assert [event async for event in paused.stream_events()] and paused.interruptions
+    state = paused.to_state()
+    [ask] = await requests_in(state)
+    assert await settle(state, {ask["approval_id"]: "approve"}) == []
+    done = Runner.run_streamed(agent, state, run_config=QUIET)
+    assert [event async for event in done.stream_events()]
+    assert "Sent." in str(done.final_output) and play.sent() == 1
 
 
-async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_to_their_own() -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice", "bob")
-        mine: list[Any] = [
-            agent_of(play.deputy, {**SEND, "id": who}, user=who, thread="1").as_tool(who, "Sends mail.")
-            for who in ("alice", "bob")
-        ]
-        both = [{"name": who, "args": {"input": "send it"}, "id": f"for {who}"} for who in ("alice", "bob")]
-        outer = Agent(name="outer", model=Asking(both), tools=mine)
-        state = (await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)).to_state()
-        asks = {ask["account"]: ask["approval_id"] for ask in await requests_in(state)}
-        with pytest.raises(PolicyDenied):
-            await settle(state, {asks["alice@example.test"]: "approve", "another": "approve"})
-        assert len(await play.deputy.pending("alice")) == 1, "what was refused has decided nothing"
-        assert len(await settle(state, {asks["bob@example.test"]: "reject"})) == 1
-        assert await settle(state, {asks["alice@example.test"]: "approve"}) == []
-        await Runner.run(outer, state, run_config=QUIET)
-        assert (play.sent("alice"), play.sent("bob")) == (1, 0)
+async def test_an_agent_that_is_a_tool_of_another_asks_and_sends_once(play: Play) -> None:
+    await play.connect("alice")
+    inner = agent_of(play.deputy, SEND)
+    mail = inner.as_tool(tool_name="mail", tool_description="Sends mail.")
+    outer = Agent(name="outer", model=Asking([{"name": "mail", "args": {"input": "send it"}, "id": "o"}]), tools=[mail])
+    paused = await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)
+    state = paused.to_state()
+    [ask] = await requests_in(state)
+    assert ask["type"] == "deputize.approval" and len(await play.deputy.pending("alice")) == 1
+    assert await settle(state, {ask["approval_id"]: "approve"}) == []
+    done = await Runner.run(outer, state, run_config=QUIET)
+    assert "Sent." in str(done.final_output) and play.sent() == 1
+
+
+async def test_agents_of_one_run_may_act_for_different_users_and_each_says_yes_to_their_own(play: Play) -> None:
+    await play.connect("alice", "bob")
+    mine: list[Any] = [
+        agent_of(play.deputy, {**SEND, "id": who}, user=who, thread="1").as_tool(who, "Sends mail.")
+        for who in ("alice", "bob")
+    ]
+    both = [{"name": who, "args": {"input": "send it"}, "id": f"for {who}"} for who in ("alice", "bob")]
+    outer = Agent(name="outer", model=Asking(both), tools=mine)
+    state = (await Runner.run(outer, "go on", context=CONTEXT, run_config=QUIET)).to_state()
+    asks = {ask["account"]: ask["approval_id"] for ask in await requests_in(state)}
+    with pytest.raises(PolicyDenied):
+        await settle(state, {asks["alice@example.test"]: "approve", "another": "approve"})
+    assert len(await play.deputy.pending("alice")) == 1, "what was refused has decided nothing"
+    assert len(await settle(state, {asks["bob@example.test"]: "reject"})) == 1
+    assert await settle(state, {asks["alice@example.test"]: "approve"}) == []
+    await Runner.run(outer, state, run_config=QUIET)
+    assert (play.sent("alice"), play.sent("bob")) == (1, 0)
 
 
 async def test_the_hosts_own_tools_are_the_hosts_to_approve() -> None:
@@ -322,39 +318,38 @@ SHAPES = [flat, nested, nested_twice, handed_off]
 @pytest.mark.parametrize("form", [as_object, as_mapping], ids=lambda form: form.__name__)
 @pytest.mark.parametrize("who", ["alice", "bob", ""], ids=["owner", "another user", "nobody"])
 async def test_a_restored_state_acts_as_whoever_resumes_it(
-    shape: Callable[[Agent[Any]], Agent[Any]], form: Callable[[str], tuple[Any, dict[str, Any]]], who: str
+    shape: Callable[[Agent[Any]], Agent[Any]], form: Callable[[str], tuple[Any, dict[str, Any]]], who: str, play: Play
 ) -> None:
-    async with Play.of("openai_agents") as play:
-        await play.connect("alice", "bob")
-        context, named = form("alice")
-        mail = Agent[Any](name="mail", model=after_handoff([SEND]), tools=tools(play.deputy, "gmail", **named))
-        agent = shape(mail)
-        paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
-        [ask] = await requests_in(paused.to_state())
-        assert ask["account"] == "alice@example.test"
-        text = paused.to_state().to_string(context_serializer=lambda it: it if isinstance(it, dict) else vars(it))
-        override = RunContextWrapper(form(who)[0])
-        state = await RunState.from_string(agent, text, context_override=override)
-        yes = {ask["approval_id"]: "approve"}
-        if who == "alice":
-            assert [one["approval_id"] for one in await requests_in(state)] == [ask["approval_id"]]
-            assert await settle(state, yes) == []
-            done = await Runner.run(agent, state, run_config=QUIET)
-            assert "Sent." in str(done.final_output) and (play.sent("alice"), play.sent("bob")) == (1, 0)
-            return
-        if who:
-            assert [one["account"] for one in await requests_in(state)] == ["bob@example.test"]
-        else:
-            with pytest.raises(UserRequired):
-                await requests_in(state)
-        with pytest.raises((PolicyDenied, UserRequired)):
-            await settle(state, yes)
-        for item in state.get_interruptions():
-            state.approve(item)
-        await Runner.run(agent, state, run_config=QUIET)
-        approval = await play.deputy.get_approval(ask["approval_id"], by="alice")
-        assert approval and approval.status == "pending", "nobody but alice has decided about her mail"
-        assert (play.sent("alice"), play.sent("bob")) == (0, 0)
+    await play.connect("alice", "bob")
+    context, named = form("alice")
+    mail = Agent[Any](name="mail", model=after_handoff([SEND]), tools=tools(play.deputy, "gmail", **named))
+    agent = shape(mail)
+    paused = await Runner.run(agent, "go on", context=context, run_config=QUIET)
+    [ask] = await requests_in(paused.to_state())
+    assert ask["account"] == "alice@example.test"
+    text = paused.to_state().to_string(context_serializer=lambda it: it if isinstance(it, dict) else vars(it))
+    override = RunContextWrapper(form(who)[0])
+    state = await RunState.from_string(agent, text, context_override=override)
+    yes = {ask["approval_id"]: "approve"}
+    if who == "alice":
+        assert [one["approval_id"] for one in await requests_in(state)] == [ask["approval_id"]]
+        assert await settle(state, yes) == []
+        done = await Runner.run(agent, state, run_config=QUIET)
+        assert "Sent." in str(done.final_output) and (play.sent("alice"), play.sent("bob")) == (1, 0)
+        return
+    if who:
+        assert [one["account"] for one in await requests_in(state)] == ["bob@example.test"]
+    else:
+        with pytest.raises(UserRequired):
+            await requests_in(state)
+    with pytest.raises((PolicyDenied, UserRequired)):
+        await settle(state, yes)
+    for item in state.get_interruptions():
+        state.approve(item)
+    await Runner.run(agent, state, run_config=QUIET)
+    approval = await play.deputy.get_approval(ask["approval_id"], by="alice")
+    assert approval and approval.status == "pending", "nobody but alice has decided about her mail"
+    assert (play.sent("alice"), play.sent("bob")) == (0, 0)
 
 
 # ------------------------------------------------------------- traces, secrets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
 
@@ -34,6 +35,13 @@ from tests.support.deferred_conversations import Play, who_called
 from tests.support.graphs import SEARCH, SEND
 from tests.support.pydantic_ai_runs import Deps, Runs, agent_of, kept_of, model_of, turn_of
 from tests.support.sandbox_deputy import connect, consent
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    async with Play.of("pydantic_ai") as play:
+        yield play
+
 
 # ------------------------------------------------------------- the toolset
 
@@ -129,76 +137,71 @@ async def test_another_tenant_is_another_user(deputy: Deputy, sandbox: Sandbox) 
 
 
 @pytest.mark.parametrize("denial", [False, ToolDenied("Alice says no.")])
-async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any) -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        [approval] = turn.ids("approval")
-        runs = Runs()
-        await runs.with_results(play.deputy, turn.saved, DeferredToolResults(approvals={"send": denial}))
-        found = await play.deputy.get_approval(approval, by="alice")
-        assert found and found.status == "rejected"
-        [end] = await play.resume(turn, "approve")
-        assert play.sent() == 0 and "Sent." not in end.text
+async def test_what_the_host_denies_by_itself_is_recorded_as_a_no(denial: Any, play: Play) -> None:
+    await play.connect("alice")
+    turn = await play.runs.start(play.deputy, SEND)
+    [approval] = turn.ids("approval")
+    runs = Runs()
+    await runs.with_results(play.deputy, turn.saved, DeferredToolResults(approvals={"send": denial}))
+    found = await play.deputy.get_approval(approval, by="alice")
+    assert found and found.status == "rejected"
+    [end] = await play.resume(turn, "approve")
+    assert play.sent() == 0 and "Sent." not in end.text
 
 
-async def test_nobody_denies_what_another_user_was_asked() -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice", "bob")
-        turn = await play.runs.start(play.deputy, SEND)
-        denial = DeferredToolResults(approvals={"send": False})
-        with pytest.raises(PolicyDenied):
-            await Runs().with_results(play.deputy, turn.saved, denial, "bob")
-        [end] = await play.resume(turn, "approve")
-        assert "Sent." in end.text and play.sent() == 1
+async def test_nobody_denies_what_another_user_was_asked(play: Play) -> None:
+    await play.connect("alice", "bob")
+    turn = await play.runs.start(play.deputy, SEND)
+    denial = DeferredToolResults(approvals={"send": False})
+    with pytest.raises(PolicyDenied):
+        await Runs().with_results(play.deputy, turn.saved, denial, "bob")
+    [end] = await play.resume(turn, "approve")
+    assert "Sent." in end.text and play.sent() == 1
 
 
-async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up() -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        for told in (
-            {},
-            {"decision": "approve"},
-            {"approval_id": "another", "decision": "approve"},
-            {"approval_id": ""},
-        ):
-            results = DeferredToolResults(approvals={"send": True}, metadata={"send": told})
-            again = await Runs().with_results(play.deputy, turn.saved, results)
-            assert again.kinds == {"approval"} and play.sent() == 0
+async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up(play: Play) -> None:
+    await play.connect("alice")
+    turn = await play.runs.start(play.deputy, SEND)
+    for told in (
+        {},
+        {"decision": "approve"},
+        {"approval_id": "another", "decision": "approve"},
+        {"approval_id": ""},
+    ):
+        results = DeferredToolResults(approvals={"send": True}, metadata={"send": told})
+        again = await Runs().with_results(play.deputy, turn.saved, results)
+        assert again.kinds == {"approval"} and play.sent() == 0
 
 
-async def test_a_history_that_names_another_owner_gives_nobody_more(sandbox: Sandbox) -> None:
+async def test_a_history_that_names_another_owner_gives_nobody_more(sandbox: Sandbox, play: Play) -> None:
     """Bob has written himself into Alice's history: he acts as Bob, and her approval is not his to give."""
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice", "bob")
-        turn = await play.runs.start(play.deputy, SEND)
-        kept = json.loads(turn.saved)
-        kept["history"] = kept["history"].replace('"user":"alice"', '"user":"bob"')
-        turn.saved = json.dumps(kept)
-        [end] = await play.resume(turn, "approve", user="bob")
-        assert end.kinds == {"approval"} and (play.sent(), play.sent("bob")) == (0, 0)
-        assert not set(end.ids("approval")) & set(turn.ids("approval"))
+    await play.connect("alice", "bob")
+    turn = await play.runs.start(play.deputy, SEND)
+    kept = json.loads(turn.saved)
+    kept["history"] = kept["history"].replace('"user":"alice"', '"user":"bob"')
+    turn.saved = json.dumps(kept)
+    [end] = await play.resume(turn, "approve", user="bob")
+    assert end.kinds == {"approval"} and (play.sent(), play.sent("bob")) == (0, 0)
+    assert not set(end.ids("approval")) & set(turn.ids("approval"))
 
 
 @pytest.mark.parametrize("note", ["x", [], {"approvals": ["x"]}, {"approvals": {"send": "another"}}])
-async def test_a_note_that_says_nonsense_proves_nothing(note: Any) -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        kept = json.loads(turn.saved)
-        history = json.loads(kept["history"])
-        [response] = [message for message in history if message["kind"] == "response"]
-        whose = {"user": "alice", "tenant": ""} if isinstance(note, dict) else {}
-        response["metadata"] = {"deputize": {**whose, **note} if isinstance(note, dict) else note}
-        turn.saved = json.dumps({**kept, "history": json.dumps(history)})
-        denial = DeferredToolResults(approvals={"send": False})
-        end = await Runs().with_results(play.deputy, turn.saved, denial)
-        assert not end.asks and play.sent() == 0
-        [again] = await play.resume(turn)
-        assert again.kinds == {"approval"}
-        [end] = await play.resume(turn, "approve")
-        assert "Sent." in end.text and play.sent() == 1
+async def test_a_note_that_says_nonsense_proves_nothing(note: Any, play: Play) -> None:
+    await play.connect("alice")
+    turn = await play.runs.start(play.deputy, SEND)
+    kept = json.loads(turn.saved)
+    history = json.loads(kept["history"])
+    [response] = [message for message in history if message["kind"] == "response"]
+    whose = {"user": "alice", "tenant": ""} if isinstance(note, dict) else {}
+    response["metadata"] = {"deputize": {**whose, **note} if isinstance(note, dict) else note}
+    turn.saved = json.dumps({**kept, "history": json.dumps(history)})
+    denial = DeferredToolResults(approvals={"send": False})
+    end = await Runs().with_results(play.deputy, turn.saved, denial)
+    assert not end.asks and play.sent() == 0
+    [again] = await play.resume(turn)
+    assert again.kinds == {"approval"}
+    [end] = await play.resume(turn, "approve")
+    assert "Sent." in end.text and play.sent() == 1
 
 
 async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, sandbox: Sandbox) -> None:
@@ -255,37 +258,37 @@ class Signing(WrapperToolset[Any]):
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
-async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_asked_about_once(decision: str) -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
-        agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
-        history, requests = kept_of(turn_of(await agent.run("go on")).saved)
-        [ask] = requests_in(requests, "approval")
-        assert "Yes, gladly. (by a machine)" in str(ask["preview"])
-        edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
-        results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
-        end = await agent.run(message_history=history, deferred_tool_results=results)
-        assert not isinstance(end.output, DeferredToolRequests), "asked once"
-        wanted = {"approve": ["Yes, gladly. (by a machine)"], "edit": ["No. (by a machine)"], "reject": []}[decision]
-        assert len(wanted) == play.sent() and ("declined" in end.output.lower()) == (decision == "reject")
-        for mail, text in zip(play.sandbox.sent("alice@example.test"), wanted, strict=True):
-            assert text.encode() in mail.raw
-        found = await play.deputy.get_approval(ask["approval_id"], by="alice")
-        assert found and found.status != "pending"
+async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_asked_about_once(
+    decision: str, play: Play
+) -> None:
+    await play.connect("alice")
+    toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
+    agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
+    history, requests = kept_of(turn_of(await agent.run("go on")).saved)
+    [ask] = requests_in(requests, "approval")
+    assert "Yes, gladly. (by a machine)" in str(ask["preview"])
+    edit = {"decision": "edit", "arguments": {**SEND["args"], "body": "No."}}
+    results = answers(requests, {ask["approval_id"]: edit if decision == "edit" else decision})
+    end = await agent.run(message_history=history, deferred_tool_results=results)
+    assert not isinstance(end.output, DeferredToolRequests), "asked once"
+    wanted = {"approve": ["Yes, gladly. (by a machine)"], "edit": ["No. (by a machine)"], "reject": []}[decision]
+    assert len(wanted) == play.sent() and ("declined" in end.output.lower()) == (decision == "reject")
+    for mail, text in zip(play.sandbox.sent("alice@example.test"), wanted, strict=True):
+        assert text.encode() in mail.raw
+    found = await play.deputy.get_approval(ask["approval_id"], by="alice")
+    assert found and found.status != "pending"
 
 
-async def test_a_yes_to_what_was_shown_is_none_to_other_arguments() -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        turn = await play.runs.start(play.deputy, SEND)
-        [approval] = turn.ids("approval")
-        other = ToolApproved(override_args={**SEND["args"], "to": ["eve@evil.test"]})
-        told = {"approval_id": approval, "decision": "approve"}
-        results = DeferredToolResults(approvals={"send": other}, metadata={"send": told})
-        again = await Runs().with_results(play.deputy, turn.saved, results)
-        assert again.kinds == {"approval"} and play.sent() == 0
-        assert again.ids("approval") != [approval] and "eve@evil.test" in str(again.asks[0]["preview"])
+async def test_a_yes_to_what_was_shown_is_none_to_other_arguments(play: Play) -> None:
+    await play.connect("alice")
+    turn = await play.runs.start(play.deputy, SEND)
+    [approval] = turn.ids("approval")
+    other = ToolApproved(override_args={**SEND["args"], "to": ["eve@evil.test"]})
+    told = {"approval_id": approval, "decision": "approve"}
+    results = DeferredToolResults(approvals={"send": other}, metadata={"send": told})
+    again = await Runs().with_results(play.deputy, turn.saved, results)
+    assert again.kinds == {"approval"} and play.sent() == 0
+    assert again.ids("approval") != [approval] and "eve@evil.test" in str(again.asks[0]["preview"])
 
 
 # ------------------------------------------------------------- other ways to run
@@ -308,19 +311,18 @@ async def test_a_blocking_run_asks_and_sends_once(deputy: Deputy, sandbox: Sandb
     assert "Sent." in done.output and len(sandbox.sent("alice@example.test")) == 1
 
 
-async def test_a_streamed_run_asks_and_sends_once() -> None:
-    async with Play.of("pydantic_ai") as play:
-        await play.connect("alice")
-        agent = agent_of(play.deputy, SEND)
-        paused = await agent.run("go on", deps=Deps("alice"))
-        [ask] = requests_in(paused.output, "approval")
-        results = answers(paused.output, {ask["approval_id"]: "approve"})
-        given: dict[str, Any] = {"message_history": paused.all_messages(), "deferred_tool_results": results}
-        seen = []
-        async with agent.iter(deps=Deps("alice"), **given) as run:
-            async for node in run:
-                seen.append(type(node).__name__)
-        assert run.result and "Sent." in str(run.result.output) and play.sent() == 1 and "CallToolsNode" in seen
+async def test_a_streamed_run_asks_and_sends_once(play: Play) -> None:
+    await play.connect("alice")
+    agent = agent_of(play.deputy, SEND)
+    paused = await agent.run("go on", deps=Deps("alice"))
+    [ask] = requests_in(paused.output, "approval")
+    results = answers(paused.output, {ask["approval_id"]: "approve"})
+    given: dict[str, Any] = {"message_history": paused.all_messages(), "deferred_tool_results": results}
+    seen = []
+    async with agent.iter(deps=Deps("alice"), **given) as run:
+        async for node in run:
+            seen.append(type(node).__name__)
+    assert run.result and "Sent." in str(run.result.output) and play.sent() == 1 and "CallToolsNode" in seen
 
 
 async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbox: Sandbox) -> None:

@@ -137,3 +137,9 @@ def connected(home: Path, provider: Provider, *scopes: str) -> dict[str, str]:
         [ended] = deputy.run(deputy.wait_for_consents([consent], timeout=10))
         assert ended.status == "granted"
     return provider.settings()
+
+
+@pytest.fixture
+def settings(home: Path, provider: Provider) -> dict[str, str]:
+    """The settings under which Alice's account is connected to read mail."""
+    return connected(home, provider, "gmail.readonly")

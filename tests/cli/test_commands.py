@@ -27,10 +27,7 @@ def test_what_is_connected_already_is_not_asked_again(cli: Command, home: Path, 
     assert "send email as you" in again.stdout
 
 
-def test_grants_are_listed_for_people_and_for_programs_without_a_token(
-    cli: Command, home: Path, provider: Provider
-) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_grants_are_listed_for_people_and_for_programs_without_a_token(cli: Command, settings: dict[str, str]) -> None:
     seen, told = cli("accounts", **settings), cli("accounts", "--json", **settings)
     assert "alice@example.test" in seen.stdout and "read your email" in seen.stdout
     [grant] = json.loads(told.stdout)
@@ -38,13 +35,11 @@ def test_grants_are_listed_for_people_and_for_programs_without_a_token(
     assert not any(mark in told.stdout + seen.stdout for mark in ("ya29.", "1//0", "token"))
 
 
-def test_grants_belong_to_the_user_they_were_made_for(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_grants_belong_to_the_user_they_were_made_for(cli: Command, settings: dict[str, str]) -> None:
     assert cli("accounts", "--user", "bob", **settings).stdout.strip() == "Nothing is connected."
 
 
-def test_revoke_ends_it_here_and_at_the_provider(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_revoke_ends_it_here_and_at_the_provider(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
     assert provider.sandbox.live_tokens()["alice@example.test"] > 0
     ended = cli("revoke", "google", **settings)
     assert ended.exit_code == 0
@@ -54,8 +49,9 @@ def test_revoke_ends_it_here_and_at_the_provider(cli: Command, home: Path, provi
     assert "Nothing was connected" in cli("revoke", "google", **settings).stdout
 
 
-def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_revoke_tells_when_the_provider_could_not_be_told(
+    cli: Command, provider: Provider, settings: dict[str, str]
+) -> None:
     provider.sandbox.switches.down = True
     ended = cli("revoke", "google", **settings)
     assert "Google could not be reached; the revocation is queued." in ended.stdout
@@ -64,9 +60,8 @@ def test_revoke_tells_when_the_provider_could_not_be_told(cli: Command, home: Pa
 
 @pytest.mark.processes
 def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     assert "Nothing was connected" in cli("revoke", "--everything", "--user", "bob", **settings).stdout
     assert "Nothing was connected" in cli("revoke", "--tenant", "acme", "--yes", **settings).stdout
     refused = cli("revoke", "--all", stdin="n\n", **settings)
@@ -79,17 +74,15 @@ def test_R35_one_user_or_a_tenant_or_everybody_is_disconnected_from_all(
 
 
 def test_R35_of_many_accounts_only_the_numbers_are_shown(
-    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cli: Command, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     monkeypatch.setattr("deputize.cli.revoke.NAMED", 0)
     ended = cli("revoke", "--all", "--yes", **settings)
     assert ended.stdout.strip() == "Ended here. 1 account removed; at the providers 1 ended."
     assert json.loads(cli("accounts", "--json", **settings).stdout) == []
 
 
-def test_a_user_is_disconnected_and_forgotten(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_user_is_disconnected_and_forgotten(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
     me = "alice"
     assert cli("erase", me, stdin="n\n", **settings).exit_code == 1
     assert provider.sandbox.live_tokens()["alice@example.test"] > 0
@@ -105,8 +98,7 @@ def test_revoke_wants_to_know_what(cli: Command, provider: Provider) -> None:
         assert cli("revoke", *words, **provider.settings()).exit_code == 2
 
 
-def test_act_prints_the_result_as_json_and_nothing_else_on_stdout(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_act_prints_the_result_as_json_and_nothing_else_on_stdout(cli: Command, settings: dict[str, str]) -> None:
     found = cli("act", "gmail_search_emails", '{"query": "from:bob"}', **settings)
     assert found.exit_code == 0, found.stderr
     assert {row["from"] for row in json.loads(found.stdout)["items"]} == {"Bob Brown <bob@example.test>"}
@@ -188,8 +180,7 @@ def test_tools_are_listed_without_any_settings(cli: Command, home: Path) -> None
 
 
 @pytest.mark.processes
-def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, settings: dict[str, str]) -> None:
     cli("act", "gmail_search_emails", "{}", **settings)
     seen = cli("audit", **settings)
     assert "consent.granted" in seen.stdout and "gmail_search_emails" in seen.stdout
@@ -201,9 +192,8 @@ def test_the_audit_tells_what_was_done_and_is_proven(cli: Command, home: Path, p
 
 @pytest.mark.processes
 def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nobody(
-    cli: Command, home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
+    cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
 
     def told(*options: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in cli("audit", "--json", *options, **settings).stdout.splitlines()]
@@ -223,8 +213,7 @@ def test_the_audit_names_users_while_the_vault_can_and_after_they_are_erased_nob
     assert name in seen.stdout and "by their pseudonyms" in seen.stderr
 
 
-def test_an_altered_audit_is_found_out(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_an_altered_audit_is_found_out(cli: Command, home: Path, settings: dict[str, str]) -> None:
     [file] = [path for path in (home / "deputize" / "audit").glob("*.jsonl") if b"consent.granted" in path.read_bytes()]
     file.write_bytes(file.read_bytes().replace(b"consent.granted", b"consent.ignored"))
     found = cli("audit", "verify", **settings)
@@ -240,8 +229,7 @@ def test_key_new_prints_a_key_that_opens_a_vault(cli: Command, home: Path, provi
 
 
 @pytest.mark.processes
-def test_the_same_from_a_real_process(home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_the_same_from_a_real_process(home: Path, settings: dict[str, str]) -> None:
     found = run("act", "gmail_search_emails", '{"query": "from:bob"}', home=home, **settings)
     assert (found.returncode, len(json.loads(found.stdout)["items"]) > 0) == (0, True), found.stderr
     assert "read your email" in run("accounts", home=home, **settings).stdout

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.sandbox import Browser
 from deputize.sandbox.github import GITHUB_CLIENT_ID, GITHUB_CLIENT_SECRET, device
-from tests.cli.conftest import Command, Provider, connected
+from tests.cli.conftest import Command, Provider
 from tests.cli.terminal import LINK, click, talk
 
 BOB = "bob@example.test"
@@ -50,8 +50,7 @@ def test_what_tools_need_is_asked_in_one_link_and_a_provider_need_not_be_named(h
     assert "read your email" in connecting.heard and "send email as you" in connecting.heard
 
 
-def test_what_is_allowed_already_is_not_asked_by_tool_either(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_what_is_allowed_already_is_not_asked_by_tool_either(cli: Command, settings: dict[str, str]) -> None:
     again = cli("connect", "google", "--tool", "gmail_search_emails", **settings)
     assert (again.exit_code, "/connect/" in again.stderr) == (0, False) and "alice@example.test" in again.stdout
 
@@ -70,9 +69,8 @@ def test_an_unknown_tool_is_named_and_nothing_is_asked(cli: Command, provider: P
 @pytest.mark.processes
 @pytest.mark.parametrize(("way", "default"), [("--another", "alice@example.test"), ("--switch", BOB)])
 def test_one_more_account_or_another_one_is_said_in_the_command(
-    cli: Command, home: Path, provider: Provider, way: str, default: str
+    cli: Command, home: Path, way: str, default: str, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     words = ["connect", "google", "--scopes", "gmail.readonly", way]
     with talk(*words, home=home, terminal=False, env=settings) as connecting:
         click(connecting.hear(LINK)[1], as_=BOB)

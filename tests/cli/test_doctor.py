@@ -64,13 +64,11 @@ def test_settings_that_cannot_be_read_come_first(cli: Command) -> None:
     bad(cli("doctor", "--json", DEPUTIZE_PORT="hush-hush"), "settings", "port")
 
 
-def test_a_wrong_key_is_found(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_wrong_key_is_found(cli: Command, settings: dict[str, str]) -> None:
     bad(cli("doctor", "--json", **settings, DEPUTIZE_KEY=new_key()), "vault", "DEPUTIZE_KEY")
 
 
-def test_a_lost_key_is_found_and_not_made(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_lost_key_is_found_and_not_made(cli: Command, home: Path, settings: dict[str, str]) -> None:
     (home / "deputize" / "key").unlink()
     bad(cli("doctor", "--json", **settings), "key", "no key")
     assert not (home / "deputize" / "key").exists()
@@ -164,8 +162,7 @@ def test_apps_whose_grants_take_no_screen_are_told_as_what_they_are(cli: Command
     bad(found, "app jag", "'nowhere', which is no app", "[apps.nowhere]")
 
 
-def test_an_altered_audit_is_found(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_an_altered_audit_is_found(cli: Command, home: Path, settings: dict[str, str]) -> None:
     for file in (home / "deputize" / "audit").glob("*.jsonl"):
         file.write_bytes(file.read_bytes().replace(b"google", b"gogole"))
     bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
@@ -179,9 +176,8 @@ def test_no_secret_is_shown(secret: str, cli: Command, provider: Provider) -> No
 
 
 def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     vault = home / "deputize" / "vault.sqlite"
     before = vault.read_bytes()
     assert cli("revoke", "google", **settings).exit_code == 0
@@ -192,9 +188,8 @@ def test_V2_a_vault_that_was_rolled_back_is_found_with_what_the_audit_saw(
 
 @pytest.mark.processes
 def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, provider: Provider, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     assert lines(cli("doctor", "--json", "--offline", **settings))["grants"]["found"].startswith("1 live, 0 lost, 0 ")
     provider.sandbox.switches.down = True
     cli("revoke", "google", **settings)
@@ -213,16 +208,14 @@ def test_R36_live_grants_are_counted_and_debts_listed_and_no_token_shown(
     assert "No revocation is queued." in cli("revoke", "--queued", **settings).stdout
 
 
-def test_records_under_an_older_key_are_told(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_records_under_an_older_key_are_told(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "key"
     file.write_text(f"{new_key()}\n{file.read_text()}")
     told = lines(cli("doctor", "--json", "--offline", **settings))
     assert (told["sealing"]["state"], told["sealing"]["todo"]) == ("open", "deputize key reseal")
 
 
-def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_it_changes_nothing_not_even_what_has_expired(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "vault.sqlite"
     with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
         deputy.run(deputy.vault.insert("ticket", "late", {"expires": 1.0}))
@@ -246,8 +239,9 @@ def test_a_settings_file_of_the_working_directory_is_not_read_and_doctor_says_so
     assert "DEPUTIZE_CONFIG" not in os.environ
 
 
-def test_a_vault_of_real_providers_is_not_opened_beside_a_sandbox(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_vault_of_real_providers_is_not_opened_beside_a_sandbox(
+    cli: Command, home: Path, settings: dict[str, str]
+) -> None:
     with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
         [grant] = deputy.run(deputy.vault.list_grants(User("alice")))
         assert deputy.run(deputy.vault.replace(grant, replace(grant, origin=None)))
@@ -266,8 +260,7 @@ def test_a_deleted_outcome_of_an_act_is_found(cli: Command, home: Path, provider
     bad(cli("doctor", "--json", **settings), "acts", "gmail_send_email", "would be done again", "do not run that call")
 
 
-def test_an_audit_that_was_deleted_is_found(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_an_audit_that_was_deleted_is_found(cli: Command, home: Path, settings: dict[str, str]) -> None:
     shutil.rmtree(home / "deputize" / "audit")
     bad(cli("doctor", "--json", **settings), "audit", "not whole", "deputize audit verify")
     proven = cli("audit", "verify", **settings)

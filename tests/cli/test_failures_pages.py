@@ -10,7 +10,7 @@ import pytest
 
 from deputize.cli.retention import format_duration, retention_rows
 from deputize.core.settings import Settings
-from tests.cli.conftest import Command, Provider, connected
+from tests.cli.conftest import Command
 from tests.docs.blocks import ROOT, text
 from tests.docs.commands import commands
 
@@ -32,9 +32,8 @@ def test_no_row_of_the_table_is_without_a_test() -> None:
 @pytest.mark.processes
 @pytest.mark.parametrize("page", ["docs/backup-and-keys.md", "docs/retention.md"])
 def test_the_commands_of_the_page_run_as_they_stand(
-    cli: Command, home: Path, provider: Provider, page: str, tmp_path: Path
+    cli: Command, page: str, tmp_path: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     block = text(page).partition("```bash\n")[2].partition("```")[0]
     later = text(page).partition("```bash\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("#")[0].split() for line in (block + later).splitlines() if line]

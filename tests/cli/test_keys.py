@@ -46,9 +46,8 @@ def ids(found: Any) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.processes
 def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
     provider.sandbox.switches.access_ttl = 2
     provider.sandbox.expire_access_tokens()
@@ -77,9 +76,8 @@ def test_V6_four_programs_act_while_keys_are_rotated_twice_and_none_fails(
 
 @pytest.mark.processes
 def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     file = home / "deputize" / "key"
     [old] = KeyFile(file).read_keys()
     alone = file.read_text()
@@ -105,9 +103,8 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
 
 @pytest.mark.processes  # a command after another, until the old key is gone
 def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record_needs_it(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     [old] = KeyFile(home / "deputize" / "key").read_keys()
     later = cli("key", "rotate", "--later", **settings)
     assert later.exit_code == 0 and "in the background" in later.stdout
@@ -123,8 +120,7 @@ def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record
 
 
 @pytest.mark.processes
-def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_V6_while_a_record_needs_the_old_key_it_stays(cli: Command, home: Path, settings: dict[str, str]) -> None:
     file = home / "deputize" / "key"
     [old] = KeyFile(file).read_keys()
     file.write_text(f"{new_key()}\n{file.read_text()}")
@@ -149,8 +145,9 @@ def test_keys_from_the_environment_are_the_operators_to_change(cli: Command, hom
 
 
 @pytest.mark.processes
-def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_U10_the_audit_gets_a_new_key_and_old_rows_stay_proven(
+    cli: Command, home: Path, settings: dict[str, str]
+) -> None:
     assert cli("audit", "rekey", **settings).exit_code == 0
     cli("act", "gmail_search_emails", "{}", **settings)
     proven = cli("audit", "verify", **settings)
@@ -185,8 +182,9 @@ def _text(key: bytes) -> str:
 
 
 @pytest.mark.processes
-def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_V10_a_backup_is_made_and_put_back_from_the_command_line(
+    cli: Command, home: Path, settings: dict[str, str]
+) -> None:
     copy = home / "copy"
     assert cli("vault", "backup", str(copy), **settings).exit_code == 0
     assert stat.S_IMODE(copy.stat().st_mode) == 0o600
@@ -200,9 +198,8 @@ def test_V10_a_backup_is_made_and_put_back_from_the_command_line(cli: Command, h
 
 @pytest.mark.processes
 def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_the_start(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     provider.sandbox.switches.rotate = provider.sandbox.switches.reuse_kills_family = True
     cli("vault", "backup", str(home / "copy"), **settings)
     vault = home / "deputize" / "vault.sqlite"
@@ -215,8 +212,7 @@ def test_W14_a_backup_that_was_copied_back_is_noticed_by_doctor_and_doubted_at_t
     assert "backup:" not in cli("doctor", "--offline", **settings).stdout
 
 
-def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Path, settings: dict[str, str]) -> None:
     key = (home / "deputize" / "key").read_text().strip()
     told = cli("key", "remove", key, **settings)
     refused(told, "settings_error", "deputize key list")
@@ -225,9 +221,8 @@ def test_V4_a_key_given_where_an_id_belongs_is_not_shown(cli: Command, home: Pat
 
 @pytest.mark.processes
 def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_in_its_place(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     folder, copy = home / "deputize", home / "copy"
     key, vault = folder / "key", folder / "vault.sqlite"
     assert cli("vault", "backup", str(copy), **settings).exit_code == 0
@@ -252,9 +247,8 @@ def test_V10_a_vault_that_is_lost_is_put_back_with_its_key_and_nothing_is_made_i
 @pytest.mark.parametrize("wide", [("--all",), ("--tenant", "acme"), ("--owed",)])
 @pytest.mark.parametrize("narrow", [("--account", "bob"), ("--app", "google")])
 def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
-    cli: Command, home: Path, provider: Provider, wide: tuple[str, ...], narrow: tuple[str, ...]
+    cli: Command, wide: tuple[str, ...], narrow: tuple[str, ...], settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     assert cli("revoke", *wide, *narrow, "--yes", **settings).exit_code == 2
     assert json.loads(cli("accounts", "--json", **settings).stdout)
 

@@ -32,9 +32,8 @@ def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
 
 @pytest.mark.processes
 def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
-    cli: Command, home: Path, provider: Provider
+    cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     with closing(sqlite3.connect(home / "deputize" / "vault.sqlite")) as db:
         db.execute("UPDATE vault SET value = CAST(substr(value, 1, 60) || 'x' AS BLOB) WHERE key LIKE 'grant/%'")
         db.commit()

@@ -27,8 +27,7 @@ def test_an_unknown_tool_is_named_with_those_that_are_near(cli: Command, provide
     refused(found, "invalid_input", "gmail_serch_emails", "gmail_search_emails")
 
 
-def test_arguments_that_do_not_fit_are_named_without_their_values(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_arguments_that_do_not_fit_are_named_without_their_values(cli: Command, settings: dict[str, str]) -> None:
     found = cli("act", "gmail_search_emails", '{"limit": "hush-hush"}', **settings)
     refused(found, "invalid_input", "limit")
     assert "hush-hush" not in found.stderr
@@ -73,8 +72,7 @@ def test_something_that_is_no_key_is_not_repeated(cli: Command, provider: Provid
     assert "hush-hush" not in found.stderr
 
 
-def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Path, settings: dict[str, str]) -> None:
     (home / "deputize" / "key").unlink()
     refused(cli("accounts", **settings), "settings_error", "There is a vault but no key")
     assert not (home / "deputize" / "key").exists()
@@ -82,9 +80,8 @@ def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Pa
 
 @pytest.mark.parametrize("left", [0, 100, 5000])
 def test_a_truncated_vault_is_refused_and_left_as_it_is(
-    left: int, cli: Command, home: Path, provider: Provider
+    left: int, cli: Command, home: Path, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     vault = home / "deputize" / "vault.sqlite"
     vault.write_bytes(vault.read_bytes()[:left])
     for beside in vault.parent.glob("vault.sqlite-*"):
@@ -129,8 +126,7 @@ def test_nobody_in_time_is_said_so(cli: Command, provider: Provider) -> None:
 
 
 @pytest.mark.processes
-def test_a_provider_that_is_down_is_told(cli: Command, home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_provider_that_is_down_is_told(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
     provider.sandbox.switches.down = True
     refused(cli("act", "gmail_search_emails", **settings), "provider_unavailable")
 
@@ -158,8 +154,7 @@ def test_wrong_usage_ends_with_2(words: list[str], cli: Command) -> None:
 
 
 @pytest.mark.processes
-def test_a_real_process_ends_in_the_same_words(home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_a_real_process_ends_in_the_same_words(home: Path, settings: dict[str, str]) -> None:
     for words, code, env in (
         (["act", "gmail_serch_emails"], 1, {}),
         (["act", "gmail_search_emails", "not json"], 2, {}),

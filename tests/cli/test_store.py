@@ -47,9 +47,8 @@ def moved_aside(folder: Path) -> set[str]:
 
 
 def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_no_tables(
-    cli: Command, home: Path, provider: Provider, server: Server
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     vault, owner, app = home / "deputize" / "vault.sqlite", url_of(server, "owner"), url_of(server, "app")
     early = cli("store", "copy", str(vault), app, **settings)
     assert early.exit_code == 1 and "no tables" in early.stderr and "deputize store init" in early.stderr
@@ -137,9 +136,8 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
 
 
 def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
-    cli: Command, home: Path, provider: Provider, server: Server
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     app = url_of(server, "app")
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     key = (home / "deputize" / "key").read_text().strip()
@@ -172,9 +170,8 @@ def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
 
 
 def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
-    cli: Command, home: Path, provider: Provider, server: Server
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     vault, app = str(home / "deputize" / "vault.sqlite"), {"DEPUTIZE_VAULT": url_of(server, "app")}
     refused = cli("audit", "import", str(home), **settings)
@@ -205,9 +202,8 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
 
 
 def test_a_check_tries_each_record_and_proves_the_audit(
-    cli: Command, home: Path, provider: Provider, server: Server
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     app = url_of(server, "app")
     empty = cli("store", "check", app, **settings | {"DEPUTIZE_VAULT": app})
@@ -308,9 +304,8 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
 
 
 def test_doctor_says_what_to_do_about_a_database_that_stands_still(
-    cli: Command, home: Path, provider: Provider, server: Server
+    cli: Command, home: Path, server: Server, settings: dict[str, str]
 ) -> None:
-    settings = connected(home, provider, "gmail.readonly")
     app = url_of(server, "app")
     assert cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings).exit_code == 0
     assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Provider, connected
+from tests.cli.conftest import Provider
 from tests.cli.terminal import CLI, LINK, PATIENCE, click, environment, run, talk
 
 
@@ -72,8 +72,7 @@ def test_ctrl_c_while_waiting_is_no_accident(home: Path, provider: Provider) -> 
 
 
 @pytest.mark.processes
-def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_the_audit_can_be_followed(home: Path, settings: dict[str, str]) -> None:
     with talk("audit", "--follow", home=home, env=settings) as following:
         following.hear("consent.granted")
         run("act", "gmail_search_emails", "{}", home=home, **settings)
@@ -84,8 +83,7 @@ def test_the_audit_can_be_followed(home: Path, provider: Provider) -> None:
 
 
 @pytest.mark.processes
-def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, provider: Provider) -> None:
-    settings = connected(home, provider, "gmail.readonly")
+def test_connections_shows_the_users_own_page_until_it_is_stopped(home: Path, settings: dict[str, str]) -> None:
     with talk("open", home=home, env=settings) as serving:
         page = click(serving.hear(r"(http://127\.0\.0\.1:\d+/me/\S+)")[1])
         assert page.status == 200 and "alice@example.test" in page.text

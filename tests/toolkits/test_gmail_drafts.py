@@ -32,6 +32,11 @@ def existing(raw: bytes = MULTIPART) -> Mailbox:
     return Mailbox(drafts={"r1": {"id": "r1", "message": kept | {"raw": b64(raw, padded=False)}}})
 
 
+@pytest.fixture
+def box() -> Mailbox:
+    return existing()
+
+
 def stored(box: Mailbox, draft: str = "r1") -> Any:
     from deputize.toolkits._shared.mail.parts import decode_base64
 
@@ -41,8 +46,7 @@ def stored(box: Mailbox, draft: str = "r1") -> Any:
 # ----------------------------------------------------------------- save
 
 
-def test_a_draft_changes_its_sender_and_nothing_else() -> None:
-    box = existing()
+def test_a_draft_changes_its_sender_and_nothing_else(box: Mailbox) -> None:
     before = stored(box)
     done = saved(box, draft_id="r1", send_as="Team <team@example.test>")
     after = stored(box)
@@ -105,8 +109,7 @@ def test_a_draft_of_a_reply_can_go_to_somebody_else_under_another_subject() -> N
     assert (str(stored(box, draft)["To"]), str(stored(box, draft)["Subject"])) == ("dora@example.test", "Else")
 
 
-def test_only_the_fields_given_are_replaced() -> None:
-    box = existing()
+def test_only_the_fields_given_are_replaced(box: Mailbox) -> None:
     done = saved(box, draft_id="r1", body="new *words*", to=["Dora <dora@example.test>"])
     mail = stored(box)
     assert (str(mail["To"]), str(mail["Cc"]), str(mail["Subject"]), mail["X-Own"]) == (
@@ -198,8 +201,7 @@ def test_a_draft_of_words_alone_is_replaced_freely(html: str, plain: str, free: 
     assert refused.value.reason == "unread"
 
 
-def test_a_field_can_be_emptied_and_the_text_left_alone() -> None:
-    box = existing()
+def test_a_field_can_be_emptied_and_the_text_left_alone(box: Mailbox) -> None:
     saved(box, draft_id="r1", cc=[], subject="New")
     mail = stored(box)
     assert mail["Cc"] is None and str(mail["Subject"]) == "New"
@@ -217,8 +219,9 @@ def test_a_field_can_be_emptied_and_the_text_left_alone() -> None:
         ({"draft_id": "r1", "subject": "a\nb"}, "subject"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_before_anything_is_asked(arguments: dict[str, Any], why: str) -> None:
-    box = existing()
+def test_what_cannot_be_saved_is_refused_before_anything_is_asked(
+    arguments: dict[str, Any], why: str, box: Mailbox
+) -> None:
     with pytest.raises(InvalidInput, match=why):
         saved(box, **arguments)
     assert box.asked == []
@@ -229,15 +232,13 @@ def test_a_draft_that_is_not_there_cannot_be_changed() -> None:
         saved(Mailbox(), draft_id="r1", subject="x")
 
 
-def test_a_lost_answer_is_looked_up_among_the_newest_drafts() -> None:
-    box = existing()
+def test_a_lost_answer_is_looked_up_among_the_newest_drafts(box: Mailbox) -> None:
     box.lose("POST", "/users/me/drafts")
     done = saved(box, subject="x")
     assert done.result["draft_id"] in box.drafts and len(box.drafts) == 2
 
 
-def test_a_draft_that_is_not_found_again_may_exist() -> None:
-    box = existing()
+def test_a_draft_that_is_not_found_again_may_exist(box: Mailbox) -> None:
     box.fail("POST", "/users/me/drafts", OutcomeUnknown("lost"))
     with pytest.raises(OutcomeUnknown):
         saved(box, subject="x")
@@ -256,8 +257,7 @@ def test_drafting_needs_no_right_to_read_but_for_a_reply() -> None:
 # ----------------------------------------------------------------- list
 
 
-def test_drafts_are_listed_with_what_tells_them_apart() -> None:
-    box = existing()
+def test_drafts_are_listed_with_what_tells_them_apart(box: Mailbox) -> None:
     done = DRAFTER.run("list_drafts", {}, box)
     assert done.result == {
         "items": [
@@ -297,8 +297,7 @@ def test_drafts_are_paged() -> None:
 # ----------------------------------------------------------------- send and delete
 
 
-def test_a_draft_is_sent_and_gone() -> None:
-    box = existing()
+def test_a_draft_is_sent_and_gone(box: Mailbox) -> None:
     done = DRAFTER.run("send_draft", {"draft_id": "r1"}, box)
     assert len(box.sent) == 1 and box.drafts == {}
     assert (done.result["thread"], done.result["to"], done.result["subject"]) == ("t9", ["bob@example.test"], "Grüße")
@@ -308,8 +307,7 @@ def test_a_draft_is_sent_and_gone() -> None:
     assert len(box.sent) == 1
 
 
-def test_a_lost_answer_of_sending_a_draft_is_cleared_up() -> None:
-    box = existing()
+def test_a_lost_answer_of_sending_a_draft_is_cleared_up(box: Mailbox) -> None:
     box.lose("POST", "/users/me/drafts/send")
     assert DRAFTER.run("send_draft", {"draft_id": "r1"}, box).result["summary"].startswith("Sent")
     assert len(box.sent) == 1
@@ -342,8 +340,7 @@ def test_the_right_to_send_alone_does_not_send_drafts() -> None:
     assert not all(need.is_met_by(frozenset({SEND})) for need in TOOLKIT.tools["gmail_send_draft"].needs_of({}))
 
 
-def test_deleting_a_draft_twice_is_deleting_it() -> None:
-    box = existing()
+def test_deleting_a_draft_twice_is_deleting_it(box: Mailbox) -> None:
     first = DRAFTER.run("delete_draft", {"draft_id": "r1"}, box)
     assert first.result == {"draft_id": "r1", "deleted": True}
     assert [request.call for request in first.requests] == ["read", "idem"]

@@ -25,6 +25,11 @@ def box() -> Mailbox:
     )
 
 
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return box()
+
+
 def manage(mailbox: Mailbox, **arguments: Any) -> Done:
     return KEEPER.run("manage_label", arguments, mailbox)
 
@@ -62,8 +67,7 @@ def test_listing_is_satisfied_by_labels_or_by_reading() -> None:
     assert need.ask == LABELS and need.is_met_by(frozenset({READONLY}))
 
 
-def test_a_label_is_made_once() -> None:
-    mailbox = box()
+def test_a_label_is_made_once(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="create", name="New")
     assert (done.result["id"], done.result["name"]) == ("Label_1", "New")
     assert done.result["undo"] == {"tool": "gmail_manage_label", "args": {"action": "delete", "name": "New"}}
@@ -73,8 +77,7 @@ def test_a_label_is_made_once() -> None:
 
 
 @pytest.mark.parametrize("error", [Conflict("exists", reason="exists"), InvalidInput("400")])
-def test_a_label_that_somebody_else_made_meanwhile_is_returned(error: Exception) -> None:
-    mailbox = box()
+def test_a_label_that_somebody_else_made_meanwhile_is_returned(error: Exception, mailbox: Mailbox) -> None:
     hidden = own("New", "Label_8")
 
     def answer(request: Any) -> Any:
@@ -94,8 +97,7 @@ def test_a_refusal_that_is_no_conflict_is_passed_on() -> None:
             manage(mailbox, action="create", name="New")
 
 
-def test_a_label_is_renamed_and_back() -> None:
-    mailbox = box()
+def test_a_label_is_renamed_and_back(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="rename", name="work", new_name="Job")
     assert (done.result["id"], done.result["name"]) == ("Label_Work", "Job")
     assert manage(mailbox, action="rename", name="work", new_name="Job").result["id"] == "Label_Work"
@@ -103,15 +105,13 @@ def test_a_label_is_renamed_and_back() -> None:
     assert [one["name"] for one in mailbox.labels] == ["INBOX", "Work", "Play/Chess"]
 
 
-def test_a_name_may_change_its_case_but_not_become_another_labels() -> None:
-    mailbox = box()
+def test_a_name_may_change_its_case_but_not_become_another_labels(mailbox: Mailbox) -> None:
     assert manage(mailbox, action="rename", name="Work", new_name="WORK").result["name"] == "WORK"
     with pytest.raises(Conflict):
         manage(mailbox, action="rename", name="WORK", new_name="play/chess")
 
 
-def test_a_deleted_label_leaves_its_emails_and_says_how_many() -> None:
-    mailbox = box()
+def test_a_deleted_label_leaves_its_emails_and_says_how_many(mailbox: Mailbox) -> None:
     done = manage(mailbox, action="delete", name="Work")
     assert done.result == {
         "id": "Label_Work",
@@ -123,8 +123,7 @@ def test_a_deleted_label_leaves_its_emails_and_says_how_many() -> None:
     assert [one["name"] for one in mailbox.labels] == ["INBOX", "Play/Chess"]
 
 
-def test_a_deletion_that_was_cut_off_is_finished_by_its_note() -> None:
-    mailbox = box()
+def test_a_deletion_that_was_cut_off_is_finished_by_its_note(mailbox: Mailbox) -> None:
     note = manage(mailbox, action="delete", name="Work").notes[0]
     again = KEEPER.run("manage_label", {"action": "delete", "name": "Work"}, mailbox, noted=note)
     assert again.result["affected"] == 2 and "already" in again.result["summary"]
@@ -138,16 +137,14 @@ def test_a_deletion_that_was_cut_off_is_finished_by_its_note() -> None:
         ({"action": "delete", "name": "x", "new_name": "y"}, "new_name"),
     ],
 )
-def test_a_new_name_is_for_renaming_only(arguments: dict[str, Any], why: str) -> None:
-    mailbox = box()
+def test_a_new_name_is_for_renaming_only(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match=why):
         manage(mailbox, **arguments)
     assert mailbox.asked == []
 
 
 @pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 226, "a//b", "/a", "a/", "a/ /b"])
-def test_a_name_that_gmail_would_not_take_is_refused(name: str) -> None:
-    mailbox = box()
+def test_a_name_that_gmail_would_not_take_is_refused(name: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="name"):
         manage(mailbox, action="create", name=name)
     assert all(one.method == "GET" for one in mailbox.asked)
@@ -174,8 +171,7 @@ def test_managing_labels_needs_labels_only() -> None:
         assert all(need.is_met_by(frozenset({LABELS})) for need in TOOL.needs_of({"action": action}))
 
 
-def test_a_label_that_is_gone_while_it_is_counted_is_not_found() -> None:
-    mailbox = box()
+def test_a_label_that_is_gone_while_it_is_counted_is_not_found(mailbox: Mailbox) -> None:
     mailbox.fail("GET", "/users/me/labels/{id}", NotFound("gone"))
     with pytest.raises(NotFound):
         manage(mailbox, action="delete", name="Work")

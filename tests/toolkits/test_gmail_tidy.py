@@ -25,6 +25,11 @@ def box() -> Mailbox:
     )
 
 
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return box()
+
+
 def update(mailbox: Mailbox, **arguments: Any) -> Done:
     return OWNER.run("update_emails", arguments, mailbox)
 
@@ -65,8 +70,7 @@ def test_an_action_changes_the_state_and_its_undo_brings_it_back(
     assert labels(mailbox) == {"m1": before}
 
 
-def test_only_what_would_change_is_changed_and_undone() -> None:
-    mailbox = box()
+def test_only_what_would_change_is_changed_and_undone(mailbox: Mailbox) -> None:
     done = update(mailbox, action="read", message_ids=["m1", "m2", "m3", "m1", "gone"])
     assert done.result == {
         "requested": 4,
@@ -87,15 +91,13 @@ def test_nothing_to_change_changes_nothing_and_needs_no_note() -> None:
     assert done.notes == []
 
 
-def test_labels_are_named_by_the_user_and_meant_by_id() -> None:
-    mailbox = box()
+def test_labels_are_named_by_the_user_and_meant_by_id(mailbox: Mailbox) -> None:
     done = update(mailbox, add_labels=["play"], remove_labels=["Work"], message_ids=["m3"])
     assert labels(mailbox)["m3"] == {"INBOX", "UNREAD", "Label_Play"}
     assert done.result["undo"]["args"] == {"add_labels": ["Work"], "remove_labels": ["Play"], "message_ids": ["m3"]}
 
 
-def test_a_change_that_was_half_there_already_has_no_undo() -> None:
-    mailbox = box()
+def test_a_change_that_was_half_there_already_has_no_undo(mailbox: Mailbox) -> None:
     done = update(mailbox, action="star", add_labels=["Work"], message_ids=["m1", "m3"])
     assert done.result["changed"] == 2 and "undo" not in done.result
     done = update(box(), action="read", thread_ids=["t1"])
@@ -127,24 +129,21 @@ def test_an_undo_carries_at_most_a_hundred_ids() -> None:
     ],
 )
 def test_a_change_that_does_not_say_what_to_which_is_refused_before_anything_is_asked(
-    arguments: dict[str, Any], why: str
+    arguments: dict[str, Any], why: str, mailbox: Mailbox
 ) -> None:
-    mailbox = box()
     with pytest.raises(InvalidInput, match=why):
         update(mailbox, **arguments)
     assert mailbox.asked == []
 
 
 @pytest.mark.parametrize("label", ["INBOX", "inbox", "STARRED"])
-def test_gmails_own_states_are_no_labels(label: str) -> None:
-    mailbox = box()
+def test_gmails_own_states_are_no_labels(label: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="system label of Gmail"):
         update(mailbox, add_labels=[label], message_ids=["m1"])
     assert all(request.call == "read" for request in mailbox.asked)
 
 
-def test_a_label_that_is_not_there_is_not_made() -> None:
-    mailbox = box()
+def test_a_label_that_is_not_there_is_not_made(mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match="add_labels") as refused:
         update(mailbox, add_labels=["Wörk"], message_ids=["m1"])
     assert "Work" in refused.value.hint
@@ -159,16 +158,14 @@ def test_a_label_cannot_come_and_go_at_once() -> None:
 # ----------------------------------------------------------------- by query
 
 
-def test_a_query_is_resolved_noted_and_then_worked_off() -> None:
-    mailbox = box()
+def test_a_query_is_resolved_noted_and_then_worked_off(mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", query="from:bob")
     assert [note["ids"] for note in done.notes] == [["m1", "m2", "m3"]]
     assert all("TRASH" in one for one in labels(mailbox).values())
     assert [one.path.rpartition("/")[2] for one in done.requests if one.method == "POST"] == ["trash"] * 3
 
 
-def test_a_later_run_works_off_the_noted_ids_whatever_the_query_finds_now() -> None:
-    mailbox = box()
+def test_a_later_run_works_off_the_noted_ids_whatever_the_query_finds_now(mailbox: Mailbox) -> None:
     plan = update(mailbox, action="read", query="is:old").notes[0]
     mailbox = box()
     mailbox.messages["m4"] = message("m4", labels=["UNREAD"])
@@ -199,8 +196,7 @@ def test_a_query_stops_at_its_limit_and_says_that_there_is_more() -> None:
     assert "remaining" not in again.result
 
 
-def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others() -> None:
-    mailbox = box()
+def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others(mailbox: Mailbox) -> None:
     original = mailbox.__call__
 
     def answer(request: Any) -> Any:
@@ -214,8 +210,7 @@ def test_ids_that_gmail_refuses_are_told_and_do_not_stop_the_others() -> None:
     assert done.result["undo"]["args"]["message_ids"] == ["m1", "m3"]
 
 
-def test_labels_and_trash_go_together() -> None:
-    mailbox = box()
+def test_labels_and_trash_go_together(mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", add_labels=["Play"], message_ids=["m2"])
     assert labels(mailbox)["m2"] == {"INBOX", "Label_Play", "TRASH"}
     change = next(one for one in done.requests if one.path.endswith("batchModify"))
@@ -227,8 +222,7 @@ def test_a_query_that_finds_nothing_changes_nothing() -> None:
     assert done.result == {"requested": 0, "changed": 0, "summary": "Changed 0 of 0 messages."}
 
 
-def test_a_rate_limit_is_passed_on() -> None:
-    mailbox = box()
+def test_a_rate_limit_is_passed_on(mailbox: Mailbox) -> None:
     mailbox.fail("POST", "/users/me/messages/batchModify", RateLimited("wait"))
     with pytest.raises(RateLimited):
         update(mailbox, action="read", message_ids=["m1"])
@@ -238,8 +232,7 @@ def test_a_rate_limit_is_passed_on() -> None:
 
 
 @pytest.mark.parametrize("chosen", [{"query": "from:bob"}, {"message_ids": ["m1", "m2", "m3"]}])
-def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any]) -> None:
-    mailbox = box()
+def test_a_dry_run_counts_and_shows_and_changes_nothing(chosen: dict[str, Any], mailbox: Mailbox) -> None:
     done = update(mailbox, action="trash", dry_run=True, **chosen)
     assert done.result["estimate"] == 3
     assert [row["id"] for row in done.result["sample"]] == ["m1", "m2", "m3"]

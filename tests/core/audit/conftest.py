@@ -35,5 +35,11 @@ def make(folder: Path) -> Iterator[Make]:
 
 
 @pytest.fixture
+def audit(make: Make) -> Audit:
+    """An Audit on the folder with the usual options."""
+    return make()
+
+
+@pytest.fixture
 def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
     return Disk(monkeypatch)

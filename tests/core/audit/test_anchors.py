@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.core.audit import verify
+from deputize.core.audit import Audit, verify
 from tests.core.audit.audit_files import CANARY, KEY, Make, files, imitate, kinds, lines, write
 
 
@@ -71,8 +71,7 @@ def test_U4_an_anchor_that_cannot_be_kept_stops_nothing_and_is_logged(
     assert "ConnectionError" in caplog.text and CANARY not in caplog.text
 
 
-def test_U8_an_intent_without_a_result_is_an_unknown_outcome(make: Make, folder: Path) -> None:
-    audit = make()
+def test_U8_an_intent_without_a_result_is_an_unknown_outcome(folder: Path, audit: Audit) -> None:
     for act in ("a", "b", "c"):
         audit._append("act.intent", act=act)
         audit._append("act.intent", user="alice", thread="t", call_id=act, tool="gmail_send_email")

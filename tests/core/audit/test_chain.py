@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from deputize.core.audit import Finding, read, verify
+from deputize.core.audit import Audit, Finding, read, verify
 from deputize.core.errors import SettingsError, StoreUnavailable
 from tests.core.audit.audit_files import KEY, OLD, Make, files, imitate, kinds, lines, write
 
@@ -55,8 +55,7 @@ TAMPERING: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_U3_no_change_goes_unseen(make: Make, folder: Path, name: str) -> None:
-    audit = make()
+def test_U3_no_change_goes_unseen(folder: Path, name: str, audit: Audit) -> None:
     write(audit, 6, user="alice")
     audit.close()
     untouched = verify(folder, [KEY])
@@ -69,8 +68,7 @@ def test_U3_no_change_goes_unseen(make: Make, folder: Path, name: str) -> None:
     assert all(finding.writer == audit.writer for finding in report.findings)
 
 
-def test_U3_one_edit_is_one_finding_at_its_row(make: Make, folder: Path) -> None:
-    audit = make()
+def test_U3_one_edit_is_one_finding_at_its_row(folder: Path, audit: Audit) -> None:
     write(audit, 6, user="alice")
     audit.close()
     files(folder)[0].write_bytes(b"".join(edit(lines(folder))))

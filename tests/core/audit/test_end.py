@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.core.audit import read, verify
+from deputize.core.audit import Audit, read, verify
 from tests.core.audit.audit_files import KEY, Disk, Make, lines, run, write
 
 
@@ -93,8 +93,7 @@ def test_closing_ends_the_thread_and_a_late_row_is_written_at_once(make: Make, f
     assert verify(folder, [KEY]).ok
 
 
-def test_a_row_after_a_close_that_had_to_wait_is_written_too(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+def test_a_row_after_a_close_that_had_to_wait_is_written_too(folder: Path, disk: Disk, audit: Audit) -> None:
     disk.open.clear()
     write(audit, 1)
     flushing, closing = threading.Thread(target=audit.flush), threading.Thread(target=audit.close)
@@ -112,8 +111,7 @@ def test_a_row_after_a_close_that_had_to_wait_is_written_too(make: Make, folder:
     assert len(lines(folder)) == 3
 
 
-def test_rows_written_while_it_closes_are_kept(make: Make, folder: Path) -> None:
-    audit = make()
+def test_rows_written_while_it_closes_are_kept(folder: Path, audit: Audit) -> None:
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
             pool.submit(write, audit, 500)

@@ -86,8 +86,7 @@ def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
         Audit(tmp_path / "file" / "audit", KEY)
 
 
-def test_an_existing_file_is_never_written_to(make: Make, folder: Path) -> None:
-    audit = make()
+def test_an_existing_file_is_never_written_to(folder: Path, audit: Audit) -> None:
     planted = folder / f"{audit.writer}.0.jsonl"
     planted.symlink_to(folder.with_name("elsewhere"))
     audit._append("act.intent")
@@ -136,8 +135,7 @@ def test_following_shows_rows_as_they_come_once_each_from_new_writers_too(make: 
     assert next(follow)["n"] == 4
 
 
-def test_long_rows_span_the_blocks_that_are_read(make: Make, folder: Path) -> None:
-    audit = make()
+def test_long_rows_span_the_blocks_that_are_read(folder: Path, audit: Audit) -> None:
     for n in range(20):
         audit._append("e", n=n, **{f"f{i}": "\u00e9" * 4000 for i in range(8)})
     audit.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import deputize.core.audit.writer as writer
-from deputize.core.audit import read, verify
+from deputize.core.audit import Audit, read, verify
 from deputize.core.errors import StoreUnavailable
 from tests.core.audit.audit_files import KEY, Disk, Make, files, kinds, lines, run, write
 
@@ -39,8 +39,7 @@ async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
     assert levels == [logging.ERROR, logging.WARNING]
 
 
-async def test_U7_after_a_failed_sync_the_file_is_not_trusted_again(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+async def test_U7_after_a_failed_sync_the_file_is_not_trusted_again(folder: Path, disk: Disk, audit: Audit) -> None:
     audit._append("act.intent", n=0)
     await audit.settle()
     disk.sync_fails = True
@@ -75,9 +74,8 @@ def test_U7_standard_mode_keeps_what_it_can_and_says_how_much_it_could_not(
 
 @pytest.mark.processes
 def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
-    make: Make, folder: Path, disk: Disk
+    folder: Path, disk: Disk, audit: Audit
 ) -> None:
-    audit = make()
     disk.room = 0
     write(audit, 3)
     with pytest.raises(StoreUnavailable):

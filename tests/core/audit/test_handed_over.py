@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.core.audit import commit_thread, read, verify
+from deputize.core.audit import Audit, commit_thread, read, verify
 from deputize.core.errors import StoreUnavailable
 from deputize.sandbox import Sandbox
 from tests.core.audit.audit_files import KEY, Disk, Make, files, kinds, lines, write
@@ -88,9 +88,8 @@ def test_what_is_handed_over_is_in_the_file_at_once_and_synced_with_the_rest(
 
 
 async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_the_end_nobody_waits(
-    make: Make, folder: Path, disk: Disk
+    folder: Path, disk: Disk, audit: Audit
 ) -> None:
-    audit = make()
     handed, hand_over = list[int](), audit._sink.add
     audit._sink.add = lambda content: handed.append(content.count(b"\n")) or hand_over(content)  # type: ignore
 
@@ -108,9 +107,8 @@ async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_
 
 
 def test_rows_that_were_handed_over_are_written_again_where_the_sync_fails(
-    make: Make, folder: Path, disk: Disk
+    folder: Path, disk: Disk, audit: Audit
 ) -> None:
-    audit = make()
     write(audit, 1)
     audit.flush()
     write(audit, 3)
@@ -125,8 +123,7 @@ def test_rows_that_were_handed_over_are_written_again_where_the_sync_fails(
     assert verify(folder, [KEY]).findings == ()
 
 
-def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     disk.room = 50
@@ -139,9 +136,8 @@ def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(make: Ma
 
 
 def test_rows_handed_over_into_a_folder_that_is_taken_away_stay_there_and_the_chain_goes_on(
-    make: Make, folder: Path
+    folder: Path, audit: Audit
 ) -> None:
-    audit = make()
     write(audit, 1)
     audit.flush()
     write(audit, 2)

@@ -62,8 +62,7 @@ def test_U1_facts_of_every_kind_become_plain_json(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["ts", "writer", "seq", "event", "prev", "mac"])
-def test_U1_a_fact_cannot_take_the_place_of_a_field(make: Make, name: str) -> None:
-    audit = make()
+def test_U1_a_fact_cannot_take_the_place_of_a_field(name: str, audit: Audit) -> None:
     with pytest.raises(InvalidInput, match=f"'{name}'"):
         audit._append("act.result", **{name: "forged"})
     assert audit.rows() == []
@@ -102,8 +101,9 @@ def test_U2_an_object_that_is_no_fact_shows_only_its_type(make: Make, folder: Pa
 @pytest.mark.parametrize(
     "text", ["a\r\nb", "a\u2028b\u2029c", "\x1b[31mred\x1b[0m", "\x00\x07\x7f\x85", "\ud800", '","mac":"']
 )
-def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(make: Make, folder: Path, text: str) -> None:
-    audit = make()
+def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(
+    folder: Path, text: str, audit: Audit
+) -> None:
     audit._append(text, target=text, scopes=[text], **{f"name {text}": text})
     audit.flush()
     (line,) = lines(folder)
@@ -113,8 +113,7 @@ def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(make: 
     assert verify(folder, [KEY]).ok
 
 
-def test_U9_a_megabyte_is_cut_and_says_so(make: Make, folder: Path) -> None:
-    audit = make()
+def test_U9_a_megabyte_is_cut_and_says_so(folder: Path, audit: Audit) -> None:
     audit._append("act.result", target="x" * 1_000_000, ids=["y" * 1_000_000] * 500, n=7)
     audit._append("act.result", target="z" * 4096)
     audit._append("act.result", target="z" * 4097)

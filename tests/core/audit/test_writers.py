@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from deputize.core.audit import Report, read, verify
+from deputize.core.audit import Audit, Report, read, verify
 from tests.core.audit.audit_files import KEY, Disk, Make, kinds, lines, run, write
 
 WRITER = """
@@ -70,8 +70,7 @@ def test_U5_a_line_that_a_crash_left_unfinished_is_tolerated_and_reported(make: 
         assert report.rows == 9 and sum(row["writer"] == cut.writer for row in read(folder)) == 4
 
 
-def test_U5_threads_share_a_chain_without_gaps(make: Make, folder: Path) -> None:
-    audit = make()
+def test_U5_threads_share_a_chain_without_gaps(folder: Path, audit: Audit) -> None:
     with ThreadPoolExecutor(8) as pool:
         for thread in range(8):
             pool.submit(write, audit, 250, thread=str(thread))
@@ -118,8 +117,9 @@ def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: P
     )
 
 
-async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(
+    folder: Path, disk: Disk, audit: Audit
+) -> None:
 
     async def act(task: int) -> None:
         for n in range(10):
@@ -142,8 +142,7 @@ async def test_U6_what_was_settled_is_on_disk(make: Make, folder: Path) -> None:
     assert audit.mode == "strict"
 
 
-def test_U6_two_event_loops_settle_at_once(make: Make, folder: Path) -> None:
-    audit = make()
+def test_U6_two_event_loops_settle_at_once(folder: Path, audit: Audit) -> None:
 
     async def settle(side: str) -> None:
         for n in range(50):
@@ -157,8 +156,7 @@ def test_U6_two_event_loops_settle_at_once(make: Make, folder: Path) -> None:
     assert len(lines(folder)) == 100 and verify(folder, [KEY]).ok
 
 
-async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(make: Make, disk: Disk) -> None:
-    audit = make()
+async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(disk: Disk, audit: Audit) -> None:
     disk.open.clear()
     audit._append("act.intent")
     cancelled, kept = asyncio.ensure_future(audit.settle()), asyncio.ensure_future(audit.settle())
@@ -177,8 +175,7 @@ async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(make: Make, dis
     assert cancelled.cancelled()
 
 
-def test_U6_writing_never_waits_for_the_disk(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+def test_U6_writing_never_waits_for_the_disk(folder: Path, disk: Disk, audit: Audit) -> None:
     disk.open.clear()
     audit._append("act.intent")
     flushed = threading.Thread(target=audit.flush)
@@ -192,8 +189,7 @@ def test_U6_writing_never_waits_for_the_disk(make: Make, folder: Path, disk: Dis
 
 
 @pytest.mark.processes
-def test_U7_in_standard_mode_a_row_is_on_disk_within_a_second(make: Make, folder: Path, disk: Disk) -> None:
-    audit = make()
+def test_U7_in_standard_mode_a_row_is_on_disk_within_a_second(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 100)
     began = time.monotonic()
     while not disk.syncs or len(lines(folder)) < 100:

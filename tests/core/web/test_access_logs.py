@@ -72,8 +72,7 @@ def none_in(secrets: list[str], noted: list[str]) -> bool:
     return bool(noted) and not any(secret in line for secret in secrets for line in noted)
 
 
-async def test_what_shares_our_scope_reads_no_ticket_code_or_state_when_it_logs() -> None:
-    world = await make()
+async def test_what_shares_our_scope_reads_no_ticket_code_or_state_when_it_logs(world: World) -> None:
     world.app = noted = Noted(world.app)
     assert none_in(await walk(world), noted.later)
 

@@ -65,8 +65,7 @@ async def test_the_page_lists_accounts_with_what_they_allow_in_words(local: bool
     assert f"<code>{GMAIL}readonly</code>" in page.text
 
 
-async def test_a_user_sees_nothing_of_another_users() -> None:
-    world = await make()
+async def test_a_user_sees_nothing_of_another_users(world: World) -> None:
     await world.connected("send")
     waiting, approval = await world.asked("readonly"), await world.approval()
     page = await world.browser("bob").open("/connections")
@@ -88,16 +87,14 @@ async def test_nobody_signed_in_is_sent_to_sign_in_from_every_page_of_their_own(
         assert (response.status_code, response.headers["location"]) == (303, f"/login?next={back}")
 
 
-async def test_what_waits_for_a_consent_has_its_link() -> None:
-    world = await make()
+async def test_what_waits_for_a_consent_has_its_link(world: World) -> None:
     consent = await world.asked("readonly")
     page = await world.browser().open("/connections")
     assert f'href="{consent.link}"' in page.text
     assert "Mail helper wants to act for you at Google" in words_of(page)
 
 
-async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent() -> None:
-    world = await make()
+async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent(world: World) -> None:
     consent = await world.asked("readonly")
     world.clock.now += 3600
     browser = world.browser()
@@ -111,8 +108,7 @@ async def test_an_expired_link_is_made_anew_by_the_page_for_the_same_consent() -
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_an_expired_step_up_is_made_anew_for_the_same_consent() -> None:
-    world = await make()
+async def test_an_expired_step_up_is_made_anew_for_the_same_consent(world: World) -> None:
     await world.connected("readonly")
     consent = await world.asked("send")
     world.clock.now += 3600
@@ -123,8 +119,7 @@ async def test_an_expired_step_up_is_made_anew_for_the_same_consent() -> None:
     assert (waiting.id, waiting.status) == (consent.id, "pending")
 
 
-async def test_a_link_made_anew_for_another_users_consent_is_refused() -> None:
-    world = await make()
+async def test_a_link_made_anew_for_another_users_consent_is_refused(world: World) -> None:
     consent = await world.asked("readonly")
     await world.asked("readonly", user="bob")
     world.clock.now += 3600
@@ -163,8 +158,9 @@ async def test_disconnect_asks_first_says_what_it_ends_and_can_be_called_off(loc
     assert len(await world.deputy.connections("alice")) == 1 and world.sandbox.live_tokens()["alice@example.test"]
 
 
-async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that_it_does_not_know_yet() -> None:
-    world = await make()
+async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that_it_does_not_know_yet(
+    world: World,
+) -> None:
     await world.connected("readonly")
     world.sandbox.switches.down = True
     browser = world.browser()
@@ -174,8 +170,7 @@ async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that
     assert not await world.deputy.connections("alice")
 
 
-async def test_disconnecting_twice_says_that_it_is_not_connected_any_more() -> None:
-    world = await make()
+async def test_disconnecting_twice_says_that_it_is_not_connected_any_more(world: World) -> None:
     await world.connected("readonly")
     browser = world.browser()
     page = await browser.open("/connections")
@@ -185,8 +180,7 @@ async def test_disconnecting_twice_says_that_it_is_not_connected_any_more() -> N
     assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
 
 
-async def test_only_the_chosen_one_of_two_accounts_is_disconnected() -> None:
-    world = await make()
+async def test_only_the_chosen_one_of_two_accounts_is_disconnected(world: World) -> None:
     await world.connected("readonly")
     app = world.deputy.apps["google"]
     consent = await world.deputy.consents.require(User("alice"), app, [f"{GMAIL}readonly"], account="bob@example.test")
@@ -224,15 +218,13 @@ async def test_the_user_says_on_the_page_which_account_acts(local: bool) -> None
     assert "account.chosen" in world.events()
 
 
-async def test_where_there_is_one_account_there_is_nothing_to_choose() -> None:
-    world = await make()
+async def test_where_there_is_one_account_there_is_nothing_to_choose(world: World) -> None:
     await world.connected("readonly")
     page = await world.browser().open("/connections")
     assert "Use this account" not in page.text and "unless you tell them to use another" not in page.text
 
 
-async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> None:
-    world = await make()
+async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own(world: World) -> None:
     await _two_accounts(world)
     browser = world.browser()
     page = await browser.open("/connections")
@@ -260,8 +252,7 @@ async def test_choosing_needs_a_form_of_ours_and_an_account_of_ones_own() -> Non
     assert "account.chosen" in world.events()
 
 
-async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewed_as_one() -> None:
-    world = await make()
+async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewed_as_one(world: World) -> None:
     await world.connected("readonly")
     (switch,) = await world.deputy.connect("alice", "google", switch_account=True)
     page = await world.browser().open(switch.link)
@@ -276,8 +267,7 @@ async def test_the_page_of_a_switch_says_what_it_means_and_a_late_link_is_renewe
     assert grant and grant.account.name == "bob@example.test"
 
 
-async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_provider() -> None:
-    world = await make()
+async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_provider(world: World) -> None:
     await world.connected("readonly")
     opened = await world.send("GET", "/connections", user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(opened).items()}
@@ -295,8 +285,7 @@ async def test_disconnecting_needs_a_form_of_ours_and_an_account_of_a_known_prov
     assert len(await world.deputy.connections("alice")) == 1
 
 
-async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_nothing() -> None:
-    world = await make()
+async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_nothing(world: World) -> None:
     await world.connected("readonly")
     [hers] = await world.deputy.connections("alice")
     bob = world.browser("bob")
@@ -311,8 +300,7 @@ async def test_a_form_that_names_another_users_connection_or_mixes_two_ends_noth
     assert await world.deputy.connections("alice") == [hers] and await world.deputy.connections("bob") == [his]
 
 
-async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_so() -> None:
-    world = await make()
+async def test_a_disconnected_account_ends_what_waits_for_it_and_its_page_says_so(world: World) -> None:
     await world.connected("readonly")
     consent = await world.asked("send")
     await world.deputy.revoke("alice", "google")
@@ -355,8 +343,7 @@ async def test_a_yes_lets_exactly_this_act_happen(local: bool) -> None:
     assert world.events("approval.")[-2:] == ["approval.used", "approval.too_late"]
 
 
-async def test_a_no_keeps_the_act_from_happening() -> None:
-    world = await make()
+async def test_a_no_keeps_the_act_from_happening(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -366,8 +353,7 @@ async def test_a_no_keeps_the_act_from_happening() -> None:
         await world.act()
 
 
-async def test_the_first_answer_stands_whatever_is_pressed_afterwards() -> None:
-    world = await make()
+async def test_the_first_answer_stands_whatever_is_pressed_afterwards(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -376,8 +362,7 @@ async def test_the_first_answer_stands_whatever_is_pressed_afterwards() -> None:
     assert world.events("approval.") == ["approval.requested", "approval.rejected"]
 
 
-async def test_looking_at_an_approval_decides_nothing() -> None:
-    world = await make()
+async def test_looking_at_an_approval_decides_nothing(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     for method in ("GET", "HEAD") * 5:
@@ -387,8 +372,7 @@ async def test_looking_at_an_approval_decides_nothing() -> None:
     assert waiting.status == "pending"
 
 
-async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal() -> None:
-    world = await make()
+async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     refusal = (await world.send("GET", "/refused")).content
@@ -407,8 +391,7 @@ async def test_unknown_foreign_expired_and_odd_approvals_get_the_one_refusal() -
     assert (await world.send("GET", f"/approve/{approval.id}", user="alice")).content == refusal
 
 
-async def test_another_users_yes_counts_for_nothing() -> None:
-    world = await make()
+async def test_another_users_yes_counts_for_nothing(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     for user in ("bob", "alice"):  # bob with his own form; alice's session with bob's form
@@ -421,8 +404,7 @@ async def test_another_users_yes_counts_for_nothing() -> None:
     assert waiting.status == "pending"
 
 
-async def test_an_answer_that_is_neither_yes_nor_no_is_refused() -> None:
-    world = await make()
+async def test_an_answer_that_is_neither_yes_nor_no_is_refused(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")
@@ -476,13 +458,11 @@ async def test_without_a_local_link_there_are_no_connections_and_no_approvals_to
     assert (await world.send("GET", f"/approve/{approval.id}")).status_code == 404
 
 
-async def test_the_web_application_has_no_local_links() -> None:
-    world = await make()
+async def test_the_web_application_has_no_local_links(world: World) -> None:
     assert (await world.send("GET", f"/me/{me_token(world.deputy, User('alice'))}/connections")).status_code == 404
 
 
-async def test_links_lead_to_the_users_own_pages() -> None:
-    world = await make()
+async def test_links_lead_to_the_users_own_pages(world: World) -> None:
     assert await connections_link(world.deputy, "alice") == "https://deputy.example.test/connections"
     assert await approval_link(world.deputy, User("alice"), "abc") == "https://deputy.example.test/approve/abc"
 
@@ -501,8 +481,7 @@ async def test_links_of_local_pages_open_in_a_browser() -> None:
         assert (await client.get(link, headers={"host": "evil.example.test"})).status_code == 400
 
 
-async def test_a_link_waits_on_the_page_until_it_is_used() -> None:
-    world = await make()
+async def test_a_link_waits_on_the_page_until_it_is_used(world: World) -> None:
     consent = await world.asked("readonly")
     browser = world.browser()
     await browser.open("/connections")
@@ -512,8 +491,7 @@ async def test_a_link_waits_on_the_page_until_it_is_used() -> None:
     assert all(r.status_code < 500 for _, r in net(browser).seen)
 
 
-async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one() -> None:
-    world = await make()
+async def test_two_accounts_of_one_name_are_disconnected_and_chosen_one_by_one(world: World) -> None:
     await world.connected("readonly")
     vault = world.deputy.vault
     [first] = await vault.list_grants(User("alice"))

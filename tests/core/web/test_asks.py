@@ -88,8 +88,7 @@ async def test_when_all_is_answered_the_page_leads_back_to_the_application() -> 
     assert '<a class="button yes" href="/chat">' in page.text and "3 of 3 done" in words_of(page)
 
 
-async def test_what_is_asked_alone_has_no_list_and_ends_on_its_own_page() -> None:
-    world = await make()
+async def test_what_is_asked_alone_has_no_list_and_ends_on_its_own_page(world: World) -> None:
     await world.connected("send")
     approval, browser = await world.approval(), world.browser()
     page = await browser.open(f"/approve/{approval.id}")

@@ -82,8 +82,7 @@ async def nothing_happened(world: World, *users: str) -> None:
         assert await world.deputy.connections(user) == []
 
 
-async def test_a_link_given_to_a_victim() -> None:
-    world = await make()
+async def test_a_link_given_to_a_victim(world: World) -> None:
     consent = await world.asked(user="mallory")
     assert (await world.browser("victoria").open(consent.link)).status == 403
     await seen(world, "connect.user_mismatch", user="mallory")
@@ -91,8 +90,7 @@ async def test_a_link_given_to_a_victim() -> None:
     await nothing_happened(world, "mallory", "victoria")
 
 
-async def test_a_victims_browser_fed_an_attackers_callback() -> None:
-    world = await make()
+async def test_a_victims_browser_fed_an_attackers_callback(world: World) -> None:
     url, _ = await press(world, await world.asked(user="mallory"), user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
     response = await world.send("GET", callback, user="victoria")
@@ -101,8 +99,7 @@ async def test_a_victims_browser_fed_an_attackers_callback() -> None:
     await nothing_happened(world, "mallory", "victoria")
 
 
-async def test_a_ticket_replayed() -> None:
-    world = await make()
+async def test_a_ticket_replayed(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     asked = await browser.open(consent.link)
     await browser.allow(consent.link)
@@ -115,8 +112,7 @@ async def test_a_ticket_replayed() -> None:
     assert held.status == "active"
 
 
-async def test_a_state_swapped_between_providers() -> None:
-    world = await make()
+async def test_a_state_swapped_between_providers(world: World) -> None:
     world.deputy.apps["slack"] = App("slack", SLACK_CLIENT_ID, Secret(SLACK_CLIENT_SECRET), pkce=True)
     mine = await world.asked()
     (other,) = await world.deputy.connect("alice", "slack", scopes=["users:read"])
@@ -133,8 +129,7 @@ async def test_a_state_swapped_between_providers() -> None:
     await nothing_happened(world, "alice")
 
 
-async def test_a_mix_up_with_another_issuer() -> None:
-    world = await make()
+async def test_a_mix_up_with_another_issuer(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = f"{await answered(world, url)}&iss=https%3A%2F%2Fevil.example.test"
@@ -154,8 +149,7 @@ async def test_a_mix_up_with_another_issuer() -> None:
         "state=%2f%2fevil.example.test",
     ],
 )
-async def test_an_open_redirect(more: str) -> None:
-    world = await make()
+async def test_an_open_redirect(more: str, world: World) -> None:
     response = await world.send("GET", f"/callback/google?code=x&{more}", user="alice")
     assert (response.status_code, response.headers["location"]) == (303, "/refused")
     assert "evil" not in str(response.headers)
@@ -185,8 +179,7 @@ async def test_hostile_tool_arguments(tool: str, arguments: dict[str, str]) -> N
     assert not any(one in repr(row) for one in arguments.values() if len(one) > 4)
 
 
-async def test_rows_swapped_in_the_vault() -> None:
-    world = await make()
+async def test_rows_swapped_in_the_vault(world: World) -> None:
     world.deputy.resolver.catalog = Catalog([mail])
     await world.connected("readonly")
     (theirs,) = await world.deputy.connect("bob", "google", scopes=[READ])

@@ -36,8 +36,9 @@ def _same(one: httpx.Response, other: httpx.Response) -> bool:
     )
 
 
-async def test_attack_1_the_victim_who_opens_the_attackers_link_learns_nothing_and_the_link_is_burnt() -> None:
-    world = await make()
+async def test_attack_1_the_victim_who_opens_the_attackers_link_learns_nothing_and_the_link_is_burnt(
+    world: World,
+) -> None:
     consent = await world.asked(user="mallory")
     opened = await world.send("GET", path_of(consent), user="victoria")
     assert _same(opened, await _refusal(world))
@@ -56,8 +57,7 @@ async def test_attack_1_a_victim_who_is_not_signed_in_signs_in_first_and_is_then
     assert await world.status(consent) == ("failed", "user_mismatch")
 
 
-async def test_attack_1_a_user_swapped_while_at_the_provider_gets_no_token() -> None:
-    world = await make()
+async def test_attack_1_a_user_swapped_while_at_the_provider_gets_no_token(world: World) -> None:
     consent, browser = await world.asked(user="mallory"), world.browser("mallory")
     page = await browser.open(consent.link)
     at = await browser.submit(page, page.forms[0])
@@ -69,8 +69,7 @@ async def test_attack_1_a_user_swapped_while_at_the_provider_gets_no_token() -> 
     assert world.token_requests == 0
 
 
-async def test_attack_2_a_callback_in_another_browser_is_refused_and_no_token_is_asked_for() -> None:
-    world = await make()
+async def test_attack_2_a_callback_in_another_browser_is_refused_and_no_token_is_asked_for(world: World) -> None:
     consent = await world.asked(user="mallory")
     url, _ = await press(world, consent, user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
@@ -81,8 +80,7 @@ async def test_attack_2_a_callback_in_another_browser_is_refused_and_no_token_is
     assert world.token_requests == 0
 
 
-async def test_attack_2_the_victims_own_cookie_of_another_consent_does_not_help() -> None:
-    world = await make()
+async def test_attack_2_the_victims_own_cookie_of_another_consent_does_not_help(world: World) -> None:
     _, jar = await press(world, await world.asked(user="victoria"), user="victoria")
     url, theirs = await press(world, await world.asked(user="mallory"), user="mallory")
     callback = await answered(world, url, as_="bob@example.test")
@@ -95,8 +93,7 @@ async def test_attack_2_the_victims_own_cookie_of_another_consent_does_not_help(
     assert not await world.deputy.connections("victoria")
 
 
-async def test_attack_3_another_account_at_re_consent_leaves_the_old_grant_and_ends_the_new_token() -> None:
-    world = await make()
+async def test_attack_3_another_account_at_re_consent_leaves_the_old_grant_and_ends_the_new_token(world: World) -> None:
     await world.connected("readonly")
     world.sandbox.switches.swap_account = "bob@example.test"
     consent = await world.asked("send")
@@ -123,8 +120,7 @@ async def test_attack_4_an_answer_on_another_apps_path_or_from_another_issuer_is
         assert world.token_requests == 0
 
 
-async def test_attack_5_the_same_callback_again_asks_for_no_second_token() -> None:
-    world = await make()
+async def test_attack_5_the_same_callback_again_asks_for_no_second_token(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -135,8 +131,7 @@ async def test_attack_5_the_same_callback_again_asks_for_no_second_token() -> No
     assert world.token_requests == 1
 
 
-async def test_attack_5_the_same_callback_twice_at_once_asks_for_one_token_and_connects() -> None:
-    world = await make()
+async def test_attack_5_the_same_callback_twice_at_once_asks_for_one_token_and_connects(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -152,8 +147,7 @@ async def test_attack_5_the_same_callback_twice_at_once_asks_for_one_token_and_c
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_attack_5_a_replay_in_another_browser_does_not_get_what_the_first_one_got() -> None:
-    world = await make()
+async def test_attack_5_a_replay_in_another_browser_does_not_get_what_the_first_one_got(world: World) -> None:
     url, jar = await press(world, await world.asked())
     callback = await answered(world, url)
     await world.send("GET", callback, user="alice", cookies=jar)
@@ -162,8 +156,7 @@ async def test_attack_5_a_replay_in_another_browser_does_not_get_what_the_first_
     assert world.token_requests == 1
 
 
-async def test_attack_5_a_code_put_into_another_consent_of_the_same_user_is_worth_nothing() -> None:
-    world = await make()
+async def test_attack_5_a_code_put_into_another_consent_of_the_same_user_is_worth_nothing(world: World) -> None:
     mine, jar = await press(world, await world.asked("readonly"))
     other = await world.asked("send")
     theirs, more = await press(world, other)
@@ -196,8 +189,7 @@ async def test_attack_6_previews_without_a_session_see_the_sign_in_page_only() -
 
 
 @pytest.mark.parametrize("method", ["HEAD", "POST", "PUT"])
-async def test_attack_6_nothing_but_a_get_finishes_a_callback(method: str) -> None:
-    world = await make()
+async def test_attack_6_nothing_but_a_get_finishes_a_callback(method: str, world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -206,8 +198,7 @@ async def test_attack_6_nothing_but_a_get_finishes_a_callback(method: str) -> No
     assert await world.status(consent) == ("granted", "")
 
 
-async def test_attack_7_who_only_says_that_consent_was_given_has_given_none() -> None:
-    world = await make()
+async def test_attack_7_who_only_says_that_consent_was_given_has_given_none(world: World) -> None:
     consent = await world.asked()
     for path in (f"{path_of(consent)}?status=granted&done=1", "/callback/google?status=granted", "/callback/google"):
         await world.send("GET", path, user="alice")
@@ -218,8 +209,7 @@ async def test_attack_7_who_only_says_that_consent_was_given_has_given_none() ->
 # --- forms that are not ours ---------------------------------------------------------------------------------------
 
 
-async def test_a_form_without_or_with_another_browsers_token_starts_nothing() -> None:
-    world = await make()
+async def test_a_form_without_or_with_another_browsers_token_starts_nothing(world: World) -> None:
     consent = await world.asked()
     mine = await world.send("GET", path_of(consent), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(mine).items()}
@@ -236,8 +226,7 @@ async def test_a_form_without_or_with_another_browsers_token_starts_nothing() ->
     assert not world.events("consent.opened")
 
 
-async def test_a_form_given_to_another_user_or_for_another_link_starts_nothing() -> None:
-    world = await make()
+async def test_a_form_given_to_another_user_or_for_another_link_starts_nothing(world: World) -> None:
     consent, other = await world.asked("readonly"), await world.asked("send")
     page = await world.send("GET", path_of(other), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(page).items()}
@@ -259,8 +248,7 @@ async def test_a_form_given_to_another_user_or_for_another_link_starts_nothing()
         {"origin": "https://deputy.example.test", "sec-fetch-site": "cross-site"},
     ],
 )
-async def test_a_form_that_comes_from_elsewhere_starts_nothing(headers: dict[str, str]) -> None:
-    world = await make()
+async def test_a_form_that_comes_from_elsewhere_starts_nothing(headers: dict[str, str], world: World) -> None:
     consent = await world.asked()
     page = await world.send("GET", path_of(consent), user="alice")
     jar = {name: line.partition(";")[0] for name, line in cookies_of(page).items()}
@@ -272,8 +260,7 @@ async def test_a_form_that_comes_from_elsewhere_starts_nothing(headers: dict[str
     assert response.status_code == 303
 
 
-async def test_an_endless_form_is_refused_before_it_is_read_to_the_end() -> None:
-    world = await make()
+async def test_an_endless_form_is_refused_before_it_is_read_to_the_end(world: World) -> None:
     consent = await world.asked()
     read = 0
 
@@ -296,8 +283,7 @@ async def test_an_endless_form_is_refused_before_it_is_read_to_the_end() -> None
 # --- one answer for everything that cannot be used -----------------------------------------------------------------
 
 
-async def test_unknown_expired_foreign_and_altered_links_get_the_same_bytes() -> None:
-    world = await make()
+async def test_unknown_expired_foreign_and_altered_links_get_the_same_bytes(world: World) -> None:
     refusal = await _refusal(world)
     late = await world.asked("labels")
     world.clock.now += 601
@@ -315,8 +301,7 @@ async def test_unknown_expired_foreign_and_altered_links_get_the_same_bytes() ->
         assert _same(await world.send("GET", path, user=user), refusal), path
 
 
-async def test_every_callback_that_does_not_fit_gets_the_same_answer_and_no_token_is_asked_for() -> None:
-    world = await make()
+async def test_every_callback_that_does_not_fit_gets_the_same_answer_and_no_token_is_asked_for(world: World) -> None:
     url, jar = await press(world, await world.asked("readonly"))
     callback = await answered(world, url)
     code, _, state = callback.partition("code=")[2], "", callback.partition("state=")[2].partition("&")[0]
@@ -339,8 +324,7 @@ async def test_the_refusals_of_two_vaults_are_the_same_too() -> None:
     assert _same(await _refusal(await make()), await _refusal(await make(local=True, base=LOCAL)))
 
 
-async def test_a_callback_after_ten_minutes_is_refused() -> None:
-    world = await make()
+async def test_a_callback_after_ten_minutes_is_refused(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -349,8 +333,7 @@ async def test_a_callback_after_ten_minutes_is_refused() -> None:
     assert response.headers["location"] == "/refused" and world.token_requests == 0
 
 
-async def test_a_callback_without_code_and_without_error_connects_nothing() -> None:
-    world = await make()
+async def test_a_callback_without_code_and_without_error_connects_nothing(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     state = url.partition("state=")[2].partition("&")[0]

@@ -31,6 +31,11 @@ async def with_sessions(**more: Any) -> Place:
     return here
 
 
+@pytest.fixture
+async def here() -> Place:
+    return await with_sessions()
+
+
 async def signed_in(here: Place, name: str, sid: str) -> Browser:
     here.server.userinfo = {"sub": name, "email": f"{name}@example.test"}
     here.server.said = here.server.said | {"sid": sid}
@@ -60,8 +65,7 @@ async def tell(here: Place, token: str) -> httpx.Response:
     return await here.another().send("POST", PATH, data={"logout_token": token})
 
 
-async def test_a_session_at_the_issuer_ends_those_here_that_came_from_it_and_no_others() -> None:
-    here = await with_sessions()
+async def test_a_session_at_the_issuer_ends_those_here_that_came_from_it_and_no_others(here: Place) -> None:
     laptop, phone, bob = [
         await signed_in(here, *one) for one in (("alice-1", "s1"), ("alice-1", "s2"), ("bob-1", "s3"))
     ]
@@ -74,8 +78,7 @@ async def test_a_session_at_the_issuer_ends_those_here_that_came_from_it_and_no_
     assert not await is_in(here, bob)
 
 
-async def test_a_token_is_used_once_and_nobody_is_told_of_sessions() -> None:
-    here = await with_sessions()
+async def test_a_token_is_used_once_and_nobody_is_told_of_sessions(here: Place) -> None:
     token = logout(here, sub="alice-1")
     assert (await tell(here, token)).status_code == 200, "there is no session, and that is said to nobody"
     here.world.clock.now += 2
@@ -106,8 +109,7 @@ async def test_a_token_is_used_once_and_nobody_is_told_of_sessions() -> None:
         ("yet to come", {"iat": 4e9, "exp": 5e9}),
     ],
 )
-async def test_what_is_no_logout_token_for_us_ends_nothing(name: str, change: Claims) -> None:
-    here = await with_sessions()
+async def test_what_is_no_logout_token_for_us_ends_nothing(name: str, change: Claims, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     said = await tell(here, logout(here, None, **({"sub": "alice-1"} | change)))
     assert (said.status_code, said.content) == (400, b""), name
@@ -115,8 +117,7 @@ async def test_what_is_no_logout_token_for_us_ends_nothing(name: str, change: Cl
 
 
 @pytest.mark.parametrize("kind", ["key", "none", "hmac", "id_token", "access token", "empty", "long", "no form"])
-async def test_what_the_issuer_has_not_signed_for_this_ends_nothing(kind: str) -> None:
-    here = await with_sessions()
+async def test_what_the_issuer_has_not_signed_for_this_ends_nothing(kind: str, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     usual = {"iss": ISSUER, "aud": CLIENT, "sub": "alice-1", "iat": here.world.clock(), "exp": here.world.clock() + 60}
     made: dict[str, Callable[[], str]] = {
@@ -133,8 +134,7 @@ async def test_what_the_issuer_has_not_signed_for_this_ends_nothing(kind: str) -
     assert await is_in(here, alice)
 
 
-async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing() -> None:
-    here = await with_sessions()
+async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing(here: Place) -> None:
     for ends in (None, here.world.clock() + 86400):
         alice = await signed_in(here, "alice-1", "s1")
         token = logout(here, sub="alice-1", exp=ends)
@@ -145,8 +145,7 @@ async def test_it_holds_for_minutes_only_even_where_it_says_longer_or_nothing() 
         assert (await tell(here, late)).status_code == 400
 
 
-async def test_older_issuers_say_jwt_or_nothing_of_its_kind() -> None:
-    here = await with_sessions()
+async def test_older_issuers_say_jwt_or_nothing_of_its_kind(here: Place) -> None:
     for typ in ("JWT", "Logout+JWT"):
         alice = await signed_in(here, "alice-1", "s1")
         here.world.clock.now += 2
@@ -156,9 +155,10 @@ async def test_older_issuers_say_jwt_or_nothing_of_its_kind() -> None:
 
 
 @pytest.mark.parametrize("named", [{"sid": "s1"}, {"sub": "alice-1"}])
-async def test_a_sign_in_that_was_on_its_way_when_the_issuer_said_so_leads_to_no_session(named: Claims) -> None:
+async def test_a_sign_in_that_was_on_its_way_when_the_issuer_said_so_leads_to_no_session(
+    named: Claims, here: Place
+) -> None:
     """The code was redeemed, and the row was not written yet: nothing was there to be ended."""
-    here = await with_sessions()
     here.server.said = here.server.said | {"sid": "s1"}
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
@@ -176,8 +176,7 @@ async def test_a_sign_in_that_was_on_its_way_when_the_issuer_said_so_leads_to_no
     assert await is_in(here, await signed_in(here, "alice-1", "s9")), "a sign-in after that is one"
 
 
-async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_later_one() -> None:
-    here = await with_sessions()
+async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_later_one(here: Place) -> None:
     browser, now = here.browser(), here.world.clock()
     here.server.said = here.server.said | {"sid": "s1"}
     back = here.server.authorize(await browser.set_out())
@@ -194,10 +193,9 @@ async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_l
 
 
 async def test_a_page_that_is_read_while_the_issuer_says_so_keeps_no_session_alive(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, here: Place
 ) -> None:
     """The row was read, and the note of this page is written after the row is gone."""
-    here = await with_sessions()
     alice, sessions = await signed_in(here, "alice-1", "s1"), here.sign_in.sessions
     here.world.clock.now += 61
     swap, told = here.vault.swap, list[int]()
@@ -213,8 +211,7 @@ async def test_a_page_that_is_read_while_the_issuer_says_so_keeps_no_session_ali
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "HEAD"])
-async def test_no_link_and_no_cookie_signs_anybody_out(method: str) -> None:
-    here = await with_sessions()
+async def test_no_link_and_no_cookie_signs_anybody_out(method: str, here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     said = await alice.world.send(method, f"{PATH}?logout_token={logout(here, sub='alice-1')}", cookies=alice.jar)
     assert said.status_code == 405 and await is_in(here, alice)
@@ -231,8 +228,7 @@ class Stalled:
         return getattr(self.inner, name)
 
 
-async def test_the_same_name_at_another_issuer_is_somebody_else() -> None:
-    here = await with_sessions()
+async def test_the_same_name_at_another_issuer_is_somebody_else(here: Place) -> None:
     alice = await signed_in(here, "alice-1", "s1")
     other = type(here.sign_in.sessions)(here.vault, "https://other.example", here.world.clock)
     cookie = await other.begin(User("https://other.example#alice-1"), None)
@@ -240,8 +236,9 @@ async def test_the_same_name_at_another_issuer_is_somebody_else() -> None:
     assert not await is_in(here, alice) and await other.user(cookie) == User("https://other.example#alice-1")
 
 
-async def test_a_logout_that_was_cut_off_is_done_when_the_issuer_says_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    here = await with_sessions()
+async def test_a_logout_that_was_cut_off_is_done_when_the_issuer_says_it_again(
+    monkeypatch: pytest.MonkeyPatch, here: Place
+) -> None:
     alice, token, broken = await signed_in(here, "alice-1", "s1"), logout(here, sub="alice-1"), here.another()
     ended = list[User]()
 
@@ -261,8 +258,7 @@ async def test_a_logout_that_was_cut_off_is_done_when_the_issuer_says_it_again(m
     assert (await again.send("POST", PATH, data={"logout_token": token})).status_code == 400
 
 
-async def test_what_is_kept_of_it_names_nobody_and_is_swept() -> None:
-    here = await with_sessions()
+async def test_what_is_kept_of_it_names_nobody_and_is_swept(here: Place) -> None:
     await signed_in(here, "alice-1", "secret-session")
     await tell(here, logout(here, sid="secret-session"))
     for kind, rows in (("session", 0), ("session_names", 2), ("logged_out", 2)):

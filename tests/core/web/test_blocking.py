@@ -11,7 +11,7 @@ from deputize.core.audit import Audit
 from deputize.core.vault.stores import open_store
 from deputize.core.web.app import pages_app
 from deputize.core.web.pages.local_links import approval_link, connections_link
-from tests.core.web.web_application import make, signed_in
+from tests.core.web.web_application import World, make, signed_in
 from tests.support.blocking import noted
 
 
@@ -37,8 +37,9 @@ async def test_f4_no_page_makes_a_blocking_call(tmp_path: Path, local: bool) -> 
     await deputy.close()
 
 
-async def test_templates_are_read_when_the_pages_are_made_and_a_missing_folder_is_named(tmp_path: Path) -> None:
-    world = await make()
+async def test_templates_are_read_when_the_pages_are_made_and_a_missing_folder_is_named(
+    tmp_path: Path, world: World
+) -> None:
     mine = tmp_path / "mine"
     with pytest.raises(SettingsError, match="mine"):
         pages_app(world.deputy, verifier=signed_in, templates=[mine])

@@ -9,11 +9,10 @@ import pytest
 
 from deputize.core.web.app import MAX_ADDRESS, MAX_HEADER_BYTES, MAX_HEADERS
 from deputize.core.web.local.server import serve
-from tests.core.web.web_application import hidden, make, path_of
+from tests.core.web.web_application import World, hidden, make, path_of
 
 
-async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -> None:
-    world = await make()
+async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not(world: World) -> None:
     good = await world.send("GET", f"/callback/google?code={'c' * (MAX_ADDRESS - 100)}&state=x")
     assert (good.status_code, good.headers["location"]) == (303, "/refused")
     for path in (f"/callback/google?code={'c' * MAX_ADDRESS}", f"/connect/{'t' * MAX_ADDRESS}", f"/{'x' * 50_000}"):
@@ -30,8 +29,7 @@ async def test_an_address_that_is_too_long_is_refused_and_a_long_code_is_not() -
     ],
     ids=["many", "one", "together"],
 )
-async def test_headers_that_are_too_many_or_too_long_are_refused(headers: list[tuple[str, str]]) -> None:
-    world = await make()
+async def test_headers_that_are_too_many_or_too_long_are_refused(headers: list[tuple[str, str]], world: World) -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(world.app), base_url=world.base) as client:
         assert (await client.get("/health", headers=httpx.Headers(headers))).status_code == 431
         fine = [(f"x{number}", "y" * 1000) for number in range(50)]

@@ -7,7 +7,7 @@ from typing import Final
 
 import pytest
 
-from tests.core.web.web_application import make, path_of, press, query_of
+from tests.core.web.web_application import World, make, path_of, press, query_of
 
 WORDS: Final = {
     "invalid_request": ("did not accept the request", "pushed requests"),
@@ -41,8 +41,7 @@ async def test_what_the_operator_must_change_is_said_on_the_page_and_in_the_log(
             assert "'google'" in logged[0] and (await world.status(consent))[0] == "failed"
 
 
-async def test_what_is_nobodys_fault_can_be_tried_again(caplog: pytest.LogCaptureFixture) -> None:
-    world = await make()
+async def test_what_is_nobodys_fault_can_be_tried_again(caplog: pytest.LogCaptureFixture, world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     back = f"/callback/google?state={query_of(url)['state']}&error=temporarily_unavailable"

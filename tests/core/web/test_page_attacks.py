@@ -129,8 +129,9 @@ async def test_an_act_of_nobody_is_refused_in_words_for_people(act: str) -> None
     assert said.status == 409 and "can no longer be undone" in words_of(said) and mine.id not in said.text
 
 
-async def test_lists_show_how_a_long_text_begins_and_questions_in_the_order_in_which_they_were_asked() -> None:
-    world = await make()
+async def test_lists_show_how_a_long_text_begins_and_questions_in_the_order_in_which_they_were_asked(
+    world: World,
+) -> None:
     await world.connected("send")
     subjects = [f"{at} " + "long " * 1_000_000 if at == 3 else f"{at} short" for at in range(8)]
     note = {"to": "bob@example.test", "text": "At 8."}

@@ -62,8 +62,7 @@ async def _all_pages(world: World) -> list[httpx.Response]:
     return [*pages, await world.send("GET", "/connections")]
 
 
-async def test_every_answer_forbids_storing_sniffing_framing_and_foreign_content() -> None:
-    world = await make()
+async def test_every_answer_forbids_storing_sniffing_framing_and_foreign_content(world: World) -> None:
     for page in await _all_pages(world):
         policy = page.headers["content-security-policy"]
         assert policy.startswith("default-src 'none'; style-src 'self'; form-action ")
@@ -73,16 +72,14 @@ async def test_every_answer_forbids_storing_sniffing_framing_and_foreign_content
         assert page.headers["referrer-policy"] == ("same-origin" if "<form" in page.text else "no-referrer")
 
 
-async def test_no_page_has_a_script_an_inline_style_or_anything_from_elsewhere() -> None:
-    world = await make()
+async def test_no_page_has_a_script_an_inline_style_or_anything_from_elsewhere(world: World) -> None:
     for page in await _all_pages(world):
         assert not re.search(r"<script|<style|\sstyle=|\son\w+=|<iframe|<img|@import", page.text)
         links = re.findall(r'(?:href|src|action)="([^"]*)"', page.text)
         assert all(link.startswith(("/", "https://deputy.example.test/")) for link in links), links
 
 
-async def test_every_page_is_whole_english_html_with_one_heading_and_closed_tags() -> None:
-    world = await make()
+async def test_every_page_is_whole_english_html_with_one_heading_and_closed_tags(world: World) -> None:
     for page in await _all_pages(world):
         if page.headers["content-type"].startswith("text/html"):
             assert page.text.startswith('<!doctype html>\n<html lang="en">')
@@ -117,8 +114,7 @@ class _Tags(HTMLParser):
             self.open.append(f"/{tag}")
 
 
-async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus() -> None:
-    world = await make()
+async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus(world: World) -> None:
     style = await world.send("GET", "/style.css")
     assert style.status_code == 200 and style.headers["content-type"].startswith("text/css")
     assert "prefers-color-scheme: dark" in style.text and ":focus-visible" in style.text
@@ -126,8 +122,7 @@ async def test_the_stylesheet_is_ours_and_has_dark_colours_and_a_visible_focus()
 
 
 @pytest.mark.parametrize("path", ["/connections", "/refused", "/health", "/style.css", "/nowhere"])
-async def test_head_answers_as_get_without_a_body(path: str) -> None:
-    world = await make()
+async def test_head_answers_as_get_without_a_body(path: str, world: World) -> None:
     get, head = [await world.send(method, path, user="alice") for method in ("GET", "HEAD")]
     assert head.status_code == get.status_code and head.content == b""
     drop = {"set-cookie"}
@@ -193,8 +188,7 @@ async def test_nothing_that_is_shown_of_an_act_can_be_more_than_text() -> None:
     _inert(await world.send("GET", f"/approve/{approval.id}", user="alice"))
 
 
-async def test_nested_arguments_are_all_shown() -> None:
-    world = await make()
+async def test_nested_arguments_are_all_shown(world: World) -> None:
     await world.connected("send")
     approval = await world.approval()
     record = await world.deputy.vault.get(
@@ -220,8 +214,7 @@ def test_characters_that_people_write_stay_as_they_are() -> None:
     assert visible(text) == text and visible(7) == 7
 
 
-async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is() -> None:
-    world = await make()
+async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is(world: World) -> None:
     await world.connected("send")
     approval = await world.approval("tset.elpmaxe@\u202eecila")
     page = await world.send("GET", f"/approve/{approval.id}", user="alice")
@@ -240,9 +233,8 @@ async def test_a_recipient_that_reads_backwards_is_seen_for_what_it_is() -> None
     ],
 )
 async def test_an_error_from_below_is_a_page_with_what_happened_and_what_to_do(
-    error: Any, status: int, monkeypatch: pytest.MonkeyPatch
+    error: Any, status: int, monkeypatch: pytest.MonkeyPatch, world: World
 ) -> None:
-    world = await make()
 
     async def fails(*_: object) -> Consent:
         raise error
@@ -256,9 +248,8 @@ async def test_an_error_from_below_is_a_page_with_what_happened_and_what_to_do(
 
 @pytest.mark.parametrize("path", ["/connect/x", "/connections", "/callback/google?state=a&code=canary-code"])
 async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
-    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    path: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, world: World
 ) -> None:
-    world = await make()
 
     async def fails(*_: object) -> Consent:
         raise RuntimeError("canary-secret")
@@ -273,8 +264,7 @@ async def test_an_unexpected_error_is_a_page_and_a_log_line_without_its_words(
     assert "RuntimeError in test_rendering.py" in caplog.text
 
 
-async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in() -> None:
-    world = await make()
+async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in(world: World) -> None:
 
     def fails(_: Request) -> User:
         raise KeyError("session")
@@ -289,8 +279,7 @@ async def test_a_verifier_that_fails_or_answers_nonsense_lets_nobody_in() -> Non
         assert page.status_code == status and "Google" not in page.text
 
 
-async def test_a_verifier_may_be_async_and_may_give_a_plain_id() -> None:
-    world = await make()
+async def test_a_verifier_may_be_async_and_may_give_a_plain_id(world: World) -> None:
 
     async def verifier(_: Request) -> str:
         return "alice"
@@ -299,14 +288,12 @@ async def test_a_verifier_may_be_async_and_may_give_a_plain_id() -> None:
     assert (await world.send("GET", path_of(await world.asked()))).status_code == 200
 
 
-async def test_a_tenant_is_part_of_who_somebody_is() -> None:
-    world = await make()
+async def test_a_tenant_is_part_of_who_somebody_is(world: World) -> None:
     consent = await world.deputy.consents.require(User("alice", "acme"), world.deputy.apps["google"], [READ])
     assert (await world.send("GET", path_of(consent), user="alice")).status_code == 403
 
 
-async def test_secrets_are_in_no_log_line_and_on_no_page(caplog: pytest.LogCaptureFixture) -> None:
-    world = await make()
+async def test_secrets_are_in_no_log_line_and_on_no_page(caplog: pytest.LogCaptureFixture, world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     with caplog.at_level(logging.DEBUG):
         await browser.allow(consent.link)
@@ -420,8 +407,7 @@ async def test_every_answer_keeps_other_origins_at_a_distance() -> None:
 # --- words ---------------------------------------------------------------------------------------------------------
 
 
-async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_again() -> None:
-    world = await make()
+async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_again(world: World) -> None:
     consent = await world.asked()
     await press(world, consent)
     (record,) = await world.deputy.vault.scan("consent")
@@ -436,8 +422,7 @@ async def test_while_the_code_is_being_redeemed_the_page_says_to_wait_and_looks_
 
 
 @pytest.mark.parametrize("reason", [*texts.ENDED, "nobody-knows", ""])
-async def test_every_failure_has_its_words(reason: str) -> None:
-    world = await make()
+async def test_every_failure_has_its_words(reason: str, world: World) -> None:
     consent = await world.asked()
     (record,) = await world.deputy.vault.scan("consent")
     await world.deputy.vault.swap(record, record.json | {"status": "failed", "reason": reason, "account": "a@b.test"})
@@ -449,8 +434,7 @@ async def test_every_failure_has_its_words(reason: str) -> None:
 
 
 @pytest.mark.parametrize("error", ["access_denied", "server_error", "invalid_scope", "admin_policy_enforced", "odd"])
-async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str) -> None:
-    world = await make()
+async def test_every_error_of_a_provider_has_an_outcome_and_its_words(error: str, world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     query = f"state={query_of(url)['state']}&error={error}"

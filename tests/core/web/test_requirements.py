@@ -14,6 +14,7 @@ from deputize.core.web.app import pages_app
 from tests.core.web.web_application import (
     LOCAL,
     SESSION,
+    World,
     answered,
     cookies_of,
     make,
@@ -31,8 +32,7 @@ SECURITY = {
 }
 
 
-async def test_A4_state_is_set_only_after_the_click_and_bound_to_the_browser_by_a_cookie() -> None:
-    world = await make()
+async def test_A4_state_is_set_only_after_the_click_and_bound_to_the_browser_by_a_cookie(world: World) -> None:
     consent = await world.asked()
     await world.send("GET", path_of(consent), user="alice")
     assert await world.deputy.vault.scan("state") == []
@@ -44,8 +44,7 @@ async def test_A4_state_is_set_only_after_the_click_and_bound_to_the_browser_by_
     assert state.encode() not in b"".join(row[0].encode() + row[1] for row in rows)
 
 
-async def test_A5_the_way_back_is_one_path_for_each_app() -> None:
-    world = await make()
+async def test_A5_the_way_back_is_one_path_for_each_app(world: World) -> None:
     url, _ = await press(world, await world.asked())
     assert query_of(url)["redirect_uri"] == "https://deputy.example.test/callback/google"
 
@@ -85,8 +84,7 @@ async def test_A8_the_sign_in_page_is_a_path_or_https(sign_in: str) -> None:
         await make(sign_in=sign_in)
 
 
-async def test_A9_the_code_leaves_the_address_bar_and_no_page_tells_it_to_anybody() -> None:
-    world = await make()
+async def test_A9_the_code_leaves_the_address_bar_and_no_page_tells_it_to_anybody(world: World) -> None:
     consent, browser = await world.asked(), world.browser()
     page = await browser.allow(consent.link)
     assert page.url == consent.link
@@ -100,8 +98,7 @@ async def test_A9_the_code_leaves_the_address_bar_and_no_page_tells_it_to_anybod
     assert "code" not in page.text.replace("<code>", "").replace("</code>", "")
 
 
-async def test_A9_a_refused_callback_leaves_no_code_in_the_address_bar_either() -> None:
-    world = await make()
+async def test_A9_a_refused_callback_leaves_no_code_in_the_address_bar_either(world: World) -> None:
     page = await world.browser().open("/callback/google?code=secret&state=secret")
     assert page.url == "https://deputy.example.test/refused" and page.status == 403
 
@@ -115,14 +112,12 @@ async def test_A10_every_redirect_is_a_303() -> None:
     assert {status for status in ours if status >= 300} == {303}
 
 
-async def test_A11_only_the_providers_own_https_address_is_opened() -> None:
-    world = await make()
+async def test_A11_only_the_providers_own_https_address_is_opened(world: World) -> None:
     url, _ = await press(world, await world.asked())
     assert urlsplit(url)[:3] == ("https", "accounts.google.com", "/o/oauth2/v2/auth")
 
 
-async def test_A12_a_refusal_uses_the_state_up_and_its_text_is_never_shown() -> None:
-    world = await make()
+async def test_A12_a_refusal_uses_the_state_up_and_its_text_is_never_shown(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     state, evil = query_of(url)["state"], "<script>alert(1)</script>"
@@ -135,8 +130,7 @@ async def test_A12_a_refusal_uses_the_state_up_and_its_text_is_never_shown() -> 
     assert (await world.status(consent))[0] == "denied" and world.token_requests == 0
 
 
-async def test_A12_an_error_nobody_knows_is_told_in_our_words_only() -> None:
-    world = await make()
+async def test_A12_an_error_nobody_knows_is_told_in_our_words_only(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     back = f"/callback/google?state={query_of(url)['state']}&error=<img src=x onerror=alert(1)>"
@@ -148,8 +142,7 @@ async def test_A12_an_error_nobody_knows_is_told_in_our_words_only() -> None:
 # --- links ---------------------------------------------------------------------------------------------------------
 
 
-async def test_B1_a_link_is_ours_opaque_and_stored_as_a_hash_only() -> None:
-    world = await make()
+async def test_B1_a_link_is_ours_opaque_and_stored_as_a_hash_only(world: World) -> None:
     consent = await world.asked(user="alice@example.test")
     assert consent.link.startswith("https://deputy.example.test/connect/")
     ticket = consent.link.rpartition("/")[2]
@@ -160,8 +153,7 @@ async def test_B1_a_link_is_ours_opaque_and_stored_as_a_hash_only() -> None:
             assert ticket not in record.key and ticket.encode() not in record.plain.reveal()
 
 
-async def test_B2_a_web_application_that_cannot_tell_users_apart_does_not_start() -> None:
-    world = await make()
+async def test_B2_a_web_application_that_cannot_tell_users_apart_does_not_start(world: World) -> None:
     with pytest.raises(SettingsError) as refused:
         pages_app(world.deputy, verifier=None)
     assert "verifier=lambda request:" in refused.value.hint
@@ -170,15 +162,13 @@ async def test_B2_a_web_application_that_cannot_tell_users_apart_does_not_start(
 
 
 @pytest.mark.parametrize("base", ["http://deputy.example.test", "ftp://deputy.example.test", "deputy.example.test", ""])
-async def test_B2_pages_do_not_start_where_cookies_would_travel_in_the_clear(base: str) -> None:
-    world = await make()
+async def test_B2_pages_do_not_start_where_cookies_would_travel_in_the_clear(base: str, world: World) -> None:
     world.deputy.pages = type(world.deputy.pages)(base)  # type: ignore[call-arg]
     with pytest.raises(SettingsError, match="cannot be served at"):
         pages_app(world.deputy, verifier=lambda _: None)
 
 
-async def test_B3_on_https_the_cookies_are_host_bound_secure_and_lax() -> None:
-    world = await make()
+async def test_B3_on_https_the_cookies_are_host_bound_secure_and_lax(world: World) -> None:
     consent = await world.asked()
     opened = await world.send("GET", path_of(consent), user="alice")
     ((name, line),) = cookies_of(opened).items()
@@ -219,16 +209,14 @@ async def test_B3_the_nonce_cookie_lives_ten_minutes_and_goes_with_the_callback(
         assert name not in browser.cookies.names(host)
 
 
-async def test_B3_an_answer_by_post_is_not_taken() -> None:
-    world = await make()
+async def test_B3_an_answer_by_post_is_not_taken(world: World) -> None:
     url, jar = await press(world, await world.asked())
     data = {"state": query_of(url)["state"], "code": "x"}
     assert (await world.send("POST", "/callback/google", user="alice", cookies=jar, data=data)).status_code == 405
     assert "response_mode" not in url
 
 
-async def test_B4_a_user_who_signed_out_on_the_way_gets_no_token() -> None:
-    world = await make()
+async def test_B4_a_user_who_signed_out_on_the_way_gets_no_token(world: World) -> None:
     consent = await world.asked()
     url, jar = await press(world, consent)
     callback = await answered(world, url)
@@ -239,8 +227,7 @@ async def test_B4_a_user_who_signed_out_on_the_way_gets_no_token() -> None:
             assert not {"code", "verifier"} & record.json.keys()
 
 
-async def test_B5_another_user_gets_the_bytes_of_an_unknown_link() -> None:
-    world = await make()
+async def test_B5_another_user_gets_the_bytes_of_an_unknown_link(world: World) -> None:
     foreign = await world.send("GET", path_of(await world.asked()), user="bob")
     unknown = await world.send("GET", "/connect/" + "A" * 43, user="bob")
     assert (foreign.status_code, foreign.content) == (unknown.status_code, unknown.content)
@@ -248,16 +235,14 @@ async def test_B5_another_user_gets_the_bytes_of_an_unknown_link() -> None:
     assert foreign.status_code == 403
 
 
-async def test_B6_what_the_page_is_reached_by_shows_neither_state_nor_provider_address() -> None:
-    world = await make()
+async def test_B6_what_the_page_is_reached_by_shows_neither_state_nor_provider_address(world: World) -> None:
     consent = await world.asked()
     await press(world, consent)
     text = repr(consent.payload())
     assert "accounts.google.com" not in text and "state" not in consent.payload()
 
 
-async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_framed() -> None:
-    world = await make()
+async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_framed(world: World) -> None:
     page = await world.send("GET", path_of(await world.asked()), user="alice")
     for part in ("Mail helper", "Google", "read your email", "Connecting as alice"):
         assert part in words_of(page)
@@ -268,8 +253,7 @@ async def test_B7_the_page_names_agent_provider_scopes_and_user_and_cannot_be_fr
     assert re.search(r'name="form" value="[0-9a-f]{64}"', page.text)
 
 
-async def test_B8_looking_changes_nothing_whoever_looks_how_often() -> None:
-    world = await make()
+async def test_B8_looking_changes_nothing_whoever_looks_how_often(world: World) -> None:
     consent = await world.asked()
     before = {r.key: r.sealed for kind in ("consent", "ticket", "state") for r in await world.deputy.vault.scan(kind)}
     for number in range(50):
@@ -280,8 +264,7 @@ async def test_B8_looking_changes_nothing_whoever_looks_how_often() -> None:
     assert "is connected" in words_of(await world.browser().allow(consent.link))
 
 
-async def test_B9_a_subject_is_pinned_by_the_first_consent() -> None:
-    world = await make()
+async def test_B9_a_subject_is_pinned_by_the_first_consent(world: World) -> None:
     await world.connected("readonly")
     await world.browser().allow((await world.asked("send")).link, as_="bob@example.test")
     (connection,) = await world.deputy.connections("alice")
@@ -289,14 +272,12 @@ async def test_B9_a_subject_is_pinned_by_the_first_consent() -> None:
     assert world.sandbox.count("oauth2.googleapis.com", "/revoke") == 1
 
 
-async def test_B10_asked_again_while_it_waits_it_is_the_same_link() -> None:
-    world = await make()
+async def test_B10_asked_again_while_it_waits_it_is_the_same_link(world: World) -> None:
     assert len({(await world.asked()).link for _ in range(5)}) == 1
     assert len(await world.deputy.vault.scan("consent")) == 1
 
 
-async def test_B11_a_21st_waiting_consent_of_a_user_is_refused() -> None:
-    world = await make()
+async def test_B11_a_21st_waiting_consent_of_a_user_is_refused(world: World) -> None:
     app = world.deputy.apps["google"]
     for number in range(MAX_PENDING):
         await world.deputy.consents.require(User("alice"), app, [f"scope-{number}"])
@@ -305,8 +286,7 @@ async def test_B11_a_21st_waiting_consent_of_a_user_is_refused() -> None:
     assert (await world.asked(user="bob")).status == "pending"
 
 
-async def test_no_cookie_of_the_host_application_is_touched() -> None:
-    world = await make()
+async def test_no_cookie_of_the_host_application_is_touched(world: World) -> None:
     browser = world.browser()
     await browser.allow((await world.asked()).link)
     set_by_us = {name for q, r in net(browser).seen if q.url.host == "deputy.example.test" for name in cookies_of(r)}

@@ -112,8 +112,12 @@ async def place(server: OidcServer | None = None, **more: Any) -> Place:
     return Place(world, server, vault, sign_in)
 
 
-async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user() -> None:
-    here = await place()
+@pytest.fixture
+async def here() -> Place:
+    return await place()
+
+
+async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user(here: Place) -> None:
     browser = here.browser()
     asked = await browser.get("/connections")
     assert (asked.status_code, asked.headers["location"]) == (303, "/sign-in?next=%2Fconnections")
@@ -131,8 +135,7 @@ async def test_a_person_is_sent_to_the_issuer_and_comes_back_as_its_user() -> No
     assert (await browser.get("/sign-in?next=/asks")).headers["location"] == "/asks"
 
 
-async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else() -> None:
-    here = await place()
+async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else(here: Place) -> None:
     [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
     path = urlsplit(asked.link).path
     alice = here.browser()
@@ -148,9 +151,8 @@ async def test_the_person_at_a_link_is_the_user_of_the_call_and_nobody_else() ->
     assert refused.status_code == 403 and "This link cannot be used" in refused.text
 
 
-async def test_a_code_of_somebody_elses_browser_signs_nobody_in() -> None:
+async def test_a_code_of_somebody_elses_browser_signs_nobody_in(here: Place) -> None:
     """Login CSRF: Mallory has a victim open the end of her own way."""
-    here = await place()
     mallory, victim = here.browser(), here.browser()
     back = here.server.authorize(await mallory.set_out())
     assert (await victim.come_back(**back)).status_code == 403
@@ -159,8 +161,7 @@ async def test_a_code_of_somebody_elses_browser_signs_nobody_in() -> None:
     assert SESSION not in victim.jar and await here.vault.scan("session") == []
 
 
-async def test_a_way_is_gone_once_and_in_time() -> None:
-    here = await place()
+async def test_a_way_is_gone_once_and_in_time(here: Place) -> None:
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
     cookies = dict(browser.jar)
@@ -176,8 +177,7 @@ async def test_a_way_is_gone_once_and_in_time() -> None:
 
 
 @pytest.mark.parametrize("change", ["signature", "time", "value", "target", "none", "odd"])
-async def test_a_cookie_that_was_altered_is_none(change: str) -> None:
-    here = await place()
+async def test_a_cookie_that_was_altered_is_none(change: str, here: Place) -> None:
     browser = here.browser()
     back = here.server.authorize(await browser.set_out("/connections"))
     [(name, cookie)] = browser.jar.items()
@@ -193,8 +193,7 @@ async def test_a_cookie_that_was_altered_is_none(change: str) -> None:
     assert (await browser.come_back(**back)).status_code == 403 and SESSION not in browser.jar
 
 
-async def test_another_issuers_answer_is_refused_before_its_code_is_used() -> None:
-    here = await place()
+async def test_another_issuers_answer_is_refused_before_its_code_is_used(here: Place) -> None:
     for iss in ("https://evil.example", ""):
         browser = here.browser()
         back = here.server.authorize(await browser.set_out()) | {"iss": iss}
@@ -226,8 +225,7 @@ async def test_an_id_token_for_somebody_else_signs_nobody_in(claims: dict[str, A
     assert SESSION not in browser.jar and await here.vault.scan("session") == []
 
 
-async def test_a_no_at_the_issuer_is_a_page_that_says_so() -> None:
-    here = await place()
+async def test_a_no_at_the_issuer_is_a_page_that_says_so(here: Place) -> None:
     browser = here.browser()
     state = query_of(await browser.set_out())["state"]
     answer = await browser.come_back(error="access_denied", state=state, iss=ISSUER)
@@ -241,15 +239,13 @@ async def test_a_no_at_the_issuer_is_a_page_that_says_so() -> None:
         *("/connections/..//evil.example", "/a\nb", "http://deputy.example.test/", "///evil.example", ""),
     ],
 )
-async def test_the_way_back_leads_to_a_page_of_this_host(target: str) -> None:
-    here = await place()
+async def test_the_way_back_leads_to_a_page_of_this_host(target: str, here: Place) -> None:
     browser = here.browser()
     assert (await browser.sign_in(target)).headers["location"] == "/connections"
     assert (await browser.get(f"/sign-in?{urlencode({'next': target})}")).headers["location"] == "/connections"
 
 
-async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing() -> None:
-    here = await place()
+async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing(here: Place) -> None:
     browser = here.browser()
     browser.jar[SESSION] = f"{'A' * 43}.{here.vault.key_prefix(alice_at())}"
     await browser.sign_in()
@@ -264,8 +260,7 @@ async def test_each_sign_in_has_a_new_session_and_the_old_one_opens_nothing() ->
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day() -> None:
-    here = await place()
+async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     here.world.clock.now += 1801
@@ -280,9 +275,8 @@ async def test_a_session_ends_when_nobody_is_there_and_after_half_a_day() -> Non
     assert await here.vault.scan("session") == []
 
 
-async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so() -> None:
+async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so(here: Place) -> None:
     """A redirect to the issuer would be blocked without a word: the form's page names where it may lead (CSP)."""
-    here = await place()
     browser = here.browser()
     [asked] = await here.world.deputy.connect(alice_at(), "google", scopes=[f"{GMAIL}readonly"])
     path = urlsplit(asked.link).path
@@ -293,8 +287,7 @@ async def test_a_form_that_is_sent_too_late_does_nothing_and_says_so() -> None:
     assert late.status_code == 401 and "not signed in any more" in late.text and "location" not in late.headers
 
 
-async def test_another_process_knows_who_is_signed_in_and_who_set_out() -> None:
-    here = await place()
+async def test_another_process_knows_who_is_signed_in_and_who_set_out(here: Place) -> None:
     other = here.another()
     browser = here.browser()
     back = here.server.authorize(await browser.set_out())
@@ -307,8 +300,7 @@ async def test_another_process_knows_who_is_signed_in_and_who_set_out() -> None:
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_signing_out_ends_the_session_here_and_then_at_the_issuer() -> None:
-    here = await place()
+async def test_signing_out_ends_the_session_here_and_then_at_the_issuer(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     kept = browser.jar[SESSION]
@@ -334,8 +326,7 @@ async def test_an_issuer_without_sign_out_ends_ours_alone() -> None:
     assert out.headers["location"] == "/signed-out"
 
 
-async def test_what_is_kept_of_a_session_is_sealed_and_goes_with_its_user() -> None:
-    here = await place()
+async def test_what_is_kept_of_a_session_is_sealed_and_goes_with_its_user(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     [(key, sealed)] = await here.vault.store.scan("session", "")
@@ -346,8 +337,7 @@ async def test_what_is_kept_of_a_session_is_sealed_and_goes_with_its_user() -> N
     assert (await browser.get("/connections")).status_code == 303
 
 
-async def test_a_session_of_another_issuer_is_none() -> None:
-    here = await place()
+async def test_a_session_of_another_issuer_is_none(here: Place) -> None:
     browser = here.browser()
     await browser.sign_in()
     [record] = await here.vault.scan("session")
@@ -370,16 +360,14 @@ def test_an_access_log_shows_no_code_and_no_link() -> None:
         assert remove_links(line) == f'"GET {path} HTTP/1.1" 303'
 
 
-async def test_an_issuer_that_is_down_is_said_to_be() -> None:
-    here = await place()
+async def test_an_issuer_that_is_down_is_said_to_be(here: Place) -> None:
     browser = here.browser()
     url = await browser.set_out()
     here.server.answers["/token"] = (503, {})
     assert (await browser.come_back(**here.server.authorize(url))).status_code == 502
 
 
-async def test_nobody_signs_in_where_pages_are_local_or_an_issuer_cannot_be_used() -> None:
-    here = await place()
+async def test_nobody_signs_in_where_pages_are_local_or_an_issuer_cannot_be_used(here: Place) -> None:
     deputy = here.world.deputy
     with pytest.raises(SettingsError, match="https address"):
         SignIn(deputy, issuer="http://login.example.test", client_id=CLIENT)
