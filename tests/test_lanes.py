@@ -87,7 +87,7 @@ def test_the_first_of_each_shape_runs_always_and_no_case_is_lost(monkeypatch: py
     assert lanes(sample([(1, "x"), (2, "x")], lambda row: row[1], spread=True)) == [(1, "x", False), (2, "x", True)]
 
 
-def test_where_no_sweep_could_run_its_cases_are_not_made_and_the_others_keep_their_names(
+def test_sweep_cases_are_not_made_when_no_sweep_can_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Run, "sweeps", False)

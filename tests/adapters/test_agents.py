@@ -31,9 +31,7 @@ async def decisions(graph: Graph, decision: str = "approve") -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in asks}})
 
 
-async def test_consent_and_approval_are_asked_in_turn_and_the_mail_goes_out_once(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_consent_then_approval_are_asked_and_the_mail_is_sent_once(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = agent(deputy, SEND, SEARCH)
     out = await graph.ainvoke(START, config(), context=ALICE, version="v2")
     [pause] = out.interrupts

@@ -63,9 +63,7 @@ async def run(mode: str, graph: Graph, given: Any, who: Context = ALICE) -> Any:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_yes_is_done_in_the_same_task_and_no_graph_inside_leaves_anything(
-    mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_yes_is_done_in_the_same_task_and_leaves_nothing(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     saver = InMemorySaver()
     graph = plain(deputy, saver=saver)
     await run(mode, graph, asking(SEND))
@@ -118,9 +116,7 @@ async def test_what_was_decided_elsewhere_counts(said: Any, deputy: Deputy, sand
     assert len(sandbox.sent(MINE)) == (said == "approve")
 
 
-async def test_consent_that_was_lost_meanwhile_is_asked_for_and_the_yes_stands(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_lost_consent_is_asked_for_again_and_the_yes_stands(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     yes = await yes_to(graph)
@@ -134,9 +130,7 @@ async def test_consent_that_was_lost_meanwhile_is_asked_for_and_the_yes_stands(
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["heard, then not", "not heard, then heard"])
-async def test_who_listens_to_the_graphs_inside_may_change_with_every_run(
-    first: bool, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_listeners_of_inner_graphs_may_change_each_run(first: bool, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
 
     async def go(given: Any, heard: bool, who: Context = ALICE) -> None:
@@ -216,9 +210,7 @@ async def test_who_resumes_in_the_process_that_paused_reads_no_checkpoint(
 
 
 @pytest.mark.parametrize("user", ["alice", "bob"])
-async def test_a_copy_of_a_thread_has_the_same_tasks_and_is_its_owners(
-    user: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_copied_thread_has_the_same_tasks_and_owner(user: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send", user="bob", as_="bob@example.test")
     saver: Any = InMemorySaver()
     graph = plain(deputy, saver=saver)
@@ -235,9 +227,7 @@ async def test_a_copy_of_a_thread_has_the_same_tasks_and_is_its_owners(
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
 
 
-async def test_a_pause_is_remembered_as_it_was_shown_whatever_becomes_of_what_the_host_got(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_pause_is_remembered_as_shown_whatever_the_host_changes(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     [shown] = (await graph.ainvoke(asking(SEND), config(), context=ALICE))["__interrupt__"]
     before, yes = deepcopy(shown.value), await yes_to(graph)
@@ -248,9 +238,7 @@ async def test_a_pause_is_remembered_as_it_was_shown_whatever_becomes_of_what_th
     assert tool_messages(await graph.ainvoke(yes, config(), context=ALICE))["send"].status == "success"
 
 
-async def test_as_many_pauses_are_remembered_as_fit_and_all_are_answered(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_every_paused_call_is_answered(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(alone, "MAX_PAUSES", 2)
     graph, threads = plain(deputy), [str(n) for n in range(5)]
     for thread in threads:
@@ -262,9 +250,7 @@ async def test_as_many_pauses_are_remembered_as_fit_and_all_are_answered(
     assert len(sandbox.sent(MINE)) == 5
 
 
-async def test_tasks_that_pause_beside_each_other_are_answered_each_by_its_own(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_tasks_that_pause_together_are_answered_separately(deputy: Deputy, sandbox: Sandbox) -> None:
     node = act_node(deputy, "gmail")
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", node)
@@ -340,9 +326,7 @@ async def test_a_fork_from_the_pause_sends_nothing_again(deputy: Deputy, sandbox
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_a_stranger_who_answers_with_what_the_pause_says_of_itself_gains_nothing(
-    form: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_stranger_with_the_pauses_own_facts_is_refused(form: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     for _ in range(2):

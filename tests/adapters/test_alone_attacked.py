@@ -87,9 +87,7 @@ async def refused(graph: Any, deputy: Deputy, given: Any, run: Callable[[Any, Co
 @pytest.mark.parametrize("fails", [False, True], ids=["", "and the node is tried again"])
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("said", ["approve", "reject"])
-async def test_a_pause_of_the_hosts_after_ours_hears_its_own_answer(
-    said: str, form: str, fails: bool, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_host_pause_hears_its_own(said: str, form: str, fails: bool, deputy: Deputy, sandbox: Sandbox) -> None:
     acting, heard, line = act_node(deputy, "gmail"), list[Any](), [fails]
 
     async def node(state: MessagesState, config: RunnableConfig) -> Any:
@@ -116,9 +114,7 @@ async def test_a_pause_of_the_hosts_after_ours_hears_its_own_answer(
 
 @pytest.mark.parametrize("on", [None, Exception], ids=["as LangGraph does", "on everything"])
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
-async def test_a_stranger_who_is_tried_again_is_refused_again(
-    form: str, on: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_retried_stranger_is_refused_again(form: str, on: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = retried(act_node(deputy, "gmail"), trying(on))
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     await refused(graph, deputy, None if form == "nothing" else await yes_to(graph, form))
@@ -131,7 +127,7 @@ async def test_a_stranger_who_is_tried_again_is_refused_again(
 @pytest.mark.parametrize("on", [None, Exception], ids=["", "tried again"])
 @pytest.mark.parametrize("deep", [1, 2])
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_in_a_task_of_the_functional_api_a_pause_is_its_owners(
+async def test_functional_task_pause_is_its_owners(
     mode: str, deep: int, on: Any, deputy: Deputy, sandbox: Sandbox
 ) -> None:
     acting = act_node(deputy, "gmail")
@@ -179,9 +175,7 @@ async def test_in_a_task_of_the_functional_api_a_pause_is_its_owners(
 
 @pytest.mark.parametrize("durability", ["sync", "exit"])
 @pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
-async def test_two_graphs_deep_a_pause_is_its_owners(
-    keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_pause_two_graphs_deep_has_owner(keeps: Any, durability: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     def around(node: Any, saver: Any) -> Any:
         builder = StateGraph(MessagesState, context_schema=Context)
         builder.add_node("inside", node)
@@ -256,9 +250,7 @@ async def test_two_vaults_in_one_node_ask_each_for_its_own(sandbox: Sandbox) -> 
 
 
 @pytest.mark.parametrize("way", ["with its own vault", "with a new message"])
-async def test_a_pause_of_another_vault_is_refused_and_left_in_both_ways_that_the_hint_names(
-    way: str, sandbox: Sandbox
-) -> None:
+async def test_pause_of_another_vault_is_refused_and_left_both_ways(way: str, sandbox: Sandbox) -> None:
     """Whose it is cannot be read there: whoever resumed would take its owner's place."""
     saver = InMemorySaver()
     async with await build(sandbox) as lost, await build(sandbox) as found:

@@ -143,9 +143,7 @@ async def of_child(folder: Path, step: str) -> dict[str, Any] | int:
 @pytest.mark.processes
 @pytest.mark.parametrize("then", ["wake", "nudge"])
 @pytest.mark.parametrize("where", ["heard", "recorded", "claim", "heard map", "recorded map", "written", "sent"])
-async def test_killed_process_sends_nothing_twice_and_loses_no_recorded_yes(
-    where: str, then: str, tmp_path: Path
-) -> None:
+async def test_killed_process_sends_nothing_twice_and_keeps_the_yes(where: str, then: str, tmp_path: Path) -> None:
     """``wake`` resumes with nothing: LangGraph hands over the bare value of the killed run. ``nudge`` resumes with a
     value that decides nothing: LangGraph keeps it instead of the bare value. It keeps no value of a resume by interrupt
     ids (``map``)."""

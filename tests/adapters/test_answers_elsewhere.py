@@ -74,9 +74,7 @@ async def test_it_ends_where_nothing_is_heard_too(two: Two, monkeypatch: pytest.
     await answered(two, approval, waiting)
 
 
-async def test_what_was_answered_while_the_listening_session_was_cut_is_seen_when_it_is_back(
-    made: Server, two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answer_during_a_cut_session_is_seen(made: Server, two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "DEAF", 1.0)
     approval = await asked(two)
     waiting = asyncio.create_task(two[2].get_approval(approval, by="alice", timeout=50))
@@ -108,9 +106,7 @@ async def counted(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
 
 
 @pytest.mark.parametrize("listens", [True, False])
-async def test_a_call_that_waits_at_one_server_is_made_when_its_user_says_yes_at_another(
-    two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool
-) -> None:
+async def test_waiting_call_hears_a_yes_elsewhere(two: Two, monkeypatch: pytest.MonkeyPatch, listens: bool) -> None:
     """In the middle of the long poll, which does not look while it listens."""
     if not listens:
         monkeypatch.setattr("deputize.core.vault.notify.Watches", int)

@@ -62,9 +62,7 @@ async def test_a_pause_is_streamed_in_both_formats(version: Any) -> None:
 @pytest.mark.parametrize(
     "allowed", [True, None, [("deputize.core.errors", "PolicyDenied")]], ids=["as it is", "", "named"]
 )
-async def test_what_a_refused_run_leaves_is_plain_to_every_reader(
-    allowed: Any, calls: Any, durability: Any, tmp_path: Path
-) -> None:
+async def test_refused_run_is_plain_to_every_reader(allowed: Any, calls: Any, durability: Any, tmp_path: Path) -> None:
     """Of our types nothing is in a checkpoint but the error that a run ended with, which is read as plain data."""
     sandbox, strange = Sandbox(), set[tuple[str, str]]()
     async with await build(sandbox) as deputy:

@@ -73,9 +73,7 @@ async def test_each_step_can_be_taken_by_a_process_of_its_own(name: str, tmp_pat
         pytest.param("openai_agents", "after", "earlier run", marks=pytest.mark.sweep),
     ],
 )
-async def test_a_process_killed_in_an_act_leaves_one_mail_to_those_that_take_it_up(
-    name: str, when: str, says: str, tmp_path: Path
-) -> None:
+async def test_process_killed_in_an_act_leaves_one_mail(name: str, when: str, says: str, tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with serve(sandbox.app) as base:
         for step in ("begin", "look"):
@@ -223,9 +221,7 @@ async def test_run_without_a_user_is_refused_and_the_operator_is_told(
 
 
 @each
-async def test_result_reads_the_same_in_every_framework_and_no_text_of_an_exception_is_in_it(
-    name: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_result_is_equal_in_all_frameworks(name: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     kit = Toolkit("shelf", "google")
 
     @kit.tool()

@@ -66,9 +66,7 @@ def without_the_mail(case: Case, state: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_a_mail_in_the_same_message_is_sent_once_and_changes_nothing_else(
-    case: Case, mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_mail_beside_another_call_is_sent_once(case: Case, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     theirs, ours = nodes(case, deputy)
     expected = await seen(case, theirs, mode)
     graph, heard = case.build(ours), Heard()
@@ -134,9 +132,7 @@ def sending(node: Any, form: str) -> Any:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("form", ["a list of calls", "a call each", "a call with its context"])
-async def test_in_each_form_of_input_a_mail_is_sent_once(
-    form: str, mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_mail_is_sent_once_in_each_form_of_input(form: str, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, heard = sending(act_node(deputy, "gmail", tools=[plain]), form), Heard()
     wish = AIMessage("", id="wish", tool_calls=[SEND, MAILING])
     assert await run(graph, {"messages": [HumanMessage("go on"), wish]}, heard, mode) == ""
@@ -151,9 +147,7 @@ async def test_in_each_form_of_input_a_mail_is_sent_once(
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-async def test_in_a_graph_whose_state_is_a_list_of_messages_a_mail_is_sent_once(
-    mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_mail_is_sent_once_when_the_state_is_a_message_list(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     listed: Any = Annotated[list[AnyMessage], add_messages]
     builder = StateGraph(listed, context_schema=Context)
     builder.add_node("tools", act_node(deputy, "gmail", tools=[plain]))
@@ -222,9 +216,7 @@ WRONG_SEND = {**SEND, "args": {"to": 7}, "id": "wrong send"}
     "calls", [[WRONG], [WRONG_SEND], [WRONG, WRONG_SEND], [SEND, WRONG], [WRONG_SEND, SEND]], ids=str
 )
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_wrong_arguments_are_a_run_of_the_tool_for_who_listens(
-    way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_wrong_arguments_are_a_run(way: str, calls: Any, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     """A host sees in its traces what its model gets wrong. Nobody is asked about it, and nothing is sent."""
     graph, heard = around(act_node(deputy, "gmail")) if way == "act_node" else agent(deputy, *calls), Heard()
     wish = [AIMessage("", id="wish", tool_calls=calls)] if way == "act_node" else []

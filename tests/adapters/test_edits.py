@@ -47,9 +47,7 @@ def bodies(sandbox: Sandbox) -> list[bool]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_an_edit_in_the_resume_value_is_what_happens_and_it_happens_once(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_edit_in_the_resume_value_happens_once(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, ask = await paused(way, deputy)
     runs = [graph.ainvoke(edit(ask, OTHER), config(), context=ALICE) for _ in range(3)]
     states = await asyncio.gather(*runs)
@@ -57,9 +55,7 @@ async def test_an_edit_in_the_resume_value_is_what_happens_and_it_happens_once(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_wrong_edit_is_asked_again_with_what_is_wrong_and_a_right_one_then_counts(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_wrong_edit_is_asked_again_and_a_right_one_counts(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, ask = await paused(way, deputy)
     await graph.ainvoke(edit(ask, {**OTHER, "user": "bob", "to": []}), config(), context=ALICE)
     [again] = await approvals_of(graph, config())

@@ -75,9 +75,7 @@ async def test_a_definition_that_changes_while_the_graph_waits_is_said_to_the_mo
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_a_served_deputy_offers_the_tools_of_a_foreign_server_under_the_same_rules(
-    house: House, mode: str
-) -> None:
+async def test_served_deputy_offers_foreign_tools_under_the_same_rules(house: House, mode: str) -> None:
     """One governed gateway: a client's token goes no further than here, and each user acts there as themselves."""
     deputy = await house.pinned()
     deputy.policy = allow_all

@@ -60,7 +60,7 @@ async def test_the_core_refuses_every_argument_a_tool_does_not_have(
     assert who_called(sandbox) == set()
 
 
-async def test_what_a_tool_is_told_of_its_run_comes_from_no_argument_under_any_name_of_the_tool(
+async def test_injected_run_fields_come_from_no_argument_of_any_name(
     sandbox: Sandbox,
 ) -> None:
     notes, told = Toolkit("notes", provider="google", api="gmail", accepts={"body": "run", "who": "text"}), []
@@ -90,9 +90,7 @@ async def test_what_a_tool_is_told_of_its_run_comes_from_no_argument_under_any_n
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
-async def test_a_langchain_tool_refuses_it_too_or_ignores_it(
-    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]
-) -> None:
+async def test_langchain_tool_refuses_or_ignores_it(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any]) -> None:
     tool = next(t for t in tools(deputy, "gmail", user="alice") if t.name == "gmail_search_emails")
     call = {"type": "tool_call", "name": tool.name, "id": "1", "args": {"query": "x", **forged}}
     with pytest.raises((ValidationError, TypeError)):
@@ -104,9 +102,7 @@ async def test_a_langchain_tool_refuses_it_too_or_ignores_it(
 
 @pytest.mark.parametrize("forged", FORGED, ids=lambda f: next(iter(f)))
 @pytest.mark.parametrize("way", ["act_node", "ToolNode"])
-async def test_in_a_graph_the_call_is_refused_and_told_to_the_model(
-    deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], way: str
-) -> None:
+async def test_graph_refuses_it_in_words(deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], way: str) -> None:
     call = {"name": "gmail_search_emails", "args": {"query": "x", **forged}, "id": "1"}
     if way == "act_node":
         graph = plain(deputy)
@@ -121,7 +117,7 @@ async def test_in_a_graph_the_call_is_refused_and_told_to_the_model(
 @pytest.mark.parametrize(
     "forged", [*FORGED, {"self": "x"}, {"args": ["x"]}, {"run_manager": "x"}, {"arguments": {}}], ids=list
 )
-async def test_what_a_wrapper_of_the_host_made_of_the_arguments_is_refused_in_words(
+async def test_wrapper_arguments_are_refused(
     deputy: Deputy, sandbox: Sandbox, forged: dict[str, Any], mode: str
 ) -> None:
     """Behind the gate, which has seen other ones."""

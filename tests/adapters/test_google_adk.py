@@ -99,9 +99,7 @@ async def test_what_is_not_there_is_refused_when_the_toolset_is_made(deputy: Dep
 # ------------------------------------------------------------- arguments, users, errors
 
 
-async def test_the_sessions_user_acts_unless_the_host_names_another_or_binds_one(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_session_user_acts_unless_the_host_names_or_binds_one(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     await connect(deputy, sandbox, "readonly", user=User("carol", "acme"), as_="bob@example.test")
     assert "Bob Brown" in (await Runs().start(deputy, SEARCH)).text

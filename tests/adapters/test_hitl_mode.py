@@ -55,9 +55,7 @@ def bodies(sandbox: Sandbox) -> list[str]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_consent_and_approvals_are_answered_by_position_and_each_decision_is_for_its_place(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_each_decision_counts_for_the_request_at_its_place(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph, start = begun(way, deputy, SEND, OTHER, SEARCH)
     await graph.ainvoke(start, config(), context=ALICE)
     assert await shown(graph) == ["connect_google"]
@@ -74,9 +72,7 @@ async def test_consent_and_approvals_are_answered_by_position_and_each_decision_
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_who_does_not_want_to_connect_ends_the_call_and_the_rest_runs(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_declined_consent_ends_its_call_and_the_rest_runs(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     graph, start = begun(way, deputy, SEND, SEARCH)
     await graph.ainvoke(start, config(), context=ALICE)
@@ -87,9 +83,7 @@ async def test_who_does_not_want_to_connect_ends_the_call_and_the_rest_runs(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_yes_that_is_said_again_does_not_count_for_what_is_asked_next(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_repeated_yes_does_not_count_for_the_next_question(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     """The same button pressed twice; a run without an answer; a wake-up by the interrupt's id."""
     graph, start = begun(way, deputy, SEND)
     await graph.ainvoke(start, config(), context=ALICE)
@@ -103,9 +97,7 @@ async def test_a_yes_that_is_said_again_does_not_count_for_what_is_asked_next(
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_yes_to_what_expired_meanwhile_is_none_to_what_is_asked_anew(
-    way: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_yes_to_an_expired_question_is_none(way: str, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")
 

@@ -114,7 +114,7 @@ def test_an_answer_that_fits_nothing_is_refused_in_words(answer: Any, why: str) 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("odd", [APPROVE, [{"type": "accept"}], "approve", True])
-async def test_in_a_resume_it_decides_nothing_and_the_pause_can_be_answered(
+async def test_resume_value_decides_nothing(
     sandbox: Sandbox, way: str, odd: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with await build(sandbox) as deputy:
@@ -137,9 +137,7 @@ async def resumed(graph: Graph, form: str, value: Any, who: Context) -> Any:
 
 @pytest.mark.parametrize("second", ["bare", "map"])
 @pytest.mark.parametrize("first", ["bare", "map"])
-async def test_a_strangers_yes_without_an_id_answers_nothing_and_does_not_stop_the_owner(
-    sandbox: Sandbox, first: str, second: str
-) -> None:
+async def test_strangers_yes_without_an_id_answers_nothing(sandbox: Sandbox, first: str, second: str) -> None:
     deputy = await build(sandbox)
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)

@@ -126,9 +126,7 @@ async def test_a2_a_bound_user_is_a_ceiling_that_no_run_moves(deputy: Deputy, sa
 
 
 @each_entry
-async def test_a_run_that_names_the_bound_user_or_nobody_acts_as_them(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry
-) -> None:
+async def test_run_that_names_the_bound_user_or_nobody_acts(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     for config in (PLAIN, on_server(Verified("alice")), on_server(), on_server(StudioUser("key"))):
         for context in (None, Context("alice")):
             read = await mailboxes(sandbox, entry(deputy, user="alice"), config, context)
@@ -144,9 +142,7 @@ async def test_f1_beside_a_verified_user_a_client_chooses_neither_tenant_nor_use
 
 
 @each_entry
-async def test_a_server_that_trusts_its_clients_still_keeps_to_the_user_it_verified(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry
-) -> None:
+async def test_trusting_server_keeps_to_the_user_it_verified(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     alice = on_server(Verified("alice"))
     assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice, BOB) == set()
     assert await mailboxes(sandbox, entry(deputy, trust_client_context=True), alice) == {"alice@example.test"}
@@ -173,9 +169,7 @@ async def test_f3_on_a_server_without_authentication_its_client_names_nobody(
 
 
 @each_entry
-async def test_the_hosts_function_names_who_acts_and_nothing_else_is_asked(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry
-) -> None:
+async def test_host_function_alone_names_who_acts(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     seen: list[RunInfo] = []
 
     def host(run: RunInfo) -> User:
@@ -189,9 +183,7 @@ async def test_the_hosts_function_names_who_acts_and_nothing_else_is_asked(
 
 
 @each_entry
-async def test_a_verified_user_carries_the_tenant_that_the_authentication_gave_them(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry
-) -> None:
+async def test_verified_user_carries_the_tenant(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
     made = entry(deputy, user=server_user(tenant="org"))
     alice = on_server(Verified("alice", org="t2"))
     assert await mailboxes(sandbox, made, alice, Context("bob", "t3")) == {"decoy@example.test"}

@@ -64,9 +64,7 @@ async def test_a_mode_that_there_is_not_is_refused_where_it_is_named(sandbox: Sa
 
 @both
 @pytest.mark.parametrize(("said", "to"), [([YES, NO], "bob"), ([NO, YES], "carol")])
-async def test_each_decision_is_about_the_act_that_was_shown_at_its_place(
-    sandbox: Sandbox, way: str, said: list[Any], to: str
-) -> None:
+async def test_decision_counts_for_the_act_at_its_place(sandbox: Sandbox, way: str, said: list[Any], to: str) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND, TO_CAROL)
@@ -105,9 +103,7 @@ async def test_agent_inbox_is_shown_the_next_act_once_it_has_answered_the_first(
 
 
 @both
-async def test_a_wrong_answer_decides_nothing_and_the_right_one_counts_after_it(
-    sandbox: Sandbox, way: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_wrong_answer_decides_nothing(sandbox: Sandbox, way: str, caplog: pytest.LogCaptureFixture) -> None:
     async with await build(sandbox) as deputy:
         await connect(deputy, sandbox, "send")
         graph = await begun(way, deputy, SEND)
@@ -143,9 +139,7 @@ async def test_a_strangers_yes_is_never_the_owners(
 
 @both
 @pytest.mark.parametrize("then", ["map", "nothing"])
-async def test_the_yes_to_a_consent_is_none_to_the_act_that_is_shown_after_it(
-    sandbox: Sandbox, way: str, then: str
-) -> None:
+async def test_yes_to_a_consent_is_none_to_the_act_shown_after_it(sandbox: Sandbox, way: str, then: str) -> None:
     async with await build(sandbox) as deputy:
         graph = await begun(way, deputy, SEND)
         await connect(deputy, sandbox, "send")

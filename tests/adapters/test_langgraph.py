@@ -142,9 +142,7 @@ async def test_a_denied_consent_is_told_to_the_model_and_the_rest_runs(deputy: D
     assert answers["search"].status == "success" and sent(sandbox) == 0
 
 
-async def test_an_unticked_scope_is_told_once_and_not_asked_again_for_the_same_message(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_unticked_scope_is_told_once_for_the_same_message(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     await grant_all(deputy, sandbox, graph, config(), untick=["gmail.send"])

@@ -39,9 +39,7 @@ def inner(saver: InMemorySaver) -> set[str]:
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_what_only_reads_is_answered_at_once_and_leaves_no_checkpoint_of_its_own(
-    mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_read_is_answered_at_once_without_a_checkpoint(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     saver = InMemorySaver()
     state = await run(mode, plain(deputy, saver=saver), asking(SEARCH, WHO))
@@ -49,9 +47,7 @@ async def test_what_only_reads_is_answered_at_once_and_leaves_no_checkpoint_of_i
     assert [m.type for m in state["messages"]] == ["human", "ai", "tool", "tool"] and inner(saver) == set()
 
 
-async def test_what_changes_something_beside_another_call_has_its_own_checkpoints(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_write_beside_another_call_has_its_own_checkpoints(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send")
     saver = InMemorySaver()
     await plain(deputy, saver=saver).ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
@@ -100,9 +96,7 @@ async def test_whoever_listens_to_the_graphs_inside_hears_the_gate(deputy: Deput
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 @pytest.mark.parametrize("named", [True, False], ids=["with config", "without"])
-async def test_two_uses_in_one_node_keep_their_pauses_apart(
-    named: bool, mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_two_uses_in_one_node_keep_pauses_apart(named: bool, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     """The first only reads and is answered; the second pauses. When the node runs again, neither takes the other's."""
     await connect(deputy, sandbox, "readonly")
     acting = act_node(deputy, "gmail")
@@ -153,9 +147,7 @@ async def test_the_pause_of_a_second_use_in_one_node_is_its_owners_too(sandbox: 
             await graph.ainvoke(WAKE, config(), context=BOB)
 
 
-async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_lost_grant_leads_to_a_pause(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     await connect(deputy, sandbox, "readonly")
     looked, saver = deputy.check_calls, InMemorySaver()
 
@@ -175,9 +167,7 @@ async def test_a_grant_that_ends_between_the_look_and_the_act_leads_to_a_pause(
     assert tool_messages(await graph.ainvoke(WAKE, config(), context=ALICE))["search"].status == "success"
 
 
-async def test_what_was_answered_before_the_other_call_lost_its_grant_is_kept(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_earlier_answer_is_kept(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     await connect(deputy, sandbox, "readonly")
     acted = deputy.act
 
@@ -245,7 +235,7 @@ async def test_what_read_a_moment_ago_is_looked_at_by_the_act_alone_each_user_fo
     assert "bob" in looks and state["__interrupt__"] and sandbox.count("gmail.googleapis.com") == 2
 
 
-async def test_after_a_revocation_what_reads_of_one_message_lack_is_asked_in_one_consent_and_no_other(
+async def test_reads_of_one_message_share_one_consent_after_a_revocation(
     sandbox: Sandbox,
 ) -> None:
     kit = Toolkit("odd", "google", api="gmail")

@@ -214,9 +214,7 @@ async def test_falsy_results_reach_the_model_unchanged(sandbox: Sandbox, falsy: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_consent_comes_before_approval_and_both_before_the_act(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_consent_comes_before_approval_and_act(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     handler = agent(kind, deputy, SEND).run("go on")
     [first] = await asked(handler)
     assert isinstance(first, ConsentRequest) and first.provider == "google" and "/connect/" in first.link
@@ -258,9 +256,7 @@ async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deput
 
 
 @pytest.mark.processes
-async def test_the_run_goes_on_by_itself_when_an_approval_is_decided_elsewhere(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_run_goes_on_when_an_approval_is_decided_elsewhere(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     for decision, mails in (("reject", 0), ("approve", 1)):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")
@@ -294,9 +290,7 @@ async def test_a_run_is_woken_by_whatever_names_what_it_asks(deputy: Deputy, san
     assert sent(sandbox) == 3
 
 
-async def test_a_stranger_can_wait_for_nobodys_approval_and_wakes_no_call_of_theirs(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_stranger_waits_for_no_approval_and_wakes_no_call(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -330,9 +324,7 @@ async def test_a_no_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> No
     assert "declined" in await ended(handler) and sent(sandbox) == 0
 
 
-async def test_a_yes_with_other_arguments_sends_those_and_a_bad_one_sends_nothing(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_edited_yes_sends_its_arguments_and_a_bad_one_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     for arguments, mails in (({"to": "nobody", "token": "x"}, 0), ({**SEND["args"], "subject": "Dinner"}, 1)):
         handler = agent("FunctionAgent", deputy, SEND).run("go on")

@@ -147,9 +147,7 @@ async def test_what_the_hosts_function_raises_reaches_no_model_stream_or_log(
     assert "The tool failed." in "\n".join(told) and sandbox.sent("alice@example.test") == []
 
 
-async def test_what_has_been_done_is_told_although_it_could_not_be_noted(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unnoted_act_is_told_as_done(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that hears that it failed calls again, and what it calls then is another act."""
     await connect(deputy, sandbox, "send")
     monkeypatch.setattr(Delivery, "done", fails)

@@ -117,7 +117,7 @@ async def test_a_refusal_that_the_hosts_function_raises_is_answered_with_its_sta
     assert answer.status_code == 403 and "canary" not in answer.text
 
 
-async def test_no_text_of_an_exception_in_the_hosts_function_reaches_the_client(
+async def test_host_function_exception_text_never_reaches_the_client(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """LlamaIndex's server answers what nobody has caught with "Internal server error", and its text."""
@@ -216,9 +216,7 @@ async def test_a_store_that_a_client_may_have_brought_does_not_say_who_acts(depu
     assert "does not say who acts" in await ended(one.run("go on", ctx=ctx)) and len(sandbox.requests) == before
 
 
-async def test_an_approval_in_an_event_of_a_client_is_a_wake_up_and_no_yes(
-    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_approval_event_only_wakes(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     await connect(deputy, sandbox, "send")
     for decide in (False, True):
         handler = on_a_server(deputy, SEND, user="alice").run("go on")

@@ -54,9 +54,7 @@ async def the_rest(deputy: Deputy, handler: Any, calls: int) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_two_calls_of_one_message_ask_for_both_scopes_with_one_link(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_two_calls_of_one_message_share_one_link(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     handler = agent(kind, deputy, SEND, SEARCH).run("go on")
     [request] = await asked(handler)
     assert short(request) == {"gmail.send", "gmail.readonly"}
@@ -69,9 +67,7 @@ async def test_two_calls_of_one_message_ask_for_both_scopes_with_one_link(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_tools_of_the_hosts_own_in_the_message_are_not_waited_for(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_host_tools_in_the_message_are_not_waited_for(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     unknown = {"name": "nothing_of_ours", "args": {}, "id": "other"}
     handler = agent(kind, deputy, unknown, SEND, unknown, SEARCH).run("go on")
     [request] = await asked(handler)
@@ -96,9 +92,7 @@ async def test_calls_that_need_two_providers_ask_one_question_each(sandbox: Sand
         assert "Sent." in await the_rest(deputy, handler, 3)
 
 
-async def test_call_that_comes_a_little_later_is_asked_with_the_others(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_later_call_is_asked_together(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """After all turns of the loop: then the first waits while others keep coming."""
     monkeypatch.setattr(llamaindex_together, "TURNS", 0)
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
@@ -136,9 +130,7 @@ async def test_more_calls_than_are_delivered_at_once_are_all_answered(deputy: De
 
 
 @pytest.mark.parametrize("settled", [False, True])
-async def test_a_resumed_run_waits_for_the_same_consent_and_asks_for_no_part_of_it(
-    deputy: Deputy, sandbox: Sandbox, settled: bool
-) -> None:
+async def test_resumed_run_waits_for_the_same_whole_consent(deputy: Deputy, sandbox: Sandbox, settled: bool) -> None:
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(2):
@@ -154,9 +146,7 @@ async def test_a_resumed_run_waits_for_the_same_consent_and_asks_for_no_part_of_
     assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
 
 
-async def test_woken_too_early_all_calls_fail_and_no_further_consent_is_left_behind(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_early_wake_up_fails_all_calls_and_leaves_no_consent(deputy: Deputy, sandbox: Sandbox) -> None:
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
@@ -165,9 +155,7 @@ async def test_woken_too_early_all_calls_fail_and_no_further_consent_is_left_beh
     assert [one.id for one in await deputy.pending("alice")] == [request.consent_id]
 
 
-async def test_after_an_early_wake_up_the_same_question_is_streamed_again_where_the_model_calls_again(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_question_is_streamed_again_after_an_early_wake_up(deputy: Deputy, sandbox: Sandbox) -> None:
     class Again(Model):
         """Makes its calls twice."""
 
@@ -236,9 +224,7 @@ async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy,
         await handler.cancel_run()
 
 
-async def test_where_the_look_at_all_of_them_fails_no_call_hangs(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_look_hangs_no_call(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(*args: Any, **more: Any) -> Any:
         raise RuntimeError("canary-of-the-store")
 
@@ -247,9 +233,7 @@ async def test_where_the_look_at_all_of_them_fails_no_call_hangs(
     assert said.count("must allow") == 2 and "canary" not in said
 
 
-async def test_trap_llamaindex_says_how_many_calls_a_message_has_and_without_it_each_asks_for_itself(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_trap_message_counts_its_calls(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """No public name says it: what its agents keep in the run's store does."""
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     await asked(handler)

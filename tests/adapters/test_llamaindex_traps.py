@@ -69,9 +69,7 @@ async def test_trap_words_about_arguments_stand_in_the_schema(deputy: Deputy) ->
 
 
 @pytest.mark.parametrize("wrong", [{"limit": "many"}, {"query": ["not", "text"]}, {"zzz": 1}])
-async def test_trap_arguments_are_validated_although_llamaindex_does_not(
-    deputy: Deputy, sandbox: Sandbox, wrong: dict[str, Any]
-) -> None:
+async def test_trap_arguments_are_validated_by_us(deputy: Deputy, sandbox: Sandbox, wrong: dict[str, Any]) -> None:
     await connect(deputy, sandbox, "readonly")
     before = len(sandbox.requests)
     said = str(await agent("FunctionAgent", deputy, {**SEARCH, "args": wrong}).run("go on"))
@@ -116,9 +114,7 @@ async def test_trap_an_exception_is_not_said_to_the_model_in_its_own_words(
     assert "ya29" not in caplog.text
 
 
-async def test_trap_llamaindex_says_which_call_is_delivered_and_says_the_same_again(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_trap_call_is_delivered_by_id_and_repeated_alike(deputy: Deputy, sandbox: Sandbox) -> None:
     """Nothing public says it: the adapter reads where LlamaIndex keeps it, also where a model repeats its ids."""
     seen: list[tuple[str, str]] = []
 
@@ -160,9 +156,7 @@ async def test_trap_an_early_event_ends_the_call_and_does_not_hang_the_loop(
 
 
 @pytest.mark.parametrize("kind", KINDS[:2])
-async def test_trap_a_repeated_event_neither_acts_again_nor_displaces_a_siblings_answer(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_trap_repeated_event_neither_acts_nor_displaces(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     ran: list[str] = []
     model = Model([SEND, CLOCK, SEARCH])
     await connect(deputy, sandbox, "send", "readonly")
@@ -179,9 +173,7 @@ async def test_trap_a_repeated_event_neither_acts_again_nor_displaces_a_siblings
 
 @pytest.mark.parametrize("events", [2, 3, 5, 9])
 @pytest.mark.parametrize("kind", KINDS)
-async def test_trap_a_request_is_streamed_once_and_its_answer_found_however_many_events_woke_the_call(
-    deputy: Deputy, sandbox: Sandbox, kind: str, events: int
-) -> None:
+async def test_trap_request_is_streamed_once(deputy: Deputy, sandbox: Sandbox, kind: str, events: int) -> None:
     """LlamaIndex delivers a call once for each event, four at a time; the last of their waits replaces the others'."""
     handler = agent(kind, deputy, SEND).run("go on")
     [request] = await asked(handler)
@@ -221,9 +213,7 @@ async def test_trap_a_wait_that_was_passed_over_does_not_run_the_call_again(depu
     assert len([seen for seen in sandbox.requests if seen.path.endswith("/messages")]) == 1, "one search"
 
 
-async def test_trap_no_wait_has_a_timeout_of_its_own(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_trap_waits_have_no_timeout(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """LlamaIndex gives up after 2000 seconds, and tells the model so; what is asked here expires in the vault."""
     timeouts: list[Any] = []
     real = InternalContext.wait_for_event
@@ -287,9 +277,7 @@ async def test_trap_an_expired_consent_is_asked_for_anew_in_the_resumed_run(sand
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_trap_right_after_a_resume_no_other_event_passes_for_the_one_that_is_waited_for(
-    deputy: Deputy, sandbox: Sandbox, kind: str
-) -> None:
+async def test_trap_no_other_event_passes_right_after_a_resume(deputy: Deputy, sandbox: Sandbox, kind: str) -> None:
     """A restored wait hears any event of its class until its call was delivered once more."""
     await connect(deputy, sandbox, "send")
     handler = agent(kind, deputy, SEND).run("go on")
@@ -303,9 +291,7 @@ async def test_trap_right_after_a_resume_no_other_event_passes_for_the_one_that_
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_trap_a_strangers_yes_that_is_heard_too_early_is_not_the_users(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_trap_early_yes_is_not_heard(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Even where a restored wait hears it, because nobody gave the run time."""
 
     async def at_once(handler: Any, seconds: float) -> None:
@@ -325,9 +311,7 @@ async def test_trap_a_strangers_yes_that_is_heard_too_early_is_not_the_users(
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_trap_of_two_restored_waits_an_event_ends_the_one_that_it_is_for(
-    deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_trap_event_ends_its_own_wait(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     """Right after they were restored both hear it; a workflow server sends it in the moment it restores a run."""
 
     async def at_once(handler: Any, seconds: float) -> None:
@@ -348,9 +332,7 @@ async def test_trap_of_two_restored_waits_an_event_ends_the_one_that_it_is_for(
 
 
 @pytest.mark.processes
-async def test_trap_a_call_that_runs_while_the_run_is_saved_is_not_started_again(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_trap_call_running_at_the_save_is_not_started_again(deputy: Deputy, sandbox: Sandbox) -> None:
     ran: list[str] = []
     slow = clock(ran, seconds=0.6)
     handler = agent("FunctionAgent", deputy, SEARCH, CLOCK, more=[slow]).run("go on")
@@ -363,7 +345,7 @@ async def test_trap_a_call_that_runs_while_the_run_is_saved_is_not_started_again
     assert ran == ["UTC"] and "noon" in str(result) and "Bob Brown" in str(result)
 
 
-async def test_trap_a_saved_run_that_names_a_foreign_class_does_not_load_it(
+async def test_trap_foreign_class_is_not_loaded(
     deputy: Deputy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """LlamaIndex's serializer imports whatever class a payload names, where nobody says which are allowed."""
@@ -414,7 +396,7 @@ async def test_peer_N21_a_missing_consent_pauses_the_run_and_is_not_told_as_an_e
     await handler.cancel_run()
 
 
-async def test_peer_N115_no_log_shows_what_a_tool_brought_back(
+async def test_peer_N115_logs_have_no_result(
     deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A tool spec that logs whole answers of the provider's API."""
@@ -425,9 +407,7 @@ async def test_peer_N115_no_log_shows_what_a_tool_brought_back(
     assert "Bob Brown" not in caplog.text
 
 
-async def test_peer_N144_a_naive_tool_beside_ours_does_hang_on_nothing_of_ours(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_peer_N144_naive_tool_beside_ours_hangs_on_nothing(deputy: Deputy, sandbox: Sandbox) -> None:
     """A tool of the host's that raises is told as text, and our waiting call beside it is not lost."""
 
     async def broken(zone: str) -> str:

@@ -68,7 +68,7 @@ async def connect_both(deputy: Deputy, sandbox: Sandbox, *scopes: str) -> None:
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
 @pytest.mark.parametrize("kind", KINDS)
-async def test_one_agent_acts_for_two_users_at_once_and_never_crosses_them(
+async def test_agent_acts_for_two_users_at_once(
     deputy: Deputy, sandbox: Sandbox, kind: str, source: UserSource
 ) -> None:
     one = agent(kind, deputy, SEND, user=source)
@@ -180,9 +180,7 @@ async def test_a_context_that_another_users_run_has_used_is_refused(deputy: Depu
 
 
 @pytest.mark.parametrize("source", SOURCES.values(), ids=SOURCES)
-async def test_a_pause_is_resumed_by_the_user_who_began_it_and_whoever_resumes_is_named(
-    deputy: Deputy, sandbox: Sandbox, source: UserSource
-) -> None:
+async def test_pause_is_resumed_by_its_user(deputy: Deputy, sandbox: Sandbox, source: UserSource) -> None:
     await connect_both(deputy, sandbox, "send")
     one = agent("FunctionAgent", deputy, SEND, user=source)
     handler = await begin(one, "alice")
@@ -234,9 +232,7 @@ async def test_a_source_that_names_nobody_is_refused(deputy: Deputy, sandbox: Sa
     assert sandbox.requests == []
 
 
-async def test_the_users_own_sources_name_nobody_where_the_host_has_set_nobody(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_user_sources_name_nobody_when_the_host_sets_nobody(deputy: Deputy, sandbox: Sandbox) -> None:
     for source in (served_user, store_user("session"), store_user()):
         assert "The user is missing" in await ended(agent("FunctionAgent", deputy, SEARCH, user=source).run("go on"))
     assert sandbox.requests == []
@@ -258,9 +254,7 @@ async def test_outside_of_a_run_a_source_is_not_asked(deputy: Deputy, sandbox: S
     assert sandbox.requests == []
 
 
-async def test_what_a_tool_of_the_host_says_to_the_model_does_not_change_who_acts(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_host_tool_result_does_not_change_who_acts(deputy: Deputy, sandbox: Sandbox) -> None:
     """A tool of the host's own that writes what the model says into the run's store, at another key than the user's."""
     await connect_both(deputy, sandbox, "readonly")
 

@@ -51,9 +51,7 @@ async def test_no_resume_value_gives_one_whoever_it_is_from(deputy: Deputy, who:
     assert await deputy.mandates("alice") == await deputy.mandates("bob") == []
 
 
-async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_asked(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_covered_act_is_done_without_a_pause_and_others_ask(deputy: Deputy, sandbox: Sandbox) -> None:
     until = time.time() + 60
     await deputy.create_mandate(
         "alice", tools=["gmail_send_email"], targets=["@example.test"], max_acts=1, expires_at=until
@@ -68,9 +66,7 @@ async def test_what_a_mandate_covers_is_done_without_a_pause_and_the_rest_is_ask
 
 
 @pytest.mark.parametrize(("decision", "mails"), [("approve", 1), ("reject", 0)])
-async def test_a_graph_goes_on_by_itself_when_its_user_has_decided_on_the_page(
-    deputy: Deputy, sandbox: Sandbox, decision: Any, mails: int
-) -> None:
+async def test_graph_goes_on_after_a_page_decision(deputy: Deputy, sandbox: Sandbox, decision: Any, mails: int) -> None:
     graph, [approval] = await paused(deputy, SEND)
     waiting = asyncio.create_task(resume_when_done(deputy, graph, config(), context=ALICE, user="alice"))
     await asyncio.sleep(0.05)
@@ -86,9 +82,7 @@ async def test_where_nobody_decides_in_time_the_graph_pauses_again(deputy: Deput
     assert [ask["approval_id"] for ask in await approvals_of(graph, config())] == [approval]
 
 
-async def test_a_no_to_what_another_run_has_sent_meanwhile_is_told_to_the_model(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_no_to_what_another_run_sent_is_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
     graph, [approval] = await paused(deputy, SEND)
     message = (await graph.aget_state(config())).values["messages"][-1]
     await deputy.decide(approval, "approve", by="alice")  # on the page

@@ -86,9 +86,7 @@ async def answers(graph: Graph, decision: str = "") -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("turn", range(RACES))
-async def test_a_consent_given_after_racing_resumes_is_seen_by_the_next_wake_up(
-    deputy: Deputy, sandbox: Sandbox, turn: int
-) -> None:
+async def test_consent_after_racing_resumes_is_seen_at_the_wake_up(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
     """The pause that a client sees then may be another than the one the inner graph waits at."""
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
@@ -99,9 +97,7 @@ async def test_a_consent_given_after_racing_resumes_is_seen_by_the_next_wake_up(
 
 
 @pytest.mark.parametrize("turn", range(RACES))
-async def test_a_decision_made_after_racing_resumes_is_seen_by_the_next_wake_up(
-    deputy: Deputy, sandbox: Sandbox, turn: int
-) -> None:
+async def test_decision_after_racing_resumes_is_seen_on_wake_up(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
@@ -113,9 +109,7 @@ async def test_a_decision_made_after_racing_resumes_is_seen_by_the_next_wake_up(
 
 
 @pytest.mark.parametrize("turn", range(RACES))
-async def test_a_decision_carried_to_a_pause_of_a_run_that_lost_needs_one_more_resume_and_sends_once(
-    deputy: Deputy, sandbox: Sandbox, turn: int
-) -> None:
+async def test_decision_for_a_lost_run_needs_one_more_resume(deputy: Deputy, sandbox: Sandbox, turn: int) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)

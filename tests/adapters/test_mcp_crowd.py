@@ -85,9 +85,7 @@ async def test_two_hundred_calls_at_once_of_twenty_users_are_neither_lost_nor_cr
 
 @pytest.mark.processes
 @pytest.mark.parametrize("seconds", [A_WHILE, pytest.param(A_MINUTE, marks=pytest.mark.sweep)])
-async def test_two_hundred_calls_at_once_over_two_workers_for_a_while_are_neither_lost_nor_crossed(
-    seconds: float, tmp_path: Path
-) -> None:
+async def test_two_hundred_calls_over_two_workers_are_not_lost_or_crossed(seconds: float, tmp_path: Path) -> None:
     async with provided() as base, AsyncExitStack() as stack:
         vault = await new_vault(tmp_path / "vault", KEY)
         stack.push_async_callback(vault.close)
@@ -136,9 +134,7 @@ def many() -> httpx2.AsyncClient:
 
 
 @pytest.mark.processes
-async def test_no_secret_is_in_what_clients_get_nor_in_logs_nor_on_disk(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_secret_reaches_clients_logs_or_disk(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     sandbox, got = Sandbox(), list[Any]()
     tap = Wiretap(sandbox.transport())

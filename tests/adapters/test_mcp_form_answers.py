@@ -88,9 +88,7 @@ def said(message: dict[str, Any]) -> str:
         ({"error": {"code": -32603, "message": "no screen"}}, "without an answer", 0),
     ],
 )
-async def test_an_answer_at_another_worker_counts(
-    answer: dict[str, Any], words: str, mails: int, tmp_path: Path
-) -> None:
+async def test_answer_at_another_worker_counts(answer: dict[str, Any], words: str, mails: int, tmp_path: Path) -> None:
     async with workers(tmp_path) as (one, two), httpx2.AsyncClient(timeout=10) as http:
         alice = await Handshaker(http, one.url).opened(FORMS)
         async with calling(alice) as stream:
@@ -154,7 +152,7 @@ class InTurn(httpx2.AsyncHTTPTransport):
 
 
 @pytest.mark.processes
-async def test_a_client_with_forms_whose_requests_reach_two_workers_in_turn_is_never_left_waiting(
+async def test_client_with_forms_on_two_workers_is_never_left_waiting(
     tmp_path: Path,
 ) -> None:
     sandbox = Sandbox()

@@ -119,9 +119,7 @@ async def test_an_id_opens_nothing_for_anybody_else_nor_altered(tmp_path: Path) 
 
 
 @pytest.mark.processes
-async def test_who_opens_sessions_without_end_keeps_nobody_out(
-    kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_endless_sessions_keep_nobody_out(kept: Callable[[], int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "MAX_OF_ONE", 3)
     async with house() as home, httpx2.AsyncClient(timeout=30) as http:
         bob = await Handshaker(http, home.url, user="bob").opened()

@@ -48,9 +48,7 @@ async def yes(graph: Graph, decision: str = "approve") -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in await approvals_of(graph, config())}})
 
 
-async def test_a_tool_of_the_application_is_left_alone_whatever_other_toolkits_there_are(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_application_tool_is_left_alone_beside_other_toolkits(deputy: Deputy, sandbox: Sandbox) -> None:
     posted: list[str] = []
 
     @tool
@@ -66,7 +64,7 @@ async def test_a_tool_of_the_application_is_left_alone_whatever_other_toolkits_t
     assert answers["search"].status == "success"
 
 
-async def test_a_tool_of_the_application_with_a_name_of_ours_is_refused_and_so_are_our_own_passed_twice(
+async def test_application_tool_with_our_name_is_refused(
     deputy: Deputy,
 ) -> None:
     @tool
@@ -81,9 +79,7 @@ async def test_a_tool_of_the_application_with_a_name_of_ours_is_refused_and_so_a
 
 
 @pytest.mark.parametrize("first", ["ours", "theirs"])
-async def test_a_mail_that_another_middleware_lets_people_edit_is_asked_about_as_edited_and_sent_once(
-    deputy: Deputy, sandbox: Sandbox, first: str
-) -> None:
+async def test_mail_edited_by_a_middleware_is_asked_as_edited(deputy: Deputy, sandbox: Sandbox, first: str) -> None:
     edited = {**SEND["args"], "body": "No, sorry."}
     stack: list[Any] = [HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail")]
     graph = agent(calling(SEND), stack if first == "ours" else stack[::-1])  # the last one is asked first

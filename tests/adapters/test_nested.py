@@ -42,9 +42,7 @@ def with_middleware(deputy: Deputy) -> Any:
 
 @pytest.mark.parametrize("around", ["act_node", "create_agent"])
 @pytest.mark.parametrize("make", [with_tools, with_middleware])
-async def test_two_agents_in_tools_that_ask_for_the_same_save_two_drafts(
-    make: Callable[[Deputy], Any], around: str, deputy: Deputy
-) -> None:
+async def test_two_agents_in_tools_save_two_drafts(make: Callable[[Deputy], Any], around: str, deputy: Deputy) -> None:
     inner, drafts = make(deputy), list[str]()
 
     @tool

@@ -104,9 +104,7 @@ async def test_nor_where_the_run_that_brought_it_failed(
 
 @pytest.mark.parametrize("keeps", [None, True], ids=["", "which keeps its state"])
 @of_calls
-async def test_nor_one_to_an_earlier_step_of_the_graph_around_it(
-    calls: Any, keeps: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_answer_to_an_earlier_step_is_not_heard(calls: Any, keeps: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
 
     def host(state: MessagesState) -> None:
@@ -131,9 +129,7 @@ async def test_nor_one_to_an_earlier_step_of_the_graph_around_it(
 
 @in_words
 @of_calls
-async def test_what_woke_the_graph_after_a_consent_is_not_heard(
-    calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_wake_up_after_a_consent_is_not_heard(calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await run(graph, asking(*calls))
     await grant_all(deputy, sandbox, graph, config())
@@ -177,9 +173,7 @@ async def test_an_answer_to_a_pause_beside_ours_is_left_to_it(
 
 @in_words
 @of_calls
-async def test_what_was_meant_for_ours_and_fits_nothing_decides_nothing(
-    calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_misfit_answer_decides_nothing(calls: Any, words: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await run(graph, asking(*calls))
     await grant_all(deputy, sandbox, graph, config())
@@ -192,9 +186,7 @@ async def test_what_was_meant_for_ours_and_fits_nothing_decides_nothing(
 @pytest.mark.parametrize("kind", ["", "in a blocking graph", "in a graph inside", "with a timeout"])
 @in_words
 @of_calls
-async def test_the_same_word_said_anew_decides_nothing_however_often(
-    calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_same_word_decides_nothing(calls: Any, words: Any, kind: str, deputy: Deputy, sandbox: Sandbox) -> None:
     blocking = kind == "in a blocking graph"
     builder = StateGraph(MessagesState, context_schema=Context)
     builder.add_node("tools", act_node(deputy, "gmail"), timeout=60.0 if kind == "with a timeout" else None)

@@ -56,9 +56,7 @@ async def test_the_request_has_arrived_when_the_call_is_answered(
 
 
 @each_way
-async def test_what_the_function_raises_is_the_operators_and_the_call_is_answered(
-    deputy: Deputy, way: str, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_raising_function_is_the_operators(deputy: Deputy, way: str, caplog: pytest.LogCaptureFixture) -> None:
     def fail(consent: Consent) -> None:
         raise ValueError(consent.link)
 

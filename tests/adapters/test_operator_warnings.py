@@ -39,9 +39,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["act_node", "tools", "create_agent", "llamaindex"])
-async def test_a_run_without_a_user_is_logged_once(
-    way: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_run_without_a_user_is_logged_once(way: str, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     deputy = await build(sandbox)
     if way == "llamaindex":
         [tool] = GmailToolSpec(deputy, user=None).to_tool_list(["gmail_search_emails"])
@@ -60,7 +58,7 @@ async def test_a_run_without_a_user_is_logged_once(
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("kept", [True, False])
-async def test_a_pause_that_nothing_keeps_is_logged_once(
+async def test_unkept_pause_is_logged_once(
     way: str, kept: bool, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
 ) -> None:
     deputy = await build(sandbox)

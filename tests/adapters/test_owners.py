@@ -49,9 +49,7 @@ def yes(asks: list[dict[str, Any]]) -> Command[Any]:
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-async def test_two_middlewares_of_one_agent_act_each_for_its_own_user(
-    mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_two_middlewares_act_each_for_its_own_user(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     labels = {"name": "gmail_list_labels", "args": {}, "id": "labels"}
     hers = DeputyMiddleware(deputy, "gmail_search_emails", "gmail_send_email", user="alice")
     his = DeputyMiddleware(deputy, "gmail_list_labels", user="bob", name="bobs")
@@ -73,9 +71,7 @@ class Jumping(AgentMiddleware[Any, Any, Any]):
 
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
-async def test_where_another_middleware_jumps_over_the_beginning_it_is_noted_once_we_are_reached(
-    mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_skipped_beginning_is_noted_once_we_are_reached(mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = agent(Jumping(), DeputyMiddleware(deputy, "gmail"), calls=[SEND, SEARCH])
     await run(graph, START, ALICE, mode)
     with pytest.raises(PolicyDenied):
@@ -89,9 +85,7 @@ async def test_where_another_middleware_jumps_over_the_beginning_it_is_noted_onc
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("other", [BOB, NOBODY], ids=["bob", "nobody"])
-async def test_a_pause_that_a_tool_has_asked_for_stays_its_owners(
-    other: Context, mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_pause_of_a_tool_stays_its_owners(other: Context, mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     """A mail that was edited behind the gate is asked about where it is sent."""
     graph = agent(HumanInTheLoopMiddleware({SEND["name"]: True}), DeputyMiddleware(deputy, "gmail"))
     edited = {**SEND["args"], "body": "No, sorry."}

@@ -162,9 +162,7 @@ async def test_an_answer_with_odd_words_beside_it_is_an_answer(
     assert tool_messages(state)["send"].status == "success" and len(sandbox.sent(MINE)) == 1
 
 
-async def test_what_a_pause_of_the_hosts_heard_is_kept_when_ours_is_answered_in_the_same_words(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_host_pause_keeps_its_answer_when_ours_has_the_same_words(deputy: Deputy, sandbox: Sandbox) -> None:
     acting, heard = act_node(deputy, "gmail"), list[Any]()
 
     async def node(state: MessagesState, config: RunnableConfig) -> Any:

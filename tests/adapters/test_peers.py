@@ -156,9 +156,7 @@ async def test_peer_N10_an_ordinary_failure_is_an_answer_and_freezes_no_graph(de
     assert (await graph.aget_state(config())).interrupts == ()
 
 
-async def test_peer_N11_a_bare_resume_answers_a_pause_for_several_calls_and_a_decline_ends_it(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_peer_N11_bare_resume_answers_several_calls(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     assert len((await graph.aget_state(config())).interrupts) == 1
@@ -278,9 +276,7 @@ async def test_peer_N32_N114_tools_are_there_for_sync_and_async_callers(deputy: 
     assert await tool.ainvoke(SEARCH["args"]) == await asyncio.to_thread(tool.invoke, SEARCH["args"])
 
 
-async def test_peer_N50_N51_early_resumes_neither_kill_the_run_nor_begin_another_consent(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_peer_N50_N51_early_resumes_begin_no_second_consent(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     [first] = await consents_of(deputy, graph, config())

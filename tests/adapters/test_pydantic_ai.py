@@ -67,9 +67,7 @@ async def test_the_model_is_told_of_texts_from_outside(deputy: Deputy) -> None:
     assert "untrusted" in told[0]
 
 
-async def test_a_deferred_tool_is_searched_for_shown_and_asked_about_as_any_other(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_deferred_tool_is_searched_shown_and_asked_as_others(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly", "send")
     shown: list[set[str]] = []
 
@@ -220,9 +218,7 @@ async def test_calls_of_other_toolsets_are_the_hosts_to_answer(deputy: Deputy, s
 
 @pytest.mark.parametrize("first", ["send", "search"])
 @pytest.mark.parametrize("way", ["prefixed", "renamed", "both"])
-async def test_a_toolset_that_renames_the_tools_asks_for_one_consent(
-    way: str, first: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_renaming_toolset_asks_for_one_consent(way: str, first: str, deputy: Deputy, sandbox: Sandbox) -> None:
     toolset: Any = DeputyToolset(deputy, "gmail", user="alice")
     names: dict[str, str] = {"gmail_send_email": "send", "gmail_search_emails": "find"} if way != "prefixed" else {}
     if names:
@@ -258,9 +254,7 @@ class Signing(WrapperToolset[Any]):
 
 
 @pytest.mark.parametrize("decision", ["approve", "edit", "reject"])
-async def test_what_a_wrapping_toolset_makes_of_a_call_is_shown_and_sent_and_asked_about_once(
-    decision: str, play: Play
-) -> None:
+async def test_call_of_a_wrapping_toolset_is_shown_and_sent_as_wrapped(decision: str, play: Play) -> None:
     await play.connect("alice")
     toolset = Signing(DeputyToolset(play.deputy, "gmail", user="alice"))
     agent = Agent(model_of([SEND]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
@@ -337,9 +331,7 @@ async def test_the_history_notes_for_whom_calls_were_made(deputy: Deputy, sandbo
 
 
 @pytest.mark.parametrize("content", [True, False])
-async def test_nothing_secret_is_in_what_a_run_leaves_spans_and_logs(
-    content: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_secret_is_in_runs_spans_or_logs(content: bool, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     exporter, provider = InMemorySpanExporter(), TracerProvider()
     provider.add_span_processor(SimpleSpanProcessor(exporter))

@@ -27,9 +27,7 @@ OLD = [
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("adapter", "package", "old", "works"), sample(OLD, spread=True))
-def test_an_adapter_refuses_on_import_a_release_that_fails_later(
-    adapter: str, package: str, old: str, works: str
-) -> None:
+def test_adapter_refuses_on_import_a_release_that_fails_later(adapter: str, package: str, old: str, works: str) -> None:
     code = f"""
 import importlib.metadata as metadata
 real = metadata.version

@@ -53,9 +53,7 @@ def told(state: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_two_calls_of_one_id_are_asked_about_apart_and_each_is_done_once(
-    deputy: Deputy, sandbox: Sandbox, way: str
-) -> None:
+async def test_two_calls_of_one_id_are_asked_apart_and_done_once(deputy: Deputy, sandbox: Sandbox, way: str) -> None:
     graph, start = graph_of(way, deputy)
     await graph.ainvoke(start, config(), context=ALICE)
     state = await decided(graph, bob="approve", carol="approve")
@@ -66,9 +64,7 @@ async def test_two_calls_of_one_id_are_asked_about_apart_and_each_is_done_once(
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("together", [True, False])
-async def test_a_no_to_one_of_them_is_no_answer_to_the_other(
-    deputy: Deputy, sandbox: Sandbox, way: str, together: bool
-) -> None:
+async def test_no_to_one_answers_not_the_other(deputy: Deputy, sandbox: Sandbox, way: str, together: bool) -> None:
     graph, start = graph_of(way, deputy)
     await graph.ainvoke(start, config(), context=ALICE)
     if together:
@@ -79,9 +75,7 @@ async def test_a_no_to_one_of_them_is_no_answer_to_the_other(
     assert receivers(sandbox) == ["carol"] and told(state) in (["error", "success"], ["error"])
 
 
-async def test_a_done_act_that_is_forked_with_another_receiver_is_asked_about_and_sent(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_forked_act_with_another_receiver_is_asked_and_sent(deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEND), config(), context=ALICE)
     first = await decided(graph, bob="approve")

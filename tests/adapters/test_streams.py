@@ -152,7 +152,7 @@ async def streamed(graph: Any, given: Any, *, blocking: bool, **how: Any) -> lis
 @shapes
 @modes
 @pytest.mark.parametrize("subgraphs", [False, True], ids=["", "subgraphs"])
-async def test_tokens_and_events_of_tools_are_streamed_from_the_node(
+async def test_tool_events_stream_from_the_node(
     calls: Any, shape: str, blocking: bool, subgraphs: bool, deputy: Deputy
 ) -> None:
     seen = []
@@ -220,9 +220,7 @@ async def test_so_it_is_after_a_yes(calls: Any, blocking: bool, sandbox: Sandbox
 
 @modes
 @of_calls
-async def test_what_was_done_is_told_however_few_steps_the_run_may_take(
-    calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_done_act_is_told_within_few_steps(calls: Any, blocking: bool, deputy: Deputy, sandbox: Sandbox) -> None:
     """The graph inside has steps of its own: a mail would have gone, and the run have failed."""
     (_, _), (node, host) = nodes(deputy)
     graph, where = around(node, "a node"), {**config(), "recursion_limit": 2}

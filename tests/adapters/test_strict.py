@@ -95,9 +95,7 @@ def test_every_tool_is_bound_strictly_as_openai_takes_it(sandbox: Sandbox) -> No
 @pytest.mark.parametrize(
     "form", [ProviderStrategy(Answer), AutoStrategy(Answer), Answer], ids=["provider", "auto", "raw"]
 )
-async def test_an_agent_whose_answer_has_a_form_offers_null_and_takes_it(
-    deputy: Deputy, openai_model: Binding, form: Any
-) -> None:
+async def test_agent_with_a_result_form_offers_and_takes_null(deputy: Deputy, openai_model: Binding, form: Any) -> None:
     middleware = DeputyMiddleware(deputy, "gmail")
     agent: Any = create_agent(openai_model, middleware=[middleware], response_format=form, context_schema=Context)
     state = await agent.ainvoke({"messages": [("user", "go")]}, config(), context=Context("alice"))
@@ -113,9 +111,7 @@ async def test_an_agent_whose_answer_has_a_form_offers_null_and_takes_it(
 
 
 @pytest.mark.parametrize("search", [False, True])
-async def test_a_setting_of_the_model_offers_null_too_with_search_and_after_other_marks(
-    deputy: Deputy, search: bool
-) -> None:
+async def test_model_setting_offers_null_with_search_and_other_marks(deputy: Deputy, search: bool) -> None:
     @wrap_model_call
     async def settings(request: ModelRequest[Any], handler: Any) -> Any:
         marked = [one.model_copy(update={"tags": ["x"]}) if isinstance(one, ActTool) else one for one in request.tools]

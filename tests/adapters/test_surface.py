@@ -89,7 +89,7 @@ def test_the_surface_states_only_what_adapters_use(modules: dict[str, ast.Module
     assert set(chain.from_iterable(map(used, modules.values()))) == STATED
 
 
-def test_adapters_annotate_a_deputy_with_the_surface_so_that_type_checkers_hold_it(
+def test_adapters_annotate_the_deputys_surface_for_type_checkers(
     modules: dict[str, ast.Module],
 ) -> None:
     said = {name: set(annotated(tree)) for name, tree in modules.items()}

@@ -127,9 +127,7 @@ async def test_a_graph_sends_what_was_shown_though_the_draft_is_swapped_on_the_w
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_graph_that_goes_on_after_a_crash_does_not_send_a_draft_that_was_rewritten(
-    way: str, world: World
-) -> None:
+async def test_graph_after_a_crash_does_not_send_a_rewritten_draft(way: str, world: World) -> None:
     call = send_draft(await world.draft())
     graph = graph_of(way, world, call)
     asks = await begun(way, graph, call)

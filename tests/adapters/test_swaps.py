@@ -189,9 +189,7 @@ def reads(ask: Asked, parts: Given) -> None:
 
 @every_surface
 @pytest.mark.parametrize("swap", SWAPS, ids=str)
-async def test_what_was_changed_after_the_yes_is_not_done_and_the_person_is_told(
-    world: ShownWorld, surface: type[Plain], swap: Swap
-) -> None:
+async def test_change_after_the_yes_is_not_done_and_told(world: ShownWorld, surface: type[Plain], swap: Swap) -> None:
     arguments = await quietly(world, swap.arguments(world))
     agent = surface(world.deputy, swap.tool, arguments)
     first = await agent.begin()
@@ -214,9 +212,7 @@ async def test_what_was_changed_after_the_yes_is_not_done_and_the_person_is_told
 
 @every_surface
 @pytest.mark.parametrize("swap", HIDING, ids=str)
-async def test_what_hides_is_read_before_the_yes_and_is_not_done_without_one(
-    world: ShownWorld, surface: type[Plain], swap: Swap
-) -> None:
+async def test_hidden_text_is_read_before_the_yes(world: ShownWorld, surface: type[Plain], swap: Swap) -> None:
     arguments = await quietly(world, swap.arguments(world))
     before = everything(world.sandbox)
     agent = surface(world.deputy, swap.tool, arguments)

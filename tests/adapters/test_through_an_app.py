@@ -138,9 +138,7 @@ RUNS: Final[dict[str, Callable[[Deputy, str], Run]]] = {
 
 @pytest.mark.parametrize("name", RUNS)
 @pytest.mark.parametrize("first", ["", "bot"])
-async def test_what_one_account_does_the_other_neither_does_nor_lets_happen(
-    name: str, first: str, tmp_path: Path
-) -> None:
+async def test_accounts_neither_do_nor_allow_each_others_acts(name: str, first: str, tmp_path: Path) -> None:
     world, vault = World(Clock(1_800_000_000.0)), await new_vault()
     audit = Audit(tmp_path, vault.keys.audit)
     apps = app(EXCHANGE), bot_app(world)

@@ -158,9 +158,7 @@ def hiding(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.parametrize("tracer", TRACERS)
 @pytest.mark.parametrize("way", WAYS)
-async def test_the_variables_of_the_page_leave_out_what_it_says_but_no_pause(
-    tracer: str, way: str, hiding: None
-) -> None:
+async def test_page_variables_leave_out_the_text_but_no_pause(tracer: str, way: str, hiding: None) -> None:
     with TRACERS[tracer]() as trace:
         link = await Talk().whole(WAYS[way], trace)
         sent = trace.sent()

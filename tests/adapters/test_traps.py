@@ -87,7 +87,7 @@ async def test_trap_2_an_answer_that_reaches_another_call_lets_nothing_happen(de
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
 @pytest.mark.parametrize("answer", [{"status": "granted"}, {"type": "approve"}, {"decisions": {"all": "approve"}}])
-async def test_trap_3_the_answer_to_a_consent_never_approves(
+async def test_trap_3_consent_never_approves(
     way: str, answer: dict[str, Any], deputy: Deputy, sandbox: Sandbox
 ) -> None:
     graph, start = (
@@ -135,9 +135,7 @@ async def test_trap_6_resuming_often_starts_one_consent(deputy: Deputy, sandbox:
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent"])
-async def test_trap_8_a_declined_call_is_an_answer_and_the_rest_goes_on(
-    way: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_trap_8_declined_call_is_answered_beside_the_rest(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "readonly")
     graph, start = (
         (plain(deputy), asking(SEND, SEARCH))
@@ -158,9 +156,7 @@ async def test_trap_9_a_resume_too_early_pauses_again_for_the_same(deputy: Deput
     assert again.interrupts[0].value == out.interrupts[0].value
 
 
-async def test_trap_10_two_pauses_have_ids_of_their_own_and_are_answered_apart(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_trap_10_two_pauses_are_answered_by_their_own_ids(deputy: Deputy, sandbox: Sandbox) -> None:
     await connect(deputy, sandbox, "send")
     graph = fan_out(deputy, InMemorySaver())
     await graph.ainvoke(asking(SEND, LATER), config(), context=ALICE)

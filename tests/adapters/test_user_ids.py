@@ -105,9 +105,7 @@ def reads_mail(sandbox: Sandbox) -> bool:
 
 @each_entry
 @pytest.mark.parametrize("place", ["context", "configurable", "function"])
-async def test_what_prints_as_another_users_id_is_not_that_user(
-    deputy: Deputy, sandbox: Sandbox, entry: Entry, place: str
-) -> None:
+async def test_look_alike_id_is_not_that_user(deputy: Deputy, sandbox: Sandbox, entry: Entry, place: str) -> None:
     for said in (Row(2), ["alice"], b"alice"):
         who: dict[str, Any] = {"user": lambda run, said=said: said} if place == "function" else {}
         graph, given = entry(deputy, **who, **({"user_from_configurable": True} if place == "configurable" else {}))

@@ -51,9 +51,7 @@ async def test_a_pause_of_the_hosts_beside_ours_is_left_to_it(value: Any, deputy
 
 @of_values
 @pytest.mark.parametrize("user", [None, "alice"])
-async def test_where_only_the_hosts_own_wait_it_is_told_and_not_asked_for_ever(
-    user: Any, value: Any, deputy: Deputy
-) -> None:
+async def test_host_pauses_alone_are_told_and_not_asked_for_ever(user: Any, value: Any, deputy: Deputy) -> None:
     @tool
     def confirm() -> str:
         """Ask something."""
@@ -182,9 +180,7 @@ async def test_a_value_that_is_no_answer_decides_nothing_and_the_pause_is_shown_
 
 
 @of_no_answers
-async def test_a_value_that_is_no_answer_decides_nothing_in_an_inbox(
-    value: Any, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_misfit_value_decides_nothing_in_an_inbox(value: Any, deputy: Deputy, sandbox: Sandbox) -> None:
     if value in ([{"type": "accept"}], {"type": "approve"}, {"decisions": [{"type": "approve"}]}):
         pytest.skip("There it is an answer.")
     await connect(deputy, sandbox, "send")
@@ -200,9 +196,7 @@ async def test_a_value_that_is_no_answer_decides_nothing_in_an_inbox(
     assert len(sandbox.sent(MINE)) == 1
 
 
-async def test_the_log_names_what_does_not_fit_and_never_what_it_holds(
-    deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_names_misfits_only(deputy: Deputy, sandbox: Sandbox, caplog: pytest.LogCaptureFixture) -> None:
     await connect(deputy, sandbox, "send")
     graph = plain(deputy)
     state = await graph.ainvoke(asking(SEND), config(), context=ALICE)

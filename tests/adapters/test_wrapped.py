@@ -54,9 +54,7 @@ async def pausing_too(request: Any, execute: Callable[[Any], Any]) -> Any:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("call", [SEARCH, DRAFT], ids=["a read", "a write"])
-async def test_a_pause_of_a_wrapper_around_an_act_is_gone_on_with_by_its_owner_alone(
-    call: dict[str, Any], mode: str, deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_wrapper_pause_is_its_owners(call: dict[str, Any], mode: str, deputy: Deputy, sandbox: Sandbox) -> None:
     graph = plain(deputy, wrap_tool_call=pausing, awrap_tool_call=pausing_too)
     await run(graph, given(call), mode)
     with pytest.raises(PolicyDenied):
@@ -91,9 +89,7 @@ def counting(to: int, runtime: ToolRuntime[Context, Any]) -> str:
 
 @pytest.mark.parametrize("mode", ["async", "sync"])
 @pytest.mark.parametrize("subgraphs", [True, False])
-async def test_what_a_tool_of_the_host_writes_to_the_stream_is_heard_beside_an_act_too(
-    subgraphs: bool, mode: str, deputy: Deputy
-) -> None:
+async def test_host_tool_stream_is_heard_beside_an_act(subgraphs: bool, mode: str, deputy: Deputy) -> None:
     call = {"name": "counting", "args": {"to": 3}, "id": "count"}
 
     async def heard(node: Any, *calls: dict[str, Any]) -> list[Any]:
@@ -112,9 +108,7 @@ async def test_what_a_tool_of_the_host_writes_to_the_stream_is_heard_beside_an_a
 
 
 @pytest.mark.parametrize("call", [SEARCH, DRAFT], ids=["a read", "a write"])
-async def test_a_call_without_an_id_is_refused_before_anything_is_done(
-    call: dict[str, Any], deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_call_without_an_id_is_refused_first(call: dict[str, Any], deputy: Deputy, sandbox: Sandbox) -> None:
     """Nothing could answer it: what a read brought would have become a message of the user's."""
     nameless = {**call, "id": None}
     with pytest.raises(InvalidInput, match="no id"):

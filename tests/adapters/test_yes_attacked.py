@@ -51,9 +51,7 @@ async def approvals_told(world: World) -> list[str]:
 
 
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_a_blocking_run_goes_on_with_the_yes_that_another_run_could_not_write(
-    form: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_blocking_run_uses_an_unwritten_yes(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await lost(world, monkeypatch, form)
     state = await asyncio.to_thread(world.graph.invoke, None, config(), context=ALICE)
     assert tool_messages(state)["send"].status == "success"
@@ -61,9 +59,7 @@ async def test_a_blocking_run_goes_on_with_the_yes_that_another_run_could_not_wr
 
 
 @pytest.mark.parametrize("form", ["bare", "map", "nothing"])
-async def test_a_no_on_the_page_after_a_yes_that_was_not_written_holds(
-    form: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_page_no_after_an_unwritten_yes_holds(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await lost(world, monkeypatch)
     [waits] = await world.deputy.pending("alice")
     await world.deputy.decide(waits.id, "reject", by="alice")
@@ -75,9 +71,7 @@ async def test_a_no_on_the_page_after_a_yes_that_was_not_written_holds(
     assert not world.sandbox.sent(MINE)
 
 
-async def test_what_is_kept_of_a_yes_is_of_use_to_nobody_else_and_nowhere_else(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_kept_yes_is_of_no_use_to_others_or_elsewhere(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await breaks(world, monkeypatch, "bare")
     saver: Any = world.graph.checkpointer
     kept = [saver.serde.loads_typed(one[2]) for writes in saver.writes.values() for one in writes.values()]
@@ -123,9 +117,7 @@ async def test_strangers_answer_is_never_heard_as_the_owners_when_her_yes_was_no
 
 
 @pytest.mark.parametrize("what", ["approve", "reject", HIS_EDIT], ids=["approve", "reject", "edit"])
-async def test_nor_is_it_where_the_graph_inside_could_not_be_kept(
-    what: Any, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unkept_inner_graph_yes_is_not_used(what: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     put = InMemorySaver.aput
 
     async def cut(self: InMemorySaver, where: Any, *given: Any) -> Any:
@@ -180,9 +172,7 @@ async def test_another_answer_to_a_pause_that_still_stands_takes_the_place_of_th
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
 @pytest.mark.parametrize("why", [lost, breaks])
-async def test_one_of_another_form_decides_nothing_beside_the_yes_that_is_recorded(
-    why: Any, form: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_other_form_decides_nothing(why: Any, form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await why(world, monkeypatch, form)
     came = await world.resume("perhaps", form=form)
     if why is breaks:  # her yes is in the vault, which every resume reads
@@ -195,9 +185,7 @@ async def test_one_of_another_form_decides_nothing_beside_the_yes_that_is_record
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("form", ["bare", "map"])
-async def test_a_strangers_no_to_what_was_approved_is_not_heard(
-    form: str, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_strangers_no_after_approval_is_void(form: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     await breaks(world, monkeypatch, form)
     assert await world.resume("reject", BOB, form=form) == "policy_denied"
     state = await world.graph.ainvoke(None, config(), context=ALICE)
@@ -207,9 +195,7 @@ async def test_a_strangers_no_to_what_was_approved_is_not_heard(
 
 @pytest.mark.usefixtures("whoever_resumes")
 @pytest.mark.parametrize("durability", ["async", "exit"])
-async def test_a_graph_inside_that_broke_before_its_pause_is_its_owners(
-    durability: Any, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_broken_inner_graph_is_its_owners(durability: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def failing(*_: Any, **__: Any) -> Any:
         raise ConnectionError("A bug.")
 

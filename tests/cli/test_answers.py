@@ -38,9 +38,7 @@ def sent(provider: Provider) -> int:
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("decision", "code"), [("approve", 0), ("reject", 1)])
-def test_the_terminal_notices_what_was_decided_on_the_page_while_it_asks(
-    home: Path, provider: Provider, decision: str, code: int
-) -> None:
+def test_terminal_notices_a_page_decision_meanwhile(home: Path, provider: Provider, decision: str, code: int) -> None:
     settings = connected(home, provider, "gmail.send")
     with talk("act", "gmail_send_email", mail("Hello"), home=home, env=settings) as acting:
         link = acting.hear(PAGE)[1]
@@ -63,9 +61,7 @@ def test_an_answer_that_differs_from_the_pages_is_told_what_counts(home: Path, p
 
 
 @pytest.mark.processes
-def test_m_says_yes_to_this_and_to_more_like_it_which_is_listed_and_ended(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_m_says_yes_to_more_like_it_which_is_listed_and_ended(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     first = cli("act", "gmail_send_email", mail("One"), stdin="m\nmany\n2\n\n", **settings)
     assert first.exit_code == 0 and "reaches only: bob@acme.example" in first.stderr
@@ -87,9 +83,7 @@ def test_m_says_yes_to_this_and_to_more_like_it_which_is_listed_and_ended(
 
 
 @pytest.mark.processes
-def test_whoever_leaves_in_the_middle_of_a_yes_to_more_has_said_nothing(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_leaving_in_the_middle_of_a_yes_to_more_says_nothing(cli: Command, home: Path, provider: Provider) -> None:
     settings = connected(home, provider, "gmail.send")
     for typed in ("m\n", "m\n5\n"):
         left = cli("act", "gmail_send_email", mail("One"), stdin=typed, **settings)

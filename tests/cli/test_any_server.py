@@ -91,9 +91,7 @@ def test_doctor_says_that_a_server_can_be_used_and_how(cli: Command, server: Oid
         ({"issuer": "https://other.example.test"}, "another name"),
     ],
 )
-def test_doctor_says_what_a_server_wants_that_no_start_could_give(
-    cli: Command, server: OidcServer, said: dict[str, Any], words: str
-) -> None:
+def test_doctor_names_what_a_server_lacks(cli: Command, server: OidcServer, said: dict[str, Any], words: str) -> None:
     server.said = said
     found = cli("doctor", **SETTINGS)
     assert found.exit_code == 1 and words in found.stdout and "Traceback" not in found.output

@@ -97,16 +97,12 @@ def test_where_nothing_can_be_opened_nothing_is_left_behind(
     assert not opened and not list(tmp_path.iterdir())
 
 
-def test_somebody_looks_where_a_window_has_started_the_program(
-    opened: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_somebody_looks_when_a_window_started_the_program(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(browser, "sys", _system(terminal=False))
     assert browser.open_browser(LINK, watched=True) and len(opened) == 1
 
 
-def test_a_mac_that_is_reached_from_elsewhere_opens_nothing_on_its_own_screen(
-    opened: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_mac_reached_remotely_opens_no_window(opened: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     mac = SimpleNamespace(platform="darwin", stderr=SimpleNamespace(isatty=lambda: True))
     monkeypatch.setattr(browser, "sys", mac)
     monkeypatch.delenv("DISPLAY")

@@ -49,9 +49,7 @@ def test_revoke_ends_it_here_and_at_the_provider(cli: Command, provider: Provide
     assert "Nothing was connected" in cli("revoke", "google", **settings).stdout
 
 
-def test_revoke_tells_when_the_provider_could_not_be_told(
-    cli: Command, provider: Provider, settings: dict[str, str]
-) -> None:
+def test_revoke_says_that_the_provider_was_not_told(cli: Command, provider: Provider, settings: dict[str, str]) -> None:
     provider.sandbox.switches.down = True
     ended = cli("revoke", "google", **settings)
     assert "Google could not be reached; the revocation is queued." in ended.stdout
@@ -134,9 +132,7 @@ def test_with_nobody_there_to_approve_nothing_is_decided(cli: Command, home: Pat
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("decision", "typed", "sent"), [("approve", "y", 1), ("reject", "y", 0), ("approve", "n", 0)])
-def test_an_act_can_also_be_decided_on_its_page_and_a_no_counts_wherever_it_was_said(
-    home: Path, provider: Provider, decision: str, typed: str, sent: int
-) -> None:
+def test_act_can_be_decided_on_its_page(home: Path, provider: Provider, decision: str, typed: str, sent: int) -> None:
     settings = connected(home, provider, "gmail.send")
     with talk("act", "gmail_send_email", MAIL, home=home, terminal=False, env=settings) as acting:
         link = acting.hear(r"(http://127\.0\.0\.1:\d+/me/\S+/approve/\S+)")[1]

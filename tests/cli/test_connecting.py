@@ -68,7 +68,7 @@ def test_an_unknown_tool_is_named_and_nothing_is_asked(cli: Command, provider: P
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("way", "default"), [("--another", "alice@example.test"), ("--switch", BOB)])
-def test_one_more_account_or_another_one_is_said_in_the_command(
+def test_command_names_one_more_account(
     cli: Command, home: Path, way: str, default: str, settings: dict[str, str]
 ) -> None:
     words = ["connect", "google", "--scopes", "gmail.readonly", way]
@@ -80,9 +80,7 @@ def test_one_more_account_or_another_one_is_said_in_the_command(
 
 
 @pytest.mark.processes
-def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
-    home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_code_is_shown_without_a_browser(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "INTERVAL", 1)
     words = ["connect", "github", "--scopes", "gist", "--device"]
     with talk(*words, home=home, terminal=False, env=with_github(provider)) as connecting:
@@ -96,9 +94,7 @@ def test_without_a_browser_a_code_is_shown_and_entered_elsewhere(
 
 
 @pytest.mark.processes
-def test_a_no_on_the_other_device_ends_the_command_in_words(
-    home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_on_another_device_ends_it(home: Path, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(device, "INTERVAL", 1)
     with talk("connect", "github", "--device", home=home, terminal=False, env=with_github(provider)) as connecting:
         address = connecting.hear(r"(http://127\.0\.0\.1:\d+/github\.com/login/device)")[1]
@@ -107,9 +103,7 @@ def test_a_no_on_the_other_device_ends_the_command_in_words(
     assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
 
 
-def test_a_code_nobody_enters_is_waited_for_as_long_as_was_said(
-    cli: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unentered_code_is_awaited_as_told(cli: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
     found = cli("connect", "github", "--device", "--wait", "0.2", **with_github(provider))
     assert found.exit_code == 1 and "was not used in time" in found.stderr
 

@@ -411,9 +411,7 @@ def test_a_model_of_ones_own_drives_the_chat(cli: Command, monkeypatch: pytest.M
 
 
 @pytest.mark.processes
-def test_a_mistake_in_a_turn_is_told_without_its_text_and_the_chat_goes_on(
-    cli: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_turn_is_told_without_text_and_the_chat_goes_on(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(chat: Chat, text: str) -> Turn:
         raise RuntimeError("http://127.0.0.1/callback?code=hush-hush")
 

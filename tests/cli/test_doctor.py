@@ -239,9 +239,7 @@ def test_a_settings_file_of_the_working_directory_is_not_read_and_doctor_says_so
     assert "DEPUTIZE_CONFIG" not in os.environ
 
 
-def test_a_vault_of_real_providers_is_not_opened_beside_a_sandbox(
-    cli: Command, home: Path, settings: dict[str, str]
-) -> None:
+def test_vault_of_real_providers_is_refused_by_a_sandbox(cli: Command, home: Path, settings: dict[str, str]) -> None:
     with Deputy.from_settings(Settings.load(home=home / "deputize", port=0)) as deputy:
         [grant] = deputy.run(deputy.vault.list_grants(User("alice")))
         assert deputy.run(deputy.vault.replace(grant, replace(grant, origin=None)))

@@ -100,9 +100,7 @@ def test_a_server_that_names_another_authorization_server_is_told_with_what_mend
     assert findings_about(added)[NAME][0] == "ok"  # and what was found is not what is kept
 
 
-def test_a_server_that_does_not_answer_is_told_however_long_it_takes(
-    added: Terminal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_server_is_named_however_long_it_takes(added: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
     added.house.world.down = True
     assert findings_about(added)[NAME][0] == "bad" and "does not answer" in findings_about(added)[NAME][1]
     added.house.world.down = False

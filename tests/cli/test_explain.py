@@ -85,9 +85,7 @@ def explained(cli: Command, word: str, settings: dict[str, str], code: int = 0) 
 
 
 @pytest.mark.processes
-def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved_then_is_done(
-    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
-) -> None:
+def test_changed_show_is_asked_again(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
     with opened(home, provider) as deputy:
         first = asked(deputy, "one")
         decide(deputy, first, "approve")
@@ -113,9 +111,7 @@ def test_an_approval_whose_show_has_changed_is_asked_again_and_what_was_approved
         assert explained(cli, word, settings)[0]["rows"] == story["rows"]
 
 
-def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
-    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
-) -> None:
+def test_rejected_act_and_mandated_act(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
     with opened(home, provider) as deputy:
         decide(deputy, asked(deputy, "no"), "reject")
         with pytest.raises(Declined):
@@ -133,9 +129,7 @@ def test_one_that_was_rejected_and_one_that_a_mandate_let_begin(
 
 
 @pytest.mark.processes
-def test_an_edit_is_proved_by_what_was_shown_of_it(
-    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
-) -> None:
+def test_edit_is_proved_by_its_show(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
     with opened(home, provider) as deputy:
         decide(deputy, asked(deputy, "edited"), "edit", arguments={"to": "carol@acme.example"})
         decide(deputy, asked(deputy, "edited"), "approve")

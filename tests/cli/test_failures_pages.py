@@ -31,9 +31,7 @@ def test_no_row_of_the_table_is_without_a_test() -> None:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("page", ["docs/backup-and-keys.md", "docs/retention.md"])
-def test_the_commands_of_the_page_run_as_they_stand(
-    cli: Command, page: str, tmp_path: Path, settings: dict[str, str]
-) -> None:
+def test_commands_of_the_page_run_as_written(cli: Command, page: str, tmp_path: Path, settings: dict[str, str]) -> None:
     block = text(page).partition("```bash\n")[2].partition("```")[0]
     later = text(page).partition("```bash\n")[2].partition("```bash\n")[2].partition("```")[0]
     lines = [line.partition("#")[0].split() for line in (block + later).splitlines() if line]

@@ -133,7 +133,7 @@ def test_a_file_with_a_hostile_name_is_named_so_that_a_shell_runs_none_of_it(
     assert Path(ran.stdout).name == file and not (home / "owned").exists()
 
 
-def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(
+def test_foreign_github_token_is_refused(
     cli: Command, home: Path, provider: Provider, settings: dict[str, str]
 ) -> None:
     ours = provider.sandbox.give("github", "alice@example.test", ["repo"])["access_token"]
@@ -146,9 +146,7 @@ def test_a_token_of_github_is_of_this_app_or_refused_unless_that_is_said(
     assert not [*no_secret(said, ours), *no_secret(refused, theirs)]
 
 
-def test_somebody_elses_file_changes_nothing(
-    cli: Command, home: Path, provider: Provider, settings: dict[str, str]
-) -> None:
+def test_foreign_file_changes_nothing(cli: Command, home: Path, provider: Provider, settings: dict[str, str]) -> None:
     bobs = provider.sandbox.give("google", "bob@example.test", SCOPES)
     file = private(home / "token.json", google_auth(bobs))
     said = cli("import", file, *ALICE, **settings)
@@ -194,9 +192,7 @@ def test_dead_tokens_are_refused_in_words(
     assert not [*no_secret(said, *change.values())] and connections(home, provider) == []
 
 
-def test_what_others_can_read_is_said_and_what_is_no_file_is_not_read(
-    cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
-) -> None:
+def test_readable_file_is_named(cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]) -> None:
     file = home / "token.json"
     private(file, google_auth(given))
     link, pipe, huge = home / "link.json", home / "pipe", home / "huge"
@@ -218,7 +214,7 @@ def test_what_others_can_read_is_said_and_what_is_no_file_is_not_read(
     assert said.exit_code == 0 and "Other accounts of this machine could read" in said.stderr
 
 
-def test_without_a_terminal_everything_has_to_be_said(
+def test_everything_is_said_without_terminal(
     cli: Command, home: Path, settings: dict[str, str], given: dict[str, Any]
 ) -> None:
     file = private(home / "token.json", google_auth(given))
@@ -233,9 +229,7 @@ def test_without_a_terminal_everything_has_to_be_said(
 
 
 @pytest.mark.processes
-def test_at_a_terminal_the_token_is_asked_for_and_never_seen(
-    home: Path, settings: dict[str, str], given: dict[str, Any]
-) -> None:
+def test_terminal_asks_for_the_token_without_echo(home: Path, settings: dict[str, str], given: dict[str, Any]) -> None:
     with talk("import", home=home, env=environment(home, **settings)) as person:
         person.hear("not shown")
         person.say(given["refresh_token"])

@@ -102,9 +102,7 @@ def test_V6_a_key_in_use_is_not_removed_and_a_removed_one_is_not_lost(
 
 
 @pytest.mark.processes  # a command after another, until the old key is gone
-def test_a_key_changes_without_waiting_and_the_old_one_stays_as_long_as_a_record_needs_it(
-    cli: Command, home: Path, settings: dict[str, str]
-) -> None:
+def test_key_changes_at_once_and_the_old_one_stays_a_while(cli: Command, home: Path, settings: dict[str, str]) -> None:
     [old] = KeyFile(home / "deputize" / "key").read_keys()
     later = cli("key", "rotate", "--later", **settings)
     assert later.exit_code == 0 and "in the background" in later.stdout
@@ -253,9 +251,7 @@ def test_an_option_that_would_narrow_a_disconnect_of_everybody_is_not_ignored(
     assert json.loads(cli("accounts", "--json", **settings).stdout)
 
 
-def test_commands_change_keys_in_any_source_that_can_be_changed(
-    cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commands_change_keys_in_any_writable_source(cli: Command, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = KeysInMemory()
     monkeypatch.setattr(Settings, "key_source", property(lambda _: source))
     [old] = source.make_key()

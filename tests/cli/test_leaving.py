@@ -283,9 +283,7 @@ async def test_whoever_came_is_met_as_soon_as_there_are_descriptors_for_them() -
 
 
 @pytest.mark.parametrize("fault", ["ECONNABORTED", "EINTR", "EPROTO"])
-async def test_one_who_has_hung_up_at_the_door_keeps_nobody_else_out(
-    monkeypatch: pytest.MonkeyPatch, fault: str
-) -> None:
+async def test_client_that_hung_up_at_the_door_keeps_nobody_out(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     came, accept, faults = list[socket.socket](), socket.socket.accept, [getattr(errno, fault)] * 3
 
     def accepted(door: socket.socket) -> object:

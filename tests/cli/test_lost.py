@@ -12,9 +12,7 @@ from tests.cli.conftest import Command, Provider, connected
 
 
 @pytest.mark.processes
-def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_vault_is_begun_anew_on_request_and_names_the_losses(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     refused = cli("vault", "new", "--yes", **settings)
     assert refused.exit_code == 1 and "it opens" in refused.stderr
@@ -31,9 +29,7 @@ def test_a_vault_is_begun_anew_where_that_is_asked_for_and_says_what_is_lost(
 
 
 @pytest.mark.processes
-def test_the_operator_drops_what_does_not_open_and_disconnecting_goes_on_past_it(
-    cli: Command, home: Path, settings: dict[str, str]
-) -> None:
+def test_operator_drops_unreadable_records_and_goes_on(cli: Command, home: Path, settings: dict[str, str]) -> None:
     with closing(sqlite3.connect(home / "deputize" / "vault.sqlite")) as db:
         db.execute("UPDATE vault SET value = CAST(substr(value, 1, 60) || 'x' AS BLOB) WHERE key LIKE 'grant/%'")
         db.commit()
@@ -58,9 +54,7 @@ def test_a_vault_that_was_copied_elsewhere_is_not_called_lost(cli: Command, home
 
 
 @pytest.mark.processes
-def test_where_a_vault_was_moved_none_is_begun_or_restored_until_it_is_moved_back(
-    cli: Command, home: Path, provider: Provider
-) -> None:
+def test_moved_vault_is_neither_begun_nor_restored_in_place(cli: Command, home: Path, provider: Provider) -> None:
     settings, folder = connected(home, provider, "gmail.readonly"), home / "deputize"
     vault, other = str(folder / "vault.sqlite"), str(folder / "other.sqlite")
     assert cli("vault", "backup", str(home / "backup"), **settings).exit_code == 0

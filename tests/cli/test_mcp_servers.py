@@ -89,9 +89,7 @@ def test_sign_in_that_nobody_answers_hints_at_same_command(home: Path, monkeypat
     assert said.exit_code == 1 and "Run the command again." in said.output and "deputize connect" not in said.output
 
 
-def test_who_said_no_and_types_the_command_again_is_asked_again(
-    terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_asks_again_after_a_no(terminal: Terminal, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def says_no(asking: Asking, asked: list[Consent], seconds: float | None = None) -> list[Consent]:
         for one in asked:
             portal().run(asking.deputy.consents.decline(one.link.rpartition("/")[2], User(asking.user)))

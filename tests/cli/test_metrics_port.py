@@ -61,9 +61,7 @@ async def test_numbers_are_told_at_a_port_of_their_own_only(home: Path) -> None:
         ("10.0.0.5", "numbers.intranet.example", 200),
     ],
 )
-async def test_on_loopback_they_are_told_to_no_name_that_a_page_has_made_lead_there(
-    host: str, asked: str, status: int
-) -> None:
+async def test_loopback_metrics_refuse_names_that_a_page_points_there(host: str, asked: str, status: int) -> None:
     async with await build() as deputy, httpx.AsyncClient(transport=httpx.ASGITransport(numbers(deputy, host))) as http:
         assert (await http.get("http://there/metrics", headers={"host": asked})).status_code == status
 

@@ -79,9 +79,7 @@ def test_a_lost_key_stops_everything_and_is_not_made_anew(cli: Command, home: Pa
 
 
 @pytest.mark.parametrize("left", [0, 100, 5000])
-def test_a_truncated_vault_is_refused_and_left_as_it_is(
-    left: int, cli: Command, home: Path, settings: dict[str, str]
-) -> None:
+def test_truncated_vault_is_refused_unchanged(left: int, cli: Command, home: Path, settings: dict[str, str]) -> None:
     vault = home / "deputize" / "vault.sqlite"
     vault.write_bytes(vault.read_bytes()[:left])
     for beside in vault.parent.glob("vault.sqlite-*"):
@@ -91,9 +89,7 @@ def test_a_truncated_vault_is_refused_and_left_as_it_is(
 
 
 @pytest.mark.processes
-def test_a_taken_port_is_named_with_the_setting_that_moves_it(
-    cli: Command, provider: Provider, taken_port: int
-) -> None:
+def test_taken_port_is_named_with_the_setting_that_moves_it(cli: Command, provider: Provider, taken_port: int) -> None:
     found = cli("connect", "google", **provider.settings(port=taken_port))
     refused(found, "settings_error", str(taken_port), "DEPUTIZE_PORT")
 

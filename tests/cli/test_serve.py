@@ -101,9 +101,7 @@ async def test_C1_C3_a_call_is_its_users_who_alone_can_open_its_links(home: Path
 
 
 @pytest.mark.parametrize("forms", [True, False])
-async def test_an_operator_says_whether_forms_of_clients_count(
-    forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_operator_says_if_client_forms_count(forms: bool, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[DeputyServer] = []
 
     def watched(*args: Any, **more: Any) -> DeputyServer:
@@ -261,9 +259,7 @@ def test_tools_of_a_foreign_server_may_be_named(cli: Command, home: Path) -> Non
 
 @pytest.mark.processes
 @pytest.mark.parametrize("which", list(McpClient))
-async def test_a_client_that_reads_it_has_the_tools(
-    which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_client_reading_it_has_the_tools(which: McpClient, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As each client starts it: without a shell's environment, and with stdout for the protocol alone."""
     monkeypatch.setenv("DEPUTIZE_HOME", str(home / "deputize"))
     monkeypatch.setenv("DEPUTIZE_USER", "alice")

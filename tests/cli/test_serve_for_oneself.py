@@ -98,9 +98,7 @@ def text(said: types.CallToolResult) -> str:
 
 
 @pytest.mark.processes
-async def test_the_persons_browser_opens_and_what_they_decide_there_happens_once(
-    home: Path, provider: Provider
-) -> None:
+async def test_browser_opens_and_a_decision_there_happens_once(home: Path, provider: Provider) -> None:
     desk = Desk(home)
     async with started(home, provider.settings() | {"BROWSER": str(desk.script)}) as mcp:
         calling = asyncio.create_task(mcp.call_tool(TOOL, MAIL))
@@ -180,9 +178,7 @@ async def test_a_client_that_hangs_up_closes_no_tab_of_another_call(tabs: list[s
         assert (await stays).opened and tabs == [one.link] and one.link not in (await stays).words
 
 
-async def test_a_browser_that_stays_in_the_foreground_keeps_no_call_waiting(
-    monkeypatch: pytest.MonkeyPatch, tabs: list[str]
-) -> None:
+async def test_foreground_browser_keeps_no_call_waiting(monkeypatch: pytest.MonkeyPatch, tabs: list[str]) -> None:
     closed = threading.Event()
     monkeypatch.setattr(own_browser, "open_browser", lambda link, watched: closed.wait(20))
     monkeypatch.setattr(own_browser, "STARTS", 0.1)

@@ -26,7 +26,7 @@ def test_control_characters_do_not_reach_the_terminal(text: str) -> None:
     assert shown != text and not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 for c in shown)
 
 
-def test_json_does_not_reach_the_terminal_with_them_either_and_is_the_same_to_a_program(
+def test_json_reaches_the_terminal_without_them_and_programs_unchanged(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     value = {"text": "Zoë \x9b2J \x1b[31m \u202egnp.exe \U000e0041 \ud800 \u2028 日本 \u2764\ufe0f"}

@@ -122,9 +122,7 @@ def test_two_tools_at_once_are_one_pause(home: Path) -> None:
         assert allowed(opened, turn).text == "Done."
 
 
-def test_several_links_stand_on_one_page_too_and_each_that_is_done_gets_its_tick(
-    home: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_several_links_stand_on_one_page_each_with_its_tick(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def think(messages: list[BaseMessage]) -> AIMessage:
         if not isinstance(messages[-1], HumanMessage):
             return AIMessage("Done.")

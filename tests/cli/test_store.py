@@ -46,9 +46,7 @@ def moved_aside(folder: Path) -> set[str]:
     return {path.name.partition(".moved-")[0] for path in folder.glob("*.moved-*")}
 
 
-def test_a_vault_moves_to_postgres_and_the_role_of_programs_may_make_and_change_no_tables(
-    cli: Command, home: Path, server: Server, settings: dict[str, str]
-) -> None:
+def test_vault_moves_to_postgres(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     vault, owner, app = home / "deputize" / "vault.sqlite", url_of(server, "owner"), url_of(server, "app")
     early = cli("store", "copy", str(vault), app, **settings)
     assert early.exit_code == 1 and "no tables" in early.stderr and "deputize store init" in early.stderr
@@ -112,9 +110,7 @@ def test_what_is_cut_off_when_it_is_moved_aside_leaves_no_vault_at_the_old_place
     assert cli("audit", "verify", **settings | {"DEPUTIZE_VAULT": app}).exit_code == 0
 
 
-def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_said(
-    cli: Command, home: Path, provider: Provider, server: Server
-) -> None:
+def test_new_vault_begins_there_with_warnings(cli: Command, home: Path, provider: Provider, server: Server) -> None:
     settings = provider.settings() | {"DEPUTIZE_VAULT": url_of(server, "app"), "DEPUTIZE_KEY": new_key()}
     without = cli("accounts", **settings)
     assert without.exit_code == 1 and "no table of the audit" in without.stderr
@@ -135,9 +131,7 @@ def test_a_new_vault_begins_there_and_what_the_address_leaves_to_be_wished_is_sa
     assert lost.exit_code == 1 and "key is not among those given" in lost.stderr
 
 
-def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
-    cli: Command, home: Path, server: Server, settings: dict[str, str]
-) -> None:
+def test_audit_of_all_machines_is_proved(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     app = url_of(server, "app")
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     key = (home / "deputize" / "key").read_text().strip()
@@ -169,9 +163,7 @@ def test_the_audit_of_all_machines_is_in_the_database_and_one_of_them_proves_it(
     assert broken.exit_code == 1 and f"truncated  {acts[0]['writer']} row 1" in broken.stdout
 
 
-def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
-    cli: Command, home: Path, server: Server, settings: dict[str, str]
-) -> None:
+def test_earlier_files_are_added(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     vault, app = str(home / "deputize" / "vault.sqlite"), {"DEPUTIZE_VAULT": url_of(server, "app")}
     refused = cli("audit", "import", str(home), **settings)
@@ -201,9 +193,7 @@ def test_files_of_earlier_versions_are_added_and_a_machine_may_go_on_with_files(
     assert cli("audit", "verify", **settings | app).exit_code == 0
 
 
-def test_a_check_tries_each_record_and_proves_the_audit(
-    cli: Command, home: Path, server: Server, settings: dict[str, str]
-) -> None:
+def test_check_tries_records_and_audit(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
     app = url_of(server, "app")
     empty = cli("store", "check", app, **settings | {"DEPUTIZE_VAULT": app})
@@ -303,9 +293,7 @@ def test_old_rows_of_the_audit_go_by_the_owners_order_and_what_is_cut_off_is_don
     assert audit()["state"] == "ok"
 
 
-def test_doctor_says_what_to_do_about_a_database_that_stands_still(
-    cli: Command, home: Path, server: Server, settings: dict[str, str]
-) -> None:
+def test_doctor_names_a_standing_database(cli: Command, home: Path, server: Server, settings: dict[str, str]) -> None:
     app = url_of(server, "app")
     assert cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings).exit_code == 0
     assert cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings).exit_code == 0

@@ -26,9 +26,7 @@ def words(*more: str) -> tuple[str, ...]:
     return ("toolkit", "from-openapi", "acme.json", "--provider", "acme", *more)
 
 
-def test_module_and_provider_are_written_and_what_is_left_out_is_told(
-    cli: Command, description: Path, home: Path
-) -> None:
+def test_module_and_provider_are_written_and_omissions_told(cli: Command, description: Path, home: Path) -> None:
     done = cli(*words("--out", "acme.py"))
     assert done.exit_code == 0 and done.stdout == ""
     assert (
@@ -55,9 +53,7 @@ def test_as_json_it_is_for_programs(cli: Command, description: Path) -> None:
 
 
 @pytest.mark.parametrize("there", ["acme.py", "acme_provider.py"])
-def test_a_file_that_is_there_is_never_overwritten_and_no_other_is_written(
-    cli: Command, description: Path, home: Path, there: str
-) -> None:
+def test_existing_file_is_never_overwritten(cli: Command, description: Path, home: Path, there: str) -> None:
     (home / there).write_text("mine\n")
     refused = cli(*words("--out", "acme.py"))
     assert refused.exit_code == 1 and f"{there} exists and may" in refused.stderr and "--diff" in refused.stderr
@@ -87,9 +83,7 @@ def newer() -> dict[str, Any]:
     return made
 
 
-def test_diff_shows_what_a_new_description_changes_and_writes_nothing(
-    cli: Command, description: Path, home: Path
-) -> None:
+def test_diff_shows_a_new_descriptions_changes_and_writes_nothing(cli: Command, description: Path, home: Path) -> None:
     cli(*words("--out", "acme.py"))
     assert cli(*words("--out", "acme.py", "--diff")).stdout == ""
     description.write_text(json.dumps(newer()))
@@ -100,9 +94,7 @@ def test_diff_shows_what_a_new_description_changes_and_writes_nothing(
 
 
 @pytest.mark.processes  # patch(1), which a bare machine may lack
-def test_since_an_older_description_the_difference_is_a_patch_for_the_edited_file(
-    cli: Command, description: Path, home: Path
-) -> None:
+def test_diff_since_a_description_is_a_patch_for_the_edited_file(cli: Command, description: Path, home: Path) -> None:
     cli(*words("--out", "acme.py"))
     edited = (home / "acme.py").read_text().replace("audience=Audience.UNKNOWN", "audience=Audience.SELF", 1)
     (home / "acme.py").write_text(edited)
@@ -114,9 +106,7 @@ def test_since_an_older_description_the_difference_is_a_patch_for_the_edited_fil
     assert "colour: str | None = None" in now and "def archive(" in now and "audience=Audience.SELF" in now
 
 
-def test_since_an_older_description_that_lacks_what_is_asked_for_compares_what_it_has(
-    cli: Command, description: Path, home: Path
-) -> None:
+def test_diff_since_a_description_compares_only_what_it_has(cli: Command, description: Path, home: Path) -> None:
     (home / "old.json").write_text(description.read_text())
     description.write_text(json.dumps(newer()))
     only = ("--only", "archive", "--only", "getMe")
@@ -134,9 +124,7 @@ def test_since_an_older_description_that_lacks_what_is_asked_for_compares_what_i
         (("--out", "nowhere/acme.py"), "cannot be written: No such file or directory"),
     ],
 )
-def test_wrong_usage_says_what_there_is_instead(
-    cli: Command, description: Path, more: tuple[str, ...], said: str
-) -> None:
+def test_wrong_usage_says_what_there_is(cli: Command, description: Path, more: tuple[str, ...], said: str) -> None:
     refused = cli(*words(*more))
     assert refused.exit_code in (1, 2) and said in " ".join(refused.stderr.replace("│", "").split())
 

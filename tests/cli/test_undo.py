@@ -32,9 +32,7 @@ def starred(provider: Provider) -> list[str]:
 
 
 @pytest.mark.processes
-def test_an_act_says_how_it_is_undone_and_is_undone_after_a_yes_only(
-    cli: Command, provider: Provider, starring: dict[str, Any]
-) -> None:
+def test_act_is_undone_only_after_a_yes(cli: Command, provider: Provider, starring: dict[str, Any]) -> None:
     settings = starring | {"DEPUTIZE_POLICY": f"{__name__}:ask_to_undo"}
     before = starred(provider)
     mail = next(one.id for one in provider.sandbox.mailbox("alice@example.test").mails() if one.id not in before)

@@ -151,9 +151,7 @@ def test_a_grant_is_refused_where_it_does_not_come_from_even_if_the_file_is_name
         assert "github.com" in came_to.hint and "github.evil.example" in came_to.hint
 
 
-def test_what_is_owed_of_a_moved_grant_is_told_as_soon_as_the_settings_are_right_again(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_debts_of_a_moved_grant_are_told_once_settings_are_right(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(home)
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(write(Path("named.toml"), ELSEWHERE)))
     said(end, Wire())
@@ -164,9 +162,7 @@ def test_what_is_owed_of_a_moved_grant_is_told_as_soon_as_the_settings_are_right
     assert {where for where, _ in wire.seen} == {"api.github.com"}  # more than once, where it was as quick
 
 
-def test_a_grant_of_another_registration_is_asked_for_anew_and_its_refresh_token_stays_at_home(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_grant_of_another_registration_is_asked_anew(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     held(home, expires_at=1.0)
     monkeypatch.setenv("DEPUTIZE_APPS__GITHUB__CLIENT_ID", "Iv1.another")
     came_to = said(act, wire := Wire())
@@ -174,9 +170,7 @@ def test_a_grant_of_another_registration_is_asked_for_anew_and_its_refresh_token
     assert not wire.seen
 
 
-def test_a_grant_without_an_origin_is_one_of_the_tables_row_and_of_no_other(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_grant_without_an_origin_belongs_to_the_built_in_row(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _old(home)
     said(act, wire := Wire())
     assert {where for where, _ in wire.seen} == {"api.github.com"}

@@ -331,9 +331,7 @@ async def test_10_every_failure_is_a_row_with_its_code(house: House) -> None:
         assert house.deputy.audit.rows()[-1]["decision"] == code
 
 
-async def test_strict_mode_makes_the_intent_durable_before_the_write_leaves(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_strict_mode_makes_the_intent_durable_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox, vault = Sandbox(), await new_vault()
     audit = Audit(tmp_path / "audit", vault.keys.audit, mode="strict")
     deputy = await build(sandbox, vault=vault, audit=audit, toolkits=[gmail], policy=lambda act: Verdict.ALLOW)
@@ -423,9 +421,7 @@ async def test_a_wait_tells_how_each_consent_ended_though_the_same_is_asked_anew
 
 
 @pytest.mark.processes
-async def test_a_wait_for_a_consent_that_is_removed_meanwhile_ends_and_says_so(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wait_for_a_removed_consent_ends_and_says_so(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deputize.core.vault.notify.POLL", 2.0)  # no look between its end and its removal
     asked = await house.ask("labels", user="carol")
     waiting = asyncio.create_task(house.deputy.wait_for_consents([asked], timeout=10))
@@ -494,9 +490,7 @@ async def test_R32_another_process_refuses_at_once(tmp_path: Path) -> None:
     await two.close()
 
 
-async def test_an_act_has_its_row_though_asking_for_what_it_lacks_is_cut_off(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_act_has_its_row_when_its_question_is_cut_off(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     async def cut_off(*lacking: object) -> DeputizeError:
         raise asyncio.CancelledError
 

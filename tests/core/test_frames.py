@@ -330,9 +330,7 @@ def grant(name: str) -> Grant:
 
 
 @pytest.mark.parametrize("name", ["a\0b", "half of a character: \ud83d"])
-def test_a_grant_that_cannot_be_written_down_is_refused_without_its_tokens(
-    name: str, sentry: sentry_sdk.Client
-) -> None:
+def test_unwritable_grant_is_refused_without_its_tokens(name: str, sentry: sentry_sdk.Client) -> None:
     odd = grant(name)
     error = raised(odd.pack)
     assert isinstance(error, VaultError)

@@ -154,9 +154,7 @@ def free_port() -> int:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "PATCH", "DELETE"])
-async def test_a_request_leaves_as_written_with_nothing_added(
-    http: Http, make: Callable[..., httpx.Request], method: str
-) -> None:
+async def test_request_leaves_as_written(http: Http, make: Callable[..., httpx.Request], method: str) -> None:
     async with serving(saying()) as server:
         await http.send(make(method, server.url + "/a/%2e%2e/x%2Fy?q=%27z&r=a%20b"))
     lines = server.heads[0].rstrip().split("\r\n")
@@ -500,9 +498,7 @@ async def test_D6_an_answer_that_does_not_end_in_time_counts_as_sent(http: Http,
 @pytest.mark.parametrize("ends", ["breaks off", "too late"])
 @pytest.mark.parametrize("cut", [True, False], ids=["cut", "whole"])
 @pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
-async def test_events_that_came_before_a_stream_broke_are_the_answer_if_asked_for(
-    http: Http, ends: str, cut: bool, kind: str
-) -> None:
+async def test_events_before_a_broken_stream_are_an_answer(http: Http, ends: str, cut: bool, kind: str) -> None:
     async def breaking(server: Server, writer: asyncio.StreamWriter) -> None:
         for part in (f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: 99\r\n\r\ndata: 1\n\n", "data: 2"):
             writer.write(part.encode())
@@ -681,9 +677,7 @@ def served_tls(certificate: Path) -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize("kind", ["aiohttp", "httpx"])
-async def test_tls_with_a_trusted_certificate_works_and_keeps_its_connection(
-    kind: str, certificate: Path, served_tls: ssl.SSLContext
-) -> None:
+async def test_trusted_tls_keeps_its_connection(kind: str, certificate: Path, served_tls: ssl.SSLContext) -> None:
     trust = ssl.create_default_context(cafile=str(certificate))
     http = Http(lambda: FastTransport(trust) if kind == "aiohttp" else httpx.AsyncHTTPTransport(verify=trust))
     async with serving(saying(), served_tls) as server:
@@ -733,9 +727,7 @@ async def ask(http: Http, times: int = 1) -> asyncio.AbstractEventLoop:
     return asyncio.get_running_loop()
 
 
-def test_a_factory_makes_one_transport_for_each_loop_and_it_is_closed_with_it(
-    counting: Callable[[], Counted], made: list[Counted]
-) -> None:
+def test_factory_makes_and_closes_one_transport_per_loop(counting: Callable[[], Counted], made: list[Counted]) -> None:
     http = Http(counting)
     loops = [asyncio.run(ask(http, 3)) for _ in range(2)]
     assert [transport.closed_on for transport in made] == [[loops[0]], [loops[1]]]
@@ -751,9 +743,7 @@ async def test_an_instance_is_used_by_every_loop_as_it_is() -> None:
     assert len(shared.closed_on) == 1
 
 
-async def test_close_takes_the_running_loops_transport_and_the_next_call_makes_another(
-    counting: Callable[[], Counted], made: list[Counted]
-) -> None:
+async def test_close_takes_the_running_loops_transport(counting: Callable[[], Counted], made: list[Counted]) -> None:
     http = Http(counting)
     loop = await ask(http)
     await http.close()
@@ -763,9 +753,7 @@ async def test_close_takes_the_running_loops_transport_and_the_next_call_makes_a
     await http.close()
 
 
-async def test_close_takes_the_transports_of_loops_that_ended_without_a_word(
-    counting: Callable[[], Counted], made: list[Counted]
-) -> None:
+async def test_close_takes_the_transports_of_ended_loops(counting: Callable[[], Counted], made: list[Counted]) -> None:
     http = Http(counting)
 
     def abrupt() -> asyncio.AbstractEventLoop:

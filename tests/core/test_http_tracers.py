@@ -109,9 +109,7 @@ class Tracer:
         patch.setattr(httpcore.AsyncHTTPConnection, "handle_async_request", handle)
 
 
-async def test_a_request_leaves_with_its_own_headers_whoever_adds_some(
-    http: Http, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_request_leaves_with_its_own_headers_only(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     tracer = Tracer(monkeypatch)
     async with serving(saying()) as server:
         await ask(http, server)
@@ -127,7 +125,7 @@ class SendsTwice(httpx.AsyncHTTPTransport):
         return await super().handle_async_request(request)
 
 
-async def test_what_a_hosts_own_transport_sends_again_leaves_without_additions_again(
+async def test_repeats_of_a_hosts_transport_leave_without_additions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tracer = Tracer(monkeypatch)
@@ -157,9 +155,7 @@ async def test_httpcore_asks_nothing_more_once_the_head_is_written(monkeypatch: 
     assert asked == [f"{connects}.started", f"{connects}.complete", *[f"{head}.started", f"{head}.complete"] * 2]
 
 
-async def test_a_tracer_of_opentelemetry_is_told_to_leave_our_requests_alone(
-    http: Http, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_opentelemetry_tracer_leaves_our_requests_alone(http: Http, monkeypatch: pytest.MonkeyPatch) -> None:
     off: list[str] = []
     utils: Any = ModuleType("opentelemetry.instrumentation.utils")
 

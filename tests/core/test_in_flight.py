@@ -198,9 +198,7 @@ async def ended_while_refreshing(folder: Path, how: str) -> tuple[int, bool]:
 
 @pytest.mark.processes
 @pytest.mark.parametrize("how", ["async", "blocking"])
-async def test_a_program_that_is_told_to_end_saves_the_refresh_in_flight_where_it_asked_for_that(
-    tmp_path: Path, how: str
-) -> None:
+async def test_program_told_to_end_saves_the_refresh_when_it_asked_for_that(tmp_path: Path, how: str) -> None:
     assert await ended_while_refreshing(tmp_path, how) == (143, True)
 
 

@@ -102,9 +102,7 @@ async def test_a_taken_port_says_which_and_what_to_set() -> None:
 
 
 @pytest.mark.parametrize(("fault", "says"), [(errno.EADDRINUSE, "taken"), (errno.EACCES, "denied")])
-async def test_a_port_that_is_taken_in_the_last_moment_is_told_too(
-    monkeypatch: pytest.MonkeyPatch, fault: int, says: str
-) -> None:
+async def test_port_taken_at_the_last_moment_is_named(monkeypatch: pytest.MonkeyPatch, fault: int, says: str) -> None:
     def late(*_: object) -> None:
         raise OSError(fault, os.strerror(fault))
 

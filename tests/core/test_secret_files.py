@@ -42,9 +42,7 @@ def put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Put:
 
 
 @pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_each_secret_may_be_in_a_file_without_the_end_of_its_line(
-    put: Put, end: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secret_in_a_file_loses_its_line_end(put: Put, end: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEPUTIZE_APPS__GOOGLE__CLIENT_ID", "id")
     monkeypatch.setenv("DEPUTIZE_MCP__TRACKER__URL", "https://mcp.example.test")
     put(b"postgresql://app:" + SECRET.encode() + b"@db/deputize" + end, "DEPUTIZE_VAULT_FILE")
@@ -120,9 +118,7 @@ def test_links_lead_to_a_secret_as_they_do_in_kubernetes(put: Put, tmp_path: Pat
 
 
 @pytest.mark.parametrize("which", ["file", "folder"])
-def test_somebody_elses_link_names_no_secret_whose_one_line_they_know(
-    which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_foreign_link_names_no_secret(which: str, put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as /etc/hostname, which is root's and nobody's secret."""
     known = put(b"known-to-all", "UNUSED")
     link = tmp_path / "link"
@@ -140,9 +136,7 @@ def test_somebody_elses_link_names_no_secret_whose_one_line_they_know(
     assert "known" not in str(refused.value)
 
 
-def test_a_link_that_is_put_there_after_the_look_is_not_followed(
-    put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_link_placed_after_the_look_is_not_followed(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, known, opened = put(SECRET.encode(), "UNUSED"), put(b"known-to-all", "UNUSED"), os.open
 
     def swapped(place: Path, flags: int) -> int:

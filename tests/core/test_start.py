@@ -97,9 +97,7 @@ def connect(deputy: Deputy, tool: str) -> None:
 @pytest.mark.parametrize(
     "given", [[ACME], (row for row in [ACME]), {"acme": ACME}], ids=["list", "iterator", "mapping"]
 )
-def test_a_program_adds_a_provider_and_its_toolkit_to_the_settings(
-    tmp_path: Path, given: Mapping[str, Provider] | Iterable[Provider]
-) -> None:
+def test_program_adds_provider_and_toolkit(tmp_path: Path, given: Mapping[str, Provider] | Iterable[Provider]) -> None:
     wire = httpx.MockTransport(answer)
     with Deputy.from_settings(
         settings(tmp_path), providers=given, toolkits=[tasks], policy=allow_all, transport=wire
@@ -182,9 +180,7 @@ def rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     sys.modules.pop("acme_rules", None)
 
 
-def test_settings_name_a_policy_of_an_installed_package_or_one_that_is_built_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: None
-) -> None:
+def test_settings_name_a_policy_of_a_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: None) -> None:
     monkeypatch.setenv("DEPUTIZE_POLICY", "acme_rules:nothing")
     with Deputy.from_settings(settings(tmp_path), providers=[ACME], toolkits=[tasks]) as deputy:
         with pytest.raises(PolicyDenied):
@@ -215,9 +211,7 @@ def test_without_a_word_about_it_the_policy_is_the_default_one(tmp_path: Path) -
         *((f"acme_rules:{one}", "not a function of one act") for one in ("two", "Rules", "WORD")),
     ],
 )
-def test_a_policy_that_is_none_stops_the_start_is_named_and_nothing_was_made(
-    tmp_path: Path, rules: None, name: str, told: str
-) -> None:
+def test_wrong_policy_is_named_and_stops_the_start(tmp_path: Path, rules: None, name: str, told: str) -> None:
     with pytest.raises(SettingsError) as caught:
         Deputy.from_settings(settings(tmp_path, policy=name), providers=[ACME])
     assert repr(name) in caught.value.message and told in f"{caught.value.message} {caught.value.hint}"
@@ -248,9 +242,7 @@ def tell(at: str) -> Steps:
     ],
     ids=["settings", "a web application", "the machine"],
 )
-def test_times_are_told_in_the_zone_of_the_settings_else_the_machines_or_utc(
-    tmp_path: Path, said: dict[str, Any], shown: str | None
-) -> None:
+def test_times_are_in_the_configured_or_machines_zone(tmp_path: Path, said: dict[str, Any], shown: str | None) -> None:
     at = "2026-12-02T10:00:00+01:00"
     here = datetime.fromisoformat(at).astimezone()
     wire, load = httpx.MockTransport(answer), settings(tmp_path, **said)

@@ -63,9 +63,7 @@ async def act(deputy: Deputy, user: str, tool: str, call: Call | None = None, **
     return await deputy.act(f"gmail_{tool}", arguments, user=user, call=call)
 
 
-async def test_alice_and_bob_work_side_by_side_and_never_see_each_others_mail(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_alice_and_bob_never_see_each_others_mail(deputy: Deputy, strict_google: StrictTransport) -> None:
     tools = ("gmail_search_emails", "gmail_get_email", "gmail_reply_email", "gmail_send_email", "gmail_list_labels")
     await asyncio.gather(*(connect(deputy, strict_google, user, *tools) for user in PEOPLE))
 
@@ -98,9 +96,7 @@ async def test_whoami_is_the_person_who_consented(deputy: Deputy, strict_google:
 
 
 @pytest.mark.parametrize("user", PEOPLE)
-async def test_an_expired_token_is_refreshed_once_for_everybody(
-    deputy: Deputy, strict_google: StrictTransport, user: str
-) -> None:
+async def test_expired_token_is_refreshed_once(deputy: Deputy, strict_google: StrictTransport, user: str) -> None:
     strict_google.access_ttl = 1
     await connect(deputy, strict_google, user, "gmail_search_emails")
     strict_google.access_ttl = None
@@ -111,9 +107,7 @@ async def test_an_expired_token_is_refreshed_once_for_everybody(
     assert len(found) == 50 and [entry.status for entry in tokens] == [200]
 
 
-async def test_only_what_is_missing_is_asked_and_what_was_unticked_is_missing(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_missing_and_unticked_scopes_alone_are_asked(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(deputy, strict_google, "alice", "gmail_search_emails")
     call = Call("thread", "message", "1")
     mail = {"to": ["carol@example.test"], "subject": "x", "body": "y"}
@@ -126,9 +120,7 @@ async def test_only_what_is_missing_is_asked_and_what_was_unticked_is_missing(
     assert (await act(deputy, "alice", "search_emails", query="subject:x"))["items"] == []
 
 
-async def test_another_account_is_refused_and_the_grant_stays_as_it_was(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_other_account_is_refused_and_the_grant_stays(deputy: Deputy, strict_google: StrictTransport) -> None:
     await connect(deputy, strict_google, "alice", "gmail_search_emails")
     [consent] = await deputy.connect("alice", tools=["gmail_send_email"])
     assert await visit(deputy, strict_google, consent, PEOPLE["bob"]) == "failed"
@@ -147,9 +139,7 @@ async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict_googl
     assert strict_google.ledger[before:] == [] and await deputy.connections(user) == []
 
 
-async def test_a_grant_ended_at_google_asks_once_and_sends_nothing_more(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_grant_ended_at_google_asks_once_sending_nothing(deputy: Deputy, strict_google: StrictTransport) -> None:
     strict_google.access_ttl = 1
     await connect(deputy, strict_google, "alice", "gmail_search_emails")
     await asyncio.sleep(1.05)

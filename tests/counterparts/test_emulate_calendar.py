@@ -54,9 +54,7 @@ async def act(deputy: Deputy, user: str, tool: str, call: Call | None = None, **
 ALL: Final = (".events.owned", ".calendarlist.readonly", ".freebusy", ".events.freebusy")
 
 
-async def test_alice_and_bob_work_side_by_side_and_never_see_each_others_events(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_alice_and_bob_never_see_each_others_events(deputy: Deputy, strict_google: StrictTransport) -> None:
     await asyncio.gather(*(allow(deputy, strict_google, user, *ALL) for user in PEOPLE))
     window: Args = {"after": "2026-03-01T00:00Z", "before": "2026-04-01T00:00Z"}
     seen = dict(
@@ -92,9 +90,7 @@ async def test_a_page_ends_where_it_should_and_the_next_goes_on(deputy: Deputy, 
     assert titles == [f"At {hour}" for hour in range(8, 15)]
 
 
-async def test_only_the_narrow_scope_is_asked_and_reading_does_not_write(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_narrow_scope_is_asked_and_reading_does_not_write(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned.readonly")
     assert (await act(deputy, "alice", "list_events", after="2026-03-01T00:00Z", before="2026-04-01T00:00Z"))["items"]
     with pytest.raises(ConsentRequired) as asked:
@@ -103,9 +99,7 @@ async def test_only_the_narrow_scope_is_asked_and_reading_does_not_write(
     assert [e for e in strict_google.ledger if e.method == "POST" and e.path == EVENTS] == []
 
 
-async def test_an_event_whose_answer_was_lost_is_looked_for_first(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_event_with_a_lost_answer_is_looked_for_first(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".calendarlist.readonly")
     call = Call("thread", "message", "1")
     asked = list[str]()
@@ -126,9 +120,7 @@ async def test_an_event_whose_answer_was_lost_is_looked_for_first(
     assert len([e for e in strict_google.ledger if e.method == "POST" and e.path == EVENTS]) == 1
 
 
-async def test_an_event_is_cancelled_at_emulate_once_it_can_be_read(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_event_is_cancelled_once_it_can_be_read(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", ".events.owned", ".calendarlist.readonly")
     event = {"id": "evt_alice_1", "status": "confirmed", "summary": "Kickoff", "etag": '"1"'}
     strict_google.inject("GET", f"{EVENTS}/evt_alice_1", answered(200, event))
@@ -220,9 +212,7 @@ async def shapes(transport: httpx.AsyncBaseTransport, token: str) -> dict[str, t
     return found
 
 
-async def test_the_sandbox_answers_as_emulate_does_where_both_can(
-    deputy: Deputy, strict_google: StrictTransport
-) -> None:
+async def test_sandbox_answers_as_emulate_does(deputy: Deputy, strict_google: StrictTransport) -> None:
     await allow(deputy, strict_google, "alice", "")
     grant = await deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None

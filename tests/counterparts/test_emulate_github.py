@@ -295,9 +295,7 @@ async def test_emulate_and_the_sandbox_answer_the_same_steps_alike(strict: Stric
     assert found.keys() == KNOWN.keys()
 
 
-async def test_a_table_says_where_every_tool_was_tried(
-    strict: StrictTransport, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_table_says_where_tools_were_tried(strict: StrictTransport, capsys: pytest.CaptureFixture[str]) -> None:
     there = {step.tool for step, outcome, _ in await at_emulate(strict) if outcome.ended == "done"}
     refused = {step.tool for step in SCRIPT} - there
     here = {case.tool for case in CASES}
@@ -379,9 +377,7 @@ async def test_changed_lines_leave_every_other_byte_of_a_file(both: tuple[Deputy
     assert done["sha"] == blob_sha(packed(f"\ufeffeins{end}zwei{end}three"))
 
 
-async def test_a_secondary_limit_waits_what_it_should_and_then_goes_on(
-    both: tuple[Deputy, Recorder], strict: StrictTransport
-) -> None:
+async def test_secondary_limit_waits_and_then_goes_on(both: tuple[Deputy, Recorder], strict: StrictTransport) -> None:
     deputy, _ = both
     waited: list[float] = []
 

@@ -85,9 +85,7 @@ async def test_a_mail_that_names_no_list_is_not_left(deputy: Deputy) -> None:
 @pytest.mark.parametrize(
     ("tool", "arguments"), [("set_vacation", {"enabled": False}), ("set_signature", {"body": "x"})]
 )
-async def test_what_emulate_does_not_know_is_not_found_there(
-    deputy: Deputy, tool: str, arguments: dict[str, Any]
-) -> None:
+async def test_unknown_things_of_emulate_are_not_found(deputy: Deputy, tool: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(NotFound):
         await act(deputy, tool, **arguments)
 

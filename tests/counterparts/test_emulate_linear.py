@@ -91,9 +91,7 @@ async def test_an_issue_is_made_found_changed_talked_about_and_put_away(deputy: 
     assert {"IssueCreate", "IssueUpdate", "CommentCreate", "CommentUpdate", "CommentDelete"} <= set(linear.sent)
 
 
-async def test_what_emulate_does_not_know_is_the_only_thing_that_is_left_out(
-    deputy: Deputy, linear: PrunedLinear
-) -> None:
+async def test_emulates_gaps_are_the_only_omissions(deputy: Deputy, linear: PrunedLinear) -> None:
     await act(deputy, "alice", "create_issue", team="Engineering", title="Whole")
     assert "IssueCreateInput.id" in linear.dropped["IssueCreate"]
     assert not {one for one in linear.dropped["IssueCreate"] if one.startswith("Mutation.")}

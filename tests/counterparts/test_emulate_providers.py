@@ -160,9 +160,7 @@ async def connect(deputy: Deputy, transport: StrictTransport, user: str, service
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_alice_and_bob_each_get_their_own_and_never_the_decoys(
-    deputy: Deputy, strict: StrictTransport, service: str
-) -> None:
+async def test_alice_and_bob_each_get_their_own_data(deputy: Deputy, strict: StrictTransport, service: str) -> None:
     for user in PEOPLE:
         await connect(deputy, strict, user, service)
     whose = await asyncio.gather(*(deputy.act(TOOLS[service], {}, user=user) for user in PEOPLE))
@@ -201,9 +199,7 @@ async def test_revoked_means_revoked_here_and_there(deputy: Deputy, strict: Stri
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_another_account_is_refused_and_the_first_grant_lives_on(
-    deputy: Deputy, strict: StrictTransport, service: str
-) -> None:
+async def test_other_account_is_refused_and_grant_stays(deputy: Deputy, strict: StrictTransport, service: str) -> None:
     await connect(deputy, strict, "alice", service)
     more = {"github": "repo", "slack": "channels:read", "linear": "write", "okta": "groups"}[service]
     [consent] = await deputy.connect("alice", service, scopes=[more])
@@ -214,9 +210,7 @@ async def test_another_account_is_refused_and_the_first_grant_lives_on(
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_an_expired_token_is_refreshed_once_for_everybody_and_again_when_it_expires_again(
-    emulate: Emulate, service: str
-) -> None:
+async def test_expired_token_is_refreshed_once_and_again_at_its_next_end(emulate: Emulate, service: str) -> None:
     strict = StrictTransport(emulate.urls, access_ttl=1, rotating=True)
     async with await built(strict, [app_of(service)]) as deputy:
         await connect(deputy, strict, "alice", service)
@@ -251,9 +245,7 @@ async def test_R30_an_expired_grant_is_ended_by_way_of_a_fresh_token(emulate: Em
         ("okta", 400, {"error": "invalid_grant"}),
     ],
 )
-async def test_a_dead_grant_asks_once_for_a_new_consent(
-    emulate: Emulate, service: str, status: int, body: dict[str, Any]
-) -> None:
+async def test_dead_grant_asks_once(emulate: Emulate, service: str, status: int, body: dict[str, Any]) -> None:
     strict = StrictTransport(emulate.urls, access_ttl=1, rotating=True)
     async with await built(strict, [app_of(service)]) as deputy:
         await connect(deputy, strict, "alice", service)
@@ -280,9 +272,7 @@ async def test_githubs_old_access_token_dies_with_the_refresh_and_calls_on_their
         assert len([one for one in strict.ledger[before:] if one.path == TOKEN["github"]]) == 1
 
 
-async def test_a_scope_that_slack_wants_is_asked_by_its_name_and_step_up_keeps_what_there_was(
-    deputy: Deputy, strict: StrictTransport
-) -> None:
+async def test_slack_scope_is_asked_by_name_and_step_up_keeps_the_rest(deputy: Deputy, strict: StrictTransport) -> None:
     await connect(deputy, strict, "alice", "slack")
     with pytest.raises(ConsentRequired) as asked:
         await deputy.act("slack_channels", {}, user="alice")
@@ -293,9 +283,7 @@ async def test_a_scope_that_slack_wants_is_asked_by_its_name_and_step_up_keeps_w
     assert "eng" in await deputy.act("slack_channels", {}, user="alice")
 
 
-async def test_a_scope_that_linear_refuses_though_it_was_just_granted_is_not_asked_for_again(
-    deputy: Deputy, strict: StrictTransport
-) -> None:
+async def test_linear_scope_refused_after_its_grant_is_not_asked_again(deputy: Deputy, strict: StrictTransport) -> None:
     await connect(deputy, strict, "alice", "linear")
     strict.inject("POST", "/graphql", answered(400, {"errors": [{"message": "Invalid scope: `read` required"}]}))
     with pytest.raises(ScopeNotGranted) as refused:

@@ -205,9 +205,7 @@ async def test_pins_bookmarks_read_marks_and_status(deputy: Deputy, strict: Slac
     assert me["status"] == ":train: Away" and me["presence"] == "away"
 
 
-async def test_a_file_goes_up_in_three_steps_and_comes_down_with_a_handle(
-    deputy: Deputy, strict: SlackAtEmulate
-) -> None:
+async def test_file_goes_up_in_three_steps_and_comes_down_by_handle(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await asyncio.gather(*(connect(deputy, strict, user) for user in PEOPLE))
     handle = (await deputy.files.keep(User("alice"), File("notes.txt", "text/plain", b"one\ntwo")))["file"]
     up = await act(deputy, "alice", "upload_file", conversation="#eng", attachments=[handle], body="Notes", title="N")
@@ -223,9 +221,7 @@ async def test_a_file_goes_up_in_three_steps_and_comes_down_with_a_handle(
         await act(deputy, "bob", "upload_file", **stolen)
 
 
-async def test_a_message_whose_answer_was_lost_is_found_and_never_sent_again(
-    deputy: Deputy, strict: SlackAtEmulate
-) -> None:
+async def test_message_with_a_lost_answer_is_found_and_sent_once(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice")
     call = Call("thread", "message", "1")
     strict.inject("POST", "/api/chat.postMessage", lost_after_acting)
@@ -235,9 +231,7 @@ async def test_a_message_whose_answer_was_lost_is_found_and_never_sent_again(
     assert [row["text"] for row in rows].count("Once") == 1
 
 
-async def test_without_a_right_to_read_a_lost_message_stays_unknown_and_is_not_sent_again(
-    deputy: Deputy, strict: SlackAtEmulate
-) -> None:
+async def test_lost_message_stays_unknown_without_the_right_to_read(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice", "chat:write", "channels:read")
     call = Call("thread", "message", "1")
     strict.inject("POST", "/api/chat.postMessage", lost_after_acting)
@@ -258,9 +252,7 @@ async def test_a_scope_that_slack_insists_on_is_asked_for_by_its_name(deputy: De
     assert (await act(deputy, "alice", "manage_members", Call("t", "m", "1"), **invite))["action"] == "invite"
 
 
-async def test_a_private_channel_named_by_its_id_asks_for_the_right_that_it_needs(
-    deputy: Deputy, strict: SlackAtEmulate
-) -> None:
+async def test_private_channel_by_id_asks_for_its_right(deputy: Deputy, strict: SlackAtEmulate) -> None:
     await connect(deputy, strict, "alice", "channels:history", "groups:read")
     rows = (await act(deputy, "alice", "list_conversations"))["items"]
     leads = next(row["id"] for row in rows if row["name"] == "leads")

@@ -68,9 +68,7 @@ async def sent(deputy: Deputy, number: str) -> str:
 
 
 @pytest.mark.parametrize("tool", ["send", "drop", "hold", "look"])
-async def test_an_answer_whose_stream_its_server_or_the_network_cuts_is_fetched_and_the_call_done_once(
-    url: str, tool: str
-) -> None:
+async def test_answer_of_a_cut_stream_is_fetched_and_the_call_done_once(url: str, tool: str) -> None:
     line = CutLine()
     async with deputy_at(url, policy=allow_all) as plain:
         before = await sent(plain, "1")

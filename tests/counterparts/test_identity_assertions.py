@@ -216,9 +216,7 @@ async def test_an_assertion_that_comes_twice_is_refused(company: OidcProvider, s
 @pytest.mark.parametrize(
     "changed", [{"audience": "https://elsewhere.test/"}, {"resource": "https://elsewhere.test/mcp"}]
 )
-async def test_an_assertion_for_elsewhere_brings_nothing(
-    company: OidcProvider, server: Crm, changed: dict[str, str]
-) -> None:
+async def test_foreign_assertion_brings_nothing(company: OidcProvider, server: Crm, changed: dict[str, str]) -> None:
     async with through_the_company(company, server, **changed) as (deputy, sessions):
         sessions["erin"] = await session(company, "erin")
         with pytest.raises(ConsentRequired):

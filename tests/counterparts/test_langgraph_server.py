@@ -300,9 +300,7 @@ async def first_run(run: Thread, cron_id: str) -> Any:
 
 @pytest.mark.parametrize("graph", ["by_hand", "created", "tenants"])
 @pytest.mark.parametrize("who", [ALICE, STUDIO], ids=["a user", "studio"])
-async def test_a_scheduled_run_is_refused_where_the_server_names_the_user(
-    verified: Server, graph: str, who: dict[str, str]
-) -> None:
+async def test_scheduled_run_is_refused_by_a_naming_server(verified: Server, graph: str, who: dict[str, str]) -> None:
     """The scheduler keeps an id of whoever made the cron, and nothing that says whose it is."""
     async with thread(verified, graph, who) as run:
         refused(await scheduled(run), "scheduled run")
@@ -322,9 +320,7 @@ async def test_a_scheduled_run_acts_for_the_user_whom_a_function_names(verified:
 
 
 @pytest.mark.parametrize("who", [STUDIO, BOB], ids=["studio", "another user"])
-async def test_a_scheduled_run_of_somebody_else_is_refused_where_the_user_is_bound(
-    verified: Server, who: dict[str, str]
-) -> None:
+async def test_strangers_scheduled_run_is_refused_when_the_user_is_bound(verified: Server, who: dict[str, str]) -> None:
     async with thread(verified, "bound", who) as run:
         refused(await scheduled(run), "names another user")
 
@@ -335,9 +331,7 @@ FORGED = {"cron_id": "of alice", "user_id": "alice"}
 
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("graph", ["by_hand", "bound", "trusting", "tenants", "told"])
-async def test_client_that_writes_a_crons_id_does_not_become_its_owner(
-    verified: Server, graph: str, field: str
-) -> None:
+async def test_client_that_writes_a_crons_id_is_not_its_owner(verified: Server, graph: str, field: str) -> None:
     """What a function must not go by: the cron's id is the client's to write, the server's id of them is not."""
     told: dict[str, Any] = {field: {"configurable": FORGED} if field == "config" else FORGED}
     why = {"by_hand": "scheduled run", "tenants": "scheduled run", "told": "cron of alice made by bob"}

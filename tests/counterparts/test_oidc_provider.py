@@ -97,9 +97,7 @@ async def test_a_refresh_token_that_comes_twice_ends_all_of_its_grant(deputy: De
 
 @pytest.mark.parametrize("browser", ["the same browser", "another browser"])
 @pytest.mark.parametrize(("issuer", "client"), [("plain", "web"), ("dpop", "boundnative")])
-async def test_a_step_up_leaves_one_family_that_works_and_a_disconnect_leaves_nothing(
-    server: OidcProvider, issuer: str, client: str, browser: str
-) -> None:
+async def test_step_up_and_disconnect_end_tokens(server: OidcProvider, issuer: str, client: str, browser: str) -> None:
     name = f"dora in {browser}".replace(" ", "-")
     person, other = Person(server, name), Person(server, name)
     async with deputy_for(server, client, issuer=issuer) as deputy:
@@ -161,7 +159,7 @@ def _keys(alive: dict[str, list[dict[str, str]]]) -> set[str]:
 # ------------------------------------------------------------- thousands of acts on tokens of three seconds
 
 
-async def test_a_code_that_is_entered_elsewhere_connects_and_its_tokens_are_renewed_and_end(
+async def test_code_entered_elsewhere_connects_and_its_tokens_renew(
     server: OidcProvider,
 ) -> None:
     """RFC 8628, and the id_token that comes with it has no nonce."""
@@ -203,9 +201,7 @@ class Watch:
 
 
 @pytest.mark.parametrize(("issuer", "client", "count"), [("plain", "short", 2000), ("dpop", "boundshort", 1000)])
-async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_family_ends(
-    server: OidcProvider, issuer: str, client: str, count: int
-) -> None:
+async def test_acts_of_one_process_outlive_tokens(server: OidcProvider, issuer: str, client: str, count: int) -> None:
     async with deputy_for(server, client, issuer=issuer) as deputy:
         await Person(server, "emma").connect(deputy, READ, WRITE)
         watch, done = Watch(server, issuer), 0
@@ -217,9 +213,7 @@ async def test_thousands_of_acts_of_one_process_outlive_their_tokens_and_no_fami
         assert len(server.alive(issuer, "emma")["refresh"]) == 1
 
 
-async def test_thousands_of_acts_of_four_processes_on_one_vault_refresh_once_each_time(
-    server: OidcProvider, tmp_path: Path
-) -> None:
+async def test_thousands_of_acts_of_four_processes_refresh_once_each_time(server: OidcProvider, tmp_path: Path) -> None:
     path = tmp_path / "vault" / "vault.sqlite"
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:
         await Person(server, "fred").connect(deputy, READ, WRITE)
@@ -233,9 +227,7 @@ async def test_thousands_of_acts_of_four_processes_on_one_vault_refresh_once_eac
     assert server.alive("plain", "fred") == {"refresh": [], "access": [], "grants": []}
 
 
-async def test_a_process_that_is_killed_leaves_the_others_a_grant_or_nobody_anything(
-    server: OidcProvider, tmp_path: Path
-) -> None:
+async def test_killed_process_leaves_the_others_a_grant_or_nothing(server: OidcProvider, tmp_path: Path) -> None:
     """Killed between a request and its answer it loses the family, which the server then ends; and nothing lives on."""
     path = tmp_path / "vault" / "vault.sqlite"
     async with deputy_for(server, "short", path=path, key=KEY) as deputy:

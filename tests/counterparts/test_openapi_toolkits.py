@@ -126,9 +126,7 @@ def sent(tool: Tool, given: Json) -> Iterator[Request]:
 
 @pytest.mark.parametrize("everything", [False, True], ids=["required", "all"])
 @pytest.mark.parametrize("tag", TAGS)
-def test_every_call_of_every_tool_is_one_that_github_describes(
-    tag: str, everything: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_call_is_described_by_github(tag: str, everything: bool, capsys: pytest.CaptureFixture[str]) -> None:
     api, kit, checked = OpenApi.of_github(), imported(made(tag).module, f"gh_{tag}").TOOLKIT, 0
     for name, operation in made(tag).tools.items():
         for request in (one for given in calls(operation, everything) for one in sent(kit.tools[name], given)):

@@ -57,9 +57,7 @@ def test_the_tokenizer_counts_as_published() -> None:
 
 
 @pytest.mark.parametrize("name", find_toolkits())
-def test_a_toolkits_definitions_stay_small(
-    name: str, costs: dict[str, int], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_toolkit_definitions_stay_small(name: str, costs: dict[str, int], capsys: pytest.CaptureFixture[str]) -> None:
     kit = find_toolkits(name)[name]
     mine = {tool: costs[tool] for tool in kit.tools}
     total, core = sum(mine.values()), sum(costs[t.name] for t in kit.tools.values() if t.toolset == "core")

@@ -127,9 +127,7 @@ async def test_a_session_at_another_client_brings_nothing(server: OidcProvider) 
 
 
 @pytest.mark.parametrize(("given", "said"), [("id_token", "access_token"), ("access_token", "id_token")])
-async def test_a_token_of_another_kind_than_the_settings_say_brings_nothing(
-    server: OidcProvider, given: str, said: SessionToken
-) -> None:
+async def test_token_of_an_unexpected_kind_brings_nothing(server: OidcProvider, given: str, said: SessionToken) -> None:
     """An id_token says who somebody is, to whom it was made out; it opens nothing, and is no session of an API."""
     source = TokenExchange(session=said, user_claim="")
     async with exchanging(server, source=source) as (deputy, sessions):

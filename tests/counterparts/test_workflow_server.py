@@ -139,9 +139,7 @@ def mails(sandbox: Sandbox) -> dict[str, int]:
 
 # 60: nothing happens to a run that waits. 0.2: it is taken out of memory, and the next event brings it back
 @pytest.mark.parametrize("idle_timeout", [60, 0.2])
-async def test_two_users_of_one_registered_agent_consent_and_approve_by_events_over_http(
-    deputy: Deputy, sandbox: Sandbox, idle_timeout: float
-) -> None:
+async def test_two_users_consent_and_approve_over_http(deputy: Deputy, sandbox: Sandbox, idle_timeout: float) -> None:
     one = agent("FunctionAgent", deputy, SEND, user=served_user)
     async with serving(one, idle_timeout=idle_timeout) as (alice, bob):
         for client in (alice, bob):
@@ -193,9 +191,7 @@ async def test_nobody_reads_answers_continues_or_ends_the_run_of_another_user(de
     assert {seen.who for seen in sandbox.requests if seen.host == "gmail.googleapis.com"} == {"alice@example.test"}
 
 
-async def test_without_a_guard_a_client_neither_decides_nor_takes_over_another_users_run(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_unguarded_client_neither_decides_nor_takes_over_a_run(deputy: Deputy, sandbox: Sandbox) -> None:
     """The host names each request's user, and forgets that anybody may then answer any run."""
     await connect(deputy, sandbox, "send")
     await connect(deputy, sandbox, "send", user="bob", as_="bob@example.test")

@@ -205,9 +205,7 @@ def test_a_toolkit_exports_what_contributing_says() -> None:
     assert "entry-point group\n`deputize.toolkits`" in text("CONTRIBUTING.md")
 
 
-async def test_the_contributed_page_is_shown_to_whoever_is_signed_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_contributed_page_is_shown_to_its_signed_in_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(texts, "AGENTS", "One agent acts for you.", raising=False)
     names = await run(PAGE, {})
     assert "pages=[*PAGES,\n*yours.PAGES], templates=[folder]" in text("CONTRIBUTING.md")
@@ -224,9 +222,7 @@ async def test_the_contributed_page_is_shown_to_whoever_is_signed_in(
             assert "One agent acts for you." in (await web.get("/agents", headers={"x-user": "alice"})).text
 
 
-async def test_the_contributed_store_is_found_and_tested_as_contributing_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_contributed_store_is_found_as_described(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "acme_store", acme_store)
     said = await run(STORE, {})
     assert issubclass(said["TestAcmeStore"], StoreContract) and said["STORE"].name == "acme"

@@ -48,9 +48,7 @@ def test_what_is_run_is_a_command_with_its_arguments(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", ALL)
-def test_the_settings_are_settings_and_all_that_a_server_needs(
-    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_settings_are_all_that_a_server_needs(where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     variables = environments()[where]
     handed_in = tmp_path / "secrets"
     handed_in.mkdir(mode=0o700)

@@ -86,9 +86,7 @@ async def alice(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Person]:
 # ------------------------------------------------------------- LangGraph
 
 
-async def test_the_graph_of_the_page_pauses_twice_and_sends_once(
-    alice: Person, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_graph_of_the_page_pauses_twice_and_sends_once(alice: Person, capsys: pytest.CaptureFixture[str]) -> None:
     names: dict[str, Any] = {"model": model(SEARCH, SEND), "config": config(), "question": "go"}
     names = await run(block(GRAPH, "builder = StateGraph"), names)
     graph, context = names["graph"], names["Context"]("alice")

@@ -113,7 +113,7 @@ async def test_the_llamaindex_agent_of_the_page_asks_by_events_and_sends_once(mo
 
 @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")
 @pytest.mark.filterwarnings("ignore:is_running called from within a step:DeprecationWarning")
-async def test_a_run_is_stopped_at_its_consent_and_at_its_approval_and_goes_on_as_the_page_does_it(
+async def test_run_is_stopped_at_consent_and_approval_as_on_the_page(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     sandbox = Sandbox()

@@ -110,9 +110,7 @@ class Learner:
         return tools
 
 
-async def test_the_graph_of_the_readme_pauses_once_for_all_that_is_missing_and_goes_on(
-    home: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_readme_graph_pauses_once_for_all_that_is_missing(home: Path, caplog: pytest.LogCaptureFixture) -> None:
     builder = StateGraph(MessagesState, context_schema=Context)
     with caplog.at_level(logging.ERROR, "deputize"):
         names = await run(GRAPH, {"builder": builder, "my_own_tool": my_own_tool, "model": Learner()})

@@ -159,9 +159,7 @@ LACKING: Final = [
 @pytest.mark.parametrize(
     ("extra", "program", "named"), sample(LACKING, ids=[f"{a or 'bare'}-{c}" for a, _, c in LACKING], spread=True)
 )
-def test_what_is_missing_is_one_sentence_and_the_extra_that_brings_it(
-    place: Place, tmp_path: Path, extra: str, program: str, named: str
-) -> None:
+def test_missing_part_is_named(place: Place, tmp_path: Path, extra: str, program: str, named: str) -> None:
     ran = installed.run(place(extra), program, tmp_path, **settings(0))
     *_, error, hint = ran.stderr.strip().splitlines()
     assert ran.returncode == 1 and hint == f'pip install "deputize[{named}]"'

@@ -21,9 +21,7 @@ GMAIL = "/gmail.googleapis.com/gmail/v1/users/me"
 
 @pytest.mark.processes
 @pytest.mark.counterpart
-async def test_under_mixed_load_and_two_troubles_no_write_is_lost_or_doubled_and_nobody_acts_for_another(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_mixed_load_loses_doubles_and_crosses_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tmp_path.chmod(0o700)
     report = await played(Plan(20, users=20, seed=1, rate=8, lives=8), tmp_path)
     with capsys.disabled():

@@ -66,9 +66,7 @@ def yes(deputy: Deputy, asked: ApprovalRequired) -> None:
     deputy.run(deputy.decide(asked.approval, "approve", by="alice"))
 
 
-def test_without_a_consent_the_user_is_asked_for_just_the_scopes_of_the_description(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+def test_missing_consent_asks_for_just_the_described_scopes(deputy: Deputy, sandbox: Sandbox) -> None:
     with pytest.raises(ConsentRequired) as asked:
         deputy.run(deputy.act("acme_list_tasks", {}, user="alice"))
     assert asked.value.consent.scopes == ("tasks:read",)
@@ -76,9 +74,7 @@ def test_without_a_consent_the_user_is_asked_for_just_the_scopes_of_the_descript
     assert not sandbox.requests
 
 
-def test_a_write_waits_for_the_yes_to_all_that_leaves_and_happens_once(
-    deputy: Deputy, grant: Granting, api: Tasks
-) -> None:
+def test_write_waits_for_one_yes_and_happens_once(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:write")
     arguments = {"title": "Buy milk", "due_date": "2026-12-01", "extra": {"file": "x", "to": "eve@evil.test"}}
     call = Call(id="1", thread="t")
@@ -95,9 +91,7 @@ def test_a_write_waits_for_the_yes_to_all_that_leaves_and_happens_once(
     assert [one["due-date"] for one in api.made] == ["2026-12-01"]
 
 
-def test_a_list_is_the_fields_that_matter_and_a_full_page_says_how_to_go_on(
-    deputy: Deputy, grant: Granting, api: Tasks
-) -> None:
+def test_list_has_the_fields_that_matter_and_its_next_page(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:read")
     api.made = [
         {"id": f"T{n}", "title": "t", "self_url": "https://api.acme.example/x", "done": False} for n in range(4)
@@ -107,9 +101,7 @@ def test_a_list_is_the_fields_that_matter_and_a_full_page_says_how_to_go_on(
     assert found == {"total": 4, "items": rows, "next_page": 2, "untrusted": True}
 
 
-def test_api_names_address_under_any_field_and_act_on_it_comes_from_outside(
-    deputy: Deputy, grant: Granting, api: Tasks
-) -> None:
+def test_address_in_any_field_is_named_and_comes_from_outside(deputy: Deputy, grant: Granting, api: Tasks) -> None:
     grant("alice", "tasks:read", "tasks:write")
     for number, field in enumerate(("id", "title", "owner")):  # those that the description keeps
         address = f"bob{number}@evil.test"

@@ -329,9 +329,7 @@ BOMB: Final = "openapi: 3.0.0\ninfo: {title: x}\na0: &a0 [x, x]\n" + "".join(
 )
 
 
-def test_yaml_is_read_where_there_is_a_reader_and_aliases_do_not_multiply(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_yaml_is_read_without_multiplying_aliases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "acme.yaml").write_text(
         f"{BOMB}paths:\n  /a:\n    get: {{responses: {{200: {{description: 2020-01-01}}}}}}\n"
     )

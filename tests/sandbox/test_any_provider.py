@@ -152,7 +152,7 @@ async def test_a_provider_of_the_settings_connects_and_acts(tmp_path: Path) -> N
         assert (await deputy.act("tasks_mine", {}, user="alice"))["who"] == "alice@example.test"
 
 
-async def test_a_bug_of_the_played_api_is_a_server_error_whose_traceback_is_logged(
+async def test_bug_of_the_played_api_is_a_logged_server_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     def broken(call: ApiCall) -> Any:

@@ -76,9 +76,7 @@ async def test_deny_goes_the_same_way_and_says_no(app: TestApp, sandbox: Sandbox
     assert site.seen[-1].url.params["error"] == "access_denied"
 
 
-async def test_a_provider_that_answers_at_once_ends_the_way_without_pressing_anything_more(
-    app: TestApp, sandbox: Sandbox
-) -> None:
+async def test_instant_answer_of_a_provider_ends_the_way_without_a_press(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.deny = True
     site = connect_site(sandbox, app.flow("readonly", redirect_uri=f"{OURS}/callback/google").link)
     await Browser(site, base_url=OURS).allow("/connect/t1")

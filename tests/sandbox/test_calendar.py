@@ -260,9 +260,7 @@ async def test_sharing_opens_a_calendar_as_far_as_the_role_goes(alice: Calendar,
     "short",
     [scope.removeprefix(SCOPE).lstrip(".") or "all" for scope in sorted({s for m in METHODS for s in m.scopes})],
 )
-async def test_a_method_is_refused_exactly_when_its_scopes_do_not_hold_the_one_granted(
-    sandbox: Sandbox, short: str
-) -> None:
+async def test_method_is_refused_exactly_when_its_scopes_lack_the_granted(sandbox: Sandbox, short: str) -> None:
     calendar = Calendar(sandbox, ALICE, short)
     for method in METHODS:
         path = (

@@ -32,9 +32,7 @@ async def statuses(app: TestApp, scope: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("scope", [MAIL, *(GMAIL + short for short in SHORT)])
-async def test_a_method_is_refused_exactly_when_its_scopes_do_not_hold_the_one_granted(
-    app: TestApp, scope: str
-) -> None:
+async def test_method_is_refused_exactly_when_its_scopes_lack_the_granted(app: TestApp, scope: str) -> None:
     answers = await statuses(app, scope)
     metadata_holds_back = {"messages.get"} if scope.endswith("metadata") else set()
     refused = {id for id, status in answers.items() if status == 403} - metadata_holds_back

@@ -46,9 +46,7 @@ async def test_the_message_id_is_replaced_and_other_headers_stay(alice: Gmail, s
     assert await alice.ids(f"rfc822msgid:{mail.header('Message-ID')}") == [mail.id]
 
 
-async def test_bcc_stays_with_the_sender_and_every_receiver_gets_a_copy(
-    alice: Gmail, bob: Gmail, sandbox: Sandbox
-) -> None:
+async def test_bcc_stays_with_the_sender_and_all_receive_a_copy(alice: Gmail, bob: Gmail, sandbox: Sandbox) -> None:
     await alice.post("/messages/send", written(to="someone@elsewhere.example.test", Cc=ALICE, Bcc=BOB))
     (mail,) = sandbox.sent(ALICE)
     assert mail.header("Bcc") == BOB and mail.labels == ["SENT", "INBOX", "UNREAD"]

@@ -117,9 +117,7 @@ async def test_every_remaining_tool_of_gmail_works_and_writes_once(deputy: Deput
 
 
 @pytest.mark.parametrize("tool", ["gmail_search_emails", "gmail_whoami"])
-async def test_a_grant_with_the_metadata_scope_is_given_back_before_a_request_is_made(
-    sandbox: Sandbox, tool: str, tmp_path: Path
-) -> None:
+async def test_grant_with_the_metadata_scope_is_returned_unused(sandbox: Sandbox, tool: str, tmp_path: Path) -> None:
     recorder = Recorder(sandbox.transport())
     vault = await new_vault()
     audit = Audit(tmp_path / "audit", vault.keys.audit, clock=sandbox.clock)
@@ -151,9 +149,7 @@ async def test_that_scope_does_no_harm_to_another_api(deputy: Deputy, sandbox: S
         await act(deputy, "gmail_search_emails")
 
 
-async def test_if_the_scope_of_own_calendars_does_not_suffice_the_next_narrowest_is_asked_once(
-    deputy: Deputy, sandbox: Sandbox
-) -> None:
+async def test_next_narrowest_scope_is_asked_once_when_own_is_too_little(deputy: Deputy, sandbox: Sandbox) -> None:
     for one in await deputy.connect("alice", "google", scopes=[f"{CALENDAR}.events.owned.readonly"]):
         await consent(deputy, sandbox, one)
     listed = next(method.scopes for method in METHODS if method.id == "events.list")

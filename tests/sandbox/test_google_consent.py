@@ -10,9 +10,7 @@ from deputize.sandbox.oauth import App
 from tests.sandbox.registered_app import ALICE, BOB, GMAIL, AppTransport, TestApp, callback
 
 
-async def test_the_page_names_the_app_and_offers_accounts_scopes_and_both_answers(
-    app: TestApp, sandbox: Sandbox
-) -> None:
+async def test_page_names_the_app_accounts_scopes_and_both_answers(app: TestApp, sandbox: Sandbox) -> None:
     flow = app.flow("readonly", "send")
     page = await Browser(sandbox.transport()).open(flow.link)
     (form,) = page.forms
@@ -70,9 +68,7 @@ async def test_a_no_comes_back_as_access_denied_with_the_state_and_no_code(app: 
         ({"scope": ""}, "invalid_request"),
     ],
 )
-async def test_a_bad_request_ends_on_a_page_and_sends_nobody_anywhere(
-    app: TestApp, sandbox: Sandbox, changed: dict[str, str], error: str
-) -> None:
+async def test_bad_request_ends_on_a_page(app: TestApp, sandbox: Sandbox, changed: dict[str, str], error: str) -> None:
     page = await Browser(sandbox.transport()).open(app.flow("readonly", **changed).link)
     assert page.status in (400, 401) and error in page.text and page.forms == ()
 
@@ -106,9 +102,7 @@ async def test_a_redirect_is_good_once_it_is_registered(app: TestApp, sandbox: S
     assert (await Browser(sandbox.transport()).open(flow.link)).status == 200
 
 
-async def test_without_strict_pkce_a_flow_without_challenge_works_and_plain_still_does_not(
-    app: TestApp, sandbox: Sandbox
-) -> None:
+async def test_flow_without_a_challenge_works_when_pkce_is_not_strict(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.strict_pkce = False
     bare = app.flow("readonly", code_challenge="", code_challenge_method="")
     assert "code" in callback(await app.consent(bare))
@@ -173,9 +167,7 @@ async def test_the_switch_lets_another_account_consent(app: TestApp, sandbox: Sa
     ("switch", "iss"),
     [("right", "https://accounts.google.com"), ("https://evil.example.test", "https://evil.example.test")],
 )
-async def test_the_switch_puts_an_issuer_into_every_callback(
-    app: TestApp, sandbox: Sandbox, switch: str, iss: str
-) -> None:
+async def test_switch_puts_an_issuer_into_every_callback(app: TestApp, sandbox: Sandbox, switch: str, iss: str) -> None:
     sandbox.switches.iss = switch
     assert callback(await app.consent(app.flow("send")))["iss"] == iss
     denied = await Browser(AppTransport(sandbox)).deny(app.flow("send").link)

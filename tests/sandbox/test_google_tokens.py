@@ -130,9 +130,7 @@ async def test_a_refresh_can_narrow_the_scopes_but_never_widen_them(app: TestApp
     assert (await app.refresh(refresh, scope=GMAIL + "modify")).json()["error"] == "invalid_scope"
 
 
-async def test_a_refresh_token_of_another_app_an_access_token_and_a_forged_one_are_refused(
-    app: TestApp, sandbox: Sandbox
-) -> None:
+async def test_foreign_and_forged_refresh_tokens_are_refused(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.register(OTHER)
     first = await app.connect("send")
     for reply in (
@@ -229,9 +227,7 @@ async def test_rotation_retires_the_old_refresh_token(app: TestApp, sandbox: San
     assert (await app.refresh(second["refresh_token"])).status_code == 200
 
 
-async def test_a_retired_refresh_token_works_during_its_grace_and_no_longer(
-    app: TestApp, sandbox: Sandbox, clock: Clock
-) -> None:
+async def test_retired_refresh_token_works_only_in_its_grace(app: TestApp, sandbox: Sandbox, clock: Clock) -> None:
     sandbox.switches.rotate, sandbox.switches.grace = True, 30
     first = await app.connect("send")
     await app.refresh(first["refresh_token"])

@@ -120,9 +120,7 @@ async def authorize_url(people: Visitor, asked: Consent) -> str:
 
 @pytest.mark.parametrize("provider", TOKEN)
 @pytest.mark.parametrize("change", ["client_id", "redirect_uri", "code_challenge"])
-async def test_a_bad_request_ends_on_a_page_and_sends_nobody_anywhere(
-    people: Visitor, provider: str, change: str
-) -> None:
+async def test_bad_request_ends_on_a_page_and_sends_nobody_away(people: Visitor, provider: str, change: str) -> None:
     (asked,) = await people.deputy.connect("alice", provider, scopes=SCOPES[provider])
     url = httpx.URL(await authorize_url(people, asked)).copy_set_param(change, "wrong")
     page = await Browser(people.sandbox.transport()).open(str(url))
@@ -140,9 +138,7 @@ async def test_a_rotated_refresh_token_is_dead_at_once(people: Visitor, provider
 
 
 @pytest.mark.parametrize("provider", ROTATING)
-async def test_the_switches_give_grace_or_kill_the_family_on_reuse(
-    people: Visitor, clock: Clock, provider: str
-) -> None:
+async def test_switches_give_grace_or_kill_the_family_on_reuse(people: Visitor, clock: Clock, provider: str) -> None:
     switches = people.sandbox.switches
     switches.rotate, switches.grace, switches.reuse_kills_family = True, 30, True
     await people.connect(provider)
@@ -204,9 +200,7 @@ async def test_salesforce_without_rotation_keeps_the_refresh_token(people: Visit
     assert body["instance_url"] == "https://acme.my.salesforce.com" and body["issued_at"].endswith("000")
 
 
-async def test_slack_keeps_the_users_token_one_level_down_and_flat_after_a_refresh(
-    people: Visitor, sandbox: Sandbox
-) -> None:
+async def test_slack_nests_the_users_token_and_flattens_it_after_refresh(people: Visitor, sandbox: Sandbox) -> None:
     sandbox.switches.rotate = True
     await people.connect("slack")
     body = (await refresh(people, "slack", of_refresh(await people.grant("slack")))).json()

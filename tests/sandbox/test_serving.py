@@ -83,9 +83,7 @@ def served(sandbox: Sandbox) -> Iterator[str]:
     listener.close()
 
 
-async def test_a_browser_and_an_app_work_over_a_real_socket_and_a_lost_reply_breaks_it(
-    served: str, sandbox: Sandbox, app: TestApp
-) -> None:
+async def test_browser_and_app_work_over_a_socket(served: str, sandbox: Sandbox, app: TestApp) -> None:
     flow = app.flow("send")
     wire = httpx.AsyncHTTPTransport()
     browser = Browser(wire)

@@ -106,9 +106,7 @@ async def test_the_file_is_the_owners_alone_and_is_replaced_as_a_whole(state: Pa
         assert json.load(held)["authority"]["tokens"] == {} and len(kept(state)["authority"]["tokens"]) == 2
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_no_litter(
-    state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_write_leaves_the_old_file_alone(state: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     sandbox = Sandbox(state=state, clock=clock)
     before = kept(state)
 

@@ -120,9 +120,7 @@ async def test_a_chat_model_is_given_the_same_tasks() -> None:
     assert one.fault.startswith("ValueError") and "I can do nothing about" in one.conversation
 
 
-async def test_the_model_that_is_named_does_them(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_named_model_does_them(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     named = []
 
     def init_chat_model(name: str) -> Answering:

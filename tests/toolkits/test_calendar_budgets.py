@@ -172,8 +172,6 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "theirs", "ours"), CALLS, ids=[f"{n}-{one[0]}" for n, one in enumerate(CALLS)])
-def test_arguments_of_other_names_mean_what_they_mean_there(
-    name: str, theirs: dict[str, Any], ours: dict[str, Any]
-) -> None:
+def test_renamed_arguments_keep_their_meaning(name: str, theirs: dict[str, Any], ours: dict[str, Any]) -> None:
     valid = Catalog([TOOLKIT]).tool(f"GoogleCalendar.{name}").validate(theirs)
     assert {one: valid[one] for one in ours} == ours

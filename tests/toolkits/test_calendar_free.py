@@ -202,9 +202,7 @@ spans = st.tuples(st.integers(0, 2000), st.integers(0, 300))
 
 @settings(max_examples=examples(200), deadline=None)
 @given(st.lists(spans, max_size=15), st.integers(1, 240), st.integers(0, 60), st.booleans())
-def test_a_range_touches_nothing_busy_and_no_free_minute_is_missed(
-    blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool
-) -> None:
+def test_range_is_free_and_complete(blocks: list[tuple[int, int]], length: int, pause: int, weekends: bool) -> None:
     first = datetime(2026, 10, 23, 6, tzinfo=UTC)  # the clocks go back in between
     window = (first, first + timedelta(days=4))
     taken = [(first + timedelta(minutes=at), first + timedelta(minutes=at + long)) for at, long in blocks if long]

@@ -49,9 +49,7 @@ def test_who_stays_keeps_their_answer_their_words_and_whom_they_bring(desk: Desk
 
 @pytest.mark.parametrize("hides", [{"attendeesOmitted": True}, {"guestsCanSeeOtherGuests": False}])
 @pytest.mark.parametrize("change", [{"add_attendees": ["d@x.test"]}, {"remove_attendees": [BOB]}])
-def test_a_list_that_is_hidden_or_cut_is_said_and_never_written(
-    desk: Desk, hides: dict[str, Any], change: dict[str, Any]
-) -> None:
+def test_hidden_or_cut_list_is_said_and_not_written(desk: Desk, hides: dict[str, Any], change: dict[str, Any]) -> None:
     party(desk, organizer={"email": BOB}, **hides)
     detail = desk.run("get_event", EVENT)
     assert detail["people_hidden"] is True and desk.run("get_event", EVENT | {"part": "people"})["people_hidden"]

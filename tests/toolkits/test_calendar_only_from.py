@@ -84,9 +84,7 @@ async def test_names_and_comments_of_guests_from_elsewhere_are_left_out() -> Non
         ("alice@example.test", {"id": "a1", "organizer": {"email": "bob@example.test.evil.test"}}, OUTSIDE),
     ],
 )
-def test_whose_an_event_is_says_no_self_no_mail_and_no_domain_of_everybody(
-    account: str, event: dict[str, Any], why: str
-) -> None:
+def test_author_of_an_event_is_not_its_self_mail_or_domain(account: str, event: dict[str, Any], why: str) -> None:
     withheld = Withheld()
     run = Run(KEY, frozenset(), Account("1", account), None, NOW, trusted_authors="domain")
     steps = Domain(run, withheld)(get_event("primary", "a1"), {**event, "summary": "WORDS", "start": {}})

@@ -202,9 +202,7 @@ def test_a_rule_is_told_in_words(line: str, words: str) -> None:
         ("2026-10-20T10:00", "FREQ=MONTHLY;BYDAY=-1SU", "2026-10-25T10:00+01:00, 2026-11-29T10:00+01:00"),
     ],
 )
-def test_a_start_that_the_rule_leaves_out_is_refused_with_the_dates_that_fit(
-    start: str, rule: str, instead: str
-) -> None:
+def test_start_outside_the_rule_is_refused_with_dates_that_fit(start: str, rule: str, instead: str) -> None:
     desk = Desk(TOOLKIT, frozenset({WHOLE}))
     asked = {"title": "T", "start": start, "end": "1d" if len(start) == 10 else "30m", "recurrence": [rule]}
     with pytest.raises(InvalidInput, match=rf"{start}.*\(Tuesday\), is not one of its dates") as refused:

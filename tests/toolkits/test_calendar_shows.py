@@ -192,8 +192,6 @@ async def test_a_person_reads_whom_it_reaches_when_and_all_that_others_will_see(
         ("2026-12-24", "Thu 24 Dec 2026"),
     ],
 )
-async def test_a_time_has_its_weekday_and_zone_and_says_which_of_two_is_meant(
-    world: ShownWorld, start: str, words: str
-) -> None:
+async def test_time_has_weekday_zone_and_which_of_two_is_meant(world: ShownWorld, start: str, words: str) -> None:
     await world.act("calendar_create_event", title="T", start=start, end="1d")
     assert dict(show_rows(world.shown[0]))["begins"] == words

@@ -232,9 +232,7 @@ def test_the_description_of_a_series_is_added_to_from_one_occurrence_on() -> Non
 # ----------------------------------------------------------------- through the whole deputy
 
 
-async def test_whoever_follows_references_reads_all_of_an_event(
-    deputy: Deputy, grant: Granting, sandbox: Sandbox
-) -> None:
+async def test_followed_references_give_all_of_an_event(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:
     grant("alice", "calendar.events.owned", provider="google")
     deputy.policy = allow_all
     page = PAGE + f"<p>{WORDS}</p>"

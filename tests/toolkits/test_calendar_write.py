@@ -488,7 +488,7 @@ def test_a_calendar_of_somebody_else_is_written_as_far_as_they_allow() -> None:
         ("manage_calendar", {"action": "update", "calendar": "Team", "color": "mauve"}, "'mauve'", "#rrggbb"),
     ],
 )
-def test_a_refusal_says_which_value_and_what_there_is_instead(
+def test_refusal_names_value_and_choices(
     desk: Desk, tool: str, arguments: dict[str, Any], says: str, instead: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

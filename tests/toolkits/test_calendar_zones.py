@@ -40,9 +40,7 @@ def sent(desk: Desk, id: str) -> dict[str, Any]:
         ("Asia/Kolkata", "2027-03-28T02:30", "90m", ("2027-03-28T02:30+05:30", "2027-03-28T04:00+05:30")),
     ],
 )
-def test_a_time_without_offset_is_the_users_own_and_is_told_with_its_zone(
-    zone: str, start: str, end: str, told: tuple[str, str]
-) -> None:
+def test_time_without_offset_is_in_the_users_zone(zone: str, start: str, end: str, told: tuple[str, str]) -> None:
     desk = desk_in(zone)
     made = desk.run("create_event", {"title": "Kick-off", "start": start, "end": end})
     assert (made["start"], made["end"], made["time_zone"]) == (*told, zone)

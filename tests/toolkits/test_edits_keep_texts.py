@@ -246,9 +246,7 @@ async def whole_of(alice: Deputy, tool: str, field: str, arguments: dict[str, An
 
 @pytest.mark.parametrize("text", [BODY, LONG], ids=["hiding", "long"])
 @pytest.mark.parametrize("kind", TEXTS)
-async def test_a_text_in_linear_is_replaced_only_with_the_digest_of_the_whole(
-    alice: Deputy, sandbox: Sandbox, kind: str, text: str
-) -> None:
+async def test_linear_text_needs_its_digest_to_change(alice: Deputy, sandbox: Sandbox, kind: str, text: str) -> None:
     field, reads, changes, where, change = TEXTS[kind]
     linear(sandbox, kind)[field] = text
     guard = {"unmodified_since": linear(sandbox, kind)["updatedAt"]} if kind == "documents" else {}
@@ -288,9 +286,7 @@ async def test_a_long_description_says_how_it_goes_on(alice: Deputy, sandbox: Sa
     assert text == LONG and found["text_digest"]
 
 
-async def test_comments_and_updates_in_linear_say_that_they_are_cut_and_are_read_whole(
-    alice: Deputy, sandbox: Sandbox
-) -> None:
+async def test_cut_comments_and_updates_say_so_and_are_read_whole(alice: Deputy, sandbox: Sandbox) -> None:
     linear(sandbox, "comments")["body"] = SUGGESTION
     rows = (await act(alice, "linear_list_comments", target="ENG-1"))["items"]
     row = next(one for one in rows if one["comment_id"] == linear(sandbox, "comments")["id"])
@@ -369,9 +365,7 @@ async def test_a_field_is_added_to_changed_in_part_and_not_emptied_unread(alice:
             await act(alice, "salesforce_update_record", **change, fields={"Status": "Working"}, **wrong)
 
 
-async def test_somebodys_change_between_the_look_and_the_write_is_not_overwritten(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_meanwhile_change_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     from deputize.sandbox.salesforce import api, records
 
     lead(sandbox)["Description"] = "Short."

@@ -71,9 +71,7 @@ GRAVE: Final[list[tuple[str, dict[str, Any], Effect]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "worst"), GRAVE, ids=[f"{n}-{one[0]}" for n, one in enumerate(GRAVE)])
-def test_what_others_will_see_or_lose_is_never_a_plain_write(
-    tool: str, arguments: dict[str, Any], worst: Effect
-) -> None:
+def test_visible_or_destructive_act_is_never_a_plain_write(tool: str, arguments: dict[str, Any], worst: Effect) -> None:
     assert effect(tool, **arguments) == worst
 
 
@@ -168,7 +166,7 @@ FORGED: Final[list[tuple[str, dict[str, Any], str]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments", "kind"), FORGED, ids=[f"{n}-{one[0]}" for n, one in enumerate(FORGED)])
-async def test_a_text_of_a_stranger_with_our_mark_is_not_taken_for_ours(
+async def test_strangers_text_with_a_mark_is_foreign(
     tool: str, arguments: dict[str, Any], kind: str, play: Play
 ) -> None:
 
@@ -236,9 +234,7 @@ DELETED: Final[list[tuple[str, str, str]]] = [
 
 @pytest.mark.parametrize("lost", [1, 2])
 @pytest.mark.parametrize(("kind", "id", "path"), DELETED, ids=[one[0] for one in DELETED])
-async def test_what_was_deleted_before_its_answer_was_lost_is_said_to_be_gone(
-    kind: str, id: str, path: str, lost: int, play: Play
-) -> None:
+async def test_delete_with_a_lost_answer_is_called_gone(kind: str, id: str, path: str, lost: int, play: Play) -> None:
     if lost == 1:
         play.sandbox.switches.drop_after_commit.append(path)
     else:
@@ -383,9 +379,7 @@ OUTGOING: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments"), OUTGOING, ids=[one[0] for one in OUTGOING])
-async def test_nothing_that_looks_like_a_secret_leaves_in_a_field_beside(
-    play: Play, tool: str, arguments: dict[str, Any]
-) -> None:
+async def test_secret_in_a_field_beside_never_leaves(play: Play, tool: str, arguments: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput, match="secret"):
         await play.act(tool, **arguments)
     assert play.asked == []

@@ -123,9 +123,7 @@ ASKED: Final[list[tuple[str, dict[str, Any]]]] = [
 
 
 @pytest.mark.parametrize(("tool", "arguments"), QUIET, ids=[row[0] for row in QUIET])
-async def test_what_only_the_user_sees_is_not_asked_about(
-    world: ShownWorld, tool: str, arguments: dict[str, Any]
-) -> None:
+async def test_private_act_is_not_asked_about(world: ShownWorld, tool: str, arguments: dict[str, Any]) -> None:
     assert await way(world, tool, arguments) is None
 
 

@@ -54,9 +54,7 @@ async def test_what_would_be_a_second_label_of_a_name_or_a_typo_is_refused(play:
         ("save_milestone", {"title": "Autumn", "due_on": "2026-12-01"}, "milestones"),
     ],
 )
-async def test_what_was_made_before_its_answer_was_lost_is_found_by_its_name(
-    play: Play, tool: str, given: dict[str, Any], path: str
-) -> None:
+async def test_label_of_a_lost_answer_is_found(play: Play, tool: str, given: dict[str, Any], path: str) -> None:
     before = len(play.store["repos"][SITE][path])
     play.sandbox.switches.drop_after_commit.append(f"/repos/{SITE}/{path}")
     told = await play.act(tool, repo=SITE, **given)

@@ -89,9 +89,7 @@ async def test_replaced_lines_leave_all_other_bytes(world: ShownWorld, data: byt
 
 @pytest.mark.parametrize("data", FILES)
 @pytest.mark.parametrize("way", [overwritten, committed])
-async def test_a_file_that_is_written_back_changes_only_where_the_model_changed_it(
-    world: ShownWorld, data: bytes, way: Any
-) -> None:
+async def test_file_written_back_changes_only_where_the_model_did(world: ShownWorld, data: bytes, way: Any) -> None:
     put(world, {PATH: data})
     text = (await read(world))["text"]
     await way(world, text.replace("line 3", "third"))

@@ -37,9 +37,7 @@ async def narrowed() -> Play:
         ("search_all", {}),
     ],
 )
-async def test_no_reading_tool_hands_on_a_text_of_somebody_without_push_access(
-    tool: str, arguments: dict[str, Any]
-) -> None:
+async def test_reading_tool_gives_no_text_of_one_without_push_access(tool: str, arguments: dict[str, Any]) -> None:
     play = await narrowed()
     if tool == "search_all":
         tool, arguments = "list_notifications", {}

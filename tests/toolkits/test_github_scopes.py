@@ -101,9 +101,7 @@ async def test_a_github_app_with_the_permissions_that_are_needed_can_do_it(case:
         ("delete", {"kind": "gist", "id": "a" * 20}, "gist"),
     ],
 )
-async def test_the_narrowest_scope_is_asked_for_and_nothing_is_sent_before(
-    tool: str, arguments: dict[str, Any], scope: str
-) -> None:
+async def test_narrowest_scope_is_asked_before_any_request(tool: str, arguments: dict[str, Any], scope: str) -> None:
     play = await Play.begin("read:user")
     with pytest.raises(ConsentRequired) as asked:
         await play.act(tool, **arguments)

@@ -305,9 +305,7 @@ PLACES: Final = {
 
 
 @pytest.mark.parametrize(("where", "audience"), PLACES.items())
-async def test_who_sees_a_repository_sees_what_is_written_there(
-    world: ShownWorld, where: str, audience: Audience
-) -> None:
+async def test_repository_audience_reads_what_is_written(world: ShownWorld, where: str, audience: Audience) -> None:
     await world.act("github_write_comment", repo=where.partition(" ")[0], number=1, body="Words")
     assert (world.shown[-1].where, world.shown[-1].audience) == (where, audience)
 

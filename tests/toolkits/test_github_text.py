@@ -139,9 +139,7 @@ def spoil(value: Any) -> Any:
 
 
 @pytest.mark.parametrize(("tool", "arguments"), READS, ids=[f"{n}-{one}" for n, (one, _) in enumerate(READS)])
-async def test_hostile_words_are_cleaned_marked_and_no_more_than_words(
-    tool: str, arguments: dict[str, Any], play: Play
-) -> None:
+async def test_hostile_words_are_cleaned_and_marked(tool: str, arguments: dict[str, Any], play: Play) -> None:
     for kind, rows in list(play.store.items()):
         if kind not in ("commits", "renamed"):
             play.store[kind] = spoil(rows)

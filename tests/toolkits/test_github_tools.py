@@ -269,7 +269,7 @@ async def test_threads_are_settled_and_opened_again(play: Play) -> None:
     assert thread["comments"][0]["id"] == 6101 and thread["thread_id"] == "PRRT_thread0001"
 
 
-async def test_the_default_and_protected_branches_are_not_deleted_and_a_deleted_one_can_be_brought_back(
+async def test_default_and_protected_branches_are_not_deleted(
     play: Play,
 ) -> None:
     for branch in ("main", "release"):

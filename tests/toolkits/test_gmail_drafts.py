@@ -219,9 +219,7 @@ def test_a_field_can_be_emptied_and_the_text_left_alone(box: Mailbox) -> None:
         ({"draft_id": "r1", "subject": "a\nb"}, "subject"),
     ],
 )
-def test_what_cannot_be_saved_is_refused_before_anything_is_asked(
-    arguments: dict[str, Any], why: str, box: Mailbox
-) -> None:
+def test_unsavable_draft_is_refused_before_any_request(arguments: dict[str, Any], why: str, box: Mailbox) -> None:
     with pytest.raises(InvalidInput, match=why):
         saved(box, **arguments)
     assert box.asked == []

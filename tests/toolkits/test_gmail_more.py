@@ -563,9 +563,7 @@ def test_a_signature_is_replaced_and_brought_back(desk: Desk) -> None:
         ("<p>" + "Alice " * 200 + "</p>", False),
     ],
 )
-def test_a_signature_that_is_more_than_words_or_was_cut_is_replaced_only_as_read(
-    desk: Desk, kept: str, free: bool
-) -> None:
+def test_rich_or_cut_signature_is_replaced_only_as_read(desk: Desk, kept: str, free: bool) -> None:
     row = desk.sandbox._world.mailbox(ALICE).settings["sendAs"][0]
     row["signature"] = kept
     if free:

@@ -56,9 +56,7 @@ def labels(mailbox: Mailbox) -> dict[str, set[str]]:
     ],
 )
 @pytest.mark.parametrize("by", ["message_ids", "thread_ids"])
-def test_an_action_changes_the_state_and_its_undo_brings_it_back(
-    action: str, before: set[str], after: set[str], by: str
-) -> None:
+def test_action_changes_the_state_and_is_undone(action: str, before: set[str], after: set[str], by: str) -> None:
     mailbox = Mailbox.of(message("m1", thread="t1", labels=sorted(before)))
     done = update(mailbox, action=action, **{by: ["m1" if by == "message_ids" else "t1"]})
     assert labels(mailbox) == {"m1": after}
@@ -128,9 +126,7 @@ def test_an_undo_carries_at_most_a_hundred_ids() -> None:
         ({"action": "read", "query": "x", "limit": 1001}, "limit"),
     ],
 )
-def test_a_change_that_does_not_say_what_to_which_is_refused_before_anything_is_asked(
-    arguments: dict[str, Any], why: str, mailbox: Mailbox
-) -> None:
+def test_change_without_target_is_refused_unsent(arguments: dict[str, Any], why: str, mailbox: Mailbox) -> None:
     with pytest.raises(InvalidInput, match=why):
         update(mailbox, **arguments)
     assert mailbox.asked == []

@@ -291,7 +291,7 @@ async def test_a_guests_answer_in_between_changes_nothing_that_was_shown(swaps: 
     assert (event["title"], event["my_response"]) == ("Late", "declined")
 
 
-async def test_a_series_that_was_changed_when_its_rest_was_made_is_whole_and_nobody_says_that_nothing_happened(
+async def test_series_changed_during_its_split_is_whole_and_told(
     swaps: Swaps,
 ) -> None:
     arguments = {"event_id": STAND_UP, "title": "New", "apply_to": "following"}

@@ -33,7 +33,7 @@ async def act(deputy: Deputy, tool: str, /, **arguments: Any) -> Any:
         ({"involving": "zorro"}, "involving", ["alice"]),
     ],
 )
-async def test_a_list_of_issues_for_a_name_that_nobody_has_is_refused(
+async def test_unknown_name_gives_no_issue_list(
     alice: Deputy, arguments: dict[str, Any], says: str, hints: list[str]
 ) -> None:
     with pytest.raises(InvalidInput) as refused:

@@ -247,9 +247,7 @@ async def test_what_hangs_on_a_thing_that_nobody_knows_here_is_of_unknown_audien
     assert office.audience is Audience.UNKNOWN
 
 
-async def test_a_team_of_which_linear_does_not_say_who_sees_it_is_of_unknown_audience(
-    office: Office, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_team_of_unknown_visibility_has_unknown_audience(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = views.team
     monkeypatch.setattr(views, "team", lambda call, row: whole(call, row) | {"visibility": None})
     await office.asked("update_issue", issues=["ENG-1"], title="Whose?")

@@ -41,9 +41,7 @@ async def kept(deputy: Deputy, name: str = "shot [1].png", mime: str = "image/pn
     return str((await deputy.store_file("alice", name, mime, content))["file"])
 
 
-async def test_a_picture_goes_into_the_description_and_comes_back_from_there(
-    alice: Deputy, store: dict[str, Any], sandbox: Sandbox
-) -> None:
+async def test_picture_in_the_description_comes_back(alice: Deputy, store: dict[str, Any], sandbox: Sandbox) -> None:
     store["issues"][0]["description"] = "Old words"
     done = await act(alice, "upload_file", issue="ENG-1", attachments=[await kept(alice)], place="description")
     [told] = done["files"]
@@ -77,9 +75,7 @@ async def test_of_a_page_is_read_what_a_browser_shows(alice: Deputy) -> None:
     assert told["text"] == "seen" and told["hidden_removed"] == 6
 
 
-async def test_the_bytes_go_without_the_token_and_only_to_where_linear_says(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_bytes_go_without_the_token(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[dict[str, str]] = []
 
     def recording(ask: Ask, world: World) -> Reply:
@@ -93,7 +89,7 @@ async def test_the_bytes_go_without_the_token_and_only_to_where_linear_says(
 
 
 @pytest.mark.parametrize("place", ["attachment", "description", "comment"])
-async def test_whatever_answer_is_lost_a_file_is_linked_once(
+async def test_file_is_linked_once_after_any_loss(
     alice: Deputy, sandbox: Sandbox, store: dict[str, Any], place: str
 ) -> None:
     call = Call("thread", "message", "call")
@@ -174,9 +170,7 @@ async def test_the_token_goes_to_no_other_host(alice: Deputy, sandbox: Sandbox, 
     assert {(one.host, one.method) for one in sandbox.requests} <= {("api.linear.app", "POST")}
 
 
-async def test_a_link_that_leads_elsewhere_is_followed_without_the_token(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_foreign_link_gets_no_token(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Ask] = []
 
     def elsewhere(ask: Ask, world: World) -> Reply:

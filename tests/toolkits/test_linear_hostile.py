@@ -138,9 +138,7 @@ async def test_a_large_team_is_shown_as_far_as_it_fits(alice: Deputy, sandbox: S
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
-async def test_a_thinned_list_is_walked_to_its_end_and_no_row_comes_twice(
-    alice: Deputy, sandbox: Sandbox, limit: int
-) -> None:
+async def test_thinned_list_is_walked_to_its_end_without_doubles(alice: Deputy, sandbox: Sandbox, limit: int) -> None:
     rows = kept(sandbox)
     for number in range(60):
         row = rows["comments"][0] | {"id": stable_id("c", str(number)), "body": LONG if number % 7 == 0 else "Short."}
@@ -251,9 +249,7 @@ async def test_a_filter_that_a_kind_does_not_know_is_refused(alice: Deputy, argu
         "https://example.test/" + "x" * 3000,
     ],
 )
-async def test_a_link_is_an_https_address_or_refused_before_anything_is_sent(
-    alice: Deputy, sandbox: Sandbox, url: str
-) -> None:
+async def test_link_is_an_https_address_or_refused_unsent(alice: Deputy, sandbox: Sandbox, url: str) -> None:
     with pytest.raises(InvalidInput, match="https address"):
         await act(alice, "link_url", issue="ENG-1", url=url)
     with pytest.raises(InvalidInput, match="https address"):

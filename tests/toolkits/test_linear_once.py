@@ -155,9 +155,7 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
 # ----------------------------------------------------------------- parts of a write
 
 
-async def test_an_initiative_says_which_of_its_projects_did_not_come(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_initiative_names_lost_projects(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("One", "Two"):
         await act(alice, "save_project", name=name, teams=["ENG"])
     whole = changes.link_project
@@ -177,17 +175,13 @@ async def test_an_initiative_says_which_of_its_projects_did_not_come(
     assert "projects_added" not in again and again["projects_removed"] == ["Two"]
 
 
-async def test_a_link_that_nobody_knows_of_is_said_to_be_unsure(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unconfirmed_link_is_unsure(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     bend(monkeypatch, "", "after", "after", "after")
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert "did not say" in made["warnings"][0] and count(sandbox, "attachments") == 1
 
 
-async def test_a_document_that_was_changed_between_two_runs_is_not_overwritten(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_changed_document_is_kept(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     design = stable_id("document", "design")
     read = (await act(alice, "get_document", document=design))["updated"]
     bend(monkeypatch, *["before"] * 3)
@@ -200,7 +194,7 @@ async def test_a_document_that_was_changed_between_two_runs_is_not_overwritten(
     assert (await act(alice, "get_document", document=design))["content"]["text"] == "Bob's."
 
 
-async def test_a_document_that_an_earlier_run_wrote_is_written(
+async def test_document_of_an_earlier_run_is_written(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     design = stable_id("document", "design")
@@ -212,9 +206,7 @@ async def test_a_document_that_an_earlier_run_wrote_is_written(
     assert (await act(alice, "save_document", CALL, **mine))["id"] == design
 
 
-async def test_notifications_that_were_not_reached_are_named(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_missed_notifications_are_named(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     note = stable_id("notification", "1")
     rows = sandbox._world.services["linear"]["notifications"]
     rows += [rows[0] | {"id": stable_id("notification", str(number))} for number in (2, 3)]

@@ -116,9 +116,7 @@ async def test_read_goes_on_in_utc_when_the_provider_cannot_or_will_not_tell_the
     assert counts[1] - counts[0] == counts[2] - counts[1] + 1, "the zone is asked for again, and then no more"
 
 
-async def test_zone_of_a_user_is_not_used_for_one_of_the_same_id_in_another_tenant(
-    alice: Deputy, sandbox: Sandbox
-) -> None:
+async def test_users_zone_is_not_used_for_the_same_id_in_another_tenant(alice: Deputy, sandbox: Sandbox) -> None:
     other = User("alice", "acme")
     give_grant(sandbox, alice, other, ["read"], provider="linear", email="alice@example.test")  # type: ignore[arg-type]
     assert (await act(alice, "linear_whoami"))["time_zone"] == "Europe/Berlin"

@@ -66,9 +66,7 @@ async def test_a_notification_says_what_was_written_and_where_the_rest_is(
     assert await whole(alice, tool, **{id: row[id]}) == LONG
 
 
-async def test_a_detail_has_the_whole_title_and_a_comment_all_that_it_quotes(
-    alice: Deputy, store: dict[str, Any]
-) -> None:
+async def test_detail_has_the_whole_title_and_a_comment_its_quote(alice: Deputy, store: dict[str, Any]) -> None:
     title = "A title of many words " * 20 + "with an end"
     store["issues"][0]["title"] = store["documents"][0]["title"] = title
     store["comments"][0]["quotedText"] = quoted = "What is quoted here " * 20 + "and its end"

@@ -240,9 +240,7 @@ CREATES = [case for case in WRITES if case.tool.startswith(("create_", "write_",
 
 
 @pytest.mark.parametrize("case", CREATES, ids=lambda case: f"{case.tool} {case.says}")
-async def test_whatever_is_made_is_made_once_though_every_answer_to_a_write_is_lost_once(
-    alice: Deputy, sandbox: Sandbox, case: Case
-) -> None:
+async def test_lost_answer_to_each_write_makes_nothing_twice(alice: Deputy, sandbox: Sandbox, case: Case) -> None:
     for before in WRITES[: WRITES.index(case)]:
         if before.tool.startswith("save_"):
             await played(alice, before)
@@ -257,9 +255,7 @@ async def test_whatever_is_made_is_made_once_though_every_answer_to_a_write_is_l
     assert result == await alice.act(case.name, case.arguments, user="alice", call=CALL)
 
 
-async def test_a_link_that_is_refused_leaves_the_issue_and_says_so(
-    alice: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_refused_link_leaves_the_issue_and_is_told(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", issue_changes.no_github)
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert made["identifier"] == "ENG-4" and "its link is not" in made["warnings"][0]

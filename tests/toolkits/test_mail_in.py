@@ -261,9 +261,7 @@ GOOGLE = (
         ("", {}),
     ],
 )
-def test_only_what_google_found_counts_and_no_comment_or_quote_can_add_to_it(
-    value: str, verdicts: dict[str, str]
-) -> None:
+def test_only_googles_findings_count_whatever_comments_add(value: str, verdicts: dict[str, str]) -> None:
     assert mail(headers={"Authentication-Results": value}).auth() == verdicts
 
 

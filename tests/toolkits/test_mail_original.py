@@ -275,9 +275,7 @@ def test_a_giant_or_a_riddle_goes_along_as_text() -> None:
 
 
 @pytest.mark.parametrize("corpora", some_and_all([*(HONEST | HOSTILE | INSIDER).items()], 6))
-def test_what_goes_along_reads_as_the_original_does(
-    corpora: Sequence[tuple[str, Any]], subtests: pytest.Subtests
-) -> None:
+def test_attachment_reads_as_the_original_does(corpora: Sequence[tuple[str, Any]], subtests: pytest.Subtests) -> None:
     taken = 0
     for name, mail in corpora:
         html = mail.html

@@ -263,9 +263,7 @@ def test_every_tool_that_takes_the_digest_of_a_text_has_a_row_here() -> None:
 
 @pytest.mark.parametrize("name", PLACES)
 @pytest.mark.parametrize("size", ["short", "long"])
-async def test_a_text_is_read_whole_and_changed_with_nothing_lost(
-    alice: Deputy, sandbox: Sandbox, name: str, size: str
-) -> None:
+async def test_text_is_read_and_changed_without_loss(alice: Deputy, sandbox: Sandbox, name: str, size: str) -> None:
     place = PLACES[name]
     text = ODD if size == "short" else long(place.longest)
     row = laid(sandbox, place, text)

@@ -50,9 +50,7 @@ async def test_a_file_goes_onto_a_record_and_comes_back(alice: Deputy, sandbox: 
         assert (await alice.get_file("alice", told["handle"])).content == PDF
 
 
-async def test_many_files_of_long_names_are_listed_to_the_end_in_pages_that_fit(
-    alice: Deputy, sandbox: Sandbox
-) -> None:
+async def test_many_long_file_names_are_listed_in_pages_that_fit(alice: Deputy, sandbox: Sandbox) -> None:
     records = sandbox._world.services["salesforce"]["records"]
     document, link = records["ContentDocument"][0], records["ContentDocumentLink"][0]
     for n in range(2, 92):

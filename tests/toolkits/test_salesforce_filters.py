@@ -59,9 +59,7 @@ async def test_a_comparison_means_what_people_mean(
     assert await found(alice, {"field": field, "op": op, "value": value}) == names
 
 
-async def test_a_day_that_a_time_is_compared_with_stands_for_all_its_hours(
-    alice: Deputy, deals: list[dict[str, Any]]
-) -> None:
+async def test_compared_day_stands_for_all_its_hours(alice: Deputy, deals: list[dict[str, Any]]) -> None:
     day = deals[2]["CreatedDate"][:10]
     expected = {
         "eq": {"0"},

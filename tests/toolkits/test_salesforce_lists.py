@@ -112,9 +112,7 @@ async def test_things_without_names_are_not_looked_for_by_name(alice: Deputy) ->
 # ----------------------------------------------------------------- budgets and texts
 
 
-async def test_a_record_with_long_fields_is_cut_and_says_what_is_left_out(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_long_record_is_cut_and_says_so(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     more = {f"Long{n}__c": "textarea" for n in range(30)}
     monkeypatch.setitem(objects.FIELDS, "Account", objects.FIELDS["Account"] | more)
     id = put(sandbox, "Account", 10, Name="N" * 255, Website="w" * 255, **dict.fromkeys(more, "wörter " * 900))
@@ -234,9 +232,7 @@ def arguments_with(tool: str, path: tuple[Any, ...], text: str) -> dict[str, Any
 
 
 @pytest.mark.parametrize("tool", sorted(TOOLKIT.tools))
-async def test_no_text_in_any_argument_leaves_its_place(
-    deputy: Deputy, grant: Granting, sandbox: Sandbox, tool: str
-) -> None:
+async def test_no_argument_leaves_its_place(deputy: Deputy, grant: Granting, sandbox: Sandbox, tool: str) -> None:
     """Refused, not found, or data: no other host or path, nothing made or lost but what the tool makes."""
     grant("alice", "api", provider="salesforce")  # and no other provider, where people are looked for
     deputy.policy = allow_all

@@ -147,9 +147,7 @@ NOTE = MAKES[-1][1]
 
 
 @pytest.mark.parametrize("lost", [1, 2])
-async def test_a_note_is_on_its_record_once_though_the_link_s_answer_is_lost(
-    alice: Deputy, sandbox: Sandbox, lost: int
-) -> None:
+async def test_note_is_on_its_record_once_if_the_link_is_lost(alice: Deputy, sandbox: Sandbox, lost: int) -> None:
     sandbox.switches.drop_after_commit.extend([f"{HERE}/sobjects/ContentDocumentLink"] * lost)
     made = await act(alice, "log_activity", CALL, **NOTE)
     (link,) = rows(sandbox, "ContentDocumentLink")[1:]
@@ -166,9 +164,7 @@ async def test_a_run_that_ended_between_note_and_link_is_taken_up(alice: Deputy,
     assert link["ContentDocumentId"] == made["id"] and len(rows(sandbox, "ContentNote")) == 1
 
 
-async def test_where_nobody_can_tell_of_the_link_the_note_stays_and_the_outcome_is_unknown(
-    alice: Deputy, sandbox: Sandbox
-) -> None:
+async def test_note_stays_and_the_outcome_is_unknown_when_its_link_is(alice: Deputy, sandbox: Sandbox) -> None:
     sandbox.switches.faults["POST", f"{HERE}/sobjects/ContentDocumentLink"] = [failed(400, "FIELD_INTEGRITY_EXCEPTION")]
     looks = [failed(404, "NOT_FOUND"), failed(404, "NOT_FOUND")]  # before the note is made, and after the link
     sandbox.switches.faults["GET", f"{HERE}/query"] = looks
@@ -186,9 +182,7 @@ async def test_a_note_that_cannot_be_put_on_its_record_leaves_nothing(alice: Dep
     assert rows(sandbox, "ContentNote") == rows(sandbox, "ContentDocumentLink")[1:] == []
 
 
-async def test_where_there_are_no_notes_of_the_new_kind_a_plain_one_is_made_once(
-    alice: Deputy, sandbox: Sandbox
-) -> None:
+async def test_plain_note_is_made_once_when_the_new_kind_is_missing(alice: Deputy, sandbox: Sandbox) -> None:
     refused: Fault = (
         400,
         {},
@@ -216,7 +210,7 @@ async def test_a_guarded_change_whose_answer_was_lost_is_no_conflict(alice: Depu
         await act(alice, "update_record", fields={"Status": "Closed"}, **change)
 
 
-async def test_a_change_that_cannot_be_read_back_is_still_said_to_be_done(
+async def test_unreadable_change_is_said_to_be_done(
     alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = api.handle

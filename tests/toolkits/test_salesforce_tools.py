@@ -209,9 +209,7 @@ async def test_soql_in_an_argument_is_refused_or_plain_data(alice: Deputy, hosti
         "",
     ],
 )
-async def test_a_query_that_reaches_further_is_refused_before_it_leaves(
-    alice: Deputy, sandbox: Sandbox, query: str
-) -> None:
+async def test_wider_query_is_refused_before_it_leaves(alice: Deputy, sandbox: Sandbox, query: str) -> None:
     before = len(sandbox.requests)
     with pytest.raises(InvalidInput):
         await act(alice, "query", soql=query)

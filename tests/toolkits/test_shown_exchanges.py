@@ -215,9 +215,7 @@ async def an_edit(world: World, row: Row, arguments: Given) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("rows", [pytest.param(ROWS[::24], id="some"), *OF_EACH_KIT])
-async def test_act_is_asked_again_when_one_shown_row_was_exchanged(
-    rows: list[Row], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_act_is_asked_again_if_a_row_was_exchanged(rows: list[Row], monkeypatch: pytest.MonkeyPatch) -> None:
     tried = set[str]()
     assert [fault for row in rows for fault in await faults_of(row, tried, monkeypatch)] == []
     assert len(tried) > 5 * len({row.tool for row in rows})
@@ -374,8 +372,6 @@ def gone(show: Preview) -> None:
 
 
 @pytest.mark.parametrize("looks", [(renamed, None), (None, renamed), (renamed, renamed), (None, gone)])
-async def test_edited_act_is_asked_again_when_its_two_looks_differ(
-    looks: tuple[Change | None, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_differing_looks_ask_again(looks: tuple[Change | None, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     assert await edited_while(monkeypatch, *looks) == [False, True]
     assert await edited_while(monkeypatch, None, None) == [False, False]

@@ -94,9 +94,7 @@ async def test_a_channel_that_others_also_see_is_shown_as_external(slack: World)
 
 
 @pytest.mark.parametrize("page", ["first", "last"])
-async def test_a_channel_whose_other_spelling_is_the_name_does_not_stand_before_the_one_that_has_it(
-    page: str, slack: World
-) -> None:
+async def test_channel_with_another_spelling_does_not_precede_the_named_one(page: str, slack: World) -> None:
     false = {"id": "C0FALSE0001", "name": "\u0435ng-x", "name_normalized": "eng"}
     true = {"id": ENG, "name": "eng", "name_normalized": "eng"}
     pages = [false, true] if page == "first" else [true, false]
@@ -180,9 +178,7 @@ async def test_a_list_of_people_is_never_a_channel(scopes: tuple[str, ...]) -> N
         ("create_channel", {"name": "x", "invite": [""]}),
     ],
 )
-async def test_a_person_without_a_name_is_refused_and_nobody_is_left_out_silently(
-    tool: str, arguments: Any, slack: World
-) -> None:
+async def test_nameless_person_is_refused_and_nobody_left_out(tool: str, arguments: Any, slack: World) -> None:
     with pytest.raises(InvalidInput) as refused:
         await slack.act(tool, **arguments)
     assert "empty" in refused.value.message

@@ -69,9 +69,7 @@ async def test_pages_together_are_the_whole_list_once(tool: str, slack: World) -
 
 
 @pytest.mark.parametrize("tool", LISTS)
-async def test_a_cursor_of_another_list_or_an_altered_one_is_refused_before_slack_is_asked(
-    tool: str, slack: World
-) -> None:
+async def test_altered_or_foreign_cursor_is_refused_before_slack_is_asked(tool: str, slack: World) -> None:
     fill(slack)
     cursor = (await slack.act(tool, **LISTS[tool]))["next"]
     assert cursor
@@ -139,9 +137,7 @@ LONG = {
         ("get_file", {"file_id": "F0LONG00001"}),
     ],
 )
-async def test_no_result_is_larger_than_four_thousand_tokens_and_a_cut_one_says_so(
-    tool: str, arguments: dict[str, Any], text: str, slack: World
-) -> None:
+async def test_result_has_at_most_4000_tokens(tool: str, arguments: dict[str, Any], text: str, slack: World) -> None:
     await crowd(slack, text)
     given = {**arguments, **({"query": text.split()[0].strip()} if tool == "search" else {})}
     result = await slack.act(tool, **given)

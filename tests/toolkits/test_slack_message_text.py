@@ -134,9 +134,7 @@ ATTACHED: Final[list[tuple[dict[str, Any], str]]] = [
 
 @pytest.mark.parametrize(("attachment", "text"), ATTACHED, ids=range(len(ATTACHED)))
 @pytest.mark.parametrize("blocks", [[], [rich(said("FYI"))]], ids=["text", "blocks"])
-async def test_what_is_attached_is_read_behind_a_messages_own_words(
-    attachment: dict[str, Any], text: str, blocks: list[Any]
-) -> None:
+async def test_attachment_text_follows_the_message(attachment: dict[str, Any], text: str, blocks: list[Any]) -> None:
     async with world("channels:history") as alice:
         alice.put(ENG, "FYI", attachments=[attachment, None], blocks=blocks)
         row = (await alice.act("get_messages", conversation=ENG))["items"][-1]

@@ -204,9 +204,7 @@ async def test_sending_to_an_id_takes_one_scope_and_nothing_else() -> None:
         ("bob@example.test", {"im:read", "im:history"}, ("users:read.email",)),
     ],
 )
-async def test_a_kind_of_conversation_asks_for_its_own_right(
-    named: str, granted: set[str], wanted: tuple[str, ...] | None
-) -> None:
+async def test_conversation_kind_needs_its_scope(named: str, granted: set[str], wanted: tuple[str, ...] | None) -> None:
     async with world(*granted) as alice:
         if wanted is None:
             assert (await alice.act("get_messages", conversation=named))["items"]

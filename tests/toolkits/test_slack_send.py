@@ -46,9 +46,7 @@ async def test_a_lost_message_is_found_by_its_key_and_its_answer_given_every_tim
     [httpx.Response(503, text=FORBIDDEN), {"ok": False, "error": "fatal_error"}, httpx.Response(200, text=FORBIDDEN)],
     ids=["503", "fatal_error", "a page"],
 )
-async def test_what_was_not_posted_and_not_refused_stays_unknown_and_is_not_posted_again(
-    broken: Any, slack: World
-) -> None:
+async def test_unposted_message_stays_unknown_and_is_not_posted_again(broken: Any, slack: World) -> None:
     slack.wire.say["chat.postMessage"] = [broken]
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
@@ -86,7 +84,7 @@ async def test_where_slack_limits_reading_a_lost_message_is_unknown(slack: World
     assert slack.wire.methods().count("conversations.history") == 1
 
 
-async def test_a_message_of_the_same_words_that_somebody_else_or_another_act_sent_is_not_taken_for_it(
+async def test_equal_message_of_another_sender_or_act_is_not_taken_for_it(
     slack: World,
 ) -> None:
     slack.put(ENG, "Once", BOB)
@@ -175,9 +173,7 @@ async def test_a_write_whose_answer_was_lost_has_happened_once_and_is_told_so(me
 @pytest.mark.parametrize("times", [1, 2, 3])
 @pytest.mark.parametrize("acted", [True, False], ids=["after it acted", "before it acted"])
 @pytest.mark.parametrize("method", sample(SINGLE))
-async def test_whatever_is_lost_how_often_nothing_happens_twice_and_no_zero_is_told_as_one(
-    method: str, acted: bool, times: int
-) -> None:
+async def test_any_loss_doubles_nothing_and_tells_no_zero_as_one(method: str, acted: bool, times: int) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice, world() as other, world() as still:
         hers, its, _ = [await filled(one, raw) for one in (alice, other, still)]
@@ -211,9 +207,7 @@ def _counted(store: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("method", SINGLE)
-async def test_a_run_that_dies_before_its_answer_is_saved_never_acts_again(
-    method: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_that_dies_before_its_save_never_acts_again(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     tool, raw = SINGLE[method]
     async with world() as alice:
         arguments = await filled(alice, raw)
@@ -292,9 +286,7 @@ BUTTON = {"type": "actions", "elements": [{"type": "button", "text": {"type": "p
         {"type": "section", "text": {"type": "mrkdwn", "text": "x" * 14_000}},
     ],
 )
-async def test_blocks_with_buttons_pictures_from_elsewhere_or_calls_to_everybody_are_refused(
-    block: Any, slack: World
-) -> None:
+async def test_blocks_with_buttons_foreign_pictures_or_calls_are_refused(block: Any, slack: World) -> None:
     with pytest.raises(InvalidInput):
         await slack.act("send_message", conversation=ENG, blocks=[block])
     assert slack.wire.seen == []
@@ -323,9 +315,7 @@ async def test_blocks_go_with_words_for_notifications(slack: World) -> None:
         {"body": "x", "user": "U1"},
     ],
 )
-async def test_arguments_that_make_no_sense_are_refused_before_anything_is_asked(
-    arguments: dict[str, Any], slack: World
-) -> None:
+async def test_senseless_arguments_are_refused_before_any_request(arguments: dict[str, Any], slack: World) -> None:
     with pytest.raises(InvalidInput):
         await slack.act("send_message", conversation=ENG, **arguments)
     assert not [one for one in slack.wire.methods() if one.startswith("chat.")]

@@ -362,7 +362,7 @@ async def test_a_canvas_that_was_changed_meanwhile_is_not_replaced_under_the_old
     assert again.changed_fields == ("text",) and again.preview["text now"] == "Other lines"
 
 
-async def test_a_channel_that_the_user_made_for_something_else_meanwhile_is_not_taken_for_the_one_asked_for(
+async def test_channel_made_for_something_else_is_not_taken_for_the_asked(
     desk: Desk,
 ) -> None:
     given = {"name": "plans", "topic": "Ours"}
@@ -375,7 +375,7 @@ async def test_a_channel_that_the_user_made_for_something_else_meanwhile_is_not_
     assert desk.channel(other["id"])["topic"] == "Theirs"
 
 
-async def test_a_canvas_whose_answer_was_lost_is_shared_where_it_was_said_whatever_is_called_so_by_now(
+async def test_canvas_with_a_lost_answer_is_shared_where_it_was_said(
     desk: Desk,
 ) -> None:
     desk.world.deputy.policy = allow_all

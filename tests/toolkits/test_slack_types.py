@@ -39,9 +39,7 @@ def calls_of(played: list[Played]) -> list[tuple[str, dict[str, Any]]]:
     return [(method, json.loads(arguments)) for method, arguments in sorted(made)]
 
 
-def test_every_request_fits_the_types_that_slack_publishes(
-    played: list[Played], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_request_fits_slacks_published_types(played: list[Played], capsys: pytest.CaptureFixture[str]) -> None:
     calls = calls_of(played)
     found = complaints(calls)
     failures = {f"{method} {arguments}": said for (method, arguments), said in zip(calls, found, strict=True) if said}

@@ -53,9 +53,7 @@ def before_of(show: Preview, name: str) -> Any:
         ("slack_pin", BOOKMARK),
     ],
 )
-async def test_what_was_so_already_is_not_taken_away_by_undoing(
-    world: ShownWorld, undos: list[Undo], tool: str, arguments: Any
-) -> None:
+async def test_earlier_state_survives_the_undo(world: ShownWorld, undos: list[Undo], tool: str, arguments: Any) -> None:
     if tool == "slack_pin":
         await world.act(tool, **arguments)
         undos.clear()
@@ -63,16 +61,12 @@ async def test_what_was_so_already_is_not_taken_away_by_undoing(
     assert undos == []
 
 
-async def test_of_several_who_are_invited_only_those_who_were_not_there_go_again(
-    world: ShownWorld, undos: list[Undo]
-) -> None:
+async def test_undo_removes_only_the_invited_who_were_not_there(world: ShownWorld, undos: list[Undo]) -> None:
     await world.act("slack_manage_members", conversation="#eng", action="invite", users=["@bob", "@decoy"])
     assert [one.arguments["users"] for one in undos] == [["U0DECOY0000"]]
 
 
-async def test_a_message_that_was_edited_since_is_not_as_the_act_has_left_it(
-    world: ShownWorld, undos: list[Undo]
-) -> None:
+async def test_message_edited_since_is_not_as_the_act_left_it(world: ShownWorld, undos: list[Undo]) -> None:
     sent = await world.act("slack_send_message", conversation="#eng", body="First words")
     [undo] = undos
     await world.act("slack_update_message", conversation="#eng", ts=sent["ts"], body="Other words")

@@ -242,9 +242,7 @@ def line(characters: int) -> str:
 
 
 @pytest.mark.parametrize("name", LINES)
-async def test_a_line_is_read_whole_and_replaced_by_what_was_read_and_more(
-    alice: Deputy, sandbox: Sandbox, name: str
-) -> None:
+async def test_line_is_read_whole_and_replaced_by_more(alice: Deputy, sandbox: Sandbox, name: str) -> None:
     one, argument = LINES[name], name.partition(".")[2]
     row, text = one.row(sandbox), line(one.longest)
     row[one.key] = text

@@ -61,9 +61,7 @@ def test_no_bytes_and_no_charset_raise(data: bytes, charset: str) -> None:
         ("日本語", "cp932", "x-sjis"),
     ],
 )
-def test_a_charset_that_lies_or_is_meant_wider_is_read_as_it_was_written(
-    text: str, written: str, declared: str
-) -> None:
+def test_lying_or_wider_charset_is_read_as_it_was_written(text: str, written: str, declared: str) -> None:
     assert decode(text.encode(written), declared) == text
 
 

@@ -92,9 +92,7 @@ HANDS: Final = {site: way for site, way in WAYS.items() if way.hand}
 
 
 @pytest.mark.parametrize(("site", "way"), HANDS.items(), ids=HANDS)
-async def test_what_somebody_has_changed_since_is_not_put_back(
-    world: ShownWorld, clock: Clock, site: str, way: Way
-) -> None:
+async def test_later_change_of_somebody_is_not_undone(world: ShownWorld, clock: Clock, site: str, way: Way) -> None:
     arguments = await made(way.arguments, world)
     act = await undoable(world, f"{site.partition('/')[0]}_{way.tool}", arguments)
     back = await world.deputy.undoing.inverse(User("alice"), act)
@@ -215,9 +213,7 @@ async def test_row_has_an_undo_wherever_a_call_can_say_what_was_there() -> None:
     [{"description": "What we agreed on"}, {"location": "Room 9"}, {"add_attendees": ["carol@else.test"]}],
     ids=lambda theirs: str(next(iter(theirs))),
 )
-async def test_event_into_which_somebody_has_put_more_since_is_not_cancelled(
-    world: ShownWorld, theirs: dict[str, Any]
-) -> None:
+async def test_event_with_later_additions_is_not_cancelled(world: ShownWorld, theirs: dict[str, Any]) -> None:
     bare = {"title": "Bare", "start": "2026-12-01T10:00", "end": "2026-12-01T11:00"}
     event = await world.act("calendar_create_event", **bare)
     [act] = await world.deputy.undoable("alice")

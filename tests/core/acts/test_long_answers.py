@@ -207,9 +207,7 @@ async def test_a_cancelled_call_keeps_its_turn_until_its_thread_is_free(probe: P
         await last
 
 
-async def test_a_tool_goes_on_without_a_thread_if_none_can_be_started(
-    probe: Probe, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_tool_goes_on_when_no_thread_can_be_started(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
     def body() -> Steps:
         yield ASKED
         return on_the_loop()

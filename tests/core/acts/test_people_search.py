@@ -176,7 +176,7 @@ async def office() -> AsyncIterator[Office]:
 # ----------------------------------------------------------------- who is meant
 
 
-async def test_a_name_that_exactly_one_person_has_becomes_the_address_that_is_shown_and_approved(
+async def test_unique_name_becomes_the_address_that_is_shown_and_approved(
     office: Office,
 ) -> None:
     ROWS["cards"] = [card("Bob Brown", BOB, names=["Bob"])]

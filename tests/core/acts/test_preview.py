@@ -1023,7 +1023,7 @@ async def test_reply_to_writer_alone_is_covered_by_mandate_though_it_quotes_link
     ],
     ids=["cc", "bcc", "all", "reply-to", "two to reply to", "host", "own quote", "html"],
 )
-async def test_reply_is_asked_about_when_others_read_what_a_stranger_wrote(
+async def test_reply_to_strangers_text_before_others(
     desk: Desk, headers: dict[str, str], arguments: dict[str, Any]
 ) -> None:
     way = await reply_of(desk, headers, **arguments)

@@ -332,9 +332,7 @@ async def test_D7_each_hop_is_looked_up_anew_and_connected_to_where_it_was_found
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_of_a_write_is_its_answer_and_what_was_posted_goes_nowhere_else(
-    probe: Probe, status: int
-) -> None:
+async def test_redirected_write_is_its_answer_and_is_not_posted_elsewhere(probe: Probe, status: int) -> None:
     probe.line.answers[AT] = [said(status, location="https://other.example.test/")]
     got = await probe.run(PublicRequest(URL, "POST", b"bytes of a file"), tool="write")
     assert (got.status, got.headers["location"]) == (status, "https://other.example.test/")
@@ -348,9 +346,7 @@ async def test_a_redirect_of_a_write_is_its_answer_and_what_was_posted_goes_nowh
     ("status", "kind"),
     [(401, NotFound), (403, NotFound), (404, NotFound), (410, NotFound), (400, InvalidInput), (429, RateLimited)],
 )
-async def test_a_refusal_is_a_typed_error_and_never_about_the_grant(
-    probe: Probe, status: int, kind: type[DeputizeError]
-) -> None:
+async def test_refusal_is_typed_and_never_about_the_grant(probe: Probe, status: int, kind: type[DeputizeError]) -> None:
     probe.line.answers[AT] = [answer(status, {"error": "odd"}, retry_after="99")] * 3
     with pytest.raises(kind):
         await probe.run(PublicRequest(URL))
@@ -598,9 +594,7 @@ async def test_D6_a_drip_is_cut_off_in_time(
     "where",
     ["https://[", "https://[::1", "//[x]/", "https://[v1.x]/", "https://h]/", "https://\u2100/", "\x00[", "[" * 99],
 )
-async def test_a_redirect_that_leads_nowhere_is_the_addresss_fault_and_the_tool_may_go_on(
-    probe: Probe, where: str
-) -> None:
+async def test_redirect_to_nowhere_is_the_addresss_fault(probe: Probe, where: str) -> None:
     bad = [(b"location", where.encode())]
     probe.line.answers[AT] = [lambda request: httpx.Response(302, headers=bad)] * 5 + [said(200)] * 5
 

@@ -248,9 +248,7 @@ async def test_falsy_results_come_back_unchanged_from_reads_and_writes_and_are_r
 
 
 @pytest.mark.parametrize("tool", ["broken", "strange", "broken_at_once", "broken_read", "strange_read"])
-async def test_a_tool_that_breaks_raises_a_typed_error_without_values_and_is_answered_for(
-    house: House, tool: str
-) -> None:
+async def test_broken_tool_raises_a_typed_error_without_values(house: House, tool: str) -> None:
     value = "canary-value"
     arguments = {
         "broken": MAIL | {"body": value},
@@ -267,9 +265,7 @@ async def test_a_tool_that_breaks_raises_a_typed_error_without_values_and_is_ans
 
 
 @pytest.mark.parametrize("tool", ["broken_at_once", "broken_read", "broken"])
-async def test_log_names_line_and_message_when_tool_breaks(
-    house: House, caplog: pytest.LogCaptureFixture, tool: str
-) -> None:
+async def test_log_names_line_and_message(house: House, caplog: pytest.LogCaptureFixture, tool: str) -> None:
     arguments = (MAIL if tool == "broken" else {}) | {"body": "wrong key"}
     with pytest.raises(DeputizeError) as caught:
         await house.act(tool, **arguments)
@@ -298,9 +294,7 @@ async def test_log_of_broken_tool_has_no_secret(
     assert not [line for line in said.splitlines() if line.startswith("forged")]
 
 
-async def test_log_of_broken_tool_takes_no_time_whatever_a_stranger_wrote(
-    house: House, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_log_of_a_broken_tool_is_fast_whatever_it_wrote(house: House, caplog: pytest.LogCaptureFixture) -> None:
     began = time.monotonic()
     with pytest.raises(DeputizeError):
         await house.act("broken_read", body="https://" * 12_500)
@@ -348,9 +342,7 @@ async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(hou
 
 
 @pytest.mark.parametrize(("place", "sent"), [("deputize.core.acts.sse_resume", 0), ("classify", 1)])
-async def test_what_breaks_here_says_that_nothing_was_changed_only_where_nothing_was_sent(
-    monkeypatch: pytest.MonkeyPatch, place: str, sent: int
-) -> None:
+async def test_breakage_says_unchanged_only_if_unsent(monkeypatch: pytest.MonkeyPatch, place: str, sent: int) -> None:
     """A module that cannot be loaded any more, since another release was installed or no file can be opened; a bug."""
     if sent:
         monkeypatch.setattr(exchange, place, lambda *_, **__: 1 / 0)

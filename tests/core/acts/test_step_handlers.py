@@ -177,9 +177,7 @@ async def test_a_redirected_write_counts_as_done_and_is_not_repeated(probe: Prob
 
 
 @pytest.mark.parametrize("status", [307, 308])
-async def test_a_write_that_was_only_sent_elsewhere_is_a_plain_refusal_when_it_is_refused_there(
-    probe: Probe, status: int
-) -> None:
+async def test_write_sent_elsewhere_is_a_plain_refusal_when_refused(probe: Probe, status: int) -> None:
     probe.line.answers[GMAIL_API] = [said(status, location="/elsewhere"), answer(404)]
 
     def body() -> Steps:

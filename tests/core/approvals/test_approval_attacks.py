@@ -96,9 +96,7 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
     assert outcomes == {True, False} and turn > 10
 
 
-async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_done(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_second_edit_of_a_running_act_is_the_one_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has said yes to the first edit after it was shown what it would do."""
     deputy, first = world.deputy, await world.asked(id="a")
     one, two = ({"people": ["eve@evil.test"], "text": text} for text in ("One", "Two"))
@@ -123,9 +121,7 @@ async def test_another_edit_while_an_edited_act_is_under_way_is_the_one_that_is_
     assert sent(world) == ["Two"]
 
 
-async def test_yes_is_taken_when_its_row_is_sealed_anew_between_look_and_swap(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_yes_is_taken_when_its_row_is_resealed_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, approvals = await world.asked(id="a"), world.deputy.approvals
     looked = approvals._load_or_ask
 
@@ -141,9 +137,7 @@ async def test_yes_is_taken_when_its_row_is_sealed_anew_between_look_and_swap(
     assert sent(world) == ["Hi"]
 
 
-async def test_decision_is_in_the_audit_when_its_caller_is_cancelled(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelled_callers_decision_is_in_the_audit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, swap, swapped = await world.asked(id="a"), MemoryStore.swap, asyncio.Event()
 
     async def slowly(self: MemoryStore, *given: Any) -> bool:

@@ -162,9 +162,7 @@ async def test_swap_of_an_approval_that_was_deleted_meanwhile_writes_nothing(wor
     assert await world.deputy.vault.scan("approval") == []
 
 
-async def test_decision_is_refused_when_the_approval_gets_a_new_id_meanwhile(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_decision_is_refused_when_the_id_changes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, rows = await world.asked(id="a"), world.deputy.approvals.rows
     swap = rows.swap
 

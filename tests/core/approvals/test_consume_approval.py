@@ -40,9 +40,7 @@ async def approved(deputy: Deputy) -> None:
     await deputy.decide(asked.value.approval, "approve", by="alice")
 
 
-async def test_they_share_a_transaction_and_the_claim_is_first_in_it(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_claim_is_first_in_the_shared_transaction(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     await approved(deputy)
     transactions, commit = list[list[str]](), Writer.commit
 
@@ -59,9 +57,7 @@ async def test_they_share_a_transaction_and_the_claim_is_first_in_it(
     assert isinstance(deputy.vault.store, SqliteStore) and deputy.vault.store.in_order
 
 
-async def test_nothing_is_sealed_between_them_which_would_let_the_writer_begin_with_the_claim_alone(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_is_sealed_between_claim_and_yes(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     await approved(deputy)
     steps, seal, write = list[str](), Sealer.seal, SqliteStore._write
 
@@ -94,9 +90,7 @@ async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times:
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_a_claim_that_cannot_be_written_leaves_the_yes(
-    in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unwritable_claim_leaves_the_yes(in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
 
     async def claim() -> None:
@@ -109,9 +103,7 @@ async def test_a_claim_that_cannot_be_written_leaves_the_yes(
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_a_yes_that_another_was_quicker_to_use_is_not_used_again(
-    in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_used_yes_is_not_used_again(in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
     claims = list[int]()
 
@@ -122,9 +114,7 @@ async def test_a_yes_that_another_was_quicker_to_use_is_not_used_again(
     assert sorted(both) == [False, True] and len(claims) == 2
 
 
-async def test_a_store_that_keeps_no_order_is_asked_for_one_after_the_other(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_store_without_order_is_asked_in_turn(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", False)
     steps = list[str]()
     swap = deputy.vault.swap
@@ -142,9 +132,7 @@ async def test_a_store_that_keeps_no_order_is_asked_for_one_after_the_other(
     assert steps == ["approved", "claimed", "used"]
 
 
-async def test_a_yes_that_a_full_disk_keeps_is_there_again_before_the_act_is_run_again(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_yes_kept_by_a_full_disk_is_back_at_the_next_run(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The last room was enough for the yes, and neither for the claim before it nor for the yes behind it."""
     await approved(deputy)
     swap, swaps = SqliteStore.swap, list[str]()
@@ -167,9 +155,7 @@ async def test_a_yes_that_a_full_disk_keeps_is_there_again_before_the_act_is_run
     assert not len(deputy.ledger.unsaved)
 
 
-async def test_a_claim_that_fails_when_its_caller_has_gone_leaves_the_yes(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failed_claim_without_its_caller_leaves_the_yes(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     """The store was locked when it was asked for both, and for the claim for too long."""
     await approved(deputy)
     asked = asyncio.Event()
@@ -194,9 +180,7 @@ async def test_a_claim_that_fails_when_its_caller_has_gone_leaves_the_yes(
     assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
 
 
-async def test_a_used_yes_without_a_claim_is_told_of_for_longer_than_it_counts(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_used_yes_without_a_claim_outlives_its_validity(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     await approved(deputy)
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
     [row] = await deputy.vault.scan("act")

@@ -80,7 +80,7 @@ async def test_a_no_to_what_a_mandate_has_done_meanwhile_hears_it_too(world: Wor
     assert "already sent at 08:00 UTC" in str(await said_no(world, waiting))
 
 
-async def test_a_no_before_the_write_wins_though_the_page_said_yes_and_an_act_that_was_refused_can_be_refused(
+async def test_no_before_the_write_wins_over_the_pages_yes(
     world: World,
 ) -> None:
     approval = await approved(world)

@@ -23,9 +23,7 @@ async def test_a_job_that_makes_the_same_call_each_day_uses_it_up_as_others_do(w
     assert world.sent == 2 and await world.used() == [2]
 
 
-async def test_a_no_between_a_yes_and_the_mandate_beside_it_ends_both(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_no_between_a_yes_and_its_mandate_ends_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, decide = await world.asked(id="a"), world.deputy.approvals.decide
 
     async def deciding(approval_id: str, decision: Any, **more: Any) -> Any:

@@ -242,9 +242,7 @@ async def test_whom_a_text_from_outside_names_is_never_covered(world: World, mon
     assert await world.used() == [2]
 
 
-async def test_who_wrote_what_was_read_may_be_answered_where_the_user_has_named_them(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_author_of_a_read_text_may_be_answered_when_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LETTER, "from", "Bob <bob@acme.example>")
     await world.act(tool="read")
     waiting = await world.asked()
@@ -395,9 +393,7 @@ async def test_none_is_offered_where_none_can_be_given(world: World, call: dict[
         {"audience": Audience.UNKNOWN},
     ],
 )
-async def test_one_that_could_cover_nothing_or_everything_is_refused_in_words(
-    world: World, wrong: dict[str, Any]
-) -> None:
+async def test_mandate_for_nothing_or_everything_is_refused_in_words(world: World, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput) as refused:
         await world.give(**wrong)
     assert refused.value.message and await world.deputy.mandates("alice") == []

@@ -88,9 +88,7 @@ async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(st
         await store.close()
 
 
-async def test_of_a_user_who_has_answered_many_nothing_is_opened_to_ask_the_next(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_past_answers_are_not_opened_to_ask_the_next(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     for n in range(3 * MAX_PENDING):
         await deputy.decide(await asked(deputy, n), "reject", by="alice")
     opened, unsealed = list[str](), deputy.vault.unsealed
@@ -108,9 +106,7 @@ async def test_of_a_user_who_has_answered_many_nothing_is_opened_to_ask_the_next
         await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "more"))
 
 
-async def test_what_was_answered_is_opened_once_and_what_waits_each_time(
-    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_answered_ones_open_once_and_waiting_ones_always(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who has answered hundreds is asked the next as fast as the first."""
     answered = [await asked(deputy, n) for n in range(5)]
     for one in answered:

@@ -248,9 +248,7 @@ async def test_act_with_a_row_of_an_unknown_state_is_not_done_again(world: World
 
 
 @pytest.mark.parametrize(("field", "value"), [("audience", 9), ("most", "20"), ("spent", {}), ("ended", None)])
-async def test_mandate_that_cannot_be_read_covers_nothing_and_is_an_error_where_it_is_named(
-    world: World, field: str, value: Any
-) -> None:
+async def test_unreadable_mandate_covers_nothing_and_is_an_error(world: World, field: str, value: Any) -> None:
     mandate = await world.give()
     await rewrite(world.deputy.vault, "mandate", **{field: value, "later": True})
     if value is None:  # the same as none

@@ -66,9 +66,7 @@ def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> No
     assert list(read(folder)) == []
 
 
-def test_where_no_thread_can_start_rows_are_written_at_once(
-    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rows_are_written_at_once_without_a_thread(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 

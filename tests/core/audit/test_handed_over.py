@@ -72,7 +72,7 @@ async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(t
     assert kinds(verify(tmp_path / "audit", [key])) <= {"partial", "unfinished"}
 
 
-def test_what_is_handed_over_is_in_the_file_at_once_and_synced_with_the_rest(
+def test_handed_over_rows_are_in_the_file_at_once(
     make: Make, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commit_thread, "GATHER", 60.0)  # a busy machine may take longer than half a second
@@ -87,9 +87,7 @@ def test_what_is_handed_over_is_in_the_file_at_once_and_synced_with_the_rest(
     assert verify(folder, [KEY]).findings == ()
 
 
-async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_the_end_nobody_waits(
-    folder: Path, disk: Disk, audit: Audit
-) -> None:
+async def test_waiting_hand_overs_go_together_and_none_waits_at_the_end(folder: Path, disk: Disk, audit: Audit) -> None:
     handed, hand_over = list[int](), audit._sink.add
     audit._sink.add = lambda content: handed.append(content.count(b"\n")) or hand_over(content)  # type: ignore
 
@@ -106,9 +104,7 @@ async def test_many_that_wait_for_it_at_once_are_handed_over_together_and_after_
     assert len(lines(folder)) == 33 and verify(folder, [KEY]).findings == ()
 
 
-def test_rows_that_were_handed_over_are_written_again_where_the_sync_fails(
-    folder: Path, disk: Disk, audit: Audit
-) -> None:
+def test_handed_over_rows_are_written_again_when_the_sync_fails(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     write(audit, 3)
@@ -135,9 +131,7 @@ def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(folder: 
     assert [row["n"] for row in read(folder)] == [0, 0, 1] and verify(folder, [KEY]).findings == ()
 
 
-def test_rows_handed_over_into_a_folder_that_is_taken_away_stay_there_and_the_chain_goes_on(
-    folder: Path, audit: Audit
-) -> None:
+def test_rows_handed_over_into_a_removed_folder_stay_there(folder: Path, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     write(audit, 2)

@@ -658,9 +658,7 @@ async def test_a_disconnect_ends_a_pending_consent(house: House) -> None:
 
 
 @pytest.mark.parametrize("everybody", [False, True])
-async def test_a_disconnect_is_no_answer_to_a_later_act_whose_request_is_not_known(
-    house: House, everybody: bool
-) -> None:
+async def test_disconnect_is_no_answer_to_a_later_act_without_request(house: House, everybody: bool) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="")
     await (house.deputy.revoke_all() if everybody else house.deputy.revoke("alice", "google"))
@@ -746,9 +744,7 @@ async def test_two_accounts_of_one_user_live_side_by_side(house: House) -> None:
         (broken(httpx.ReadError), "restart_consent"),
     ],
 )
-async def test_a_failed_exchange_fails_the_consent_and_is_not_repeated(
-    house: House, fault: Any, why: str | None
-) -> None:
+async def test_failed_exchange_fails_the_consent_without_a_retry(house: House, fault: Any, why: str | None) -> None:
     asked = await house.ask()
     house.line.answers[TOKEN] = [fault]
     ended = await consent(house.deputy, house.sandbox, asked)
@@ -951,9 +947,7 @@ async def test_a_grant_that_died_is_asked_for_again_with_its_reason_and_its_acco
     assert await house.act(message="later") != []
 
 
-async def test_a_cancel_while_the_code_is_redeemed_is_refused_and_one_that_crosses_it_changes_nothing(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancel_during_the_redemption_is_refused(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = await house.ask("readonly")
     started = await house.start(asked)
     repository = house.deputy.consents.repository

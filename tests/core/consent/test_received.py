@@ -132,9 +132,7 @@ async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: boo
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 @pytest.mark.parametrize("disconnected", [False, True])
-async def test_stored_grant_outlives_userinfo_error_when_its_consent_was_not_closed(
-    status: int, disconnected: bool
-) -> None:
+async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(status: int, disconnected: bool) -> None:
     """A process is killed between the two writes; then the provider does not say any more whose the tokens are."""
     house = await House().begin()
     asked = await house.ask()

@@ -211,9 +211,7 @@ def test_no_grant_dies_of_a_word_nobody_knows(rules: Rules) -> None:
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_an_unknown_refusal_is_the_agents_to_mend_and_logged_without_values(
-    rules: Rules, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_unknown_refusal_is_the_agents_and_logs_no_values(rules: Rules, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "deputize.core.failures")
     unknown = read(rules, 418, '{"teapot":{"secret-key-1":"hush"},"list":[1,"hush"]}')
     assert (unknown.kind, unknown.detail, unknown.fix_by) == (Kind.INVALID_INPUT, "unclassified", "agent")
@@ -644,9 +642,7 @@ JSON = st.recursive(
         st.text(max_size=30) | st.sampled_from(["0", "1795530600"]),
     ),
 )
-def test_any_json_with_any_headers_gets_an_outcome(
-    data: Any, status: int, call: Call, rules: Rules, headers: dict[str, str]
-) -> None:
+def test_any_json_gets_an_outcome(data: Any, status: int, call: Call, rules: Rules, headers: dict[str, str]) -> None:
     outcome = classify(rules, call, status, headers, json.dumps(data).encode(), now=NOW)
     assert outcome.kind in Kind
     assert outcome.wait is None or outcome.wait >= 1
@@ -789,7 +785,7 @@ def test_no_text_makes_redaction_slow(bait: str) -> None:
     assert seconds_to_redact(long) < 30 * max(seconds_to_redact(short), 0.001)  # a hundred times if it were quadratic
 
 
-def test_a_shape_whose_pattern_does_not_begin_with_its_mark_is_masked_all_the_same(
+def test_shape_without_its_mark_first_is_masked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shapes = [

@@ -244,9 +244,7 @@ async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
-async def test_a_process_that_lives_on_after_any_step_was_refused_leaves_no_family_that_nobody_knows(
-    name: Any, course: Any
-) -> None:
+async def test_process_that_survives_a_refused_step_leaves_no_lost_family(name: Any, course: Any) -> None:
     """The store is locked once, or a connection breaks: what was to be done may have happened or not."""
     steps, met, wrong = COURSES[course], 0, []
     for when in WHEN:

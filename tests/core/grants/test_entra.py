@@ -120,9 +120,7 @@ async def test_each_refusal_is_for_whoever_can_mend_it(
     assert "Trace" not in told and "9ab03e19" not in told
 
 
-async def test_a_claims_challenge_is_repeated_in_the_consent_word_for_word(
-    world: World, deputy: Deputy, tmp_path: Path
-) -> None:
+async def test_claims_challenge_is_repeated_word_for_word(world: World, deputy: Deputy, tmp_path: Path) -> None:
     world.answers[PLACE] = CHALLENGE
     error = await refused(deputy)
     assert isinstance(error, ConsentRequired) and "9ab03e19" not in json.dumps(error.consent.payload())

@@ -180,9 +180,7 @@ async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
     await deputy.sources.import_tokens("alice", "api", **usual, **given)
 
 
-async def test_a_token_without_a_refresh_token_needs_a_provider_that_says_its_client_and_its_scopes(
-    world: World, deputy: Deputy
-) -> None:
+async def test_token_without_refresh_needs_a_provider_that_names_its_client(world: World, deputy: Deputy) -> None:
     access, _ = world.tokens_of("alice", READ)
     given: dict[str, Any] = {"account": ALICE, "by": "operator", "access_token": access}
     with pytest.raises(InvalidInput, match="does not say whether an access token is of the app 'api'") as unknown:

@@ -532,9 +532,7 @@ async def test_R5_a_second_try_that_cannot_be_sent_keeps_in_mind_that_the_first_
 
 
 @pytest.mark.parametrize("unclear", [answer(500), answer(503), lambda request: httpx.Response(200, text="<html>")])
-async def test_a_refresh_that_may_have_used_the_token_up_is_told_as_a_lost_rotation(
-    house: Refreshing, unclear: Any
-) -> None:
+async def test_refresh_that_may_have_spent_the_token_is_a_lost_rotation(house: Refreshing, unclear: Any) -> None:
     """Else the user would read of a change of password that never was."""
     house.expire()
     house.line.answers[TOKEN] = [unclear, unclear]
@@ -564,7 +562,7 @@ async def test_one_fault_of_the_token_endpoint_fails_no_act(house: Refreshing, o
     assert house.line.count(TOKEN) == 2 and await house.deputy.vault.scan("intent") == []
 
 
-async def test_the_second_try_after_a_fault_finds_a_used_token_and_the_loss_has_its_right_name(
+async def test_second_try_finds_the_used_token_and_names_the_loss(
     house: Refreshing,
 ) -> None:
     house.expire()
@@ -575,9 +573,7 @@ async def test_the_second_try_after_a_fault_finds_a_used_token_and_the_loss_has_
 
 
 @pytest.mark.parametrize("late", [answer(504), answer(524), answer(500, {}, retry_after="3"), answer(429)])
-async def test_where_the_provider_may_still_be_at_work_or_wants_a_pause_there_is_no_second_try(
-    house: Refreshing, late: Any
-) -> None:
+async def test_busy_or_pausing_provider_gets_no_second_try(house: Refreshing, late: Any) -> None:
     house.expire()
     house.line.answers[TOKEN] = [late]
     with pytest.raises((ProviderUnavailable, RateLimited)):
@@ -625,9 +621,7 @@ async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshin
 # ------------------------------------------------------------- a token endpoint that takes its time
 
 
-async def test_a_slow_token_endpoint_is_asked_once_and_callers_are_given_up_at_their_own_time(
-    house: Refreshing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_slow_endpoint_is_asked_once_for_all_callers(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.expire()
     house.line.held = TOKEN
@@ -641,9 +635,7 @@ async def test_a_slow_token_endpoint_is_asked_once_and_callers_are_given_up_at_t
     assert await house.act() and house.posts == 1 and (await house.now()).status == "active"
 
 
-async def test_who_has_a_token_that_still_lives_uses_it_while_the_endpoint_is_slow(
-    house: Refreshing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_live_token_is_used_beside_a_slow_endpoint(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.clock.now += HOUR - 30  # to be refreshed, and good for half a minute
     house.line.held = TOKEN
@@ -651,9 +643,7 @@ async def test_who_has_a_token_that_still_lives_uses_it_while_the_endpoint_is_sl
     house.line.release()
 
 
-async def test_a_token_request_that_is_given_up_is_not_sent_again_at_once(
-    house: Refreshing, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_abandoned_token_request_is_not_resent(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     """The provider may still be at work on it: a second one would be a reuse."""
     monkeypatch.setattr(refresh, "REQUEST_TIMEOUT", 0.1)
     house.expire()

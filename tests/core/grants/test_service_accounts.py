@@ -146,9 +146,7 @@ async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_o
 
 
 @pytest.mark.parametrize("first", ["", "bot"])
-async def test_one_call_is_not_done_twice_by_two_accounts_nor_answered_with_what_the_other_has_done(
-    world: World, first: str
-) -> None:
+async def test_one_call_is_not_done_or_answered_by_two_accounts(world: World, first: str) -> None:
     call, whose = Call("t", "m", "1"), BOT if first else "alice"
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
         world.session("alice")
@@ -296,9 +294,7 @@ async def test_what_the_settings_do_not_name_is_not_used_though_the_server_gives
 
 
 @pytest.mark.parametrize("says", [True, False])
-async def test_scopes_that_were_taken_out_of_the_settings_are_not_used_any_more(
-    world: World, tmp_path: Path, says: bool
-) -> None:
+async def test_scopes_removed_from_the_settings_are_not_used(world: World, tmp_path: Path, says: bool) -> None:
     world.says_scopes = says
     for scopes in ({READ, WRITE}, {READ}):
         vault = await new_vault(tmp_path / "vault.sqlite", bytes(32))

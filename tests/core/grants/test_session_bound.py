@@ -51,9 +51,7 @@ def grants_asked(world: World) -> list[str]:
 
 
 @without_refresh
-async def test_a_refresh_token_that_comes_all_the_same_is_never_used_and_ends(
-    world: World, clock: Clock, source: Source
-) -> None:
+async def test_unwanted_refresh_token_is_never_used_and_ends(world: World, clock: Clock, source: Source) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         world.session("alice", 1000)
         for _ in range(3):
@@ -142,9 +140,7 @@ async def test_one_users_refused_session_holds_up_nobody_else(world: World) -> N
         assert (await deputy.act("notes_count_notes", {}, user="bob"))["user"] == "bob"
 
 
-async def test_an_application_that_gives_no_answer_holds_an_act_for_a_while_only(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_silent_application_holds_an_act_only_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(user: User) -> str:
         await asyncio.sleep(3600)
         return ""

@@ -42,9 +42,7 @@ async def acts(deputy: Deputy, user: str = "alice") -> str:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-async def test_what_came_from_it_ends_here_and_at_the_server_and_comes_with_the_next_one(
-    world: World, source: Source
-) -> None:
+async def test_session_tokens_end_here_and_there_and_return_with_the_next(world: World, source: Source) -> None:
     async for deputy in opened(world, source):
         assert [await acts(deputy, name) for name in ("alice", "bob")] == ["alice", "bob"]
         await deputy.act("notes_count_notes", {}, user="alice", app="bot")

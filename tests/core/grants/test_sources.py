@@ -293,9 +293,7 @@ async def test_a_disconnect_while_more_is_obtained_wins(world: World) -> None:
 @kinds
 @pytest.mark.parametrize("ended_by", ["revoke", "erase", "revoke_all"])
 @pytest.mark.parametrize("held", [False, True])
-async def test_whoever_is_disconnected_or_erased_while_a_token_is_obtained_has_none(
-    world: World, source: Source, ended_by: str, held: bool
-) -> None:
+async def test_disconnected_user_gets_no_token(world: World, source: Source, ended_by: str, held: bool) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         world.session("alice")
         if held:
@@ -316,9 +314,7 @@ async def test_whoever_is_disconnected_or_erased_while_a_token_is_obtained_has_n
         assert await deputy.vault.scan("obtaining") == []
 
 
-async def test_a_disconnect_in_the_moment_in_which_a_grant_is_stored_wins(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_disconnect_wins_while_a_grant_is_stored(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
         add = Vault.add

@@ -106,9 +106,7 @@ async def test_another_users_same_call_is_another_act(house: House) -> None:
     assert mails(house) == 1 and len(house.sandbox.sent("bob@example.test")) == 1
 
 
-async def test_acts_that_share_a_lock_by_chance_do_not_call_each_other_unknown(
-    house: House, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_acts_that_share_a_lock_stay_independent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "STRIPES", 1)
     monkeypatch.setattr(ledger, "WAIT", 0.05)
     house.line.held = SENDING
@@ -146,9 +144,7 @@ async def test_after_an_ambiguous_write_a_lookup_that_fails_does_not_let_the_wri
 
 
 @pytest.mark.parametrize("refusal", [401, 403, 404, 429])
-async def test_after_an_ambiguous_write_a_refused_lookup_does_not_let_the_write_happen_again(
-    house: House, refusal: int
-) -> None:
+async def test_refused_lookup_does_not_repeat_an_ambiguous_write(house: House, refusal: int) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail")
     body = {"error": {"errors": [{"reason": "insufficientPermissions"}]}} if refusal == 403 else {}
     house.line.answers["gmail.googleapis.com", "/gmail/v1/users/me/messages/lookup"] = [answer(refusal, body)] * 4

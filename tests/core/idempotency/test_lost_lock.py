@@ -149,9 +149,7 @@ async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_i
 
 
 @pytest.mark.processes
-async def test_after_the_longest_time_that_a_request_takes_the_other_goes_on(
-    two: Two, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_other_goes_on_after_the_longest_request_time(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "SECONDS", 0.6)
     monkeypatch.setattr(ledger, "SPARE", 0.2)
     first = two.begun(0, "noted", SENT)

@@ -160,9 +160,7 @@ async def test_a_client_on_loopback_says_that_it_is_a_native_one_whatever_its_po
 
 
 @pytest.mark.parametrize("wrong", [{}, {"iss": "https://evil.example.test"}])
-async def test_an_answer_without_iss_is_refused_where_the_server_promised_one(
-    house: House, wrong: dict[str, str]
-) -> None:
+async def test_answer_without_the_promised_iss_is_refused(house: House, wrong: dict[str, str]) -> None:
     deputy = await house.process()
     asked = await asked_by(act(deputy, "alice"))
     started = await deputy.consents.start(asked.link.rpartition("/")[2], User("alice"))
@@ -279,9 +277,7 @@ async def test_the_method_that_a_registration_assigns_is_taken(house: House, way
         ({"redirect_uris": ["https://evil.example.test/callback"]}, "another redirect URI"),
     ],
 )
-async def test_a_registration_that_is_of_no_use_is_refused_in_words(
-    house: House, registered: dict[str, Any], words: str
-) -> None:
+async def test_useless_registration_is_refused_in_words(house: House, registered: dict[str, Any], words: str) -> None:
     house.world.registered = registered
     with pytest.raises(SettingsError, match=words) as e:
         await act(await house.process(), "alice")
@@ -426,9 +422,7 @@ async def test_all_scopes_of_a_challenge_are_asked_for_at_once(house: House) -> 
         ('error="insufficient_scope"', ("tools:write",)),
     ],
 )
-async def test_a_challenge_without_a_scope_asks_for_what_its_words_or_its_metadata_name(
-    house: House, challenge: str, asked: tuple[str, ...]
-) -> None:
+async def test_scopeless_challenge_asks_for_its_words(house: House, challenge: str, asked: tuple[str, ...]) -> None:
     house.world.offered = ["tools:read", "tools:write"]
     house.world.challenge, house.world.first = challenge, ""
     deputy = await house.process()
@@ -556,9 +550,7 @@ STRANGER = "https://mcp.stranger.test/mcp"
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-async def test_a_server_that_names_the_authorization_server_of_another_gets_no_token(
-    house: House, restarted: bool
-) -> None:
+async def test_server_naming_anothers_authorization_server_gets_no_token(house: House, restarted: bool) -> None:
     """It may not look at `resource`: then its token for the one is good at the other, which the stranger wants."""
     house.world = Stranger(house.clock)
     deputy = await house.process()

@@ -176,9 +176,7 @@ def test_a_definition_is_another_one_for_all_that_anybody_acts_on() -> None:
         ({"readOnlyHint": "true"}, True, "sends", "write"),
     ],
 )
-def test_hints_make_nothing_harmless_unless_they_are_trusted(
-    hints: Any, trusted: bool, effect: str, repeat: str
-) -> None:
+def test_hints_make_nothing_harmless_unless_trusted(hints: Any, trusted: bool, effect: str, repeat: str) -> None:
     server, pin = McpServer("other", URL, trust_hints=trusted), Pin(definition("t") | {"annotations": hints})
     assert effect_of(server, pin) == effect
     assert repeat_of(server, pin, effect_of(server, pin)) == repeat

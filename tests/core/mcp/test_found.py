@@ -291,9 +291,7 @@ async def test_while_a_server_is_down_it_is_as_it_was(known: KnownServers) -> No
         ),
     ],
 )
-async def test_a_server_that_leads_elsewhere_than_before_is_an_incident(
-    known: KnownServers, said: Mapping[str, Any], words: str
-) -> None:
+async def test_server_leading_elsewhere_is_reported(known: KnownServers, said: Mapping[str, Any], words: str) -> None:
     await ask(Web(), known=known)
     for _ in range(2):  # the second time, too
         with pytest.raises(SettingsError, match=words) as e:

@@ -199,9 +199,7 @@ def test_a_push_that_fails_has_no_state_and_no_secret_in_its_frames(opened: Open
         ("made_up", "an error of its own"),
     ],
 )
-def test_a_code_that_is_refused_for_the_application_says_what_to_change(
-    opened: Open, caplog: pytest.LogCaptureFixture, error: str, words: str
-) -> None:
+def test_refused_code_names_the_setting(opened: Open, caplog: pytest.LogCaptureFixture, error: str, words: str) -> None:
     server = OidcServer(answers={"/token": (400, {"error": error, "error_description": "hush"})})
     with opened(server) as deputy:
         ended = connect(deputy, server)

@@ -64,9 +64,7 @@ def test_an_app_with_a_key_signs_wherever_it_would_show_a_secret(
     assert isinstance(private, str) and private not in caplog.text
 
 
-def test_what_the_server_knows_the_key_by_and_what_it_wants_it_to_be_for_can_be_said(
-    opened: Open, tmp_path: Path
-) -> None:
+def test_key_id_and_purpose_for_the_server_can_be_set(opened: Open, tmp_path: Path) -> None:
     server = OidcServer(client_key=rsa_key())
     path = write(tmp_path / "client.key", rsa_key().as_pem(private=True))
     said = [f'private_key_file = "{path}"', 'private_key_id = "theirs"', 'assertion_audience = "token"']

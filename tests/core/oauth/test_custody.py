@@ -85,9 +85,7 @@ async def linear() -> AsyncIterator[Home]:
 @pytest.mark.parametrize(
     ("app", "first", "second"), [(LINEAR, "read", "write"), (SALESFORCE, "api", "id"), (GITHUB, "gist", "repo")]
 )
-async def test_a_step_up_ends_the_tokens_it_replaces_and_a_disconnect_leaves_nothing(
-    app: App, first: str, second: str
-) -> None:
+async def test_step_up_ends_replaced_tokens_and_a_disconnect_all(app: App, first: str, second: str) -> None:
     home = await Home(app).begin()
     assert await home.allow(first) == "granted" and home.families == 1
     assert await home.allow(second) == "granted" and home.families == 1 and await home.debts() == []

@@ -235,9 +235,7 @@ def step_up(deputy: Deputy, server: ProvingServer) -> None:
     deputy.run(deputy.consents.finish("acme", back, AnyLocalUser(), started.nonce.reveal()))
 
 
-def test_a_refresh_token_that_is_bound_to_an_older_key_is_not_kept_with_a_newer(
-    opened: Open, server: ProvingServer
-) -> None:
+def test_refresh_token_bound_to_an_older_key_is_dropped(opened: Open, server: ProvingServer) -> None:
     """A consent that brings no refresh token keeps the one before it, elsewhere; here nobody could use it."""
     with connected(opened, server) as deputy:
         older = grant_of(deputy).refresh_token
@@ -340,7 +338,7 @@ def test_A18_a_proof_that_is_refused_is_the_operators_fault_and_costs_no_grant(
         assert grant_of(deputy).status == "active"
 
 
-def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_clock(
+def test_refused_proof_points_to_the_clock(
     opened: Open, server: ProvingServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.skew = -3600
@@ -351,9 +349,7 @@ def test_a_consent_whose_proof_is_refused_tells_the_operator_to_look_at_the_cloc
 
 @pytest.mark.parametrize("place", ["/token", "api"])
 @pytest.mark.parametrize("fault", ["refused", "unreadable", "lost", "broken"])
-def test_no_frame_of_an_error_shows_the_key_or_a_token(
-    opened: Open, server: ProvingServer, place: str, fault: str
-) -> None:
+def test_error_frames_show_neither_key_nor_token(opened: Open, server: ProvingServer, place: str, fault: str) -> None:
     with connected(opened, server) as deputy:
         grant = expire(deputy) if place == "/token" else grant_of(deputy)
         assert grant.proof_key and grant.refresh_token

@@ -104,9 +104,7 @@ def test_userinfo_of_somebody_else_is_not_believed(opened: Open, caplog: pytest.
         ("\u200b", "alice-1"),
     ],
 )
-def test_a_name_that_somebody_chose_is_kept_as_one_line_of_what_can_be_seen(
-    opened: Open, email: str, shown: str, sends_id_token: bool
-) -> None:
+def test_chosen_name_is_kept_as_one_visible_line(opened: Open, email: str, shown: str, sends_id_token: bool) -> None:
     server = OidcServer(userinfo={"sub": "alice-1", "email": email}, sends_id_token=sends_id_token)
     with opened(server) as deputy:
         assert connect(deputy, server).account == shown
@@ -115,9 +113,7 @@ def test_a_name_that_somebody_chose_is_kept_as_one_line_of_what_can_be_seen(
 
 @pytest.mark.parametrize("sends_id_token", [True, False])
 @pytest.mark.parametrize("subject", ["a\0b", "a\x1b", "a\nb", "x" * 256])
-def test_what_no_subject_can_be_connects_nobody_and_leaves_no_tokens(
-    opened: Open, subject: str, sends_id_token: bool
-) -> None:
+def test_impossible_subject_connects_nobody(opened: Open, subject: str, sends_id_token: bool) -> None:
     server = OidcServer(userinfo={"sub": subject, "email": "alice@example.test"}, sends_id_token=sends_id_token)
     with opened(server) as deputy:
         assert connect(deputy, server).status == "failed"
@@ -129,9 +125,7 @@ def test_what_no_subject_can_be_connects_nobody_and_leaves_no_tokens(
     ("named", "status"),
     [("alice-1", "granted"), ("Alice-1", "failed"), ("ALICE@example.test", "granted"), ("bob@example.test", "failed")],
 )
-def test_an_account_is_named_by_its_very_subject_or_by_its_name_in_any_case(
-    opened: Open, named: str, status: str
-) -> None:
+def test_account_is_named_by_exact_subject_or_name_in_any_case(opened: Open, named: str, status: str) -> None:
     server = OidcServer()
     with opened(server) as deputy:
         (asked,) = deputy.run(deputy.connect("alice", tools=["acme_me"], account=named))
@@ -213,9 +207,7 @@ def test_a_refresh_that_brings_tokens_of_another_account_ends_the_grant_and_them
 @pytest.mark.parametrize(
     "sign", [OidcServer().sign, lambda claims: "e.n.c.rypt.ed", lambda claims: "no.token.", lambda claims: "x"]
 )
-def test_a_refresh_that_brings_an_id_token_of_the_same_account_or_an_unreadable_one_is_good(
-    opened: Open, sign: Callable[[Claims], str]
-) -> None:
+def test_refresh_with_an_unreadable_id_token_is_good(opened: Open, sign: Callable[[Claims], str]) -> None:
     server = OidcServer(with_refresh=True)
     with opened(server) as deputy:
         connect(deputy, server)

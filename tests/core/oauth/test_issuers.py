@@ -117,9 +117,7 @@ def test_A14_an_issuer_and_a_resource_in_the_settings_are_all_that_a_toolkit_of_
     assert all(form["resource"] == ["https://api.example.test/"] for form in server.forms)
 
 
-def test_a_start_that_fails_lets_go_of_the_vault_and_the_next_one_works(
-    server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_start_releases_the_vault(server: Acme, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(CONFIG)
     monkeypatch.setenv("DEPUTIZE_CONFIG", str(tmp_path / "deputize.toml"))
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path / "home"))
@@ -181,9 +179,7 @@ async def test_private_addresses_are_called_only_where_settings_say_so(server: A
         await find_providers(Settings.load(apps={"acme": inside}), vault, server)
 
 
-async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_they_are_not(
-    server: Acme, vault: Vault
-) -> None:
+async def test_discovery_made_with_private_addresses_is_not_used_without(server: Acme, vault: Vault) -> None:
     inside, known = "https://idp.example.test/me", KnownIssuers(vault)
     server.said["userinfo_endpoint"] = inside
     await discover(ISSUER, name="acme", allow_private_network=True, transport=server, known=known)
@@ -206,9 +202,7 @@ async def test_what_was_said_when_private_addresses_were_fine_is_not_used_when_t
 @pytest.mark.parametrize(
     "place", ["https://accounts.google.com/o/oauth2/v2/auth", "https://oauth2.googleapis.com/token"]
 )
-async def test_a_server_that_calls_an_address_of_another_provider_its_own_stops_the_start(
-    server: Acme, vault: Vault, name: str, place: str
-) -> None:
+async def test_server_with_anothers_address_stops_the_start(server: Acme, vault: Vault, name: str, place: str) -> None:
     """Else people consent at Google's page to what this server then gets the code of, whoever allowed that."""
     server.said[name] = place
     app = APP.model_copy(update={"trusted_origins": ["https://accounts.google.com", "https://oauth2.googleapis.com"]})

@@ -220,9 +220,7 @@ def paged(*pages: int) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize(("pages", "asked"), [((100, 3), 2), ((100, 100, 1), 3), ((100, 100, 0), 3), ((99,), 1)])
-async def test_rights_are_read_from_all_installations_and_not_from_the_first_hundred(
-    pages: tuple[int, ...], asked: int
-) -> None:
+async def test_rights_are_read_from_all_installations_beyond_a_hundred(pages: tuple[int, ...], asked: int) -> None:
     line = hub()
     line.answers[f"GET {API}/user/installations"] = paged(*pages)
     async with await built(line, PROVIDERS["github_app"]) as deputy:

@@ -412,9 +412,7 @@ async def test_a_read_that_failed_leaves_the_yes_and_a_known_one_may_be_run_agai
     ("call", "decision"),
     [(CALL, None), (CALL, "approve"), *((UNKNOWN, decision) for decision in (None, "approve", "reject"))],
 )  # a no to a call that is known holds: tests/core/approvals/test_rejections.py
-async def test_an_old_question_does_not_stop_what_the_policy_allows_by_now(
-    house: Asking, decision: Decision | None, call: Call
-) -> None:
+async def test_old_question_does_not_block_allowed_acts(house: Asking, decision: Decision | None, call: Call) -> None:
     with pytest.raises(ApprovalRequired) as caught:
         await house.deputy.act("gmail_send", MAIL, user="alice", call=call)
     if decision:

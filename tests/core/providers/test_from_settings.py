@@ -80,9 +80,7 @@ def load(home: Path, changes: Mapping[str, Any] | None = None) -> Settings:
     return Settings.load(home=home, providers={"acme": row}, apps={"acme": {"client_id": "acme-client"}})
 
 
-def test_a_row_of_the_file_is_the_row_that_one_would_write_in_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_row_equals_the_row_written_in_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "deputize.toml").write_text(TOML)
     monkeypatch.setenv("DEPUTIZE_HOME", str(tmp_path))
     settings = Settings.load()
@@ -226,9 +224,7 @@ def mine() -> Steps:
     ],
     ids=lambda change: str(*change),
 )
-async def test_no_token_of_a_grant_goes_where_a_row_leads_that_was_changed_since(
-    tmp_path: Path, change: dict[str, Any]
-) -> None:
+async def test_token_never_goes_where_a_changed_row_leads(tmp_path: Path, change: dict[str, Any]) -> None:
     sandbox = Sandbox()
     sandbox.play(load(tmp_path).all_providers()["acme"], lambda call: {"who": call.person.email})
     evil = load(tmp_path, change).all_providers()["acme"]

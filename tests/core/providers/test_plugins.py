@@ -59,9 +59,7 @@ def test_an_entry_point_is_a_module_with_a_provider_or_the_provider(install: Ins
     assert known_providers()["acme"].label == "Acme" and list(known_providers())[:-1] == list(PROVIDERS)
 
 
-def test_settings_know_a_provider_of_another_package(
-    install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_know_foreign_provider(install: Install, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install("acme-oauth", "acme = acme_row", acme_row=ROW.format(name="acme"))
     monkeypatch.setenv("DEPUTIZE_APPS__ACME__CLIENT_ID", "id")
     settings = Settings.load(home=tmp_path)

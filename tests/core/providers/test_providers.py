@@ -214,7 +214,7 @@ def test_a_row_stands_under_its_own_name_with_its_own_rules(provider: Provider) 
 
 
 @pytest.mark.parametrize("kind", [Provider, OAuthEndpoints, ApiRules])
-def test_every_field_of_a_provider_has_a_line_that_says_what_it_is(
+def test_every_provider_field_has_a_line_that_says_what_it_is(
     kind: type[Provider | OAuthEndpoints | ApiRules],
 ) -> None:
     assert all(f"``{one.name}``" in (kind.__doc__ or "") for one in fields(kind) if one.init)
@@ -408,9 +408,7 @@ def test_no_two_scopes_of_different_reach_read_the_same(provider: Provider) -> N
         (SALESFORCE, "offline_access", "refresh_token"),
     ],
 )
-def test_a_broader_scope_covers_a_narrower_one_and_not_the_other_way(
-    provider: Provider, broad: str, narrow: str
-) -> None:
+def test_broader_scope_covers_a_narrower_one_and_not_vice_versa(provider: Provider, broad: str, narrow: str) -> None:
     assert narrow in provider.implied_scopes(frozenset({broad}))
     if broad not in provider.oauth.scope_aliases:
         assert broad not in provider.implied_scopes(frozenset({narrow}))

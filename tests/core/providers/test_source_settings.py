@@ -60,9 +60,7 @@ def test_googles_key_file_is_read_as_it_comes(tmp_path: Path) -> None:
         (BOT, {"private_key": "no PEM"}, "neither PEM nor"),
     ],
 )
-def test_a_key_that_is_not_this_accounts_is_refused(
-    tmp_path: Path, client_id: str, changed: dict[str, Any], says: str
-) -> None:
+def test_key_of_another_account_is_refused(tmp_path: Path, client_id: str, changed: dict[str, Any], says: str) -> None:
     account = {"kind": "service_account", "organisation": "Acme Ltd", "scopes": ["a"]}
     path = googles_file(tmp_path, **changed)
     with pytest.raises(SettingsError, match=says):

@@ -84,9 +84,7 @@ async def asking() -> AsyncIterator[tuple[Deputy, Line]]:
 
 
 @pytest.mark.parametrize(("name", "arguments"), NAMES)
-async def test_a_policy_sees_the_tool_and_our_arguments_whatever_it_was_called(
-    name: str, arguments: dict[str, Any]
-) -> None:
+async def test_policy_sees_the_tool_and_our_arguments_under_any_name(name: str, arguments: dict[str, Any]) -> None:
     seen: list[Act] = []
 
     def look(act: Act) -> Verdict:
@@ -154,9 +152,7 @@ async def test_a_yes_for_one_name_is_no_yes_for_other_arguments_under_another(as
         {"subject": "Lunch", "text": "Yes."},
     ],
 )
-async def test_an_argument_given_under_two_names_or_a_name_nobody_has_is_refused(
-    asking: tuple[Deputy, Line], arguments: dict[str, Any]
-) -> None:
+async def test_argument_with_two_names_is_refused(asking: tuple[Deputy, Line], arguments: dict[str, Any]) -> None:
     deputy, line = asking
     with pytest.raises(InvalidInput):
         await deputy.act("Gmail.SendEmail", arguments, user="alice")

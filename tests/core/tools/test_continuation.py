@@ -170,9 +170,7 @@ async def test_a_toolkits_reference_opens_nothing_but_what_the_toolkit_reads(dep
                 await read(deputy, tool, ref=told[name])
 
 
-async def test_the_policy_the_grant_and_the_account_count_when_a_reference_is_followed(
-    deputy: Deputy, watch: Watch
-) -> None:
+async def test_reference_is_followed_under_policy_grant_and_account(deputy: Deputy, watch: Watch) -> None:
     told = await deputy.act("gmail_get", {"id": "1"}, user="alice", account="alice@example.test")
     await read(deputy, ref=told["more"])
     assert watch.acts[-1].account == "alice@example.test"

@@ -58,9 +58,7 @@ def test_what_is_nested_without_end_is_left_out(levels: int) -> None:
 
 @pytest.mark.parametrize("zone", [BERLIN, NEW_YORK])
 @pytest.mark.parametrize("at", [NEVER, ALWAYS])
-def test_a_time_at_the_end_of_the_calendar_is_told_in_utc_where_the_zone_has_no_such_year(
-    zone: ZoneInfo, at: str
-) -> None:
+def test_time_at_the_calendars_end_is_in_utc_when_the_zone_has_no_year(zone: ZoneInfo, at: str) -> None:
     told = handed({"full": UserTime.of(at), "short": UserTime.of(at, "short")}, zone)
     there = (zone is BERLIN) == (at is ALWAYS)
     assert told["short"].endswith(" UTC") is not there and told["full"].endswith("+00:00") is not there

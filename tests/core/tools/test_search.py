@@ -87,9 +87,7 @@ def plugin(description: str, words: tuple[str, ...] = ()) -> Tool:
         ("send an email write a mail message reply forward draft calendar meeting invite issue " * 30, ()),
     ],
 )
-def test_a_plugin_cannot_push_itself_in_front_by_repeating_words(
-    index: ToolIndex, description: str, words: tuple[str, ...]
-) -> None:
+def test_plugin_cannot_gain_rank_by_repeating_words(index: ToolIndex, description: str, words: tuple[str, ...]) -> None:
     attacked = ToolIndex([*index.tools, plugin(description, words)])
     for query in ("send an email to bob", "send email email email"):
         assert found(attacked, query)[0].startswith("gmail_send_"), "a name says more than what is said of it"

@@ -123,9 +123,7 @@ def test_programs_may_only_add(statement: str, server: Server, table: PostgresAu
         program.execute(statement.encode())
 
 
-def test_tables_of_the_version_before_get_the_audit_and_their_programs_the_right_to_it(
-    server: Server, tmp_path: Path
-) -> None:
+def test_older_tables_get_the_audit_and_programs_the_right_to_it(server: Server, tmp_path: Path) -> None:
     execute(server, "DROP TABLE deputize_audit")
     execute(server, "DELETE FROM deputize_schema WHERE version = 2")
     early = Settings(home=tmp_path, vault=server.url, key=SecretStr(new_key()), audit_files=False)  # type: ignore[call-arg]
@@ -157,9 +155,7 @@ def test_rows_whose_answer_is_lost_are_there_once(server: Server, tmp_path: Path
         audit.close()
 
 
-def test_rows_in_doubt_are_inserted_as_they_were_before_any_that_follow(
-    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_doubtful_rows_come_first(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
     """Their commit came through and its answer did not, and the server was away for longer than anybody waits."""
     monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.PATIENCE", 0.0)
     folder = Path(server.url.partition("host=")[2])
@@ -215,9 +211,7 @@ def test_a_row_that_somebody_else_puts_in_the_way_of_a_chain_is_told(server: Ser
     audit.close()
 
 
-def test_a_server_that_stands_still_is_given_up_in_time(
-    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_standing_server_is_given_up(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("deputize.core.vault.stores.postgres.sync_connection.ANSWER", 0.5)
     audit = Audit(table, KEY)
     some(audit, 1)
@@ -349,9 +343,7 @@ def test_chains_under_an_older_key_are_closed(table: PostgresAudit) -> None:
     assert [one.kind for one in verify(table, [KEY, b"o" * 32], heads=[head]).findings] == ["truncated"]
 
 
-async def test_an_act_is_in_the_table_before_its_request_leaves(
-    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_row_is_in_the_table_first(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the standard mode, too: a program that is killed with the request under way has told of it."""
     monkeypatch.setattr("deputize.core.audit.commit_thread.GATHER", 60.0)  # nothing goes there that nobody awaits
     sandbox, seen = Sandbox(), list[list[str]]()

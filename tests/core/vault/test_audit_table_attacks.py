@@ -68,9 +68,7 @@ def test_rows_that_lie_in_the_way_of_a_chain_stop_nothing_and_are_found(server: 
     assert [one.kind for one in verify(table, [KEY], anchors=anchors).findings] == ["truncated"]
 
 
-def test_rows_that_come_before_a_process_writes_them_again_are_not_taken_for_its_own(
-    server: Server, table: PostgresAudit
-) -> None:
+def test_rows_that_come_before_their_repetition_are_not_its_own(server: Server, table: PostgresAudit) -> None:
     """The same line, filed under somebody else: their activity page would not show it."""
     audit, shadow = Audit(table, KEY), Audit(None, KEY)
     shadow.writer, shadow._prev = audit.writer, Key(KEY).first(audit.writer)
@@ -109,9 +107,7 @@ def test_copies_of_a_users_rows_are_shown_once_and_found(server: Server, table: 
     assert not verify(table, [KEY]).ok
 
 
-def test_lines_longer_than_memory_are_not_fetched(
-    server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_overlong_lines_are_not_fetched(server: Server, table: PostgresAudit, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit(table, KEY)
     some(audit, 3)
     audit.close()
@@ -152,9 +148,7 @@ def test_an_answer_holds_so_much_at_most_whoever_wrote_it(server: Server, table:
     assert table.newest(["alice"], 1)[1] is False
 
 
-async def test_rows_that_the_role_may_not_add_wait_without_a_chain_of_another_name(
-    server: Server, table: PostgresAudit
-) -> None:
+async def test_rows_that_the_role_may_not_add_wait_in_their_chain(server: Server, table: PostgresAudit) -> None:
     audit = Audit(table, KEY)
     some(audit, 1)
     await audit.settle()

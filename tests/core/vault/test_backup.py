@@ -581,7 +581,7 @@ async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
     await home.deputy.close()
 
 
-async def test_backup_opens_when_keys_are_rotated_while_it_is_made(
+async def test_backup_opens_after_a_rotation_meanwhile(
     home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first record has a key by then that this process has not met."""

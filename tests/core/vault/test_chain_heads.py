@@ -138,9 +138,7 @@ def test_a_program_that_only_ends_keeps_its_head_too(home: Path) -> None:
     assert proven(home).open == ()
 
 
-def test_heads_of_many_chains_move_into_a_chain_that_vouches_for_them(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heads_of_many_chains_move_into_a_vouching_chain(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_heads, "MAX_HEADS", 3)
     writers = [run_of_a_program(1) for _ in range(4)]
     last = run_of_a_program(1)
@@ -170,9 +168,7 @@ def heads(home: Path) -> list[Head]:
     return portal().run(known())
 
 
-def test_a_chain_that_runs_is_not_moved_and_one_that_was_killed_is_after_a_day(
-    home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_running_chain_stays_and_a_killed_one_moves_after_a_day(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_heads, "MAX_HEADS", 0)
 
     async def fold(later: float) -> set[str]:

@@ -272,9 +272,7 @@ def _cancelled(server: Server) -> int:
     return int(str(found))
 
 
-async def test_nobody_uses_the_vault_before_it_was_looked_through(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_vault_is_unused_until_it_was_looked_through(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     pair, _, one, other = world
     monkeypatch.setattr("deputize.core.vault.stores.postgres.failover.PATIENCE", 0.3)
     looks, may = list[int](), asyncio.Event()

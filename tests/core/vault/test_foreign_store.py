@@ -149,9 +149,7 @@ def test_an_address_is_shown_without_what_may_be_secret_in_it(url: str, shown: s
 
 @pytest.mark.processes
 @pytest.mark.parametrize("local", [True, False])
-async def test_a_store_on_another_machine_is_looked_at_less_often_while_somebody_waits(
-    local: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_remote_store_is_looked_at_less_often_while_waiting(local: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     deputy = await build(Sandbox(), vault=await Vault.open(store := FaultyStore(MemoryStore()), [b"k" * 32]))
     store.local_reads = local
     [asked] = await deputy.connect("alice", "google", scopes=["https://www.googleapis.com/auth/gmail.readonly"])

@@ -47,9 +47,7 @@ def grouped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
         yield sizes
 
 
-async def test_what_waits_while_the_disk_syncs_is_one_transaction(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_writes_waiting_for_a_sync_share_one_commit(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     statements: list[str] = []
     await asyncio.wrap_future(
         store._owner.submit(lambda: store._opened().connection.set_trace_callback(statements.append))
@@ -63,9 +61,7 @@ async def test_what_waits_while_the_disk_syncs_is_one_transaction(
     assert [one for one in statements if not one.startswith("INSERT")] == ["BEGIN IMMEDIATE", "COMMIT"] * 2
 
 
-async def test_writes_of_one_record_in_one_group_see_each_other_in_order(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_grouped_writes_of_a_record_are_in_order(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     with grouped(monkeypatch) as sizes:
         told = await asyncio.gather(
             store.insert("test", "first", b"1"),
@@ -80,9 +76,7 @@ async def test_writes_of_one_record_in_one_group_see_each_other_in_order(
     assert await store.get("test", "a") == b"4"
 
 
-async def test_a_write_that_finds_the_disk_full_fails_alone(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_write_on_a_full_disk_fails_alone(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def limited() -> None:
         writer = store._opened()
         [(pages, *_)] = writer.ask("PRAGMA page_count")
@@ -111,9 +105,7 @@ async def test_a_group_that_finds_the_vault_locked_is_told_as_one(store: SqliteS
     assert await store.scan("test") == []
 
 
-async def test_an_error_nobody_thought_of_reaches_who_waits_and_the_next_write_is_done(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_unknown_error_reaches_its_waiter_alone(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     def wrong(*_: object) -> None:
         raise ZeroDivisionError
 
@@ -161,9 +153,7 @@ asyncio.run(main())
 @pytest.mark.processes
 @pytest.mark.parametrize("where", ["statement", "answer"])
 @pytest.mark.parametrize("number", [1, 2, 9, 17, 40, 333])
-async def test_killed_at_any_write_of_a_group_nothing_is_lost_that_was_told(
-    path: Path, where: str, number: int
-) -> None:
+async def test_group_killed_at_any_write_loses_nothing_that_was_told(path: Path, where: str, number: int) -> None:
     await SqliteStore.open(path, create=True).close()
     with running(WRITING_AT_ONCE, path, where, str(number)) as writer:
         assert writer.stdout

@@ -87,9 +87,7 @@ async def test_vault_rotates_with_the_keys_of_any_source(vault: Vault, source: K
     assert [record.json["n"] for record in await again.scan("grant")] == [0, 1, 2]
 
 
-async def test_vault_asks_its_source_again_once_for_a_page_of_rows_with_an_unknown_key(
-    vault: Vault, source: KeysInMemory
-) -> None:
+async def test_vault_asks_its_source_once_for_a_page_of_unknown_keys(vault: Vault, source: KeysInMemory) -> None:
     source.keys = [NEW, OLD]
     await rotated(vault, NEW, OLD)
     assert source.reads == 1
@@ -105,9 +103,7 @@ async def test_vault_still_asks_its_source_after_it_was_given_other_keys(vault: 
     assert await vault.get("grant", "old0")
 
 
-async def test_vault_opened_late_asks_the_source_for_the_key_of_the_first_record(
-    vault: Vault, source: KeysInMemory
-) -> None:
+async def test_vault_opened_late_asks_the_source_for_the_first_key(vault: Vault, source: KeysInMemory) -> None:
     sealer = Sealer.from_source(source)
     source.keys = [NEW, OLD]
     await rotated(vault, NEW, OLD)
@@ -131,9 +127,7 @@ async def test_source_is_never_read_on_the_event_loop(vault: Vault, source: Keys
     assert len(threads) == 2 and threading.get_ident() not in threads
 
 
-async def test_key_is_found_when_other_keys_are_found_while_its_source_answers(
-    vault: Vault, source: KeysInMemory
-) -> None:
+async def test_key_is_found_when_others_are_found_meanwhile(vault: Vault, source: KeysInMemory) -> None:
     """Two rotations, and two tasks that each look for a key: the slower answer is without the newest key."""
     read = source.read_keys
 
@@ -152,9 +146,7 @@ async def test_key_is_found_when_other_keys_are_found_while_its_source_answers(
 # ------------------------------------------------------------- a source that fails
 
 
-async def test_source_without_the_key_leaves_the_record_shut_and_the_hint_names_both(
-    vault: Vault, source: KeysInMemory
-) -> None:
+async def test_source_without_the_key_leaves_the_record_shut(vault: Vault, source: KeysInMemory) -> None:
     await rotated(vault, NEW, OLD)
     with pytest.raises(VaultError) as caught:
         await vault.get("grant", "old0")
@@ -172,9 +164,7 @@ async def test_answer_without_the_key_does_not_replace_the_keys_at_hand(vault: V
 
 
 @pytest.mark.parametrize("fails", [StoreUnavailable("The service is down."), ConnectionError("secret in words")])
-async def test_source_that_is_down_is_no_missing_key_and_costs_no_grant(
-    vault: Vault, source: KeysInMemory, fails: Exception
-) -> None:
+async def test_source_that_is_down_costs_no_grant(vault: Vault, source: KeysInMemory, fails: Exception) -> None:
     await rotated(vault, NEW, OLD)
     before = await vault.store.scan("grant")
     source.keys, source.fails = [NEW, OLD], fails
@@ -199,9 +189,7 @@ async def test_source_that_is_down_stops_nothing_that_known_keys_open(vault: Vau
 
 
 @pytest.mark.parametrize("fails", [ConnectionError("key=hunter2"), TimeoutError(), KeyError("hunter2"), OSError()])
-def test_source_that_fails_in_its_own_way_gives_a_typed_error_with_a_hint_and_without_its_words(
-    source: KeysInMemory, fails: Exception
-) -> None:
+def test_failing_source_gives_a_typed_error_without_its_words(source: KeysInMemory, fails: Exception) -> None:
     source.fails = fails
     with pytest.raises(StoreUnavailable, match=type(fails).__name__) as caught:
         read_keys(source)

@@ -47,7 +47,7 @@ def opened(folder: Path) -> list[str]:
     return [name for name in found if name.startswith(str(folder))]
 
 
-async def test_two_openings_of_one_process_exclude_each_other_and_closing_one_frees_nothing_of_the_other(
+async def test_two_openings_in_one_process_exclude_each_other(
     tmp_path: Path,
 ) -> None:
     one, other = RangeLocks(tmp_path), RangeLocks(tmp_path)
@@ -101,9 +101,7 @@ async def test_after_somebody_removed_the_file_old_and_new_processes_exclude_eac
     new.end()
 
 
-async def test_a_taker_that_was_cancelled_meanwhile_leaves_the_lock_free(
-    locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_cancelled_taker_frees_the_lock(locks: RangeLocks | FileLocks, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file is opened, or tried, in a thread, which does so although nobody waits any more."""
     begun, go = threading.Event(), threading.Event()
     at: tuple[Any, str] = (filelocks, "_try") if isinstance(locks, FileLocks) else (RangeLocks, "_open")

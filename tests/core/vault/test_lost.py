@@ -74,9 +74,7 @@ def test_where_the_vault_is_gone_but_its_audit_is_there_none_is_begun(folder: Pa
     assert not list(folder.glob("vault.sqlite*")) and (folder / "key").exists() is key
 
 
-def test_a_vault_that_is_moved_away_while_a_program_starts_is_not_begun_anew(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_vault_moved_away_at_the_start_is_not_begun_anew(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def meanwhile(_: Settings) -> list[bytes]:
         for file in folder.glob("vault.sqlite*"):
             file.rename(folder / f"{file.name}.moved-1Z")

@@ -68,7 +68,7 @@ async def test_a_write_of_another_kind_leaves_it_known(store: SqliteStore, asked
 
 
 @pytest.mark.parametrize("how", ["swap", "insert", "delete"])
-async def test_a_write_of_its_own_kind_is_seen_and_what_it_left_is_known(
+async def test_own_write_is_seen_with_what_it_left(
     how: str, store: SqliteStore, asked: list[tuple[object, ...]]
 ) -> None:
     await known(store)
@@ -88,9 +88,7 @@ async def test_a_write_of_its_own_kind_is_seen_and_what_it_left_is_known(
 
 
 @pytest.mark.parametrize("when", ["before", "after", "both", "alone"])
-async def test_what_others_write_around_ours_is_seen(
-    when: str, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_foreign_writes_are_seen(when: str, store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at the header before ours, and the one after it."""
     commit = Writer.commit
 
@@ -108,9 +106,7 @@ async def test_what_others_write_around_ours_is_seen(
     assert await store.get("grant", "a") == (b"after" if when in ("after", "both") else b"before")
 
 
-async def test_what_is_read_before_a_write_and_told_after_it_is_not_kept(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_read_told_after_a_write_is_not_kept(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reader's thread has read the old record, and is held up; meanwhile this process writes the record."""
     rows, read, go_on = store._reader.rows, threading.Event(), threading.Event()
 
@@ -163,9 +159,7 @@ def collecting() -> Iterator[list[Any]]:
     gc.callbacks.remove(come)
 
 
-async def test_a_read_in_another_thread_meanwhile_makes_no_written_record_fail(
-    store: SqliteStore, collecting: list[Any]
-) -> None:
+async def test_read_in_another_thread_makes_no_record_fail(store: SqliteStore, collecting: list[Any]) -> None:
     """Of a kind that nobody has read so far."""
     await known(store)
     taken = [(number, number) for number in range(10_000)]  # so that each pair is allocated anew
@@ -178,9 +172,7 @@ async def test_a_read_in_another_thread_meanwhile_makes_no_written_record_fail(
     assert reader._known.header == now and reader._known._records["grant"] and next(asked) > 0 and taken
 
 
-async def test_a_fork_meanwhile_makes_no_written_record_fail(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_fork_makes_no_written_record_fail(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """It waits for the writer, but not for ever: then the index may be gone between any two looks at it."""
     await known(store)
     looks = iter([store._reader._index, None] * 4)

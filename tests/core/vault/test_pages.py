@@ -81,9 +81,7 @@ async def sandbox(vault: Vault, _: Path) -> None:
 
 
 @pytest.mark.parametrize("work", [restored, drop, look, keys, sandbox], ids=lambda work: work.__name__)
-async def test_no_more_than_a_page_is_asked_for_at_once(
-    work: Callable[[Vault, Path], Awaitable[None]], tmp_path: Path
-) -> None:
+async def test_at_most_one_page_is_asked_for(work: Callable[[Vault, Path], Awaitable[None]], tmp_path: Path) -> None:
     vault, asked = await opened()
     (tmp_path / "audit").mkdir()
     await work(vault, tmp_path / "audit")

@@ -73,17 +73,13 @@ async def until_granted(two: tuple[Sandbox, Deputy, Deputy], timeout: float) -> 
     return time.monotonic() - since
 
 
-async def test_a_wait_ends_when_another_program_has_the_consent(
-    two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_wait_ends_with_the_consent(two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listening, "HEARING", 60.0)
     monkeypatch.setattr(listening, "DEAF", 60.0)
     assert await until_granted(two, 50) < 10
 
 
-async def test_where_nothing_is_heard_who_waits_looks_often(
-    two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_deaf_waiter_looks_often(two: tuple[Sandbox, Deputy, Deputy], monkeypatch: pytest.MonkeyPatch) -> None:
     async def deaf(self: listening.Listener, connection: Connection) -> None:
         raise Lost(sent=True)
 

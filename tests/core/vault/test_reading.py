@@ -23,9 +23,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await store.close()
 
 
-async def test_a_disk_that_stands_still_does_not_hold_up_the_event_loop(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_standing_disk_does_not_hold_the_event_loop(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, go_on = store._reader.rows, threading.Event()
 
     def late(*asked: Any) -> Any:

@@ -57,9 +57,7 @@ def recent(*writes: tuple[str, bytes | None, bytes | None]) -> RecentWrites:
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))
-async def test_what_processes_wrote_one_after_the_other_ends_as_it_was_whoever_is_first(
-    to: Connection, order: tuple[int, ...]
-) -> None:
+async def test_successive_writes_end_as_they_were_in_any_order(to: Connection, order: tuple[int, ...]) -> None:
     """Consented by one, refreshed by another, revoked by a third: the last of them lay there."""
     everybody = [
         recent(("grant/a.b", b"1", b"2")),

@@ -67,9 +67,7 @@ def test_files_of_chains_that_have_ended_go_when_all_their_rows_are_old(home: Pa
     assert told.exit_code == 0 and "whole." in told.output and "were dropped" in told.output
 
 
-def test_a_chain_that_was_dropped_is_missed_by_no_anchor_and_one_that_was_deleted_is(
-    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_dropped_chain_is_missed_by_no_anchor(home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     folder, anchors = home / "audit", tmp_path / "anchors"
     monkeypatch.setenv("DEPUTIZE_AUDIT_ANCHOR_FILE", str(anchors))
     dropped = run_of_a_program()
@@ -95,7 +93,7 @@ def test_nothing_is_dropped_of_an_audit_that_is_not_whole(home: Path, caplog: py
 
 
 @pytest.mark.parametrize("removed", [0, 1, 2])
-def test_a_process_that_dies_while_it_drops_leaves_an_audit_that_is_whole(
+def test_process_killed_in_a_drop_leaves_a_whole_audit(
     home: Path, monkeypatch: pytest.MonkeyPatch, removed: int
 ) -> None:
     folder = home / "audit"
@@ -112,9 +110,7 @@ def test_a_process_that_dies_while_it_drops_leaves_an_audit_that_is_whole(
 
 
 @pytest.mark.parametrize("removed", [1, 2])
-def test_it_is_whole_too_where_a_part_of_a_chain_that_has_ended_is_left(
-    home: Path, monkeypatch: pytest.MonkeyPatch, removed: int
-) -> None:
+def test_part_of_an_ended_chain_leaves_it_whole(home: Path, monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
     folder = home / "audit"
     run_of_a_program()
     with Deputy.from_settings() as deputy:

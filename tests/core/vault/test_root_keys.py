@@ -118,9 +118,7 @@ def test_a_key_file_is_never_written_over(place: Path) -> None:
     assert len(list(place.parent.iterdir())) == 1
 
 
-def test_a_key_file_is_synced_before_it_gets_its_name_and_its_name_is_too(
-    place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_key_file_and_its_name_are_synced(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
     fsync, link = os.fsync, os.link
 

@@ -246,9 +246,7 @@ async def test_V6_keys_that_change_at_any_moment_of_a_consent_do_not_fail_it() -
     assert at > 6 and wrong == []
 
 
-async def test_records_are_sealed_anew_by_pages_that_share_their_syncs_and_tell_how_far_it_came(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_records_are_resealed_by_pages_with_progress(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await opened(path, OLD)
     await asyncio.gather(*(vault.insert("act", f"row{n:04d}", {"expires": 1e12}) for n in range(3 * PAGE)))
     vault.rekey([NEW, OLD])
@@ -293,9 +291,7 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_cut_off_is_finished_in_the_background_from_where_it_was(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_interrupted_rotation_is_finished_in_the_background(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault, other = await opened(path, OLD), await opened(path, OLD, NEW)
     number = (MARKED + 2) * PAGE
     await asyncio.gather(*(vault.insert("act", f"row{n:05d}", {"expires": 1e12}) for n in range(number)))

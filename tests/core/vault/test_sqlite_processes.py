@@ -445,9 +445,7 @@ def unpublished(folder: Path) -> list[str]:
 
 
 @pytest.mark.processes
-async def test_what_a_killed_backup_leaves_is_removed_by_the_next_one_and_never_one_that_is_under_way(
-    path: Path, tmp_path: Path
-) -> None:
+async def test_leftovers_of_a_killed_backup_go_and_a_running_one_stays(path: Path, tmp_path: Path) -> None:
     await SqliteStore.open(path, create=True).close()
     (folder := tmp_path / "backups").mkdir()
     foreign = folder / ".notes.0123456789abcdef.new"

@@ -97,9 +97,7 @@ async def test_all_that_was_written_is_read_with_sqlitedict_and_our_codec(store:
     assert found == {"grant/alice": b"alice", "grant/bob": b"Bob", **{f"test/{n}": bytes([n]) for n in range(20)}}
 
 
-async def test_a_vault_that_sqlitedict_reads_as_another_is_not_opened(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_vault_that_sqlitedict_reads_is_not_opened(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await SqliteStore.open(path, create=True).close()
     monkeypatch.setattr(sqlite_table, "MARK", ("format", b"\x01deputize vault 2"))
     with pytest.raises(VaultError, match="version"):
@@ -354,9 +352,7 @@ async def test_a_cancelled_caller_does_not_cancel_the_write(store: SqliteStore) 
     assert await store.get("test", "a") == b"1"
 
 
-def test_a_loop_that_closed_before_its_write_was_done_leaves_the_store_well(
-    path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_loop_closed_before_its_write_leaves_the_store_well(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     store = SqliteStore.open(path, create=True)
     gate = threading.Event()
     store._owner.submit(lambda: gate.wait(10))

@@ -162,9 +162,7 @@ def _settings(home: Path) -> Settings:
     return Settings.load(home=home, key=KEY, apps={"google": google}, port=0)
 
 
-def test_a_start_waits_for_no_sweep_and_opens_no_expired_record(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_waits_for_no_sweep_and_opens_no_expired_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     number = 2000
     monkeypatch.setattr(Sweeper, "_begin", _nothing)
     with Deputy.from_settings(_settings(tmp_path)) as first:

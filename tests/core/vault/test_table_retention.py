@@ -115,7 +115,7 @@ async def test_of_every_chain_the_old_rows_go_and_the_rest_is_whole(house: House
     assert [row["rows"] for row in dropped] == [18] and await house.found() == set()
 
 
-async def test_a_process_that_was_silent_for_so_long_goes_on_and_one_that_is_about_to_keeps_its_last_row(
+async def test_silent_process_goes_on_and_a_starting_one_keeps_its_row(
     house: House,
 ) -> None:
     silent, pausing = house.audit(LONG_AGO), house.audit(400.5)
@@ -138,9 +138,7 @@ async def test_a_process_that_was_silent_for_so_long_goes_on_and_one_that_is_abo
         ("UPDATE deputize_audit SET seq = 2 WHERE writer = %s AND seq = 9", "moved"),
     ],
 )
-async def test_what_is_taken_beyond_what_was_dropped_is_found(
-    statement: str, kind: str, house: House, server: Server
-) -> None:
+async def test_cut_beyond_the_dropped_rows_is_found(statement: str, kind: str, house: House, server: Server) -> None:
     runs = house.audit(LONG_AGO)
     await house.written(runs, 5)
     runs._clock = time.time
@@ -151,9 +149,7 @@ async def test_what_is_taken_beyond_what_was_dropped_is_found(
     assert kind in {kind for kind, _ in await house.found()}
 
 
-async def test_a_cut_that_the_vault_was_not_told_of_is_found_and_nothing_more_goes(
-    house: House, server: Server
-) -> None:
+async def test_cut_unknown_to_the_vault_is_found_and_nothing_more_goes(house: House, server: Server) -> None:
     writer = await house.written(house.audit(LONG_AGO), 5, close=True)
     await asyncio.to_thread(execute, server, "DELETE FROM deputize_audit WHERE seq < 3")
     assert await house.found() == {("beginning", writer)}

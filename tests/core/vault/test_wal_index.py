@@ -123,9 +123,7 @@ async def test_what_is_written_during_a_fork_is_seen(store: SqliteStore, asked: 
 
 
 @pytest.mark.parametrize("forked", [False, True])
-async def test_a_replaced_file_is_read_once_a_write_looked_and_changed_nothing(
-    store: SqliteStore, forked: bool
-) -> None:
+async def test_replaced_file_is_read_once_a_write_changed_nothing(store: SqliteStore, forked: bool) -> None:
     for step in (store._before_fork, store._after_fork_in_parent) if forked else ():
         step()
     assert await read(store) == b"0"

@@ -253,9 +253,7 @@ class Odd:
         ("%s", (Odd(),)),
     ],
 )
-def test_the_filter_takes_them_out_of_records_of_every_form(
-    message: str, args: tuple[object, ...], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_filter_covers_every_form(message: str, args: tuple[object, ...], caplog: pytest.LogCaptureFixture) -> None:
     logger, links = logging.getLogger("some.access"), LinkFilter()
     logger.addFilter(links)
     try:

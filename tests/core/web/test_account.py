@@ -158,7 +158,7 @@ async def test_disconnect_asks_first_says_what_it_ends_and_can_be_called_off(loc
     assert len(await world.deputy.connections("alice")) == 1 and world.sandbox.live_tokens()["alice@example.test"]
 
 
-async def test_disconnecting_while_the_provider_is_down_works_here_and_says_that_it_does_not_know_yet(
+async def test_disconnect_works_and_admits_doubt_while_the_provider_is_down(
     world: World,
 ) -> None:
     await world.connected("readonly")

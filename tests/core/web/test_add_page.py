@@ -106,7 +106,7 @@ async def test_its_form_is_believed_from_the_person_and_browser_it_was_given_to_
     assert "Your agents are off" in words_of(await world.send("GET", "/agents", user="alice"))
 
 
-async def test_whoever_is_not_signed_in_is_asked_to_and_in_local_mode_it_lies_below_the_persons_link(
+async def test_visitor_is_asked_to_sign_in_unless_the_mode_is_local(
     tmp_path: Path,
 ) -> None:
     world = await _with_page(tmp_path)
@@ -117,9 +117,7 @@ async def test_whoever_is_not_signed_in_is_asked_to_and_in_local_mode_it_lies_be
     assert "Your agents are on" in words_of(shown)
 
 
-async def test_what_it_raises_is_a_page_and_a_line_in_the_log_without_its_words(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_raised_error_is_a_page_without_its_words(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     world = await _with_page(tmp_path)
     with caplog.at_level(logging.WARNING):
         shown = await world.send("GET", "/broken", user="alice")

@@ -155,9 +155,7 @@ async def test_older_issuers_say_jwt_or_nothing_of_its_kind(here: Place) -> None
 
 
 @pytest.mark.parametrize("named", [{"sid": "s1"}, {"sub": "alice-1"}])
-async def test_a_sign_in_that_was_on_its_way_when_the_issuer_said_so_leads_to_no_session(
-    named: Claims, here: Place
-) -> None:
+async def test_sign_in_under_way_at_the_logout_leads_to_no_session(named: Claims, here: Place) -> None:
     """The code was redeemed, and the row was not written yet: nothing was there to be ended."""
     here.server.said = here.server.said | {"sid": "s1"}
     browser = here.browser()
@@ -192,9 +190,7 @@ async def test_a_logout_that_was_on_its_way_for_longer_takes_back_nothing_of_a_l
     assert not await is_in(here, browser)
 
 
-async def test_a_page_that_is_read_while_the_issuer_says_so_keeps_no_session_alive(
-    monkeypatch: pytest.MonkeyPatch, here: Place
-) -> None:
+async def test_page_read_during_the_logout_keeps_no_session(monkeypatch: pytest.MonkeyPatch, here: Place) -> None:
     """The row was read, and the note of this page is written after the row is gone."""
     alice, sessions = await signed_in(here, "alice-1", "s1"), here.sign_in.sessions
     here.world.clock.now += 61
@@ -236,9 +232,7 @@ async def test_the_same_name_at_another_issuer_is_somebody_else(here: Place) -> 
     assert not await is_in(here, alice) and await other.user(cookie) == User("https://other.example#alice-1")
 
 
-async def test_a_logout_that_was_cut_off_is_done_when_the_issuer_says_it_again(
-    monkeypatch: pytest.MonkeyPatch, here: Place
-) -> None:
+async def test_interrupted_logout_is_done_when_repeated(monkeypatch: pytest.MonkeyPatch, here: Place) -> None:
     alice, token, broken = await signed_in(here, "alice-1", "s1"), logout(here, sub="alice-1"), here.another()
     ended = list[User]()
 

@@ -37,9 +37,7 @@ async def test_f4_no_page_makes_a_blocking_call(tmp_path: Path, local: bool) -> 
     await deputy.close()
 
 
-async def test_templates_are_read_when_the_pages_are_made_and_a_missing_folder_is_named(
-    tmp_path: Path, world: World
-) -> None:
+async def test_templates_are_read_at_the_start_and_a_missing_folder_is_named(tmp_path: Path, world: World) -> None:
     mine = tmp_path / "mine"
     with pytest.raises(SettingsError, match="mine"):
         pages_app(world.deputy, verifier=signed_in, templates=[mine])

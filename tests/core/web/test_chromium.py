@@ -146,9 +146,7 @@ async def test_https_anywhere_is_no_way_to_a_host_without_it(house: House) -> No
     assert house.spent == []
 
 
-async def test_the_file_that_a_browser_is_opened_at_leads_on_to_the_link_and_gives_it_to_that_browser(
-    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_opened_file_leads_to_the_link(house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_place", lambda: tmp_path)
     consent = await house.asked()
     file = opening._write_redirect(consent.link)
@@ -162,7 +160,7 @@ async def test_the_file_that_a_browser_is_opened_at_leads_on_to_the_link_and_giv
     assert len(house.spent) == 1
 
 
-async def test_a_page_of_another_program_on_loopback_gets_nothing_out_of_the_browser_that_has_the_link(
+async def test_page_of_another_program_gets_nothing_from_the_links_browser(
     house: House,
 ) -> None:
     consent, cookies = await house.asked(), list[str]()

@@ -58,7 +58,7 @@ async def test_an_unticked_scope_is_named_on_the_page(world: World) -> None:
     assert await world.status(consent) == ("partial", "scope_missing")
 
 
-async def test_another_account_at_the_second_consent_is_refused_and_the_page_says_which_was_expected(
+async def test_other_account_at_the_second_consent_is_refused_by_name(
     world: World,
 ) -> None:
     await world.connected("readonly")

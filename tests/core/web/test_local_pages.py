@@ -172,7 +172,7 @@ async def test_another_vaults_pages_on_the_port_are_not_used() -> None:
         await (await _deputy(port)).pages.base_url()
 
 
-async def test_when_the_process_that_served_them_has_ended_the_pages_are_taken_over(
+async def test_pages_are_taken_over_when_their_process_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(local_pages, "LOOK_AGAIN", 0.0)

@@ -57,9 +57,7 @@ def test_without_a_table_nobody_says(line: tuple[socket.socket, Ends], monkeypat
 
 
 @pytest.mark.parametrize(("account", "status"), [(65534, 403), (-1, 403), (0, 200), (os.geteuid(), 200), (None, 200)])
-async def test_requests_of_other_accounts_are_refused_whatever_they_ask_for(
-    monkeypatch: pytest.MonkeyPatch, account: int | None, status: int
-) -> None:
+async def test_other_accounts_are_refused(monkeypatch: pytest.MonkeyPatch, account: int | None, status: int) -> None:
     url = await (await _deputy()).pages.base_url()
     monkeypatch.setattr(local_server, "connection_uid", lambda client, server: account)
     async with httpx.AsyncClient(trust_env=False) as client:

@@ -75,7 +75,7 @@ async def test_each_call_counts_once_by_what_came_of_it() -> None:
         assert found(now, "deputize_waiting", kind="consent") == 0 and found(now, "deputize_audit_failing") == 0
 
 
-async def test_what_waits_in_the_vault_is_counted_and_not_said_while_it_does_not_answer(
+async def test_vaults_queue_is_counted_and_omitted_while_it_is_silent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(metrics, "FRESH", 0.0)

@@ -21,7 +21,7 @@ WORDS: Final = {
 }
 
 
-async def test_what_the_operator_must_change_is_said_on_the_page_and_in_the_log(
+async def test_operator_faults_are_shown_and_logged(
     subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
 ) -> None:
     for error, (happened, change) in WORDS.items():

@@ -40,9 +40,7 @@ async def kept(folder: Path) -> tuple[World, Path, str]:
 
 
 @pytest.mark.parametrize("odd", BY_HAND, ids=repr)
-async def test_a_row_that_somebody_wrote_by_hand_is_not_shown_and_breaks_no_page(
-    odd: dict[str, object], tmp_path: Path
-) -> None:
+async def test_row_written_by_hand_is_not_shown_and_breaks_no_page(odd: dict[str, object], tmp_path: Path) -> None:
     world, path, line = await kept(tmp_path)
     row = json.loads(line)
     mark = json.dumps({"user": row["user"]}, separators=(",", ":"))[1:-1]
@@ -129,7 +127,7 @@ async def test_an_act_of_nobody_is_refused_in_words_for_people(act: str) -> None
     assert said.status == 409 and "can no longer be undone" in words_of(said) and mine.id not in said.text
 
 
-async def test_lists_show_how_a_long_text_begins_and_questions_in_the_order_in_which_they_were_asked(
+async def test_lists_show_long_texts_cut_and_questions_in_their_order(
     world: World,
 ) -> None:
     await world.connected("send")

@@ -85,9 +85,7 @@ async def test_a_process_whose_key_no_longer_opens_the_vault_is_not_ready() -> N
         assert await one.ask() == (503, "vault_error")
 
 
-async def test_a_process_that_cannot_write_its_audit_is_not_ready_until_it_can(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_process_that_cannot_audit_is_not_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     audit = Audit(tmp_path / "audit", b"a" * 32)
     full = True
     add = type(audit._sink).append

@@ -262,9 +262,7 @@ async def test_a_page_in_the_place_of_the_issuer_keeps_nobody_out_for_an_hour(do
     assert (await door.ask(door.issuer.token("alice"))).status_code == 200
 
 
-async def test_a_caller_who_hangs_up_while_keys_are_fetched_keeps_nobody_out(
-    door: Door, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_caller_who_hangs_up_during_a_fetch_keeps_nobody_out(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     issuer, asked = door.guard.tokens.issuer, asyncio.Event()
 
     async def never(request: httpx.Request) -> None:

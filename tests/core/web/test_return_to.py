@@ -83,9 +83,7 @@ EVIL = [
 ]
 
 
-async def test_no_link_and_no_form_leads_anywhere_else(
-    subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_no_link_or_form_leads_elsewhere(subtests: pytest.Subtests, caplog: pytest.LogCaptureFixture) -> None:
     world = await make(return_to=ALLOWED)
     consent = await world.asked()
     browser = world.browser()
