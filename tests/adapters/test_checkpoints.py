@@ -18,7 +18,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from langgraph.types import Command
 
-from deputize.core import PolicyDenied
+from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, grant_all, plain, tool_messages
 from tests.support.sandbox_deputy import build, connect, consent
@@ -42,19 +42,17 @@ async def test_everything_passes_under_the_strict_reader_of_checkpoints() -> Non
 
 
 @pytest.mark.parametrize("version", ["v1", "v2"])
-async def test_a_pause_is_streamed_in_both_formats(version: Any) -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        graph = plain(deputy)
-        shown: list[Any] = []
-        stream = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", version=version)
-        async for part in stream:
-            data = part["data"] if version == "v2" else part
-            shown += [pause.value["type"] for pause in data.get("__interrupt__", ())]
-        assert shown == ["deputize.consent"]
-        await grant_all(deputy, sandbox, graph, config())
-        after = [part async for part in graph.astream(WAKE, config(), context=ALICE, version=version)]
-        assert "Bob Brown" in str(after[-1])
+async def test_a_pause_is_streamed_in_both_formats(version: Any, sandbox: Sandbox, deputy: Deputy) -> None:
+    graph = plain(deputy)
+    shown: list[Any] = []
+    stream = graph.astream(asking(SEARCH), config(), context=ALICE, stream_mode="updates", version=version)
+    async for part in stream:
+        data = part["data"] if version == "v2" else part
+        shown += [pause.value["type"] for pause in data.get("__interrupt__", ())]
+    assert shown == ["deputize.consent"]
+    await grant_all(deputy, sandbox, graph, config())
+    after = [part async for part in graph.astream(WAKE, config(), context=ALICE, version=version)]
+    assert "Bob Brown" in str(after[-1])
 
 
 @pytest.mark.parametrize("durability", ["sync", "exit"])

@@ -283,10 +283,9 @@ async def test_a_pause_survives_the_process_that_began_it(tmp_path: Path) -> Non
     assert links[0] == links[1]
 
 
-async def test_f15_the_schemas_of_the_graph_inside_render() -> None:
+async def test_f15_the_schemas_of_the_graph_inside_render(deputy: Deputy) -> None:
     """LangGraph Server and Studio ask for them; on Python 3.11 there were none."""
-    async with await build() as deputy:
-        [(name, inner)] = plain(deputy).get_subgraphs()
-        assert name == "tools"
-        assert "messages" in inner.get_input_jsonschema()["properties"]
-        assert "outputs" in inner.get_output_jsonschema()["properties"]
+    [(name, inner)] = plain(deputy).get_subgraphs()
+    assert name == "tools"
+    assert "messages" in inner.get_input_jsonschema()["properties"]
+    assert "outputs" in inner.get_output_jsonschema()["properties"]

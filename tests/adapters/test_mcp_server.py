@@ -8,7 +8,7 @@ from jsonschema_rs import is_valid
 from mcp_types import TextContent
 
 from deputize.adapters.mcp import DeputyServer
-from deputize.core import Approval, PolicyDenied, allow_all
+from deputize.core import Approval, Deputy, PolicyDenied, allow_all
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND
 from tests.support.mcp_clients import MODES, by_bearer, client, served
@@ -47,17 +47,16 @@ async def test_arguments_are_validated_and_say_what_is_wrong(mode: str) -> None:
 
 
 @pytest.mark.processes
-async def test_nobody_is_refused_before_anything_is_read() -> None:
-    async with await build() as deputy:
-        server = DeputyServer(deputy, tools=["gmail"])
+async def test_nobody_is_refused_before_anything_is_read(deputy: Deputy) -> None:
+    server = DeputyServer(deputy, tools=["gmail"])
 
-        def denied(scope: object) -> str:
-            raise PolicyDenied("Not today.")
+    def denied(scope: object) -> str:
+        raise PolicyDenied("Not today.")
 
-        for user_of in (lambda scope: None, lambda scope: "", denied):
-            async with served(server.app(user_of)) as base, httpx2.AsyncClient() as http:
-                said = await http.post(f"{base}/mcp", content=b"no json")
-                assert (said.status_code, said.headers["www-authenticate"]) == (401, "Bearer")
+    for user_of in (lambda scope: None, lambda scope: "", denied):
+        async with served(server.app(user_of)) as base, httpx2.AsyncClient() as http:
+            said = await http.post(f"{base}/mcp", content=b"no json")
+            assert (said.status_code, said.headers["www-authenticate"]) == (401, "Bearer")
 
 
 @pytest.mark.parametrize(
@@ -97,23 +96,21 @@ async def test_a_session_of_the_older_protocol_exists_for_its_user_only() -> Non
                 assert (await http.post(f"{base}/mcp", json=listing, headers=headers)).status_code == status
 
 
-async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found() -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "send")
-        server = DeputyServer(deputy, tools=["gmail", "calendar", "slack:all", "github:all"], search=True)
-        assert len(server.tools) > 100
-        async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
-            assert [tool.name for tool in (await alice.list_tools()).tools] == ["search_tools", "call_tool"]
-            found = await alice.call_tool("search_tools", {"query": "send an email"})
-            tools = {tool["name"]: tool for tool in found.structured_content["tools"]}
-            assert "to" in tools[SEND["name"]]["input_schema"]["properties"] and "gmail_read_more" in tools
-            said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
-            [waiting] = await deputy.pending("alice")
-            assert said.is_error and isinstance(waiting, Approval) and waiting.tool == SEND["name"]
-            await deputy.decide(waiting, "approve", by="alice")
-            said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
-            assert said.structured_content["summary"] == "Sent." and len(sandbox.sent("alice@example.test")) == 1
+async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found(sandbox: Sandbox, deputy: Deputy) -> None:
+    await connect(deputy, sandbox, "readonly", "send")
+    server = DeputyServer(deputy, tools=["gmail", "calendar", "slack:all", "github:all"], search=True)
+    assert len(server.tools) > 100
+    async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        assert [tool.name for tool in (await alice.list_tools()).tools] == ["search_tools", "call_tool"]
+        found = await alice.call_tool("search_tools", {"query": "send an email"})
+        tools = {tool["name"]: tool for tool in found.structured_content["tools"]}
+        assert "to" in tools[SEND["name"]]["input_schema"]["properties"] and "gmail_read_more" in tools
+        said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
+        [waiting] = await deputy.pending("alice")
+        assert said.is_error and isinstance(waiting, Approval) and waiting.tool == SEND["name"]
+        await deputy.decide(waiting, "approve", by="alice")
+        said = await alice.call_tool("call_tool", {"name": SEND["name"], "arguments": SEND["args"]})
+        assert said.structured_content["summary"] == "Sent." and len(sandbox.sent("alice@example.test")) == 1
 
 
 @pytest.mark.parametrize(
@@ -131,30 +128,29 @@ async def test_a_client_of_many_tools_finds_them_and_calls_what_it_found() -> No
         ("gmail_send_emial", {}, "Did you mean gmail_send_email"),
     ],
 )
-async def test_only_the_tools_of_this_server_are_called(name: str, arguments: dict[str, object], says: str) -> None:
-    async with await build() as deputy:
-        server = DeputyServer(deputy, tools=["gmail"], search=True)
-        async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
-            said = await alice.call_tool(name, arguments)
-            assert said.is_error and isinstance(said.content[0], TextContent) and says in said.content[0].text
+async def test_only_the_tools_of_this_server_are_called(
+    name: str, arguments: dict[str, object], says: str, deputy: Deputy
+) -> None:
+    server = DeputyServer(deputy, tools=["gmail"], search=True)
+    async with served(server.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        said = await alice.call_tool(name, arguments)
+        assert said.is_error and isinstance(said.content[0], TextContent) and says in said.content[0].text
 
 
 @pytest.mark.processes
-async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape_is_ours() -> None:
-    async with await build() as deputy:
-        all_tools, search = DeputyServer(deputy), DeputyServer(deputy, tools=["gmail"], search=True)
-        async with served(all_tools.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
-            assert not [tool.name for tool in (await alice.list_tools()).tools if tool.output_schema]
-        async with served(search.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
-            schemas = {tool.name: tool.output_schema for tool in (await alice.list_tools()).tools}
-            assert schemas["search_tools"] and not schemas["call_tool"]
-            for query in ("send an email", "zzz", ""):
-                found = await alice.call_tool("search_tools", {"query": query})  # the SDK's client checks it as well
-                assert is_valid(schemas["search_tools"], found.structured_content)
+async def test_no_tool_promises_a_shape_of_its_result_but_the_search_whose_shape_is_ours(deputy: Deputy) -> None:
+    all_tools, search = DeputyServer(deputy), DeputyServer(deputy, tools=["gmail"], search=True)
+    async with served(all_tools.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        assert not [tool.name for tool in (await alice.list_tools()).tools if tool.output_schema]
+    async with served(search.app(by_bearer)) as base, client(f"{base}/mcp") as alice:
+        schemas = {tool.name: tool.output_schema for tool in (await alice.list_tools()).tools}
+        assert schemas["search_tools"] and not schemas["call_tool"]
+        for query in ("send an email", "zzz", ""):
+            found = await alice.call_tool("search_tools", {"query": query})  # the SDK's client checks it as well
+            assert is_valid(schemas["search_tools"], found.structured_content)
 
 
-async def test_what_clients_read_first_is_short() -> None:
-    async with await build() as deputy:
-        app = DeputyServer(deputy, tools=["gmail"]).app(by_bearer)
-        async with served(app) as base, client(f"{base}/mcp", mode="auto") as one:
-            assert one.instructions and len(one.instructions) <= 512 and "untrusted" in one.instructions
+async def test_what_clients_read_first_is_short(deputy: Deputy) -> None:
+    app = DeputyServer(deputy, tools=["gmail"]).app(by_bearer)
+    async with served(app) as base, client(f"{base}/mcp", mode="auto") as one:
+        assert one.instructions and len(one.instructions) <= 512 and "untrusted" in one.instructions

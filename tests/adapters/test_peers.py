@@ -343,14 +343,12 @@ async def test_peer_N142_siblings_of_a_paused_call_run_once(deputy: Deputy, sand
     assert len(sandbox.sent("alice@example.test")) == 1 and sandbox.count("gmail.googleapis.com") - before == once
 
 
-async def test_peer_N143_what_answers_one_question_is_no_answer_to_another() -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        graph = plain(deputy)
-        other = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No."}}
-        await graph.ainvoke(asking(SEND, other), config(), context=ALICE)
-        first, _ = await approvals_of(graph, config())
-        answer = {"decisions": {first["approval_id"]: "approve", "made-up": "approve"}}
-        await graph.ainvoke(Command(resume=answer), config(), context=ALICE)
-        assert len(await approvals_of(graph, config())) == 1 and sandbox.sent("alice@example.test") == []
+async def test_peer_N143_what_answers_one_question_is_no_answer_to_another(sandbox: Sandbox, deputy: Deputy) -> None:
+    await connect(deputy, sandbox, "send")
+    graph = plain(deputy)
+    other = {**SEND, "id": "other", "args": {**SEND["args"], "body": "No."}}
+    await graph.ainvoke(asking(SEND, other), config(), context=ALICE)
+    first, _ = await approvals_of(graph, config())
+    answer = {"decisions": {first["approval_id"]: "approve", "made-up": "approve"}}
+    await graph.ainvoke(Command(resume=answer), config(), context=ALICE)
+    assert len(await approvals_of(graph, config())) == 1 and sandbox.sent("alice@example.test") == []

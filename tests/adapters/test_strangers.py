@@ -13,7 +13,7 @@ from deputize.adapters.langgraph.resume_scope import NO_TASK
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 from tests.support.scripted_agents import begun
 
 ALICE, MALLORY = Context("alice"), Context("mallory")
@@ -41,22 +41,22 @@ async def paused(deputy: Deputy, sandbox: Sandbox) -> Graph:
 @pytest.mark.parametrize("second", ["bare", "map"])
 @pytest.mark.parametrize("first", ["bare", "map"])
 @pytest.mark.parametrize("answer", ["wake", "reject", "approve"])
-async def test_a_strangers_yes_is_never_the_owners(first: str, second: str, answer: str) -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        graph = await paused(deputy, sandbox)
-        [ask] = await approvals_of(graph, config())
-        for _ in range(2):
-            with pytest.raises(PolicyDenied):
-                await resume(graph, first, decision(ask, "approve"), MALLORY)
-        value = RESUME if answer == "wake" else decision(ask, answer)
-        state = await resume(graph, second, value, ALICE)
-        if answer == "wake":
-            assert sandbox.sent("alice@example.test") == []
-            assert await approvals_of(graph, config()) == [ask]
-            state = await resume(graph, "map", decision(ask, "approve"), ALICE)
-        assert tool_messages(state)["send"].status == ("error" if answer == "reject" else "success")
-        assert len(sandbox.sent("alice@example.test")) == (answer != "reject")
+async def test_a_strangers_yes_is_never_the_owners(
+    first: str, second: str, answer: str, sandbox: Sandbox, deputy: Deputy
+) -> None:
+    graph = await paused(deputy, sandbox)
+    [ask] = await approvals_of(graph, config())
+    for _ in range(2):
+        with pytest.raises(PolicyDenied):
+            await resume(graph, first, decision(ask, "approve"), MALLORY)
+    value = RESUME if answer == "wake" else decision(ask, answer)
+    state = await resume(graph, second, value, ALICE)
+    if answer == "wake":
+        assert sandbox.sent("alice@example.test") == []
+        assert await approvals_of(graph, config()) == [ask]
+        state = await resume(graph, "map", decision(ask, "approve"), ALICE)
+    assert tool_messages(state)["send"].status == ("error" if answer == "reject" else "success")
+    assert len(sandbox.sent("alice@example.test")) == (answer != "reject")
 
 
 @pytest.mark.parametrize("first", ["bare", "map"])
@@ -65,47 +65,52 @@ async def test_a_strangers_yes_is_never_the_owners(first: str, second: str, answ
 @pytest.mark.parametrize("saver", ["kept", "failing", "dropping"])
 @pytest.mark.parametrize("durability", ["sync", "async", "exit"])
 async def test_the_owners_yes_is_heard_after_a_strangers_and_a_strangers_never(
-    durability: Any, saver: str, calls: Any, way: str, first: str, monkeypatch: pytest.MonkeyPatch
+    durability: Any,
+    saver: str,
+    calls: Any,
+    way: str,
+    first: str,
+    monkeypatch: pytest.MonkeyPatch,
+    sandbox: Sandbox,
+    deputy: Deputy,
 ) -> None:
     """Where the checkpointer cannot forget the stranger's answer, the approvals get new ids instead."""
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        graph, start = begun(way, deputy, *calls)
-        await graph.ainvoke(start, config(), context=ALICE, durability=durability)
-        asks = await approvals_of(graph, config())
-        yes = {"decisions": {ask["approval_id"]: "approve" for ask in asks}}
+    await connect(deputy, sandbox, "send")
+    graph, start = begun(way, deputy, *calls)
+    await graph.ainvoke(start, config(), context=ALICE, durability=durability)
+    asks = await approvals_of(graph, config())
+    yes = {"decisions": {ask["approval_id"]: "approve" for ask in asks}}
 
-        async def failing(self: Any, config: Any, writes: Any, task: str, path: str = "") -> None:
-            if task == NO_TASK and writes == [("__resume__", RESUME)]:
-                if saver == "dropping":
-                    return
-                raise ConnectionError("The database is gone.")
-            await put(self, config, writes, task, path)
+    async def failing(self: Any, config: Any, writes: Any, task: str, path: str = "") -> None:
+        if task == NO_TASK and writes == [("__resume__", RESUME)]:
+            if saver == "dropping":
+                return
+            raise ConnectionError("The database is gone.")
+        await put(self, config, writes, task, path)
 
-        put = InMemorySaver.aput_writes
-        with monkeypatch.context() as patches:
-            if saver != "kept":
-                patches.setattr(InMemorySaver, "aput_writes", failing)
-            for _ in range(2):
-                with pytest.raises((PolicyDenied, ConnectionError)):
-                    await resume(graph, first, yes, MALLORY, durability=durability)
-        runs: list[Any] = [None, None, Command(resume=RESUME)]
-        for given in runs:
-            await graph.ainvoke(given, config(), context=ALICE, durability=durability)
-            assert sandbox.sent("alice@example.test") == []
-        if saver != "kept" and first == "bare":
-            yes = {"decisions": {ask["approval_id"]: "approve" for ask in await approvals_of(graph, config())}}
-        await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
-        assert len(sandbox.sent("alice@example.test")) == len(calls)
+    put = InMemorySaver.aput_writes
+    with monkeypatch.context() as patches:
+        if saver != "kept":
+            patches.setattr(InMemorySaver, "aput_writes", failing)
+        for _ in range(2):
+            with pytest.raises((PolicyDenied, ConnectionError)):
+                await resume(graph, first, yes, MALLORY, durability=durability)
+    runs: list[Any] = [None, None, Command(resume=RESUME)]
+    for given in runs:
+        await graph.ainvoke(given, config(), context=ALICE, durability=durability)
+        assert sandbox.sent("alice@example.test") == []
+    if saver != "kept" and first == "bare":
+        yes = {"decisions": {ask["approval_id"]: "approve" for ask in await approvals_of(graph, config())}}
+    await graph.ainvoke(Command(resume=yes), config(), context=ALICE)
+    assert len(sandbox.sent("alice@example.test")) == len(calls)
 
 
 @pytest.mark.parametrize("late", ["approve", "reject"])
-async def test_a_decision_made_elsewhere_counts_and_a_late_one_does_not_block_the_graph(late: str) -> None:
-    sandbox = Sandbox()
-    async with await build(sandbox) as deputy:
-        graph = await paused(deputy, sandbox)
-        [ask] = await approvals_of(graph, config())
-        await deputy.decide(ask["approval_id"], "reject", by="alice")
-        state = await resume(graph, "bare", decision(ask, late), ALICE)
-        assert tool_messages(state)["send"].status == "error" and sandbox.sent("alice@example.test") == []
+async def test_a_decision_made_elsewhere_counts_and_a_late_one_does_not_block_the_graph(
+    late: str, sandbox: Sandbox, deputy: Deputy
+) -> None:
+    graph = await paused(deputy, sandbox)
+    [ask] = await approvals_of(graph, config())
+    await deputy.decide(ask["approval_id"], "reject", by="alice")
+    state = await resume(graph, "bare", decision(ask, late), ALICE)
+    assert tool_messages(state)["send"].status == "error" and sandbox.sent("alice@example.test") == []
