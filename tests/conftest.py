@@ -36,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     Run.whole, Run.sweeps = lanes == "", "not sweep" not in lanes or any("[" in asked for asked in config.args)
     part = config.getoption("--sweep-part")
     Run.part = Part.read(str(part)) if part else None
+    config.addinivalue_line("markers", "connected(*scopes, user=, as_=): a user whose Gmail is connected")
     config.addinivalue_line("markers", "vcr: set by langchain-tests on tests of chat models, which are none of ours")
 
 

@@ -8,15 +8,17 @@ from deputize.adapters.langgraph.single_write import SingleWrite
 from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.blocking import no_coroutine_of_ours_blocks
-from tests.support.sandbox_deputy import build
+from tests.support.sandbox_deputy import build, connect
 
 __all__ = ["no_coroutine_of_ours_blocks"]
 
 
 @pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    """A deputy over the sandbox, whose clocks and pauses a test can turn; no user is connected."""
+async def deputy(request: pytest.FixtureRequest, sandbox: Sandbox) -> AsyncIterator[Deputy]:
+    """A deputy over the sandbox. Each mark ``connected("readonly", user="bob")`` has the arguments of `connect`."""
     async with await build(sandbox) as deputy:
+        for mark in request.node.iter_markers("connected"):
+            await connect(deputy, sandbox, *mark.args, **mark.kwargs)
         yield deputy
 
 

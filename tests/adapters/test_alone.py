@@ -30,19 +30,13 @@ from tests.support.graphs import (
     tool_messages,
     wired,
 )
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 
-pytestmark = pytest.mark.usefixtures("whoever_resumes")
+pytestmark = [pytest.mark.usefixtures("whoever_resumes"), pytest.mark.connected("readonly", "send")]
+
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})
 MINE = "alice@example.test"
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "send")
-        yield deputy
 
 
 async def yes_to(graph: Graph, what: Any = "approve") -> Command[Any]:
@@ -227,7 +221,7 @@ async def test_copied_thread_has_the_same_tasks_and_owner(user: str, deputy: Dep
     assert not sandbox.sent(MINE) and not sandbox.sent("bob@example.test")
 
 
-async def test_pause_is_remembered_as_shown_whatever_the_host_changes(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_pause_is_remembered_as_shown_whatever_the_host_changes(deputy: Deputy) -> None:
     graph = plain(deputy)
     [shown] = (await graph.ainvoke(asking(SEND), config(), context=ALICE))["__interrupt__"]
     before, yes = deepcopy(shown.value), await yes_to(graph)

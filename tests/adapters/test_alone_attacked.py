@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -35,19 +35,16 @@ from tests.support.graphs import (
 )
 from tests.support.sandbox_deputy import Clock, build, connect
 
-pytestmark = pytest.mark.usefixtures("whoever_resumes")
+pytestmark = [
+    pytest.mark.usefixtures("whoever_resumes"),
+    pytest.mark.connected("send"),
+    pytest.mark.connected("send", user="bob", as_="bob@example.test"),
+]
+
 ALICE, BOB = Context("alice"), Context("bob")
 WAKE: Command[Any] = Command(resume={"wake": True})
 MINE, HIS = "alice@example.test", "bob@example.test"
 CALLED: dict[str, Any] = {"messages": [AIMessage("", id="m", tool_calls=[SEND])]}
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        await connect(deputy, sandbox, "send", user="bob", as_=HIS)
-        yield deputy
 
 
 def trying(on: Any = None) -> RetryPolicy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
 
@@ -25,8 +25,9 @@ from deputize.adapters.operator_warnings import MAYBE_CACHED, MAYBE_CACHED_AROUN
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, tool_messages, wired
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
+
+pytestmark = pytest.mark.connected("send", "readonly")
 
 SAME: Any = CachePolicy(key_func=lambda state: b"same")
 FIND = {**SEARCH, "type": "tool_call"}
@@ -35,13 +36,6 @@ FIND = {**SEARCH, "type": "tool_call"}
 @pytest.fixture
 def cache() -> InMemoryCache[Any]:
     return InMemoryCache()
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send", "readonly")
-        yield deputy
 
 
 def cached(node: Any, cache: Any, **more: Any) -> Any:

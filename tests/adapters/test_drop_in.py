@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from copy import deepcopy
 from typing import Annotated, Any
 
@@ -20,15 +19,9 @@ from deputize.sandbox import Sandbox
 from tests.support.features.drop_in import Case, Heard, around, run, seen, streamed, told
 from tests.support.features.host_tools import CASES, call, plain
 from tests.support.graphs import SEND, Context, approvals_of, config
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent, calling
 
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        yield deputy
+pytestmark = pytest.mark.connected("send")
 
 
 def nodes(case: Case, deputy: Deputy) -> tuple[Any, Any]:

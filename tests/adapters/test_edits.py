@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,8 +11,10 @@ from langgraph.types import Command
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import connect
 from tests.support.scripted_agents import agent
+
+pytestmark = pytest.mark.connected("send")
 
 ALICE, BOB = Context("alice"), Context("bob")
 OTHER: dict[str, Any] = {**SEND["args"], "body": "No, sorry."}
@@ -23,13 +24,6 @@ WAYS = ("act_node", "create_agent")
 def edit(ask: dict[str, Any], arguments: dict[str, Any]) -> Command[Any]:
     """A resume value that changes the arguments."""
     return Command(resume={"decisions": {ask["approval_id"]: {"decision": "edit", "arguments": arguments}}})
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        yield deputy
 
 
 async def paused(way: str, deputy: Deputy) -> tuple[Graph, dict[str, Any]]:

@@ -27,6 +27,12 @@ from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, ask
 from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
 
+pytestmark = [
+    pytest.mark.connected("readonly"),
+    pytest.mark.connected("readonly", user="bob", as_="bob@example.test"),
+    pytest.mark.connected("readonly", user=User("alice", "t2"), as_="decoy@example.test"),
+]
+
 Mailboxes = set[str]
 BOB = Context("bob")
 GO_ON = {"messages": [HumanMessage("go on")]}
@@ -81,15 +87,6 @@ def by_middleware(deputy: Deputy, call: dict[str, Any] = SEARCH, **who: Any) -> 
 Entry = Callable[..., tuple[Graph, Any]]
 ENTRIES: list[Entry] = [by_act_node, by_tools, by_toolkit, by_middleware]
 each_entry = pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.__name__[3:])
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        await connect(deputy, sandbox, "readonly", user="bob", as_="bob@example.test")
-        await connect(deputy, sandbox, "readonly", user=User("alice", "t2"), as_="decoy@example.test")
-        yield deputy
 
 
 async def mailboxes(

@@ -197,7 +197,7 @@ async def test_without_a_user_every_call_of_ours_is_refused(deputy: Deputy, sand
     assert sandbox.requests == []
 
 
-async def test_unknown_tools_and_bad_arguments_are_told_to_the_model(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_unknown_tools_and_bad_arguments_are_told_to_the_model(deputy: Deputy) -> None:
     graph = plain(deputy)
     unknown = {"name": "gmail_steal", "args": {}, "id": "unknown"}
     wrong = {"name": "gmail_search_emails", "args": {"limit": "many", "user": "bob"}, "id": "wrong"}

@@ -23,7 +23,6 @@ pytestmark = [  # LlamaIndex's own
 
 
 def shown(kind: str, where: str, counted: dict[str, int]) -> None:
-    """One line of the matrix."""
     print(f"{kind:13} {where:14}", *(f"{how}: {n}" for how, n in counted.items()), sep=" | ")
 
 

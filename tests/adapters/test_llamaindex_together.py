@@ -146,7 +146,7 @@ async def test_resumed_run_waits_for_the_same_whole_consent(deputy: Deputy, sand
     assert "Sent." in await the_rest(deputy, handler, 3) and sent(sandbox) == 1
 
 
-async def test_early_wake_up_fails_all_calls_and_leaves_no_consent(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_early_wake_up_fails_all_calls_and_leaves_no_consent(deputy: Deputy) -> None:
     handler = agent("FunctionAgent", deputy, *SEVERAL).run("go on")
     [request] = await asked(handler)
     for _ in range(3):
@@ -202,7 +202,7 @@ async def test_a_no_to_the_one_question_is_a_no_for_each_call(deputy: Deputy, sa
 # ------------------------------------------------------------- who is looked at together
 
 
-async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy) -> None:
     now = ["alice"]
     one = agent("FunctionAgent", deputy, SEND, SEARCH, user=lambda ctx: whose[id(ctx.store)])
     whose: dict[int, str] = {}
@@ -224,7 +224,7 @@ async def test_calls_of_two_users_at_once_never_share_a_question(deputy: Deputy,
         await handler.cancel_run()
 
 
-async def test_failed_look_hangs_no_call(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_look_hangs_no_call(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     async def fails(*args: Any, **more: Any) -> Any:
         raise RuntimeError("canary-of-the-store")
 
@@ -233,7 +233,7 @@ async def test_failed_look_hangs_no_call(deputy: Deputy, sandbox: Sandbox, monke
     assert said.count("must allow") == 2 and "canary" not in said
 
 
-async def test_trap_message_counts_its_calls(deputy: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_trap_message_counts_its_calls(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     """No public name says it: what its agents keep in the run's store does."""
     handler = agent("FunctionAgent", deputy, SEND, SEARCH).run("go on")
     await asked(handler)

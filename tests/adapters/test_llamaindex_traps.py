@@ -249,7 +249,7 @@ async def test_trap_what_was_settled_while_nobody_listened_needs_no_event(deputy
     assert "Sent." in await ended(handler) and sent(sandbox) == 1
 
 
-async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_what_waits_is_not_streamed_again_and_the_stores_know_it(deputy: Deputy) -> None:
     handler = agent("FunctionAgent", deputy, SEND).run("go on")
     [request] = await asked(handler)
     handler = await resume_paused(agent("FunctionAgent", deputy, SEND), await save_paused(handler))

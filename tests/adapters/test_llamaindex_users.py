@@ -158,7 +158,7 @@ async def test_of_two_calls_at_once_for_which_two_users_are_named_one_is_refused
 
 
 @pytest.mark.parametrize("tenant", ["", "acme"])
-async def test_a_tenant_is_part_of_who_a_run_belongs_to(deputy: Deputy, sandbox: Sandbox, tenant: str) -> None:
+async def test_a_tenant_is_part_of_who_a_run_belongs_to(deputy: Deputy, tenant: str) -> None:
     now = [User("alice", "other")]
     handler = agent("FunctionAgent", deputy, SEND, user=lambda ctx: now[0]).run("go on")
     [request] = await asked(handler)
@@ -238,7 +238,7 @@ async def test_user_sources_name_nobody_when_the_host_sets_nobody(deputy: Deputy
     assert sandbox.requests == []
 
 
-async def test_a_store_without_the_tenant_that_is_wanted_is_refused(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_a_store_without_the_tenant_that_is_wanted_is_refused(deputy: Deputy) -> None:
     one = agent("FunctionAgent", deputy, SEARCH, user=store_user("session", tenant="org"))
     assert "has no 'org'" in await ended(await begin(one, "alice"))
     handler = await begin(agent("FunctionAgent", deputy, SEARCH, user=store_user("session")), "alice")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,17 +13,11 @@ from deputize.adapters.langgraph import resume_when_done
 from deputize.core import Call, Deputy, InvalidInput
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain, tool_messages
-from tests.support.sandbox_deputy import build, connect
+
+pytestmark = pytest.mark.connected("send")
 
 ALICE, BOB = Context("alice"), Context("bob")
 MORE: dict[str, Any] = {"max_acts": 10, "expires_at": 4e9, "targets": ["@example.test"]}
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        yield deputy
 
 
 async def paused(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, list[str]]:

@@ -35,7 +35,6 @@ class Tasks:
         self.do, self.runs, self.seen, self.begun = do, list[tuple[bool, bool]](), set[str](), asyncio.Event()
 
     async def node(self, state: State, config: RunnableConfig) -> State:
-        """The node."""
         place = TaskLocation.of(config, pausing=True)
         assert place is not None
         self.runs.append((place.may_have_run, place.task in self.seen))
@@ -53,7 +52,6 @@ class Tasks:
 
 
 def pause(_: int) -> object:
-    """The node's, each time."""
     return interrupt("?")
 
 

@@ -79,7 +79,6 @@ class House:
     server: DeputyServer
 
     def sent(self, user: str = "alice") -> int:
-        """How many mails have left."""
         return len(self.sandbox.sent(f"{user}@example.test"))
 
 
@@ -99,7 +98,6 @@ async def house(
 
 
 def text(result: types.CallToolResult) -> str:
-    """What the model reads."""
     assert isinstance(result.content[0], types.TextContent)
     return result.content[0].text
 

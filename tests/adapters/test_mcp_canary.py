@@ -84,7 +84,6 @@ async def connected(over: str, mode: str, alice: Alice, folder: Path, base: str)
 
 @asynccontextmanager
 async def over_http(words: list[str], log: IO[str]) -> AsyncIterator[str]:
-    """The server's address."""
     port = free_port()
     env = {**os.environ, "DEBUG": "1"}
     process = await asyncio.create_subprocess_exec(sys.executable, *words, str(port), cwd=ROOT, env=env, stderr=log)

@@ -32,7 +32,6 @@ async def call(home: House, mode: str, says: Elicited) -> types.CallToolResult:
 
 
 async def waiting(home: House) -> list[Approval]:
-    """What waits for Alice's yes."""
     return [one for one in await home.deputy.pending("alice") if isinstance(one, Approval)]
 
 

@@ -27,14 +27,12 @@ DECLINE: Final = {"deputize": {"action": "decline"}}
 
 
 def asked(answer: dict[str, Any]) -> dict[str, Any]:
-    """The one question of an answer."""
     assert answer["resultType"] == "input_required" and list(answer["inputRequests"]) == ["deputize"], answer
     found: dict[str, Any] = answer["inputRequests"]["deputize"]["params"]
     return found
 
 
 def said(answer: dict[str, Any]) -> str:
-    """What the model reads."""
     assert answer["resultType"] == "complete", answer
     return str(answer["content"][0]["text"])
 

@@ -35,7 +35,6 @@ class Handshaker:
     id: int = 1
 
     async def ask(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> httpx2.Response:
-        """The answer to one request."""
         body: dict[str, Any] = {"jsonrpc": "2.0", "id": self.id, "method": method, "params": params or {}}
         if method.startswith("notifications/"):
             del body["id"]

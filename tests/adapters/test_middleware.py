@@ -20,19 +20,14 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, grant_all, tool_messages
-from tests.support.sandbox_deputy import build, connect
+from tests.support.sandbox_deputy import build
 from tests.support.scripted_agents import Scripted, calling
+
+pytestmark = pytest.mark.connected("readonly", "send")
 
 ALICE, BOB = Context("alice"), Context("bob")
 START: dict[str, Any] = {"messages": [("user", "go on")]}
 WAKE: Command[Any] = Command(resume={"wake": True})
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "send")
-        yield deputy
 
 
 def sent(sandbox: Sandbox) -> list[bytes]:
@@ -48,7 +43,7 @@ async def yes(graph: Graph, decision: str = "approve") -> Command[Any]:
     return Command(resume={"decisions": {ask["approval_id"]: decision for ask in await approvals_of(graph, config())}})
 
 
-async def test_application_tool_is_left_alone_beside_other_toolkits(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_application_tool_is_left_alone_beside_other_toolkits(deputy: Deputy) -> None:
     posted: list[str] = []
 
     @tool

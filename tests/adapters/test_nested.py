@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,21 +14,14 @@ from deputize.adapters.langchain import tools
 from deputize.adapters.langgraph import act_node
 from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy
-from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, asking, config, wired
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
+
+pytestmark = pytest.mark.connected("readonly", "compose")
 
 ALICE = Context("alice")
 DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "call_0"}
 """Some models count the calls of each message from zero."""
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "compose")
-        yield deputy
 
 
 def with_tools(deputy: Deputy) -> Any:

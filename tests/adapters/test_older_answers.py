@@ -32,7 +32,6 @@ async def run(graph: Any, given: Any, who: Context = ALICE, *, blocking: bool = 
 
 
 def resumed(words: Any) -> Command[Any] | None:
-    """By these words."""
     return Command(resume=words)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -16,19 +15,15 @@ from deputize.adapters.middleware import DeputyMiddleware
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, approvals_of, config, tool_messages
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import calling
+
+pytestmark = [
+    pytest.mark.connected("readonly", "send"),
+    pytest.mark.connected("readonly", "send", user="bob", as_="bob@example.test"),
+]
 
 ALICE, BOB, NOBODY = Context("alice"), Context("bob"), Context("")
 START: dict[str, Any] = {"messages": [("user", "go on")]}
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        for user in ("alice", "bob"):
-            await connect(deputy, sandbox, "readonly", "send", user=user, as_=f"{user}@example.test")
-        yield deputy
 
 
 def agent(*middleware: AgentMiddleware[Any, Any, Any], calls: Any = (SEND,)) -> Graph:

@@ -219,7 +219,7 @@ async def test_peer_N20_users_in_one_graph_and_one_process_each_get_their_own(de
     assert stranger["messages"][-1].status == "error"
 
 
-async def test_peer_N22_every_pause_has_an_id_of_its_own(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N22_every_pause_has_an_id_of_its_own(deputy: Deputy) -> None:
     graph = fan_out(deputy, InMemorySaver())
     await graph.ainvoke(asking(SEARCH, SEND), config(), context=ALICE)
     first, second = (await graph.aget_state(config())).interrupts
@@ -255,7 +255,7 @@ def test_peer_N24_N91_no_newer_release_of_a_framework_is_shut_out(number: str) -
 
 
 @pytest.mark.parametrize("way", ["act_node", "create_agent", "ToolNode", "tool"])
-async def test_peer_N31_N90_no_link_is_among_what_a_model_reads(way: str, deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_peer_N31_N90_no_link_is_among_what_a_model_reads(way: str, deputy: Deputy) -> None:
     start: dict[str, Any] = {"messages": [HumanMessage("go on")]} if way == "create_agent" else asking(SEARCH)
     read: list[Any]
     if way == "tool":

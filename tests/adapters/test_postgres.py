@@ -41,13 +41,11 @@ class Seat:
         self.config = config(thread)
 
     async def run(self, given: Any) -> Any:
-        """Run the graph."""
         if self.mode == "sync":
             return await asyncio.to_thread(self.graph.invoke, given, self.config, context=ALICE)
         return await self.graph.ainvoke(given, self.config, context=ALICE)
 
     async def pause(self) -> Any:
-        """The one pause that is open."""
         if self.mode == "sync":
             [one] = (await asyncio.to_thread(self.graph.get_state, self.config)).interrupts
         else:

@@ -120,7 +120,7 @@ async def test_a_bound_user_needs_no_dependencies(deputy: Deputy, sandbox: Sandb
     assert "Bob Brown" in done.output and who_called(sandbox) == {"alice@example.test"}
 
 
-async def test_another_tenant_is_another_user(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_another_tenant_is_another_user(deputy: Deputy) -> None:
     def agent(tenant: str) -> Any:
         toolset = DeputyToolset(deputy, "gmail", user=User("alice", tenant))
         return Agent(model_of([SEARCH]), toolsets=[toolset], output_type=[str, DeferredToolRequests])
@@ -171,7 +171,7 @@ async def test_a_decision_without_the_approval_that_was_shown_is_a_wake_up(play:
         assert again.kinds == {"approval"} and play.sent() == 0
 
 
-async def test_a_history_that_names_another_owner_gives_nobody_more(sandbox: Sandbox, play: Play) -> None:
+async def test_a_history_that_names_another_owner_gives_nobody_more(play: Play) -> None:
     """Bob has written himself into Alice's history: he acts as Bob, and her approval is not his to give."""
     await play.connect("alice", "bob")
     turn = await play.runs.start(play.deputy, SEND)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -14,22 +13,15 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support import llamaindex_agents
 from tests.support.graphs import SEND, Context, Graph, approvals_of, asking, config, plain
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
+
+pytestmark = pytest.mark.connected("send")
 
 ALICE = Context("alice")
 CAROL: dict[str, Any] = {**SEND, "args": {**SEND["args"], "to": ["carol@example.test"]}}
 
 
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "send")
-        yield deputy
-
-
 def receivers(sandbox: Sandbox) -> list[str]:
-    """To whom Alice's mails have gone."""
     return sorted("carol" if b"carol@" in mail.raw else "bob" for mail in sandbox.sent("alice@example.test"))
 
 
@@ -48,7 +40,6 @@ async def decided(graph: Graph, **by_receiver: str) -> Any:
 
 
 def told(state: dict[str, Any]) -> list[str]:
-    """How the calls were answered."""
     return sorted(m.status for m in state["messages"] if isinstance(m, ToolMessage))
 
 

@@ -133,7 +133,6 @@ class World:
         self.file = str(kept["file"])
 
     def sent(self) -> int:
-        """Mails so far."""
         return len(self.sandbox.sent("alice@example.test"))
 
 

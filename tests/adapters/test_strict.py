@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, Final
 
@@ -25,7 +25,8 @@ from deputize.core import Deputy
 from deputize.sandbox import Sandbox
 from tests.support.graphs import Context, config
 from tests.support.openai_strict_rules import breaches
-from tests.support.sandbox_deputy import build, connect
+
+pytestmark = pytest.mark.connected("readonly")
 
 NULL: Final = {"type": "null"}
 NULLS: Final = {"unread": None, "skip_automated": None, "limit": None, "from": None}
@@ -66,13 +67,6 @@ def openai_model(monkeypatch: pytest.MonkeyPatch) -> Binding:
     monkeypatch.setitem(sys.modules, base.__name__, base)
     made: Binding = vars(base)["BaseChatOpenAI"](profile={"structured_output": True})
     return made
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly")
-        yield deputy
 
 
 def shown(bound: Sequence[dict[str, Any]], name: str = "gmail_search_emails") -> dict[str, Any]:

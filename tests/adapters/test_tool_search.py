@@ -19,8 +19,9 @@ from deputize.core import Deputy, SettingsError
 from deputize.sandbox import Sandbox
 from deputize.toolkits._shared.page import tokens
 from tests.support.graphs import SEND, Context, Graph, approvals_of, config, tool_messages
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import Scripted
+
+pytestmark = pytest.mark.connected("readonly", "send")
 
 ALICE = Context("alice")
 START: dict[str, Any] = {"messages": [("user", "tell bob I am late")]}
@@ -60,13 +61,6 @@ def calls_in_turn(*calls: dict[str, Any]) -> Callable[[list[BaseMessage]], AIMes
         return AIMessage("", tool_calls=[dict(calls[done])]) if done < len(calls) else AIMessage("done")
 
     return respond
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> Any:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "send")
-        yield deputy
 
 
 def agent(model: Any, *middleware: Any, own: Sequence[Any] = ()) -> Graph:

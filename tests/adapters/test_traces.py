@@ -35,7 +35,6 @@ def made_by_hand(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
 
 
 def created(deputy: Deputy, *calls: dict[str, Any]) -> tuple[Graph, Any]:
-    """An agent that makes them."""
     return agent(deputy, *calls), GO_ON
 
 
@@ -76,7 +75,6 @@ class Talk:
         return {**self.tap.secrets, **keys}
 
     async def run(self, graph: Graph, given: Any, trace: Trace, thread: str) -> Any:
-        """One run, as Alice."""
         how = cast("Any", {**config(thread), "callbacks": trace.callbacks})
         if self.mode == "async":
             return await graph.ainvoke(given, how, context=Context("alice"))

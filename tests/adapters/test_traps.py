@@ -45,7 +45,6 @@ LATER: dict[str, Any] = {**SEND, "id": "later", "args": {**SEND["args"], "body":
 
 
 def sent(sandbox: Sandbox) -> int:
-    """How many mails Alice has sent."""
     return len(sandbox.sent("alice@example.test"))
 
 
@@ -123,7 +122,7 @@ async def test_trap_5_two_resumes_at_once_are_told_one_result(deputy: Deputy, sa
     assert sent(sandbox) == 1 and len({str(tool_messages(state)["send"].content) for state in states}) == 1
 
 
-async def test_trap_6_resuming_often_starts_one_consent(deputy: Deputy, sandbox: Sandbox) -> None:
+async def test_trap_6_resuming_often_starts_one_consent(deputy: Deputy) -> None:
     graph = plain(deputy)
     await graph.ainvoke(asking(SEARCH), config(), context=ALICE)
     links = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -17,23 +16,19 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, approvals_of, asking, config, tool_messages
-from tests.support.sandbox_deputy import build, connect
 
-pytestmark = pytest.mark.usefixtures("whoever_resumes")
+pytestmark = [
+    pytest.mark.usefixtures("whoever_resumes"),
+    pytest.mark.connected("readonly", "send"),
+    pytest.mark.connected("readonly", "send", user="bob", as_="bob@example.test"),
+]
+
 ALICE, BOB = Context("alice"), Context("bob")
 MINE, HIS = "alice@example.test", "bob@example.test"
 WAKE: Command[Any] = Command(resume={"wake": True})
 SECOND = {**SEND, "id": "second", "args": {**SEND["args"], "subject": "Dinner"}}
 
 TRIED_AGAIN = RetryPolicy(initial_interval=0.01, jitter=False, max_attempts=5, retry_on=ConnectionError)
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        await connect(deputy, sandbox, "readonly", "send")
-        await connect(deputy, sandbox, "readonly", "send", user="bob", as_=HIS)
-        yield deputy
 
 
 class Line:
@@ -75,7 +70,6 @@ async def said(graph: Any, form: str, what: str = "approve") -> Any:
 
 
 async def refused(graph: Any, deputy: Deputy, form: str) -> None:
-    """Bob is refused and asked nothing."""
     with pytest.raises(PolicyDenied):
         await graph.ainvoke(await said(graph, form), config(), context=BOB)
     assert await deputy.pending("bob") == []

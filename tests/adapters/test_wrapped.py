@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
@@ -17,19 +17,15 @@ from deputize.adapters.langgraph import act_node
 from deputize.core import Deputy, InvalidInput, PolicyDenied
 from deputize.sandbox import Sandbox
 from tests.support.graphs import SEARCH, SEND, Context, Graph, asking, config, plain, tool_messages, wired
-from tests.support.sandbox_deputy import build, connect
 from tests.support.scripted_agents import agent
+
+pytestmark = [
+    pytest.mark.connected("readonly", "compose"),
+    pytest.mark.connected("readonly", "compose", user="bob", as_="bob@example.test"),
+]
 
 ALICE, BOB = Context("alice"), Context("bob")
 DRAFT: dict[str, Any] = {**SEND, "name": "gmail_save_draft", "id": "draft"}
-
-
-@pytest.fixture
-async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
-    async with await build(sandbox) as deputy:
-        for user in ("alice", "bob"):
-            await connect(deputy, sandbox, "readonly", "compose", user=user, as_=f"{user}@example.test")
-        yield deputy
 
 
 async def run(graph: Graph, given: Any, mode: str, who: Context = ALICE) -> Any:

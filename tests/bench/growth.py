@@ -89,7 +89,6 @@ def into_postgres(url: str, records: Rows) -> None:
 
 
 async def fill(url: str, grants: int) -> None:
-    """Make the vault, and fill it."""
     vault = await Vault.open(open_store(url, create="//" not in url), [KEYS[1]])
     (into_postgres if "//" in url else into_sqlite)(url, rows(vault, grants))
     await vault.close()

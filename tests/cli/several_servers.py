@@ -43,7 +43,6 @@ class Server:
         return (self.home / "stderr").read_text()
 
     async def start(self) -> None:
-        """Wait until it is ready."""
         self.home.mkdir(mode=0o700, exist_ok=True)
         words = [*CLI, "serve", "gmail", "--http", f"127.0.0.1:{self.port}"]
         env = environment(self.home) | self.env
@@ -59,13 +58,11 @@ class Server:
         raise AssertionError(self.said)
 
     async def end(self) -> int:
-        """SIGTERM, and the exit code."""
         if self.process.returncode is None:
             self.process.terminate()
         return await asyncio.wait_for(self.process.wait(), 60)
 
     async def kill(self) -> None:
-        """SIGKILL."""
         self.process.kill()
         await self.process.wait()
 

@@ -85,7 +85,6 @@ def click_open(link: str) -> str:
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -111,7 +110,6 @@ class Talk:
         self._write_to = ours if terminal else self._process.stdin.fileno() if self._process.stdin else -1
 
     def say(self, text: str) -> None:
-        """Type a line."""
         self.strike(f"{text}\n")
 
     def strike(self, keys: str) -> None:

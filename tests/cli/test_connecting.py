@@ -103,7 +103,7 @@ def test_no_on_another_device_ends_it(home: Path, provider: Provider, monkeypatc
     assert "[declined]" in connecting.heard and "Traceback" not in connecting.heard
 
 
-def test_unentered_code_is_awaited_as_told(cli: Command, provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unentered_code_is_awaited_as_told(cli: Command, provider: Provider) -> None:
     found = cli("connect", "github", "--device", "--wait", "0.2", **with_github(provider))
     assert found.exit_code == 1 and "was not used in time" in found.stderr
 

@@ -37,7 +37,6 @@ def given(provider: Provider) -> dict[str, Any]:
 
 @pytest.fixture
 def settings(provider: Provider) -> dict[str, str]:
-    """Two providers."""
     more = {"CLIENT_ID": github.GITHUB_CLIENT_ID, "CLIENT_SECRET": github.GITHUB_CLIENT_SECRET}
     return provider.settings() | {f"DEPUTIZE_APPS__GITHUB__{name}": value for name, value in more.items()}
 

@@ -143,7 +143,7 @@ async def test_who_presses_ctrl_c_waits_for_no_balancer() -> None:
         await asyncio.wait_for(one.serving, 10)
 
 
-async def test_a_call_that_does_not_end_is_not_waited_for_without_end(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_call_that_does_not_end_is_not_waited_for_without_end() -> None:
     async with house(grace=1) as one:
         call = asyncio.create_task(one.call(3600))
         await asyncio.sleep(0.3)

@@ -44,7 +44,6 @@ async def served(home: Path) -> AsyncIterator[Around]:
 
 
 def bearer(token: str) -> dict[str, str]:
-    """The header with a token."""
     return {"authorization": f"Bearer {token}"}
 
 
@@ -314,7 +313,6 @@ async def worker(world: Around, port: int) -> AsyncIterator[None]:
 
 
 async def up(url: str, process: asyncio.subprocess.Process) -> None:
-    """Wait until it answers."""
     async with httpx.AsyncClient() as http:
         while process.returncode is None:
             try:

@@ -44,7 +44,6 @@ class Desk:
 
     @property
     def script(self) -> Path:
-        """The browser."""
         script, tabs = self.home / "browser", self.home / "tabs"
         if not script.exists():
             tabs.mkdir()
@@ -92,7 +91,6 @@ async def started(home: Path, settings: dict[str, str], *more: str) -> AsyncIter
 
 
 def text(said: types.CallToolResult) -> str:
-    """What the model reads."""
     assert isinstance(said.content[0], types.TextContent)
     return said.content[0].text
 

@@ -23,7 +23,6 @@ from tests.cli.terminal import run
 
 
 def played(home: Path) -> list[Detail]:
-    """The steps, as told."""
     told: list[Detail] = []
     folder = DemoFolder(home / "demo")
     with folder.held():
@@ -32,7 +31,6 @@ def played(home: Path) -> list[Detail]:
 
 
 def surprise(home: Path) -> tuple[str, str]:
-    """The step that failed, and why."""
     last = played(home)[-1]
     assert not last["ok"], last
     return last["step"], last["reason"]

@@ -93,7 +93,6 @@ class World:
         return {name: data for name, data in sinks.items() if name not in ("watched/frames", "watched/sentry")}
 
     async def grants(self, wish: Mapping[str, Any]) -> None:
-        """What the program asks for."""
         match wish:
             case {"open": link}:
                 self.tap.secrets[link.rpartition("/")[2]] = "ticket"

@@ -66,7 +66,6 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 async def said(vault: Vault) -> bytes:
-    """Whatever the vault holds, in plain."""
     return b"".join([record.plain.reveal() for kind in KINDS for record in await vault.scan(kind)])
 
 

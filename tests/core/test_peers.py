@@ -79,7 +79,6 @@ class DiskHouse(House):
         self.store = FaultyStore(SqliteStore.open(self.file, create=True))
 
     async def ready(self) -> DiskHouse:
-        """Alice is connected."""
         await self.begin()
         audit = Audit(self.folder, self.deputy.vault.keys.audit, clock=self.clock)
         deputy, self.deputy.audit = self.deputy, audit
@@ -520,7 +519,7 @@ async def test_peer_N23_N72_five_users_wait_side_by_side_and_not_one_after_the_o
     assert len(await asyncio.gather(*acts)) == 5
 
 
-def test_peer_N23_the_same_can_be_done_from_threads_without_a_loop(tmp_path: Path) -> None:
+def test_peer_N23_the_same_can_be_done_from_threads_without_a_loop() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     with portal().run(build(sandbox, toolkits=[gmail], transport=line)) as deputy:

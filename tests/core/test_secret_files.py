@@ -136,7 +136,7 @@ def test_foreign_link_names_no_secret(which: str, put: Put, tmp_path: Path, monk
     assert "known" not in str(refused.value)
 
 
-def test_link_placed_after_the_look_is_not_followed(put: Put, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_link_placed_after_the_look_is_not_followed(put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
     path, known, opened = put(SECRET.encode(), "UNUSED"), put(b"known-to-all", "UNUSED"), os.open
 
     def swapped(place: Path, flags: int) -> int:

@@ -119,13 +119,11 @@ def app_of(service: str, **more: Any) -> App:
 
 
 async def found(transport: StrictTransport, issuer: str = ISSUER) -> Provider:
-    """Okta, from its own metadata."""
     api = {"okta": ISSUER}
     return await discover(issuer, transport=transport, name="okta", label="Okta", api=api, allow_private_network=True)
 
 
 async def built(transport: StrictTransport, apps: list[App]) -> Deputy:
-    """A deputy over all four services."""
     return Deputy(
         await Vault.open(open_store("memory:", create=True), [bytes(range(32))]),
         apps,

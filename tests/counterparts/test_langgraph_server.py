@@ -127,7 +127,6 @@ def verified(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def open_to_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """A server without any."""
     with dev_server(tmp_path_factory.mktemp("open"), auth=False) as server:
         yield server
 
@@ -154,14 +153,12 @@ class Thread:
             return await client.runs.wait(self.id, self.graph, raise_error=False, **what)
 
     async def pauses(self) -> list[dict[str, Any]]:
-        """What waits for an answer."""
         state = await self.client.threads.get_state(self.id)
         return [pause["value"] for task in state["tasks"] for pause in task["interrupts"]]
 
 
 @asynccontextmanager
 async def thread(server: Server, graph: str, headers: dict[str, str]) -> AsyncIterator[Thread]:
-    """A new thread of this user."""
     async with server.client(headers) as client:
         yield Thread(server, graph, client, (await client.threads.create())["thread_id"])
 

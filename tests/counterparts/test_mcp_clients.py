@@ -74,7 +74,6 @@ class Play:
 
     @property
     def order(self) -> dict[str, Any]:
-        """The call."""
         return {"call": SEND["name"], "arguments": SEND["args"] | {"subject": self.course}}
 
     async def played(self) -> dict[str, Any]:

@@ -64,7 +64,6 @@ class House:
         return deputy
 
     async def walk(self, deputy: Deputy, asked: Consent, user: str) -> Consent:
-        """A consent to its end."""
         started = await deputy.consents.start(asked.link.rpartition("/")[2], User(user))
         back = await self.server.consent(started.url)
         await deputy.consents.finish("guarded", back, User(user), started.nonce.reveal())

@@ -41,7 +41,6 @@ def github() -> Description:
 
 @cache
 def made(tag: str) -> Made:
-    """The toolkit of one tag."""
     return made_of(github(), Wanted("github", name=f"gh_{tag}", only=(tag,), limit=500), PROVIDERS)
 
 

@@ -30,7 +30,6 @@ ELSEWHERE: Final = {  # tools and tokens of the best-equipped peer's public defi
 
 
 def counted(texts: Sequence[str]) -> list[int]:
-    """The o200k tokens of each text."""
     folder, binary = require_description("gpt-tokenizer"), node()
     assert binary is not None
     script = Path(__file__).parents[1] / "support" / "tokens.mjs"
@@ -47,7 +46,6 @@ def definition(tool: Tool) -> str:
 
 @pytest.fixture(scope="module")
 def costs() -> dict[str, int]:
-    """Tokens by tool."""
     tools = [tool for kit in find_toolkits().values() for tool in kit.tools.values()]
     return dict(zip([tool.name for tool in tools], counted([definition(tool) for tool in tools]), strict=True))
 

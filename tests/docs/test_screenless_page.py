@@ -73,7 +73,7 @@ def test_the_bots_scopes_are_enough_for_what_it_is_told_to_do() -> None:
     assert asks_of(find_toolkits()["calendar"].tools["calendar_list_events"].usual_needs(), may) == ()
 
 
-async def test_what_a_person_reads_is_as_the_page_says(tmp_path: Path) -> None:
+async def test_what_a_person_reads_is_as_the_page_says() -> None:
     assert "acting for: Acme Ltd (service account ...), not for you" in " ".join(text(PAGE).split())
     world = World(Clock(1_800_000_000.0))
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:

@@ -22,7 +22,6 @@ APP: Final = Path(__file__).parents[2] / "examples" / "langgraph_web_chatbot" / 
 
 
 def free_port() -> int:
-    """A port that nobody has now."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
@@ -59,11 +58,9 @@ class Person:
         assert found, f"{self.name} does not see {text!r}: {await self.reads()}"
 
     async def reads(self) -> str:
-        """All that the page shows."""
         return str(await self.browser.run("document.body.innerText"))
 
     async def clicks(self, what: str) -> None:
-        """Wait for it, and click it."""
         assert await self.browser.until(f"!!document.querySelector('{what}')", 20), f"{what}: {await self.reads()}"
         await self.browser.run(f"document.querySelector('{what}').click()")
 

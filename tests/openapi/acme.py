@@ -29,12 +29,10 @@ ID: Json = {"name": "taskId", "in": "path", "required": True, "schema": {"type":
 
 
 def answer(schema: Json) -> Json:
-    """A good answer in JSON."""
     return {"200": {"description": "good", "content": {"application/json": {"schema": schema}}}}
 
 
 def body(schema: Json, required: bool = True) -> Json:
-    """A request's body in JSON."""
     return {"required": required, "content": {"application/json": {"schema": schema}}}
 
 
@@ -173,7 +171,6 @@ def acme(**paths: Any) -> Json:
 
 
 def make(document: Json, provider: str = "acme", providers: Mapping[str, Provider] = PROVIDERS, **wanted: Any) -> Made:
-    """The modules for a description."""
     return made_of(from_parsed(document), Wanted(provider, **wanted), providers)
 
 
@@ -186,6 +183,5 @@ def imported(text: str, name: str = "generated_acme") -> types.ModuleType:
 
 
 def toolkit(document: Json, **wanted: Any) -> Toolkit:
-    """The toolkit that a description makes."""
     made: Toolkit = imported(make(document, **wanted).module).TOOLKIT
     return made

@@ -16,7 +16,6 @@ from tests.openapi.module_checks import lint, type_check
 
 @pytest.fixture(scope="module")
 def tools() -> dict[str, Tool]:
-    """The tools of Acme's description."""
     return toolkit(acme()).tools
 
 

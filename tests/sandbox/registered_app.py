@@ -117,7 +117,6 @@ class TestApp:
         return reply.json()
 
     async def refresh(self, refresh_token: str, **changed: str) -> httpx.Response:
-        """A refresh request."""
         form = {
             "grant_type": "refresh_token",
             "refresh_token": refresh_token,
@@ -140,7 +139,6 @@ class Gmail:
         self._headers = {"Authorization": f"Bearer {token}"}
 
     async def send(self, method: str, path: str, body: Any = None, **params: Any) -> httpx.Response:
-        """Any request below ``users/me``."""
         return await self._http.request(method, ME + path, json=body, params=params, headers=self._headers)
 
     async def get(self, path: str, **params: Any) -> Any:
@@ -152,7 +150,6 @@ class Gmail:
         return _json(await self.send("POST", path, {} if body is None else body))
 
     async def ids(self, q: str = "", **params: Any) -> list[str]:
-        """The ids a search finds."""
         query = {"q": q} if q else {}
         return [row["id"] for row in (await self.get("/messages", **query, **params)).get("messages", [])]
 

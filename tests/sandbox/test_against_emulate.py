@@ -65,7 +65,6 @@ class Side:
         self.shapes: dict[str, Shape] = {}
 
     async def consent(self, provider: str, person: str) -> str:
-        """The code that Alice's yes brings."""
         query = {
             "client_id": self.client["client_id"],
             "redirect_uri": REDIRECT[provider],
@@ -91,7 +90,6 @@ class Side:
         return await self.exchange(provider, "code", await self.consent(provider, person))
 
     async def exchange(self, provider: str, step: str, code: str, **changed: str) -> Any:
-        """The code spent."""
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -291,7 +289,6 @@ async def test_both_answer_in_the_same_shapes_but_for_what_is_known(provider: st
 
 
 def told(one: Shape, other: Shape) -> Difference:
-    """What differs."""
     return Difference(
         "",
         (one.status, other.status) if one.status != other.status else None,

@@ -296,6 +296,6 @@ async def test_salesforce_needs_the_scope_api_and_says_session_for_everything(sa
     assert (await me.http.get("https://acme.my.salesforce.com/services/data")).json()[0]["version"] == "64.0"
 
 
-def test_the_ids_of_all_apps_differ(sandbox: Sandbox) -> None:
+def test_the_ids_of_all_apps_differ() -> None:
     apps = [*slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS]
     assert len({app.client_id for app in apps}) == len(apps) == 6

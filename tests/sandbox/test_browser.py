@@ -32,12 +32,10 @@ class Site(httpx.AsyncBaseTransport):
 
 
 def page(text: str, **headers: str) -> Answer:
-    """A page of ours."""
     return lambda request: httpx.Response(200, html=text, headers={k.replace("_", "-"): v for k, v in headers.items()})
 
 
 def to(url: str, status: int = 303, cookies: tuple[str, ...] = ()) -> Answer:
-    """A redirect of ours."""
     headers = [("location", url), *(("set-cookie", cookie) for cookie in cookies)]
     return lambda request: httpx.Response(status, headers=headers)
 

@@ -224,7 +224,7 @@ async def test_pages_hold_everything_once(alice: Calendar) -> None:
     assert ids == [one["id"] for one in whole["items"]] and len(ids) > 8
 
 
-async def test_strangers_are_told_nothing_and_colleagues_only_when(alice: Calendar, sandbox: Sandbox) -> None:
+async def test_strangers_are_told_nothing_and_colleagues_only_when(alice: Calendar) -> None:
     assert (await alice.send("GET", f"/calendars/{BOB}/events")).status_code == 404
     assert (await alice.send("GET", f"{EVENTS}/dentist0001")).status_code == 404
     body = {

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from deputize.sandbox import Sandbox, faults
-from tests.sandbox.registered_app import ALICE, NOW, Clock
+from tests.sandbox.registered_app import ALICE, NOW
 from tests.sandbox.test_apis import As
 
 ROWS = {row["id"]: row for row in json.loads((Path(__file__).parents[1] / "core/failures/rows.json").read_text())}
@@ -69,7 +69,7 @@ def test_a_fault_says_what_its_row_says(row: str, name: str) -> None:
         assert body == json.loads(wanted["body"])
 
 
-async def test_a_fault_is_answered_once_instead_of_acting(sandbox: Sandbox, clock: Clock) -> None:
+async def test_a_fault_is_answered_once_instead_of_acting(sandbox: Sandbox) -> None:
     me, place = As(sandbox, "github", "repo"), "https://api.github.com/repos/alice/garden/issues"
     sandbox.switches.faults["POST", "/repos/"] = [faults.github_secondary_limit(), faults.github_sso_required()]
     before = sandbox.service("github")

@@ -15,7 +15,6 @@ OTHERS = {"client_id": OTHER.client_id, "client_secret": OTHER.client_secret}
 
 
 async def works(app: TestApp, token: str) -> bool:
-    """Whether an access token is accepted."""
     return (await app.http.get(USERINFO, headers={"Authorization": f"Bearer {token}"})).status_code == 200
 
 

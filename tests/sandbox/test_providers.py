@@ -44,7 +44,6 @@ async def people(sandbox: Sandbox) -> AsyncIterator[Visitor]:
 
 
 async def refresh(people: Visitor, provider: str, secret: str, **more: str) -> httpx.Response:
-    """A refresh by hand."""
     form = {"grant_type": "refresh_token", "refresh_token": secret, **client_of(provider), **more}
     async with httpx.AsyncClient(transport=people.sandbox.transport()) as http:
         return await http.post(TOKEN[provider], data=form, headers={"accept": "application/json"})

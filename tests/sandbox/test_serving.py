@@ -21,7 +21,6 @@ from tests.sandbox.registered_app import ALICE, BOB, ME, TOKEN, TestApp, written
 
 
 def bearer(reply: Any) -> dict[str, str]:
-    """The header for a token reply."""
     return {"Authorization": f"Bearer {reply['access_token']}"}
 
 

@@ -22,7 +22,6 @@ def state(tmp_path: Path) -> Path:
 
 
 def kept(state: Path) -> Any:
-    """What the file holds."""
     return json.loads(state.read_text("utf-8"))
 
 
@@ -32,12 +31,10 @@ def opened(state: Path) -> TextIO:
 
 
 def mode(state: Path) -> int:
-    """The file's permissions."""
     return stat.S_IMODE(state.stat().st_mode)
 
 
 def names(folder: Path) -> list[str]:
-    """What lies in a folder."""
     return [path.name for path in folder.iterdir()]
 
 

@@ -269,7 +269,7 @@ async def test_followed_references_give_all_of_an_event(deputy: Deputy, grant: G
     assert [row for row in rows if "more" in row] == [row for row in rows if row["title"].endswith("\u2026")]
 
 
-async def test_an_edit_of_html_is_undone_word_for_word(deputy: Deputy, grant: Granting, sandbox: Sandbox) -> None:
+async def test_an_edit_of_html_is_undone_word_for_word(deputy: Deputy, grant: Granting) -> None:
     grant("alice", "calendar.events.owned", provider="google")
     deputy.policy = allow_all
 

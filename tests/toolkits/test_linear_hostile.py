@@ -194,7 +194,7 @@ async def test_a_team_is_found_among_many_and_keys_are_found_in_small_letters(al
     assert len(done["updated"]) == 2
 
 
-async def test_an_archived_project_is_found_by_its_address_not_by_its_name(alice: Deputy, sandbox: Sandbox) -> None:
+async def test_an_archived_project_is_found_by_its_address_not_by_its_name(alice: Deputy) -> None:
     await act(alice, "archive", kind="project", id=stable_id("project", "import"))
     for named in (
         stable_id("project", "import"),

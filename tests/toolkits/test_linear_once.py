@@ -155,7 +155,7 @@ async def test_a_run_that_is_cancelled_is_taken_up_again(
 # ----------------------------------------------------------------- parts of a write
 
 
-async def test_initiative_names_lost_projects(alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_initiative_names_lost_projects(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("One", "Two"):
         await act(alice, "save_project", name=name, teams=["ENG"])
     whole = changes.link_project
@@ -194,9 +194,7 @@ async def test_changed_document_is_kept(alice: Deputy, sandbox: Sandbox, monkeyp
     assert (await act(alice, "get_document", document=design))["content"]["text"] == "Bob's."
 
 
-async def test_document_of_an_earlier_run_is_written(
-    alice: Deputy, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_document_of_an_earlier_run_is_written(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
     design = stable_id("document", "design")
     read = (await act(alice, "get_document", document=design))["updated"]
     bend(monkeypatch, "cancel")

@@ -37,7 +37,7 @@ async def test_who_is_not_named_stays(alice: Deputy, project: dict[str, Any]) ->
     assert project["members"] == ["alice@example.test"] and project["labels"] == [YEAR] and len(project["teams"]) == 1
 
 
-async def test_what_is_so_already_is_not_written(alice: Deputy, project: dict[str, Any], sandbox: Sandbox) -> None:
+async def test_what_is_so_already_is_not_written(alice: Deputy, project: dict[str, Any]) -> None:
     before = dict(project)
     done = await save(alice, add_members=["bob"], remove_labels=["This year"], add_teams=["ENG"])
     assert done["changed"] == [] and project == before and await alice.undoable("alice") == []

@@ -87,7 +87,6 @@ def verb(method: str) -> Steps:
 
 
 def line_of(deputy: Deputy) -> Line:
-    """The way to the provider."""
     line = deputy.http._shared
     assert isinstance(line, Line)
     return line

@@ -18,7 +18,6 @@ MAIL: Final[dict[str, Any]] = {"to": ["bob@example.test"], "subject": "Lunch", "
 
 
 async def call(deputy: Deputy, user: str | User = "alice", thread: str = "mcp", **changed: Any) -> Call:
-    """The call that this mail is."""
     return await deputy.resolve_call(SEND, MAIL | changed, user=user, thread=thread)
 
 

@@ -92,7 +92,6 @@ def kit(row: dict[str, Any]) -> Toolkit:
 
 
 def answer_of(row: dict[str, Any]) -> Callable[[httpx.Request], httpx.Response]:
-    """The row's answer, or its loss."""
     if "no_answer" in row:
         return broken(httpx.ReadError if row["no_answer"] == "lost" else httpx.ConnectError)
     headers = {"Date": CLOCK, **row.get("headers", {})}
@@ -113,7 +112,6 @@ class Played:
         self.waited.append(seconds)
 
     def says(self, *answers: Callable[[httpx.Request], httpx.Response]) -> None:
-        """What the API answers next."""
         self.line.answers[self.place] = list(answers)
 
     async def act(self) -> Any:
@@ -121,7 +119,6 @@ class Played:
         return await self.deputy.act("row_send", {}, user="alice", call=Call("t", "m", "c"))
 
     async def refused(self) -> DeputizeError:
-        """How the act fails."""
         with pytest.raises(DeputizeError) as caught:
             await self.act()
         return caught.value
@@ -131,7 +128,6 @@ class Played:
         return self.line.count(self.place)
 
     async def alive(self) -> bool:
-        """Whether the grant is still good."""
         return [grant.status for grant in await self.deputy.vault.list_grants(ALICE)] == ["active"]
 
 
@@ -248,7 +244,6 @@ async def _refused_and_kept(played: Played) -> None:
 
 
 async def _another(played: Played) -> DeputizeError:
-    """How another act fails."""
     with pytest.raises(DeputizeError) as caught:
         await played.deputy.act("row_send", {}, user="alice", call=Call("t", "m2", "c"))
     return caught.value

@@ -66,7 +66,6 @@ async def resolved(host: str) -> list[str]:
 
 
 def said(status: int = 200, content: bytes = b"", **headers: str) -> Callable[[httpx.Request], httpx.Response]:
-    """An answer with these very bytes."""
     own = [(name.replace("_", "-"), value) for name, value in headers.items()]
     return lambda request: httpx.Response(status, content=content, headers=own)
 

@@ -50,7 +50,6 @@ async def house() -> AsyncIterator[House]:
 
 
 def mails(house: House) -> int:
-    """How many mails have gone out."""
     return len(house.sandbox.sent("alice@example.test"))
 
 

@@ -50,7 +50,6 @@ async def probe() -> AsyncIterator[Probe]:
 
 
 def said(status: int = 200, content: bytes = b"", **headers: str) -> Any:
-    """An answer with these very bytes."""
     own = [(name.replace("_", "-"), value) for name, value in headers.items()]
     return lambda request: httpx.Response(status, content=content, headers=own)
 

@@ -180,7 +180,7 @@ async def test_failed_claim_without_its_caller_leaves_the_yes(deputy: Deputy, mo
     assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
 
 
-async def test_used_yes_without_a_claim_outlives_its_validity(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_used_yes_without_a_claim_outlives_its_validity(deputy: Deputy) -> None:
     await approved(deputy)
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
     [row] = await deputy.vault.scan("act")

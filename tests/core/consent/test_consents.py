@@ -60,7 +60,6 @@ class House:
         self.deputy: Deputy
 
     async def begin(self, **more: Any) -> House:
-        """Make the deputy."""
         vault = await Vault.open(self.store, [b"k" * 32])
         self.deputy = await build(
             self.sandbox,
@@ -74,7 +73,6 @@ class House:
         return self
 
     async def ask(self, *scopes: str, user: str = "alice", **more: Any) -> Consent:
-        """The pending consent for these scopes."""
         found = await self.deputy.connect(
             user, "google", scopes=[f"{PREFIX}{s}" for s in scopes or ("readonly",)], **more
         )
@@ -96,7 +94,6 @@ class House:
         return await self.deputy.consents.finish(app, back, who, nonce)
 
     async def connected(self, *scopes: str, user: str = "alice", as_: str = "alice@example.test") -> Grant:
-        """A grant with these scopes."""
         ended = await consent(self.deputy, self.sandbox, await self.ask(*scopes, user=user), as_=as_)
         assert ended.status == "granted"
         found = await self.grant(user)
@@ -104,7 +101,6 @@ class House:
         return found
 
     async def grant(self, user: str = "alice", account: str | None = None) -> Grant | None:
-        """The grant to act with."""
         return await self.deputy.vault.find_grant(User(user), "google", "google", account)
 
     async def status(self, consent: Consent) -> tuple[str, str]:
@@ -114,20 +110,16 @@ class House:
         return now.status, now.reason_code
 
     async def act(self, tool: str = "search", message: str = "m1", **arguments: Any) -> Any:
-        """An act of Alice's agent."""
         return await self.deputy.act(f"gmail_{tool}", arguments, user="alice", call=Call("t", message, "c"))
 
     def events(self) -> list[str]:
-        """What the audit has seen."""
         return [row["event"] for row in self.deputy.audit.rows()]
 
     def live(self, who: str = "alice") -> int:
-        """Tokens the provider would accept."""
         return self.sandbox.live_tokens()[f"{who}@example.test"]
 
 
 def ticket_of(consent: Consent) -> str:
-    """The ticket in a consent's link."""
     return consent.link.rpartition("/")[2]
 
 

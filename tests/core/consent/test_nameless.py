@@ -37,7 +37,6 @@ class House:
         self.deputy: Deputy
 
     async def ask(self, *scopes: str, **more: Any) -> Consent:
-        """The pending consent."""
         asked = await self.deputy.connect("alice", "google", scopes=[f"{PREFIX}{s}" for s in scopes], **more)
         return asked[0]
 
@@ -46,7 +45,6 @@ class House:
         return await consent(self.deputy, self.sandbox, await self.ask(*scopes, **more), as_=as_)
 
     async def grants(self) -> list[Grant]:
-        """Alice's that live."""
         return [g for g in await self.deputy.vault.list_grants(User("alice")) if g.status == "active"]
 
 

@@ -28,7 +28,6 @@ WHOAMI = "GET openidconnect.googleapis.com/v1/userinfo"
 
 
 async def process(house: House, fate: Fate) -> Deputy:
-    """Another process on the house's vault."""
     return await build(
         vault=await Vault.open(MortalStore(house.store, fate), [b"k" * 32]),
         transport=MortalLine(house.line, fate),

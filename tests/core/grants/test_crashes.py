@@ -56,7 +56,6 @@ class World:
         self.store = MemoryStore()
 
     async def process(self, fate: Fate | None = None) -> Deputy:
-        """One more process on this vault."""
         fate = fate or Fate()
         return await build(
             vault=await Vault.open(MortalStore(self.store, fate), [b"k" * 32]),
@@ -84,7 +83,6 @@ async def first(world: World, deputy: Deputy) -> None:
 
 
 async def step_up(world: World, deputy: Deputy) -> None:
-    """A second one, for more."""
     await world.allow(deputy, world.scopes[1])
 
 
@@ -110,7 +108,6 @@ async def again(world: World, deputy: Deputy) -> None:
 
 
 async def switch(world: World, deputy: Deputy) -> None:
-    """Another account instead."""
     await world.allow(deputy, world.scopes[1], as_="bob@example.test", switch_account=True)
 
 
@@ -123,7 +120,6 @@ async def refresh(world: World, deputy: Deputy) -> None:
 
 
 async def disconnect(world: World, deputy: Deputy) -> None:
-    """Alice ends it."""
     await deputy.revoke("alice")
 
 

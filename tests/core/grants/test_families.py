@@ -27,7 +27,6 @@ from tests.support.token_families import unknown
 
 
 def grant(family: str, refresh: str | None, **more: object) -> Grant:
-    """A grant of Alice's."""
     account = Account("1", "alice@example.test")
     made = Grant(ALICE, "linear", "linear", account, frozenset({"read"}), Secret(f"access-{family}"))
     return replace(made, refresh_token=Secret(refresh) if refresh else None, family=family, **more)  # type: ignore[arg-type]

@@ -229,7 +229,6 @@ async def test_a_link_from_before_opens_nothing_and_the_same_need_gets_a_new_one
 
 
 async def given(deputy: Deputy, house: House, asked: Consent) -> str:
-    """How the consent ended."""
     return (await consent(deputy, house.sandbox, asked, as_="bob@example.test")).status
 
 

@@ -45,7 +45,6 @@ class Refreshing(House):
     """A house whose Alice is connected; all its first requests are forgotten."""
 
     async def ready(self) -> Refreshing:
-        """Connect Alice."""
         await self.begin()
         await self.connected(*ALL)
         self.forget()
@@ -56,13 +55,11 @@ class Refreshing(House):
         self.line.seen.clear()
 
     def expire(self) -> None:
-        """The access token ends."""
         self.sandbox.expire_access_tokens()
         self.clock.now += HOUR
 
     @property
     def posts(self) -> int:
-        """How many token requests there were."""
         return self.line.count(TOKEN)
 
     async def now(self) -> Grant:

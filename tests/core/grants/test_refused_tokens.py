@@ -58,7 +58,6 @@ class Outage(Line):
         return await super().handle_async_request(request)
 
     def tokens(self) -> int:
-        """How many token requests there were."""
         return sum(method == "POST" and "token" in path and CHECK not in path for method, _, path in self.seen)
 
 

@@ -25,7 +25,6 @@ IN_FLIGHT: Final = ("after POST auth.api.test/token", "before insert received")
 
 
 async def process(world: World, store: MemoryStore, source: Source, fate: Fate | None = None) -> Deputy:
-    """One more process on this vault."""
     fate = fate or Fate()
     vault = await Vault.open(MortalStore(store, fate), [b"k" * 32])
     return await deputy_with(world, app(source), vault=vault, line=MortalLine(world, fate))

@@ -43,7 +43,6 @@ async def unsaved(house: House) -> None:
 
 
 async def another(house: House) -> Deputy:
-    """Another process over the same store."""
     vault = await Vault.open(house.store, [b"k" * 32])
     given: dict[str, Any] = {"toolkits": [gmail], "policy": allow_all, "clock": house.deputy.clock}
     return await build(house.sandbox, vault=vault, **given)

@@ -58,7 +58,6 @@ class Dot(BaseModel):
 
 
 def tool_of(steps: Callable[..., Steps]) -> Any:
-    """A tool made from a function."""
     kit = Toolkit("kit", "google", api="gmail")
     kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS)(steps)
     return kit.tools[f"kit_{steps.__name__}"]
@@ -77,7 +76,6 @@ def draw(
 
 
 def act_of(arguments: dict[str, Any], steps: Callable[..., Steps] = draw, call: Call = CALL) -> Act:
-    """An act with these arguments, validated."""
     tool = tool_of(steps)
     return Act(User("alice"), tool, tool.validate(arguments), Effect.SENDS, call, "agent", "google", "google")
 
@@ -105,7 +103,6 @@ async def asking() -> AsyncIterator[Asking]:
 
 
 def receivers(house: House) -> list[str]:
-    """To whom Alice's mails have gone."""
     mails = house.sandbox.sent("alice@example.test")
     return sorted("carol" if b"carol@" in mail.raw else "bob" for mail in mails)
 

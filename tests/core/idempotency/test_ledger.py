@@ -51,12 +51,10 @@ async def house() -> AsyncIterator[House]:
 
 
 def mails(house: House) -> int:
-    """How many mails have gone out."""
     return len(house.sandbox.sent("alice@example.test"))
 
 
 async def state(house: House) -> list[str]:
-    """The states of all rows."""
     return [record.json["state"] for record in await house.deputy.vault.scan("act")]
 
 

@@ -52,7 +52,6 @@ async def act(deputy: Deputy, tool: str = "other_send", user: str = "alice", num
 
 
 async def approved(deputy: Deputy, **how: Any) -> Any:
-    """Act, say yes, act again."""
     with pytest.raises(ApprovalRequired) as asked:
         await act(deputy, **how)
     await deputy.decide(asked.value.approval, "approve", by="alice")

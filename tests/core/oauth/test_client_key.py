@@ -28,7 +28,6 @@ PLAIN = NoEncryption()
 
 
 def write(path: Path, text: bytes | str, mode: int = 0o600) -> Path:
-    """A key file."""
     path.write_bytes(text.encode() if isinstance(text, str) else text)
     path.chmod(mode)
     return path

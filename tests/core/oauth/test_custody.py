@@ -49,7 +49,6 @@ class Home:
         self.deputy: Deputy
 
     async def begin(self) -> Home:
-        """Make the deputy."""
         self.deputy = await build(
             self.sandbox, vault=self.vault, audit=self.audit, transport=self.line, apps=self.apps, toolkits=[gmail]
         )
@@ -67,7 +66,6 @@ class Home:
         return len({one.family for one in self.sandbox._world.authority.tokens.values() if one.lives(time.time())})
 
     async def debts(self) -> list[dict[str, Any]]:
-        """What is still owed."""
         return [record.json for record in await self.deputy.vault.scan("outbox")]
 
 

@@ -45,7 +45,6 @@ def made(**more: Any) -> Provider:
 
 
 def asked(url: str) -> dict[str, list[str]]:
-    """The parameters of an authorization request."""
     return parse_qs(urlsplit(url).query, strict_parsing=True)
 
 
@@ -57,7 +56,6 @@ def form(request: httpx.Request) -> dict[str, str]:
 
 
 def authorize(provider: Provider, app: App = APP, **more: Any) -> str:
-    """The address of an authorization request."""
     given: dict[str, Any] = {
         "redirect_uri": "http://127.0.0.1:8736/callback/google",
         "scopes": frozenset({"b", "a"}),
@@ -224,7 +222,6 @@ def test_an_app_without_a_client_id_is_refused(client_id: str) -> None:
 
 
 def exchange(provider: Provider, app: App = APP) -> httpx.Request:
-    """A code exchange."""
     return flow.exchange(
         provider, app, code=Secret("c/&1"), verifier=Secret("v" * 43), redirect_uri="https://host.example.test/cb?x=1"
     )

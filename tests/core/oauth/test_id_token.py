@@ -222,7 +222,6 @@ def test_refresh_with_an_unreadable_id_token_is_good(opened: Open, sign: Callabl
 
 
 def key_set(*keys: Any) -> bytes:
-    """A key set of public keys."""
     return json.dumps({"keys": [key.as_dict(private=False) for key in keys]}).encode()
 
 

@@ -57,7 +57,6 @@ class Asking(House):
 
     @property
     def mails(self) -> int:
-        """How many mails have gone out."""
         return len(self.sandbox.sent("alice@example.test"))
 
 
@@ -71,7 +70,6 @@ async def house() -> AsyncIterator[Asking]:
 
 
 def always(what: Any) -> Callable[[Act], Any]:
-    """A policy that returns this."""
     return lambda act: what
 
 

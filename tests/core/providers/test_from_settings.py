@@ -268,7 +268,6 @@ async def test_a_user_disconnects_an_account_whose_row_is_no_longer_in_the_setti
 
 
 def sandbox_rows(sandbox: Sandbox) -> dict[str, Provider]:
-    """The rows that a sandbox plays."""
     return {name: one.row for name, one in sandbox.played.items()}
 
 

@@ -33,7 +33,6 @@ CATALOG = Catalog([BIG, SMALL, kit("one", look="core"), kit("a_b", look="core")]
 
 
 def names(*chosen: str, read_only: bool = False) -> str:
-    """The names of the chosen tools."""
     return " ".join(tool.name for tool in CATALOG.tools(*chosen, read_only=read_only))
 
 

@@ -39,7 +39,6 @@ async def some(**more: Any) -> tuple[Files, FaultyStore, Clock]:
 
 
 def sweeper(files: Files) -> Sweeper:
-    """What removes expired files."""
     return Sweeper(files.vault, files.remove, files.clock)
 
 

@@ -41,7 +41,7 @@ def test_a_moment_is_told_in_the_persons_zone_and_leaves_no_doubt(moment: str, z
 
 
 @pytest.mark.skipif(not hasattr(time, "tzset"), reason="this system has no way to change the zone of a process")
-def test_the_machines_own_zone_is_that_of_each_day(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_machines_own_zone_is_that_of_each_day() -> None:
     before = os.environ.get("TZ")
     try:
         os.environ["TZ"] = "CET-1CEST,M3.5.0,M10.5.0/3"

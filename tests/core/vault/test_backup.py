@@ -122,7 +122,7 @@ async def test_V10_a_backup_never_replaces_a_file_and_leaves_none_behind_that_is
     await home.deputy.close()
 
 
-async def test_a_backup_removes_what_a_killed_one_has_left_under_whatever_name(home: Home, tmp_path: Path) -> None:
+async def test_a_backup_removes_what_a_killed_one_has_left_under_whatever_name(home: Home) -> None:
     left = [home.backup.with_name(f".older.{'0' * 16}.new{ending}") for ending in ("", "-journal")]
     other = [home.backup.with_name(".older.new"), home.backup.with_name(f"older.{'0' * 16}.new")]
     for file in (*left, *other):
@@ -581,9 +581,7 @@ async def test_V10_a_backup_has_the_first_record_as_it_was_when_it_was_copied(
     await home.deputy.close()
 
 
-async def test_backup_opens_after_a_rotation_meanwhile(
-    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_backup_opens_after_a_rotation_meanwhile(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first record has a key by then that this process has not met."""
     loop, newer = asyncio.get_running_loop(), b"n" * 32
     vault = await Vault.open(home.deputy.vault.store, Sealer([KEY], KeysInMemory([newer, KEY])))

@@ -16,7 +16,6 @@ KEY = b"k" * 32
 
 
 async def a_vault() -> MemoryStore:
-    """One with records of several kinds."""
     store = MemoryStore()
     vault = await Vault.open(store, [KEY])
     for n in range(450):

@@ -32,7 +32,6 @@ class Remote:
         self.process, self.url = process, ""
 
     def begin(self) -> None:
-        """Wait until it serves."""
         self.url = json.loads(self._line())
 
     def _line(self) -> str:

@@ -62,7 +62,6 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 async def left(vault: Vault) -> int:
-    """How many results there are."""
     return len(await vault.scan("act"))
 
 

@@ -36,7 +36,6 @@ async def _id(world: World, account: str) -> str:
 
 
 def _of(page: Page, connection: str, ending: str) -> Form:
-    """The form for this connection."""
     return next(form for form in page.forms if form.action.endswith(ending) and form.offers("account") == [connection])
 
 

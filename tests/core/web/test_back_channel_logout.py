@@ -232,7 +232,7 @@ async def test_the_same_name_at_another_issuer_is_somebody_else(here: Place) -> 
     assert not await is_in(here, alice) and await other.user(cookie) == User("https://other.example#alice-1")
 
 
-async def test_interrupted_logout_is_done_when_repeated(monkeypatch: pytest.MonkeyPatch, here: Place) -> None:
+async def test_interrupted_logout_is_done_when_repeated(here: Place) -> None:
     alice, token, broken = await signed_in(here, "alice-1", "s1"), logout(here, sub="alice-1"), here.another()
     ended = list[User]()
 

@@ -66,7 +66,6 @@ class House:
         return consent
 
     async def pressed(self, consent: Consent) -> None:
-        """Open the link, press Continue."""
         await self.browser.open(consent.link)
         assert await self.browser.run("document.querySelector('form button.yes').click() || true")
 

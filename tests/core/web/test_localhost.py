@@ -58,7 +58,6 @@ async def deputy(sandbox: Sandbox) -> AsyncIterator[Deputy]:
 
 @pytest.fixture
 async def base(deputy: Deputy) -> str:
-    """Where the pages are."""
     return await deputy.pages.base_url()
 
 

@@ -58,17 +58,14 @@ class Browser:
         return answer
 
     async def set_out(self, target: str = "") -> str:
-        """To the issuer: the address there."""
         answer = await self.get("/sign-in" + (f"?{urlencode({'next': target})}" if target else ""))
         assert answer.status_code == 303, answer.text
         return str(answer.headers["location"])
 
     async def come_back(self, **given: str) -> httpx.Response:
-        """From the issuer, with these parameters."""
         return await self.get(f"/sign-in/callback?{urlencode(given)}")
 
     async def sign_in(self, target: str = "") -> httpx.Response:
-        """All the way."""
         return await self.come_back(**self.server.authorize(await self.set_out(target)))
 
 

@@ -127,7 +127,6 @@ class World:
         headers: Mapping[str, str] | None = None,
         data: Mapping[str, str] | None = None,
     ) -> httpx.Response:
-        """One bare request."""
         jar = ({SESSION: user} if user else {}) | dict(cookies or {})
         given = {"cookie": "; ".join(f"{k}={v}" for k, v in jar.items())} if jar else {}
         if data is not None:
@@ -156,12 +155,10 @@ class World:
         return found[0]
 
     async def connected(self, *scopes: str, as_: str = "alice@example.test") -> None:
-        """Alice has connected an account."""
         page = await self.browser().allow((await self.asked(*scopes)).link, as_=as_)
         assert "is connected" in page.text
 
     async def status(self, consent: Consent) -> tuple[str, str]:
-        """How a consent stands, and why."""
         now = await self.deputy.consents.status(consent.id)
         assert now is not None
         return now.status, now.reason_code
@@ -175,7 +172,6 @@ class World:
         raise AssertionError("nothing was asked")
 
     async def act(self, body: str = "Hello Bob", call: str = "1") -> object:
-        """The agent's call itself."""
         arguments = {"to": "bob@example.test", "body": body}
         return await self.deputy.act("notes_send_note", arguments, user="alice", call=Call(id=call))
 
@@ -242,14 +238,12 @@ def sign_in(browser: Browser, user: str, base: str = WEB) -> None:
 
 
 def net(browser: Browser) -> Net:
-    """The wire of a browser."""
     wire = browser._transport
     assert isinstance(wire, Net)
     return wire
 
 
 def path_of(consent: Consent) -> str:
-    """The path of its link."""
     return urlsplit(consent.link).path
 
 
@@ -265,7 +259,6 @@ def values_of(response: httpx.Response) -> dict[str, str]:
 
 
 def query_of(url: str) -> dict[str, str]:
-    """The query of an address."""
     return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
 
 
