@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,16 +46,6 @@ from tests.support.sandbox_deputy import build, connect, consent, google_app, ne
 ALICE, BOB, TENANT = User("alice"), User("bob"), User("alice", "acme")
 NOBODY: list[Any] = [None, "", " ", "\t\n", 0, -7, False, True, 7.0, b"alice", ["alice"], {"id": "alice"}, ...]
 NOBODY += [User(""), User(" "), User(None), User(-7), User(["alice"])]  # type: ignore[arg-type]
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    await made.connected(*ALL)
-    made.line.seen.clear()
-    made.line.sent.clear()
-    yield made
-    await made.deputy.close()
 
 
 async def consents_for(house: House, account: str) -> Consent:

@@ -7,7 +7,6 @@ import json
 import re
 import sys
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import quote
 
@@ -34,23 +33,9 @@ from deputize.core.acts import provider_requests as exchange
 from tests.core.consent.test_consents import House
 from tests.support import gmail_toolkit
 from tests.support.faults import GMAIL_API, TOKEN, answer, broken, shown
-from tests.support.gmail_toolkit import ALL, FALSY, MAIL, READ, SEND
+from tests.support.gmail_toolkit import FALSY, MAIL, READ, SEND
 from tests.support.probe_toolkit import probing
 from tests.support.sandbox_deputy import consent, set_sleep
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    await made.connected(*ALL)
-    made.line.seen.clear()
-    made.line.sent.clear()
-    yield made
-    await made.deputy.close()
-
-
-def mails(house: House) -> int:
-    return len(house.sandbox.sent("alice@example.test"))
 
 
 def google(status: int, reason: str, message: str = "") -> Any:
@@ -64,7 +49,7 @@ def google(status: int, reason: str, message: str = "") -> Any:
 async def test_a_401_is_answered_by_one_refresh_and_the_write_goes_out_once(house: House) -> None:
     house.sandbox.expire_access_tokens()
     assert (await house.act("send", **MAIL))["id"]
-    assert mails(house) == 1 and house.line.count(TOKEN) == 1 and house.line.count(GMAIL_API) == 2
+    assert house.mails == 1 and house.line.count(TOKEN) == 1 and house.line.count(GMAIL_API) == 2
 
 
 async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> None:
@@ -76,7 +61,7 @@ async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> 
 
     set_sleep(house.deputy, sleep)
     assert (await house.act("send", **MAIL))["id"]
-    assert mails(house) == 1 and waited[0] == 2 and len(waited) == 2
+    assert house.mails == 1 and waited[0] == 2 and len(waited) == 2
 
 
 async def test_a_429_that_stays_or_is_too_long_is_told_with_its_wait_and_may_be_tried_later(house: House) -> None:
@@ -85,8 +70,8 @@ async def test_a_429_that_stays_or_is_too_long_is_told_with_its_wait_and_may_be_
         with pytest.raises(RateLimited) as caught:
             await house.act("send", **MAIL)
         assert caught.value.retry_after == wait
-    assert house.line.count(GMAIL_API) == 4 and mails(house) == 0
-    assert (await house.act("send", **MAIL))["id"] and mails(house) == 1
+    assert house.line.count(GMAIL_API) == 4 and house.mails == 0
+    assert (await house.act("send", **MAIL))["id"] and house.mails == 1
 
 
 @pytest.mark.parametrize("fault", [answer(503), answer(500), broken(), broken(httpx.ReadTimeout)])
@@ -112,7 +97,7 @@ async def test_D9_a_write_that_cannot_have_left_may_be_tried_again(house: House)
     house.line.answers[GMAIL_API] = [broken(httpx.ConnectError)] * 3
     with pytest.raises(ProviderUnavailable):
         await house.act("send", **MAIL)
-    assert (await house.act("send", **MAIL))["id"] and mails(house) == 1
+    assert (await house.act("send", **MAIL))["id"] and house.mails == 1
 
 
 async def test_a_write_dropped_after_it_was_committed_is_unknown_and_one_mail(house: House) -> None:
@@ -120,7 +105,7 @@ async def test_a_write_dropped_after_it_was_committed_is_unknown_and_one_mail(ho
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
             await house.act("send", **MAIL)
-    assert mails(house) == 1
+    assert house.mails == 1
 
 
 # ------------------------------------------------------------- what is told
@@ -158,7 +143,7 @@ async def test_A19_a_scope_that_the_api_misses_is_asked_for_and_once_only(house:
     assert (await consent(house.deputy, house.sandbox, caught.value.consent)).status == "granted"
     with pytest.raises(ScopeNotGranted):
         await house.act("send", **MAIL)
-    assert mails(house) == 0
+    assert house.mails == 0
 
 
 async def test_E3_of_the_scopes_that_the_api_would_take_the_narrowest_is_asked_for(house: House) -> None:
@@ -197,7 +182,7 @@ async def test_L4_a_lost_request_raises_nothing_that_shows_the_token(house: Hous
 async def test_a_read_tool_that_writes_is_stopped_before_it_sends(house: House) -> None:
     with pytest.raises(InvalidInput) as caught:
         await house.act("lying", **MAIL)
-    assert caught.value.fix_by == "operator" and house.line.seen == [] and mails(house) == 0
+    assert caught.value.fix_by == "operator" and house.line.seen == [] and house.mails == 0
 
 
 async def test_a_read_tool_that_keeps_a_note_is_stopped(house: House) -> None:
@@ -221,9 +206,9 @@ async def test_concurrent_requests_of_which_one_fails_are_all_awaited(house: Hou
 async def test_two_concurrent_writes_of_one_act_both_go_out(house: House) -> None:
     house.store.pause = 0.001  # a store that takes its time, as one on disk does
     assert len(await house.act("pair", **MAIL)) == 2
-    assert mails(house) == 2
+    assert house.mails == 2
     await house.act("pair", **MAIL)
-    assert mails(house) == 2
+    assert house.mails == 2
 
 
 async def test_one_of_two_concurrent_writes_that_fails_leaves_the_act_unknown(house: House) -> None:
@@ -231,7 +216,7 @@ async def test_one_of_two_concurrent_writes_that_fails_leaves_the_act_unknown(ho
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
             await house.act("pair", **MAIL)
-    assert mails(house) == 1
+    assert house.mails == 1
 
 
 @pytest.mark.parametrize("returns", FALSY)
@@ -330,7 +315,7 @@ async def test_a_tool_that_breaks_after_its_write_is_recorded_as_unknown(house: 
         await house.act(tool, **arguments)
     with pytest.raises(OutcomeUnknown):
         await house.act(tool, **arguments)
-    assert house.line.count(GMAIL_API, "POST") == 1 and mails(house) == sent
+    assert house.line.count(GMAIL_API, "POST") == 1 and house.mails == sent
 
 
 async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(house: House) -> None:

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -115,19 +114,17 @@ class House:
     def events(self) -> list[str]:
         return [row["event"] for row in self.deputy.audit.rows()]
 
+    @property
+    def mails(self) -> int:
+        """How many mails Alice has sent."""
+        return len(self.sandbox.sent("alice@example.test"))
+
     def live(self, who: str = "alice") -> int:
         return self.sandbox.live_tokens()[f"{who}@example.test"]
 
 
 def ticket_of(consent: Consent) -> str:
     return consent.link.rpartition("/")[2]
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    yield made
-    await made.deputy.close()
 
 
 async def refused(work: Any) -> str:

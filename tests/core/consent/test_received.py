@@ -38,9 +38,8 @@ async def process(house: House, fate: Fate) -> Deputy:
 
 @pytest.mark.parametrize(("step", "number"), [(WHOAMI, 1), ("insert grant", 1), ("swap consent", 3)])
 async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finished_at_the_next_look(
-    step: str, number: int
+    step: str, number: int, house: House
 ) -> None:
-    house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -51,7 +50,6 @@ async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finishe
     assert fate.last == f"before {step}"
     assert await house.status(asked) == ("granted", "")
     assert house.live() == 2 and await house.grant() is not None
-    await house.deputy.close()
 
 
 Way = Callable[[Deputy, Consent, Coroutine[Any, Any, str]], Awaitable[object]]
@@ -77,8 +75,7 @@ WAYS: dict[str, Way] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(way: str) -> None:
-    house = await House().begin()
+async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(way: str, house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -91,11 +88,9 @@ async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(
     [row] = await house.deputy.vault.scan("consent")
     assert ConsentRecord.of(row).status == "granted" and await house.grant() is not None
     assert house.line.count(TOKEN) == 1 and await house.deputy.vault.scan("received") == []
-    await house.deputy.close()
 
 
-async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places() -> None:
-    house = await House().begin()
+async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -108,13 +103,11 @@ async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kep
     active = grant is not None and grant.status == "active"
     assert (active, house.live() == 2) == (True, True)
     assert await house.status(asked) == ("granted", "")
-    await house.deputy.close()
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["first consent", "beside a grant that would end with them"])
-async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: bool) -> None:
+async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: bool, house: House) -> None:
     """At Google, ending one token ends all of the account's: there a grant that is held keeps the new tokens alive."""
-    house = await House().begin()
     if held:
         await house.connected("readonly")
     asked = await house.ask("send")
@@ -126,14 +119,14 @@ async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: boo
     assert house.line.count(TOKEN) == 1 + held and house.store.failing["insert", "received"] == 0
     assert (house.line.count(REVOKE), house.live() > 0) == (0 if held else 1, held)
     assert (await house.grant() is not None) == held
-    await house.deputy.close()
 
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 @pytest.mark.parametrize("disconnected", [False, True])
-async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(status: int, disconnected: bool) -> None:
+async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(
+    status: int, disconnected: bool, house: House
+) -> None:
     """A process is killed between the two writes; then the provider does not say any more whose the tokens are."""
-    house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -152,14 +145,14 @@ async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(status: i
         assert (ended, grant, house.live()) == (("granted", ""), stored, 2)
         assert house.line.count(REVOKE) == 0 and await house.act()
     assert await house.deputy.vault.scan("received") == await house.deputy.vault.scan("outbox") == []
-    await house.deputy.close()
 
 
 @pytest.mark.parametrize("status", [401, 403, 503])
 @pytest.mark.parametrize("then", ["the same account", "another account", "a disconnect", "too late"])
-async def test_step_up_that_userinfo_refuses_does_not_end_the_grant_that_lives(status: int, then: str) -> None:
+async def test_step_up_that_userinfo_refuses_does_not_end_the_grant_that_lives(
+    status: int, then: str, house: House
+) -> None:
     """At Google one revoked token ends all that the account has given the app."""
-    house = await House().begin()
     before = await house.connected("readonly")
     asked = await house.ask("send")
     started = await house.start(asked)
@@ -184,7 +177,6 @@ async def test_step_up_that_userinfo_refuses_does_not_end_the_grant_that_lives(s
         assert house.line.count(REVOKE) == (then == "another account")
     assert await house.deputy.vault.scan("received") == await house.deputy.vault.scan("outbox") == []
     assert await unknown(house.deputy.vault, house.sandbox, house.clock) == set()
-    await house.deputy.close()
 
 
 class _Refusing(MortalStore):
@@ -198,9 +190,8 @@ class _Refusing(MortalStore):
             raise StoreUnavailable("The vault is locked by another program.") from None
 
 
-async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are() -> None:
+async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are(house: House) -> None:
     """The settings lead elsewhere by the time that somebody finishes for a process that was killed."""
-    house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -216,12 +207,10 @@ async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are() ->
     assert elsewhere.seen == [] and [one.state for one in await families(house.deputy.vault)] == ["pending_revocation"]
     await house.deputy.revoker.retry()
     assert house.live() == 0 and await families(house.deputy.vault) == []
-    await house.deputy.close()
 
 
-async def test_somebody_elses_half_done_consent_holds_nobody_up() -> None:
+async def test_somebody_elses_half_done_consent_holds_nobody_up(house: House) -> None:
     """A start finishes for its own user; what others have left, the background does, though one row be unreadable."""
-    house = await House().begin()
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -236,4 +225,3 @@ async def test_somebody_elses_half_done_consent_holds_nobody_up() -> None:
     assert [one.state for one in await families(vault)] == ["received"]
     await house.deputy.sweeper.turn()
     assert await house.grant() is not None and len(await vault.scan("received")) == 1
-    await house.deputy.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,6 @@ from tests.support.sandbox_deputy import build, connect, consent, google_app, ne
 ALICE, BOB = User("alice", "acme"), User("bob", "acme")
 ELSEWHERE = User("alice", "other")
 LEAKED = ("api.github.com", "/credentials/revoke")
-
-
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    await made.connected(*ALL)
-    yield made
-    await made.deputy.close()
 
 
 # ------------------------------------------------------------- one grant

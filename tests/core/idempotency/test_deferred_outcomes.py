@@ -31,15 +31,11 @@ async def house(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
     await made.deputy.close()
 
 
-def mails(house: House) -> int:
-    return len(house.sandbox.sent("alice@example.test"))
-
-
 async def unsaved(house: House) -> None:
     """One mail has left, and the store was not told."""
     house.store.failing["swap", "act"] = 1
     await house.act("send", **MAIL)
-    assert mails(house) == 1 and len(house.deputy.ledger.unsaved) == 1
+    assert house.mails == 1 and len(house.deputy.ledger.unsaved) == 1
 
 
 async def another(house: House) -> Deputy:
@@ -54,7 +50,7 @@ async def test_while_the_store_takes_nothing_no_more_are_kept_than_acts_had_begu
     for number in range(30):
         with suppress(DeputizeError):
             await house.act("send", message=f"m{number + 2}", **MAIL)
-    assert (mails(house), len(house.deputy.ledger.unsaved)) == (1, 1)
+    assert (house.mails, len(house.deputy.ledger.unsaved)) == (1, 1)
 
 
 async def test_a_process_that_ends_with_one_leaves_a_claim_that_nobody_else_repeats(house: House) -> None:
@@ -66,7 +62,7 @@ async def test_a_process_that_ends_with_one_leaves_a_claim_that_nobody_else_repe
     async with await another(house) as other:
         with pytest.raises(OutcomeUnknown):
             await other.act("gmail_send", MAIL, user="alice", call=CALL)
-    assert mails(house) == 1
+    assert house.mails == 1
 
 
 async def test_another_process_meanwhile_does_not_repeat_it_nor_does_this_one_then(house: House) -> None:
@@ -77,7 +73,7 @@ async def test_another_process_meanwhile_does_not_repeat_it_nor_does_this_one_th
                 await other.act("gmail_send", MAIL, user="alice", call=CALL)
         with pytest.raises(OutcomeUnknown):  # it has said so: nobody takes that back
             await house.act("send", **MAIL)
-    assert mails(house) == 1 and not house.deputy.ledger.unsaved
+    assert house.mails == 1 and not house.deputy.ledger.unsaved
 
 
 async def test_nothing_comes_back_of_a_user_who_was_erased_meanwhile(house: House) -> None:

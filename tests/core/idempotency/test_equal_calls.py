@@ -86,15 +86,6 @@ def key(arguments: dict[str, Any], steps: Callable[..., Steps] = draw) -> str:
 
 
 @pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    await made.connected(*ALL)
-    made.line.seen.clear()
-    yield made
-    await made.deputy.close()
-
-
-@pytest.fixture
 async def asking() -> AsyncIterator[Asking]:
     made = await Asking().begin()
     await made.connected(*ALL)

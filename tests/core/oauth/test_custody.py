@@ -236,14 +236,6 @@ async def test_everybodys_leaked_tokens_are_ended_with_what_is_still_owed() -> N
 # ------------------------------------------------------------- D2: who may remove a debt
 
 
-@pytest.fixture
-async def house() -> AsyncIterator[House]:
-    made = await House().begin()
-    await made.connected(*ALL)
-    yield made
-    await made.deputy.close()
-
-
 async def _rival(house: House) -> Deputy:
     """Another process on the same vault."""
     return await build(

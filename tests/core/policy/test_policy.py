@@ -55,10 +55,6 @@ class Asking(House):
             await self.act(tool, message, **arguments or MAIL)
         return caught.value.approval
 
-    @property
-    def mails(self) -> int:
-        return len(self.sandbox.sent("alice@example.test"))
-
 
 @pytest.fixture
 async def house() -> AsyncIterator[Asking]:
