@@ -237,20 +237,15 @@ async def test_two_calls_that_wait_for_one_consent_are_woken_by_one_event(deputy
     assert not [event for event in await rest(handler) if isinstance(event, ConsentRequest)], "it was streamed once"
 
 
-async def test_the_run_goes_on_by_itself_when_the_consent_ends(deputy: Deputy, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("link", ["its own", "another"])
+async def test_run_goes_on_when_a_consent_brings_what_it_waits_for(deputy: Deputy, sandbox: Sandbox, link: str) -> None:
     handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
     [request] = await asked(handler)
     waking = asyncio.create_task(resume_when_done(deputy, handler, request.consent_id))
-    await visit(deputy, sandbox, request.consent_id)
-    assert "Bob Brown" in await ended(handler)
-    await waking
-
-
-async def test_the_run_goes_on_when_another_link_brought_what_it_waits_for(deputy: Deputy, sandbox: Sandbox) -> None:
-    handler = agent("FunctionAgent", deputy, SEARCH).run("go on")
-    [request] = await asked(handler)
-    waking = asyncio.create_task(resume_when_done(deputy, handler, request.consent_id))
-    await connect(deputy, sandbox, "readonly", "labels")
+    if link == "its own":
+        await visit(deputy, sandbox, request.consent_id)
+    else:
+        await connect(deputy, sandbox, "readonly", "labels")
     assert "Bob Brown" in await ended(handler)
     await waking
 

@@ -364,11 +364,13 @@ def test_a_lost_answer_of_the_one_step_is_found_again_by_its_mark() -> None:
     assert dict(done.requests[1].params or {})["q"] == "to:bob@example.test in:sent newer_than:1d"
 
 
-def test_a_mail_that_is_not_found_may_still_have_been_sent() -> None:
+@pytest.mark.parametrize("lost", [OutcomeUnknown("lost"), ProviderUnavailable("reset", sent=True)], ids=repr)
+@pytest.mark.parametrize("driver", [READER, SENDER])
+def test_mail_that_is_not_found_may_still_have_been_sent(lost: DeputizeError, driver: Driver) -> None:
     box = Mailbox()
-    box.fail("POST", "/users/me/messages/send", OutcomeUnknown("lost"))
+    box.fail("POST", "/users/me/messages/send", lost)
     with pytest.raises(OutcomeUnknown):
-        send(box, READER)
+        send(box, driver)
 
 
 def test_a_search_that_fails_leaves_the_outcome_unknown() -> None:
@@ -437,13 +439,6 @@ def test_a_refusal_is_no_doubt_and_is_passed_on(driver: Driver, error: DeputizeE
         send(box, driver)
     assert box.sent == []
     assert not any(one.method == "GET" for one in box.asked)
-
-
-def test_an_unsure_network_failure_is_treated_like_a_lost_answer() -> None:
-    box = Mailbox()
-    box.fail("POST", "/users/me/messages/send", ProviderUnavailable("reset", sent=True))
-    with pytest.raises(OutcomeUnknown):
-        send(box)
 
 
 @pytest.mark.parametrize("path", ["/users/me/drafts/{id}", "/users/me/threads/{id}"])

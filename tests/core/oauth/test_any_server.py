@@ -111,18 +111,12 @@ def test_a_pushed_request_leaves_nothing_of_itself_in_the_browser(opened: Open) 
     assert form["redirect_uri"].endswith("/callback/acme") and form["response_type"] == "code"
 
 
-def test_a_client_that_must_push_says_so_where_its_server_leaves_it_to_each_client(opened: Open) -> None:
+@pytest.mark.parametrize(("said", "places"), [(["par = true"], ["/par", "/token"]), ([], ["/token"])])
+def test_request_is_pushed_only_when_the_client_says_so(opened: Open, said: list[str], places: list[str]) -> None:
     server = OidcServer()
-    with opened(server, "par = true") as deputy:
+    with opened(server, *said) as deputy:
         assert connect(deputy, server).status == "granted"
-    assert [place for place, _ in server.forms] == ["/par", "/token"]
-
-
-def test_nothing_is_pushed_where_nobody_wants_it(opened: Open) -> None:
-    server = OidcServer()
-    with opened(server) as deputy:
-        assert connect(deputy, server).status == "granted"
-    assert [place for place, _ in server.forms] == ["/token"]
+    assert [place for place, _ in server.forms] == places
 
 
 @pytest.mark.parametrize("said", [{"require_pushed_authorization_requests": True}, {}])

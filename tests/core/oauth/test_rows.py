@@ -238,23 +238,16 @@ async def test_installations_without_end_are_read_up_to_ten_thousand() -> None:
         assert len(line.to(f"{API}/user/installations")) == 100
 
 
-async def test_no_grant_is_kept_where_a_later_page_of_its_rights_cannot_be_read() -> None:
-    line = hub()
-    line.answers[f"GET {API}/user/installations"] = [*paged(100), (503, None)]
-    async with await built(line, PROVIDERS["github_app"]) as deputy:
-        assert (await connected(deputy, "github_app", "metadata:read")).status == "failed"
-        assert await deputy.vault.list_grants(ALICE) == []
-
-
 async def test_a_right_that_no_installation_has_is_missing_at_once() -> None:
     async with await built(hub(metadata="read"), PROVIDERS["github_app"]) as deputy:
         ended = await connected(deputy, "github_app", "issues:write")
         assert ended.status == "partial"
 
 
-async def test_no_grant_is_kept_where_its_rights_cannot_be_read() -> None:
+@pytest.mark.parametrize("pages", [[], [100]], ids=["the first page", "a later page"])
+async def test_no_grant_is_kept_when_its_rights_cannot_be_read(pages: list[int]) -> None:
     line = hub()
-    line.answers[f"GET {API}/user/installations"] = (503, None)
+    line.answers[f"GET {API}/user/installations"] = [*(paged(*pages) if pages else []), (503, None)]
     async with await built(line, PROVIDERS["github_app"]) as deputy:
         assert (await connected(deputy, "github_app", "issues:read")).status == "failed"
         assert await deputy.vault.list_grants(ALICE) == [] and len(line.to(f"{API}/applications")) == 1
