@@ -150,21 +150,26 @@ async def test_whoever_has_the_address_of_a_gist_reads_it(world: ShownWorld) -> 
 )
 @pytest.mark.parametrize(
     "given",
-    [
-        {"files": [{"path": "lib", "content": "x"}]},
-        {"delete_paths": ["lib"]},
-        {"delete_paths": ["README.md", "lib"]},
-        {"files": [{"path": "lib/inner.txt", "content": "x"}]},
-    ],
-    ids=["written", "deleted", "among others", "below"],
+    [{"files": [{"path": "lib", "content": "x"}]}, {"delete_paths": ["lib"]}, {"delete_paths": ["README.md", "lib"]}],
+    ids=["written", "deleted", "among others"],
 )
-async def test_link_or_submodule_is_not_replaced_deleted_or_written_into(
+async def test_what_is_no_file_is_neither_replaced_nor_deleted_as_if_it_were_one(
     world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str, says: str, given: dict[str, Any]
 ) -> None:
     """GitHub answers for a symbolic link with the file that it leads to, and a submodule is in no list of files."""
     lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})
-    with pytest.raises(InvalidInput, match=f"lib is .*{says}"):
+    with pytest.raises(InvalidInput, match=says):
         await world.act("github_commit_files", **COMMIT, **given)
+    assert writes(world) == [] and world.shown == []
+
+
+@pytest.mark.parametrize(("mode", "type"), [("120000", "blob"), ("160000", "commit")])
+async def test_nothing_is_put_below_what_is_no_folder(
+    world: ShownWorld, monkeypatch: pytest.MonkeyPatch, mode: str, type: str
+) -> None:
+    lists_as(world, monkeypatch, {"path": "lib", "type": type, "mode": mode, "sha": "a" * 40})
+    with pytest.raises(InvalidInput, match="lib is"):
+        await world.act("github_commit_files", **COMMIT, files=[{"path": "lib/inner.txt", "content": "x"}])
     assert writes(world) == [] and world.shown == []
 
 

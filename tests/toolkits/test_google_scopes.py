@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -27,7 +28,7 @@ pytest.importorskip("googleapiclient")
 pytest.importorskip("jsonschema")
 
 from tests.support.discovery import BadBody, BadQuery, Discovery, NoSuchMethod
-from tests.support.lanes import sample
+from tests.support.lanes import some_and_all
 
 Case = gmail_calls.Case | calendar_calls.Case
 
@@ -54,6 +55,11 @@ class Row:
     also: frozenset[str]
     silent: tuple[str, ...]
     usual: dict[str, set[str]]
+
+    @cached_property
+    def asked(self) -> list[tuple[Any, list[httpx.Request]]]:
+        """Each call, and its requests with what it asks for."""
+        return [(case, self.requests(case, self.asked_for(case))) for case in self.cases]
 
     def needs_of(self, case: Case) -> list[Need]:
         """The needs of a call."""
@@ -213,21 +219,15 @@ CALENDAR: Final = Row(
 CASES: Final = [(row, case) for row in (GMAIL, CALENDAR) for case in row.cases]
 
 
-def shape(one: tuple[Row, Case]) -> tuple[str, str]:
-    """What makes two calls alike."""
-    return one[0].toolkit.name, one[1].tool
-
-
-IDS: Final = [f"{n}-{row.toolkit.name}_{case.tool}" for n, (row, case) in enumerate(CASES)]
-every_case = pytest.mark.parametrize(("row", "case"), sample(CASES, shape, ids=IDS, spread=True))
 both = pytest.mark.parametrize("row", [GMAIL, CALENDAR], ids=["gmail", "calendar"])
 
 
-@every_case
-def test_request_is_described_by_google_and_allowed_by_the_grant(row: Row, case: Case) -> None:
-    for granted in row.granted_for(case):
-        for request in row.requests(case, granted):
-            row.spec.check(request, granted)
+@pytest.mark.parametrize("cases", some_and_all(CASES, 25))
+def test_request_is_described_by_google_and_allowed_by_the_grant(cases: list[tuple[Row, Case]]) -> None:
+    for row, case in cases:
+        for granted in row.granted_for(case):
+            for request in row.requests(case, granted):
+                row.spec.check(request, granted)
 
 
 @both
@@ -244,26 +244,27 @@ def test_request_of_each_call_is_described_and_allowed(row: Row, capsys: pytest.
     assert tuple(tool for tool, count in counts.items() if not count) == row.silent
 
 
-@every_case
-def test_only_declared_methods_are_called_with_what_was_asked_for(row: Row, case: Case) -> None:
-    called = {row.spec.call(request).id for request in row.requests(case, row.asked_for(case))}
-    assert called - row.optional(case) <= {need.method for need in row.needs_of(case)}
+@both
+def test_only_declared_methods_are_called_with_what_was_asked_for(row: Row) -> None:
+    for case, requests in row.asked:
+        called = {row.spec.call(request).id for request in requests}
+        assert called - row.optional(case) <= {need.method for need in row.needs_of(case)}, case
 
 
-@every_case
-def test_no_scope_asked_for_could_be_left_out(row: Row, case: Case) -> None:
-    asked = row.asked_for(case)
-    requests = row.requests(case, asked)
-    for scope in asked:
-        assert any(not row.spec.accepted(request) & (asked - {scope}) for request in requests)
+@both
+def test_no_scope_asked_for_could_be_left_out(row: Row) -> None:
+    for case, requests in row.asked:
+        asked = row.asked_for(case)
+        for scope in asked:
+            assert any(not row.spec.accepted(request) & (asked - {scope}) for request in requests), (case, scope)
 
 
-@every_case
-def test_reading_call_asks_for_reading_only(row: Row, case: Case) -> None:
-    if row.reads(case):
-        assert all(row.reading(scope, case.tool) for scope in row.asked_for(case))
-        for request in row.requests(case, row.asked_for(case)):
-            assert request.method == "GET" or request.url.path.endswith("/freeBusy")
+@both
+def test_reading_call_asks_for_reading_only(row: Row) -> None:
+    for case, requests in row.asked:
+        if row.reads(case):
+            assert all(row.reading(scope, case.tool) for scope in row.asked_for(case)), case
+            assert all(one.method == "GET" or one.url.path.endswith("/freeBusy") for one in requests), case
 
 
 def test_readonly_suffices_for_every_reading_call_of_gmail() -> None:

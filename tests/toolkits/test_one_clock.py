@@ -284,18 +284,18 @@ async def test_hosts_own_function_asks_no_provider() -> None:
         assert THERE in left and not [one for one in here.sent.seen if "users.info" in str(one.url)]
 
 
-@pytest.mark.parametrize(
-    ("tool", "argument", "zone"),
-    [
-        ("salesforce_log_activity", "start", ZoneInfo("Asia/Tokyo")),
-        ("github_update_notifications", "before", ZoneInfo("Europe/Berlin")),
-        ("github_update_notifications", "before", None),
-    ],
-)
-async def test_zone_for_all_counts_only_when_the_provider_knows_none(tool: str, argument: str, zone: Any) -> None:
-    case = CASES[tool][argument]
-    async with world(tool, case, zone=zone) as here:
-        left, _ = await here.act(tool, case)
+async def test_zone_for_all_gives_way_to_what_the_provider_says() -> None:
+    case = CASES["salesforce_log_activity"]["start"]
+    async with world("salesforce_log_activity", case, zone=ZoneInfo("Asia/Tokyo")) as here:
+        left, _ = await here.act("salesforce_log_activity", case)
+        assert THERE in left
+
+
+@pytest.mark.parametrize("zone", [ZoneInfo("Europe/Berlin"), None])
+async def test_zone_for_all_serves_where_the_provider_knows_none(zone: Any) -> None:
+    case = CASES["github_update_notifications"]["before"]
+    async with world("github_update_notifications", case, zone=zone) as here:
+        left, _ = await here.act("github_update_notifications", case)
         assert (THERE in left) or zone is None
 
 
