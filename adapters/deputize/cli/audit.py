@@ -48,8 +48,8 @@ def audit(
 
     settings = Settings.load()
     next(read(settings.audit_trail), None)  # without an audit, fail here, and create no vault
-    written = (row for row in _named(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
-    rows = _of_user(user, written)
+    written = (row for row in _read_rows(settings, follow=follow) if row["event"] not in OF_ITSELF or "unproven" in row)
+    rows = _filter_user(user, written)
     wanted, table = rows if follow else deque(rows, maxlen=last), AuditTable()
     if as_json:
         for row in wanted:
@@ -141,7 +141,7 @@ def explain(
     from deputize.core.settings import Settings
 
     settings = Settings.load()
-    found = stories((row for row in _named(settings) if "unproven" not in row), act)
+    found = stories((row for row in _read_rows(settings) if "unproven" not in row), act)
     if not found:
         raise NotFound(f"No row of the audit tells of {act}.", hint="deputize audit --json shows ids and digests.")
     if as_json:
@@ -229,7 +229,7 @@ def rekey() -> None:
         show.out.print("The audit has a new key. Restart the programs that use this vault.")
 
 
-def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+def _read_rows(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
     """Yield all rows, with ids instead of pseudonyms if the vault opens. Rows that its keys did not make are marked."""
     from deputize.core import DeputizeError
     from deputize.core.audit import read
@@ -258,7 +258,7 @@ def _named(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, An
             yield people.resolve_row(row)
 
 
-def _of_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def _filter_user(user: str, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     return (row for row in rows if not user or user in (row.get("user"), row.get("pseudonym")))
 
 

@@ -46,7 +46,7 @@ class AuditTable:
             table.add_column(shown, min_width=least, no_wrap=name in WHOLE, overflow="fold")
         for line in cells:
             table.add_row(*line)
-        width = max(self.console.width, _needed(cells)) if seen else _needed(cells, COLUMNS)
+        width = max(self.console.width, _table_width(cells)) if seen else _table_width(cells, COLUMNS)
         for segments in self.console.render_lines(table, self.console.options.update(width=width), pad=False):
             text = Text.assemble(*((part.text, part.style or "") for part in segments if not part.control))
             text.rstrip()
@@ -113,7 +113,7 @@ def _stack_lines(lines: list[str]) -> Text:
     return Text.assemble(*lines[:1], *((f"\n{line}", "dim") for line in lines[1:]))
 
 
-def _needed(rows: Iterable[list[Text]], whole: Collection[str] = WHOLE) -> int:
+def _table_width(rows: Iterable[list[Text]], whole: Collection[str] = WHOLE) -> int:
     """Return the width of a table of these rows in which these columns are not broken."""
     columns = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
     widest = (max([least, *(_widest(cell) for cell in cells if name in whole)]) for (name, least), cells in columns)

@@ -42,19 +42,19 @@ class AnchorFile(ValueObject):
         begins with an anchor: a setting that names another file must not damage it.
         """
         file = cls(path)
-        os.close(file._opened())
+        os.close(file._open_descriptor())
         return file
 
     def __call__(self, line: str) -> None:
         """Add a line. Raises `StoreUnavailable` if the file has been replaced by an unfit one."""
         try:
-            descriptor = self._opened()
+            descriptor = self._open_descriptor()
         except SettingsError as error:
             raise StoreUnavailable(error.message, hint=error.hint) from None
         with open(descriptor, "w", encoding="ascii") as to:
             to.write(f"{line}\n")
 
-    def _opened(self) -> int:
+    def _open_descriptor(self) -> int:
         try:
             descriptor = os.open(self.path, _FLAGS, 0o600)
         except OSError as error:

@@ -105,7 +105,7 @@ def check_rows(writer: str, lines: Iterable[bytes], ring: Sequence[Key]) -> Chec
         if row is None or row["writer"] != writer:
             return None
         age = age_of(row, line, ring) if first is None else age
-        if age is None or not ring[age].made(row, line):
+        if age is None or not ring[age].has_made(row, line):
             return None
         if row["event"] in (RestoreAccepted.event, VaultRestored.event):
             return None  # rare, and every verification needs the row itself

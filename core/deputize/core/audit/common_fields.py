@@ -65,16 +65,16 @@ class Facts:
 @dataclass_transform(frozen_default=True)
 def event(kind: type[Kind]) -> type[Kind]:
     """Declare a subclass of `Facts` that is an event."""
-    return _made(kind)
+    return _make_event_type(kind)
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def shared(kind: type[Kind]) -> type[Kind]:
+def shared_fields(kind: type[Kind]) -> type[Kind]:
     """Declare a subclass of `Facts` that several events share. Its fields are keyword-only."""
-    return _made(kind)
+    return _make_event_type(kind)
 
 
-def _made(kind: type[Kind]) -> type[Kind]:
+def _make_event_type(kind: type[Kind]) -> type[Kind]:
     own, form = vars(kind), dict[str, object]()
     for base in reversed(kind.__mro__[1:]):
         form |= vars(base).get("form", {})
@@ -83,7 +83,7 @@ def _made(kind: type[Kind]) -> type[Kind]:
     return kind
 
 
-@shared
+@shared_fields
 class OfUser(Facts):
     """The user."""
 
@@ -91,7 +91,7 @@ class OfUser(Facts):
     user: Annotated[str, "the user's pseudonym; `deputize audit` shows the id while the vault has the user's key"]
 
 
-@shared
+@shared_fields
 class OfApp(OfUser):
     """The OAuth client."""
 
@@ -99,7 +99,7 @@ class OfApp(OfUser):
     app: Annotated[str, "the OAuth client's name"]
 
 
-@shared
+@shared_fields
 class OfGrant(OfApp):
     """The grant, and its generation."""
 
@@ -108,7 +108,7 @@ class OfGrant(OfApp):
     source: Annotated[str, "source of the grant, if it came without a consent"] = ""
 
 
-@shared
+@shared_fields
 class OfConsent(OfApp):
     """The consent, and the agent that requested it."""
 
@@ -116,7 +116,7 @@ class OfConsent(OfApp):
     consent_id: Annotated[str, "the consent's id"]
 
 
-@shared
+@shared_fields
 class Obtained(Facts):
     """The grant that a consent led to."""
 
@@ -125,7 +125,7 @@ class Obtained(Facts):
     account_hash: Annotated[str, "pseudonym of the account at the provider"]
 
 
-@shared
+@shared_fields
 class OfApproval(OfUser):
     """The approval, and its call."""
 
@@ -137,7 +137,7 @@ class OfApproval(OfUser):
     show: Annotated[str, "digest of the preview that was shown and approved"] = ""
 
 
-@shared
+@shared_fields
 class OfMandate(OfUser):
     """The mandate: an approval of several acts."""
 
@@ -145,7 +145,7 @@ class OfMandate(OfUser):
     mandate_id: Annotated[str, "the mandate's id"]
 
 
-@shared
+@shared_fields
 class OfCall(OfUser):
     """One tool call, as far as it is known: every field except the first five may still be missing."""
 

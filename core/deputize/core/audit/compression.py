@@ -59,7 +59,7 @@ def compress_file(path: Path, ring: Sequence[Key]) -> bool:
         if not _is_same(path, file):
             return False
         data, status = file.read(MAX_SIZE + 1), os.fstat(file.fileno())
-        checked = check_rows(path.stem.rpartition(".")[0], _paced(io.BytesIO(data)), ring)
+        checked = check_rows(path.stem.rpartition(".")[0], _pace(io.BytesIO(data)), ring)
         if checked is None:
             return False
         packed = pack(data, lambda digest: checked.sign(ring[checked.age], digest))
@@ -83,7 +83,7 @@ def _is_same(path: Path, file: io.BufferedReader) -> bool:
         return False
 
 
-def _paced(lines: Iterable[bytes]) -> Iterator[bytes]:
+def _pace(lines: Iterable[bytes]) -> Iterator[bytes]:
     for number, line in enumerate(lines):
         if number % _AT_ONCE == 0:
             time.sleep(_PAUSE)

@@ -24,7 +24,9 @@ def copy_rows(start: Trail, to: Trail) -> int:
     count = 0
     for writer, parts in files_of(start).items():
         lines = whole_lines(line for _, line in chain.from_iterable(map(lines_of, parts)))
-        count += _written(prepare_folder(to), writer, lines) if isinstance(to, Path) else to.take_over(writer, lines)
+        count += (
+            _write_chain(prepare_folder(to), writer, lines) if isinstance(to, Path) else to.take_over(writer, lines)
+        )
     return count
 
 
@@ -35,22 +37,22 @@ def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
     strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:
         raise SettingsError(
-            f"No audit key of this vault made the chain {_named(strange)} in {folder}.",
+            f"No audit key of this vault made the chain {_list_writers(strange)} in {folder}.",
             hint="It is another vault's audit: add it to that vault's database. Nothing was added.",
         )
     mixed = list(dict.fromkeys(found.writer for found in findings if found.kind in ("foreign", "unreadable")))
     if mixed:
         raise SettingsError(
-            f"The file of the chain {_named(mixed)} in {folder} has lines that are not rows of this chain.",
+            f"The file of the chain {_list_writers(mixed)} in {folder} has lines that are not rows of this chain.",
             hint="Restore the file's original name, and remove added lines. Nothing was added.",
         )
 
 
-def _named(writers: Sequence[str]) -> str:
+def _list_writers(writers: Sequence[str]) -> str:
     return f"{writers[0][:64]!r}" + (f" and {len(writers) - 1} more" if writers[1:] else "")
 
 
-def _written(folder: Path, writer: str, lines: list[bytes]) -> int:
+def _write_chain(folder: Path, writer: str, lines: list[bytes]) -> int:
     path, data = folder / f"{writer}.0.jsonl", b"".join(lines)
     if path.name != f"{Path(writer).name}.0.jsonl":
         raise SettingsError(f"{writer[:64]!r} cannot be the name of a chain's file.")

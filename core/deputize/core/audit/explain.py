@@ -50,33 +50,33 @@ class Story:
         """Return the first value of this field in the rows, or ""."""
         return next((str(row[name]) for row in self.rows if row.get(name)), "")
 
-    def of(self, *events: str) -> list[Row]:
+    def rows_of(self, *events: str) -> list[Row]:
         """Return the rows with these events."""
         return [row for row in self.rows if row["event"] in events]
 
     @property
     def intent(self) -> Row | None:
         """The last row before a write, or None."""
-        return next(iter(self.of("act.intent")[::-1]), None)
+        return next(iter(self.rows_of("act.intent")[::-1]), None)
 
     @property
     def outcome(self) -> str:
         """The outcome of the run that wrote: done, an error code, or "" without a row. If none wrote, that of the last
         run."""
         intent = self.intent
-        ends = [row for row in self.of("act.result") if intent is None or row["ts"] >= intent["ts"]]
+        ends = [row for row in self.rows_of("act.result") if intent is None or row["ts"] >= intent["ts"]]
         found = ends[:1] if intent else ends[-1:]
         return str(found[0]["decision"]) if found else ""
 
     @property
-    def done(self) -> str:
+    def done_digest(self) -> str:
         """The digest of the preview that was executed."""
         return str(self.intent.get("show", "")) if self.intent else ""
 
-    def answered_by(self, intent: Row) -> Row | None:
+    def find_decision(self, intent: Row) -> Row | None:
         """Return the row of the decision that allowed a write: the user's, or the use of a mandate."""
         by = intent.get("answered_by")
-        answers = self.of("approval.approved", "approval.edited", "mandate.used")
+        answers = self.rows_of("approval.approved", "approval.edited", "mandate.used")
         return next(
             (row for row in answers[::-1] if by and by in (row.get("approval_id"), row.get("mandate_id"))), None
         )
@@ -84,7 +84,7 @@ class Story:
     @property
     def verdict(self) -> Verdict:
         """The verdict on all writes: the gravest one."""
-        found: list[Verdict] = [self._verdict(intent) for intent in self.of("act.intent")]
+        found: list[Verdict] = [self._verdict(intent) for intent in self.rows_of("act.intent")]
         gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
         for verdict in gravest:
             if verdict in found:
@@ -92,18 +92,18 @@ class Story:
         return found[-1] if found else "nothing_done"
 
     def _verdict(self, intent: Row) -> Verdict:
-        answer, done = self.answered_by(intent), intent.get("show")
+        answer, done = self.find_decision(intent), intent.get("show")
         if intent.get("answered_by") == "policy":
             return "policy"
         if answer is None or not done:
             return "not_compared"
         if answer["event"] == "mandate.used":
-            found = self._under_mandate(answer) if answer.get("show") == done else "different"
+            found = self._check_mandate(answer) if answer.get("show") == done else "different"
         else:
-            found = self._approved(answer, done)
+            found = self._check_approval(answer, done)
         return "used_up" if id(intent) in self.beyond and found != "different" else found
 
-    def _approved(self, answer: Row, done: str) -> Verdict:
+    def _check_approval(self, answer: Row, done: str) -> Verdict:
         """Compare the digests of request, decision and act. An edit has a new one, which the row of its use has."""
         of_it = [row for row in self.rows if row.get("approval_id") == answer["approval_id"]]
         asked = [row for row in of_it if row["event"] == "approval.requested"]
@@ -114,7 +114,7 @@ class Story:
         same = asked[-1].get("show") == answer.get("show") and bool(uses) and uses[-1].get("show") == done
         return ("edited" if edits else "same") if same else "different"
 
-    def _under_mandate(self, use: Row) -> Verdict:
+    def _check_mandate(self, use: Row) -> Verdict:
         """Check that the mandate was given before this use, and not revoked."""
         given = [row for row in self.given if row["mandate_id"] == use["mandate_id"] and row["ts"] <= use["ts"]]
         if not given or given[0]["event"] != "mandate.given":
@@ -127,7 +127,7 @@ def stories(rows: Iterable[Row], wanted: str) -> list[Story]:
     own = [row for row in rows if row["event"].startswith(("act.", "approval.", "mandate."))]
     calls = _calls(own)
     seeds = dict.fromkeys(calls[id(row)] for row in own if id(row) in calls and _is_named(row, wanted))
-    beyond = _beyond(own, calls) if seeds else frozenset[int]()
+    beyond = _find_excess(own, calls) if seeds else frozenset[int]()
     return [_story(own, calls, call, beyond) for call in [*seeds][-MAX_STORIES:]]
 
 
@@ -152,7 +152,7 @@ def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
     return found
 
 
-def _beyond(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
+def _find_excess(rows: Sequence[Row], calls: Mapping[int, _Call]) -> frozenset[int]:
     """Return the ``id()`` of each intent under another act's approval, or under a used-up or expired mandate."""
     uses, first, given = Counter[str](), dict[str, _Call](), dict[str, Row]()
     holds, over, found = dict[_Call, str](), set[tuple[_Call, str]](), set[int]()
@@ -198,7 +198,7 @@ def write_sentences(story: Story) -> Iterator[tuple[int, str]]:
     asked = written = ""
     for row in story.rows:
         if row.get("undoes") in acts and row["event"] == "act.result":
-            yield row["ts"], f"Undone by {row.get('tool')}, the act {row.get('act_id')}: {_ended(row, True)}"
+            yield row["ts"], f"Undone by {row.get('tool')}, the act {row.get('act_id')}: {_end_sentence(row, True)}"
             continue
         match row["event"]:
             case "approval.requested":
@@ -206,18 +206,18 @@ def write_sentences(story: Story) -> Iterator[tuple[int, str]]:
                 asked = str(row.get("show", ""))
                 yield (
                     row["ts"],
-                    f"{_who(row)} was asked{again} about {_digest(asked)}, by approval {row['approval_id']}.",
+                    f"{_user_name(row)} was asked{again} about {_digest(asked)}, by approval {row['approval_id']}.",
                 )
             case "act.intent":
                 written = str(row["seq"])
-                yield row["ts"], f"It began to write {_digest(row.get('show', ''))}, {_by(row)}."
+                yield row["ts"], f"It began to write {_digest(row.get('show', ''))}, {_permission(row)}."
             case "act.result":
-                yield row["ts"], _ended(row, bool(written))
+                yield row["ts"], _end_sentence(row, bool(written))
                 written = ""
             case "mandate.used":
                 yield row["ts"], f"It used the mandate {row['mandate_id']}{_mandate(story, row)}."
             case event if event in _SAID:
-                yield row["ts"], f"{_who(row)} {_SAID[event]} {_digest(row.get('show', ''))}."
+                yield row["ts"], f"{_user_name(row)} {_SAID[event]} {_digest(row.get('show', ''))}."
             case "approval.used":
                 yield row["ts"], f"The approval of {_digest(row.get('show', ''))} was used up."
 
@@ -240,7 +240,7 @@ _WHY: Final = {
 """Reasons why nothing was done, for frequent error codes."""
 
 
-def _who(row: Row) -> str:
+def _user_name(row: Row) -> str:
     return str(row.get("user") or "The user")
 
 
@@ -248,7 +248,7 @@ def _digest(show: str) -> str:
     return f"digest {show[:12]}" if show else "an act without a preview"
 
 
-def _by(row: Row) -> str:
+def _permission(row: Row) -> str:
     by = row.get("answered_by", "")
     if not by:
         return "and no row says what allowed it"
@@ -257,10 +257,12 @@ def _by(row: Row) -> str:
 
 def _mandate(story: Story, use: Row) -> str:
     given = [row for row in story.given if row["event"] == "mandate.given" and row["mandate_id"] == use["mandate_id"]]
-    return f", given for {given[0]['most']} acts by {_who(given[0])}" if given else ", which no row tells was given"
+    return (
+        f", given for {given[0]['most']} acts by {_user_name(given[0])}" if given else ", which no row tells was given"
+    )
 
 
-def _ended(row: Row, wrote: bool) -> str:
+def _end_sentence(row: Row, wrote: bool) -> str:
     decision = row.get("decision")
     if decision == "done":
         if not wrote and row.get("effect") != "reads":
@@ -274,7 +276,7 @@ def _ended(row: Row, wrote: bool) -> str:
 def as_json(story: Story) -> dict[str, Any]:
     """Return the story as JSON for programs."""
     intent = story.intent
-    answer = story.answered_by(intent) if intent else None
+    answer = story.find_decision(intent) if intent else None
     return {
         "user": story.first("user"),
         "agent": story.first("agent"),
@@ -284,7 +286,7 @@ def as_json(story: Story) -> dict[str, Any]:
         "act_id": story.first("act_id"),
         "answered_by": str(intent.get("answered_by", "")) if intent else "",
         "approved": str(answer.get("show", "")) if answer else "",
-        "done": story.done,
+        "done": story.done_digest,
         "outcome": story.outcome,
         "verdict": story.verdict,
         "rows": [*story.given, *story.rows],

@@ -85,7 +85,7 @@ class Key:
             mac.update(len(data).to_bytes(8, "big") + data)
         return mac.hexdigest()
 
-    def made(self, row: Row, line: bytes) -> bool:
+    def has_made(self, row: Row, line: bytes) -> bool:
         """Return whether this key made the row on the line."""
         body, tail = line[:-_TAIL].decode("ascii"), line[-_TAIL:].decode("ascii")
         return tail == f',"mac":"{row["mac"]}"}}\n' and hmac.compare_digest(self.row(row["prev"], body), row["mac"])
@@ -111,7 +111,7 @@ EARLIER_DECISIONS: Final[Mapping[str, str]] = {"cut_off": "interrupted"}
 
 def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
     """Return the position in the ring of the key that made the row, or None."""
-    return next((age for age, key in enumerate(ring) if key.made(row, line)), None)
+    return next((age for age, key in enumerate(ring) if key.has_made(row, line)), None)
 
 
 def parse_row(line: bytes) -> Row | None:

@@ -76,7 +76,7 @@ class Files:
 
     def turn(self) -> bool:
         """End a file that is full or missing, durably. Return whether there was one. After OSError call `take_back`."""
-        ends = self._fd >= 0 and (self._size >= self._limit or self._gone())
+        ends = self._fd >= 0 and (self._size >= self._limit or self._is_missing())
         if ends:
             self.sync(self._size)
             self.close()
@@ -93,7 +93,7 @@ class Files:
         try:
             if self._fd < 0:
                 self._begin()
-            elif self._size >= self._limit or self._gone():
+            elif self._size >= self._limit or self._is_missing():
                 return False
             self._put(data)
         except OSError:
@@ -146,7 +146,7 @@ class Files:
         with contextlib.suppress(OSError):  # a file system without locks: there nothing is compressed
             fcntl.flock(self._fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
-    def _gone(self) -> bool:
+    def _is_missing(self) -> bool:
         try:
             return not os.path.samestat(os.stat(self._path), os.fstat(self._fd))
         except FileNotFoundError:

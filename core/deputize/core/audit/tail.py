@@ -47,7 +47,7 @@ def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
     """Yield the last lines of each file, the last changed file first, and whether these are all."""
     left = most_bytes
     paths = [path for paths in files_of(folder).values() for path in paths] if folder.is_dir() else []
-    for path in reversed(sorted(paths, key=_modified_at)):  # of two at the same time, the later number first
+    for path in reversed(sorted(paths, key=_modification_time)):  # of two at the same time, the later number first
         try:
             data, all_of_it = read_end(path, left)
         except DamagedFile:
@@ -56,5 +56,5 @@ def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
         yield data.splitlines(keepends=True), all_of_it
 
 
-def _modified_at(path: Path) -> float:
+def _modification_time(path: Path) -> float:
     return status.st_mtime if (status := stored_status(path)) else 0.0

@@ -104,7 +104,7 @@ def verify(
     kept = [Mark(head.writer, head.seq, head.mac, -1) for head in heads]
     files: Mapping[str, Sequence[Part]] = files_of(trail) if not kept or is_there(trail) else {}
     old = dropped or Dropped()
-    outside, findings = _outside(anchors, ring, files, old.until)
+    outside, findings = _read_anchors(anchors, ring, files, old.until)
     checkpoints = {} if full else find_checkpoints(files, ring)
     given = [*rotation_marks(files, ring), *closing_marks(files, ring, checkpoints), *outside, *kept]
     known = [mark for mark in given if mark.writer in files or mark.writer not in old.gone]
@@ -119,12 +119,12 @@ def verify(
                 chain.take_all(part)
         findings += chain.end()
     newest = min((chain.age for chain in chains if chain.age is not None), default=0)
-    findings += [finding for chain in chains for finding in chain.unclosed(newest)]
+    findings += [finding for chain in chains for finding in chain.find_unclosed(newest)]
     accepted = sorted((row for chain in chains for row in chain.accepted), key=time_of)
     gone = {gap for row in accepted for gap in row.get("gaps", ())}
     last = accepted[-1]["ts"] if accepted else -1
     findings = [finding for finding in findings if finding.gap is None or str(finding.gap) not in gone]
-    findings += [finding for chain in chains for finding in chain.unaccepted(last)]
+    findings += [finding for chain in chains for finding in chain.find_unaccepted(last)]
     open_ = tuple(chain.writer for chain in chains if chain.rows and not chain.ended)
     return Report(
         sum(chain.rows for chain in chains),
@@ -189,7 +189,7 @@ class _Chain:
         else:
             self.rows += 1
             genuine = self._genuine(row, line)
-            if self._in_place(row) or (genuine and row["seq"] > self.seq):
+            if self._check_place(row) or (genuine and row["seq"] > self.seq):
                 self.seq, self.mac = row["seq"], row["mac"]
             self.ended = genuine and row.get("ended") is True and row["event"] == ChainAnchor.event
             if genuine:
@@ -208,14 +208,14 @@ class _Chain:
             self._find("truncated", self.seq + 1, f"the rows up to {last} are gone", gone)
         return self.findings
 
-    def unaccepted(self, accepted: int) -> list[Finding]:
+    def find_unaccepted(self, accepted: int) -> list[Finding]:
         """Return a finding for each backup that was found in the vault's place after the last acceptance (UTC ns)."""
         detail = "a backup was put in the vault's place, and no operator has accepted that"
         return [Finding("restored", self.writer, row["seq"], detail) for row in self.restored if row["ts"] > accepted]
 
-    def unclosed(self, newest: int) -> list[Finding]:
+    def find_unclosed(self, newest: int) -> list[Finding]:
         """Return a finding if the chain is under an older key than others, and its end not closed under a newer one."""
-        if self.age is None or self.age <= newest or self._vouched(self.seq):
+        if self.age is None or self.age <= newest or self._find_vouching_mark(self.seq):
             return []
         return [Finding("old_key", self.writer, self.seq, "an older key, and no key.rotated row closed it here")]
 
@@ -224,7 +224,7 @@ class _Chain:
         mark = self.marks.get(seq)
         return mark if mark and mark.age <= (0 if self.age is None else self.age) else None
 
-    def _vouched(self, seq: int) -> Mark | None:
+    def _find_vouching_mark(self, seq: int) -> Mark | None:
         """Return the mark of a row by a newer key than this chain's. Other marks may accuse a chain, not excuse it."""
         mark = self._mark(seq)
         return mark if mark and mark.age < (0 if self.age is None else self.age) else None
@@ -236,12 +236,12 @@ class _Chain:
         """Return whether the chain's key made the row unchanged. The first genuine row decides which key that is."""
         if self.age is None:
             self.age = age_of(row, line, self.ring)
-        genuine = self.age is not None and self.ring[self.age].made(row, line)
+        genuine = self.age is not None and self.ring[self.age].has_made(row, line)
         if not genuine:
             self._find("altered", row["seq"], "its mac does not fit")
         return genuine
 
-    def _in_place(self, row: Row) -> bool:
+    def _check_place(self, row: Row) -> bool:
         """Return whether the row continues the chain, and add a finding if not."""
         seq = row["seq"]
         mark = self._mark(seq)
@@ -262,7 +262,7 @@ class _Chain:
     def _fits(self, seq: int, prev: str) -> bool:
         """Return whether a row of this number and ``prev`` continues the chain, or may be its first."""
         if self.seq < 0 < seq:
-            before = self._vouched(seq - 1)
+            before = self._find_vouching_mark(seq - 1)
             return (before is not None and before.mac == prev) or self._follows_dropped(seq, prev)
         due = self.mac or (prev if self.age is None else self.ring[self.age].first(self.writer))
         return seq == self.seq + 1 and prev == due
@@ -284,7 +284,7 @@ def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
     return tuple(sorted(open_, key=time_of))
 
 
-def _outside(
+def _read_anchors(
     anchors: Iterable[str], ring: Sequence[Key], files: Collection[str], until: int
 ) -> tuple[list[Mark], list[Finding]]:
     """Return the marks of anchors, except those of dropped chains that are missing, and findings for forged anchors."""

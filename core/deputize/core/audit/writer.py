@@ -215,7 +215,7 @@ class Audit:
                     self._take_back()
                     if isinstance(error, ChainTaken):
                         self._go_on_elsewhere()
-                    raise self._refused(error) from None
+                    raise self._refusal(error) from None
         if self.failing:
             self.failing = False
             _log.warning("Audit rows can be written again.")
@@ -227,9 +227,9 @@ class Audit:
             mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
         self._sink.sync(mark)  # other threads may hand rows over meanwhile
         with self._io:
-            self._settled(chain, number)
+            self._mark_durable(chain, number)
 
-    def _settled(self, chain: tuple[int, str, int], number: int) -> None:
+    def _mark_durable(self, chain: tuple[int, str, int], number: int) -> None:
         """Mark ``number`` rows, and the chain with them, as durable (with _io held)."""
         self._safe, self._lost_unsynced = chain, 0
         for _ in range(number):
@@ -275,7 +275,7 @@ class Audit:
                 )
                 lines += last
             if self._sink.turn():
-                self._settled(self._chain(), len(self._unsynced))
+                self._mark_durable(self._chain(), len(self._unsynced))
             self._sink.append("".join(lines).encode("ascii"))
         except BaseException:
             self._queue.extendleft(reversed(taken))
@@ -288,7 +288,7 @@ class Audit:
             self._due.append(lines[-1])
         return len(taken)
 
-    def _refused(self, error: Exception) -> StoreUnavailable:
+    def _refusal(self, error: Exception) -> StoreUnavailable:
         """Return the error for a refused write, log the first one, and limit the number of waiting rows."""
         refused = write_error(error, self.trail, tell=not self.failing)
         self.failing = True

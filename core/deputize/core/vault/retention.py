@@ -98,7 +98,7 @@ class Retention:
         )
         self.audit.write(AuditDropped(before // 10**9, files=len(paths)))
         await self.audit.settle()
-        left = await asyncio.to_thread(self._left, paths)
+        left = await asyncio.to_thread(self._remaining_files, paths)
         cuts = {writer: Cut(files[-1].last, writer not in left) for writer, files in old.items()}
         now = await plan(self.vault, before, cuts, left)
         await remember(self.vault, now)
@@ -119,7 +119,7 @@ class Retention:
                 return
             try:
                 row, _ = last_row([path])
-                if row is None or row["ts"] >= before or _restored(path):
+                if row is None or row["ts"] >= before or _has_restore(path):
                     return
             except DamagedFile:  # evidence, and a finding
                 return
@@ -127,13 +127,13 @@ class Retention:
                 return
             yield Old(path, row)
 
-    def _left(self, going: Collection[Path]) -> dict[str, list[Path]]:
+    def _remaining_files(self, going: Collection[Path]) -> dict[str, list[Path]]:
         """Return the files that stay, by chain, without empty chains."""
         left = {w: [path for path in paths if path not in going] for w, paths in files_of(self.folder).items()}
         return {writer: paths for writer, paths in left.items() if paths}
 
 
-def _restored(path: Path) -> bool:
+def _has_restore(path: Path) -> bool:
     """Return whether the file says that a backup was restored: rollback detection begins there."""
     return any(VaultRestored.event.encode() in line for _, line in lines_of(path))
 
