@@ -322,9 +322,11 @@ def test_evidence_is_not_compressed(make: Make, folder: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"bob"', b'"eve"', 1))
     with files(folder)[3].open("ab") as file:
         file.write(b'{"ts":1')
+    rows = files(folder)[2].read_bytes().splitlines(keepends=True)
+    files(folder)[2].write_bytes(b"".join([*rows[:9], *rows[10:]]))
     found = verify(folder, [KEY])
-    assert before.ok and kinds(found) == {"altered", "partial"}
-    assert compress(folder) == 3 and len(files(folder)) == 2
+    assert before.ok and kinds(found) == {"altered", "partial", "missing"}
+    assert compress(folder) == 2 and len(files(folder)) == 3
     assert verify(folder, [KEY]).findings == found.findings
 
 
@@ -412,6 +414,22 @@ def test_following_shows_each_row_once_across_compression(make: Make, folder: Pa
     audit._append("e", n="last")
     audit.flush()
     assert [row["seq"] for row in [*seen, next(follow)]] == list(range(count + 1))
+
+
+def test_no_file_is_left_out_that_is_compressed_while_the_folder_is_listed(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(make(rotate_bytes=8000)).close()
+    before, paths, glob = files_of(folder), files(folder), Path.glob
+
+    def compress_between(path: Path, pattern: str) -> list[Path]:
+        listed = list(glob(path, pattern))
+        while paths:
+            compress_file(paths.pop(), RING)
+        return listed
+
+    monkeypatch.setattr(Path, "glob", compress_between)
+    assert files_of(folder) == before and not list(glob(folder, "*.jsonl"))
 
 
 def test_files_are_listed_while_they_are_compressed(make: Make, folder: Path) -> None:
