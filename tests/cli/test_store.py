@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -223,8 +225,55 @@ def test_check_tries_records_and_audit(cli: Command, home: Path, server: Server,
 
 
 def test_a_vault_in_a_file_has_no_tables(cli: Command, home: Path) -> None:
-    refused = cli("store", "check")
+    refused = cli("store", "init")
     assert refused.exit_code == 1 and "is not a database" in refused.stderr and "postgresql://" in refused.stderr
+
+
+def test_check_names_rows_that_the_index_of_the_table_hides(
+    cli: Command, home: Path, provider: Provider, server: Server
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    app = url_of(server, "app")
+    cli("store", "init", url_of(server, "owner"), "--app-role", "app", **settings)
+    cli("store", "copy", str(home / "deputize" / "vault.sqlite"), app, **settings)
+    settings |= {"DEPUTIZE_VAULT": app}
+    hide = "UPDATE pg_index SET indisready = %s WHERE indexrelid = 'deputize_record_pkey'::regclass"
+    with psycopg.connect(server.dsn, autocommit=True) as owner:
+        owner.execute(hide, (False,))
+        owner.execute("UPDATE deputize_record SET value = value || 'x' WHERE place ^@ 'outbox/'")
+        owner.execute(
+            "INSERT INTO deputize_record SELECT 'outbox/x', value FROM deputize_record WHERE place ^@ 'grant/'"
+        )
+        owner.execute(hide, (True,))
+    checked = cli("store", "check", **settings)
+    said = " ".join((checked.stdout + checked.stderr).split())
+    assert checked.exit_code == 1 and "hides records of kind outbox: it leads to 0 of 1" in said and "REINDEX" in said
+    told = cli("doctor", "--offline", **settings)
+    assert told.exit_code == 1 and "hides records of kind outbox" in told.stdout
+
+
+@pytest.mark.processes
+def test_check_of_a_vault_in_a_file_names_rows_that_an_index_hides(
+    cli: Command, home: Path, provider: Provider
+) -> None:
+    settings = connected(home, provider, "gmail.readonly")
+    fine = cli("store", "check", **settings)
+    assert fine.exit_code == 0 and "records open." in fine.stdout, fine.output
+    file = home / "deputize" / "vault.sqlite"
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        schema = "SELECT rootpage FROM sqlite_schema WHERE type = 'index'"
+        [(root,)], [(size,)] = db.execute(schema).fetchall(), db.execute("PRAGMA page_size").fetchall()
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    content = bytearray(file.read_bytes())
+    begin = (root - 1) * size
+    number = int.from_bytes(content[begin + 3 : begin + 5])
+    content[begin + 3 : begin + 5] = (number - 1).to_bytes(2)  # the last entry of the index is gone
+    file.write_bytes(content)
+    checked = cli("store", "check", **settings)
+    assert checked.exit_code == 1 and "The vault's file is damaged" in checked.stdout, checked.output
+    assert "damaged: The vault's file is damaged" in cli("doctor", "--offline", **settings).stdout
+    refused = cli("vault", "backup", str(home / "copy"), **settings)
+    assert refused.exit_code == 1 and "damaged" in refused.output and not (home / "copy").exists()
 
 
 DIES = """

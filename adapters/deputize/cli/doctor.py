@@ -18,6 +18,7 @@ from deputize.cli.doctor_findings import bad as _bad
 from deputize.cli.doctor_foreign import foreign
 from deputize.cli.doctor_servers import reached, servers
 from deputize.cli.show import counted
+from deputize.cli.store_check import record_lines
 from deputize.core import App, DeputizeError, Deputy, Provider
 from deputize.core.audit.trail import is_there
 from deputize.core.background_loop import portal
@@ -31,6 +32,7 @@ from deputize.core.start import open_vault
 from deputize.core.tools.plugins import PLUGINS as TOOLKITS
 from deputize.core.tools.plugins import find_toolkits
 from deputize.core.vault.chain_heads import verify_audit
+from deputize.core.vault.check import try_all
 from deputize.core.vault.grant import NO_USER
 from deputize.core.vault.key_source import ChangeableKeySource
 from deputize.core.vault.missing_vault import refuse_new
@@ -114,13 +116,14 @@ def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
             found = f"{len(settings.keys())} found"
             findings.append(Finding("key", "ok", found))
             vault = portal().run(open_vault(settings))
-            grants, shut = portal().run(vault.count_openable("grant"))
-            opens = f"opens; {counted(grants, 'grant')} in {shown_url(settings.vault_url)}"
+            found_records = portal().run(try_all(vault))
+            opens = f"opens; {counted(found_records.opened['grant'], 'grant')} in {shown_url(settings.vault_url)}"
             findings.append(Finding("vault", "ok", opens))
             findings += _risks(settings)
-            if shut:
-                damaged = f"{counted(shut, 'grant')} not readable: damaged"
-                findings.append(Finding("damaged", "bad", damaged, "deputize doctor --drop"))
+            lines = record_lines(found_records)
+            findings += [
+                Finding("records" if fine else "damaged", "ok" if fine else "bad", *line) for fine, *line in lines
+            ]
         except DeputizeError as e:
             findings.append(_shut(settings, "vault" if findings else "key", e))
     try:

@@ -17,9 +17,18 @@ from deputize.core.vault.pseudonyms import People
 from deputize.core.vault.vault import Vault
 
 FOUND: Final = {
-    "act": "its outcome is gone from the vault: the same call, run again, would be done again",
-    "approval": "the yes to it is unused again in the vault: somebody put an older record back",
-    "mandate": "the mandate has forgotten that, or that it ended: somebody put an older record back",
+    ("act", True): "its outcome is gone from the vault: the same call, run again, would be done again",
+    ("approval", False): "the yes to it is unused again in the vault: somebody put an older record back",
+    ("approval", True): "the question about it is gone from the vault: the user will be asked again",
+    ("mandate", False): "the mandate has forgotten that, or that it ended: somebody put an older record back",
+    ("mandate", True): "the mandate is gone from the vault: the user will be asked again",
+    ("consent", True): "the consent is gone from the vault: its link leads nowhere, and the user will be asked again",
+    ("outbox", True): "a queued revocation is gone from the vault: the tokens may live on at the provider",
+}
+"""By kind, and whether the record is missing."""
+TODO: Final = {
+    "consent": "Find out what changed the vault, damage or somebody.",
+    "outbox": "Remove the access at the provider, and find out what changed the vault.",
 }
 
 
@@ -35,7 +44,8 @@ def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
         return
     for one in lost:
         whose = people.resolve_row({"user": one.user}).get("user", "")
-        words = f"{one.tool} of {whose} at {datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M}Z: {FOUND[one.kind]}"
-        yield Finding("acts", "bad", words, "Find out who wrote to the vault; do not run that call again.")
+        at = f"{datetime.fromtimestamp(one.at, UTC):%Y-%m-%d %H:%M}Z"
+        todo = TODO.get(one.kind, "Find out who wrote to the vault; do not run that call again.")
+        yield Finding("acts", "bad", f"{one.tool} of {whose} at {at}: {FOUND[one.kind, one.gone]}", todo)
     if not lost:
         yield Finding("acts", "ok", "the vault knows all that was done")

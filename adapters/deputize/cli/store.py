@@ -68,11 +68,19 @@ def migrate(url: AddressArgument = "", app_role: AppRoleOption = "") -> None:
 
 @store_app.command()
 def check(url: CheckedArgument = "") -> None:
-    """Check whether locks work, whether the tables fit, and what a crash or a failover could lose. Exits 1 if not.
+    """Check whether the vault is whole: its storage, its records and its audit. Exits 1 if not.
 
-    For the vault of the settings also whether all of its records open and its audit is whole.
+    For a database also whether locks work, whether the tables fit, and what a crash or a failover could lose.
     """
-    address = _address(url)
+    from deputize.core.settings import Settings
+
+    if (url or Settings.load().vault_url).strip().partition("://")[0] in ("postgres", "postgresql"):
+        _check_database(_address(url))
+    if not _contents(url):
+        raise typer.Exit(1)
+
+
+def _check_database(address: Address) -> None:
     from deputize.core.background_loop import portal
     from deputize.core.vault.stores.postgres.checks import check as check_address
     from deputize.core.vault.stores.postgres.checks import risks
@@ -82,8 +90,6 @@ def check(url: CheckedArgument = "") -> None:
     for what, todo in risks(address):
         show.out.print(show.plain(f"{what}."))
         show.note(todo)
-    if not _contents(url):
-        raise typer.Exit(1)
 
 
 def _contents(url: str) -> bool:

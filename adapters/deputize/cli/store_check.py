@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 
 from deputize.cli.show import counted
+from deputize.core import VaultError
+from deputize.core.acts.reconcile import lost_records
 from deputize.core.audit.trail import shown_trail
 from deputize.core.settings import Settings
 from deputize.core.vault.chain_heads import verify_audit
@@ -17,9 +20,13 @@ from deputize.core.vault.vault import Vault
 async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> AsyncIterator[tuple[bool, str, str]]:
     """Yield for each check whether it passed, what was found, and what to do. Raises `StoreUnavailable`."""
     found = await try_all(vault)
-    for line in _records(found):
+    for line in record_lines(found):
         yield line
-    report = await verify_audit(vault, settings.audit_trail, anchors)
+    try:
+        report = await verify_audit(vault, settings.audit_trail, anchors)
+    except VaultError as damaged:  # the record of the chains' heads
+        yield False, f"The audit cannot be compared with the vault: {damaged.message}", damaged.hint
+        return
     where = shown_trail(settings.audit_trail)
     if report.ok:
         size = f"{counted(report.rows, 'row')}, {counted(report.writers, 'chain')}"
@@ -27,13 +34,25 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
     for kind, number in Counter(one.kind for one in report.findings if one.kind != "partial").items():
         todo = "deputize audit verify says which rows. Find out who changed them: programs of this vault cannot."
         yield False, f"The audit is not whole: {counted(number, 'finding')} {kind!r}", todo
-    if found.whole and (older := await find_rolled_back(vault, settings.audit_trail)):
-        todo = "Somebody put older rows back, or a failover lost newer ones: deputize doctor names them."
+    try:
+        older = await find_rolled_back(vault, settings.audit_trail)
+        lost = Counter(one.kind for one in await lost_records(vault, settings.audit_trail, time.time()))
+    except VaultError as damaged:
+        yield False, f"The vault cannot be compared with its audit: {damaged.message}", damaged.hint
+        return
+    todo = "Somebody put older rows back, or a failover or damage lost newer ones: deputize doctor names them."
+    if older:
         yield False, f"{counted(len(older), 'grant')} older than the audit saw them", todo
+    for kind, number in lost.items():
+        yield False, f"{counted(number, 'record')} of kind {kind} gone, or older than the audit saw", todo
 
 
-def _records(found: Openable) -> list[tuple[bool, str, str]]:
-    lines = list[tuple[bool, str, str]]()
+def record_lines(found: Openable) -> list[tuple[bool, str, str]]:
+    """Return what the check of all records found: whether it is fine, what it is, and what to do."""
+    lines = [(False, what, todo) for what, todo in found.storage]
+    for kind in found.unread:
+        todo = "Restore a backup: deputize vault restore."
+        lines.append((False, f"Records of kind {kind} cannot be read to their end: damaged", todo))
     if found.whole:
         return [(True, f"All {counted(found.records, 'record')} open", "")]
     for id, number in found.sealed_by.items():

@@ -96,7 +96,7 @@ async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) 
     await restore(vault, tmp_path / "backup", deputy.audit, tmp_path / "audit", deputy.revocation_queue.enqueue_in)
     assert await unknown(vault, home.sandbox, time.time) == set()
     await deputy.consents.recover()
-    assert home.families == 0 and await families(vault) == []  # its consent is not in the backup
+    assert home.families == 1 and [one.state for one in await families(vault)] == ["active"]  # its consent stayed, too
     await deputy.close()
 
 

@@ -182,7 +182,9 @@ async def test_V22_a_setting_that_does_not_hold_is_refused(
 
 def test_V23_nothing_is_exposed_but_the_protocol() -> None:
     protocol = {name for name in dir(Store) if not name.startswith("_")}
-    assert {name for name in dir(SqliteStore) if not name.startswith("_")} == protocol | {"open", "tails", "unshared"}
+    assert {name for name in dir(SqliteStore) if not name.startswith("_")} == protocol | {
+        *("find_damage", "open", "tails", "unshared")
+    }
 
 
 async def test_V23_closing_removes_no_record(store: SqliteStore, path: Path) -> None:

@@ -173,7 +173,7 @@ class ApprovalRecord(StoredRecord):
             row=old.row if old else None,
             **facts,
         )
-        return asked, ApprovalRequested(asked.facts(act.user))
+        return asked, ApprovalRequested(asked.facts(act.user), life)
 
     # ------------------------------------------------------------- transitions
 

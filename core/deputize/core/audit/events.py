@@ -75,6 +75,7 @@ class ApprovalRequested(Event):
 
     event = "approval.requested"
     approval: OfApproval
+    kept: Annotated[float, "minimum seconds that the record is kept"]
 
 
 @event
@@ -480,6 +481,7 @@ class RevokeReplaced(Event):
 
     event = "revoke.replaced"
     tokens: OfApp
+    entry: Annotated[str, "keyed digest of the entry in the revocation queue"]
 
 
 @event
@@ -487,6 +489,7 @@ class RevokeTried(Event):
     """A revocation at the provider: not an event itself, but the fields that these events share."""
 
     tokens: OfApp
+    entry: Annotated[str, "keyed digest of the entry in the revocation queue"]
     leaked: Annotated[bool | None, "true if others may have the tokens"] = None
 
 

@@ -126,8 +126,8 @@ class RevocationQueue(RevocationEntries):
         return grant if grant and grant.status == "active" else None
 
     async def _settle_superseded(self, entry: Record) -> Upstream:
+        await self.audit.record(RevokeReplaced(await self._owner_facts(entry.json), self.audit.digest(entry.key)))
         await self.vault.delete(entry)
-        await self.audit.record(RevokeReplaced(await self._owner_facts(entry.json)))
         return "done"
 
     async def _send(self, entry: Record) -> Upstream:
@@ -178,11 +178,11 @@ class RevocationQueue(RevocationEntries):
             upstream = "queued"
         elif upstream == "abandoned":
             await self.vault.swap(entry, {**note, "tried": self.clock()})
-        elif upstream not in ("queued", "moved"):
-            await self.vault.delete(entry)
         if upstream != "abandoned" or not audited:
-            whose = await self._owner_facts(note)
-            await self.audit.record(REVOKES[upstream](whose, leaked=True if note.get("leaked") else None))
+            whose, leaked = await self._owner_facts(note), True if note.get("leaked") else None
+            await self.audit.record(REVOKES[upstream](whose, self.audit.digest(entry.key), leaked))
+        if upstream in ("done", "not_supported"):  # after its row: without one, the entry would be missed
+            await self.vault.delete(entry)
         return upstream
 
     async def _owner_facts(self, note: Mapping[str, Any]) -> OfApp:

@@ -1,4 +1,4 @@
-"""Check of a vault: whether all records open."""
+"""Check of a vault: whether its storage is whole, and whether all records open."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from deputize.core.errors import VaultError
 from deputize.core.vault.record import KINDS, PAGE
 from deputize.core.vault.seal import key_id
+from deputize.core.vault.stores import Inspects
 from deputize.core.vault.vault import Vault
 
 SHOWN: Final = 5
@@ -17,34 +18,52 @@ SHOWN: Final = 5
 
 @dataclass(eq=False)
 class Openable:
-    """The result of the check. ``records``: their number; ``damaged``: kind and key of those that their key does not
-    open; ``sealed_by``: number of records that need a missing key, by its id."""
+    """The result of the check. ``opened``: number of records by kind; ``damaged``: kind and key of those that their key
+    does not open; ``sealed_by``: number of records that need a missing key, by its id; ``unread``: kinds that cannot be
+    read to their end; ``storage``: damage that the store found, each with a remedy."""
 
-    records: int = 0
+    opened: Counter[str] = field(default_factory=Counter)
     damaged: list[tuple[str, str]] = field(default_factory=list)
     sealed_by: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
+    storage: list[tuple[str, str]] = field(default_factory=list)
+
+    @property
+    def records(self) -> int:
+        """The number of records."""
+        return self.opened.total() + len(self.damaged) + self.sealed_by.total()
 
     @property
     def whole(self) -> bool:
-        """True if all records open."""
-        return not self.damaged and not self.sealed_by
+        """True if all records open and nothing hides others."""
+        return not (self.damaged or self.sealed_by or self.unread or self.storage)
 
 
 async def try_all(vault: Vault) -> Openable:
-    """Open each record, a page at a time. Changes nothing. Raises `StoreUnavailable`."""
+    """Look for damage in the storage, and open each record, a page at a time. Changes nothing. Raises
+    `StoreUnavailable`."""
     found = Openable()
+    if isinstance(vault.store, Inspects):
+        found.storage = await vault.store.find_damage()
     for kind in KINDS:
-        after = ""
-        while page := await vault.store.scan(kind, after=after, most=PAGE):
-            after = page[-1][0]
-            await vault.find_keys(*(sealed for _, sealed in page))
-            for key, sealed in page:
-                found.records += 1
-                try:
-                    vault.unsealed(kind, key, sealed)
-                except VaultError:
-                    if vault.sealer.knows(sealed):
-                        found.damaged.append((kind, key))
-                    else:
-                        found.sealed_by[key_id(sealed)] += 1
+        try:
+            await _try_kind(vault, kind, found)
+        except VaultError:
+            found.unread.append(kind)
     return found
+
+
+async def _try_kind(vault: Vault, kind: str, found: Openable) -> None:
+    after = ""
+    while page := await vault.store.scan(kind, after=after, most=PAGE):
+        after = page[-1][0]
+        await vault.find_keys(*(sealed for _, sealed in page))
+        for key, sealed in page:
+            try:
+                vault.unsealed(kind, key, sealed)
+                found.opened[kind] += 1
+            except VaultError:
+                if vault.sealer.knows(sealed):
+                    found.damaged.append((kind, key))
+                else:
+                    found.sealed_by[key_id(sealed)] += 1

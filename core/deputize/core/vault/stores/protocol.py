@@ -130,6 +130,15 @@ class Unshared(Protocol):
         ...
 
 
+@runtime_checkable
+class Inspects(Protocol):
+    """A store that can look for damage that hides records."""
+
+    async def find_damage(self) -> list[tuple[str, str]]:
+        """Return what is damaged, each with a remedy. Reads the whole vault. Raises `StoreUnavailable`."""
+        ...
+
+
 class Watch(Protocol):
     """Wakes a task that waits for records."""
 

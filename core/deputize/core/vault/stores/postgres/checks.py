@@ -81,6 +81,9 @@ def risks(address: Address) -> list[tuple[str, str]]:
         if _setting(connection, "synchronous_commit") == "off":
             todo = "Set synchronous_commit = on. This vault's own writes are synchronous anyway."
             found.append(("synchronous_commit is off: a crash loses the last writes of others", todo))
+        if _setting(connection, "data_checksums") == "off":
+            todo = "Stop the server and run pg_checksums --enable."
+            found.append(("data_checksums is off: the server does not notice damage on its disk", todo))
         found += _standbys(connection)
         connection.execute(SET_UP)
         found += sessions(connection)

@@ -27,6 +27,7 @@ from deputize.core.vault.stores.postgres.audit import PostgresAudit
 from deputize.core.vault.stores.postgres.checks import check, risks
 from deputize.core.vault.stores.postgres.connections import statement_error
 from deputize.core.vault.stores.postgres.failover import Failover, Looks
+from deputize.core.vault.stores.postgres.integrity import find_damage
 from deputize.core.vault.stores.postgres.locks import LockSession, PostgresLocks
 from deputize.core.vault.stores.postgres.notify import Listener, PlaceWatch
 from deputize.core.vault.stores.postgres.statements import GET, SCAN, TAILS, Rows
@@ -103,6 +104,10 @@ class PostgresStore:
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
         where, old = place(kind, key), opaque(old)
         return await self._do(lambda at: at.wrote(at.statements.delete(where, old), where, old, None))
+
+    async def find_damage(self) -> list[tuple[str, str]]:
+        """Implement `Inspects.find_damage`."""
+        return await asyncio.to_thread(find_damage, self._address)
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[SessionLock]:
         return self._locked(name, timeout)

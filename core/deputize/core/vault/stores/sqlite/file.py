@@ -72,13 +72,15 @@ def make(path: Path) -> None:
 
 def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
     """Make a consistent copy of a vault in use, mode 0600, with these cells changed. SQLite copies the log's content
-    too. Raises `SettingsError` if ``to`` exists or cannot be written, `VaultError` if such a cell is missing."""
+    too. Raises `SettingsError` if ``to`` exists or cannot be written, `VaultError` if such a cell is missing or the
+    copy is damaged."""
     try:
         with temporary_path(to) as made:
             os.close(new_file(made))
             with closing(connect(path)) as source, closing(connect(made, mode="rw")) as copied:
                 source.backup(copied)
                 _change(copied, changes)
+                _refuse_damaged(copied, path)
             sync(made)
             if not publish(made, to):
                 raise SettingsError("There is a file of that name already.", hint=str(to))
@@ -86,6 +88,12 @@ def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) 
         raise store_error(error, path) from None
     except OSError as error:
         raise SettingsError("The copy cannot be written.", hint=f"{to}: {error.strerror}") from None
+
+
+def _refuse_damaged(copied: sqlite3.Connection, path: Path) -> None:
+    """Raise `VaultError` for a copy that hides records: it would be kept, and be missed when it is needed."""
+    if (found := copied.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
+        raise VaultError(f"The vault's file is damaged: {found[0]}", hint=f"Nothing was copied from {path}.")
 
 
 def _change(copied: sqlite3.Connection, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:

@@ -24,6 +24,7 @@ from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.protocol import StoreType
 from deputize.core.vault.stores.sqlite import file as sqlite_file
+from deputize.core.vault.stores.sqlite import integrity
 from deputize.core.vault.stores.sqlite import table as sqlite_table
 from deputize.core.vault.stores.sqlite.backup import SqliteBackup
 from deputize.core.vault.stores.sqlite.file import store_error
@@ -84,6 +85,7 @@ class SqliteStore:
             private_folder(path.parent)
             if not os.path.lexists(path):
                 sqlite_file.make(path)
+        integrity.check_log(path)  # before SQLite reads it
         sqlite_file.check(path)
         private_folder(path.parent)
         if kind := sqlite_file.network_file_system(path):
@@ -150,6 +152,10 @@ class SqliteStore:
 
     async def _write(self, statement: str, *values: object) -> bool:
         return await self._owner.write(sqlite_table.PATIENCE, statement, *values)
+
+    async def find_damage(self) -> list[tuple[str, str]]:
+        """Implement `Inspects.find_damage`."""
+        return await asyncio.to_thread(integrity.find_damage, self.path)
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[None]:
         return self._locks.hold(name, timeout)
