@@ -19,7 +19,7 @@ from deputize.core.acts.build_request import address_of, headers_and_body
 from deputize.core.tools.plugins import PLUGINS
 from deputize.core.tools.tool import Tool
 from deputize.openapi.description import Description, read
-from deputize.openapi.generate import Made, Wanted, made_of
+from deputize.openapi.generate import Made, Wanted, generate_modules
 from deputize.openapi.operations import Operation
 from deputize.sandbox.pytest_plugin import Granting
 from tests.openapi.acme import imported
@@ -41,7 +41,7 @@ def github() -> Description:
 
 @cache
 def made(tag: str) -> Made:
-    return made_of(github(), Wanted("github", name=f"gh_{tag}", only=(tag,), limit=500), PROVIDERS)
+    return generate_modules(github(), Wanted("github", name=f"gh_{tag}", only=(tag,), limit=500), PROVIDERS)
 
 
 def sample(schema: Any, name: str = "", depth: int = 0) -> Any:
@@ -151,7 +151,7 @@ def test_linters_and_type_checkers_find_nothing_in_them() -> None:
 
 
 def test_the_whole_description_is_translated_in_seconds() -> None:
-    whole = made_of(github(), Wanted("github", name="gh", limit=2000), PROVIDERS)
+    whole = generate_modules(github(), Wanted("github", name="gh", limit=2000), PROVIDERS)
     assert len(whole.tools) > 1100 and all(len(name) <= 64 for name in whole.tools)
     lint(whole.module)
 

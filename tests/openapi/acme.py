@@ -10,7 +10,7 @@ from typing import Any
 
 from deputize.core import PROVIDERS, Provider, Toolkit
 from deputize.openapi.description import from_parsed
-from deputize.openapi.generate import Made, Wanted, made_of
+from deputize.openapi.generate import Made, Wanted, generate_modules
 
 Json = dict[str, Any]
 
@@ -171,7 +171,7 @@ def acme(**paths: Any) -> Json:
 
 
 def make(document: Json, provider: str = "acme", providers: Mapping[str, Provider] = PROVIDERS, **wanted: Any) -> Made:
-    return made_of(from_parsed(document), Wanted(provider, **wanted), providers)
+    return generate_modules(from_parsed(document), Wanted(provider, **wanted), providers)
 
 
 def imported(text: str, name: str = "generated_acme") -> types.ModuleType:

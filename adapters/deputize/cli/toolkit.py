@@ -89,11 +89,11 @@ def _made(file: Path, asked: Wanted, older: bool = False) -> Made:
     from deputize.core.providers.from_settings import with_settings
     from deputize.core.settings import Settings
     from deputize.openapi.description import read
-    from deputize.openapi.generate import made_of, of_older
+    from deputize.openapi.generate import generate_modules, request_for_older
 
     description = read(file)
-    wanted = of_older(description, asked) if older else asked
-    return made_of(description, wanted, with_settings(Settings.load().providers))
+    wanted = request_for_older(description, asked) if older else asked
+    return generate_modules(description, wanted, with_settings(Settings.load().providers))
 
 
 def _text(path: Path | None) -> str:

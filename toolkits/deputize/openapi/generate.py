@@ -67,7 +67,7 @@ class Made:
     unselected: int = 0
 
 
-def made_of(description: Description, wanted: Wanted, providers: Mapping[str, Provider]) -> Made:
+def generate_modules(description: Description, wanted: Wanted, providers: Mapping[str, Provider]) -> Made:
     """Return the generated modules. Raises `InvalidInput` if there can be none."""
     if not _NAME.fullmatch(wanted.toolkit):
         raise InvalidInput(
@@ -137,7 +137,7 @@ def _module_docstring(description: Description, count: int) -> str:
     return f"{title} {version}".strip() + f": {tools}, made from its OpenAPI description. Yours to change."
 
 
-def of_older(description: Description, wanted: Wanted) -> Wanted:
+def request_for_older(description: Description, wanted: Wanted) -> Wanted:
     """Return the request for an older description, which may lack calls. Raises `InvalidInput` if it lacks all."""
     entries = list(entries_of(description))
     only = [word for word in wanted.only if any(_fits(entry, word) for entry in entries)]
