@@ -14,7 +14,7 @@ from typing import Final
 import httpx2
 
 from deputize.sandbox import Sandbox
-from deputize.sandbox.google.gmail.seed import seeded
+from deputize.sandbox.google.gmail.seed import seed_mailboxes
 from deputize.sandbox.people import Person
 from tests.cli.several_servers import Cluster, Server, cluster
 from tests.load import caller
@@ -98,7 +98,7 @@ def peopled(sandbox: Sandbox, plan: Plan) -> None:
     """An account for each user, short lives of tokens, and reuse detection."""
     world = sandbox._world
     world.people += tuple(Person(f"user{n}@example.test", f"User {n}", f"2{n:020}") for n in range(plan.users))
-    world.mailboxes = seeded(world.people, world.clock())
+    world.mailboxes = seed_mailboxes(world.people, world.clock())
     sandbox.switches.access_ttl, sandbox.switches.rotate = plan.lives, True
     sandbox.switches.reuse_kills_family = True
 

@@ -12,7 +12,7 @@ import pytest
 
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.api import ANSWERS
-from deputize.sandbox.google.calendar.methods import BOOLEANS, ENUMS, METHODS, NUMBERS, SCOPE, full
+from deputize.sandbox.google.calendar.methods import BOOLEANS, ENUMS, METHODS, NUMBERS, SCOPE, full_scope
 from deputize.sandbox.google.calendar.schemas import SCHEMAS
 from deputize.sandbox.google.calendar.seed import BOBS_SECRET, ROOM, TEAM
 from deputize.sandbox.google.errors import REALM
@@ -33,7 +33,7 @@ class Calendar:
     """One person's Calendar, by hand."""
 
     def __init__(self, sandbox: Sandbox, person: str = ALICE, *scopes: str) -> None:
-        granted = [full(one) for one in scopes or ("all",)]
+        granted = [full_scope(one) for one in scopes or ("all",)]
         self.token = sandbox.give("google", person, granted)["access_token"]
         self.http = httpx.AsyncClient(transport=sandbox.transport())
 
@@ -269,7 +269,9 @@ async def test_method_is_refused_exactly_when_its_scopes_lack_the_granted(sandbo
         reply = await calendar.send(method.verb, path, {} if method.body else None)
         refused = reply.status_code == 403 and "insufficient" in reply.text
         narrow = short in ("app.created", "events.public.readonly")  # of the scope, but not of this calendar
-        assert refused == (full(short) not in method.scopes or (narrow and "/calendars/primary" in path)), method.id
+        assert refused == (full_scope(short) not in method.scopes or (narrow and "/calendars/primary" in path)), (
+            method.id
+        )
         if refused:
             assert reply.headers["www-authenticate"].startswith(REALM)
 

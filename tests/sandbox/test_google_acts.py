@@ -14,7 +14,7 @@ from deputize.core.audit import Audit
 from deputize.sandbox import Sandbox
 from deputize.sandbox.google.calendar.methods import METHODS
 from deputize.sandbox.google.errors import scope_missing
-from deputize.sandbox.google.newsletter import HOST
+from deputize.sandbox.google.hosts import NEWSLETTER
 from tests.sandbox.registered_app import Clock
 from tests.support.sandbox_deputy import GMAIL, Recorder, build, connect, consent, new_vault
 
@@ -76,8 +76,8 @@ async def test_leaving_a_list_is_one_request_without_anything_of_the_users() -> 
         await connect(deputy, sandbox, "modify")
         news = id_of(sandbox, "Bulbs: 30% off until Sunday")
         done = [await act(deputy, "gmail_unsubscribe", "1", message_id=news, trash=True) for _ in range(3)]
-    assert [(one["status"], one["host"]) for one in done] == [("requested", HOST)] * 3
-    (asked,) = [one for one in recorder.seen if one.url.host == HOST]
+    assert [(one["status"], one["host"]) for one in done] == [("requested", NEWSLETTER)] * 3
+    (asked,) = [one for one in recorder.seen if one.url.host == NEWSLETTER]
     assert "authorization" not in asked.headers and "cookie" not in asked.headers
     assert [mail.id for mail in sandbox.mailbox(ALICE).mails("TRASH") if mail.id == news]
 

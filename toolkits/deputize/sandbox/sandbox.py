@@ -222,6 +222,6 @@ class MailboxView:
         with self._world.lock:
             box, at = self._world.mailbox(self._email), int((self._world.clock() - age) * 1000)
             incoming = Mail("", "", raw, [], at, 0)
-            mail = box.add(raw, labels, at, thread_id=box.answered_by(incoming))
+            mail = box.add(raw, labels, at, thread_id=box.thread_of_reply(incoming))
             self._world.save()
             return replace(mail, labels=list(mail.labels))

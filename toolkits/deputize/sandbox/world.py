@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from deputize.sandbox import github, google, linear, salesforce, slack
-from deputize.sandbox.github.seed import seeded as github_seeded
-from deputize.sandbox.google.calendar.seed import seeded as calendar_seeded
-from deputize.sandbox.google.contacts import seeded as contacts_seeded
+from deputize.sandbox.github.seed import seed_github
+from deputize.sandbox.google.calendar.seed import seed_calendars
+from deputize.sandbox.google.contacts import seed_contacts
 from deputize.sandbox.google.gmail import mailbox
-from deputize.sandbox.google.gmail.seed import seeded
+from deputize.sandbox.google.gmail.seed import seed_mailboxes
 from deputize.sandbox.linear.seed import seeded as linear_seeded
 from deputize.sandbox.oauth import App, Authority, Code, Token
 from deputize.sandbox.people import SEEDED, Person
@@ -27,10 +27,10 @@ from deputize.sandbox.switches import Switches
 VERSION = 1
 APPS = (google.APP, *slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS)
 SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
-    "calendar": calendar_seeded,
-    "contacts": contacts_seeded,
+    "calendar": seed_calendars,
+    "contacts": seed_contacts,
     "slack": slack_seeded,
-    "github": github_seeded,
+    "github": seed_github,
     "linear": linear_seeded,
     "salesforce": salesforce_seeded,
 }
@@ -79,7 +79,7 @@ class World:
     def begin(self) -> None:
         """Back to the first day: seeded mailboxes, nobody has consented to anything."""
         self.people, self.authority = SEEDED, Authority()
-        self.mailboxes = seeded(self.people, self.clock())
+        self.mailboxes = seed_mailboxes(self.people, self.clock())
         self.services = FirstDay(self.people, self.clock())
         self.save()
 

@@ -1,8 +1,7 @@
-"""The sandbox's Google: sign-in and consent, tokens, userinfo, and the APIs of Gmail, Calendar
-and contacts.
+"""Google in the sandbox: sign-in, consent, tokens, userinfo, and the APIs of Gmail, Calendar and contacts.
 
-`GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to the one app registered there. They open nothing anywhere
-else, so they may stand in a program.
+`GOOGLE_CLIENT_ID` and `GOOGLE_CLIENT_SECRET` belong to its one registered app. They work nowhere else, so a program
+may contain them.
 """
 
 from __future__ import annotations

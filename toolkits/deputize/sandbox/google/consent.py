@@ -1,4 +1,4 @@
-"""accounts.google.com: the authorization request, the consent page, and the way back to the app.
+"""accounts.google.com: the authorization request, the consent page, and the redirect to the app.
 
 Google's guide "Using OAuth 2.0 for Web Server Applications" and "... for Desktop Apps".
 """
@@ -9,7 +9,7 @@ import secrets
 from dataclasses import dataclass, field
 
 from deputize.sandbox.google import errors
-from deputize.sandbox.google.scopes import BASIC, WORDS, read_scopes, unknown_scopes
+from deputize.sandbox.google.scopes import BASIC, DESCRIPTIONS, read_scopes, unknown_scopes
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_html, redirect
 from deputize.sandbox.oauth import CODE_LIVES, App, Code
 from deputize.sandbox.pages import consent_page, error_page
@@ -22,7 +22,7 @@ ISSUER = "https://accounts.google.com"
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """An authorization request that has been found in order."""
+    """A valid authorization request."""
 
     app: App
     redirect_uri: str
@@ -36,19 +36,19 @@ class AuthorizationRequest:
 
     @property
     def optional(self) -> dict[str, str]:
-        """The scopes a person can untick, in words."""
-        return {scope: WORDS[scope] for scope in self.scopes if scope in WORDS}
+        """The scopes that a person can untick, with their descriptions."""
+        return {scope: DESCRIPTIONS[scope] for scope in self.scopes if scope in DESCRIPTIONS}
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """GET shows the page; its form comes back to the same address as POST."""
+    """Serve the consent page (GET) and its form (POST, to the same address)."""
     if ask.path != AUTHORIZE or ask.method not in ("GET", "POST"):
-        return errors.not_here(ask.path)
+        return errors.not_found(ask.path)
     request = read_request(ask, world)
     if world.switches.deny:
-        return _back(request, world, [("error", "access_denied")])
+        return _redirect_back(request, world, [("error", "access_denied")])
     if "none" in request.prompt:
-        return _back(request, world, [("error", "interaction_required")])
+        return _redirect_back(request, world, [("error", "interaction_required")])
     if ask.method == "POST":
         return _decide(ask, world, request)
     basic = [scope for scope in request.scopes if scope in BASIC]
@@ -56,7 +56,7 @@ def handle(ask: Ask, world: World) -> Reply:
 
 
 def read_request(ask: Ask, world: World) -> AuthorizationRequest:
-    """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
+    """Return the valid request. Raise an error page for an invalid one, never a redirect."""
     app = world.app(ask.one("client_id"), "google")
     if app is None:
         raise _stop(401, "invalid_client", "The OAuth client was not found.")
@@ -97,7 +97,7 @@ def _decide(ask: Ask, world: World, request: AuthorizationRequest) -> Reply:
     form = ask.form()
     decision = form.get("decision", [""])[0]
     if decision == "deny":
-        return _back(request, world, [("error", "access_denied")])
+        return _redirect_back(request, world, [("error", "access_denied")])
     person = world.person(form.get("account", [""])[0])
     if decision != "allow" or person is None:
         raise _stop(400, "invalid_request", "Choose an account, then allow or deny.")
@@ -121,10 +121,12 @@ def _allow(world: World, request: AuthorizationRequest, person: Person, ticked: 
     )
     world.authority.consent(secret, code)
     shown = [("code", secret), ("scope", " ".join(scopes)), ("authuser", "0"), ("prompt", "consent")]
-    return _back(request, world, shown, who=person.email)
+    return _redirect_back(request, world, shown, who=person.email)
 
 
-def _back(request: AuthorizationRequest, world: World, params: list[tuple[str, str]], *, who: str = "") -> Reply:
+def _redirect_back(
+    request: AuthorizationRequest, world: World, params: list[tuple[str, str]], *, who: str = ""
+) -> Reply:
     issuer = ISSUER if world.switches.iss == "right" else world.switches.iss
     state = [("state", request.state)] if request.state else []
     return redirect(request.redirect_uri, [*state, *([("iss", issuer)] if issuer else []), *params], who=who)

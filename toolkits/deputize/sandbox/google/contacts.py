@@ -1,4 +1,4 @@
-"""What stands in everybody's contacts, and in the directory, on the first day."""
+"""The seed_contacts contacts and directory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
-    """A person as Google has one. ``kind``: CONTACT, OTHER_CONTACT or DOMAIN_PROFILE."""
+    """Return a person in Google's format. ``kind``: CONTACT, OTHER_CONTACT or DOMAIN_PROFILE."""
     source = {"type": kind, "id": id}
 
     def fields(key: str, *values: Any) -> list[Json]:
@@ -19,14 +19,14 @@ def person(id: str, kind: str, name: str, *emails: str, **more: Any) -> Json:
     names = fields("displayName", name) if name else []
     for one in names:
         one |= {"givenName": name.split()[0], "unstructuredName": name}
-    made: Json = {"resourceName": f"{'otherContacts' if kind == 'OTHER_CONTACT' else 'people'}/{id}", "etag": f"%{id}"}
-    made |= {"metadata": {"objectType": "PERSON", "sources": [source]}, "names": names}
-    told = {name: [{"metadata": {"source": source}, **one} for one in ones] for name, ones in more.items()}
-    return made | {"emailAddresses": fields("value", *emails)} | told
+    row: Json = {"resourceName": f"{'otherContacts' if kind == 'OTHER_CONTACT' else 'people'}/{id}", "etag": f"%{id}"}
+    row |= {"metadata": {"objectType": "PERSON", "sources": [source]}, "names": names}
+    extra = {name: [{"metadata": {"source": source}, **one} for one in ones] for name, ones in more.items()}
+    return row | {"emailAddresses": fields("value", *emails)} | extra
 
 
-def seeded(people: tuple[Person, ...], now: float) -> Json:
-    """Everybody's contacts. In Alice's other contacts somebody calls himself Bob."""
+def seed_contacts(people: tuple[Person, ...], now: float) -> Json:
+    """Return all contacts. Alice's other contacts contain a person who uses Bob's name."""
     bob = person("c1", "CONTACT", BOB.name, BOB.email, nicknames=[{"value": "Bobby"}])
     carol = person(
         *("c2", "CONTACT", "Carol Clark", "carol@customer.example", "carol@home.example"),

@@ -1,4 +1,4 @@
-"""The shapes of Google's refusals: its APIs' errors and its token endpoint's."""
+"""Google's error formats: those of its APIs and of its token endpoint."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def api_error(
     details: list[dict[str, Any]] | None = None,
     where: dict[str, str] | None = None,
 ) -> Reply:
-    """An error of a Google API: ``status`` is the canonical name, ``reason`` the older one inside ``errors``."""
+    """Return an error of a Google API: ``status`` is the canonical name, ``reason`` the older one inside ``errors``."""
     row = {"message": message, "domain": "global", "reason": reason, **(where or {})}
     error: dict[str, Any] = {"code": code, "message": message, "errors": [row], "status": status}
     if details is not None:
@@ -28,8 +28,8 @@ def api_error(
     return in_json({"error": error}, code, headers)
 
 
-def dead_token() -> Reply:
-    """401: no token, an unknown or an expired one."""
+def invalid_token() -> Reply:
+    """Return the 401 of a missing, unknown or expired token."""
     return api_error(
         401,
         "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
@@ -42,7 +42,7 @@ def dead_token() -> Reply:
 
 
 def scope_missing(service: str, rpc: str, scopes: Iterable[str]) -> Reply:
-    """403: the token lives, but none of the scopes that suffice was granted."""
+    """Return the 403 of a valid token without any of the sufficient scopes."""
     return api_error(
         403,
         "Request had insufficient authentication scopes.",
@@ -61,10 +61,10 @@ def scope_missing(service: str, rpc: str, scopes: Iterable[str]) -> Reply:
 
 
 def token_error(code: int, error: str, description: str, headers: Iterable[tuple[str, str]] = ()) -> Reply:
-    """An error of the token or revocation endpoint (RFC 6749 5.2)."""
+    """Return an error of the token or revocation endpoint (RFC 6749 5.2)."""
     return in_json({"error": error, "error_description": description}, code, headers)
 
 
-def not_here(path: str) -> Reply:
-    """404: this host serves nothing under that path and verb."""
+def not_found(path: str) -> Reply:
+    """Return the 404 of a path and verb that this host does not serve."""
     return api_error(404, f"The requested URL {path} was not found on this server.", "notFound", "NOT_FOUND")

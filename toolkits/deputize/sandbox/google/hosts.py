@@ -1,15 +1,28 @@
-"""Which of Google's hosts are played, and by what; and one whose newsletter lies in a mailbox there."""
+"""Google's simulated hosts, and the host of a newsletter in a mailbox."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from deputize.sandbox.google import consent, newsletter, people_api, tokens, userinfo
+from deputize.sandbox.google import consent, people_api, tokens, userinfo
 from deputize.sandbox.google.calendar import api as calendar
 from deputize.sandbox.google.calendar.call import HOST as CALENDAR
 from deputize.sandbox.google.gmail import api
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
+
+NEWSLETTER = "shop.example.test"  # sender of a mail in Alice's mailbox
+ONE_CLICK = b"List-Unsubscribe=One-Click"
+
+
+def unsubscribe(ask: Ask, world: World) -> Reply:
+    """Return 202 for a one-click unsubscribe (RFC 8058) without credentials, 400 for anything else."""
+    wanted = (ask.method, ask.path, ask.body) == ("POST", "/unsubscribe", ONE_CLICK)
+    form = ask.headers.get("content-type", "") == "application/x-www-form-urlencoded"
+    if not wanted or not form or {"authorization", "cookie"} & set(ask.headers):
+        return Reply(400)
+    return Reply(202)
+
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     "accounts.google.com": consent.handle,
@@ -18,5 +31,5 @@ HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {
     api.HOST: api.handle,
     CALENDAR: calendar.handle,
     people_api.HOST: people_api.handle,
-    newsletter.HOST: newsletter.handle,
+    NEWSLETTER: unsubscribe,
 }

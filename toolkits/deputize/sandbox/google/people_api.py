@@ -1,6 +1,6 @@
-"""people.googleapis.com/v1: the user's contacts, other contacts and the directory, to be read.
+"""people.googleapis.com/v1: read access to the user's contacts, other contacts and the directory.
 
-As Google does, both searches of contacts know only what was there at the last search for nothing (the "warmup").
+As at Google, both searches of contacts know only the contacts at the last empty search (the "warmup").
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 from deputize.sandbox.google import errors
-from deputize.sandbox.google.access import caller
+from deputize.sandbox.google.tokens import caller
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.people import Person
 from deputize.sandbox.world import World
@@ -34,10 +34,10 @@ class _Method(NamedTuple):
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """Token first, then scope, then the query, then the method itself."""
+    """Check token, scope and query in this order, then run the method."""
     method = _method(ask)
     if method is None:
-        return errors.not_here(ask.path)
+        return errors.not_found(ask.path)
     who, token = caller(ask, world)
     if not set(method.scopes) & set(token.scopes):
         return errors.scope_missing(HOST, f"google.people.v1.{method.rpc}", method.scopes)
@@ -46,24 +46,24 @@ def handle(ask: Ask, world: World) -> Reply:
     mask = {one for one in (ask.one(method.mask) or "").split(",") if one}
     if not mask or mask - method.fields:
         raise invalid(f"Invalid {method.mask} mask path.")
-    return in_json(_masked(method.answer(ask, world, who), mask))
+    return in_json(_apply_mask(method.answer(ask, world, who), mask))
 
 
-def _masked(answer: Json, mask: set[str]) -> Json:
-    """The answer with only the fields of people that were asked for."""
+def _apply_mask(answer: Json, mask: set[str]) -> Json:
+    """Return the reply with only the requested fields of people."""
     if "resourceName" in answer:
         return {name: one for name, one in answer.items() if name in mask | {"resourceName", "etag"}}
     shown = dict(answer)
     for name in ("people", "connections"):
         if name in shown:
-            shown[name] = [_masked(one, mask) for one in shown[name]]
+            shown[name] = [_apply_mask(one, mask) for one in shown[name]]
     if "results" in shown:
-        shown["results"] = [{"person": _masked(one["person"], mask)} for one in shown["results"]]
+        shown["results"] = [{"person": _apply_mask(one["person"], mask)} for one in shown["results"]]
     return shown
 
 
-def _cached(ask: Ask, world: World, who: Person, list_: str) -> Json:
-    """A search in what a search for nothing has put aside."""
+def _search_cache(ask: Ask, world: World, who: Person, list_: str) -> Json:
+    """Search the contacts that the last empty search stored."""
     store, query = world.services["contacts"], ask.one("query") or ""
     key = f"{list_}/{who.email}"
     if not query:
@@ -73,12 +73,12 @@ def _cached(ask: Ask, world: World, who: Person, list_: str) -> Json:
     return {"results": [{"person": one} for one in found[: _size(ask, 10, 30)]]} if found else {}
 
 
-def _own(ask: Ask, world: World, who: Person) -> Json:
-    return _cached(ask, world, who, "own")
+def _search_own(ask: Ask, world: World, who: Person) -> Json:
+    return _search_cache(ask, world, who, "own")
 
 
-def _other(ask: Ask, world: World, who: Person) -> Json:
-    return _cached(ask, world, who, "other")
+def _search_other(ask: Ask, world: World, who: Person) -> Json:
+    return _search_cache(ask, world, who, "other")
 
 
 def _connections(ask: Ask, world: World, who: Person) -> Json:
@@ -109,7 +109,7 @@ def _get(ask: Ask, world: World, who: Person) -> Json:
 
 
 def _matches(one: Json, query: str) -> bool:
-    """Whether a field has words that begin with the query."""
+    """Return True if a field has words that begin with the query."""
     wanted = query.lower()
     return any(re.search(rf"(?:^|\W){re.escape(wanted)}", text.lower()) for text in _texts(one))
 
@@ -135,18 +135,18 @@ def _size(ask: Ask, usual: int, most: int) -> int:
 
 
 def invalid(message: str) -> Refused:
-    """400: the request makes no sense."""
+    """Return a 400 error."""
     return Refused(errors.api_error(400, message, "invalid", "INVALID_ARGUMENT"))
 
 
 _SEARCH: Final = frozenset({"query", "pageSize"})
 _METHODS: Final[Mapping[str, _Method]] = {
-    "/v1/people:searchContacts": _Method("PeopleService.SearchContacts", _OWN, _SEARCH, _own, "readMask", _MASK),
+    "/v1/people:searchContacts": _Method("PeopleService.SearchContacts", _OWN, _SEARCH, _search_own, "readMask", _MASK),
     "/v1/otherContacts:search": _Method(
         "PeopleService.SearchOtherContacts",
         (f"{_AUTH}contacts.other.readonly",),
         _SEARCH,
-        _other,
+        _search_other,
         "readMask",
         _OF_OTHERS,
     ),

@@ -1,14 +1,14 @@
-"""The scopes the sandbox's Google knows, and how its consent page puts them into words."""
+"""The scopes of the sandbox's Google, and their descriptions on the consent page."""
 
 from __future__ import annotations
 
 AUTH = "https://www.googleapis.com/auth/"
 
-# What may be asked by a short name comes back under the long one.
+# A scope requested by its short name is granted under the long one.
 ALIASES = {"email": AUTH + "userinfo.email", "profile": AUTH + "userinfo.profile"}
 BASIC = ("openid", ALIASES["email"], ALIASES["profile"])
 
-WORDS = {
+DESCRIPTIONS = {
     "https://mail.google.com/": "Read, compose, send and permanently delete all your email",
     AUTH + "gmail.readonly": "View your email messages and settings",
     AUTH + "gmail.metadata": "View your email labels and headers, but not the bodies",
@@ -42,10 +42,10 @@ WORDS = {
 
 
 def read_scopes(asked: str) -> list[str]:
-    """Space-separated scopes, each once and under its long name."""
+    """Split space-separated scopes into unique long names."""
     return list(dict.fromkeys(ALIASES.get(scope, scope) for scope in asked.split()))
 
 
 def unknown_scopes(scopes: list[str]) -> list[str]:
-    """Those of ``scopes`` that no consent page could explain."""
-    return [scope for scope in scopes if scope not in BASIC and scope not in WORDS]
+    """Return the scopes without a description on the consent page."""
+    return [scope for scope in scopes if scope not in BASIC and scope not in DESCRIPTIONS]

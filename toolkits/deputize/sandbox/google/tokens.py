@@ -1,4 +1,4 @@
-"""oauth2.googleapis.com: codes and refresh tokens to access tokens, and revocation (RFC 6749, 7009, 7636)."""
+"""oauth2.googleapis.com: exchange of codes and refresh tokens, and revocation (RFC 6749, 7009, 7636)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from deputize.sandbox.google import errors
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
 from deputize.sandbox.issue_tokens import TokenMaker
 from deputize.sandbox.oauth import App, GrantFault, InvalidGrant, Token
+from deputize.sandbox.people import Person
 from deputize.sandbox.world import World
 
 REFUSALS: dict[GrantFault, tuple[str, str]] = {
@@ -23,17 +24,17 @@ NO_STORE = (("cache-control", "no-store"), ("pragma", "no-cache"))
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """POST only, and only the two endpoints."""
+    """Serve the two endpoints, which accept POST only."""
     if ask.method == "POST" and ask.path == "/token":
         return _token(ask, world)
     if ask.method == "POST" and ask.path == "/revoke":
         return _revoke(ask, world)
-    return errors.not_here(ask.path)
+    return errors.not_found(ask.path)
 
 
 def _token(ask: Ask, world: World) -> Reply:
     form = _single(ask)
-    app = _authenticated(ask, form, world)
+    app = _authenticate(ask, form, world)
     try:
         if form.get("grant_type") == "authorization_code":
             return _redeem(form, app, world)
@@ -45,15 +46,15 @@ def _token(ask: Ask, world: World) -> Reply:
 
 
 def _single(ask: Ask) -> dict[str, str]:
-    """The form's parameters; none may come twice (RFC 6749 3.2)."""
+    """Return the form's parameters. Raise 400 if one is repeated (RFC 6749 3.2)."""
     form = ask.form()
     if any(len(values) > 1 for values in form.values()):
         raise Refused(errors.token_error(400, "invalid_request", "A parameter is repeated."))
     return {name: values[0] for name, values in form.items()}
 
 
-def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
-    """The app by its secret, in the form or by Basic, not both."""
+def _authenticate(ask: Ask, form: dict[str, str], world: World) -> App:
+    """Return the app by its secret, in the form or by Basic, not both."""
     basic = ask.basic()
     if basic and "client_secret" in form:
         raise Refused(errors.token_error(400, "invalid_request", "Two ways of client authentication."))
@@ -83,7 +84,7 @@ def _refresh(form: dict[str, str], app: App, world: World) -> Reply:
     old = world.authority.refresh(
         form.get("refresh_token", ""), app, now, reuse_kills_family=switches.reuse_kills_family
     )
-    scopes = _narrowed(form.get("scope", ""), old)
+    scopes = _narrow_scopes(form.get("scope", ""), old)
     access = _issue_access(world, app, old.sub, old.family, scopes)
     refresh = ""
     if switches.rotate:
@@ -92,8 +93,8 @@ def _refresh(form: dict[str, str], app: App, world: World) -> Reply:
     return _reply(world, access, "" if switches.omit_refresh_token else refresh, scopes, old.sub)
 
 
-def _narrowed(asked: str, token: Token) -> list[str]:
-    """The scopes of a refresh that asks for fewer; more than there were is refused (RFC 6749 6)."""
+def _narrow_scopes(asked: str, token: Token) -> list[str]:
+    """Return the requested scopes of a refresh. Raise 400 if one was not granted (RFC 6749 6)."""
     if not set(asked.split()) <= set(token.scopes):
         raise Refused(errors.token_error(400, "invalid_scope", "Some requested scopes were not granted."))
     return [scope for scope in token.scopes if scope in asked.split()] or token.scopes
@@ -124,9 +125,18 @@ def _reply(world: World, access: str, refresh: str, scopes: list[str], sub: str)
 
 
 def _revoke(ask: Ask, world: World) -> Reply:
-    """A live token of either kind ends the whole grant."""
+    """End the whole grant of a valid token of either kind."""
     secret = _single(ask).get("token") or ask.one("token")
     token = world.revoke(secret, "google")
     if token is None:
         return errors.token_error(400, "invalid_token", "Token expired or revoked")
     return in_json({}, who=world.address_of(token.sub))
+
+
+def caller(ask: Ask, world: World) -> tuple[Person, Token]:
+    """Return the request's person and token. Raise 401 if the token is unknown, expired or absent."""
+    token = world.access(ask.bearer(), "google")
+    person = world.person(world.address_of(token.sub)) if token else None
+    if token is None or person is None:
+        raise Refused(errors.invalid_token())
+    return person, token

@@ -1,1 +1,1 @@
-"""Google Calendar's API, as far as the sandbox plays it."""
+"""Google Calendar's API, as far as the sandbox simulates it."""

@@ -1,15 +1,15 @@
-"""www.googleapis.com/calendar/v3: from a request to the method it calls, if the token's scopes suffice."""
+"""www.googleapis.com/calendar/v3: dispatch of requests to methods, after a check of the token's scopes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox.google import errors
-from deputize.sandbox.google.access import caller
 from deputize.sandbox.google.calendar import events, lists
 from deputize.sandbox.google.calendar import writes as writing
 from deputize.sandbox.google.calendar.call import HOST, Call, Json
 from deputize.sandbox.google.calendar.methods import METHODS, Method
+from deputize.sandbox.google.tokens import caller
 from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.world import World
 
@@ -38,10 +38,10 @@ ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """Token first, then scope, then the query, then the method itself."""
+    """Check token, scope and query in this order, then run the method."""
     method, ids = _method(ask)
     if method is None:
-        return errors.not_here(ask.path)
+        return errors.not_found(ask.path)
     person, token = caller(ask, world)
     if not set(method.scopes) & set(token.scopes):
         return errors.scope_missing(HOST, method.rpc, method.scopes)

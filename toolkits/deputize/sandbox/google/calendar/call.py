@@ -1,4 +1,4 @@
-"""One call to Calendar's API, what it may see, and the refusals it may meet."""
+"""One call to Calendar's API: what it may see, and the errors it can raise."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.sandbox.google.calendar.methods import BOOLEANS, COMMON, ENUMS, NUMBERS, Method, full
+from deputize.sandbox.google.calendar.methods import BOOLEANS, COMMON, ENUMS, NUMBERS, Method, full_scope
 from deputize.sandbox.google.calendar.schemas import SCHEMAS
 from deputize.sandbox.google.errors import api_error, scope_missing
 from deputize.sandbox.http_types import Ask, Refused
@@ -19,13 +19,17 @@ from deputize.sandbox.world import World
 Json = dict[str, Any]
 HOST = "www.googleapis.com"
 ROLES = ("none", "freeBusyReader", "reader", "writer", "owner")
-OWN_ONLY = {full("events.owned"), full("events.owned.readonly")}
-APP_ONLY, BUSY_ONLY, PUBLIC_ONLY = full("app.created"), full("events.freebusy"), full("events.public.readonly")
+OWN_ONLY = {full_scope("events.owned"), full_scope("events.owned.readonly")}
+APP_ONLY, BUSY_ONLY, PUBLIC_ONLY = (
+    full_scope("app.created"),
+    full_scope("events.freebusy"),
+    full_scope("events.public.readonly"),
+)
 
 
 @dataclass(frozen=True)
 class Call:
-    """Who asks what of which calendar: all that a method needs."""
+    """A call: its request, person, token scopes, method and ids."""
 
     ask: Ask = field(repr=False)
     world: World = field(repr=False)
@@ -36,7 +40,7 @@ class Call:
 
     @property
     def store(self) -> Json:
-        """Everybody's calendars."""
+        """All calendars of the sandbox."""
         return self.world.services["calendar"]
 
     @property
@@ -45,7 +49,7 @@ class Call:
         return datetime.fromtimestamp(self.world.clock(), UTC)
 
     def body(self) -> Json:
-        """The JSON body, of known fields and types only."""
+        """Return the JSON body. Raise 400 for fields or types that the method's schema lacks."""
         try:
             found = json.loads(self.ask.body or b"{}")
         except ValueError:
@@ -54,19 +58,19 @@ class Call:
         return dict(found)
 
     def flag(self, name: str) -> bool:
-        """A boolean of the query."""
+        """Return a boolean of the query."""
         return self.ask.one(name) == "true"
 
     def calendar_id(self, id: str = "") -> str:
-        """The calendar that is meant: ``primary`` is called by its owner's address."""
+        """Return the calendar's id; ``primary`` is the caller's address."""
         id = id or self.ids["calendarId"]
         return self.person.email if id == "primary" else id
 
     def calendar(self, least: str, id: str = "") -> Json:
-        """A calendar on which the caller has at least this role, if the token's scopes reach it."""
+        """Return a calendar if the caller has at least the role ``least`` and the token's scopes allow access to it."""
         found: Json | None = self.store["calendars"].get(self.calendar_id(id))
         if found is None or self.role(found) == "none":
-            raise missing()
+            raise not_found()
         if ROLES.index(self.role(found)) < ROLES.index(least):
             words = "You need to have writer access to this calendar."
             raise Refused(api_error(403, words, "requiredAccessLevel", "PERMISSION_DENIED"))
@@ -75,7 +79,7 @@ class Call:
         return found
 
     def _reaches(self, calendar: Json) -> bool:
-        """Whether one of the token's scopes is good for this very calendar."""
+        """Return True if one of the token's scopes allows access to this calendar."""
         having = set(self.method.scopes) & self.scopes
         own, made = self.role(calendar) == "owner", bool(calendar.get("made_by_app"))
         public = any(rule["scope"]["type"] == "default" for rule in calendar["acl"])
@@ -87,11 +91,11 @@ class Call:
         )
 
     def sees_times_only(self, calendar: Json) -> bool:
-        """Whether titles and people are kept back: from the caller's role, or from the token's one scope."""
+        """True if titles and people are hidden, because of the caller's role or of the token's only scope."""
         return self.role(calendar) == "freeBusyReader" or set(self.method.scopes) & self.scopes <= {BUSY_ONLY}
 
     def role(self, calendar: Json) -> str:
-        """What the caller may do with a calendar."""
+        """Return the caller's role on a calendar."""
         if calendar["owner"] == self.person.email:
             return "owner"
         domain = self.person.email.partition("@")[2]
@@ -100,16 +104,16 @@ class Call:
         return max(found, key=ROLES.index, default="none")
 
     def zone(self, calendar: Json) -> ZoneInfo:
-        """The zone that times are shown in."""
-        return zone_named(self.ask.one("timeZone") or calendar["timeZone"])
+        """Return the time zone of the reply's times."""
+        return load_zone(self.ask.one("timeZone") or calendar["timeZone"])
 
     def moment(self, name: str) -> datetime | None:
-        """A time of the query; it must say its offset."""
+        """Return a time of the query. Raise 400 if it has no UTC offset."""
         text = self.ask.one(name)
-        return stamped(text) if text else None
+        return parse_time(text) if text else None
 
     def page(self, rows: Sequence[Any], usual: int = 250) -> tuple[list[Any], Json]:
-        """One page of rows, and the field that tells of the rest."""
+        """Return one page of rows, and the field with the token of the next page."""
         size, token = int(self.ask.one("maxResults") or usual), self.ask.one("pageToken")
         start = 0
         if token:
@@ -120,7 +124,7 @@ class Call:
         return list(rows[start:end]), {"nextPageToken": f"page-{end}"} if end < len(rows) else {}
 
     def check_query(self) -> None:
-        """Refuse a query that the method does not have, or values of another kind."""
+        """Raise 400 for a parameter that the method lacks, or for a value of the wrong type."""
         for name, values in self.ask.query.items():
             if name not in self.method.query | COMMON:
                 raise invalid(f"Unknown query parameter {name}.")
@@ -128,8 +132,8 @@ class Call:
                 _check_value(name, value)
 
 
-def stamped(text: str) -> datetime:
-    """A time with an offset (RFC 3339); refused without."""
+def parse_time(text: str) -> datetime:
+    """Parse a time with a UTC offset (RFC 3339). Raise 400 if the offset is not_found."""
     try:
         read = datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
@@ -139,8 +143,8 @@ def stamped(text: str) -> datetime:
     return read.astimezone(UTC)
 
 
-def zone_named(name: str) -> ZoneInfo:
-    """A zone of the IANA database; refused where there is none of that name."""
+def load_zone(name: str) -> ZoneInfo:
+    """Return a zone of the IANA database. Raise 400 for an unknown name."""
     try:
         return ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -157,7 +161,7 @@ def _check_value(name: str, value: str) -> None:
 
 
 def _check(value: Any, kind: str, where: str) -> None:
-    """Refuse what the schema does not have. None takes a field away."""
+    """Raise 400 for a value outside the schema. None removes a field."""
     if value is None and where:
         return
     if kind.startswith("["):
@@ -190,10 +194,10 @@ def _is(value: Any, kind: str) -> bool:
 
 
 def invalid(message: str, reason: str = "invalid") -> Refused:
-    """400: the request makes no sense."""
+    """Return a 400 error."""
     return Refused(api_error(400, message, reason, "INVALID_ARGUMENT"))
 
 
-def missing() -> Refused:
-    """404: not here, or not for this person."""
+def not_found() -> Refused:
+    """Return the 404 of a record that does not exist or that this person may not see."""
     return Refused(api_error(404, "Not Found", "notFound", "NOT_FOUND"))

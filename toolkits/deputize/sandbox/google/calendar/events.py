@@ -1,4 +1,4 @@
-"""Reading events: one, many, the occurrences of a series, and who is busy when."""
+"""Event reads: one event, lists, the instances of a series, and free/busy."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, missing, stamped, zone_named
-from deputize.sandbox.google.calendar.times import in_zone, span
+from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, load_zone, not_found, parse_time
+from deputize.sandbox.google.calendar.times import convert_to_zone, span
 from deputize.sandbox.google.calendar.times import instances as occurrences_of
 
 FAR = timedelta(days=2 * 366)
@@ -16,15 +16,15 @@ LONGEST = timedelta(days=62)
 
 
 def records(store: Json, calendar: str) -> Iterator[Json]:
-    """The events on a calendar: its own, and those that its owner is invited to."""
+    """Yield the events of a calendar: its own, and those to which its owner is invited."""
     for record in store["events"].values():
         invited = any(one["email"].lower() == calendar for one in record["data"].get("attendees", ()))
         if record["home"] == calendar or (invited and calendar not in record["removed"]):
             yield record
 
 
-def record_of(call: Call, id: str = "") -> tuple[Json, str]:
-    """The record of an event on the call's calendar, and the occurrence that is meant, or "" ."""
+def find_record(call: Call, id: str = "") -> tuple[Json, str]:
+    """Return the record of an event on the call's calendar, and the id of the instance, or ""."""
     id = id or call.ids["eventId"]
     series, _, suffix = id.partition("_")
     here = {record["id"]: record for record in records(call.store, call.calendar_id())}
@@ -33,13 +33,13 @@ def record_of(call: Call, id: str = "") -> tuple[Json, str]:
     if suffix and series in here and here[series]["data"].get("recurrence"):
         if any(one["id"] == id for one in occurrences_of(here[series], call.now + 5 * FAR)):
             return here[series], id
-    raise missing()
+    raise not_found()
 
 
 def get(call: Call) -> Json:
-    """events.get: cancelled ones too"""
+    """Run events.get, which also returns cancelled events."""
     calendar = call.calendar("freeBusyReader")
-    record, occurrence = record_of(call)
+    record, occurrence = find_record(call)
     return view(call, calendar, record, _data(record, occurrence))
 
 
@@ -50,9 +50,11 @@ def _data(record: Json, occurrence: str) -> Json:
 
 
 def view(call: Call, calendar: Json, record: Json, data: Json) -> Json:
-    """An event as this caller sees it."""
+    """Return the event as this caller sees it."""
     zone = call.zone(calendar)
-    times: Json = {name: in_zone(data[name], zone) for name in ("start", "end", "originalStartTime") if name in data}
+    times: Json = {
+        name: convert_to_zone(data[name], zone) for name in ("start", "end", "originalStartTime") if name in data
+    }
     hidden = data.get("visibility") == "private" and ROLES.index(call.role(calendar)) < ROLES.index("writer")
     base = {"kind": "calendar#event", "etag": f'"{record["etag"]}"', "id": data["id"], "status": data["status"]}
     if data["status"] == "cancelled" and "recurringEventId" in data:
@@ -85,7 +87,6 @@ def _self(email: str, call: Call) -> Json:
 
 
 def list_(call: Call) -> Json:
-    """events.list"""
     calendar = call.calendar("freeBusyReader")
     single, ordered = call.flag("singleEvents"), call.ask.one("orderBy")
     if ordered == "startTime" and not single:
@@ -96,13 +97,13 @@ def list_(call: Call) -> Json:
     deleted = call.flag("showDeleted") or bool(updated)
     zone, found = call.zone(calendar), list[tuple[datetime, Json]]()
     for record in records(call.store, call.calendar_id()):
-        if updated and stamped(record["data"]["updated"]) < stamped(updated):
+        if updated and parse_time(record["data"]["updated"]) < parse_time(updated):
             continue
         for data in _single(record, end or call.now + FAR) if single else [{**record["data"], "id": record["id"]}]:
             begins, ends = span(data, zone)
             inside = (not end or begins < end) and (not start or ends > start or begins == ends == start)
             gone = data["status"] == "cancelled" and not deleted
-            if (inside or (not single and data.get("recurrence"))) and not gone and _wanted(call, data):
+            if (inside or (not single and data.get("recurrence"))) and not gone and _matches_filters(call, data):
                 found.append((begins, view(call, calendar, record, data)))
     found.sort(key=lambda one: (one[0], one[1]["id"]))
     return _listing(call, calendar, [one for _, one in found])
@@ -115,7 +116,7 @@ def _single(record: Json, until: datetime) -> Iterator[Json]:
         yield from occurrences_of(record, until)
 
 
-def _wanted(call: Call, data: Json) -> bool:
+def _matches_filters(call: Call, data: Json) -> bool:
     kinds = call.ask.every("eventTypes")
     if kinds and data["eventType"] not in kinds:
         return False
@@ -140,9 +141,8 @@ def _listing(call: Call, calendar: Json, events: list[Json]) -> Json:
 
 
 def instances(call: Call) -> Json:
-    """events.instances"""
     calendar = call.calendar("freeBusyReader")
-    record, occurrence = record_of(call)
+    record, occurrence = find_record(call)
     if occurrence or not record["data"].get("recurrence"):
         raise invalid("Not a recurring event.")
     start, end = call.moment("timeMin"), call.moment("timeMax")
@@ -158,16 +158,16 @@ def instances(call: Call) -> Json:
 
 
 def query(call: Call) -> Json:
-    """freebusy.query: colleagues of one domain see each other's times"""
+    """Run freebusy.query. People of one domain see each other's times."""
     body = call.body()
     if not body.get("timeMin") or not body.get("timeMax") or not body.get("items"):
         raise invalid("Missing parameter.", "required")
-    start, end = stamped(body["timeMin"]), stamped(body["timeMax"])
+    start, end = parse_time(body["timeMin"]), parse_time(body["timeMax"])
     if end <= start:
         raise invalid("The specified time range is empty.", "timeRangeEmpty")
     if end - start > LONGEST or len(body["items"]) > min(body.get("calendarExpansionMax", 50), 50):
         raise invalid("The requested time range is too long.", "timeRangeTooLong")
-    zone = zone_named(body.get("timeZone") or "UTC")
+    zone = load_zone(body.get("timeZone") or "UTC")
     asked = [str(one.get("id", "")) for one in body["items"]]
     told = {one: _busy(call, call.calendar_id(one), start, end, zone) for one in asked}
     times = {name: f"{at:%Y-%m-%dT%H:%M:%S.000Z}" for name, at in (("timeMin", start), ("timeMax", end))}
@@ -181,10 +181,14 @@ def _busy(call: Call, id: str, start: datetime, end: datetime, zone: ZoneInfo) -
     blocks: list[tuple[datetime, datetime]] = []
     for record in records(call.store, id):
         for data in _single(record, end):
-            begins, ends = span(data, zone_named(calendar["timeZone"]))
+            begins, ends = span(data, load_zone(calendar["timeZone"]))
             if _keeps_busy(data, id) and begins < end and ends > start:
                 blocks.append((max(begins, start), min(ends, end)))
-    return {"busy": [{"start": _at(one, zone), "end": _at(two, zone)} for one, two in _joined(blocks)]}
+    return {
+        "busy": [
+            {"start": _format_time(one, zone), "end": _format_time(two, zone)} for one, two in _merge_blocks(blocks)
+        ]
+    }
 
 
 def _colleague(call: Call, calendar: Json) -> bool:
@@ -201,7 +205,7 @@ def _keeps_busy(data: Json, calendar: str) -> bool:
     )
 
 
-def _joined(blocks: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
+def _merge_blocks(blocks: list[tuple[datetime, datetime]]) -> list[tuple[datetime, datetime]]:
     joined: list[tuple[datetime, datetime]] = []
     for start, end in sorted(blocks):
         if joined and start <= joined[-1][1]:
@@ -211,5 +215,5 @@ def _joined(blocks: list[tuple[datetime, datetime]]) -> list[tuple[datetime, dat
     return joined
 
 
-def _at(at: datetime, zone: ZoneInfo) -> str:
+def _format_time(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""Calendars: the user's list of them, making and naming them, who may use them, and the user's settings."""
+"""The calendar list, calendars, access rules and settings."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 import secrets
 import zlib
 
-from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, missing, zone_named
+from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid, load_zone, not_found
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.http_types import Refused
 
@@ -15,7 +15,6 @@ SCOPES = ("default", "user", "group", "domain")
 
 
 def list_(call: Call) -> Json:
-    """calendarList.list"""
     mine: Json = call.store["lists"][call.person.email]
     rows = [_entry(call, id) for id in mine if id in call.store["calendars"]]
     rows = [one for one in rows if call.flag("showHidden") or not one.get("hidden")]
@@ -24,12 +23,12 @@ def list_(call: Call) -> Json:
 
 
 def insert(call: Call) -> Json:
-    """calendarList.insert: subscribe"""
+    """Run calendarList.insert: subscribe to a calendar."""
     body = call.body()
     id = str(body.get("id") or "")
     calendar = call.store["calendars"].get(id)
     if calendar is None or call.role(calendar) == "none":
-        raise missing()
+        raise not_found()
     mine = call.store["lists"][call.person.email]
     if id in mine:
         raise Refused(api_error(409, "The requested identifier already exists.", "duplicate", "ALREADY_EXISTS"))
@@ -38,21 +37,20 @@ def insert(call: Call) -> Json:
 
 
 def patch(call: Call) -> Json:
-    """calendarList.patch"""
     id, mine = call.calendar_id(), call.store["lists"][call.person.email]
     if id not in mine:
-        raise missing()
+        raise not_found()
     mine[id] |= _look(call, call.body())
     return _entry(call, id)
 
 
 def delete(call: Call) -> None:
-    """calendarList.delete: unsubscribe"""
+    """Run calendarList.delete: unsubscribe from a calendar."""
     id, mine = call.calendar_id(), call.store["lists"][call.person.email]
     if id == call.person.email:
         raise Refused(api_error(403, "Cannot remove the primary calendar.", "forbidden", "PERMISSION_DENIED"))
     if mine.pop(id, None) is None:
-        raise missing()
+        raise not_found()
 
 
 def _look(call: Call, body: Json) -> Json:
@@ -90,7 +88,6 @@ def _entry(call: Call, id: str) -> Json:
 
 
 def make(call: Call) -> Json:
-    """calendars.insert"""
     body = call.body()
     if not body.get("summary"):
         raise invalid("Missing title.", "required")
@@ -99,7 +96,7 @@ def make(call: Call) -> Json:
     call.store["calendars"][id] = {
         "summary": body["summary"],
         "description": body.get("description", ""),
-        "timeZone": zone_named(body.get("timeZone") or usual).key,
+        "timeZone": load_zone(body.get("timeZone") or usual).key,
         "owner": call.person.email,
         "acl": [],
         "free_busy": False,
@@ -110,19 +107,17 @@ def make(call: Call) -> Json:
 
 
 def read(call: Call) -> Json:
-    """calendars.get"""
     call.calendar("freeBusyReader")
     return _calendar(call, call.calendar_id())
 
 
 def change(call: Call) -> Json:
-    """calendars.patch"""
     calendar = call.calendar("owner")
     if call.ask.headers.get("if-match", "*") not in ("*", _etag(calendar)):
         raise Refused(api_error(412, "Precondition Failed", "conditionNotMet", "FAILED_PRECONDITION"))
     body = call.body()
     if body.get("timeZone"):
-        zone_named(body["timeZone"])
+        load_zone(body["timeZone"])
     calendar |= {name: body[name] for name in ("summary", "description", "timeZone") if body.get(name) is not None}
     call.store["calendars"][call.calendar_id()] = calendar
     return _calendar(call, call.calendar_id())
@@ -136,7 +131,7 @@ def _calendar(call: Call, id: str) -> Json:
 
 
 def _etag(calendar: Json) -> str:
-    """Of what calendars.patch changes."""
+    """Return an etag of the fields that calendars.patch changes."""
     said = "\0".join(str(calendar.get(name, "")) for name in ("summary", "description", "timeZone"))
     return f'"{zlib.crc32(said.encode())}"'
 
@@ -145,14 +140,12 @@ def _etag(calendar: Json) -> str:
 
 
 def rules(call: Call) -> Json:
-    """acl.list"""
     calendar = call.calendar("owner")
     page, more = call.page([_owner(calendar), *calendar["acl"]], 100)
     return {"kind": "calendar#acl", "etag": '"1"', "items": page, **(more or {"nextSyncToken": "sync-1"})}
 
 
 def add_rule(call: Call) -> Json:
-    """acl.insert"""
     calendar, body = call.calendar("owner"), call.body()
     scope = body.get("scope") or {}
     if body.get("role") not in ROLES or scope.get("type") not in SCOPES:
@@ -166,7 +159,6 @@ def add_rule(call: Call) -> Json:
 
 
 def change_rule(call: Call) -> Json:
-    """acl.patch"""
     calendar, body = call.calendar("owner"), call.body()
     if body.get("role", "reader") not in ROLES:
         raise invalid("Invalid role.")
@@ -174,15 +166,14 @@ def change_rule(call: Call) -> Json:
         if rule["id"] == call.ids["ruleId"]:
             rule["role"] = body.get("role", rule["role"])
             return dict(rule)
-    raise missing()
+    raise not_found()
 
 
 def remove_rule(call: Call) -> None:
-    """acl.delete"""
     calendar = call.calendar("owner")
     kept = [one for one in calendar["acl"] if one["id"] != call.ids["ruleId"]]
     if len(kept) == len(calendar["acl"]):
-        raise missing()
+        raise not_found()
     calendar["acl"] = kept
 
 
@@ -192,7 +183,6 @@ def _owner(calendar: Json) -> Json:
 
 
 def settings(call: Call) -> Json:
-    """settings.list"""
     mine = call.store["settings"][call.person.email]
     rows = [{"kind": "calendar#setting", "etag": '"1"', "id": id, "value": value} for id, value in mine.items()]
     page, more = call.page(rows, 100)

@@ -1,4 +1,4 @@
-"""Calendar's methods: where each lives, what its query may hold, and which scopes suffice, any one of them.
+"""Calendar's methods: paths, query parameters, and scopes, of which one suffices.
 
 From Google's discovery document calendar.v3, revision 20261030.
 """
@@ -34,14 +34,14 @@ ENUMS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def full(short: str) -> str:
-    """A scope's whole name; ``all`` is the one that opens everything."""
+def full_scope(short: str) -> str:
+    """Return a scope's full_scope name; ``all`` is the scope for everything."""
     return SCOPE if short == "all" else f"{SCOPE}.{short}"
 
 
 @dataclass(frozen=True)
 class Method:
-    """One method: its id without ``calendar.``, verb, path, names in its query, sufficient scopes, and its body."""
+    """One method: its id without ``calendar.``, verb, path, query parameters, sufficient scopes, and its body."""
 
     id: str
     verb: str
@@ -52,23 +52,23 @@ class Method:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """The whole path."""
+        """The pattern of the whole path."""
         return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", ROOT + self.path))
 
     @property
     def rpc(self) -> str:
-        """The name Google's refusals give the method."""
+        """The method's name in Google's errors."""
         thing, verb = self.id.split(".")
         return f"calendar.v3.{thing[0].upper()}{thing[1:]}.{verb[0].upper()}{verb[1:]}"
 
     def ids_in(self, path: str) -> dict[str, str] | None:
-        """The ids in a path that is this method's; None where it is another's."""
+        """Return the ids in a path of this method; None if the path belongs to another."""
         found = self.pattern.fullmatch(path)
         return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
 
 
 def _method(id: str, verb: str, path: str, query: str, scopes: str, body: str = "") -> Method:
-    return Method(id, verb, path, frozenset(query.split()), tuple(map(full, scopes.split())), body)
+    return Method(id, verb, path, frozenset(query.split()), tuple(map(full_scope, scopes.split())), body)
 
 
 _PAGES = "maxResults pageToken"

@@ -1,5 +1,5 @@
-"""The bodies that Calendar's methods take: every field and its type. From Google's discovery document calendar.v3,
-revision 20261030; ``[string]`` is a list of strings, a name in capitals one of these schemas.
+"""Request bodies of Calendar's methods: fields and types. From Google's discovery document calendar.v3,
+revision 20261030; ``[string]`` is a list of strings, a name in capitals another schema here.
 """
 
 from __future__ import annotations

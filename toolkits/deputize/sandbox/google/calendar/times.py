@@ -1,4 +1,4 @@
-"""Times of events as they are kept, and the occurrences of a series. The toolkit's code for both is not used here."""
+"""Event times as stored, and the instances of a series. The toolkit's code for both is not used here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from deputize.sandbox.google.calendar.call import Json, invalid, zone_named
+from deputize.sandbox.google.calendar.call import Json, invalid, load_zone
 from deputize.sandbox.google.calendar.recurrence import Time, occurrences, series
 
 MAX_RESULTS = 2_500
@@ -16,14 +16,14 @@ DAY = re.compile(r"\d{4}-\d\d-\d\d")
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)?")  # RFC 3339; the offset may be missing
 
 
-def checked(time: Any, usual: str) -> Json:
-    """A start or end as it is kept; refused unless it is a day, or a time with an offset or a zone."""
+def check_time(time: Any, usual: str) -> Json:
+    """Return a start or end as stored. Raise 400 unless it is a day, or a time with an offset or a zone."""
     if not isinstance(time, dict):
         raise invalid("Missing time.", "required")
     time = {name: value for name, value in time.items() if value is not None}
     if ("date" in time) == ("dateTime" in time):
         raise invalid("Start and end times must either both be date or both be dateTime.")
-    zone = zone_named(str(time.get("timeZone") or usual))
+    zone = load_zone(str(time.get("timeZone") or usual))
     at = _read(time, zone)
     if not isinstance(at, datetime):
         return {"date": time["date"]}
@@ -34,7 +34,7 @@ def checked(time: Any, usual: str) -> Json:
 
 
 def _read(time: Mapping[str, Any], zone: ZoneInfo) -> Time:
-    """The day, or the moment in its own zone or else this one; 400 for what is neither."""
+    """Return the day, or the moment in its own zone or else in ``zone``. Raise 400 for anything else."""
     text, form = (time["date"], DAY) if "date" in time else (time["dateTime"], MOMENT)
     if not form.fullmatch(text):
         raise invalid("Bad Request", "badRequest")
@@ -52,8 +52,8 @@ def _stamp(at: datetime, zone: ZoneInfo) -> str:
     return at.astimezone(zone).isoformat(timespec="seconds")
 
 
-def in_zone(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
-    """A time in a zone, as answers have it."""
+def convert_to_zone(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
+    """Return a time in a zone, as replies contain it."""
     at = _read(time, zone)
     if not isinstance(at, datetime):
         return dict(time)
@@ -61,7 +61,7 @@ def in_zone(time: Mapping[str, Any], zone: ZoneInfo) -> Json:
 
 
 def span(event: Mapping[str, Any], zone: ZoneInfo) -> tuple[datetime, datetime]:
-    """When an event begins and ends; days in the calendar's zone."""
+    """Return when an event begins and ends; days count in the calendar's zone."""
     begins, ends = (_read(event.get(name) or event["originalStartTime"], zone) for name in ("start", "end"))
     return _moment(begins, zone), _moment(ends, zone)
 
@@ -72,7 +72,7 @@ def _moment(time: Time, zone: ZoneInfo) -> datetime:
 
 
 def lines(event: Json) -> list[str]:
-    """The recurrence of an event, checked."""
+    """Return the recurrence of an event. Raise 400 if it is invalid."""
     given = event.get("recurrence") or []
     start = _read(event["start"], ZoneInfo("UTC"))
     if given and isinstance(start, datetime) and not all("timeZone" in event[name] for name in ("start", "end")):
@@ -82,7 +82,7 @@ def lines(event: Json) -> list[str]:
 
 
 def instances(record: Json, until: datetime) -> Iterator[Json]:
-    """The occurrences of a series that begin before then, with what was changed in each."""
+    """Yield the instances of a series that begin before ``until``, with the changes made to each."""
     data, utc = record["data"], ZoneInfo("UTC")
     start, end = (_read(data[name], utc) for name in ("start", "end"))
     length = _moment(end, utc) - _moment(start, utc)
@@ -90,14 +90,14 @@ def instances(record: Json, until: datetime) -> Iterator[Json]:
         if _moment(one, utc) >= until or n >= MAX_RESULTS:
             return
         id = f"{record['id']}_{one:%Y%m%dT%H%M%SZ}" if isinstance(one, datetime) else f"{record['id']}_{one:%Y%m%d}"
-        begins, ends = _kept(one, data["start"]), _kept(one + length, data["end"])
+        begins, ends = _stored_time(one, data["start"]), _stored_time(one + length, data["end"])
         plain = {name: value for name, value in data.items() if name != "recurrence"}
         more = {"recurringEventId": record["id"], "originalStartTime": begins}
         yield {**plain, "start": begins, "end": ends, **record["exceptions"].get(id, {}), **more, "id": id}
 
 
-def _kept(time: Time, like: Mapping[str, Any]) -> Json:
-    """A time as it is kept, in the zone of another."""
+def _stored_time(time: Time, like: Mapping[str, Any]) -> Json:
+    """Return a time as stored, in the zone of ``like``."""
     if not isinstance(time, datetime):
         return {"date": time.isoformat()}
     return {"dateTime": _stamp(time, ZoneInfo(like["timeZone"])), "timeZone": like["timeZone"]}

@@ -1,4 +1,4 @@
-"""Writing events. An event is kept once, on its organizer's calendar; its guests' calendars show the same."""
+"""Event writes. An event is stored once, on its organizer's calendar; its guests' calendars show the same."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import secrets
 from typing import Any
 
 from deputize.sandbox.google.calendar.call import ROLES, Call, Json, invalid
-from deputize.sandbox.google.calendar.events import _data, record_of, view
-from deputize.sandbox.google.calendar.times import checked, lines, span
+from deputize.sandbox.google.calendar.events import _data, find_record, view
+from deputize.sandbox.google.calendar.times import check_time, lines, span
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.http_types import Refused
 
@@ -29,7 +29,6 @@ IGNORED = {
 
 
 def insert(call: Call) -> Json:
-    """events.insert"""
     calendar = call.calendar("writer")
     body = call.body()
     id = body.pop("id", None) or secrets.token_hex(13)
@@ -41,7 +40,7 @@ def insert(call: Call) -> Json:
     now = f"{call.now:%Y-%m-%dT%H:%M:%S.000Z}"
     data: Json = {"status": "confirmed", "eventType": "default", "created": now, "updated": now, "sequence": 0}
     data |= {"creator": {"email": call.person.email}, "organizer": owner, "iCalUID": f"{id}@google.com"}
-    data = _written(call, calendar, data, body)
+    data = _apply_body(call, calendar, data, body)
     record: Json = {
         "id": id,
         "home": call.calendar_id(),
@@ -52,7 +51,7 @@ def insert(call: Call) -> Json:
         "etag": 0,
     }
     call.store["events"][f"{call.calendar_id()}/{id}"] = record
-    _changed(call, record, data, "invited")
+    _record_change(call, record, data, "invited")
     seen = view(call, calendar, record, {**data, "id": id})
     if "conferenceData" in seen:
         pending = {**seen["conferenceData"]["createRequest"], "status": {"statusCode": "pending"}}
@@ -62,10 +61,10 @@ def insert(call: Call) -> Json:
 
 
 def patch(call: Call) -> Json:
-    """events.patch: arrays are replaced, objects merged, null takes away"""
+    """Run events.patch: replace arrays, merge objects, and remove fields that are null."""
     calendar = call.calendar("writer")
-    record, occurrence = record_of(call)
-    _if_match(call, record)
+    record, occurrence = find_record(call)
+    _check_etag(call, record)
     body = {name: value for name, value in call.body().items() if name != "id"}
     before = _data(record, occurrence)
     if before["status"] == "cancelled" and body.get("status") != "confirmed":
@@ -75,29 +74,29 @@ def patch(call: Call) -> Json:
     if body.get("attendeesOmitted"):
         body["attendees"] = _with_answers(before, body.get("attendees") or [])
     elif body.get("attendees"):
-        body["attendees"] = [_merged(_entry(before, one["email"]), one) for one in body["attendees"]]
+        body["attendees"] = [_merge(_entry(before, one["email"]), one) for one in body["attendees"]]
     kept = {
         name: value for name, value in before.items() if name not in ("id", "recurringEventId", "originalStartTime")
     }
-    data = _written(call, calendar, kept, body)
+    data = _apply_body(call, calendar, kept, body)
     data["updated"] = f"{call.now:%Y-%m-%dT%H:%M:%S.000Z}"
     if occurrence:
         record["exceptions"][occurrence] = {name: v for name, v in data.items() if v != record["data"].get(name)}
         record["exceptions"][occurrence] |= {name: data[name] for name in ("start", "end")}
     else:
         record["data"] = data
-    _changed(call, record, data, "updated")
+    _record_change(call, record, data, "updated")
     return view(call, calendar, record, _data(record, occurrence))
 
 
 def delete(call: Call) -> None:
-    """events.delete: for everybody, or, as a guest, from the own calendar"""
+    """Run events.delete: for all, or, if called by a guest, from the guest's own calendar."""
     call.calendar("writer")
-    record, occurrence = record_of(call)
+    record, occurrence = find_record(call)
     data = _data(record, occurrence)
     if data["status"] == "cancelled":
         raise Refused(api_error(410, "Resource has been deleted", "deleted", "NOT_FOUND"))
-    _if_match(call, record)
+    _check_etag(call, record)
     if not _organizes(call, record):
         record["removed"].append(call.calendar_id())
         _respond(record["data"], call.calendar_id(), {"responseStatus": "declined"})
@@ -106,13 +105,13 @@ def delete(call: Call) -> None:
     else:
         record["data"]["status"] = "cancelled"
         record["data"]["updated"] = f"{call.now:%Y-%m-%dT%H:%M:%S.000Z}"
-    _changed(call, record, data, "cancelled")
+    _record_change(call, record, data, "cancelled")
 
 
 def move(call: Call) -> Json:
-    """events.move: another calendar becomes the organizer's"""
+    """Run events.move: make another calendar the organizer's."""
     call.calendar("writer")
-    record, occurrence = record_of(call)
+    record, occurrence = find_record(call)
     if occurrence or not _organizes(call, record) or record["data"]["eventType"] != "default":
         raise invalid("Only default events can be moved, by their organizer, and a series as a whole.")
     target = call.calendar_id(call.ask.one("destination"))
@@ -121,15 +120,15 @@ def move(call: Call) -> Json:
     record["home"] = target
     record["data"]["organizer"] = {"email": target}
     call.store["events"][f"{target}/{record['id']}"] = record
-    _changed(call, record, record["data"], "updated")
+    _record_change(call, record, record["data"], "updated")
     return view(call, calendar, record, {**record["data"], "id": record["id"]})
 
 
-# ----------------------------------------------------------------- what is kept
+# ----------------------------------------------------------------- stored fields
 
 
-def _written(call: Call, calendar: Json, data: Json, body: Json) -> Json:
-    """The event with the body's fields, each checked."""
+def _apply_body(call: Call, calendar: Json, data: Json, body: Json) -> Json:
+    """Return the event with the body's fields. Raise 400 if one is invalid."""
     if "eventType" in body and "eventType" in data and data.get("start") and body["eventType"] != data["eventType"]:
         raise invalid("Event type cannot be changed.")
     for name in body.keys() & VALUES.keys():
@@ -140,8 +139,8 @@ def _written(call: Call, calendar: Json, data: Json, body: Json) -> Json:
     body = {name: value for name, value in body.items() if name not in IGNORED and name != "conferenceData"} | (
         _conference(call, body) if "conferenceData" in body else {}
     )
-    data = _merged(data, body)
-    data["start"], data["end"] = (checked(data.get(name), calendar["timeZone"]) for name in ("start", "end"))
+    data = _merge(data, body)
+    data["start"], data["end"] = (check_time(data.get(name), calendar["timeZone"]) for name in ("start", "end"))
     if ("date" in data["start"]) != ("date" in data["end"]):
         raise invalid("Start and end times must either both be date or both be dateTime.")
     begins, ends = span(data, call.zone(calendar))
@@ -159,7 +158,7 @@ def _written(call: Call, calendar: Json, data: Json, body: Json) -> Json:
 
 
 def _conference(call: Call, body: Json) -> Json:
-    """The conference that a createRequest asks for; ignored without conferenceDataVersion=1."""
+    """Return the conference that a createRequest creates; ignored without conferenceDataVersion=1."""
     if call.ask.one("conferenceDataVersion") != "1":
         return {}
     wish = body["conferenceData"]
@@ -173,13 +172,13 @@ def _conference(call: Call, body: Json) -> Json:
     return {"conferenceData": {"createRequest": made, "conferenceId": link[-8:]}, "hangoutLink": link}
 
 
-def _merged(old: Json, new: Json) -> Json:
+def _merge(old: Json, new: Json) -> Json:
     merged = dict(old)
     for name, value in new.items():
         if value is None:
             merged.pop(name, None)
         elif isinstance(value, dict) and isinstance(merged.get(name), dict):
-            merged[name] = _merged(merged[name], value)
+            merged[name] = _merge(merged[name], value)
         else:
             merged[name] = value
     return merged
@@ -198,10 +197,10 @@ def _entry(data: Json, email: str) -> Json:
 
 def _with_answers(data: Json, answers: list[Json]) -> list[Json]:
     given = {one.get("email", "").lower(): one for one in answers}
-    return [_merged(one, given.get(one["email"].lower(), {})) for one in data.get("attendees", ())]
+    return [_merge(one, given.get(one["email"].lower(), {})) for one in data.get("attendees", ())]
 
 
-# ----------------------------------------------------------------- who may
+# ----------------------------------------------------------------- permissions
 
 
 def _organizes(call: Call, record: Json) -> bool:
@@ -211,7 +210,7 @@ def _organizes(call: Call, record: Json) -> bool:
 
 
 def _as_guest(call: Call, calendar: Json, record: Json, occurrence: str, body: Json) -> Json:
-    """A guest's own answer, colour and reminders; everything else is the organizer's."""
+    """Change a guest's own response, colour and reminders. Raise 403 for the organizer's fields."""
     if set(body) - {"attendees", "attendeesOmitted", *OWN}:
         raise Refused(
             api_error(
@@ -228,7 +227,7 @@ def _as_guest(call: Call, calendar: Json, record: Json, occurrence: str, body: J
             _respond(data, call.calendar_id(), {n: one[n] for n in ("responseStatus", "comment") if n in one})
             if occurrence:
                 record["exceptions"].setdefault(occurrence, {})["attendees"] = data["attendees"]
-    _changed(call, record, record["data"], "answered")
+    _record_change(call, record, record["data"], "answered")
     return view(call, calendar, record, _data(record, occurrence))
 
 
@@ -238,14 +237,14 @@ def _respond(data: Json, email: str, response: Json) -> None:
     ]
 
 
-def _if_match(call: Call, record: Json) -> None:
+def _check_etag(call: Call, record: Json) -> None:
     wanted = call.ask.headers.get("if-match", "*")
     if wanted not in ("*", f'"{record["etag"]}"'):
         raise Refused(api_error(412, "Precondition Failed", "conditionNotMet", "FAILED_PRECONDITION"))
 
 
-def _changed(call: Call, record: Json, data: Json, what: str) -> None:
-    """A new etag, and a note of whom Google would have written to."""
+def _record_change(call: Call, record: Json, data: Json, what: str) -> None:
+    """Set a new etag, and record to whom Google would have written."""
     call.store["etag"] += 1
     record["etag"] = call.store["etag"]
     told, own = call.ask.one("sendUpdates", "none"), call.person.email

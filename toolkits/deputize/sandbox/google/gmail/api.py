@@ -1,16 +1,16 @@
-"""gmail.googleapis.com: from a request to the method it calls, if the token's scopes suffice."""
+"""gmail.googleapis.com: dispatch of requests to methods, after a check of the token's scopes."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
 from deputize.sandbox.google import errors
-from deputize.sandbox.google.access import caller
 from deputize.sandbox.google.gmail import drafts, history, labels, messages, settings, threads
 from deputize.sandbox.google.gmail import send as sending
 from deputize.sandbox.google.gmail.call import Call, forbidden
 from deputize.sandbox.google.gmail.mailbox import Json
 from deputize.sandbox.google.gmail.methods import METHODS, Method
+from deputize.sandbox.google.tokens import caller
 from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.world import World
 
@@ -56,10 +56,10 @@ ANSWERS: Mapping[str, Callable[[Call], Json | None]] = {
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """Token first, then scope, then whose mailbox, then the method itself."""
+    """Check token, scope and mailbox in this order, then run the method."""
     method, ids = _method(ask)
     if method is None:
-        return errors.not_here(ask.path)
+        return errors.not_found(ask.path)
     person, token = caller(ask, world)
     if not set(method.scopes) & set(token.scopes):
         return errors.scope_missing(HOST, method.rpc, method.scopes)

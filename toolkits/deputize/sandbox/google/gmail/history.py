@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deputize.sandbox.google.gmail.call import Call, invalid, missing, page
+from deputize.sandbox.google.gmail.call import Call, invalid, not_found, page
 from deputize.sandbox.google.gmail.mailbox import FIRST_HISTORY, Change, Json
 
 KINDS = {
@@ -14,7 +14,6 @@ KINDS = {
 
 
 def profile(call: Call) -> Json:
-    """getProfile"""
     mails = call.box.mails.values()
     return {
         "emailAddress": call.box.owner,
@@ -25,12 +24,12 @@ def profile(call: Call) -> Json:
 
 
 def list_(call: Call) -> Json:
-    """history.list: what came after ``startHistoryId``; 404 where that is older than the history reaches."""
+    """Run history.list: changes after ``startHistoryId``. Raise 404 if that is older than the history."""
     since = call.ask.one("startHistoryId")
     if not since.isdecimal():
         raise invalid("Missing or invalid startHistoryId")
     if int(since) < FIRST_HISTORY:
-        raise missing()
+        raise not_found()
     kinds = {KINDS.get(kind, "") for kind in call.ask.every("historyTypes")} or set(KINDS.values())
     label = call.ask.one("labelId")
     changes = [

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from deputize.sandbox.google.errors import api_error
-from deputize.sandbox.google.gmail.call import Call, invalid, missing
+from deputize.sandbox.google.gmail.call import Call, invalid, not_found
 from deputize.sandbox.google.gmail.mailbox import SYSTEM_LABELS, Json, Label
 from deputize.sandbox.http_types import Refused
 
 
 def list_(call: Call) -> Json:
-    """labels.list"""
-    return {"labels": [*map(_system, SYSTEM_LABELS), *map(_own, call.box.labels.values())]}
+    return {"labels": [*map(_system, SYSTEM_LABELS), *map(_user_label, call.box.labels.values())]}
 
 
 def get(call: Call) -> Json:
-    """labels.get, with counts"""
+    """Run labels.get, with the counts of mails."""
     id = call.ids["id"]
-    row = _system(id) if id in SYSTEM_LABELS else _own(_label(call))
+    row = _system(id) if id in SYSTEM_LABELS else _user_label(_label(call))
     mails = [mail for mail in call.box.mails.values() if id in mail.labels]
     unread = [mail for mail in mails if "UNREAD" in mail.labels]
     return row | {
@@ -30,25 +29,23 @@ def get(call: Call) -> Json:
 
 
 def create(call: Call) -> Json:
-    """labels.create"""
     body = call.json()
     name = _free_name(call, body.get("name"))
     number = 1 + max((int(id.removeprefix("Label_")) for id in call.box.labels), default=0)
-    label = _seen(Label(f"Label_{number}", name), body)
+    label = _set_visibility(Label(f"Label_{number}", name), body)
     call.box.labels[label.id] = label
-    return _own(label)
+    return _user_label(label)
 
 
 def patch(call: Call) -> Json:
-    """labels.patch"""
     label, body = _label(call), call.json()
     if "name" in body:
         label.name = _free_name(call, body["name"], but=label.id)
-    return _own(_seen(label, body))
+    return _user_label(_set_visibility(label, body))
 
 
 def delete(call: Call) -> None:
-    """labels.delete: the mails stay, without the label"""
+    """Run labels.delete: remove the label from its mails, which stay."""
     label = _label(call)
     del call.box.labels[label.id]
     for mail in call.box.mails.values():
@@ -61,7 +58,7 @@ def _label(call: Call) -> Label:
         raise invalid("Cannot change a system label")
     label = call.box.labels.get(id)
     if label is None:
-        raise missing()
+        raise not_found()
     return label
 
 
@@ -73,7 +70,7 @@ def _free_name(call: Call, name: object, but: str = "") -> str:
     return name
 
 
-def _seen(label: Label, body: Json) -> Label:
+def _set_visibility(label: Label, body: Json) -> Label:
     label.messageListVisibility = str(body.get("messageListVisibility", label.messageListVisibility))
     label.labelListVisibility = str(body.get("labelListVisibility", label.labelListVisibility))
     return label
@@ -83,5 +80,5 @@ def _system(id: str) -> Json:
     return {"id": id, "name": id, "type": "system"}
 
 
-def _own(label: Label) -> Json:
+def _user_label(label: Label) -> Json:
     return asdict(label) | {"type": "user"}

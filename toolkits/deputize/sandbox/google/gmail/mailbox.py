@@ -28,7 +28,7 @@ MESSAGE_ID = re.compile(r"<[^<>\s]+>")
 
 @dataclass
 class Mail:
-    """One mail as its owner has it: the bytes, and the owner's labels. ``at`` is when it came in, epoch ms."""
+    """One mail in its owner's mailbox: the bytes, and the owner's labels. ``at``: when it arrived, epoch ms."""
 
     id: str
     thread_id: str
@@ -45,7 +45,7 @@ class Mail:
         return parsed
 
     def header(self, name: str) -> str:
-        """A header's decoded value; nothing where it is absent."""
+        """Return a header's decoded value, or "" if it is absent."""
         return text.header(self.message, name)
 
     @property
@@ -65,7 +65,7 @@ class Mail:
 
     @property
     def text(self) -> str:
-        """What a person would read, without markup."""
+        """The readable text, without markup."""
         return text.readable(self.message)
 
     @cached_property
@@ -74,14 +74,14 @@ class Mail:
         return text.snippet(self.message)
 
     @property
-    def cited(self) -> set[str]:
-        """The Message-IDs of the mails this one answers."""
+    def cited_ids(self) -> set[str]:
+        """The Message-IDs of the mails that this mail answers."""
         return set(MESSAGE_ID.findall(self.header("References") + self.header("In-Reply-To")))
 
 
 @dataclass
 class Label:
-    """A label the person made."""
+    """A label that the person created."""
 
     id: str
     name: str
@@ -91,7 +91,7 @@ class Label:
 
 @dataclass
 class Change:
-    """One line of the history; ``kind`` is messagesAdded, messagesDeleted, labelsAdded or labelsRemoved."""
+    """One entry of the history; ``kind`` is messagesAdded, messagesDeleted, labelsAdded or labelsRemoved."""
 
     id: int
     kind: str
@@ -103,7 +103,7 @@ class Change:
 
 @dataclass
 class Mailbox:
-    """Everything of one person; no method looks at anybody else's. ``sent`` are the mails that left through the API."""
+    """One person's mailbox; no method reads another's. ``sent``: the ids of mails sent through the API."""
 
     owner: str
     mails: dict[str, Mail] = field(default_factory=dict)
@@ -115,73 +115,77 @@ class Mailbox:
     settings: Json = field(default_factory=dict)
 
     def add(self, raw: bytes, labels: Iterable[str], at: int, *, thread_id: str = "", id: str = "") -> Mail:
-        """Take in a mail; without ``thread_id`` it starts a thread."""
+        """Add a mail; without ``thread_id`` it starts a thread."""
         new = id or secrets.token_hex(8)
         mail = Mail(new, thread_id or new, raw, list(labels), at, 0)
         self.mails[new] = mail
-        self._changed(mail, "messagesAdded")
+        self._add_history(mail, "messagesAdded")
         return mail
 
     def relabel(self, mail: Mail, *, add: Iterable[str] = (), remove: Iterable[str] = ()) -> None:
-        """Add and remove labels; what is already so leaves no trace in the history."""
+        """Add and remove labels. Only real changes enter the history."""
         added = [label for label in dict.fromkeys(add) if label not in mail.labels]
         removed = [label for label in dict.fromkeys(remove) if label in mail.labels and label not in added]
         mail.labels = [label for label in mail.labels if label not in removed] + added
         if added:
-            self._changed(mail, "labelsAdded", added)
+            self._add_history(mail, "labelsAdded", added)
         if removed:
-            self._changed(mail, "labelsRemoved", removed)
+            self._add_history(mail, "labelsRemoved", removed)
 
     def remove(self, mail: Mail) -> None:
-        """The mail is gone for good."""
+        """Remove the mail for good."""
         del self.mails[mail.id]
-        self._changed(mail, "messagesDeleted")
+        self._add_history(mail, "messagesDeleted")
 
     def thread(self, thread_id: str) -> list[Mail]:
-        """The mails of a thread, oldest first."""
+        """Return the mails of a thread, oldest first."""
         found = [mail for mail in self.mails.values() if mail.thread_id == thread_id]
         return sorted(found, key=lambda mail: mail.at)
 
     def newest_first(self) -> list[Mail]:
-        """All mails, the latest on top."""
+        """Return all mails, newest first."""
         return sorted(self.mails.values(), key=lambda mail: (mail.at, mail.history_id), reverse=True)
 
-    def answered_by(self, reply: Mail, within: str = "") -> str:
-        """The thread a mail belongs to: one that it cites, under the same subject; nothing where there is none.
+    def thread_of_reply(self, reply: Mail, within: str = "") -> str:
+        """Return the id of the thread with a mail that the reply cites under the same subject, or "".
 
-        ``within`` asks about one thread only. Gmail's rules are in its API's guide to threads.
+        ``within`` limits the search to one thread. Gmail's rules are in its API's guide to threads.
         """
         for mail in self.mails.values():
             fits = mail.thread_id == within if within else True
-            if fits and mail.header("Message-ID") in reply.cited and bare(mail.subject) == bare(reply.subject):
+            if (
+                fits
+                and mail.header("Message-ID") in reply.cited_ids
+                and bare_subject(mail.subject) == bare_subject(reply.subject)
+            ):
                 return mail.thread_id
         return ""
 
-    def label_named(self, name: str) -> str:
-        """The id of a label by id or name, without regard to case; spaces and slashes may be written as ``-``."""
-        wanted = _dashed(name)
+    def find_label(self, name: str) -> str:
+        """Return a label's id by its id or name, ignoring case; ``-`` may stand for spaces and slashes."""
+        wanted = _dash(name)
         for system in SYSTEM_LABELS:
-            if wanted == _dashed(system):
+            if wanted == _dash(system):
                 return system
         return next((label.id for label in self.labels.values() if wanted in _names(label)), "")
 
     def knows_label(self, label_id: str) -> bool:
-        """Whether this id names a label here."""
+        """Return True if this mailbox has a label with this id."""
         return label_id in SYSTEM_LABELS or label_id in self.labels
 
-    def _changed(self, mail: Mail, kind: str, touched: list[str] | None = None) -> None:
+    def _add_history(self, mail: Mail, kind: str, touched: list[str] | None = None) -> None:
         self.history_id += 1
         mail.history_id = self.history_id
         self.history.append(Change(self.history_id, kind, mail.id, mail.thread_id, list(mail.labels), touched or []))
 
 
-def bare(subject: str) -> str:
-    """A subject without ``Re:`` and its like."""
+def bare_subject(subject: str) -> str:
+    """Return a subject without ``Re:`` and similar prefixes."""
     return RE.sub("", subject).strip().lower()
 
 
 def to_json(box: Mailbox) -> Json:
-    """A mailbox as plain data; bytes become text one to one (latin-1)."""
+    """Return a mailbox as plain data; bytes become text one to one (latin-1)."""
     row = asdict(box)
     for mail in row["mails"].values():
         mail["raw"] = mail["raw"].decode("latin-1")
@@ -189,15 +193,15 @@ def to_json(box: Mailbox) -> Json:
 
 
 def from_json(row: Json) -> Mailbox:
-    """The mailbox that `to_json` wrote."""
+    """Return the mailbox that `to_json` wrote."""
     mails = {key: Mail(**(mail | {"raw": mail["raw"].encode("latin-1")})) for key, mail in row["mails"].items()}
     labels = {key: Label(**label) for key, label in row["labels"].items()}
     return Mailbox(**(row | {"mails": mails, "labels": labels, "history": [Change(**c) for c in row["history"]]}))
 
 
-def _dashed(name: str) -> str:
+def _dash(name: str) -> str:
     return re.sub(r"[\s/]", "-", name.lower())
 
 
 def _names(label: Label) -> set[str]:
-    return {_dashed(label.id), _dashed(label.name)}
+    return {_dash(label.id), _dash(label.name)}

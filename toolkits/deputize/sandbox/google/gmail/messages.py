@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from deputize.sandbox.google.gmail import mime
-from deputize.sandbox.google.gmail.call import Call, invalid, missing, page
+from deputize.sandbox.google.gmail.call import Call, invalid, not_found, page
 from deputize.sandbox.google.gmail.mailbox import Json, Mail
 from deputize.sandbox.google.gmail.search import search
 
 BATCH_LIMIT = 1000
 
 
-def found(call: Call) -> list[Mail]:
-    """The mails a list call asks for, newest first."""
+def find_mails(call: Call) -> list[Mail]:
+    """Return the mails that match a list call, newest first."""
     labels = call.ask.every("labelIds")
     for label in labels:
         if not call.box.knows_label(label):
@@ -21,37 +21,33 @@ def found(call: Call) -> list[Mail]:
 
 
 def list_(call: Call) -> Json:
-    """messages.list"""
-    mails = found(call)
+    mails = find_mails(call)
     rows, more = page(call, mails)
     listed: Json = {"messages": [{"id": mail.id, "threadId": mail.thread_id} for mail in rows]} if rows else {}
     return listed | more | {"resultSizeEstimate": len(mails)}
 
 
 def get(call: Call) -> Json:
-    """messages.get"""
     return call.message(call.mail(call.ids["id"]))
 
 
 def attachment(call: Call) -> Json:
-    """messages.attachments.get"""
     raw = mime.attachment(call.mail(call.ids["messageId"]), call.ids["id"])
     if raw is None:
         raise invalid("Invalid attachment token")
     if not raw:
-        raise missing()
+        raise not_found()
     return {"size": len(raw), "data": mime.encode(raw)}
 
 
 def modify(call: Call) -> Json:
-    """messages.modify"""
     mail, body = call.mail(call.ids["id"]), call.json()
     call.box.relabel(mail, add=call.labels(body, "addLabelIds"), remove=call.labels(body, "removeLabelIds"))
     return brief(mail)
 
 
 def batch_modify(call: Call) -> None:
-    """messages.batchModify: unknown ids pass in silence."""
+    """Run messages.batchModify; unknown ids are ignored."""
     body = call.json()
     ids = body.get("ids") or []
     if not isinstance(ids, list) or not ids:
@@ -64,19 +60,18 @@ def batch_modify(call: Call) -> None:
 
 
 def trash(call: Call) -> Json:
-    """messages.trash: the other labels stay, so that untrash restores what was."""
+    """Run messages.trash: keep the other labels, so that untrash restores them."""
     mail = call.mail(call.ids["id"])
     call.box.relabel(mail, add=["TRASH"])
     return brief(mail)
 
 
 def untrash(call: Call) -> Json:
-    """messages.untrash"""
     mail = call.mail(call.ids["id"])
     call.box.relabel(mail, remove=["TRASH"])
     return brief(mail)
 
 
 def brief(mail: Mail) -> Json:
-    """What writing calls answer."""
+    """Return the reply of writing calls."""
     return {"id": mail.id, "threadId": mail.thread_id, "labelIds": list(mail.labels)}

@@ -1,4 +1,4 @@
-"""Gmail's methods: where each lives and which scopes suffice, any one of them.
+"""Gmail's methods: paths and scopes, of which one suffices.
 
 From Google's discovery document gmail.v1, revision 20261005.
 """
@@ -17,7 +17,7 @@ PREFIX = "https://www.googleapis.com/auth/gmail."
 
 @dataclass(frozen=True)
 class Method:
-    """One method: its id without ``users.``, verb, path below the user, and the scopes of which one suffices."""
+    """One method: its id without ``users.``, verb, path below the user, and its scopes, of which one suffices."""
 
     id: str
     verb: str
@@ -26,23 +26,23 @@ class Method:
 
     @cached_property
     def pattern(self) -> re.Pattern[str]:
-        """The whole path; takes the upload variant of it too."""
+        """The pattern of the whole path, with or without ``/upload``."""
         return re.compile("(?:/upload)?" + re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", ROOT + self.path))
 
     @property
     def uploads(self) -> bool:
-        """Whether it takes a mail, and so has a path under ``/upload`` as well."""
+        """True if the method takes a mail, and so also has a path under ``/upload``."""
         return self.id in ("drafts.create", "drafts.send", "drafts.update", "messages.send")
 
     @property
     def rpc(self) -> str:
-        """The name Google's refusals give the method."""
+        """The method's name in Google's errors."""
         *things, verb = self.id.split(".")
         tail = "".join(thing[0].upper() + thing[1:] for thing in reversed(things))
         return f"caribou.api.proto.MailboxService.{verb[0].upper()}{verb[1:]}{tail}"
 
     def ids_in(self, path: str) -> dict[str, str] | None:
-        """The ids in a path that is this method's; None where it is another's."""
+        """Return the ids in a path of this method; None if the path belongs to another."""
         found = self.pattern.fullmatch(path)
         return {name: unquote(value) for name, value in found.groupdict().items()} if found else None
 

@@ -1,4 +1,4 @@
-"""A mail as Gmail's API shows it: users.messages of the Gmail API reference."""
+"""Mails in the formats of Gmail's API (reference of users.messages)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FORMATS = ("minimal", "full", "raw", "metadata")
 INLINE_LIMIT = 1_000_000
 
 
-def show(mail: Mail, form: str = "full", wanted: Collection[str] = ()) -> Json:
-    """A mail in one of the four formats; ``wanted`` limits the headers of ``metadata``."""
+def format_mail(mail: Mail, form: str = "full", wanted: Collection[str] = ()) -> Json:
+    """Return a mail in one of the four formats; ``wanted`` limits the headers of ``metadata``."""
     row: Json = {
         "id": mail.id,
         "threadId": mail.thread_id,
@@ -35,22 +35,22 @@ def show(mail: Mail, form: str = "full", wanted: Collection[str] = ()) -> Json:
 
 
 def attachment(mail: Mail, attachment_id: str) -> bytes | None:
-    """The bytes behind an attachment id of this very mail."""
+    """Return the bytes of an attachment of this mail. Raise 400 if the id belongs to none."""
     try:
         part_id = decode(attachment_id).decode().partition("/")[0]
     except ValueError:
         return None
-    part = _numbered(mail.message).get(part_id)
+    part = _parts_by_id(mail.message).get(part_id)
     return None if part is None else text.content(part)
 
 
 def encode(raw: bytes) -> str:
-    """base64url, as everywhere in Gmail's API."""
+    """Encode as base64url, as everywhere in Gmail's API."""
     return base64.urlsafe_b64encode(raw).decode()
 
 
 def decode(written: str) -> bytes:
-    """base64url with or without padding; ValueError where it is neither."""
+    """Decode base64url with or without padding. Raise ValueError for anything else."""
     try:
         return base64.b64decode(written + "=" * (-len(written) % 4), altchars=b"-_", validate=True)
     except binascii.Error:
@@ -81,7 +81,7 @@ def _part(part: Message, part_id: str) -> Json:
 def _body(part: Message, part_id: str) -> Json:
     raw = text.content(part)
     if text.is_file(part) or len(raw) > INLINE_LIMIT:
-        # A new id at every look, all of them good: ids are said to change per fetch, so nobody may keep one.
+        # A new id at every fetch, all valid: Gmail's ids change per fetch, so no client may store one.
         return {"size": len(raw), "attachmentId": encode(f"{part_id}/{secrets.token_hex(12)}".encode())}
     return {"size": len(raw), "data": encode(raw)} if raw else {"size": 0}
 
@@ -92,10 +92,10 @@ def _children(part: Message, part_id: str) -> list[tuple[str, Message]]:
     return [(f"{prefix}{number}", child) for number, child in enumerate(inner)]
 
 
-def _numbered(part: Message, part_id: str = "") -> dict[str, Message]:
+def _parts_by_id(part: Message, part_id: str = "") -> dict[str, Message]:
     if not part.is_multipart():
         return {part_id: part}
     found: dict[str, Message] = {}
     for number, child in _children(part, part_id):
-        found |= _numbered(child, number)
+        found |= _parts_by_id(child, number)
     return found

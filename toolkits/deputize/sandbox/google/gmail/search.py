@@ -1,7 +1,7 @@
-"""Gmail's search syntax: a query becomes one predicate over mails.
+"""Gmail's search syntax: conversion of a query to one predicate over mails.
 
 Operators: from to cc subject is in label category has filename after before newer older newer_than older_than
-rfc822msgid, plain words, "phrases", -term, OR, (all of) and {any of}. Words are matched whole, without case.
+rfc822msgid, plain words, "phrases", -term, OR, (all of) and {any of}. Words match whole, ignoring case.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ HIDDEN = {"SPAM", "TRASH"}
 
 @dataclass(frozen=True)
 class Query:
-    """What a search asks for, and whether it reaches into spam and trash by itself."""
+    """A parsed search; ``everywhere`` is True if it names spam or trash."""
 
     matches: Matches
     everywhere: bool
 
 
 def search(box: Mailbox, q: str, now: float, *, labels: tuple[str, ...] = (), hidden: bool = False) -> list[Mail]:
-    """The mails that match, newest first; spam and trash only where asked for."""
+    """Return the mails that match, newest first; spam and trash only if requested."""
     query = Reader(box, now).read(q)
     reaches = hidden or query.everywhere or bool(HIDDEN & set(labels))
     return [
@@ -57,7 +57,7 @@ def search(box: Mailbox, q: str, now: float, *, labels: tuple[str, ...] = (), hi
 
 
 class Reader:
-    """Reads one query: terms side by side must all match, ``OR`` binds its two neighbours."""
+    """Parser of one query: adjacent terms must all match, ``OR`` binds its two neighbours."""
 
     def __init__(self, box: Mailbox, now: float) -> None:
         self._box = box
@@ -67,15 +67,15 @@ class Reader:
         self._next = 0
 
     def read(self, q: str) -> Query:
-        """The predicate of a whole query; an empty one matches everything."""
+        """Parse a whole query; an empty one matches everything."""
         self._tokens, self._next = list(TOKEN.finditer(q)), 0
         found: list[Matches] = []
         while self._next < len(self._tokens):
-            found += self._terms("")  # again, after a closing bracket that nothing opened
-        return Query(_all(found), self._everywhere)
+            found += self._terms("")  # again, after an unmatched closing bracket
+        return Query(_all_of(found), self._everywhere)
 
     def _terms(self, operator: str) -> list[Matches]:
-        """Terms up to and with a closing bracket, or to the end."""
+        """Parse terms up to and including a closing bracket, or to the end."""
         found: list[Matches] = []
         joins = False
         while self._next < len(self._tokens):
@@ -87,7 +87,7 @@ class Reader:
                 joins = token["word"] == "OR" and bool(found)
                 continue
             term = self._term(operator)
-            found.append(_any([found.pop(), term]) if joins else term)
+            found.append(_any_of([found.pop(), term]) if joins else term)
             joins = False
         return found
 
@@ -98,40 +98,40 @@ class Reader:
         inner = self._positive(operator, token)
         if not token[0].startswith("-") or token[0] == "-":
             return inner
-        self._everywhere = before  # only a positive term reaches into spam and trash
+        self._everywhere = before  # only a positive term includes spam and trash
         return _not(inner)
 
     def _positive(self, operator: str, token: re.Match[str]) -> Matches:
         if token["operator"]:
             name = token["operator"].strip("-:").lower()
-            return self._term(name) if self._next < len(self._tokens) else _never
+            return self._term(name) if self._next < len(self._tokens) else _match_nothing
         if token["open"]:
             terms = self._terms(operator)
-            return _any(terms) if token["open"].endswith("{") else _all(terms)
+            return _any_of(terms) if token["open"].endswith("{") else _all_of(terms)
         if token["phrase"] is not None:
             return self._operation(operator, token["phrase"])
         return self._operation(operator, (token["word"] or "").lstrip("+-"))
 
     def _operation(self, operator: str, value: str) -> Matches:
         if operator in ("from", "to", "cc", "subject"):
-            return self._in_header(operator, value)
+            return self._match_header(operator, value)
         if operator in ("is", "in", "label", "category"):
-            return self._labelled(operator, value.lower())
+            return self._match_label(operator, value.lower())
         if operator in ("after", "newer", "before", "older", "newer_than", "older_than"):
-            return self._dated(operator, value.lower())
+            return self._match_date(operator, value.lower())
         if operator == "has":
-            return _has_file if value.lower() == "attachment" else _never
+            return _has_file if value.lower() == "attachment" else _match_nothing
         if operator == "filename":
             return lambda mail: any(_file_matches(name, value) for name in files(mail))
         if operator == "rfc822msgid":
             return lambda mail: mail.header("Message-ID").strip("<>") == value.strip("<>")
         return _has_phrase(value)
 
-    def _in_header(self, operator: str, value: str) -> Matches:
+    def _match_header(self, operator: str, value: str) -> Matches:
         wanted = self._box.owner if value.lower() == "me" and operator != "subject" else value
-        return lambda mail: phrase_in(wanted, mail.header(operator))
+        return lambda mail: has_phrase(wanted, mail.header(operator))
 
-    def _labelled(self, operator: str, value: str) -> Matches:
+    def _match_label(self, operator: str, value: str) -> Matches:
         if operator == "is" and value == "read":
             return lambda mail: "UNREAD" not in mail.labels
         if operator == "in" and value == "anywhere":
@@ -147,18 +147,18 @@ class Reader:
         if operator == "category":
             name = "PERSONAL" if value == "primary" else value.upper()
             return f"CATEGORY_{name}" if name in CATEGORIES else ""
-        return (PLACES.get(value) if operator == "in" else None) or self._box.label_named(value)
+        return (PLACES.get(value) if operator == "in" else None) or self._box.find_label(value)
 
-    def _dated(self, operator: str, value: str) -> Matches:
+    def _match_date(self, operator: str, value: str) -> Matches:
         limit = self._moment(operator, value)
         if limit is None:
-            return _never
+            return _match_nothing
         if operator in ("after", "newer", "newer_than"):
             return lambda mail: mail.at >= limit * 1000
         return lambda mail: mail.at < limit * 1000
 
     def _moment(self, operator: str, value: str) -> float | None:
-        """Epoch seconds: a date is midnight in California, as at Gmail; an age counts back from now."""
+        """Return epoch seconds: a date is midnight in California, as at Gmail; an age counts back from now."""
         if operator.endswith("_than"):
             age = AGE.fullmatch(value)
             return self._now - int(age[1]) * DAYS[age[2]] * 86400 if age else None
@@ -171,8 +171,8 @@ class Reader:
             return None
 
 
-def phrase_in(phrase: str, where: str) -> bool:
-    """Whether the words of ``phrase`` stand together in ``where``."""
+def has_phrase(phrase: str, where: str) -> bool:
+    """Return True if the words of ``phrase`` are adjacent in ``where``."""
     wanted, there = words(phrase), words(where)
     if not wanted:
         return False
@@ -180,17 +180,17 @@ def phrase_in(phrase: str, where: str) -> bool:
 
 
 def words(written: str) -> list[str]:
-    """The words of a text, in lower case."""
+    """Split a text into words, in lower case."""
     return WORD.findall(written.lower())
 
 
 def files(mail: Mail) -> list[str]:
-    """The names of the files attached to a mail."""
+    """Return the names of a mail's attachments."""
     return [part.get_filename() or "" for part in text.parts(mail.message) if text.is_file(part)]
 
 
 def _file_matches(name: str, value: str) -> bool:
-    return name.lower().endswith("." + value.lower().removeprefix(".")) or phrase_in(value, name)
+    return name.lower().endswith("." + value.lower().removeprefix(".")) or has_phrase(value, name)
 
 
 def _has_file(mail: Mail) -> bool:
@@ -200,12 +200,12 @@ def _has_file(mail: Mail) -> bool:
 def _has_phrase(phrase: str) -> Matches:
     def matches(mail: Mail) -> bool:
         places = (mail.subject, mail.text, mail.sender, mail.to, mail.header("Cc"), " ".join(files(mail)))
-        return any(phrase_in(phrase, place) for place in places)
+        return any(has_phrase(phrase, place) for place in places)
 
     return matches
 
 
-def _never(mail: Mail) -> bool:
+def _match_nothing(mail: Mail) -> bool:
     return False
 
 
@@ -213,11 +213,11 @@ def _not(inner: Matches) -> Matches:
     return lambda mail: not inner(mail)
 
 
-def _any(terms: list[Matches]) -> Matches:
+def _any_of(terms: list[Matches]) -> Matches:
     return lambda mail: any(term(mail) for term in terms)
 
 
-def _all(terms: list[Matches]) -> Matches:
+def _all_of(terms: list[Matches]) -> Matches:
     return lambda mail: all(term(mail) for term in terms)
 
 

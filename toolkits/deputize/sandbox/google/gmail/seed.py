@@ -1,4 +1,4 @@
-"""What lies in the mailboxes on the first day. Every date counts back from the clock that the sandbox was given."""
+"""The seed_mailboxes mailboxes. All dates are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from email.policy import SMTP
 from email.utils import format_datetime
 from functools import lru_cache
 
-from deputize.sandbox.google.gmail.letters import Letter, of_alice, of_bob
+from deputize.sandbox.google.gmail.letters import Letter, letters_to_alice, letters_to_bob
 from deputize.sandbox.google.gmail.mailbox import Json, Label, Mailbox
 from deputize.sandbox.people import ALICE, BOB, Person
 
 ALIASES = {ALICE.email: ("support@example.test",)}
 
 
-def seeded(people: Iterable[Person], now: float) -> dict[str, Mailbox]:
-    """A mailbox for everybody; the decoy's stays empty."""
+def seed_mailboxes(people: Iterable[Person], now: float) -> dict[str, Mailbox]:
+    """Return a mailbox for each person; the decoy's is empty."""
     boxes = {person.email: Mailbox(person.email) for person in people}
     for person in people:
         boxes[person.email].settings = _settings(person, ALIASES.get(person.email, ()))
     boxes[ALICE.email].labels = {"Label_1": Label("Label_1", "Travel"), "Label_2": Label("Label_2", "Receipts/2026")}
-    for email, letter, at, raw in _posted(now // 60 * 60):
+    for email, letter, at, raw in _generate_letters(now // 60 * 60):
         thread = seeded_id(email, letter.thread) if letter.thread else ""
         id = seeded_id(email, letter.slug)
         boxes[email].add(raw, letter.labels, int(at * 1000), thread_id=thread, id=id)
@@ -31,23 +31,23 @@ def seeded(people: Iterable[Person], now: float) -> dict[str, Mailbox]:
 
 
 def seeded_id(email: str, slug: str) -> str:
-    """The id of a seeded mail, or of the thread it began: the same in every sandbox."""
+    """Return the id of a seed_mailboxes mail, or of its thread: the same in every sandbox."""
     return "19" + hashlib.sha256(f"{email}/{slug}".encode()).hexdigest()[:14]
 
 
 @lru_cache(maxsize=8)
-def _posted(minute: float) -> list[tuple[str, Letter, float, bytes]]:
-    """Owner, letter, time and bytes of every mail, oldest first; kept, since writing them takes a while."""
+def _generate_letters(minute: float) -> list[tuple[str, Letter, float, bytes]]:
+    """Return owner, letter, time and bytes of every mail, oldest first; cached, because generation is slow."""
     return [
-        (email, letter, at, letter.raw or _written(letter, at))
-        for email, letters in ((ALICE.email, of_alice(minute)), (BOB.email, of_bob(minute)))
+        (email, letter, at, letter.raw or _generate_mail(letter, at))
+        for email, letters in ((ALICE.email, letters_to_alice(minute)), (BOB.email, letters_to_bob(minute)))
         for letter in sorted(letters, key=lambda letter: -letter.hours_ago)
         for at in [minute - letter.hours_ago * 3600]
     ]
 
 
 def _settings(person: Person, aliases: tuple[str, ...]) -> Json:
-    """The settings of a mailbox nobody has touched, with verified ``aliases`` beside the main address."""
+    """Return the initial settings of a mailbox, with verified ``aliases`` beside the main address."""
     both: Json = {"displayName": person.name, "signature": ""}
     more: Json = {"treatAsAlias": True, "verificationStatus": "accepted"}
     return {
@@ -62,7 +62,7 @@ def _settings(person: Person, aliases: tuple[str, ...]) -> Json:
     }
 
 
-def _written(letter: Letter, at: float) -> bytes:
+def _generate_mail(letter: Letter, at: float) -> bytes:
     message = EmailMessage(policy=SMTP)
     domain = letter.sender.rpartition("@")[2].strip("<> ")
     incoming = "SENT" not in letter.labels

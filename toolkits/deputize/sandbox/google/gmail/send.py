@@ -1,4 +1,4 @@
-"""Sending: what Gmail does to a mail on its way out, and to whom in the sandbox it is delivered."""
+"""Sending: Gmail's changes to prepare_outgoing mail, and its delivery inside the sandbox."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from email.utils import format_datetime, getaddresses, parseaddr
 
 from deputize.sandbox.google.errors import api_error
 from deputize.sandbox.google.gmail import mime, text
-from deputize.sandbox.google.gmail.call import Call, invalid, missing
+from deputize.sandbox.google.gmail.call import Call, invalid, not_found
 from deputize.sandbox.google.gmail.mailbox import Json, Mail, Mailbox
 from deputize.sandbox.google.gmail.messages import brief
 from deputize.sandbox.http_types import Refused
@@ -29,14 +29,13 @@ NEWLINE = re.compile(rb"\r?\n")
 
 
 def send(call: Call) -> Json:
-    """messages.send"""
-    raw, asked = posted(call, {} if uploaded(call) else call.json())
-    mail = outgoing(call, raw)
-    return brief(send_out(call, mail, joined(call.box, mail, asked)))
+    raw, asked = read_mail(call, {} if is_upload(call) else call.json())
+    mail = prepare_outgoing(call, raw)
+    return brief(send_out(call, mail, thread_for(call.box, mail, asked)))
 
 
 def send_out(call: Call, mail: Mail, thread_id: str) -> Mail:
-    """Put a mail into SENT and into the inboxes of the sandbox's people it is addressed to."""
+    """Put a mail into SENT, and into the inboxes of its recipients in the sandbox."""
     receivers = _receivers(mail)
     to_self = call.person.email in receivers
     labels = ["SENT", "INBOX", "UNREAD"] if to_self else ["SENT"]
@@ -49,7 +48,7 @@ def send_out(call: Call, mail: Mail, thread_id: str) -> Mail:
 
 
 def deliver(box: Mailbox, person: Person, mail: Mail) -> Mail:
-    """A copy for one receiver: without Bcc, with what a mail server writes on top."""
+    """Add a copy for one recipient: without Bcc, with a mail server's headers on top."""
     domain = parseaddr(mail.sender)[1].rpartition("@")[2]
     stamps = {
         "Delivered-To": person.email,
@@ -57,38 +56,38 @@ def deliver(box: Mailbox, person: Person, mail: Mail) -> Mail:
         f"dmarc=pass header.from={domain}",
     }
     copy = Mail("", "", rewritten(mail.raw, stamps, drop={"bcc"}), [], mail.at, 0)
-    return box.add(copy.raw, ["INBOX", "UNREAD", "CATEGORY_PERSONAL"], mail.at, thread_id=box.answered_by(copy))
+    return box.add(copy.raw, ["INBOX", "UNREAD", "CATEGORY_PERSONAL"], mail.at, thread_id=box.thread_of_reply(copy))
 
 
-def outgoing(call: Call, raw: bytes) -> Mail:
-    """The mail as Gmail keeps it: From is the account or one of its aliases, the Message-ID is Gmail's own."""
+def prepare_outgoing(call: Call, raw: bytes) -> Mail:
+    """Return the mail as Gmail stores it: From is the account or an alias, the Message-ID is Gmail's."""
     stamps = {
-        "From": _from(call, raw),
+        "From": _choose_sender(call, raw),
         "Message-ID": f"<CA+{secrets.token_urlsafe(24)}@mail.example.test>",
         "Date": format_datetime(datetime.fromtimestamp(call.world.clock(), UTC)),
     }
     return Mail("", "", rewritten(raw, stamps), [], call.now_ms, 0)
 
 
-def joined(box: Mailbox, mail: Mail, thread_id: str) -> str:
-    """The thread a mail goes to: the one asked for if it really answers it, else a new one."""
+def thread_for(box: Mailbox, mail: Mail, thread_id: str) -> str:
+    """Return the requested thread if the mail answers it, else "". Raise 404 if the thread does not exist."""
     if thread_id and not box.thread(thread_id):
-        raise missing()
-    return box.answered_by(mail, thread_id) if thread_id else ""
+        raise not_found()
+    return box.thread_of_reply(mail, thread_id) if thread_id else ""
 
 
 def uploaded_draft(call: Call) -> str:
-    """The id of the draft that an upload is about."""
+    """Return the id of an upload's draft."""
     return str(_upload(call)[1].get("id", ""))
 
 
-def posted(call: Call, message: Json) -> tuple[bytes, str]:
-    """The mail of a request and the thread it asks for: ``raw`` in the JSON, or an upload."""
-    if uploaded(call):
+def read_mail(call: Call, message: Json) -> tuple[bytes, str]:
+    """Return the mail of a request and its requested thread: ``raw`` in the JSON, or an upload."""
+    if is_upload(call):
         raw, about = _upload(call)
         message = about.get("message", about)
     else:
-        raw = _decoded(message.get("raw"))
+        raw = _decode_raw(message.get("raw"))
     if len(raw) > LARGEST:
         raise Refused(api_error(413, "Message too large", "uploadTooLarge", "INVALID_ARGUMENT"))
     thread_id = message.get("threadId", "")
@@ -97,13 +96,13 @@ def posted(call: Call, message: Json) -> tuple[bytes, str]:
     return raw, thread_id
 
 
-def uploaded(call: Call) -> bool:
-    """Whether the mail itself is the body, not JSON around it."""
+def is_upload(call: Call) -> bool:
+    """Return True if the body is the mail itself, not JSON that contains it."""
     return call.ask.path.startswith("/upload/")
 
 
 def rewritten(raw: bytes, stamps: Mapping[str, str], drop: Collection[str] = ()) -> bytes:
-    """A mail with these headers on top, and without any others of those names; the body stays as it is."""
+    """Return a mail with these headers on top, replacing others of those names; the body stays unchanged."""
     gap = BLANK.search(raw)
     head, body = (raw[: gap.start()], raw[gap.end() :]) if gap else (raw, b"")
     gone = {name.lower().encode() for name in stamps} | {name.encode() for name in drop}
@@ -115,7 +114,7 @@ def rewritten(raw: bytes, stamps: Mapping[str, str], drop: Collection[str] = ())
     return b"\r\n".join([written, *(NEWLINE.sub(b"\r\n", line) for line in kept)]) + b"\r\n\r\n" + body
 
 
-def _decoded(raw: object) -> bytes:
+def _decode_raw(raw: object) -> bytes:
     if not isinstance(raw, str) or not raw:
         raise invalid("'raw' RFC822 payload message string or uploading message via /upload/* URL required")
     try:
@@ -125,7 +124,7 @@ def _decoded(raw: object) -> bytes:
 
 
 def _upload(call: Call) -> tuple[bytes, Json]:
-    """``uploadType=media`` is the mail alone; ``multipart`` is JSON, then the mail."""
+    """Return the mail and its JSON: ``uploadType=media`` is the mail only, ``multipart`` is JSON, then the mail."""
     kind = call.ask.one("uploadType")
     if kind == "media":
         return call.ask.body, {}
@@ -135,17 +134,17 @@ def _upload(call: Call) -> tuple[bytes, Json]:
     inner = message_from_bytes(head + call.ask.body).get_payload()
     if not isinstance(inner, list) or len(inner) != 2 or isinstance(inner[0], str) or isinstance(inner[1], str):
         raise invalid("Multipart must have two parts")
-    return _embedded(inner[1]), _about(inner[0])
+    return _embedded_mail(inner[1]), _read_json_part(inner[0])
 
 
-def _embedded(part: Message) -> bytes:
+def _embedded_mail(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list) and isinstance(inner[0], Message):
         return inner[0].as_bytes()
     raise invalid("The second part must be message/rfc822")
 
 
-def _about(part: Message) -> Json:
+def _read_json_part(part: Message) -> Json:
     try:
         fields = json.loads(text.content(part) or b"{}")
         return dict(fields, message=dict(fields.get("message", fields)))
@@ -166,7 +165,7 @@ def _receivers(mail: Mail) -> set[str]:
     return found
 
 
-def _from(call: Call, raw: bytes) -> str:
+def _choose_sender(call: Call, raw: bytes) -> str:
     wanted = parseaddr(Mail("", "", raw, [], 0, 0).sender)[1].lower()
     rows: list[Json] = call.box.settings["sendAs"]
     row = next((row for row in rows if row["sendAsEmail"] == wanted), rows[0])

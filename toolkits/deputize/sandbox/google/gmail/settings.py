@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from deputize.sandbox.google.errors import api_error
-from deputize.sandbox.google.gmail.call import Call, invalid, missing
+from deputize.sandbox.google.gmail.call import Call, invalid, not_found
 from deputize.sandbox.google.gmail.mailbox import Json
 from deputize.sandbox.http_types import Refused
 
@@ -17,37 +17,32 @@ SEND_AS = {"displayName", "replyToAddress", "signature", "isDefault", "treatAsAl
 
 
 def get_vacation(call: Call) -> Json:
-    """settings.getVacation"""
     return dict(call.box.settings["vacation"])
 
 
 def update_vacation(call: Call) -> Json:
-    """settings.updateVacation: the body replaces what was"""
-    body = _only(call.json(), VACATION)
+    """Run settings.updateVacation: replace the settings with the body."""
+    body = _check_fields(call.json(), VACATION)
     call.box.settings["vacation"] = {"enableAutoReply": False} | body
     return get_vacation(call)
 
 
 def get_auto_forwarding(call: Call) -> Json:
-    """settings.getAutoForwarding"""
     return dict(call.box.settings["autoForwarding"])
 
 
 def list_forwarding(call: Call) -> Json:
-    """settings.forwardingAddresses.list"""
     rows = call.box.settings["forwardingAddresses"]
     return {"forwardingAddresses": rows} if rows else {}
 
 
 def list_filters(call: Call) -> Json:
-    """settings.filters.list"""
     rows = call.box.settings["filters"]
     return {"filter": rows} if rows else {}
 
 
 def create_filter(call: Call) -> Json:
-    """settings.filters.create"""
-    body = _only(call.json(), {"criteria", "action"})
+    body = _check_fields(call.json(), {"criteria", "action"})
     if not body.get("criteria") or not body.get("action"):
         raise invalid("Filter criteria and action are required")
     for name in ("addLabelIds", "removeLabelIds"):
@@ -61,30 +56,27 @@ def create_filter(call: Call) -> Json:
 
 
 def delete_filter(call: Call) -> None:
-    """settings.filters.delete"""
     rows: list[Json] = call.box.settings["filters"]
     kept = [row for row in rows if row["id"] != call.ids["id"]]
     if len(kept) == len(rows):
-        raise missing()
+        raise not_found()
     call.box.settings["filters"] = kept
 
 
 def list_send_as(call: Call) -> Json:
-    """settings.sendAs.list"""
     return {"sendAs": call.box.settings["sendAs"]}
 
 
 def patch_send_as(call: Call) -> Json:
-    """settings.sendAs.patch"""
-    body = _only(call.json(), SEND_AS)
+    body = _check_fields(call.json(), SEND_AS)
     for row in call.box.settings["sendAs"]:
         if row["sendAsEmail"] == call.ids["sendAsEmail"]:
             row.update(body)
             return dict(row)
-    raise missing()
+    raise not_found()
 
 
-def _only(body: Json, known: set[str]) -> Json:
+def _check_fields(body: Json, known: set[str]) -> Json:
     unknown = sorted(set(body) - known)
     if unknown:
         raise invalid(f'Unknown name "{unknown[0]}": Cannot find field.')

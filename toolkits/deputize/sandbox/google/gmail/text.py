@@ -1,4 +1,4 @@
-"""The readable text of a mail: for snippets, and for the words a search looks at."""
+"""Readable text of a mail, for snippets and search."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SPACE = re.compile(r"\s+")
 
 
 def parts(message: Message) -> Iterator[Message]:
-    """Every part that has content of its own."""
+    """Return the parts that have content of their own."""
     return (part for part in message.walk() if not part.is_multipart())
 
 
 def content(part: Message) -> bytes:
-    """A part's bytes with its transfer encoding undone."""
+    """Return a part's bytes without the transfer encoding."""
     payload = part.get_payload(decode=True)
     return payload if isinstance(payload, bytes) else b""
 
 
 def is_file(part: Message) -> bool:
-    """Whether a part is an attachment rather than something to read."""
+    """Return True if a part is an attachment."""
     return bool(part.get_filename()) or part.get_content_disposition() == "attachment"
 
 
-def decoded(part: Message) -> str:
-    """A text part as text, whatever its charset claims."""
+def decode_text(part: Message) -> str:
+    """Decode a text part, even if its charset is unknown."""
     raw = content(part)
     try:
         return raw.decode(part.get_content_charset("utf-8"), "replace")
@@ -39,16 +39,16 @@ def decoded(part: Message) -> str:
 
 
 def readable(message: Message) -> str:
-    """The plain text of a mail, or its HTML without the markup."""
+    """Return the plain text of a mail, or its HTML without the markup."""
     texts = [part for part in parts(message) if part.get_content_maintype() == "text" and not is_file(part)]
     for part in texts:
         if part.get_content_subtype() == "plain":
-            return decoded(part)
-    return "\n".join(_unmarked(decoded(part)) for part in texts)
+            return decode_text(part)
+    return "\n".join(_strip_markup(decode_text(part)) for part in texts)
 
 
 def snippet(message: Message) -> str:
-    """The first words of a mail, HTML-escaped as Gmail gives them."""
+    """Return the first 200 characters at most of a mail, HTML-escaped as Gmail does."""
     words = SPACE.sub(" ", readable(message)).strip()
     cut = words if len(words) <= 200 else words[:200].rsplit(" ", 1)[0]
     return (
@@ -57,18 +57,18 @@ def snippet(message: Message) -> str:
 
 
 def header(message: Message, name: str) -> str:
-    """One header, decoded and unfolded; nothing where it is absent."""
+    """Return one header, decode_text and unfolded, or "" if it is absent."""
     wanted = name.lower()
     return next((_value(key, raw) for key, raw in message.raw_items() if key.lower() == wanted), "")
 
 
 def headers(message: Message) -> Iterator[tuple[str, str]]:
-    """All headers, decoded and unfolded."""
+    """Return all headers, decode_text and unfolded."""
     return ((name, _value(name, raw)) for name, raw in message.raw_items())
 
 
 def _value(name: str, raw: object) -> str:
-    """A header's text; one that the parser chokes on is given as it was written."""
+    """Return a header's text; as written if the parser fails."""
     try:
         value = str(default.header_fetch_parse(name, raw))  # type: ignore[arg-type]
     except (ValueError, LookupError, AttributeError):
@@ -76,5 +76,5 @@ def _value(name: str, raw: object) -> str:
     return SPACE.sub(" ", value).strip()
 
 
-def _unmarked(markup: str) -> str:
+def _strip_markup(markup: str) -> str:
     return unescape(TAG.sub(" ", INVISIBLE.sub(" ", markup)))

@@ -4,41 +4,37 @@ from __future__ import annotations
 
 from deputize.sandbox.google.gmail.call import Call, page
 from deputize.sandbox.google.gmail.mailbox import Json, Mail
-from deputize.sandbox.google.gmail.messages import brief, found
+from deputize.sandbox.google.gmail.messages import brief, find_mails
 
 
 def list_(call: Call) -> Json:
-    """threads.list: a thread is found by any of its mails and stands where the newest found one does."""
-    ids = list(dict.fromkeys(mail.thread_id for mail in found(call)))
+    """Run threads.list: a thread matches if one of its mails does, and is ordered by its newest match."""
+    ids = list(dict.fromkeys(mail.thread_id for mail in find_mails(call)))
     rows, more = page(call, ids)
     listed: Json = {"threads": [_listed_thread(call.box.thread(id)) for id in rows]} if rows else {}
     return listed | more | {"resultSizeEstimate": len(ids)}
 
 
 def get(call: Call) -> Json:
-    """threads.get"""
     mails = call.thread(call.ids["id"])
     newest = max(mail.history_id for mail in mails)
     return {"id": call.ids["id"], "historyId": str(newest), "messages": [call.message(mail) for mail in mails]}
 
 
 def modify(call: Call) -> Json:
-    """threads.modify"""
     body = call.json()
-    return _relabelled(call, call.labels(body, "addLabelIds"), call.labels(body, "removeLabelIds"))
+    return _relabel(call, call.labels(body, "addLabelIds"), call.labels(body, "removeLabelIds"))
 
 
 def trash(call: Call) -> Json:
-    """threads.trash"""
-    return _relabelled(call, ["TRASH"], [])
+    return _relabel(call, ["TRASH"], [])
 
 
 def untrash(call: Call) -> Json:
-    """threads.untrash"""
-    return _relabelled(call, [], ["TRASH"])
+    return _relabel(call, [], ["TRASH"])
 
 
-def _relabelled(call: Call, add: list[str], remove: list[str]) -> Json:
+def _relabel(call: Call, add: list[str], remove: list[str]) -> Json:
     mails = call.thread(call.ids["id"])
     for mail in mails:
         call.box.relabel(mail, add=add, remove=remove)
