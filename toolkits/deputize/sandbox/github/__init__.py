@@ -1,7 +1,7 @@
 """The sandbox's GitHub: an OAuth App and a GitHub App, tokens, ``/user``, installations and issues.
 
-An OAuth App's tokens (``gho_``) do not expire unless the ``rotate`` switch or the scope ``offline_access`` says so; a
-GitHub App's (``ghu_``) live 8 hours and rotate. The ids and secrets open nothing anywhere else.
+An OAuth App's tokens (``gho_``) do not expire, except with the ``rotate`` switch or the scope ``offline_access``. A
+GitHub App's (``ghu_``) live 8 hours and rotate. The ids and secrets work nowhere else.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""api.github.com: who I am, where the app is installed, and everything that `routes` knows.
+"""api.github.com: ``/user``, installations, and the routes that `routes` declares.
 
-What a token cannot see is 404. Every answer tells the scopes that are held and those that would do.
+A record that a token may not see is 404. Each reply names the granted scopes and the sufficient ones.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _MODULES = (  # they declare the routes
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """The app's own endpoints take Basic, all others a user's token."""
+    """Authenticate by Basic at the app's own endpoints, and by a user's token elsewhere."""
     if own := re.fullmatch(r"/applications/([^/]+)/(token|grant)", ask.path):
-        return tokens.of_app(ask, world, own[1], own[2])
+        return tokens.handle_app_request(ask, world, own[1], own[2])
     if ask.path == credentials.PATH and ask.method == "POST":
         return credentials.handle(ask, world)
     call = _call(ask, world)
@@ -82,7 +82,7 @@ def _me(call: Call) -> Json:
 
 
 def _installations(call: Call) -> Reply:
-    """Where the app is installed for this user, and what it may do there."""
+    """Return the app's installations for this user, with its permissions."""
     if not call.permissions:
         message = "You must authenticate with an access token authorized to a GitHub App in order to list installations"
         return call.reply({"message": message, "status": "403"}, 403)

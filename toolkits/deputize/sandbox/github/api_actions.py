@@ -17,34 +17,32 @@ _RUN = "R/actions/runs/{run_id}"
 
 @route("GET", "R/actions/workflows", "actions:read")
 def workflows(call: Call, repo: Json) -> Reply:
-    """All workflows."""
-    return call.page(list(call.kept("workflows", repo)), "workflows")
+    return call.page(list(call.records("workflows", repo)), "workflows")
 
 
 def _workflow(call: Call, repo: Json, id: str) -> Json:
-    for row in call.kept("workflows", repo):
+    for row in call.records("workflows", repo):
         if id in (str(row["id"]), row["path"].rpartition("/")[2]):
             return row
-    raise call.missing()
+    raise call.not_found()
 
 
 @route("GET", "R/actions/workflows/{workflow_id}", "actions:read")
 def workflow(call: Call, repo: Json, workflow_id: str) -> Reply:
-    """One of them, by its id or its file."""
+    """Return a workflow by its id or its file name."""
     return call.reply(_workflow(call, repo, workflow_id))
 
 
 @route("GET", "R/actions/runs", "actions:read")
 def runs(call: Call, repo: Json) -> Reply:
-    """The runs, the newest first."""
-    return _page(call, repo, call.kept("runs", repo))
+    """Return all runs, newest first."""
+    return _page(call, repo, call.records("runs", repo))
 
 
 @route("GET", "R/actions/workflows/{workflow_id}/runs", "actions:read")
 def workflow_runs(call: Call, repo: Json, workflow_id: str) -> Reply:
-    """Those of one workflow."""
     id = _workflow(call, repo, workflow_id)["id"]
-    return _page(call, repo, [row for row in call.kept("runs", repo) if row["workflow"] == id])
+    return _page(call, repo, [row for row in call.records("runs", repo) if row["workflow"] == id])
 
 
 def _page(call: Call, repo: Json, rows: list[Json]) -> Reply:
@@ -88,24 +86,23 @@ def _run(call: Call, repo: Json, row: Json) -> Json:
     }
 
 
-def _one(call: Call, repo: Json, run_id: str) -> Json:
-    row = next((one for one in call.kept("runs", repo) if str(one["id"]) == run_id), None)
+def _find_run(call: Call, repo: Json, run_id: str) -> Json:
+    row = next((one for one in call.records("runs", repo) if str(one["id"]) == run_id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
 @route("GET", _RUN, "actions:read")
 def run(call: Call, repo: Json, run_id: str) -> Reply:
-    """One run."""
-    return call.reply(_run(call, repo, _one(call, repo, run_id)))
+    return call.reply(_run(call, repo, _find_run(call, repo, run_id)))
 
 
 @route("GET", f"{_RUN}/jobs", "actions:read")
 def jobs(call: Call, repo: Json, run_id: str) -> Reply:
-    """Its jobs with their steps."""
-    row = _one(call, repo, run_id)
-    told = [
+    """Return the run's jobs with their steps."""
+    row = _find_run(call, repo, run_id)
+    rows = [
         {
             "id": job["id"],
             "run_id": row["id"],
@@ -116,13 +113,13 @@ def jobs(call: Call, repo: Json, run_id: str) -> Reply:
         }
         for job in row["jobs"]
     ]
-    return call.page(told, "jobs")
+    return call.page(rows, "jobs")
 
 
 @route("GET", f"{_RUN}/artifacts", "actions:read")
 def artifacts(call: Call, repo: Json, run_id: str) -> Reply:
-    """One of each run."""
-    return call.page([_artifact(call, _one(call, repo, run_id))], "artifacts")
+    """Return the run's artifacts: always one."""
+    return call.page([_artifact(call, _find_run(call, repo, run_id))], "artifacts")
 
 
 def _artifact(call: Call, row: Json) -> Json:
@@ -140,14 +137,13 @@ def _archive(row: Json) -> bytes:
 
 @route("GET", "R/actions/artifacts/{artifact_id}", "actions:read")
 def artifact(call: Call, repo: Json, artifact_id: str) -> Reply:
-    """One artifact."""
-    return call.reply(_artifact(call, _one(call, repo, str(int(artifact_id) - 1))))
+    return call.reply(_artifact(call, _find_run(call, repo, str(int(artifact_id) - 1))))
 
 
 @route("GET", "R/actions/artifacts/{artifact_id}/{archive_format}", "actions:read")
 def download(call: Call, repo: Json, artifact_id: str, archive_format: str) -> Reply:
-    """302 to a signed address; 410 for one that has expired."""
-    if _one(call, repo, str(int(artifact_id) - 1)).get("expired"):
+    """Return 302 to a signed URL, or 410 for an expired artifact."""
+    if _find_run(call, repo, str(int(artifact_id) - 1)).get("expired"):
         raise Refused(call.refusal(410, "Artifact has expired"))
     url = f"https://{BLOBS}/artifacts/{repo['id']}/{artifact_id}?sig=sandbox"
     return call.reply(None, 302, more=[("location", url)])
@@ -155,15 +151,15 @@ def download(call: Call, repo: Json, artifact_id: str, archive_format: str) -> R
 
 @route("GET", "R/actions/jobs/{job_id}/logs", "actions:read")
 def logs(call: Call, repo: Json, job_id: str) -> Reply:
-    """302 to a signed address."""
-    if not any(str(job["id"]) == job_id for row in call.kept("runs", repo) for job in row["jobs"]):
-        raise call.missing()
+    """Return 302 to a signed URL."""
+    if not any(str(job["id"]) == job_id for row in call.records("runs", repo) for job in row["jobs"]):
+        raise call.not_found()
     url = f"https://{BLOBS}/logs/{repo['id']}/{job_id}?sig=sandbox"
     return call.reply(None, 302, more=[("location", url)])
 
 
 def blob(ask: Ask, world: World) -> Reply:
-    """A log or an artifact at its signed address, for whoever has it; a token would be refused."""
+    """Return a log or an artifact at its signed URL. A request with a token is refused."""
     _, kind, repo, job = (ask.path + "///").split("/")[:4]
     if "authorization" in ask.headers or ask.one("sig") != "sandbox":
         return Reply(400, (("content-type", "application/xml"),), b"<Error/>")
@@ -180,24 +176,24 @@ def blob(ask: Ask, world: World) -> Reply:
 
 @route("POST", "R/actions/workflows/{workflow_id}/dispatches", "actions:write", push=True)
 def dispatch(call: Call, repo: Json, workflow_id: str) -> Reply:
-    """200 with the run where that is asked for, else 204."""
+    """Return 200 with the run if the request wants details, else 204."""
     flow, given = _workflow(call, repo, workflow_id), call.body()
     if given.get("ref") not in repo["branches"]:
         raise Refused(call.refusal(422, f"No ref found for: {given.get('ref')}"))
     sha = repo["branches"][given["ref"]]
     id = call.next_id()
     row = new_run(id, flow["id"], flow["name"], given["ref"], sha, "workflow_dispatch", call.me, call.now, "", [])
-    call.kept("runs", repo).append(row)
+    call.records("runs", repo).append(row)
     if not given.get("return_run_details") or call.store.get("old_host"):
-        return call.none()
-    told = _run(call, repo, row)
-    return call.reply({"workflow_run_id": id, "run_url": "", "html_url": told["html_url"]})
+        return call.empty_reply()
+    started = _run(call, repo, row)
+    return call.reply({"workflow_run_id": id, "run_url": "", "html_url": started["html_url"]})
 
 
 @route("POST", f"{_RUN}/rerun", "actions:write", push=True)
 def rerun(call: Call, repo: Json, run_id: str) -> Reply:
-    """201, and another attempt."""
-    row = _one(call, repo, run_id)
+    """Return 201 and start another attempt."""
+    row = _find_run(call, repo, run_id)
     if row["status"] != "completed":
         raise Refused(call.refusal(403, "This workflow is already running"))
     row |= {"attempt": row["attempt"] + 1, "status": "queued", "conclusion": None}
@@ -206,14 +202,13 @@ def rerun(call: Call, repo: Json, run_id: str) -> Reply:
 
 @route("POST", f"{_RUN}/rerun-failed-jobs", "actions:write", push=True)
 def rerun_failed(call: Call, repo: Json, run_id: str) -> Reply:
-    """The same, of what failed."""
     return rerun(call, repo, run_id)
 
 
 @route("POST", f"{_RUN}/cancel", "actions:write", push=True)
 def cancel(call: Call, repo: Json, run_id: str) -> Reply:
-    """202; 409 for one that has ended."""
-    row = _one(call, repo, run_id)
+    """Return 202, or 409 for a completed run."""
+    row = _find_run(call, repo, run_id)
     if row["status"] == "completed":
         raise Refused(call.refusal(409, "Cannot cancel a workflow run that is completed."))
     row |= {"status": "completed", "conclusion": "cancelled"}
@@ -222,5 +217,4 @@ def cancel(call: Call, repo: Json, run_id: str) -> Reply:
 
 @route("POST", f"{_RUN}/force-cancel", "actions:write", push=True)
 def force_cancel(call: Call, repo: Json, run_id: str) -> Reply:
-    """The same, whatever the run says."""
     return cancel(call, repo, run_id)

@@ -1,4 +1,4 @@
-"""Security alerts: of code scanning, of Dependabot, of leaked secrets."""
+"""Security alerts: code scanning, Dependabot and leaked secrets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ def _alerts(call: Call, repo: Json, kind: str) -> list[Json]:
 
 @route("GET", "R/code-scanning/alerts", "security_events:read", scopes=_ALERTS, push=True)
 def code_scanning(call: Call, repo: Json) -> Reply:
-    """What is wrong in the code."""
     told = [
         {
             "number": row["number"],
@@ -37,7 +36,6 @@ def code_scanning(call: Call, repo: Json) -> Reply:
 
 @route("GET", "R/dependabot/alerts", "vulnerability_alerts:read", scopes=_ALERTS, push=True)
 def dependabot(call: Call, repo: Json) -> Reply:
-    """What is wrong in what the code needs."""
     wanted = call.ask.one("severity")
     told = [
         {
@@ -56,7 +54,7 @@ def dependabot(call: Call, repo: Json) -> Reply:
 
 @route("GET", "R/secret-scanning/alerts", "secret_scanning_alerts:read", scopes=_ALERTS, push=True)
 def secret_scanning(call: Call, repo: Json) -> Reply:
-    """What leaked; the secret itself unless it is asked to be hidden."""
+    """Return leaked secrets; the secret itself is hidden if the query says so."""
     hidden = call.ask.one("hide_secret") == "true"
     told = [
         {

@@ -10,18 +10,17 @@ from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 
 
-def history_of(call: Call, repo: Json) -> Json:
-    """A repository's commits."""
+def load_history(call: Call, repo: Json) -> Json:
     history: Json = call.store["commits"][repo["full_name"]]
     return history
 
 
-def commit_of(call: Call, repo: Json, sha: str, *, files: bool = False) -> Json:
-    """A commit as GitHub shows it."""
-    row = history_of(call, repo)[sha]
-    person = call.who(row["author"])
+def format_commit(call: Call, repo: Json, sha: str, *, files: bool = False) -> Json:
+    """Return a commit in GitHub's format."""
+    row = load_history(call, repo)[sha]
+    person = call.find_person(row["author"])
     by = {"name": person.name if person else row["author"], "email": person.email if person else "", "date": row["at"]}
-    told: Json = {
+    shown: Json = {
         "sha": sha,
         "node_id": f"C_{sha[:12]}",
         "url": f"https://{HOST}/repos/{repo['full_name']}/commits/{sha}",
@@ -36,12 +35,12 @@ def commit_of(call: Call, repo: Json, sha: str, *, files: bool = False) -> Json:
         "committer": call.user(row["author"]),
         "parents": [{"sha": one} for one in row["parents"]],
     }
-    told["commit"]["verification"] = {"verified": bool(row.get("signed")), "reason": "unsigned"}
+    shown["commit"]["verification"] = {"verified": bool(row.get("signed")), "reason": "unsigned"}
     if files:
-        before = history_of(call, repo)[row["parents"][0]]["tree"] if row["parents"] else {}
+        before = load_history(call, repo)[row["parents"][0]]["tree"] if row["parents"] else {}
         changed = git.changes(before, row["tree"])
-        told |= {"files": changed, "stats": _stats(changed)}
-    return told
+        shown |= {"files": changed, "stats": _stats(changed)}
+    return shown
 
 
 def _stats(files: list[Json]) -> Json:
@@ -49,9 +48,9 @@ def _stats(files: list[Json]) -> Json:
     return {"additions": added, "deletions": gone, "total": added + gone}
 
 
-def found(call: Call, repo: Json, ref: str) -> str:
-    """The sha of a ref; 422 where there is none."""
-    sha = git.resolve(repo, history_of(call, repo), ref)
+def resolve_sha(call: Call, repo: Json, ref: str) -> str:
+    """Return the sha of a ref. Raise 422 if there is none."""
+    sha = git.resolve(repo, load_history(call, repo), ref)
     if sha is None:
         raise Refused(call.refusal(422, f"No commit found for SHA: {ref}"))
     return sha
@@ -59,11 +58,11 @@ def found(call: Call, repo: Json, ref: str) -> str:
 
 @route("GET", "R/commits", "contents:read")
 def commits(call: Call, repo: Json) -> Reply:
-    """The commits of a branch, filtered."""
-    history = history_of(call, repo)
+    """Return a branch's commits, filtered."""
+    history = load_history(call, repo)
     start = git.resolve(repo, history, call.ask.one("sha"))
     if start is None:
-        raise call.missing()
+        raise call.not_found()
     author, path = call.ask.one("author"), call.ask.one("path")
     since, until = call.ask.one("since"), call.ask.one("until", "9")
     rows = [
@@ -73,7 +72,7 @@ def commits(call: Call, repo: Json) -> Reply:
         and since <= history[sha]["at"] <= until
         and (not path or _touches(history, sha, path))
     ]
-    return call.page([commit_of(call, repo, sha) for sha in rows])
+    return call.page([format_commit(call, repo, sha) for sha in rows])
 
 
 def _touches(history: Json, sha: str, path: str) -> bool:
@@ -86,24 +85,22 @@ def _touches(history: Json, sha: str, path: str) -> bool:
 
 @route("GET", "R/commits/{ref+}/check-runs", "checks:read")
 def check_runs(call: Call, repo: Json, ref: str) -> Reply:
-    """What CI says about a commit."""
-    sha = found(call, repo, ref)
-    rows = [one for one in call.kept("checks", repo) if one["sha"] == sha]
+    sha = resolve_sha(call, repo, ref)
+    rows = [one for one in call.records("checks", repo) if one["sha"] == sha]
     home = f"https://github.com/{repo['full_name']}/actions/runs"
     return call.page([_check(one, home) for one in rows], "check_runs")
 
 
 @route("GET", "R/check-runs/{check_run_id}", "checks:read")
 def check_run(call: Call, repo: Json, check_run_id: str) -> Reply:
-    """One check."""
-    row = next((one for one in call.kept("checks", repo) if str(one["id"]) == check_run_id), None)
+    row = next((one for one in call.records("checks", repo) if str(one["id"]) == check_run_id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_check(row, f"https://github.com/{repo['full_name']}/actions/runs"))
 
 
 def _check(one: Json, home: str) -> Json:
-    """A check as GitHub shows it."""
+    """Return a check in GitHub's format."""
     said = {"title": None, "summary": None, "text": None} | one.get("output", {})
     return {
         "id": one["id"],
@@ -118,54 +115,53 @@ def _check(one: Json, home: str) -> Json:
 
 @route("GET", "R/commits/{ref+}/status", "statuses:read")
 def status(call: Call, repo: Json, ref: str) -> Reply:
-    """Statuses of the older kind."""
-    sha = found(call, repo, ref)
-    kept = [one for one in call.kept("statuses", repo) if one["sha"] == sha]
-    rows = [{"id": id, **one} for id, one in enumerate(kept, 1)]
+    """Return the commit statuses, the API older than checks."""
+    sha = resolve_sha(call, repo, ref)
+    records = [one for one in call.records("statuses", repo) if one["sha"] == sha]
+    rows = [{"id": id, **one} for id, one in enumerate(records, 1)]
     states = {str(one["state"]) for one in rows}
     state = "failure" if states & {"failure", "error"} else "success" if states == {"success"} else "pending"
-    return call.page(rows, "statuses", told={"state": state, "sha": sha})
+    return call.page(rows, "statuses", extra={"state": state, "sha": sha})
 
 
 @route("GET", "R/check-runs/{check_run_id}/annotations", "checks:read")
-def annotations_of(call: Call, repo: Json, check_run_id: str) -> Reply:
-    """What a check says about lines."""
-    row = next((one for one in call.kept("checks", repo) if str(one["id"]) == check_run_id), None)
+def check_annotations(call: Call, repo: Json, check_run_id: str) -> Reply:
+    """Return a check's annotations of lines."""
+    row = next((one for one in call.records("checks", repo) if str(one["id"]) == check_run_id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return call.page([{"annotation_level": "failure", **one} for one in row["annotations"]])
 
 
 @route("GET", "R/commits/{ref+}", "contents:read")
 def commit(call: Call, repo: Json, ref: str) -> Reply:
-    """One commit with its files."""
-    return call.reply(commit_of(call, repo, found(call, repo, ref), files=True))
+    return call.reply(format_commit(call, repo, resolve_sha(call, repo, ref), files=True))
 
 
 @route("GET", "R/compare/{basehead+}", "contents:read")
 def compare(call: Call, repo: Json, basehead: str) -> Reply:
-    """What one end has and the other has not: the first 250 commits, or a page of them; files with the first page."""
+    """Return head's commits that base lacks: the first 250, or a page; files with the first page."""
     base, dots, head = basehead.partition("...")
-    history = history_of(call, repo)
+    history = load_history(call, repo)
     ends = [git.resolve(repo, history, one.rpartition(":")[2]) for one in (base, head)]
     if not dots or None in ends:
-        raise call.missing()
+        raise call.not_found()
     one, other = str(ends[0]), str(ends[1])
     root = git.merge_base(history, one, other)
     ahead = [sha for sha in git.ancestors(history, other) if sha not in set(git.ancestors(history, one))]
     behind = [sha for sha in git.ancestors(history, one) if sha not in set(git.ancestors(history, other))]
     state = "diverged" if ahead and behind else "ahead" if ahead else "behind" if behind else "identical"
     page, size = int(call.ask.one("page", "1")), int(call.ask.one("per_page", "250"))
-    told = {
+    compared = {
         "status": state,
         "ahead_by": len(ahead),
         "behind_by": len(behind),
         "total_commits": len(ahead),
-        "merge_base_commit": commit_of(call, repo, root),
-        "commits": [commit_of(call, repo, sha) for sha in ahead[::-1][(page - 1) * size : page * size]],
+        "merge_base_commit": format_commit(call, repo, root),
+        "commits": [format_commit(call, repo, sha) for sha in ahead[::-1][(page - 1) * size : page * size]],
         "files": git.changes(history[root]["tree"], history[other]["tree"]) if page == 1 else [],
     }
-    return call.reply(told)
+    return call.reply(compared)
 
 
 # ----------------------------------------------------------------- refs
@@ -173,7 +169,6 @@ def compare(call: Call, repo: Json, basehead: str) -> Reply:
 
 @route("GET", "R/branches", "contents:read")
 def branches(call: Call, repo: Json) -> Reply:
-    """All branches, by name."""
     return call.page([_branch(repo, name) for name in sorted(repo["branches"])])
 
 
@@ -183,15 +178,13 @@ def _branch(repo: Json, name: str) -> Json:
 
 @route("GET", "R/branches/{branch+}", "contents:read")
 def branch(call: Call, repo: Json, branch: str) -> Reply:
-    """One branch."""
     if branch not in repo["branches"]:
         raise Refused(call.refusal(404, "Branch not found"))
-    return call.reply(_branch(repo, branch) | {"commit": commit_of(call, repo, repo["branches"][branch])})
+    return call.reply(_branch(repo, branch) | {"commit": format_commit(call, repo, repo["branches"][branch])})
 
 
 @route("GET", "R/tags", "contents:read")
 def tags(call: Call, repo: Json) -> Reply:
-    """All tags."""
     return call.page([{"name": name, "commit": {"sha": sha}} for name, sha in sorted(repo["tags"].items())])
 
 
@@ -202,10 +195,10 @@ def _kind(ref: str) -> tuple[str, str]:
 
 @route("GET", "R/git/ref/{ref+}", "contents:read")
 def ref(call: Call, repo: Json, ref: str) -> Reply:
-    """One ref, written heads/name or tags/name."""
+    """Return one ref, written heads/name or tags/name."""
     kind, name = _kind(ref)
     if not kind or name not in repo[kind]:
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_ref(f"refs/{ref}", repo[kind][name]))
 
 
@@ -215,10 +208,10 @@ def _ref(ref: str, sha: str) -> Json:
 
 @route("POST", "R/git/refs", "contents:write", push=True)
 def create_ref(call: Call, repo: Json) -> Reply:
-    """A new branch or tag; 422 for one that is there."""
+    """Create a branch or tag. Raise 422 if it exists."""
     body = call.body()
     kind, name = _kind(str(body.get("ref", "")).removeprefix("refs/"))
-    if not kind or body.get("sha") not in history_of(call, repo):
+    if not kind or body.get("sha") not in load_history(call, repo):
         raise Refused(call.refusal(422, "Object does not exist"))
     if name in repo[kind]:
         raise Refused(call.refusal(422, "Reference already exists"))
@@ -228,23 +221,23 @@ def create_ref(call: Call, repo: Json) -> Reply:
 
 @route("DELETE", "R/git/refs/{ref+}", "contents:write", push=True)
 def delete_ref(call: Call, repo: Json, ref: str) -> Reply:
-    """422 for one that is not there."""
+    """Delete a ref. Raise 422 if it does not exist."""
     kind, name = _kind(ref)
     if not kind or name not in repo[kind]:
         raise Refused(call.refusal(422, "Reference does not exist"))
     if name in repo["protected"]:
         raise Refused(call.refusal(422, "Cannot delete protected branch"))
     del repo[kind][name]
-    return call.none()
+    return call.empty_reply()
 
 
 @route("GET", "R/activity", "contents:read")
 def activity(call: Call, repo: Json) -> Reply:
-    """Pushes and the like; pages go by a cursor."""
+    """Return pushes and other activity; paged by a cursor."""
     kind, actor, where = (call.ask.one(name) for name in ("activity_type", "actor", "ref"))
     rows = [
         row
-        for row in reversed(call.kept("activity", repo))
+        for row in reversed(call.records("activity", repo))
         if kind in ("", row["activity_type"])
         and actor in ("", row["actor"])
         and (not where or row["ref"] == "refs/heads/" + re.sub("^refs/heads/", "", where))

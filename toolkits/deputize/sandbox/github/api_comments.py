@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.issues import ISSUE_PATH, comment, comments_of, row_of
+from deputize.sandbox.github.issues import ISSUE_PATH, comment, find_issue, issue_comments
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 
 
 @route("GET", "R/issues/comments", "issues:read")
 def every_comment(call: Call, repo: Json) -> Reply:
-    """All comments of a repository."""
-    rows = [row for row in call.kept("comments", repo) if row["at"] >= call.ask.one("since")]
+    rows = [row for row in call.records("comments", repo) if row["at"] >= call.ask.one("since")]
     rows = list(reversed(rows)) if call.ask.one("direction") == "desc" else rows
     return call.page([comment(call, repo, row) for row in rows])
 
 
 @route("GET", f"{ISSUE_PATH}/comments", "issues:read")
 def comments(call: Call, repo: Json, issue_number: str) -> Reply:
-    """The comments of an issue, the oldest first."""
-    rows = comments_of(call, repo, row_of(call, repo, issue_number)["number"])
+    """Return an issue's comments, oldest first."""
+    rows = issue_comments(call, repo, find_issue(call, repo, issue_number)["number"])
     return call.page([comment(call, repo, row) for row in rows if row["at"] >= call.ask.one("since")])
 
 
 @route("POST", f"{ISSUE_PATH}/comments", "issues:write")
 def write(call: Call, repo: Json, issue_number: str) -> Reply:
-    """201; 403 where it is locked."""
-    issue = row_of(call, repo, issue_number)
+    """Return 201, or 403 if the issue is locked."""
+    issue = find_issue(call, repo, issue_number)
     if issue["locked"] and not call.pushes(repo):
         raise Refused(call.refusal(403, "Unable to create comment because issue is locked."))
     if not str(call.body().get("body") or "").strip():
@@ -38,22 +37,22 @@ def write(call: Call, repo: Json, issue_number: str) -> Reply:
         "body": call.body()["body"],
         "at": call.now,
     }
-    call.kept("comments", repo).append(row)
+    call.records("comments", repo).append(row)
     issue["updated_at"] = call.now
     return call.reply(comment(call, repo, row), 201)
 
 
-def numbered(call: Call, rows: list[Json], id: str) -> Json:
-    """The row of this number; 404 where there is none."""
+def find_by_id(call: Call, rows: list[Json], id: str) -> Json:
+    """Return the row with this id. Raise 404 if there is none."""
     row = next((one for one in rows if str(one["id"]) == id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
-def own(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
-    """A comment that I may change: mine, or any where I may push."""
-    row = numbered(call, rows, id)
+def find_editable(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
+    """Return a comment that the caller may change: an own one, or any with push access."""
+    row = find_by_id(call, rows, id)
     if row["user"] != call.me and not call.pushes(repo):
         raise Refused(call.refusal(403, "Must have admin rights to Repository."))
     return row
@@ -61,21 +60,18 @@ def own(call: Call, rows: list[Json], id: str, repo: Json) -> Json:
 
 @route("GET", "R/issues/comments/{comment_id}", "issues:read")
 def one_comment(call: Call, repo: Json, comment_id: str) -> Reply:
-    """One comment, by its number."""
-    return call.reply(comment(call, repo, numbered(call, call.kept("comments", repo), comment_id)))
+    return call.reply(comment(call, repo, find_by_id(call, call.records("comments", repo), comment_id)))
 
 
 @route("PATCH", "R/issues/comments/{comment_id}", "issues:write")
 def edit(call: Call, repo: Json, comment_id: str) -> Reply:
-    """The comment with its new words."""
-    row = own(call, call.kept("comments", repo), comment_id, repo)
+    row = find_editable(call, call.records("comments", repo), comment_id, repo)
     row["body"] = call.body()["body"]
     return call.reply(comment(call, repo, row))
 
 
 @route("DELETE", "R/issues/comments/{comment_id}", "issues:write")
 def delete(call: Call, repo: Json, comment_id: str) -> Reply:
-    """204."""
-    rows = call.kept("comments", repo)
-    rows.remove(own(call, rows, comment_id, repo))
-    return call.none()
+    rows = call.records("comments", repo)
+    rows.remove(find_editable(call, rows, comment_id, repo))
+    return call.empty_reply()

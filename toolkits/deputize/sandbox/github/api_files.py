@@ -10,11 +10,11 @@ from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 
-LARGE = 1_000_000  # bytes: beyond that the content is left out
+LARGE = 1_000_000  # bytes: larger files come without content
 
 
-def tree_of(call: Call, repo: Json, ref: str) -> git.Tree:
-    """The files at a ref. 404 where there is none."""
+def load_tree(call: Call, repo: Json, ref: str) -> git.Tree:
+    """Return the files at a ref. Raise 404 if there is none."""
     history = call.store["commits"][repo["full_name"]]
     sha = git.resolve(repo, history, ref)
     if sha is None:
@@ -25,20 +25,19 @@ def tree_of(call: Call, repo: Json, ref: str) -> git.Tree:
 
 @route("GET", "R/contents", "contents:read")
 def root(call: Call, repo: Json) -> Reply:
-    """The top directory."""
     return contents(call, repo, "")
 
 
 @route("GET", "R/contents/{path+}", "contents:read")
 def contents(call: Call, repo: Json, path: str) -> Reply:
-    """A file, or what a directory holds."""
-    tree = tree_of(call, repo, call.ask.one("ref"))
+    """Return a file, or a directory's entries."""
+    tree = load_tree(call, repo, call.ask.one("ref"))
     if path in tree:
         return _file(call, path, tree[path])
     prefix = f"{path}/" if path else ""
     below = {name.removeprefix(prefix).partition("/")[0]: name for name in tree if name.startswith(prefix)}
     if not below:
-        raise call.missing()
+        raise call.not_found()
     return call.reply([_entry(prefix + name, tree) for name in sorted(below)])
 
 
@@ -63,8 +62,8 @@ def _file(call: Call, path: str, content: str) -> Reply:
 
 @route("GET", "R/git/trees/{tree_sha+}", "contents:read")
 def trees(call: Call, repo: Json, tree_sha: str) -> Reply:
-    """All files, where that is asked for."""
-    tree = tree_of(call, repo, tree_sha)
+    """Return all files of a tree."""
+    tree = load_tree(call, repo, tree_sha)
     rows = [
         {"path": p, "type": "blob", "mode": "100644", "sha": git.blob_sha(c), "size": len(base64.b64decode(c))}
         for p, c in sorted(tree.items())
@@ -74,10 +73,10 @@ def trees(call: Call, repo: Json, tree_sha: str) -> Reply:
 
 @route("PUT", "R/contents/{path+}", "contents:write", push=True)
 def write(call: Call, repo: Json, path: str) -> Reply:
-    """One commit of one file: 422 without the sha of what is there, 409 with a wrong one."""
+    """Commit one file: 422 without the sha of an existing file, 409 with a wrong one."""
     body = call.body()
-    if path.startswith(".github/workflows/") and not call.permissions and "workflow" not in call.closed:
-        raise call.missing(("workflow",))
+    if path.startswith(".github/workflows/") and not call.permissions and "workflow" not in call.covered_scopes:
+        raise call.not_found(("workflow",))
     branch = body.get("branch") or repo["default_branch"]
     if branch not in repo["branches"]:
         raise Refused(call.refusal(404, f"Branch {branch} not found"))

@@ -1,4 +1,4 @@
-"""Gists: everybody's public ones, and mine."""
+"""Gists: public ones of all people, and the caller's own."""
 
 from __future__ import annotations
 
@@ -42,12 +42,11 @@ def _show(call: Call, id: str, row: Json, *, whole: bool = False) -> Json:
 
 
 def _version(row: Json) -> str:
-    """Which revision it is."""
     return hashlib.sha1(repr((row["files"], row["description"])).encode()).hexdigest()  # noqa: S324 - a name
 
 
 def raw(ask: Ask, world: World) -> Reply:
-    """A file at its own address, for whoever has that."""
+    """Return a file at its raw URL, to callers without a token."""
     _, _, id, _, name = (*ask.path.split("/", 4), "", "", "", "")[:5]
     gist = world.services["github"]["gists"].get(id, {"files": {}})
     if unquote(name) not in gist["files"] or "authorization" in ask.headers:
@@ -56,8 +55,8 @@ def raw(ask: Ask, world: World) -> Reply:
 
 
 @route("GET", "/gists")
-def mine(call: Call) -> Reply:
-    """Mine; secret ones only with the scope."""
+def own_gists(call: Call) -> Reply:
+    """Return the caller's gists; secret ones only with the scope."""
     shown = call.permissions or "gist" in call.token.scopes
     rows = [
         (id, row) for id, row in call.store["gists"].items() if row["owner"] == call.me and (row["public"] or shown)
@@ -67,24 +66,22 @@ def mine(call: Call) -> Reply:
 
 
 @route("GET", "/users/{username}/gists")
-def of_user(call: Call, username: str) -> Reply:
-    """Somebody's public ones."""
+def user_gists(call: Call, username: str) -> Reply:
     rows = [(id, row) for id, row in call.store["gists"].items() if row["owner"] == username and row["public"]]
     return call.page([_show(call, id, row) for id, row in rows])
 
 
 @route("GET", "/gists/{gist_id}")
-def one(call: Call, gist_id: str) -> Reply:
-    """Any that one has the address of."""
+def gist(call: Call, gist_id: str) -> Reply:
+    """Return a public gist, or an own secret one."""
     row = call.store["gists"].get(gist_id)
     if row is None or (not row["public"] and row["owner"] != call.me):
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_show(call, gist_id, row, whole=True))
 
 
 @route("POST", "/gists", "gists:write", scopes=_SCOPES)
 def create(call: Call) -> Reply:
-    """201."""
     given = call.body()
     if not given.get("files"):
         raise call.invalid("Gist", "files", "missing_field")
@@ -99,17 +96,17 @@ def create(call: Call) -> Reply:
     return call.reply(_show(call, id, row, whole=True), 201)
 
 
-def _own(call: Call, id: str) -> Json:
+def _find_own(call: Call, id: str) -> Json:
     row: Json | None = call.store["gists"].get(id)
     if row is None or row["owner"] != call.me:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
 @route("PATCH", "/gists/{gist_id}", "gists:write", scopes=_SCOPES)
 def change(call: Call, gist_id: str) -> Reply:
-    """Files by name; null deletes one."""
-    row, given = _own(call, gist_id), call.body()
+    """Change files by name; null deletes one."""
+    row, given = _find_own(call, gist_id), call.body()
     for name, file in (given.get("files") or {}).items():
         if file is None:
             row["files"].pop(name, None)
@@ -123,7 +120,6 @@ def change(call: Call, gist_id: str) -> Reply:
 
 @route("DELETE", "/gists/{gist_id}", "gists:write", scopes=_SCOPES)
 def delete(call: Call, gist_id: str) -> Reply:
-    """204."""
-    _own(call, gist_id)
+    _find_own(call, gist_id)
     del call.store["gists"][gist_id]
-    return call.none()
+    return call.empty_reply()

@@ -1,4 +1,4 @@
-"""Notifications, which GitHub Apps have none of."""
+"""Notifications. GitHub Apps have none."""
 
 from __future__ import annotations
 
@@ -13,13 +13,12 @@ _RIGHT = "notifications:none"
 
 @route("GET", "/notifications", _RIGHT, scopes=_SCOPES)
 def notifications(call: Call) -> Reply:
-    """Mine; those already read only where they are asked for."""
+    """Return the caller's notifications; those already read only on request."""
     return _page(call, "")
 
 
 @route("GET", "R/notifications", _RIGHT, scopes=_SCOPES)
-def of_repo(call: Call, repo: Json) -> Reply:
-    """Those of one repository."""
+def repo_notifications(call: Call, repo: Json) -> Reply:
     return _page(call, repo["full_name"])
 
 
@@ -48,38 +47,37 @@ def _show(call: Call, row: Json) -> Json:
 
 @route("PUT", "/notifications", _RIGHT, scopes=_SCOPES)
 def read_all(call: Call) -> Reply:
-    """205: everything up to a moment is read."""
+    """Mark all notifications up to a time as read."""
     for row in call.store["notifications"]:
         if row["user"] == call.me and row["at"] <= call.body().get("last_read_at", call.now):
             row["unread"] = False
-    return call.none(205)
+    return call.empty_reply(205)
 
 
 def _thread(call: Call, id: str) -> Json:
     row: Json | None = next((one for one in call.store["notifications"] if one["id"] == id), None)
     if row is None or row["user"] != call.me:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
 @route("PATCH", "/notifications/threads/{thread_id}", _RIGHT, scopes=_SCOPES)
 def read(call: Call, thread_id: str) -> Reply:
-    """205; 304 for one that was read."""
+    """Return 205, or 304 if the thread was read before."""
     row = _thread(call, thread_id)
     was, row["unread"] = row["unread"], False
-    return call.none(205 if was else 304)
+    return call.empty_reply(205 if was else 304)
 
 
 @route("DELETE", "/notifications/threads/{thread_id}", _RIGHT, scopes=_SCOPES)
-def done(call: Call, thread_id: str) -> Reply:
-    """204: gone from the list."""
+def mark_done(call: Call, thread_id: str) -> Reply:
     call.store["notifications"].remove(_thread(call, thread_id))
-    return call.none()
+    return call.empty_reply()
 
 
 @route("PUT", "/notifications/threads/{thread_id}/subscription", _RIGHT, scopes=_SCOPES)
 def subscribe(call: Call, thread_id: str) -> Reply:
-    """Muted or watched."""
+    """Mute or watch a thread."""
     row = _thread(call, thread_id)
     row["ignored"] = bool(call.body().get("ignored"))
     return call.reply({"subscribed": True, "ignored": row["ignored"], "reason": None})

@@ -9,18 +9,17 @@ from deputize.sandbox.http_types import Reply
 
 @route("GET", "R/labels", "issues:read")
 def labels(call: Call, repo: Json) -> Reply:
-    """All labels."""
     return call.page([label(row) for row in repo["labels"]])
 
 
 def label(row: Json) -> Json:
-    """A label as GitHub shows it."""
+    """Return a label in GitHub's format."""
     return {**row, "node_id": f"LA_{row['id']:08d}", "default": False}
 
 
 @route("POST", "R/labels", "issues:write", push=True)
 def create_label(call: Call, repo: Json) -> Reply:
-    """201; 422 for a name that is there, in whatever case."""
+    """Create a label. Raise 422 for an existing name, ignoring case."""
     given = call.body()
     if given["name"].lower() in [row["name"].lower() for row in repo["labels"]]:
         raise call.invalid("Label", "name", "already_exists")
@@ -30,7 +29,7 @@ def create_label(call: Call, repo: Json) -> Reply:
 
 
 def change_label(call: Call, repo: Json, row: Json, given: Json) -> Json:
-    """Other words and colour, on every issue that has it."""
+    """Change a label, also on its issues."""
     for issue in call.store["issues"][repo["full_name"]]:
         issue["labels"] = [given.get("name", one) if one == row["name"] else one for one in issue["labels"]]
     row |= {name: given[name] for name in ("name", "color", "description") if name in given}
@@ -39,7 +38,6 @@ def change_label(call: Call, repo: Json, row: Json, given: Json) -> Json:
 
 @route("GET", "R/issue-types", "issues:read")
 def issue_types(call: Call, repo: Json) -> Reply:
-    """The types that issues may have."""
     about = {"description": "", "color": "gray", "is_enabled": True}
     names = ("Bug", "Feature", "Task")
     return call.reply([{"id": n, "node_id": f"IT_{n}", "name": name, **about} for n, name in enumerate(names, 1)])
@@ -47,29 +45,28 @@ def issue_types(call: Call, repo: Json) -> Reply:
 
 @route("DELETE", "R/labels/{name}", "issues:write", push=True)
 def delete_label(call: Call, repo: Json, name: str) -> Reply:
-    """Gone everywhere."""
     return drop_label(call, repo, name)
 
 
 def drop_label(call: Call, repo: Json, name: str) -> Reply:
-    """Take a label out of the repository and off its issues."""
+    """Remove a label from the repository and its issues."""
     if name.lower() not in [row["name"].lower() for row in repo["labels"]]:
-        raise call.missing()
+        raise call.not_found()
     repo["labels"] = [row for row in repo["labels"] if row["name"].lower() != name.lower()]
     for row in call.store["issues"][repo["full_name"]]:
         row["labels"] = [one for one in row["labels"] if one.lower() != name.lower()]
-    return call.none()
+    return call.empty_reply()
 
 
 @route("GET", "R/milestones", "issues:read")
 def milestones(call: Call, repo: Json) -> Reply:
-    """Milestones in a state."""
+    """Return milestones in a state."""
     state = call.ask.one("state", "open")
     return call.page([milestone(call, repo, row) for row in repo["milestones"] if state in ("all", row["state"])])
 
 
 def milestone(call: Call, repo: Json, row: Json) -> Json:
-    """A milestone with how far it is."""
+    """Return a milestone with its counts of issues."""
     issues = [one for one in call.store["issues"][repo["full_name"]] if one["milestone"] == row["number"]]
     open_ = sum(one["state"] == "open" for one in issues)
     return {**row, "id": 900 + row["number"], "open_issues": open_, "closed_issues": len(issues) - open_}
@@ -77,7 +74,7 @@ def milestone(call: Call, repo: Json, row: Json) -> Json:
 
 @route("POST", "R/milestones", "issues:write", push=True)
 def create_milestone(call: Call, repo: Json) -> Reply:
-    """201; 422 for a title that is there."""
+    """Create a milestone. Raise 422 for an existing title."""
     given = call.body()
     if given["title"] in [row["title"] for row in repo["milestones"]]:
         raise call.invalid("Milestone", "title", "already_exists")
@@ -89,19 +86,17 @@ def create_milestone(call: Call, repo: Json) -> Reply:
 
 @route("PATCH", "R/milestones/{milestone_number}", "issues:write", push=True)
 def change_milestone(call: Call, repo: Json, milestone_number: str) -> Reply:
-    """What is named, and nothing else."""
     row = next((one for one in repo["milestones"] if str(one["number"]) == milestone_number), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     row |= {name: value for name, value in call.body().items() if name in ("title", "state", "description", "due_on")}
     return call.reply(milestone(call, repo, row))
 
 
 @route("DELETE", "R/milestones/{milestone_number}", "issues:write", push=True)
 def delete_milestone(call: Call, repo: Json, milestone_number: str) -> Reply:
-    """Gone, and off its issues."""
     kept = [row for row in repo["milestones"] if str(row["number"]) != milestone_number]
     if len(kept) == len(repo["milestones"]):
-        raise call.missing()
+        raise call.not_found()
     repo["milestones"] = kept
-    return call.none()
+    return call.empty_reply()

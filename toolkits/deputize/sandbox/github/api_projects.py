@@ -1,10 +1,10 @@
-"""Projects (V2) of organizations and people."""
+"""Projects (V2) of organizations and users."""
 
 from __future__ import annotations
 
-from deputize.sandbox.github.api_pulls import show_pull
+from deputize.sandbox.github.api_pulls import format_pull
 from deputize.sandbox.github.call import HOST, Call, Json
-from deputize.sandbox.github.issues import row_of, show
+from deputize.sandbox.github.issues import find_issue, format_issue
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.http_types import Refused, Reply
 
@@ -15,19 +15,19 @@ _WRITES = "organization_projects:write"
 
 
 def _rows(call: Call, owner: str, kind: str) -> list[Json]:
-    """The projects of an owner of this kind. 404 for anybody else."""
+    """Return the owner's projects. Raise 404 for an owner of another kind."""
     orgs = call.store["orgs"]
     if (owner in orgs and call.me not in orgs[owner]["members"]) or (kind == "orgs") != (owner in orgs):
-        raise call.missing()
-    if owner not in orgs and call.who(owner) is None:
-        raise call.missing()
+        raise call.not_found()
+    if owner not in orgs and call.find_person(owner) is None:
+        raise call.not_found()
     return [row for row in call.store["projects"] if row["owner"] == owner and owner in (*orgs, call.me)]
 
 
-def _one(call: Call, owner: str, kind: str, number: str) -> Json:
+def _find_project(call: Call, owner: str, kind: str, number: str) -> Json:
     row = next((one for one in _rows(call, owner, kind) if str(one["number"]) == number), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
@@ -99,13 +99,13 @@ def _item(call: Call, project: Json, item: Json) -> Json:
 
 
 def _content(call: Call, item: Json) -> tuple[str, Json]:
-    """What an item is: an issue, a pull request, or a draft of its own."""
+    """Return an item's type and content: an issue, a pull request, or a draft."""
     if draft := item.get("draft"):
         about = {"id": item["id"], "node_id": f"DI_{item['id']}", "created_at": call.now, "updated_at": call.now}
         return "DraftIssue", {**about, "user": call.user("bob"), **draft}
     repo = call.store["repos"][item["repo"]]
-    row = row_of(call, repo, item["number"])
-    return ("PullRequest", show_pull(call, repo, row)) if row["pull"] else ("Issue", show(call, repo, row))
+    row = find_issue(call, repo, item["number"])
+    return ("PullRequest", format_pull(call, repo, row)) if row["pull"] else ("Issue", format_issue(call, repo, row))
 
 
 def _items(call: Call, project: Json) -> Reply:
@@ -116,12 +116,12 @@ def _items(call: Call, project: Json) -> Reply:
 
 
 def _add(call: Call, project: Json) -> Reply:
-    """201; 304 for one that is there."""
+    """Return 201, or 304 if the item exists."""
     given = call.body()
     repo = call.repo(f"{given.get('owner')}/{given.get('repo')}")
     if repo is None or not call.sees(repo):
-        raise call.missing()
-    number = row_of(call, repo, given["number"])["number"]
+        raise call.not_found()
+    number = find_issue(call, repo, given["number"])["number"]
     there = next((one for one in project["items"] if (one["repo"], one["number"]) == (repo["full_name"], number)), None)
     if there is None:
         there = {"id": call.next_id(), "repo": repo["full_name"], "number": number, "values": {}}
@@ -129,15 +129,15 @@ def _add(call: Call, project: Json) -> Reply:
     return call.reply(_item(call, project, there), 201)
 
 
-def _own(call: Call, project: Json, id: str) -> Json:
+def _find_item(call: Call, project: Json, id: str) -> Json:
     row: Json | None = next((one for one in project["items"] if str(one["id"]) == id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
 def _set(call: Call, project: Json, item: Json) -> Reply:
-    """422 for an option that is not there."""
+    """Set fields of an item. Raise 422 for an unknown option."""
     for one in call.body().get("fields", ()):
         field = next((row for row in project["fields"] if row["id"] == one["id"]), None)
         options = (field or {}).get("options")
@@ -151,48 +151,48 @@ for _kind, _name in (("orgs", "org"), ("users", "username")):
     _home = f"/{_kind}/{{{_name}}}/projectsV2"
 
     def _declare(kind: str = _kind, home: str = _home) -> None:
-        """The routes of projects below one kind of owner."""
+        """Declare the routes of projects for one kind of owner."""
 
         @route("GET", home, _RIGHT, scopes=_READ)
         def projects(call: Call, **at: str) -> Reply:
             return _projects(call, next(iter(at.values())), kind)
 
-        def one_of(call: Call, at: dict[str, str]) -> Json:
-            return _one(call, at.get("org") or at["username"], kind, at["project_number"])
+        def requested_project(call: Call, at: dict[str, str]) -> Json:
+            return _find_project(call, at.get("org") or at["username"], kind, at["project_number"])
 
         project = f"{home}/{{project_number}}"
         item = f"{project}/items/{{item_id}}"
 
         @route("GET", project, _RIGHT, scopes=_READ)
         def one(call: Call, **at: str) -> Reply:
-            return call.reply(_project(call, one_of(call, at)))
+            return call.reply(_project(call, requested_project(call, at)))
 
         @route("GET", f"{project}/fields", _RIGHT, scopes=_READ)
         def fields(call: Call, **at: str) -> Reply:
-            return _fields(call, one_of(call, at))
+            return _fields(call, requested_project(call, at))
 
         @route("GET", f"{project}/items", _RIGHT, scopes=_READ)
         def items(call: Call, **at: str) -> Reply:
-            return _items(call, one_of(call, at))
+            return _items(call, requested_project(call, at))
 
         @route("POST", f"{project}/items", _WRITES, scopes=_WRITE)
         def add(call: Call, **at: str) -> Reply:
-            return _add(call, one_of(call, at))
+            return _add(call, requested_project(call, at))
 
         @route("GET", item, _RIGHT, scopes=_READ)
         def get(call: Call, **at: str) -> Reply:
-            found = one_of(call, at)
-            return call.reply(_item(call, found, _own(call, found, at["item_id"])))
+            found = requested_project(call, at)
+            return call.reply(_item(call, found, _find_item(call, found, at["item_id"])))
 
         @route("PATCH", item, _WRITES, scopes=_WRITE)
         def change(call: Call, **at: str) -> Reply:
-            found = one_of(call, at)
-            return _set(call, found, _own(call, found, at["item_id"]))
+            found = requested_project(call, at)
+            return _set(call, found, _find_item(call, found, at["item_id"]))
 
         @route("DELETE", item, _WRITES, scopes=_WRITE)
         def delete(call: Call, **at: str) -> Reply:
-            found = one_of(call, at)
-            found["items"].remove(_own(call, found, at["item_id"]))
-            return call.none()
+            found = requested_project(call, at)
+            found["items"].remove(_find_item(call, found, at["item_id"]))
+            return call.empty_reply()
 
     _declare()

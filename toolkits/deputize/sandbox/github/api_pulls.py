@@ -1,11 +1,11 @@
-"""Pull requests: list, open, change, merge, and what they change."""
+"""Pull requests: list, open, change, merge, files and commits."""
 
 from __future__ import annotations
 
 from deputize.sandbox.github import git
-from deputize.sandbox.github.api_code import commit_of, history_of
+from deputize.sandbox.github.api_code import format_commit, load_history
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.issues import happened, row_of, rows_of, show
+from deputize.sandbox.github.issues import add_event, find_issue, format_issue, load_issues
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed_code import issue as new_issue
 from deputize.sandbox.github.shapes import repository
@@ -15,34 +15,34 @@ PULL = "R/pulls/{pull_number}"
 READ, WRITE = "pull_requests:read", "pull_requests:write"
 
 
-def pull_of(call: Call, repo: Json, number: str | int) -> Json:
-    """A pull request as it is kept; 404 for an issue."""
-    row = row_of(call, repo, number)
+def find_pull(call: Call, repo: Json, number: str | int) -> Json:
+    """Return a pull request's row. Raise 404 for an issue."""
+    row = find_issue(call, repo, number)
     if not row["pull"]:
-        raise call.missing()
+        raise call.not_found()
     return row
 
 
-def head_of(repo: Json, row: Json) -> str:
-    """The commit that a pull request ends in."""
+def head_sha(repo: Json, row: Json) -> str:
+    """Return the newest commit of a pull request."""
     pull = row["pull"]
     return str(pull["head_sha"] if pull.get("head_sha") else repo["branches"].get(pull["head"], ""))
 
 
-def base_of(call: Call, repo: Json, row: Json) -> str:
-    """The commit where its branch parted."""
+def base_sha(call: Call, repo: Json, row: Json) -> str:
+    """Return the merge base of a pull request."""
     pull = row["pull"]
     if pull["merged_at"]:
         return str(pull["base_sha"])
-    return git.merge_base(history_of(call, repo), repo["branches"][pull["base"]], head_of(repo, row))
+    return git.merge_base(load_history(call, repo), repo["branches"][pull["base"]], head_sha(repo, row))
 
 
-def show_pull(call: Call, repo: Json, row: Json, *, whole: bool = False) -> Json:
-    """A pull request as GitHub shows it; ``whole`` as alone, not in a list."""
+def format_pull(call: Call, repo: Json, row: Json, *, whole: bool = False) -> Json:
+    """Return a pull request in GitHub's format; ``whole``: as a single reply, not in a list."""
     pull, owner = row["pull"], repo["full_name"].partition("/")[0]
     base = {"label": f"{owner}:{pull['base']}", "ref": pull["base"], "repo": repository(repo)}
     head = {"label": f"{owner}:{pull['head']}", "ref": pull["head"], "repo": repository(repo)}
-    told = {name: value for name, value in show(call, repo, row).items() if name in _SAME}
+    told = {name: value for name, value in format_issue(call, repo, row).items() if name in _SAME}
     told |= {
         "node_id": f"PR_{repo['id']}_{row['number']:06d}",
         "draft": pull["draft"],
@@ -51,11 +51,11 @@ def show_pull(call: Call, repo: Json, row: Json, *, whole: bool = False) -> Json
         "requested_reviewers": [one for name in pull["reviewers"] if (one := call.user(name))],
         "requested_teams": [{"slug": slug, "name": slug} for slug in pull["teams"]],
         "base": base | {"sha": repo["branches"].get(pull["base"], "")},
-        "head": head | {"sha": head_of(repo, row)},
+        "head": head | {"sha": head_sha(repo, row)},
         "auto_merge": {"merge_method": "squash"} if pull["auto_merge"] else None,
     }
     if whole:
-        files = changed(call, repo, row)
+        files = changed_files(call, repo, row)
         told |= {"merged": bool(pull["merged_at"]), "mergeable": mergeable(call, repo, row), "comments": 0}
         told |= {"mergeable_state": _state(call, repo, row), "changed_files": len(files)}
     return told
@@ -67,22 +67,22 @@ _SAME = {
 }
 
 
-def changed(call: Call, repo: Json, row: Json) -> list[Json]:
-    """The files that it changes."""
-    history = history_of(call, repo)
-    base, head = base_of(call, repo, row), head_of(repo, row)
+def changed_files(call: Call, repo: Json, row: Json) -> list[Json]:
+    """Return the changed files."""
+    history = load_history(call, repo)
+    base, head = base_sha(call, repo, row), head_sha(repo, row)
     return git.changes(history[base]["tree"], history[head]["tree"]) if base and head else []
 
 
 def mergeable(call: Call, repo: Json, row: Json) -> bool | None:
-    """Whether nothing clashes; None for one that is not open."""
+    """Return True if nothing conflicts; None if the pull request is closed or the answer is still computed."""
     if row["state"] != "open":
         return None
     if row["pull"].get("computing", 0) > 0:
         row["pull"]["computing"] -= 1
         return None
-    head = head_of(repo, row)
-    return bool(head) and git.merged(history_of(call, repo), repo["branches"][row["pull"]["base"]], head) is not None
+    head = head_sha(repo, row)
+    return bool(head) and git.merge(load_history(call, repo), repo["branches"][row["pull"]["base"]], head) is not None
 
 
 def _state(call: Call, repo: Json, row: Json) -> str:
@@ -91,49 +91,52 @@ def _state(call: Call, repo: Json, row: Json) -> str:
 
 @route("GET", "R/pulls", READ)
 def pulls(call: Call, repo: Json) -> Reply:
-    """Pull requests, filtered."""
     ask, owner = call.ask, repo["full_name"].partition("/")[0]
-    state, base, head = ask.one("state", "open"), ask.one("base"), ask.one("head").removeprefix(f"{owner}:")
+    state, base, head = (
+        ask.one("state", "open"),
+        ask.one("base"),
+        ask.one("head").removeprefix(f"{owner}:"),
+    )
     found = [
         row
-        for row in reversed(rows_of(call, repo))
+        for row in reversed(load_issues(call, repo))
         if row["pull"]
         and state in ("all", row["state"])
         and base in ("", row["pull"]["base"])
         and head in ("", row["pull"]["head"])
     ]
-    return call.page([show_pull(call, repo, row) for row in found])
+    return call.page([format_pull(call, repo, row) for row in found])
 
 
 @route("POST", "R/pulls", WRITE)
 def create(call: Call, repo: Json) -> Reply:
-    """201; 422 for the same two branches, for none, and where nothing differs."""
+    """Return 201. Raise 422 for an open pull request of the same branches, a missing branch, or no difference."""
     given = call.body()
     head, base = str(given.get("head", "")).rpartition(":")[2], given.get("base")
     for field, name in (("head", head), ("base", base)):
         if name not in repo["branches"]:
             raise call.invalid("PullRequest", field)
-    same = [r for r in rows_of(call, repo) if r["pull"] and r["state"] == "open"]
+    same = [r for r in load_issues(call, repo) if r["pull"] and r["state"] == "open"]
     if any((r["pull"]["head"], r["pull"]["base"]) == (head, base) for r in same):
         owner = repo["full_name"].partition("/")[0]
         message = f"A pull request already exists for {owner}:{head}."
         raise call.invalid("PullRequest", "", "custom", message)
-    history = history_of(call, repo)
+    history = load_history(call, repo)
     if repo["branches"][head] in set(git.ancestors(history, repo["branches"][base])):
         raise call.invalid("PullRequest", "", "custom", f"No commits between {base} and {head}")
     row = _new_pull(call, repo, given)
     row["pull"] = {"head": head, "base": base, "head_repo": repo["full_name"], "draft": bool(given.get("draft"))}
     row["pull"] |= {"merged_at": None, "sha": None, "reviewers": [], "teams": [], "auto_merge": False}
-    return call.reply(show_pull(call, repo, row, whole=True), 201, ("public_repo", "repo"))
+    return call.reply(format_pull(call, repo, row, whole=True), 201, ("public_repo", "repo"))
 
 
 def _new_pull(call: Call, repo: Json, given: Json) -> Json:
-    """The issue that becomes a pull request, or a new one."""
+    """Return the issue that becomes a pull request, or a new one."""
     if given.get("issue"):
-        return row_of(call, repo, given["issue"])
+        return find_issue(call, repo, given["issue"])
     if not str(given.get("title") or "").strip():
         raise call.invalid("PullRequest", "title", "missing_field")
-    rows = rows_of(call, repo)
+    rows = load_issues(call, repo)
     row = new_issue(len(rows) + 1, call.person.email, given["title"], given.get("body"), call.now)
     rows.append(row)
     return row
@@ -141,14 +144,12 @@ def _new_pull(call: Call, repo: Json, given: Json) -> Json:
 
 @route("GET", PULL, READ)
 def pull(call: Call, repo: Json, pull_number: str) -> Reply:
-    """One pull request."""
-    return call.reply(show_pull(call, repo, pull_of(call, repo, pull_number), whole=True))
+    return call.reply(format_pull(call, repo, find_pull(call, repo, pull_number), whole=True))
 
 
 @route("PATCH", PULL, WRITE)
 def change(call: Call, repo: Json, pull_number: str) -> Reply:
-    """Text, state and base."""
-    row, given = pull_of(call, repo, pull_number), call.body()
+    row, given = find_pull(call, repo, pull_number), call.body()
     if given.get("base") and given["base"] not in repo["branches"]:
         raise call.invalid("PullRequest", "base")
     row |= {name: given[name] for name in ("title", "body") if name in given}
@@ -157,56 +158,55 @@ def change(call: Call, repo: Json, pull_number: str) -> Reply:
         row["state"] = given["state"]
         row["closed_at"] = call.now if given["state"] == "closed" else None
     row["updated_at"] = call.now
-    return call.reply(show_pull(call, repo, row, whole=True))
+    return call.reply(format_pull(call, repo, row, whole=True))
 
 
 @route("GET", f"{PULL}/files", READ)
 def files(call: Call, repo: Json, pull_number: str) -> Reply:
-    """What it changes."""
-    return call.page(changed(call, repo, pull_of(call, repo, pull_number)))
+    return call.page(changed_files(call, repo, find_pull(call, repo, pull_number)))
 
 
 @route("GET", f"{PULL}/commits", READ)
 def commits(call: Call, repo: Json, pull_number: str) -> Reply:
-    """Its commits, the oldest first."""
-    row = pull_of(call, repo, pull_number)
-    history = history_of(call, repo)
-    before = set(git.ancestors(history, base_of(call, repo, row)))
-    own = [sha for sha in git.ancestors(history, head_of(repo, row)) if sha not in before]
-    return call.page([commit_of(call, repo, sha) for sha in reversed(own)])
+    """Return the commits, oldest first."""
+    row = find_pull(call, repo, pull_number)
+    history = load_history(call, repo)
+    before = set(git.ancestors(history, base_sha(call, repo, row)))
+    own = [sha for sha in git.ancestors(history, head_sha(repo, row)) if sha not in before]
+    return call.page([format_commit(call, repo, sha) for sha in reversed(own)])
 
 
 @route("POST", f"{PULL}/requested_reviewers", WRITE, push=True)
-def ask(call: Call, repo: Json, pull_number: str) -> Reply:
-    """422 for somebody who does not belong, and for the author."""
-    row, given = pull_of(call, repo, pull_number), call.body()
+def request_reviews(call: Call, repo: Json, pull_number: str) -> Reply:
+    """Request reviews. Raise 422 for a person who is not a member, and for the author."""
+    row, given = find_pull(call, repo, pull_number), call.body()
     wrong = [name for name in given.get("reviewers", ()) if name not in repo["members"]]
-    if wrong or call.world.person(row["user"]) in [call.who(name) for name in given.get("reviewers", ())]:
+    if wrong or call.world.person(row["user"]) in [call.find_person(name) for name in given.get("reviewers", ())]:
         raise Refused(call.refusal(422, "Reviews may only be requested from collaborators."))
     pull = row["pull"]
     pull["reviewers"] = list(dict.fromkeys([*pull["reviewers"], *given.get("reviewers", ())]))
     pull["teams"] = list(dict.fromkeys([*pull["teams"], *given.get("team_reviewers", ())]))
-    return call.reply(show_pull(call, repo, row), 201)
+    return call.reply(format_pull(call, repo, row), 201)
 
 
 @route("DELETE", f"{PULL}/requested_reviewers", WRITE, push=True)
-def unask(call: Call, repo: Json, pull_number: str) -> Reply:
-    """Whoever was not asked stays so."""
-    pull, given = pull_of(call, repo, pull_number)["pull"], call.body()
+def unrequest_reviews(call: Call, repo: Json, pull_number: str) -> Reply:
+    """Remove requests for reviews; ignore others."""
+    pull, given = find_pull(call, repo, pull_number)["pull"], call.body()
     pull["reviewers"] = [name for name in pull["reviewers"] if name not in given.get("reviewers", ())]
     pull["teams"] = [name for name in pull["teams"] if name not in given.get("team_reviewers", ())]
-    return call.reply(show_pull(call, repo, pull_of(call, repo, pull_number)))
+    return call.reply(format_pull(call, repo, find_pull(call, repo, pull_number)))
 
 
 @route("PUT", f"{PULL}/update-branch", WRITE, push=True)
 def update_branch(call: Call, repo: Json, pull_number: str) -> Reply:
-    """202; 422 where the head is another than the one that was expected."""
-    row = pull_of(call, repo, pull_number)
-    head, pull = head_of(repo, row), row["pull"]
+    """Return 202. Raise 422 if the head is not the expected one."""
+    row = find_pull(call, repo, pull_number)
+    head, pull = head_sha(repo, row), row["pull"]
     if call.body().get("expected_head_sha", head) != head:
         raise Refused(call.refusal(422, "expected head sha didn't match current head ref."))
-    history = history_of(call, repo)
-    tree = git.merged(history, head, repo["branches"][pull["base"]])
+    history = load_history(call, repo)
+    tree = git.merge(history, head, repo["branches"][pull["base"]])
     if tree is None:
         raise Refused(call.refusal(422, "merge conflict between base and head"))
     parents = [head, repo["branches"][pull["base"]]]
@@ -216,19 +216,19 @@ def update_branch(call: Call, repo: Json, pull_number: str) -> Reply:
 
 @route("PUT", f"{PULL}/merge", "contents:write", push=True)
 def merge(call: Call, repo: Json, pull_number: str) -> Reply:
-    """405 where it cannot be merged, 409 where the head has moved."""
-    row, given = pull_of(call, repo, pull_number), call.body()
-    pull, head = row["pull"], head_of(repo, row)
+    """Merge. Raise 405 if it cannot be merged, 409 if the head has moved."""
+    row, given = find_pull(call, repo, pull_number), call.body()
+    pull, head = row["pull"], head_sha(repo, row)
     if row["state"] != "open" or pull["draft"] or not mergeable(call, repo, row):
         raise Refused(call.refusal(405, "Pull Request is not mergeable"))
     if given.get("sha", head) != head:
         raise Refused(call.refusal(409, "Head branch was modified. Review and try the merge again."))
-    history, base = history_of(call, repo), repo["branches"][pull["base"]]
-    tree = git.merged(history, base, head) or {}
+    history, base = load_history(call, repo), repo["branches"][pull["base"]]
+    tree = git.merge(history, base, head) or {}
     parents = [base] if given.get("merge_method") == "squash" else [base, head]
     message = given.get("commit_title") or f"{row['title']} (#{row['number']})"
-    pull |= {"base_sha": base_of(call, repo, row), "head_sha": head, "merged_at": call.now}
+    pull |= {"base_sha": base_sha(call, repo, row), "head_sha": head, "merged_at": call.now}
     pull["sha"] = repo["branches"][pull["base"]] = git.commit(history, tree, parents, message, call.me, call.now)
     row |= {"state": "closed", "closed_at": call.now}
-    happened(call, row, "merged")
+    add_event(call, row, "merged")
     return call.reply({"sha": pull["sha"], "merged": True, "message": "Pull Request successfully merged"})

@@ -1,4 +1,4 @@
-"""Releases: drafts and published ones, and the tags they make."""
+"""Releases: drafts and published ones, and their tags."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from deputize.sandbox.http_types import Reply
 
 @route("GET", "R/releases", "contents:read")
 def releases(call: Call, repo: Json) -> Reply:
-    """The newest first; drafts only for those who may push."""
-    rows = [row for row in reversed(call.kept("releases", repo)) if not row["draft"] or call.pushes(repo)]
+    """Return releases, newest first; drafts only with push access."""
+    rows = [row for row in reversed(call.records("releases", repo)) if not row["draft"] or call.pushes(repo)]
     return call.page([_release(call, repo, row) for row in rows])
 
 
@@ -37,42 +37,41 @@ def _release(call: Call, repo: Json, row: Json) -> Json:
     }
 
 
-def _published(call: Call, repo: Json) -> list[Json]:
-    return [row for row in call.kept("releases", repo) if not row["draft"]]
+def _published_releases(call: Call, repo: Json) -> list[Json]:
+    return [row for row in call.records("releases", repo) if not row["draft"]]
 
 
 @route("GET", "R/releases/latest", "contents:read")
 def latest(call: Call, repo: Json) -> Reply:
-    """The newest that is published and final."""
-    rows = [row for row in _published(call, repo) if not row["prerelease"]]
+    """Return the newest release that is published and not a prerelease."""
+    rows = [row for row in _published_releases(call, repo) if not row["prerelease"]]
     if not rows:
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_release(call, repo, rows[-1]))
 
 
 @route("GET", "R/releases/tags/{tag+}", "contents:read")
-def by_tag(call: Call, repo: Json, tag: str) -> Reply:
-    """A published one by its tag."""
-    row = next((one for one in _published(call, repo) if one["tag"] == tag), None)
+def release_by_tag(call: Call, repo: Json, tag: str) -> Reply:
+    row = next((one for one in _published_releases(call, repo) if one["tag"] == tag), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_release(call, repo, row))
 
 
 @route("GET", "R/releases/{release_id}", "contents:read")
-def by_number(call: Call, repo: Json, release_id: str) -> Reply:
-    """One by its number; a draft only for those who may push."""
-    row = next((one for one in call.kept("releases", repo) if str(one["id"]) == release_id), None)
+def release(call: Call, repo: Json, release_id: str) -> Reply:
+    """Return a release; a draft only with push access."""
+    row = next((one for one in call.records("releases", repo) if str(one["id"]) == release_id), None)
     if row is None or (row["draft"] and not call.pushes(repo)):
-        raise call.missing()
+        raise call.not_found()
     return call.reply(_release(call, repo, row))
 
 
 @route("POST", "R/releases", "contents:write", push=True)
 def create(call: Call, repo: Json) -> Reply:
-    """201; 422 for a tag that has a published one."""
+    """Return 201. Raise 422 for a tag that has a published release."""
     given = call.body()
-    if any(row["tag"] == given.get("tag_name") for row in _published(call, repo)):
+    if any(row["tag"] == given.get("tag_name") for row in _published_releases(call, repo)):
         raise call.invalid("Release", "tag_name", "already_exists")
     history = call.store["commits"][repo["full_name"]]
     target = given.get("target_commitish") or repo["default_branch"]
@@ -90,7 +89,7 @@ def create(call: Call, repo: Json) -> Reply:
     row |= {"body": "## What's Changed" if given.get("generate_release_notes") else None, "target": target}
     row |= {"draft": False, "prerelease": False}
     _fill(repo, row, given, sha)
-    call.kept("releases", repo).append(row)
+    call.records("releases", repo).append(row)
     return call.reply(_release(call, repo, row), 201)
 
 
@@ -104,20 +103,19 @@ def _fill(repo: Json, row: Json, given: Json, sha: str | None) -> None:
 
 @route("PATCH", "R/releases/{release_id}", "contents:write", push=True)
 def change(call: Call, repo: Json, release_id: str) -> Reply:
-    """The release as it is now."""
-    row = next((one for one in call.kept("releases", repo) if str(one["id"]) == release_id), None)
+    row = next((one for one in call.records("releases", repo) if str(one["id"]) == release_id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     _fill(repo, row, call.body(), git.resolve(repo, call.store["commits"][repo["full_name"]], row["target"]))
     return call.reply(_release(call, repo, row))
 
 
 @route("DELETE", "R/releases/{release_id}", "contents:write", push=True)
 def delete(call: Call, repo: Json, release_id: str) -> Reply:
-    """204; the tag stays."""
-    rows = call.kept("releases", repo)
+    """Delete the release; its tag stays."""
+    rows = call.records("releases", repo)
     row = next((one for one in rows if str(one["id"]) == release_id), None)
     if row is None:
-        raise call.missing()
+        raise call.not_found()
     rows.remove(row)
-    return call.none()
+    return call.empty_reply()

@@ -1,4 +1,4 @@
-"""Repositories: to find, star, make, copy; and who belongs to them."""
+"""Repositories: list, star, create, copy, and their people."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from deputize.sandbox.http_types import Refused, Reply
 
 
 @route("GET", "/user/repos")
-def mine(call: Call) -> Reply:
-    """What I can reach."""
+def own_repositories(call: Call) -> Reply:
+    """Return the repositories that the caller can access."""
     rows = [row for row in call.store["repos"].values() if call.sees(row)]
     kind = call.ask.one("visibility") or call.ask.one("type")
     rows = [row for row in rows if kind not in ("public", "private") or row["private"] == (kind == "private")]
@@ -23,36 +23,34 @@ def mine(call: Call) -> Reply:
 
 
 @route("GET", "/user/starred", "starring:read")
-def starred(call: Call) -> Reply:
-    """What I have starred."""
+def starred_repositories(call: Call) -> Reply:
     return call.page([repository(r) for r in call.store["repos"].values() if call.me in r["stars"] and call.sees(r)])
 
 
 @route("GET", "/user/starred/{owner}/{repo}", "starring:read")
 def is_starred(call: Call, repo: Json) -> Reply:
-    """204 for one that I have starred, else 404."""
+    """Return 204 if the caller has starred it, else 404."""
     if call.me not in repo["stars"]:
         raise Refused(call.refusal(404, "Not Found"))
-    return call.none()
+    return call.empty_reply()
 
 
 @route("PUT", "/user/starred/{owner}/{repo}", "starring:write")
 def star(call: Call, repo: Json) -> Reply:
-    """204, whether or not it was starred before."""
+    """Return 204, also if it was starred before."""
     repo["stars"] = sorted({*repo["stars"], call.me})
-    return call.none()
+    return call.empty_reply()
 
 
 @route("DELETE", "/user/starred/{owner}/{repo}", "starring:write")
 def unstar(call: Call, repo: Json) -> Reply:
-    """204, too."""
     repo["stars"] = [name for name in repo["stars"] if name != call.me]
-    return call.none()
+    return call.empty_reply()
 
 
 @route("GET", "R")
 def get(call: Call, repo: Json) -> Reply:
-    """A repository, with what I may do there."""
+    """Return a repository with the caller's permissions."""
     push = call.pushes(repo)
     rights = {"admin": push, "maintain": push, "push": push, "triage": push, "pull": True}
     open_ = sum(row["state"] == "open" for row in call.store["issues"].get(repo["full_name"], ()))
@@ -62,24 +60,23 @@ def get(call: Call, repo: Json) -> Reply:
 
 @route("GET", "R/readme", "contents:read")
 def readme(call: Call, repo: Json) -> Reply:
-    """The README of the default branch."""
     tree = call.store["commits"][repo["full_name"]][repo["branches"][repo["default_branch"]]]["tree"]
     content = tree.get("README.md")
     if content is None:
-        raise call.missing()
+        raise call.not_found()
     told = {"type": "file", "encoding": "base64", "name": "README.md", "path": "README.md", "content": content}
     return call.reply({**told, "sha": git.blob_sha(content)})
 
 
 @route("GET", "R/languages")
 def languages(call: Call, repo: Json) -> Reply:
-    """Bytes by language."""
+    """Return bytes by language."""
     return call.reply({repo["language"]: 900, "HTML": 100})
 
 
 @route("GET", "R/collaborators")
 def collaborators(call: Call, repo: Json) -> Reply:
-    """Only for people who may push, and with the right to see an organization's people."""
+    """Return the members. 403 without push access."""
     if not call.pushes(repo):
         return call.refusal(403, "Must have push access to view repository collaborators.", accepted=("repo",))
     return call.page([{**(call.user(name) or {}), "role_name": "write"} for name in repo["members"]])
@@ -87,7 +84,7 @@ def collaborators(call: Call, repo: Json) -> Reply:
 
 @route("GET", "R/collaborators/{username}/permission")
 def permission(call: Call, repo: Json, username: str) -> Reply:
-    """What somebody may do; told to those who may push."""
+    """Return a user's permission. 403 without push access."""
     if not call.pushes(repo):
         return call.refusal(403, "Must have push access to view collaborator permission.", accepted=("repo",))
     right = "write" if username in repo["members"] else "read"
@@ -96,21 +93,19 @@ def permission(call: Call, repo: Json, username: str) -> Reply:
 
 @route("GET", "R/assignees", "issues:read")
 def assignees(call: Call, repo: Json) -> Reply:
-    """Who can be assigned."""
     return call.page([call.user(name) or {} for name in repo["members"]])
 
 
 @route("GET", "R/assignees/{assignee}", "issues:read")
 def assignee(call: Call, repo: Json, assignee: str) -> Reply:
-    """204 for somebody who can be assigned, else 404."""
+    """Return 204 for a person who can be assigned, else 404."""
     if assignee not in repo["members"]:
-        raise call.missing()
-    return call.none()
+        raise call.not_found()
+    return call.empty_reply()
 
 
 @route("GET", "R/contributors")
 def contributors(call: Call, repo: Json) -> Reply:
-    """Who has committed."""
     count: dict[str, int] = {}
     for row in call.store["commits"][repo["full_name"]].values():
         count[row["author"]] = count.get(row["author"], 0) + 1
@@ -119,37 +114,34 @@ def contributors(call: Call, repo: Json) -> Reply:
 
 @route("GET", "R/stargazers")
 def stargazers(call: Call, repo: Json) -> Reply:
-    """Who has starred it."""
     return call.page([call.user(name) or {} for name in repo["stars"]])
 
 
 @route("GET", "R/teams", "administration:read")
 def repo_teams(call: Call, repo: Json) -> Reply:
-    """The teams of an organization's repository."""
     org = call.store["orgs"].get(repo["full_name"].partition("/")[0], {"teams": []})
     return call.page([team(call, name, repo["full_name"].partition("/")[0]) for name in org["teams"]])
 
 
-# ----------------------------------------------------------------- new ones
+# ----------------------------------------------------------------- new repositories
 
 
 @route("POST", "/user/repos", "administration:write", scopes=("repo", "public_repo"))
 def create(call: Call) -> Reply:
-    """A new one of my own."""
-    return _made(call, call.me, call.body())
+    return _create(call, call.me, call.body())
 
 
 @route("POST", "/orgs/{org}/repos", "administration:write", scopes=("repo", "public_repo"))
-def create_in(call: Call, org: str) -> Reply:
-    """A new one of an organization's, for those who belong to it."""
+def create_for_org(call: Call, org: str) -> Reply:
+    """Create an organization's repository, for its members."""
     if call.me not in call.store["orgs"].get(org, {"members": {}})["members"]:
-        raise call.missing()
-    return _made(call, org, call.body())
+        raise call.not_found()
+    return _create(call, org, call.body())
 
 
 @route("POST", "R/forks", "administration:write")
 def fork(call: Call, repo: Json) -> Reply:
-    """202 and a copy; one that is there already is given again."""
+    """Return 202 with a copy, or with the fork that exists."""
     body = call.body()
     owner = body.get("organization") or call.me
     there = next(
@@ -167,7 +159,7 @@ def fork(call: Call, repo: Json) -> Reply:
 
 @route("POST", "R/generate", "administration:write")
 def generate(call: Call, repo: Json) -> Reply:
-    """From a template."""
+    """Create a repository from a template."""
     body = call.body()
     if not repo["template"]:
         return call.refusal(422, "Repository is not a template.")
@@ -176,7 +168,7 @@ def generate(call: Call, repo: Json) -> Reply:
     return call.reply(repository(made), 201)
 
 
-def _made(call: Call, owner: str, body: Json) -> Reply:
+def _create(call: Call, owner: str, body: Json) -> Reply:
     made = _new(call, f"{owner}/{body.get('name')}", bool(body.get("private")))
     made["description"] = body.get("description")
     if body.get("auto_init"):

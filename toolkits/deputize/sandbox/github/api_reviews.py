@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from deputize.sandbox.github.api_comments import numbered, own
-from deputize.sandbox.github.api_pulls import PULL, READ, WRITE, changed, head_of, pull_of
+from deputize.sandbox.github.api_comments import find_by_id, find_editable
+from deputize.sandbox.github.api_pulls import PULL, READ, WRITE, changed_files, find_pull, head_sha
 from deputize.sandbox.github.call import HOST, Call, Json
 from deputize.sandbox.github.issues import association
 from deputize.sandbox.github.routes import route
@@ -16,17 +16,16 @@ _STATES = {"APPROVE": "APPROVED", "REQUEST_CHANGES": "CHANGES_REQUESTED", "COMME
 
 @route("GET", f"{PULL}/reviews", READ)
 def reviews(call: Call, repo: Json, pull_number: str) -> Reply:
-    """The reviews, the oldest first."""
-    number = pull_of(call, repo, pull_number)["number"]
-    return call.page([_review(call, repo, row) for row in call.kept("reviews", repo) if row["number"] == number])
+    """Return the reviews, oldest first."""
+    number = find_pull(call, repo, pull_number)["number"]
+    return call.page([_review(call, repo, row) for row in call.records("reviews", repo) if row["number"] == number])
 
 
 @route("GET", f"{PULL}/reviews/{{review_id}}", READ)
 def one_review(call: Call, repo: Json, pull_number: str, review_id: str) -> Reply:
-    """One review, by its number."""
-    number = pull_of(call, repo, pull_number)["number"]
-    rows = [row for row in call.kept("reviews", repo) if row["number"] == number]
-    return call.reply(_review(call, repo, numbered(call, rows, review_id)))
+    number = find_pull(call, repo, pull_number)["number"]
+    rows = [row for row in call.records("reviews", repo) if row["number"] == number]
+    return call.reply(_review(call, repo, find_by_id(call, rows, review_id)))
 
 
 def _review(call: Call, repo: Json, row: Json) -> Json:
@@ -45,8 +44,8 @@ def _review(call: Call, repo: Json, row: Json) -> Json:
 
 @route("POST", f"{PULL}/reviews", WRITE)
 def create(call: Call, repo: Json, pull_number: str) -> Reply:
-    """200; 422 for one's own pull request, for a line outside of the diff, and for nothing said."""
-    pull, given = pull_of(call, repo, pull_number), call.body()
+    """Return 200. Raise 422 for the caller's own pull request, a line outside the diff, or an empty review."""
+    pull, given = find_pull(call, repo, pull_number), call.body()
     event = given.get("event", "COMMENT")
     if event in ("APPROVE", "REQUEST_CHANGES") and pull["user"] == call.person.email:
         word = "approve" if event == "APPROVE" else "request changes on"
@@ -54,19 +53,19 @@ def create(call: Call, repo: Json, pull_number: str) -> Reply:
     comments = given.get("comments", ())
     if event != "APPROVE" and not given.get("body") and not comments:
         raise Refused(call.refusal(422, "Unprocessable Entity", "Body can't be blank"))
-    files = {row["filename"]: row for row in changed(call, repo, pull)}
-    if not all(_in_diff(files.get(one["path"]), one.get("line"), one.get("side", "RIGHT")) for one in comments):
+    files = {row["filename"]: row for row in changed_files(call, repo, pull)}
+    if not all(_is_in_diff(files.get(one["path"]), one.get("line"), one.get("side", "RIGHT")) for one in comments):
         raise Refused(call.refusal(422, "Unprocessable Entity", "Line could not be resolved"))
     row = {"id": call.next_id(), "number": pull["number"], "user": call.me, "state": _STATES[event], "at": call.now}
-    row |= {"body": given.get("body") or "", "sha": given.get("commit_id") or head_of(repo, pull)}
-    call.kept("reviews", repo).append(row)
+    row |= {"body": given.get("body") or "", "sha": given.get("commit_id") or head_sha(repo, pull)}
+    call.records("reviews", repo).append(row)
     for one in comments:
-        _keep(call, repo, pull, one)
+        _store_comment(call, repo, pull, one)
     pull["pull"]["reviewers"] = [name for name in pull["pull"]["reviewers"] if name != call.me]
     return call.reply(_review(call, repo, row))
 
 
-def _in_diff(file: Json | None, line: int | None, side: str) -> bool:
+def _is_in_diff(file: Json | None, line: int | None, side: str) -> bool:
     if file is None:
         return False
     sign = r"\+" if side == "RIGHT" else "-"
@@ -74,19 +73,19 @@ def _in_diff(file: Json | None, line: int | None, side: str) -> bool:
     return line is None or any(int(start) <= line < int(start) + int(length or 1) for start, length in spans)
 
 
-def _keep(call: Call, repo: Json, pull: Json, given: Json, reply_to: Json | None = None) -> Json:
+def _store_comment(call: Call, repo: Json, pull: Json, given: Json, reply_to: Json | None = None) -> Json:
     id = call.next_id()
     thread = reply_to["thread"] if reply_to else f"PRRT_thread{id}"
     row: Json = {"id": id, "number": pull["number"], "user": call.me, "body": given["body"], "at": call.now}
     row |= {"path": (reply_to or given)["path"], "line": (reply_to or given).get("line"), "thread": thread}
     row |= {"side": given.get("side", "RIGHT"), "reply_to": reply_to["id"] if reply_to else None}
-    call.kept("review_comments", repo).append(row)
+    call.records("review_comments", repo).append(row)
     call.store["threads"].setdefault(thread, {"repo": repo["full_name"], "resolved": False})
     return row
 
 
 def comment(call: Call, repo: Json, row: Json) -> Json:
-    """A comment on a line as GitHub shows it."""
+    """Return a comment on a line in GitHub's format."""
     where = f"{repo['full_name']}/pull/{row['number']}"
     told: Json = {
         "id": row["id"],
@@ -107,58 +106,53 @@ def comment(call: Call, repo: Json, row: Json) -> Json:
 
 @route("GET", "R/pulls/comments", READ)
 def every_comment(call: Call, repo: Json) -> Reply:
-    """All comments on lines of a repository."""
-    rows = [row for row in call.kept("review_comments", repo) if row["at"] >= call.ask.one("since")]
+    rows = [row for row in call.records("review_comments", repo) if row["at"] >= call.ask.one("since")]
     rows = list(reversed(rows)) if call.ask.one("direction") == "desc" else rows
     return call.page([comment(call, repo, row) for row in rows])
 
 
 @route("GET", f"{PULL}/comments", READ)
 def comments(call: Call, repo: Json, pull_number: str) -> Reply:
-    """Those of one pull request."""
-    number = pull_of(call, repo, pull_number)["number"]
-    rows = [row for row in call.kept("review_comments", repo) if row["number"] == number]
+    number = find_pull(call, repo, pull_number)["number"]
+    rows = [row for row in call.records("review_comments", repo) if row["number"] == number]
     rows = list(reversed(rows)) if call.ask.one("direction") == "desc" else rows
     return call.page([comment(call, repo, row) for row in rows])
 
 
 @route("POST", f"{PULL}/comments", WRITE)
 def write(call: Call, repo: Json, pull_number: str) -> Reply:
-    """One on a file or a line."""
-    pull, given = pull_of(call, repo, pull_number), call.body()
-    files = {row["filename"]: row for row in changed(call, repo, pull)}
-    if not _in_diff(files.get(str(given.get("path"))), given.get("line"), given.get("side", "RIGHT")):
+    """Comment on a file or a line."""
+    pull, given = find_pull(call, repo, pull_number), call.body()
+    files = {row["filename"]: row for row in changed_files(call, repo, pull)}
+    if not _is_in_diff(files.get(str(given.get("path"))), given.get("line"), given.get("side", "RIGHT")):
         raise call.invalid("PullRequestReviewComment", "path")
-    return call.reply(comment(call, repo, _keep(call, repo, pull, given)), 201)
+    return call.reply(comment(call, repo, _store_comment(call, repo, pull, given)), 201)
 
 
 @route("POST", f"{PULL}/comments/{{comment_id}}/replies", WRITE)
 def reply(call: Call, repo: Json, pull_number: str, comment_id: str) -> Reply:
-    """In the thread of a comment that is no reply itself."""
-    pull = pull_of(call, repo, pull_number)
-    to = next((row for row in call.kept("review_comments", repo) if str(row["id"]) == comment_id), None)
+    """Reply in the thread of a comment that is not itself a reply."""
+    pull = find_pull(call, repo, pull_number)
+    to = next((row for row in call.records("review_comments", repo) if str(row["id"]) == comment_id), None)
     if to is None or to["number"] != pull["number"]:
-        raise call.missing()
-    return call.reply(comment(call, repo, _keep(call, repo, pull, call.body(), to)), 201)
+        raise call.not_found()
+    return call.reply(comment(call, repo, _store_comment(call, repo, pull, call.body(), to)), 201)
 
 
 @route("GET", "R/pulls/comments/{comment_id}", READ)
 def one_comment(call: Call, repo: Json, comment_id: str) -> Reply:
-    """One comment, by its number."""
-    return call.reply(comment(call, repo, numbered(call, call.kept("review_comments", repo), comment_id)))
+    return call.reply(comment(call, repo, find_by_id(call, call.records("review_comments", repo), comment_id)))
 
 
 @route("PATCH", "R/pulls/comments/{comment_id}", WRITE)
 def edit(call: Call, repo: Json, comment_id: str) -> Reply:
-    """With its new words."""
-    row = own(call, call.kept("review_comments", repo), comment_id, repo)
+    row = find_editable(call, call.records("review_comments", repo), comment_id, repo)
     row["body"] = call.body()["body"]
     return call.reply(comment(call, repo, row))
 
 
 @route("DELETE", "R/pulls/comments/{comment_id}", WRITE)
 def delete(call: Call, repo: Json, comment_id: str) -> Reply:
-    """204."""
-    rows = call.kept("review_comments", repo)
-    rows.remove(own(call, rows, comment_id, repo))
-    return call.none()
+    rows = call.records("review_comments", repo)
+    rows.remove(find_editable(call, rows, comment_id, repo))
+    return call.empty_reply()

@@ -1,4 +1,4 @@
-"""Search: issues, code, commits, repositories and people, as far as the tools ask for them."""
+"""Search of issues, code, commits, repositories and users, as far as the tools use it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shlex
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from deputize.sandbox.github.api_code import commit_of
+from deputize.sandbox.github.api_code import format_commit
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.issues import show
+from deputize.sandbox.github.issues import format_issue
 from deputize.sandbox.github.routes import route
 from deputize.sandbox.github.seed import login
 from deputize.sandbox.github.shapes import repository
@@ -17,13 +17,13 @@ from deputize.sandbox.http_types import Refused, Reply
 
 
 class Query(NamedTuple):
-    """A query, taken apart: free words, and qualifiers by name."""
+    """A parsed query: free words, and qualifiers by name."""
 
     words: list[str]
     of: dict[str, list[str]]
 
     def fits(self, repo: Json) -> bool:
-        """Whether the places it names hold this repository."""
+        """Return True if the query's repositories and owners include this repository."""
         name = repo["full_name"].lower()
         places = [one.lower() for one in self.of.get("repo", ())]
         owners = [one.lower() for kind in ("org", "user", "owner") for one in self.of.get(kind, ())]
@@ -50,7 +50,7 @@ def _query(call: Call) -> Query:
     return found
 
 
-def _seen(call: Call, query: Query) -> Iterator[Json]:
+def _visible_repos(call: Call, query: Query) -> Iterator[Json]:
     for repo in call.store["repos"].values():
         if call.sees(repo) and query.fits(repo):
             yield repo
@@ -62,7 +62,7 @@ def _me(call: Call, name: str) -> str:
 
 @route("GET", "/search/issues")
 def issues(call: Call) -> Reply:
-    """422 without a word on whether issues or pull requests are meant."""
+    """Search issues. Raise 422 if the query does not say whether issues or pull requests are meant."""
     query = _query(call)
     kinds = {one for name in ("is", "type") for one in query.of.get(name, ())} & {"issue", "pull-request", "pr"}
     if not kinds:
@@ -70,12 +70,12 @@ def issues(call: Call) -> Reply:
         raise Refused(call.refusal(422, "Validation Failed", {"resource": "Search", "field": "q", "message": message}))
     rows = [
         (repo, row)
-        for repo in _seen(call, query)
+        for repo in _visible_repos(call, query)
         for row in call.store["issues"][repo["full_name"]]
         if bool(row["pull"]) == ("issue" not in kinds) and _matches(call, query, row)
     ]
     rows.sort(key=lambda one: str(one[1]["updated_at"]), reverse=True)
-    return call.page([{**show(call, repo, row), "score": 1.0} for repo, row in rows], "items")
+    return call.page([{**format_issue(call, repo, row), "score": 1.0} for repo, row in rows], "items")
 
 
 def _matches(call: Call, query: Query, row: Json) -> bool:
@@ -103,24 +103,24 @@ def _matches(call: Call, query: Query, row: Json) -> bool:
 
 @route("GET", "/search/commits")
 def commits(call: Call) -> Reply:
-    """Commits of default branches."""
+    """Search commits of default branches."""
     query = _query(call)
     rows = []
-    for repo in _seen(call, query):
+    for repo in _visible_repos(call, query):
         for sha, row in call.store["commits"][repo["full_name"]].items():
             since = [one.removeprefix(">=") for one in query.of.get("committer-date", ())]
             by = [_me(call, one) for one in query.of.get("author", ())]
             if all(one == row["author"] for one in by) and all(row["at"] >= one for one in since):
-                rows.append({**commit_of(call, repo, sha), "repository": repository(repo), "score": 1.0})
+                rows.append({**format_commit(call, repo, sha), "repository": repository(repo), "score": 1.0})
     return call.page(rows, "items")
 
 
 @route("GET", "/search/code")
 def code(call: Call) -> Reply:
-    """Files of default branches with all the words in them."""
+    """Search files of default branches that contain all words."""
     query = _query(call)
     rows = []
-    for repo in _seen(call, query):
+    for repo in _visible_repos(call, query):
         head = repo["branches"].get(repo["default_branch"])
         tree = call.store["commits"][repo["full_name"]][head]["tree"] if head else {}
         for path, content in tree.items():
@@ -142,11 +142,11 @@ def _hit(call: Call, repo: Json, path: str, text: str, query: Query) -> Json:
 
 @route("GET", "/search/repositories")
 def repositories(call: Call) -> Reply:
-    """By name and description."""
+    """Search by name and description."""
     query = _query(call)
     rows = [
         repository(row)
-        for row in _seen(call, query)
+        for row in _visible_repos(call, query)
         if all(word in f"{row['full_name']} {row['description']}".lower() for word in query.words)
     ]
     return call.page([row | {"score": 1.0} for row in rows], "items")
@@ -154,7 +154,7 @@ def repositories(call: Call) -> Reply:
 
 @route("GET", "/search/users")
 def users(call: Call) -> Reply:
-    """By login and name."""
+    """Search by login and name."""
     words = _query(call).words
     found = [one for one in call.world.people if all(word in f"{one.email} {one.name}".lower() for word in words)]
     return call.page([{**(call.user(login(one.email)) or {}), "score": 1.0} for one in found], "items")

@@ -1,4 +1,4 @@
-"""One request to api.github.com, who sends it, and the answers that every route gives."""
+"""One request to api.github.com, its sender, and the replies that all routes share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import urlencode
 
-from deputize.sandbox.github.scopes import closed, normal
+from deputize.sandbox.github.scopes import covered_scopes, drop_included
 from deputize.sandbox.github.seed import login, stamp
 from deputize.sandbox.github.shapes import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
@@ -22,7 +22,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One request, and who sends it with which token. ``right``: what a GitHub App needs for it."""
+    """One request, its sender and token. ``right``: the permission that a GitHub App needs."""
 
     ask: Ask
     world: World
@@ -33,55 +33,54 @@ class Call:
 
     @property
     def store(self) -> Json:
-        """What GitHub keeps."""
+        """The stored records."""
         return self.world.services["github"]
 
     @property
     def me(self) -> str:
-        """The login of whoever asks."""
+        """The caller's login."""
         return login(self.person.email)
 
     @property
     def now(self) -> str:
-        """The time, as GitHub writes it."""
+        """The time in GitHub's format."""
         return stamp(self.world.clock())
 
     @property
-    def closed(self) -> set[str]:
-        """The scopes that are held, with all that they cover."""
-        return closed(self.token.scopes)
+    def covered_scopes(self) -> set[str]:
+        """The granted scopes, with those that they include."""
+        return covered_scopes(self.token.scopes)
 
     def body(self) -> Json:
-        """What was sent."""
         return self.ask.content()
 
-    def kept(self, kind: str, repo: Json) -> list[Json]:
-        """What a repository has of a kind."""
+    def records(self, kind: str, repo: Json) -> list[Json]:
+        """Return a repository's records of a kind."""
         rows: list[Json] = self.store.setdefault(kind, {}).setdefault(repo["full_name"], [])
         return rows
 
     def next_id(self) -> int:
-        """A number that nothing else has."""
+        """Return an unused id."""
         self.store["last_id"] += 1
         return int(self.store["last_id"])
 
-    def who(self, name: str) -> Person | None:
-        """The person with this login."""
+    def find_person(self, name: str) -> Person | None:
+        """Return the person with this login."""
         return next((one for one in self.world.people if login(one.email) == name), None)
 
     def user(self, name: str) -> Json | None:
-        """A short user, by login."""
-        person = self.who(name)
+        """Return a short user by login."""
+        person = self.find_person(name)
         return user(person) if person else None
 
-    # ------------------------------------------------------------- who may
+    # ------------------------------------------------------------- permissions
 
     def repo(self, name: str) -> Json | None:
-        """A repository, in any case."""
+        """Return a repository by name, ignoring case."""
         return next((row for key, row in self.store["repos"].items() if key.lower() == name.lower()), None)
 
     def sees(self, repo: Json) -> bool:
-        """Public ones everybody; private ones members with the scope, or the app where it is installed."""
+        """Return True for a public repository, or a private one's member with the scope or the app's installation."""
         if not repo["private"]:
             return True
         member = self.me in repo["members"]
@@ -90,15 +89,15 @@ class Call:
         return member and "repo" in self.token.scopes
 
     def pushes(self, repo: Json) -> bool:
-        """Whether this person may push."""
+        """Return True if the caller has push access."""
         return self.me in repo["members"]
 
-    # ------------------------------------------------------------- answers
+    # ------------------------------------------------------------- replies
 
     def reply(
         self, content: Any, status: int = 200, accepted: Iterable[str] = (), more: Iterable[tuple[str, str]] = ()
     ) -> Reply:
-        """An answer with the headers that every answer has."""
+        """Return a reply with the headers that all replies share."""
         now = int(self.world.clock())
         limits = [("x-ratelimit-limit", "5000"), ("x-ratelimit-remaining", "4987")]
         limits += [("x-ratelimit-reset", str(now + 1800)), ("x-ratelimit-resource", "core")]
@@ -107,8 +106,8 @@ class Call:
             return Reply(status, tuple(headers))
         return in_json(content, status, headers)
 
-    def none(self, status: int = 204) -> Reply:
-        """An answer without content."""
+    def empty_reply(self, status: int = 204) -> Reply:
+        """Return a reply without content."""
         return self.reply(None, status)
 
     def refusal(
@@ -119,17 +118,17 @@ class Call:
         accepted: Iterable[str] = (),
         more: Iterable[tuple[str, str]] = (),
     ) -> Reply:
-        """An error as GitHub tells it."""
+        """Return an error in GitHub's format."""
         content: Json = {"message": message, "status": str(status)}
         return self.reply(content | ({"errors": list(errors)} if errors else {}), status, accepted, more)
 
     def invalid(self, resource: str, field: str, code: str = "invalid", message: str = "") -> Refused:
-        """422 for one field."""
+        """Return the 422 of one field."""
         error: Json = {"resource": resource, "field": field, "code": code}
         return Refused(self.refusal(422, "Validation Failed", error | ({"message": message} if message else {})))
 
-    def missing(self, accepted: Iterable[str] = ()) -> Refused:
-        """404, with what would have been accepted."""
+    def not_found(self, accepted: Iterable[str] = ()) -> Refused:
+        """Return a 404 that names the accepted scopes."""
         return Refused(self.reply({"message": "Not Found", "status": "404"}, 404, accepted))
 
     def page(
@@ -138,9 +137,9 @@ class Call:
         wrap: str = "",
         accepted: tuple[str, ...] = (),
         by: str = "page",
-        told: Json | None = None,
+        extra: Json | None = None,
     ) -> Reply:
-        """A page of rows, with a link to the next; ``wrap`` names them in an object with their number and ``told``."""
+        """Return a page of rows with a link to the next; ``wrap`` puts them into an object with their count."""
         size = max(1, min(_number(self.ask.one("per_page"), 30), 100))
         page = max(1, _number(self.ask.one(by).rpartition(":")[2], 1))
         more: list[tuple[str, str]] = []
@@ -153,7 +152,7 @@ class Call:
             ]
             more = [("link", ", ".join(told_of))]
         shown = rows[(page - 1) * size : page * size]
-        content: Any = {"total_count": len(rows), wrap: shown, **(told or {})} if wrap else shown
+        content: Any = {"total_count": len(rows), wrap: shown, **(extra or {})} if wrap else shown
         if wrap == "items":
             content["incomplete_results"] = False
         return self.reply(content, accepted=accepted, more=more)
@@ -162,7 +161,7 @@ class Call:
         if self.permissions:
             return [("x-accepted-github-permissions", self.right.replace(":", "="))]
         return [
-            ("x-oauth-scopes", ", ".join(normal(self.token.scopes))),
+            ("x-oauth-scopes", ", ".join(drop_included(self.token.scopes))),
             ("x-accepted-oauth-scopes", ", ".join(accepted)),
         ]
 

@@ -1,6 +1,6 @@
-"""``POST /credentials/revoke``: whoever has found tokens ends them, without being anybody.
+"""``POST /credentials/revoke``: revocation of leaked tokens, without authentication.
 
-docs.github.com: REST "Revocation". Any ``Authorization`` header is refused; unknown tokens are passed over in silence.
+docs.github.com: REST "Revocation". Any ``Authorization`` header is refused; unknown tokens are ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ MAX_TOKENS = 1000
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """202 for a list of tokens, known or not."""
+    """Return 202 for a list of tokens, known or not."""
     if "authorization" in ask.headers:
         raise Refused(in_json({"message": "Forbidden", "status": "403"}, 403, changes=False))
     found = ask.content().get("credentials")

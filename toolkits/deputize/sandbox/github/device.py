@@ -1,4 +1,4 @@
-"""github.com's device flow: a code for a machine without a browser, and the page where it is entered.
+"""github.com's device flow: a code for a machine without a browser, and the page that accepts it.
 
 docs.github.com: "Authorizing OAuth apps", "Device flow". RFC 8628.
 """
@@ -25,8 +25,8 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Entered:
-    """A code that somebody has entered and said yes to."""
+class AllowedCode:
+    """A code that a person has entered and allowed."""
 
     family: str
     sub: str
@@ -34,7 +34,7 @@ class Entered:
 
 
 def codes(ask: Ask, world: World, asked: Callable[[App, str], list[str]]) -> Reply:
-    """``/login/device/code``. ``asked``: the scopes of a request as they would be granted."""
+    """Issue codes (``/login/device/code``). ``asked``: returns the scopes that a request would be granted."""
     form = ask.single() or {name: str(value) for name, value in ask.content().items()}
     app = world.app(form.get("client_id", ""), "github")
     if app is None:
@@ -48,11 +48,11 @@ def codes(ask: Ask, world: World, asked: Callable[[App, str], list[str]]) -> Rep
 
 
 def page(ask: Ask, world: World, words: dict[str, str]) -> Reply:
-    """``/login/device``: enter the code, see who asks for what, say yes or no."""
+    """Serve ``/login/device``: enter the code, read the request, allow or deny it."""
     shown = ask.one("user_code").strip().upper()
     if not shown:
         return in_html(framed("GitHub", "Device activation", _FORM))
-    row = next((r for r in _rows(world) if r["user_code"] == shown and _waits(r, world)), None)
+    row = next((r for r in _rows(world) if r["user_code"] == shown and _is_pending(r, world)), None)
     app = world.app(row["app"], "github") if row else None
     if row is None or app is None:
         return in_html(error_page("GitHub", 404, "not_found", "There is no such code."), 404)
@@ -76,8 +76,8 @@ def _decide(ask: Ask, world: World, row: Row) -> Reply:
     return in_html(framed("GitHub", "Congratulations, you&#39;re all set!", ""))
 
 
-def redeem(world: World, app: App, form: dict[str, str]) -> Entered | Row:
-    """What has become of a device code; the error where it brings no token."""
+def redeem(world: World, app: App, form: dict[str, str]) -> AllowedCode | Row:
+    """Return the result of a device code, or the error without a token."""
     row = next((r for r in _rows(world) if r["code"] == digest(form.get("device_code", ""))), None)
     if row is None or row["app"] != app.client_id:
         return _error("incorrect_device_code", "The device_code provided is not valid.")
@@ -95,10 +95,10 @@ def redeem(world: World, app: App, form: dict[str, str]) -> Entered | Row:
     if not row["sub"]:
         return _error("authorization_pending", "The authorization request is still pending.")
     _rows(world).remove(row)
-    return Entered(row["code"], row["sub"], row["scopes"])
+    return AllowedCode(row["code"], row["sub"], row["scopes"])
 
 
-def _waits(row: Row, world: World) -> bool:
+def _is_pending(row: Row, world: World) -> bool:
     return row["ends"] > world.clock() and not row["sub"] and not row["denied"]
 
 

@@ -1,6 +1,6 @@
-"""Commits, trees and blobs of the sandbox's repositories: enough of git to tell what changed.
+"""Commits, trees and blobs of the sandbox's repositories: enough of git to compute changes.
 
-A commit keeps its whole tree, path to content in base64; shas are git's own for blobs and made alike for commits.
+A commit stores its whole tree, path to content in base64; shas are git's own for blobs and similar for commits.
 """
 
 from __future__ import annotations
@@ -17,12 +17,11 @@ Tree = dict[str, str]
 
 
 def packed(text: str | bytes) -> str:
-    """Content as a tree keeps it."""
+    """Encode content for a tree."""
     return base64.b64encode(text.encode() if isinstance(text, str) else text).decode()
 
 
 def blob_sha(content: str) -> str:
-    """The sha of a blob."""
     data = base64.b64decode(content)
     return hashlib.sha1(b"blob %d\x00" % len(data) + data).hexdigest()  # noqa: S324 - git's own
 
@@ -30,7 +29,7 @@ def blob_sha(content: str) -> str:
 def commit(
     history: dict[str, Json], tree: Mapping[str, str], parents: list[str], message: str, author: str, at: str
 ) -> str:
-    """A new commit in a history; its sha."""
+    """Add a commit to a history and return its sha."""
     row: Json = {"tree": dict(tree), "parents": parents, "message": message, "author": author, "at": at}
     sha = hashlib.sha1(json.dumps(row, sort_keys=True).encode()).hexdigest()  # noqa: S324 - git's own
     history[sha] = row
@@ -38,12 +37,11 @@ def commit(
 
 
 def tree_sha(tree: Mapping[str, str]) -> str:
-    """The sha of a tree."""
     return hashlib.sha1(json.dumps(dict(tree), sort_keys=True).encode()).hexdigest()  # noqa: S324 - git's own
 
 
 def ancestors(history: Mapping[str, Json], sha: str) -> Iterator[str]:
-    """A commit and all before it, the newest first."""
+    """Yield a commit and its ancestors, newest first."""
     waiting, seen = [sha], set[str]()
     while waiting:
         one = waiting.pop(0)
@@ -54,13 +52,13 @@ def ancestors(history: Mapping[str, Json], sha: str) -> Iterator[str]:
 
 
 def merge_base(history: Mapping[str, Json], one: str, other: str) -> str:
-    """The newest commit that both have."""
+    """Return the newest commit that both have."""
     theirs = set(ancestors(history, other))
     return next((sha for sha in ancestors(history, one) if sha in theirs), "")
 
 
 def resolve(repo: Json, history: Mapping[str, Json], ref: str) -> str | None:
-    """The commit that a branch, a tag, HEAD or the start of a sha means."""
+    """Return the sha of a branch, a tag, HEAD, or a sha's first 7 or more characters."""
     if ref in ("", "HEAD"):
         ref = repo["default_branch"]
     for kind, prefix in (("branches", "heads/"), ("tags", "tags/")):
@@ -71,7 +69,7 @@ def resolve(repo: Json, history: Mapping[str, Json], ref: str) -> str | None:
 
 
 def changes(before: Tree, after: Tree) -> list[Json]:
-    """The files that differ, as GitHub lists them."""
+    """Return the files that differ, in GitHub's format."""
     rows = []
     for path in sorted(before.keys() | after.keys()):
         old, new = before.get(path), after.get(path)
@@ -93,7 +91,7 @@ def _change(path: str, old: str | None, new: str | None) -> Json:
 
 
 def _text(content: str | None) -> str | None:
-    """The text of a blob, "" of one that is not there, None of one that is binary."""
+    """Return a blob's text: "" if absent, None if binary."""
     try:
         text = base64.b64decode(content or "").decode()
     except UnicodeDecodeError:
@@ -101,8 +99,8 @@ def _text(content: str | None) -> str | None:
     return None if "\x00" in text else text
 
 
-def merged(history: Mapping[str, Json], base: str, head: str) -> Tree | None:
-    """Base with what head changed since they parted, or None where both changed the same file."""
+def merge(history: Mapping[str, Json], base: str, head: str) -> Tree | None:
+    """Merge head's changes into base. Return None if both changed the same file."""
     root = history.get(merge_base(history, base, head), {"tree": {}})["tree"]
     ours, theirs = history[base]["tree"], history[head]["tree"]
     tree = dict(ours)

@@ -1,4 +1,4 @@
-"""api.github.com/graphql: what the tools ask for beside REST. Answers hold what was selected, and nothing else."""
+"""api.github.com/graphql: the queries that the tools need beside REST. Replies contain only the selected fields."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from deputize.sandbox.github.graphql_changes import (
     auto_merge,
     create_commit,
     delete_label,
+    remove_labels,
     resolve_thread,
     set_draft,
-    unlabel,
     update_label,
 )
 from deputize.sandbox.github.graphql_discussions import add_comment, create_discussion, mark_answer, search
@@ -25,7 +25,7 @@ from deputize.sandbox.http_types import Refused, Reply
 
 
 def handle(call: Call) -> Reply:
-    """200 whatever happens, with the errors beside the data."""
+    """Return 200 in all cases, with errors beside the data."""
     sent = call.body()
     try:
         kind, fields = read_document(str(sent.get("query", "")), sent.get("variables") or {})
@@ -35,7 +35,7 @@ def handle(call: Call) -> Reply:
     errors: list[Json] = []
     for field in fields:
         try:
-            data[field.alias] = chosen(ROOTS[field.name](call, **field.arguments), field.fields)
+            data[field.alias] = select_fields(ROOTS[field.name](call, **field.arguments), field.fields)
         except KeyError:
             message = f"Field '{field.name}' doesn't exist"
             return call.reply({"errors": [{"message": message, "extensions": {"code": "undefinedField"}}]})
@@ -49,16 +49,16 @@ def handle(call: Call) -> Reply:
     return replace(reply, changes=kind == "mutation")
 
 
-def chosen(value: Any, fields: list[Field]) -> Any:
-    """What was selected of a value."""
+def select_fields(value: Any, fields: list[Field]) -> Any:
+    """Return the selected fields of a value."""
     if not fields or value is None:
         return value
     if isinstance(value, list):
-        return [chosen(one, fields) for one in value]
+        return [select_fields(one, fields) for one in value]
     told: Json = {}
     for field in fields:
         part = value[field.name]
-        told[field.alias] = chosen(part(**field.arguments) if callable(part) else part, field.fields)
+        told[field.alias] = select_fields(part(**field.arguments) if callable(part) else part, field.fields)
     return told
 
 
@@ -76,7 +76,7 @@ ROOTS: dict[str, Callable[..., Json]] = {
     "createDiscussion": create_discussion,
     "addDiscussionComment": add_comment,
     "markDiscussionCommentAsAnswer": mark_answer,
-    "removeLabelsFromLabelable": unlabel,
+    "removeLabelsFromLabelable": remove_labels,
     "deleteLabel": delete_label,
     "updateLabel": update_label,
 }

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from deputize.sandbox.github import git
-from deputize.sandbox.github.api_code import history_of
+from deputize.sandbox.github.api_code import load_history
 from deputize.sandbox.github.api_labels import change_label, drop_label
-from deputize.sandbox.github.api_pulls import head_of
+from deputize.sandbox.github.api_pulls import head_sha
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.graphql_nodes import Failed, repo_of
+from deputize.sandbox.github.graphql_nodes import Failed, find_repo
 
 
 def resolve_thread(resolved: bool) -> Callable[..., Json]:
-    """The mutation that resolves a thread of a review, or reopens it."""
+    """Return the mutation that resolves or reopens a review thread."""
 
     def act(call: Call, input: Json) -> Json:
         thread = call.store["threads"].get(input["threadId"])
         if thread is None:
             raise Failed("NOT_FOUND", "Could not resolve to a node.")
-        repo_of(call, thread["repo"], write=True)
+        find_repo(call, thread["repo"], write=True)
         thread["resolved"] = resolved
         return {"thread": {"id": input["threadId"], "isResolved": resolved}}
 
@@ -30,12 +30,12 @@ def _find_pull(call: Call, id: str) -> tuple[Json, Json]:
     for name, repo in call.store["repos"].items():
         for row in call.store["issues"][name]:
             if f"PR_{repo['id']}_{row['number']:06d}" == id or f"I_{repo['id']}_{row['number']:06d}" == id:
-                return repo_of(call, name, write=True), row
+                return find_repo(call, name, write=True), row
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 
 def set_draft(draft: bool) -> Callable[..., Json]:
-    """The mutation that makes a pull request a draft, or ready for review."""
+    """Return the mutation that makes a pull request a draft, or ready for review."""
 
     def act(call: Call, input: Json) -> Json:
         _, row = _find_pull(call, input["pullRequestId"])
@@ -46,9 +46,9 @@ def set_draft(draft: bool) -> Callable[..., Json]:
 
 
 def auto_merge(call: Call, input: Json) -> Json:
-    """Set; refused where nothing is in the way of merging at once."""
+    """Enable auto-merge. Refuse it if the pull request can be merged at once."""
     repo, row = _find_pull(call, input["pullRequestId"])
-    if input.get("expectedHeadOid") not in (None, head_of(repo, row)):
+    if input.get("expectedHeadOid") not in (None, head_sha(repo, row)):
         raise Failed("UNPROCESSABLE", "Head sha didn't match expected sha")
     row["pull"]["auto_merge"] = True
     enabled = {"mergeMethod": input.get("mergeMethod"), "enabledAt": call.now}
@@ -56,12 +56,12 @@ def auto_merge(call: Call, input: Json) -> Json:
 
 
 def create_commit(call: Call, input: Json) -> Json:
-    """One signed commit; refused where the branch has moved."""
+    """Create one signed commit. Refuse it if the branch has moved."""
     branch = input["branch"]
-    repo = repo_of(call, branch["repositoryNameWithOwner"], write=True)
+    repo = find_repo(call, branch["repositoryNameWithOwner"], write=True)
     if not call.pushes(repo):
         raise Failed("FORBIDDEN", "Resource not accessible")
-    name, history = branch["branchName"], history_of(call, repo)
+    name, history = branch["branchName"], load_history(call, repo)
     head = repo["branches"].get(name)
     if head is None:
         raise Failed("NOT_FOUND", "Could not resolve to a Ref.")
@@ -81,8 +81,7 @@ def create_commit(call: Call, input: Json) -> Json:
     return {"commit": {"oid": sha, "url": url, "committedDate": call.now}, "ref": {"name": name}}
 
 
-def unlabel(call: Call, input: Json) -> Json:
-    """Take labels off."""
+def remove_labels(call: Call, input: Json) -> Json:
     repo, row = _find_pull(call, input["labelableId"])
     names = {f"LA_{one['id']:08d}": one["name"] for one in repo["labels"]}
     gone = {names.get(id) for id in input["labelIds"]}
@@ -91,14 +90,12 @@ def unlabel(call: Call, input: Json) -> Json:
 
 
 def delete_label(call: Call, input: Json) -> Json:
-    """Take a label out of its repository."""
     repo, row = _find_label(call, input["id"])
     drop_label(call, repo, row["name"])
     return {"clientMutationId": None}
 
 
 def update_label(call: Call, input: Json) -> Json:
-    """Other words or another colour."""
     repo, row = _find_label(call, input["id"])
     told = change_label(call, repo, row, input)
     return {"label": {"id": told["node_id"], "name": told["name"]}}
@@ -108,5 +105,5 @@ def _find_label(call: Call, id: str) -> tuple[Json, Json]:
     for repo in call.store["repos"].values():
         for one in repo["labels"]:
             if f"LA_{one['id']:08d}" == id and call.pushes(repo) and call.sees(repo):
-                return repo_of(call, repo["full_name"], write=True), one
+                return find_repo(call, repo["full_name"], write=True), one
     raise Failed("NOT_FOUND", "Could not resolve to a node.")

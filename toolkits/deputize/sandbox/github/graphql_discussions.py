@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from deputize.sandbox.github.call import Call, Json
-from deputize.sandbox.github.graphql_nodes import Failed, authored, connection, repo_of
+from deputize.sandbox.github.graphql_nodes import Failed, connection, find_repo, format_comment
 
 
 def discussions(call: Call, repo: Json, first: int, after: str | None, by: Mapping[str, Any]) -> Json:
-    """A page of a repository's discussions, the newest first."""
+    """Return a page of a repository's discussions, newest first."""
     rows = [
         _brief(call, repo, row)
-        for row in reversed(call.kept("discussions", repo))
+        for row in reversed(call.records("discussions", repo))
         if by.get("categoryId") in (None, row["category"])
         and (not by.get("states") or ("CLOSED" if row["closed"] else "OPEN") in by["states"])
         and by.get("answered") in (None, bool(row["answer"]))
@@ -23,7 +23,7 @@ def discussions(call: Call, repo: Json, first: int, after: str | None, by: Mappi
 
 def _brief(call: Call, repo: Json, row: Json) -> Json:
     category = next(one for one in call.store["categories"] if one["id"] == row["category"])
-    return authored(repo, row) | {
+    return format_comment(repo, row) | {
         "number": row["number"],
         "title": row["title"],
         "url": f"https://github.com/{repo['full_name']}/discussions/{row['number']}",
@@ -40,8 +40,7 @@ def _brief(call: Call, repo: Json, row: Json) -> Json:
 
 
 def discussion(call: Call, repo: Json, number: int) -> Json:
-    """One discussion, by its number."""
-    row = next((one for one in call.kept("discussions", repo) if one["number"] == number), None)
+    row = next((one for one in call.records("discussions", repo) if one["number"] == number), None)
     if row is None:
         raise Failed("NOT_FOUND", f"Could not resolve to a Discussion with the number of {number}.")
     return _brief(call, repo, row)
@@ -49,22 +48,24 @@ def discussion(call: Call, repo: Json, number: int) -> Json:
 
 def _comment(repo: Json, discussion: Json, row: Json) -> Json:
     where = f"https://github.com/{repo['full_name']}/discussions/{discussion['number']}#{row['id']}"
-    return authored(repo, row) | {
+    return format_comment(repo, row) | {
         "url": where,
         "isAnswer": discussion["answer"] == row["id"],
-        "replies": lambda first, after=None: connection([authored(repo, one) for one in row["replies"]], first, after),
+        "replies": lambda first, after=None: connection(
+            [format_comment(repo, one) for one in row["replies"]], first, after
+        ),
     }
 
 
 def search(call: Call, query: str, first: int = 30, after: str | None = None, **_: Any) -> Json:
-    """Discussions by their words, in one repository."""
+    """Search discussions by words, in one repository."""
     words = [one.lower() for one in query.split() if ":" not in one]
     places = [one.removeprefix("repo:") for one in query.split() if one.startswith("repo:")]
     rows = [
         _brief(call, repo, row)
         for repo in call.store["repos"].values()
         if call.sees(repo) and (not places or repo["full_name"] in places)
-        for row in call.kept("discussions", repo)
+        for row in call.records("discussions", repo)
         if all(word in f"{row['title']} {row['body']}".lower() for word in words)
     ]
     return connection(rows, first, after, discussionCount=len(rows))
@@ -74,26 +75,25 @@ def _find_discussion(call: Call, id: str) -> tuple[Json, Json]:
     for name, rows in call.store["discussions"].items():
         for row in rows:
             if row["id"] == id or any(one["id"] == id for one in row["comments"]):
-                return repo_of(call, name, write=True), row
+                return find_repo(call, name, write=True), row
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 
 def comment_node(call: Call, id: str) -> Json:
-    """A comment or reply in a discussion, by its id."""
+    """Return a comment or reply by its id."""
     for name, rows in call.store["discussions"].items():
         for row in rows:
             for one in [*row["comments"], *(reply for each in row["comments"] for reply in each["replies"])]:
                 if one["id"] == id:
-                    repo = repo_of(call, name)
+                    repo = find_repo(call, name)
                     return _comment(repo, row, {"replies": [], **one}) | {"discussion": _brief(call, repo, row)}
     raise Failed("NOT_FOUND", "Could not resolve to a node.")
 
 
 def create_discussion(call: Call, input: Json) -> Json:
-    """A new one."""
     name = next((r["full_name"] for r in call.store["repos"].values() if f"R_{r['id']}" == input["repositoryId"]), "")
-    repo = repo_of(call, name, write=True)
-    rows = call.kept("discussions", repo)
+    repo = find_repo(call, name, write=True)
+    rows = call.records("discussions", repo)
     row: Json = {
         "id": f"D_made{call.next_id()}",
         "number": 50 + len(rows),
@@ -113,7 +113,7 @@ def create_discussion(call: Call, input: Json) -> Json:
 
 
 def add_comment(call: Call, input: Json) -> Json:
-    """A comment, or a reply to one."""
+    """Add a comment, or a reply to one."""
     repo, row = _find_discussion(call, input["discussionId"])
     made: Json = {
         "id": f"DC_made{call.next_id()}",
@@ -130,7 +130,6 @@ def add_comment(call: Call, input: Json) -> Json:
 
 
 def mark_answer(call: Call, input: Json) -> Json:
-    """The answer of its discussion."""
     repo, row = _find_discussion(call, input["id"])
     row["answer"] = input["id"]
     return {"discussion": _brief(call, repo, row)}

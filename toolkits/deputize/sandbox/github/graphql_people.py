@@ -1,4 +1,4 @@
-"""Organizations in GraphQL: their members, with the addresses of the domains that an organization has verified."""
+"""Organizations in GraphQL: members, and their addresses in domains that the organization has verified."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from deputize.sandbox.github.graphql_nodes import Failed
 
 
 def organization(call: Call, login: str) -> Json:
-    """An organization, to whom may read organizations."""
-    if not call.permissions and "read:org" not in call.closed:
+    """Return an organization, if the token may read organizations."""
+    if not call.permissions and "read:org" not in call.covered_scopes:
         raise Failed("INSUFFICIENT_SCOPES", "Your token has not been granted the required scopes: read:org.")
     org: Json | None = call.store["orgs"].get(login)
     if org is None:
@@ -28,10 +28,14 @@ def organization(call: Call, login: str) -> Json:
 
 
 def _member(call: Call, name: str, verified: set[str]) -> Json:
-    who = call.who(name)
-    address = who.email if who else ""
+    find_person = call.find_person(name)
+    address = find_person.email if find_person else ""
 
-    def checked(login: str) -> list[str]:
+    def verified_emails(login: str) -> list[str]:
         return [address] if address.partition("@")[2] in verified else []
 
-    return {"login": name, "name": who.name if who else None, "organizationVerifiedDomainEmails": checked}
+    return {
+        "login": name,
+        "name": find_person.name if find_person else None,
+        "organizationVerifiedDomainEmails": verified_emails,
+    }

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from deputize.sandbox.github import shapes
-from deputize.sandbox.github.api_code import history_of
-from deputize.sandbox.github.api_pulls import head_of, mergeable
+from deputize.sandbox.github.api_code import load_history
+from deputize.sandbox.github.api_pulls import head_sha, mergeable
 from deputize.sandbox.github.call import Call, Json
 from deputize.sandbox.github.graphql_discussions import comment_node, discussion, discussions
-from deputize.sandbox.github.graphql_nodes import Failed, authored, connection, repo_of
-from deputize.sandbox.github.issues import row_of
+from deputize.sandbox.github.graphql_nodes import Failed, connection, find_repo, format_comment
+from deputize.sandbox.github.issues import find_issue
 
 
 def repository(call: Call, owner: str, name: str) -> Json:
-    """A repository with its branches, a pull request, and discussions."""
-    repo = repo_of(call, f"{owner}/{name}")
+    repo = find_repo(call, f"{owner}/{name}")
     return {
         "id": f"R_{repo['id']}",
         "nameWithOwner": repo["full_name"],
@@ -27,22 +26,22 @@ def repository(call: Call, owner: str, name: str) -> Json:
 
 
 def node(call: Call, id: str) -> Json:
-    """A thread of a review, or a comment in a discussion, by its id."""
+    """Return a review thread, or a comment in a discussion, by its id."""
     thread = call.store["threads"].get(id)
     if thread is None:
         return comment_node(call, id)
-    repo = repo_of(call, thread["repo"])
-    number = next(row["number"] for row in call.kept("review_comments", repo) if row["thread"] == id)
+    repo = find_repo(call, thread["repo"])
+    number = next(row["number"] for row in call.records("review_comments", repo) if row["thread"] == id)
     [found] = [one for one in _threads(call, repo, number) if one["id"] == id]
     shown = shapes.repository(repo)
     about = {"databaseId": repo["id"], "nameWithOwner": repo["full_name"], "visibility": shown["visibility"].upper()}
     owner = {"__typename": shown["owner"]["type"]}
-    pull = {"number": number, "title": row_of(call, repo, number)["title"]}
+    pull = {"number": number, "title": find_issue(call, repo, number)["title"]}
     return found | {"pullRequest": pull, "repository": about | {"owner": owner}}
 
 
 def _refs(call: Call, repo: Json, query: str | None, first: int, after: str | None) -> Json:
-    history = history_of(call, repo)
+    history = load_history(call, repo)
     rows = []
     for name, sha in repo["branches"].items():
         if query and query.lower() not in name.lower():
@@ -55,10 +54,10 @@ def _refs(call: Call, repo: Json, query: str | None, first: int, after: str | No
 
 
 def _pull(call: Call, repo: Json, number: int) -> Json:
-    row = row_of(call, repo, number)
+    row = find_issue(call, repo, number)
     if not row["pull"]:
         raise Failed("NOT_FOUND", "Could not resolve to a PullRequest.")
-    states = [one["state"] for one in call.kept("reviews", repo) if one["number"] == number]
+    states = [one["state"] for one in call.records("reviews", repo) if one["number"] == number]
     decisions = [one for one in states if one in ("APPROVED", "CHANGES_REQUESTED")]
     fine = mergeable(call, repo, row)
     return {
@@ -75,7 +74,7 @@ def _pull(call: Call, repo: Json, number: int) -> Json:
         else "DIRTY",
         "reviewDecision": decisions[-1] if decisions else None,
         "isInMergeQueue": False,
-        "headRefOid": head_of(repo, row),
+        "headRefOid": head_sha(repo, row),
         "autoMergeRequest": {"mergeMethod": "SQUASH", "enabledAt": call.now} if row["pull"]["auto_merge"] else None,
         "reviewThreads": lambda first, after=None: connection(_threads(call, repo, number), first, after),
     }
@@ -83,7 +82,7 @@ def _pull(call: Call, repo: Json, number: int) -> Json:
 
 def _threads(call: Call, repo: Json, number: int) -> list[Json]:
     by_thread: dict[str, list[Json]] = {}
-    for row in call.kept("review_comments", repo):
+    for row in call.records("review_comments", repo):
         if row["number"] == number:
             by_thread.setdefault(row["thread"], []).append(row)
     return [
@@ -102,7 +101,7 @@ def _threads(call: Call, repo: Json, number: int) -> list[Json]:
 
 
 def _line_comment(call: Call, repo: Json, row: Json) -> Json:
-    return authored(repo, row) | {
+    return format_comment(repo, row) | {
         "fullDatabaseId": str(row["id"]),
         "url": f"https://github.com/{repo['full_name']}/pull/{row['number']}#discussion_r{row['id']}",
     }

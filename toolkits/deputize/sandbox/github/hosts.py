@@ -1,4 +1,4 @@
-"""github.com, where people consent, and api.github.com."""
+"""Simulated hosts: github.com, with the consent page, and api.github.com."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox import authorize_page
 from deputize.sandbox.github import api, api_actions, api_gists, device, tokens
-from deputize.sandbox.github.scopes import WORDS, normal
+from deputize.sandbox.github.scopes import WORDS, drop_included
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.world import World
 
@@ -20,12 +20,12 @@ AUTHORIZE_PAGE = authorize_page.AuthorizePage(
     needs_scope=False,
     always=lambda app: app.permissions,
     only_always=lambda app: bool(app.permissions),
-    normal=normal,
+    normal=drop_included,
 )
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """The consent page and the token endpoint."""
+    """Serve the consent page, the token endpoint and the device flow."""
     if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
         return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/login/oauth/access_token" and ask.method == "POST":
@@ -34,7 +34,7 @@ def handle(ask: Ask, world: World) -> Reply:
         return device.codes(ask, world, lambda app, scope: authorize_page.scopes_of(scope, AUTHORIZE_PAGE, app))
     if ask.path == "/login/device" and ask.method in ("GET", "POST"):
         return device.page(ask, world, WORDS)
-    raise tokens.missing()
+    raise tokens.not_found()
 
 
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {

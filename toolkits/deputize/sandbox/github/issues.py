@@ -1,4 +1,4 @@
-"""Issues and their comments as GitHub keeps and shows them; pull requests are issues, too."""
+"""Issues and comments as stored and as GitHub formats them. Pull requests are issues too."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from deputize.sandbox.github.shapes import user
 ISSUE_PATH = "R/issues/{issue_number}"
 
 
-def rows_of(call: Call, repo: Json) -> list[Json]:
-    """A repository's issues and pull requests, as they are kept."""
+def load_issues(call: Call, repo: Json) -> list[Json]:
+    """Return a repository's issues and pull requests."""
     rows: list[Json] = call.store["issues"][repo["full_name"]]
     return rows
 
 
-def row_of(call: Call, repo: Json, number: str | int) -> Json:
-    """One of them; 404 where there is none."""
-    row = next((one for one in rows_of(call, repo) if str(one["number"]) == str(number)), None)
+def find_issue(call: Call, repo: Json, number: str | int) -> Json:
+    """Return an issue or pull request. Raise 404 if there is none."""
+    row = next((one for one in load_issues(call, repo) if str(one["number"]) == str(number)), None)
     if row is None:
-        raise call.missing(("repo",) if repo["private"] else ())
+        raise call.not_found(("repo",) if repo["private"] else ())
     return row
 
 
-def show(call: Call, repo: Json, row: Json) -> Json:
-    """An issue as GitHub shows it."""
+def format_issue(call: Call, repo: Json, row: Json) -> Json:
+    """Return an issue in GitHub's format."""
     person = call.world.person(row["user"])
     where = f"{repo['full_name']}/issues/{row['number']}"
     names = {one["name"]: one for one in repo["labels"]}
@@ -55,7 +55,7 @@ def show(call: Call, repo: Json, row: Json) -> Json:
         "author_association": association(repo, row["user"]),
         "closed_by": None,
         "performed_via_github_app": None,
-        "comments": len(comments_of(call, repo, row["number"])),
+        "comments": len(issue_comments(call, repo, row["number"])),
         "reactions": reactions(call, repo, f"issue/{row['number']}"),
         "created_at": row["created_at"],
         "updated_at": row["updated_at"],
@@ -69,26 +69,25 @@ def show(call: Call, repo: Json, row: Json) -> Json:
 
 
 def association(repo: Json, email: str) -> str:
-    """How somebody stands to a repository."""
+    """Return a person's association with a repository."""
     if repo["full_name"].startswith(f"{login(email)}/"):
         return "OWNER"
     return "COLLABORATOR" if login(email) in repo["members"] else "NONE"
 
 
-def happened(call: Call, row: Json, event: str, **more: Json) -> None:
-    """Keep an event for the timeline."""
+def add_event(call: Call, row: Json, event: str, **more: Json) -> None:
+    """Add an event to the timeline."""
     row["events"].append({"id": call.next_id(), "event": event, "actor": call.me, "created_at": call.now, **more})
 
 
-def comments_of(call: Call, repo: Json, number: int) -> list[Json]:
-    """The comments of one issue."""
-    return [one for one in call.kept("comments", repo) if one["number"] == number]
+def issue_comments(call: Call, repo: Json, number: int) -> list[Json]:
+    return [one for one in call.records("comments", repo) if one["number"] == number]
 
 
 def comment(call: Call, repo: Json, row: Json) -> Json:
-    """A comment as GitHub shows it."""
+    """Return a comment in GitHub's format."""
     home = f"{repo['full_name']}/issues/{row['number']}"
-    person = call.who(row["user"])
+    person = call.find_person(row["user"])
     return {
         "id": row["id"],
         "node_id": f"IC_{row['id']}",
@@ -105,7 +104,7 @@ def comment(call: Call, repo: Json, row: Json) -> Json:
 
 
 def reactions(call: Call, repo: Json, to: str) -> Json:
-    """How many have reacted how."""
+    """Return the counts of reactions by kind."""
     rows = call.store.get(f"reactions/{to}", {}).get(repo["full_name"], [])
     kinds = ("+1", "-1", "laugh", "confused", "heart", "hooray", "rocket", "eyes")
     counts = {kind: sum(row["content"] == kind for row in rows) for kind in kinds}

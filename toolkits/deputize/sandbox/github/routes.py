@@ -1,7 +1,7 @@
-"""Which request is which: a table of routes below api.github.com, and who may use them.
+"""The routes of api.github.com, and the check of who may use them.
 
-A route names what a GitHub App must be permitted to do; an OAuth App needs ``repo`` for what is private, and for public
-repositories ``public_repo`` to write. What a token may not see is 404; what a person may see but not do is 403.
+A route names the permission that a GitHub App needs. An OAuth App needs ``repo`` for private repositories, and
+``public_repo`` to write to public ones. Hidden records are 404, forbidden acts 403.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Handler = Callable[..., Reply]
 
 
 class Route(NamedTuple):
-    """A route, what it needs, and what answers it. ``scopes``: its own, where ``repo`` has nothing to do with it."""
+    """A route, its requirements and its handler. ``scopes``: the route's own, if ``repo`` does not apply."""
 
     method: str
     pattern: re.Pattern[str]
@@ -35,9 +35,9 @@ ROUTES: list[Route] = []
 def route(
     method: str, path: str, right: str = "metadata:read", *, scopes: tuple[str, ...] = (), push: bool = False
 ) -> Callable[[Handler], Handler]:
-    """Declare what answers a route. ``{name}`` is one segment, ``{name+}`` several; R is a repository.
+    """Declare a handler's route. ``{name}`` is one segment, ``{name+}`` several; R is a repository.
 
-    ``push``: only people who may push.
+    ``push``: requires push access.
     """
     path = re.sub(r"^R", "/repos/{owner}/{repo}", path)
     pattern = re.sub(r"\{(\w+_number)\}", r"(?P<\1>\\d+)", path)
@@ -52,43 +52,43 @@ def route(
 
 
 def handle(call: Call) -> Reply:
-    """What the first route that fits answers. A repository may be called by its number, and by its old name."""
-    path = _by_number(call)
+    """Run the first route that matches. A repository may be named by its id or its old name."""
+    path = _resolve_repository_id(call)
     for one in ROUTES:
         found = one.pattern.fullmatch(path) if one.method == call.ask.method else None
         if found:
             places = {name: unquote(value) for name, value in found.groupdict().items()}
-            return _allowed(replace(call, right=one.right), one, places)
-    raise call.missing()
+            return _run_if_allowed(replace(call, right=one.right), one, places)
+    raise call.not_found()
 
 
-def _by_number(call: Call) -> str:
+def _resolve_repository_id(call: Call) -> str:
     found = re.fullmatch(r"/repositories/(\d+)(/.*)?", call.ask.path)
     if found is None:
         return call.ask.path
     for name, row in call.store["repos"].items():
         if row["id"] == int(found[1]):
             return f"/repos/{name}{found[2] or ''}"
-    raise call.missing()
+    raise call.not_found()
 
 
-def _allowed(call: Call, one: Route, places: dict[str, str]) -> Reply:
+def _run_if_allowed(call: Call, one: Route, places: dict[str, str]) -> Reply:
     if "owner" not in places:
-        _scoped(call, one.scopes)
-        _permitted(call, one, None)
+        _check_scopes(call, one.scopes)
+        _check_permission(call, one, None)
         return one.handler(call, **places)
     name = f"{places.pop('owner')}/{places.pop('repo')}"
     if now := call.store["renamed"].get(name):
-        return _elsewhere(call, call.store["repos"][now]["id"], name)
+        return _redirect_to_id(call, call.store["repos"][now]["id"], name)
     repo = call.repo(name)
     writes = call.ask.method != "GET"
     if repo is None or not call.sees(repo):
-        raise call.missing(("public_repo", "repo") if repo and writes and not repo["private"] else ("repo",))
-    _scoped(call, one.scopes)
+        raise call.not_found(("public_repo", "repo") if repo and writes and not repo["private"] else ("repo",))
+    _check_scopes(call, one.scopes)
     accepted = ("repo",) if repo["private"] else ("public_repo", "repo") if writes and not one.scopes else ()
-    if accepted and not call.permissions and not call.closed & set(accepted):
-        raise call.missing(accepted)
-    _permitted(call, one, repo)
+    if accepted and not call.permissions and not call.covered_scopes & set(accepted):
+        raise call.not_found(accepted)
+    _check_permission(call, one, repo)
     if writes and repo["archived"]:
         raise Refused(call.refusal(403, "Repository was archived so is read-only."))
     if one.push and not call.pushes(repo):
@@ -96,13 +96,13 @@ def _allowed(call: Call, one: Route, places: dict[str, str]) -> Reply:
     return one.handler(call, repo, **places)
 
 
-def _scoped(call: Call, scopes: tuple[str, ...]) -> None:
-    if scopes and not call.permissions and not call.closed & set(scopes):
-        raise call.missing(scopes)
+def _check_scopes(call: Call, scopes: tuple[str, ...]) -> None:
+    if scopes and not call.permissions and not call.covered_scopes & set(scopes):
+        raise call.not_found(scopes)
 
 
-def _permitted(call: Call, one: Route, repo: Json | None) -> None:
-    """403 for a GitHub App without the permission, or that is not installed there."""
+def _check_permission(call: Call, one: Route, repo: Json | None) -> None:
+    """Raise 403 for a GitHub App without the permission or the installation."""
     if not call.permissions:
         return
     name, _, level = one.right.partition(":")
@@ -112,8 +112,8 @@ def _permitted(call: Call, one: Route, repo: Json | None) -> None:
         raise Refused(call.refusal(403, "Resource not accessible by integration"))
 
 
-def _elsewhere(call: Call, number: int, name: str) -> Reply:
-    """301 to read, 307 to write, to the repository's number."""
+def _redirect_to_id(call: Call, number: int, name: str) -> Reply:
+    """Redirect to the repository's id: 301 to read, 307 to write."""
     rest = call.ask.path.removeprefix(f"/repos/{name}")
     to = f"https://{call.ask.host}/repositories/{number}{rest}"
     status = 301 if call.ask.method == "GET" else 307

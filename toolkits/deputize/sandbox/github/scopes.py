@@ -1,4 +1,4 @@
-"""The scopes of GitHub's OAuth Apps, in words, and which of them include others."""
+"""Scopes of GitHub's OAuth Apps: their descriptions, and which of them include others."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ IMPLIES = {
 }
 
 
-def normal(scopes: Iterable[str]) -> list[str]:
-    """Without those that a broader one covers, as GitHub gives them out."""
+def drop_included(scopes: Iterable[str]) -> list[str]:
+    """Return the scopes without those that a broader one includes, as GitHub grants them."""
     asked = list(scopes)
     covered = {narrow for scope in asked for narrow in IMPLIES.get(scope, ())}
     return [scope for scope in asked if scope not in covered]
 
 
-def closed(scopes: Iterable[str]) -> set[str]:
-    """With all that they cover."""
+def covered_scopes(scopes: Iterable[str]) -> set[str]:
+    """Return the scopes with all that they include."""
     held = set(scopes)
     return held | {narrow for scope in held for narrow in IMPLIES.get(scope, ())}

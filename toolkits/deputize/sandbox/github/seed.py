@@ -1,11 +1,11 @@
-"""Repositories and issues on the first day. Times count back from the clock that the sandbox was given."""
+"""The seeded repositories and issues. All times are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import Any
 
-from deputize.sandbox.github.seed_code import around, code, issue
+from deputize.sandbox.github.seed_code import issue, seed_code, seed_surroundings
 from deputize.sandbox.people import ALICE, BOB, Person
 
 ORGS = frozenset({"acme"})
@@ -33,24 +33,23 @@ _ISSUES: tuple[tuple[str, Person, float, str, str, str, tuple[str, ...]], ...] =
 
 
 def stamp(at: float) -> str:
-    """A time as GitHub writes it."""
+    """Return a time in GitHub's format."""
     return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def login(email: str) -> str:
-    """The login of a person."""
     return email.partition("@")[0]
 
 
 def number_id(sub: str) -> int:
-    """The numeric id of a person: stable, while a login is not."""
+    """Return a person's numeric id, which is stable; a login is not."""
     return 90000000 + int(sub[-6:])
 
 
 def new_repo(
     id: int, name: str, private: bool, members: tuple[str, ...], at: str, archived: bool = False
 ) -> dict[str, Any]:
-    """A repository as it is kept."""
+    """Return a repository as stored."""
     return {
         "id": id,
         "full_name": name,
@@ -83,8 +82,8 @@ _LABELS = (
 )
 
 
-def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
-    """Everything that GitHub keeps: repositories by full name, each with its issues in the order of their numbers."""
+def seed_github(people: tuple[Person, ...], now: float) -> dict[str, Any]:
+    """Return all records: repositories by full name, each with its issues in the order of their numbers."""
     kinds = (
         "commits comments review_comments reviews releases workflows runs checks statuses activity alerts discussions"
     )
@@ -99,8 +98,8 @@ def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
         row = issue(len(rows) + 1, person.email, title, body, stamp(now - hours * 3600), state)
         rows.append(row | {"labels": list(labels)})
     stamps = [stamp(now - hours * 3600) for hours in (300, 200, 48, 24)]
-    code(store, stamps)
-    around(store, stamps)
+    seed_code(store, stamps)
+    seed_surroundings(store, stamps)
     repos["acme/website"]["milestones"] = [{"number": 1, "title": "Spring", "state": "open", "due_on": None}]
     repos["acme/website"]["template"] = True
     repos["alice/garden"]["stars"] = ["bob"]

@@ -1,4 +1,4 @@
-"""What the sandbox's repositories hold on the first day beside issues: code, pull requests, runs, and the rest."""
+"""The repositories' seeded code, pull requests, runs and other records except issues."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ WORKFLOW = "name: CI\non: [push, workflow_dispatch]\njobs: {}\n"
 WEBSITE = "acme/website"
 
 
-def code(store: Json, stamps: list[str]) -> None:
-    """Files and commits everywhere, branches and a pull request in one repository. ``stamps``: oldest first."""
+def seed_code(store: Json, stamps: list[str]) -> None:
+    """Add files and commits to all repositories, branches and a pull request to one. ``stamps``: oldest first."""
     for name, repo in store["repos"].items():
         history: Json = {}
         store["commits"][name] = history
@@ -112,7 +112,7 @@ def _pulls(store: Json, repo: Json, stamps: list[str]) -> None:
 
 
 def issue(number: int, email: str, title: str, body: str | None, at: str, state: str = "open") -> Json:
-    """An issue as it is kept."""
+    """Return an issue as stored."""
     return {
         "number": number,
         "user": email,
@@ -163,8 +163,8 @@ def run(
     result: str,
     jobs: list[Json],
 ) -> Json:
-    """A run of a workflow as it is kept."""
-    told: Json = {
+    """Return a workflow run as stored."""
+    row: Json = {
         "id": id,
         "workflow": workflow,
         "name": name,
@@ -174,11 +174,11 @@ def run(
         "jobs": jobs,
     }
     status = "completed" if result else "queued"
-    return told | {"actor": actor, "at": at, "status": status, "conclusion": result or None, "attempt": 1}
+    return row | {"actor": actor, "at": at, "status": status, "conclusion": result or None, "attempt": 1}
 
 
-def around(store: Json, stamps: list[str]) -> None:
-    """Organizations, notifications, gists, projects, discussions, alerts."""
+def seed_surroundings(store: Json, stamps: list[str]) -> None:
+    """Add organizations, notifications, gists, projects, discussions and alerts."""
     store["orgs"] = {"acme": {"id": 4001, "members": {"alice": "admin", "bob": "member"}, "teams": ["docs", "web"]}}
     store["notifications"] = [
         {

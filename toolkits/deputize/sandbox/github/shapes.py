@@ -1,4 +1,4 @@
-"""People and repositories as GitHub shows them."""
+"""Users and repositories in GitHub's format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.sandbox.people import Person
 
 
 def user(person: Person) -> dict[str, Any]:
-    """A short user, as inside other objects."""
+    """Return a short user, as inside other objects."""
     name = login(person.email)
     return {
         "login": name,
@@ -24,7 +24,7 @@ def user(person: Person) -> dict[str, Any]:
 
 
 def repository(row: dict[str, Any]) -> dict[str, Any]:
-    """A repository, as lists show it."""
+    """Return a repository, as in lists."""
     owner, _, name = row["full_name"].partition("/")
     return {
         "id": row["id"],

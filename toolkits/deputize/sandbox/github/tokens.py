@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from deputize.sandbox.github import device
-from deputize.sandbox.github.scopes import normal
+from deputize.sandbox.github.scopes import drop_included
 from deputize.sandbox.github.seed import stamp
 from deputize.sandbox.github.shapes import user
 from deputize.sandbox.http_types import Ask, Refused, Reply, in_json
@@ -31,7 +31,7 @@ REFUSALS: dict[GrantFault, tuple[str, str]] = {
 
 
 def token_maker(world: World, app: App, scopes: list[str]) -> TokenMaker:
-    """Expiring tokens for a GitHub App, and for an OAuth App that has them turned on or asks for them."""
+    """Return the token settings: expiring for a GitHub App, or an OAuth App that enables or requests expiry."""
     access = "ghu_" if app.permissions else "gho_"
     expires = bool(app.permissions) or world.switches.rotate or "offline_access" in scopes
     return TokenMaker(
@@ -40,7 +40,7 @@ def token_maker(world: World, app: App, scopes: list[str]) -> TokenMaker:
 
 
 def token(ask: Ask, world: World) -> Reply:
-    """``/login/oauth/access_token``: 200 whatever happens, in a form unless JSON was asked for."""
+    """Serve ``/login/oauth/access_token``: always 200, as a form unless JSON is requested."""
     try:
         return _token_reply(ask, *_token(ask, world))
     except InvalidGrant as invalid:
@@ -52,7 +52,7 @@ def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
     form = ask.single() or {name: str(value) for name, value in ask.content().items()}
     app = world.app(form.get("client_id", ""), "github")
     if app is not None and form.get("grant_type") == device.GRANT:
-        return _for_device(world, app, form)
+        return _redeem_device_code(world, app, form)
     if app is None or not app.has_secret(form.get("client_secret", "")):
         return {
             "error": "incorrect_client_credentials",
@@ -62,24 +62,24 @@ def _token(ask: Ask, world: World) -> tuple[dict[str, Any], str]:
     if kind == "authorization_code":
         scopes = world.authority.scopes_of_code(form.get("code", ""))
         how = token_maker(world, app, scopes)
-        return _given(world, app, redeem(world, app, form, how, refreshable=how.lives is not None))
+        return _format_tokens(world, app, redeem(world, app, form, how, refreshable=how.lives is not None))
     if kind == "refresh_token":
         how = token_maker(world, app, ["offline_access"])
-        return _given(world, app, refresh(world, app, form, how, rotates=True))
+        return _format_tokens(world, app, refresh(world, app, form, how, rotates=True))
     return {"error": "unsupported_grant_type", "error_description": "The grant_type is not supported."}, ""
 
 
-def _for_device(world: World, app: App, form: dict[str, str]) -> tuple[dict[str, Any], str]:
-    """Tokens for a device code that was entered; the app's secret is not asked for."""
+def _redeem_device_code(world: World, app: App, form: dict[str, str]) -> tuple[dict[str, Any], str]:
+    """Return tokens for an allowed device code. GitHub needs no client secret here."""
     found = device.redeem(world, app, form)
-    if not isinstance(found, device.Entered):
+    if not isinstance(found, device.AllowedCode):
         return found, ""
     how = token_maker(world, app, found.scopes)
     issued = issue(world, app, found.sub, found.family, found.scopes, how, refreshable=how.lives is not None)
-    return _given(world, app, issued)
+    return _format_tokens(world, app, issued)
 
 
-def _given(world: World, app: App, issued: IssuedTokens) -> tuple[dict[str, Any], str]:
+def _format_tokens(world: World, app: App, issued: IssuedTokens) -> tuple[dict[str, Any], str]:
     scope = "" if app.permissions else ",".join(issued.scopes)
     body: dict[str, Any] = {"access_token": issued.access, "scope": scope, "token_type": "bearer"}
     if issued.lives is not None:
@@ -99,8 +99,8 @@ def _token_reply(ask: Ask, body: dict[str, Any], who: str = "") -> Reply:
     return Reply(200, kind, urlencode(body).encode(), who, given, given)
 
 
-def of_app(ask: Ask, world: World, client_id: str, what: str) -> Reply:
-    """``/applications/{client_id}/token`` and ``/grant``, for the app itself: is it good, end it, end all of it."""
+def handle_app_request(ask: Ask, world: World, client_id: str, what: str) -> Reply:
+    """Serve ``/applications/{client_id}/token`` and ``/grant``: check a token, revoke it, revoke its grant."""
     app, basic = world.app(client_id, "github"), ask.basic()
     if app is None or basic is None or basic[0] != client_id or not app.has_secret(basic[1]):
         return in_json({"message": "Bad credentials", "status": "401"}, 401, changes=False)
@@ -109,11 +109,11 @@ def of_app(ask: Ask, world: World, client_id: str, what: str) -> Reply:
         return in_json({"message": "Validation Failed", "status": "422"}, 422)
     known = world.access(secret, "github")
     if known is None or known.app != client_id:
-        raise missing()
+        raise not_found()
     if ask.method == "POST" and what == "token":
-        return _checked(world, app, known)
+        return _format_token_check(world, app, known)
     if ask.method != "DELETE":
-        raise missing()
+        raise not_found()
     who = world.address_of(known.sub)
     if what == "grant":
         world.authority.end_grant(known.app, known.sub)
@@ -122,14 +122,17 @@ def of_app(ask: Ask, world: World, client_id: str, what: str) -> Reply:
     return Reply(204, who=who)
 
 
-def _checked(world: World, app: App, known: Token) -> Reply:
+def _format_token_check(world: World, app: App, known: Token) -> Reply:
     person = world.person(world.address_of(known.sub))
     ends = None if known.expires is None else stamp(known.expires)
     about: dict[str, Any] = {"app": {"name": app.name, "client_id": app.client_id}, "expires_at": ends}
-    about |= {"scopes": [] if app.permissions else normal(known.scopes), "user": user(person) if person else None}
+    about |= {
+        "scopes": [] if app.permissions else drop_included(known.scopes),
+        "user": user(person) if person else None,
+    }
     return in_json(about, changes=False)
 
 
-def missing() -> Refused:
-    """404, as for everything that is not there or not shown."""
+def not_found() -> Refused:
+    """Return the 404 of a missing or hidden record."""
     return Refused(in_json({"message": "Not Found", "status": "404"}, 404))
