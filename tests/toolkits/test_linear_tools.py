@@ -256,7 +256,7 @@ async def test_lost_answer_to_each_write_makes_nothing_twice(alice: Deputy, sand
 
 
 async def test_refused_link_leaves_the_issue_and_is_told(alice: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", issue_changes.no_github)
+    monkeypatch.setitem(changes.MUTATIONS, "attachmentLinkURL", issue_changes.github_not_connected)
     made = await act(alice, "create_issue", team="ENG", title="With", link_url="https://example.test/x")
     assert made["identifier"] == "ENG-4" and "its link is not" in made["warnings"][0]
 

@@ -17,11 +17,11 @@ from deputize.sandbox.google.calendar.seed import seed_calendars
 from deputize.sandbox.google.contacts import seed_contacts
 from deputize.sandbox.google.gmail import mailbox
 from deputize.sandbox.google.gmail.seed import seed_mailboxes
-from deputize.sandbox.linear.seed import seeded as linear_seeded
+from deputize.sandbox.linear.seed import seed_linear
 from deputize.sandbox.oauth import App, Authority, Code, Token
 from deputize.sandbox.people import SEEDED, Person
-from deputize.sandbox.salesforce.seed import seeded as salesforce_seeded
-from deputize.sandbox.slack.seed import seeded as slack_seeded
+from deputize.sandbox.salesforce.seed import seed_salesforce
+from deputize.sandbox.slack.seed import seed_slack
 from deputize.sandbox.switches import Switches
 
 VERSION = 1
@@ -29,10 +29,10 @@ APPS = (google.APP, *slack.APPS, *github.APPS, *linear.APPS, *salesforce.APPS)
 SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
     "calendar": seed_calendars,
     "contacts": seed_contacts,
-    "slack": slack_seeded,
+    "slack": seed_slack,
     "github": seed_github,
-    "linear": linear_seeded,
-    "salesforce": salesforce_seeded,
+    "linear": seed_linear,
+    "salesforce": seed_salesforce,
 }
 
 

@@ -1,6 +1,6 @@
-"""The sandbox's Linear: 24-hour tokens that rotate, and the part of the GraphQL API that issues need.
+"""The sandbox's Linear: 24-hour tokens that rotate, and the issue part of the GraphQL API.
 
-The ids and secrets open nothing anywhere else.
+The ids and secrets work nowhere else.
 """
 
 from __future__ import annotations

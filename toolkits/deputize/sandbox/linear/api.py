@@ -1,7 +1,6 @@
-"""api.linear.app/graphql: a workspace's issues and all around them.
+"""api.linear.app/graphql: a workspace's issues and their surroundings.
 
-Things are plain JSON; a document takes out of them what it names, and a name they do not have is an error, as it is
-with a schema.
+Objects are plain JSON. A query selects fields of them; an unknown field is an error, as with a schema.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from deputize.sandbox.world import World
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """POST /graphql with ``query`` and ``variables``."""
+    """Run the ``query`` and ``variables`` of a POST to /graphql."""
     if ask.method != "POST" or ask.path != "/graphql":
         raise failed(404, "Not found", "other", "NOT_FOUND")
     call, content = _call(ask, world), ask.content()
@@ -30,8 +29,8 @@ def handle(ask: Ask, world: World) -> Reply:
     roots = changes.MUTATIONS if kind == "mutation" else QUERIES
     for one in fields:
         if one.name not in roots and one.name != "__typename":
-            raise unknown(one.name, kind.capitalize())
-    data = {one.alias: taken(call, roots[one.name](call, one), one) for one in fields if one.name in roots}
+            raise unknown_field(one.name, kind.capitalize())
+    data = {one.alias: select_fields(call, roots[one.name](call, one), one) for one in fields if one.name in roots}
     return in_json({"data": data}, headers=_limits(world), changes=kind == "mutation")
 
 
@@ -53,33 +52,33 @@ def _limits(world: World) -> list[tuple[str, str]]:
     ]
 
 
-def unknown(name: str, kind: str) -> Refused:
-    """The schema has no such field."""
+def unknown_field(name: str, kind: str) -> Refused:
+    """Return the error of a field that the schema lacks."""
     return failed(400, f'Cannot query field "{name}" on type "{kind}".', "graphql error", "GRAPHQL_VALIDATION_FAILED")
 
 
-def taken(call: Call, value: Any, one: Field) -> Any:
-    """What a field's selection takes out of a value; through lists and pages, and null stays null."""
+def select_fields(call: Call, value: Any, one: Field) -> Any:
+    """Return a field's selection of a value, through lists and pages; null stays null."""
     if callable(value):
         value = value()
     if isinstance(value, Many):
-        value = paged(call, value.make(), one)
+        value = page_rows(call, value.make(), one)
     if value is None or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
-        return [taken(call, item, one) for item in value]
+        return [select_fields(call, item, one) for item in value]
     found: Json = {}
     for wanted in one.fields:
         if wanted.name not in value:
             if wanted.name == "__typename":
                 continue
-            raise unknown(wanted.name, value.get("__typename", one.name))
-        found[wanted.alias] = taken(call, value[wanted.name], wanted)
+            raise unknown_field(wanted.name, value.get("__typename", one.name))
+        found[wanted.alias] = select_fields(call, value[wanted.name], wanted)
     return found
 
 
-def paged(call: Call, rows: list[Json], one: Field) -> Json:
-    """Relay's paging: a cursor is the id of the row before."""
+def page_rows(call: Call, rows: list[Json], one: Field) -> Json:
+    """Return a page as Relay does; a cursor is the previous row's id."""
     if wanted := one.arguments.get("filter"):
         rows = [row for row in rows if filters.matches(row, wanted, call.world.clock())]
     first, after = int(one.arguments.get("first") or 50), one.arguments.get("after")
@@ -91,23 +90,23 @@ def paged(call: Call, rows: list[Json], one: Field) -> Json:
 
 
 def viewer(call: Call, one: Field) -> Any:
-    """The person behind the token."""
+    """Return the token's person."""
     call.needs("read")
     return views.user(call, call.person.email)
 
 
 def organization(call: Call, one: Field) -> Any:
-    """The workspace that the token is good for."""
+    """Return the token's workspace."""
     call.needs("read")
     return {"id": stable_id("organization"), "name": "Acme", "urlKey": ORGANIZATION_KEY}
 
 
 def _many(kind: str, show: changes.Show) -> Callable[[Call, Field], Any]:
-    """A list of a kind, the newest first; what is archived only where it is asked for."""
+    """Return the resolver of a list, newest first; archived rows only on request."""
 
     def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
-        rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
+        rows = [row for row in reversed(call.visible(kind)) if _is_requested(row, one)]
         return Many(lambda: [show(call, row) for row in rows])
 
     return resolve
@@ -116,7 +115,7 @@ def _many(kind: str, show: changes.Show) -> Callable[[Call, Field], Any]:
 def _single(kind: str, label: str, show: changes.Show) -> Callable[[Call, Field], Any]:
     def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
-        return show(call, call.found(kind, one.arguments.get("id"), label))
+        return show(call, call.find(kind, one.arguments.get("id"), label))
 
     return resolve
 
@@ -130,9 +129,9 @@ _ORDERS: dict[str, Callable[[Json], Any]] = {
 
 
 def issues(call: Call, one: Field) -> Any:
-    """In the order that is asked for, else the newest first."""
+    """Return issues in the requested order, else newest first."""
     call.needs("read")
-    rows = [row for row in reversed(call.visible("issues")) if _asked_for(row, one)]
+    rows = [row for row in reversed(call.visible("issues")) if _is_requested(row, one)]
     shown = [views.issue(call, row) for row in rows]
     for sort in reversed(one.arguments.get("sort") or []):
         for name, how in sort.items():
@@ -141,7 +140,7 @@ def issues(call: Call, one: Field) -> Any:
 
 
 def issue(call: Call, one: Field) -> Any:
-    """By id or identifier."""
+    """Return an issue by id or identifier."""
     call.needs("read")
     wanted = str(one.arguments.get("id", ""))
     for row in call.visible("issues"):
@@ -150,8 +149,8 @@ def issue(call: Call, one: Field) -> Any:
     raise not_found("Issue")
 
 
-def by_branch(call: Call, one: Field) -> Any:
-    """By a git branch that names it; null where none does."""
+def issue_by_branch(call: Call, one: Field) -> Any:
+    """Return the issue that a git branch's name contains, else null."""
     call.needs("read")
     said = f"-{str(one.arguments.get('branchName', '')).lower()}-".replace("/", "-")
     for row in call.visible("issues"):
@@ -160,29 +159,29 @@ def by_branch(call: Call, one: Field) -> Any:
     return None
 
 
-def _searched(kind: str, show: changes.Show, fields: Iterable[str]) -> Callable[[Call, Field], Any]:
-    """Every word of the term, in any of these fields."""
+def _search(kind: str, show: changes.Show, fields: Iterable[str]) -> Callable[[Call, Field], Any]:
+    """Return the resolver of a search: rows with all words of the term in these fields."""
 
     def resolve(call: Call, one: Field) -> Any:
         call.needs("read")
         words = str(one.arguments.get("term") or "").casefold().split()
-        rows = [row for row in reversed(call.visible(kind)) if _asked_for(row, one)]
-        found = [row for row in rows if all(_holds(row, word, fields) for word in words)]
+        rows = [row for row in reversed(call.visible(kind)) if _is_requested(row, one)]
+        found = [row for row in rows if all(_contains(row, word, fields) for word in words)]
         return Many(lambda: [show(call, row) for row in found])
 
     return resolve
 
 
-def _asked_for(row: Json, one: Field) -> bool:
+def _is_requested(row: Json, one: Field) -> bool:
     return not row.get("archivedAt") or bool(one.arguments.get("includeArchived"))
 
 
-def _holds(row: Json, word: str, fields: Iterable[str]) -> bool:
+def _contains(row: Json, word: str, fields: Iterable[str]) -> bool:
     return any(word in str(row.get(field) or "").casefold() for field in fields)
 
 
-def by_meaning(call: Call, one: Field) -> Any:
-    """Any word of the query, in anything."""
+def semantic_search(call: Call, one: Field) -> Any:
+    """Search issues, projects, initiatives and documents for any word of the query."""
     call.needs("read")
     words = str(one.arguments.get("query") or "").casefold().split()
     kinds = {
@@ -193,33 +192,31 @@ def by_meaning(call: Call, one: Field) -> Any:
     }
     results: list[Json] = []
     for type, (kind, show, fields) in kinds.items():
-        for row in (row for row in call.visible(kind) if _asked_for(row, one)):
-            if any(_holds(row, word, fields) for word in words):
+        for row in (row for row in call.visible(kind) if _is_requested(row, one)):
+            if any(_contains(row, word, fields) for word in words):
                 nothing: Json = dict.fromkeys(kinds)
                 results.append({"type": type, "id": row["id"], **nothing, type: show(call, row)})
     return {"results": results[: int(one.arguments.get("maxResults") or 10)]}
 
 
 def users(call: Call, one: Field) -> Any:
-    """Everybody in the workspace."""
     call.needs("read")
     return Many(lambda: views.users(call))
 
 
 def states(call: Call, one: Field) -> Any:
-    """The states of the teams that the person can see."""
+    """Return the states of the teams that the person can see."""
     call.needs("read")
     return Many(lambda: views.states(call))
 
 
 def teams(call: Call, one: Field) -> Any:
-    """The teams that the person can see."""
+    """Return the teams that the person can see."""
     call.needs("read")
     return Many(lambda: [views.team(call, row) for row in call.teams()])
 
 
 def templates(call: Call, one: Field) -> Any:
-    """All of them, in one list."""
     call.needs("read")
     return [inbox_views.template(call, row) for row in call.visible("templates")]
 
@@ -239,13 +236,13 @@ QUERIES: dict[str, Callable[[Call, Field], Any]] = {
     "customViews": _many("views", inbox_views.view),
     "customView": _single("views", "CustomView", inbox_views.view),
     "templates": templates,
-    "searchIssues": _searched("issues", views.issue, ("title", "description")),
-    "searchProjects": _searched("projects", views.project, ("name", "description")),
-    "searchDocuments": _searched("documents", views.document, ("title", "content")),
-    "semanticSearch": by_meaning,
+    "searchIssues": _search("issues", views.issue, ("title", "description")),
+    "searchProjects": _search("projects", views.project, ("name", "description")),
+    "searchDocuments": _search("documents", views.document, ("title", "content")),
+    "semanticSearch": semantic_search,
     "issues": issues,
     "issue": issue,
-    "issueVcsBranchSearch": by_branch,
+    "issueVcsBranchSearch": issue_by_branch,
     "comment": _single("comments", "Comment", views.comment),
     "comments": _many("comments", views.comment),
     "projects": _many("projects", views.project),

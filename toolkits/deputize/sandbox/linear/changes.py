@@ -1,4 +1,4 @@
-"""Mutations: what people make, change and put away. The table is at the end."""
+"""Mutations: creation, changes and deletion. The table is at the end."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from deputize.sandbox.linear.inputs import (
     STATUS,
     UPDATES,
     Names,
-    input_of,
     insert,
-    kept_fields,
+    read_input,
     require_text,
-    succeeded,
+    stored_fields,
+    success,
 )
 from deputize.sandbox.linear.issue_changes import (
     comment_create,
     comment_update,
     find_issue,
+    github_not_connected,
     issue_batch_update,
     issue_create,
     issue_update,
     link,
-    no_github,
     relation_create,
     resolution,
     subscription,
@@ -43,17 +43,17 @@ from deputize.sandbox.linear.uploads import file_upload
 Show = Callable[[Call, Json], Json]
 
 
-# ----------------------------------------------------------------- everything that is made and changed alike
+# ----------------------------------------------------------------- mutations that all kinds share
 
 
 def _create(kind: str, label: str, name: str, names: Names, show: Show, text: str, **more: Any) -> Any:
     def change(call: Call, one: Field) -> Json:
         call.needs("admin" if kind == "statuses" else "write")
-        given = input_of(one)
-        kept = kept_fields(call, given, names, f"{label}CreateInput")
+        given = read_input(one)
+        kept = stored_fields(call, given, names, f"{label}CreateInput")
         require_text(kept, text)
         made = {key: value(call) if callable(value) else value for key, value in more.items()}
-        return succeeded(name, show(call, insert(call, kind, label, given, made | kept)))
+        return success(name, show(call, insert(call, kind, label, given, made | kept)))
 
     return change
 
@@ -61,9 +61,9 @@ def _create(kind: str, label: str, name: str, names: Names, show: Show, text: st
 def _update(kind: str, label: str, name: str, names: Names, show: Show) -> Any:
     def change(call: Call, one: Field) -> Json:
         call.needs("write")
-        row = call.found(kind, one.arguments.get("id"), label)
-        row |= kept_fields(call, input_of(one), names, f"{label}UpdateInput") | {"updatedAt": call.now}
-        return succeeded(name, show(call, row))
+        row = call.find(kind, one.arguments.get("id"), label)
+        row |= stored_fields(call, read_input(one), names, f"{label}UpdateInput") | {"updatedAt": call.now}
+        return success(name, show(call, row))
 
     return change
 
@@ -71,7 +71,7 @@ def _update(kind: str, label: str, name: str, names: Names, show: Show) -> Any:
 def _delete(kind: str, label: str) -> Any:
     def change(call: Call, one: Field) -> Json:
         call.needs("write")
-        row = call.found(kind, one.arguments.get("id"), label)
+        row = call.find(kind, one.arguments.get("id"), label)
         call.rows(kind).remove(row)
         return {"success": True, "lastSyncId": 1.0, "entityId": row["id"]}
 
@@ -84,35 +84,35 @@ def _stamp(kind: str, label: str, show: Show, **fields: Any) -> Any:
         row = (
             find_issue(call, one.arguments.get("id"))
             if kind == "issues"
-            else call.found(kind, one.arguments["id"], label)
+            else call.find(kind, one.arguments["id"], label)
         )
         row |= {key: value(call) if callable(value) else value for key, value in fields.items()}
-        return succeeded("entity", show(call, row))
+        return success("entity", show(call, row))
 
     return change
 
 
 def link_project(call: Call, one: Field) -> Json:
-    """A project joins an initiative; once."""
+    """Add a project to an initiative, once."""
     call.needs("write")
-    given = input_of(one)
+    given = read_input(one)
     kept = {
-        "initiative": call.found("initiatives", given.get("initiativeId"), "Initiative")["id"],
-        "project": call.found("projects", given.get("projectId"), "Project")["id"],
+        "initiative": call.find("initiatives", given.get("initiativeId"), "Initiative")["id"],
+        "project": call.find("projects", given.get("projectId"), "Project")["id"],
     }
     if any((row["initiative"], row["project"]) == tuple(kept.values()) for row in call.rows("initiative_links")):
         raise failed(200, "conflict on insert of InitiativeToProject", "invalid input", "INPUT_ERROR", "Already there.")
     row = insert(call, "initiative_links", "InitiativeToProject", given, kept)
-    return succeeded("initiativeToProject", views.initiative_link(call, row))
+    return success("initiativeToProject", views.initiative_link(call, row))
 
 
 def notification_update(call: Call, one: Field) -> Json:
-    """Read, unread, snoozed."""
+    """Mark a notification as read, unread or snoozed."""
     call.needs("write")
-    row = call.found("notifications", one.arguments.get("id"), "Notification")
+    row = call.find("notifications", one.arguments.get("id"), "Notification")
     names = {"readAt": "readAt", "snoozedUntilAt": "snoozedUntilAt"}
-    row |= kept_fields(call, input_of(one), names, "NotificationUpdateInput")
-    return succeeded("notification", inbox_views.notification(call, row))
+    row |= stored_fields(call, read_input(one), names, "NotificationUpdateInput")
+    return success("notification", inbox_views.notification(call, row))
 
 
 def _author(call: Call) -> str:
@@ -143,8 +143,8 @@ MUTATIONS: dict[str, Callable[[Call, Field], Json]] = {
     "issueRelationDelete": _delete("relations", "IssueRelation"),
     "attachmentLinkURL": link,
     "fileUpload": file_upload,
-    "attachmentLinkGitHubPR": no_github,
-    "attachmentLinkGitHubIssue": no_github,
+    "attachmentLinkGitHubPR": github_not_connected,
+    "attachmentLinkGitHubIssue": github_not_connected,
     "attachmentDelete": _delete("attachments", "Attachment"),
     "issueSubscribe": subscription(True),
     "issueUnsubscribe": subscription(False),

@@ -1,4 +1,4 @@
-"""Linear's filters: comparisons of values, through things and lists of them. What is not known here is an error."""
+"""Linear's filters: comparisons of values, through objects and lists. An unknown filter is an error."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _DAYS = {"D": 1, "W": 7, "M": 30, "Y": 365}
 
 
 def matches(value: Any, wanted: Json, now: float) -> bool:
-    """Whether a value (a thing, a list of things, text, a number, a time) fits."""
+    """Return True if a value (an object, a list, a string, a number, a time) matches."""
     value = value() if callable(value) else value
     return all(_fits(value, name, condition, now) for name, condition in wanted.items())
 
@@ -29,31 +29,31 @@ def _fits(value: Any, name: str, condition: Any, now: float) -> bool:
         return (value is None) == bool(condition)
     if isinstance(value, Many):
         if name not in ("some", "every"):
-            raise unknown(name)
+            raise unknown_field(name)
         fits = [matches(one, condition, now) for one in value.make()]
         return any(fits) if name == "some" else all(fits)
     if isinstance(condition, dict):
-        return _inside(value, name, condition, now)
+        return _matches_inside(value, name, condition, now)
     if name not in COMPARE:
-        raise unknown(name)
+        raise unknown_field(name)
     return value is not None and bool(COMPARE[name](value, _moment(condition, now)))
 
 
-def _inside(value: Any, name: str, condition: Json, now: float) -> bool:
+def _matches_inside(value: Any, name: str, condition: Json, now: float) -> bool:
     if value is None:
         return False
     if not isinstance(value, dict) or name not in value:
-        raise unknown(name)
+        raise unknown_field(name)
     return matches(value[name], condition, now)
 
 
-def unknown(name: str) -> Exception:
-    """The schema has no such field of a filter."""
+def unknown_field(name: str) -> Exception:
+    """Return the error of a filter field that the schema lacks."""
     return failed(400, f'Field "{name}" is not defined by this filter.', "graphql error", "GRAPHQL_VALIDATION_FAILED")
 
 
 def _moment(condition: Any, now: float) -> Any:
-    """A duration is a time that far from now; a time is compared as the text that Linear writes."""
+    """Resolve a duration to a time from now; times compare as strings in Linear's format."""
     match = _DURATION.fullmatch(condition) if isinstance(condition, str) else None
     if match is None:
         return condition
@@ -61,7 +61,7 @@ def _moment(condition: Any, now: float) -> Any:
     return (datetime.fromtimestamp(now, UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _folded(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
+def _ignoring_case(compare: Callable[[str, str], bool]) -> Callable[[Any, Any], bool]:
     return lambda value, wanted: compare(str(value).casefold(), str(wanted).casefold())
 
 
@@ -76,6 +76,6 @@ COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "lte": lambda value, wanted: bool(value <= wanted),
     "contains": lambda value, wanted: wanted in value,
     "startsWith": lambda value, wanted: str(value).startswith(wanted),
-    "eqIgnoreCase": _folded(lambda value, wanted: value == wanted),
-    "containsIgnoreCase": _folded(lambda value, wanted: wanted in value),
+    "eqIgnoreCase": _ignoring_case(lambda value, wanted: value == wanted),
+    "containsIgnoreCase": _ignoring_case(lambda value, wanted: wanted in value),
 }

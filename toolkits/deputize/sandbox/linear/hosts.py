@@ -1,4 +1,4 @@
-"""linear.app, where people consent, and api.linear.app."""
+"""Simulated hosts: linear.app, with the consent page, and api.linear.app."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ AUTHORIZE_PAGE = authorize_page.AuthorizePage(
 
 
 def pages(ask: Ask, world: World) -> Reply:
-    """The consent page."""
+    """Serve the consent page."""
     if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
         return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     raise tokens.error(404, "not_found", "There is nothing here.")
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """Tokens, or the API."""
+    """Serve tokens or the API."""
     return tokens.handle(ask, world) if ask.path.startswith("/oauth/") else api.handle(ask, world)
 
 

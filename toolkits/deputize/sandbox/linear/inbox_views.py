@@ -1,4 +1,4 @@
-"""Notifications, what customers need, saved views and templates: they lead to issues, and no issue to them."""
+"""Notifications, customer needs, saved views and templates: they link to issues, but no issue links to them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from deputize.sandbox.linear.views import (
     issue,
     project,
     project_update,
-    team_of,
+    team_lookup,
     user,
 )
 
 
 def notification(call: Call, row: Json) -> View:
-    """A notification of the person."""
     plain = ("id", "type", "category", "title", "subtitle", "createdAt", "updatedAt", "readAt", "snoozedUntilAt")
     return {
         "__typename": "IssueNotification",
@@ -35,12 +34,11 @@ def notification(call: Call, row: Json) -> View:
 
 
 def customer(call: Call, row: Json) -> View:
-    """A customer."""
     return {name: row.get(name) for name in ("id", "name", "domains", "externalIds", "createdAt")}
 
 
 def need(call: Call, row: Json) -> View:
-    """What a customer asked for."""
+    """Return a customer's request."""
     return {
         **{name: row.get(name) for name in ("id", "body", "priority", "createdAt", "updatedAt")},
         "url": f"{HOME}/customer-needs/{row['id'][:8]}",
@@ -51,7 +49,7 @@ def need(call: Call, row: Json) -> View:
 
 
 def view(call: Call, row: Json) -> View:
-    """A saved view of issues."""
+    """Return a saved view of issues."""
     plain = {
         name: row.get(name) for name in ("id", "name", "slugId", "description", "modelName", "shared", "createdAt")
     }
@@ -60,10 +58,9 @@ def view(call: Call, row: Json) -> View:
     def issues() -> list[View]:
         return [issue(call, one) for one in reversed(call.visible("issues")) if one["state"] in states]
 
-    return {**plain, "team": team_of(call, row.get("team")), "issues": Many(issues)}
+    return {**plain, "team": team_lookup(call, row.get("team")), "issues": Many(issues)}
 
 
 def template(call: Call, row: Json) -> View:
-    """A template."""
     plain = {name: row.get(name) for name in ("id", "name", "type", "description")}
-    return {**plain, "team": team_of(call, row.get("team"))}
+    return {**plain, "team": team_lookup(call, row.get("team"))}

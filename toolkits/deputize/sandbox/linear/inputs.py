@@ -1,4 +1,4 @@
-"""Inputs of mutations: which fields there are, how a row keeps them, and the refusals that all mutations share."""
+"""Inputs of mutations: their fields, the fields of rows, and the errors that all mutations share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.sandbox.graphql import Field
 from deputize.sandbox.linear.seed import user_id
 from deputize.sandbox.linear.store import Call, Json, failed, invalid, not_found
 
-Names = Mapping[str, str]  # of an input's fields, and what a row calls them
+Names = Mapping[str, str]  # an input's field names to a row's
 ISSUE: Names = {
     **{name: name for name in ("title", "description", "priority", "estimate", "dueDate")},
     **{"stateId": "state", "assigneeId": "assignee", "projectId": "project", "projectMilestoneId": "milestone"},
@@ -42,15 +42,15 @@ NEED: Names = {
     **{"body": "body", "priority": "priority", "customerId": "customer", "issueId": "issue", "projectId": "project"}
 }
 _PEOPLE = ("assignee", "lead", "owner", "members")
-_REFERENCES = {  # where an id in an input must lead, and what it is called there
+_REFERENCES = {  # the kind that an id in an input must belong to, and its label
     **{"project": ("projects", "Project"), "milestone": ("milestones", "ProjectMilestone")},
     **{"cycle": ("cycles", "Cycle"), "issue": ("issues", "Issue"), "team": ("teams", "Team")},
     **{"initiative": ("initiatives", "Initiative"), "customer": ("customers", "Customer")},
 }
 
 
-def kept_fields(call: Call, given: Json, names: Names, kind: str) -> Json:
-    """An input as a row keeps it: people as addresses, everything else as it came."""
+def stored_fields(call: Call, given: Json, names: Names, kind: str) -> Json:
+    """Convert an input to a row's fields: people become addresses, all else stays unchanged."""
     if wrong := set(given) - set(names) - {"id"}:
         raise invalid(sorted(wrong)[0], kind)
     people = {user_id(person.email): person.email for person in call.world.people}
@@ -65,13 +65,13 @@ def kept_fields(call: Call, given: Json, names: Names, kind: str) -> Json:
                 raise not_found("User")
             value = found if isinstance(value, list) else found[0]
         if name in _REFERENCES and value is not None:
-            call.found(_REFERENCES[name][0], value, _REFERENCES[name][1])
+            call.find(_REFERENCES[name][0], value, _REFERENCES[name][1])
         kept[name] = value
     return kept
 
 
 def insert(call: Call, kind: str, label: str, given: Json, kept: Json) -> Json:
-    """A new row; an id that is there already is refused."""
+    """Add a row. Raise a conflict if the id exists."""
     id = str(given.get("id") or uuid.uuid4())
     if any(row["id"] == id for row in call.rows(kind)):
         shown = f"Entity {label} with id {id} already exists."
@@ -82,19 +82,19 @@ def insert(call: Call, kind: str, label: str, given: Json, kept: Json) -> Json:
 
 
 def require_text(kept: Json, field: str) -> None:
-    """Refuse an input whose text is missing or blank."""
+    """Raise an error for a missing or blank text."""
     if not str(kept.get(field) or "").strip():
         raise failed(400, "Argument Validation Error", "invalid input", "INVALID_INPUT")
 
 
-def input_of(one: Field) -> Json:
-    """The ``input`` argument of a mutation."""
+def read_input(one: Field) -> Json:
+    """Return the ``input`` argument of a mutation."""
     given: Json = one.arguments.get("input") or {}
     return given
 
 
-def succeeded(name: str, value: Json | None) -> Json:
-    """The payload of a mutation that succeeded."""
+def success(name: str, value: Json | None) -> Json:
+    """Return the payload of a successful mutation."""
     return {"success": True, "lastSyncId": 1.0, name: value}
 
 

@@ -1,4 +1,4 @@
-"""Mutations of issues and of what is on them: relations, links, subscribers, comments."""
+"""Mutations of issues, and of their relations, links, subscribers and comments."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 
 from deputize.sandbox.graphql import Field
 from deputize.sandbox.linear import views
-from deputize.sandbox.linear.inputs import COMMENT, ISSUE, input_of, insert, kept_fields, require_text, succeeded
+from deputize.sandbox.linear.inputs import COMMENT, ISSUE, insert, read_input, require_text, stored_fields, success
 from deputize.sandbox.linear.seed import user_id
 from deputize.sandbox.linear.store import Call, Json, failed, not_found
 
-# ----------------------------------------------------------------- issues and what hangs on them
+# ----------------------------------------------------------------- issues, relations, links, subscribers
 
 
 def issue_create(call: Call, one: Field) -> Json:
-    """``issues:create`` suffices."""
+    """Create an issue; the scope ``issues:create`` suffices."""
     call.needs("issues:create")
-    given = input_of(one)
-    kept = kept_fields(call, given, ISSUE, "IssueCreateInput")
+    given = read_input(one)
+    kept = stored_fields(call, given, ISSUE, "IssueCreateInput")
     kept.pop("template", None)
     team = call.by_id("teams", given.get("teamId"))
     if team is None:
@@ -27,12 +27,12 @@ def issue_create(call: Call, one: Field) -> Json:
     numbers = [row["number"] for row in call.rows("issues") if row["team"] == team["id"]]
     made = {"number": max(numbers, default=0) + 1, "creator": call.person.email, "assignee": None, "priority": 0}
     made |= {"description": None, "state": team["states"][0]["id"]}
-    row = insert(call, "issues", "Issue", given, made | _in_team(call, kept, team))
-    return succeeded("issue", views.issue(call, row))
+    row = insert(call, "issues", "Issue", given, made | _check_team(call, kept, team))
+    return success("issue", views.issue(call, row))
 
 
-def _in_team(call: Call, kept: Json, team: Json) -> Json:
-    """The state is one of the issue's team; labels are of the team or the workspace."""
+def _check_team(call: Call, kept: Json, team: Json) -> Json:
+    """Check that the state belongs to the issue's team, and the labels to the team or the workspace."""
     if "state" in kept and kept["state"] not in {one["id"] for one in team["states"]}:
         raise not_found("WorkflowState")
     usable = {one["id"] for one in call.rows("labels") if one.get("team") in (None, team["id"])}
@@ -43,8 +43,8 @@ def _in_team(call: Call, kept: Json, team: Json) -> Json:
 
 def _change_issue(call: Call, row: Json, given: Json) -> None:
     more = {"addedLabelIds": "added", "removedLabelIds": "removed", "trashed": "trashed"}
-    kept = kept_fields(call, given, {**ISSUE, **more}, "IssueUpdateInput")
-    team = call.found("teams", kept.get("team", row["team"]), "Team")
+    kept = stored_fields(call, given, {**ISSUE, **more}, "IssueUpdateInput")
+    team = call.find("teams", kept.get("team", row["team"]), "Team")
     if team["id"] != row["team"]:
         row["number"] = max((one["number"] for one in call.rows("issues") if one["team"] == team["id"]), default=0) + 1
         row["state"] = team["states"][0]["id"]
@@ -52,13 +52,13 @@ def _change_issue(call: Call, row: Json, given: Json) -> None:
     added = [one for one in kept.pop("added", None) or () if one not in labels]
     if labels + added != (row.get("labels") or []):
         kept["labels"] = labels + added
-    row |= _in_team(call, kept, team) | {"updatedAt": call.now}
+    row |= _check_team(call, kept, team) | {"updatedAt": call.now}
     kind = next(one["type"] for one in team["states"] if one["id"] == row["state"])
     row["completedAt"] = (row.get("completedAt") or call.now) if kind == "completed" else None
 
 
 def find_issue(call: Call, wanted: Any) -> Json:
-    """An issue by its id or its key, such as ``ENG-1``."""
+    """Return an issue by its id or its key, such as ``ENG-1``."""
     for row in call.visible("issues"):
         if wanted in (row["id"], views.identifier(call, row)):
             return row
@@ -66,36 +66,34 @@ def find_issue(call: Call, wanted: Any) -> Json:
 
 
 def issue_update(call: Call, one: Field) -> Json:
-    """One issue."""
     call.needs("write")
     row = find_issue(call, one.arguments.get("id"))
-    _change_issue(call, row, input_of(one))
-    return succeeded("issue", views.issue(call, row))
+    _change_issue(call, row, read_input(one))
+    return success("issue", views.issue(call, row))
 
 
 def issue_batch_update(call: Call, one: Field) -> Json:
-    """Up to fifty, by id."""
+    """Change up to fifty issues, by id."""
     call.needs("write")
     ids = list(one.arguments.get("ids") or ())
     if len(ids) > 50:
         raise failed(400, "Argument Validation Error", "invalid input", "INVALID_INPUT")
-    rows = [call.found("issues", id, "Issue") for id in ids]
+    rows = [call.find("issues", id, "Issue") for id in ids]
     for row in rows:
-        _change_issue(call, row, input_of(one))
+        _change_issue(call, row, read_input(one))
     return {"success": True, "lastSyncId": 1.0, "issues": [views.issue(call, row) for row in rows]}
 
 
 def relation_create(call: Call, one: Field) -> Json:
-    """Between two issues."""
     call.needs("write")
-    given = input_of(one)
-    ends = [call.found("issues", given.get(name), "Issue")["id"] for name in ("issueId", "relatedIssueId")]
+    given = read_input(one)
+    ends = [call.find("issues", given.get(name), "Issue")["id"] for name in ("issueId", "relatedIssueId")]
     kept = {"issue": ends[0], "related": ends[1], "type": given.get("type")}
-    return succeeded("issueRelation", views.relation(call, insert(call, "relations", "IssueRelation", given, kept)))
+    return success("issueRelation", views.relation(call, insert(call, "relations", "IssueRelation", given, kept)))
 
 
 def link(call: Call, one: Field) -> Json:
-    """The same address on the same issue is one link."""
+    """Link an address to an issue; the same address is linked once."""
     call.needs("write")
     given = one.arguments
     issue = find_issue(call, given.get("issueId"))
@@ -104,17 +102,17 @@ def link(call: Call, one: Field) -> Json:
     if there:
         there[0] |= kept
     row = there[0] if there else insert(call, "attachments", "Attachment", given, kept | {"sourceType": "unknown"})
-    return succeeded("attachment", views.attachment(call, row))
+    return success("attachment", views.attachment(call, row))
 
 
-def no_github(call: Call, one: Field) -> Json:
-    """This workspace is not connected with GitHub."""
+def github_not_connected(call: Call, one: Field) -> Json:
+    """Raise the error of a workspace that is not connected with GitHub."""
     call.needs("write")
     raise failed(200, "Integration not found", "invalid input", "INPUT_ERROR", "Connect GitHub first.")
 
 
 def subscription(follows: bool) -> Callable[[Call, Field], Json]:
-    """The mutation that subscribes somebody to an issue, or unsubscribes."""
+    """Return the mutation that subscribes a person to an issue, or unsubscribes."""
 
     def change(call: Call, one: Field) -> Json:
         call.needs("write")
@@ -123,7 +121,7 @@ def subscription(follows: bool) -> Callable[[Call, Field], Json]:
         who = people.get(str(one.arguments.get("userId") or call.me), "")
         rest = [email for email in row.get("subscribers") or [] if email != who]
         row["subscribers"] = [*rest, who] if follows else rest
-        return succeeded("issue", views.issue(call, row))
+        return success("issue", views.issue(call, row))
 
     return change
 
@@ -132,35 +130,35 @@ def subscription(follows: bool) -> Callable[[Call, Field], Json]:
 
 
 def comment_create(call: Call, one: Field) -> Json:
-    """``comments:create`` suffices."""
+    """Create a comment; the scope ``comments:create`` suffices."""
     call.needs("comments:create")
-    given = input_of(one)
-    kept = kept_fields(call, given, COMMENT, "CommentCreateInput")
+    given = read_input(one)
+    kept = stored_fields(call, given, COMMENT, "CommentCreateInput")
     require_text(kept, "body")
     if parent := kept.get("parent"):
-        above = call.found("comments", parent, "Comment")
+        above = call.find("comments", parent, "Comment")
         kept = {name: above.get(name) for name in ("issue", "project", "documentContent") if above.get(name)} | kept
     row = insert(call, "comments", "Comment", given, kept | {"author": call.person.email})
-    return succeeded("comment", views.comment(call, row))
+    return success("comment", views.comment(call, row))
 
 
 def comment_update(call: Call, one: Field) -> Json:
-    """The author's own only."""
+    """Change an own comment. Raise FORBIDDEN for another person's."""
     call.needs("write")
-    row = call.found("comments", one.arguments.get("id"), "Comment")
+    row = call.find("comments", one.arguments.get("id"), "Comment")
     if row["author"] != call.person.email:
         raise failed(403, "Forbidden", "forbidden", "FORBIDDEN")
-    row |= kept_fields(call, input_of(one), {"body": "body"}, "CommentUpdateInput") | {"editedAt": call.now}
-    return succeeded("comment", views.comment(call, row))
+    row |= stored_fields(call, read_input(one), {"body": "body"}, "CommentUpdateInput") | {"editedAt": call.now}
+    return success("comment", views.comment(call, row))
 
 
 def resolution(resolved: bool) -> Callable[[Call, Field], Json]:
-    """The mutation that resolves a thread of comments, or reopens it."""
+    """Return the mutation that resolves a thread of comments, or reopens it."""
 
     def change(call: Call, one: Field) -> Json:
         call.needs("write")
-        row = call.found("comments", one.arguments.get("id"), "Comment")
+        row = call.find("comments", one.arguments.get("id"), "Comment")
         row["resolvedAt"] = call.now if resolved else None
-        return succeeded("comment", views.comment(call, row))
+        return success("comment", views.comment(call, row))
 
     return change

@@ -1,4 +1,4 @@
-"""The workspace on the first day. Times count back from the clock that the sandbox was given."""
+"""The seeded workspace. All times are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from deputize.sandbox.people import ALICE, BOB, Person
 
-BOBS_SECRET = "merger talks begin on the ninth"  # noqa: S105  # in a private team of Bob's
+BOBS_SECRET = "merger talks begin on the ninth"  # noqa: S105  # in Bob's private team
 TRACE = b"row 99 of 100\nend of file\n"
 ORGANIZATION_KEY = "acme"
 _TEAMS = (("ENG", "Engineering", False), ("OPS", "Operations", False), ("BOB", "Bob's desk", True))
@@ -25,22 +25,21 @@ _ISSUES: tuple[tuple[str, Person, Person | None, float, str, str, str, int], ...
 
 
 def stable_id(*names: str) -> str:
-    """A UUID that is the same in every sandbox."""
+    """Return a UUID that is the same in every sandbox."""
     return str(uuid.uuid5(uuid.NAMESPACE_URL, "/".join(("https://linear.example.test", *names))))
 
 
 def user_id(email: str) -> str:
-    """The id of a person."""
     return stable_id("user", email)
 
 
 def stamp(at: float) -> str:
-    """A time as Linear writes it."""
+    """Return a time in Linear's format."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(at * 1000) % 1000:03d}Z"
 
 
-def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
-    """Teams with their workflow states, and issues in the order of their making."""
+def seed_linear(people: tuple[Person, ...], now: float) -> dict[str, Any]:
+    """Return teams with their workflow states, issues in the order of creation, and the other records."""
     teams = [
         {
             "id": stable_id("team", key),
@@ -74,15 +73,15 @@ def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
             }
         )
     issues[0] |= {"labels": [stable_id("label", "bug")], "project": _PROJECT, "cycle": stable_id("cycle", "2")}
-    return {"teams": teams, "issues": issues} | _around(now)
+    return {"teams": teams, "issues": issues} | _seed_surroundings(now)
 
 
 _PROJECT = stable_id("project", "import")
 _STATUSES = ("backlog", "planned", "started", "paused", "completed", "canceled")
 
 
-def _around(now: float) -> dict[str, list[dict[str, Any]]]:
-    """What stands around the issues: labels, projects, cycles, documents and the rest."""
+def _seed_surroundings(now: float) -> dict[str, list[dict[str, Any]]]:
+    """Return the other records: labels, projects, cycles, documents and more."""
     made = {"createdAt": stamp(now - 900 * 3600), "updatedAt": stamp(now - 90 * 3600)}
     eng, first = stable_id("team", "ENG"), stable_id("issue", "ENG", "1")
     initiative, document = stable_id("initiative", "reliability"), stable_id("document", "design")

@@ -1,4 +1,4 @@
-"""What a query can take out of a row: plain values, rows looked up when asked for, and lists of them."""
+"""Selectable fields of rows: values, lazy lookups of other rows, and lists of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOME = f"https://linear.app/{ORGANIZATION_KEY}"
 
 @dataclass(frozen=True)
 class Many:
-    """A connection: rows that are shown page by page."""
+    """A connection: rows that are returned in pages."""
 
     make: Callable[[], list[Json]]
 
@@ -23,7 +23,7 @@ View = dict[str, Any]
 
 
 def lookup(call: Call, kind: str, id: Any, show: Callable[[Call, Json], View]) -> Callable[[], View | None]:
-    """The row with this id, or None; found when a query asks for it."""
+    """Return a lazy lookup of the row with this id, or None."""
 
     def make() -> View | None:
         row = call.by_id(kind, id)
@@ -33,16 +33,16 @@ def lookup(call: Call, kind: str, id: Any, show: Callable[[Call, Json], View]) -
 
 
 def rows_where(call: Call, kind: str, field: str, id: str, show: Callable[[Call, Json], View]) -> Many:
-    """The rows that have this id in a field."""
+    """Return the rows that have this id in a field."""
     return Many(lambda: [show(call, row) for row in call.visible(kind) if row.get(field) == id])
 
 
 def rows_by_id(call: Call, kind: str, ids: Iterable[str], show: Callable[[Call, Json], View]) -> Many:
-    """The rows with these ids, as far as the person may see them."""
+    """Return the rows with these ids that the person may see."""
     wanted = list(ids)
     return Many(lambda: [show(call, row) for row in call.visible(kind) if row["id"] in wanted])
 
 
 def slug(title: str) -> str:
-    """A title as it stands in an address."""
+    """Convert a title to its form in a URL."""
     return "-".join("".join(c if c.isalnum() else " " for c in title.lower()).split())[:40]

@@ -1,4 +1,4 @@
-"""api.linear.app/oauth: tokens that live 24 hours, refresh tokens that are used once (Linear's OAuth guide)."""
+"""api.linear.app/oauth: access tokens for 24 hours, single-use refresh tokens (Linear's OAuth guide)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REFUSALS: dict[GrantFault, str] = {
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """POST only, and only the two endpoints."""
+    """Serve the two endpoints, which accept POST only."""
     if ask.method == "POST" and ask.path == "/oauth/token":
         return _token(ask, world)
     if ask.method == "POST" and ask.path == "/oauth/revoke":
@@ -39,13 +39,13 @@ def handle(ask: Ask, world: World) -> Reply:
 
 
 def error(status: int, name: str, description: str) -> Refused:
-    """An error of the token endpoint (RFC 6749 5.2)."""
+    """Return an error of the token endpoint (RFC 6749 5.2)."""
     return Refused(in_json({"error": name, "error_description": description}, status))
 
 
 def _token(ask: Ask, world: World) -> Reply:
     form = ask.single()
-    app, kind = _authenticated(ask, form, world), form.get("grant_type")
+    app, kind = _authenticate(ask, form, world), form.get("grant_type")
     try:
         if kind == "authorization_code":
             return _reply(world, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
@@ -56,7 +56,7 @@ def _token(ask: Ask, world: World) -> Reply:
     raise error(400, "unsupported_grant_type", "Unsupported grant_type")
 
 
-def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
+def _authenticate(ask: Ask, form: dict[str, str], world: World) -> App:
     client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
     app = world.app(client_id, "linear")
     if app is None or not app.has_secret(secret):
@@ -76,7 +76,7 @@ def _reply(world: World, issued: IssuedTokens) -> Reply:
 
 
 def _revoke(ask: Ask, world: World) -> Reply:
-    """Either token ends all that came from its code; one that is dead already is 400."""
+    """Revoke all tokens of the code behind either token. Raise 400 for a token that is already revoked."""
     form = ask.single()
     secret = form.get("token") or form.get("access_token") or form.get("refresh_token") or ask.bearer()
     token = world.revoke(secret, "linear", alone=True)

@@ -1,4 +1,4 @@
-"""uploads.linear.app and the store behind it: files that were put up, by the address that a mutation gave."""
+"""uploads.linear.app and the store behind it: uploaded files, by the URL from a mutation."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from deputize.sandbox.linear.store import Call, Json, failed
 from deputize.sandbox.world import World
 
 HOST = "uploads.linear.app"
-STORE = "linear-uploads.example.test"  # where the bytes go: another company's host
+STORE = "linear-uploads.example.test"  # the host of the bytes, another company's
 SIGNED = "x-goog-content-length-range"
 
 
 def file_upload(call: Call, one: Field) -> Json:
-    """An address to put the bytes at, and the one that they will have."""
+    """Return an upload URL, and the URL of the file."""
     call.needs("write")
     given = one.arguments
     path = f"{stable_id('organization')}/{stable_id('upload', str(len(call.rows('uploads'))))}"
@@ -29,7 +29,7 @@ def file_upload(call: Call, one: Field) -> Json:
 
 
 def put(ask: Ask, world: World) -> Reply:
-    """PUT of the bytes: only with the headers that the address was signed with, and without a token."""
+    """Store the bytes of a PUT: only with the signed headers, and without a token."""
     rows = world.services["linear"].get("uploads") or []
     row = next((one for one in rows if one["id"] == ask.path.strip("/")), None)
     size = f"{len(ask.body)},{len(ask.body)}"
@@ -41,7 +41,7 @@ def put(ask: Ask, world: World) -> Reply:
 
 
 def get(ask: Ask, world: World) -> Reply:
-    """GET of a file, with a token of the workspace."""
+    """Return a file, for a token of the workspace."""
     token = world.access(ask.bearer(), "linear")
     if token is None:
         raise failed(401, "Authentication required, not authenticated", "authentication error", "AUTHENTICATION_ERROR")

@@ -1,4 +1,4 @@
-"""What a query can take out of a row. Values that lead to other rows are made when they are asked for."""
+"""Selectable fields of rows. Links to other rows are resolved when a query selects them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from deputize.sandbox.linear.store import Call, Json
 
 
 def user(call: Call, email: str | None) -> View | None:
-    """A person of the workspace."""
     person = call.world.person(email or "")
     if person is None:
         return None
@@ -23,12 +22,10 @@ def user(call: Call, email: str | None) -> View | None:
 
 
 def users(call: Call) -> list[View]:
-    """Everybody."""
     return [view for person in call.world.people if (view := user(call, person.email))]
 
 
 def team(call: Call, row: Json) -> View:
-    """A team."""
     id = row["id"]
 
     def active() -> View | None:
@@ -53,32 +50,32 @@ def team(call: Call, row: Json) -> View:
     }
 
 
-def team_of(call: Call, id: Any) -> Callable[[], View | None]:
-    """The team of something."""
+def team_lookup(call: Call, id: Any) -> Callable[[], View | None]:
+    """Return a lazy lookup of a row's team."""
     return lookup(call, "teams", id, team)
 
 
 def state(call: Call, row: Json, of: Json) -> View:
-    """A state of a team's workflow."""
+    """Return a state of a team's workflow."""
     return {**row, "team": lambda: team(call, of)}
 
 
 def states(call: Call) -> list[View]:
-    """The states of all teams."""
+    """Return the states of all visible teams."""
     return [state(call, one, of) for of in call.teams() for one in of["states"]]
 
 
 def label(call: Call, row: Json) -> View:
-    """A label of issues."""
+    """Return a label of issues."""
     return {
         **{name: row.get(name) for name in ("id", "name", "color", "description", "isGroup", "retiredAt", "createdAt")},
         "parent": lookup(call, "labels", row.get("parent"), label),
-        "team": team_of(call, row.get("team")),
+        "team": team_lookup(call, row.get("team")),
     }
 
 
 def project_label(call: Call, row: Json) -> View:
-    """A label of projects."""
+    """Return a label of projects."""
     return {
         **{name: row.get(name) for name in ("id", "name", "color", "description", "isGroup", "retiredAt", "createdAt")},
         "parent": lookup(call, "project_labels", row.get("parent"), project_label),
@@ -86,29 +83,27 @@ def project_label(call: Call, row: Json) -> View:
 
 
 def status(call: Call, row: Json) -> View:
-    """A status of projects."""
+    """Return a status of projects."""
     return {name: row.get(name) for name in ("id", "name", "type", "position", "description")}
 
 
 def cycle(call: Call, row: Json) -> View:
-    """A cycle of a team."""
     plain = ("id", "number", "name", "description", "startsAt", "endsAt", "completedAt", "progress", "createdAt")
     flags = ("isActive", "isNext", "isPrevious", "isFuture", "isPast")
     return {
         **{name: row.get(name) for name in plain},
         **{name: bool(row.get(name)) for name in flags},
-        "team": team_of(call, row["team"]),
+        "team": team_lookup(call, row["team"]),
         "issues": rows_where(call, "issues", "cycle", row["id"], issue),
     }
 
 
 def identifier(call: Call, row: Json) -> str:
-    """``ENG-1``."""
+    """Return an issue's key, such as ``ENG-1``."""
     return f"{next(one['key'] for one in call.rows('teams') if one['id'] == row['team'])}-{row['number']}"
 
 
 def issue(call: Call, row: Json) -> View:
-    """An issue."""
     key, id = identifier(call, row), row["id"]
     of = next(one for one in call.rows("teams") if one["id"] == row["team"])
     plain = ("id", "number", "title", "description", "priority", "createdAt", "updatedAt", "dueDate", "estimate")
@@ -144,19 +139,19 @@ def issue(call: Call, row: Json) -> View:
 
 
 def attachment(call: Call, row: Json) -> View:
-    """A link on an issue."""
+    """Return a link on an issue."""
     plain = {name: row.get(name) for name in ("id", "title", "subtitle", "url", "sourceType", "createdAt")}
     return {**plain, "issue": lookup(call, "issues", row["issue"], issue)}
 
 
 def relation(call: Call, row: Json) -> View:
-    """A relation between two issues."""
+    """Return a relation between two issues."""
     ends = {"issue": row["issue"], "relatedIssue": row["related"]}
     return {"id": row["id"], "type": row["type"], **{k: lookup(call, "issues", id, issue) for k, id in ends.items()}}
 
 
 def comment(call: Call, row: Json) -> View:
-    """A comment on anything."""
+    """Return a comment on a row of any kind."""
     plain = ("id", "body", "quotedText", "createdAt", "updatedAt", "editedAt", "resolvedAt")
     on = {
         "issue": ("issues", issue),
@@ -179,7 +174,7 @@ def comment(call: Call, row: Json) -> View:
 
 
 def _content(call: Call, id: str | None) -> View | None:
-    """The text that an inline comment hangs on: a project's or a document's."""
+    """Return the text below an inline comment: a project's or a document's."""
     if not id:
         return None
     projects = [one for one in call.visible("projects") if one["content_id"] == id]
@@ -192,7 +187,6 @@ def _content(call: Call, id: str | None) -> View | None:
 
 
 def project(call: Call, row: Json) -> View:
-    """A project."""
     id = row["id"]
     plain = ("id", "name", "slugId", "description", "content", "health", "startDate", "targetDate", "createdAt")
     stamps = ("updatedAt", "completedAt", "canceledAt", "archivedAt", "priority")
@@ -222,7 +216,6 @@ def project(call: Call, row: Json) -> View:
 
 
 def milestone(call: Call, row: Json) -> View:
-    """A milestone of a project."""
     plain = {name: row.get(name) for name in ("id", "name", "description", "targetDate", "createdAt")}
     return {**plain, "status": "next", "progress": 0.0, "project": lookup(call, "projects", row["project"], project)}
 
@@ -237,18 +230,15 @@ def _update(call: Call, row: Json, kind: str) -> View:
 
 
 def project_update(call: Call, row: Json) -> View:
-    """A status update of a project."""
     return _update(call, row, "project") | {"project": lookup(call, "projects", row["project"], project)}
 
 
 def initiative_update(call: Call, row: Json) -> View:
-    """A status update of an initiative."""
     on = lookup(call, "initiatives", row["initiative"], initiative)
     return _update(call, row, "initiative") | {"initiative": on}
 
 
 def initiative(call: Call, row: Json) -> View:
-    """An initiative."""
     id = row["id"]
     plain = ("id", "name", "slugId", "description", "content", "status", "health", "targetDate", "createdAt")
     stamps = ("updatedAt", "startedAt", "completedAt", "archivedAt")
@@ -266,7 +256,7 @@ def initiative(call: Call, row: Json) -> View:
 
 
 def initiative_link(call: Call, row: Json) -> View:
-    """That a project belongs to an initiative."""
+    """Return the link between a project and an initiative."""
     return {
         "id": row["id"],
         "initiative": lookup(call, "initiatives", row["initiative"], initiative),
@@ -275,7 +265,6 @@ def initiative_link(call: Call, row: Json) -> View:
 
 
 def document(call: Call, row: Json) -> View:
-    """A document."""
     plain = ("id", "title", "slugId", "content", "createdAt", "updatedAt", "archivedAt")
     return {
         "__typename": "Document",
@@ -288,5 +277,5 @@ def document(call: Call, row: Json) -> View:
         "project": lookup(call, "projects", row.get("project"), project),
         "initiative": lookup(call, "initiatives", row.get("initiative"), initiative),
         "issue": lookup(call, "issues", row.get("issue"), issue),
-        "team": team_of(call, row.get("team")),
+        "team": team_lookup(call, row.get("team")),
     }

@@ -1,7 +1,7 @@
-"""The sandbox's Salesforce: login host, an org at its own address, queries and new records.
+"""The sandbox's Salesforce: login host, an org at its own address, queries and records.
 
-Access tokens live two hours without a word about it; refresh tokens rotate where the ``rotate`` switch says so. The
-ids and secrets open nothing anywhere else.
+Access tokens live two hours, without ``expires_in``; refresh tokens rotate with the ``rotate`` switch. The ids and
+secrets work nowhere else.
 """
 
 from __future__ import annotations

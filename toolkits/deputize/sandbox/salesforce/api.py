@@ -1,4 +1,4 @@
-"""An org's REST API below /services/data: which route is which."""
+"""Routes of an org's REST API below /services/data."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from urllib.parse import unquote
 from deputize.sandbox.http_types import Ask, Reply, in_json
 from deputize.sandbox.salesforce.call import LIMIT, VERSION, Call, failed
 from deputize.sandbox.salesforce.queries import batch, query, search
-from deputize.sandbox.salesforce.records import content, create, delete, describe, every_object, one, update, upsert
+from deputize.sandbox.salesforce.records import content, create, delete, describe, every_object, get, update, upsert
 from deputize.sandbox.salesforce.reports import report, reports, run
 from deputize.sandbox.world import World
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """Without a token only the list of versions."""
+    """Run the matching route. Without a token, only the list of versions is available."""
     if ask.path.rstrip("/") == "/services/data":
         return in_json([{"label": "Summer '25", "url": f"/services/data/v{VERSION}", "version": VERSION}])
     call = _call(ask, world)
@@ -37,7 +37,6 @@ def _call(ask: Ask, world: World) -> Call:
 
 
 def limits(call: Call) -> Reply:
-    """GET limits."""
     return in_json({"DailyApiRequests": {"Max": 15000, "Remaining": 14982}}, headers=[LIMIT], changes=False)
 
 
@@ -49,7 +48,7 @@ ROUTES: tuple[tuple[str, Callable[..., Reply]], ...] = (
     (r"GET sobjects", every_object),
     (r"GET sobjects/(\w+)/describe", describe),
     (r"POST sobjects/(\w+)", create),
-    (r"GET sobjects/(\w+)/(\w+)", one),
+    (r"GET sobjects/(\w+)/(\w+)", get),
     (r"GET sobjects/(\w+)/(\w+)/(\w+)", content),
     (r"PATCH sobjects/(\w+)/(\w+)", update),
     (r"DELETE sobjects/(\w+)/(\w+)", delete),

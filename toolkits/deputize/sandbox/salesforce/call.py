@@ -1,4 +1,4 @@
-"""One request to an org, who sends it, and the errors that every route gives."""
+"""One request to an org, its sender, and the errors that all routes share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LIMIT = ("sforce-limit-info", "api-usage=18/15000")
 
 @dataclass(frozen=True)
 class Call:
-    """One request, and who sends it."""
+    """One request, and its sender."""
 
     ask: Ask
     world: World
@@ -31,29 +31,29 @@ class Call:
         return user_id(self.person.sub)
 
     def all(self, kind: str) -> list[Json]:
-        """The records of a type; a list to add to."""
+        """Return the records of a type, as a list to append to."""
         found: list[Json] = self.world.services["salesforce"]["records"].setdefault(kind, [])
         return found
 
     @property
     def bin(self) -> list[str]:
-        """The ids of what was deleted; a list to add to."""
+        """The ids of deleted records, as a list to append to."""
         ids: list[str] = self.world.services["salesforce"].setdefault("deleted", [])
         return ids
 
     def rows(self, kind: str) -> list[Json]:
-        """The records of a type that this person may see."""
+        """Return the records of a type that this person may see."""
         return [row for row in self.all(kind) if kind not in PRIVATE or row["OwnerId"] == self.me]
 
 
 def failed(status: int, code: str, message: str, fields: list[str] | None = None) -> Refused:
-    """A list of one error."""
+    """Return a list of one error."""
     error: Json = {"message": message, "errorCode": code}
     return Refused(in_json([error if fields is None else error | {"fields": fields}], status, [LIMIT]))
 
 
-def kind_of(name: str, code: str = "NOT_FOUND") -> str:
-    """The type of records with this name, in any case; raises ``code`` where there is none."""
+def find_type(name: str, code: str = "NOT_FOUND") -> str:
+    """Return the record type with this name, ignoring case. Raise ``code`` if there is none."""
     kind = next((one for one in FIELDS if one.lower() == name.lower()), None)
     if kind is None:
         status = 404 if code == "NOT_FOUND" else 400
@@ -62,12 +62,12 @@ def kind_of(name: str, code: str = "NOT_FOUND") -> str:
 
 
 def attributes(kind: str, id: str) -> Json:
-    """What every record begins with."""
+    """Return the ``attributes`` that every record begins with."""
     return {"attributes": {"type": kind, "url": f"/services/data/v{VERSION}/sobjects/{kind}/{id}"}}
 
 
-def spelled(kind: str, name: str) -> str:
-    """A field's name as the type spells it; INVALID_FIELD where it has none so."""
+def spell_field(kind: str, name: str) -> str:
+    """Return a field's name in the type's spelling. Raise INVALID_FIELD for an unknown one."""
     known = {known.lower(): known for known in FIELDS[kind]}
     if name.lower() not in known:
         raise failed(400, "INVALID_FIELD", f"No such column '{name}' on entity '{kind}'.")
@@ -75,7 +75,7 @@ def spelled(kind: str, name: str) -> str:
 
 
 def field(kind: str, row: Json, name: str, call: Call) -> Any:
-    """A field, or one of what it leads to: ``Owner.Name``."""
+    """Return a field's value, or that of a related record: ``Owner.Name``."""
     if "." in name:
         first, rest = name.split(".", 1)
         source = objects.REFERS.get(f"{first}Id", "")
@@ -83,7 +83,7 @@ def field(kind: str, row: Json, name: str, call: Call) -> Any:
             raise failed(400, "INVALID_FIELD", f"Didn't understand relationship '{first}' in field path.")
         other = next((one for one in call.rows(source) if one["Id"] == row.get(f"{first}Id")), {})
         return field(source, other, rest, call)
-    name = spelled(kind, name)
+    name = spell_field(kind, name)
     if name == "Name" and kind in ("Contact", "Lead") and row:
         return " ".join(filter(None, (row.get("FirstName"), row.get("LastName"))))
     if name == "IsClosed" and kind == "Task":

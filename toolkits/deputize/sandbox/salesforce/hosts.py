@@ -1,4 +1,4 @@
-"""login.salesforce.com, and the org at its own address."""
+"""Simulated hosts: login.salesforce.com, and the org at its own address."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ AUTHORIZE_PAGE = authorize_page.AuthorizePage(
 
 
 def login(ask: Ask, world: World) -> Reply:
-    """Consent, tokens, and who somebody is."""
+    """Serve consent, tokens and userinfo."""
     if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
         return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/services/oauth2/token" and ask.method == "POST":
@@ -39,7 +39,7 @@ def login(ask: Ask, world: World) -> Reply:
 
 
 def org(ask: Ask, world: World) -> Reply:
-    """The org answers OAuth at its own address too."""
+    """Serve the org's API, and OAuth at the org's address too."""
     return login(ask, world) if ask.path.startswith(("/services/oauth2/", "/id/")) else api.handle(ask, world)
 
 

@@ -1,4 +1,4 @@
-"""The objects of the org: fields by name with their types, and what describe says of them."""
+"""The org's objects: fields with their types, and their descriptions."""
 
 from __future__ import annotations
 
@@ -86,14 +86,14 @@ PREFIXES = {
 }
 
 
-def about(kind: str) -> Json:
-    """One object in the list of all."""
+def summarize_object(kind: str) -> Json:
+    """Return an object's entry in the list of all objects."""
     return {"name": kind, "label": kind, "keyPrefix": PREFIXES[kind], "custom": False, "queryable": True}
 
 
-def described(kind: str) -> Json:
-    """An object with its fields (REST: sObject Describe)."""
-    return about(kind) | {"fields": [_field(kind, name, type) for name, type in FIELDS[kind].items()]}
+def describe_object(kind: str) -> Json:
+    """Return an object with its fields (REST: sObject Describe)."""
+    return summarize_object(kind) | {"fields": [_field(kind, name, type) for name, type in FIELDS[kind].items()]}
 
 
 def _field(kind: str, name: str, type: str) -> Json:

@@ -1,4 +1,4 @@
-"""SOQL queries, one or several at once, and the search over all fields."""
+"""SOQL queries, single or in a batch, and search over all fields."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from deputize.sandbox.http_types import Refused, Reply, in_json
-from deputize.sandbox.salesforce.call import LIMIT, Call, Json, attributes, failed, field, kind_of, spelled
+from deputize.sandbox.salesforce.call import LIMIT, Call, Json, attributes, failed, field, find_type, spell_field
 from deputize.sandbox.salesforce.objects import FIELDS
 from deputize.sandbox.salesforce.seed import stamp
 from deputize.sandbox.salesforce.soql import Malformed, Select, plain, read
@@ -15,7 +15,6 @@ CHILDREN = {"Contacts": ("Contact", "AccountId"), "Opportunities": ("Opportunity
 
 
 def query(call: Call) -> Reply:
-    """GET query?q=."""
     return in_json(_result(call, call.ask.one("q")), headers=[LIMIT], changes=False)
 
 
@@ -24,19 +23,19 @@ def _result(call: Call, text: str) -> Json:
         select = read(text, stamp(call.world.clock())[:10])
     except (Malformed, ValueError) as malformed:
         raise failed(400, "MALFORMED_QUERY", f"unexpected token: {malformed}") from None
-    kind = kind_of(select.kind, "INVALID_TYPE")
-    rows = _selected(call, kind, select, call.rows(kind))
+    kind = find_type(select.kind, "INVALID_TYPE")
+    rows = _select(call, kind, select, call.rows(kind))
     if select.fields == ["COUNT()"]:
         return {"totalSize": len(rows), "done": True, "records": []}
     return {"totalSize": len(rows), "done": True, "records": [_record(call, kind, row, select) for row in rows]}
 
 
-def _selected(call: Call, kind: str, select: Select, rows: list[Json]) -> list[Json]:
+def _select(call: Call, kind: str, select: Select, rows: list[Json]) -> list[Json]:
     for name in [*(name for name in select.fields if name != "COUNT()"), *(name for name, _ in select.order)]:
         field(kind, {}, name, call)
     for name in select.compared:
         field(kind, {}, name, call)
-        if FIELDS[kind].get(spelled(kind, name) if "." not in name else "") == "textarea":
+        if FIELDS[kind].get(spell_field(kind, name) if "." not in name else "") == "textarea":
             raise failed(400, "INVALID_FIELD", f"field '{name}' can not be filtered in a query call")
     rows = [row for row in rows if select.where(lambda name, row=row: field(kind, row, name, call))]  # type: ignore[misc]
     for name, descends in reversed(select.order):
@@ -54,25 +53,25 @@ def _record(call: Call, kind: str, row: Json, select: Select) -> Json:
             first, rest = name.split(".", 1)
             record.setdefault(first, {})[rest] = field(kind, row, name, call)
         else:
-            record[spelled(kind, name)] = field(kind, row, name, call)
+            record[spell_field(kind, name)] = field(kind, row, name, call)
     for child in select.children:
         source, by = CHILDREN.get(child.kind, ("", ""))
         if not source:
             raise failed(400, "INVALID_TYPE", f"Didn't understand relationship '{child.kind}' in field path.")
-        rows = _selected(call, source, child, [one for one in call.rows(source) if one.get(by) == row["Id"]])
+        rows = _select(call, source, child, [one for one in call.rows(source) if one.get(by) == row["Id"]])
         records = [_record(call, source, one, child) for one in rows]
         record[child.kind] = {"totalSize": len(rows), "done": True, "records": records}
     return record
 
 
 def search(call: Call) -> Reply:
-    """POST parameterizedSearch: every word, in any field."""
+    """Run parameterizedSearch: find records with all words, in any field."""
     asked = call.ask.content()
     words = str(asked.get("q") or "").casefold().split()
     hits: list[Json] = []
     for one in asked.get("sobjects") or []:
-        kind = kind_of(str(one["name"]), "INVALID_TYPE")
-        names = [spelled(kind, name) for name in one.get("fields") or ["Id"]]
+        kind = find_type(str(one["name"]), "INVALID_TYPE")
+        names = [spell_field(kind, name) for name in one.get("fields") or ["Id"]]
         for row in call.rows(kind):
             text = " ".join(str(value) for value in row.values() if isinstance(value, str)).casefold()
             if all(word in text for word in words):
@@ -81,7 +80,7 @@ def search(call: Call) -> Reply:
 
 
 def batch(call: Call) -> Reply:
-    """POST composite/batch: queries only."""
+    """Run composite/batch, which accepts queries only."""
     results = []
     for one in call.ask.content().get("batchRequests") or []:
         _, _, asked = str(one.get("url")).partition("/query?")

@@ -1,4 +1,4 @@
-"""Reports: listed, described, run."""
+"""Reports: list, describe, run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from deputize.sandbox.salesforce.seed import REPORT
 
 
 def reports(call: Call) -> Reply:
-    """GET analytics/reports."""
     return in_json([{"id": REPORT, "name": "Open opportunities"}], headers=[LIMIT], changes=False)
 
 
 def report(call: Call, id: str) -> Reply:
-    """GET analytics/reports/X/describe."""
     if id != REPORT:
         raise failed(404, "NOT_FOUND", "The requested resource does not exist")
     told = {"id": REPORT, "detailColumns": ["OPPORTUNITY_NAME", "AMOUNT"], "reportFilters": []}
@@ -21,7 +19,6 @@ def report(call: Call, id: str) -> Reply:
 
 
 def run(call: Call, id: str) -> Reply:
-    """POST analytics/reports/X."""
     report(call, id)
     asked = call.ask.content()["reportMetadata"]
     rows = [row for row in call.rows("Opportunity") if all(_passes(row, one) for one in asked["reportFilters"])]

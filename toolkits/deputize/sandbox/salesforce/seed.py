@@ -1,4 +1,4 @@
-"""The org's records on the first day. Times count back from the clock that the sandbox was given."""
+"""The org's seeded records. All times are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deputize.sandbox.people import ALICE, BOB, Person
 from deputize.sandbox.salesforce.objects import PREFIXES
 
 ORG = "00D000000000ACMEAQ"
-BOBS_SECRET = "accepts forty percent off"  # noqa: S105  # on a record of Bob's alone
+BOBS_SECRET = "accepts forty percent off"  # noqa: S105  # on a record that only Bob sees
 _AT = {"AccountId": "001000000000001AAA"}
 _FOR = {"OpportunityId": "006000000000001AAA"}
 _ROWS: tuple[tuple[str, Person, float, dict[str, Any]], ...] = (
@@ -51,7 +51,7 @@ PRIVATE = ("Task",)
 
 
 def checksum(id: str) -> str:
-    """The last three characters of an id: which of the others are capitals, five at a time."""
+    """Return the last three characters of an id, which encode the capitals of the others, five at a time."""
     letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ012345"
     return "".join(letters[sum(c.isupper() << n for n, c in enumerate(id[at : at + 5]))] for at in (0, 5, 10))
 
@@ -60,24 +60,24 @@ REPORT = "00O000000000001" + checksum("00O000000000001")
 
 
 def user_id(sub: str) -> str:
-    """The id of a person in the org."""
+    """Return the id of a person in the org."""
     id = f"005000000000{sub[-3:]}"
     return id + checksum(id)
 
 
 def stamp(at: float) -> str:
-    """A time as Salesforce writes it."""
+    """Return a time in Salesforce's format."""
     return datetime.fromtimestamp(int(at), UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000")
 
 
 def record_id(kind: str, number: int) -> str:
-    """The 18-character id of a record."""
+    """Return the 18-character id of a record."""
     id = f"{PREFIXES[kind]}{number:012d}"
     return id + checksum(id)
 
 
-def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
-    """Records by type, oldest first; `PRIVATE` types are seen by their owners only."""
+def seed_salesforce(people: tuple[Person, ...], now: float) -> dict[str, Any]:
+    """Return records by type, oldest first; only owners see `PRIVATE` types."""
     records: dict[str, list[dict[str, Any]]] = {kind: [] for kind in PREFIXES}
     for kind, owner, hours, fields in _ROWS:
         at = stamp(now - hours * 3600)

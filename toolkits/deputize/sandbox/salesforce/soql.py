@@ -1,4 +1,4 @@
-"""SOQL read: SELECT with paths and subqueries, WHERE with AND, OR, NOT and parentheses, ORDER BY, LIMIT, OFFSET."""
+"""SOQL parser: SELECT with paths and subqueries, WHERE with AND, OR, NOT and parentheses, ORDER BY, LIMIT, OFFSET."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Condition = Callable[[Callable[[str], Any]], bool]
 
 
 class Malformed(Exception):
-    """The query cannot be read."""
+    """The error of an invalid query."""
 
 
 @dataclass
 class Select:
-    """A query. ``order``: fields, each with whether it descends."""
+    """A query. ``order``: fields, and whether each descends."""
 
     fields: list[str]
     kind: str
@@ -31,7 +31,7 @@ class Select:
 
 
 def read(text: str, today: str) -> Select:
-    """The query. Raises `Malformed`."""
+    """Parse a query. Raises `Malformed`."""
     reader = _Reader(_tokens(text), today)
     found = reader.select()
     if reader.word():
@@ -64,7 +64,7 @@ class _Reader:
         self._at += 1
         return self._tokens[self._at - 1]
 
-    def _given(self, *words: str) -> bool:
+    def _accept(self, *words: str) -> bool:
         if tuple(t.upper() for t in self._tokens[self._at : self._at + len(words)]) != words:
             return False
         self._at += len(words)
@@ -80,25 +80,25 @@ class _Reader:
         self._take("SELECT")
         found = Select([], "")
         while True:
-            if self._given("("):
+            if self._accept("("):
                 found.children.append(self.select())
                 self._take(")")
             else:
                 name = self._name()
-                if name.upper() == "COUNT" and self._given("("):
+                if name.upper() == "COUNT" and self._accept("("):
                     self._take(")")
                     name = "COUNT()"
                 found.fields.append(name)
-            if not self._given(","):
+            if not self._accept(","):
                 break
         self._take("FROM")
         found.kind = self._name()
-        if self._given("WHERE"):
+        if self._accept("WHERE"):
             self._compared = found.compared
-            found.where = self._any()
-        if self._given("ORDER", "BY"):
+            found.where = self._read_any()
+        if self._accept("ORDER", "BY"):
             found.order = self._order()
-        if self._given("LIMIT"):
+        if self._accept("LIMIT"):
             found.limit = int(self._take())
         return found
 
@@ -106,38 +106,38 @@ class _Reader:
         order = []
         while True:
             name = self._name()
-            descends = self._given("DESC")
-            self._given("ASC")
+            descends = self._accept("DESC")
+            self._accept("ASC")
             order.append((name, descends))
-            self._given("NULLS", "LAST")
-            if not self._given(","):
+            self._accept("NULLS", "LAST")
+            if not self._accept(","):
                 return order
 
-    def _any(self) -> Condition:
-        parts = [self._all()]
-        while self._given("OR"):
-            parts.append(self._all())
+    def _read_any(self) -> Condition:
+        parts = [self._read_all()]
+        while self._accept("OR"):
+            parts.append(self._read_all())
         return parts[0] if len(parts) == 1 else lambda value: any(part(value) for part in parts)
 
-    def _all(self) -> Condition:
-        parts = [self._one()]
-        while self._given("AND"):
-            parts.append(self._one())
+    def _read_all(self) -> Condition:
+        parts = [self._read_condition()]
+        while self._accept("AND"):
+            parts.append(self._read_condition())
         return parts[0] if len(parts) == 1 else lambda value: all(part(value) for part in parts)
 
-    def _one(self) -> Condition:
-        if self._given("NOT"):
-            inner = self._one()
+    def _read_condition(self) -> Condition:
+        if self._accept("NOT"):
+            inner = self._read_condition()
             return lambda value: not inner(value)
-        if self._given("("):
-            inner = self._any()
+        if self._accept("("):
+            inner = self._read_any()
             self._take(")")
             return inner
         name, sign = self._name(), self._take().upper()
         self._compared.append(name)
         if sign == "IN":
             wanted = self._values()
-            return lambda value: _folded(value(name)) in [_folded(one) for one in wanted]
+            return lambda value: _fold(value(name)) in [_fold(one) for one in wanted]
         if sign == "LIKE":
             pattern = _pattern(self._take())
             return lambda value: pattern.fullmatch(str(value(name) or "")) is not None
@@ -149,7 +149,7 @@ class _Reader:
     def _values(self) -> list[Any]:
         self._take("(")
         values = [self._value()]
-        while self._given(","):
+        while self._accept(","):
             values.append(self._value())
         self._take(")")
         return values
@@ -157,11 +157,11 @@ class _Reader:
     def _value(self) -> Any:
         token = self._take()
         if token.startswith("'"):
-            return re.sub(r"\\(.)", lambda escape: _escaped(escape[1]), token[1:-1])
+            return re.sub(r"\\(.)", lambda escape: _unescape(escape[1]), token[1:-1])
         words = {"NULL": None, "TRUE": True, "FALSE": False}
         if token.upper() in words:
             return words[token.upper()]
-        if days := days_of(token.upper(), date.fromisoformat(self._today)):
+        if days := date_literal_days(token.upper(), date.fromisoformat(self._today)):
             return days
         if _STAMP.fullmatch(token):
             return token
@@ -171,38 +171,38 @@ class _Reader:
             raise Malformed(token) from None
 
 
-def _escaped(sign: str) -> str:
-    """What a backslash before this sign means. Before any other it is an error."""
+def _unescape(sign: str) -> str:
+    """Return the character that a backslash and this sign encode. Raises `Malformed` for an unknown one."""
     if sign.lower() not in "nrtbf\"'\\":
         raise Malformed(f"\\{sign}")
     return {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}.get(sign.lower(), sign)
 
 
 def _pattern(token: str) -> re.Pattern[str]:
-    """A literal after LIKE, read once: only there may a percent sign and an underscore be escaped."""
+    """Compile a literal after LIKE. Only there may a percent sign and an underscore be escaped."""
     if not token.startswith("'"):
         raise Malformed(token)
     signs = {"%": ".*", "_": "."}
     parts = re.findall(r"\\.|[^\\]", token[1:-1], re.DOTALL)
-    plain = (part[1] if part[1:] in ("%", "_") else _escaped(part[1]) if len(part) == 2 else part for part in parts)
+    plain = (part[1] if part[1:] in ("%", "_") else _unescape(part[1]) if len(part) == 2 else part for part in parts)
     made = (signs.get(part) or re.escape(one) for part, one in zip(parts, plain, strict=True))
     return re.compile("".join(made), re.DOTALL | re.IGNORECASE)
 
 
-def _folded(value: Any) -> Any:
+def _fold(value: Any) -> Any:
     return value.casefold() if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
 class Days:
-    """What a date literal stands for: from the first day up to, but not with, the other."""
+    """The days of a date literal: from the first up to, but not including, the other."""
 
     first: str
     after: str
 
 
-def days_of(word: str, today: date) -> Days | None:
-    """The days of a date literal, of those that the tests need."""
+def date_literal_days(word: str, today: date) -> Days | None:
+    """Return the days of a date literal, of those that the tests need."""
     counted = re.fullmatch(r"(LAST|NEXT)_N_DAYS:(\d+)", word)
     named = {"YESTERDAY": -1, "TODAY": 0, "TOMORROW": 1}
     if counted:
@@ -241,11 +241,11 @@ def _compares(sign: str, value: Any, wanted: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as it is compared and sorted."""
+    """Return a value in the form that is compared and sorted."""
     return _stamp(value) if isinstance(value, str) else value
 
 
 def _stamp(value: Any) -> str:
-    """Times of any spelling as one that can be compared; other text without regard to case."""
+    """Return a time in one comparable form; other strings in lower case."""
     text = str(value)
     return re.sub(r"\.000|\+0000|Z$", "", text) if _STAMP.fullmatch(text) else text.casefold()

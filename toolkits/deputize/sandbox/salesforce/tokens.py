@@ -37,14 +37,14 @@ REFUSALS: dict[GrantFault, tuple[str, str]] = {
 
 
 def error(name: str, description: str) -> Refused:
-    """An error of the token endpoint: always 400."""
+    """Return an error of the token endpoint: always 400."""
     return Refused(in_json({"error": name, "error_description": description}, 400))
 
 
 def token(ask: Ask, world: World) -> Reply:
-    """A code or refresh token for an access token. A refresh without rotation brings no new refresh token."""
+    """Exchange a code or refresh token. Without rotation, a refresh returns no new refresh token."""
     form = ask.single()
-    app, kind = _authenticated(ask, form, world), form.get("grant_type")
+    app, kind = _authenticate(ask, form, world), form.get("grant_type")
     try:
         if kind == "authorization_code":
             return _reply(ask, world, app, redeem(world, app, form, TOKEN_MAKER, refreshable=True))
@@ -55,7 +55,7 @@ def token(ask: Ask, world: World) -> Reply:
     raise error("unsupported_grant_type", "grant type not supported")
 
 
-def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
+def _authenticate(ask: Ask, form: dict[str, str], world: World) -> App:
     client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
     app = world.app(client_id, "salesforce")
     if app is None:
@@ -66,7 +66,7 @@ def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
 
 
 def _reply(ask: Ask, world: World, app: App, issued: IssuedTokens) -> Reply:
-    """No ``expires_in``; ``issued_at`` in milliseconds, as text, and signed with the app's secret."""
+    """Return tokens without ``expires_in``; ``issued_at`` is milliseconds as text, signed with the app's secret."""
     person = world.address_of(issued.sub)
     who, at = f"https://{LOGIN}/id/{ORG}/{user_id(issued.sub)}", str(int(world.clock() * 1000))
     signed = hmac.new(app.client_secret.encode(), (who + at).encode(), hashlib.sha256).digest()
@@ -86,7 +86,7 @@ def _reply(ask: Ask, world: World, app: App, issued: IssuedTokens) -> Reply:
 
 
 def revoke(ask: Ask, world: World) -> Reply:
-    """Either token ends all that came from its code; GET with ``token`` in the query is served too."""
+    """Revoke all tokens of the code behind either token; GET with ``token`` in the query works too."""
     known = world.revoke(ask.single().get("token") or ask.one("token"), "salesforce", alone=True)
     if known is None:
         raise error("unsupported_token_type", "this token type is not supported")
@@ -94,7 +94,7 @@ def revoke(ask: Ask, world: World) -> Reply:
 
 
 def userinfo(ask: Ask, world: World) -> Reply:
-    """Who the token speaks for; 403 with a bare word where it is dead."""
+    """Return the token's user. Raise 403 with a plain-text body for an invalid token."""
     person, known = _caller(ask, world)
     claims = {
         "sub": f"https://{LOGIN}/id/{ORG}/{user_id(person.sub)}",

@@ -1,8 +1,8 @@
 """The sandbox's Slack: user tokens over ``oauth.v2``, ``auth.test`` and ``auth.revoke``, channels and messages.
 
-Two apps: `SLACK_CLIENT_ID` has PKCE turned on (Slack cannot turn it off again), so it may redirect to ``localhost``
-and needs no secret; `SLACK_PLAIN_CLIENT_ID` has not, so it redirects to https and its secret is asked for. The ids and
-secrets open nothing anywhere else.
+Two apps: `SLACK_CLIENT_ID` uses PKCE (Slack cannot turn it off again), so it may redirect to ``localhost`` and needs no
+secret. `SLACK_PLAIN_CLIENT_ID` does not, so it redirects to https and needs its secret. The ids and secrets work
+nowhere else.
 """
 
 from __future__ import annotations

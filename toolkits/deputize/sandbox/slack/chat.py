@@ -1,4 +1,4 @@
-"""``chat.*``: messages now and later. They are the user's, not the app's."""
+"""``chat.*``: messages, sent now or later. They are the user's, not the app's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.seed import TEAM
 
 MAX_TEXT = 40000
@@ -15,7 +15,6 @@ _FARTHEST = 120 * 86400
 
 
 def post(call: Call) -> Reply:
-    """``chat.postMessage``: a message from the user."""
     call.needs("chat:write")
     channel = _writable(call)
     message = _message(call)
@@ -25,14 +24,14 @@ def post(call: Call) -> Reply:
 
 
 def _writable(call: Call) -> Json:
-    channel = call.joined()
+    channel = call.joined_channel()
     if channel["is_archived"]:
-        raise refused("is_archived")
+        raise failed("is_archived")
     text = call.text("text")
     if not text and not call.arguments.get("blocks"):
-        raise refused("no_text")
+        raise failed("no_text")
     if len(text) > MAX_TEXT:
-        raise refused("msg_too_long")
+        raise failed("msg_too_long")
     if thread := call.text("thread_ts"):
         call.message(channel, thread, "thread_not_found")
     return channel
@@ -51,18 +50,18 @@ def _message(call: Call) -> Json:
         if call.flag("reply_broadcast"):
             message["broadcast"] = True
     for name in _STRUCTURED:
-        if value := call.parsed(name):
+        if value := call.parse_json(name):
             message[name] = value
     return message
 
 
 def update(call: Call) -> Reply:
-    """``chat.update``: replace the text of an own message."""
+    """Run ``chat.update``: replace the text of an own message."""
     call.needs("chat:write")
     channel = call.channel()
-    message = _own(call, channel, "cant_update_message")
+    message = _own_message(call, channel, "cant_update_message")
     if not call.text("text"):
-        raise refused("no_text")
+        raise failed("no_text")
     message |= {"text": call.text("text"), "edited": {"user": call.user, "ts": f"{call.now}.000000"}}
     message.pop("blocks", None)
     shown = {name: message[name] for name in ("type", "user", "text", "edited")}
@@ -71,50 +70,50 @@ def update(call: Call) -> Reply:
 
 
 def delete(call: Call) -> Reply:
-    """``chat.delete``: delete an own message."""
+    """Run ``chat.delete``: delete an own message."""
     call.needs("chat:write")
     channel = call.channel()
-    message = _own(call, channel, "cant_delete_message")
+    message = _own_message(call, channel, "cant_delete_message")
     channel["messages"].remove(message)
     return call.good({"channel": channel["id"], "ts": message["ts"]}, "chat:write", changes=True)
 
 
-def _own(call: Call, channel: Json, otherwise: str) -> Json:
+def _own_message(call: Call, channel: Json, otherwise: str) -> Json:
     message = call.message(channel, call.text("ts"))
     if message["user"] != call.user:
-        raise refused(otherwise)
+        raise failed(otherwise)
     return message
 
 
 def permalink(call: Call) -> Reply:
-    """``chat.getPermalink``: the address of a message; no scope is needed."""
+    """Run ``chat.getPermalink``: the URL of a message; no scope is needed."""
     channel = call.channel()
     message = call.message(channel, call.text("message_ts"))
     return call.good({"channel": channel["id"], "permalink": link(channel, message)})
 
 
 def link(channel: Json, message: Json) -> str:
-    """A message's address."""
+    """Return a message's URL."""
     plain = f"https://{TEAM['domain']}.slack.com/archives/{channel['id']}/p{message['ts'].replace('.', '')}"
     thread: Any = message.get("thread_ts")
     return plain if not thread else f"{plain}?thread_ts={thread}&cid={channel['id']}"
 
 
-# ------------------------------------------------------------------ later
+# ------------------------------------------------------------------ scheduled messages
 
 
 def schedule(call: Call) -> Reply:
-    """``chat.scheduleMessage``: keep a message for later. Nobody sends it here: the sandbox's clock stands still."""
+    """Run ``chat.scheduleMessage``. The message is never sent: the sandbox's clock stands still."""
     call.needs("chat:write")
     channel = _writable(call)
     try:
         at = int(call.text("post_at"))
     except ValueError:
-        raise refused("invalid_time") from None
+        raise failed("invalid_time") from None
     if at <= call.now:
-        raise refused("time_in_past")
+        raise failed("time_in_past")
     if at > call.now + _FARTHEST:
-        raise refused("time_too_far")
+        raise failed("time_too_far")
     entry = {
         "id": new_id(call.store, "Q"),
         "channel_id": channel["id"],
@@ -128,8 +127,8 @@ def schedule(call: Call) -> Reply:
     return call.good(told | {"message": {"text": entry["text"]}}, "chat:write", changes=True)
 
 
-def scheduled(call: Call) -> Reply:
-    """``chat.scheduledMessages.list``: what is kept for later; no scope is needed."""
+def list_scheduled(call: Call) -> Reply:
+    """Run ``chat.scheduledMessages.list``: the caller's scheduled messages; no scope is needed."""
     rows = [row for row in call.store.get("scheduled", []) if row["user"] == call.user]
     if call.text("channel"):
         channel = call.channel()["id"]
@@ -142,13 +141,12 @@ def scheduled(call: Call) -> Reply:
 
 
 def unschedule(call: Call) -> Reply:
-    """``chat.deleteScheduledMessage``: it will not be sent."""
     call.needs("chat:write")
     channel = call.channel()["id"]
     rows = call.store.get("scheduled", [])
     wanted = call.text("scheduled_message_id")
     found = next((r for r in rows if (r["id"], r["channel_id"], r["user"]) == (wanted, channel, call.user)), None)
     if found is None:
-        raise refused("invalid_scheduled_message_id")
+        raise failed("invalid_scheduled_message_id")
     rows.remove(found)
     return call.good({}, "chat:write", changes=True)

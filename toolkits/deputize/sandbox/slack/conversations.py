@@ -1,12 +1,12 @@
-"""``conversations.*`` and ``users.conversations``: what there is, who is in it, what was said."""
+"""``conversations.*`` and ``users.conversations``: conversations and their members."""
 
 from __future__ import annotations
 
 import re
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack.call import Call, Json, kind_of, new_id, new_ts
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.call import Call, Json, channel_kind, new_id, new_ts
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import TEAM, channel_row
 from deputize.sandbox.slack.users import users_by_id
@@ -15,45 +15,47 @@ _NAME = re.compile(r"[a-z0-9_-]{1,80}")
 
 
 def listing(call: Call) -> Reply:
-    """``conversations.list``: public channels unless ``types`` says more; of all others the caller's own."""
-    return _listed(call, joined=False)
+    """Run ``conversations.list``: public channels, or those in ``types``; only the caller's own of the others."""
+    return _list(call, joined=False)
 
 
-def own(call: Call) -> Reply:
-    """``users.conversations``: those in which the caller is."""
-    return _listed(call, joined=True)
+def list_own(call: Call) -> Reply:
+    """Run ``users.conversations``: the caller's conversations."""
+    return _list(call, joined=True)
 
 
-def _listed(call: Call, *, joined: bool) -> Reply:
-    kinds = call.listed("types") or ["public_channel"]
+def _list(call: Call, *, joined: bool) -> Reply:
+    kinds = call.split_list("types") or ["public_channel"]
     if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise refused("invalid_types", arg=",".join(unknown))
+        raise failed("invalid_types", arg=",".join(unknown))
     for kind in kinds:
         call.needs(f"{KINDS[kind]}:read")
-    rows = [row for row in call.store["channels"].values() if kind_of(row) in kinds and _seen(call, row, joined)]
+    rows = [
+        row for row in call.store["channels"].values() if channel_kind(row) in kinds and _is_listed(call, row, joined)
+    ]
     if call.flag("exclude_archived"):
         rows = [row for row in rows if not row["is_archived"]]
     page, after = call.page(rows, 100)
-    shown = [_in_list(call, row, joined) for row in page]
+    shown = [_list_entry(call, row, joined) for row in page]
     return call.good({"channels": shown, "response_metadata": {"next_cursor": after}}, "channels:read", "groups:read")
 
 
-def _seen(call: Call, row: Json, joined: bool) -> bool:
+def _is_listed(call: Call, row: Json, joined: bool) -> bool:
     return call.user in row["members"] if joined or row["is_private"] else True
 
 
-def _in_list(call: Call, row: Json, joined: bool) -> Json:
-    """Of the caller's own Slack says less than of all."""
-    found = shape(call, row)
+def _list_entry(call: Call, row: Json, joined: bool) -> Json:
+    """Return a conversation; Slack gives fewer fields in the list of the caller's own."""
+    found = format_channel(call, row)
     if joined:
         del found["is_member"]
         return found
     return found | {"num_members": len(row["members"])}
 
 
-def shape(call: Call, row: Json) -> Json:
-    """A conversation as Slack describes it to the caller."""
-    kind = kind_of(row)
+def format_channel(call: Call, row: Json) -> Json:
+    """Return a conversation in Slack's format."""
+    kind = channel_kind(row)
     found = {
         "id": row["id"],
         "name": row["name"],
@@ -78,15 +80,13 @@ def shape(call: Call, row: Json) -> Json:
 
 
 def info(call: Call) -> Reply:
-    """``conversations.info``: one conversation."""
     channel = call.channel()
     scope = call.right(channel, "read")
     counted = {"num_members": len(channel["members"])} if call.flag("include_num_members") else {}
-    return call.good({"channel": shape(call, channel) | counted}, scope)
+    return call.good({"channel": format_channel(call, channel) | counted}, scope)
 
 
 def members(call: Call) -> Reply:
-    """``conversations.members``: who is in it, by id."""
     channel = call.channel()
     scope = call.right(channel, "read")
     page, after = call.page([{"id": one} for one in channel["members"]], 100)
@@ -94,88 +94,83 @@ def members(call: Call) -> Reply:
     return call.good({"members": ids, "response_metadata": {"next_cursor": after}}, scope)
 
 
-# ------------------------------------------------------------------ channels are made and changed
+# ------------------------------------------------------------------ create and change channels
 
 
 def create(call: Call) -> Reply:
-    """``conversations.create``: a new channel with nobody but its maker."""
+    """Run ``conversations.create``: the creator is the only member."""
     private = call.flag("is_private")
     call.needs("groups:write" if private else "channels:write")
     name = call.text("name")
-    _fit(call, name)
+    _check_name(call, name)
     identity = new_id(call.store, "C")
     row = channel_row(identity, name, private, "", [call.user], call.user, call.now)
     call.store["channels"][identity] = row
-    return call.good({"channel": shape(call, row)}, "channels:write", "groups:write", changes=True)
+    return call.good({"channel": format_channel(call, row)}, "channels:write", "groups:write", changes=True)
 
 
-def _fit(call: Call, name: str, but: str = "") -> None:
+def _check_name(call: Call, name: str, but: str = "") -> None:
     if not _NAME.fullmatch(name):
-        raise refused("invalid_name_specials" if name else "invalid_name_required")
+        raise failed("invalid_name_specials" if name else "invalid_name_required")
     taken = [row for row in call.store["channels"].values() if row["name"] == name and not row.get("kind")]
     if any(row["id"] != but for row in taken):
-        raise refused("name_taken")
+        raise failed("name_taken")
 
 
 def rename(call: Call) -> Reply:
-    """``conversations.rename``"""
-    channel = _open(call)
+    channel = _changeable_channel(call)
     scope = call.right(channel, "write")
-    _fit(call, call.text("name"), channel["id"])
+    _check_name(call, call.text("name"), channel["id"])
     channel["name"] = call.text("name")
-    return call.good({"channel": shape(call, channel)}, scope, changes=True)
+    return call.good({"channel": format_channel(call, channel)}, scope, changes=True)
 
 
 def set_topic(call: Call) -> Reply:
-    """``conversations.setTopic``"""
-    return _about(call, "topic")
+    return _set_text(call, "topic")
 
 
 def set_purpose(call: Call) -> Reply:
-    """``conversations.setPurpose``"""
-    return _about(call, "purpose")
+    return _set_text(call, "purpose")
 
 
-def _about(call: Call, what: str) -> Reply:
-    channel = _open(call)
+def _set_text(call: Call, what: str) -> Reply:
+    channel = _changeable_channel(call)
     scope = call.right(channel, "write.topic", "write")
     if len(call.text(what)) > 250:
-        raise refused("too_long")
+        raise failed("too_long")
     if channel.get(what, "") != call.text(what):
         channel[what] = call.text(what)
         said = {"type": "message", "subtype": f"channel_{what}", "user": call.user, "ts": new_ts(call)}
         channel["messages"].append(said | {"text": f"set the channel {what}: {channel[what]}"})
-    return call.good({"channel": shape(call, channel)}, scope, changes=True)
+    return call.good({"channel": format_channel(call, channel)}, scope, changes=True)
 
 
-def _open(call: Call) -> Json:
-    """A channel that can be changed."""
-    channel = call.joined()
+def _changeable_channel(call: Call) -> Json:
+    """Return a channel that can be changed."""
+    channel = call.joined_channel()
     if channel.get("kind"):
-        raise refused("method_not_supported_for_channel_type")
+        raise failed("method_not_supported_for_channel_type")
     if channel["is_archived"]:
-        raise refused("is_archived")
+        raise failed("is_archived")
     return channel
 
 
 def archive(call: Call) -> Reply:
-    """``conversations.archive``"""
-    channel = call.joined()
+    channel = call.joined_channel()
     scope = call.right(channel, "write")
     if channel["name"] == "general":
-        raise refused("cant_archive_general")
+        raise failed("cant_archive_general")
     if channel["is_archived"]:
-        raise refused("already_archived")
+        raise failed("already_archived")
     channel["is_archived"] = True
     return call.good({}, scope, changes=True)
 
 
 def unarchive(call: Call) -> Reply:
-    """``conversations.unarchive``"""
-    channel = call.joined()
+    channel = call.joined_channel()
     scope = call.right(channel, "write")
     if not channel["is_archived"]:
-        raise refused("not_archived")
+        raise failed("not_archived")
     channel["is_archived"] = False
     return call.good({}, scope, changes=True)
 
@@ -184,49 +179,47 @@ def unarchive(call: Call) -> Reply:
 
 
 def join(call: Call) -> Reply:
-    """``conversations.join``: the caller becomes a member."""
     channel = call.channel()
     call.needs("channels:write")
     if channel.get("kind"):
-        raise refused("method_not_supported_for_channel_type")
+        raise failed("method_not_supported_for_channel_type")
     if channel["is_archived"]:
-        raise refused("is_archived")
+        raise failed("is_archived")
     there = call.user in channel["members"]
     if not there:
         channel["members"].append(call.user)
     told = {"warning": "already_in_channel"} if there else {}
-    return call.good({"channel": shape(call, channel)} | told, "channels:write", changes=not there)
+    return call.good({"channel": format_channel(call, channel)} | told, "channels:write", changes=not there)
 
 
 def leave(call: Call) -> Reply:
-    """``conversations.leave``: the caller is no longer a member."""
     channel = call.channel()
     scope = call.right(channel, "write")
     if channel["name"] == "general":
-        raise refused("cant_leave_general")
+        raise failed("cant_leave_general")
     if call.user not in channel["members"]:
         return call.good({"not_in_channel": True}, scope)
     if len(channel["members"]) == 1:
-        raise refused("last_member")
+        raise failed("last_member")
     channel["members"].remove(call.user)
     return call.good({}, scope, changes=True)
 
 
 def invite(call: Call) -> Reply:
-    """``conversations.invite``: add members. Without ``force`` one who cannot be added stops them all."""
-    channel = _open(call)
+    """Run ``conversations.invite``: add members. Without ``force``, one who cannot be added stops all."""
+    channel = _changeable_channel(call)
     scope = call.right(channel, "write.invites", "write")
     errors, fine = [], []
-    for user in call.listed("users"):
+    for user in call.split_list("users"):
         if why := _uninvitable(call, channel, user):
             errors.append({"user": user, "ok": False, "error": why})
         else:
             fine.append(user)
     if errors and not (fine and call.flag("force")):
-        raise refused(str(errors[0]["error"]), errors=errors)
+        raise failed(str(errors[0]["error"]), errors=errors)
     channel["members"] += fine
     told = {"errors": errors} if errors else {}
-    return call.good({"channel": shape(call, channel)} | told, scope, changes=bool(fine))
+    return call.good({"channel": format_channel(call, channel)} | told, scope, changes=bool(fine))
 
 
 def _uninvitable(call: Call, channel: Json, user: str) -> str:
@@ -238,32 +231,31 @@ def _uninvitable(call: Call, channel: Json, user: str) -> str:
 
 
 def kick(call: Call) -> Reply:
-    """``conversations.kick``: remove a member."""
-    channel = _open(call)
+    channel = _changeable_channel(call)
     scope = call.right(channel, "write")
     user = call.text("user")
     if user == call.user:
-        raise refused("cant_kick_self")
+        raise failed("cant_kick_self")
     if channel["name"] == "general":
-        raise refused("cant_kick_from_general")
+        raise failed("cant_kick_from_general")
     if user not in users_by_id(call.world):
-        raise refused("user_not_found")
+        raise failed("user_not_found")
     if user not in channel["members"]:
-        raise refused("not_in_channel")
+        raise failed("not_in_channel")
     channel["members"].remove(user)
     return call.good({"errors": {}}, scope, changes=True)
 
 
 def open_(call: Call) -> Reply:
-    """``conversations.open``: the DM or group DM with these people, made if there is none; oneself has one, too."""
-    users = call.listed("users")
+    """Run ``conversations.open``: the DM or group DM with these people, new if there is none; also with oneself."""
+    users = call.split_list("users")
     others = list(dict.fromkeys(one for one in users if one != call.user))
     if not users:
-        raise refused("users_list_not_supplied")
+        raise failed("users_list_not_supplied")
     if len(others) > 8:
-        raise refused("too_many_users")
+        raise failed("too_many_users")
     if any(one not in users_by_id(call.world) for one in others):
-        raise refused("user_not_found")
+        raise failed("user_not_found")
     kind = "mpim" if len(others) > 1 else "im"
     call.needs(f"{KINDS[kind]}:write")
     wanted = {call.user, *others}

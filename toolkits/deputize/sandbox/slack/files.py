@@ -1,4 +1,4 @@
-"""``files.*``, canvases, and the host that keeps the bytes."""
+"""``files.*``, canvases, and the host of the bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 from deputize.sandbox.http_types import Refused, Reply
 from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.seed import TEAM
 from deputize.sandbox.world import World
 
@@ -18,11 +18,11 @@ _KINDS = {"images": "image/", "pdfs": "application/pdf", "snippets": "text/", "c
 
 
 def upload_url(call: Call) -> Reply:
-    """``files.getUploadURLExternal``, step one: an address for the bytes."""
+    """Run ``files.getUploadURLExternal``, step one: return a URL for the bytes."""
     call.needs("files:write")
     name, length = call.text("filename"), call.number("length", 0, 2**40)
     if not name:
-        raise refused("invalid_arguments")
+        raise failed("invalid_arguments")
     identity = new_id(call.store, "F")
     secret = f"{identity}-{call.store['made']:04d}"
     call.store.setdefault("uploads", {})[secret] = {"id": identity, "name": name, "length": length, "user": call.user}
@@ -32,7 +32,7 @@ def upload_url(call: Call) -> Reply:
 
 
 def take_bytes(path: str, body: bytes, world: World) -> Reply:
-    """Step two: the bytes are posted to that address. Whoever knows it may; there is no token here."""
+    """Store the bytes at that URL, step two. The URL is secret; no token is needed."""
     upload = world.services["slack"].get("uploads", {}).get(path.removeprefix("/upload/v1/"))
     if upload is None:
         return Reply(404, (), b"file_not_found")
@@ -43,27 +43,27 @@ def take_bytes(path: str, body: bytes, world: World) -> Reply:
 
 
 def complete(call: Call) -> Reply:
-    """``files.completeUploadExternal``, step three: the files are there, and shared."""
+    """Run ``files.completeUploadExternal``, step three: create the files and share them."""
     call.needs("files:write")
-    wanted = call.parsed("files")
+    wanted = call.parse_json("files")
     if not isinstance(wanted, list) or not wanted:
-        raise refused("invalid_arguments")
-    channel = call.joined("channel_id") if call.text("channel_id") else None
+        raise failed("invalid_arguments")
+    channel = call.joined_channel("channel_id") if call.text("channel_id") else None
     if channel and channel["is_archived"]:
-        raise refused("is_archived")
+        raise failed("is_archived")
     uploads = call.store.get("uploads", {})
     made = []
     for one in wanted:
         secret = next((key for key, row in uploads.items() if row["id"] == one.get("id") and "content" in row), None)
         if secret is None or uploads[secret]["user"] != call.user:
-            raise refused("file_not_found")
-        made.append(_made(call, uploads.pop(secret), str(one.get("title") or "")))
+            raise failed("file_not_found")
+        made.append(_create_file(call, uploads.pop(secret), str(one.get("title") or "")))
     if channel:
         _show(call, channel, made)
-    return call.good({"files": [shape(row) for row in made]}, "files:write", changes=True)
+    return call.good({"files": [format_file(row) for row in made]}, "files:write", changes=True)
 
 
-def _made(call: Call, upload: Json, title: str) -> Json:
+def _create_file(call: Call, upload: Json, title: str) -> Json:
     mime = mimetypes.guess_type(upload["name"])[0] or "application/octet-stream"
     row = file_row(upload["id"], upload["name"], mime, call.user, call.now, upload["content"], title)
     call.store.setdefault("files", {})[row["id"]] = row
@@ -71,7 +71,7 @@ def _made(call: Call, upload: Json, title: str) -> Json:
 
 
 def file_row(identity: str, name: str, mime: str, user: str, now: int, content: str, title: str = "") -> Json:
-    """A file as the workspace keeps it; ``content`` in base64."""
+    """Return a file as stored; ``content`` in base64."""
     return {
         "id": identity,
         "name": name,
@@ -100,8 +100,8 @@ def _show(call: Call, channel: Json, made: list[Json]) -> None:
         row["channels"].append(channel["id"])
 
 
-def shape(row: Json) -> Json:
-    """A file as Slack describes it."""
+def format_file(row: Json) -> Json:
+    """Return a file in Slack's format."""
     name = quote(row["name"])
     place = f"https://{HOST}/files-pri/{TEAM['id']}-{row['id']}"
     return {
@@ -122,54 +122,53 @@ def shape(row: Json) -> Json:
     }
 
 
-def seen(call: Call, row: Json) -> bool:
-    """One's own, and what was shown where one may look."""
+def is_visible(call: Call, row: Json) -> bool:
+    """Return True for an own file, or one shared in a conversation that the caller can see."""
     places = [call.store["channels"].get(one) for one in row["channels"]]
     return row["user"] == call.user or any(p and (not p["is_private"] or call.user in p["members"]) for p in places)
 
 
 def info(call: Call) -> Reply:
-    """``files.info``: one file."""
     call.needs("files:read")
     row = call.store.get("files", {}).get(call.text("file"))
-    if row is None or not seen(call, row):
-        raise refused("file_not_found")
-    return call.good({"file": shape(row), "comments": []}, "files:read")
+    if row is None or not is_visible(call, row):
+        raise failed("file_not_found")
+    return call.good({"file": format_file(row), "comments": []}, "files:read")
 
 
 def listing(call: Call) -> Reply:
-    """``files.list``: the newest first."""
+    """Run ``files.list``: newest first."""
     call.needs("files:read")
-    rows = [row for row in call.store.get("files", {}).values() if seen(call, row)]
+    rows = [row for row in call.store.get("files", {}).values() if is_visible(call, row)]
     if channel := call.text("channel"):
         rows = [row for row in rows if channel in row["channels"]]
     if user := call.text("user"):
         rows = [row for row in rows if row["user"] == user]
-    if kinds := [_KINDS[kind] for kind in call.listed("types") if kind in _KINDS]:
+    if kinds := [_KINDS[kind] for kind in call.split_list("types") if kind in _KINDS]:
         rows = [row for row in rows if row["mimetype"].startswith(tuple(kinds))]
     start, end = float(call.text("ts_from") or 0), float(call.text("ts_to") or "inf")
     rows = [row for row in rows if start <= row["created"] <= end]
-    page, paging = call.numbered(sorted(rows, key=lambda row: (-row["created"], row["id"])))
-    return call.good({"files": [shape(row) for row in page], "paging": paging}, "files:read")
+    page, paging = call.page_by_number(sorted(rows, key=lambda row: (-row["created"], row["id"])))
+    return call.good({"files": [format_file(row) for row in page], "paging": paging}, "files:read")
 
 
 def download(call: Call, path: str) -> Reply:
-    """The bytes, to whoever may see the file; to anybody else a page to sign in at."""
+    """Return the bytes to callers who may see the file, else a sign-in page."""
     parts = [unquote(part) for part in path.split("/") if part]
     row = call.store.get("files", {}).get(parts[1].partition("-")[2]) if len(parts) > 2 else None
-    if row is None or not seen(call, row) or not call.may("files:read"):
+    if row is None or not is_visible(call, row) or not call.may("files:read"):
         return sign_in()
     mime = "text/html; charset=utf-8" if row["mimetype"] == CANVAS else row["mimetype"]
     return Reply(200, (("content-type", mime),), base64.b64decode(row["content"]))
 
 
 def sign_in() -> Reply:
-    """The HTML page that a browser without a session gets in a file's place."""
+    """Return the HTML page that a browser without a session gets instead of a file."""
     return Reply(200, (("content-type", "text/html; charset=utf-8"),), b"<html><title>Sign in to Slack</title></html>")
 
 
-def as_refused(refusal: Refused) -> Reply:
-    """A refusal of the files' host, which is a page and not JSON."""
+def as_page(refusal: Refused) -> Reply:
+    """Return the files host's form of an error: a page instead of JSON."""
     return sign_in() if refusal.reply.status == 200 else refusal.reply
 
 
@@ -177,17 +176,16 @@ def as_refused(refusal: Refused) -> Reply:
 
 
 def create_canvas(call: Call) -> Reply:
-    """``canvases.create``: a canvas of the user's own."""
     call.needs("canvases:write")
     return call.good({"canvas_id": _canvas(call)["id"]}, "canvases:write", changes=True)
 
 
 def create_channel_canvas(call: Call) -> Reply:
-    """``conversations.canvases.create``: a conversation's one canvas."""
+    """Run ``conversations.canvases.create``: a conversation has one canvas at most."""
     call.needs("canvases:write")
-    channel = call.joined("channel_id")
+    channel = call.joined_channel("channel_id")
     if channel.get("canvas"):
-        raise refused("channel_canvas_already_exists")
+        raise failed("channel_canvas_already_exists")
     row = _canvas(call)
     row["channels"].append(channel["id"])
     channel["canvas"] = row["id"]
@@ -195,7 +193,7 @@ def create_channel_canvas(call: Call) -> Reply:
 
 
 def _canvas(call: Call) -> Json:
-    text = _markdown(call.parsed("document_content"))
+    text = _markdown(call.parse_json("document_content"))
     title = call.text("title") or "Untitled"
     content = base64.b64encode(_page(text)).decode()
     row = file_row(new_id(call.store, "F"), title, CANVAS, call.user, call.now, content, title) | {"markdown": text}
@@ -207,7 +205,7 @@ def _markdown(content: object) -> str:
     if content is None:
         return ""
     if not isinstance(content, dict) or content.get("type") != "markdown":
-        raise refused("invalid_document_content")
+        raise failed("invalid_document_content")
     return str(content.get("markdown") or "")
 
 
@@ -217,36 +215,36 @@ def _page(text: str) -> bytes:
 
 
 def edit_canvas(call: Call) -> Reply:
-    """``canvases.edit``: insert at the end or the beginning, or replace all."""
+    """Run ``canvases.edit``: insert at the end or the beginning, or replace all."""
     call.needs("canvases:write")
     row = _own_canvas(call)
-    changes = call.parsed("changes")
+    changes = call.parse_json("changes")
     if not isinstance(changes, list) or len(changes) != 1:
-        raise refused("invalid_arguments")
+        raise failed("invalid_arguments")
     text, before = _markdown(changes[0].get("document_content")), row["markdown"]
     ways = {"insert_at_end": f"{before}\n{text}", "insert_at_start": f"{text}\n{before}", "replace": text}
     if changes[0].get("operation") not in ways:
-        raise refused("invalid_arguments")
+        raise failed("invalid_arguments")
     row["markdown"] = ways[changes[0]["operation"]]
     row["content"] = base64.b64encode(_page(row["markdown"])).decode()
     return call.good({}, "canvases:write", changes=True)
 
 
 def share_canvas(call: Call) -> Reply:
-    """``canvases.access.set``: whoever is in these conversations may read it."""
+    """Run ``canvases.access.set``: let the members of these conversations read it."""
     call.needs("canvases:write")
     row = _own_canvas(call)
     if call.text("access_level") not in ("read", "write"):
-        raise refused("invalid_arguments")
-    for one in call.parsed("channel_ids") or []:
+        raise failed("invalid_arguments")
+    for one in call.parse_json("channel_ids") or []:
         if one not in call.store["channels"]:
-            raise refused("channel_not_found")
+            raise failed("channel_not_found")
         row["channels"] = list(dict.fromkeys([*row["channels"], one]))
     return call.good({}, "canvases:write", changes=True)
 
 
 def _own_canvas(call: Call) -> Json:
     row: Json | None = call.store.get("files", {}).get(call.text("canvas_id"))
-    if row is None or row["mimetype"] != CANVAS or not seen(call, row):
-        raise refused("canvas_not_found")
+    if row is None or row["mimetype"] != CANVAS or not is_visible(call, row):
+        raise failed("canvas_not_found")
     return row

@@ -1,4 +1,4 @@
-"""What was said in a conversation: ``conversations.history``, ``.replies`` and ``.mark``."""
+"""Messages of a conversation: ``conversations.history``, ``.replies`` and ``.mark``."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ import re
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 
 
 def history(call: Call) -> Reply:
-    """``conversations.history``: the newest first; metadata only when it is asked for."""
+    """Run ``conversations.history``: newest first; metadata only on request."""
     channel = call.channel()
     scope = call.right(channel, "history")
-    rows = [row for row in reversed(channel["messages"]) if within(call, row["ts"]) and _stands_alone(row)]
+    rows = [row for row in reversed(channel["messages"]) if is_in_window(call, row["ts"]) and _stands_alone(row)]
     page, after = call.page(rows, 100)
-    shown = [message(call, channel, row) for row in page]
+    shown = [format_message(call, channel, row) for row in page]
     more: Json = {"response_metadata": {"next_cursor": after}} if after else {}
     return call.good({"messages": shown, "has_more": bool(after), "pin_count": len(pins(channel))} | more, scope)
 
 
 def replies(call: Call) -> Reply:
-    """``conversations.replies``: a message and its thread, oldest first; of a reply, the reply alone."""
+    """Run ``conversations.replies``: a message and its thread, oldest first; for a reply, the reply alone."""
     channel = call.channel()
     scope = call.right(channel, "history")
     ts = call.text("ts")
     call.message(channel, ts, "thread_not_found")
     rows = [row for row in channel["messages"] if ts in (row["ts"], row.get("thread_ts"))]
-    page, after = call.page([row for row in rows if row["ts"] == ts or within(call, row["ts"])], 1000)
-    page = [row for row in page if not call.text("latest") or within(call, row["ts"])]
-    shown = [message(call, channel, row) for row in page]
+    page, after = call.page([row for row in rows if row["ts"] == ts or is_in_window(call, row["ts"])], 1000)
+    page = [row for row in page if not call.text("latest") or is_in_window(call, row["ts"])]
+    shown = [format_message(call, channel, row) for row in page]
     more: Json = {"response_metadata": {"next_cursor": after}} if after else {}
     return call.good({"messages": shown, "has_more": bool(after)} | more, scope)
 
@@ -38,8 +38,8 @@ def _stands_alone(row: Json) -> bool:
     return not row.get("thread_ts") or row["thread_ts"] == row["ts"] or bool(row.get("broadcast"))
 
 
-def within(call: Call, ts: str) -> bool:
-    """Whether a timestamp lies in the window that is asked for; timestamps of one length are compared as texts."""
+def is_in_window(call: Call, ts: str) -> bool:
+    """Return True if a timestamp is in the requested window; padded timestamps compare as strings."""
     oldest, latest = _stamp(call, "oldest", "0"), _stamp(call, "latest", "9" * 12)
     at = _sortable(ts)
     return oldest <= at <= latest if call.flag("inclusive") else oldest < at < latest
@@ -48,7 +48,7 @@ def within(call: Call, ts: str) -> bool:
 def _stamp(call: Call, name: str, default: str) -> str:
     value = call.text(name) or default
     if not re.fullmatch(r"\d{1,12}(?:\.\d{1,9})?", value):
-        raise refused(f"invalid_ts_{name}")
+        raise failed(f"invalid_ts_{name}")
     return _sortable(value)
 
 
@@ -57,8 +57,8 @@ def _sortable(ts: str) -> str:
     return f"{seconds:0>12}.{rest:0<9}"
 
 
-def message(call: Call, channel: Json, row: Json) -> Json:
-    """A message as Slack shows it: with its reactions, and how many replies it has."""
+def format_message(call: Call, channel: Json, row: Json) -> Json:
+    """Return a message in Slack's format, with its reactions and count of replies."""
     hidden = {"broadcast"} | (set() if call.flag("include_all_metadata") else {"metadata"})
     found = {name: value for name, value in row.items() if name not in hidden}
     if not found.get("reactions"):
@@ -74,15 +74,14 @@ def message(call: Call, channel: Json, row: Json) -> Json:
 
 
 def pins(channel: Json) -> list[Json]:
-    """The pinned messages."""
     return [row for row in channel["messages"] if row["ts"] in channel.get("pins", [])]
 
 
 def mark(call: Call) -> Reply:
-    """``conversations.mark``: read up to a message."""
-    channel = call.joined()
+    """Run ``conversations.mark``: mark as read up to a message."""
+    channel = call.joined_channel()
     scope = call.right(channel, "write")
     if not call.text("ts"):
-        raise refused("invalid_timestamp")
+        raise failed("invalid_timestamp")
     channel.setdefault("read", {})[call.user] = call.text("ts")
     return call.good({}, scope, changes=True)

@@ -1,4 +1,4 @@
-"""slack.com: pages and API on one host, files on another."""
+"""Simulated hosts: slack.com with pages and API, and the host of files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.slack import methods, tokens
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.scopes import WORDS
 from deputize.sandbox.world import World
 
@@ -15,12 +15,12 @@ AUTHORIZE_PAGE = authorize_page.AuthorizePage("slack", "Slack", "/oauth/v2/autho
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """The consent page, the token endpoint, or a method."""
+    """Serve the consent page, the token endpoint, or a method."""
     if ask.path == AUTHORIZE_PAGE.path and ask.method in ("GET", "POST"):
         return authorize_page.handle(ask, world, AUTHORIZE_PAGE)
     if ask.path == "/api/oauth.v2.access":
         if ask.method != "POST":
-            raise refused("invalid_post_type")
+            raise failed("invalid_post_type")
         return tokens.token(ask, world)
     return methods.handle(ask, world)
 

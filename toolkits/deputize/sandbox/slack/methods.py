@@ -1,4 +1,4 @@
-"""The Web API's methods: who calls is looked at before what."""
+"""The Web API's methods. A call's token is checked before its arguments."""
 
 from __future__ import annotations
 
@@ -8,47 +8,47 @@ from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.slack import chat, conversations, files, history, search, users
 from deputize.sandbox.slack import reactions as marks
 from deputize.sandbox.slack.call import Call
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.seed import TEAM
 from deputize.sandbox.world import World
 
 
 def handle(ask: Ask, world: World) -> Reply:
-    """``/api/{method}``: arguments in the query, a form or JSON."""
+    """Run ``/api/{method}``; arguments are in the query, a form or JSON."""
     method = METHODS.get(ask.path.removeprefix("/api/"))
     if method is None:
-        raise refused("unknown_method", req_method=ask.path.removeprefix("/api/"))
+        raise failed("unknown_method", req_method=ask.path.removeprefix("/api/"))
     return method(_call(ask, world))
 
 
 def handle_files(ask: Ask, world: World) -> Reply:
-    """The host that keeps bytes: they come in without a token, and go out with one."""
+    """Serve the files host: uploads need no token, downloads do."""
     if ask.path.startswith("/upload/v1/") and ask.method == "POST":
         return files.take_bytes(ask.path, ask.body, world)
     if ask.path.startswith("/files-pri/") and ask.method == "GET":
         try:
             return files.download(_call(ask, world), ask.path)
         except Refused as refusal:
-            return files.as_refused(refusal)
+            return files.as_page(refusal)
     return Reply(404, (), b"not found")
 
 
 def _call(ask: Ask, world: World) -> Call:
     if not ask.bearer():
-        raise refused("not_authed")
+        raise failed("not_authed")
     token = world.access(ask.bearer(), "slack")
     if token is None:
         old = world.authority.find(ask.bearer())
-        raise refused("token_expired" if old is not None and old.kind == "access" else "invalid_auth")
+        raise failed("token_expired" if old is not None and old.kind == "access" else "invalid_auth")
     person = world.person(world.address_of(token.sub))
     if person is None:
-        raise refused("account_inactive")
+        raise failed("account_inactive")
     query = {name: values[-1] for name, values in ask.query.items()}
     return Call(world, person, token, query | ask.single() | ask.content())
 
 
 def auth_test(call: Call) -> Reply:
-    """``auth.test``: who the token speaks for; no scope is needed."""
+    """Run ``auth.test``: the token's user; no scope is needed."""
     return call.good(
         {
             "url": f"https://{TEAM['domain']}.slack.com/",
@@ -62,7 +62,7 @@ def auth_test(call: Call) -> Reply:
 
 
 def auth_revoke(call: Call) -> Reply:
-    """``auth.revoke``: end the token, and the refresh token that could replace it."""
+    """Run ``auth.revoke``: revoke the token, and the refresh token that could replace it."""
     if call.flag("test"):
         return call.good({"revoked": False})
     call.world.authority.end_grant(call.token.app, call.token.sub)
@@ -84,7 +84,7 @@ METHODS: Mapping[str, Callable[[Call], Reply]] = {
     "chat.getPermalink": chat.permalink,
     "chat.postMessage": chat.post,
     "chat.scheduleMessage": chat.schedule,
-    "chat.scheduledMessages.list": chat.scheduled,
+    "chat.scheduledMessages.list": chat.list_scheduled,
     "chat.update": chat.update,
     "conversations.archive": conversations.archive,
     "conversations.canvases.create": files.create_channel_canvas,
@@ -111,19 +111,19 @@ METHODS: Mapping[str, Callable[[Call], Reply]] = {
     "files.info": files.info,
     "files.list": files.listing,
     "pins.add": marks.pin,
-    "pins.list": marks.pinned,
+    "pins.list": marks.list_pins,
     "pins.remove": marks.unpin,
-    "reactions.add": marks.react,
-    "reactions.remove": marks.unreact,
+    "reactions.add": marks.add_reaction,
+    "reactions.remove": marks.remove_reaction,
     "search.files": search.old_files,
     "search.messages": search.old_messages,
     "usergroups.list": users.groups,
     "usergroups.users.list": users.group_users,
-    "users.conversations": conversations.own,
+    "users.conversations": conversations.list_own,
     "users.getPresence": users.presence,
     "users.info": users.info,
     "users.list": users.listing,
-    "users.lookupByEmail": users.by_email,
+    "users.lookupByEmail": users.lookup_by_email,
     "users.profile.set": users.set_profile,
     "users.setPresence": users.set_presence,
 }

@@ -6,29 +6,27 @@ from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import history
 from deputize.sandbox.slack.call import Call, Json, new_id
 from deputize.sandbox.slack.chat import link
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 
 
-def react(call: Call) -> Reply:
-    """``reactions.add``"""
+def add_reaction(call: Call) -> Reply:
     call.needs("reactions:write")
-    message = call.message(call.joined(), call.text("timestamp"))
+    message = call.message(call.joined_channel(), call.text("timestamp"))
     reaction = _reaction(message, call.text("name"))
     if call.user in reaction["users"]:
-        raise refused("already_reacted")
+        raise failed("already_reacted")
     reaction["users"].append(call.user)
     _count(message)
     return call.good({}, "reactions:write", changes=True)
 
 
-def unreact(call: Call) -> Reply:
-    """``reactions.remove``"""
+def remove_reaction(call: Call) -> Reply:
     call.needs("reactions:write")
-    message = call.message(call.joined(), call.text("timestamp"))
+    message = call.message(call.joined_channel(), call.text("timestamp"))
     name = call.text("name")
     reaction = next((row for row in message.get("reactions", []) if row["name"] == name), None)
     if reaction is None or call.user not in reaction["users"]:
-        raise refused("no_reaction")
+        raise failed("no_reaction")
     reaction["users"].remove(call.user)
     _count(message)
     return call.good({}, "reactions:write", changes=True)
@@ -36,7 +34,7 @@ def unreact(call: Call) -> Reply:
 
 def _reaction(message: Json, name: str) -> Json:
     if not name or not name.replace("_", "").replace("-", "").replace("+", "").replace(":", "").isalnum():
-        raise refused("invalid_name")
+        raise failed("invalid_name")
     rows: list[Json] = message.setdefault("reactions", [])
     found = next((row for row in rows if row["name"] == name), None)
     if found is None:
@@ -54,29 +52,26 @@ def _count(message: Json) -> None:
 
 
 def pin(call: Call) -> Reply:
-    """``pins.add``"""
     call.needs("pins:write")
-    channel = call.joined()
+    channel = call.joined_channel()
     message = call.message(channel, call.text("timestamp"))
     if message["ts"] in channel.setdefault("pins", []):
-        raise refused("already_pinned")
+        raise failed("already_pinned")
     channel["pins"].append(message["ts"])
     return call.good({}, "pins:write", changes=True)
 
 
 def unpin(call: Call) -> Reply:
-    """``pins.remove``"""
     call.needs("pins:write")
-    channel = call.joined()
+    channel = call.joined_channel()
     ts = call.text("timestamp")
     if ts not in channel.setdefault("pins", []):
-        raise refused("no_pin")
+        raise failed("no_pin")
     channel["pins"].remove(ts)
     return call.good({}, "pins:write", changes=True)
 
 
-def pinned(call: Call) -> Reply:
-    """``pins.list``"""
+def list_pins(call: Call) -> Reply:
     call.needs("pins:read")
     channel = call.channel()
     items = [
@@ -85,7 +80,7 @@ def pinned(call: Call) -> Reply:
             "channel": channel["id"],
             "created": call.now,
             "created_by": row["user"],
-            "message": history.message(call, channel, row) | {"permalink": link(channel, row)},
+            "message": history.format_message(call, channel, row) | {"permalink": link(channel, row)},
         }
         for row in history.pins(channel)
     ]
@@ -96,13 +91,12 @@ def pinned(call: Call) -> Reply:
 
 
 def bookmark(call: Call) -> Reply:
-    """``bookmarks.add``"""
     call.needs("bookmarks:write")
-    channel = call.joined("channel_id")
+    channel = call.joined_channel("channel_id")
     if call.text("type") != "link":
-        raise refused("invalid_bookmark_type")
+        raise failed("invalid_bookmark_type")
     if not call.text("link").startswith(("http://", "https://")):
-        raise refused("invalid_link")
+        raise failed("invalid_link")
     row = {
         "id": new_id(call.store, "Bk"),
         "channel_id": channel["id"],
@@ -116,18 +110,16 @@ def bookmark(call: Call) -> Reply:
 
 
 def bookmarks(call: Call) -> Reply:
-    """``bookmarks.list``"""
     call.needs("bookmarks:read")
     return call.good({"bookmarks": call.channel("channel_id").get("bookmarks", [])}, "bookmarks:read")
 
 
 def unbookmark(call: Call) -> Reply:
-    """``bookmarks.remove``"""
     call.needs("bookmarks:write")
-    channel = call.joined("channel_id")
+    channel = call.joined_channel("channel_id")
     rows = channel.get("bookmarks", [])
     found = next((row for row in rows if row["id"] == call.text("bookmark_id")), None)
     if found is None:
-        raise refused("not_found")
+        raise failed("not_found")
     rows.remove(found)
     return call.good({}, "bookmarks:write", changes=True)

@@ -1,4 +1,4 @@
-"""The user scopes the sandbox's Slack knows, in words. Nothing implies anything here."""
+"""The user scopes of the sandbox's Slack, with descriptions. No scope includes another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``assistant.search.context`` and ``search.*``: words that must all be there, and the filters by ids."""
+"""``assistant.search.context`` and ``search.*``: all words must match, and the filters by ids."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import files, users
-from deputize.sandbox.slack.call import Call, Json, kind_of
+from deputize.sandbox.slack.call import Call, Json, channel_kind
 from deputize.sandbox.slack.chat import link
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 
 _SCOPES = {
     "public_channel": "search:read.public",
@@ -22,19 +22,22 @@ _DAY = re.compile(r"\b(?:after|before):\d{4}-\d\d-\d\d")
 
 
 def context(call: Call) -> Reply:
-    """``assistant.search.context``, the newer method: a scope for each kind of place and thing."""
-    what, where = call.listed("content_types") or ["messages"], call.listed("channel_types") or ["public_channel"]
+    """Run ``assistant.search.context``, the newer method: it needs a scope for each kind of channel and content."""
+    what, where = (
+        call.split_list("content_types") or ["messages"],
+        call.split_list("channel_types") or ["public_channel"],
+    )
     if unknown := [one for one in what if one not in _SHAPES]:
-        raise refused("invalid_arguments", arg=",".join(unknown))
+        raise failed("invalid_arguments", arg=",".join(unknown))
     for kind in where if {"messages", "channels"} & set(what) else []:
         call.needs(_SCOPES.get(kind, "none"))
     for one in what:
         if one in ("files", "users"):
             call.needs(f"search:read.{one}")
     if not call.text("query"):
-        raise refused("no_query")
+        raise failed("no_query")
     if call.number("limit", 20) > 20:
-        raise refused("invalid_limit")
+        raise failed("invalid_limit")
     query = _Query(call, f"{call.text('query')} {call.text('modifiers')}")
     rows = [(one, row) for one in what for row in _SHAPES[one](call, query, where)]
     page, after = call.page([{"what": one, "row": row} for one, row in rows], 20)
@@ -43,7 +46,7 @@ def context(call: Call) -> Reply:
 
 
 class _Query:
-    """Words, places and writers."""
+    """A search's words, conversations and authors."""
 
     def __init__(self, call: Call, text: str) -> None:
         filters = _FILTER.findall(text)
@@ -53,17 +56,17 @@ class _Query:
         self.start, self.end = float(call.text("after") or 0), float(call.text("before") or "inf")
 
     def fits(self, text: str, at: float, place: str = "", writer: str = "") -> bool:
-        """Whether something is found."""
+        """Return True if a text matches."""
         there = all(word in text.casefold() for word in self.words) and self.start <= at < self.end
         return there and (not self.places or place in self.places) and (not self.writers or writer in self.writers)
 
 
-def _found(call: Call, query: _Query, where: list[str]) -> list[tuple[Json, Json]]:
-    """Messages with their conversations, the newest first."""
+def _find_messages(call: Call, query: _Query, where: list[str]) -> list[tuple[Json, Json]]:
+    """Return messages with their conversations, newest first."""
     rows = [
         (channel, row)
         for channel in call.store["channels"].values()
-        if kind_of(channel) in where and (not channel["is_private"] or call.user in channel["members"])
+        if channel_kind(channel) in where and (not channel["is_private"] or call.user in channel["members"])
         for row in channel["messages"]
         if query.fits(row["text"], float(row["ts"].partition(".")[0]), channel["id"], row["user"])
     ]
@@ -82,7 +85,7 @@ def _messages(call: Call, query: _Query, where: list[str]) -> list[Json]:
             "content": row["text"],
             "permalink": link(channel, row),
         }
-        for channel, row in _found(call, query, where)
+        for channel, row in _find_messages(call, query, where)
     ]
 
 
@@ -94,7 +97,7 @@ def _files(call: Call, query: _Query, where: list[str]) -> list[Json]:
             "title": row["title"],
             "file_type": row["name"].rpartition(".")[2],
             "date_created": row["created"],
-            "permalink": files.shape(row)["permalink"],
+            "permalink": files.format_file(row)["permalink"],
         }
         for row in _own_files(call, query)
     ]
@@ -102,11 +105,13 @@ def _files(call: Call, query: _Query, where: list[str]) -> list[Json]:
 
 def _own_files(call: Call, query: _Query) -> list[Json]:
     rows = call.store.get("files", {}).values()
-    return [row for row in rows if files.seen(call, row) and query.fits(row["title"], row["created"], "", row["user"])]
+    return [
+        row for row in rows if files.is_visible(call, row) and query.fits(row["title"], row["created"], "", row["user"])
+    ]
 
 
 def _channels(call: Call, query: _Query, where: list[str]) -> list[Json]:
-    rows = [row for row in call.store["channels"].values() if kind_of(row) in where and not row.get("kind")]
+    rows = [row for row in call.store["channels"].values() if channel_kind(row) in where and not row.get("kind")]
     seen = [row for row in rows if not row["is_private"] or call.user in row["members"]]
     return [
         {
@@ -144,7 +149,7 @@ _SHAPES: Mapping[str, Callable[[Call, _Query, list[str]], list[Json]]] = {
 
 
 def old_messages(call: Call) -> Reply:
-    """``search.messages``, the older method: one scope for everything that the user sees."""
+    """Run ``search.messages``, the older method: one scope for all that the user sees."""
     call.needs("search:read")
     query = _Query(call, call.text("query"))
     matches = [
@@ -157,15 +162,15 @@ def old_messages(call: Call) -> Reply:
             "text": row["text"],
             "permalink": link(channel, row),
         }
-        for channel, row in _found(call, query, list(_SCOPES))
+        for channel, row in _find_messages(call, query, list(_SCOPES))
     ]
-    page, paging = call.numbered(matches, 20)
+    page, paging = call.page_by_number(matches, 20)
     return call.good({"query": call.text("query"), "messages": {"matches": page, "paging": paging}}, "search:read")
 
 
 def old_files(call: Call) -> Reply:
-    """``search.files``: the same for files."""
+    """Run ``search.files``, the older method for files."""
     call.needs("search:read")
-    rows = [files.shape(row) for row in _own_files(call, _Query(call, call.text("query")))]
-    page, paging = call.numbered(rows, 20)
+    rows = [files.format_file(row) for row in _own_files(call, _Query(call, call.text("query")))]
+    page, paging = call.page_by_number(rows, 20)
     return call.good({"query": call.text("query"), "files": {"matches": page, "paging": paging}}, "search:read")

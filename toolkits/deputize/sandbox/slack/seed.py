@@ -1,4 +1,4 @@
-"""The workspace on the first day. Times count back from the clock that the sandbox was given."""
+"""The seeded workspace. All times are relative to the sandbox's clock."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ _REPORT = "week,deploys,failures\n46,12,3\n47,15,1\n"
 
 
 def user_id(email: str) -> str:
-    """The Slack id of a person: the same in every sandbox."""
+    """Return a person's Slack id: the same in every sandbox."""
     return "U0" + email.partition("@")[0].upper()[:9].ljust(9, "0")
 
 
-def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
-    """Channels with their members and messages, oldest first. The decoy is in no channel."""
+def seed_slack(people: tuple[Person, ...], now: float) -> dict[str, Any]:
+    """Return channels with their members and messages, oldest first. The decoy is in no channel."""
     alice, bob = user_id(ALICE.email), user_id(BOB.email)
     channels = {
         id: channel_row(
@@ -80,7 +80,7 @@ def seeded(people: tuple[Person, ...], now: float) -> dict[str, Any]:
 def channel_row(
     id: str, name: str, private: bool, topic: str, members: list[str], creator: str, created: int
 ) -> dict[str, Any]:
-    """A conversation as the workspace keeps it; one that is no channel has a ``kind`` beside."""
+    """Return a conversation as stored; one that is not a channel also has a ``kind``."""
     return {
         "id": id,
         "name": name,

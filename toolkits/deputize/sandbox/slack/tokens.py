@@ -1,4 +1,4 @@
-"""``oauth.v2.access`` and ``auth.*``: user tokens, rotation where it is turned on, and errors in 200.
+"""``oauth.v2.access`` and ``auth.*``: user tokens, optional rotation, and errors with status 200.
 
 docs.slack.dev: "Installing with OAuth", "Using token rotation", "Using PKCE".
 """
@@ -10,7 +10,7 @@ from typing import Any
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
 from deputize.sandbox.oauth import App, GrantFault, InvalidGrant
-from deputize.sandbox.slack.replies import good, refused
+from deputize.sandbox.slack.replies import failed, good
 from deputize.sandbox.slack.seed import TEAM, user_id
 from deputize.sandbox.world import World
 
@@ -24,36 +24,35 @@ REFUSALS: dict[GrantFault, str] = {
 
 
 def token_maker(world: World) -> TokenMaker:
-    """A rotating app's tokens end; the others live for ever."""
+    """Return the token settings: a rotating app's tokens expire, others do not."""
     if world.switches.rotate:
         return TokenMaker(lambda: random("xoxe.xoxp-1-", 60), lambda: random("xoxe-1-", 60), LIVES)
     return TokenMaker(lambda: random("xoxp-", 60), lambda: "", None)
 
 
 def token(ask: Ask, world: World) -> Reply:
-    """``oauth.v2.access``: the reply to a code keeps the user's token under ``authed_user``, that to a refresh is
-    flat."""
+    """Run ``oauth.v2.access``: the user's token is under ``authed_user`` for a code, at the top level for a refresh."""
     form = ask.single()
-    app = _authenticated(ask, form, world)
+    app = _authenticate(ask, form, world)
     kind, rotates = form.get("grant_type", "authorization_code"), world.switches.rotate
     try:
         if kind == "authorization_code":
-            return _installed(world, app, redeem(world, app, form, token_maker(world), refreshable=rotates))
+            return _format_installation(world, app, redeem(world, app, form, token_maker(world), refreshable=rotates))
         if kind == "refresh_token":
-            return _refreshed(world, app, refresh(world, app, form, token_maker(world), rotates=rotates))
+            return _format_refresh(world, app, refresh(world, app, form, token_maker(world), rotates=rotates))
     except InvalidGrant as invalid:
-        raise refused(REFUSALS[invalid.fault]) from None
-    raise refused("invalid_grant_type")
+        raise failed(REFUSALS[invalid.fault]) from None
+    raise failed("invalid_grant_type")
 
 
-def _authenticated(ask: Ask, form: dict[str, str], world: World) -> App:
-    """By its secret, in Basic or the form; an app with PKCE may leave the secret out."""
+def _authenticate(ask: Ask, form: dict[str, str], world: World) -> App:
+    """Return the app by its secret, in Basic or the form; an app with PKCE may omit the secret."""
     client_id, secret = ask.basic() or (form.get("client_id", ""), form.get("client_secret", ""))
     app = world.app(client_id, "slack")
     if app is None:
-        raise refused("invalid_client_id")
+        raise failed("invalid_client_id")
     if not app.has_secret(secret) and not (app.pkce and not secret):
-        raise refused("bad_client_secret")
+        raise failed("bad_client_secret")
     return app
 
 
@@ -68,7 +67,7 @@ def _user(world: World, issued: IssuedTokens) -> dict[str, Any]:
     return body
 
 
-def _installed(world: World, app: App, issued: IssuedTokens) -> Reply:
+def _format_installation(world: World, app: App, issued: IssuedTokens) -> Reply:
     person = world.address_of(issued.sub)
     return good(
         {
@@ -83,7 +82,7 @@ def _installed(world: World, app: App, issued: IssuedTokens) -> Reply:
     )
 
 
-def _refreshed(world: World, app: App, issued: IssuedTokens) -> Reply:
+def _format_refresh(world: World, app: App, issued: IssuedTokens) -> Reply:
     person = world.address_of(issued.sub)
     told = {"user_id": user_id(person), "team": {"id": TEAM["id"], "name": TEAM["name"]}, "enterprise": None}
     return good(_user(world, issued) | told, who=person, gives_tokens=True)

@@ -1,4 +1,4 @@
-"""``users.*``, ``usergroups.*`` and ``dnd.*``: who works here, in which groups, and how they are."""
+"""``users.*``, ``usergroups.*`` and ``dnd.*``: people, groups, presence and do-not-disturb."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import Any
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack.call import Call, Json
-from deputize.sandbox.slack.replies import refused
+from deputize.sandbox.slack.replies import failed
 from deputize.sandbox.slack.seed import BOT, TEAM, user_id
 from deputize.sandbox.world import World
 
 
 def users_by_id(world: World) -> dict[str, Json]:
-    """Everybody in the workspace by id, as the workspace keeps them."""
+    """Return all people of the workspace by id."""
     kept: dict[str, Json] = world.services["slack"].get("profiles", {})
     found: dict[str, Json] = {}
     for person in world.people:
@@ -24,8 +24,8 @@ def users_by_id(world: World) -> dict[str, Json]:
     return found | {BOT["id"]: {"id": BOT["id"], "name": BOT["handle"], "is_bot": True, "profile": bot}}
 
 
-def shape(call: Call, user: Json) -> Json:
-    """A user as Slack describes them: the address only to whom it was granted."""
+def format_user(call: Call, user: Json) -> Json:
+    """Return a user in Slack's format; the address only with its scope."""
     profile: dict[str, Any] = {"status_text": "", "status_emoji": "", "status_expiration": 0} | user["profile"]
     if not call.may("users:read.email") or not profile.get("email"):
         profile.pop("email", None)
@@ -42,66 +42,65 @@ def shape(call: Call, user: Json) -> Json:
     }
 
 
-def _one(call: Call, field: str = "user") -> Json:
+def _find_user(call: Call, field: str = "user") -> Json:
     found = users_by_id(call.world).get(call.text(field))
     if found is None:
-        raise refused("user_not_found")
+        raise failed("user_not_found")
     return found
 
 
 def listing(call: Call) -> Reply:
-    """``users.list``: everybody, page by page."""
     call.needs("users:read")
     page, after = call.page(list(users_by_id(call.world).values()), 100)
-    content = {"members": [shape(call, one) for one in page], "response_metadata": {"next_cursor": after}}
+    content = {"members": [format_user(call, one) for one in page], "response_metadata": {"next_cursor": after}}
     return call.good(content, "users:read")
 
 
 def info(call: Call) -> Reply:
-    """``users.info``: one by id."""
     call.needs("users:read")
-    return call.good({"user": shape(call, _one(call))}, "users:read")
+    return call.good({"user": format_user(call, _find_user(call))}, "users:read")
 
 
-def by_email(call: Call) -> Reply:
-    """``users.lookupByEmail``: one by address."""
+def lookup_by_email(call: Call) -> Reply:
     call.needs("users:read.email")
     known = users_by_id(call.world).values()
     found = next((one for one in known if one["profile"]["email"] == call.text("email").lower() != ""), None)
     if found is None:
-        raise refused("users_not_found")
-    return call.good({"user": shape(call, found)}, "users:read.email")
+        raise failed("users_not_found")
+    return call.good({"user": format_user(call, found)}, "users:read.email")
 
 
 def presence(call: Call) -> Reply:
-    """``users.getPresence``: active or away."""
+    """Run ``users.getPresence``: active or away."""
     call.needs("users:read")
-    user = _one(call) if call.text("user") else {"id": call.user}
+    user = _find_user(call) if call.text("user") else {"id": call.user}
     return call.good({"presence": call.store.get("presence", {}).get(user["id"], "active")}, "users:read")
 
 
 def set_presence(call: Call) -> Reply:
-    """``users.setPresence``: the caller's own."""
+    """Run ``users.setPresence`` for the caller."""
     call.needs("users:write")
     wanted = call.text("presence")
     if wanted not in ("auto", "away"):
-        raise refused("invalid_presence")
+        raise failed("invalid_presence")
     call.store.setdefault("presence", {})[call.user] = "away" if wanted == "away" else "active"
     return call.good({}, "users:write", changes=True)
 
 
 def set_profile(call: Call) -> Reply:
-    """``users.profile.set``: the caller's status; only the fields that are given."""
+    """Run ``users.profile.set``: change the given fields of the caller's status."""
     call.needs("users.profile:write")
-    wanted = call.parsed("profile")
+    wanted = call.parse_json("profile")
     if not isinstance(wanted, dict):
-        raise refused("invalid_profile")
+        raise failed("invalid_profile")
     if len(str(wanted.get("status_text", ""))) > 100:
-        raise refused("too_long")
+        raise failed("too_long")
     kept = call.store.setdefault("profiles", {}).setdefault(call.user, {})
     kept |= {name: value for name, value in wanted.items() if name.startswith("status_")}
     return call.good(
-        {"profile": shape(call, users_by_id(call.world)[call.user])["profile"]}, "users.profile:write", changes=True
+        {"profile": format_user(call, users_by_id(call.world)[call.user])["profile"]},
+        "users.profile:write",
+        changes=True,
     )
 
 
@@ -109,7 +108,6 @@ def set_profile(call: Call) -> Reply:
 
 
 def groups(call: Call) -> Reply:
-    """``usergroups.list``: the workspace's groups."""
     call.needs("usergroups:read")
     rows = [
         {name: value for name, value in row.items() if name != "users"}
@@ -120,19 +118,18 @@ def groups(call: Call) -> Reply:
 
 
 def group_users(call: Call) -> Reply:
-    """``usergroups.users.list``: who is in one."""
     call.needs("usergroups:read")
     found = next((row for row in call.store.get("usergroups", []) if row["id"] == call.text("usergroup")), None)
     if found is None:
-        raise refused("no_such_subteam")
+        raise failed("no_such_subteam")
     return call.good({"users": list(found["users"])}, "usergroups:read")
 
 
-# ------------------------------------------------------------------ peace
+# ------------------------------------------------------------------ do not disturb
 
 
 def snooze(call: Call) -> Reply:
-    """``dnd.setSnooze``: no notifications for some minutes."""
+    """Run ``dnd.setSnooze``: no notifications for some minutes."""
     call.needs("dnd:write")
     minutes = call.number("num_minutes", 0, 10_080)
     ends = call.now + minutes * 60
@@ -142,8 +139,7 @@ def snooze(call: Call) -> Reply:
 
 
 def end_snooze(call: Call) -> Reply:
-    """``dnd.endSnooze``: notifications again."""
     call.needs("dnd:write")
     if call.store.setdefault("snoozed", {}).pop(call.user, 0) <= call.now:
-        raise refused("snooze_not_active")
+        raise failed("snooze_not_active")
     return call.good({"snooze_enabled": False}, "dnd:write", changes=True)
