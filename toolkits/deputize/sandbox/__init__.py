@@ -1,12 +1,12 @@
-"""A stand-in for five OAuth providers: Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce.
+"""A simulation of five OAuth providers: Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce.
 
     sandbox = Sandbox()
     client = httpx.AsyncClient(transport=sandbox.transport())       # production URLs, no network
-    page = await Browser(sandbox.transport()).allow(authorize_url)  # Alice says yes
+    page = await Browser(sandbox.transport()).allow(authorize_url)  # Alice allows it
 
 Each provider's OAuth clients are in `deputize.sandbox.google`, `.slack`, `.github`, `.linear` and `.salesforce`;
-answers of providers that misbehave are in `deputize.sandbox.faults`. Nothing here reaches the internet, and importing
-this package loads nothing before one of its names is used.
+failures of providers are in `deputize.sandbox.faults`. The sandbox never reaches the internet. The package loads its
+modules when a name is first used.
 """
 
 from __future__ import annotations

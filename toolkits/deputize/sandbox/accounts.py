@@ -1,4 +1,4 @@
-"""Whose account it is, as a deputy that asked the played provider would have learned it."""
+"""A person's account at a provider, as a deputy would have learned it from the provider."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.sandbox.slack.seed import user_id as slack_id
 
 
 def account_of(provider: str, email: str) -> Account:
-    """The account of the person with this address; LookupError where there is none."""
+    """Return the account of the person with this address. Raise LookupError if there is none."""
     person = next((person for person in SEEDED if person.email == email), None)
     if person is None:
         raise LookupError(f"nobody in the sandbox has the address {email}")

@@ -1,7 +1,7 @@
-"""Any OAuth provider, played from its row: consent page, tokens that rotate, revocation, identity; the API is yours.
+"""Simulation of any OAuth provider from its definition: consent page, rotating tokens, revocation, identity.
 
-sandbox.play(ACME, api)      authorize, token, revoke and identity answer as RFC 6749, 7636 and 7009 say
-                             everything else on its hosts goes to ``api`` with the person behind the token
+sandbox.play(ACME, api)      authorize, token, revoke and identity reply as in RFC 6749, 7636 and 7009
+                             all other requests to its hosts go to ``api`` with the token's person
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LIVES: Final = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """A request of a person to a played API. ``path`` is percent-encoded; ``query`` holds the first value of each."""
+    """A person's request to a simulated API. ``path`` is percent-encoded; ``query`` contains first values."""
 
     method: str
     path: str
@@ -38,7 +38,7 @@ class ApiCall:
     scopes: frozenset[str]
 
     def need(self, *any_of: str) -> None:
-        """Refuse a token with none of these scopes: 403 ``insufficient_scope`` (RFC 6750 3.1)."""
+        """Raise 403 ``insufficient_scope`` for a token with none of these scopes (RFC 6750 3.1)."""
         if not self.scopes & set(any_of):
             raise _bearer_error(403, "insufficient_scope", any_of)
 
@@ -48,13 +48,13 @@ Api = Callable[[ApiCall], Any]
 
 
 def nothing_here(call: ApiCall) -> Reply:
-    """An API without anything in it."""
+    """Return 404: an API without any routes."""
     return in_json({"error": "not_found"}, 404)
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """A provider that is played from its row."""
+    """A provider that is simulated from its definition."""
 
     row: Provider
     api: Api
@@ -63,7 +63,7 @@ class Played:
 
     @classmethod
     def of(cls, row: Provider, api: Api) -> Played:
-        """With a client of its own, whose id and secret open nothing anywhere else."""
+        """Create the provider with its own OAuth client, whose id and secret work nowhere else."""
         row = row.played()
         redirects = tuple(f"{base}/callback/{row.name}" for base in _BASES)
         app = App(f"sandbox-{row.name}", f"sandbox-{row.name}-secret", "deputize sandbox", redirects, row.name)
@@ -72,28 +72,28 @@ class Played:
 
     @property
     def hosts(self) -> set[str]:
-        """Where it answers."""
+        """The provider's hosts."""
         oauth, apis = self.row.oauth, self.row.apis
         ends = (oauth.authorize_url, oauth.token_url, apis.identity.url, oauth.revoke_url, *apis.roots.values())
         return {urlsplit(url).netloc for url in ends if url} | apis.hosts
 
     def account(self, person: Person) -> Account:
-        """Whose account a deputy takes this person's for."""
+        """Return the account that a deputy reads from this person's identity reply."""
         found = self.row.apis.identity.read(identity_reply(self.row, person))
         assert found is not None  # noqa: S101  # the reply is made from the templates
         return found[0]
 
     def handle(self, ask: Ask, world: World) -> Reply:
-        """By the row's own addresses; the rest is the API's."""
+        """Run the provider's own endpoint, or else the API."""
         row, oauth, here = self.row, self.row.oauth, f"https://{ask.host}{ask.path}"
-        if here == _bare(oauth.authorize_url):
+        if here == _without_query(oauth.authorize_url):
             return authorize_page.handle(ask, world, self._consent_page())
-        if here == _bare(oauth.token_url) and ask.method == "POST":
+        if here == _without_query(oauth.token_url) and ask.method == "POST":
             return self._token(ask, world)
-        if oauth.revoke_url and here == _bare(oauth.revoke_url) and ask.method == "POST":
+        if oauth.revoke_url and here == _without_query(oauth.revoke_url) and ask.method == "POST":
             return self._revoke(ask, world)
         token, person = self._caller(ask, world)
-        if here == _bare(row.apis.identity.url):
+        if here == _without_query(row.apis.identity.url):
             return in_json(identity_reply(row, person), who=person.email)
         query = {name: values[0] for name, values in ask.query.items()}
         call = ApiCall(ask.method, ask.path, query, ask.content(), person, frozenset(token.scopes))
@@ -102,7 +102,7 @@ class Played:
             return found if isinstance(found, Reply) else in_json(found, who=person.email)
         except Refused:
             raise
-        except Exception:  # a bug of whoever plays the API; to the caller a server that failed, as it would be outside
+        except Exception:  # a bug in the simulated API; its caller sees a failed server, as with a real one
             _log.exception("The API played for %s failed at %s %s.", row.name, ask.method, ask.path)
             return in_json({"error": "server_error"}, 500, who=person.email)
 
@@ -141,7 +141,7 @@ class Played:
         return app
 
     def _revoke(self, ask: Ask, world: World) -> Reply:
-        """RFC 7009 2.2: a token that is unknown is as good as ended."""
+        """Revoke a token. An unknown token counts as revoked (RFC 7009 2.2)."""
         form = ask.single()
         secret = ask.bearer() if self.row.oauth.revoke_by == "bearer" else form.get("token", "")
         if self.row.oauth.revoke_by == "form":
@@ -161,8 +161,10 @@ _BASES: Final = ("http://127.0.0.1", "http://localhost", "https://deputy.example
 
 
 def identity_reply(row: Provider, person: Person) -> dict[str, Any]:
-    """A reply in which the templates of the row's identity find this person: the subject's fields hold the subject id,
-    ``email`` and ``name`` what they say, all others of the name the address."""
+    """Return a reply in which the identity's templates find this person.
+
+    The subject's fields contain the subject id, ``name`` the name, and all others the address.
+    """
     shape, reply = row.apis.identity, dict[str, Any]()
     for template in (*shape.extra.values(), shape.name):
         for path in _paths(template):
@@ -183,7 +185,7 @@ def _put(reply: dict[str, Any], path: str, value: str) -> None:
     reply[last] = value
 
 
-def _bare(url: str) -> str:
+def _without_query(url: str) -> str:
     return url.partition("?")[0]
 
 
@@ -196,12 +198,12 @@ def _token_reply(world: World, issued: IssuedTokens) -> Reply:
 
 
 def _oauth_error(status: int, name: str, what: str) -> Refused:
-    """RFC 6749 5.2."""
+    """Return an error of RFC 6749 5.2."""
     return Refused(in_json({"error": name, "error_description": f"Invalid {what}."}, status))
 
 
 def _bearer_error(status: int, name: str, scopes: tuple[str, ...]) -> Refused:
-    """RFC 6750 3."""
+    """Return an error of RFC 6750 3."""
     more = f', scope="{" ".join(scopes)}"' if scopes else ""
     headers = (("www-authenticate", f'Bearer error="{name}"{more}'),)
     return Refused(in_json({"error": name}, status, headers))

@@ -18,7 +18,7 @@ Play = Callable[[Ask], "Outcome"]
 
 
 class Outcome:
-    """What became of a request: a reply, or None when it got lost, after a wait of ``delay`` seconds."""
+    """The result of a request: a reply, or None if it was lost, after ``delay`` seconds."""
 
     __slots__ = ("delay", "reply", "status")
 
@@ -29,7 +29,7 @@ class Outcome:
 
 
 def asgi_app(play: Play) -> AsgiApp:
-    """An app over ``play``. It holds nothing of any event loop."""
+    """Return an app over ``play``, which is not bound to an event loop."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -71,7 +71,7 @@ def _ask(scope: Scope, body: bytes) -> Ask:
 
 
 async def _send(outcome: Outcome, send: Send) -> None:
-    """A lost reply starts and never comes: servers then close the connection, and the client sees it break."""
+    """Send the reply. A lost reply starts without a body: the server then closes the connection."""
     reply = outcome.reply
     if reply is None:
         length = [(b"content-length", b"1000")]

@@ -1,4 +1,4 @@
-"""The authorization request, the consent page and the way back, for providers that ask for all or nothing."""
+"""The authorization request, the consent page and the redirect, for providers that grant all scopes or none."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from deputize.sandbox.world import World
 
 @dataclass(frozen=True)
 class AuthorizePage:
-    """What differs between providers.
+    """A provider's settings of the authorization page.
 
-    ``words``: the scopes it knows, for people. ``parameter``: what asks for scopes. ``prefix``: how its codes begin.
-    ``sends_iss``: callbacks have an ``iss`` (RFC 9207).
-    ``strict``: an unknown scope is refused; else it is passed over. ``needs_scope``: no request without any.
-    ``always``: what an app is given unasked, and nothing else where ``only_always``. ``normal``: scopes as they are
-    granted. ``refreshable``: whether these scopes bring a refresh token.
+    ``words``: the known scopes, with descriptions. ``parameter``: the scopes' parameter. ``prefix``: the start of
+    codes. ``sends_iss``: callbacks have an ``iss`` (RFC 9207). ``strict``: an unknown scope is an error, not ignored.
+    ``needs_scope``: a request without scopes is an error. ``always``: the scopes that an app gets unrequested, and no
+    others if ``only_always``. ``normal``: converts scopes to their granted form. ``refreshable``: True if these scopes
+    include a refresh token.
     """
 
     provider: str
@@ -42,7 +42,7 @@ class AuthorizePage:
 
 @dataclass(frozen=True)
 class AuthorizationRequest:
-    """An authorization request that has been found in order."""
+    """A valid authorization request."""
 
     app: App
     redirect_uri: str
@@ -53,10 +53,10 @@ class AuthorizationRequest:
 
 
 def handle(ask: Ask, world: World, page: AuthorizePage) -> Reply:
-    """GET shows the page; its form comes back to the same address as POST."""
+    """Serve the consent page (GET) and its form (POST, to the same address)."""
     request = read_request(ask, world, page)
     if world.switches.deny:
-        return _back(request, world, page, [("error", "access_denied")])
+        return _redirect_back(request, world, page, [("error", "access_denied")])
     if ask.method == "POST":
         return _decide(ask, world, request, page)
     words = {scope: page.words.get(scope, scope) for scope in request.scopes}
@@ -64,7 +64,7 @@ def handle(ask: Ask, world: World, page: AuthorizePage) -> Reply:
 
 
 def read_request(ask: Ask, world: World, page: AuthorizePage) -> AuthorizationRequest:
-    """The request's parameters, checked; whatever is wrong ends on a page, never in a redirect."""
+    """Return the valid request. Raise an error page for an invalid one, never a redirect."""
     app = world.app(ask.one("client_id"), page.provider)
     if app is None:
         raise stop(page, "invalid_client_id", "There is no app with this client id.")
@@ -84,7 +84,7 @@ def read_request(ask: Ask, world: World, page: AuthorizePage) -> AuthorizationRe
 
 
 def scopes_of(text: str, page: AuthorizePage, app: App) -> list[str]:
-    """The scopes that a request for these would be granted."""
+    """Return the scopes that a request for these would be granted."""
     if page.only_always(app):
         return list(page.always(app))
     asked = [scope for scope in re.split(r"[,\s]+", text) if scope]
@@ -98,7 +98,7 @@ def scopes_of(text: str, page: AuthorizePage, app: App) -> list[str]:
 
 
 def _challenge(ask: Ask, page: AuthorizePage, app: App, *, strict: bool) -> str:
-    """An app that has PKCE turned off: its challenge is ignored."""
+    """Return the PKCE challenge, or "" if the app does not use PKCE."""
     if not app.pkce:
         return ""
     challenge, method = ask.one("code_challenge"), ask.one("code_challenge_method")
@@ -112,18 +112,18 @@ def _challenge(ask: Ask, page: AuthorizePage, app: App, *, strict: bool) -> str:
 def _decide(ask: Ask, world: World, request: AuthorizationRequest, page: AuthorizePage) -> Reply:
     form = ask.single()
     if form.get("decision") == "deny":
-        return _back(request, world, page, [("error", "access_denied")])
+        return _redirect_back(request, world, page, [("error", "access_denied")])
     person = world.person(form.get("account", ""))
     if form.get("decision") != "allow" or person is None:
         raise stop(page, "invalid_request", "Choose an account, then allow or deny.")
     person = world.person(world.switches.swap_account) or person
     secret = page.prefix + secrets.token_hex(20)
     world.authority.consent(secret, code_for(world, request, person.sub, page))
-    return _back(request, world, page, [("code", secret)], who=person.email)
+    return _redirect_back(request, world, page, [("code", secret)], who=person.email)
 
 
 def code_for(world: World, request: AuthorizationRequest, sub: str, page: AuthorizePage) -> Code:
-    """What this person's yes is good for."""
+    """Return the authorization code of this person's decision."""
     return Code(
         request.app.client_id,
         sub,
@@ -135,7 +135,7 @@ def code_for(world: World, request: AuthorizationRequest, sub: str, page: Author
     )
 
 
-def _back(
+def _redirect_back(
     request: AuthorizationRequest, world: World, page: AuthorizePage, params: list[tuple[str, str]], *, who: str = ""
 ) -> Reply:
     usual = page.issuer if page.sends_iss else ""
@@ -145,5 +145,5 @@ def _back(
 
 
 def stop(page: AuthorizePage, code: str, message: str) -> Refused:
-    """The end of an authorization request, on a page."""
+    """Return the error page of an authorization request."""
     return Refused(in_html(error_page(page.label, 400, code, message), 400))

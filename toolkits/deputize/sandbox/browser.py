@@ -1,6 +1,6 @@
-"""A person's browser, played over any httpx transport.
+"""A person's browser, simulated over any httpx transport.
 
-It does without `httpx.Client`, which logs every URL it opens: the URLs of a consent carry codes and states.
+It does not use `httpx.Client`, which logs every URL: the URLs of a consent contain codes and states.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REPEATS = (307, 308)
 
 @dataclass(frozen=True)
 class Page:
-    """Where the browser has arrived."""
+    """The page that the browser has reached."""
 
     url: str = field(repr=False)
     status: int
@@ -44,11 +44,11 @@ class Browser:
         self.cookies = Jar()
 
     async def open(self, url: str) -> Page:
-        """Type an address and follow wherever it leads; LookupError after too many redirects."""
+        """Open a URL and follow its redirects. Raise LookupError after too many."""
         return await self._visit("GET", urljoin(self._base_url, url), b"", origin="")
 
     async def submit(self, page: Page, form: Form, **fields: str | Iterable[str]) -> Page:
-        """Send a form of a page. ``fields`` replace what the page filled in; several values send a name repeatedly."""
+        """Submit a form of a page. ``fields`` replace the page's values; several values repeat the name."""
         given = {name: [value] if isinstance(value, str) else list(value) for name, value in fields.items()}
         data = [(name, value) for name, value in form.data() if name not in given]
         data += [(name, value) for name, values in given.items() for value in values]
@@ -58,10 +58,10 @@ class Browser:
         return await self._visit("POST", target, urlencode(data).encode(), origin=_origin(page))
 
     async def allow(self, link: str, *, as_: str = "alice@example.test", untick: Iterable[str] = ()) -> Page:
-        """Follow our link to the provider and say yes there, as this account, to all scopes but those in ``untick``.
+        """Follow deputize's link to the provider and allow all scopes except ``untick``, as this account.
 
-        ``untick`` takes whole scopes or what follows their last slash. Where no consent page is shown, the page
-        that was shown is the answer. LookupError for an account or a scope that the consent page does not offer.
+        ``untick`` takes whole scopes, or the part after their last slash. If no consent page is shown, returns the page
+        that was shown. Raises LookupError for an account or a scope that the consent page does not offer.
         """
         page = await self._to_consent(link)
         form = _consent_form(page)
@@ -69,16 +69,16 @@ class Browser:
             return page
         if as_ not in form.offers("account"):
             raise LookupError(f"the consent page does not offer the account {as_}")
-        return await self.submit(page, form, account=as_, scope=_ticked(form, set(untick)), decision="allow")
+        return await self.submit(page, form, account=as_, scope=_ticked_scopes(form, set(untick)), decision="allow")
 
     async def deny(self, link: str) -> Page:
-        """Follow our link to the provider and say no there."""
+        """Follow deputize's link to the provider and deny the request."""
         page = await self._to_consent(link)
         form = _consent_form(page)
         return page if form is None else await self.submit(page, form, decision="deny")
 
     async def _to_consent(self, link: str) -> Page:
-        """Through our own connect page, if the link shows one, to the provider's."""
+        """Go to the provider's page, through deputize's connect page if the link shows one."""
         page = await self.open(link)
         connect = next((form for form in page.forms if form.method == "POST"), None)
         if _consent_form(page) is None and connect is not None:
@@ -117,8 +117,8 @@ def _consent_form(page: Page) -> Form | None:
     return next((form for form in page.forms if "allow" in form.offers("decision")), None)
 
 
-def _ticked(form: Form, untick: set[str]) -> list[str]:
-    """The scope boxes that stay ticked."""
+def _ticked_scopes(form: Form, untick: set[str]) -> list[str]:
+    """Return the scope boxes that stay ticked."""
     offered = form.offers("scope")
     short = {scope: scope.rpartition("/")[2] for scope in offered}
     if unknown := untick - set(offered) - set(short.values()):
@@ -127,7 +127,7 @@ def _ticked(form: Form, untick: set[str]) -> list[str]:
 
 
 def _origin(page: Page) -> str:
-    """What browsers send as ``Origin`` with a form: nothing they could, from a page that forbids referrers."""
+    """Return the form's ``Origin``: "null" on a page that forbids referrers, as in browsers."""
     if page.headers.get("referrer-policy", "") == "no-referrer":
         return "null"
     url = httpx.URL(page.url)

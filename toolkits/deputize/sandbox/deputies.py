@@ -1,4 +1,4 @@
-"""Deputies over a sandbox, and grants in their vaults, made without a step of a test's own event loop."""
+"""Deputies over a sandbox, and grants in their vaults, created without the test's event loop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CLIENTS = {
 
 
 def apps(sandbox: Sandbox | None = None) -> list[App]:
-    """The sandbox's OAuth clients, as a deputy wants them: one for each provider."""
+    """Return the sandbox's OAuth clients as a deputy's apps, one for each provider."""
     played = sandbox.played.values() if sandbox else ()
     return [
         *(App(one.row.name, one.app.client_id, Secret(one.app.client_secret), pkce=True) for one in played),
@@ -52,8 +52,8 @@ def _built_in_apps() -> list[App]:
 
 
 def new_deputy(sandbox: Sandbox) -> Deputy:
-    """A deputy over the sandbox with its vault in memory. A test that fails shows where a tool of its own broke."""
-    vault = _finished(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
+    """Return a deputy over the sandbox with its vault in memory. Errors of your tools show their traceback in tests."""
+    vault = _run_in_thread(Vault.open(open_store("memory:", create=True), [secrets.token_bytes(32)]))
     made = Deputy(
         vault,
         apps(sandbox),
@@ -62,7 +62,7 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
         transport=sandbox.transport(),
         clock=sandbox.clock,
         sleep=_no_sleep,
-        resolve=_resolved,
+        resolve=_resolve,
         requests_per_minute=math.inf,
     )
     made.runner.chain_bugs = True
@@ -70,9 +70,10 @@ def new_deputy(sandbox: Sandbox) -> Deputy:
 
 
 def register_pages(sandbox: Sandbox, *addresses: str, names: Iterable[str] = tuple(CLIENTS)) -> None:
-    """Register the callbacks of our pages at these addresses for the sandbox's clients of these names.
+    """Register the callbacks of a deputy's pages at these addresses, for the sandbox's clients of these names.
 
-    Some providers compare redirect addresses exactly. Addresses as ``https://app.example.com/agents``, or on loopback.
+    Some providers compare redirect addresses exactly. Addresses such as ``https://app.example.com/agents``, or
+    loopback.
     """
     registered = {app.name: app for app in apps()}
     for name in names:
@@ -82,12 +83,12 @@ def register_pages(sandbox: Sandbox, *addresses: str, names: Iterable[str] = tup
 
 
 def new_browser(sandbox: Sandbox, deputy: Deputy) -> Browser:
-    """A browser that reaches the deputy's own pages and those of the played providers. Nothing listens on a port."""
+    """Return a browser that reaches the deputy's pages and the simulated providers. No port is opened."""
     return Browser(_Internet(sandbox.transport(), pages_app(deputy, verifier=None, local=True)))
 
 
 class _Internet(httpx.AsyncBaseTransport):
-    """The sandbox, and at `PAGES` our own pages. At ``localhost`` a callback is handed on, as `LocalPages` does it."""
+    """The sandbox, and deputize's pages at `PAGES`. At ``localhost``, callbacks are forwarded as by `LocalPages`."""
 
     def __init__(self, providers: httpx.AsyncBaseTransport, pages: Any) -> None:
         self.providers, self.pages = providers, httpx.ASGITransport(pages)
@@ -102,21 +103,25 @@ class _Internet(httpx.AsyncBaseTransport):
 
 
 def close(deputy: Deputy) -> None:
-    """Let go of all that the deputy holds."""
-    _finished(deputy.close())
+    """Close the deputy."""
+    _run_in_thread(deputy.close())
 
 
 def give_grant(
     sandbox: Sandbox, deputy: Deputy, user: str, scopes: Sequence[str], *, provider: str, email: str
 ) -> Grant:
-    """The grant that this person's consent would have brought; scopes granted before stay.
+    """Store the grant of this person's consent; earlier scopes stay.
 
-    LookupError for scopes of no or of several providers, or a person who is not here.
+    Raises LookupError for scopes of no provider or of several, or for an unknown person.
     """
-    return _finished(_given(sandbox, deputy, User.of(user), *_meant(deputy.providers, scopes, provider), email))
+    return _run_in_thread(
+        _store_grant(sandbox, deputy, User.of(user), *_find_provider(deputy.providers, scopes, provider), email)
+    )
 
 
-async def _given(sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, named: Sequence[str], email: str) -> Grant:
+async def _store_grant(
+    sandbox: Sandbox, deputy: Deputy, who: User, row: Provider, named: Sequence[str], email: str
+) -> Grant:
     app = next(app for app in deputy.apps.values() if app.provider == row.name)
     account = _account(sandbox, row.name, email)
     held = await deputy.vault.find_grant(who, row.name, app.name)
@@ -152,8 +157,10 @@ def _account(sandbox: Sandbox, provider: str, email: str) -> Account:
     return played.account(person)
 
 
-def _meant(providers: Mapping[str, Provider], scopes: Iterable[str], provider: str) -> tuple[Provider, list[str]]:
-    """The provider, and the scopes by their whole names."""
+def _find_provider(
+    providers: Mapping[str, Provider], scopes: Iterable[str], provider: str
+) -> tuple[Provider, list[str]]:
+    """Return the provider and the scopes' full names. Raise LookupError unless exactly one provider has the scopes."""
     rows = [providers[provider]] if provider in providers else [] if provider else list(providers.values())
     found = [(row, names) for row in rows if (names := _whole(row, scopes)) is not None]
     if len(found) != 1:
@@ -169,8 +176,8 @@ def _whole(row: Provider, scopes: Iterable[str]) -> list[str] | None:
     return names if all(names) else None
 
 
-def _finished(work: Coroutine[Any, Any, T]) -> T:
-    """Await it in a thread and loop of its own, whether or not a loop runs here."""
+def _run_in_thread(work: Coroutine[Any, Any, T]) -> T:
+    """Run the coroutine in a thread with its own event loop, and return its result."""
     done: list[T] = []
     failures: list[BaseException] = []
 
@@ -188,10 +195,10 @@ def _finished(work: Coroutine[Any, Any, T]) -> T:
     return done[0]
 
 
-async def _resolved(host: str) -> list[str]:
-    """Every name leads to a public address: the sandbox plays the whole of the internet."""
+async def _resolve(host: str) -> list[str]:
+    """Resolve every host to a public address: the sandbox simulates the whole internet."""
     return ["93.184.215.14"]
 
 
 async def _no_sleep(seconds: float) -> None:
-    """A wait that takes no time."""
+    """Return without waiting."""

@@ -1,9 +1,9 @@
-"""Answers of providers that misbehave, ready to be put into `Switches.faults`.
+"""Failures of providers, for `Switches.faults`.
 
     sandbox.switches.faults["POST", "/repos/"] = [faults.github_secondary_limit()]
 
-Each is (status, headers, body) as the provider's API reference has it. Where a limit names the moment it ends,
-``now`` is the sandbox's clock in epoch seconds and ``wait`` how many seconds from then.
+Each is (status, headers, body) as in the provider's API reference. For limits that name their end, ``now`` is the
+sandbox's clock in epoch seconds, and ``wait`` the seconds until the end.
 """
 
 from __future__ import annotations
@@ -16,66 +16,66 @@ SSO_URL = "https://github.com/orgs/acme/sso?authorization_request=AZ1"
 
 
 def google_rate_limited() -> Fault:
-    """Too many requests of one user; no word on how long to wait."""
+    """Return the 403 of a user's rate limit, without ``Retry-After``."""
     rows = [{"domain": "usageLimits", "reason": "userRateLimitExceeded"}]
     return 403, {}, {"error": {"code": 403, "errors": rows}}
 
 
 def google_resource_exhausted(wait: int = 30) -> Fault:
-    """429 with ``Retry-After``."""
+    """Return a 429 with ``Retry-After``."""
     return 429, {"Retry-After": str(wait)}, {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED"}}
 
 
 def google_daily_limit() -> Fault:
-    """The project's quota for today is gone."""
+    """Return the 403 of the project's daily limit."""
     rows = [{"domain": "usageLimits", "reason": "dailyLimitExceeded"}]
     return 403, {}, {"error": {"code": 403, "errors": rows}}
 
 
 def google_domain_policy() -> Fault:
-    """The administrator has closed this to apps."""
+    """Return the 403 of an administrator who does not allow apps."""
     return 403, {}, {"error": {"code": 403, "errors": [{"domain": "global", "reason": "domainPolicy"}]}}
 
 
 def slack_rate_limited(wait: int = 30) -> Fault:
-    """429 with ``Retry-After``."""
+    """Return a 429 with ``Retry-After``."""
     return 429, {"Retry-After": str(wait)}, _slack("ratelimited")
 
 
 def slack_rate_limited_in_200() -> Fault:
-    """A limit that comes as 200, without a word on how long to wait."""
+    """Return a rate limit with status 200 and without ``Retry-After``."""
     return 200, {}, _slack("rate_limited")
 
 
 def slack_sso_required() -> Fault:
-    """The organization wants the person to sign in anew."""
+    """Return the error of an organization that requires the person to sign in again."""
     return 200, {}, _slack("org_login_required")
 
 
 def slack_fatal_error() -> Fault:
-    """Something broke; a write may have happened."""
+    """Return an internal error; a write may have happened."""
     return 200, {}, _slack("fatal_error")
 
 
 def slack_account_inactive() -> Fault:
-    """The person has left the workspace."""
+    """Return the error of a person who has left the workspace."""
     return 200, {}, _slack("account_inactive")
 
 
 def github_rate_limited(now: float, wait: int = 90) -> Fault:
-    """The hourly limit: 403 with the moment it ends."""
+    """Return the 403 of the hourly limit, with its end."""
     headers = {"x-ratelimit-limit": "5000", "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(now) + wait)}
     return 403, headers, {"message": "API rate limit exceeded for user ID 1."}
 
 
 def github_secondary_limit(wait: int = 60) -> Fault:
-    """Too much at once: 403 with ``retry-after``, while the hourly limit is far."""
+    """Return the 403 of the secondary limit with ``retry-after``; the hourly limit is not reached."""
     message = "You have exceeded a secondary rate limit. Please wait a few minutes before you try again."
     return 403, {"retry-after": str(wait), "x-ratelimit-remaining": "4999"}, {"message": message}
 
 
 def github_sso_required(url: str = SSO_URL) -> Fault:
-    """The organization wants the token authorized by SAML single sign-on; the link is short-lived."""
+    """Return the 403 of an organization that requires SAML single sign-on for the token; the link is short-lived."""
     message = (
         "Resource protected by organization SAML enforcement. "
         "You must grant your OAuth token access to this organization."
@@ -84,12 +84,12 @@ def github_sso_required(url: str = SSO_URL) -> Fault:
 
 
 def github_partial_results() -> Fault:
-    """A list that leaves out what two organizations keep behind single sign-on."""
+    """Return a list without the rows of two organizations that require single sign-on."""
     return 200, {"X-GitHub-SSO": "partial-results; organizations=21955855,20582480"}, []
 
 
 def github_app_restricted() -> Fault:
-    """The organization lets only apps in that it has approved."""
+    """Return the 403 of an organization that allows approved apps only."""
     message = (
         "Although you appear to have the correct authorization credentials, the `acme` organization has enabled "
         "OAuth App access restrictions, meaning that data access to third-parties is limited."
@@ -98,7 +98,7 @@ def github_app_restricted() -> Fault:
 
 
 def linear_rate_limited(now: float, wait: int = 90) -> Fault:
-    """The hourly number of requests: 400 with the moment it ends, in milliseconds."""
+    """Return the 400 of the hourly number of requests, with its end in milliseconds."""
     headers = {
         "x-ratelimit-requests-remaining": "0",
         "x-ratelimit-requests-reset": str((int(now) + wait) * 1000),
@@ -107,7 +107,7 @@ def linear_rate_limited(now: float, wait: int = 90) -> Fault:
 
 
 def linear_complexity_limited(now: float, wait: int = 1800) -> Fault:
-    """The hourly complexity does not suffice for this document."""
+    """Return the 400 of the hourly complexity, with its end in milliseconds."""
     headers = {
         "x-ratelimit-requests-remaining": "800",
         "x-complexity": "9000",
@@ -118,44 +118,44 @@ def linear_complexity_limited(now: float, wait: int = 1800) -> Fault:
 
 
 def linear_plan_limit() -> Fault:
-    """The workspace's plan is used up."""
+    """Return the error of a workspace whose plan's limit is reached."""
     return 200, {}, _linear("x", type="usage limit exceeded")
 
 
 def salesforce_rate_limited() -> Fault:
-    """The org's requests of 24 hours are gone."""
+    """Return the 403 of the org's limit of requests in 24 hours."""
     message = "TotalRequests Limit exceeded."
     return 403, {"Sforce-Limit-Info": "api-usage=15000/15000"}, _salesforce(message, "REQUEST_LIMIT_EXCEEDED")
 
 
 def salesforce_concurrent_limit() -> Fault:
-    """Too many long requests of the org at once."""
+    """Return the 403 of too many long requests at once."""
     return 403, {}, _salesforce("ConcurrentPerOrgLongTxn Limit exceeded.", "REQUEST_LIMIT_EXCEEDED")
 
 
 def salesforce_row_locked() -> Fault:
-    """Somebody else is changing the record; nothing was done."""
+    """Return the 400 of a record that another user is changing; nothing was done."""
     body = _salesforce("unable to obtain exclusive access to this record", "UNABLE_TO_LOCK_ROW")
     return 400, {}, [body[0] | {"fields": []}]
 
 
 def salesforce_api_disabled() -> Fault:
-    """The org's edition has no API."""
+    """Return the 403 of an org whose edition has no API."""
     return 403, {}, _salesforce("The REST API is not enabled for this Organization.", "API_DISABLED_FOR_ORG")
 
 
 def token_rate_limited(wait: int = 3) -> Fault:
-    """Any token endpoint, asked too often."""
+    """Return the 429 of any token endpoint."""
     return 429, {"Retry-After": str(wait)}, {"error": "rate_limited"}
 
 
 def bad_gateway() -> Fault:
-    """Any token endpoint behind a broken proxy."""
+    """Return the 502 of a broken proxy in front of any token endpoint."""
     return 502, {"Content-Type": "text/html"}, b"<html>bad gateway</html>"
 
 
 def captive_portal() -> Fault:
-    """A network that answers in the provider's place."""
+    """Return the login page of a network that intercepts requests."""
     return 200, {"Content-Type": "text/html"}, b"<html>login</html>"
 
 

@@ -1,4 +1,4 @@
-"""The forms of a page, as a browser would submit them."""
+"""Forms of an HTML page, as a browser would submit them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 @dataclass(frozen=True)
 class Field:
-    """One control. ``kind`` is the input's type, or button, select or textarea; ``on`` says whether it is sent."""
+    """One control. ``kind`` is the input's type, or button, select or textarea; ``on``: whether it is sent."""
 
     name: str
     value: str = field(repr=False)
@@ -18,23 +18,23 @@ class Field:
 
 @dataclass
 class Form:
-    """A form: where it goes and what it would send."""
+    """A form: its target and its controls."""
 
     method: str
     action: str = field(repr=False)
     fields: list[Field] = field(default_factory=list)
 
     def offers(self, name: str) -> list[str]:
-        """The values that controls of this name can have."""
+        """Return the values that controls of this name can have."""
         return [control.value for control in self.fields if control.name == name]
 
     def data(self) -> list[tuple[str, str]]:
-        """What a press of Enter would send, without any button."""
+        """Return the data that Enter would submit, without any button."""
         return [(control.name, control.value) for control in self.fields if control.on and control.kind != "button"]
 
 
 def forms_of(page: str) -> list[Form]:
-    """Every form of an HTML page, in order."""
+    """Return the forms of an HTML page, in order."""
     parser = _Forms()
     parser.feed(page)
     parser.close()

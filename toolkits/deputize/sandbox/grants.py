@@ -1,4 +1,4 @@
-"""Consent without a page, for tests that start where it has been given."""
+"""Consent without a page, for tests that start with a grant."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from deputize.sandbox.world import World
 def give(
     world: World, provider: str, email: str, scopes: list[str], how: tuple[App, TokenMaker] | None = None
 ) -> dict[str, Any]:
-    """The token reply of a person's yes; LookupError for a person or provider that is not here.
+    """Return the token reply after a person's consent. Raise LookupError for an unknown person or provider.
 
-    ``how``: the app and the tokens of a provider that is played from its row.
+    ``how``: the app and tokens of a provider that is simulated from its definition.
     """
     person = world.person(email)
     if person is None:
         raise LookupError(f"nobody in the sandbox has the address {email}")
-    app, maker = how or _how(world, provider)
+    app, maker = how or _app_and_maker(world, provider)
     scopes = list(app.permissions) or scopes
     refreshable = maker.lives is not None
     issued = issue(world, app, person.sub, secrets.token_hex(32), scopes, maker, refreshable=refreshable)
@@ -42,8 +42,8 @@ def give(
     }
 
 
-def _how(world: World, provider: str) -> tuple[App, TokenMaker]:
-    """The provider's own app, as it is registered now, and how tokens are made for it."""
+def _app_and_maker(world: World, provider: str) -> tuple[App, TokenMaker]:
+    """Return the provider's app as registered now, and its token settings."""
     known = {
         "google": (google.APP, GOOGLE_TOKENS),
         "slack": (slack.APP, slack_tokens(world)),

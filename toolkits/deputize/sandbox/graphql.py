@@ -1,6 +1,6 @@
-"""A GraphQL document read: one operation, fields with aliases, arguments and variables, inline and named fragments.
+"""Parser of a GraphQL document: one operation, fields with aliases, arguments, variables, inline and named fragments.
 
-GraphQL specification, section 2; of directives ``@include`` and ``@skip`` (3.13). Block strings are not read.
+GraphQL specification, section 2; of directives ``@include`` and ``@skip`` (3.13). Block strings are not supported.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ _WORDS = {"true": True, "false": False, "null": None}
 
 
 class InvalidDocument(Exception):
-    """The document is not understood; the message says why."""
+    """The error of an invalid document; the message says why."""
 
 
 @dataclass
 class Field:
-    """One field that is asked for, under the name its answer gets."""
+    """One selected field, under its name in the reply."""
 
     name: str
     alias: str
@@ -31,7 +31,7 @@ class Field:
 
 
 def read_document(document: str, variables: Mapping[str, Any]) -> tuple[str, list[Field]]:
-    """``query`` or ``mutation``, and its fields. Raises `InvalidDocument`."""
+    """Return ``query`` or ``mutation``, and its fields. Raises `InvalidDocument`."""
     return _Reader(_tokens(document), variables).document()
 
 
@@ -70,7 +70,7 @@ class _Reader:
         return kind, self._selection(())
 
     def _skip_to_selection(self) -> int:
-        """Where the next selection begins; the reader goes on behind it."""
+        """Return the start of the next selection, and move behind the selection."""
         depth = 0
         while self._peek() != "{" or depth:
             depth += {"(": 1, ")": -1}.get(self._take(), 0)
@@ -109,12 +109,12 @@ class _Reader:
             self._at += 1
             name = self._take()
         arguments = self._pairs("(", ")") if self._peek() == "(" else {}
-        wanted = self._wanted()
+        wanted = self._is_included()
         fields = self._selection(inside) if self._peek() == "{" else []
         return [Field(name, alias, arguments, fields)] if wanted else []
 
-    def _wanted(self) -> bool:
-        """What the directives here come to."""
+    def _is_included(self) -> bool:
+        """Return True if the directives here include the field."""
         wanted = True
         while self._peek() == "@":
             self._at += 1
@@ -137,7 +137,7 @@ class _Reader:
         return pairs
 
     def _value(self) -> tuple[bool, Any]:
-        """Whether there is a value, and which: a variable that was not given is as if it were not written."""
+        """Return whether there is a value, and the value. A missing variable counts as no value."""
         if self._peek() == "$":
             self._at += 1
             name = self._take()

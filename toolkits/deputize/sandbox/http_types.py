@@ -1,4 +1,4 @@
-"""What goes in and what comes out of a played service, apart from any server or client."""
+"""Requests and replies of a simulated service, independent of servers and clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HTML = "text/html; charset=utf-8"
 class Ask:
     """One request to one production host; ``path`` stays percent-encoded, header names are lower case.
 
-    ``base``: address of the sandbox itself, as ``http://127.0.0.1:8737``; "" if it was called by the host's name.
+    ``base``: the sandbox's own address, such as ``http://127.0.0.1:8737``; "" if it was called by the host's name.
     """
 
     method: str
@@ -30,30 +30,30 @@ class Ask:
     base: str = ""
 
     def origin_of(self, host: str) -> str:
-        """Return the origin at which the caller reaches a played host."""
+        """Return the origin at which the caller reaches a simulated host."""
         return f"{self.base}/{host}" if self.base else f"https://{host}"
 
     def one(self, name: str, default: str = "") -> str:
-        """The first value of a query parameter."""
+        """Return the first value of a query parameter."""
         values = self.query.get(name)
         return values[0] if values else default
 
     def every(self, name: str) -> tuple[str, ...]:
-        """All values of a repeated query parameter."""
+        """Return all values of a repeated query parameter."""
         return tuple(self.query.get(name, ()))
 
     def form(self) -> dict[str, list[str]]:
-        """The form-encoded body; empty when the body is something else."""
+        """Return the form-encoded body, or an empty dict for any other body."""
         if not self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
             return {}
         return parse_qs(self.body.decode("utf-8", "replace"), keep_blank_values=True)
 
     def single(self) -> dict[str, str]:
-        """The form's parameters, the last value of each."""
+        """Return the form's parameters, the last value of each."""
         return {name: values[-1] for name, values in self.form().items()}
 
     def content(self) -> dict[str, Any]:
-        """The body as a JSON object; empty when it is something else."""
+        """Return the body as a JSON object, or an empty dict for any other body."""
         try:
             found = json.loads(self.body)
         except ValueError:
@@ -61,12 +61,12 @@ class Ask:
         return found if isinstance(found, dict) else {}
 
     def bearer(self) -> str:
-        """The token of ``Authorization: Bearer``, or nothing."""
+        """Return the token of ``Authorization: Bearer``, or ""."""
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
 
     def basic(self) -> tuple[str, str] | None:
-        """Client id and secret of ``Authorization: Basic`` (RFC 6749 2.3.1), if there."""
+        """Return client id and secret of ``Authorization: Basic`` (RFC 6749 2.3.1), or None."""
         scheme, _, encoded = self.headers.get("authorization", "").partition(" ")
         if scheme.lower() != "basic":
             return None
@@ -79,9 +79,9 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. ``who`` is the address of the person it concerns, for the list of requests.
+    """One reply. ``who``: the address of its person, for the list of requests.
 
-    ``changes`` is False where nothing was changed although the method was not GET.
+    ``changes`` is False if nothing changed although the method was not GET.
     """
 
     status: int
@@ -93,7 +93,7 @@ class Reply:
 
 
 class Refused(Exception):
-    """A request ends here, with this reply."""
+    """The end of a request with this reply."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__(f"refused with {reply.status}")
@@ -101,7 +101,7 @@ class Refused(Exception):
 
 
 def read_query(raw: str) -> dict[str, list[str]]:
-    """A query string as parameters; empty values stay."""
+    """Parse a query string; empty values stay."""
     return parse_qs(raw, keep_blank_values=True)
 
 
@@ -114,19 +114,19 @@ def in_json(
     gives_tokens: bool = False,
     changes: bool = True,
 ) -> Reply:
-    """An answer in JSON."""
+    """Return a JSON reply."""
     kind = ("content-type", JSON)
     return Reply(status, (kind, *headers), json.dumps(content).encode(), who, gives_tokens, changes)
 
 
 def in_html(page: str, status: int = 200, *, who: str = "") -> Reply:
-    """A page for a person."""
+    """Return an HTML reply."""
     kept_private = (("cache-control", "no-store"), ("referrer-policy", "no-referrer"), ("x-frame-options", "DENY"))
     return Reply(status, (("content-type", HTML), *kept_private), page.encode(), who)
 
 
 def redirect(url: str, params: Iterable[tuple[str, str]], *, who: str = "") -> Reply:
-    """302 to ``url`` with more query parameters."""
+    """Return a 302 to ``url`` with more query parameters."""
     parts = urlsplit(url)
     query = "&".join(piece for piece in (parts.query, urlencode(list(params))) if piece)
     target = urlunsplit(parts._replace(query=query))

@@ -1,4 +1,4 @@
-"""Codes and refresh tokens turned into tokens, for providers that name their own shapes and lifetimes."""
+"""Tokens for codes and refresh tokens, for providers with their own formats and lifetimes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from deputize.sandbox.world import World
 
 @dataclass(frozen=True)
 class TokenMaker:
-    """How a provider makes tokens. ``lives``: seconds of an access token, None for ever; ``kills_access``: a refresh
-    ends the old access token too. ``access`` and ``refresh`` make their secrets."""
+    """A provider's token settings.
+
+    ``lives``: seconds of an access token, None without an end. ``kills_access``: a refresh ends the old access token
+    too. ``access`` and ``refresh`` create the secrets.
+    """
 
     access: Callable[[], str]
     refresh: Callable[[], str]
@@ -23,7 +26,7 @@ class TokenMaker:
 
 @dataclass(frozen=True)
 class IssuedTokens:
-    """What was issued: ``refresh`` is empty where none was, ``lives`` None where the access token has no end."""
+    """Issued tokens: ``refresh`` is "" without a refresh token, ``lives`` None if the access token does not end."""
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
@@ -33,12 +36,12 @@ class IssuedTokens:
 
 
 def random(prefix: str, size: int = 40) -> str:
-    """A secret that begins as the provider's do; letters and digits after that."""
+    """Return a secret with the provider's prefix."""
     return prefix + secrets.token_hex(size // 2)
 
 
 def redeem(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, refreshable: bool) -> IssuedTokens:
-    """Tokens for a code; raises `InvalidGrant`."""
+    """Return tokens for a code. Raises `InvalidGrant`."""
     now = world.clock()
     verifier = form.get("code_verifier", "")
     family, code = world.authority.redeem(form.get("code", ""), app, form.get("redirect_uri", ""), verifier, now)
@@ -46,7 +49,7 @@ def redeem(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, r
 
 
 def refresh(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, rotates: bool) -> IssuedTokens:
-    """Tokens for a refresh token; raises `InvalidGrant`."""
+    """Return tokens for a refresh token. Raises `InvalidGrant`."""
     now, switches = world.clock(), world.switches
     old = world.authority.refresh(
         form.get("refresh_token", ""), app, now, reuse_kills_family=switches.reuse_kills_family
@@ -61,7 +64,7 @@ def refresh(world: World, app: App, form: dict[str, str], maker: TokenMaker, *, 
 def issue(
     world: World, app: App, sub: str, family: str, scopes: list[str], maker: TokenMaker, *, refreshable: bool
 ) -> IssuedTokens:
-    """New tokens for what somebody has consented to."""
+    """Issue new tokens after a consent."""
     lives = None if maker.lives is None else world.access_ttl(maker.lives)
     access, now = maker.access(), world.clock()
     ends = None if lives is None else now + lives

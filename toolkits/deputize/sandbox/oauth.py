@@ -1,7 +1,7 @@
-"""What an authorization server remembers: who consented to what, and which secrets it gave out for it.
+"""The state of an authorization server: consents, codes and tokens.
 
-Provider-neutral. Codes and tokens are kept as SHA-256 hashes only, so neither memory dumps nor the state file can
-give one away; every look-up goes by hash.
+Provider-neutral. Codes and tokens are stored as SHA-256 hashes only, so neither memory dumps nor the state file
+contain one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Kind = Literal["access", "refresh"]
 
 
 class InvalidGrant(Exception):
-    """``invalid_grant`` (RFC 6749 5.2): no token for this request; ``fault`` says which part of it was wrong."""
+    """The error ``invalid_grant`` (RFC 6749 5.2); ``fault`` names the wrong part of the request."""
 
     def __init__(self, fault: GrantFault) -> None:
         super().__init__(fault)
@@ -32,9 +32,8 @@ class InvalidGrant(Exception):
 class App:
     """An OAuth client registration at one provider.
 
-    ``any_port``: a loopback redirect URI is registered without a port and good for any port. ``pkce``: the app sends
-    challenges, where the provider leaves that to the app. ``permissions``: what a GitHub App may do where it is
-    installed.
+    ``any_port``: a loopback redirect URI without a port matches any port. ``pkce``: the app sends challenges, if the
+    provider leaves that to the app. ``permissions``: a GitHub App's permissions in its installations.
     """
 
     client_id: str
@@ -47,22 +46,22 @@ class App:
     permissions: tuple[str, ...] = ()
 
     def redirects_to(self, uri: str) -> bool:
-        """Whether ``uri`` is registered: exactly, or on loopback with any port (RFC 8252 7.3)."""
+        """Return True if ``uri`` is registered: exactly, or on loopback with any port (RFC 8252 7.3)."""
         return uri in self.redirect_uris or (self.any_port and _without_port(uri) in self.redirect_uris)
 
     def mismatch(self, uri: str) -> str:
-        """What is said of a redirect URI that is not registered: the one that was sent, and those that are."""
+        """Return the error of an unregistered redirect URI: the one that was sent, and the registered ones."""
         known = ", ".join(self.redirect_uris) or "none"
         return f"This app's redirect address is not registered. Sent: {uri or 'none'}. Registered: {known}."
 
     def has_secret(self, secret: str) -> bool:
-        """Whether this is the secret, in constant time."""
+        """Compare the secret in constant time."""
         return hmac.compare_digest(secret.encode(), self.client_secret.encode())
 
 
 @dataclass
 class Code:
-    """What a code is good for, once."""
+    """The content of a single-use authorization code."""
 
     app: str
     sub: str
@@ -76,7 +75,7 @@ class Code:
 
 @dataclass
 class Token:
-    """What a token is good for; ``family`` joins all that came from one code."""
+    """The content of a token; ``family`` joins all tokens of one code."""
 
     kind: Kind
     app: str
@@ -87,38 +86,38 @@ class Token:
     retired: bool = False
 
     def lives(self, now: float) -> bool:
-        """Whether it would be accepted at ``now``."""
+        """Return True if the token is valid at ``now``."""
         return self.expires is None or self.expires > now
 
 
 @dataclass
 class Authority:
-    """Consents, codes and tokens of all apps at all played providers."""
+    """Consents, codes and tokens of all apps at all simulated providers."""
 
     codes: dict[str, Code] = field(default_factory=dict)
     tokens: dict[str, Token] = field(default_factory=dict)
     granted: dict[str, list[str]] = field(default_factory=dict)
 
     def consented(self, app: str, sub: str) -> list[str]:
-        """The scopes this person has granted this app so far; empty before the first consent."""
+        """Return the scopes that this person has granted this app, or an empty list."""
         return self.granted.get(f"{app} {sub}", [])
 
     def consent(self, secret: str, code: Code) -> None:
-        """The person said yes: remember it, and the code that stands for it."""
+        """Store a person's consent and its code."""
         self.codes[digest(secret)] = code
         self.remember(code.app, code.sub, code.scopes)
 
     def remember(self, app: str, sub: str, scopes: list[str]) -> None:
-        """The person has granted the app these scopes, and still what it had."""
+        """Add these scopes to the person's grant."""
         self.granted[f"{app} {sub}"] = list(dict.fromkeys([*self.consented(app, sub), *scopes]))
 
     def scopes_of_code(self, secret: str) -> list[str]:
-        """What a code would grant; nothing for an unknown one."""
+        """Return the scopes of a code, or an empty list for an unknown one."""
         code = self.codes.get(digest(secret))
         return code.scopes if code is not None else []
 
     def redeem(self, secret: str, app: App, redirect_uri: str, verifier: str, now: float) -> tuple[str, Code]:
-        """A code's family and what it is good for. A second use ends the tokens of the first (RFC 6749 4.1.2)."""
+        """Return a code's family and content. A second use ends the tokens of the first (RFC 6749 4.1.2)."""
         family = digest(secret)
         code = self.codes.get(family)
         if code is None or code.app != app.client_id:
@@ -136,11 +135,11 @@ class Authority:
         return family, code
 
     def issue(self, secret: str, token: Token) -> None:
-        """From now on this secret is that token."""
+        """Store a token by its secret's hash."""
         self.tokens[digest(secret)] = token
 
     def refresh(self, secret: str, app: App, now: float, *, reuse_kills_family: bool) -> Token:
-        """The refresh token, if it still works for this app."""
+        """Return a valid refresh token of this app. Raises `InvalidGrant`."""
         token = self.tokens.get(digest(secret))
         if token is None or token.kind != "refresh" or token.app != app.client_id:
             raise InvalidGrant("refresh_token")
@@ -151,28 +150,28 @@ class Authority:
         return token
 
     def retire(self, token: Token, now: float, grace: float) -> None:
-        """A refresh token has been used and will not be good for longer than ``grace`` seconds."""
+        """End a used refresh token after ``grace`` seconds."""
         if not token.retired:
             token.retired, token.expires = True, now + grace
 
     def end_access(self, family: str) -> None:
-        """Forget the access tokens that came from one code; refresh tokens stay."""
+        """Delete the access tokens of one code; refresh tokens stay."""
         dead = {key for key, token in self.tokens.items() if token.family == family and token.kind == "access"}
         self.tokens = {key: kept for key, kept in self.tokens.items() if key not in dead}
 
     def access(self, secret: str, now: float) -> Token | None:
-        """The access token, if it still works."""
+        """Return the access token if it is valid."""
         token = self.tokens.get(digest(secret)) if secret else None
         return token if token is not None and token.kind == "access" and token.lives(now) else None
 
     def find(self, secret: str) -> Token | None:
-        """What is known of this token, dead or alive."""
+        """Return the token, valid or not."""
         return self.tokens.get(digest(secret))
 
     def revoke(self, secret: str, now: float, *, alone: bool = False) -> Token | None:
-        """End the whole grant behind a live token of either kind: all tokens, open codes and remembered scopes.
+        """End the whole grant of a valid token of either kind: tokens, open codes and remembered scopes.
 
-        ``alone``: only the tokens that came from the same code (RFC 7009 2.1).
+        ``alone``: end only the tokens of the same code (RFC 7009 2.1).
         """
         token = self.tokens.get(digest(secret))
         if token is None or not token.lives(now):
@@ -184,7 +183,7 @@ class Authority:
         return token
 
     def end_grant(self, app: str, sub: str) -> None:
-        """Forget everything this person granted this app."""
+        """Delete this person's grant to this app."""
         self.granted.pop(f"{app} {sub}", None)
         self.tokens = {key: kept for key, kept in self.tokens.items() if (kept.app, kept.sub) != (app, sub)}
         for code in self.codes.values():
@@ -192,27 +191,27 @@ class Authority:
                 code.expires = 0
 
     def end_family(self, family: str) -> None:
-        """Forget every token that came from one code."""
+        """Delete all tokens of one code."""
         self.tokens = {key: kept for key, kept in self.tokens.items() if kept.family != family}
 
     def live(self, sub: str, now: float) -> int:
-        """How many tokens of this person would be accepted now."""
+        """Return the number of this person's valid tokens."""
         return sum(token.sub == sub and token.lives(now) for token in self.tokens.values())
 
     def expire_access_tokens(self, now: float) -> None:
-        """Every access token ends now; refresh tokens stay."""
+        """End all access tokens now; refresh tokens stay."""
         for token in self.tokens.values():
             if token.kind == "access":
                 token.expires = now
 
 
 def digest(secret: str) -> str:
-    """How a code or token is kept and found."""
+    """Return the hash under which a code or token is stored."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
 def challenge_of(verifier: str) -> str:
-    """The S256 challenge of a verifier (RFC 7636 4.2)."""
+    """Return the S256 challenge of a verifier (RFC 7636 4.2)."""
     return base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
 
 

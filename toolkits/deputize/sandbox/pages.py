@@ -1,4 +1,4 @@
-"""The pages a person sees at a played provider."""
+"""The pages of a simulated provider."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def consent_page(
     *,
     whole: bool = False,
 ) -> str:
-    """Who are you, what may the app do, yes or no.
+    """Return the page with the account, the scopes and the decision.
 
-    The people are offered in the order of their addresses: the decoy, who owns nothing, is nobody's first choice.
-    ``extra`` maps each scope to its words: one that can be unticked, or all or nothing where ``whole``.
+    The people are sorted by address, so that the decoy, who owns nothing, does not come first. ``extra``: each scope
+    and its description, which can be unticked, unless ``whole``: all or nothing.
     """
     accounts = "".join(_account(person, chosen) for person in sorted(people, key=lambda person: person.email))
     boxes = "".join((_line if whole else _box)(scope, words) for scope, words in extra.items())
@@ -55,7 +55,7 @@ def consent_page(
 
 
 def error_page(provider: str, status: int, code: str, message: str) -> str:
-    """The request cannot go on, and nobody is sent anywhere."""
+    """Return the page of a request that ends without a redirect."""
     return framed(
         provider, "Access blocked", f"<p>{escape(message)}</p><p><small>Error {status}: {escape(code)}</small></p>"
     )
@@ -81,7 +81,7 @@ def _line(scope: str, words: str) -> str:
 
 
 def framed(provider: str, title: str, body: str) -> str:
-    """A page of a played provider, that says so. ``title`` and ``body`` are HTML."""
+    """Return a page of a simulated provider, marked as such. ``title`` and ``body`` are HTML."""
     sign = f"Sandbox &ndash; not {escape(provider)}"
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{sign}</title>'

@@ -1,7 +1,7 @@
-"""Fixtures for the tests of whoever builds on deputize: ``sandbox``, ``deputy``, ``grant`` and ``consent_browser``.
+"""Pytest fixtures for users of deputize: ``sandbox``, ``deputy``, ``grant``, ``consent_browser``.
 
-pytest finds them by itself where deputize is installed. A fixture of the same name in a test module or a conftest.py
-takes its place. Nothing is imported before a test asks for a fixture.
+pytest finds them in any environment with deputize. A fixture of the same name in a test module or a conftest.py
+replaces them. Nothing is imported before a test requests a fixture.
 """
 
 from __future__ import annotations
@@ -18,25 +18,24 @@ if TYPE_CHECKING:
 
 
 class Granting(Protocol):
-    """What the ``grant`` fixture is."""
+    """The type of the ``grant`` fixture."""
 
     def __call__(self, user: str, *scopes: str, provider: str = "", as_: str = "") -> Grant:
-        """Connect ``user`` with these scopes, and whatever the user had granted before, without a consent page.
+        """Connect ``user`` with these scopes, in addition to earlier ones, without a consent page.
 
-        A scope may be written without what stands before its last slash: ``gmail.readonly``. ``provider``: google,
-        slack, github, github_app, linear or salesforce; by default the one that has these scopes. ``as_``: the
-        address of the account in the sandbox; by default ``{user}@example.test``. Returns the grant as it lies in
-        the vault. Raises LookupError for scopes of no or of several providers, and for an account that is not in
-        the sandbox.
+        A scope may be written without the part before its last slash: ``gmail.readonly``. ``provider``: google, slack,
+        github, github_app, linear or salesforce; by default the one that has these scopes. ``as_``: the account's
+        address in the sandbox; by default ``{user}@example.test``. Returns the grant as stored in the vault. Raises
+        LookupError for scopes of no provider or of several, and for an account that is not in the sandbox.
         """
         ...
 
 
 @pytest.fixture
 def sandbox() -> Sandbox:
-    """A fresh stand-in for all providers, with data of alice, of bob, and of a decoy who owns nothing.
+    """Return a fresh simulation of all providers, with data of alice, of bob, and of a decoy who owns nothing.
 
-    See `deputize.sandbox.Sandbox`: ``sandbox.switches`` bends it, ``sandbox.sent("alice@example.test")``,
+    See `deputize.sandbox.Sandbox`: ``sandbox.switches`` injects failures, ``sandbox.sent("alice@example.test")``,
     ``sandbox.service("slack")`` and ``sandbox.requests`` show what happened.
     """
     from deputize.sandbox import Sandbox
@@ -46,11 +45,11 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 def deputy(sandbox: Sandbox) -> Iterator[Deputy]:
-    """A deputy over ``sandbox``, with its vault in memory and every provider's app of the sandbox.
+    """Yield a deputy over ``sandbox``, with its vault in memory and every provider's app of the sandbox.
 
     The policy is the default one: it asks before anything is sent or destroyed. Set ``deputy.policy = allow_all`` for
-    tests of something else. Nothing waits in earnest: pauses after a rate limit take no time. Works in async tests
-    and, by ``deputy.run(...)``, in others.
+    tests of something else. Waits, such as those after a rate limit, take no time. Works in async tests and, with
+    ``deputy.run(...)``, in others.
     """
     from deputize.sandbox.deputies import close, new_deputy
 
@@ -61,7 +60,7 @@ def deputy(sandbox: Sandbox) -> Iterator[Deputy]:
 
 @pytest.fixture
 def grant(sandbox: Sandbox, deputy: Deputy) -> Granting:
-    """Connects a user without a consent page: ``grant("alice", "gmail.readonly")``. See `Granting`."""
+    """Return a function that connects a user without a page: ``grant("alice", "gmail.readonly")``. See `Granting`."""
     from deputize.sandbox.deputies import give_grant
 
     def connect(user: str, *scopes: str, provider: str = "", as_: str = "") -> Any:
@@ -72,10 +71,10 @@ def grant(sandbox: Sandbox, deputy: Deputy) -> Granting:
 
 @pytest.fixture
 def consent_browser(sandbox: Sandbox, deputy: Deputy) -> Browser:
-    """A person's browser for the links of ``deputy``: ``await consent_browser.allow(link, as_="alice@example.test")``.
+    """Return a browser for the links of ``deputy``: ``await consent_browser.allow(link, as_="alice@example.test")``.
 
-    It walks through our page, the provider's consent page and back; ``untick`` leaves out scopes, ``deny`` says no. In
-    a test that is not async: ``deputy.run(consent_browser.allow(link))``.
+    It goes through deputize's page, the provider's consent page and back; ``untick`` leaves out scopes, ``deny``
+    rejects. In a test that is not async: ``deputy.run(consent_browser.allow(link))``.
     """
     from deputize.sandbox.deputies import new_browser
 

@@ -1,4 +1,4 @@
-"""The sandbox itself: one world, its served faces, and what a test can see and turn."""
+"""The sandbox: its state, its transports, and the methods and switches for tests."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ from deputize.sandbox.switches import Switches
 from deputize.sandbox.transport import SandboxTransport
 from deputize.sandbox.world import World
 
-# A built-in provider is a mapping of its hosts to what answers there; others join by `Sandbox.play`.
+# A built-in provider is a mapping from its hosts to handlers; others are added by `Sandbox.play`.
 HOSTS: Mapping[str, Callable[[Ask, World], Reply]] = {**GOOGLE, **SLACK, **GITHUB, **LINEAR, **SALESFORCE}
 DOWN = {"error": {"code": 503, "message": "Service unavailable.", "status": "UNAVAILABLE"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One request as it went by: no query, no body, so nothing secret. ``path`` is percent-encoded.
+    """One request, without query or body and so without secrets. ``path`` is percent-encoded.
 
-    ``status`` is None where the caller never saw the reply; ``who`` is the address of the person behind the token,
-    or nothing.
+    ``status`` is None if the caller never saw the reply; ``who`` is the address of the token's person, or "".
     """
 
     method: str
@@ -49,10 +48,10 @@ class Seen:
 
 
 class Sandbox:
-    """A stand-in for Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce, and for their APIs.
+    """A simulation of Google with Gmail and Calendar, Slack, GitHub, Linear and Salesforce, and of their APIs.
 
-    ``state`` names a file that keeps everything over a restart (tokens only as hashes); without it all stays in
-    memory. ``clock`` gives epoch seconds and decides every date and lifetime.
+    ``state``: a file that stores everything across restarts (tokens as hashes only); without it all stays in memory.
+    ``clock``: returns epoch seconds and decides all dates and lifetimes.
     """
 
     def __init__(
@@ -71,15 +70,15 @@ class Sandbox:
         self.app: AsgiApp = asgi_app(self._play)
 
     def transport(self) -> SandboxTransport:
-        """An httpx transport that reaches the played hosts in this process, and nothing else."""
+        """Return an httpx transport that reaches the simulated hosts in this process, and nothing else."""
         return SandboxTransport(self._play, self._hosts)
 
     def play(self, row: Provider, api: Api = nothing_here) -> App:
-        """Play one more provider, from its row alone; ``api`` answers what goes to its API.
+        """Simulate one more provider, from its definition alone; ``api`` handles the requests to its API.
 
-        ``api`` is called with an `ApiCall` of a live token and returns JSON. A deputy that is made afterwards by the
-        `deputy` fixture knows the provider. Returns its OAuth client. Raises ValueError for a name or host that is
-        played already.
+        ``api`` is called with an `ApiCall` of a valid token and returns JSON. A deputy that the `deputy` fixture
+        creates later knows the provider. Returns its OAuth client. Raises ValueError for a name or host that is already
+        simulated.
         """
         played = Played.of(row, api)
         taken = sorted(played.hosts & self._hosts.keys()) or [row.name] * (row.name in PROVIDERS)
@@ -98,7 +97,7 @@ class Sandbox:
             return list(self._seen)
 
     def count(self, host: str, path_prefix: str = "/", *, method: str = "") -> int:
-        """How many requests went to ``host`` under ``path_prefix``, with this method or any."""
+        """Return the number of requests to ``host`` under ``path_prefix``, with this method or any."""
         return sum(
             seen.host == host and seen.path.startswith(path_prefix) and method in ("", seen.method)
             for seen in self.requests
@@ -106,20 +105,20 @@ class Sandbox:
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """Who has accounts here; the first one is a decoy with an empty mailbox."""
+        """The account holders; the first one is a decoy with an empty mailbox."""
         return self._world.people
 
     def mailbox(self, email: str) -> MailboxView:
-        """A person's mailbox as a test may see it; KeyError for an address that nobody here has."""
+        """Return a view of a person's mailbox. Raise KeyError for an unknown address."""
         self._world.mailbox(email)
         return MailboxView(self._world, email)
 
     def sent(self, email: str) -> list[Mail]:
-        """What this person has sent since the sandbox began, oldest first."""
+        """Return the mails that this person has sent since the sandbox began, oldest first."""
         return self.mailbox(email).sent()
 
     def service(self, provider: str) -> dict[str, Any]:
-        """A copy of what calendar, slack, github, linear or salesforce keeps, as plain JSON; KeyError for others."""
+        """Return a copy of the state of calendar, slack, github, linear or salesforce as JSON. Raise KeyError else."""
         with self._world.lock:
             return copy.deepcopy(self._world.services[provider])
 
@@ -129,10 +128,10 @@ class Sandbox:
             self._world.apps[app.client_id] = app
 
     def give(self, provider: str, email: str, scopes: Iterable[str]) -> dict[str, Any]:
-        """Consent without a page: the token reply that this person's yes would have brought the provider's own app.
+        """Return the token reply of a consent of this person to the provider's own app, without a page.
 
-        Keys as in RFC 6749 5.1, beside ``app`` (the client id), ``instance_url`` at Salesforce. LookupError for a
-        person or provider that is not here.
+        Keys as in RFC 6749 5.1, with ``app`` (the client id), and ``instance_url`` at Salesforce. Raises LookupError
+        for an unknown person or provider.
         """
         with self._world.lock:
             played = self.played.get(provider)
@@ -142,25 +141,25 @@ class Sandbox:
             return given
 
     def live_tokens(self) -> dict[str, int]:
-        """How many tokens would be accepted now, access and refresh together, for each person's address."""
+        """Return the number of valid tokens, access and refresh together, by each person's address."""
         with self._world.lock:
             now = self._world.clock()
             return {person.email: self._world.authority.live(person.sub, now) for person in self.people}
 
     def expire_access_tokens(self) -> None:
-        """Every access token given out so far ends now."""
+        """End all access tokens now."""
         with self._world.lock:
             self._world.authority.expire_access_tokens(self._world.clock())
             self._world.save()
 
     def reset(self) -> None:
-        """Back to the first day, with an empty list of requests. Switches and registered apps stay."""
+        """Reset all data to the seed, and clear the list of requests. Switches and registered apps stay."""
         with self._world.lock:
             self._seen.clear()
             self._world.begin()
 
     def _play(self, ask: Ask) -> Outcome:
-        """Act on one request, durably, before anybody hears of it."""
+        """Handle one request, and store its effects before the reply is sent."""
         world = self._world
         with world.lock:
             caller = world.authority.access(ask.bearer(), world.clock())
@@ -188,24 +187,23 @@ class Sandbox:
 
 
 class MailboxView:
-    """What a test sees of one mailbox, and how it puts mail there. Mails given out are copies."""
+    """A test's access to one mailbox. Returned mails are copies."""
 
     def __init__(self, world: World, email: str) -> None:
         self._world = world
         self._email = email
 
     def mails(self, *labels: str) -> list[Mail]:
-        """The mails with all these label ids, newest first; trash, spam and drafts too."""
+        """Return the mails with all these label ids, newest first; trash, spam and drafts too."""
         with self._world.lock:
             found = self._world.mailbox(self._email).newest_first()
             return [replace(mail, labels=list(mail.labels)) for mail in found if set(labels) <= set(mail.labels)]
 
     def drafts(self) -> list[Mail]:
-        """The drafts, newest first."""
         return self.mails("DRAFT")
 
     def sent(self) -> list[Mail]:
-        """What was sent from here through the API, oldest first; not what the sandbox was seeded with."""
+        """Return the mails that were sent through the API, oldest first, without the seeded ones."""
         with self._world.lock:
             ids = self._world.mailbox(self._email).sent
             return [mail for mail in reversed(self.mails()) if mail.id in ids]
@@ -217,7 +215,7 @@ class MailboxView:
         labels: Iterable[str] = ("INBOX", "UNREAD", "CATEGORY_PERSONAL"),
         age: float = 0,
     ) -> Mail:
-        """Lay a mail in, taken in ``age`` seconds ago; it joins the thread it answers."""
+        """Add a mail that arrived ``age`` seconds ago; it joins the thread that it answers."""
         raw = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP)
         with self._world.lock:
             box, at = self._world.mailbox(self._email), int((self._world.clock() - age) * 1000)

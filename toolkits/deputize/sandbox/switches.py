@@ -1,4 +1,4 @@
-"""What a test may bend: lifetimes, rotation, lost replies, refusals."""
+"""Settings for tests: lifetimes, rotation, lost replies, failures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Fault = tuple[int, Mapping[str, str], Any]
 
 @dataclass
 class Switches:
-    """Set any of these at any time; the next request sees it.
+    """Settings that can change at any time, and apply from the next request.
 
     A path prefix that starts with ``/`` is compared with the path at any host; otherwise with host and path
     (``gmail.googleapis.com/gmail/v1``).
@@ -52,9 +52,9 @@ class Switches:
     """Path prefixes of writes whose reply is lost after the write has happened, one use each."""
 
     def take_fault(self, ask: Ask) -> Reply | None:
-        """The next injected answer for this request, used up."""
+        """Return the next injected failure for this request, and remove it."""
         for (method, prefix), answers in self.faults.items():
-            if answers and method == ask.method and _under(prefix, ask):
+            if answers and method == ask.method and _has_prefix(prefix, ask):
                 status, headers, body = answers.pop(0)
                 if isinstance(body, bytes):
                     return Reply(status, tuple(headers.items()), body)
@@ -62,16 +62,16 @@ class Switches:
         return None
 
     def take_loss(self, ask: Ask, reply: Reply) -> bool:
-        """Whether this reply gets lost on its way, used up."""
+        """Return True if this reply gets lost, and use up that loss."""
         if reply.gives_tokens and self.lose_token_reply > 0:
             self.lose_token_reply -= 1
             return True
         for prefix in self.drop_after_commit:
-            if ask.method != "GET" and reply.status < 400 and reply.changes and _under(prefix, ask):
+            if ask.method != "GET" and reply.status < 400 and reply.changes and _has_prefix(prefix, ask):
                 self.drop_after_commit.remove(prefix)
                 return True
         return False
 
 
-def _under(prefix: str, ask: Ask) -> bool:
+def _has_prefix(prefix: str, ask: Ask) -> bool:
     return (ask.path if prefix.startswith("/") else ask.host + ask.path).startswith(prefix)

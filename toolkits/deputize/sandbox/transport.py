@@ -1,4 +1,4 @@
-"""The sandbox behind httpx, in this very process: production URLs go in, no socket is opened."""
+"""The sandbox as an httpx transport in this process: it takes production URLs and opens no socket."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ MOVED_HOST = "sandbox.example.test"
 
 
 class SandboxTransport(httpx.AsyncBaseTransport):
-    """Serves https URLs of the played hosts, and those moved under a loopback address or `MOVED_HOST`.
+    """Serves https URLs of the simulated hosts, and those moved below a loopback address or `MOVED_HOST`.
 
-    Good for any number of event loops and threads at once. Everything else raises `httpx.ConnectError`.
+    Works in any number of event loops and threads at once. Other URLs raise `httpx.ConnectError`.
     """
 
     def __init__(self, play: Play, hosts: Collection[str]) -> None:
@@ -25,8 +25,8 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         self._hosts = hosts
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Play one request; `httpx.ReadError` where its reply gets lost."""
-        host, path, base = self._place(request)
+        """Handle one request. Raise `httpx.ReadError` if its reply gets lost."""
+        host, path, base = self._locate(request)
         body = await request.aread()
         headers = {name.lower(): value for name, value in request.headers.items()}
         query = read_query(request.url.query.decode("ascii"))
@@ -38,8 +38,8 @@ class SandboxTransport(httpx.AsyncBaseTransport):
         reply = outcome.reply
         return httpx.Response(reply.status, headers=list(reply.headers), content=reply.body, request=request)
 
-    def _place(self, request: httpx.Request) -> tuple[str, str, str]:
-        """The played host, its path, and the address that it was moved below, if it was."""
+    def _locate(self, request: httpx.Request) -> tuple[str, str, str]:
+        """Return the simulated host, its path, and the address below which it was moved, or ""."""
         url = request.url
         path = url.raw_path.decode("ascii").partition("?")[0]
         if url.host in self._hosts and url.scheme == "https" and url.port is None:

@@ -1,4 +1,4 @@
-"""All that a sandbox remembers, and its one file on disk."""
+"""The sandbox's state, and its file on disk."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ SEEDS: dict[str, Callable[[tuple[Person, ...], float], dict[str, Any]]] = {
 }
 
 
-class FirstDay(dict[str, dict[str, Any]]):
-    """What each service keeps, on its first day until somebody has changed it; made when it is first asked for.
+class SeededServices(dict[str, dict[str, Any]]):
+    """Each service's records, seeded on first access.
 
-    ``people`` and ``now`` (Unix seconds): whose it is, and from when its times count back.
+    ``people``: their owners. ``now`` (Unix seconds): the time to which seeded times are relative.
     """
 
     def __init__(self, people: tuple[Person, ...], now: float) -> None:
@@ -51,14 +51,13 @@ class FirstDay(dict[str, dict[str, Any]]):
         return self[name]
 
     def whole(self) -> dict[str, dict[str, Any]]:
-        """All of it."""
         return {name: self[name] for name in (*SEEDS, *self)}
 
 
 class World:
-    """People, apps, consents, tokens, mailboxes and workspaces. Whoever changes or reads it holds ``lock``.
+    """People, apps, consents, tokens, mailboxes and workspaces. Callers hold ``lock`` while they read or change it.
 
-    ``services`` is what Google Calendar, contacts and each other provider keeps, as plain JSON.
+    ``services``: the records of Google Calendar, contacts and the other providers, as plain JSON.
     """
 
     def __init__(self, state: Path | None, clock: Callable[[], float], switches: Switches) -> None:
@@ -69,7 +68,7 @@ class World:
         self.people: tuple[Person, ...] = SEEDED
         self.authority = Authority()
         self.mailboxes: dict[str, mailbox.Mailbox] = {}
-        self.services = FirstDay((), 0.0)
+        self.services = SeededServices((), 0.0)
         self._state = state
         if state is not None and state.exists():
             self._load(state)
@@ -77,47 +76,46 @@ class World:
             self.begin()
 
     def begin(self) -> None:
-        """Back to the first day: seeded mailboxes, nobody has consented to anything."""
+        """Reset to the seeded data, without any consent."""
         self.people, self.authority = SEEDED, Authority()
         self.mailboxes = seed_mailboxes(self.people, self.clock())
-        self.services = FirstDay(self.people, self.clock())
+        self.services = SeededServices(self.people, self.clock())
         self.save()
 
     def person(self, email: str) -> Person | None:
-        """The person with this address."""
+        """Return the person with this address."""
         return next((person for person in self.people if person.email == email), None)
 
     def address_of(self, sub: str) -> str:
-        """The address of the person with this subject id; nothing where there is none."""
+        """Return the address of the person with this subject id, or ""."""
         return next((person.email for person in self.people if person.sub == sub), "")
 
     def app(self, client_id: str, provider: str) -> App | None:
-        """The app with this id at this provider."""
+        """Return the app with this id at this provider."""
         app = self.apps.get(client_id)
         return app if app is not None and app.provider == provider else None
 
     def access(self, secret: str, provider: str) -> Token | None:
-        """The access token, if it still works and this provider gave it out."""
+        """Return the access token if it is valid and this provider issued it."""
         token = self.authority.access(secret, self.clock())
         return token if token is not None and self.app(token.app, provider) else None
 
     def revoke(self, secret: str, provider: str, *, alone: bool = False) -> Token | None:
-        """End what is behind a live token that this provider gave out: all that was granted, or ``alone``, what came
-        from one code."""
+        """End the grant of a valid token that this provider issued; ``alone``: only the tokens of its code."""
         token = self.authority.find(secret)
         known = token is not None and self.app(token.app, provider) is not None
         return self.authority.revoke(secret, self.clock(), alone=alone) if known else None
 
     def access_ttl(self, usual: float) -> float:
-        """Seconds an access token lives: what the switch says, else what is usual at the provider."""
+        """Return an access token's lifetime in seconds: the switch's, or the provider's usual one."""
         return usual if self.switches.access_ttl is None else self.switches.access_ttl
 
     def mailbox(self, email: str) -> mailbox.Mailbox:
-        """A person's mailbox; KeyError for an address that nobody here has."""
+        """Return a person's mailbox. Raise KeyError for an unknown address."""
         return self.mailboxes[email]
 
     def save(self) -> None:
-        """Write everything, all or nothing: a new file (0600) that takes the old one's place."""
+        """Write everything atomically: a new file (0600) replaces the old one."""
         if self._state is None:
             return
         self._state.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +145,7 @@ class World:
             self.people = tuple(Person(**person) for person in row["people"])
             self.authority = _authority(row["authority"])
             self.mailboxes = {email: mailbox.from_json(box) for email, box in row["mailboxes"].items()}
-            self.services = FirstDay(self.people, self.clock())
+            self.services = SeededServices(self.people, self.clock())
             self.services.update(row.get("services", {}))
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{state} is not a sandbox's state: {error}. Move it away to start anew.") from None

@@ -1,4 +1,4 @@
-"""What every store has to do, as tests: a store's own tests inherit `StoreContract`, and give it a ``store``.
+"""Tests of what every store must do: a store's own tests inherit `StoreContract` and provide a ``store``.
 
     class TestAcmeStore(StoreContract):
         @pytest.fixture
@@ -7,8 +7,8 @@
             yield store
             await store.close()
 
-They need pytest-asyncio with ``asyncio_mode = "auto"``. Between processes and after a crash a store has to hold, too;
-that cannot be shown here.
+They need pytest-asyncio with ``asyncio_mode = "auto"``. A store must also work between processes and after a crash;
+these tests cannot show that.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class StoreContract(RecordContract, RaceContract, LockContract):
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:
-        """The store that is to be tested."""
+        """Provide the store under test."""
         raise NotImplementedError("give the store that is to be tested")
         yield
 
-    # what it says it can do
+    # abilities
 
     async def test_it_says_what_it_can_do(self, store: Store) -> None:
         assert store.local_reads in (True, False)

@@ -1,4 +1,4 @@
-"""What a store does for many at once: of writes that race one wins, and a lock has one holder."""
+"""Tests of concurrent use: one of several racing writes wins, and a lock has one holder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.core.vault.stores import Store
 
 
 async def add_one(store: Store, key: str = "counter") -> None:
-    """Count up by compare-and-swap alone, as often as it takes."""
+    """Increment by compare-and-swap, with up to 1000 attempts."""
     for _ in range(1000):
         old = await store.get("test", key)
         if old is None:
@@ -26,7 +26,7 @@ async def add_one(store: Store, key: str = "counter") -> None:
 
 
 async def add_one_slowly(store: Store, key: str = "counter") -> None:
-    """Count up by reading and writing apart, which is right only while nobody else does."""
+    """Increment by a separate read and write, which is correct only without concurrent writers."""
     old = await store.get("test", key)
     await asyncio.sleep(0.001)
     if old is None:
@@ -36,7 +36,7 @@ async def add_one_slowly(store: Store, key: str = "counter") -> None:
 
 
 def in_threads(count: int, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run ``work`` in as many threads, each with an event loop of its own. Raises the first error."""
+    """Run ``work`` in ``count`` threads, each with its own event loop. Raises the first error."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -56,7 +56,7 @@ def in_threads(count: int, work: Callable[[], Coroutine[Any, Any, None]]) -> Non
 
 
 class RaceContract:
-    """Writes at once, of tasks and of threads. Part of `StoreContract`."""
+    """Tests of concurrent writes by tasks and threads. Part of `StoreContract`."""
 
     async def test_of_many_inserts_at_once_one_wins(self, store: Store) -> None:
         won = await asyncio.gather(*(store.insert("test", "race", b"%d" % n) for n in range(20)))
@@ -92,7 +92,7 @@ class RaceContract:
 
 
 class LockContract:
-    """Locks among tasks and threads, whatever ends their holders. Part of `StoreContract`."""
+    """Tests of locks among tasks and threads, however their holders end. Part of `StoreContract`."""
 
     async def test_a_lock_excludes_tasks(self, store: Store) -> None:
         async def work() -> None:

@@ -1,5 +1,6 @@
-"""What a store over a network has to do while connections are cut and its server is away: nothing is lost, nothing is
-done twice, errors say so, and all goes on without a restart.
+"""Tests of a networked store while connections are cut and its server is down.
+
+Nothing is lost or done twice, errors are typed, and the store works again without a restart.
 
     class TestAcmeOutages(OutageContract):
         @pytest.fixture
@@ -32,29 +33,29 @@ MAY: Final = "may"
 
 
 class Outages(Protocol):
-    """What a test does to the server behind a store. It may block."""
+    """Control of the server behind a store. Its methods may block."""
 
     def cut(self) -> None:
-        """End every connection; new ones are taken."""
+        """Close every connection; accept new ones."""
         ...
 
     def stop(self) -> None:
-        """Take the server away."""
+        """Stop the server."""
         ...
 
     def start(self) -> None:
-        """Have it back."""
+        """Start the server again."""
         ...
 
 
 class Tally:
-    """What writers were told: ``done`` and ``open`` are the values of writes that succeeded, and that may have."""
+    """Results of writes: ``done`` are the values that were written, ``open`` those that may have been."""
 
     def __init__(self) -> None:
         self.done, self.open, self.refused = set[bytes](), set[bytes](), Counter[str]()
 
     async def write(self, value: bytes, write: Awaitable[bool]) -> bool:
-        """Whether it was done for certain."""
+        """Return True if the write certainly happened."""
         try:
             if done := await write:
                 self.done.add(value)
@@ -67,23 +68,23 @@ class Tally:
 
 
 class OutageContract:
-    """The tests. ``store`` and ``other`` are empty, open, and closed by their fixtures."""
+    """Tests of outages. ``store`` and ``other`` are empty, open, and closed by their fixtures."""
 
     @pytest.fixture
     async def store(self) -> AsyncIterator[Store]:
-        """The store that is to be tested."""
+        """Provide the store under test."""
         raise NotImplementedError("give the store that is to be tested")
         yield
 
     @pytest.fixture
     async def other(self) -> AsyncIterator[Store]:
-        """The same vault, opened once more."""
+        """Provide the same vault, opened once more."""
         raise NotImplementedError("give the same vault, opened once more")
         yield
 
     @pytest.fixture
     def server(self) -> Outages:
-        """What is behind both."""
+        """Provide the server behind both stores."""
         raise NotImplementedError("give the server that is behind the store")
 
     async def test_every_call_goes_on_over_a_new_connection(self, store: Store, server: Outages) -> None:
@@ -133,12 +134,12 @@ class OutageContract:
         await asyncio.to_thread(server.stop)
         began = time.monotonic()
         ended = await asyncio.gather(
-            store.get("test", "a"), store.insert("test", "b", b"1"), _locked(store), return_exceptions=True
+            store.get("test", "a"), store.insert("test", "b", b"1"), _take_lock(store), return_exceptions=True
         )
         assert [type(one) for one in ended] == [StoreUnavailable] * 3 and time.monotonic() - began < 20
         await asyncio.to_thread(server.start)
         assert await store.get("test", "a") == b"1" and await store.insert("test", "b", b"1") is True
-        await _locked(store)
+        await _take_lock(store)
 
     async def test_under_load_nothing_is_lost_and_nothing_is_done_twice_while_connections_are_cut(
         self, store: Store, other: Store, server: Outages
@@ -162,7 +163,7 @@ class OutageContract:
         await self._under_load(store, other, meddle)
 
     async def _under_load(self, store: Store, other: Store, meddle: Callable[[], Awaitable[None]]) -> None:
-        """Insert new records and replace one, in both stores, while that goes on; then count."""
+        """Insert new records and replace one, in both stores, while ``meddle`` runs; then count."""
         over, tally, chain, numbers = asyncio.Event(), Tally(), Tally(), itertools.count()
         await store.insert("test", "chain", b"begin")
 
@@ -191,6 +192,6 @@ class OutageContract:
         assert len(links) > 10
 
 
-async def _locked(store: Store) -> None:
+async def _take_lock(store: Store) -> None:
     async with store.lock("one", 5):
         await asyncio.sleep(0)

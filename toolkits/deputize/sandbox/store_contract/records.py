@@ -1,4 +1,4 @@
-"""What a store keeps: opaque bytes under a kind and a key, changed by compare-and-swap, read in key order."""
+"""Tests of records: opaque bytes under a kind and a key, changed by compare-and-swap, read in key order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deputize.core.vault.stores import Store, Tails
 
 
 class RecordContract:
-    """One task after another. Part of `StoreContract`."""
+    """Tests by one task at a time. Part of `StoreContract`."""
 
     async def test_what_was_inserted_is_read(self, store: Store) -> None:
         assert await store.get("grant", "alice") is None
