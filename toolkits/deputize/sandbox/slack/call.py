@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, cast
 
-from deputize.sandbox.http_types import Reply
+from deputize.sandbox.http_types import Refused, Reply, in_json
 from deputize.sandbox.oauth import Token
 from deputize.sandbox.people import Person
-from deputize.sandbox.slack.replies import failed, good
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import user_id
 from deputize.sandbox.world import World
@@ -160,3 +160,13 @@ def new_ts(call: Call) -> str:
     """Return the timestamp of a new message."""
     call.store["posted"] += 1
     return f"{call.now}.{call.store['posted'] % 1000000:06d}"
+
+
+def good(content: dict[str, Any], headers: Iterable[tuple[str, str]] = (), **how: Any) -> Reply:
+    """Return ``ok: true`` with this content."""
+    return in_json({"ok": True} | content, headers=headers, **how)
+
+
+def failed(error: str, headers: Iterable[tuple[str, str]] = (), **more: Any) -> Refused:
+    """Return ``ok: false`` with Slack's error code."""
+    return Refused(in_json({"ok": False, "error": error} | more, headers=headers, changes=False))

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, Json, failed, new_id, new_ts
 from deputize.sandbox.slack.seed import TEAM
 
 MAX_TEXT = 40000

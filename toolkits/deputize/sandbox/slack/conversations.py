@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack.call import Call, Json, channel_kind, new_id, new_ts
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, Json, channel_kind, failed, new_id, new_ts
 from deputize.sandbox.slack.scopes import KINDS
 from deputize.sandbox.slack.seed import TEAM, channel_row
 from deputize.sandbox.slack.users import users_by_id

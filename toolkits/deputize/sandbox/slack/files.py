@@ -7,8 +7,7 @@ import mimetypes
 from urllib.parse import quote, unquote
 
 from deputize.sandbox.http_types import Refused, Reply
-from deputize.sandbox.slack.call import Call, Json, new_id, new_ts
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, Json, failed, new_id, new_ts
 from deputize.sandbox.slack.seed import TEAM
 from deputize.sandbox.world import World
 

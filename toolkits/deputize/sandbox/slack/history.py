@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack.call import Call, Json
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, Json, failed
 
 
 def history(call: Call) -> Reply:

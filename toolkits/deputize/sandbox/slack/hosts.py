@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from deputize.sandbox import authorize_page
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.slack import methods, tokens
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import failed
 from deputize.sandbox.slack.scopes import WORDS
 from deputize.sandbox.world import World
 

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from deputize.sandbox.http_types import Ask, Refused, Reply
 from deputize.sandbox.slack import chat, conversations, files, history, search, users
 from deputize.sandbox.slack import reactions as marks
-from deputize.sandbox.slack.call import Call
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, failed
 from deputize.sandbox.slack.seed import TEAM
 from deputize.sandbox.world import World
 

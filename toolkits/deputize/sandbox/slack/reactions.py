@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import history
-from deputize.sandbox.slack.call import Call, Json, new_id
+from deputize.sandbox.slack.call import Call, Json, failed, new_id
 from deputize.sandbox.slack.chat import link
-from deputize.sandbox.slack.replies import failed
 
 
 def add_reaction(call: Call) -> Reply:

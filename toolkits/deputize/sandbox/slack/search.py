@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 
 from deputize.sandbox.http_types import Reply
 from deputize.sandbox.slack import files, users
-from deputize.sandbox.slack.call import Call, Json, channel_kind
+from deputize.sandbox.slack.call import Call, Json, channel_kind, failed
 from deputize.sandbox.slack.chat import link
-from deputize.sandbox.slack.replies import failed
 
 _SCOPES = {
     "public_channel": "search:read.public",

@@ -10,7 +10,7 @@ from typing import Any
 from deputize.sandbox.http_types import Ask, Reply
 from deputize.sandbox.issue_tokens import IssuedTokens, TokenMaker, random, redeem, refresh
 from deputize.sandbox.oauth import App, GrantFault, InvalidGrant
-from deputize.sandbox.slack.replies import failed, good
+from deputize.sandbox.slack.call import failed, good
 from deputize.sandbox.slack.seed import TEAM, user_id
 from deputize.sandbox.world import World
 

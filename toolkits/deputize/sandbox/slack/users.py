@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from deputize.sandbox.http_types import Reply
-from deputize.sandbox.slack.call import Call, Json
-from deputize.sandbox.slack.replies import failed
+from deputize.sandbox.slack.call import Call, Json, failed
 from deputize.sandbox.slack.seed import BOT, TEAM, user_id
 from deputize.sandbox.world import World
 
