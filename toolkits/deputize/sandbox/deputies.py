@@ -17,6 +17,7 @@ from deputize.core.oauth.provider import Provider
 from deputize.core.providers import known_providers
 from deputize.core.providers.origin import origin_of
 from deputize.core.vault.grant import NEVER, Grant
+from deputize.core.vault.record import Record
 from deputize.core.vault.stores import open_store
 from deputize.core.vault.vault import Vault
 from deputize.core.web.app import pages_app
@@ -128,8 +129,12 @@ async def _store_grant(
     before = held.scopes if held is not None and held.account == account else frozenset()
     scopes = before | row.oauth.normal(frozenset(named)) | set(row.oauth.always_scopes)
     reply = sandbox.give(row.name, email, sorted(scopes))
-    lives = reply["expires_in"]
-    return await deputy.vault.add(
+    lives, queue, replaced = reply["expires_in"], deputy.refresher.revocation_queue, list[Record | None]()
+
+    async def end_replaced(old: Grant, new: Grant) -> None:
+        replaced.append(await queue.enqueue_replaced(old, new))
+
+    grant = await deputy.vault.add(
         Grant(
             who,
             row.name,
@@ -143,8 +148,11 @@ async def _store_grant(
             extra={name: reply[name] for name in ("instance_url",) if name in reply},
             origin=origin_of(deputy.providers[row.name], app),
             epoch=await deputy.vault.ended.epoch(),
-        )
+        ),
+        end_replaced,
     )
+    await queue.deliver(*filter(None, replaced))
+    return grant
 
 
 def _account(sandbox: Sandbox, provider: str, email: str) -> Account:

@@ -49,7 +49,7 @@ def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tup
     """Return the narrowest scopes that would satisfy the unmet needs."""
     asks = dict[str, None]()
     for need in needs:  # a plain loop for speed: every act runs this
-        if need.accepts.isdisjoint(granted):
+        if not need.is_met_by(granted):
             asks[need.ask] = None
     return tuple(asks)
 
