@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ import pytest
 from deputize.core import (
     AccountMismatch,
     App,
+    Approval,
     ApprovalRequired,
     Call,
     Consent,
@@ -531,6 +533,29 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
         await deputy.connect("alice", "google", scopes=[bad])
     with pytest.raises(InvalidInput, match="lone surrogate"):
         await deputy.connect("alice", "google", scopes=["gmail.readonly"], account=bad)
+
+
+@pytest.mark.parametrize("forever", [10**400, math.inf], ids=["a huge number", "infinity"])
+async def test_wait_of_nan_seconds_ends_at_once_and_of_any_larger_number_later(house: House, forever: float) -> None:
+    house.deputy.policy = ask_before_sending
+    consent, approval = await house.ask("readonly", user="bob"), await asked_to_send(house)
+    for seconds in (math.nan, -1.0, -math.inf):
+        [still] = await asyncio.wait_for(house.deputy.wait_for_consents([consent], timeout=seconds), 10)
+        now = await asyncio.wait_for(house.deputy.get_approval(approval, by="alice", timeout=seconds), 10)
+        assert still.status == "pending" and now and now.status == "pending"
+    for waiting in (
+        house.deputy.wait_for_consents([consent], timeout=forever),
+        house.deputy.get_approval(approval, by="alice", timeout=forever),
+    ):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(waiting, 0.05)
+
+
+async def asked_to_send(house: House) -> Approval:
+    """An approval that waits for Alice."""
+    with pytest.raises(ApprovalRequired) as caught:
+        await house.act("send", **MAIL)
+    return caught.value.approval
 
 
 async def test_wait_ends_when_the_consent_does_and_otherwise_in_time(house: House) -> None:

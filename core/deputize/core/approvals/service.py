@@ -32,7 +32,7 @@ from deputize.core.tools.preview import Preview
 from deputize.core.tools.tool import Effect
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
-from deputize.core.vault.notify import watch_records
+from deputize.core.vault.notify import deadline, watch_records
 
 APPROVAL_TTL: Final = 3600.0
 _ID: Final = r"[0-9a-f]{40}-[0-9a-f]{8}"
@@ -190,8 +190,8 @@ class Approvals:
 
     async def wait_for_decision(self, approval_id: str, by: User, timeout: float) -> Approval | None:
         """Return the approval once it is decided, in any process, or after ``timeout`` seconds."""
-        ends = time.monotonic() + timeout
-        if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or timeout <= 0:
+        ends = deadline(timeout)
+        if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or not timeout > 0:
             return now
         async with watch_records(self.vault.store, ("approval", self._place(approval_id, by))) as watch:
             while (now := await self.get(approval_id, by=by)) is not None and now.status == "pending":

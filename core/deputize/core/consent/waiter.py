@@ -16,7 +16,7 @@ from deputize.core.engine import Engine
 from deputize.core.errors import AccountMismatch, NotFound
 from deputize.core.providers.origin import origin_change
 from deputize.core.user_requests import Consent, id_of
-from deputize.core.vault.notify import watch_records
+from deputize.core.vault.notify import deadline, watch_records
 
 
 async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
@@ -24,7 +24,7 @@ async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], time
     asked = list(asked)
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
-    deadline = time.monotonic() + timeout
+    ends = deadline(timeout)
     async with watch_records(consents.repository.engine.vault.store, *await _watched_prefixes(consents, ids)) as watch:
         while True:
             found = []
@@ -36,9 +36,9 @@ async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], time
                     )
                 known[one] = _as_removed(now)
                 found.append(now)
-            if not any(one.status == "pending" for one in found) or time.monotonic() >= deadline:
+            if not any(one.status == "pending" for one in found) or time.monotonic() >= ends:
                 return found
-            await watch.changed(max(deadline - time.monotonic(), 0))
+            await watch.changed(max(ends - time.monotonic(), 0))
 
 
 async def _watched_prefixes(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:

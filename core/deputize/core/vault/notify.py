@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,6 +14,14 @@ POLL: Final = 0.15
 """Seconds between two polls if the store does not notify."""
 POLL_REMOTE: Final = 1.0
 """The same if each poll goes over the network (`deputize.core.vault.stores.Store.local_reads`)."""
+
+LONGEST: Final = 365 * 86400.0
+"""Seconds that a wait takes at most: a larger number, even one beyond every float, is as long."""
+
+
+def deadline(timeout: float) -> float:
+    """Return the `time.monotonic` at which a wait of ``timeout`` seconds ends. One of NaN seconds ends at once."""
+    return time.monotonic() + min(LONGEST, max(0.0, timeout))
 
 
 @asynccontextmanager
