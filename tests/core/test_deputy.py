@@ -535,6 +535,14 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
         await deputy.connect("alice", "google", scopes=["gmail.readonly"], account=bad)
 
 
+@pytest.mark.parametrize(
+    "mandate", ["", "\0", "abc\ud800", "../x", "x" * 100_000, "0" * 17, "0123456789ABCDEF"], ids=repr
+)
+async def test_mandate_id_of_another_form_is_not_found(house: House, mandate: str) -> None:
+    with pytest.raises(NotFound):
+        await house.deputy.revoke_mandate("alice", mandate)
+
+
 @pytest.mark.parametrize("forever", [10**400, math.inf], ids=["a huge number", "infinity"])
 async def test_wait_of_nan_seconds_ends_at_once_and_of_any_larger_number_later(house: House, forever: float) -> None:
     house.deputy.policy = ask_before_sending

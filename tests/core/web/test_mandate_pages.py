@@ -95,6 +95,18 @@ async def test_after_a_no_the_form_gives_nothing() -> None:
     assert "Rejected" in words_of(late) and await world.deputy.mandates("alice") == []
 
 
+@pytest.mark.parametrize("mandate", ["", "\0", "../x", "x" * 10_000])
+async def test_mandate_of_another_form_is_none_to_end(mandate: str) -> None:
+    world, _ = await opened()
+    approval = await asked(world)
+    browser = world.browser()
+    page = await browser.open(f"/approve/{approval.id}")
+    await browser.submit(page, form(page, "/more"), most="2", hours="24")
+    listed = await browser.open("/connections")
+    ended = await browser.submit(listed, form(listed, "/mandates/end"), mandate=mandate)
+    assert ended.status == 200 and len(await world.deputy.mandates("alice")) == 1
+
+
 async def test_another_user_neither_gives_nor_ends_one() -> None:
     world, _ = await opened()
     approval = await asked(world)

@@ -13,10 +13,11 @@ An act that may have happened stays counted.
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from deputize.core.approvals.mandate_record import (
     Change,
@@ -38,6 +39,8 @@ from deputize.core.tools.preview import Audience, Preview
 from deputize.core.tools.tool import Tool
 from deputize.core.user_requests import Approval
 from deputize.core.vault.grant import Account, User
+
+_ID: Final = "[0-9a-f]{16}"
 
 
 class Mandates:
@@ -212,4 +215,5 @@ class Mandates:
         return sorted(counting, key=lambda one: one.until)
 
     async def _load(self, user: User, mandate_id: str) -> MandateRecord | None:
-        return await self.rows.load(self.vault.key_prefix(user) + mandate_id)
+        known = re.fullmatch(_ID, mandate_id)
+        return await self.rows.load(self.vault.key_prefix(user) + mandate_id) if known else None
