@@ -543,6 +543,16 @@ async def test_mandate_id_of_another_form_is_not_found(house: House, mandate: st
         await house.deputy.revoke_mandate("alice", mandate)
 
 
+async def test_name_with_lone_surrogate_is_as_unknown_as_any_other(house: House) -> None:
+    assert await house.deputy.revoke("alice", "google", app="goo\ud800gle") == []
+    assert house.deputy.derive_key("a\ud800b") != house.deputy.derive_key("a")
+    with pytest.raises(InvalidInput) as caught:
+        await house.deputy.connect("alice", "goo\ud800gle", app="google")
+    assert f"{caught.value}{caught.value.hint}".encode()
+    [grant] = await house.deputy.connections("alice")
+    assert grant.provider == "google"
+
+
 @pytest.mark.parametrize("forever", [10**400, math.inf], ids=["a huge number", "infinity"])
 async def test_wait_of_nan_seconds_ends_at_once_and_of_any_larger_number_later(house: House, forever: float) -> None:
     house.deputy.policy = ask_before_sending

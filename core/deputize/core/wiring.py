@@ -200,7 +200,9 @@ class Components:
 
     def derive_key(self, purpose: str) -> Secret:
         """Return a key for this purpose, the same in every process of one vault, for data that leaves and returns."""
-        return Secret(hmac.digest(self.vault.keys.index, b"for " + purpose.encode(), "sha256").hex())
+        return Secret(
+            hmac.digest(self.vault.keys.index, ("for " + purpose).encode(errors="surrogatepass"), "sha256").hex()
+        )
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine of this deputy from code that is not async: ``deputy.run(deputy.act(...))``."""

@@ -142,7 +142,7 @@ class Registry:
             return self.apps_for(provider)[0]
         if name not in self.apps or (provider and not self.serves(name, provider)):
             known = [app for app in self.apps if not provider or self.serves(app, provider)]
-            where = f" of {provider}" if provider else ""
+            where = f" of {provider!r}" if provider else ""
             raise InvalidInput(f"No app{where} is called {name!r}.", hint=instead(name, known), fix_by="operator")
         return self.apps[name]
 

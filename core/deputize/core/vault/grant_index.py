@@ -21,7 +21,7 @@ class GrantIndex:
         self._digest = lru_cache(maxsize=8192)(self._hash)
 
     def _hash(self, *parts: str) -> str:
-        framed = b"".join(len(p := part.encode()).to_bytes(4, "big") + p for part in parts)
+        framed = b"".join(len(p := part.encode(errors="surrogatepass")).to_bytes(4, "big") + p for part in parts)
         return hmac.digest(self._index, framed, "sha256")[:16].hex()
 
     def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
