@@ -7,7 +7,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -533,6 +533,39 @@ async def test_lone_surrogate_in_id_or_scope_is_typed_error(house: House) -> Non
         await deputy.connect("alice", "google", scopes=[bad])
     with pytest.raises(InvalidInput, match="lone surrogate"):
         await deputy.connect("alice", "google", scopes=["gmail.readonly"], account=bad)
+
+
+@pytest.mark.parametrize(
+    "other", [None, 5, b"alice", ["alice"], {"id": 1}, object()], ids=lambda other: type(other).__name__
+)
+async def test_argument_of_another_type_raises_type_error(house: House, other: Any) -> None:
+    deputy, asked = house.deputy, await house.ask("readonly", user="bob")
+    works: list[Callable[[], Awaitable[object]]] = [
+        lambda: deputy.get_consent(other),
+        lambda: deputy.get_approval(other, by="alice"),
+        lambda: deputy.decide(other, "approve", by="alice"),
+        lambda: deputy.revoke_mandate("alice", other),
+        lambda: deputy.undo("alice", other),
+        lambda: deputy.store_file("alice", "a.txt", other, b"x"),
+        lambda: deputy.add_mcp(other),
+        lambda: deputy.add_mcp("acme", other),
+        lambda: deputy.wait_for_consents([asked, other]),
+        lambda: deputy.check_calls([other], user="alice"),
+        lambda: deputy.sources.import_tokens("alice", "google", account=other, by="operator", access_token="x"),
+    ]
+    if other is not None:
+        works += [
+            lambda: deputy.act("gmail_search", {}, user="alice", call=other),
+            lambda: deputy.act("gmail_search", {}, user="alice", account=other),
+            lambda: deputy.decide("x", "approve", by="alice", mandate=other),
+            lambda: deputy.mark_delivered(other, user="alice"),
+        ]
+    for work in works:
+        with pytest.raises(TypeError):
+            await work()
+    with pytest.raises(TypeError):
+        deputy.derive_key(other)
+    assert house.line.seen == []
 
 
 @pytest.mark.parametrize(

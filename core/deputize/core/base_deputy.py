@@ -219,7 +219,7 @@ class BaseDeputy(Components):
 
     async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
         """End a mandate: no act starts under it afterwards. Raises `NotFound` if it is not this user's or has ended."""
-        await self._mandates.end(User.of(user), mandate if isinstance(mandate, str) else mandate.id)
+        await self._mandates.end(User.of(user), id_of(mandate))
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
         """Give the user's pending approvals new ids, so that an answer from somebody else matches none of them."""

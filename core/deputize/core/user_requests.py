@@ -122,9 +122,13 @@ class Approval(ValueObject):
         }
 
 
-def id_of(request: Consent | Approval | str) -> str:
-    """Return the id of a consent or approval, given as the object or as its id."""
-    return request if isinstance(request, str) else request.id
+def id_of(request: object) -> str:
+    """Return the id of a consent, approval or mandate, given as the object or as its id. Raises `TypeError` for any
+    other object."""
+    found = request if isinstance(request, str) else getattr(request, "id", None)
+    if not isinstance(found, str):
+        raise TypeError(f"An id is a string, not a value of type {type(request).__name__}.")
+    return found
 
 
 def _cut(text: str) -> str:

@@ -47,7 +47,7 @@ class CallRow:
             who = User.of(user)
         except UserRequired:
             who = User("")
-        return cls(str(tool)[:LONGEST_NAME], who, call or Call(), agent)
+        return cls(str(tool)[:LONGEST_NAME], who, Call.of(call), agent)
 
     def record_act(self, act: Act, called: str, act_id: str) -> None:
         """Record the act that the call resolved to. ``called``: the tool name in the call, which may be an alias."""

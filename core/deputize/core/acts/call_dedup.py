@@ -62,7 +62,7 @@ class CallRecognizer:
 
     async def conclude(self, call: Call, user: User) -> None:
         """Record that the outcome was delivered, so that the next equal call is a new one."""
-        record = await self.vault.get("call", self.vault.key_prefix(user) + call.id) if call.has_id else None
+        record = await self.vault.get("call", self.vault.key_prefix(user) + call.id) if Call.of(call).has_id else None
         if record and record.json["name"] == call.message:
             await self.vault.delete(record)
 

@@ -34,7 +34,10 @@ class CallChecker:
         """Return the obstacle of each call, or None. The ids of approved calls are added to ``approved``."""
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
-        for tool, arguments, call in calls:
+        for one in calls:
+            if not isinstance(one, tuple | list) or len(one) != 3:
+                raise TypeError("A call to check is a tuple: the tool's name, its arguments, and a Call.")
+            tool, arguments, call = one
             try:
                 act = await self.resolver.resolve(tool, arguments, user, None, call, agent, app)
                 if await self._check(act, beside, known) and approved is not None:

@@ -49,7 +49,7 @@ class CallResolver:
         Raises `UserRequired` without a user, `InvalidInput` for an unknown tool or invalid arguments, and
         `SettingsError` if no app is configured for the provider.
         """
-        who, what, call = User.of(user), await self.tool(tool), call or Call()
+        who, what, call = User.of(user), await self.tool(tool), Call.of(call)
         if what.follows:
             what, arguments, account, app = await self._follow_reference(who, what, arguments, app)
         valid = what.validate(arguments)

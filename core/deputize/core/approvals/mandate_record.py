@@ -226,6 +226,8 @@ def _domain_of(person: str) -> str | None:
 
 def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
     """Return the offer with a float time. Raises `InvalidInput` if such a mandate cannot be given."""
+    if not isinstance(offer, MandateOffer):
+        raise TypeError(f"A mandate is offered by a MandateOffer, not a value of type {type(offer).__name__}.")
     most, until = offer.max_acts, offer.expires_at
     if type(most) is not int or not 1 <= most <= MAX_ACTS:
         raise _invalid(f"A mandate is for 1 to {MAX_ACTS} acts, not {most!r}.")

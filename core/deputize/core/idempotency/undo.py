@@ -72,7 +72,7 @@ class Undoing:
         Raises `NotFound` for an unknown or expired act or one of another user, `OutcomeUnknown` if its outcome is
         unknown, and `Conflict` if it cannot be undone, or was undone and done again.
         """
-        act_id = act_id.strip().lower()
+        act_id = str.strip(act_id).lower()
         rows = await self.ledger.records_by_id(user)
         row = rows.get(act_id)
         if row is None or self._is_expired(row):

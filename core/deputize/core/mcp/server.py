@@ -111,16 +111,11 @@ class McpServer(ValueObject):
 
     def _check(self, key: str, url: str) -> None:
         try:
-            parts = urlsplit(url)
+            parts = urlsplit(url if _VISIBLE.fullmatch(url) else "")
         except ValueError:
             parts = urlsplit("")
         local = parts.scheme == "http" and parts.hostname in _LOOPBACK
-        if (
-            not _VISIBLE.fullmatch(url)
-            or not _HOST.fullmatch(parts.netloc)
-            or not (parts.scheme == "https" or local)
-            or parts.fragment
-        ):
+        if not _HOST.fullmatch(parts.netloc) or not (parts.scheme == "https" or local) or parts.fragment:
             shown = re.sub(r"(?<=//)[^/?#]*@", "...@", url)[:120]  # a password, perhaps
             raise SettingsError(
                 f"[mcp.{self.name}] {key} {shown!r} is not an https address.",

@@ -86,7 +86,7 @@ class Listing(Frozen):
             tool=_lister(server),
             arguments={},
             effect=Effect.READS,
-            call=call or Call(),
+            call=Call.of(call),
             agent=self.engine.agent,
             app=server.name,
             provider=server.name,
@@ -151,6 +151,8 @@ class McpServers:
         Raises `SettingsError` for a name that is taken, and for invalid settings of a tool.
         """
         server = McpServer(server, url) if isinstance(server, str) else server
+        if not isinstance(server, McpServer):
+            raise TypeError(f"A server is a McpServer or its name, not a value of type {type(server).__name__}.")
         made = foreign_toolkit(server, await self.pins.of(server.name), links := Links(server))
         if server.name in self.known and self.known[server.name].url != server.url:
             raise SettingsError(f"Two MCP servers are called {server.name!r}.", hint="Give one of them another name.")
@@ -186,7 +188,9 @@ class McpServers:
         self, name: str, looked: Iterable[ListedTool], *, by: str, effects: Mapping[str, ForeignEffect] | None = None
     ) -> Toolkit:
         """Pin these definitions, except those that cannot be offered, and return the server's toolkit."""
-        server = self.server(name)
+        server, looked = self.server(name), list(looked)
+        if not all(isinstance(one, ListedTool) for one in looked):
+            raise TypeError("Tools are pinned as look() returns them.")
         good = [one.now for one in looked if one.now is not None and one.state != "left out"]
         await self.pins.put(name, good, by=by, effects=effects)
         return await self._offer_pinned(server)

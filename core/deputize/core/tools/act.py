@@ -46,6 +46,13 @@ class Call(ValueObject):
     run: str = ""
     undoes: Undoes | None = field(default=None, compare=False)
 
+    @classmethod
+    def of(cls, call: Call | None) -> Call:
+        """Return the call, or an empty one for None. Raises `TypeError` for any other object."""
+        if call is not None and not isinstance(call, Call):
+            raise TypeError(f"A call is a Call, not a value of type {type(call).__name__}.")
+        return call or cls()
+
     @property
     def has_id(self) -> bool:
         """True if the call has an id, so that a repeat can be recognized."""

@@ -79,9 +79,10 @@ class Files:
     async def _create_record(self, user: User, file: File) -> Record:
         """Create the file's record within the user's quota, one process at a time."""
         key = self.vault.key_prefix(user)
+        mime = str.lower(file.mime)
         content = {
             "name": one_segment(file.name),
-            "mime": file.mime.lower() if re.fullmatch(_MIME, file.mime.lower()) else "application/octet-stream",
+            "mime": mime if re.fullmatch(_MIME, mime) else "application/octet-stream",
             "size": len(file.content),
             "expires": self.clock() + self.life,
         }

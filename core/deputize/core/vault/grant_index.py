@@ -21,7 +21,7 @@ class GrantIndex:
         self._digest = lru_cache(maxsize=8192)(self._hash)
 
     def _hash(self, *parts: str) -> str:
-        framed = b"".join(len(p := part.encode(errors="surrogatepass")).to_bytes(4, "big") + p for part in parts)
+        framed = b"".join(len(p := str.encode(part, errors="surrogatepass")).to_bytes(4, "big") + p for part in parts)
         return hmac.digest(self._index, framed, "sha256")[:16].hex()
 
     def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
@@ -61,7 +61,7 @@ def grants_of_account(grants: Sequence[Grant], account: str) -> list[Grant]:
     subjects and names, so deputize's own id comes first."""
     by_id = [grant for grant in grants if grant.connection_id == account]
     exact = by_id or [grant for grant in grants if grant.account.subject == account]
-    return exact or [grant for grant in grants if grant.account.name.casefold() == account.casefold()]
+    return exact or [grant for grant in grants if grant.account.name.casefold() == str.casefold(account)]
 
 
 def has_same_origin(before: Grant, grant: Grant) -> bool:

@@ -160,7 +160,7 @@ class GrantSources:
         endpoint = self._endpoint(one)
         refuse_to_ask(one, endpoint.provider)
         why = check_tokens(endpoint.provider, access, refresh, foreign=foreign)
-        if why or not account.strip() or not by.strip():
+        if why or not str.strip(account) or not str.strip(by):
             raise InvalidInput(why or "An import names the account, and who imports it.", fix_by="operator")
         given = Given(user=who, access=access, refresh=refresh, account=account, by=by, foreign=foreign)
         await self.engine.audit.learn(who.tenant, who.id)
