@@ -33,6 +33,68 @@ def test_arguments_that_do_not_fit_are_named_without_their_values(cli: Command, 
     assert "hush-hush" not in found.stderr
 
 
+@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["nobody's", "long", "long in bytes"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["vault", "backup", "PATH"],
+        ["vault", "restore", "PATH"],
+        ["store", "copy", "PATH", "copy"],
+        ["import", "PATH"],
+        ["sandbox", "--port=0", "--state=PATH"],
+        ["--config=PATH", "accounts"],
+    ],
+    ids=lambda words: " ".join(words),
+)
+def test_path_that_no_file_can_have_is_refused(
+    words: list[str], path: str, cli: Command, provider: Provider, home: Path
+) -> None:
+    assert cli("accounts", **provider.settings()).exit_code == 0
+    before = sorted(home.rglob("*"))
+    refused(
+        cli(*(word.replace("PATH", path) for word in words), **provider.settings()), "settings_error", "cannot be used"
+    )
+    assert [one for one in sorted(home.rglob("*")) if one not in before and one.parent == home] == []
+
+
+@pytest.mark.parametrize("path", ["~nobody0/x", "x" * 5000, "é" * 200], ids=["nobody's", "long", "long in bytes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "HOME",
+        "VAULT",
+        "KEY_FILE",
+        "VAULT_FILE",
+        "AUDIT_ANCHOR_FILE",
+        "BRAND_LOGO",
+        "CONFIG",
+        "SERVE__CLIENT_SECRET_FILE",
+    ],
+)
+def test_setting_with_path_that_no_file_can_have_is_refused(
+    name: str, path: str, cli: Command, provider: Provider
+) -> None:
+    found = cli("accounts", **provider.settings() | {f"DEPUTIZE_{name}": path})
+    refused(found, "settings_error", "cannot be used")
+    examined = cli("doctor", "--offline", **provider.settings() | {f"DEPUTIZE_{name}": path})
+    assert examined.exit_code == 1 and "cannot be used" in examined.output + examined.stderr
+
+
+def test_vault_can_be_in_a_file_whose_name_is_no_unicode(cli: Command, provider: Provider, home: Path) -> None:
+    name = str(home / "deputize" / "\udcff.sqlite")
+    assert cli("accounts", **provider.settings(), DEPUTIZE_VAULT=name).exit_code == 0
+    copied = cli("vault", "backup", str(home / "\udcfe"), **provider.settings(), DEPUTIZE_VAULT=name)
+    assert copied.exit_code == 0, copied.output
+    assert Path(name).is_file() and (home / "\udcfe").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    "words", [["vault", "backup", "/"], ["sandbox", "--state=.", "--port=0"], ["sandbox", "--state=/dev/null/x"]]
+)
+def test_file_that_cannot_be_written_is_refused(words: list[str], cli: Command, provider: Provider) -> None:
+    refused(cli(*words, **provider.settings()), "settings_error")
+
+
 @pytest.mark.parametrize("text", ["not json", "[1]", "'{}'", ""])
 def test_arguments_that_are_no_json_object_are_wrong_usage(text: str, cli: Command, home: Path) -> None:
     found = cli("act", "gmail_search_emails", text)

@@ -27,12 +27,16 @@ def sandbox(
     """
     from deputize.core import SettingsError
     from deputize.core.background_loop import portal
+    from deputize.core.paths import usable_path
     from deputize.core.web.local.server import require_host, serve
     from deputize.sandbox import Sandbox
     from deputize.sandbox.deputies import register_pages
 
-    played = Sandbox(state=state)
-    register_pages(played, *(page.rstrip("/") for page in pages or [LOCAL]))
+    try:
+        played = Sandbox(state=usable_path(state) if state else None)
+        register_pages(played, *(page.rstrip("/") for page in pages or [LOCAL]))
+    except (OSError, ValueError) as unfit:
+        raise SettingsError(f"The state cannot be kept: {unfit}", hint="Name another file with --state.") from None
     app = require_host(played.app, {"127.0.0.1", "localhost"})
     try:
         base = portal().run(portal().enter(serve(app, port)))

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from deputize.core import InvalidInput, Secret
+from deputize.core.paths import usable_path
 from deputize.core.vault.opaque import SecretBytes
 
 MAX_BYTES: Final = 64 * 1024
@@ -58,6 +59,7 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
     """
     if str(path) == "-":
         return _at_most(SecretBytes(sys.stdin.buffer.read(MAX_BYTES + 1)), "stdin"), False
+    usable_path(path)
     try:
         opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError as error:

@@ -22,10 +22,11 @@ vault_app = typer.Typer(help="Backups of the vault.", no_args_is_help=True)
 def backup(to: Annotated[Path, typer.Argument(help="A file that is not there yet.")]) -> None:
     """Copy the vault while it is in use. The copy is as sealed as the vault: keep the key, but elsewhere."""
     from deputize.core.audit.events import VaultCopied
+    from deputize.core.paths import usable_path
     from deputize.core.vault.backup import back_up
 
     with open_deputy() as deputy:
-        deputy.run(back_up(deputy.vault, to.expanduser().absolute(), time.time()))
+        deputy.run(back_up(deputy.vault, usable_path(to).absolute(), time.time()))
         deputy.audit.write(VaultCopied())
     show.out.print(show.plain(f"Copied to {to}."))
     show.note("Without its key it opens to nobody, you included. Never keep the two together.")
@@ -37,6 +38,7 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
 
     If the vault still opens, its newer tokens, outcomes and queued revocations stay.
     """
+    from deputize.core.paths import usable_path
     from deputize.core.settings import Settings
     from deputize.core.vault.backup import restore as put_back
     from deputize.core.vault.missing_vault import refuse_new
@@ -44,11 +46,11 @@ def restore(backup: Annotated[Path, typer.Argument(help="What deputize vault bac
     settings = Settings.load()
     if settings.new_vault():
         refuse_new(settings.vault_url, begun=False)
-        _restore_as_new(settings, backup.expanduser())
+        _restore_as_new(settings, usable_path(backup))
         return
     with open_deputy() as deputy:
         folder, enqueue = settings.audit_trail, deputy.revocation_queue.enqueue_in
-        work = put_back(deputy.vault, backup.expanduser(), deputy.audit, folder, enqueue)
+        work = put_back(deputy.vault, usable_path(backup), deputy.audit, folder, enqueue)
         done = deputy.run(work)
     show.out.print(
         f"Restored. {show.counted(done.doubted, 'grant')} to be confirmed when next used, or asked for anew; "

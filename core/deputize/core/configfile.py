@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
+from deputize.core.paths import usable_path
 
 NAME: Final = "deputize.toml"
 VARIABLE: Final = "DEPUTIZE_CONFIG"
@@ -29,7 +30,7 @@ _reported: set[Path] = set()
 def config_file(home: Path, platform: Path) -> Path | None:
     """Return the file to read, or None. Raises `SettingsError` if a file is named that does not exist."""
     if value := os.environ.get(VARIABLE):
-        path = Path(value).expanduser()
+        path = usable_path(value, hint=f"Correct or unset {VARIABLE}.")
         if not path.is_file():
             raise SettingsError(f"The settings file {value} does not exist.", hint=f"Correct or unset {VARIABLE}.")
         return path

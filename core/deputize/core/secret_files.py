@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from deputize.core.errors import SettingsError
+from deputize.core.paths import usable_path
 
 CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 MAX_BYTES: Final = 65536
@@ -55,7 +56,7 @@ def read_secret(path: Path, setting: str) -> str:
 
     Raises `SettingsError` if the file is missing, empty, longer, or another account may have written it.
     """
-    path = _full_path(path.expanduser(), setting)
+    path = _full_path(usable_path(path), setting)
     try:
         place = _resolve_links(setting, path)
         descriptor = os.open(place, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)

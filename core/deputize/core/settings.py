@@ -10,18 +10,26 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, tzinfo
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from deputize.core.errors import SettingsError
 
 try:
     from platformdirs import user_config_path, user_data_path
-    from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+    from pydantic import (
+        AfterValidator,
+        BaseModel,
+        ConfigDict,
+        Field,
+        SecretStr,
+        ValidationError,
+        field_validator,
+        model_validator,
+    )
     from pydantic_settings import (
         BaseSettings,
         InitSettingsSource,
@@ -37,6 +45,7 @@ from deputize.core.mcp.mcp_settings import McpSettings
 from deputize.core.mcp.server import McpServer
 from deputize.core.oauth.provider import App, Provider
 from deputize.core.oauth.registry import unknown_provider
+from deputize.core.paths import usable_path
 from deputize.core.providers.app_settings import AppSettings as AppSettings
 from deputize.core.providers.from_settings import ProviderSettings, with_settings
 from deputize.core.secret_files import with_secret
@@ -109,6 +118,9 @@ class ServeSettings(BaseModel):
         return with_secret(values, "client_secret")
 
 
+_UsablePath = Annotated[Path, AfterValidator(usable_path)]
+
+
 class Settings(BaseSettings):
     """All settings. Each field is ``DEPUTIZE_<NAME>``, or a line of ``deputize.toml``."""
 
@@ -126,7 +138,7 @@ class Settings(BaseSettings):
     )
     vault_file: Path | None = Field(None, description="File that holds `vault`, if that has a password.")
     key: SecretStr | None = Field(None, description="Root keys, base64url, newest first, separated by commas.")
-    key_file: Path | None = Field(None, description="File with root keys, 0600. Default: key in home.")
+    key_file: _UsablePath | None = Field(None, description="File with root keys, 0600. Default: key in home.")
     keyring: bool = Field(False, description="Keep the root key in the system's keyring.")
     apps: dict[str, AppSettings] = Field(default_factory=dict, description="OAuth clients by name.")
     providers: dict[str, ProviderSettings] = Field(
@@ -155,7 +167,7 @@ class Settings(BaseSettings):
     )
     port: int = Field(8736, ge=0, le=65535, description="Port of the pages in local mode.")
     audit: Mode = Field("standard", description="standard: on disk within a second. strict: on disk before each write.")
-    audit_anchor_file: Path | None = Field(
+    audit_anchor_file: _UsablePath | None = Field(
         None, description="File to which the audit's anchors are appended. Keep it on another disk or machine."
     )
     audit_files: bool = Field(
@@ -177,7 +189,7 @@ class Settings(BaseSettings):
     )
     file_retention_seconds: float = Field(86400, ge=3600, description="Seconds that a file is stored for later acts.")
     brand_name: str = Field("", description="Local mode: your application's name, on every page.")
-    brand_logo: Path | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
+    brand_logo: _UsablePath | None = Field(None, description="Its logo: a PNG, JPEG or WebP.")
     brand_colour: str = Field("", description="Its colour, as #0a5; refused if its contrast is too low.")
     brand_support: str = Field("", description="Where users get help: an https or mailto address.")
     brand_privacy: str = Field("", description="Its privacy policy: an https address.")
@@ -355,20 +367,9 @@ class Settings(BaseSettings):
 
 
 def _home(values: Mapping[str, object]) -> Path:
-    """Return the home before the settings file is read, which may be in it.
-
-    Raises `SettingsError` for a path that no file can have.
-    """
-    path = str(values.get("home") or user_data_path("deputize"))
-    try:
-        home = Path(path).expanduser()
-        with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
-            home.stat()
-    except (RuntimeError, OSError, ValueError) as e:  # an unknown user's home, a path that is too long, a zero byte
-        reason = e.strerror if isinstance(e, OSError) else e
-        hint = "Set DEPUTIZE_HOME to the path of a folder."
-        raise SettingsError(f"The home {path[:80]!r} cannot be used: {reason}.", hint=hint) from None
-    return home
+    """Return the home before the settings file is read, which may be in it. Raises as `usable_path` does."""
+    home = str(values.get("home") or user_data_path("deputize"))
+    return usable_path(home, hint="Set DEPUTIZE_HOME to the path of a folder.")
 
 
 def _hosted_provider(name: str, app: AppSettings, rows: Mapping[str, Provider]) -> Provider:

@@ -147,7 +147,7 @@ class World:
             self.mailboxes = {email: mailbox.from_json(box) for email, box in row["mailboxes"].items()}
             self.services = SeededServices(self.people, self.clock())
             self.services.update(row.get("services", {}))
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{state} is not a sandbox's state: {error}. Move it away to start anew.") from None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from deputize.core.errors import SettingsError
+from deputize.core.paths import usable_path
 
 _UNPUBLISHED: Final = r"\..+\.[0-9a-f]{16}\.new(-wal|-shm|-journal)?"
 """Names that `temporary_path` gives, and the names of SQLite's files beside them."""
@@ -55,7 +57,7 @@ def read_private(path: Path, most: int) -> bytes:
     systemd hand in such files, which a group or an access list may read.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = os.open(usable_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise SettingsError("The key file cannot be read.", hint=f"{path}: {error.strerror}") from None
     try:
@@ -81,6 +83,8 @@ def temporary_path(path: Path) -> Iterator[Path]:
     Leftovers of killed processes under such names in this folder are removed, unless another process is making a file
     there now. Raises OSError if there is no such folder.
     """
+    if not path.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     made = path.with_name(f".{path.name}.{secrets.token_hex(8)}.new")
     try:

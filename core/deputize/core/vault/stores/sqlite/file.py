@@ -40,7 +40,7 @@ _NETWORK = {
 
 def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> CountedConnection:
     """Return a connection of the standard library. ``mode``: ro or rw; never makes a file."""
-    uri = f"file:{quote(str(path))}?mode={mode}"
+    uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     with opening():
         connection = sqlite3.connect(
             uri, uri=True, timeout=timeout, isolation_level=None, check_same_thread=False, factory=CountedConnection
@@ -51,11 +51,11 @@ def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> C
 
 def make(path: Path) -> None:
     """Make an empty vault. If another process makes one at the same time, one of the two remains for both."""
-    if (
-        path.with_name(path.name + "-wal").exists() and not path.exists()
-    ):  # in this order: another process may be making it
-        raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
     try:
+        if (
+            path.with_name(path.name + "-wal").exists() and not path.exists()
+        ):  # in this order: another process may be making it
+            raise VaultError("The vault's file is gone, but its log is there.", hint=f"Restore {path} from a backup.")
         with temporary_path(path) as made:
             os.close(new_file(made))
             with closing(connect(made, mode="rw")) as db:

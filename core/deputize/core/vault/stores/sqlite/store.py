@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 from weakref import WeakSet
 
 from deputize.core.errors import SettingsError, StoreUnavailable, VaultError
+from deputize.core.paths import usable_path
 from deputize.core.vault.private_files import private_folder
 from deputize.core.vault.stores.common import place, span
 from deputize.core.vault.stores.protocol import StoreType
@@ -300,12 +301,12 @@ def path_of(url: str) -> Path:
     if "://" not in url:
         if not url or url.endswith("/"):
             raise SettingsError("The vault's address names no file.", hint=_HINT)
-        return Path(url).expanduser()
+        return usable_path(url)
     parts = urlsplit(url)
     path = unquote(parts.path)
     if parts.netloc or parts.query or parts.fragment or not path.strip("/"):
         raise SettingsError("The vault's address names no file, or more than one.", hint=_HINT)
-    return Path("/" + path.lstrip("/"))
+    return usable_path("/" + path.lstrip("/"))
 
 
 def _set_aside(url: str, ending: str) -> list[Path]:

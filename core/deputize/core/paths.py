@@ -1,0 +1,24 @@
+"""Paths that people write in settings and commands."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+from deputize.core.errors import SettingsError
+
+
+def usable_path(path: str | Path, *, hint: str = "Name a file or a folder that can exist.") -> Path:
+    """Return the path with ``~`` expanded. It need not exist. Raises `SettingsError` for a path that no file can have:
+    an unknown user's home, a name that is too long, a zero byte."""
+    try:
+        full = Path(path).expanduser()
+        full.stat()
+        return full
+    except OSError as e:
+        if e.errno != errno.ENAMETOOLONG:  # reported by whoever opens the file
+            return full
+        reason = e.strerror
+    except (RuntimeError, ValueError) as e:
+        reason = str(e)
+    raise SettingsError(f"The path {str(path)[:80]!r} cannot be used: {reason}.", hint=hint)
