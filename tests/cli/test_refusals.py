@@ -95,6 +95,11 @@ def test_file_that_cannot_be_written_is_refused(words: list[str], cli: Command, 
     refused(cli(*words, **provider.settings()), "settings_error")
 
 
+def test_address_that_no_client_can_read_is_wrong_usage(cli: Command) -> None:
+    found = cli("mcp", "config", "claude", "--url=https://a\udcff.example/mcp")
+    assert (found.exit_code, found.stdout) == (2, "")
+
+
 @pytest.mark.parametrize("text", ["not json", "[1]", "'{}'", ""])
 def test_arguments_that_are_no_json_object_are_wrong_usage(text: str, cli: Command, home: Path) -> None:
     found = cli("act", "gmail_search_emails", text)

@@ -72,6 +72,8 @@ def config(
         raise typer.BadParameter("A server over HTTP says itself which tools it has: DEPUTIZE_SERVE__TOOLS.")
     if client_id and not url:
         raise typer.BadParameter("--client-id goes with --url: on this machine nobody signs in.")
+    if not f"{url}{client_id}".isprintable():
+        raise typer.BadParameter("--url and --client-id are printable text.")
     fault = None if url else _missing_apps(tools or [])
     print(config_for(client, url=url, client_id=client_id, tools=tools or []), end="")
     show.note(f"Into {_FORMS[client].files}.")
