@@ -1,0 +1,1 @@
+"""Hostile values at every public entry point: the outcome is a value or a documented error."""
