@@ -130,7 +130,7 @@ WAYS: Final[dict[str, Way]] = {
         does("calendar_respond_to_event", event_id=..., response="accepted"),
         stays=r"calendar\.mails\[",  # Bob is told each time
     ),
-    "calendar/change_report.py:undo_of": Way(
+    "calendar/change_report.py:make_undo": Way(
         "update_event",
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
