@@ -1,0 +1,1 @@
+"""Deterministic simulation of programs that share one vault: see ``python -m tests.simulation``."""

@@ -1,0 +1,220 @@
+"""What users, their frameworks and operators do in a schedule. Each step may run in another program."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from deputize.core import ApprovalRequired, Call, ConsentRequired, DeputizeError, Deputy, ReconsentRequired, User
+from deputize.core.approvals.service import Decision
+from deputize.core.user_requests import Consent
+from tests.simulation.providers import ACTING, SCOPES, Acting, Disconnect, Family
+from tests.simulation.world import CutOff, Program, World, email_of
+
+REPEATS: Final = 3
+
+
+@dataclass(eq=False)
+class Note:
+    """A post that a user wants. ``approvals``: how many they gave; ``done``: calls that returned a result."""
+
+    text: str
+    approvals: int = 0
+    done: set[str] = field(default_factory=set)
+
+
+@dataclass(eq=False)
+class Jobs:
+    """All jobs of a schedule, and what the oracle has to know about them."""
+
+    world: World
+    notes: list[Note] = field(default_factory=list)
+    consents: list[tuple[Family | None, Consent]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.rng, self.providers = self.world.rng, self.world.providers
+
+    def draw(self) -> Awaitable[None]:
+        """Any job of any user, anywhere."""
+        user, provider = self.rng.choice(self.world.users), self.rng.choice(self.world.names)
+        drawn = self.rng.random()
+        for probability, job in (
+            (0.34, self.read),
+            (0.17, self.post),
+            (0.17, self.connect),
+            (0.16, self.disconnect),
+            (0.12, self.upkeep),
+        ):
+            drawn -= probability
+            if drawn < 0:
+                self.world.met[job.__name__] += 1
+                return job(user, provider)
+        self.world.met["disconnect everybody"] += 1
+        return self.disconnect("", "")
+
+    @contextmanager
+    def _acting(self, user: str, provider: str) -> Iterator[Acting]:
+        acting = Acting(user, provider, self.providers.tick())
+        token = ACTING.set(acting)
+        try:
+            yield acting
+        finally:
+            ACTING.reset(token)
+
+    # ------------------------------------------------------------- acts
+
+    async def read(self, user: str, provider: str) -> None:
+        """Read, a few times at once."""
+        number = self.rng.choice((1, 1, 1, 2, 3))
+        await asyncio.gather(*(self.world.tried(self.read_once(user, provider)) for _ in range(number)))
+
+    async def read_once(self, user: str, provider: str, times: int = 1) -> Any:
+        """Read once. Raises what the act raises."""
+        program = self.world.some()
+        with self._acting(user, provider):
+            try:
+                return await self.world.call(program, lambda deputy: deputy.act(f"{provider}_read", {}, user=user))
+            except (ReconsentRequired, ConsentRequired) as error:
+                self._judge_loss(user, provider, error)
+                raise
+
+    def _judge_loss(self, user: str, provider: str, error: DeputizeError) -> None:
+        """A user is asked to connect again: only if something was ordered, lost or asked for there."""
+        group = [f for f in self.providers.families.values() if (f.user, f.provider) == (user, provider)]
+        ordered = any(d.user in ("", user) and d.provider in ("", provider) for d in self.providers.disconnects)
+        if len(group) == 1 and group[0].alive and group[0].consent == "initial" and not group[0].lost and not ordered:
+            self.providers.violated(f"{user} has to connect {provider} again, and {group[0].name} is alive: {error}")
+
+    async def post(self, user: str, provider: str) -> None:
+        """Post a note, with an approval. Frameworks repeat the call, at once or after a while, in any program."""
+        note = Note(f"note {len(self.notes)} of {user}")
+        self.notes.append(note)
+        calls = [f"{note.text} a", f"{note.text} b"][: 1 + (self.rng.random() < 0.25)]
+        with self._acting(user, provider):
+            for call in calls:
+                await self.world.tried(self._ask(note, user, provider, call, decide=call == calls[0]))
+            repeats = [self.rng.choice(calls) for _ in range(self.rng.randint(1, REPEATS))]
+            await asyncio.gather(*(self.world.tried(self._act(note, user, provider, call)) for call in repeats))
+            if self.rng.random() < 0.5:
+                await asyncio.sleep(self.rng.choice((0.5, 20.0)))
+                await self.world.tried(self._act(note, user, provider, calls[0]))
+
+    async def _act(self, note: Note, user: str, provider: str, call: str) -> None:
+        where = Call("thread", "message", call)
+        work = {"text": note.text}
+        try:
+            await self.world.call(
+                self.world.some(), lambda deputy: deputy.act(f"{provider}_post", work, user=user, call=where)
+            )
+        except (ReconsentRequired, ConsentRequired) as error:
+            self._judge_loss(user, provider, error)
+            raise
+        note.done.add(call)
+
+    async def _ask(self, note: Note, user: str, provider: str, call: str, *, decide: bool) -> None:
+        try:
+            await self._act(note, user, provider, call)
+        except ApprovalRequired as error:
+            approval = error.approval.id
+            if not decide:
+                return
+            decision: Decision = "approve" if self.rng.random() < 0.85 else "reject"
+            note.approvals += decision == "approve"
+            twice = 1 + (self.rng.random() < 0.2)
+            deciding = (
+                self.world.call(self.world.some(), lambda deputy: deputy.decide(approval, decision, by=user))
+                for _ in range(twice)
+            )
+            await asyncio.gather(*(self.world.tried(one) for one in deciding))
+
+    # ------------------------------------------------------------- consents
+
+    async def connect(self, user: str, provider: str) -> None:
+        """Connect an account; the browser may come back twice, and to any program."""
+        how, email = self.rng.choice(("", "", "add", "switch")), email_of(user, self.rng.choice((0, 0, 1)))
+        with self._acting(user, provider) as acting:
+            asked = await self.world.tried(
+                self.world.call(
+                    self.world.some(),
+                    lambda deputy: deputy.connect(
+                        user,
+                        provider,
+                        scopes=SCOPES[: self.rng.choice((1, 2, 2))],
+                        add_account=how == "add",
+                        switch_account=how == "switch",
+                    ),
+                )
+            )
+            now = self.providers.tick()
+            for one in asked or ():
+                await self._walk(user, provider, one, email, acting.began, now)
+
+    async def _walk(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
+        self.consents.append((None, asked))
+        ticket, who = asked.link.rpartition("/")[2], User(user)
+        started = await self.world.tried(
+            self.world.call(self.world.some(), lambda deputy: deputy.consents.start(ticket, who))
+        )
+        if started is None:
+            return
+        await asyncio.sleep(self.rng.choice((0.0, 0.05, 2.0)))
+        back = {"state": parse_qs(urlsplit(started.url).query)["state"][0]}
+        if self.rng.random() < 0.1:
+            back["error"] = "access_denied"
+        else:
+            family = self.providers.family(user, provider, email, asked.id, requested=requested, asked=now)
+            self.consents[-1] = family, asked
+            back["code"] = self.providers.authorize(family)
+        nonce = started.nonce.reveal()
+
+        async def come_back() -> None:
+            for _ in range(2):  # a browser loads the page again if the program died
+                try:
+                    await self.world.call(
+                        self.world.some(), lambda deputy: deputy.consents.finish(provider, back, who, nonce)
+                    )
+                except CutOff:
+                    await asyncio.sleep(0.5)
+                else:
+                    return
+
+        times = 1 + (self.rng.random() < 0.3)
+        await asyncio.gather(*(self.world.tried(come_back()) for _ in range(times)))
+
+    # ------------------------------------------------------------- ends, and upkeep
+
+    async def disconnect(self, user: str, provider: str) -> None:
+        """Disconnect a user from a provider, or everybody from everything."""
+        order = Disconnect(user, provider, self.providers.tick())
+        self.providers.disconnects.append(order)
+        with self._acting(user, provider):
+            done = await self.world.tried(
+                self.world.call(
+                    self.world.some(),
+                    lambda deputy: deputy.revoke(user, provider) if user else deputy.revoke_all(),
+                )
+            )
+        if done is not None:
+            order.ended = self.providers.tick()
+
+    async def upkeep(self, user: str, provider: str) -> None:
+        """Do what a program does in the background."""
+        with self._acting("", ""):
+            await self.world.tried(self.keep_up(self.world.some()))
+
+    async def keep_up(self, program: Program) -> None:
+        """Run all upkeep of a program once."""
+        deputy = program.deputy
+        await self.world.call(program, lambda deputy: deputy.sweeper.turn())
+        for job in deputy.sweeper.jobs:
+            await self.world.call(program, partial(_done, job))
+        await self.world.call(program, lambda deputy: deputy.revoker.retry())
+
+
+async def _done(job: Callable[[], Awaitable[object]], _: Deputy) -> None:
+    await job()

@@ -1,0 +1,232 @@
+"""Faults that deputize once had, or that its design excludes, put back one at a time: each must be found."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from contextvars import ContextVar
+from typing import Any, Final
+from unittest import mock
+
+from deputize.core.acts.provider_requests import Exchange
+from deputize.core.approvals.service import Approvals
+from deputize.core.consent.grant_writer import GrantWriter
+from deputize.core.consent.redeem import Redeemer
+from deputize.core.failures import Kind
+from deputize.core.grants import end_grant, mass_revocation, revoke
+from deputize.core.grants.refresh import GrantLost, Refresher
+from deputize.core.grants.revocation_queue import RevocationQueue
+from deputize.core.grants.token_reply_journal import Received
+from deputize.core.idempotency.ledger import Entry
+from deputize.core.vault.vault import Vault
+from tests.simulation.schedule import Came, play
+
+MOST: Final = 10_000
+"""Schedules within which each mutant must be found."""
+Mutant = Callable[[], AbstractContextManager[object]]
+
+
+def _patched(*changes: tuple[Any, str, Any]) -> AbstractContextManager[object]:
+    stack = ExitStack()
+    for where, name, value in changes:
+        stack.enter_context(mock.patch.object(where, name, value))
+    return stack
+
+
+def second_401_ends_grant() -> AbstractContextManager[object]:
+    """The API refuses a token that was just refreshed: the grant ends, and its tokens are dropped."""
+    before = Exchange._failure
+
+    async def failure(self: Any, outcome: Any, grant: Any) -> Exception:
+        if outcome.kind is not Kind.REFRESH_ONCE:
+            return await before(self, outcome, grant)
+        await self.transport.engine.vault.replace(grant, grant.dead("rejected"))
+        return GrantLost("rejected", grant)
+
+    return _patched((Exchange, "_failure", failure))
+
+
+def refresh_needs_no_lease() -> AbstractContextManager[object]:
+    """A second process takes a refresh over at once when the first has lost its lock."""
+    before = Refresher._intent
+
+    async def holds_same(self: Any, key: str, grant: Any) -> bool:
+        return True
+
+    return _patched(
+        (Refresher, "_intent", lambda self, grant, lock: before(self, grant, None)),
+        (Refresher, "_holds_same", holds_same),
+    )
+
+
+def stored_grant_is_checked_again() -> AbstractContextManager[object]:
+    """After a crash between grant and consent, an error of the userinfo endpoint revokes the stored grant."""
+    keep, find, first = GrantWriter._keep, GrantWriter._find_stored_grant, ContextVar("first", default=False)
+
+    async def keeping(self: Any, *args: Any) -> Any:
+        first.set(True)
+        return await keep(self, *args)
+
+    async def finding(self: Any, reply: Any) -> Any:
+        if first.get():
+            first.set(False)
+            return None
+        return await find(self, reply)
+
+    return _patched((GrantWriter, "_keep", keeping), (GrantWriter, "_find_stored_grant", finding))
+
+
+def refresh_takes_no_lock() -> AbstractContextManager[object]:
+    """Two processes refresh one grant at once."""
+
+    async def unlocked(self: Any, key: str, failed: Any, again: Any) -> Any:
+        return await self._refresh(key, failed, again, None)
+
+    return _patched((Refresher, "_refresh_locked", unlocked))
+
+
+def last_write_of_grant_wins() -> AbstractContextManager[object]:
+    """A refresh in progress writes its tokens over the tombstone of a revocation."""
+
+    async def replace(self: Any, old: Any, new: Any) -> Any:
+        while record := await self.get("grant", self.record_key(old)):
+            if await self.swap(record, new.pack()):
+                return new
+        return None
+
+    return _patched((Vault, "replace", replace))
+
+
+def code_is_redeemed_without_lock() -> AbstractContextManager[object]:
+    """Two processes finish one consent at once."""
+
+    @asynccontextmanager
+    async def always(self: Any, *args: Any) -> AsyncIterator[bool]:
+        yield True
+
+    return _patched((Redeemer, "_try_lock", always))
+
+
+def tombstone_precedes_queue() -> AbstractContextManager[object]:
+    """A disconnect deletes the tokens before the queue has them."""
+
+    async def end(queue: Any, grant: Any, *, leaked: bool) -> list[Any]:
+        vault = queue.vault
+        while not (stone := await vault.replace(grant, grant.tombstone())):
+            grant = await vault.get_stored_grant(vault.record_key(grant))
+            if grant is None or grant.status == "revoked":
+                return []
+        return [(stone, await queue.enqueue_grant(grant, leaked=leaked, replaced=True))]
+
+    return _patched(*((module, "end_grant", end) for module in (end_grant, mass_revocation, revoke)))
+
+
+def replaced_tokens_are_dropped() -> AbstractContextManager[object]:
+    """A newer consent overwrites the tokens of an older one, which nobody revokes."""
+
+    async def enqueue(self: Any, before: Any, after: Any) -> None:
+        return None
+
+    return _patched((RevocationQueue, "enqueue_replaced", enqueue))
+
+
+def queue_ends_living_grants() -> AbstractContextManager[object]:
+    """An entry of the queue is sent although a grant still holds its tokens."""
+
+    async def must_wait(self: Any, entry: Any) -> None:
+        return None
+
+    return _patched((RevocationQueue, "_must_wait", must_wait))
+
+
+def cancelled_consent_keeps_its_grant() -> AbstractContextManager[object]:
+    """A disconnect comes between a stored grant and the end of its consent, and the grant stays."""
+
+    async def take_back(self: Any, reply: Any) -> None:
+        return None
+
+    return _patched((GrantWriter, "_take_back", take_back))
+
+
+def write_is_not_claimed() -> AbstractContextManager[object]:
+    """A write is sent before anything says so."""
+
+    async def claim(self: Any, *args: Any) -> None:
+        return None
+
+    async def consume(self: Any, act: Any, account: Any, claim: Any = None) -> str:
+        return (await self._load_or_ask(act, account)).id  # type: ignore[no-any-return]
+
+    return _patched((Entry, "claim", claim), (Approvals, "consume", consume))
+
+
+def refreshed_token_is_used_before_it_is_stored() -> AbstractContextManager[object]:
+    """A refresh hands out its token, and stores it afterwards."""
+    before = Refresher._save
+
+    async def save(self: Any, old: Any, new: Any) -> Any:
+        asyncio.ensure_future(before(self, old, new))  # noqa: RUF006 - the loop keeps it
+        return new, None
+
+    return _patched((Refresher, "_save", save))
+
+
+def reply_is_not_sealed() -> AbstractContextManager[object]:
+    """A consent asks whose tokens it got before it has stored them."""
+    before = GrantWriter.keep_or_end
+
+    async def take(self: Any, record: Any, endpoint: Any, tokens: Any, asked_at: float) -> None:
+        key = record.row.key if record.row else ""
+        await before(
+            self.keeper,
+            Received(
+                family=f"{tokens.access.reveal():0<32}"[:32],
+                consent=record.id,
+                key=key,
+                user=record.user,
+                provider=record.provider,
+                app=record.app,
+                tokens=tokens,
+                asked_at=asked_at,
+                origin=record.origin,
+            ),
+        )
+
+    return _patched((Redeemer, "_take", take))
+
+
+def dead_grant_overwrites_newer_tokens() -> AbstractContextManager[object]:
+    """A refused refresh marks the grant dead without looking whether another process has stored newer tokens."""
+
+    async def end_with(self: Any, grant: Any, reason: str) -> Any:
+        while current := await self.vault.get_grant(self.vault.record_key(grant)):
+            if current.status != "active" or await self.vault.replace(current, current.dead(reason)):
+                break
+        raise GrantLost(reason, grant)
+
+    return _patched((Refresher, "_end_with", end_with))
+
+
+MUTANTS: Final[tuple[Mutant, ...]] = (
+    second_401_ends_grant,
+    refresh_needs_no_lease,
+    stored_grant_is_checked_again,
+    refresh_takes_no_lock,
+    last_write_of_grant_wins,
+    code_is_redeemed_without_lock,
+    tombstone_precedes_queue,
+    replaced_tokens_are_dropped,
+    queue_ends_living_grants,
+    cancelled_consent_keeps_its_grant,
+    write_is_not_claimed,
+    refreshed_token_is_used_before_it_is_stored,
+    reply_is_not_sealed,
+    dead_grant_overwrites_newer_tokens,
+)
+
+
+def find(mutant: Mutant, most: int = MOST) -> Came | None:
+    """Return the first schedule in which the mutant does what it must not, or None."""
+    with mutant():
+        return next((came for came in map(play, range(most)) if came.wrong), None)

@@ -1,0 +1,129 @@
+"""The verdict on a schedule, from what users did and what providers saw. The vault is asked only what it knows."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from deputize.core import DeputizeError, User
+from tests.simulation.jobs import Jobs
+from tests.simulation.providers import Family
+from tests.simulation.world import World
+
+KEPT = ("granted", "partial")
+Group = tuple[str, str, str]
+"""User, provider and account."""
+
+
+async def judge(world: World, jobs: Jobs) -> None:
+    """Note everything that must not be, at the end, when nothing is in progress and nothing fails."""
+    verdict = Verdict(world, jobs)
+    verdict.posts()
+    await verdict.outcomes()
+    verdict.unknown()
+    verdict.ended()
+    verdict.revoked()
+    await verdict.usable()
+    if world.rng.random() < 0.3:
+        await verdict.nothing_left()
+
+
+class Verdict:
+    """See the module. ``kept``: the families whose consent was granted, as their users were told."""
+
+    def __init__(self, world: World, jobs: Jobs) -> None:
+        self.world, self.jobs, self.providers = world, jobs, world.providers
+        self.violated = world.providers.violated
+        self.families = [one for one in self.providers.families.values() if one.redeemed]
+        self.kept = {one for one in self.families if one.consent == "initial"}
+        self.groups: defaultdict[Group, list[Family]] = defaultdict(list)
+        for one in self.families:
+            self.groups[one.user, one.provider, one.email].append(one)
+
+    def _shared(self, family: Family) -> list[Family]:
+        """The families that end with this one."""
+        if family.provider != "birch":
+            return [family]
+        return [one for one in self.families if (one.provider, one.email) == (family.provider, family.email)]
+
+    def _group(self, family: Family) -> list[Family]:
+        return self.groups[family.user, family.provider, family.email]
+
+    def _excused(self, family: Family) -> bool:
+        """Whether tokens of it never came to a process that could store them."""
+        return any(one.lost for one in self._shared(family))
+
+    # ------------------------------------------------------------- what happened
+
+    def posts(self) -> None:
+        """At most one effect of a call; no approval is used twice; nothing is posted after a rejection."""
+        for note in self.jobs.notes:
+            number = sum(post.text == note.text for post in self.providers.posts)
+            if number > note.approvals:
+                self.violated(f"{note.text!r} was posted {number} times with {note.approvals} approvals")
+            if number < len(note.done):
+                self.violated(f"{note.text!r} was posted {number} times, and {len(note.done)} calls returned a result")
+
+    async def outcomes(self) -> None:
+        """What became of each consent, as its user sees it."""
+        for family, consent in self.jobs.consents:
+            found = await self.world.tried(
+                self.world.call(self.world.some(), lambda deputy, one=consent: deputy.get_consent(one))  # type: ignore[misc]
+            )
+            status = found.status if found else "unknown"
+            self.world.met[f"consent {status}"] += 1
+            if family and family.redeemed and status in KEPT:
+                self.kept.add(family)
+
+    # ------------------------------------------------------------- families
+
+    def unknown(self) -> None:
+        """The vault knows a token of every family that is alive."""
+        known = {token for one in self.world.known_families() for token in one.tokens}
+        held = {self.providers.fingerprints[token] for token in known if token in self.providers.fingerprints}
+        for family in self.families:
+            if family.alive and not self._excused(family) and not held.intersection(self._shared(family)):
+                self.violated(f"{family.name} is alive, and the vault does not know it")
+
+    def _is_ordered(self, family: Family) -> bool:
+        return any(order.covers(family) for order in self.providers.disconnects)
+
+    def ended(self) -> None:
+        """No account that somebody connected is over without an order."""
+        for (user, provider, email), group in self.groups.items():
+            kept = [one for one in group if one in self.kept and not self._is_ordered(one)]
+            if kept and not any(map(self._excused, group)) and not any(one.alive for one in group):
+                ends = ", ".join(f"{one.name}: {one.ended_by}" for one in group)
+                self.violated(f"{user} connected {email} at {provider}, and nobody ended that: {ends}")
+
+    def revoked(self) -> None:
+        """What was there before a disconnect is over after it, unless a newer grant might end with it."""
+        for order in self.providers.disconnects:
+            for family in self.families:
+                waits = family.provider != "acme" and any(one.alive for one in self._group(family) if one != family)
+                if family.alive and order.must_end(family) and not self._excused(family) and not waits:
+                    self.violated(f"{family.name} outlived the disconnect of {order.user or 'everybody'}")
+
+    async def usable(self) -> None:
+        """A user can act with what they have connected, and as nobody else."""
+        for user in self.world.users:
+            for provider in self.world.names:
+                mine = [one for one in self.families if (one.user, one.provider) == (user, provider)]
+                must = [one for one in mine if one in self.kept and not self._is_ordered(one)]
+                if not must or any(map(self._excused, mine)):
+                    continue
+                try:
+                    found = await self.jobs.read_once(user, provider)
+                except DeputizeError as error:
+                    self.violated(f"{user} connected {provider} and cannot act: {type(error).__name__}: {error}")
+                    continue
+                if found["who"] not in {one.email for one in mine if one.alive}:
+                    self.violated(f"{user} acted as {found['who']} at {provider}")
+
+    async def nothing_left(self) -> None:
+        """After everybody was disconnected, no provider accepts a token."""
+        for user in self.world.users:
+            await self.world.call(self.world.some(), lambda deputy, user=user: deputy.revoke(User(user)))  # type: ignore[misc]
+        await self.world.call(self.world.some(), lambda deputy: deputy.revoker.retry())
+        for family in self.families:
+            if family.alive and not self._excused(family):
+                self.violated(f"{family.name} outlived the disconnect of everything")
