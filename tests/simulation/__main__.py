@@ -1,6 +1,7 @@
 """Play many schedules: ``python -m tests.simulation 1000000 --run 7 [--model sqlite] [--processes 2]``.
 
-``--replay SEED`` plays one schedule alone, and prints what happened. Exit code 1 if something happened that must not.
+``--replay SEED`` plays one schedule alone, and prints what happened. ``--mutants`` puts faults back, one at a time, and
+plays schedules until each is found. Exit code 1 if something happened that must not, or a mutant was not found.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections import Counter
 
 from tests.simulation.batches import batches, played
+from tests.simulation.mutants import MOST, MUTANTS, found
 from tests.simulation.schedule import play
 from tests.simulation.stores import MODELS, Model
 
@@ -38,6 +40,16 @@ def replay(seed: int, model: Model | None) -> int:
     return bool(came.wrong)
 
 
+def find_mutants(processes: int) -> int:
+    """Look for each mutant; the exit code."""
+    missing = 0
+    with multiprocessing.get_context("forkserver").Pool(processes) as pool:
+        for mutant, line in zip(MUTANTS, pool.imap(found, range(len(MUTANTS))), strict=True):
+            missing += not line
+            print(line or f"{mutant.__name__}: not found in {MOST} schedules", flush=True)
+    return bool(missing)
+
+
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(prog="python -m tests.simulation")
     asked.add_argument("number", type=int, nargs="?", default=10_000)
@@ -45,7 +57,10 @@ if __name__ == "__main__":
     asked.add_argument("--model", choices=MODELS)
     asked.add_argument("--processes", type=int, default=2)
     asked.add_argument("--replay", type=int)
+    asked.add_argument("--mutants", action="store_true")
     given = asked.parse_args()
     if given.replay is not None:
         sys.exit(replay(given.replay, given.model))
+    if given.mutants:
+        sys.exit(find_mutants(given.processes))
     sys.exit(main(given.number, given.run, given.model, given.processes))

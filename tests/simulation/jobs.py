@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 from deputize.core import ApprovalRequired, Call, ConsentRequired, DeputizeError, Deputy, ReconsentRequired, User
 from deputize.core.approvals.service import Decision
 from deputize.core.user_requests import Consent
-from tests.simulation.providers import ACTING, SCOPES, Acting, Disconnect, Family
+from deputize.core.vault.rotation import reseal
+from tests.simulation.loop import EPOCH
+from tests.simulation.providers import ACTING, LIFETIME, PAL, SCOPES, Acting, Disconnect, Family
 from tests.simulation.world import CutOff, Program, World, email_of
 
 REPEATS: Final = 3
@@ -29,11 +31,21 @@ class Note:
 
 
 @dataclass(eq=False)
+class Given:
+    """A mandate that a user gave, or may have given. ``ended``: when its end had returned."""
+
+    user: str
+    acts: int
+    ended: int = 0
+
+
+@dataclass(eq=False)
 class Jobs:
     """All jobs of a schedule, and what the oracle has to know about them."""
 
     world: World
     notes: list[Note] = field(default_factory=list)
+    mandates: list[Given] = field(default_factory=list)
     consents: list[tuple[Family | None, Consent]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -44,11 +56,13 @@ class Jobs:
         user, provider = self.rng.choice(self.world.users), self.rng.choice(self.world.names)
         drawn = self.rng.random()
         for probability, job in (
-            (0.34, self.read),
-            (0.17, self.post),
-            (0.17, self.connect),
+            (0.30, self.read),
+            (0.15, self.post),
+            (0.20, self.connect),
             (0.16, self.disconnect),
-            (0.12, self.upkeep),
+            (0.08, self.upkeep),
+            (0.05, self.spend_mandate),
+            (0.03, self.change_key),
         ):
             drawn -= probability
             if drawn < 0:
@@ -70,17 +84,23 @@ class Jobs:
 
     async def read(self, user: str, provider: str) -> None:
         """Read, a few times at once."""
-        number = self.rng.choice((1, 1, 1, 2, 3))
-        await asyncio.gather(*(self.world.tried(self.read_once(user, provider)) for _ in range(number)))
+        number, account = self.rng.choice((1, 1, 1, 2, 3)), self.rng.choice((None, None, None, email_of(user, 1)))
+        await asyncio.gather(*(self.world.tried(self.read_once(user, provider, account)) for _ in range(number)))
 
-    async def read_once(self, user: str, provider: str, times: int = 1) -> Any:
-        """Read once. Raises what the act raises."""
-        program = self.world.some()
+    async def read_once(self, user: str, provider: str, account: str | None = None) -> Any:
+        """Read once, as any account or as a named one. Raises what the act raises."""
         with self._acting(user, provider):
             try:
-                return await self.world.call(program, lambda deputy: deputy.act(f"{provider}_read", {}, user=user))
+                found = await self.world.call(
+                    self.world.some(),
+                    lambda deputy: deputy.act(f"{provider}_read", {}, user=user, account=account),
+                )
+                if account and found["who"] != account:
+                    self.providers.violated(f"{user} asked for {account} at {provider} and got {found['who']}")
+                return found
             except (ReconsentRequired, ConsentRequired) as error:
-                self._judge_loss(user, provider, error)
+                if account is None:
+                    self._judge_loss(user, provider, error)
                 raise
 
     def _judge_loss(self, user: str, provider: str, error: DeputizeError) -> None:
@@ -123,6 +143,8 @@ class Jobs:
             approval = error.approval.id
             if not decide:
                 return
+            if self.rng.random() < 0.05:
+                await self._refused(lambda deputy: deputy.decide(approval, "approve", by="mallory"))
             decision: Decision = "approve" if self.rng.random() < 0.85 else "reject"
             note.approvals += decision == "approve"
             twice = 1 + (self.rng.random() < 0.2)
@@ -131,6 +153,35 @@ class Jobs:
                 for _ in range(twice)
             )
             await asyncio.gather(*(self.world.tried(one) for one in deciding))
+
+    async def spend_mandate(self, user: str, provider: str) -> None:
+        """Give a mandate for one or two posts, try more of them at once, and end it."""
+        given = Given(user, self.rng.choice((1, 2)))
+        self.mandates.append(given)
+        tools, acts = [f"{provider}_post"], given.acts
+        until = EPOCH + self.world.loop.now + LIFETIME
+        with self._acting(user, provider):
+            mandate = await self.world.tried(
+                self.world.call(
+                    self.world.some(),
+                    lambda deputy: deputy.create_mandate(
+                        user, tools=tools, targets=[PAL], max_acts=acts, expires_at=until
+                    ),
+                )
+            )
+        await asyncio.gather(*(self._spend(user, provider) for _ in range(3)))
+        if mandate and self.rng.random() < 0.5:
+            ended = self.world.call(self.world.some(), lambda deputy: deputy.revoke_mandate(user, mandate))
+            if await self.world.tried(_true(ended)):
+                given.ended = self.providers.tick()
+            await self._spend(user, provider)
+
+    async def _spend(self, user: str, provider: str) -> None:
+        note = Note(f"note {len(self.notes)} of {user}")
+        self.notes.append(note)
+        with self._acting(user, provider):
+            for _ in range(self.rng.choice((1, 2))):
+                await self.world.tried(self._act(note, user, provider, note.text))
 
     # ------------------------------------------------------------- consents
 
@@ -157,6 +208,8 @@ class Jobs:
     async def _walk(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
         self.consents.append((None, asked))
         ticket, who = asked.link.rpartition("/")[2], User(user)
+        if self.rng.random() < 0.05:
+            await self._refused(lambda deputy: deputy.consents.start(ticket, User("mallory")))
         started = await self.world.tried(
             self.world.call(self.world.some(), lambda deputy: deputy.consents.start(ticket, who))
         )
@@ -186,6 +239,11 @@ class Jobs:
         times = 1 + (self.rng.random() < 0.3)
         await asyncio.gather(*(self.world.tried(come_back()) for _ in range(times)))
 
+    async def _refused(self, work: Callable[[Deputy], Coroutine[Any, Any, object]]) -> None:
+        """Somebody else tries what only the user may do."""
+        if await self.world.tried(_true(self.world.call(self.world.some(), work))):
+            self.providers.violated("mallory could answer for somebody else")
+
     # ------------------------------------------------------------- ends, and upkeep
 
     async def disconnect(self, user: str, provider: str) -> None:
@@ -207,6 +265,12 @@ class Jobs:
         with self._acting("", ""):
             await self.world.tried(self.keep_up(self.world.some()))
 
+    async def change_key(self, user: str, provider: str) -> None:
+        """Change the root key, and seal everything with it. Programs find it when they need it."""
+        keys = self.world.use_new_root_key()
+        with self._acting("", ""):
+            await self.world.tried(self.world.call(self.world.some(), partial(reseal_with, keys)))
+
     async def keep_up(self, program: Program) -> None:
         """Run all upkeep of a program once."""
         deputy = program.deputy
@@ -214,6 +278,17 @@ class Jobs:
         for job in deputy.sweeper.jobs:
             await self.world.call(program, partial(_done, job))
         await self.world.call(program, lambda deputy: deputy.revoker.retry())
+
+
+async def reseal_with(keys: list[bytes], deputy: Deputy) -> None:
+    """Seal everything with the first of these root keys."""
+    deputy.vault.rekey(keys)
+    await reseal(deputy.vault)
+
+
+async def _true(work: Awaitable[object]) -> bool:
+    await work
+    return True
 
 
 async def _done(job: Callable[[], Awaitable[object]], _: Deputy) -> None:

@@ -45,11 +45,18 @@ class Lane:
 
 @dataclass(eq=False)
 class Process:
-    """One life of a program. ``fuse``: the number of steps after which it dies, 0 for never."""
+    """One life of a program.
+
+    ``fuse``: the number of the step in which it dies, 0 for never; ``last_mark``: the number of the mark with which it
+    dies, and ``last_of``: the kind of mark that counts, "" for all. Marks are what others saw of it: writes that were
+    carried out, by the kind of record, and requests that arrived, by the end of their path.
+    """
 
     name: str
     fuse: int = 0
     steps: int = 0
+    last_mark: int = 0
+    last_of: str = ""
     dead: bool = False
     on_death: list[Callable[[], None]] = field(default_factory=list)
     main: Lane = field(init=False)
@@ -57,6 +64,13 @@ class Process:
 
     def __post_init__(self) -> None:
         self.main, self.background = Lane(self), Lane(self)
+
+    def mark(self, kind: str) -> None:
+        """Others saw something of this process."""
+        if self.last_mark and self.last_of in ("", kind):
+            self.last_mark -= 1
+            if not self.last_mark:
+                self.die()
 
     def die(self) -> None:
         """Run no further callback of this process. What it did before stays."""

@@ -230,3 +230,9 @@ def find(mutant: Mutant, most: int = MOST) -> Came | None:
     """Return the first schedule in which the mutant does what it must not, or None."""
     with mutant():
         return next((came for came in map(play, range(most)) if came.wrong), None)
+
+
+def found(number: int) -> str:
+    """Look for a mutant by its number; a line that says when it was found, "" if it was not."""
+    came = find(MUTANTS[number])
+    return f"{MUTANTS[number].__name__}: schedule {came.seed}: {came.wrong[0]}" if came else ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import partial
 
 from deputize.core import DeputizeError, User
-from tests.simulation.jobs import Jobs
+from deputize.core.vault.record import KINDS
+from deputize.core.vault.rotation import key_uses
+from tests.simulation.jobs import Jobs, reseal_with
 from tests.simulation.providers import Family
 from tests.simulation.world import World
 
@@ -19,6 +22,7 @@ async def judge(world: World, jobs: Jobs) -> None:
     verdict = Verdict(world, jobs)
     verdict.posts()
     await verdict.outcomes()
+    await verdict.records()
     verdict.unknown()
     verdict.ended()
     verdict.revoked()
@@ -56,12 +60,26 @@ class Verdict:
 
     def posts(self) -> None:
         """At most one effect of a call; no approval is used twice; nothing is posted after a rejection."""
+        under_mandates = defaultdict[str, int](int)
         for note in self.jobs.notes:
             number = sum(post.text == note.text for post in self.providers.posts)
-            if number > note.approvals:
+            if number == 1 and not note.approvals:
+                under_mandates[note.text.rpartition(" ")[2]] += 1
+            elif number > note.approvals:
                 self.violated(f"{note.text!r} was posted {number} times with {note.approvals} approvals")
             if number < len(note.done):
                 self.violated(f"{note.text!r} was posted {number} times, and {len(note.done)} calls returned a result")
+
+        self.world.met["posts"] += len(self.providers.posts)
+        self.world.met["posts under mandates"] += sum(under_mandates.values())
+        for user, number in under_mandates.items():
+            if number > sum(one.acts for one in self.jobs.mandates if one.user == user):
+                self.violated(f"{user} posted {number} notes without an approval")
+        approved = {note.text for note in self.jobs.notes if note.approvals}
+        for post in self.providers.posts:
+            mine = [one for one in self.jobs.mandates if one.user == post.family.user]
+            if post.text not in approved and all(one.ended and one.ended < post.began for one in mine):
+                self.violated(f"{post.text!r} was posted, and all mandates had ended")
 
     async def outcomes(self) -> None:
         """What became of each consent, as its user sees it."""
@@ -75,6 +93,17 @@ class Verdict:
                 self.kept.add(family)
 
     # ------------------------------------------------------------- families
+
+    async def records(self) -> None:
+        """Every record opens, and needs no older key once everything was sealed with the newest."""
+        shut = sum([(await self.world.vault.scan_openable(kind))[1] for kind in KINDS])
+        if shut:
+            self.violated(f"{shut} records do not open")
+        if len(self.world.root_keys.now) > 1:
+            program = self.world.some()
+            await self.world.call(program, partial(reseal_with, self.world.root_keys.read_keys()))
+            if uses := set(await key_uses(self.world.vault)) - {self.world.vault.sealer.ids[0]}:
+                self.violated(f"records need {len(uses)} older keys")
 
     def unknown(self) -> None:
         """The vault knows a token of every family that is alive."""

@@ -1,7 +1,7 @@
 """Models of providers that know every family of tokens, who it belongs to, and why it ended.
 
-acme    refresh tokens work once, and a second use ends the family
-birch   the same, and revoking any token of a person ends all that the app has of them
+acme    refresh tokens work once, and a second use ends the family; revoking a used one does nothing
+birch   the same, but revoking any token of a person ends all that the app has of them
 cedar   refresh tokens work until they are revoked; deputize is not told that it can revoke older tokens alone
 """
 
@@ -151,10 +151,11 @@ class Disconnect:
 
 @dataclass(eq=False)
 class Post:
-    """A note that was posted."""
+    """A note that was posted. ``began``: when the job began that wanted it."""
 
     family: Family
     text: str
+    began: int
 
 
 class Wrong(AssertionError):
@@ -267,8 +268,9 @@ class Providers:
         return (200, self.issue(family, rotate=rotates)), family if rotates else None
 
     def _revoke(self, provider: str, form: Mapping[str, str]) -> Reply:
-        family = self.tokens.get(form.get("token", ""))
-        if family and family.provider == provider:
+        token = form.get("token", "")
+        family = self.tokens.get(token)
+        if family and family.provider == provider and not (provider == "acme" and token in family.used):
             persons = [one for one in self.families.values() if (one.provider, one.email) == (provider, family.email)]
             for one in persons if provider == "birch" else [family]:
                 if one.alive:
@@ -292,7 +294,8 @@ class Providers:
         if kind == "me":
             return 200, {"id": f"id-of-{family.email}", "email": family.email}
         if request.method == "POST":
-            self.posts.append(Post(family, json.loads(request.content)["text"]))
+            acting = ACTING.get()
+            self.posts.append(Post(family, json.loads(request.content)["text"], acting.began if acting else 0))
             return 200, {"id": str(len(self.posts))}
         return 200, {"who": family.email}
 
@@ -358,6 +361,7 @@ class Line(httpx.AsyncBaseTransport):
             if family:
                 family.lost |= answer.done() or self.process.dead or fate == "cut after"
             loop.after(slow, reply, status, body)
+            self.process.mark(request.url.path.rpartition("/")[2])
 
         def reply(status: int, body: dict[str, Any]) -> None:
             ended()

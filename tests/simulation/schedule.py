@@ -18,6 +18,8 @@ from tests.simulation.stores import MODELS, Model
 from tests.simulation.world import USERS, Program, World
 
 MOST_STEPS: Final = 200_000
+MARKS: Final = ("grant", "grant", "consent", "received", "outbox", "intent", "act", "approval", "token", "me", "notes")
+"""What a process may die with."""
 HEALED: Final = 400.0
 """Seconds until every lease and every pause before another try has ended."""
 
@@ -70,12 +72,21 @@ class Schedule:
         world, rng = self.world, self.world.rng
         world.loop.now = rng.choice((10.0, 3570.0, 3700.0, 3700.0))  # valid, soon over, or expired tokens
         await world.begin(rng.choice((2, 2, 2, 3)), rng.choice((1.0, 1.0, 0.8, 0.3)))
-        tasks = [asyncio.ensure_future(self._fault(*fault)) for fault in self._faults()]
+        faults = self._faults()
+        tasks = [asyncio.ensure_future(self._fault(*fault)) for fault in faults]
         spread = rng.choice((0.0, 0.2, 0.2, 3.0, 60.0))
         work = [self._later(rng.random() * spread, self.jobs.draw) for _ in range(rng.choice((2, 2, 3, 3, 4, 6)))]
         await self._in_time(asyncio.gather(*work))
+        if not faults:
+            self._one_refresh()
         await self.quiesce(tasks)
         await judge(world, self.jobs)
+
+    def _one_refresh(self) -> None:
+        """Without a fault, a token that expired is refreshed once, however many calls need it."""
+        for family in self.world.providers.families.values():
+            if family.refreshes > 1:
+                self.world.providers.violated(f"{family.name} was refreshed {family.refreshes} times without a cause")
 
     async def _later(self, seconds: float, job: Callable[[], Awaitable[None]]) -> None:
         await asyncio.sleep(seconds)
@@ -103,7 +114,12 @@ class Schedule:
         program = world.programs[number]
         world.met[f"fault: {kind}"] += 1
         if kind == "crash":
-            program.process.fuse = program.process.steps + int(10 ** rng.uniform(0.0, 2.6)) + 1
+            if rng.random() < 0.3:
+                program.process.fuse = program.process.steps + int(10 ** rng.uniform(0.0, 2.6)) + 1
+            elif rng.random() < 0.4:
+                program.process.last_mark = int(10 ** rng.uniform(0.0, 1.5))
+            else:
+                program.process.last_of, program.process.last_mark = rng.choice(MARKS), rng.choice((1, 1, 2))
             await self._restart(program)
         elif kind == "cancel":
             world.cancel_at = rng.randint(1, 8)
@@ -111,7 +127,7 @@ class Schedule:
             kind = rng.choice(("cut before", "cut after", "cut after", "slow", "unsent"))
             world.weather[kind] = rng.choice((0.1, 0.3))
         elif kind == "trouble":
-            trouble = rng.choice(world.names), rng.choice(("token", "revoke", "me", "api", "401", "401"))
+            trouble = rng.choice(world.names), rng.choice(("token", "revoke", "me", "me", "api", "401"))
             await asyncio.sleep(rng.random() * 0.3)
             world.providers.trouble.add(trouble)
             await asyncio.sleep(rng.choice((0.2, 3.0, 100.0)))
@@ -149,7 +165,7 @@ class Schedule:
         world.disk.flaky, world.cancel_at = 0.0, 0
         crash = rng.random() < 0.3
         for program in list(world.programs):
-            program.process.fuse = 0
+            program.process.fuse = program.process.last_mark = 0
             if program.process.dead or crash:
                 await world.restart(program)
         for _ in range(2):

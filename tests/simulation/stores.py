@@ -202,6 +202,8 @@ class SimulatedStore:
             done = self._changed(change, what)
             if not future.done():
                 future.set_result(done)
+        for _, what, _ in batch:
+            self.process.mark(_kind(what))
         self._writing = bool(self._queue)
         if self._writing:
             self.loop.after(self.rng.random() * 0.004, self._commit)
@@ -233,6 +235,8 @@ class SimulatedStore:
 
         def run() -> None:
             done = self._changed(change, what) if arrives else False
+            if arrives:
+                self.process.mark(_kind(what))
             self.loop.after(self.rng.random() * 0.004, reply, None if cut else done)
 
         def reply(done: bool | None) -> None:
@@ -258,6 +262,11 @@ class SimulatedStore:
 
     async def close(self) -> None:
         """The disk outlives its processes."""
+
+
+def _kind(what: str) -> str:
+    """The kind of record of a write."""
+    return what.split()[2].partition("/")[0]
 
 
 @dataclass

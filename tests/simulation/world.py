@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import functools
 import hashlib
 import math
@@ -75,6 +76,20 @@ def _initial_grant(user: str, provider: str) -> Grant:
 
 
 @dataclass(eq=False)
+class RootKeys:
+    """The key source of all programs: newest first."""
+
+    now: list[bytes] = field(default_factory=lambda: [ROOT_KEY])
+    name = "the simulation"
+
+    def exists(self) -> bool:
+        return True
+
+    def read_keys(self) -> list[bytes]:
+        return list(self.now)
+
+
+@dataclass(eq=False)
 class Program:
     """One program: a new process whenever it is started again."""
 
@@ -103,7 +118,9 @@ class World:
     _lives: int = 0
 
     def __post_init__(self) -> None:
-        records, self.sealer, self.keys = _template()
+        records, sealer, self.keys = _template()
+        self.sealer, self.root_keys = copy.copy(sealer), RootKeys()
+        self.sealer.source = self.root_keys
         self.rng = self.loop.rng
         self.disk = Disk(self.loop, self.model, dict(records))
         self.providers = Providers(self.loop)
@@ -183,6 +200,12 @@ class World:
     def known_families(self) -> list[TokenFamily]:
         """The token families that the vault knows now."""
         return _finished(families(self.vault))
+
+    def use_new_root_key(self) -> list[bytes]:
+        """Put a new root key first, and return all."""
+        self.root_keys.now.insert(0, self.rng.randbytes(32))
+        self.vault.rekey(self.root_keys.now)
+        return self.root_keys.read_keys()
 
     # ------------------------------------------------------------- calls
 
