@@ -23,9 +23,11 @@ REPEATS: Final = 3
 
 @dataclass(eq=False)
 class Note:
-    """A post that a user wants. ``approvals``: how many they gave; ``done``: calls that returned a result."""
+    """A post that a user wants. ``calls``: how many calls want it; ``approvals``: how many the user gave; ``done``: the
+    calls that returned a result."""
 
     text: str
+    calls: int = 1
     approvals: int = 0
     done: set[str] = field(default_factory=set)
 
@@ -112,9 +114,9 @@ class Jobs:
 
     async def post(self, user: str, provider: str) -> None:
         """Post a note, with an approval. Frameworks repeat the call, at once or after a while, in any program."""
-        note = Note(f"note {len(self.notes)} of {user}")
+        note = Note(f"note {len(self.notes)} of {user}", calls=1 + (self.rng.random() < 0.25))
         self.notes.append(note)
-        calls = [f"{note.text} a", f"{note.text} b"][: 1 + (self.rng.random() < 0.25)]
+        calls = [f"{note.text} a", f"{note.text} b"][: note.calls]
         with self._acting(user, provider):
             for call in calls:
                 await self.world.tried(self._ask(note, user, provider, call, decide=call == calls[0]))

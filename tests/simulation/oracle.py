@@ -63,10 +63,9 @@ class Verdict:
         under_mandates = defaultdict[str, int](int)
         for note in self.jobs.notes:
             number = sum(post.text == note.text for post in self.providers.posts)
-            if number == 1 and not note.approvals:
-                under_mandates[note.text.rpartition(" ")[2]] += 1
-            elif number > note.approvals:
-                self.violated(f"{note.text!r} was posted {number} times with {note.approvals} approvals")
+            under_mandates[note.text.rpartition(" ")[2]] += max(number - note.approvals, 0)
+            if number > note.calls:
+                self.violated(f"{note.text!r} was posted {number} times, and {note.calls} calls wanted it")
             if number < len(note.done):
                 self.violated(f"{note.text!r} was posted {number} times, and {len(note.done)} calls returned a result")
 
@@ -74,7 +73,7 @@ class Verdict:
         self.world.met["posts under mandates"] += sum(under_mandates.values())
         for user, number in under_mandates.items():
             if number > sum(one.acts for one in self.jobs.mandates if one.user == user):
-                self.violated(f"{user} posted {number} notes without an approval")
+                self.violated(f"{user} posted {number} notes too many for the approvals and mandates")
         approved = {note.text for note in self.jobs.notes if note.approvals}
         for post in self.providers.posts:
             mine = [one for one in self.jobs.mandates if one.user == post.family.user]

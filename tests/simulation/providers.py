@@ -271,11 +271,14 @@ class Providers:
         token = form.get("token", "")
         family = self.tokens.get(token)
         if family and family.provider == provider and not (provider == "acme" and token in family.used):
-            persons = [one for one in self.families.values() if (one.provider, one.email) == (provider, family.email)]
-            for one in persons if provider == "birch" else [family]:
+            for one in self.persons(family) if provider == "birch" else [family]:
                 if one.alive:
                     one.ended_by = "revoked"
         return 200, {}
+
+    def persons(self, family: Family) -> list[Family]:
+        """All families of the same person."""
+        return [one for one in self.families.values() if (one.provider, one.email) == (family.provider, family.email)]
 
     def _api(self, provider: str, request: httpx.Request, kind: str) -> Reply:
         token = request.headers.get("authorization", "").removeprefix("Bearer ")
@@ -287,7 +290,8 @@ class Providers:
             self._judge(provider, family)
         if family.alive and token not in self._stored and self.is_known:
             self._stored.add(token)
-            if not (self.is_known(token) or self.is_known(family.refresh)):
+            newer = any(one.redeemed and one.asked > family.asked for one in self.persons(family))
+            if not (newer or self.is_known(token) or self.is_known(family.refresh)):
                 self.violated(f"an access token of {family.name} was used before it was stored")
         if (provider, "401") in self.trouble or not family.alive or family.access[token] < self.loop.time():
             return 401, {"error": "invalid_token"}

@@ -127,7 +127,7 @@ class Schedule:
             kind = rng.choice(("cut before", "cut after", "cut after", "slow", "unsent"))
             world.weather[kind] = rng.choice((0.1, 0.3))
         elif kind == "trouble":
-            trouble = rng.choice(world.names), rng.choice(("token", "revoke", "me", "me", "api", "401"))
+            trouble = self._trouble()
             await asyncio.sleep(rng.random() * 0.3)
             world.providers.trouble.add(trouble)
             await asyncio.sleep(rng.choice((0.2, 3.0, 100.0)))
@@ -144,11 +144,18 @@ class Schedule:
             world.say(f"the session of {program.process.name} was cut")
             world.disk.drop_locks(program.process)
 
+    def _trouble(self) -> tuple[str, str]:
+        """Draw what fails at a provider."""
+        rng = self.world.rng
+        return rng.choice(self.world.names), rng.choice(("token", "revoke", "me", "me", "api", "401"))
+
     async def _restart(self, program: Program) -> None:
-        """Start the program again some time after it has died."""
+        """Start the program again some time after it has died. Its providers may fail from then on."""
         died = asyncio.Event()
         program.process.on_death.append(died.set)
         await died.wait()
+        if self.world.rng.random() < 0.25:
+            self.world.providers.trouble.add(self._trouble())
         await asyncio.sleep(self.world.rng.choice((0.01, 0.5, 5.0, 100.0)))
         self.world.programs[program.number] = await self.world.start(program.number)
 
