@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from deputize.core import ApprovalRequired, Call, ConsentRequired, DeputizeError, Deputy, ReconsentRequired, User
 from deputize.core.approvals.service import Decision
+from deputize.core.consent.consents import DeviceCode
 from deputize.core.user_requests import Consent
 from deputize.core.vault.rotation import reseal
 from tests.simulation.loop import EPOCH
@@ -205,7 +206,26 @@ class Jobs:
             )
             now = self.providers.tick()
             for one in asked or ():
-                await self._walk(user, provider, one, email, acting.began, now)
+                walk = self._enter_code if self.rng.random() < 0.15 else self._walk
+                await walk(user, provider, one, email, acting.began, now)
+
+    async def _enter_code(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
+        """Connect with a code that the user enters on another device, while the program asks for it."""
+        shown, who = list[DeviceCode](), User(user)
+        family = self.providers.family(user, provider, email, asked.id, requested=requested, asked=now)
+        self.consents.append((family, asked))
+        polling = asyncio.ensure_future(
+            self.world.tried(
+                self.world.call(
+                    self.world.some(),
+                    lambda deputy: deputy.consents.connect_by_device_code(asked.id, who, shown.append, asyncio.sleep),
+                )
+            )
+        )
+        await asyncio.sleep(self.rng.choice((1.0, 6.0, 20.0)))
+        if shown:
+            self.providers.enter(shown[0].code, family)
+        await polling
 
     async def _walk(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
         self.consents.append((None, asked))

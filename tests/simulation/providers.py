@@ -52,6 +52,7 @@ def _row(name: str) -> Provider:
             authorize_url=f"{login}/oauth/authorize",
             token_url=f"{login}/oauth/token",
             revoke_url=f"{login}/oauth/revoke",
+            device_url=f"{login}/oauth/device",
             revokes_all=name == "birch",
             ends_replaced="at_once" if name == "acme" else "with_grant",
         ),
@@ -170,6 +171,8 @@ class Providers:
     now: int = 0
     families: dict[str, Family] = field(default_factory=dict)
     codes: dict[str, tuple[Family, float]] = field(default_factory=dict)
+    devices: dict[str, Family | None] = field(default_factory=dict)
+    """Device codes, and the families of those that a person has entered."""
     tokens: dict[str, Family] = field(default_factory=dict)
     fingerprints: dict[str, Family] = field(default_factory=dict)
     posts: list[Post] = field(default_factory=list)
@@ -202,6 +205,10 @@ class Providers:
         code = f"code-of-{family.name}"
         self.codes[code] = family, self.loop.time() + GRACE_FOR_CODES
         return code
+
+    def enter(self, user_code: str, family: Family) -> None:
+        """A person enters this code."""
+        self.devices[f"device-of-{user_code}"] = family
 
     def issue(self, family: Family, *, rotate: bool) -> dict[str, Any]:
         """New tokens of a family."""
@@ -236,6 +243,11 @@ class Providers:
         kind = path.rpartition("/")[2]
         if (provider, "api" if kind == "notes" else kind) in self.trouble:
             return (503, {"error": "server_error"}), None
+        if kind == "device":
+            code = f"user-code-{next(self._number)}"
+            self.devices[f"device-of-{code}"] = None
+            reply = {"device_code": f"device-of-{code}", "user_code": code, "expires_in": 600, "interval": 5}
+            return (200, {**reply, "verification_uri": f"https://{provider}.example/device"}), None
         if kind in ("token", "revoke"):
             form = {name: value[0] for name, value in parse_qs(request.content.decode()).items()}
             return self._token(provider, form) if kind == "token" else (self._revoke(provider, form), None)
@@ -248,6 +260,13 @@ class Providers:
             if family is None or family.provider != provider or until < self.loop.time():
                 return refused
             return (200, self.issue(family, rotate=True)), family
+        if "device_code" in form:
+            if form["device_code"] not in self.devices:
+                return refused
+            if (entered := self.devices[form["device_code"]]) is None:
+                return (400, {"error": "authorization_pending"}), None
+            del self.devices[form["device_code"]]
+            return (200, self.issue(entered, rotate=True)), entered
         token, acting = form.get("refresh_token", ""), ACTING.get()
         family = self.tokens.get(token)
         if family is None or family.provider != provider:
