@@ -135,7 +135,7 @@ WAYS: Final[dict[str, Way]] = {
         {"event_id": "holiday0001", "title": "Away"},
         does("calendar_update_event", event_id=..., title="Moved"),
     ),
-    "calendar/manage.py:_off_the_list": Way(
+    "calendar/manage.py:_unsubscribe_undo": Way(
         "manage_calendar",
         {"action": "create", "title": "Plain"},
         does("calendar_manage_calendar", action="update", calendar=..., title="Renamed"),
@@ -169,7 +169,7 @@ WAYS: Final[dict[str, Way]] = {
         does("github_write_file", repo=SITE, path="zebra.txt", content="Spots\n", message="x", mode="append"),
     ),
     "github/delete.py:_ref": Way("delete", github.gone("branch", "feature/polite")[1]),
-    "github/save_gist.py:_changed": Way(
+    "github/save_gist.py:_change_gist": Way(
         "save_gist", github.OLD_GIST, does("github_save_gist", gist_id=..., files={"vole.txt": "Digging"})
     ),
     "github/save_gist.py:save_gist": Way("save_gist", github.GIST, written_on),
@@ -181,17 +181,17 @@ WAYS: Final[dict[str, Way]] = {
     ),
     "github/reactions.py:react": Way("react", {"repo": SITE, "number": 1, "reaction": "hooray"}),
     "github/reviews.py:resolve_thread": Way("resolve_thread", {"thread_id": github.THREAD}),
-    "github/save_label.py:_changed": Way(
+    "github/save_label.py:_change": Way(
         "save_label",
         {"repo": SITE, "name": "bug", "color": "abcdef"},
         does("github_save_label", repo=..., name=..., color="123456"),
     ),
-    "github/save_label.py:_made": Way(
+    "github/save_label.py:_create": Way(
         "save_label",
         {"repo": SITE, "name": "burrow", "description": "Dug by hand"},
         described,
     ),
-    "github/save_milestone.py:_made": Way(
+    "github/save_milestone.py:_create": Way(
         "save_milestone",
         {"repo": SITE, "title": "Harvest", "body": "Bring baskets"},
         retitled,
@@ -201,7 +201,7 @@ WAYS: Final[dict[str, Way]] = {
         {"repo": SITE, "milestone": "Spring", "title": "Lent"},
         does("github_save_milestone", repo=..., milestone=..., title="Other"),
     ),
-    "github/save_release.py:_made": Way(
+    "github/save_release.py:_create": Way(
         "save_release", github.RELEASE, does("github_save_release", repo=..., tag=..., body="Other")
     ),
     "github/save_release.py:_undo": Way(
@@ -221,7 +221,7 @@ WAYS: Final[dict[str, Way]] = {
         does("github_update_pull", repo=..., number=..., title="Other"),
         stays=COUNTED_BY_GITHUB,
     ),
-    "github/write_comment.py:_edited": Way(
+    "github/write_comment.py:_edit_comment": Way(
         "write_comment",
         {"repo": SITE, "comment_id": 6002, "body": "Seven sleepers"},
         does("github_write_comment", repo=..., comment_id=..., body="Other"),
@@ -252,13 +252,13 @@ WAYS: Final[dict[str, Way]] = {
         gmail.AWAY,
         does("gmail_set_vacation", enabled=True, subject="Gone", body="For good", if_text=...),
     ),
-    "linear/admin.py:_changed": Way(
+    "linear/admin.py:_change_label": Way(
         "save_label",
         {"label": linear.BUG, "name": "Defect", "retired": True},
         does("linear_save_label", label=..., name="Fault"),
         stays=TIMES,
     ),
-    "linear/comments.py:_edited": Way(
+    "linear/comments.py:_edit_comment": Way(
         "write_comment",
         {"comment_id": linear.MINE, "body": "Other"},
         does("linear_write_comment", comment_id=..., body="Else"),
@@ -275,20 +275,20 @@ WAYS: Final[dict[str, Way]] = {
         {"notification_ids": [NOTE], "action": "read"},
         does("linear_update_notifications", notification_ids=..., action="unread"),
     ),
-    "linear/initiative_edits.py:_back": Way(
+    "linear/initiative_edits.py:_undo": Way(
         "save_initiative",
         linear.an_initiative,
         stays=r"\.initiative_links\[\d+\]\.(id|createdAt|updatedAt)$",
     ),
-    "linear/links.py:_attached": Way("link_url", {"issue": "ENG-1", "url": "https://example.test/a"}),
-    "linear/links.py:_unlinked": Way("link_url", linear.a_link, stays=r"\.attachments\[0\]\.id$"),
+    "linear/links.py:_attach": Way("link_url", {"issue": "ENG-1", "url": "https://example.test/a"}),
+    "linear/links.py:_unlink": Way("link_url", linear.a_link, stays=r"\.attachments\[0\]\.id$"),
     "linear/links.py:relate_issues": Way("relate_issues", {"issue": "ENG-1", "related": "ENG-2"}),
     "linear/links.py:set_subscription": Way(
         "set_subscription",
         {"issue": "ENG-1", "person": "bob"},
         stays=r"subscribers",
     ),
-    "linear/document_tools.py:_back": Way(
+    "linear/document_tools.py:_undo": Way(
         "save_document",
         {"document": linear.DESIGN, "content": "More", "append": True},
         does("linear_save_document", document=..., content="Else", append=True),
@@ -300,20 +300,20 @@ WAYS: Final[dict[str, Way]] = {
         does("linear_update_issue", issues=["ENG-4"], description="Others' words", append=True),
         stays=r"\.issues\[\d+\]: \+ .*'trashed': True",  # Linear keeps what was deleted for a while
     ),
-    "linear/project_edits.py:_back": Way(
+    "linear/project_edits.py:_undo": Way(
         "save_project",
         {"project": linear.PROJECT, "content": "Anew", "append": True, "status": "paused"},
         does("linear_save_project", project=..., status="completed"),
         stays=TIMES,
     ),
-    "linear/project_milestones.py:_changed": Way(
+    "linear/project_milestones.py:_change": Way(
         "save_milestone",
         {"project": linear.PROJECT, "milestone": linear.MILESTONE, "description": "First"},
         does("linear_save_milestone", project=..., milestone=..., description="Else", append=True),
         stays=TIMES,
     ),
-    "linear/uploads.py:_as_attachments": Way("upload_file", linear.uploading("attachment"), stays=r"\.uploads\["),
-    "linear/uploads.py:_in_description": Way(
+    "linear/uploads.py:_attach": Way("upload_file", linear.uploading("attachment"), stays=r"\.uploads\["),
+    "linear/uploads.py:_append_links": Way(
         "upload_file",
         linear.uploading("description"),
         does("linear_update_issue", issues=..., description="Else", append=True),
@@ -325,7 +325,7 @@ WAYS: Final[dict[str, Way]] = {
         does("linear_update_issue", issues=..., state="Todo"),
         stays=TIMES,
     ),
-    "salesforce/activities.py:_noted_down": Way(
+    "salesforce/activities.py:_write_note": Way(
         "log_activity",
         {"kind": "note", "subject": "Said", "account_or_opportunity": salesforce.ACCOUNT},
         written_in("ContentNote", "Title"),
@@ -358,8 +358,8 @@ WAYS: Final[dict[str, Way]] = {
         does("slack_update_channel", conversation=..., topic="Else"),
         stays=SAID,
     ),
-    "slack/reactions_and_pins.py:_bookmark": Way("pin", slack.BOOKMARK),
-    "slack/reactions_and_pins.py:_unmarked": Way("pin", slack.no_bookmark, stays=r"\.bookmarks\[0\]\.id$"),
+    "slack/reactions_and_pins.py:_change_bookmark": Way("pin", slack.BOOKMARK),
+    "slack/reactions_and_pins.py:_remove_bookmarks": Way("pin", slack.no_bookmark, stays=r"\.bookmarks\[0\]\.id$"),
     "slack/reactions_and_pins.py:pin": Way("pin", slack.a_pin),
     "slack/reactions_and_pins.py:react": Way("react", slack.a_reaction),
     "slack/own_messages.py:update_message": Way(
@@ -368,8 +368,8 @@ WAYS: Final[dict[str, Way]] = {
         does("slack_update_message", conversation=..., ts=..., body="Other"),
         stays=r"\.edited: \+",
     ),
-    "slack/send.py:_planned": Way("send_message", {"conversation": slack.DM, "body": "Later", "send_at": "+2h"}),
-    "slack/send.py:_posted": Way(
+    "slack/send.py:_send_later": Way("send_message", {"conversation": slack.DM, "body": "Later", "send_at": "+2h"}),
+    "slack/send.py:_send_now": Way(
         "send_message",
         {"conversation": slack.ENG, "body": "Plain"},
         does("slack_update_message", conversation=..., ts=..., body="Other"),
