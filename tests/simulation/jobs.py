@@ -207,7 +207,8 @@ class Jobs:
             now = self.providers.tick()
             for one in asked or ():
                 walk = self._enter_code if self.rng.random() < 0.15 else self._walk
-                await walk(user, provider, one, email, acting.began, now)
+                beside = [self._disconnect_soon(user, provider)] if self.rng.random() < 0.15 else []
+                await asyncio.gather(walk(user, provider, one, email, acting.began, now), *beside)
 
     async def _enter_code(self, user: str, provider: str, asked: Consent, email: str, requested: int, now: int) -> None:
         """Connect with a code that the user enters on another device, while the program asks for it."""
@@ -281,6 +282,11 @@ class Jobs:
             )
         if done is not None:
             order.ended = self.providers.tick()
+
+    async def _disconnect_soon(self, user: str, provider: str) -> None:
+        """Disconnect while a consent is under way."""
+        await asyncio.sleep(self.rng.random())
+        await self.disconnect(user, provider)
 
     async def upkeep(self, user: str, provider: str) -> None:
         """Do what a program does in the background."""

@@ -196,18 +196,6 @@ def reply_is_not_sealed() -> AbstractContextManager[object]:
     return _patched((Redeemer, "_take", take))
 
 
-def dead_grant_overwrites_newer_tokens() -> AbstractContextManager[object]:
-    """A refused refresh marks the grant dead without looking whether another process has stored newer tokens."""
-
-    async def end_with(self: Any, grant: Any, reason: str) -> Any:
-        while current := await self.vault.get_grant(self.vault.record_key(grant)):
-            if current.status != "active" or await self.vault.replace(current, current.dead(reason)):
-                break
-        raise GrantLost(reason, grant)
-
-    return _patched((Refresher, "_end_with", end_with))
-
-
 MUTANTS: Final[tuple[Mutant, ...]] = (
     second_401_ends_grant,
     refresh_needs_no_lease,
@@ -222,7 +210,6 @@ MUTANTS: Final[tuple[Mutant, ...]] = (
     write_is_not_claimed,
     refreshed_token_is_used_before_it_is_stored,
     reply_is_not_sealed,
-    dead_grant_overwrites_newer_tokens,
 )
 
 
