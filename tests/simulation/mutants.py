@@ -19,6 +19,7 @@ from deputize.core.grants.refresh import GrantLost, Refresher
 from deputize.core.grants.revocation_queue import RevocationQueue
 from deputize.core.grants.token_reply_journal import Received
 from deputize.core.idempotency.ledger import Entry
+from deputize.core.vault.custody import EndedByProvider
 from deputize.core.vault.vault import Vault
 from tests.simulation.schedule import Came, play
 
@@ -41,7 +42,7 @@ def second_401_ends_grant() -> AbstractContextManager[object]:
     async def failure(self: Any, outcome: Any, grant: Any) -> Exception:
         if outcome.kind is not Kind.REFRESH_ONCE:
             return await before(self, outcome, grant)
-        await self.transport.engine.vault.replace(grant, grant.dead("rejected"))
+        await self.transport.engine.vault.end_grant(grant, grant.dead("rejected"), EndedByProvider())
         return GrantLost("rejected", grant)
 
     return _patched((Exchange, "_failure", failure))
