@@ -166,7 +166,9 @@ async def test_f3_on_a_server_without_authentication_its_client_names_nobody(
 
 
 @each_entry
-async def test_host_function_alone_names_who_acts(deputy: Deputy, sandbox: Sandbox, entry: Entry) -> None:
+async def test_host_user_function_overrides_server_user_and_client_context(
+    deputy: Deputy, sandbox: Sandbox, entry: Entry
+) -> None:
     seen: list[RunInfo] = []
 
     def host(run: RunInfo) -> User:

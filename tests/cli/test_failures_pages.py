@@ -24,7 +24,7 @@ def test_each_failure_is_held_by_a_test_that_is_there() -> None:
         assert re.search(rf"^(async )?def {name}\(", (ROOT / path).read_text(), re.MULTILINE), f"{path}::{name}"
 
 
-def test_no_row_of_the_table_is_without_a_test() -> None:
+def test_every_row_of_the_failures_table_names_a_test() -> None:
     table = [line for line in text(FAILURES).splitlines() if line.startswith("| ")]
     assert len(table) == len(ROWS) + 1 and len(ROWS) > 15
 

@@ -549,7 +549,7 @@ async def test_a_synchronous_stream_is_a_fault_of_the_transport() -> None:
     assert (await failing(Http(mock), httpx.Request("GET", "https://api.example.test"))).sent
 
 
-async def test_errors_of_our_own_pass_through_a_transport() -> None:
+async def test_deputize_errors_raised_by_a_transport_are_not_wrapped() -> None:
     def broken(_: httpx.Request) -> httpx.Response:
         raise SettingsError("no")
 

@@ -152,7 +152,7 @@ async def test_prompt_none_is_answered_without_a_page(app: TestApp, sandbox: San
     assert callback(page)["error"] == "interaction_required"
 
 
-async def test_the_switch_denies_without_a_page(app: TestApp, sandbox: Sandbox) -> None:
+async def test_deny_switch_refuses_a_consent_without_a_page(app: TestApp, sandbox: Sandbox) -> None:
     sandbox.switches.deny = True
     assert callback(await app.consent(app.flow("send")))["error"] == "access_denied"
 

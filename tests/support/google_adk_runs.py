@@ -145,7 +145,7 @@ class Chat:
         return await self.say(given)
 
     async def session_events(self) -> list[Event]:
-        """All that is stored."""
+        """Return all stored events of this session."""
         return (await stored(self.service, self.id, self.user)).events
 
     async def asks(self) -> list[dict[str, Any]]:

@@ -301,7 +301,7 @@ def _no_fault(request: httpx.Request, send: Send) -> httpx.Response:
 
 
 def answered(status: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Fault:
-    """A fault: this answer, and the service has done nothing."""
+    """Return a fault that answers without passing the request to the service."""
     return lambda request, send: _json(status, body, headers)
 
 

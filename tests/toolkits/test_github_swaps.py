@@ -185,7 +185,7 @@ SWAPS: Final[list[tuple[str, dict[str, Any], Swap, set[str]]]] = [
     SWAPS,
     ids=[f"{n}-{row[0]}" for n, row in enumerate(SWAPS)],
 )
-async def test_what_was_exchanged_after_the_yes_is_asked_about_again(
+async def test_target_changed_after_approval_needs_a_new_approval(
     desk: Desk, tool: str, arguments: dict[str, Any], swap: Swap, changed: set[str]
 ) -> None:
     first = await desk.asked(tool, arguments)

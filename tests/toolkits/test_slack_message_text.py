@@ -158,7 +158,7 @@ def test_a_text_beside_blocks_that_say_something_else_is_not_what_people_see() -
     assert reader.doubts == {"blocks without words"}
 
 
-def test_words_of_plain_texts_are_no_notation() -> None:
+def test_mention_syntax_in_plain_text_is_shown_literally() -> None:
     for block in (
         {"type": "header", "text": plain("<!channel> <@U0BOB000000>")},
         rich(said("<!channel> <@U0BOB000000>")),

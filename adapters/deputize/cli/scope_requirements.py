@@ -116,7 +116,7 @@ def _samples(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tu
 
 
 def _objects(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield objects whose strings all have one form."""
+    """Yield a sample object for each of `FORMS`: its properties have that form if they can."""
     parts = {name: dict(_samples(one, known)) for name, one in schema.get("properties", {}).items()}
     if isinstance(more := schema.get("additionalProperties"), Mapping):
         parts["some"] = dict(_samples(more, known))

@@ -284,7 +284,7 @@ def test_a_decompression_bomb_is_stopped(chain: Audit, folder: Path, monkeypatch
 # ------------------------------------------------------------- crashes, rivals and readers
 
 
-def test_a_file_in_use_or_not_followed_and_fresh_is_left_alone(make: Make, folder: Path) -> None:
+def test_open_file_or_recent_last_file_of_a_chain_is_not_compressed(make: Make, folder: Path) -> None:
     audit = make(rotate_bytes=100_000)
     fill(audit)
     assert closed_files(folder, time.time()) == []

@@ -439,7 +439,7 @@ async def test_what_cannot_be_remembered_is_not_handed_to_a_model(desk: Desk, mo
         await desk.read(EVIL)
 
 
-async def test_what_a_write_returns_is_read_by_the_model_too(
+async def test_addresses_in_a_write_result_are_recorded_as_untrusted(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     RESULT[:] = [EVIL]

@@ -116,7 +116,7 @@ async def _losing(way: LossySocket, call: Awaitable[T]) -> T:
         assert way.lost == before + 1
 
 
-async def test_what_another_transaction_stands_in_the_way_of_is_refused_in_time(server: Behind, store: Store) -> None:
+async def test_write_blocked_by_another_transaction_fails_with_a_lock_timeout(server: Behind, store: Store) -> None:
     await store.insert("test", "a", b"1")
     with psycopg.connect(server.server.dsn) as busy:
         busy.execute("UPDATE deputize_record SET value = '2'")

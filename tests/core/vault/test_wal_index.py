@@ -212,7 +212,9 @@ say("done")
 
 @pytest.mark.processes
 @pytest.mark.parametrize("other", ["_turn", "opening()", "closing(connect(path))"])
-async def test_a_fork_beside_a_thread_that_reads_leaves_both_locks_and_news(store: SqliteStore, other: str) -> None:
+async def test_fork_during_a_read_in_another_thread_keeps_locks_and_sees_changes(
+    store: SqliteStore, other: str
+) -> None:
     assert await read(store) == b"0"
     with running(FORKING, store.path, other) as program:
         assert await asyncio.to_thread(heard, program) == "done"

@@ -177,7 +177,7 @@ class Scene:
         self.context, self.refused = alice, self.refused | kinds
 
     async def answers(self, pauses: Sequence[Interrupt]) -> dict[str, Any]:
-        """Alice's answer to each pause, by its id: she follows the links, says yes, and answers the host's own."""
+        """Return Alice's answers by the pauses' ids: she opens links, approves, and answers the host."""
         return {pause.id: await self.answer(pause) for pause in pauses}
 
     async def answer(self, pause: Interrupt, *, follow: bool = True) -> Any:

@@ -32,7 +32,8 @@ def copy_rows(start: Trail, to: Trail) -> int:
 
 def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
     """Raise `SettingsError` if a folder has chains that none of these audit keys made, or lines that are not rows of
-    their chains: nobody could remove them from a table again, and its audit would never be whole."""
+    their chain. Call it before the rows are copied into a database: from there nobody can remove them, so that the
+    audit would fail its verification from then on."""
     findings = verify(folder, keys).findings
     strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:

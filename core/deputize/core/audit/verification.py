@@ -242,7 +242,7 @@ class _Chain:
         return genuine
 
     def _check_place(self, row: Row) -> bool:
-        """Return whether the row continues the chain, and add a finding if not."""
+        """Return whether the row continues the chain. Add a finding if not, or if an anchor names another row here."""
         seq = row["seq"]
         mark = self._mark(seq)
         if mark and mark.mac != row["mac"]:

@@ -97,7 +97,7 @@ class Audit:
         self._begin_chain()
 
     def _begin_chain(self) -> None:
-        """Start a new chain as another writer."""
+        """Start a new chain under a new random writer id."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev, self._since_anchor = 0, self._key.first(self.writer), 0
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf

@@ -56,10 +56,10 @@ def classify(
 ) -> Outcome:
     """Return what a response means. Never raises for anything a provider may send.
 
-    ``headers``: case-insensitive, or in lower case. ``granted``, ``needs``: scopes of the grant, and any-of sets that
-    the call needs all of. ``now``: Unix seconds, if the response has no Date. ``rpc_id``: the request's id if it was
-    JSON-RPC; ``data`` is then the whole responding message. A callback's ``body`` is its query string, whose granted
-    scopes are compared with ``needs``.
+    ``headers``: case-insensitive, or in lower case. ``granted``: scopes of the grant. ``needs``: the call needs one
+    scope of each of these. ``now``: Unix seconds, if the response has no Date. ``rpc_id``: id of the request if it was
+    JSON-RPC; `Outcome.data` is then the whole message. The ``body`` of a callback is its query string, and the scopes
+    granted in it are compared with ``needs``.
     """
     if call == "callback":
         return _callback_outcome(rules, body, granted, needs)

@@ -44,7 +44,7 @@ from deputize.core.vault.vault import Vault
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Lister(Tool):
-    """The reading of a server's list as a tool."""
+    """The listing of an MCP server's tools as a tool, so that it is authorized and audited like any act."""
 
     server: McpServer
 

@@ -55,9 +55,10 @@ class Links:
         return known.copy() if known else Known(Link(self.server), grant=grant)
 
     def current(self, known: Known, pinned: Pin) -> Steps:
-        """Ensure that the era is known, and that the list was compared recently enough.
+        """Ensure that the protocol era is known, and that the list of tools is fresh.
 
-        A list that would refuse this tool is read again, however fresh: the operator may have pinned it since.
+        If the list lacks the pinned tool or has another definition of it, it is read again even if it is fresh: the
+        operator may have pinned the tool since.
         """
         if not known.link.version:
             known.until = 0.0

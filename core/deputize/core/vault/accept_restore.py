@@ -43,12 +43,12 @@ class Acceptable(ValueObject):
 
 
 async def find_acceptable(vault: Vault, trail: Trail, anchors: Sequence[str] = ()) -> Acceptable:
-    """Return the traces of a restore. Raises `SettingsError` for findings that a restore does not leave."""
+    """Return the traces of a restore. Raises `SettingsError` if a restore does not explain all findings."""
     report = await verify_audit(vault, trail, anchors)
     findings = [one for one in report.findings if one.kind != "partial"]
     if others := sorted({one.kind for one in findings if one.gap is None and one.kind != RESTORED}):
         raise SettingsError(
-            f"The audit has findings that a restore does not leave: {', '.join(others)}.",
+            f"The audit has findings that no restore explains: {', '.join(others)}.",
             hint="deputize audit verify names them. Only rows that are gone can be accepted.",
         )
     older = await find_rolled_back(vault, trail)

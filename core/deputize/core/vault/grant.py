@@ -165,7 +165,7 @@ G = TypeVar("G", bound=Grant)
 
 
 def _packed(grant: Grant) -> SecretBytes | None:
-    """Return the grant as bytes, or None if it cannot be encoded. Raises nothing: its frame has the tokens."""
+    """Return the grant as bytes, or None if it cannot be encoded. An exception would keep this frame and its tokens."""
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -201,7 +201,7 @@ def _later(grant: Grant) -> list[str]:
 
 
 def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
-    """Return the grant in these bytes, or None for others. Raises nothing: its frame has the tokens."""
+    """Return the grant in these bytes, or None for others. An exception would keep this frame, and its tokens."""
     plain = opaque.reveal()
     try:
         status, expires_at, a, s = _HEAD.unpack_from(plain)

@@ -174,7 +174,7 @@ def comment(call: Call, row: Json) -> View:
 
 
 def _content(call: Call, id: str | None) -> View | None:
-    """Return the text below an inline comment: a project's or a document's."""
+    """Return the content that an inline comment belongs to, with its project or document; None without one."""
     if not id:
         return None
     projects = [one for one in call.visible("projects") if one["content_id"] == id]

@@ -66,7 +66,7 @@ class _Sheet:
         self.all_unseen = False
 
     def read(self) -> Unit:
-        """Read the visible rows, then comments and boxes."""
+        """Return the visible rows, then the comments and the texts of text boxes."""
         scan(self.package.part(self.part), {"sheetFormatPr", "col", "row"}, self._take)
         if self.unseen_rows or self.unseen:
             self.lines.append(f"[left out, since hidden: rows {self.unseen_rows}, columns {len(self.unseen)}]")
@@ -138,7 +138,7 @@ class _Sheet:
         return "".join(text for text, font in words if not font or not is_unseen_on(font, style.fill))
 
     def _read_extras(self) -> None:
-        """Add comments, and text in boxes over the cells."""
+        """Add the comments, and the texts of text boxes."""
         for kind, part in self.package.links(self.part).values():
             if kind == "comments":
                 authors: list[str] = []

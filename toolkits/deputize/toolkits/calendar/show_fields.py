@@ -73,7 +73,7 @@ def guest_in_words(guest: Mapping[str, Any]) -> str:
 
 
 def repeats_in_words(lines: Sequence[str], start: Moment | None) -> list[str]:
-    """Return the rules of a series in words, then the lines."""
+    """Return the recurrence rule of a series in words, then its iCalendar lines; only these for an unsupported rule."""
     try:
         return [recurrence_text(read_recurrence(lines, start)), *lines] if lines and start else list(lines)
     except InvalidInput:

@@ -98,7 +98,7 @@ _STAMP: Final = re.compile(r"^\ufeff?\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z ?", re
 
 
 def _shown_log(log: str) -> str:
-    """Return a log without timestamps, colours and other controls. Offsets count these characters."""
+    """Return a log without timestamps, colours and other control characters. Offsets count what is left."""
     return plain_log(_STAMP.sub("", log)).rstrip("\n")
 
 

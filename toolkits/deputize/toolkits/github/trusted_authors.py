@@ -153,7 +153,7 @@ class _Page:
         return ""
 
     def lookups(self) -> Iterator[tuple[str, str]]:
-        """Yield the people to look up, with their repositories; "" for the user."""
+        """Yield repository and login of each author whose push access must be known; "" for the user's own."""
         for repo, person in ((self.named, self.author or {}), *self._authors(self.data, self.named)):
             if repo and not self.named:
                 yield repo, ""

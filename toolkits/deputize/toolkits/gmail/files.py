@@ -86,9 +86,10 @@ def _fetch_nested(mail: Mail, parts: Sequence[Part]) -> Asks[dict[str, bytes]]:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """Pictures and files of an original. Their bytes are fetched after the approval, because a message never changes.
+    """Pictures and attachments of an original mail that are sent along with the new one.
 
-    ``files``: its attachments to send along.
+    Their bytes are fetched after the approval, which is safe because a stored mail never changes. ``files``: the
+    attachments.
     """
 
     mail: Mail
