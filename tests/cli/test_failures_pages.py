@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -34,8 +35,8 @@ def test_every_row_of_the_failures_table_names_a_test() -> None:
 def test_commands_of_the_page_run_as_written(cli: Command, page: str, tmp_path: Path, settings: dict[str, str]) -> None:
     block = text(page).partition("```bash\n")[2].partition("```")[0]
     later = text(page).partition("```bash\n")[2].partition("```bash\n")[2].partition("```")[0]
-    lines = [line.partition("#")[0].split() for line in (block + later).splitlines() if line]
-    assert [" ".join(line) for line in lines] == commands(page)[: len(lines)]
+    lines = [shlex.split(line, comments=True) for line in (block + later).splitlines() if line]
+    assert lines == [shlex.split(line) for line in commands(page)[: len(lines)]]
     for line in (line for line in lines if line[1:3] != ["store", "prune-audit"]):  # tests/cli/test_store.py
         words = [word.replace("/backups/vault", str(tmp_path / "copy")) for word in line[1:]]
         done = cli(*words, *(["--yes"] if words[0] == "erase" else []), **settings)

@@ -564,7 +564,7 @@ async def test_argument_of_another_type_raises_type_error(house: House, other: A
         with pytest.raises(TypeError):
             await work()
     with pytest.raises(TypeError):
-        deputy.derive_key(other)
+        deputy.derive_key(other)  # pyright: ignore[reportArgumentType]
     assert house.line.seen == []
 
 

@@ -41,6 +41,8 @@ SCOPES: Final = ("readonly", "send")
 FILES: Final = ("vault.sqlite", "vault.sqlite-wal")
 Rows = dict[tuple[str, str], bytes]
 
+COPY = "import shutil, sys; [shutil.copy2(one, sys.argv[-1]) for one in sys.argv[1:-1]]"
+
 
 @dataclass
 class Result:
@@ -91,7 +93,8 @@ class Specimen:
         await audit.settle()
         files = [str(self.folder / name) for name in FILES]
         self.work.mkdir(mode=0o700)
-        copy = ["cp", "-p", *files, str(self.work)]  # in a process of its own: a close here would end SQLite's locks
+        # in a process of its own: a close here would end SQLite's locks
+        copy = [sys.executable, "-S", "-c", COPY, *files, str(self.work)]
         await asyncio.to_thread(subprocess.run, copy, check=True)
         await deputy.close()
         for name in FILES:

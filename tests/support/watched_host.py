@@ -149,7 +149,8 @@ class Host:
             self.store.failing.clear()
             for entry in await self.deputy.vault.scan("outbox"):
                 await self.deputy.vault.delete(entry)
-            await self.deputy.vault.add(replace(grant, expires_at=1.0 if expired else grant.expires_at))
+            again = replace(grant, expires_at=1.0 if expired else grant.expires_at)
+            await self.deputy.vault.add(again, self.deputy.refresher.revocation_queue.enqueue_replaced)
 
         for fault in FAULTS:
             for what, expired, work in (

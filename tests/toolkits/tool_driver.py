@@ -168,16 +168,16 @@ def _answer(step: Any, answer: Answer, done: Done) -> Any:
 
 def text_places(schema: Mapping[str, Any], defs: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """List the paths in a tool's arguments at which a text of any content may stand."""
-    defs = schema.get("$defs", {}) if defs is None else defs
-    schema = defs[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+    known: Mapping[str, Any] = defs or schema.get("$defs", {})
+    schema = known[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
     match schema.get("type"):
         case "string":
             return [] if "enum" in schema or "const" in schema else [()]
         case "array":
-            return [(0, *path) for path in text_places(schema["items"], defs)]
+            return [(0, *path) for path in text_places(schema["items"], known)]
         case "object" if "properties" in schema:
             parts = schema["properties"].items()
-            return [(name, *path) for name, part in parts for path in text_places(part, defs)]
+            return [(name, *path) for name, part in parts for path in text_places(part, known)]
         case "object":
             return [("Name",)]
     return []

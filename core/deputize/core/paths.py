@@ -13,12 +13,12 @@ def usable_path(path: str | Path, *, hint: str = "Name a file or a folder that c
     an unknown user's home, a name that is too long, a zero byte."""
     try:
         full = Path(path).expanduser()
-        full.stat()
+        try:
+            full.stat()
+        except OSError as e:
+            if e.errno == errno.ENAMETOOLONG:  # other errors are reported by whoever opens the file
+                raise ValueError(e.strerror) from None
         return full
-    except OSError as e:
-        if e.errno != errno.ENAMETOOLONG:  # reported by whoever opens the file
-            return full
-        reason = e.strerror
     except (RuntimeError, ValueError) as e:
         reason = str(e)
     raise SettingsError(f"The path {str(path)[:80]!r} cannot be used: {reason}.", hint=hint)

@@ -304,17 +304,17 @@ from deputize.sandbox import Sandbox
 from tests.support.sandbox_deputy import build, new_vault
 
 folder, before = Path(sys.argv[1]), sys.argv[2]
-replace = Vault.replace
+end_grant = Vault.end_grant
 
-async def replacing(self, old, new):
+async def ending(self, grant, ended, next_owner):
     if before == "tombstone":
         os.kill(os.getpid(), signal.SIGKILL)
-    done = await replace(self, old, new)
+    done = await end_grant(self, grant, ended, next_owner)
     os.kill(os.getpid(), signal.SIGKILL)
     return done
 
 async def main():
-    Vault.replace = replacing
+    Vault.end_grant = ending
     vault = await new_vault(folder / "vault" / "vault.sqlite", b"k" * 32)
     deputy = await build(Sandbox(state=folder / "sandbox.json"), vault=vault)
     await deputy.revoke("alice")
