@@ -20,6 +20,11 @@ FLAGS: Final = (
     *("--disable-dev-shm-usage", "--no-proxy-server"),
 )
 SECONDS: Final = 30.0
+LEFT: Final = frozenset({"Inspected target navigated or closed", "Execution context was destroyed."})
+
+
+class LeftPage(Exception):
+    """The page went to another one while a script ran in it."""
 
 
 class Chromium:
@@ -69,7 +74,10 @@ class Chromium:
         while True:
             said = json.loads((await asyncio.wait_for(self._answers.readuntil(b"\0"), SECONDS))[:-1])
             if said.get("id") == self._asked:
-                assert "result" in said, said.get("error")
+                error = said.get("error", {})
+                if error.get("message") in LEFT:
+                    raise LeftPage(error["message"])
+                assert "result" in said, error
                 found: Mapping[str, Any] = said["result"]
                 return found
 
@@ -112,10 +120,13 @@ class Chromium:
             await self._call("Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, **given)
 
     async def until(self, condition: str, seconds: float = 10.0) -> bool:
-        """Wait until this is so in the page; whether it came to be."""
+        """Wait until this is so in the page; whether it came to be. A page that leaves meanwhile is asked again."""
         for _ in range(round(seconds / 0.05)):
-            if await self.run(condition):
-                return True
+            try:
+                if await self.run(condition):
+                    return True
+            except LeftPage:
+                pass
             await asyncio.sleep(0.05)
         return False
 
