@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -12,16 +13,22 @@ from tests.faults.flips import FILES, Specimen, flips
 
 
 async def test_no_flipped_bit_loses_a_record_in_silence(tmp_path: Path) -> None:
-    result = await flips(30, 20261201, tmp_path / "flips")
+    result = await flips(20, 20261201, tmp_path / "flips")
     assert (result.silent, result.broken) == ([], [])
-    assert result.flips == 60 and result.lost > 20
+    assert result.flips == 40 and result.lost > 13
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Specimen:
+    made = Specimen(tmp_path_factory.mktemp("flips") / "vault")
+    asyncio.run(made.fill())
+    return made
 
 
 @pytest.fixture
-async def specimen(tmp_path: Path) -> Specimen:
-    made = Specimen(tmp_path / "flips")
-    await made.fill()
-    return made
+def specimen(filled: Specimen) -> Specimen:
+    filled.reset()
+    return filled
 
 
 async def test_log_with_a_damaged_frame_is_kept_and_named(specimen: Specimen) -> None:
@@ -67,7 +74,6 @@ async def test_log_of_a_process_that_died_in_a_transaction_is_not_damaged(specim
 
 @pytest.mark.parametrize("kind", ["grant", "act", "approval", "mandate", "consent", "outbox"])
 async def test_record_that_somebody_deleted_is_named_by_its_kind(specimen: Specimen, kind: str) -> None:
-    specimen.reset()
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("DELETE FROM vault WHERE key LIKE ?", (f"{kind}/%",))
     found, lost = await specimen.examine()
@@ -75,7 +81,6 @@ async def test_record_that_somebody_deleted_is_named_by_its_kind(specimen: Speci
 
 
 async def test_vault_that_is_rolled_back_lacks_records_of_each_kind_that_the_audit_saw(specimen: Specimen) -> None:
-    specimen.reset()
     (specimen.work / FILES[1]).unlink()  # the vault of a while ago
     found, lost = await specimen.examine()
     for kind in ("grant", "act", "mandate", "consent", "outbox"):
@@ -83,7 +88,6 @@ async def test_vault_that_is_rolled_back_lacks_records_of_each_kind_that_the_aud
 
 
 async def test_flip_in_a_users_grant_leaves_the_check_of_all_others(specimen: Specimen) -> None:
-    specimen.reset()
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = 'text' WHERE key = (SELECT min(key) FROM vault WHERE key LIKE 'grant/%')")
         db.execute("DELETE FROM vault WHERE key LIKE 'outbox/%'")
@@ -92,7 +96,6 @@ async def test_flip_in_a_users_grant_leaves_the_check_of_all_others(specimen: Sp
 
 
 async def test_damaged_record_of_the_audits_heads_does_not_hide_other_findings(specimen: Specimen) -> None:
-    specimen.reset()
     with closing(sqlite3.connect(specimen.work / FILES[0], isolation_level=None)) as db:
         db.execute("UPDATE vault SET value = substr(value, 1, length(value) - 1) || x'00' WHERE key = 'meta/chains'")
     found, _ = await specimen.examine()
