@@ -1,9 +1,9 @@
-"""The interface that adapters use: these methods of a deputy, and nothing behind them.
+"""The interface between adapters and the core: the methods of a deputy that an adapter may use.
 
 An adapter translates the calls and outcomes of one framework; the core decides what is allowed. Adapters annotate with
-`DeputyProtocol` instead of `Deputy`, so a type checker rejects every other attribute and
-`tests/adapters/test_surface.py` every other name. The code behind these methods can change without a look at any
-adapter. An adapter for another framework needs no more either; its tests can use any class that has these methods.
+`DeputyProtocol` instead of `Deputy`. A type checker and `tests/adapters/test_surface.py` then reject every other
+attribute, so a change inside the core breaks no adapter. An adapter for another framework needs only these methods, and
+its tests can use any class that has them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class DeputyProtocol(Protocol):
     """A deputy as adapters see it. `Deputy` documents each method and its errors under the same name."""
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
-        """Return the tools of these toolkits, toolsets and names, to describe to a model."""
+        """Return the tools with these names or in these toolkits and toolsets, to describe to a model."""
         ...
 
     async def check_calls(
@@ -38,7 +38,7 @@ class DeputyProtocol(Protocol):
         agent: str = "",
         approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
-        """Return for each call the error that `act` would raise now, or None. Runs nothing."""
+        """Return one entry per call: the error that `act` would raise now, or None. Runs no call."""
         ...
 
     async def act(
@@ -57,11 +57,11 @@ class DeputyProtocol(Protocol):
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
-        """Return a stable `Call` for a protocol that gives calls no id."""
+        """Return a stable `Call` for a request, for protocols that send no call ids."""
         ...
 
     async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
-        """Record that the outcome of a call from `resolve_call` was delivered."""
+        """Record that the caller received the outcome of this call, which is from `resolve_call`."""
         ...
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
@@ -69,11 +69,11 @@ class DeputyProtocol(Protocol):
         ...
 
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
-        """Return the current state of the user's approval. Waits at most ``timeout`` seconds for a decision."""
+        """Return the user's approval as it is now, or None. Waits at most ``timeout`` seconds for a decision."""
         ...
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
-        """Wait until these consents have ended, for at most ``timeout`` seconds."""
+        """Wait until these consents are no longer pending, for at most ``timeout`` seconds. Return them."""
         ...
 
     async def decide(
@@ -89,15 +89,15 @@ class DeputyProtocol(Protocol):
         ...
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Give the user's approvals new ids after somebody else tried to answer them."""
+        """Replace the ids of the user's approvals, after somebody else tried to decide them."""
         ...
 
     def dashboard_url(self) -> str:
-        """Return the URL of the users' own page, which a model may see; "" in local mode."""
+        """Return the URL of the users' page for their own connections, safe for a model to see; "" in local mode."""
         ...
 
     def derive_key(self, purpose: str) -> Secret:
-        """Return a key for this purpose, the same in every process of one vault."""
+        """Return a secret key for this purpose. Every process of one vault gets the same key."""
         ...
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:

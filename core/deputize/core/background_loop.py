@@ -1,8 +1,8 @@
 """One event loop in one thread, for the whole process.
 
-Two kinds of work run here: work for code that has no event loop, and work that may happen only once in a process, such
-as a refresh. The thread is a daemon and its loop answers until the interpreter is gone. Work that has started is
-finished at exit, within a time limit, and nothing here can prevent the process from ending.
+The loop runs two kinds of work: coroutines for callers without an event loop, and work that may run only once in a
+process, such as a token refresh. The thread is a daemon, and its loop answers until the interpreter has ended. At exit,
+work that has started gets a limited time to finish. It cannot prevent the process from ending.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ GRACE: Final = 3.0
 
 
 class Portal:
-    """The loop, its thread and its open contexts. Get it from `portal`. Every method may be called from any thread."""
+    """The event loop, its thread and the contexts entered on it. Any thread may call the methods of `portal()`."""
 
     def __init__(self) -> None:
         self.pid: Final = os.getpid()
@@ -46,10 +46,11 @@ class Portal:
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run ``work`` on the portal's loop, in the caller's context variables. Blocks the calling thread.
+        """Run ``work`` on the portal's loop and return its result. Blocks the calling thread; keeps its context
+        variables.
 
-        Interrupting the caller cancels it. Raises its errors, `InvalidInput` on the portal's own thread (which would
-        wait for itself) and on a closed portal, and `OutcomeUnknown` if the portal closes before the end.
+        Interrupting the caller cancels it. Raises the errors of ``work``, `InvalidInput` on a closed portal and on the
+        portal's own thread (a deadlock), and `OutcomeUnknown` if the portal closes first.
         """
         if threading.get_ident() == self._thread.ident:
             work.close()
@@ -68,8 +69,8 @@ class Portal:
     async def hop(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Await ``make()`` on the portal's loop, from any loop. It runs to its end even if the caller is cancelled.
 
-        Raises what it raises; `InvalidInput` on a closed portal; `OutcomeUnknown` if the portal closes, after waiting
-        `DRAIN` seconds, before it has ended.
+        Raises the errors of ``make()``. Raises `InvalidInput` on a closed portal, and `OutcomeUnknown` if the portal
+        closes while it still runs; closing waits `DRAIN` seconds for it.
         """
         here = asyncio.get_running_loop()
         waiter: asyncio.Future[T] = here.create_future()
@@ -82,23 +83,23 @@ class Portal:
             del waiter, future  # as above
 
     def begin(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        """Start ``work`` as `hop` does, without waiting. Raises `InvalidInput` on a closed portal."""
+        """Start ``work`` on the portal's loop and return its future. Raises `InvalidInput` on a closed portal."""
         future: Future[T] = Future()
         self._submit(work, self._hops, future)
         return future
 
     async def enter(self, context: AbstractAsyncContextManager[T]) -> T:
-        """Enter ``context`` on the portal's loop, and exit it there when the portal closes, last entered first.
+        """Enter ``context`` on the portal's loop. The portal exits its contexts when it closes, the last one first.
 
-        For servers that acts may need while the caller's loop is blocked. Raises what entering raises.
+        For servers that acts may need while the caller's loop is blocked. Raises the errors of entering the context.
         """
         return await self.hop(lambda: self._open(context))
 
     def close(self) -> None:
-        """Finish the work of `hop`, cancel the rest, exit the contexts, and end the thread.
+        """Finish the work of `hop`, cancel all other work, exit the contexts, and end the thread.
 
-        The time is limited whatever the work does. Safe to call twice; runs at exit in any case. Raises `InvalidInput`
-        on the portal's own thread.
+        Takes a limited time, even if the work does not end. May be called twice, and runs at exit anyway. Raises
+        `InvalidInput` on the portal's own thread.
         """
         if threading.get_ident() == self._thread.ident:
             raise _blocking_error()
@@ -252,7 +253,7 @@ _exiting = False
 
 
 def portal() -> Portal:
-    """Return this process's portal. Creates one if there is none, or only that of a parent from before a fork."""
+    """Return this process's portal. Creates one on first use and after a fork."""
     current = _current
     if current is not None and current.pid == os.getpid() and (_exiting or not current.closed):
         return current

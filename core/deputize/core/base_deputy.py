@@ -1,4 +1,4 @@
-"""The methods of a deputy: what it does for users."""
+"""The methods of a deputy that act for users."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from deputize.core.wiring import Components
 
 
 class BaseDeputy(Components):
-    """The methods of `Deputy`, without the constructor that reads settings. The pages use this class: they are created
-    while a deputy is created from settings. `Components` holds the parts."""
+    """The methods of `Deputy`, without the constructor that reads settings. `Components` holds the parts. The pages use
+    this class, because they are created before the deputy is complete."""
 
     async def act(
         self,
@@ -46,9 +46,9 @@ class BaseDeputy(Components):
     ) -> Any:
         """Run one tool call as the user and return the tool's result as plain JSON.
 
-        ``account``: name or id; default: the one the user chose. ``app``: which app to use if several reach the
+        ``account``: name or id; default: the user's default account. ``app``: the app to use if several serve the
         provider. ``call``: identifies the call in its run. The same call never writes twice, even if another process
-        repeats it. Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` carry what to ask the user.
+        repeats it. Raises a `DeputizeError`; `ConsentRequired` and `ApprovalRequired` carry the request for the user.
         """
         row = CallRow.start(tool, user, call, agent or self.agent)
         async with AuditedCall(self.audit, self.asking, row):
@@ -60,10 +60,10 @@ class BaseDeputy(Components):
             return await self.executor.execute(act, grant, row)
 
     async def undo(self, user: AnyUser, act: str, *, agent: str = "") -> Any:
-        """Undo an act by a new act of the user, and return its result. ``act``: an id from `undoable`.
+        """Undo an act by running its inverse as a new act, and return the result. ``act``: an id from `undoable`.
 
-        An act is undone at most once. Raises as `act` does. Raises `Conflict` if somebody has changed the result since
-        (``stale``) or it cannot be undone (``not_undoable``), and `NotFound` if the act is unknown or too old.
+        An act is undone at most once. Raises the errors of `act`. Raises `Conflict` if somebody has changed the result
+        since (``stale``) or the act cannot be undone (``not_undoable``), and `NotFound` if it is unknown or too old.
         """
         back = await self.undoing.inverse(User.of(user), act)
         return await self.act(
@@ -83,20 +83,21 @@ class BaseDeputy(Components):
         agent: str = "",
         approved: set[str] | None = None,
     ) -> list[DeputizeError | None]:
-        """Return for each call the error that `act` would raise now (consent, approval, policy, scopes), or None.
-        Writes nothing at a provider. Scopes that several calls need from one app share one consent. ``approved``:
-        receives the ids of the calls that the user approved."""
+        """Return one entry per call: the error that `act` would raise now (consent, approval, policy, scopes), or None.
+        Writes nothing at a provider. If several calls need scopes of one app, they share one consent. ``approved``: a
+        set to which the ids of the calls that the user approved are added."""
         return await self.asking.errors_for(await self.checker.blockers(calls, user, agent, approved, app))
 
     async def resolve_call(
         self, tool: str, arguments: Mapping[str, Any], *, user: AnyUser, app: str = "", thread: str
     ) -> Call:
-        """Return a stable `Call` for a protocol that gives calls no id. The same request of the user in this ``thread``
-        gets the same call in every process until `mark_delivered`. Raises `InvalidInput` as `act` does."""
+        """Return a stable `Call` for a request, for protocols that send no call ids. Until `mark_delivered`, the same
+        request of the user in this ``thread`` gets the same call in every process. Raises `InvalidInput` as `act` does.
+        """
         return await self.recognizing.call(tool, arguments, User.of(user), thread, app)
 
     async def mark_delivered(self, call: Call, *, user: AnyUser) -> None:
-        """Record that the outcome of a call from `resolve_call` was delivered: the same request is then a new call."""
+        """Record that the caller received the outcome of this call. The same request is then a new call."""
         await self.recognizing.conclude(call, User.of(user))
 
     # ------------------------------------------------------------- consents and approvals
@@ -113,12 +114,12 @@ class BaseDeputy(Components):
         add_account: bool = False,
         switch_account: bool = False,
     ) -> list[Consent]:
-        """Request consent in advance: return one consent per app for these scopes and tools. Empty if all is granted.
+        """Request consent in advance, and return one consent per app that is missing some of these scopes and tools.
 
         ``scopes``: in full or by their last part (``gmail.readonly``). ``account``: the account that must consent.
-        ``add_account``: connect one more account of the user's choice. ``switch_account``: the account that consents
-        becomes the default, with the previous one's scopes; that one stays connected. Without these two, an account
-        other than the connected one is refused.
+        ``add_account``: connect one more account, which the user picks. ``switch_account``: the account that consents
+        becomes the default and gets the scopes of the previous default, which stays connected. Without these two, only
+        the connected account is accepted.
         """
         who, other = User.of(user), other_account(add_account, switch_account)
         await self.consents.recover(who)
@@ -127,41 +128,39 @@ class BaseDeputy(Components):
         return await self.asking.request_consents(who, wanted, account, other)
 
     async def pending(self, user: AnyUser) -> list[Consent | Approval]:
-        """Return all requests that wait for the user, from every run, consents first."""
+        """Return all consents and approvals that wait for the user, from every run, consents first."""
         return [*await self.consents.list_pending(User.of(user)), *await self.approvals.list_pending(User.of(user))]
 
     async def get_consent(self, consent: Consent | str) -> Consent | None:
-        """Return the current state of a consent, also after it has ended, or None if it is unknown or was deleted."""
+        """Return the current state of a consent, even of a closed one. None if it is unknown or was deleted."""
         return await self.consents.status(id_of(consent))
 
     async def get_approval(self, approval: Approval | str, *, by: AnyUser, timeout: float = 0.0) -> Approval | None:
-        """Return the current state of an approval, or None if it is not this user's or was deleted. Waits for a
+        """Return the current state of an approval, or None if it belongs to another user or was deleted. Waits for a
         decision for at most ``timeout`` seconds."""
         return await self.approvals.wait_for_decision(id_of(approval), User.of(by), timeout)
 
     async def wait_for_consents(self, consents: Iterable[Consent | str], *, timeout: float = 600.0) -> list[Consent]:
         """Wait until all these consents have ended, in any process, and return them in the same order.
 
-        If the user's grant already covers one through another link, it is ``granted`` with ``why`` = ``elsewhere``.
-        Those that have not ended after ``timeout`` seconds are pending or expired. One that is deleted while this
-        waits, as with its user, is ``failed``. Raises `NotFound` for an id that never existed.
+        If the user granted the scopes through another link, the consent is ``granted`` with ``reason_code``
+        ``elsewhere``. Consents that have not ended after ``timeout`` seconds are pending or expired. A consent that is
+        deleted during the wait is ``failed``. Raises `NotFound` for an id that never existed.
         """
         return await wait_for_ends(self.consents, consents, timeout)
 
     async def connect_by_device_code(
         self, user: AnyUser, consent: Consent | str, tell: Callable[[DeviceCode], None]
     ) -> Consent:
-        """Complete a consent without a browser here, and return it. ``tell`` gets the code to enter on another device.
+        """Complete a consent by device code, without a browser on this machine, and return it.
 
-        Raises `SettingsError` outside local mode (RFC 8628 5.4), `InvalidInput` if the provider issues no device codes.
+        ``tell`` receives the code for the user. Raises `SettingsError` outside local mode (RFC 8628 5.4), and
+        `InvalidInput` if the provider issues no device codes.
         """
         return await self.consents.connect_by_device_code(id_of(consent), User.of(user), tell, self.sleep)
 
     async def set_default_account(self, user: AnyUser, provider: str, account: str, *, app: str = "") -> None:
-        """Make this connected account (name or id) the one that acts if a call names none.
-
-        Raises `AccountMismatch` if the account is not connected or several have this name.
-        """
+        """Make this connected account (name or id) the default, used by calls that name no account."""
         await self.registry.wait_until_loaded(provider)
         await self.accounts.choose(User.of(user), self.registry.provider(provider).name, account, app)
 
@@ -178,9 +177,9 @@ class BaseDeputy(Components):
         """Record a user's decision on an approval: ``approve``, ``reject``, or ``edit`` with other ``arguments``.
 
         An edit approves the act with exactly these arguments, given in full. Policy and grant are checked again when
-        the act runs. ``mandate``, with ``approve``: also approve that many more acts like this one. A rejection ends
-        the mandate. Raises `NotFound` if the approval is not the user's, `InvalidInput` if the arguments or the mandate
-        are invalid, and `Conflict` if the decision comes too late; its message says how the act ended.
+        the act runs. ``mandate``, with ``approve``: also approves further acts like this one. A later rejection ends
+        that mandate. Raises `NotFound` if the approval is not the user's, `InvalidInput` if the arguments or the
+        mandate are invalid, and `Conflict` if the decision comes too late; its message says how the act ended.
         """
         approval_id, user = id_of(approval), User.of(by)
         if mandate is not None:
@@ -207,61 +206,63 @@ class BaseDeputy(Components):
         """Approve ``max_acts`` acts of ``agent`` in advance, at the user's request, until ``expires_at`` (Unix
         seconds).
 
-        ``targets``: ids or addresses of people, ``@acme.example`` for everybody there, or a place as a `Preview` names
-        it. It replaces approvals, never a denial by the policy. Raises `InvalidInput` that says what it cannot cover.
+        ``targets``: ids or addresses of people, ``@acme.example`` for everybody in that domain, or a place as a
+        `Preview` names it. A mandate replaces approvals, but no denial by the policy. Raises `InvalidInput` that says
+        which of these acts a mandate cannot cover.
         """
         chosen, offer = [await self.resolver.tool(name) for name in tools], MandateOffer(max_acts, expires_at)
         return await self._mandates.give(User.of(user), chosen, [*targets], audience, offer, agent, allow_destructive)
 
     async def mandates(self, user: AnyUser) -> list[Mandate]:
-        """Return the user's valid mandates with their use counts, the earliest to expire first."""
+        """Return the user's valid mandates with their use counts, ordered by expiry."""
         return await self._mandates.list_valid(User.of(user))
 
     async def revoke_mandate(self, user: AnyUser, mandate: Mandate | str) -> None:
-        """End a mandate: no act starts under it afterwards. Raises `NotFound` if it is not this user's or has ended."""
+        """End a mandate: no further act starts under it. Raises `NotFound` if it is not this user's or has ended."""
         await self._mandates.end(User.of(user), id_of(mandate))
 
     async def refresh_approval_ids(self, approvals: Iterable[Approval | str], *, user: AnyUser) -> None:
-        """Give the user's pending approvals new ids, so that an answer from somebody else matches none of them."""
+        """Give the user's pending approvals new ids, so that a decision sent by somebody else matches no approval."""
         await self.approvals.renew(map(id_of, approvals), User.of(user))
 
     # ------------------------------------------------------------- connections, files and tools
 
     async def connections(self, user: AnyUser) -> list[Connection]:
-        """Return the user's connected accounts. ``default``: acts if none is named. ``id``: names it in `revoke`."""
+        """Return the user's connected accounts. ``default``: True for the account of calls that name none."""
         return await connections_of(User.of(user), self.engine, self.accounts)
 
     async def revoke(
         self, user: AnyUser, provider: str = "", *, app: str = "", account: str | None = None, leaked: bool = False
     ) -> list[Revoked]:
-        """Disconnect a user from one provider or from all: here at once, at the provider as soon as it can be reached.
-        Ends the mandates for what is disconnected, or all of them.
+        """Disconnect a user from one provider, or from all, and end the mandates that depend on it.
 
-        ``account``: only this one, by its name, its id at the provider or its connection's id. ``leaked``: others may
-        have the tokens; where the provider can (GitHub), they are revoked without the app's secret, which notifies
-        their owner. Raises `InvalidInput` for a provider that is in neither the settings nor the user's grants.
+        The user is disconnected here at once, and at the provider as soon as it can be reached. ``account``: disconnect
+        only this account, by its name, its id at the provider or its connection's id. ``leaked``: others may have the
+        tokens, so a provider that allows it (GitHub) revokes them without the app's secret and notifies their owner.
+        Raises `InvalidInput` for a provider that is in neither the settings nor the user's grants.
         """
         ended = await self.revoker.disconnect(User.of(user), provider, app, account, leaked=leaked)
         await self._mandates.end_for_accounts(User.of(user), {grant.account for grant in ended} if provider else None)
         return ended
 
     async def revoke_all(self, *, tenant: str | None = None, leaked: bool = False) -> list[Revoked]:
-        """End all grants and mandates, of every user or of one tenant's: here at once with one write, then at the
-        providers in pages, which continue in the background after an interruption. ``leaked``: as in `revoke`."""
+        """End all grants and mandates of all users, or of one tenant's users: here at once, with one write. Revocation
+        at the providers follows in pages, also after an interruption. ``leaked``: as in `revoke`."""
         return await self.revoker.disconnect_all(tenant, leaked=leaked)
 
     async def store_file(self, user: AnyUser, name: str, mime: str, content: bytes) -> dict[str, Any]:
-        """Store a file for the user, encrypted and for a limited time. Returns its handle: ``{file, name, mime, size,
-        expires}``. Raises `InvalidInput` above 25 MiB, or if the user's files would exceed 100 MiB or a thousand."""
+        """Store a file for the user, encrypted and for a limited time. Return ``{file, name, mime, size, expires}``,
+        where ``file`` is its handle. Raises `InvalidInput` above 25 MiB, or if the user would have more than 100 MiB or
+        a thousand files."""
         return await self.files.keep(User.of(user), File(name, mime, content))
 
     async def get_file(self, user: AnyUser, handle: str) -> File:
-        """Return the user's file for a handle. Raises `NotFound` for any other handle."""
+        """Return the user's file with this handle. Raises `NotFound` for an unknown handle or another user's."""
         return await self.files.take(User.of(user), handle)
 
     async def erase(self, user: AnyUser) -> list[Revoked]:
-        """Disconnect a user from all providers and delete their data: files, results, approvals, mandates and consents.
-        Acts in progress finish; their records are deleted when they expire. The audit stays."""
+        """Disconnect a user from all providers and delete the user's files, results, approvals, mandates and consents.
+        Acts in progress finish; their records are deleted when they expire. The audit is not deleted."""
         user = User.of(user)
         ended = await self.revoke(user)
         await self.ledger.unsaved.settle_all()  # else it would be stored again as an outcome
@@ -269,8 +270,9 @@ class BaseDeputy(Components):
         return ended
 
     def tools(self, *names: str, read_only: bool = False, app: str = "") -> list[Tool]:
-        """Return the tools of these toolkits (``github``), toolsets (``github:actions``) and names: see
-        `Catalog.tools`. ``app``: describe them for this app. Raises `InvalidInput` for an app of another provider."""
+        """Return the tools of these toolkits (``github``), toolsets (``github:actions``) and names; see
+        `Catalog.tools`. ``app``: describe the tools for this app. Raises `InvalidInput` if the app serves another
+        provider."""
         return bind_to_app(self.catalog.tools(*names, read_only=read_only), self.registry, app)
 
     def search_tools(self, query: str, *names: str, limit: int = LIMIT, read_only: bool = False) -> list[Tool]:
@@ -278,6 +280,6 @@ class BaseDeputy(Components):
         return ToolIndex(self.tools(*names, read_only=read_only)).search(query, limit)
 
     async def authorized_tools(self, user: AnyUser, *names: str, read_only: bool = False) -> list[Tool]:
-        """Return those of these tools that the user's grants already allow, with usual arguments."""
+        """Return the tools among these that the user's grants already allow if called with usual arguments."""
         tools = await asyncio.to_thread(self.tools, *names, read_only=read_only)
         return await self.resolver.ready(User.of(user), tools)

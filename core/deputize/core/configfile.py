@@ -1,6 +1,6 @@
-"""The settings file that is read. Its writer decides who receives tokens.
+"""Location of the settings file. Whoever can write this file decides who receives tokens.
 
-    the one that is named      --config PATH, or DEPUTIZE_CONFIG
+    a named file               --config PATH, or DEPUTIZE_CONFIG
     else deputize.toml         in the home (DEPUTIZE_HOME), or in the platform's folder for settings
 
 A settings file in the working directory is ignored: it may have come with a downloaded archive or a clone.
@@ -28,7 +28,7 @@ _reported: set[Path] = set()
 
 
 def config_file(home: Path, platform: Path) -> Path | None:
-    """Return the file to read, or None. Raises `SettingsError` if a file is named that does not exist."""
+    """Return the settings file to read, or None. Raises `SettingsError` if the named file does not exist."""
     if value := os.environ.get(VARIABLE):
         path = usable_path(value, hint=f"Correct or unset {VARIABLE}.")
         if not path.is_file():
@@ -38,20 +38,20 @@ def config_file(home: Path, platform: Path) -> Path | None:
 
 
 def find_unread_file(used: Path | None) -> Path | None:
-    """Return a settings file in the working directory that is not the one in use, or None."""
+    """Return the settings file in the working directory if another file or none is in use, or None."""
     found = Path(NAME).absolute()
     return found if found.is_file() and not (used and used.exists() and found.samefile(used)) else None
 
 
 def tell_unread(used: Path | None) -> None:
-    """Log a warning for an unread settings file, once for each."""
+    """Log a warning about a settings file in the working directory that is not read, once per file."""
     if (found := find_unread_file(used)) and found not in _reported:
         _reported.add(found)
         log.warning("./%s is not read. If it is yours, name it with %s or --config.", NAME, VARIABLE)
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Return the file's content. Raises `SettingsError` if another account may have written it or it is not TOML."""
+    """Return the parsed content. Raises `SettingsError` if it is not TOML or another account may have written it."""
     try:
         with path.open("rb") as file:
             _check(path, os.fstat(file.fileno()))
@@ -72,7 +72,7 @@ def _check(path: Path, status: os.stat_result) -> None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise `SettingsError` if everybody can write to the folder (no sticky bit) and so replace the file."""
+    """Raise `SettingsError` if everybody can write to the folder (no sticky bit): they could replace the file."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise SettingsError(

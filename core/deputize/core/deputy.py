@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Deputy(BaseDeputy):
-    """Acts for users, with the access they granted. One per process is enough, for any thread and event loop.
+    """A deputy: acts for users, with the access they granted. One per process is enough, for any thread and event loop.
 
-    `from_settings` and ``with`` start the sweeper, which deletes expired records; otherwise call ``sweeper.start()``.
-    `BaseDeputy` has the methods, `Components` the parts and the constructor: ``Deputy(vault, apps, pages=...)``.
+    `from_settings` and ``with`` start the sweeper, which deletes expired records. Otherwise call ``sweeper.start()``.
+    `BaseDeputy` has the methods; `Components` has the parts and the constructor: ``Deputy(vault, apps, pages=...)``.
     """
 
     @classmethod
@@ -36,9 +36,9 @@ class Deputy(BaseDeputy):
         """Create a deputy from ``DEPUTIZE_...`` variables and ``deputize.toml``; see `deputize.core.settings.Settings`.
 
         Without a ``base_url`` it works in local mode: one person, pages on loopback, keys created on the first run.
-        ``policy`` replaces the setting, ``providers`` adds to it, ``toolkits`` replaces all installed toolkits. Raises
-        `SettingsError`, `VaultError` or `StoreUnavailable`, and then has changed nothing. Raises `ProviderUnavailable`
-        if a server that is configured by its issuer was never reached.
+        ``policy`` replaces the policy of the settings, ``providers`` adds providers, ``toolkits`` replaces all
+        installed toolkits. Raises `SettingsError`, `VaultError` or `StoreUnavailable`; nothing has changed then. Raises
+        `ProviderUnavailable` if a server that is configured by its issuer has never been reached.
         """
         from deputize.core.start import from_settings  # pydantic-settings loads only here
 

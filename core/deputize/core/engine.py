@@ -1,4 +1,4 @@
-"""The parts that all others of a deputy share, in one object."""
+"""The parts that all components of a deputy share, in one object."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ from deputize.core.zones import Zones
 
 
 class Pages(Protocol):
-    """The server of our own pages."""
+    """The server of deputize's own pages."""
 
     async def base_url(self) -> str:
-        """Return scheme, host and port without a trailing slash. Starts the server if deputize runs it."""
+        """Return scheme, host and port of the pages without a trailing slash. Starts the server if deputize runs it."""
         ...
 
 
@@ -43,10 +43,10 @@ class FixedPages(Frozen):
 
 @frozen
 class Engine(Frozen):
-    """The shared parts. None of them is replaced while a deputy lives.
+    """The parts that all components of a deputy share. They are not replaced while a deputy lives.
 
-    ``clock`` returns Unix seconds; ``sleep`` waits for a number of seconds. ``agent``: acts if a call names no agent.
-    ``zones``: each user's time zone.
+    ``clock`` returns Unix seconds; ``sleep`` waits for a number of seconds. ``agent``: name of the agent for calls that
+    name none. ``zones``: each user's time zone.
     """
 
     vault: Vault
@@ -75,11 +75,11 @@ class Engine(Frozen):
 
     @property
     def home(self) -> str:
-        """Base URL of the pages that sign users in; "" in local mode, where a link works for anyone who has it."""
+        """Base URL of the pages if they sign users in; "" in local mode, where anybody who has a link can use it."""
         return self.pages.url.rstrip("/") if isinstance(self.pages, FixedPages) else ""
 
     def step_link(self, step: str) -> str:
-        """Return the URL of the page with all requests of one step; "" without a step and in local mode."""
+        """Return the URL of the page with all requests of one model message; "" without a step and in local mode."""
         return f"{self.home}/asks/{step}" if self.home and step else ""
 
     async def close(self) -> None:

@@ -36,9 +36,9 @@ from deputize.core.user_requests import Approval, Consent
 
 
 class DeputizeError(Exception):
-    """The base class. ``str(error)`` is one short sentence that may be shown to a model.
+    """The base class of all errors. ``str(error)`` is one short sentence that may be shown to a model.
 
-    ``from_provider``: the provider's own message, fields and codes, marked as untrusted; empty if it gave none.
+    ``from_provider``: the provider's own message, fields and codes, marked as untrusted; empty if it sent none.
     """
 
     code: ClassVar[str] = "error"
@@ -53,7 +53,7 @@ class DeputizeError(Exception):
             self.add_note(self.hint)  # tracebacks show it (PEP 678)
 
     def dict(self) -> Mapping[str, str]:
-        """Return the fields a client may see. LangGraph Server calls this; for others it reports "internal error"."""
+        """Return the fields that a client may see. LangGraph Server calls this, or else reports "internal error"."""
         said = {"provider_says": self.provider_says} if self.from_provider else {}
         return {"error": type(self).__name__, "message": str(self), "code": self.code, **said}
 
@@ -70,14 +70,14 @@ class DeputizeError(Exception):
 
 
 def _rebuild(kind: type[DeputizeError], data: dict[str, object]) -> DeputizeError:
-    """Recreate an unpickled error in another process."""
+    """Recreate an unpickled error."""
     error = kind.__new__(kind, data["message"])
     vars(error).update(data)
     return error
 
 
 def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
-    """Return the hint for an unknown name: similar names, and with ``every`` all known ones."""
+    """Return a hint for an unknown name: similar names, and with ``every`` also all known names."""
     from difflib import get_close_matches  # imported only for an error
 
     names = list(known)
@@ -88,8 +88,8 @@ def instead(name: str, known: Iterable[str], *, every: bool = True) -> str:
 
 
 class UserRequired(DeputizeError):
-    """Your application passed no user. There is no anonymous user. ``reason``: ``no_id`` if the value is not a user id,
-    else empty."""
+    """Your application passed no user; deputize has no anonymous user. ``reason``: ``no_id`` if the value is not a user
+    id, else empty."""
 
     code = "user_required"
     default_hint = "Pass the user from your application: user=..., the runtime's context, or bound at construction."
@@ -100,7 +100,7 @@ class UserRequired(DeputizeError):
 
 
 class InvalidInput(DeputizeError):
-    """Arguments, names or links that cannot be used. ``fix_by``: agent, user or operator. ``reason``: for programs."""
+    """An argument, a name or a link cannot be used. ``fix_by``: agent, user or operator. ``reason``: for programs."""
 
     code = "invalid_input"
 
@@ -111,7 +111,7 @@ class InvalidInput(DeputizeError):
 
 
 class ConsentRequired(DeputizeError):
-    """The user has not consented to what the act needs. ``consent`` says to what, and has the link."""
+    """The act needs scopes that the user has not granted. ``consent`` holds the scopes and the link."""
 
     code = "consent_required"
     default_hint = "Show consent.link to the user, and call again when the consent is granted."
@@ -122,7 +122,7 @@ class ConsentRequired(DeputizeError):
 
 
 class ScopeNotGranted(DeputizeError):
-    """The user was asked and left out ``scopes``. Asking again at once would loop."""
+    """The user consented but left out ``scopes``. An immediate new request would cause a loop."""
 
     code = "scope_not_granted"
     default_hint = "Go on without it. A later request of the user, or deputy.connect(), asks again."
@@ -140,7 +140,7 @@ class Declined(DeputizeError):
 
 
 class ReconsentRequired(ConsentRequired):
-    """An existing grant is dead. ``reason``: invalid_grant, lost_rotation, rejected, other_account, ..."""
+    """An existing grant no longer works. ``reason``: invalid_grant, lost_rotation, rejected, other_account, ..."""
 
     code = "reconsent_required"
 
@@ -150,14 +150,14 @@ class ReconsentRequired(ConsentRequired):
 
 
 class AccountMismatch(DeputizeError):
-    """The user signed in with another account than the one that is connected or was named."""
+    """The user signed in with another account than the connected or the requested one."""
 
     code = "account_mismatch"
     default_hint = "Connect again with the same account, or switch accounts on purpose."
 
 
 class ApprovalRequired(DeputizeError):
-    """The policy requires the user's approval of exactly this act. ``approval`` holds its preview and id."""
+    """The policy requires the user's approval of exactly this act. ``approval`` holds the preview and the id."""
 
     code = "approval_required"
     default_hint = "Show the approval to the user, record the answer with deputy.decide(), and call again."
@@ -196,8 +196,8 @@ class NotFound(DeputizeError):
 
 
 class Conflict(DeputizeError):
-    """The provider's state differs from what the act assumed. ``reason``: already_decided, already_done, stale, exists,
-    not_mergeable, not_undoable."""
+    """The provider's state differs from the one that the act assumed. ``reason``: already_decided, already_done, stale,
+    exists, not_mergeable, not_undoable."""
 
     code = "conflict"
 
@@ -207,7 +207,7 @@ class Conflict(DeputizeError):
 
 
 class OrgBlocked(DeputizeError):
-    """Somebody other than the user must act: an administrator, a plan, single sign-on at ``url``."""
+    """Only somebody else can unblock the act: an administrator, the owner of the plan, or single sign-on at ``url``."""
 
     code = "org_blocked"
 
@@ -217,14 +217,14 @@ class OrgBlocked(DeputizeError):
 
 
 class OutcomeUnknown(DeputizeError):
-    """A write may or may not have happened. deputize never repeats it."""
+    """A write may or may not have happened, and deputize does not repeat it."""
 
     code = "outcome_unknown"
     default_hint = "Check at the provider whether it was done before doing it again."
 
 
 class ProviderUnavailable(DeputizeError):
-    """The provider or the network failed. ``sent``: the request may have arrived. ``reason``: "too_long",
+    """The provider or the network failed. ``sent``: True if the request may have arrived. ``reason``: "too_long",
     "token_refused" (the API refuses an access token that may be valid; the grant was kept), or empty."""
 
     code = "provider_unavailable"
@@ -237,20 +237,20 @@ class ProviderUnavailable(DeputizeError):
 
 
 class VaultError(DeputizeError):
-    """A stored record cannot be opened: another key, altered bytes, a record moved elsewhere, or not a vault."""
+    """A stored record cannot be opened: wrong key, altered bytes, a record moved to another key, or not a vault."""
 
     code = "vault_error"
     default_hint = "Check DEPUTIZE_KEY or the key file; restore the vault from a backup. Nothing was changed."
 
 
 class StoreUnavailable(DeputizeError):
-    """The store cannot be read or written now: locked, full, read-only, gone. The operation did not happen."""
+    """The store cannot be read or written now: locked, full, read-only or missing. The operation did not happen."""
 
     code = "store_unavailable"
 
 
 class SettingsError(DeputizeError):
-    """A setting, key or file prevents the start. The message names it and the hint says what to write."""
+    """A setting, key or file prevents the start. The message names it, and the hint says how to correct it."""
 
     code = "settings_error"
 

@@ -1,7 +1,7 @@
 """Requests whose reply must not be lost: a refresh that rotates its token, a code that is valid for one try.
 
-They continue if their caller is cancelled. ``close()``, the end of ``with`` and Python's own exit wait for them
-(`deputize.core.background_loop`). A signal that kills the process at once prevents this: see `exit_on_sigterm`.
+They continue if their caller is cancelled. ``close()``, the end of ``with`` and Python's exit wait for them
+(`deputize.core.background_loop`). A signal that kills the process at once loses the reply: see `exit_on_sigterm`.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ TERMINATED: Final = 128 + signal.SIGTERM
 
 
 class InFlight:
-    """The requests that one deputy has in flight. Used from any event loop; they all run on the portal's."""
+    """The requests in flight of one deputy. Any event loop may use it; the requests run on the portal's loop."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Await ``make()``, which runs to its end even if the caller is cancelled. Raises what it raises, and as
+        """Await ``make()`` to its end, even if the caller is cancelled. Raises the errors of ``make()`` and of
         `Portal.hop`."""
         return await portal().hop(lambda: self._track(make))
 
@@ -46,7 +46,7 @@ class InFlight:
             self._tasks.discard(task)
 
     async def wait(self) -> None:
-        """Wait until nothing is in flight, for at most `CLOSE_TIMEOUT` seconds."""
+        """Wait until no request is in flight, for at most `CLOSE_TIMEOUT` seconds."""
         if self._tasks:
             with suppress(InvalidInput):  # the portal has closed, and all requests with it
                 await portal().hop(self._wait)
@@ -64,10 +64,10 @@ class InFlight:
 def exit_on_sigterm() -> None:
     """Make SIGTERM end this program as `sys.exit` does, so that requests in flight finish first (within 20 seconds).
 
-    For your own programs: call it once, on the main thread, before servers or loops run. Python's default ends a
-    process at once: a rotated refresh token in transit is lost, and its user must consent again. A second SIGTERM is
-    ignored; SIGKILL ends it at once. An existing handler stays. Raises `InvalidInput` on another thread, where Python
-    allows no handlers.
+    For your own programs: call it once, on the main thread, before servers or loops run. By default Python ends the
+    process at once. Then a rotated refresh token in transit is lost, and its user must consent again. A second SIGTERM
+    is ignored; SIGKILL ends the process at once. An existing handler is kept. Raises `InvalidInput` on any other
+    thread, where Python allows no handlers.
     """
     if signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
         return

@@ -1,7 +1,7 @@
-"""A thread that answers event loops: for work that takes microseconds, and must not block a loop if it takes longer.
+"""A thread that answers questions from event loops, for work that usually takes microseconds but may block.
 
-Questions that arrive while it is busy are answered as a batch, with one call into each event loop, so many concurrent
-callers cost few thread switches. Unlike an executor it still answers while the interpreter exits.
+Questions that arrive while the thread is busy are answered as a batch, with one call into each event loop. So many
+concurrent callers cause few thread switches. Unlike an executor, it still answers while the interpreter exits.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ BATCH: Final = 64
 
 
 class ThreadEnded(Exception):
-    """The thread was ended before the question."""
+    """A question came after the thread was ended."""
 
 
 class AnsweringThread(Generic[Question, Answer]):
-    """Calls ``answer`` with the waiting questions, in its own thread, which starts with the first question.
+    """A thread that calls ``answer`` with all waiting questions. The first question starts it.
 
-    ``answer`` returns for each, in order, an answer or the exception to raise.
+    ``answer`` returns an answer, or an exception to raise, for each question in order.
     """
 
     def __init__(self, name: str, answer: Callable[[Sequence[Question]], Sequence[Answer | BaseException]]) -> None:
@@ -38,7 +38,7 @@ class AnsweringThread(Generic[Question, Answer]):
         self._thread: Thread | None = None
 
     async def ask(self, question: Question) -> Answer:
-        """Return the answer, or raise the exception given instead. Raises `ThreadEnded` after the end."""
+        """Return the answer to a question, or raise the exception returned for it. Raises `ThreadEnded` after `end`."""
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         with self._gate:  # never held longer than this; the thread itself never takes it
             if self._ended:
@@ -48,7 +48,7 @@ class AnsweringThread(Generic[Question, Answer]):
         return await waiting
 
     def begin(self) -> None:
-        """Start the thread. Otherwise the first question starts it, which takes an event loop longer than an answer."""
+        """Start the thread in advance. The first question starts it too, but blocks its event loop for that time."""
         with self._gate:
             self._start()
 
@@ -88,7 +88,7 @@ class AnsweringThread(Generic[Question, Answer]):
 
 
 def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[None]]:
-    """Return an ``answer`` for identical questions: one ``step`` serves all that wait."""
+    """Return an ``answer`` function for identical questions: one call of ``step`` answers all that wait."""
 
     def stepped(many: Sequence[None]) -> Sequence[None]:
         step()
@@ -98,7 +98,7 @@ def for_all(step: Callable[[], object]) -> Callable[[Sequence[None]], Sequence[N
 
 
 def hand_out(answered: Iterable[tuple[asyncio.Future[Answer], Answer | BaseException]]) -> None:
-    """Deliver answers, or the exceptions to raise instead, with one call into each event loop."""
+    """Deliver each answer, or exception to raise, to its future, with one call into each event loop."""
     loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Answer], Answer | BaseException]]] = {}
     for waiting, answer in answered:
         loops.setdefault(waiting.get_loop(), []).append((waiting, answer))

@@ -9,8 +9,8 @@ from deputize.core.errors import SettingsError
 
 
 def usable_path(path: str | Path, *, hint: str = "Name a file or a folder that can exist.") -> Path:
-    """Return the path with ``~`` expanded. It need not exist. Raises `SettingsError` for a path that no file can have:
-    an unknown user's home, a name that is too long, a zero byte."""
+    """Return the path with ``~`` expanded. The path need not exist. Raises `SettingsError` for a path that cannot
+    exist: an unknown user's home, a name that is too long, a zero byte."""
     try:
         full = Path(path).expanduser()
         try:

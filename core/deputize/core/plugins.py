@@ -1,9 +1,9 @@
-"""Additions by other packages through entry points: toolkits, providers, stores. One mechanism for all of them.
+"""Plugins: toolkits, providers and stores that other packages add through entry points.
 
-An entry point is the object itself, or a module that exports it under the group's name for it (``TOOLKIT``,
-``PROVIDER``, ``STORE``). The entry point and the object have the same name. A plugin is code that somebody installed
-and is trusted as such. A broken one must not break the others: it is skipped and logged once, and ``deputize doctor``
-lists it. No plugin can replace a built-in one.
+An entry point is the object itself, or a module that exports it under the group's constant (``TOOLKIT``, ``PROVIDER``,
+``STORE``). The entry point and the object have the same name. Installed plugins are trusted code. A broken plugin does
+not affect the others: it is skipped, logged once and listed by ``deputize doctor``. No plugin can replace a built-in
+object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Named(Protocol):
 
     @property
     def name(self) -> str:
-        """Its name, the same as its entry point's."""
+        """The object's name, equal to the name of its entry point."""
         ...
 
 
@@ -52,7 +52,7 @@ class Skipped(ValueObject):
 
 
 def nothing_to_say(_: object) -> str:
-    """Return "": the check of a group that has no check of its own."""
+    """Return "": the check for groups without a check of their own."""
     return ""
 
 
@@ -89,9 +89,9 @@ class Plugins(Generic[T]):
         return sorted({point.name for point in self._points()})
 
     def find(self, name: str) -> T | None:
-        """Return the object that another package adds under this name, or None. Loads no others.
+        """Return the object that another package adds under this name, or None. Loads no other entry point.
 
-        Raises `SettingsError` for a broken one, because its caller asked for it by name.
+        Raises `SettingsError` if the entry point is broken.
         """
         bad: Skipped | None = None
         for found in self._examine(point for point in self._points() if point.name == name):
@@ -119,7 +119,7 @@ class Plugins(Generic[T]):
         return [plugin for plugin in self._examine(self._points()) if isinstance(plugin, Skipped)]
 
     def forget(self) -> None:
-        """Read every entry point again: for tests that install packages while they run."""
+        """Read every entry point again, for tests that install packages while they run."""
         self._found = None
         self._loaded.clear()
         self._warned.clear()
@@ -142,7 +142,7 @@ class Plugins(Generic[T]):
         return self._found[1]
 
     def _examine(self, points: Iterable[EntryPoint]) -> Iterator[T | Skipped]:
-        """Yield the object of each entry point, or why it is skipped. Of several with one name, the first is used."""
+        """Yield the object of each entry point, or why it is skipped. Of equal names, the first is used."""
         taken: dict[str, str] = {}
         for point in points:
             where = _distribution(point)
@@ -158,7 +158,7 @@ class Plugins(Generic[T]):
                 yield found
 
     def _load_once(self, point: EntryPoint) -> T | str:
-        """Return the object, or why there is none. Code that failed is not run again in this process."""
+        """Return the object, or the reason why it cannot be loaded. A failed load is not repeated in this process."""
         if point not in self._loaded:
             self._loaded[point] = self._load(point)
         return self._loaded[point]
@@ -172,7 +172,7 @@ class Plugins(Generic[T]):
             return f"{type(e).__name__}: {' '.join(str(e).split())[:LONGEST_REASON]}".rstrip(": ") + "."
 
     def _check_loaded(self, point: EntryPoint, found: object) -> T | str:
-        """Return the loaded object if it is of the right kind, or why not."""
+        """Return the loaded object if it can be used, or the reason why not."""
         in_module = isinstance(found, ModuleType)
         made = getattr(found, self._export, None) if in_module else found
         if not isinstance(made, self._kind):

@@ -1,13 +1,13 @@
 """Secrets in files: Kubernetes and Compose mount them, systemd passes them as credentials.
 
-Each setting that is a secret has another that names a file with it: ``client_secret_file`` for ``client_secret``, in
-the environment ``..._FILE``. A name without a folder is a credential of the systemd unit
+Each secret setting has a second setting for a file that contains the secret: ``client_secret_file`` for
+``client_secret``, and ``..._FILE`` in the environment. A name without a folder is a credential of the systemd unit
 (https://systemd.io/CREDENTIALS/), in ``$CREDENTIALS_DIRECTORY``.
 
-The writer of such a file decides which secret is used. So it must belong to this account or root, and no other account
-may write it. The same holds for its folder and for links to it, as Kubernetes has them: another account's link could
-name a file of root's whose one line everybody knows. A file that others can read is logged, not refused: its owner may
-differ from the account that starts this program.
+The writer of such a file decides which secret is used. So only this account and root may own or write the file, its
+folder, and the links to it that Kubernetes creates. Otherwise another account's link could name a file of root's whose
+one line everybody knows. A file that others can read causes a warning, not an error: its owner may differ from the
+account that starts this program.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _reported: set[Path] = set()
 
 
 def with_secret(values: Any, name: str) -> Any:
-    """Return the settings of a table with the secret ``name`` read from the file that ``name_file`` names.
+    """Return the settings of a table with the secret ``name`` replaced by the content of the file in ``name_file``.
 
-    Raises `SettingsError` if both are set, and as `read_secret` does.
+    Raises `SettingsError` if both are set, and the errors of `read_secret`.
     """
     path = values.get(f"{name}_file") if isinstance(values, Mapping) else None
     if not path:
@@ -52,9 +52,9 @@ def with_secret(values: Any, name: str) -> Any:
 
 
 def read_secret(path: Path, setting: str) -> str:
-    """Return the one line of a file, without its end. ``setting``: its name, for errors.
+    """Return the only line of a file, without its line end. ``setting``: name of the setting, for errors.
 
-    Raises `SettingsError` if the file is missing, empty, longer, or another account may have written it.
+    Raises `SettingsError` if the file is missing, empty or has more lines, or if another account may have written it.
     """
     path = _full_path(usable_path(path), setting)
     try:
@@ -82,7 +82,7 @@ def read_secret(path: Path, setting: str) -> str:
 
 
 def _resolve_links(setting: str, path: Path) -> Path:
-    """Follow links step by step to the file. Raises `OSError` if it is missing, `SettingsError` for another's link."""
+    """Return the file behind all links. Raises `OSError` if it is missing, `SettingsError` for another's link."""
     whole = path.absolute()
     place, left = Path(whole.anchor), [*reversed(whole.parts[1:])]
     for _ in range(_MAX_STEPS):
@@ -125,7 +125,7 @@ def _check(setting: str, path: Path, status: os.stat_result) -> None:
 
 
 def _check_folder(setting: str, folder: Path) -> None:
-    """Raise `SettingsError` if everybody can write to the folder (no sticky bit) and so replace the file."""
+    """Raise `SettingsError` if everybody can write to the folder (no sticky bit): they could replace the file."""
     mode = folder.stat().st_mode
     if mode & stat.S_IWOTH and not mode & stat.S_ISVTX:
         raise _unfit(setting, folder, "lies in a folder that others may write", f"Run: chmod o-w '{folder}'")

@@ -64,8 +64,8 @@ PLACE: Final = r"^(?:([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])?:([0-9]{1,5}))?$"
 
 
 class ServeSettings(BaseModel):
-    """The ``[serve]`` section: the tools that ``deputize serve`` offers over HTTP, and the issuer that identifies users
-    by access tokens (MCP clients) and sign-ins (pages)."""
+    """The ``[serve]`` section: the tools that ``deputize serve`` offers over HTTP, and the issuer that signs users in.
+    MCP clients identify users by the issuer's access tokens, pages by its sign-in."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -122,7 +122,7 @@ _UsablePath = Annotated[Path, AfterValidator(usable_path)]
 
 
 class Settings(BaseSettings):
-    """All settings. Each field is ``DEPUTIZE_<NAME>``, or a line of ``deputize.toml``."""
+    """All settings. Each field is a variable ``DEPUTIZE_<NAME>`` or a line of ``deputize.toml``."""
 
     model_config = SettingsConfigDict(
         env_prefix="DEPUTIZE_", env_nested_delimiter="__", extra="ignore", hide_input_in_errors=True
@@ -219,7 +219,7 @@ class Settings(BaseSettings):
     @field_validator("sandbox_url")
     @classmethod
     def _check_loopback(cls, url: str) -> str:
-        """Raise `ValueError` unless the sandbox is on this machine: it receives codes, tokens and client secrets."""
+        """Raise `ValueError` unless the sandbox is on this machine, because it receives codes and secrets."""
         if url and not _LOOPBACK.fullmatch(url):
             raise ValueError("a sandbox must be on loopback: http://127.0.0.1:PORT")
         return url
@@ -234,7 +234,7 @@ class Settings(BaseSettings):
     @field_validator("time_zone")
     @classmethod
     def _check_zone(cls, name: str) -> str:
-        """Raise `ValueError` unless this machine knows the zone's rules."""
+        """Raise `ValueError` unless this machine has the rules of the time zone."""
         try:
             return ZoneInfo(name).key if name else ""
         except (ZoneInfoNotFoundError, ValueError, OSError):
@@ -249,16 +249,16 @@ class Settings(BaseSettings):
             raise _settings_error(e) from None
 
     def unread_file(self) -> Path | None:
-        """Return a ``deputize.toml`` in the working directory that is not read because no option names it, or None."""
+        """Return a ``deputize.toml`` in the working directory that is ignored because no option names it, or None."""
         return find_unread_file(config_file(self.home, user_config_path("deputize")))
 
     def own_file(self) -> Path:
-        """Return the settings file in force, or the path in the home where one would be."""
+        """Return the settings file in use, or the path in the home where it would be created."""
         return config_file(self.home, user_config_path("deputize")) or self.home / NAME
 
     @property
     def local(self) -> bool:
-        """True in local mode: one person on this machine, and no web application serves our pages."""
+        """True in local mode: one person on this machine, and no web application serves the pages."""
         return not self.base_url
 
     @property
@@ -278,7 +278,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def audit_trail(self) -> Trail:
-        """Where the audit is: a table beside the vault's records if its store has one, else the folder."""
+        """The location of the audit: a table in the vault's database if the store supports one, else a folder."""
         table = store_type(self.vault_url).audit
         return table(self.vault_url) if table and not self.audit_files else self.audit_folder
 
@@ -287,25 +287,25 @@ class Settings(BaseSettings):
         return not store_type(self.vault_url).exists(self.vault_url)
 
     def has_begun(self) -> bool:
-        """Return True if there has been a vault: it has left an audit."""
+        """Return True if a vault was created earlier: its audit is left, even if the vault itself is gone."""
         return has_begun(self.vault_url, self.audit_trail)
 
     def set_aside(self, stamp: str) -> list[Path]:
-        """Move away the remains of a lost vault, so that a new one can be created. See
+        """Move away the remains of a lost vault, so that a new vault can be created. See
         `deputize.core.vault.missing_vault`."""
         return set_aside(self.vault_url, self.audit_trail, self.audit_folder, stamp)
 
     @property
     def key_source(self) -> KeySource:
-        """Where root keys are read from."""
+        """The source of the root keys."""
         if self.key is not None:
             return GivenKeys(Secret(self.key.get_secret_value()))
         return KeyringEntry() if self.keyring else KeyFile(self.key_file or self.home / "key")
 
     def keys(self) -> list[bytes]:
-        """Return the root keys, newest first. Creates one, and logs it, only in local mode and before a vault exists.
+        """Return the root keys, newest first. Raises `SettingsError` if there are none.
 
-        Raises `SettingsError` if there are none.
+        In local mode, the first start creates and logs a key, if no vault exists yet.
         """
         source = self.key_source
         if source.exists():
@@ -328,10 +328,10 @@ class Settings(BaseSettings):
         return [app.client(name) for name, app in self.apps.items()]
 
     def all_providers(self) -> Mapping[str, Provider]:
-        """Return all providers, at the hosts that the apps name or at the sandbox.
+        """Return all providers, with the hosts that the apps set, or with the sandbox as their host.
 
-        An app with a ``host`` gets a provider of its own, named like the app. Raises `SettingsError` for an invalid
-        host or a name that another provider has.
+        An app with a ``host`` gets a provider of its own, with the app's name. Raises `SettingsError` for an invalid
+        host or a name that is taken.
         """
         rows = with_settings(self.providers)
         hosted = {}
@@ -348,7 +348,7 @@ class Settings(BaseSettings):
         return [server.server(name) for name, server in self.mcp.items()]
 
     def issuers(self) -> Mapping[str, AppSettings]:
-        """Return the providers that are configured by their issuer alone, by name, each with one of its apps.
+        """Return an app for each provider that is configured by its issuer alone, by provider name.
 
         Raises `SettingsError` if apps of one provider contradict each other, or its name is already defined.
         """
@@ -367,7 +367,7 @@ class Settings(BaseSettings):
 
 
 def _home(values: Mapping[str, object]) -> Path:
-    """Return the home before the settings file is read, which may be in it. Raises as `usable_path` does."""
+    """Return the home folder, which may contain the settings file. Raises the errors of `usable_path`."""
     home = str(values.get("home") or user_data_path("deputize"))
     return usable_path(home, hint="Set DEPUTIZE_HOME to the path of a folder.")
 
@@ -389,7 +389,7 @@ def _issuer_settings(app: AppSettings) -> tuple[object, ...]:
 
 
 def _settings_error(error: ValidationError) -> SettingsError:
-    """Return the error to raise instead. It names each setting at fault and never its value."""
+    """Return a `SettingsError` that names each invalid setting and never its value."""
     faults = "; ".join(map(_fault, error.errors(include_input=False)))
     return SettingsError(f"Settings: {faults}", hint="Check the DEPUTIZE_... variables and deputize.toml.")
 

@@ -1,9 +1,9 @@
-"""Creation of a running deputy from settings, with its pages: the only module that knows both settings and web.
+"""Creation of a running deputy from settings, with its pages. No other module imports both settings and web.
 
     settings -> vault, opened with its keys -> providers, audit -> deputy, local pages -> checks for a restored backup
                                                                                        -> removal of expired records
 
-If a step fails, everything opened before it is closed again.
+If a step fails, everything that was opened is closed again.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def from_settings(
 
 
 def _brand(settings: Settings) -> Brand | None:
-    """Return the branding of the local pages. Raises `SettingsError`, also if a web application serves the pages."""
+    """Return the branding of the local pages. Raises `SettingsError` if a web application serves the pages."""
     names = sorted(name for name in settings.model_fields_set if name.startswith("brand_"))
     if not names:
         return None
@@ -115,9 +115,9 @@ def _brand(settings: Settings) -> Brand | None:
 
 
 async def open_vault(settings: Settings) -> Vault:
-    """Open the vault with its keys. Creates one only if there never was one.
+    """Open the vault with its keys. Creates a vault only if there never was one.
 
-    Raises `VaultError` if the vault or its first record is gone: an audit without a vault shows that there was one.
+    Raises `VaultError` if the vault or its first record is gone: a remaining audit proves that there was a vault.
     Raises `SettingsError` if there is no key, or if a sandbox is set and the vault has grants of real providers.
     """
     store, sealer, begun = await asyncio.to_thread(_store_and_keys, settings)
@@ -132,7 +132,7 @@ async def open_vault(settings: Settings) -> Vault:
 
 
 def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
-    """Return the store, the sealer, and whether there ever was a vault. Reads files: not for an event loop."""
+    """Return the store, the sealer, and True if there ever was a vault. Blocks, because it reads files."""
     begun = settings.has_begun()  # read before the vault: a starting process creates the vault first
     if new := settings.new_vault():  # read once: a vault that is moved away later must not be created again
         refuse_new(settings.vault_url, begun=begun)
@@ -141,7 +141,7 @@ def _store_and_keys(settings: Settings) -> tuple[Store, Sealer, bool]:
 
 
 async def _refuse_real_grants(vault: Vault) -> None:
-    """Raise `SettingsError` if the vault, which is to be used with a sandbox, has grants of real providers."""
+    """Raise `SettingsError` if the vault has grants of real providers: it must not be used with a sandbox."""
     async for records, _ in vault.pages("grant"):
         for grant in (Grant.unpack(record.plain, record.generation) for record in records):
             if grant.status != "revoked" and not (grant.origin and grant.origin.is_simulated):
@@ -157,7 +157,7 @@ async def _warn_of_lost_audit(settings: Settings, vault: Vault) -> None:
 
 
 def open_audit(settings: Settings, vault: Vault) -> Audit:
-    """Open the audit with its newest key, close chains that end under an older key, and send their heads to the vault.
+    """Open the audit with its newest key, close chains signed with older keys, and store their heads in the vault.
 
     Raises `SettingsError` if `audit_anchor_file` is not an anchor file.
     """
@@ -191,11 +191,11 @@ def _close_audit(audit: weakref.ref[Audit]) -> None:
 async def find_providers(
     settings: Settings, vault: Vault, transport: Transport | None = None, *, more: MoreProviders | None = None
 ) -> Mapping[str, Provider]:
-    """Return all providers: those of the table, ``more``, and those of issuers from their metadata, or from the
-    metadata in the vault while an issuer is down.
+    """Return all providers: the built-in ones, ``more``, and those configured by their issuer.
 
-    Raises `SettingsError` for a server that cannot be used and for a name that two providers have. Raises
-    `ProviderUnavailable` for a server that was never reached.
+    Their metadata comes from the issuer, or from the vault while the issuer is down. Raises `SettingsError` for a
+    server that cannot be used and for a name that two providers have. Raises `ProviderUnavailable` for a server that
+    has never been reached.
     """
     rows, known = dict(await asyncio.to_thread(settings.all_providers)), KnownIssuers(vault)  # reads installed packages
     issuers = await asyncio.to_thread(settings.issuers)
@@ -214,7 +214,7 @@ async def find_providers(
 async def from_issuer(
     name: str, app: AppSettings, transport: Transport | None = None, known: KnownIssuers | None = None
 ) -> Provider:
-    """Return the provider of an app that names it by its issuer. Raises as `discover` does."""
+    """Return the provider of an app that is configured by an issuer. Raises the errors of `discover`."""
     return await discover(
         app.issuer,
         name=name,

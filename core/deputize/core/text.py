@@ -1,11 +1,12 @@
-"""Invisible and look-alike characters: the one table, for core, pages, terminal and toolkits.
+"""Invisible and look-alike characters: one table for core, pages, terminal and toolkits.
 
-Hidden are controls, characters that Unicode shows as nothing (DerivedCoreProperties, Default_Ignorable_Code_Point),
-those that change the writing direction (UAX 9) and invisible blanks. Those needed for reading stay: joiners between
-letters of scripts that join (UAX 31, A1 to B) and in emoji (UTS 51), a variation selector after a sign.
+Invisible characters are controls, characters that Unicode displays as nothing (DerivedCoreProperties,
+Default_Ignorable_Code_Point), characters that change the writing direction (UAX 9) and invisible blanks. Those that
+reading needs stay: joiners between letters of scripts that join (UAX 31, A1 to B) and in emoji (UTS 51), and a
+variation selector after a sign.
 
-Look-alikes are letters of other scripts in a Latin word, and signs that look like a dot, slash, colon or @ between
-Latin letters (UTS 39). A host that is not ASCII is also shown as the network knows it: a whole word can look Latin.
+Look-alikes are letters of other scripts in a Latin word, and signs between Latin letters that look like a dot, slash,
+colon or @ (UTS 39). A host that is not ASCII is shown with its network name too, because a whole word can look Latin.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ _NEEDED = (
 
 @cache
 def _first_hidden_pattern() -> re.Pattern[str]:
-    """Return the pattern of the first character of every match of `_hidden_pattern`: ten times as fast."""
+    """Return a pattern that finds the first character of any match of `_hidden_pattern`, ten times as fast."""
     return re.compile(f"[{CONTROLS}{UNSEEN}]")
 
 
 @cache
 def _hidden_pattern() -> re.Pattern[str]:
-    """Return the full pattern, compiled on first use because compiling takes a while."""
+    """Return the pattern of hidden characters. It is compiled on first use, because compiling is slow."""
     return re.compile(rf"(?P<needed>{_NEEDED})|[{CONTROLS}{UNSEEN}]")
 
 
@@ -82,7 +83,7 @@ LONGEST_HOST: Final = 253
 
 
 def without_hidden(text: str) -> str:
-    """Return the text without invisible characters. Those that join letters or emoji stay."""
+    """Return the text without invisible characters, except those that join letters or emoji."""
     return replaced(text, lambda character: "")[0]
 
 
@@ -103,7 +104,7 @@ def replaced(text: str, by: Callable[[str], str]) -> tuple[str, int]:
 
 
 def visible(text: str) -> str:
-    """Return the text with invisible characters and look-alikes written out: ``[U+202E]``.
+    """Return the text with invisible and look-alike characters written out, such as ``[U+202E]``.
 
     Nothing is lost: a person reads all that a program would read.
     """
@@ -116,8 +117,8 @@ def visible(text: str) -> str:
 
 
 def as_read(text: str) -> str:
-    """Return the text as a hurried person reads it: without invisible characters, in lower case, with look-alikes as
-    the characters they resemble. Addresses that look the same become equal. For comparison only, never for use."""
+    """Return the text as a hurried person reads it, for comparison only: addresses that look the same become equal.
+    Invisible characters are removed, letters are in lower case, and look-alikes become the characters they resemble."""
     if text.isascii():
         return re.sub(_CONTROL, "", text).lower()
     return unicodedata.normalize("NFKC", without_hidden(text).translate(_AS_READ)).casefold()
@@ -128,8 +129,7 @@ def _plain(text: str) -> bool:
 
 
 def _with_network_name(found: re.Match[str]) -> str:
-    """Return a host followed by its name in the network (UTS 46) if that differs. The same for other words that only
-    look Latin."""
+    """Return a host followed by its network name (UTS 46) if they differ; the same for other words that look Latin."""
     whole, place, host = found[0], found[1], found[2]
     if host.isascii() or not (place or _is_false(host)):
         return whole
@@ -143,13 +143,13 @@ def _with_network_name(found: re.Match[str]) -> str:
 
 
 def _is_false(name: str) -> bool:
-    """Return True if a label consists of look-alikes only and the last label is Latin."""
+    """Return True if a host name has a label of only look-alikes, while its last label is Latin."""
     *labels, last = name.split(".")
     return last.isascii() and last.isalpha() and any(re.fullmatch(_FALSE_LABEL, one) for one in labels)
 
 
 def _letters(word: re.Match[str]) -> str:
-    """Return a Latin word with letters of other scripts written out, and a word of another script unchanged."""
+    """Return a Latin word with letters of other scripts written out. Words of other scripts are unchanged."""
     text = word[0]
     mixed = not text.isascii() and re.search("[A-Za-z]", text)
     return re.sub(_FALSE_LETTER, lambda found: _written_out(found[0]), text) if mixed else text

@@ -1,7 +1,7 @@
 """Requests to a user as plain data: to consent at a provider, or to approve one act.
 
-Both may be stored, streamed and shown: they contain no token, no provider address and no state. The link is for the
-user only, never for a model.
+Applications may store, stream and display them: they contain no token, no provider address and no OAuth state. The link
+is for the user only, never for a model.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ ConsentStatus = Literal["pending", "granted", "partial", "denied", "failed", "ex
 
 @frozen
 class Consent(ValueObject):
-    """A request for a grant or for more scopes. The user opens its ``link`` on our own host.
+    """A request for a grant or for more scopes. The user opens its ``link``, on deputize's own host.
 
-    ``scopes`` are the requested ones; ``scope_descriptions`` describes them in plain language, in the same order.
+    ``scopes`` are the requested scopes; ``scope_descriptions`` describes them in plain language, in the same order.
     ``expires_at``: Unix seconds. ``account``: name of the account that must consent, "" for a first one.
     ``reason_code``: why a grant was lost. ``request_id``: common to all requests of one model message, "" if unknown.
-    ``request_link``: their common page, for a user who signs in there; "" in local mode. ``label``: the provider's name
+    ``request_link``: the page with all of them, for a signed-in user; "" in local mode. ``label``: the provider's name
     for people.
     """
 
@@ -69,16 +69,16 @@ MAX_IN_PAYLOAD: Final = 2000
 
 @frozen
 class Approval(ValueObject):
-    """One act that waits for the user's approval, or a question of its provider in the middle of it.
+    """A request to approve one act, or a question that a provider asks during an act.
 
-    ``kind``: a ``question`` is answered only by the signed-in user on the page at ``link``, never by a decision, except
-    that ``reject`` declines it. Its answer may hold more than an approval, and never appears here. ``summary``: the act
-    in one sentence, "" if the tool gives none. ``preview``: everything that the user approves, by label and in order.
-    Nothing is masked, and invisible characters are written out. ``outcome``: how the act of a used approval ended,
-    while this is stored; ``ended_at``: since when, Unix seconds. ``targets``: whom or what a mandate for more acts like
-    this one would cover, () if there can be none. ``changed_fields``: names of the fields that changed since the user
-    last approved. ``digest``: of the preview, as in audit rows. ``link``: the page that shows all of it to the
-    signed-in user; "" in local mode, where a link approves for anyone who has it: see
+    ``kind``: ``question`` for the latter. Only the signed-in user answers it, on the page at ``link``; `decide` accepts
+    only ``reject`` for it, which declines it. Its answer may be confidential and never appears here. ``summary``: the
+    act in one sentence, "" if the tool gives none. ``preview``: everything that the user approves, by label and in
+    order. Nothing is masked, and invisible characters are written out. ``outcome``: how the act of a used approval
+    ended, while this is stored; ``ended_at``: the time of that, Unix seconds. ``targets``: people or things that a
+    mandate for more acts like this one would cover, () if none is possible. ``changed_fields``: names of the fields
+    that changed since the user last approved. ``digest``: of the preview, as in the audit. ``link``: the page that
+    shows the whole preview to the signed-in user; "" in local mode, where anybody who has a link could approve: see
     `deputize.core.web.pages.local_links.approval_link`. ``request_id`` and ``request_link``: as in `Consent`.
     ``expires_at``: Unix seconds.
     """
@@ -104,7 +104,7 @@ class Approval(ValueObject):
     kind: ApprovalKind = "act"
 
     def payload(self) -> dict[str, Any]:
-        """Return the approval as JSON for an interrupt or an event. ``truncated``: a text was cut, and says so."""
+        """Return the approval as JSON for an interrupt or an event. ``truncated``: True if a text was cut."""
         return {
             "approval_id": self.id,
             "tool": self.tool,
@@ -123,8 +123,7 @@ class Approval(ValueObject):
 
 
 def id_of(request: object) -> str:
-    """Return the id of a consent, approval or mandate, given as the object or as its id. Raises `TypeError` for any
-    other object."""
+    """Return the id of a consent, approval or mandate. Accepts the object or its id; raises `TypeError` otherwise."""
     found = request if isinstance(request, str) else getattr(request, "id", None)
     if not isinstance(found, str):
         raise TypeError(f"An id is a string, not a value of type {type(request).__name__}.")

@@ -1,8 +1,9 @@
 """Frozen dataclasses that share their methods instead of compiling them for each class.
 
 `dataclasses` compiles each method of each class from text when the class is created, which was a quarter of the core's
-import time. ``@frozen`` is ``@dataclass(frozen=True, slots=True)`` without that: a class inherits its methods from
-`Frozen`, `Printed` (both compare by identity) or `ValueObject`, and its ``__init__`` is compiled on first use.
+import time. ``@frozen`` has the effect of ``@dataclass(frozen=True, slots=True)`` without that cost. A class inherits
+its methods from `Frozen`, `Printed` (both compare by identity) or `ValueObject`. Its ``__init__`` is compiled on first
+use.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ Kind = TypeVar("Kind", bound="Frozen")
 
 
 class Frozen:
-    """An object whose fields cannot be assigned, pickled by its fields if it has slots, as in `dataclasses`. In a plain
-    subclass, only the inherited fields are frozen."""
+    """An object whose fields cannot be assigned. With slots, it is pickled by its fields, as in `dataclasses`. In a
+    plain subclass, only the inherited fields are frozen."""
 
     __slots__ = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
@@ -47,7 +48,7 @@ class Frozen:
 
 
 class Printed(Frozen):
-    """A frozen object with the ``repr`` of `dataclasses`, without the fields with ``repr=False``."""
+    """A frozen object with the ``repr`` of `dataclasses`, which omits the fields with ``repr=False``."""
 
     __slots__ = ()
 
@@ -59,7 +60,7 @@ class Printed(Frozen):
 
 
 class ValueObject(Printed):
-    """A frozen object that equals another of its class with equal fields, as in `dataclasses`.
+    """A frozen object that equals another object of its class with equal fields, as in `dataclasses`.
 
     Fields with ``compare=False`` and ``hash=False`` are left out of comparison and hash.
     """
@@ -86,7 +87,7 @@ def frozen(
 ) -> Callable[[type[Kind]], type[Kind]]: ...
 @dataclass_transform(frozen_default=True, field_specifiers=(field,))
 def frozen(kind: Any = None, **more: bool) -> Any:
-    """Make a frozen dataclass with slots of a class that inherits its methods from here. Subclasses of it use
+    """Turn a class that inherits from `Frozen` into a frozen dataclass with slots. Its subclasses use
     ``@dataclass(frozen=True)``."""
     if kind is None:
         return lambda kind: frozen(kind, **more)
@@ -99,8 +100,8 @@ def frozen(kind: Any = None, **more: bool) -> Any:
 
 
 class _Uncompiled:
-    """Placeholder for a class's ``__init__``. The first call or inspection (``help``, a framework that passes arguments
-    by signature) compiles the method and replaces the placeholder."""
+    """Placeholder for a class's ``__init__``, which compiles and installs the method on the first call or inspection.
+    ``help`` inspects it, and frameworks that pass arguments by signature."""
 
     def __init__(self, kind: Any) -> None:
         self.kind = kind
@@ -111,7 +112,7 @@ class _Uncompiled:
 
 
 class _Made:
-    """Placeholder in signatures for a default that a factory makes, shown as in `dataclasses`."""
+    """Placeholder in signatures for a default made by a factory, displayed as in `dataclasses`."""
 
     def __repr__(self) -> str:
         return "<factory>"

@@ -1,4 +1,4 @@
-"""Construction of all parts of a deputy in the order of their dependencies: grants, consents, acts."""
+"""Construction of the parts of a deputy in the order of their dependencies: grants, consents, acts."""
 
 from __future__ import annotations
 
@@ -64,16 +64,16 @@ T = TypeVar("T")
 
 
 class Components:
-    """The parts of a deputy, their creation and their end. `BaseDeputy` holds the methods for users.
+    """The parts of a deputy: their creation and their end. `BaseDeputy` has the methods for users.
 
-    ``vault`` stores grants. ``apps``: the OAuth clients registered at providers. ``pages``: where our pages are served,
-    or a function that makes their server for a deputy. ``policy`` judges every act. ``providers``: by name; default:
-    the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and ``resolve`` the
-    look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's agents at one
-    provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its stored outcome.
-    ``file_retention_seconds``: how long a file is stored. ``time_zone``: of users whose provider reports none, None for
-    the machine's; or a function of the user. ``trusted_authors``: whose content a model may read, by toolkit
-    (``{"github": "push"}``).
+    ``vault`` stores grants. ``apps``: the OAuth clients registered at providers. ``pages``: the URL of deputize's
+    pages, or a function that creates their server for a deputy. ``policy`` decides about every act. ``providers``: by
+    name; default: the built-in ones and those of installed packages. ``transport`` replaces the network in tests, and
+    ``resolve`` the look-up of host names. ``clock`` returns Unix seconds. ``requests_per_minute``: limit for one user's
+    agents at one provider, infinite for none. ``outcome_retention_seconds``: how long a repeated call returns its
+    stored outcome. ``file_retention_seconds``: how long a file is stored. ``time_zone``: for users whose provider
+    reports none, None for the machine's; or a function of the user. ``trusted_authors``: by toolkit, the authors whose
+    content a model may read (``{"github": "push"}``).
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class Components:
         kept: float,
         file_retention_seconds: float,
     ) -> None:
-        """Create the parts that run acts with these grants, and those that end everything."""
+        """Create the parts that run acts with these grants, and the parts that end grants and mandates."""
         engine, refresher = self.engine, self.refresher
         self.catalog, self.files = Catalog(toolkits), Files(engine.vault, engine.clock, life=file_retention_seconds)
         self.judge, self.provenance = Judge(policy), UntrustedRecord(engine)
@@ -164,7 +164,7 @@ class Components:
 
     @property
     def policy(self) -> Policy:
-        """The policy that judges every act. It may be replaced at any time."""
+        """The policy that decides about every act. It may be replaced at any time."""
         return self.judge.policy
 
     @policy.setter
@@ -172,9 +172,9 @@ class Components:
         self.judge.policy = policy
 
     async def add_mcp(self, server: McpServer | str, url: str = "") -> Toolkit:
-        """Add a foreign MCP server, or one by its name and URL, and return the toolkit of its pinned tools.
+        """Add a foreign MCP server, or its name and URL, and return the toolkit of its pinned tools.
 
-        Sends no request to it before the first act there. ``mcp`` lists its tools and pins them. Raises `SettingsError`
+        The server gets no request before its first act. ``mcp`` lists its tools and pins them. Raises `SettingsError`
         for a name that is taken or an invalid URL.
         """
         return await self.mcp.add(server, url)
@@ -194,12 +194,13 @@ class Components:
         return PeopleSearch(self.engine, self.catalog, self.authorizer, self.executor, self.asking)
 
     def dashboard_url(self) -> str:
-        """Return the URL where users see their connections and pending requests: one for all, which grants nothing and
-        which a model may see. "" in local mode, which has none: see `deputize.core.web.pages.local_links`."""
+        """Return the URL of the page where users see their connections and pending requests; "" in local mode. The URL
+        is the same for all users and grants nothing, so a model may see it. Local mode uses
+        `deputize.core.web.pages.local_links` instead."""
         return f"{self.engine.home}/connections" if self.engine.home else ""
 
     def derive_key(self, purpose: str) -> Secret:
-        """Return a key for this purpose, the same in every process of one vault, for data that leaves and returns."""
+        """Return a secret key for this purpose, the same in every process of one vault."""
         return Secret(
             hmac.digest(self.vault.keys.index, ("for " + purpose).encode(errors="surrogatepass"), "sha256").hex()
         )

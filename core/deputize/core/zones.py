@@ -1,8 +1,8 @@
 """The time zone in which each user reads and writes times.
 
-The operator may set it for each user or for all. Otherwise a provider reports it: if an answer that a tool read anyway
-contains the zone, it is stored, encrypted, until another answer differs. If an argument depends on it, a tool asks its
-own provider once (`deputize.core.tools.steps.TimeZone`). No scope is requested for it.
+The operator may set it for each user or for all. Otherwise it comes from a provider: a response that a tool read anyway
+may contain the zone, which is then stored, encrypted, until another response differs. If an argument depends on the
+zone, a tool asks its provider once (`deputize.core.tools.steps.TimeZone`). No scope is requested for it.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Zones:
         self._known: dict[tuple[str, str], tuple[float, tzinfo | None]] = {}
 
     async def of(self, user: User) -> tzinfo | None:
-        """Return the user's zone: from the application's function, else from a provider, else the one for all, which
-        may be None for the machine's. Raises `StoreUnavailable` and `VaultError`."""
+        """Return the user's zone: from the application's function, else from a provider, else the default zone. The
+        default may be None for the machine's zone. Raises `StoreUnavailable` and `VaultError`."""
         zone, _ = await self.find(user)
         return zone
 
     async def find(self, user: User) -> tuple[tzinfo | None, bool]:
-        """Return the user's zone, and True if it is known for this user. The zone for all is a guess."""
+        """Return the user's zone, and False if it is only the default zone and therefore a guess."""
         if callable(self.default):
             return self.default(user), True
         until, zone = self._known.get((user.tenant, user.id), (0.0, None))
@@ -51,15 +51,15 @@ class Zones:
 
     @property
     def guess(self) -> tzinfo | None:
-        """The zone for all, or None if the operator set none (UTC is the default then)."""
+        """The operator's default zone, or None if the operator set none (UTC is the default then)."""
         if self.default is UTC or callable(self.default):
             return None
         return self.default or MachineZone()
 
     async def learn(self, user: User, provider: str, name: str) -> tzinfo | None:
-        """Store the zone that a provider reports for a user, and return it; None if the IANA database has no such name.
+        """Store and return the zone that a provider reports for a user; None if the IANA database has no such name.
 
-        If providers differ, the one that reported a change last is used: people change one setting first.
+        If providers differ, the most recently changed report is used, because people change one setting first.
         """
         zone = await named_zone(name)
         if zone is not None and not callable(self.default):
@@ -113,8 +113,8 @@ class MachineZone(tzinfo):
 
 
 def zone_name(zone: tzinfo | None, at: float) -> str:
-    """Return the zone's name: ``Europe/Berlin``, or its offset from UTC at this time (Unix seconds) if it has no name,
-    as the machine's."""
+    """Return the zone's name, such as ``Europe/Berlin``. If it has none, like the machine's zone: its offset from UTC
+    at this time (Unix seconds)."""
     if zone is UTC:
         return "UTC"
     if key := getattr(zone, "key", ""):
@@ -124,7 +124,7 @@ def zone_name(zone: tzinfo | None, at: float) -> str:
 
 
 async def named_zone(name: object) -> tzinfo | None:
-    """Return the zone of this name, or None if there is none. Its rules are in a file, which is read in a thread."""
+    """Return the zone of this name, or None if there is none. Its rules are read from a file, in a thread."""
     return await asyncio.to_thread(_read, name) if isinstance(name, str) and name else None
 
 
