@@ -1,1 +1,1 @@
-"""What a tool is: its declaration, the steps it yields, its toolkit, and how tools are found."""
+"""Tools: their declaration, the steps they yield, their toolkits, and the search for them."""

@@ -1,6 +1,6 @@
 """One tool call as a user, before and after validation.
 
-Call   conversation, message and call id: they tell whether two calls are the same one
+Call   conversation, message and call id, which identify repeats of the same call
 Act    the validated call: user, tool, arguments, effect, app and key
 """
 
@@ -26,8 +26,8 @@ from deputize.core.vault.grant import User
 
 @frozen
 class Undoes(ValueObject):
-    """The act that a call undoes. ``act``: its id. ``holds``: the values that it left, by the names in the call's
-    preview; see `deputize.core.Undo`."""
+    """The act that a call undoes. ``act``: its id. ``holds``: the values that the act wrote, by the field names of the
+    call's preview; see `deputize.core.Undo`."""
 
     act: str
     holds: Mapping[str, Any]
@@ -35,9 +35,9 @@ class Undoes(ValueObject):
 
 @frozen
 class Call(ValueObject):
-    """The origin of a tool call: conversation, message and call id. Empty: the call cannot be repeated.
+    """The origin of a tool call: conversation, message and call id. An empty call cannot be recognized when repeated.
 
-    ``undoes``: the act that it undoes, if any.
+    ``undoes``: the act that the call undoes, if any.
     """
 
     thread: str = ""
@@ -60,7 +60,7 @@ class Call(ValueObject):
 
     @property
     def ask(self) -> str:
-        """A digest of the message behind the call, or "" if it is not known."""
+        """Digest of the model message that contains the call, or "" if the message is unknown."""
         return ActKey.of("ask", self.thread, self.message).hex[:32] if self.message else ""
 
 
@@ -69,7 +69,7 @@ ToolCall: TypeAlias = tuple[str, Mapping[str, Any], Call]
 
 
 class Progress(TypedDict, total=False):
-    """Facts that are added to an act on its way. They do not change its identity."""
+    """Facts about an act that become known after its validation. They do not change its identity."""
 
     approved: bool
     show: Preview
@@ -80,15 +80,15 @@ class Progress(TypedDict, total=False):
 
 @frozen(slots=False)
 class Act(Printed):
-    """One tool call as a user, validated and not yet done. A policy decides about it.
+    """One tool call as a user, validated but not yet performed. A policy decides about it.
 
-    ``nonce`` replaces the id of a call that has none: such an act never equals another. ``provider_base``: the provider
-    that this one was derived from, whose scopes it has; see `deputize.core.oauth.provider.Provider`. ``asked``: the
-    arguments before the user's edit. ``approved``: True if it uses the user's approval. ``show``: the preview; None
-    before it is made, and always for a tool without previews. ``began``: when it was first requested, in Unix seconds;
-    0.0 if that does not matter. ``outside``: its targets that untrusted content in the same conversation has named.
-    ``mandate``: id of the mandate that covers it. ``organisation``: name of the organisation whose service account
-    acts; "" for the user's own account.
+    ``nonce`` replaces the id of a call without one: such an act never equals another. ``provider_base``: the provider
+    from which the act's provider was derived, and whose scopes apply; see `deputize.core.oauth.provider.Provider`.
+    ``asked``: the arguments before the user's edit. ``approved``: True if the act uses the user's approval. ``show``:
+    the preview; None before it is made, and always for a tool without previews. ``began``: when the act was first
+    requested, Unix seconds; 0.0 if that does not matter. ``outside``: targets of the act that untrusted content in the
+    same conversation has named. ``mandate``: id of the mandate that covers the act. ``organisation``: name of the
+    organisation whose service account acts; "" for the user's own account.
     """
 
     user: User
@@ -111,24 +111,24 @@ class Act(Printed):
     organisation: str = ""
 
     def having(self, **more: Unpack[Progress]) -> Act:
-        """Return a copy with these facts. Values computed from the arguments are kept."""
+        """Return a copy with these facts. Values computed from the arguments stay cached."""
         same = object.__new__(Act)
         same.__dict__.update(self.__dict__, **more)
         return same
 
     @property
     def shows(self) -> bool:
-        """True if the act makes a preview, which is then judged and approved."""
+        """True if the act makes a preview, which the policy judges and the user approves."""
         return self.tool.shows and self.effect is not Effect.READS
 
     @property
     def service_account(self) -> str:
-        """The app whose service account acts; "" for the user's own account."""
+        """Name of the app whose service account acts; "" for the user's own account."""
         return self.app if self.organisation else ""
 
     @property
     def can_ask(self) -> bool:
-        """True if the provider's questions can reach the user, and a later run can receive the reply."""
+        """True if a question of the provider can reach the user, and a later run can receive the reply."""
         return not self.organisation and (self.call.has_id or self.effect is Effect.READS)
 
     @cached_property
@@ -138,13 +138,12 @@ class Act(Printed):
 
     @cached_property
     def canonical_arguments(self) -> str:
-        """The requested arguments in canonical form; see `deputize.core.tools.canonical`. An edit does not change
-        it."""
+        """The requested arguments in canonical form, before any edit; see `deputize.core.tools.canonical`."""
         return canonical(self.tool, self.arguments if self.asked is None else self.asked)
 
     @property
     def changed_by_user(self) -> Mapping[str, Any]:
-        """The arguments that the user's edit changed, as JSON; None for one that is back at its default."""
+        """The arguments that the user's edit changed, as JSON; None for one that was set back to its default."""
         if self.asked is None:
             return {}
         before, now = json.loads(self.canonical_arguments), json.loads(canonical(self.tool, self.arguments))

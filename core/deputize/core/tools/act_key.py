@@ -20,7 +20,7 @@ class ActKey(ValueObject):
 
     @classmethod
     def of(cls, *parts: str) -> ActKey:
-        """Return the key of these parts in this order. Different lists of parts have different keys."""
+        """Return the key for these parts. Other parts, or the same in another order, give another key."""
         canonical = _text(["deputize-act-1", *parts])
         return cls(hashlib.sha256(canonical.encode()).digest())
 

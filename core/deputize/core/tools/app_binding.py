@@ -1,7 +1,7 @@
-"""Tools bound to one app that your application names: their descriptions and their restrictions.
+"""Tools bound to one app that your application names, with that app's descriptions and restrictions.
 
-No call can choose the app, because the tools have no argument for it. With a service account's app, a tool acts on that
-account's data. Its description says so, so that a model does not take the data for the user's own.
+No call can choose another app, because the tools have no argument for it. If the app has a service account, a tool acts
+on that account's data. The tool's description says so, so that a model does not take the data for the user's own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deputize.core.tools.tool import Tool
 def bind_to_app(tools: Iterable[Tool], registry: Registry, name: str) -> list[Tool]:
     """Return these tools bound to the app of this name; unchanged for "".
 
-    Raises `InvalidInput` for an unknown app, or one that does not serve the provider of a tool.
+    Raises `InvalidInput` if the app is unknown or does not serve the provider of a tool.
     """
     found = list(tools)
     if not name or (name in registry.late and name not in registry.apps):  # of a server that is contacted when needed
@@ -34,8 +34,7 @@ def bind_to_app(tools: Iterable[Tool], registry: Registry, name: str) -> list[To
 
 
 def check_people_search(tool: Tool, apps: Mapping[str, App], name: str) -> None:
-    """Raise `InvalidInput` if a service account's app is named for the people search, which uses the user's own
-    accounts."""
+    """Raise `InvalidInput` if the people search, which uses the user's accounts, is bound to a service account."""
     if name in apps and organisation_of(apps[name]) and tool is find_people():
         raise InvalidInput(
             f"{tool.name} searches the user's own accounts, and never acts as a service account.", fix_by="operator"

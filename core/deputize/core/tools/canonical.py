@@ -1,8 +1,8 @@
 """Canonical form of arguments: equal calls have equal text, however their JSON was transported.
 
-A repeated call may have passed a checkpoint, a queue or another language: ``1.0`` became ``1``, a tuple became a list,
-names changed their order. It is still the same call. Arguments equal to their default are omitted, so a new version of
-a tool with one more optional argument still recognizes calls in progress.
+A checkpoint, a queue or another language may change a repeated call: ``1.0`` becomes ``1``, a tuple becomes a list,
+names change their order. It is still the same call. Arguments equal to their default are omitted, so a new version of a
+tool with one more optional argument still recognizes calls in progress.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ if TYPE_CHECKING:  # as in `toolkit`: pydantic is imported when the first tool i
 
 
 def canonical(tool: Tool, arguments: Mapping[str, Any]) -> str:
-    """Return validated arguments as JSON with sorted names, without those that equal their default.
+    """Return validated arguments as JSON with sorted names, without arguments that equal their default.
 
-    Raises `InvalidInput` for an argument that JSON cannot hold.
+    Raises `InvalidInput` for an argument that JSON cannot represent.
     """
     try:
         return _text(_without_defaults(tool.model, tool.named(arguments)))
@@ -41,7 +41,7 @@ def _without_defaults(model: type[BaseModel] | None, given: Mapping[str, Any]) -
 
 @lru_cache(maxsize=1024)
 def _defaults(model: type[BaseModel]) -> Mapping[str, str]:
-    """Return the defaults as text. A discriminator tag is never omitted, so it is not among them."""
+    """Return the model's default values as text, except that of a discriminator tag, which is never omitted."""
     return {
         name: _text(_plain(field.get_default(call_default_factory=True)))
         for name, field in model.model_fields.items()
@@ -54,7 +54,7 @@ def _is_tag(annotation: Any) -> bool:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value as JSON data in its one canonical form."""
+    """Return the value as JSON data in canonical form."""
     kind = type(value)
     if kind in _AS_IT_IS:
         return value
@@ -75,8 +75,7 @@ _AS_IT_IS = frozenset({str, int, bool, type(None)})
 
 
 def _plain_kind(value: Any) -> Any:
-    """Return the same for a subclass of a plain type, and for dates, enumerations and dataclasses as pydantic writes
-    them."""
+    """Return the canonical form of other types: subclasses of plain types, dates, enumerations, dataclasses."""
     if isinstance(value, str):
         return str.__str__(value)
     for kind in (int, float):

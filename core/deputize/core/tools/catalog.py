@@ -4,9 +4,9 @@
     github:all        all toolsets
     github:actions    one toolset
     gmail_send_email  one tool
-    find_people       the one tool without a toolkit: it searches all of them
+    find_people       the one tool without a toolkit, which searches all of them
 
-A toolkit or toolset that cuts long texts has one more tool, which reads their rest: see
+If a toolkit or toolset cuts long texts, it includes a tool that reads their rest: see
 `deputize.core.tools.continuation`.
 """
 
@@ -30,10 +30,10 @@ log = logging.getLogger("deputize.core.acts")
 
 
 class Catalog:
-    """These toolkits; if None, all that are installed, each loaded when it is first needed.
+    """The tools of the given toolkits. Without toolkits: of all installed ones, each loaded on first use.
 
-    A tool is searched in the toolkits whose name it begins with. All toolkits are loaded for any other name, which may
-    be an alias, and for the list of all tools.
+    A tool is looked up in the toolkits whose name is a prefix of the tool's name. All toolkits are loaded for any other
+    name, because it may be an alias, and for the list of all tools.
     """
 
     def __init__(self, toolkits: Iterable[Toolkit] | None = None) -> None:
@@ -52,10 +52,11 @@ class Catalog:
         return [tool for tool in found.values() if not read_only or tool.gravest is Effect.READS]
 
     def add(self, toolkit: Toolkit) -> None:
-        """Add a toolkit, or replace the added one of the same name.
+        """Add a toolkit, or replace the added toolkit of the same name.
 
-        Raises `SettingsError` if its name is another toolkit's or begins with one: a call of that toolkit's tools, or
-        of their old names, must not lead here. For two added toolkits, neither name may begin with the other.
+        Raises `SettingsError` if its name is taken by, or begins with the name of, another toolkit: calls of that
+        toolkit's tools or of their old names could reach this one. Of two added toolkits, neither name may be a prefix
+        of the other.
         """
         added = self._added.keys() - {toolkit.name}
         others = {*self._toolkits, *(() if self._complete else toolkit_names())} - self._added.keys()
@@ -74,7 +75,7 @@ class Catalog:
             self._toolkits, self._tools = {n: kit for n, kit in self._toolkits.items() if n != name}, {}
 
     def is_loaded(self, name: str) -> bool:
-        """Return True if the lookup of this tool reads no file and imports nothing."""
+        """Return True if looking up this tool reads no file and imports nothing."""
         return self._complete or (isinstance(name, str) and name in self._tools)
 
     def _tools_named(self, name: str) -> list[Tool]:
@@ -105,11 +106,11 @@ class Catalog:
         return found | ({FIND_PEOPLE: find_people()} if self.readers_of_people() else {})
 
     def readers_of_people(self) -> list[Tool]:
-        """Return the people readers of all toolkits that have one."""
+        """Return the people reader of each toolkit that has one."""
         return [kit.reads_people for kit in self._load_all().values() if kit.reads_people is not None]
 
     def tool(self, name: str) -> Tool:
-        """Return the tool of this name or alias. Raises `InvalidInput` that suggests similar names."""
+        """Return the tool of this name or alias. Raises `InvalidInput` with similar names if there is none."""
         if not isinstance(name, str) or len(name) > LONGEST_NAME:
             raise InvalidInput(f"A tool's name must be a text of at most {LONGEST_NAME} characters.")
         if name not in self._tools:
@@ -127,8 +128,7 @@ class Catalog:
         return tool
 
     def _find_exact(self, name: str) -> Tool | None:
-        """Return the tool of exactly this name. Only toolkits whose name it begins with are loaded, the longest
-        first."""
+        """Return the tool of exactly this name, or None. Loads only toolkits whose name is a prefix, longest first."""
         if name == FIND_PEOPLE:
             return find_people()
         names = self._toolkits if self._complete else {*toolkit_names(), *self._added}
@@ -139,7 +139,7 @@ class Catalog:
         return None
 
     def _with_aliases(self) -> dict[str, Tool]:
-        """Return all tools by name and alias. Names take precedence over aliases, and the first of two equal aliases
+        """Return all tools by name and alias. A name takes precedence over an alias, and the first of equal aliases
         wins."""
         tools = self._every()
         for tool in list(tools.values()):

@@ -2,9 +2,9 @@
 
     {"text": "First ...", "more": "github_list_comments?comment_id=5&offset=600&repo=acme%2Fweb.k3m9q2x7p4"}
 
-A reference is the call of a reading tool, signed for its user. So a model can follow only references from its results,
-and reaches no tool that your application did not give it. The call is an act like any other: judged, audited, within
-the user's grant. Nothing is stored for a reference, so it is valid after a restart.
+A reference contains the call of a reading tool, signed for its user. So a model can only follow references from that
+user's results, and cannot reach a tool that your application left out. The call is an act like any other: judged,
+audited, within the user's grant. Nothing is stored for a reference, so it is valid after a restart.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _HINT: Final = 'Pass "more" of an earlier result unchanged, or read the thing it
 
 
 class Continuation(str):
-    """The call that reads the rest of a cut text. A result has it under ``more``.
+    """The call that reads the rest of a cut text, returned in a result's ``more``.
 
-    ``tool``: a tool that only reads. Its arguments are texts, integers and booleans.
+    ``tool``: a tool that only reads. Its arguments are strings, integers and booleans.
     """
 
     tool: str
@@ -58,7 +58,7 @@ def _word(value: str | int | bool) -> str:
 
 @frozen
 class Called(Printed):
-    """The call that a reference stands for."""
+    """The call that a reference contains."""
 
     tool: str
     arguments: dict[str, Any]
@@ -67,23 +67,23 @@ class Called(Printed):
 
 
 class References:
-    """Signs and verifies references. ``key``: the vault's own."""
+    """Signs and verifies references. ``key``: a key derived from the vault's."""
 
     def __init__(self, key: bytes) -> None:
         self.key = key
 
     def sealed(self, more: Continuation, act: Act) -> str:
-        """Return the reference for the result of this act, with the account that the call named or an organisation's
-        app."""
+        """Return the signed reference for a result of this act. It includes the account that the call named, or the app
+        of an organisation."""
         named = {_ACCOUNT: act.account, _APP: act.app if act.account or act.organisation else ""}
         kept = {name: value for name, value in named.items() if value}
         plain = f"{more}&{urlencode(kept)}" if kept else str(more)
         return f"{plain}.{self._seal(act.user, plain)}"
 
     def call(self, user: User, ref: object, cursor: object = "") -> Called:
-        """Return the call that this user's reference stands for. ``cursor``: the position to continue from instead.
+        """Return the call in this reference of the user. ``cursor``: another position to continue from.
 
-        Raises `InvalidInput` for a text that is not a reference from one of this user's results.
+        Raises `InvalidInput` for a string that is not a reference from one of this user's results.
         """
         text = ref.strip() if isinstance(ref, str) and len(ref) <= LONGEST else ""
         if not self.is_sealed(user, text):
@@ -96,7 +96,7 @@ class References:
         return Called(tool, arguments, account, app)
 
     def is_sealed(self, user: User, text: str) -> bool:
-        """Return True if the text is a reference from one of this user's results."""
+        """Return True if the string is a reference from one of this user's results."""
         plain, _, seal = text.rpartition(".")
         if len(text) > LONGEST:
             return False

@@ -1,8 +1,8 @@
 """The tool that follows a `Continuation`, in each toolkit that cuts texts. `CallResolver` replaces it by the referenced
 call.
 
-Each toolkit has its own, so that tool names stay unique in an agent with two lists of tools, and a reference works only
-in its own toolkit.
+Each toolkit has its own ``read_more``, which only accepts the toolkit's references. So tool names stay unique in an
+agent with two lists of tools.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Files that tools receive and send, stored encrypted for a day. A model sees only a handle.
 
-A handle works only for its own user: it is looked up among that user's records. The content is stored in pieces,
-because a store may limit the size of a record. A file's record is written before its pieces and deleted after them, so
-no piece is left without a record, and a file counts against the quota while it is written.
+A handle works only for its own user, because it is looked up among that user's records. The content is stored in
+pieces, because a store may limit the size of a record. A file's record is written before its pieces and deleted after
+them. So every piece belongs to a record, and a file counts against the quota while it is being written.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _UNSEEN: Final = rf"[\t\n{CONTROLS}{UNSEEN}\ufffc-\uffff]"
 
 
 class Files:
-    """Files of all users in one vault. ``quota`` and ``largest``: bytes. ``clock``: returns Unix seconds.
+    """The files of all users in one vault. ``quota``: bytes per user. ``largest``: bytes per file.
 
-    ``most``: maximum number of files of a user, because even an empty one needs a record. ``life``: lifetime in
-    seconds.
+    ``most``: maximum number of files per user, because even an empty file needs a record. ``life``: lifetime in
+    seconds. ``clock``: returns Unix seconds.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Files:
         self.largest, self.quota, self.most, self.life = largest, quota, most, life
 
     async def keep(self, user: User, file: File) -> dict[str, Any]:
-        """Store a file. Return its handle and metadata: ``{file, name, mime, size, expires}``.
+        """Store a file and return its handle and metadata: ``{file, name, mime, size, expires}``.
 
         Raises `InvalidInput` if the file is too large or exceeds the user's quota, and `NotFound` if the user was
         erased in between.
@@ -77,7 +77,7 @@ class Files:
         return _metadata(row)
 
     async def _create_record(self, user: User, file: File) -> Record:
-        """Create the file's record within the user's quota, one process at a time."""
+        """Create the file's record within the user's quota. Only one process at a time does this for a user."""
         key = self.vault.key_prefix(user)
         mime = str.lower(file.mime)
         content = {
@@ -102,7 +102,7 @@ class Files:
             raise StoreUnavailable("Too many files are being stored. Nothing was stored.", hint="Try again.") from None
 
     async def _sizes(self, user: User) -> list[int]:
-        """Return the bytes of each of the user's files, and remove expired ones."""
+        """Return the sizes of the user's files in bytes. Deletes expired files."""
         sizes = []
         for row in await self.vault.scan("file", self.vault.key_prefix(user)):
             if row.json["expires"] > self.clock():
@@ -112,7 +112,7 @@ class Files:
         return sizes
 
     async def take(self, user: User, handle: str) -> File:
-        """Return the user's file for a handle. Raises `NotFound` for an expired file or one of another user."""
+        """Return the user's file with this handle. Raises `NotFound` if it has expired or is another user's."""
         found = re.fullmatch(_HANDLE, handle) if isinstance(handle, str) else None
         row = await self.vault.get("file", self.vault.key_prefix(user) + found[1]) if found else None
         if row is None or row.json["expires"] <= self.clock():
@@ -127,16 +127,16 @@ class Files:
         return File(content["name"], content["mime"], b"".join(pieces))
 
     async def erase(self, user: User) -> int:
-        """Remove all files of a user. Return their number."""
+        """Delete all files of a user and return their number."""
         rows = await self.vault.scan("file", self.vault.key_prefix(user))
         for row in rows:
             await self.remove(row)
         return len(rows)
 
     async def remove(self, row: Record) -> None:
-        """Remove a file: its pieces, the record, and the pieces again.
+        """Delete a file: its pieces, its record, then pieces that were written in between.
 
-        The file may still be being written: the writer checks for the record at the end.
+        A writer that still stores pieces notices at its end that the record is gone.
         """
         await self._empty(row)
         await self.vault.delete(row)
@@ -149,8 +149,7 @@ class Files:
 
 
 def one_segment(name: str) -> str:
-    """Return a file's name without folders and invisible characters, at most 120 characters long, with its
-    extension."""
+    """Return a file's base name without invisible characters, cut to 120 characters but with its extension."""
     last = re.split(r"[/\\]", re.sub(_UNSEEN, "", str(name)))[-1].strip().lstrip(".") or "file"
     if len(last) <= LONGEST_NAME:
         return last

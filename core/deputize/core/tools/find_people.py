@@ -1,4 +1,4 @@
-"""The core's tool that finds people in all accounts of a user. It has no provider: see `PeopleSearch`."""
+"""The core's tool that finds people in all accounts of a user. It belongs to no provider: see `PeopleSearch`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FIND_PEOPLE: Final = "find_people"
 
 @cache
 def find_people() -> Tool:
-    """Return the tool, declared at the first call: pydantic, which it needs, takes a third of the core's import
+    """Return the tool. It is declared at the first call, because importing pydantic takes a third of the core's import
     time."""
     from deputize.core.tools.find_people_tool import TOOL
 
@@ -29,7 +29,7 @@ def find_people() -> Tool:
 
 
 def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
-    """Return the tool's result: near matches, and accounts that were not searched."""
+    """Return the tool's result: the people found, similar names, and the accounts that were not searched."""
     result: dict[str, Any] = {"people": [_describe_person(one) for one in found[:MAX_PEOPLE]]}
     if len(found) > MAX_PEOPLE:
         result["truncated"] = True
@@ -41,7 +41,7 @@ def found_people(found: Sequence[Someone], looked: Looked) -> dict[str, Any]:
 
 
 def _describe_person(person: Someone) -> dict[str, Any]:
-    """Return one person for a model: their names in each product, and where these come from."""
+    """Return one person for a model: the names in each product, and the lists that contain them."""
     rows = sorted(person.rows, key=lambda one: not one.known)
     called = [_line(name) for one in rows for name in one.names]
     names = list({name.casefold(): name for name in reversed(called) if name}.values())[::-1]

@@ -1,7 +1,7 @@
-"""Null provider for tools that need none, because they work on the user's data here, such as stored files.
+"""Null provider for tools without a provider, which work on the user's data here, such as stored files.
 
-Such an act passes policy, ledger, approval and audit like any other. It has no token and cannot send requests, even
-with an approval. It cannot report facts that only a provider knows about the user.
+Policy, ledger, approval and audit treat their acts like any other. These acts have no token, and no approval lets them
+send requests. Facts that only a provider knows about the user are missing.
 """
 
 from __future__ import annotations
@@ -17,5 +17,5 @@ NO_PROVIDER: Final = Provider("", "deputize", OAuthEndpoints("", ""), ApiRules({
 
 
 def no_grant(user: User) -> Grant:
-    """Return the grant of tools without a provider: no account, no scope, no token."""
+    """Return the grant for tools without a provider: no account, no scope, no token."""
     return Grant(user, "", "", Account("", ""), frozenset(), Secret(""))

@@ -1,4 +1,4 @@
-"""The scopes that a call needs, and which of them to request."""
+"""The scopes that a call needs, and the selection of the scopes to request."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from deputize.core.value_object import Printed, frozen
 
 @frozen
 class Need(Printed):
-    """The scopes of which an API method needs any one. A consent requests ``ask``, the narrowest.
+    """Alternative scopes of an API method: any one of them suffices. A consent requests ``ask``, the narrowest.
 
-    ``at``: by provider name, the scopes at another provider that stands in for the toolkit's. ``order``: the accepted
-    scopes in the order in which to request them if a narrower one was not enough.
+    ``at``: by provider name, the scopes at another provider that replaces the toolkit's. ``order``: the accepted scopes
+    in the order in which to request them if a narrower one was not enough.
     """
 
     accepts: frozenset[str]
@@ -23,7 +23,7 @@ class Need(Printed):
     order: tuple[str, ...] = ()
 
     def nearest(self, scopes: Iterable[str]) -> list[str]:
-        """Return the accepted ones of these scopes, the narrowest first as far as known."""
+        """Return the scopes among these that are accepted, the narrowest first as far as known."""
         places = {scope: at for at, scope in enumerate(self.order)}
         return sorted((one for one in scopes if one in self.accepts), key=lambda one: places.get(one, len(places)))
 
@@ -40,13 +40,13 @@ class Need(Printed):
 def any_of(ask: str, *broader: str, method: str = "", at: Mapping[str, tuple[str, ...]] | None = None) -> Need:
     """Return a need that requests ``ask`` and also accepts ``broader``. ``method``: the provider's API method.
 
-    ``at``: by provider name, the scopes to request and accept at another provider that stands in for the toolkit's.
+    ``at``: by provider name, the scopes to request and accept at another provider that replaces the toolkit's.
     """
     return Need(frozenset((ask, *broader)), ask, method, at or {}, (ask, *broader))
 
 
 def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tuple[str, ...]:
-    """Return the narrowest scopes that would satisfy the unmet needs."""
+    """Return the narrowest scopes that would satisfy the needs that ``granted`` does not meet."""
     asks = dict[str, None]()
     for need in needs:  # a plain loop for speed: every act runs this
         if not need.is_met_by(granted):
@@ -55,9 +55,9 @@ def asks_of(needs: Iterable[Need], granted: frozenset[str] = frozenset()) -> tup
 
 
 def wanted_of(needs: Iterable[Need], named: Sequence[str], granted: frozenset[str]) -> tuple[str, ...]:
-    """Return the scopes to request if the provider names scopes although all needs seem met.
+    """Return the scopes to request if the provider reports missing scopes although all needs seem met.
 
-    For each need that accepts a named scope: the narrowest one, or a named one if the narrowest was granted already.
+    For each need that accepts a reported scope (``named``): the narrowest scope, or, if it was granted, a reported one.
     """
     found = []
     for need in needs:

@@ -1,11 +1,11 @@
 """Parsing of untrusted bytes in a separate process, without secrets and permissions.
 
 A compromised parser must not run in the process that holds the keys. So a `ParseFile` starts `parser_sandbox_child.py`
-by its path, in isolated mode, without deputize's environment, files or sockets. Its answer is JSON of limited length.
+by its path, in isolated mode, without deputize's environment, files or sockets. It answers with JSON of limited length.
 
     parent   at most three processes, 20 seconds each, an answer of at most 8 MiB; then the process is killed
-    child    memory, processor time, new files, new processes and the network: see
-    `deputize.core.tools.parser_sandbox_child`
+    child    limits memory, processor time, new files, new processes and the network: see
+             `deputize.core.tools.parser_sandbox_child`
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = WeakKe
 
 
 async def parse_in_sandbox(step: ParseFile) -> Any:
-    """Return the parser's answer. The process completes even if the caller is cancelled.
+    """Parse a file in the sandbox and return the answer. The process completes even if the caller is cancelled.
 
-    Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory or its answer is too
+    Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory or the answer is too
     long; `RateLimited` if too many files are being parsed; `ProviderUnavailable` if no process can be started.
     """
     return await portal().hop(lambda: _run_in_turn(step))
@@ -62,7 +62,7 @@ async def _run_in_turn(step: ParseFile) -> Any:
 
 
 def _run(step: ParseFile) -> Any:
-    """Start the process, send it its input, and return its answer."""
+    """Start the process, send it the question and the content, and return its answer."""
     try:
         process = subprocess.Popen(  # noqa: S603 - our own file, no shell
             [sys.executable, "-I", str(Path(child.__file__)), step.module],

@@ -1,12 +1,13 @@
-"""Child process of `deputize.core.tools.parser_sandbox`: one module parses untrusted bytes.
+"""Child process of `deputize.core.tools.parser_sandbox`, in which one module parses untrusted bytes.
 
 It imports nothing of deputize, so that it starts fast and holds no secrets. Before it parses, it limits itself to half
 a gigabyte of memory and ten seconds of processor time, and gives up the right to write files, start processes and use
 the network. Python reads no files except its modules.
 
-    Linux      all of it; network and processes are blocked by the kernel (seccomp) if the machine supports it
-    macOS      no limit of memory (its kernel has none); network and processes by Python's audit hook
-    Windows    neither memory nor processor; network and processes by Python's audit hook, time by the parent
+    Linux      all limits; the kernel (seccomp) blocks network and processes if the machine supports it
+    macOS      no limit of memory (its kernel has none); Python's audit hook blocks network and processes
+    Windows    no limit of memory and processor; Python's audit hook blocks network and processes, the parent limits
+    time
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _READ: Final = frozenset({"/proc/self/statm", "/dev/null", "/dev/urandom"})
 
 
 def main() -> None:
-    """Read a line with the question, then the content. Write ``{"answer": ...}``, or nothing if parsing failed."""
+    """Read one line with the question, then the content. Write ``{"answer": ...}``, or nothing if parsing failed."""
     ask = json.loads(sys.stdin.buffer.readline())
     content = sys.stdin.buffer.read()
     sys.path += [one for one in ask["path"] if one not in sys.path]
@@ -75,7 +76,7 @@ def _limit() -> None:
 
 
 def _used_address_space() -> int:
-    """Return the bytes of address space in use: mapped libraries count."""
+    """Return the bytes of address space in use, including mapped libraries."""
     try:
         with open("/proc/self/statm", "rb") as said:
             return int(said.read().split()[0]) * 4096
@@ -84,7 +85,7 @@ def _used_address_space() -> int:
 
 
 def _audit(event: str, given: tuple[Any, ...]) -> None:
-    """Raise `PermissionError` for forbidden events of Python's audit hook (PEP 578)."""
+    """Audit hook (PEP 578): raise `PermissionError` for forbidden events."""
     if event == "open":
         path, mode, flags = given
         if (isinstance(mode, str) and not _WRITES.isdisjoint(mode)) or (isinstance(flags, int) and flags & 0b11):
@@ -98,7 +99,7 @@ def _audit(event: str, given: tuple[Any, ...]) -> None:
 
 @cache
 def _roots() -> tuple[str, ...]:
-    """Return the folders of modules, which are loaded when needed."""
+    """Return the folders from which Python loads modules."""
     places = {sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path}
     return tuple(os.path.abspath(one).rstrip(os.sep) + os.sep for one in places if one)
 
@@ -107,9 +108,9 @@ def _roots() -> tuple[str, ...]:
 
 
 def _deny_in_kernel() -> None:
-    """Block sockets, new processes and access to other processes by seccomp(2), for any code that is loaded.
+    """Block sockets, new processes and access to other processes by seccomp(2), for Python and native code.
 
-    A blocked call fails with EPERM. Does nothing on another kernel or machine type.
+    A blocked system call fails with EPERM. Does nothing on other kernels and machine types.
     """
     numbers = _numbers()
     if not numbers:
@@ -128,7 +129,7 @@ def _deny_in_kernel() -> None:
 
 
 def _numbers() -> tuple[int, tuple[int, ...]] | None:
-    """Return the kernel's number of the machine type and the blocked system calls."""
+    """Return the kernel's number of the machine type and the numbers of the system calls to block, or None."""
     if sys.platform != "linux" or sys.maxsize < 2**32:
         return None
     found = _REFUSED.get(os.uname().machine)
@@ -162,7 +163,7 @@ _REFUSED: Final = {
 
 
 def _filter(machine: int, refused: tuple[int, ...]) -> bytes:
-    """Return the BPF program: the listed calls and those of another machine type fail, all others pass."""
+    """Return the BPF program: it refuses the listed calls and calls of another machine type, and allows all others."""
 
     def rule(code: int, yes: int, no: int, value: int) -> bytes:
         return struct.pack("=HBBI", code, yes, no, value)

@@ -1,10 +1,10 @@
-"""People in the accounts of one user: which rows are one person, and whom a name means.
+"""People in the accounts of one user: which rows describe the same person, and which person a name means.
 
 A **name** counts only if the user or the user's organisation wrote it (``known``): on the user's own cards, in the
 directory, among the members. Others can choose any name. An **address** identifies a person only if the product has
 verified it (``verified``): two accounts with the same verified address are one person, two with the same name are not.
-A card is joined to the one account that has its address. It never joins two accounts, because people write their
-office's address on many cards.
+A contact card is joined to the one account that has its address. A card never joins two accounts, because people write
+their office's address on many cards.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _ADDRESS: Final = r"[^@\s,;<>\"]+@[^@\s,;<>\"]+"
 
 
 class PersonRow(TypedDict, total=False):
-    """One person, as a toolkit's reader of people returns them: see `deputize.core.Toolkit.people`.
+    """One person in a toolkit's people reader; see `deputize.core.Toolkit.people`.
 
-    ``name``, ``names``: their names. ``addresses``: email addresses. ``address``: the one that all others lead to, if
-    known. ``id``: as the toolkit's arguments take it. ``handle``: a unique name there. ``where``: the list that they
-    are in: "contact", "member". ``known``: the user or the user's organisation wrote the names. ``verified``: the
-    product has verified the addresses. ``untrusted``: they wrote the row themselves.
+    ``name``, ``names``: the person's names. ``addresses``: email addresses. ``address``: the main one, to which the
+    others lead, if known. ``id``: as the toolkit's arguments take it. ``handle``: a unique name in the product.
+    ``where``: the list that contains the person: "contact", "member". ``known``: the user or the user's organisation
+    wrote the names. ``verified``: the product has verified the addresses. ``untrusted``: the person wrote the row.
     """
 
     name: str
@@ -49,7 +49,7 @@ class PersonRow(TypedDict, total=False):
 
 @frozen
 class Sighting(Printed):
-    """One row and the account that it comes from. ``whole``: True if the search of this account was complete."""
+    """One row and the account it was found in. ``whole``: True if the search of this account was complete."""
 
     toolkit: str
     account: Account
@@ -58,28 +58,28 @@ class Sighting(Printed):
 
     @property
     def names(self) -> list[str]:
-        """The names of the person there."""
+        """The names of the person in this row."""
         return [one for one in (_text(self.row.get("name")), *_texts(self.row.get("names"))) if one]
 
     @property
     def handles(self) -> list[str]:
-        """The unique names of the person there."""
+        """The id and the handle of the person in this row."""
         return [one for one in (self.id, _text(self.row.get("handle"))) if one]
 
     @property
     def id(self) -> str:
-        """The id that the toolkit's arguments take."""
+        """The id of the person, as the toolkit's arguments take it."""
         return _text(self.row.get("id"))
 
     @property
     def addresses(self) -> set[str]:
-        """The valid addresses in lower case."""
+        """The valid email addresses in lower case."""
         found = {one.lower() for one in (*_texts(self.row.get("addresses")), _text(self.row.get("address")))}
         return {one for one in found if is_address(one)}
 
     @property
     def reached_at(self) -> set[str]:
-        """The address that all others lead to, or all addresses."""
+        """The main address, to which the others lead, or all addresses if it is unknown."""
         main = _text(self.row.get("address")).lower()
         return {main} if is_address(main) else self.addresses
 
@@ -94,18 +94,18 @@ class Sighting(Printed):
         return self.row.get("verified") is True
 
     def is_itself(self, who: str) -> bool:
-        """Return True if this row alone has the verified address, or a name that counts."""
+        """Return True if this row alone has ``who`` as a verified address or as a name that counts."""
         return (self.verified and plain(who).lower() in self.addresses) or bool(Someone([self]).called(who))
 
     @property
     def at(self) -> tuple[str, str]:
-        """Toolkit and account."""
+        """The toolkit and the account id of the row."""
         return self.toolkit, self.account.subject
 
 
 @frozen
 class Someone(Printed):
-    """One person, as far as that is proven."""
+    """One person: all rows that are proven to describe the same one."""
 
     rows: list[Sighting] = field(default_factory=list)
 
@@ -116,11 +116,11 @@ class Someone(Printed):
 
     @property
     def reached_at(self) -> set[str]:
-        """Addresses that the user or the organisation wrote, or a product has verified."""
+        """The addresses that the user or the organisation wrote, or a product has verified."""
         return {address for one in self.rows if one.known or one.verified for address in one.reached_at}
 
     def called(self, who: str) -> bool | None:
-        """Return True if this is one of their names that count, or None if it only looks the same."""
+        """Return True if this is one of the person's names that count, or None if it only looks like one."""
         who = plain(who)
         names = {name for one in self.rows if one.known for name in (*one.names, *one.handles)}
         alike = {one for one in names if as_read(_single_blanks(one)) == as_read(who)}
@@ -128,7 +128,7 @@ class Someone(Printed):
 
     @property
     def description(self) -> str:
-        """A description for a model or a person who must choose."""
+        """The person in one line, for a model or a user who must choose."""
         first = self.rows[0]
         where = ", ".join(dict.fromkeys(_text(one.row.get("where")) or one.toolkit for one in self.rows))
         reached = sorted(set().union(*(one.addresses for one in self.rows)))[:4] or first.handles[:1]
@@ -138,7 +138,7 @@ class Someone(Printed):
 
 
 class NotLooked(NamedTuple):
-    """An account, or a part of it, that was not searched. ``failed``: the search was tried."""
+    """An account, or a part of it, that was not searched. ``failed``: True if the search failed."""
 
     where: str
     why: str
@@ -154,17 +154,17 @@ class Looked(Printed):
 
 
 def plain(who: str) -> str:
-    """Return a name, handle or address in the form that is searched: single blanks, no leading @."""
+    """Return a name, handle or address in the form for searching: single blanks, no leading @."""
     return _single_blanks(who).removeprefix("@")
 
 
 def is_address(text: str) -> bool:
-    """Return True if this is exactly one email address, without hidden characters."""
+    """Return True if the string is exactly one email address without hidden characters."""
     return len(text) <= _LONGEST and bool(re.fullmatch(_ADDRESS, text)) and without_hidden(text) == text
 
 
 def merge_rows(found: Iterable[Sighting]) -> list[Someone]:
-    """Join the rows of each person, as far as that is proven: accounts by their verified addresses, then cards."""
+    """Return the people in these rows: accounts are joined by verified addresses, then cards are joined to accounts."""
     people: list[Someone] = []
     rows = sorted(found, key=lambda one: (not one.verified, not one.known))
     for one in rows:
@@ -188,15 +188,15 @@ def _joins(one: Sighting, person: Someone) -> bool:
 
 
 def _adds_nothing(one: Sighting, people: Iterable[Someone]) -> bool:
-    """Return True if a person whom the user or the organisation knows has these addresses."""
+    """Return True if a person in ``people`` already has all addresses of the row."""
     return any(one.addresses and one.addresses <= person.reached_at for person in people)
 
 
 def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
-    """Return the people with exactly this name or address, and True if that is certain.
+    """Return the people with exactly this name or address, and True if the match is certain.
 
-    It is certain if no other name looks like it, and it is a unique handle or the matches' accounts were searched
-    completely.
+    A match is certain if no other name looks like it, and either it is a unique handle or the search of the matching
+    accounts was complete.
     """
     if is_address(who):
         return [person for person in people if who.lower() in person.reached_at | person.proven], True
@@ -209,7 +209,7 @@ def fits(people: Iterable[Someone], who: str) -> tuple[list[Someone], bool]:
 
 
 def nearest(people: Sequence[Someone], first: Sequence[Someone]) -> list[str]:
-    """Return descriptions of possible matches for a hint, the best five first."""
+    """Return descriptions of at most five possible matches for a hint, those in ``first`` at the front."""
     return [one.description for one in [*first, *(one for one in people if one not in first)]][:5]
 
 
@@ -218,7 +218,7 @@ def _single_blanks(text: str) -> str:
 
 
 def _normalize(text: str) -> str:
-    """Return a name for comparison, without case and in composed Unicode form."""
+    """Return a name in the form for comparison: without case, in composed Unicode form."""
     return unicodedata.normalize("NFC", _single_blanks(text)).casefold()
 
 

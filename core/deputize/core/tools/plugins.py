@@ -1,6 +1,6 @@
-"""Built-in toolkits, and those of other packages under ``deputize.toolkits`` (`deputize.core.plugins`).
+"""Discovery of toolkits: built-in ones, and those of other packages under ``deputize.toolkits``.
 
-Another package's toolkit exports ``TOOLKIT``, and has no tool of the same full name as a built-in one.
+A package exports its toolkit as ``TOOLKIT`` (`deputize.core.plugins`). No tool may have a built-in tool's full name.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from deputize.core.tools.toolkit import Toolkit
 
 
 def built_in_names() -> list[str]:
-    """Return the names of the built-in toolkits, if that part of deputize is installed."""
+    """Return the names of the built-in toolkits; none if that part of deputize is not installed."""
     import pkgutil  # imported late, because few processes list toolkits
 
     try:
@@ -32,8 +32,8 @@ def load_built_in(name: str) -> Toolkit:
 
 
 def _collision(made: Toolkit) -> str:
-    """Return an error if a tool of this toolkit has the name of a built-in one: ``slack_send`` with ``message``, or a
-    ``read_more``, which would receive the other's references."""
+    """Return an error message if a tool of this toolkit has the name of a built-in tool, else "". Examples:
+    ``slack_send`` with ``message``, or a ``read_more``, which would receive the built-in toolkit's references."""
     if FIND_PEOPLE in made.offered:
         return f"{FIND_PEOPLE} is a tool of the core."
     for name in built_in_names():
@@ -49,9 +49,9 @@ PLUGINS: Final = Plugins(
 
 
 def find_toolkits(*names: str) -> dict[str, Toolkit]:
-    """Return the toolkits of these names, or all: built-in ones, then those of other packages.
+    """Return the toolkits of these names, or all toolkits: built-in ones, then those of other packages.
 
-    Raises `InvalidInput` for an unknown name, and `SettingsError` for one whose package is broken.
+    Raises `InvalidInput` for an unknown name, and `SettingsError` for a toolkit whose package is broken.
     """
     ours = built_in_names()
     if not names:
@@ -67,5 +67,5 @@ def find_toolkits(*names: str) -> dict[str, Toolkit]:
 
 
 def toolkit_names() -> list[str]:
-    """Return the names of all installed toolkits, even broken ones. None is loaded."""
+    """Return the names of all installed toolkits, including broken ones, without loading any."""
     return sorted({*built_in_names(), *PLUGINS.names()})

@@ -27,8 +27,8 @@ def postprocess(
     """Return the result with each `UserTime` in the user's zone and each `Continuation` replaced by ``sealed``.
 
     ``zone``: the user's, None for the machine's. ``now``: Unix seconds, to name a zone that has no name. An object with
-    times names their zone, unless that is UTC or the object names it already. ``named``: it names the zone in any case.
-    Tuples become lists.
+    times gets the zone's name, unless the zone is UTC or the object names it already; with ``named``, always. Tuples
+    become lists.
     """
     handing = _Postprocessing(zone, zone_name(zone, now), sealed)
     written = handing.value(result)
@@ -38,7 +38,7 @@ def postprocess(
 
 
 class _Postprocessing:
-    """Postprocessing of one result. ``told``: True if it contains a time."""
+    """Postprocessing of one result. ``told``: True if the result contains a time."""
 
     def __init__(self, zone: tzinfo | None, name: str, sealed: Callable[[Continuation], str]) -> None:
         self.zone, self.name, self.sealed = zone, name, sealed

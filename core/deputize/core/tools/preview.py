@@ -2,12 +2,12 @@
 
     yield Preview("Send this email", audience=Audience.PEOPLE, people=["bob@example.test"], to=[...], text=...)
 
-A field is a text, a number, a list of them, a `Change`, an `Instant`, or a file from `shown_file`. None leaves a field
-out. An empty text or list is shown as emptied. Everything except ``beside`` is compared, with the approved preview and
-again when the act is done. So only counts and states that change by themselves belong in ``beside``. Signed URLs belong
-nowhere. Sort everything that has no order. Ids and versions that mean nothing to a person belong in ``pins``. Text by
-others that the act does not change, such as the message that is answered, belongs in ``context``: it is shown and
-compared, but people named in it are not targets of the act.
+A field is a string, a number, a list of them, a `Change`, an `Instant`, or a file from `shown_file`. A field that is
+None is left out. An empty string or list is displayed as emptied. Everything except ``beside`` is compared, with the
+approved preview and again when the act is done. So ``beside`` is only for counts and states that change by themselves.
+Signed URLs belong nowhere. Sort everything that has no order. Ids and versions that mean nothing to a person belong in
+``pins``. Text by others that the act does not change, such as the message being answered, belongs in ``context``. It is
+displayed and compared, but people named in it are not targets of the act.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PREFIX: Final = b"deputize-show-1"
 
 
 class Audience(IntEnum):
-    """Who will see or receive the result of an act. ``UNKNOWN`` counts as everybody and is the widest."""
+    """The people who will see or receive the result of an act. ``UNKNOWN`` counts as everybody and is the widest."""
 
     SELF = 0
     PEOPLE = 1
@@ -58,7 +58,7 @@ class Change(ValueObject):
 
 @frozen
 class Instant(ValueObject):
-    """A moment, shown in the reader's time zone. ``at``: Unix seconds, within the years that datetime supports."""
+    """A moment, displayed in the reader's time zone. ``at``: Unix seconds, within the years that datetime supports."""
 
     at: float
 
@@ -67,7 +67,7 @@ class Instant(ValueObject):
 
     @classmethod
     def of(cls, moment: float | str | datetime) -> Self:
-        """Return an instant from Unix seconds, RFC 3339 or a datetime. Raises `ValueError` if it has no zone."""
+        """Return an instant from Unix seconds, RFC 3339 or a datetime. Raises `ValueError` if the zone is missing."""
         if isinstance(moment, str):
             moment = datetime.fromisoformat(moment)
         if isinstance(moment, datetime):
@@ -78,11 +78,11 @@ class Instant(ValueObject):
 
 
 class _ShownFile(dict[str, Any]):
-    """A file from `shown_file`. No other mapping is shown as a file, whatever its keys."""
+    """A file from `shown_file`. Other mappings are never displayed as a file, whatever their keys."""
 
 
 def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int = 0, pin: str = "") -> dict[str, Any]:
-    """Return a file for a preview, compared by its bytes, or by ``pin`` if they are fetched after the approval.
+    """Return a file for a preview. Comparison uses its bytes, or ``pin`` if it is fetched only after the approval.
 
     ``size``: bytes, if the content is not here yet.
     """
@@ -93,8 +93,8 @@ def shown_file(name: str, mime: str, content: bytes | None = None, *, size: int 
 
 class Preview:
     """The preview of an act; see the module. ``what``: one constant sentence. ``where``: the place, in words.
-    ``people``: addresses or ids of everybody who is reached. ``destroys``: True if text or data is lost. Raises
-    `ValueError` for a name in two places."""
+    ``people``: addresses or ids of everybody whom the act reaches. ``destroys``: True if text or data is lost. Raises
+    `ValueError` for a name that occurs in two parts."""
 
     what: str
     audience: Audience
@@ -134,7 +134,7 @@ class Preview:
 
     @classmethod
     def of(cls, kept: Mapping[str, Any]) -> Self:
-        """Return the preview from its `kept` form."""
+        """Return the preview from its stored form, `kept`."""
         show = cls.__new__(cls)
         show.__dict__ |= {
             "context": {},
@@ -145,13 +145,13 @@ class Preview:
         return show
 
     def by(self, account: str) -> Self:
-        """Add a first field that says that this service account acts, not the user's own. Return the preview."""
+        """Add a first field that says that this service account acts, not the user's account. Return the preview."""
         self.fields = {"acting for": f"{account}, not for you", **self.fields}
         return self
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The preview as JSON. An empty context is left out, so that digests of earlier versions stay valid."""
+        """The stored form of the preview, as JSON. An empty context is omitted, so that earlier digests stay valid."""
         kept = {
             "what": self.what,
             "audience": int(self.audience),
@@ -166,8 +166,8 @@ class Preview:
 
     @property
     def reached(self) -> tuple[str, ...]:
-        """The targets that a mandate must name: everybody who is reached, and the place if no people are named or
-        others see it."""
+        """The targets that a mandate must cover: everybody whom the act reaches, and the place in some cases. The place
+        is included if no people are named or if others than these people see it."""
         place = (self.where,) if self.where and (not self.people or self.audience > Audience.PEOPLE) else ()
         return (*self.people, *place)
 
@@ -179,17 +179,17 @@ class Preview:
         return hashlib.sha256(PREFIX + text.encode()).hexdigest()
 
     def differs(self, old: Preview) -> list[str]:
-        """Return the names of fields, pins and unnamed parts that differ from the old preview."""
+        """Return the names of the fields, pins and other parts that differ from the old preview."""
         parts = [name for name in _PARTS if getattr(self, name) != getattr(old, name)]
         return parts + [name for part in _NAMED for name in _unlike(getattr(self, part), getattr(old, part))]
 
     def unlike(self, left: Mapping[str, Any]) -> list[str]:
-        """Return the names whose current value differs from the one that was left. The current value of a `Change` is
-        its ``before``. If a field and a pin have the same name, either may match."""
+        """Return the names in ``left``, the values that an act wrote, whose current value is another one. The current
+        value of a `Change` is its ``before``. If a field and a pin have the same name, either may match."""
         return [name for name, value in left.items() if not self._holds(name, (value, as_kept(value)))]
 
     def _holds(self, name: str, left: tuple[Any, ...]) -> bool:
-        """Return True if the current value equals ``left``, a pair of the value as given and as stored."""
+        """Return True if the current value equals one of ``left``, the value as given and as stored."""
         now = [_none_if_empty(one) for one in self._current_values(name)]
         return any(_none_if_empty(one) in now for one in left)
 
@@ -199,10 +199,10 @@ class Preview:
         return [value["before"] if is_change(value) else value for value in shown]
 
     def only_edits(self, old: Preview, edits: Iterable[tuple[str, str]]) -> bool:
-        """Return True if the previews differ only in words that differ between the two texts of each edit.
+        """Return True if the previews differ only in words that the edits, pairs of old and new text, changed.
 
-        An edit may change words without a new preview. Any other difference is shown first: people, place, replaced
-        values, lists, files, and words that the edit did not write.
+        Such an edit needs no new approval. Any other difference does: people, place, replaced values, lists, files, and
+        words that the edit did not write.
         """
         if any(getattr(self, name) != getattr(old, name) for name in (*_PARTS, "pins", "context")):
             return False
@@ -225,7 +225,7 @@ _WORDS = re.compile(r"\w+|[^\w\s]")
 
 
 def _none_if_empty(value: Any) -> Any:
-    """Return None for an emptied text or list, which equals no value in a comparison."""
+    """Return None for an empty string or list, so that it compares as equal to a missing value."""
     return None if value in ("", []) else value
 
 
@@ -238,7 +238,7 @@ def _unlike(new: Mapping[str, Any], old: Mapping[str, Any]) -> list[str]:
 
 
 def _texts(old: Any, new: Any) -> tuple[str, str] | None:
-    """Return both texts to compare; of two changes of the same text, their new texts. None if a value is not a text."""
+    """Return the two strings to compare; of two changes of one text, the new ones. None if a value is not a string."""
     if is_change(old) and is_change(new) and old["before"] == new["before"]:
         old, new = old["after"], new["after"]
     plain = isinstance(old, str | None) and isinstance(new, str | None)
@@ -246,7 +246,7 @@ def _texts(old: Any, new: Any) -> tuple[str, str] | None:
 
 
 def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
-    """Return the words of each text between the words that both begin with and those that both end with."""
+    """Return the words of each text without their common beginning and their common end."""
     before, after = _WORDS.findall(old), _WORDS.findall(new)
     for _ in range(2):  # drop the common beginning and reverse, then drop the common end and reverse again
         same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False)))
@@ -257,8 +257,8 @@ def _other_words(old: str, new: str) -> tuple[list[str], list[str]]:
 def as_kept(value: Any) -> Any:
     """Return the value as JSON, so that a stored preview and a new one compare as equal.
 
-    A mapping that only looks like a file, a `Change` or an `Instant` becomes its JSON text, so that all its keys are
-    shown.
+    A mapping that only looks like a file, a `Change` or an `Instant` becomes a JSON string, so that all its keys are
+    displayed.
     """
     if isinstance(value, Change):
         return {"before": as_kept(value.before), "after": as_kept(value.after)}
@@ -288,7 +288,7 @@ Rows = list[tuple[str, str]]
 
 
 def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
-    """Return the whole preview as rows. Nothing is masked or cut, and hidden characters are made visible.
+    """Return all lines of the preview. Nothing is masked or cut, and hidden characters are made visible.
 
     ``zone``: for times, None for the machine's.
     """
@@ -301,5 +301,5 @@ def show_rows(show: Preview, zone: tzinfo | None = UTC) -> Rows:
 
 
 def argument_rows(arguments: Mapping[str, Any]) -> Rows:
-    """Return the arguments as rows, for a tool without a preview. Arguments that were not given are left out."""
+    """Return the arguments as lines, for a tool without a preview. Arguments that are None are left out."""
     return [(visible(str(name)), text(as_kept(value), UTC)) for name, value in arguments.items() if value is not None]

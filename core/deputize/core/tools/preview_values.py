@@ -1,7 +1,7 @@
 """Values of a `Preview` as text for a person: complete, with hidden characters made visible.
 
-Two long texts are hard to compare by eye. So the changed lines come first: lines with ``-`` are removed, lines with
-``+`` are added, the others are context. Both texts follow in full.
+Two long texts are hard to compare by eye. So the changed lines come first: ``-`` marks removed lines, ``+`` added
+lines, and the others are context. Both texts follow in full.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Row = tuple[str, str]
 
 
 def texts(name: str, value: Any, zone: tzinfo | None) -> Iterator[Row]:
-    """Yield the rows of one field. ``zone``: for times, None for the machine's."""
+    """Yield the lines of one field. ``zone``: for times, None for the machine's."""
     name = visible(name.replace("_", " "))
     if not is_change(value):
         yield name, text(value, zone)
@@ -61,7 +61,7 @@ def text(value: Any, zone: tzinfo | None) -> str:
 
 
 def _describe_gaps(text: str) -> str:
-    """Return the text with long gaps described in words, because a person might overlook text behind them."""
+    """Return the text with long gaps replaced by their length, because a person might overlook text behind a gap."""
     text = re.sub(_EMPTY_LINES, lambda gap: f"\n[{gap[0].count(_END) - 1} empty lines]\n", text)
     return re.sub(_BLANKS, lambda gap: f"[{len(gap[0])} blanks]", text)
 
@@ -82,7 +82,7 @@ def is_file(value: Any) -> bool:
 
 
 def _join_items(shown: Sequence[str]) -> str:
-    """Return items on one line, or as a list if an item contains a comma or a line break."""
+    """Return the items on one line, or as a list if one of them contains a comma or a line break."""
     apart = any("," in one or "\n" in one for one in shown)
     return "\n".join(f"- {one}".replace("\n", "\n  ") for one in shown) if apart else ", ".join(shown)
 
@@ -99,8 +99,7 @@ _MONTHS: Final = tuple("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
 
 
 def instant(at: float, zone: tzinfo | None) -> str:
-    """Return day, date, time and zone, the same on every machine. A UTC offset is added if the clock shows this time
-    twice."""
+    """Return day, date, time and zone, the same on every machine, and the UTC offset if this time occurs twice."""
     there = on_clock(at, zone)
     day = f"{_DAYS[there.weekday()]} {there.day} {_MONTHS[there.month - 1]} {there.year}"
     seconds = f":{there.second:02}" if there.second else ""

@@ -1,4 +1,4 @@
-"""Argument models of tools, made from function signatures; their schemas and validation messages."""
+"""Argument models of tools, made from function signatures, with their schemas and validation messages."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:  # pydantic is imported when the first tool is declared: a thi
 
 
 def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], dict[str, str], bool]:
-    """Return the argument model of a tool's function, its public argument names with the inner ones, and if it takes a
-    `Run`.
+    """Return a tool function's argument model, its public argument names with the inner ones, and if it takes a `Run`.
 
     An inner name ``from_`` is public as "from", because Python keywords are valid argument names.
     """
@@ -43,7 +42,7 @@ def signature(name: str, steps: Callable[..., Steps]) -> tuple[type[BaseModel], 
 
 
 def _is_list(hint: Any) -> bool:
-    """Return True if an argument is a list, or a list or None."""
+    """Return True if the type of an argument is a list, or a list or None."""
     if get_origin(hint) is Annotated:
         return _is_list(get_args(hint)[0])
     return get_origin(hint) is list or (
@@ -52,13 +51,12 @@ def _is_list(hint: Any) -> bool:
 
 
 def _as_list(value: Any) -> Any:
-    """Return a list with the one value that a model gave without a list."""
+    """Return a list with the string that a model passed instead of a list. Other values are unchanged."""
     return [value] if isinstance(value, str) else value
 
 
 def faults(tool: str, error: ValidationError, known: Iterable[str]) -> str:
-    """Return a message that names the invalid arguments and their errors, without values. ``known``: the argument
-    names."""
+    """Return a message that names the invalid arguments and their errors, without values. ``known``: valid names."""
     names = list(known)
     found = error.errors(include_url=False, include_context=False, include_input=False)
     return f"{tool}: " + "; ".join(_fault(fault, names) for fault in found[:5])

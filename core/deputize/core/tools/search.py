@@ -3,7 +3,7 @@
     index = ToolIndex(deputy.tools("gmail", "github:all"))
     index.search("invite ana to the planning on friday")
 
-Only the given tools are searched. Descriptions may come from a plugin or a server, so they are not trusted: a word
+Only the given tools are searched. A description may come from a plugin or a server and try to rank first. So a word
 counts once in each part of a tool, and only the beginning of each part is read. The formula is that of Robertson and
 Zaragoza, "The Probabilistic Relevance Framework: BM25 and Beyond" (2009), 3.6.
 """
@@ -35,15 +35,15 @@ _WHOLE: Final = 0.15  # exponent of the share of words that match
 
 
 class ToolIndex:
-    """A search index of these tools, built at the first search."""
+    """A search index of some tools, built at the first search."""
 
     def __init__(self, tools: Iterable[Tool]) -> None:
         self.tools: Sequence[Tool] = [tool for tool in tools if not tool.follows]
 
     def search(self, query: str, limit: int = LIMIT) -> list[Tool]:
-        """Return the best matching tools, best first, or none. The same query has the same result.
+        """Return the best matching tools, best first; [] if none match. Equal queries give equal results.
 
-        Raises `InvalidInput` for a query that is not a text or has over 500 characters, and for a limit below one.
+        Raises `InvalidInput` for a query that is not a string or has over 500 characters, and for a limit below one.
         """
         if not isinstance(query, str) or len(query) > LONGEST_QUERY:
             raise InvalidInput(f"query: a text of at most {LONGEST_QUERY} characters.", hint="Use a few words.")
@@ -66,13 +66,13 @@ class ToolIndex:
 
     @cached_property
     def _damping(self) -> list[float]:
-        """By tool, the saturation of a word's weight: tools with more words need a higher weight."""
+        """The saturation of word weights, by tool. In a tool with more words, each word counts less."""
         sizes = [sum(weights.values()) for weights in self._weights]
         mean = sum(sizes) / len(sizes) if sizes else 1.0
         return [_SATURATION * (1 - _LENGTH + _LENGTH * size / mean) for size in sizes]
 
     def _score(self, place: int, asked: Sequence[Mapping[str, float]]) -> float:
-        """Return the sum of each word's best meaning, scaled by the share of words that match."""
+        """Return the score of a tool: each query word's best meaning, summed, times the share of words that match."""
         weights, damping = self._weights[place], self._damping[place]
         fits = [
             max(
@@ -106,7 +106,7 @@ def _weights_of(tool: Tool) -> dict[str, float]:
 
 
 def _values(schema: Any) -> Iterator[str]:
-    """Yield the named values of a parameter."""
+    """Yield the named values that a parameter accepts."""
     if isinstance(schema, Mapping):
         yield from (one for one in schema.get("enum", ()) if isinstance(one, str))
         for part in schema.values():
@@ -117,8 +117,7 @@ def _values(schema: Any) -> Iterator[str]:
 
 
 def _meanings(query: str) -> list[Mapping[str, float]]:
-    """Return each word of a query with its synonyms and their weights. A synonym that is in the query itself is left
-    out."""
+    """Return the meanings of each query word with weights: the word, and its synonyms that are not in the query."""
     signs = (_words(means) for form, means in SIGNS.items() if re.search(form, query))
     said = dict.fromkeys([*_words(query), *(word for words in signs for word in words)])
     return [{word: 1.0} | {one: _MEANT for one in _synonyms().get(word, ()) if one not in said} for word in said]
@@ -133,7 +132,7 @@ def _words(text: str) -> Iterator[str]:
 
 
 def _stem(word: str) -> str:
-    """Return the word without plural and verb endings, so that "invites", "inviting" and "invited" are equal."""
+    """Return the word without plural and verb endings, so that "invites", "inviting" and "invited" become equal."""
     if len(word) < 4 or not word.isascii():
         return word
     if word.endswith("ies"):

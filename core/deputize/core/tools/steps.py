@@ -1,5 +1,4 @@
-"""The steps that a tool may yield: requests, files, notes, waits, questions; and the values that it is sent for
-them."""
+"""The steps that a tool may yield, such as requests, files, notes, waits and questions, and the replies to them."""
 
 from __future__ import annotations
 
@@ -25,12 +24,12 @@ class Request(ValueObject):
 
     ``path``: below the root of ``api`` (default: the toolkit's). Each ``{name}`` in it is filled from ``at`` as one
     validated segment, so that no argument can change the path. ``headers``: of `HEADERS` and the provider's own.
-    ``repeat``: the effect of a second sending: none (read), none beyond the first (idem), another one (write); None
-    means read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as a draft; a
-    refusal after it is a plain refusal. ``raw``: the tool is sent the response's bytes. ``whole``: it is sent an
-    `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that says that nothing was done.
-    ``max_bytes``: of the response, up to 50 MiB. ``slow``: the request may take a minute. ``resumes``: the rest of a
-    stream that ends before its response is requested: `deputize.core.acts.sse_resume`.
+    ``repeat``: the effect of sending it twice: none (read), the same as once (idem), a second one (write); None means
+    read for GET and HEAD, else write. ``prepares``: a write that only the user can see yet, such as a draft; if a later
+    request is refused, the act counts as refused. ``raw``: the tool is sent the response's bytes. ``whole``: the tool
+    is sent an `Answer`, even for a redirect, which is never followed, and for a JSON-RPC error that says that nothing
+    was done. ``max_bytes``: of the response, up to 50 MiB. ``slow``: the request may take a minute. ``resumes``: if a
+    stream ends early, request the rest of it: `deputize.core.acts.sse_resume`.
     """
 
     method: str
@@ -52,7 +51,7 @@ class Request(ValueObject):
 
     @property
     def call(self) -> Repeat:
-        """The kind of request, by which a response or its loss is judged."""
+        """The effective ``repeat``, which decides how an error or a lost response is treated."""
         return self.repeat or _REPEATS.get(self.method, "write")
 
 
@@ -60,11 +59,11 @@ class Request(ValueObject):
 class PublicRequest(ValueObject):
     """A request without any credentials: a signed download, an upload address, a one-click unsubscribe.
 
-    ``url``: https, of a host whose addresses are all public. The same holds for each of at most three redirects, which
-    only a read follows. The tool is sent an `Answer` whose ``data`` is the bytes; for a write it may be a redirect. Any
-    other status is raised as a typed error. ``headers``: for a write, those that its address was signed with
-    (``cache-control``, ``x-goog-...``), but none that identifies somebody or controls the connection. ``repeat``,
-    ``prepares`` and ``max_bytes``: as in `Request`.
+    ``url``: https, of a host whose addresses are all public. The same holds for each redirect; only a read follows
+    redirects, at most three. The tool is sent an `Answer` whose ``data`` is the bytes; for a write it may be a
+    redirect. Any other status is raised as a typed error. ``headers``: for a write, the headers that its address was
+    signed with (``cache-control``, ``x-goog-...``), but none that identifies somebody or controls the connection.
+    ``repeat``, ``prepares`` and ``max_bytes``: as in `Request`.
     """
 
     url: str
@@ -78,7 +77,7 @@ class PublicRequest(ValueObject):
 
     @property
     def call(self) -> Repeat:
-        """The kind of request, by which a response or its loss is judged."""
+        """The effective ``repeat``, which decides how an error or a lost response is treated."""
         return self.repeat or _REPEATS.get(self.method, "write")
 
 
@@ -108,14 +107,14 @@ class File(ValueObject):
 
 @frozen
 class Keep(ValueObject):
-    """Store a file for the user, encrypted, for a day. The tool is sent its handle: see `deputize.core.tools.files`."""
+    """Store a file for the user, encrypted, for a day. The tool is sent its handle: `deputize.core.tools.files`."""
 
     file: File
 
 
 @frozen
 class Take(ValueObject):
-    """Load the user's file by its handle. The tool is sent the `File`, or `NotFound` is raised."""
+    """Load the user's file with this handle. The tool is sent the `File`, or `NotFound` is raised."""
 
     handle: str
 
@@ -124,8 +123,8 @@ class Take(ValueObject):
 class ParseFile(ValueObject):
     """Parse untrusted bytes in a separate process; see `deputize.core.tools.parser_sandbox`.
 
-    ``module``: the module whose ``parse(question, content)`` is called there. The tool is sent its answer, plain JSON.
-    Raises `InvalidInput` with the reason ``too_complex`` if it takes too much time or memory, or its answer is too
+    ``module``: its ``parse(question, content)`` is called in that process. The tool is sent the answer, plain JSON.
+    Raises `InvalidInput` with the reason ``too_complex`` if parsing takes too much time or memory, or the answer is too
     long.
     """
 
@@ -136,21 +135,21 @@ class ParseFile(ValueObject):
 
 @frozen
 class Wait(ValueObject):
-    """Wait for some seconds: at most 10 at once, and 30 in one act. More is a bug in the tool."""
+    """Wait for some seconds, at most 10 at once and 30 in one act. A tool that waits longer has a bug."""
 
     seconds: float
 
 
 @frozen
 class TimeZone(ValueObject):
-    """The user's time zone, as the provider reports it. ``name``: in the IANA database, ``Europe/Berlin``.
+    """The user's time zone, as the provider reports it. ``name``: of the IANA database, such as ``Europe/Berlin``.
 
     It is stored for all toolkits: see `deputize.core.zones`. Yield it if a response contains the zone anyway. The tool
     is sent a ``tzinfo``, or None if the name is unknown.
 
-    ``argument``: the argument that names a day or an hour and depends on the zone, if ``run.zone_known`` is False.
+    ``argument``: an argument with a day or an hour that depends on the zone; set it if ``run.zone_known`` is False.
     ``name`` is then "" if the provider does not report a zone. If no zone is known, a tool that writes is refused with
-    `InvalidInput`. A tool that reads is sent UTC, and its result names it.
+    `InvalidInput`. A tool that reads is sent UTC, and its result names UTC.
     """
 
     name: str
@@ -159,17 +158,17 @@ class TimeZone(ValueObject):
 
 @frozen
 class Try(ValueObject):
-    """At most ten reads that may be refused, sent concurrently. The tool is sent a list with each response, or None for
-    a refused read, even if a scope is missing."""
+    """At most ten reads that may be refused, sent concurrently. The tool is sent a list of responses, with None for
+    each refused read, even if a scope is missing."""
 
     requests: Sequence[Request]
 
 
 @frozen
 class SaveNote(ValueObject):
-    """A note to store, durable and encrypted, before the next request is sent: the id of a draft about to be sent.
+    """Store a note, encrypted and durable, before the next request is sent: the id of a draft about to be sent.
 
-    If the process dies after it, the tool runs again with ``noted`` set to ``data``.
+    If the process dies after that, the tool runs again with ``noted`` set to ``data``.
     """
 
     data: Mapping[str, Any]
@@ -177,8 +176,8 @@ class SaveNote(ValueObject):
 
 @frozen
 class ForOperator(ValueObject):
-    """A note for the operator, without secrets, stored encrypted under ``place`` in place of the old one. `deputize
-    doctor` prints it. ``said``: plain JSON; empty deletes the note."""
+    """A note for the operator without secrets, which `deputize doctor` prints. It replaces the note at ``place``.
+    ``said``: plain JSON, stored encrypted; empty deletes the note."""
 
     place: str
     said: Mapping[str, Any]
@@ -188,9 +187,9 @@ class ForOperator(ValueObject):
 class Undo(ValueObject):
     """The call that undoes this act, yielded once, after the last write.
 
-    ``tool`` and ``arguments``: as a model would call it. ``holds``: the values that must be unchanged when it is
-    undone, by the names in that call's preview: for a `Change` its ``before``, for a field or a pin its value. Another
-    value means that somebody has changed it since, and nothing is undone.
+    ``tool`` and ``arguments``: as a model would call it. ``holds``: the values that must be unchanged when the act is
+    undone, by the field names of the undoing call's preview: the ``before`` of a `Change`, or the value of a field or a
+    pin. If a value differs, somebody has changed it since, and nothing is undone.
     """
 
     tool: str
@@ -206,11 +205,11 @@ EVERYBODY: Final = "everybody"
 
 @frozen
 class ResolvePerson(ValueObject):
-    """Find the person that a name means, in all accounts that the user has connected: see `deputize.core.tools.people`.
+    """Find the person whom a name means, in all accounts that the user has connected: see `deputize.core.tools.people`.
 
-    Yield it for a name that is not an address or id, before the `Preview`, which must show the answer. ``field``: the
-    argument that contains ``who``. ``wanted``: an email address, or the id that a toolkit's arguments take. The tool is
-    sent that text. Raises `InvalidInput` with the possible matches unless it is exactly one person's.
+    Yield it for a name that is not an address or id, before the `Preview`, which must contain the answer. ``field``:
+    the argument that contains ``who``. ``wanted``: an email address, or the id that a toolkit's arguments take. The
+    tool is sent that string. Raises `InvalidInput` with the possible matches unless exactly one person matches.
     """
 
     who: str
@@ -220,11 +219,11 @@ class ResolvePerson(ValueObject):
 
 @frozen
 class AskUser(ValueObject):
-    """A question of the provider to the user. The run ends here, and our page asks the user. A later run of the same
-    act starts again and receives the reply by `Heard`.
+    """A question of the provider to the user. The run ends, and a page of deputize asks the user. A later run of the
+    same act starts again and receives the reply by `Heard`.
 
-    ``show``: the part that programs and models may see, without addresses and state. ``kept``: plain JSON that the page
-    and the later run need, stored encrypted. ``seconds``: how long the provider waits.
+    ``show``: the part that programs and models may see, without addresses and OAuth state. ``kept``: plain JSON that
+    the page and the later run need, stored encrypted. ``seconds``: how long the provider waits.
     """
 
     show: Preview
@@ -234,14 +233,14 @@ class AskUser(ValueObject):
 
 @frozen
 class Heard(ValueObject):
-    """Read the user's reply to the question of an earlier run of this act. The tool is sent a `UserSaid`, or None if
-    nothing was asked. Yield it once, after the `Preview` and before the first write."""
+    """Read the user's reply to a question that an earlier run of this act asked. Yield it once, after the `Preview` and
+    before the first write. The tool is sent a `UserSaid`, or None if there was no question."""
 
 
 @frozen
 class UserSaid(ValueObject):
-    """A reply to a question. ``reply``: ``late`` if there is none and the provider no longer waits. ``kept``: the data
-    stored with the question. ``content``: the content of an accept."""
+    """A reply to a question. ``reply``: ``late`` if the user did not reply before the provider stopped waiting.
+    ``kept``: the data stored with the question. ``content``: the content of an ``accept``."""
 
     reply: Literal["accept", "decline", "cancel", "late"]
     kept: Mapping[str, Any] = field(default_factory=dict)

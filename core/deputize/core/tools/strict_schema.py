@@ -1,7 +1,7 @@
 """Strict schemas of arguments, for models whose output must match the schema and give every property ("strict").
 
-    strict_schema   an optional argument may be null, for "not given"; constraints that a strict schema cannot express
-                    are left to validation, and an object with arbitrary names becomes JSON text
+    strict_schema   in a strict schema, null means "not given"; an object with arbitrary names becomes a JSON string;
+                    constraints that a strict schema cannot express are left to validation
     as_meant        converts such arguments to those that the plain schema describes
 
 The keywords are those that OpenAI accepts with ``strict`` (Structured Outputs, "Supported schemas"). It rejects others,
@@ -59,8 +59,8 @@ def _strict(schema: Any) -> dict[str, Any]:
 
 
 def _is_union(schema: Schema) -> bool:
-    """Return True if the alternatives define the value. Next to a type of its own, they only add constraints: which
-    properties are given together, how a text is written."""
+    """Return True if the alternatives of a schema define its value. Beside a type, they only add constraints:
+    properties that must be given together, or the format of a string."""
     return schema.get("type") in (None, "object") and not schema.get("properties")
 
 
@@ -81,7 +81,7 @@ def _object(schema: Schema) -> dict[str, Any]:
 
 
 def _nullable(schema: Any) -> dict[str, Any]:
-    """Return an optional argument as its schema or null. Its default is stated in the description."""
+    """Return an optional argument's schema, extended by null. The description states the default."""
     shown = _strict(schema)
     words = shown.pop("description", "")
     default = schema.get("default") if isinstance(schema, Mapping) else None
@@ -96,10 +96,10 @@ def _append(words: str, more: str) -> str:
 
 
 def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
-    """Return the arguments without nulls for "not given", and with objects in place of their JSON texts.
+    """Return the arguments without nulls for "not given", and with objects in place of their JSON strings.
 
     A null is removed if the schema has the argument, does not require it and does not allow null. Other values are
-    unchanged, and left to validation.
+    unchanged and left to validation.
     """
     if type(value) in _AS_IT_IS or (type(value) is str and not value.lstrip().startswith("{")):
         return value  # no schema changes such a value
@@ -124,7 +124,7 @@ def as_meant(value: Any, schema: Any, root: Any = None) -> Any:
 
 
 def _dereference(schema: Any, root: Any) -> Schema:
-    """Return the schema that this one refers to, or that it is apart from a null."""
+    """Return the schema that this one refers to, or its only alternative besides null, or itself."""
     for _ in range(MAX_STEPS):
         if not isinstance(schema, _OBJECT):
             return {}

@@ -1,6 +1,6 @@
 """Synonyms for everyday names of things and actions, for `deputize.core.tools.search`.
 
-They are in English and German and belong to no product. A product's own are in its `Toolkit` (``words``).
+They are in English and German and belong to no product. Product-specific ones are in a `Toolkit` (``words``).
 """
 
 from __future__ import annotations

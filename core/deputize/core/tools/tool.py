@@ -1,4 +1,4 @@
-"""One action of one product: its name, arguments, scopes and effect, and the facts that its run gets."""
+"""One action of one product: its name, arguments, scopes and effect, and the facts that its run receives."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 @frozen
 class Run(Printed):
-    """One run of a tool. It is passed to a keyword-only parameter ``run: Run``, which no schema shows.
+    """One run of a tool, passed to a keyword-only parameter ``run: Run``, which is not in the tool's schema.
 
     ``key``: the identity of the act, for idempotency keys. ``granted``: the scopes of the grant. ``account``: the
     user's account at the provider. ``noted``: data of the `SaveNote` of an interrupted run of the same act, or None; a
     tool that yields a `SaveNote` must read it. ``now``: Unix seconds; for a tool with previews, the time at which the
     act was first requested, the same in every run. ``zone``: the user's time zone, UTC if unknown. ``zone_known``:
-    False if the zone is a guess, on which no argument may depend: see `TimeZone`. ``trusted_authors``: whose texts a
-    model may read, in the toolkit's word, "" for everybody's; see `deputize.core.tools.trusted_authors`. ``grant``:
-    identifies the grant in this process, to reuse a server's session for one token; "" if nothing is reused.
+    False if the zone is a guess, on which no argument may depend: see `TimeZone`. ``trusted_authors``: the toolkit's
+    word for the authors whose texts a model may read, "" for everybody's; see `deputize.core.tools.trusted_authors`.
+    ``grant``: identifies the grant in this process, to reuse a server's session for one token; "" if nothing is reused.
     ``can_ask``: True if `AskUser` can reach the user and a later run can receive the reply. It is False for a service
     account and for a write without a call id.
     """
@@ -67,10 +67,10 @@ class Effect(Flag):
 
 @frozen
 class Alias(Printed):
-    """Another name of a tool. ``arguments``: its argument names there, ``{theirs: ours}``; ``ours[]`` if ours is a list
-    and theirs a single value. ``sets``: arguments that the name implies, unless the call gives them. ``values``: their
-    names of values, or of values in a list, ``{ours: {theirs: ours}}``. Several of their lists that map to one of ours
-    are joined. An argument that is None there counts as not given."""
+    """Another name of a tool. ``arguments``: its argument names, ``{alias: tool}``; ``tool[]`` if the tool takes a list
+    where the alias takes a single value. ``sets``: arguments that the name implies, unless the call gives them.
+    ``values``: its names of values, or of values in a list, ``{tool's argument: {alias: tool}}``. If several lists of
+    the alias map to one argument, they are joined. An argument of the alias that is None counts as not given."""
 
     name: str
     arguments: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Alias(Printed):
     values: Mapping[str, Mapping[str | bool, Any]] = field(default_factory=dict)
 
     def read(self, name: str, value: Any) -> tuple[str, Any]:
-        """Return our name of an argument and our form of its value."""
+        """Return the tool's name of an argument of the alias, and the tool's form of its value."""
         ours, listed, _ = self.arguments.get(name, name).partition("[]")
         if listed and not isinstance(value, list):
             return ours, [value]
@@ -97,10 +97,10 @@ Effects = Effect | Callable[[Arguments], Effect]
 class Tool(Printed):
     """One action of one product: typed arguments, scopes and an effect. Made by `Toolkit.tool`.
 
-    ``follows``: True for a tool that runs the call behind a reference; see `deputize.core.tools.continuation`.
-    ``words``: further search words of its toolkit. ``model``: None for a tool with a foreign schema, whose class
-    validates arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``: as its
-    toolkit declares them. ``shows``: True if it yields a `Preview` before its first write.
+    ``follows``: True for a tool that runs the call in a reference; see `deputize.core.tools.continuation`. ``words``:
+    further search words, from its toolkit. ``model``: None for a tool with a foreign schema, whose class validates
+    arguments. ``may_ask``: True if its provider may ask the user something. ``facts``, ``writers``: as its toolkit
+    declares them. ``shows``: True if it yields a `Preview` before its first write.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Tool(Printed):
     writers: tuple[str, ...] = ()
 
     def under(self, alias: Alias) -> Tool:
-        """Return this tool under another name, with its arguments there."""
+        """Return this tool under another name, with that name's arguments."""
         return replace(self, called=alias)
 
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
@@ -137,7 +137,7 @@ class Tool(Printed):
 
     @property
     def reads_notes(self) -> bool:
-        """True if an interrupted run can be resumed: the tool receives the notes of the earlier run."""
+        """True if an interrupted run can be resumed, because the tool receives the notes of the earlier run."""
         return self.takes_run
 
     def validate(self, arguments: Arguments) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class Tool(Printed):
         return {outer: valid[inner] for outer, inner in self.parameters.items() if inner in valid}
 
     def _rename_arguments(self, arguments: Arguments) -> dict[str, Any]:
-        """Return the arguments under the names in the schema. Raises `InvalidInput` if one is given twice."""
+        """Return the arguments under their names in the schema. Raises `InvalidInput` for an argument given twice."""
         given: dict[str, Any] = {}
         for name, value in arguments.items():
             if self.called and value is None:
@@ -182,8 +182,8 @@ class Tool(Printed):
         return {**(self.called.sets if self.called else {}), **given}
 
     def needs_of(self, arguments: Arguments, provider: str = "") -> Sequence[Need]:
-        """Return the needs of a call with these validated arguments; all must be met. ``provider``: if not the
-        toolkit's."""
+        """Return the needs of a call with these validated arguments; the call requires all of them. ``provider``: a
+        provider other than the toolkit's."""
         return _needs_at(provider, self.needs(arguments) if callable(self.needs) else self.needs)
 
     def effect_of(self, arguments: Arguments) -> Effect:
@@ -191,7 +191,7 @@ class Tool(Printed):
         return self.effects(arguments) if callable(self.effects) else self.effects
 
     def usual_needs(self, provider: str = "") -> Sequence[Need]:
-        """Return the needs with default arguments, for lists and for consents in advance."""
+        """Return the needs of a call with default arguments, for lists and for consents in advance."""
         return _needs_at(provider, self.needs(self.plain_arguments()) if callable(self.needs) else self.needs)
 
     def plain_arguments(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class Tool(Printed):
 
     @cached_property
     def strict_schema(self) -> dict[str, Any]:
-        """The schema in which every argument is required; `validate` takes null for "not given". See
+        """The schema in which every argument is required and null means "not given"; see
         `deputize.core.tools.strict_schema`."""
         return strict_schema(self.schema)
 

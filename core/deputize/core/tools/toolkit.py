@@ -10,13 +10,13 @@
         return {"id": sent["id"]}
 
 Positional parameters are the tool's arguments and define its schema. The runtime passes a `Run` to a keyword-only
-parameter ``run: Run``, which no schema shows. ``yield [Request, Request]`` sends requests concurrently and returns a
-list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists the other steps: a request
+parameter ``run: Run``, which is not in the schema. ``yield [Request, Request]`` sends requests concurrently and returns
+a list. A provider's refusal is raised at the ``yield`` as a `DeputizeError`. `Step` lists the other steps: a request
 without credentials, a note, a wait, a file to store or to load.
 
-A tool that can write first reads, then yields one `Preview`, and then writes exactly that. The policy judges the
-preview and the user approves it. After it, nothing is read again to decide what to write. Before it, a tool may read
-and load files. A write, a note or a stored file before it, or a second preview, is a bug in the tool.
+A tool that can write first reads, then yields one `Preview`, and then writes exactly what it contains. The policy
+judges the preview and the user approves it. Before the preview, a tool may read and load files. A write, a note or a
+stored file before it, or a second preview, is a bug in the tool. So is a read after it that decides what to write.
 """
 
 from __future__ import annotations
@@ -103,15 +103,15 @@ class Toolkit:
     """The tools of one product. ``api``: the name of the provider's API root (default: the toolkit's name).
 
     ``provider``: "" for tools without a provider and a grant, which work on the user's data here, such as stored files.
-    ``accepts``: other spellings of arguments, ``{theirs: ours}``, in no schema; used only by a tool that has our name
-    and not theirs. ``remark``: what a user of the toolkit should know. ``cuts``: True if its tools cut long texts and
-    return a `Continuation`; it then has one more tool, ``read_more``. ``screens``: filters for untrusted authors, by
-    the operator's word; see `deputize.core.tools.trusted_authors`. ``words``: further search words for
-    `deputize.core.tools.search`. ``facts``: result fields with the provider's or the call's own values, never with text
-    that somebody chose (``id``). ``writers``: fields that name the author of a row; the first one present counts. If a
-    toolkit declares neither, all data that its results mark ``untrusted`` counts as one untrusted text. ``shows``: True
-    if each of its tools that can change something yields a `Preview` before its first write. ``reads_people``: the tool
-    declared by `people`, in no list.
+    ``accepts``: other spellings of arguments, ``{other: tool's}``, in no schema; a tool uses one only if it has an
+    argument of the second name and none of the first. ``remark``: what a user of the toolkit should know. ``cuts``:
+    True if its tools cut long texts and return a `Continuation`; the toolkit then has one more tool, ``read_more``.
+    ``screens``: filters for untrusted authors, by the operator's word; see `deputize.core.tools.trusted_authors`.
+    ``words``: further search words for `deputize.core.tools.search`. ``facts``: result fields with the provider's or
+    the call's own values, never with text that somebody chose (``id``). ``writers``: fields that name the author of an
+    object; the first one present counts. If a toolkit declares neither, all data that its results mark ``untrusted``
+    counts as one untrusted text. ``shows``: True if each of its tools that can change something yields a `Preview`
+    before its first write. ``reads_people``: the tool declared by `people`, in no list.
     """
 
     name: str
@@ -130,7 +130,7 @@ class Toolkit:
 
     @cached_property
     def offered(self) -> Mapping[str, Tool]:
-        """Its tools by name, and ``..._read_more`` at the end if it cuts texts."""
+        """The toolkit's tools by name, with ``..._read_more`` at the end if the toolkit cuts texts."""
         if not self.cuts:
             return self.tools
         from deputize.core.tools.continuation_tool import read_more  # it imports pydantic, as does the first tool
@@ -151,11 +151,11 @@ class Toolkit:
     ) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
         """Declare a tool. ``gravest``: the gravest effect, if ``effect`` is a function of the arguments.
 
-        ``toolset``: the part of the toolkit that it belongs to; "core" is the default selection. ``shows``: True if the
-        tool yields a `Preview` before its first write; default: the toolkit's. If a tool that can change something
+        ``toolset``: the part of the toolkit that contains the tool; "core" is the default selection. ``shows``: True if
+        the tool yields a `Preview` before its first write; default: the toolkit's. If a tool that can change something
         makes no preview, the policy decides by its effect before the first request, the user approves its arguments,
         and no mandate covers it. If a tool with previews sends only GETs and ends without a `Preview`, it had nothing
-        to do: no approval is requested.
+        to do, and no approval is requested.
 
         A tool that has received more than 32 KiB continues in another thread, so it must not use thread-local
         variables.
@@ -194,12 +194,11 @@ class Toolkit:
         return declare
 
     def people(self, *, needs: Needs) -> Callable[[Callable[..., Steps]], Callable[..., Steps]]:
-        """Declare the reader of this product's people, so that every toolkit finds them (`ResolvePerson`,
-        `find_people`).
+        """Declare the reader of this product's people, which `ResolvePerson` and `find_people` call.
 
-        It is a tool that only reads, with one argument ``who``: a name, an email address, a handle or an id. It returns
+        The reader has one argument ``who``: a name, an email address, a handle or an id. It only reads. It returns
         ``{"people": [...]}``, each a `deputize.core.tools.people.PersonRow`; ``"whole": False`` if it did not search
-        all people, and ``"not_looked": {part: why}``. It is called only if its needs are met.
+        all people, and ``"not_looked": {part: reason}``. It is called only if the grant meets its needs.
         """
 
         def declare(steps: Callable[..., Steps]) -> Callable[..., Steps]:

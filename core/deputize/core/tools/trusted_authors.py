@@ -1,13 +1,13 @@
 """Restriction of the authors whose texts a model may read: ``Deputy(trusted_authors={"github": "push", "gmail":
 "domain"})``.
 
-A toolkit has a `Screen` for each word that it supports. The screen sees each response before the reading tool, finds
-out who wrote which text, and replaces texts of other authors by a mark. So no tool can leak such a text in an excerpt,
-a quote, a search or a later part. The marks are removed from the result, and their object says ``withheld`` and why.
-Authors, times and ids stay.
+A toolkit has a `Screen` for each word that it supports. The screen receives each response before the reading tool does,
+determines the author of each text, and replaces texts of other authors by a mark. So no tool can leak such a text in an
+excerpt, a quote, a search or a later part. Then the marks are removed from the result, and each object that lost a text
+says ``withheld`` and why. Authors, times and ids stay.
 
-A tool that writes sees all texts, because a person must see what is answered or changed. Its result keeps only ids,
-addresses and numbers in objects marked ``untrusted``. No argument turns this off.
+A tool that writes sees all texts, because a person must see what the act answers or changes. In its result, objects
+marked ``untrusted`` keep only ids, addresses and numbers. No argument turns this off.
 """
 
 from __future__ import annotations
@@ -48,18 +48,18 @@ class Withheld:
 
     @cached_property
     def mark(self) -> str:
-        """The replacement of a text, without the number of its reason."""
+        """The mark that replaces a text, without the number of the reason."""
         return f"withheld{secrets.token_hex(4)}"
 
     def mark_for(self, reason: str) -> str:
-        """Return the replacement for a text. ``reason``: for the model."""
+        """Return the mark that replaces a text. ``reason``: for the model."""
         if reason not in self.reasons:
             self.reasons.append(reason)
         return f"{self.mark}{self.reasons.index(reason):02}"
 
     def remove_marks(self, result: Any) -> Any:
-        """Remove the marks from the result in place, and add reasons and the number of objects that lost a text. Return
-        it."""
+        """Remove the marks from the result in place, add the reasons and the number of objects that lost a text, and
+        return the result."""
         count = self._objects(result) if self.reasons else 0
         if isinstance(result, str) and self.mark in result:
             return {"withheld": self._reasons_for([result])}
@@ -113,7 +113,7 @@ Screen: TypeAlias = "Callable[[Run, Withheld], Screened]"
 
 
 class Screening(Protocol):
-    """A toolkit's screens by word."""
+    """The screens of a toolkit, by word."""
 
     @property
     def screens(self) -> Mapping[str, Screen]: ...
@@ -146,7 +146,7 @@ class TrustedAuthors(Printed):
         return cls(dict(words), screens)
 
     def word(self, tool: Tool) -> str:
-        """Return whose texts this tool may return, "" for everybody's."""
+        """Return the word for the authors whose texts this tool may return, "" for everybody."""
         return self.words.get(tool.toolkit, "")
 
     def screen(self, tool: Tool) -> Screen | None:
@@ -155,8 +155,8 @@ class TrustedAuthors(Printed):
 
 
 def screen_steps(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
-    """Run a reading tool with each response passed through the screen. If it is refused after texts were withheld, the
-    error says so."""
+    """Run a reading tool with each response passed through the screen. If the provider refuses the act after texts were
+    withheld, the error says so."""
     try:
         step = next(steps)
         while True:
@@ -178,8 +178,8 @@ def screen_steps(steps: Steps, screen: Screened, withheld: Withheld) -> Steps:
 
 
 def remove_texts(result: Any, why: str) -> Any:
-    """Remove texts from objects marked ``untrusted`` in a writing tool's result, in place, except ids, addresses and
-    numbers."""
+    """Remove all texts except ids, addresses and numbers from objects marked ``untrusted``, in place. For the result of
+    a tool that writes."""
     count = _remove_texts(result, why, outside=False)
     if isinstance(result, dict) and _holds_words(result.get("undo") or {}):
         result["undo"] = why
@@ -189,7 +189,7 @@ def remove_texts(result: Any, why: str) -> Any:
 
 
 def _holds_words(node: Any) -> bool:
-    """Return True if a value has more than ids or single words: an undo contains the earlier values."""
+    """Return True if a value contains more than ids or single words, such as the earlier values in an undo."""
     if isinstance(node, dict | list):
         return any(map(_holds_words, node.values() if isinstance(node, dict) else node))
     return isinstance(node, str) and bool(re.search(_WORDS, node))

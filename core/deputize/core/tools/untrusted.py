@@ -1,8 +1,8 @@
-"""Untrusted content: targets of an act that were named in text by others, and where.
+"""Untrusted content: the targets of an act that text by others has named.
 
-A reading tool marks text by others with ``untrusted``. The people, hosts, repositories and files named in such a text
-are remembered for the conversation. If an act has one of them as a target, the user, the policy and any automatic
-approver see it.
+A reading tool marks text by others with ``untrusted``. The conversation's record stores the people, hosts, repositories
+and files named in such a text. If one of them is a target of an act, the user, the policy and any automatic approver
+see where it was named.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def system_prompt(words: str = "") -> str:
 class Untrusted(ValueObject):
     """A target of an act that untrusted content named before the act.
 
-    ``value``: as in the act. ``where``: for a person: "a mail of eve@evil.test, read today at 10:02 UTC by
+    ``value``: as in the act. ``where``: the source, for a person: "a mail of eve@evil.test, read today at 10:02 UTC by
     gmail_get_email".
     """
 
@@ -52,15 +52,15 @@ class Untrusted(ValueObject):
 
     @property
     def by_others(self) -> bool:
-        """True if somebody else may have chosen the target. The author of a text chose to write, but no target."""
+        """True if somebody else may have chosen the target. The author of a text does not count as chosen by others."""
         return self.how in ("named", "forgotten")
 
 
 def is_chosen_by_others(outside: Sequence[Untrusted]) -> bool:
-    """Return True if somebody else may have chosen a target, or that is not known: no mandate covers such an act.
+    """Return True if somebody else chose a target of the act, or may have: no mandate covers such an act.
 
-    The author of a text that was read chose no target. If the act answers them, the user has named them or their domain
-    in the mandate.
+    The author of a text that was read chose no target. If the act answers the author, the user has named the author or
+    the author's domain in the mandate.
     """
     return any(one.how != "wrote" for one in outside)
 
@@ -69,11 +69,11 @@ MAX_SHOWN: Final = 10
 
 
 def untrusted_lines(outside: Sequence[Untrusted]) -> list[str]:
-    """Return one line for each untrusted value, at most ten; none if the call names no conversation."""
+    """Return at most ten lines, one for each untrusted target. Returns none if the call names no conversation."""
     told = [f"{one.value}: {one.where}" for one in outside if one.how != "untold"]
     return told[:MAX_SHOWN] + ([f"and {len(told) - MAX_SHOWN} more"] if len(told) > MAX_SHOWN else [])
 
 
 def untrusted_rows(lines: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the lines as a row for the person who decides. It comes after the preview, because it is not compared."""
+    """Return the lines as an extra line of the approval. It follows the preview, because it is not compared."""
     return [("comes from", "\n".join(visible(line) for line in lines))] if lines else []

@@ -1,7 +1,7 @@
 """Times in a tool's result, in the user's time zone.
 
-A tool returns times in UTC. Postprocessing converts them to the user's zone and names it. So no tool needs to know the
-zone, and a model never sees times of two zones.
+A tool returns times in UTC. Postprocessing converts them to the user's zone and adds the zone's name. So tools need not
+know the zone, and a model never sees times of two zones.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ Form = Literal["short", "full"]
 
 
 class UserTime(str):
-    """A time in a result: a text in UTC, converted to the user's zone by postprocessing.
+    """A time in a result: a string in UTC, which postprocessing converts to the user's zone.
 
-    ``at``: Unix seconds. ``form``: "short" for ``YYYY-MM-DD HH:MM``, as in rows; "full" for ISO 8601 with offset.
+    ``at``: Unix seconds. ``form``: "short" for ``YYYY-MM-DD HH:MM``, as in lists; "full" for ISO 8601 with offset.
     """
 
     at: float
@@ -23,8 +23,8 @@ class UserTime(str):
 
     @classmethod
     def of(cls, at: float | str | datetime, form: Form = "full") -> Self:
-        """Return a time from Unix seconds, RFC 3339 or a datetime with a zone. Raises `ValueError` or `OverflowError`
-        otherwise."""
+        """Return a time from Unix seconds, an RFC 3339 string or a datetime. Raises `ValueError` if the zone is
+        missing, and `OverflowError` for a time out of range."""
         if isinstance(at, str):
             at = datetime.fromisoformat(at)
         if isinstance(at, datetime):
@@ -36,13 +36,13 @@ class UserTime(str):
         return one
 
     def there(self, zone: tzinfo | None) -> str:
-        """Return the text in this zone, None for the machine's."""
+        """Return the time in this zone, None for the machine's."""
         return str(self) if zone is UTC else _format(self.at, zone, self.form)
 
 
 def on_clock(at: float, zone: tzinfo | None) -> datetime:
-    """Return these Unix seconds in the zone, None for the machine's; in UTC if the year is out of range there, because
-    providers write 9999-12-31 for "never"."""
+    """Return these Unix seconds as a datetime in the zone, None for the machine's. The result is in UTC if the year is
+    out of range in the zone: providers write 9999-12-31 for "never"."""
     here = datetime.fromtimestamp(at, UTC)
     try:
         return here.astimezone(zone)
@@ -58,7 +58,7 @@ def _format(at: float, zone: tzinfo | None, form: Form) -> str:
 
 
 class ZoneName(str):
-    """The name of the zone of a result's times: UTC until postprocessing."""
+    """The name of the zone of a result's times: UTC, until postprocessing replaces it."""
 
 
 UTC_NAME: Final = ZoneName("UTC")
