@@ -1,1 +1,1 @@
-"""Who named what: identifiers in untrusted content, and where a user met them first."""
+"""Provenance: the identifiers in untrusted content, and where a conversation first met them."""

@@ -1,9 +1,9 @@
 """Extraction of untrusted values from a tool's result, with their authors.
 
-A row that a tool marks with ``untrusted`` is untrusted with everything in it, including field names. Only a toolkit
-that declares its fields is trusted about more: which fields are the provider's facts, who wrote a row, and that a
-reference in ``more`` is deputize's own. Everything else, such as the answer of a foreign server, is one untrusted text.
-Values that were arguments of the reading call are not untrusted just because the result contains them.
+An object that a tool marks with ``untrusted`` is untrusted with everything in it, including field names. Only a toolkit
+that declares its fields is trusted about three facts: which fields contain the provider's own values, who wrote an
+object, and that a reference in ``more`` is from deputize. Everything else, such as the answer of a foreign server, is
+one untrusted text. An argument of the reading call does not become untrusted because the result contains it.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _HOLDS: Final = (Mapping, list, tuple)
 
 
 class Said:
-    """The author of a value, "" if unknown. ``wrote``: True if the value is only the author."""
+    """The author of a value, "" if unknown. ``wrote``: True if the value only occurs as the author."""
 
     __slots__ = ("by", "wrote")
 
@@ -52,9 +52,9 @@ class Said:
 
 
 class Believed:
-    """What a toolkit that declares ``facts`` or ``writers`` is trusted about; nothing for other toolkits.
+    """The facts about which a toolkit with ``facts`` or ``writers`` is trusted; none for other toolkits.
 
-    ``is_ours``: tells if a reference in ``more`` is deputize's own. ``hosts``: of the provider's own pages.
+    ``is_ours``: returns True if a reference in ``more`` is from deputize. ``hosts``: the hosts of the provider's pages.
     """
 
     def __init__(
@@ -71,8 +71,7 @@ class Believed:
         self.apart = facts | self.people | ADDRESSES if self.declared else frozenset[str]()
 
     def chosen(self, url: str) -> set[str]:
-        """Return the targets of a URL. A page of the provider's identifies a thing, so only its host-like parts
-        remain."""
+        """Return the targets of a URL. For a page of the provider, these are only the host-like parts of its path."""
         found = linked_identifiers(url)
         shared = [one[2:].partition("/")[0] for one in found if one.startswith("//")]
         own = all(f".{host}".endswith(self._hosts) for host in shared)
@@ -84,7 +83,7 @@ _NOTHING: Final = Believed(frozenset(), (), lambda text: False)
 
 def find_untrusted_values(result: Any, given: Mapping[str, Any], believed: Believed) -> dict[str, Said]:
     """Return the untrusted values of a result, in the form of `deputize.core.provenance.identifiers`. ``given``: the
-    arguments of the call that read it."""
+    arguments of the call that read the result."""
     if not _is_marked(result):
         return {}
     rows = list(_marked_rows(result, "", believed, within=False))
@@ -103,13 +102,13 @@ def find_untrusted_values(result: Any, given: Mapping[str, Any], believed: Belie
 
 
 def _author_address(by: str) -> str:
-    """Return the author without the display name, which they chose and which may be somebody else's address."""
+    """Return the author's address without the display name, which may contain somebody else's address."""
     found = _ADDRESSED.search(by)
     return found[1] if found else by
 
 
 def _is_marked(result: Any) -> bool:
-    """Return True if anything in the result is marked. Plain values are skipped for speed."""
+    """Return True if an object in the result is marked ``untrusted``. Skips plain values, for speed."""
     found: list[Any] = [result]
     for one in found:  # the list grows by nested values
         if type(one) is dict or isinstance(one, Mapping):
@@ -122,8 +121,8 @@ def _is_marked(result: Any) -> bool:
 
 
 def _marked_rows(value: Any, by: str, believed: Believed, *, within: bool, field: str = "") -> Iterator[_Row]:
-    """Yield every row that is marked, or is inside a marked row, with its author. ``field``: the name of the row's
-    field."""
+    """Yield every object that is marked or is inside a marked object, with its author. ``field``: the object's field
+    name."""
     if isinstance(value, Mapping):
         within = within or bool(value.get(MARK))
         here = _NOTHING if field == FREE else believed
@@ -139,7 +138,7 @@ def _marked_rows(value: Any, by: str, believed: Believed, *, within: bool, field
 
 
 class _Row:
-    """One untrusted row, without the rows inside it."""
+    """One untrusted object, without the objects inside it."""
 
     __slots__ = ("believed", "by", "field", "row")
 
@@ -148,11 +147,11 @@ class _Row:
 
     @property
     def people(self) -> list[str]:
-        """The words that name people in the row: the author and others."""
+        """The strings that name people in the object: the author and others."""
         return [line for name in self.row.keys() & self.believed.people for line in _lines(self.row[name])]
 
     def named(self) -> set[str]:
-        """Return the values that its texts and field names contain."""
+        """Return the identifiers in the object's texts and field names."""
         believed = self.believed
         texts = [(str(name), value) for name, value in self.row.items() if name not in believed.apart]
         lines = [line for name, value in texts if not self._is_ours(name, value) for line in (name, *_lines(value))]
@@ -169,7 +168,7 @@ class _Row:
 
 
 def _lines(value: Any) -> list[str]:
-    """Return the texts of a field, including nested lists; rows in it are yielded separately."""
+    """Return the strings of a field, including nested lists. Objects in it are yielded separately."""
     if isinstance(value, str):
         return [value]
     return [line for one in value for line in _lines(one)] if isinstance(value, list | tuple) else []

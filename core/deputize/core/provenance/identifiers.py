@@ -1,9 +1,10 @@
 """Identifiers in a text: addresses, hosts, @handles, #channels, repositories and files, in a comparable form.
 
-Two identifiers that a hurried person takes for the same are the same: letter case, hidden and look-alike characters,
-``(at)`` and ``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes are ignored. Identifiers that
-are spelled in words, split or otherwise encoded are not found. The forms cannot be confused: ``bob@evil.test``,
-``evil.test`` or ``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``, ``//docs.google.com/d/1``.
+Two identifiers are equal if a hurried person takes them for the same. So these are ignored: letter case, hidden and
+look-alike characters, ``(at)`` and ``[dot]``, ``hxxp``, percent signs, punycode, ``www.``, Markdown and quotes.
+Identifiers that are spelled in words, split or otherwise encoded are not found. The forms cannot be confused:
+``bob@evil.test``, ``evil.test`` or ``notes.md``, ``@bob`` or an id, ``#general``, ``owner/name``,
+``//docs.google.com/d/1``.
 """
 
 from __future__ import annotations
@@ -80,13 +81,14 @@ def linked_identifiers(text: str) -> set[str]:
 
 
 def reached_identifiers(text: str) -> set[str]:
-    """Return the identifiers that a long text reaches by itself: links, addresses and mentions."""
+    """Return the identifiers that a long text notifies or links to: links, addresses and mentions."""
     plain = _readings(text)
     return {*_links(plain), *_addresses(plain), *(f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain))}
 
 
 def whole(text: str) -> set[str]:
-    """Return the identifier that a short text is, and those with a sign in it. A name alone is a handle too."""
+    """Return the identifier that a whole short text is, and those inside it that have a sign. A single name is a
+    handle."""
     plain, read = fold(text), _readings(text)
     alone = plain.strip().lstrip("@")
     found = {*_links(read), *_signed_identifiers(read, text)}
@@ -98,22 +100,22 @@ def whole(text: str) -> set[str]:
 
 
 def part_of(value: str) -> Iterator[str]:
-    """Yield the parent domains of a host, because the owner of ``evil.test`` owns ``pay.evil.test``. Nothing for
-    others."""
+    """Yield the parent domains of a host; nothing for other identifiers. The owner of ``evil.test`` also owns
+    ``pay.evil.test``."""
     if not _NOT_HOST & set(value) and _is_host(value, ""):
         labels = value.split(".")
         yield from (".".join(labels[one:]) for one in range(1, len(labels) - 1))
 
 
 def _readings(text: str) -> str:
-    """Return the text, followed by the text without markup if that differs."""
+    """Return the text in comparable form, followed by the same without markup if that differs."""
     plain = fold(text)
     read = _MARKUP.sub("", plain)
     return plain if read == plain else f"{plain}\n{read}"
 
 
 def _signs(plain: str) -> str:
-    """Return the words that contain a sign, which every identifier has."""
+    """Return the words with one of the signs that every identifier has."""
     return " ".join(one for one in plain.split() if "@" in one or "/" in one or "#" in one or "." in one[:-1])
 
 
@@ -128,7 +130,7 @@ def fold(text: str) -> str:
 
 
 def _links(plain: str) -> set[str]:
-    """Return the hosts of links, whole URLs for shared hosts, and possible repositories there."""
+    """Return the hosts of links, the whole URLs at shared hosts, and possible repositories in those URLs."""
     links = set(_LINK.findall(plain)) if "//" in plain else set()
     if "://" in plain:
         links |= {(host, "") for host in _UNDOTTED.findall(plain)}
@@ -146,7 +148,7 @@ def _links(plain: str) -> set[str]:
 
 
 def _signed_identifiers(plain: str, text: str) -> set[str]:
-    """Return the addresses, handles, channels and ids, which a sign distinguishes from words."""
+    """Return the addresses, handles, channels and ids: a sign distinguishes them from words."""
     ids = {f"@{one.lower()}" for one in _ID.findall(text)}
     if "@" in plain:
         ids |= _addresses(plain) | {f"@{one}"[:LONGEST] for one in _HANDLE.findall(plain)}
@@ -184,7 +186,7 @@ def _host(found: str) -> str:
 
 
 def _decode_host(host: str) -> str:
-    """Return a host with punycode decoded. A very long one is unchanged, because decoding takes quadratic time."""
+    """Return a host with punycode decoded. A very long host is unchanged, because decoding takes quadratic time."""
     if "xn--" not in host or len(host) > LONGEST_HOST:
         return host
     try:
@@ -197,10 +199,10 @@ def _decode_host(host: str) -> str:
 
 
 def targets(show: Preview) -> dict[str, str]:
-    """Return the targets of an act with a preview: comparable forms with the preview's own words.
+    """Return the targets of an act with a preview: their comparable forms, with the preview's own words.
 
-    These are its people, place and pins, and short fields. Long texts count only if others will see them, and only with
-    the links, addresses and mentions in them.
+    Targets are the people, place and pins, and short fields. Long texts count only if others will see them, and only
+    with the links, addresses and mentions in them.
     """
     found = _with_words(show.where, named(show.where))
     for text in [*show.people, *texts([*show.pins.values(), *show.fields.values()])]:
@@ -209,7 +211,7 @@ def targets(show: Preview) -> dict[str, str]:
 
 
 def is_bare(value: str, words: str, show: Preview | None) -> bool:
-    """Return True if a target counts only because a single word may be a name."""
+    """Return True if the target is only a single word of a text, which may be a name."""
     return value == f"@{as_read(words)}" and not (show and words in show.people)
 
 
@@ -228,14 +230,14 @@ def _field_identifiers(text: str, *, leaves: bool) -> dict[str, str]:
 
 
 def _with_words(text: str, found: Iterable[str]) -> dict[str, str]:
-    """Return each identifier with the word of the text that it comes from."""
+    """Return each identifier with the word of the text that contains it."""
     alone = [word.strip(_AROUND) for word in reversed(text.split())] if found else []
     said = {one: word for word in alone if not _BRACKETS & set(word) for one in whole(word)}
     return {one: said.get(one, one) for one in sorted(found)}
 
 
 def texts(value: Any, *, ours: bool = True) -> Iterator[str]:
-    """Yield every text in a value: the new one of a change, the name of a file. ``ours``: True if a mapping may be a
+    """Yield every string in a value: the new one of a change, the name of a file. ``ours``: True if a mapping may be a
     change or a file, as in the fields of a `Preview` but not inside other mappings."""
     if isinstance(value, str):
         yield value

@@ -1,9 +1,9 @@
-"""The record of untrusted values in each conversation: extended by reads, checked before writes.
+"""The record of untrusted values in each conversation: reads extend it, writes are checked against it.
 
-There is one encrypted record for each user and conversation, stored for a week after its last new value. It holds 500
-values. If more were read, the oldest are dropped, and from then on a value that it does not hold is treated as
-untrusted. So is every value of a call without a conversation. A value that untrusted content names after the agent has
-used it is untrusted from then on. Only the arguments of the reading call itself are exempt.
+Each user and conversation has one encrypted record, stored for a week after its last new value. It holds 500 values. If
+more were read, the oldest are dropped, and from then on a value that is not in the record counts as untrusted. In a
+call without a conversation, every value counts as untrusted. A value that the agent has used before becomes untrusted
+as soon as untrusted content names it. Only the arguments of the reading call itself are exempt.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NOUN_OF: Final = {word: noun for noun, words in _NOUNS.items() for word in word
 
 
 class UntrustedRecord:
-    """Untrusted values of all conversations in one vault."""
+    """The untrusted values of all conversations in one vault."""
 
     def __init__(self, engine: Engine) -> None:
         self.vault, self.clock = engine.vault, engine.clock
@@ -57,7 +57,7 @@ class UntrustedRecord:
         self._seen: dict[str, tuple[float, dict[str, bool]]] = {}
 
     async def learn(self, act: Act, account: Account, result: Any) -> None:
-        """Store the untrusted values of a result. Nothing is written if all are known.
+        """Store the untrusted values of a result. Writes nothing if all are stored already.
 
         Raises `StoreUnavailable`: a result whose values cannot be stored must not reach a model.
         """
@@ -97,7 +97,7 @@ class UntrustedRecord:
         self._seen = {place: seen for place, seen in self._seen.items() if not place.startswith(mine)}
 
     async def mark_untrusted(self, act: Act) -> Act:
-        """Return the act with its untrusted targets, from its `Preview` or, without one, from its arguments."""
+        """Return the act with its untrusted targets, found in its `Preview` or, without one, in its arguments."""
         if not act.call.thread:
             return act.having(outside=tuple(Untrusted(words, UNTOLD, "untold") for words in _all_targets(act)))
         record = await self.vault.get("outside", self._place(act))
@@ -107,7 +107,7 @@ class UntrustedRecord:
         return act.having(outside=self._find_untrusted(act, found, record.json)) if found else act
 
     def _find_untrusted(self, act: Act, found: Mapping[str, str], content: Mapping[str, Any]) -> tuple[Untrusted, ...]:
-        """Return those of the targets that the conversation's record holds."""
+        """Return the targets that the conversation's record contains. ``found``: all targets."""
         values, now = content["values"], self.clock()
         told: dict[str, Untrusted] = {}
         for value, words in found.items():
@@ -118,7 +118,7 @@ class UntrustedRecord:
         return tuple(told.values())
 
     def _place(self, act: Act) -> str:
-        """Return the record key of the user's conversation, keyed by the vault."""
+        """Return the record key of the user's conversation, hashed with a key of the vault."""
         thread = act.call.thread.encode(errors="surrogatepass")
         return (
             self.vault.key_prefix(act.user)
@@ -137,14 +137,14 @@ def _names_of(account: Account) -> set[str]:
 
 
 def _all_targets(act: Act) -> list[str]:
-    """Return all targets in the act's own words, for a call without a conversation. There is at least one."""
+    """Return all targets in the act's own words, for a call without a conversation. The list is never empty."""
     show = act.show
     found = [*show.people, show.where] if show else list(targets_of(act.arguments).values())
     return list(dict.fromkeys(one for one in found if one)) or [show.what if show else act.tool.name]
 
 
 def _with(old: Mapping[str, Any], said: Mapping[str, Said], read: list[Any], now: float) -> dict[str, Any] | None:
-    """Return the record's content with these values added, or None if all are known and its expiry is far enough."""
+    """Return the record's content with these values, or None if all are stored and its expiry is far enough."""
     before: dict[str, list[Any]] = old["values"]
     new = {v: one for v, one in said.items() if v not in before or (before[v][1] and not one.wrote)}
     if not new and old.get("expires", 0.0) - now > CONVERSATION_TTL / 2:
@@ -175,7 +175,7 @@ def _describe_source(words: str, read: list[Any], now: float, *, wrote: bool) ->
 
 
 def _format_time(at: float, now: float) -> str:
-    """Return a time for a person: in UTC, because their zone is unknown, with the date unless it is today."""
+    """Return a time for a person, in UTC because the zone is unknown, with the date unless it is today."""
     then, today = time.gmtime(at), time.gmtime(now)
     day = "today" if then[:3] == today[:3] else time.strftime("on %Y-%m-%d", then)
     return f"{day} at {time.strftime('%H:%M', then)} UTC"
