@@ -1,1 +1,1 @@
-"""Decision whether a call is allowed, denied or needs an approval."""
+"""Policy: the decision whether an act is allowed, denied or needs an approval."""

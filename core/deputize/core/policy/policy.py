@@ -1,4 +1,4 @@
-"""The policy: your application's rule for whether an act may happen. It is called for every act, outside the model."""
+"""The policy: your application's function that decides if an act may happen. It runs for every act."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ _SEEN_BY_OTHERS = (Effect.SENDS | Effect.DESTRUCTIVE).value
 
 
 def ask_before_sending(act: Act) -> Verdict:
-    """Ask for acts that others will see, that destroy data, or whose target untrusted content has named in this
-    conversation. Allow the rest. This is the default."""
+    """Require approval for acts that others will see, that destroy data, or whose target untrusted content has named in
+    this conversation. Allow all other acts. This is the default policy."""
     if act.outside and any(one.by_others for one in act.outside):
         return Verdict.ASK
     if act.show is not None:
@@ -47,7 +47,7 @@ def ask_before_sending(act: Act) -> Verdict:
 
 
 def allow_all(act: Act) -> Verdict:
-    """Allow every act: for tests, and for applications that ask their users themselves."""
+    """Allow every act, for tests and for applications that ask their users themselves."""
     return Verdict.ALLOW
 
 
@@ -63,7 +63,7 @@ BUILT_IN: Final[Mapping[str, Policy]] = {one.__name__: one for one in (ask_befor
 def find_policy(name: str) -> Policy:
     """Return the built-in policy of this name, or the function at ``package.module:function``.
 
-    Raises `SettingsError` for one that does not exist, cannot be imported, or does not take an act, because such a
+    Raises `SettingsError` for a policy that does not exist, cannot be imported, or does not take an act, because such a
     policy would deny everything.
     """
     if name in BUILT_IN:
@@ -97,9 +97,9 @@ class Judge:
         self.policy = policy
 
     async def verdict(self, act: Act) -> Verdict:
-        """Return the policy's verdict. Raises `PolicyDenied` if it denies the act.
+        """Return the policy's verdict. Raises `PolicyDenied` if the policy denies the act.
 
-        A failure of the policy is a denial, and is logged, because a denial alone looks intended.
+        If the policy raises an error, the act is denied and the error is logged, because a denial alone looks intended.
         """
         try:
             verdict = self.policy(act)
