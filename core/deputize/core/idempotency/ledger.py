@@ -1,11 +1,12 @@
-"""The ledger: one act key makes a write happen at most once, across retries, double resumes and crashes.
+"""The ledger: records that make each act write at most once, across retries, double resumes and crashes.
 
-A run holds the store's lock of its act key while it writes. So a record in state "claimed" without a held lock comes
-from a process that died: the outcome is unknown and reported as such, unless the tool noted data to look it up. A
+A run holds the store's lock of its act key while it writes. So if a record is in state "claimed" and nobody holds the
+lock, the process has died: the outcome is unknown and reported as such, unless the tool noted data to look it up. A
 second caller waits for the first and receives the recorded result.
 
 If a run can lose its lock while it continues (`HeldLock`), the record also says until when its requests may be in
-flight, by the store's clock. No request is sent later, and another run that finds the record waits that long.
+flight, by the store's clock. The run sends no request after that time. Another run that finds the record waits that
+long.
 """
 
 from __future__ import annotations
@@ -52,14 +53,14 @@ class Recorded(Printed):
 
 
 class Entry:
-    """The ledger record of an act while it runs. ``noted``: notes of an interrupted run, or None.
+    """The ledger record of an act while the act runs. ``noted``: notes of an interrupted run, or None.
 
-    ``record``: as last saved. ``kept``: seconds of its validity after its last write. ``show``: digest of the preview;
-    ``began``: when the act was first requested; both from the first run. ``answered_by``: what allowed that run:
-    "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an interrupted one.
-    ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run. ``asks``: True if
-    the run ends with a question of the provider; ``heard``: True if it received the reply. ``lock``: tells if this run
-    still has the act to itself; None if the lock cannot be lost.
+    ``record``: as last saved. ``kept``: seconds that the record is valid after its last write. ``show``: digest of the
+    preview, and ``began``: when the act was first requested; both from the first run. ``answered_by``: what allowed
+    that run: "policy", or the id of an approval or a mandate. ``taken_up``: True if this run resumes an interrupted
+    one. ``undo``: the call that undoes the act. ``people``: resolved people by name, from the first run. ``asks``: True
+    if the run ends with a question of the provider; ``heard``: True if the run received the reply. ``lock``: reports
+    whether this run still holds the lock; None if the lock cannot be lost.
     """
 
     def __init__(
@@ -78,8 +79,8 @@ class Entry:
         self._one = asyncio.Lock()
 
     async def claim(self, seconds: float = LONGEST) -> None:
-        """Make the claim durable before the first byte of a write, which takes at most ``seconds``. A resumed run has
-        the same time. Raises `StoreUnavailable` if the lock is lost: nothing may be sent then."""
+        """Make the claim durable before the first byte of a write, which takes at most ``seconds``, also when resumed.
+        Raises `StoreUnavailable` if the lock is lost: nothing may be sent then."""
         async with self._one:
             if self.lock is None:
                 if not self._ours:
@@ -90,7 +91,7 @@ class Entry:
                 await self._save_claim()
 
     async def note(self, data: Mapping[str, Any]) -> None:
-        """Store data with which a later run can find out how this one ended, in addition to earlier notes."""
+        """Store data from which a later run can find out how this one ended, in addition to earlier notes."""
         async with self._one:
             self._notes |= data
             await self._save_claim()
@@ -101,17 +102,17 @@ class Entry:
 
     @property
     def keeps_note(self) -> bool:
-        """True if a later run continues from the notes: then nothing is requested again and nothing released."""
+        """True if a later run continues from the notes: then no approval is requested again, and the record stays."""
         return bool(self.noted or self._notes)
 
     async def release(self) -> None:
-        """Delete the record, so that a later run can start again. A record with notes stays for a run that resumes."""
+        """Delete the record, so that a later run can start from the beginning. A record with notes is not deleted."""
         if self.record.row is not None and not self.keeps_note:
             await self.rows.vault.delete(self.record.row)
             self.record = self.record.copy_with(row=None)
 
     async def mark_unknown(self) -> None:
-        """Record that the outcome is unknown: no later run may start, unless it can look up the notes."""
+        """Record that the outcome is unknown: no later run may start, except to look it up by the notes."""
         if self.record.row is not None and not self.keeps_note:
             await self._save(self.record.lose(**self._facts()))
 
@@ -131,7 +132,7 @@ class Entry:
 
 
 class Ledger:
-    """Ledger records in one vault. ``kept``: seconds of a record's validity after its last write."""
+    """The ledger records in one vault. ``kept``: seconds that a record is valid after its last write."""
 
     def __init__(self, engine: Engine, kept: float) -> None:
         self.vault, self.clock, self.kept = engine.vault, engine.clock, kept
@@ -140,7 +141,7 @@ class Ledger:
         engine.vault.before_close.append(self.unsaved.settle_all)
 
     def keep_ending(self, act: Act, write: Callable[[], Awaitable[None]]) -> None:
-        """Keep a write until the store takes it: at the latest before the next run of the act reads."""
+        """Keep a write in memory until the store accepts it, at the latest before the next run of the act reads."""
         self.unsaved.keep(self._place(act), _stripe(act), write)
 
     def act_id(self, act: Act) -> str:
@@ -153,7 +154,7 @@ class Ledger:
         return {self._id_at(record.place.key): record for record in LedgerRecord.read_all(found)}
 
     def _id_at(self, key: str) -> str:
-        """Return an id keyed by the vault, because an act's key derives from arguments that others may guess."""
+        """Return an id keyed by the vault, because others may guess the arguments from which an act's key derives."""
         return hmac.digest(self.vault.keys.index, b"act" + key.encode(), "sha256").hex()[:12]
 
     async def outcome(self, act: Act) -> Recorded | None:
@@ -165,8 +166,8 @@ class Ledger:
         return None if record is None else self._recorded_result(act, record)
 
     async def has_begun(self, act: Act) -> bool:
-        """Return True if this act has an outcome or a run has begun to write, so that nobody is asked. Raises as
-        `outcome` does."""
+        """Return True if this act has an outcome or a run has begun to write: then no approval is requested. Raises the
+        errors of `outcome`."""
         record = await self._load_record(act)
         return self._recorded_result(act, record) is not None or (record is not None and not self._is_expired(record))
 
@@ -191,7 +192,7 @@ class Ledger:
 
     @asynccontextmanager
     async def perform_once(self, act: Act, account: str) -> AsyncIterator[Entry | Recorded]:
-        """Give the right to perform an act that has no outcome: an `Entry`, or the result of an earlier run.
+        """Enter the run of an act: yield its `Entry`, or the recorded result if an earlier run completed it.
 
         ``account``: the acting subject. A run of another account is not resumed. Raises `OutcomeUnknown` after an
         interrupted run without notes, or if one is still in progress after the timeout; `Conflict` if the record has
@@ -211,7 +212,7 @@ class Ledger:
                 yield await self._entry(record, act, account, lock)
 
     async def _wait_for_requests(self, act: Act, lock: HeldLock | None) -> LedgerRecord | None:
-        """Return the act's record once no request of a run that lost its lock can be in flight."""
+        """Return the act's record after waiting until no request of a run that lost its lock can be in flight."""
         deadline = time.monotonic() + WAIT
         while True:
             record = await self._row(act)
@@ -248,7 +249,7 @@ class Ledger:
 
 
 def _stripe(act: Act) -> str:
-    """Return the name of the act's lock, which some other acts share."""
+    """Return the name of the act's lock. Some other acts have the same lock."""
     return f"act-{int(act.key.hex[:8], 16) % STRIPES:04d}"
 
 
@@ -266,11 +267,12 @@ class _Ending:
 
 
 class DeferredOutcomes:
-    """Outcomes of one deputy's acts that the store could not take, by record key, until it takes writes again.
+    """Outcomes of one deputy's acts that the store could not accept, by record key, kept until it accepts writes again.
 
     A claim that stays in the store means that its act may have been done. This process knows the outcome as long as it
-    lives: a later run of the act finds it, or that nothing happened, even if the disk was full when the act ended. No
-    more can wait than acts were in progress, because no act is claimed while the store takes no writes.
+    lives, so a later run of the act finds the result, or learns that nothing happened, even if the disk was full when
+    the act ended. The number of waiting outcomes is limited by the acts in progress, because no act is claimed while
+    the store accepts no writes.
     """
 
     def __init__(self, store: Store) -> None:
@@ -286,7 +288,7 @@ class DeferredOutcomes:
         self._endings[key] = _Ending(lock, write, os.getpid())
 
     async def settle(self, key: str) -> None:
-        """Write the outcome for this key if one waits. Raises `StoreUnavailable` while the store cannot take it."""
+        """Write the waiting outcome of this key, if any. Raises `StoreUnavailable` if the store cannot accept it."""
         waits = self._endings.get(key)
         if waits is None:
             return
@@ -298,7 +300,7 @@ class DeferredOutcomes:
                 await self._write(key)
 
     async def settle_all(self) -> None:
-        """Write all outcomes. Those that the store cannot take keep waiting."""
+        """Write all waiting outcomes. Outcomes that the store cannot accept keep waiting."""
         with suppress(StoreUnavailable):
             for key in list(self._endings):
                 await self.settle(key)

@@ -1,9 +1,9 @@
-"""Undo of an act, by a call that its tool provided, which is an act of its own.
+"""Undo of an act, by a call that its tool provided. That call is an act of its own.
 
-A tool yields an `Undo` after its last write. It is stored encrypted in the act's ledger record as long as that is
-valid. To undo is to make that call. Policy, approval, ledger and audit treat it like any other act. Its id derives from
-the act that it undoes, so it happens once. Its preview is compared with the values that the first act left, so a later
-change by somebody else is not overwritten.
+A tool yields an `Undo` after its last write. The call is stored encrypted in the act's ledger record, as long as that
+is valid. To undo an act is to make this call. Policy, approval, ledger and audit treat it like any other act. Its id
+derives from the act that it undoes, so it happens once. Its preview is compared with the values that the first act
+wrote, so a later change by somebody else is not overwritten.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from deputize.core.vault.grant import Grant, User
 
 @frozen
 class Undoable(ValueObject):
-    """A user's act that can be undone. ``id``: for `Deputy.undo`. ``call``: id of the tool call from the model's
-    provider. ``what`` and ``where``: from its preview. ``at``: when it was done. ``until``: when the undo expires. Both
-    in Unix seconds."""
+    """A user's act that can be undone. ``id``: for `Deputy.undo`. ``call``: id of the tool call, from the model's
+    provider. ``what`` and ``where``: from its preview. ``at``: when it was done, and ``until``: when the undo expires,
+    both in Unix seconds."""
 
     id: str
     call: str
@@ -39,7 +39,7 @@ class Undoable(ValueObject):
 
 @frozen
 class Inverse(ValueObject):
-    """The call that undoes an act, in the form of `Deputy.act`."""
+    """The call that undoes an act, as arguments for `Deputy.act`."""
 
     tool: str
     arguments: Mapping[str, Any]
@@ -67,9 +67,9 @@ class Undoing:
         return Undoable(act_id, row.call, row.tool, row.what, row.where, row.name, row.at, row.expires)
 
     async def inverse(self, user: User, act_id: str) -> Inverse:
-        """Return the call that undoes this act. It is the same each time, so the ledger lets it happen once.
+        """Return the call that undoes this act. The call is the same each time, so the ledger lets it happen once.
 
-        Raises `NotFound` for an unknown or expired act or one of another user, `OutcomeUnknown` if its outcome is
+        Raises `NotFound` for an unknown or expired act or one of another user, `OutcomeUnknown` if the act's outcome is
         unknown, and `Conflict` if it cannot be undone, or was undone and done again.
         """
         act_id = str.strip(act_id).lower()
@@ -106,7 +106,7 @@ def _undone_acts(rows: Mapping[str, LedgerRecord]) -> dict[str, str]:
 
 
 def _refuse_done_again(rows: Mapping[str, LedgerRecord], act_id: str) -> None:
-    """Raise `Conflict` if the act was undone and then done again: the record of its undo is older."""
+    """Raise `Conflict` if the act was undone and then done again, because the record of its undo is older."""
     by = _undone_acts(rows)
     if again := by.get(by.get(act_id, "")):
         raise Conflict(
@@ -126,8 +126,7 @@ def undo_facts(act: Act, grant: Grant, show: Preview | None, undo: Undo | None, 
 
 
 def refuse_if_changed(act: Act) -> None:
-    """Raise `Conflict` if the values that this act would undo have changed. Does nothing for an act that is not an
-    undo."""
+    """Raise `Conflict` if this act is an undo and would overwrite values that have changed."""
     undoes = act.call.undoes
     if undoes is None or not undoes.holds:
         return
