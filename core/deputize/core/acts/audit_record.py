@@ -1,5 +1,4 @@
-"""The audit record of one call. Each step adds the facts that it finds out, and exactly one row reports how the call
-ended."""
+"""The audit record of one call. Each step of the call adds facts. Exactly one audit row reports how the call ended."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ CUT_OFF: Final = "interrupted"
 
 
 class CallRow:
-    """Facts of one call, collected step by step. They become a frozen row when one is written, mostly once a call."""
+    """Facts of one call, collected step by step. Writing an audit row, mostly one a call, freezes them."""
 
     def __init__(self, tool: str, user: User, came_from: Call, agent: str) -> None:
         self.user = user
@@ -42,7 +41,7 @@ class CallRow:
 
     @classmethod
     def start(cls, tool: str, user: AnyUser, call: Call | None, agent: str) -> CallRow:
-        """Return a record of what is known before any check. An invalid user is recorded as an empty one."""
+        """Return a record with the facts known before any check. An invalid user is recorded as an empty one."""
         try:
             who = User.of(user)
         except UserRequired:
@@ -63,7 +62,7 @@ class CallRow:
         facts["scopes_required"], facts["scopes_granted"] = asks_of(act.needs), sorted_scopes(grant.scopes)
 
     def record_preview(self, digest: str) -> None:
-        """Record the digest of the preview that is now carried out."""
+        """Record the digest of the preview that the act now carries out."""
         self._facts["show"] = digest
 
     def record_authorization(self, answered_by: str) -> None:
@@ -90,9 +89,9 @@ def sorted_scopes(scopes: frozenset[str]) -> tuple[str, ...]:
 
 
 class AuditedCall:
-    """Context manager around one call, which writes its result row.
+    """Context manager around one call, which writes the call's result row.
 
-    It turns `MissingScopes` into the error that asks the user for consent, so `MissingScopes` never leaves the deputy.
+    It replaces `MissingScopes` by the error that asks the user for consent, so `MissingScopes` never leaves the deputy.
     """
 
     def __init__(self, audit: Audit, asking: Asking, row: CallRow) -> None:

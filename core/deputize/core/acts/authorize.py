@@ -1,8 +1,8 @@
-"""Authorization of acts by policy, grant and approval. Every act passes through here.
+"""Authorization of acts by policy, grant and approval. Every act passes through this module.
 
     policy    denies                                    -> PolicyDenied
     grant     missing, lost, moved or too narrow        -> MissingScopes
-    approval  required by the policy, but not given     -> ApprovalRequired
+    approval  required by the policy, but missing       -> ApprovalRequired
 
 For an act with a preview, the policy and the approval are checked again after the preview was made: see `preview`.
 """
@@ -37,7 +37,7 @@ def current_approval(asked: Asked, now: float) -> ApprovalRecord | None:
 
 
 class Authorizer:
-    """Authorization of acts. Every error that it raises names the obstacle."""
+    """Authorization of acts. Each error names the check that failed."""
 
     def __init__(
         self, catalog: Catalog, judge: Judge, grants: GrantFinder, approvals: Approvals, provenance: UntrustedRecord
@@ -46,12 +46,12 @@ class Authorizer:
         self.approvals, self.provenance, self.clock = approvals, provenance, approvals.clock
 
     async def authorize(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Grant, Asked]:
-        """Check the policy, the grant and, if the policy asks, the user's approval. Return the act with the user's
-        edits, its grant and its approval.
+        """Check the policy, the grant and, if the policy requires it, the user's approval. Return the act with the
+        user's edits, its grant and its approval.
 
-        For an act with a preview, only a denial counts here: its approval is checked after the preview. ``row``: the
-        audit record, which gets the grant. ``known``: grants already loaded, for acts that are only checked. Raises
-        `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
+        For an act with a preview, only a denial is checked here; its approval is checked after the preview. ``row``:
+        the audit record, to which the grant is added. ``known``: grants already loaded, for acts that are only checked.
+        Raises `PolicyDenied`, `MissingScopes`, `ApprovalRequired` or `Declined`.
         """
         act, verdict, grant = await self._judge(act, row, known)
         if not act.shows:
@@ -71,16 +71,16 @@ class Authorizer:
         return act, grant, asked
 
     async def authorize_without_asking(self, act: Act, row: CallRow) -> Grant:
-        """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy would
-        ask, and `MissingScopes` if the grant is not enough."""
+        """Return the grant for a read that must not ask the user anything. Raises `PolicyDenied` if the policy requires
+        an approval, and `MissingScopes` if the grant is not enough."""
         _, verdict, grant = await self._judge(act, row)
         if verdict is Verdict.ASK:
             raise PolicyDenied(f"{act.tool.name} would need the user's approval here.")
         return grant
 
     async def _judge(self, act: Act, row: CallRow | None, known: Known | None = None) -> tuple[Act, Verdict, Grant]:
-        """Return the act, the policy's verdict and the grant. A write without a preview gets its arguments that
-        untrusted content has named."""
+        """Return the act, the policy's verdict and the grant. If a write has no preview, the act lists its arguments
+        that untrusted content has named."""
         if not act.shows and act.effect is not Effect.READS:
             act = await self.provenance.mark_untrusted(act)
         verdict, grant = await self.judge.verdict(act), await self.grants.find(act, known)
@@ -89,14 +89,13 @@ class Authorizer:
         return act, verdict, grant
 
     def _with_start_time(self, act: Act, asked: Asked) -> Act:
-        """Return the act with the time at which it was first requested, so that "in two hours" means the same in every
-        run."""
+        """Return the act with the time of its first request, so that "in two hours" means the same in every run."""
         standing = current_approval(asked, self.clock())
         return act.having(began=(standing and standing.began) or self.clock())
 
     def _with_edit(self, act: Act, changed: Mapping[str, Any]) -> Act:
-        """Return the act with the user's edited arguments, validated by the tool under its own name: an alias would
-        change them."""
+        """Return the act with the user's edited arguments. They are validated under the tool's own name, because an
+        alias would change them."""
         valid = self.catalog.tool(act.tool.name).validate(changed)
         effect = act.tool.effect_of(valid)
         return replace(act, arguments=valid, effect=effect, asked=act.arguments, approved=True)

@@ -1,4 +1,4 @@
-"""Scheduling of concurrent reads, so that they run in step with each other."""
+"""Scheduling of concurrent reads, so that all of them execute the same step at about the same time."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from types import TracebackType
 
 
 class BatchedReads:
-    """Context manager around a read request: before and after it, the task yields to the other reads in progress.
+    """Context manager around a read request: the task yields to the other reads in progress before and after it.
 
-    Without it, each act runs from its response to the next act's request in one go. With 32 acts, the code of every
-    step has left the processor's cache before it is needed again. A single read never yields. Writes do not take part:
-    another point at which a run can be cancelled would leave more writes with an unknown outcome.
+    Without it, each act runs in one go from its response to its next request. With 32 acts, the code of every step has
+    left the processor's cache before the next act needs it. A single read never yields. Writes do not take part: a run
+    could be cancelled at this point too, which would leave more writes with an unknown outcome.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""Conversion of a tool's request into URL, headers and body, without the token. An argument can change only its own
-part."""
+"""Conversion of a tool's request into URL, headers and body, without the token. No argument can change other parts of
+the request."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def address_of(root: str, request: Request) -> str:
 
 
 def lone_surrogate() -> InvalidInput:
-    """Return the error for an argument that contains half of a surrogate pair."""
+    """Return the error for an argument that contains a lone surrogate, half of a surrogate pair."""
     return InvalidInput("An argument contains a lone surrogate (invalid Unicode).", hint="Send valid Unicode text.")
 
 
@@ -60,7 +60,7 @@ _name = lru_cache(maxsize=1024)(quote_plus)
 
 
 def segment(name: str, value: str) -> str:
-    """Return the value encoded as one path segment. Raises `InvalidInput` if the value could change the path."""
+    """Return the value encoded as one path segment. Raises `InvalidInput` if it could change the rest of the path."""
     if not isinstance(value, str) or value.strip() in ("", ".", "..") or _FORBIDDEN.search(value):
         raise InvalidInput(f"{name}: not an id.", hint="Use an id as another tool of this toolkit returned it.")
     return quote(value, safe="")

@@ -1,11 +1,11 @@
 """Recognition of repeated calls that have no id.
 
-MCP gives a call no id that outlives one request. A client that is told to ask its user sends the whole call again, even
-after a restart of either side. So equal calls of one user (same tool, same arguments) are one call until its outcome
-was delivered; the next one is a new call. The current call has a random name in the vault, which all processes share.
-Two equal calls at the same time are one act.
+In MCP, a call has no id that outlives one request. If a client has to ask its user, it sends the whole call again, even
+after a restart of either side. So equal calls of one user (same tool, same arguments) count as the same call until its
+outcome was delivered. After that, an equal call is a new one. The current call has a random name in the vault, which
+all processes share. Two equal calls at the same time are one act.
 
-Nothing is stored for a call that only reads: to read twice does no harm, and the first read uses the approval.
+Nothing is stored for a call that only reads: a second read does no harm, and the first read uses the approval.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class CallRecognizer:
         return Call(thread, await self._name(self.vault.key_prefix(user) + id), id)
 
     async def _name(self, key: str) -> str:
-        """Return the stored name of the call, or store a new one."""
+        """Return the stored name of the call. Stores a new random name if there is none."""
         while True:
             record, now = await self.vault.get("call", key), self.clock()
             left = record.json["expires"] - now if record else 0.0
@@ -67,6 +67,6 @@ class CallRecognizer:
             await self.vault.delete(record)
 
     def _id(self, tool: Tool, valid: Mapping[str, Any], thread: str, app: str) -> str:
-        """Return a digest of the call under the vault's key, so that nobody can guess the arguments from it."""
+        """Return a digest of the call with the vault's key, so that nobody can guess the arguments from it."""
         same = json.dumps([thread, tool.name, canonical(tool, valid), *filter(None, [app])]).encode()
         return hmac.digest(self.vault.keys.index, b"call" + same, "sha256").hex()[:32]

@@ -20,7 +20,7 @@ from deputize.core.vault.grant import AnyUser
 
 
 class CallChecker:
-    """Checks calls and requests the consents and approvals that they lack."""
+    """Checks calls, and requests their missing consents and approvals."""
 
     def __init__(
         self, resolver: CallResolver, authorizer: Authorizer, previewer: Previewer, ledger: Ledger, questions: Questions
@@ -31,7 +31,7 @@ class CallChecker:
     async def blockers(
         self, calls: Iterable[ToolCall], user: AnyUser, agent: str, approved: set[str] | None, app: str = ""
     ) -> list[DeputizeError | MissingScopes | None]:
-        """Return the obstacle of each call, or None. The ids of approved calls are added to ``approved``."""
+        """Return the obstacle of each call, or None. Adds the ids of approved calls to ``approved``."""
         found: list[DeputizeError | MissingScopes | None] = []
         beside, known = Counter[str](), Known()
         for one in calls:
@@ -48,10 +48,10 @@ class CallChecker:
         return found
 
     async def _check(self, act: Act, beside: Counter[str], known: Known) -> bool:
-        """Request the consent and the approval that the act lacks. Return True if the user has approved it.
+        """Request the missing consent and approval of an act. Return True if the user has approved it.
 
-        ``beside``: as in `Previewer.preview`. Raises as `Authorizer.authorize` does, and what reading for the preview
-        raised. Nothing is requested for an act whose outcome is recorded, or that a run has begun to write.
+        ``beside``: as in `Previewer.preview`. Raises the errors of `Authorizer.authorize`, and those of the reads for
+        the preview. Requests nothing for an act whose outcome is recorded, or for which a run has begun to write.
         """
         if act.tool.may_ask:
             await self.questions.refuse_if_open(act)

@@ -1,14 +1,14 @@
 """Questions that a provider asks the user during an act: to open a page, or to fill in a form.
 
     ask        stores the question, bound to user, act and account; the run ends in `ApprovalRequired`
-    reply      the signed-in user accepts, declines or cancels on our page, with the form's content
+    reply      the signed-in user accepts, declines or cancels on deputize's page, with the form's content
     hear       a later run of the same act receives the reply, once
 
-A question is an approval record of another ``kind``, so code that waits for approvals waits for questions too. The full
-question (an address, a form, the provider's own state) and the reply are encrypted in its ``question`` field. Only the
-page and the tool read them. As an approval, a question can only be rejected.
+A question is an approval record of another ``kind``, so code that waits for approvals waits for questions too. Its
+``question`` field contains the full question (an address, a form, the provider's own state) and the reply, encrypted.
+Only the page and the tool read this field. As an approval, a question can only be rejected.
 
-A reply that was passed to a run of a write is used up. If that run left no record, the outcome is unknown.
+When a run of a write receives the reply, the reply is used up. If that run left no record, the outcome is unknown.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ HINT: Final = (
 
 
 class Questions:
-    """Questions of all users in one vault."""
+    """The questions to all users in one vault."""
 
     def __init__(self, engine: Engine, approvals: Approvals) -> None:
         self.vault, self.clock, self.approvals, self.rows = engine.vault, engine.clock, approvals, approvals.rows
 
     async def handle_step(self, run: ExecutionContext, step: AskUser | Heard) -> UserSaid | None:
-        """Return the reply that an earlier run asked for, or ask. After a question, and until the user replies, the run
-        ends in `ApprovalRequired`, which the tool cannot suppress."""
+        """Return the reply that an earlier run asked for, or store the question of this run. Until the user replies,
+        the run ends in `ApprovalRequired`, which the tool cannot suppress."""
         run.check_change()
         act, account, entry = run.act, run.exchange.grant.account, run.entry
         run.ends = True
@@ -62,7 +62,7 @@ class Questions:
         raise waits
 
     async def ask(self, act: Act, account: Account, step: AskUser) -> ApprovalRequired:
-        """Store the question in place of an earlier one of the same act. Return the error that ends the run.
+        """Store the question, in place of an earlier question of the same act. Return the error that ends the run.
 
         Raises `RateLimited` if too many approvals are pending for the user.
         """
@@ -89,11 +89,11 @@ class Questions:
             raise await self._waits(act, record)
 
     async def hear(self, act: Act, account: Account, *, asked: bool) -> UserSaid | None:
-        """Return the user's reply and mark it as used, or None if nothing was asked.
+        """Return the user's reply and mark it as used, or None if no question was asked.
 
-        ``asked``: True if the act's ledger record says that a question was asked. If that question is gone, or was for
-        another account, the reply is ``late``. Raises `ApprovalRequired` while the question is pending, and
-        `OutcomeUnknown` if an earlier run received the reply.
+        ``asked``: True if the act's ledger record contains a question. If that question is gone, or was for another
+        account, the reply is ``late``. Raises `ApprovalRequired` while the question is pending, and `OutcomeUnknown` if
+        an earlier run received the reply.
         """
 
         def pass_reply_on(found: ApprovalRecord) -> Change | None:
@@ -115,22 +115,22 @@ class Questions:
         raise await self._waits(act, record)
 
     async def release(self, act: Act) -> None:
-        """Make the reply available again: the run that received it did nothing."""
+        """Make the reply available again, because the run that received it did nothing."""
         await self.rows.release(self._key(act))
 
     # ------------------------------------------------------------- the page
 
     async def load_kept(self, question_id: str, by: User) -> Mapping[str, Any]:
-        """Return the data that the tool stored with its question, for the page. Raises `NotFound` if it is not this
-        user's."""
+        """Return the data that the tool stored with this question. Raises `NotFound` if it is another user's."""
         return _question_of(await self.approvals.row(question_id, by)).kept
 
     async def reply(
         self, question_id: str, said: Reply, *, by: User, content: Mapping[str, Any] | None = None
     ) -> Approval:
-        """Record the user's reply from our page. ``content``: plain JSON that the tool expects with an accept.
+        """Record the user's reply from the page. ``content``: plain JSON that the tool expects with an ``accept``.
 
-        Raises `NotFound` for an expired question or one of another user, and `Conflict` for one that was answered.
+        Raises `NotFound` for an expired question or one of another user, and `Conflict` for a question already
+        answered.
         """
         if said not in get_args(Reply):
             raise InvalidInput(f"{said!r} is not a valid reply.", fix_by="user", reason="invalid_form")
@@ -161,7 +161,7 @@ class Questions:
         return ApprovalRequired(f"{where} asks the user something first.", approval=waits, hint=HINT)
 
     def _key(self, act: Act) -> str:
-        """Return the record key: by act, or for a read without an id by conversation, tool and arguments."""
+        """Return the record key of an act's question. For a read without an id: by conversation, tool and arguments."""
         which = (
             act.key.hex if act.call.has_id else json.dumps([act.call.thread, act.tool.name, act.canonical_arguments])
         )

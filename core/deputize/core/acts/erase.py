@@ -1,5 +1,5 @@
-"""Removal of a user's data: tombstones, outcomes, approvals, mandates, consents, files, untrusted content seen in their
-conversations, time zone, sessions, interrupted refreshes, and the key of their pseudonym."""
+"""Removal of a user's data: tombstones, outcomes, approvals, mandates, consents, files, the record of untrusted
+content, time zone, sessions, interrupted refreshes, and the key of their pseudonym."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ KINDS: Final = ("act", "approval", "mandate", "consent", "chosen", "outside", "z
 async def erase(user: User, engine: Engine, consents: Consents, files: Files, outside: UntrustedRecord) -> None:
     """Remove all data of the user and record the erasure in the audit.
 
-    An act in progress is not removed: its record expires by itself. The user's grants must have been revoked before.
-    Only their tombstones are left, which name the account.
+    Acts in progress continue, and their records expire. The user's grants must have been revoked before. Only their
+    tombstones are left, which name the account.
     """
     vault, audit = engine.vault, engine.audit
     await consents.settle(vault.key_prefix(user), wait=True)

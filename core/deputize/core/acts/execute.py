@@ -30,7 +30,7 @@ log = logging.getLogger("deputize.core.acts")
 
 
 class Executor:
-    """Execution of authorized acts with a valid token. Reads are not recorded. Writes happen once."""
+    """Execution of authorized acts with a valid token. Reads are not recorded. Each write happens once."""
 
     def __init__(
         self, engine: Engine, ledger: Ledger, previewer: Previewer, questions: Questions, refresher: Refresher
@@ -41,10 +41,10 @@ class Executor:
         self.runner, self.refresher, self.provenance = previewer.runner, refresher, previewer.provenance
 
     async def execute(self, act: Act, grant: Grant, row: CallRow) -> Any:
-        """Return the act's result. ``row``: the audit record, which gets the preview and what the provider left out.
+        """Return the act's result. ``row``: the audit record, to which the preview and missing response data are added.
 
         Raises the errors of the tool and the provider, and `MissingScopes` if the provider ended the grant or reports
-        scopes as missing.
+        missing scopes.
         """
         try:
             if act.effect is not Effect.READS:
@@ -58,8 +58,8 @@ class Executor:
             raise as_missing_scopes(failure, self.providers, act, grant) from None
 
     async def _execute_once(self, act: Act, grant: Grant, row: CallRow) -> Any:
-        """Return the result of a write, made here or by an earlier run. Discards plans for other acts of the user at
-        the same provider."""
+        """Return the result of a write, made now or by an earlier run. Discards the paused runs of the user's other
+        acts at the same provider."""
         plans = self.previewer.plans
         planned = plans.take(act, grant) if act.shows else None
         plans.drop(act, self.clock())
@@ -88,8 +88,8 @@ class Executor:
             raise
 
     async def _write(self, begins: _Beginning, planned: Planned | None) -> Any:
-        """Perform a write and record its outcome in the ledger, for every later run. ``planned``: the run that made the
-        preview."""
+        """Perform a write and record its outcome in the ledger for every later run. ``planned``: the run that is paused
+        at the act's preview."""
         act, entry = begins.act, begins.entry
         if planned and entry.taken_up:  # the plan was made without the notes of the earlier run
             planned.close()
@@ -118,8 +118,8 @@ class Executor:
 
     async def _leave(self, write: Callable[[], Coroutine[Any, Any, None]], act: Act) -> None:
         """Write how an act ended. If the store fails, the claim stays, so that no later run repeats the act, and the
-        write is tried again later. If the lock was lost and another run took over the record, that run writes the
-        outcome."""
+        write is tried again later. If the lock was lost and another run took over the record, nothing is written,
+        because that run records the outcome."""
         try:
             await write()
         except (Conflict, StoreUnavailable) as failure:
@@ -130,8 +130,8 @@ class Executor:
 
 class _Beginning:
     """The steps before an act's first write: claim the ledger record, use the approval, write the audit. In this order,
-    a used approval always has a record of the act that used it. A mandate is used before the claim: its own record
-    names the act, and no more acts than it allows reach a claim."""
+    every used approval has a record of the act that used it. A mandate is used before the claim: the mandate's own
+    record names the act, and only as many acts as it allows reach a claim."""
 
     def __init__(self, executor: Executor, act: Act, grant: Grant, row: CallRow, entry: Entry) -> None:
         self.executor, self.act, self.grant, self.row, self.entry = executor, act, grant, row, entry
@@ -141,7 +141,7 @@ class _Beginning:
         self.shown: Preview | None = None
 
     async def authorize_preview(self, show: Preview) -> None:
-        """Let the act carry out its preview if it is allowed. A resumed run may continue only if its preview is
+        """Allow the act to carry out its preview, or raise. A resumed run may continue only if its preview is
         unchanged."""
         self.shown = show
         if not self.entry.taken_up:
@@ -154,7 +154,7 @@ class _Beginning:
             )
 
     async def _authorize(self, act: Act) -> Act:
-        """Return the act with its authorization. If other acts used up its mandate in between, it needs an approval."""
+        """Return the act with its authorization. If other acts used up its mandate, an approval is required."""
         while True:
             allowed = await self.executor.previewer.authorize(act, self.grant)
             if not allowed.mandate:
@@ -164,7 +164,7 @@ class _Beginning:
                 return allowed
 
     async def begin_write(self, act: Act) -> None:
-        """Record that the act may write. In a strict audit, the intent is durable first."""
+        """Record that the act may write. If the audit is strict, the intent is on disk before the write."""
         executor, entry = self.executor, self.entry
         if not entry.taken_up:
             entry.answered_by = await self._take(act)
@@ -180,7 +180,7 @@ class _Beginning:
             await executor.audit.hand_over_async()  # survives a kill of this process
 
     async def _take(self, act: Act) -> str:
-        """Claim the ledger record and use the approval, if there is one. Return what allowed the act."""
+        """Claim the ledger record and use the approval, if any. Return the reason why the act may begin."""
         if act.approved:
             claim = Claim(self.entry.claim, partial(self.executor.ledger.keep_ending, act))
             approval = await self.executor.approvals.consume(act, self.grant.account, claim)
@@ -193,14 +193,14 @@ class _Beginning:
         return act.mandate or "policy"
 
     async def abandon(self) -> None:
-        """End the run without a final effect. Release what it used, unless the provider asks the user something."""
+        """End a run without effect. Releases what the run used, unless the provider asked the user a question."""
         if not self.entry.asks:
             await self.release_uses()
         await self.entry.release()
 
     async def release_uses(self) -> None:
-        """Release the reply, approval and mandate of a run that was refused before it did anything. If it left a note
-        for a later run, the mandate stays used."""
+        """Release the reply, approval and mandate of a run that was refused before it did anything. If the run left a
+        note for a later run, the mandate stays used."""
         if self.entry.heard:
             await self.executor.questions.release(self.act)
         if self.taken is not None:
@@ -214,13 +214,13 @@ class _Beginning:
 
 
 def _with_edit(result: Any, act: Act) -> Any:
-    """Return the result with the user's edits, because the caller knows only the arguments from before them."""
+    """Return the result with the user's edits, because the caller only knows the arguments before the edit."""
     changed = act.changed_by_user
     return {**recordable(result), "changed_by_user": changed} if changed and isinstance(result, Mapping) else result
 
 
 def _plain(result: Any) -> Any:
-    """Return a read's result as plain JSON, at least at the top level, so that every adapter can serialize it."""
+    """Return a read's result as JSON data, at least at the top level, so that every adapter can serialize it."""
     if result is None or isinstance(result, dict | list | str | int | float):
         return result
     return recordable(result)

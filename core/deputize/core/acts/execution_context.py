@@ -19,12 +19,11 @@ from deputize.core.vault.grant import Grant
 class ExecutionContext:
     """A run in progress.
 
-    ``entry``: the act's ledger entry; without one, only reads can be sent. ``zone``: the user's time zone, None for the
-    machine's. ``guessed_zone``: True if an argument was read in a zone that is not known to be the user's. ``waited``:
-    seconds that the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the run ends
-    with the next failure, which the tool cannot suppress: it broke a rule, or its provider asks the user. ``people``:
-    resolved people by the tool's query. ``withheld``: texts to remove from the result; None if all may be
-    returned.
+    ``entry``: the act's ledger entry; without it, only reads can be sent. ``zone``: the user's time zone, None for the
+    machine's. ``guessed_zone``: True if an argument was read in a zone that is only a guess. ``waited``: seconds that
+    the tool has waited. ``shown``: the preview that may now be carried out. ``ends``: True if the next failure ends the
+    run, even if the tool catches it: the tool broke a rule, or its provider asks the user. ``people``: resolved people
+    by the tool's query. ``withheld``: texts to remove from the result; None if all may be returned.
     """
 
     def __init__(self, exchange: Exchange, entry: Entry | None, zone: tzinfo | None, *, zone_known: bool) -> None:
@@ -37,13 +36,13 @@ class ExecutionContext:
         self.withheld: Withheld | None = None
 
     def take_over(self, act: Act, grant: Grant, entry: Entry | None) -> None:
-        """Continue as this act with this grant, because the plan may be older than the token."""
+        """Continue with this act and this grant, which may be newer than those of the paused run."""
         self.act = self.exchange.act = act
         self.exchange.grant, self.entry = grant, entry
 
     @property
     def began_to_write(self) -> bool:
-        """True if the provider may have changed something for this run."""
+        """True if this run may have changed something at the provider."""
         return bool(self.exchange.wrote or self.exchange.doubt)
 
     def fault(self, what: str) -> InvalidInput:
@@ -51,7 +50,7 @@ class ExecutionContext:
         return fault_of(self.act, what)
 
     def undeclared_show(self, what: str) -> InvalidInput:
-        """Return the error for a tool that needs a `Preview` and does not declare it. ``what``: what the tool does."""
+        """Return the error for a tool that has to declare a `Preview` and does not. ``what``: what the tool does."""
         kit = self.act.tool.toolkit
         hint = f'Write Toolkit("{kit}", ..., shows=True), or .tool(..., shows=True) for this tool alone.'
         return fault_of(self.act, f"{what}, but is not declared to show what it will do", hint)
@@ -64,8 +63,8 @@ class ExecutionContext:
             raise self.undeclared_show("yields a Preview")
 
     def check_change(self) -> None:
-        """Raise `InvalidInput` if the tool writes, notes or stores something before its preview. A resumed run may,
-        because an earlier run made the preview."""
+        """Raise `InvalidInput` if the tool writes or stores something, also a note, before its preview. A resumed run
+        may do so, because an earlier run made the preview."""
         if self.act.shows and self.shown is None and not (self.entry and self.entry.taken_up):
             self.ends = True
             raise self.fault("writes, notes or keeps a file before it shows what it will do")
@@ -76,7 +75,7 @@ class ExecutionContext:
             raise self.fault(f"{what}, and belongs to a toolkit without a provider")
 
     async def claim(self, seconds: float) -> None:
-        """Make the act's ledger record durable before a write is sent. ``seconds``: how long the write may take.
+        """Make the act's ledger record durable before a write is sent. ``seconds``: the time that the write may take.
 
         Raises `InvalidInput` if the tool is declared to read only.
         """

@@ -29,7 +29,7 @@ class GrantFinder:
         self.vault, self.providers, self.apps, self.refresher = engine.vault, engine.providers, engine.apps, refresher
 
     async def find(self, act: Act, known: Known | None = None) -> Grant:
-        """Return the user's grant with every scope that these arguments need. Raises `MissingScopes` otherwise."""
+        """Return the user's grant if it has every scope that these arguments need. Raises `MissingScopes` otherwise."""
         if not act.provider:
             return no_grant(act.user)
         grant = await self._load_grant(act, known)
@@ -49,7 +49,7 @@ class GrantFinder:
         return grant
 
     async def _load_grant(self, act: Act, known: Known | None) -> Grant | None:
-        """Return the stored grant, or the one that the app's source obtains."""
+        """Return the stored grant, or the grant that the app's source obtains."""
         app = self.apps[act.app]
         owner = owner_of(app, act.user)
         whose = owner, act.provider, act.app, act.account

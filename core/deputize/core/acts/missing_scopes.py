@@ -1,4 +1,4 @@
-"""Consent requests for scopes that acts lack: the narrowest missing scopes, one consent for each app."""
+"""Consent requests for the scopes that acts lack: the narrowest missing scopes, in one consent for each app."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from deputize.core.vault.grant import Grant, User
 
 
 class MissingScopes(Exception):
-    """An act lacks scopes or a grant. Internal: it never leaves the deputy. ``claims``: extra claims that the provider
-    requires in the authorization request."""
+    """An act lacks scopes or a grant. Internal: the error never leaves the deputy. ``claims``: extra claims that the
+    provider requires in the authorization request."""
 
     def __init__(self, act: Act, scopes: Sequence[str], held: Grant | None, why: str = "", claims: str = "") -> None:
         super().__init__("lacking")
@@ -33,7 +33,7 @@ class MissingScopes(Exception):
 def as_missing_scopes(
     failure: GrantLost | MissingScope, providers: Mapping[str, Provider], act: Act, grant: Grant
 ) -> MissingScopes:
-    """Return the scopes that the provider reports as missing, whatever the vault recorded."""
+    """Return the error for scopes that the provider reports as missing, even if the vault recorded them as granted."""
     needs = act.needs
     if isinstance(failure, GrantLost):
         return MissingScopes(act, asks_of(needs), failure.grant, failure.reason)
@@ -54,8 +54,8 @@ class Asking:
         self.vault, self.registry, self.accounts, self.consents = engine.vault, engine.registry, accounts, consents
 
     async def errors_for(self, blockers: Sequence[DeputizeError | MissingScopes | None]) -> list[DeputizeError | None]:
-        """Replace each `MissingScopes` by the error to raise: one consent for all calls of one app, or one for each
-        call if the user has just refused some of the scopes."""
+        """Return the errors with each `MissingScopes` replaced by the error to raise. All calls of one app share one
+        consent. If the user has just refused some of the scopes, each call gets its own."""
         lacking: dict[str, list[MissingScopes]] = {}
         for one in blockers:
             if isinstance(one, MissingScopes):
@@ -69,8 +69,8 @@ class Asking:
         return [await error_for(one) if isinstance(one, MissingScopes) else one for one in blockers]
 
     async def consent_error(self, *lacking: MissingScopes) -> DeputizeError:
-        """Return the error that asks the user for the scopes that these acts lack, or that says why they cannot be
-        asked."""
+        """Return the error that asks the user for the scopes that these acts lack, or that says why consent is
+        impossible."""
         act, held, why = lacking[0].act, lacking[0].held, lacking[0].why
         try:
             consent = await self.consents.require(
@@ -95,7 +95,7 @@ class Asking:
     async def request_consents(
         self, user: User, wanted: dict[str, list[Need]], account: str | None, other: Other
     ) -> list[Consent]:
-        """Request one consent for each app whose needs are not met. ``other``: ask for another account than the
+        """Request one consent for each app whose needs are not met. ``other``: request a different account than the
         connected one."""
         consents = []
         for name, needs in wanted.items():
@@ -119,7 +119,7 @@ class Asking:
     async def needs_by_app(
         self, user: User, provider: str, scopes: Iterable[str], tools: Iterable[Tool], app: str, account: str | None
     ) -> dict[str, list[Need]]:
-        """Return what these scopes and tools need, by app."""
+        """Return the needs of these scopes and tools, by app."""
         wanted: dict[str, list[Need]] = {}
         if provider or app:
             one = await self.accounts.choose_app(user, provider, app, account)
@@ -131,7 +131,7 @@ class Asking:
         return wanted
 
     def _scopes_to_ask(self, app: App, needs: Iterable[Need], held: Grant | None, other: Other) -> Sequence[str] | None:
-        """Return the scopes to request in addition to those granted, or None if no consent is needed."""
+        """Return the missing scopes to request, or None if no consent is needed."""
         row = self.registry.providers[app.provider]
         if other:
             had = held.scopes if held and other == "switch" else frozenset[str]()
@@ -143,7 +143,7 @@ class Asking:
         return missing if missing or granted is None else None
 
     async def _load_held(self, user: User, app: App, account: str | None) -> Grant | None:
-        """Return the grant that a consent would widen, or None for a first or an additional account."""
+        """Return the grant to which a consent would add scopes, or None for a first or an additional account."""
         try:
             return await self.vault.find_undamaged(user, app.provider, app.name, account)
         except AccountMismatch:
@@ -151,15 +151,15 @@ class Asking:
 
 
 def _reconnect_message(label: str, why: str) -> str:
-    """Return the message for a grant that is gone."""
+    """Return the message for a grant that no longer exists."""
     if why in (SESSION_NEEDED, SESSION_EXPIRED, SESSION_ENDED):
         return f"The user's session has ended: sign in to the application again, or connect {label}."
     return f"{label} must be connected again first."
 
 
 def other_account(add_account: bool, switch_account: bool) -> Other:
-    """Return which other account a consent is for, from the arguments of `Deputy.connect`. Raises `InvalidInput` for
-    both."""
+    """Return which other account a consent is for, from the arguments of `Deputy.connect`. Raises `InvalidInput` if
+    both arguments are set."""
     if add_account and switch_account:
         raise InvalidInput("add_account and switch_account exclude each other.", fix_by="operator")
     return "another" if add_account else "switch" if switch_account else ""

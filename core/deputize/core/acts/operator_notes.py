@@ -9,7 +9,7 @@ from deputize.core.vault.vault import Vault
 
 
 class OperatorNotes:
-    """One note for each key. A new note replaces the old one."""
+    """One note to the operator for each key. A new note replaces the old one."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
@@ -20,7 +20,7 @@ class OperatorNotes:
         return record.json if record else {}
 
     async def write(self, key: str, said: Mapping[str, Any]) -> None:
-        """Store the note in place of the old one. An empty note deletes it."""
+        """Store the note in place of the old one, or delete the old one if the note is empty."""
         while True:
             record = await self.vault.get("meta", _key(key))
             if (record.json if record else {}) == said:

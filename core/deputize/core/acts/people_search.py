@@ -1,8 +1,8 @@
-"""Search for people in every connected account that already permits it. The user is not asked for consent.
+"""Search for people in every connected account that already permits it, without asking the user for consent.
 
 Each toolkit reads its own people (`Toolkit.people`). Such a read is an act like any other: the policy decides about it,
-it is audited, it counts against the user's rate limit, and it uses the user's own grant. If the policy would ask the
-user, the read is skipped.
+it is audited, it counts against the user's rate limit, and it uses the user's own grant. If the policy requires an
+approval, the account is skipped.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ _REFUSED: Final = (PolicyDenied, ScopeNotGranted, OrgBlocked)
 
 @frozen
 class Asker(Printed):
-    """The user and the call that a search is for. ``service_account``: the app whose account acts and is the only one
-    searched; "" for the user's own accounts."""
+    """The user and the call for which people are searched. ``service_account``: the app whose account acts, the only
+    account searched; "" for the user's own accounts."""
 
     user: User
     agent: str
@@ -67,7 +67,7 @@ class PeopleSearch:
         self.executor, self.asking = executor, asking
 
     async def handle_step(self, run: ExecutionContext, whom: ResolvePerson) -> Any:
-        """Return the person that a tool asks for: as in its preview, or as an earlier run of the act found it."""
+        """Return the person that a tool asks for: found for its preview, by an earlier run, or by a new search."""
         if whom.wanted == EVERYBODY and run.act.tool is find_people():
             return found_people(*await self.find(Asker(run.act.user, run.act.agent, run.act.call), whom.who))
         asked = f"{whom.wanted} {whom.who}"
@@ -82,7 +82,7 @@ class PeopleSearch:
         return run.people[asked]
 
     async def resolve(self, act: Act, grant: Grant, whom: ResolvePerson) -> str:
-        """Return the person's id or address for the tool of this act. Raises `InvalidInput` unless it is certain."""
+        """Return the person's id or address for the tool of this act. Raises `InvalidInput` if it is uncertain."""
         asker, who = Asker(act.user, act.agent, act.call, act.service_account), people.plain(whom.who)
         looked = await self.look(asker, who)
         everybody = people.merge_rows(looked.found)
@@ -95,7 +95,7 @@ class PeopleSearch:
         raise _person_error(whom, people.nearest(everybody, fits), looked.not_looked, found=bool(fits))
 
     async def find(self, asker: Asker, who: str) -> tuple[list[Someone], Looked]:
-        """Return the people with this name or address and the near matches, with what other accounts know of them."""
+        """Return the people with this name or address and the near matches, completed by data from other accounts."""
         who = people.plain(who)
         looked = await self.look(asker, who)
         fits, _ = people.fits(people.merge_rows(looked.found), who)
@@ -120,7 +120,7 @@ class PeopleSearch:
     async def _answers(
         self, asker: Asker, looked: Looked, fits: list[Someone], whom: ResolvePerson, at: tuple[str, str]
     ) -> set[str]:
-        """Return all ids or addresses that the matches may stand for. There is exactly one if the person is certain."""
+        """Return all ids or addresses of the matches. The person is certain if there is exactly one."""
         if whom.wanted == ADDRESS:
             return set().union(*(one.reached_at for one in fits))
         here = [one for person in fits for one in person.rows if one.at == at and one.id]
@@ -148,7 +148,7 @@ class PeopleSearch:
     # ------------------------------------------------------------- one account
 
     async def _accounts(self, tool: Tool, asker: Asker, looked: Looked) -> list[Grant]:
-        """Return the accounts that this reader can use: the user's own, or that of the acting organisation."""
+        """Return the grants that this people reader can use: the user's own, or that of the acting organisation."""
         registry, own = self.engine.registry, asker.service_account
         try:
             apps = registry.apps_for(tool.provider) if not own else [registry.apps[own]]
@@ -164,7 +164,7 @@ class PeopleSearch:
         return held
 
     async def _read(self, tool: Tool, grant: Grant, asker: Asker, who: str, looked: Looked) -> None:
-        """Search one account for a name."""
+        """Search one account for a name and add the rows to ``looked``."""
         where = f"{tool.toolkit} ({visible(grant.account.name)[:80]})"
         act = self._act(tool, grant, asker, who)
         if grant.status != "active":
@@ -204,7 +204,7 @@ class PeopleSearch:
         )
 
     async def _perform(self, act: Act, row: CallRow) -> Any:
-        """Return the act's result. Nothing that it lacks is requested from the user."""
+        """Return the act's result without asking the user for a missing consent or approval."""
         try:
             grant = await self.authorizer.authorize_without_asking(act, row)
             return await self.executor.execute(act, grant, row)

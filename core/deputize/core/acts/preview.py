@@ -1,8 +1,9 @@
-"""Previews of authorized acts: made, judged by the policy, and submitted for approval.
+"""Previews of authorized acts: making them, judging them by the policy, and submitting them for approval.
 
-An act that may continue is paused at its preview, so that nothing is read twice: in this process only, for `SECONDS`,
-once, and within the limits below. It is dropped as soon as the same user writes at the same provider, which may change
-the data that was read. An act that needs an approval is not kept, because a person takes longer.
+If an act may continue, its run is paused at the preview, so that nothing is read twice. A paused run is kept in this
+process only, for `SECONDS`, for one use, and within the limits below. It is dropped as soon as the same user writes at
+the same provider, which may change the data that was read. A run that needs an approval is dropped, because a user
+takes longer.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ NONE: Final[Mapping[str, int]] = {}
 
 
 class Plans:
-    """Paused runs that may continue. The oldest are dropped if a limit is exceeded."""
+    """Paused runs that may continue. If a limit is exceeded, the oldest are dropped."""
 
     def __init__(self, most: int = MAX_PLANS, most_bytes: int = MAX_BYTES) -> None:
         self.most, self.most_bytes = most, most_bytes
@@ -44,7 +45,7 @@ class Plans:
         self._wrote = dict[tuple[User, str], float]()
 
     def keep(self, plan: Planned) -> None:
-        """Keep the run for `take`. A call without an id is closed instead, because it cannot be repeated."""
+        """Keep a run for `take`. Closes the run of a call without an id instead: such a call cannot be repeated."""
         self._forget(lambda until, _: time.monotonic() > until)
         key = plan.run.act.key.hex
         self._end(key)
@@ -59,7 +60,7 @@ class Plans:
         return sum(plan.run.exchange.held for _, plan in self._kept.values())
 
     def take(self, act: Act, grant: Grant) -> Planned | None:
-        """Return the paused run of exactly this act, once, if it has not expired."""
+        """Return the paused run of exactly this act, or None if it has expired. A run is returned once."""
         until, plan = self._kept.pop(act.key.hex, (0.0, None))
         if plan is None:
             return None
@@ -71,7 +72,7 @@ class Plans:
         return plan
 
     def drop(self, act: Act, now: float) -> None:
-        """Drop the user's paused runs at this provider: this act may change the data that they read."""
+        """Drop the user's paused runs at this provider, because this act may change the data that they read."""
         whose = act.user, act.provider
         self._wrote.pop(whose, None)
         self._wrote[whose] = now  # added last, so that expired ones come first
@@ -99,7 +100,7 @@ class Plans:
 
 
 class Previewer:
-    """Runs acts up to their preview, and authorizes the preview or submits it for approval."""
+    """Runs acts up to their preview, then authorizes the preview or submits it for approval."""
 
     def __init__(
         self, judge: Judge, approvals: Approvals, mandates: Mandates, runner: Runner, provenance: UntrustedRecord
@@ -110,11 +111,12 @@ class Previewer:
     async def preview(self, act: Act, grant: Grant, asked: Asked, beside: Counter[str]) -> bool:
         """Make the preview and request an approval if one is needed. Return True if the user has approved the act.
 
-        ``beside``: by mandate, how many acts of the same message will use it; this act is added if it will use one.
+        ``beside``: by mandate, how many acts of the same message will use it. This act is added if it will use a
+        mandate.
 
-        A question that was just asked is not read again. After an approval the data is read again, so that changes
-        since then are asked about while the run can still pause. Raises `ApprovalRequired`, `Declined`, `PolicyDenied`
-        and the errors of the read.
+        No preview is made again if its approval was requested a moment ago. After an approval, the data is read again,
+        so that a new approval can be requested for changes since then. Raises `ApprovalRequired`, `Declined`,
+        `PolicyDenied` and the errors of the read.
         """
         standing = current_approval(asked, self.clock())
         if standing and standing.status is Status.USED:
@@ -134,8 +136,7 @@ class Previewer:
         return allowed.approved
 
     def _is_fresh(self, act: Act, standing: ApprovalRecord) -> bool:
-        """Return True if the preview need not be made again: it was rejected, which nothing changes, or just asked
-        about."""
+        """Return True if the preview need not be made again: it was rejected, or its approval was just requested."""
         at, pending = standing.asked, standing.status is Status.PENDING
         fresh = 0 <= self.clock() - at < SECONDS and not self.plans.has_written_since(act, at)
         return standing.status is Status.REJECTED or (pending and act.asked is None and fresh)
@@ -147,12 +148,11 @@ class Previewer:
         beside: Mapping[str, int] = NONE,
         stands: ApprovalRecord | EllipsisType | None = ...,
     ) -> Act:
-        """Return the act if it needs no approval, is approved, or is covered by a mandate; request an approval
-        otherwise.
+        """Return the act if it is approved, covered by a mandate, or needs no approval; request an approval otherwise.
 
-        An act that the user edited needs an approval too. A decision about this very act takes precedence over any
-        mandate. The policy and the user see which targets untrusted content has named. ``stands``: the act's approval,
-        or None, if it was just loaded.
+        An act that the user edited needs an approval too. A decision about this act takes precedence over any mandate.
+        The policy and the user see which targets untrusted content has named. ``stands``: the act's approval, or None,
+        if the caller has just loaded it.
         """
         refuse_if_changed(act)
         act = await self.provenance.mark_untrusted(act)
@@ -173,7 +173,7 @@ class Previewer:
     async def _preview_before_edit(self, act: Act, grant: Grant, stands: ApprovalRecord | None) -> Preview | None:
         """Return the preview of the arguments before the user's edit, or None if it is not needed or cannot be read.
 
-        It is made after the preview of the edit, so that it shows what others changed until then.
+        It is made after the preview of the edit, so that it includes changes by others until then.
         """
         if act.asked is None or stands is None or not stands.is_unseen_edit:
             return None

@@ -1,8 +1,8 @@
 """Requests to providers with the user's token. No other module adds a token to a request.
 
-The URL is built for the provider's host and checked again before it is sent. Redirects are not followed. A rejected
-token is refreshed once. Only safe requests are repeated. If the response to a write is lost, the write is not repeated
-but reported to the tool, which may check for it.
+The URL is built for the provider's host and checked again before the request is sent. Redirects are not followed. If
+the provider rejects the token, it is refreshed once. Only safe requests are repeated. If the response to a write is
+lost, the write is not repeated, but the tool is told, and may check for the result.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class ProviderTransport(Frozen):
 class Exchange:
     """The requests of one act.
 
-    ``wrote``: how many writes the provider has not refused. ``doubt``: True if the response to a write was lost.
+    ``wrote``: number of writes that the provider has not refused. ``doubt``: True if the response to a write was lost.
     ``incomplete``: data that successful responses reported as missing. ``held``: bytes of the responses.
     """
 
@@ -100,7 +100,7 @@ class Exchange:
 
     @property
     def grant_name(self) -> str:
-        """See `Run.grant`."""
+        """The identifier of the grant in this process: see `Run.grant`."""
         grant, user = self.grant, self.grant.user
         names = user.tenant, user.id, grant.provider, grant.app, grant.account.subject
         return ActKey.of(*names, grant.family).hex  # a new family may be of another account, if none is named
@@ -153,12 +153,11 @@ class Exchange:
             await self.transport.engine.sleep(pause)
 
     def _wait_for_budget(self, where: str) -> float:
-        """Return the seconds until the user's rate limit has room. An act that has begun to write is not stopped."""
+        """Return the seconds until the user's rate limit has room. Never refuses an act that has begun to write."""
         return self.transport.budgets.take(self.act.user, where, unavoidable=bool(self.wrote or self.doubt))
 
     def _pause(self, outcome: Outcome, call: Repeat, attempt: int) -> float | None:
-        """Return the seconds until the request may be repeated, or None for never. Record what the outcome says about
-        writes."""
+        """Return the seconds until the request may be repeated, or None for never. Records the effect on writes."""
         if outcome.kind is Kind.OK:
             self.wrote += call != "read" and outcome.detail != UNDONE
             if outcome.warning:
@@ -168,11 +167,11 @@ class Exchange:
         return retry_delay(outcome, attempt)
 
     def _note_doubt(self, request: Request | PublicRequest, failure: Exception) -> None:
-        """Record that a write may have been sent, unless the failure is one of ours, which is raised before that."""
+        """Record that a write may have been sent. deputize's own errors are excluded: they precede the sending."""
         self.doubt |= request.call != "read" and not request.prepares and not isinstance(failure, DeputizeError)
 
     async def _exchange(self, request: Request, url: str, grant: Grant, parts: HeadersAndBody, claim: Claim) -> Outcome:
-        """Send the request once, and return what the response means."""
+        """Send the request once and return the outcome."""
         try:
             answer = await self._send_once(request, url, grant, parts, claim)
             if grant.proof_key and dpop.asks_again(grant.proof_key, url, answer):
@@ -187,7 +186,7 @@ class Exchange:
             raise
 
     def _outcome_of(self, answer: httpx.Response, request: Request, grant: Grant) -> Outcome:
-        """Return what a response means, with the token masked wherever the provider repeats it."""
+        """Return the outcome of a response, with the token masked wherever the provider repeats it."""
         status, content = answer.status_code, answer.content
         self.held += len(content)
         headers, content = ScrubbedHeaders(answer, grant.access_token), scrub_token(content, grant.access_token)
@@ -223,7 +222,7 @@ class Exchange:
         return await self.transport.engine.http.send(made, timeout=seconds, max_bytes=most, cut=request.resumes)
 
     async def _resume_stream(self, answer: httpx.Response, request: Request, url: str, grant: Grant) -> httpx.Response:
-        """Resume an event stream that ended before the response: see `deputize.core.acts.sse_resume`."""
+        """Return the response after resuming an event stream that broke off: see `deputize.core.acts.sse_resume`."""
         from deputize.core.acts.sse_resume import UntilResponse, can_resume, rest_headers, resume_stream
 
         if not can_resume(answer, asked := rpc_id(request) or 0):
@@ -265,7 +264,7 @@ class Exchange:
         return address_of(root, request)
 
     async def _failure(self, outcome: Outcome, grant: Grant) -> Exception:
-        """Return the error that a refusal means for the caller."""
+        """Return the error to raise for a refusal."""
         if outcome.kind is Kind.REFRESH_ONCE:  # the refreshed token was refused too: maybe an outage, so keep the grant
             await self.transport.refresher.suspect(grant, TOKEN_REFUSED)
             if self.provider.rules.still_refused is None:
@@ -283,7 +282,7 @@ class Exchange:
         return failure
 
     async def _reason(self, outcome: Outcome, grant: Grant) -> dict[str, Any]:
-        """Return the provider's reason for its refusal, after untrusted content in it was recorded. Empty if that
+        """Return the provider's reason for a refusal, after recording untrusted content in it. Empty if recording
         failed."""
         token = grant.access_token
         row = provider_reason(

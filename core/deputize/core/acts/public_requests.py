@@ -1,7 +1,7 @@
 """Requests without the user's credentials: a signed download, an upload address, a one-click unsubscribe.
 
 Untrusted content chose their addresses (CWE-918). So they need https on the usual port and a host name whose addresses
-are all public. The connection goes to the address that was checked. No token, cookie or connection is shared. Each
+are all public. The connection goes to an address that was checked. No token, cookie or connection is shared. Each
 redirect is checked in the same way. A custom transport may resolve the name a second time; then only TLS, which needs a
 certificate for the name, protects the request.
 """
@@ -44,10 +44,10 @@ class PublicSender:
         self.http, self.resolve = http, resolve
 
     async def fetch(self, request: PublicRequest, provider: Provider) -> Outcome:
-        """Return the outcome. If it is good, its data is an `Answer` whose data is the bytes. ``provider``: of the tool
-        that asks.
+        """Return the outcome. A successful one has an `Answer` with the bytes as its data. ``provider``: that of the
+        tool.
 
-        Redirects of reads are followed. The redirect of a write is its response. Raises `InvalidInput` for a forbidden
+        Redirects of reads are followed. For a write, a redirect is the response. Raises `InvalidInput` for a forbidden
         address.
         """
         if request.method not in _METHODS:
@@ -86,7 +86,7 @@ class PublicSender:
         return await self.http.send(made, timeout=SECONDS, max_bytes=min(request.max_bytes, MAX_BYTES), address=address)
 
     async def _address(self, made: LeanRequest) -> str:
-        """Return the address to connect to. Raises `InvalidInput` unless all addresses of the name are public."""
+        """Return the address to connect to. Raises `InvalidInput` unless all addresses of the host are public."""
         name = re.fullmatch(_NAME, made.netloc)
         if made.scheme != "https" or name is None:
             raise _forbidden_address()
@@ -124,8 +124,7 @@ def _forbidden_address() -> InvalidInput:
 
 
 def _sandbox_url(url: str, provider: Provider) -> str:
-    """Return the URL. If a sandbox simulates the provider, return its address there: it simulates all other hosts
-    too."""
+    """Return the URL, or its replacement at the sandbox if a sandbox simulates the provider."""
     if not provider.plain_http or not url.startswith("https://"):
         return url
     base = next((host for host in sorted(provider.apis.hosts) if is_loopback(host)), "")

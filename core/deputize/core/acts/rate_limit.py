@@ -1,8 +1,8 @@
-"""Rate limits by user and provider, so that one user's agents do not use up the quota of all.
+"""Rate limits by user and provider, so that one user's agents do not use up the quota of all users.
 
 A bucket holds one minute of requests and refills evenly. It is stored as the time at which it is full again (GCRA, ATM
-Forum TM 4.0, 4.4.2). Limits apply to this process only, and the provider's own limits apply as well. Addresses chosen
-by untrusted content share a separate bucket.
+Forum TM 4.0, 4.4.2). Limits apply to this process only, and the provider's own limits apply as well. Addresses that
+untrusted content chose share a separate bucket.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ class Budgets:
         self._most, self._guard = MAX_BUCKETS, Lock()
 
     def take(self, user: User, provider: str, *, unavoidable: bool = False) -> float:
-        """Take one request out of the user's bucket. Return the seconds to wait before it is sent, mostly 0.
+        """Take one request out of the user's bucket. Return the seconds to wait before sending it, mostly 0.
 
-        ``unavoidable``: the request is sent in any case. Raises `RateLimited` if the wait is longer than `MAX_WAIT`.
+        ``unavoidable``: True if the request is sent in any case. Raises `RateLimited` if the wait exceeds `MAX_WAIT`.
         """
         whose, now, step = (user.tenant, user.id, provider), self.clock(), WINDOW / self.per_minute
         with self._guard:
@@ -62,6 +62,6 @@ class Budgets:
         return max(wait, 0.0) if wait <= MAX_WAIT else 0.0
 
     def _forget_full(self, now: float) -> None:
-        """Forget full buckets. The next cleanup is when twice as many buckets exist as are left."""
+        """Forget full buckets. The next cleanup follows when there are twice as many buckets as now."""
         self._full_at = {whose: at for whose, at in self._full_at.items() if at > now}
         self._most = max(MAX_BUCKETS, 2 * len(self._full_at))

@@ -1,17 +1,17 @@
 """Comparison of the vault with the audit, to find records that are missing or have been restored to an older state.
 
 Anybody who can write the vault's disk can delete the record of an act, or restore an older record of an approval or a
-mandate. Without its record, the same call is done again if it needs no approval. With an unused approval restored, it
-is done again with that approval. With a mandate restored, more acts begin than the user allowed. Damage can also hide a
-consent that a user is answering, a pending approval, a mandate, or a queued revocation, whose tokens then live on. The
-audit records all of these, so the difference can be found (`deputize doctor`). `deputize.core.vault.rollback` does the
-same for grants.
+mandate. Without its record, an act that needs no approval is done again if its call is repeated. With an unused
+approval restored, the act is done again with that approval. With a mandate restored, more acts begin than the user
+allowed. Damage can also hide an open consent, a pending approval, a mandate, or a queued revocation, whose tokens then
+live on. The audit records all of these, so the difference can be found (`deputize doctor`).
+`deputize.core.vault.rollback` does the same for grants.
 
-The audit is the count of what the vault must hold: keyed, chained, and outside of the vault, so that it is not rolled
-back with the vault, and no write has to update a counter.
+The audit is a good reference: it is keyed, chained, and outside of the vault. So it is not rolled back with the vault,
+and no write has to update a counter.
 
 Not found: records from before a backup was restored, calls without an id, records whose audit rows are lost, and
-records that have expired. A queued revocation is known to the audit from its first attempt on.
+records that have expired. A queued revocation is in the audit only from its first attempt on.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _QUEUE_EVENTS: Final = frozenset({*(kind.event for kind in REVOKES.values()), Re
 
 @frozen
 class LostRecord(ValueObject):
-    """A record that is missing or older than the audit says. ``tool``: the tool, or the provider. ``user``: as the
-    audit names them. ``at``: time of the row in Unix seconds. ``gone``: the record is missing."""
+    """A record that is missing or older than the audit proves. ``tool``: the tool, or the provider. ``user``: as the
+    audit names the user. ``at``: time of the audit row in Unix seconds. ``gone``: True if the record is missing."""
 
     kind: Kind
     tool: str
@@ -71,8 +71,8 @@ class LostRecord(ValueObject):
 
 
 async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecord]:
-    """Return the records that the audit proves and the vault lacks. ``now``: Unix seconds. Raises
-    `StoreUnavailable`."""
+    """Return the records that the audit proves and that the vault lacks or has in an older state. ``now``: Unix
+    seconds. Raises `StoreUnavailable`."""
     ring = [Key(key) for key in vault.keys.audits]
     rows = await asyncio.to_thread(lambda: [row for row in read(trail, ring=ring) if "unproven" not in row])
     intents, used = _find_done(rows)
@@ -96,7 +96,7 @@ async def lost_records(vault: Vault, trail: Trail, now: float) -> list[LostRecor
 async def _find_missing(
     vault: Vault, rows: Sequence[Row], ring: Sequence[Key], approvals: Collection[str], now: float
 ) -> list[tuple[Kind, bool, list[Row]]]:
-    """Return the rows of pending approvals, valid mandates, open consents and queued revocations that are missing."""
+    """Return the rows of pending approvals, valid mandates, open consents and queued revocations without records."""
     mandates = {one.id for one in map(MandateRecord.of, (await vault.scan_openable("mandate"))[0])}
     consents = [ConsentRecord.of(row) for row in (await vault.scan_openable("consent"))[0]]
     known = {one.id for one in consents} | {earlier.id for one in consents for earlier in one.before}
@@ -119,14 +119,14 @@ async def _find_missing(
 
 
 def _since_restore(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows since the last restored backup, of users who still exist."""
+    """Return the audit rows since the last restored backup, without those of erased users."""
     since = max((row["ts"] for row in rows if row["event"] == VaultRestored.event), default=0)
     erased = {_user(row): row["ts"] for row in rows if row["event"] == UserErased.event}
     return [row for row in rows if row["ts"] >= max(since, erased.get(_user(row), 0))]
 
 
 def _newest(rows: Iterable[Row], events: Collection[str], group: Callable[[Row], Call]) -> list[Row]:
-    """Return the newest row of these events in each group."""
+    """Return the newest of these events in each group."""
     found: dict[Call, Row] = {}
     for row in rows:
         if row["event"] in events:
@@ -151,7 +151,7 @@ def _lasts(row: Row, seconds: float, now: float) -> bool:
 
 
 async def _find_reverted(vault: Vault, rows: Iterable[Row], intents: Iterable[Row], ring: Iterable[Key]) -> list[Row]:
-    """Return the rows of acts whose mandate does not record their use, and of ended mandates that are valid again."""
+    """Return the rows of acts whose use is missing in their mandate, and of ended mandates that are valid again."""
     held = {one.id: one for one in map(MandateRecord.of, (await vault.scan_openable("mandate"))[0])}
     places = [(id, one.place.key.rpartition(".")[0] + f".{act}") for id, one in held.items() for act in one.spent]
     spent = {(id, key.value([record_key])) for id, record_key in places for key in ring}
@@ -162,7 +162,7 @@ async def _find_reverted(vault: Vault, rows: Iterable[Row], intents: Iterable[Ro
 
 
 def _counts(intent: Row, now: float) -> bool:
-    """Return True if the outcome must still be recorded. Rows of earlier versions do not name the record."""
+    """Return True if the act's outcome must still be in the ledger. Rows of earlier versions do not name the record."""
     return "record" in intent and now < intent["ts"] / 1e9 + intent["kept"]
 
 
@@ -172,9 +172,9 @@ def _lost_record(kind: Kind, gone: bool, row: Row) -> LostRecord:
 
 
 def _find_done(rows: list[Row]) -> tuple[list[Row], list[Row]]:
-    """Return the intents and the used approvals of acts done since the last restored backup, by users who still exist.
+    """Return the intents and the used approvals of acts done since the last restored backup, without erased users.
 
-    Calls without an id are ignored, because their rows cannot be told apart.
+    Calls without an id are ignored, because their audit rows cannot be told apart.
     """
     begun: dict[Call, dict[str, Row]] = {}
     done: dict[str, list[Row]] = {ActIntent.event: [], ApprovalUsed.event: []}

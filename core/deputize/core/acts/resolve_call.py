@@ -29,7 +29,7 @@ class CallResolver:
         self.references = References(engine.vault.keys.index)
 
     async def tool(self, name: str) -> Tool:
-        """Return the tool of this name. Toolkits are found and imported off the event loop."""
+        """Return the tool of this name. Unloaded toolkits are imported in a thread, not on the event loop."""
         at_hand = self.catalog.is_loaded(name)
         return self.catalog.tool(name) if at_hand else await asyncio.to_thread(self.catalog.tool, name)
 
@@ -43,8 +43,7 @@ class CallResolver:
         agent: str,
         app: str = "",
     ) -> Act:
-        """Return the call as an act: its user, tool, effect and key. For `read_more`, that is the call which the
-        reference names.
+        """Return the act for a call: its user, tool, effect and key. For `read_more`, the act is the referenced call.
 
         Raises `UserRequired` without a user, `InvalidInput` for an unknown tool or invalid arguments, and
         `SettingsError` if no app is configured for the provider.
@@ -74,8 +73,7 @@ class CallResolver:
     async def _follow_reference(
         self, user: User, follows: Tool, arguments: Mapping[str, Any], app: str
     ) -> tuple[Tool, Mapping[str, Any], str | None, str]:
-        """Return the call that a reference names, which must be a read of the same toolkit. ``app``: named by your
-        application."""
+        """Return the call in a reference, which must read in the same toolkit. ``app``: named by your application."""
         called = self.references.call(user, **follows.validate(arguments))
         what = await self.tool(called.tool)
         if what.toolkit != follows.toolkit or what.follows or what.gravest is not Effect.READS:
@@ -84,7 +82,7 @@ class CallResolver:
         return what, called.arguments, called.account, called.app or app
 
     async def ready(self, user: User, tools: Iterable[Tool]) -> list[Tool]:
-        """Return the tools that the user's grants permit, for calls without unusual arguments."""
+        """Return the tools that the user's grants permit if called with usual arguments."""
         tools = list(tools)
         held = {provider: await self._granted_scopes(user, provider) for provider in {tool.provider for tool in tools}}
         return [
@@ -92,7 +90,7 @@ class CallResolver:
         ]
 
     async def _granted_scopes(self, user: User, provider: str) -> tuple[str, frozenset[str]] | None:
-        """Return the provider's base and the granted scopes of the app that acts would use, or None without a valid
+        """Return the provider's base and the granted scopes for the app that acts would use, or None without a valid
         grant."""
         if not provider:
             return "", frozenset()

@@ -49,10 +49,9 @@ _CONFLICTS: Final = {
 
 
 class MissingScope(Exception):
-    """The provider reports that the token lacks a scope, whatever the vault recorded. ``needed``: any one of them
-    suffices.
+    """The provider reports that the token lacks a scope, even if the vault recorded it as granted.
 
-    ``named``: True if the provider named the scopes itself.
+    ``needed``: the scopes, any one of which suffices. ``named``: True if the provider named the scopes itself.
     """
 
     def __init__(self, needed: tuple[str, ...], *, named: bool = False) -> None:
@@ -67,7 +66,7 @@ def whole(status: int, headers: Mapping[str, str], data: Any) -> Answer:
 
 
 def visible_headers(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers in lower case, without cookies and authentication headers."""
+    """Return the headers with lower-case names, without cookies and authentication headers."""
     return {name.lower(): value for name, value in headers.items() if name.lower() not in _KEPT_BACK}
 
 
@@ -86,15 +85,15 @@ def scrub_token(body: bytes, token: Secret) -> bytes:
 
 
 def _scrub_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
-    """Mask the token even if some of its characters are escaped. No pattern is made of it, because `re` would cache
-    it."""
+    """Return the body with the token masked even if some of its characters are escaped. The token is not made into a
+    regular expression, because `re` would cache it."""
     plain = _ESCAPE.sub(lambda code: bytes.fromhex(code[1].decode()), body).translate(None, b"\\")
     found = sorted({key for form in forms for key in _places(plain, form.replace(b"\\", b""))})
     escapes, longer, seen, done, kept = _ANY_ESCAPE.finditer(body), 0, 0, 0, list[bytes]()
     escape = next(escapes, None) if found else None
 
     def to_body(at: int) -> int:
-        """Convert a position in the plain text to one in the body. Positions must be passed in ascending order."""
+        """Return the position in the body for a position in the plain text. Call it with ascending positions."""
         nonlocal escape, longer
         while escape and escape.start() - longer < at:
             longer += len(escape[0]) - (escape[1] is not None and escape[1] not in (b"5c", b"5C"))
@@ -110,7 +109,7 @@ def _scrub_escaped(body: bytes, forms: tuple[bytes, ...]) -> bytes:
 
 
 def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the start and end of each occurrence."""
+    """Yield the start and end of each occurrence of ``form``."""
     at = text.find(form) if form else -1
     while at >= 0:
         yield at, at + len(form)
@@ -118,8 +117,8 @@ def _places(text: bytes, form: bytes) -> Iterator[tuple[int, int]]:
 
 
 class ScrubbedHeaders(Mapping[str, str]):
-    """The headers of a response with the token masked: see `scrub_token`. They are parsed on first use, because a
-    successful response is mostly understood without them."""
+    """The headers of a response with the token masked: see `scrub_token`. They are parsed on first use, because most
+    successful responses are understood without them."""
 
     def __init__(self, answer: httpx.Response, token: Secret) -> None:
         self._answer, self._token = answer, token
@@ -139,7 +138,7 @@ class ScrubbedHeaders(Mapping[str, str]):
 
 
 def _forms(token: str) -> tuple[bytes, ...]:
-    """Return the encodings of a token. Mostly there is one, because few tokens have characters that need escaping."""
+    """Return the encodings of a token. Most tokens have one, because few contain characters that need escaping."""
     if _UNRESERVED.fullmatch(token):
         return (token.encode(),)
     quoted = quote(token, safe="")
@@ -158,14 +157,14 @@ def own_address(provider: Provider, url: str) -> str:
 
 
 def lost_response(call: Repeat, failure: ProviderUnavailable) -> Outcome:
-    """Return the outcome of a request without a usable response. A read whose response is too long is not repeated."""
+    """Return the outcome of a request without a usable response. A read with a response too long is not repeated."""
     if failure.reason == "too_long" and call == "read":
         return outcome_of(Kind.INVALID_INPUT, TOO_LONG)
     return outcome_without_answer(call, sent=failure.sent)
 
 
 def less_to_ask_for(outcome: Outcome, request: Request, arguments: Mapping[str, Any]) -> str:
-    """Return the hint for a response that is too long, with a smaller ``limit`` if the tool has one; else ""."""
+    """Return a hint for a response that is too long: a smaller ``limit`` if the tool has this argument, else ""."""
     limit = arguments.get("limit")
     if outcome.detail != TOO_LONG or outcome.kind is not Kind.INVALID_INPUT:
         return ""
@@ -195,7 +194,7 @@ def _backoff(attempt: int) -> float:
 
 
 def error_of(outcome: Outcome, label: str) -> DeputizeError:
-    """Return the typed error for a refusal, in words that a model may read. ``label``: the name of who refused."""
+    """Return the typed error for a refusal, in words that a model may read. ``label``: who refused."""
     match outcome.kind:
         case Kind.RATE_LIMITED:
             return RateLimited(f"{label} asks to wait before the next request.", retry_after=outcome.wait)
@@ -218,8 +217,7 @@ def error_of(outcome: Outcome, label: str) -> DeputizeError:
 
 
 def _org_blocked(outcome: Outcome, label: str) -> OrgBlocked:
-    """Return the error that an administrator has to fix, or the user by signing in to the organization at its
-    address."""
+    """Return the error for a block that an administrator must lift, or the user by signing in to the organization."""
     if outcome.kind is Kind.MISSING_SCOPE:
         what = ", ".join(outcome.needed) or "what this needs"
         return OrgBlocked(

@@ -1,6 +1,6 @@
-"""Execution of a tool: each step that it yields goes to the step's handler, until it returns.
+"""Execution of a tool: each yielded step is passed to its handler, until the tool returns.
 
-`deputize.core.acts.provider_requests` sends the requests among the steps.
+Steps that are requests are sent by `deputize.core.acts.provider_requests`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ OnShow = Callable[[Preview], Awaitable[None]]
 
 
 class _Turns(asyncio.Semaphore):
-    """Threads of one event loop. ``calls``: how many calls have a thread or wait for one."""
+    """The threads that run tools for one event loop. ``calls``: number of calls that have a thread or wait for one."""
 
     calls = 0
 
@@ -63,8 +63,8 @@ _readers: WeakKeyDictionary[asyncio.AbstractEventLoop, _Turns] = WeakKeyDictiona
 
 
 def close(steps: Steps) -> None:
-    """Close a tool, whatever it yields or raises then. If the tool still runs on a thread after its call was cancelled,
-    it ends at its next step, when its last reference is gone."""
+    """Close a tool, and ignore what it yields or raises while it closes. If the call was cancelled while the tool runs
+    on a thread, the tool ends at its next step, when its last reference is gone."""
     with suppress(Exception):
         steps.close()
 
@@ -89,7 +89,7 @@ def locate_bug(tool: Tool, bug: Exception, token: Secret) -> str:
 
 
 def _pass_on_reason(failure: Exception) -> Mapping[str, Any]:
-    """Return the provider's reason for the refusal behind a tool's own error, and add it to that error."""
+    """Return the provider's reason for the refusal behind a tool's own error, and add the reason to that error."""
     if not isinstance(failure, DeputizeError):
         return NO_REASON
     if not failure.from_provider and isinstance(cause := failure.__context__, DeputizeError):
@@ -136,8 +136,8 @@ class Planned:
 class Runner:
     """Runs tools, with the handlers of all steps.
 
-    ``chain_bugs``: True if an error keeps the tool's exception as its cause. Its frames hold the provider's responses,
-    so this is for tests.
+    ``chain_bugs``: True if an error keeps the tool's exception as its cause, for tests only: the exception's frames
+    hold the provider's responses.
     """
 
     chain_bugs = False
@@ -159,12 +159,12 @@ class Runner:
         on_show: OnShow | None = None,
         planned: Planned | None = None,
     ) -> Any:
-        """Return the tool's result. ``entry``: the act's ledger entry; without one, only reads can be sent.
-        ``planned``: the act paused at its preview, so that it does not read twice.
+        """Return the tool's result. ``entry``: the act's ledger entry; without it, only reads can be sent. ``planned``:
+        the run of this act that is paused at its preview, so that the tool does not read twice.
 
-        Data that the provider left out of successful responses is recorded in ``row`` and added to the result if it is
-        an object without that key. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool
-        did not catch, `MissingScope`, or the refresher's ``GrantLost``.
+        Data that is missing from successful responses is named in ``row`` and, if the result is an object without that
+        key, in the result. Times in the result are in the user's zone. Raises the `DeputizeError` that the tool did not
+        catch, `MissingScope`, or the refresher's ``GrantLost``.
         """
         found: Preview | _Ended | None = None
         if planned:
@@ -187,7 +187,7 @@ class Runner:
         return {"incomplete": incomplete, **result} if isinstance(result, dict) else result
 
     async def preview(self, act: Act, grant: Grant) -> Planned | None:
-        """Run the act up to its preview, or return None if it makes none. Nothing is written."""
+        """Run the act up to its preview and return the paused run, or None without a preview. Nothing is written."""
         run, steps = await self._begin(act, await self.transport.refresher.get_live(grant), None)
         found = await self._advance(run, steps, partial(next, steps))
         return Planned(run, steps, found) if isinstance(found, Preview) else None
@@ -203,8 +203,8 @@ class Runner:
         return run, self.begin(run)
 
     def begin(self, run: ExecutionContext) -> Steps:
-        """Return the tool's steps, not started. The steps of a read are filtered if the operator trusts certain authors
-        only."""
+        """Return the tool's steps, not started. If the operator trusts only certain authors, the steps of a read are
+        filtered."""
         act = run.act
         steps = act.tool.begin(act.arguments, partial(self._describe, run))
         screen = self.trusted_authors.screen(act.tool)
@@ -214,7 +214,7 @@ class Runner:
         return screen_steps(steps, screen(self._describe(run), run.withheld), run.withheld)
 
     def _describe(self, run: ExecutionContext) -> Run:
-        """Return the facts that a tool may know about its run."""
+        """Return the facts about a run that its tool may know."""
         exchange, entry, act = run.exchange, run.entry, run.act
         return Run(
             key=act.key,
@@ -240,9 +240,9 @@ class Runner:
     async def _carry_out(
         self, run: ExecutionContext, steps: Steps, show: Preview, on_show: OnShow | None
     ) -> Preview | _Ended:
-        """Continue a tool that is paused at its preview, if ``on_show`` permits.
+        """Continue a tool that is paused at its preview, if ``on_show`` permits it.
 
-        ``on_show`` is called outside the tool, which could mistake a rejection for the provider's refusal.
+        ``on_show`` is called outside the tool. Inside, the tool could mistake a rejection for the provider's refusal.
         """
         try:
             if on_show is not None:
@@ -254,7 +254,7 @@ class Runner:
         return await self._advance(run, steps, partial(steps.send, None))
 
     async def _advance(self, run: ExecutionContext, steps: Steps, first: Callable[[], Step]) -> Preview | _Ended:
-        """Handle the tool's steps until it returns or yields its preview, where it is paused."""
+        """Handle the tool's steps until it returns, or until it yields its preview and pauses there."""
         closes, answered, cause, reason = True, False, None, NO_REASON
         try:
             step = await _next(run, first)
@@ -304,7 +304,7 @@ class Runner:
         raise unknown from cause
 
     def _handler(self, run: ExecutionContext, step: Step) -> Handler:
-        """Return the handler of this kind of step or of a base class. Raises `InvalidInput` if there is none."""
+        """Return the handler for a step's class or a base class of it. Raises `InvalidInput` if there is none."""
         for kind in type(step).__mro__:
             if handler := self.handlers.get(kind):
                 return handler

@@ -2,9 +2,9 @@
 
     POST -> id: 7 ... cut -> GET, Last-Event-ID: 7 -> the events after it, including the response
 
-For MCP up to 2025-11-25; later versions have no such streams. The GET asks only for the rest of the response, and the
-server does not run the request again. So a write can be resume_stream too, whose outcome would be unknown otherwise.
-https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
+For MCP up to 2025-11-25; later versions have no such streams. The GET requests only the rest of the response, and the
+server does not run the request again. So the stream of a write can be resumed too; its outcome would be unknown
+otherwise. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#resumability-and-redelivery
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ Fetch = Callable[[str, float], Awaitable[httpx.Response]]
 
 @frozen
 class Stopped(ValueObject):
-    """The end of a stream. ``last``: the id of its last complete event, or "". ``pause``: the requested pause in
-    seconds."""
+    """The end of a stream. ``last``: the id of its last complete event, or "". ``pause``: seconds to wait, as requested
+    by the server."""
 
     last: str
     pause: float
@@ -61,7 +61,7 @@ def find_stop(body: bytes) -> Stopped:
 async def resume_stream(
     answer: httpx.Response, asked: RpcId, fetch: Fetch, sleep: Callable[[float], Awaitable[None]]
 ) -> httpx.Response:
-    """Return the answer that contains the response to ``asked``, or the first answer if no response arrives."""
+    """Return the answer with the response to ``asked``, or the first answer if no response arrives."""
     until, now = time.monotonic() + SECONDS, answer
     last = ""
     for _ in range(MAX_RESUMES):
@@ -83,7 +83,7 @@ async def resume_stream(
 
 
 def can_resume(answer: httpx.Response, asked: RpcId) -> bool:
-    """Return True if the answer is a stream with event ids that lacks the response."""
+    """Return True if the answer is an event stream with event ids that ended before the response."""
     good = 200 <= answer.status_code < 300 and is_stream(answer.headers.get("content-type", ""))
     return good and not _is_whole(answer, asked) and bool(find_stop(answer.content).last)
 
@@ -96,7 +96,7 @@ class UntilResponse:
         self.asked, self._open = asked, bytearray()
 
     def __call__(self, part: bytes) -> bool:
-        """Return True if the response is complete with this part. Each event is parsed once."""
+        """Return True if the response is complete with this part of the stream. Each event is parsed once."""
         since = max(0, len(self._open) - 3)
         self._open += part
         end = max(at + len(gap) if (at := self._open.rfind(gap, since)) >= 0 else 0 for gap in _GAPS)
@@ -107,8 +107,7 @@ class UntilResponse:
 
 
 def rest_headers(sent: Mapping[str, Any], last: str) -> dict[str, str]:
-    """Return the headers of a request that asks for the rest of an answer. ``sent``: the headers of the first
-    request."""
+    """Return the headers of a request for the rest of a stream. ``sent``: the headers of the first request."""
     kept = {name: value for name, value in sent.items() if name in ("mcp-protocol-version", "mcp-session-id")}
     return {**kept, "accept": "text/event-stream", "last-event-id": last}
 

@@ -1,4 +1,4 @@
-"""Handlers of the steps that a tool may yield. See `elicitation` and `people_search` for the steps that ask people."""
+"""Handlers of the steps that a tool may yield. `elicitation` and `people_search` handle the steps that ask people."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_TRIED: Final = 10
 
 
 def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
-    """Return the handlers of all steps that ask nobody, by the type of the step."""
+    """Return the handlers of all steps that ask nobody, by the class of the step."""
     notes = OperatorNotes(engine.vault)
     return {
         steps.Request: send_request,
@@ -45,7 +45,7 @@ def handlers_of(engine: Engine, files: Files) -> dict[type, Handler]:
 
 
 def send_request(run: ExecutionContext, request: steps.Request) -> Awaitable[Any]:
-    """Send a request. Return the provider's response."""
+    """Send a request and return the provider's response."""
     return run.exchange.send(request, run.claim)
 
 
@@ -57,7 +57,7 @@ async def send_all(run: ExecutionContext, requests: list[steps.Request]) -> list
 
 
 async def try_each(run: ExecutionContext, step: steps.Try) -> list[Any]:
-    """Send reads concurrently. Return the response to each, or None for one that failed."""
+    """Send reads concurrently. Return the response to each read, or None if it failed."""
     if len(step.requests) > MAX_TRIED or any(one.call != "read" for one in step.requests):
         raise run.fault(f"tries more than {MAX_TRIED} requests at once, or writes")
     answers = await _gather(run, step.requests, DeputizeError, MissingScope)
@@ -83,7 +83,7 @@ async def fetch_public(run: ExecutionContext, request: steps.PublicRequest) -> A
 
 
 async def save_note(run: ExecutionContext, step: steps.SaveNote) -> None:
-    """Store a note in the act's ledger record, for a run that resumes it."""
+    """Store a note in the act's ledger record, for a later run that resumes the act."""
     run.check_change()
     if run.entry is None:
         raise run.fault("yields a SaveNote, but is declared to read only")
@@ -91,7 +91,7 @@ async def save_note(run: ExecutionContext, step: steps.SaveNote) -> None:
 
 
 async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
-    """Store the call that undoes the act, for its ledger record."""
+    """Store the call that undoes the act in the act's ledger entry."""
     taken_up = run.entry is not None and run.entry.taken_up  # an earlier run may have made the preview
     if (run.shown is None and not taken_up) or run.entry is None or run.entry.undo is not None:
         raise run.fault("yields an Undo before it shows what it will do, or a second one")
@@ -99,7 +99,7 @@ async def offer_undo(run: ExecutionContext, undo: steps.Undo) -> None:
 
 
 async def store_file(files: Files, run: ExecutionContext, step: steps.Keep) -> Mapping[str, Any]:
-    """Store a file for the user, with the token masked: base64 data from a provider has not been scrubbed yet."""
+    """Store a file for the user. The token is masked in it, because base64 data from a provider may contain it."""
     run.check_change()
     file, token = step.file, run.exchange.grant.access_token
     if run.act.provider:
@@ -109,22 +109,21 @@ async def store_file(files: Files, run: ExecutionContext, step: steps.Keep) -> M
 
 
 async def take_file(files: Files, run: ExecutionContext, step: steps.Take) -> steps.File:
-    """Return the user's file behind a handle."""
+    """Return the user's file with this handle."""
     file = await files.take(run.act.user, step.handle)
     run.exchange.held += len(file.content)
     return file
 
 
 async def parse_file(run: ExecutionContext, step: steps.ParseFile) -> Any:
-    """Return what a parser in a separate process makes of the bytes."""
+    """Parse bytes in a separate process and return the answer."""
     from deputize.core.tools.parser_sandbox import parse_in_sandbox  # few tools parse files
 
     return await parse_in_sandbox(step)
 
 
 async def find_zone(zones: Zones, run: ExecutionContext, step: steps.TimeZone) -> tzinfo | None:
-    """Return the time zone of this name. If an argument needs one and the user's is not known, return the default
-    zone."""
+    """Return the time zone of this name. If an argument depends on an unknown zone, return the default zone."""
     run.check_provider("says in which zone the user is")
     zone = None
     if run.act.organisation:  # not the user's zone
