@@ -1,1 +1,1 @@
-"""What a user decides: approvals of single calls, and mandates for many."""
+"""Decisions of users: approvals of single calls, and mandates for many calls."""

@@ -1,8 +1,8 @@
-"""A mandate as a typed record: what it permits, whether it covers an act, its transitions and its public form.
+"""A mandate as a typed record: its limits, the check if it covers an act, its transitions and its public form.
 
-counts -> counts, with one use more or less
-counts -> ended
-ended  -> ended, with one use less
+valid -> valid, with one use more or less
+valid -> ended
+ended -> ended, with one use less
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _ADDRESS: Final = r"[^\s@\"<>(),;:\\\[\]]+(@[^\s@]+)"
 
 @frozen
 class MandateOffer(ValueObject):
-    """How far an approval reaches beyond its act: ``max_acts`` more acts like it, until ``expires_at`` in Unix
+    """The extension of an approval to more acts: ``max_acts`` acts like the approved one, until ``expires_at`` in Unix
     seconds."""
 
     max_acts: int
@@ -47,12 +47,12 @@ class MandateOffer(ValueObject):
 @frozen
 class Mandate(ValueObject):
     """An approval by ``user`` of up to ``max_acts`` acts of ``agent`` with ``tools``, until ``expires_at`` in Unix
-    seconds. ``used`` of them are done or in progress.
+    seconds. ``used``: number of these acts that are done or in progress.
 
     ``targets``: all allowed targets: people by address or id, all addresses of a domain as ``@acme.example``, places as
-    a `Preview` names them. ``audience``: the widest allowed audience. ``account``: the acting account, "" for each of
-    the user's. ``allow_destructive``: True if text or data may be lost. ``approval``: the id of the approval that it
-    was given with.
+    a `Preview` names them. ``audience``: the widest allowed audience. ``account``: the acting account, "" for any of
+    the user's. ``allow_destructive``: True if text or data may be lost. ``approval``: the id of the approval that
+    created the mandate.
     """
 
     id: str
@@ -74,10 +74,10 @@ class MandateRecord(StoredRecord):
     """A mandate in the vault. Times are in Unix seconds.
 
     ``user``, ``tenant``: the owner, whom the record key does not reveal. ``targets``: addresses or ids of people,
-    ``@acme.example`` for everybody there, or a place. ``subject``: of the acting account, None for each of the user's.
+    ``@acme.example`` for everybody there, or a place. ``subject``: of the acting account, None for any of the user's.
     ``spent``: the key of the act for each use. ``latest``: by act key, the time of its last use, by which a later run
     of the act recognizes its use. ``ended``: when the user ended it, 0.0 while it is valid. ``expires``: equal to
-    ``until``. The record is kept that long, even if ended, so that no earlier approval can revive it.
+    ``until``. An ended record is kept until then, so that a repeated approval cannot create the mandate again.
     """
 
     KIND = "mandate"
@@ -112,7 +112,7 @@ class MandateRecord(StoredRecord):
         return used, MandateUsed(self.facts(), act.tool.name, act.call.thread, act.call.id, digest)
 
     def release(self, act: Act) -> Change:
-        """Remove the last use by this act, which did nothing."""
+        """Remove the last use by this act, because the act did nothing."""
         key, spent = act.key.hex, list(self.spent)
         if key not in spent:
             raise RuntimeError("This act has not used this mandate.")
@@ -121,7 +121,7 @@ class MandateRecord(StoredRecord):
         return self.copy_with(spent=tuple(spent), latest=latest), None
 
     def end(self, now: float) -> Change:
-        """End the mandate on the user's order."""
+        """End the mandate, as requested by the user."""
         if self.ended:
             raise RuntimeError("The mandate has already ended.")
         return self.copy_with(ended=now), MandateEnded(self.facts())
@@ -130,7 +130,7 @@ class MandateRecord(StoredRecord):
 
     @property
     def owner(self) -> User:
-        """The user who gave the mandate."""
+        """The user who created the mandate."""
         return User(self.user, self.tenant)
 
     def counts(self, now: float) -> bool:
@@ -141,7 +141,7 @@ class MandateRecord(StoredRecord):
         """Return True if the mandate covers this act. The number of uses is not checked here.
 
         A mandate never covers an act with a target that untrusted content may have chosen, an act with an unknown
-        audience, an act that the user edited, or an undo. A mandate for each of the user's accounts covers no
+        audience, an act that the user edited, or an undo. A mandate for any of the user's accounts covers no
         organisation's account.
         """
         show = act.show
@@ -160,18 +160,18 @@ class MandateRecord(StoredRecord):
         )
 
     def is_known(self, act: Act, since: float) -> bool:
-        """Return True if a run of this act after ``since``, which the ledger still knows, has used the mandate."""
+        """Return True if this act has used the mandate after ``since``, when the ledger's records begin."""
         return self.latest.get(act.key.hex, since) > since
 
     def is_left(self, act: Act, beside: Mapping[str, int], since: float) -> bool:
-        """Return True if this act has used the mandate (see `is_known`) or may use it. ``beside``: by mandate, uses of
-        other acts that are about to begin."""
+        """Return True if this act has used the mandate (see `is_known`) or may use it now. ``beside``: by mandate, the
+        uses of other acts that are about to begin."""
         return self.is_known(act, since) or len(self.spent) + beside.get(self.id, 0) < self.most
 
     # ------------------------------------------------------------- as others see it
 
     def public(self) -> Mandate:
-        """Return the public form."""
+        """Return the mandate in its public form."""
         return Mandate(
             id=self.id,
             user=self.owner,
@@ -188,7 +188,7 @@ class MandateRecord(StoredRecord):
         )
 
     def facts(self) -> OfMandate:
-        """Return the fields for audit rows, which do not name targets."""
+        """Return the fields for audit rows, without the targets."""
         return OfMandate(tenant=self.tenant, user=self.user, agent=self.agent, mandate_id=self.id)
 
 
@@ -205,9 +205,10 @@ def destructive(act: Act, show: Preview) -> bool:
 
 
 def is_covered(show: Preview, targets: Collection[str]) -> bool:
-    """Return True if ``targets`` name everybody and everything that the preview reaches.
+    """Return True if ``targets`` contain everybody and everything that the preview reaches.
 
-    People match in any letter case, places exactly. A domain covers addresses at it, but not at its subdomains.
+    People match in any letter case, places exactly. A domain covers the addresses at it, but not those at its
+    subdomains.
     """
     people = {one.lower() for one in targets}
     places = show.reached[len(show.people) :]
@@ -225,7 +226,7 @@ def _domain_of(person: str) -> str | None:
 
 
 def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
-    """Return the offer with a float time. Raises `InvalidInput` if such a mandate cannot be given."""
+    """Return the offer with a float time. Raises `InvalidInput` if no mandate can have these limits."""
     if not isinstance(offer, MandateOffer):
         raise TypeError(f"A mandate is offered by a MandateOffer, not a value of type {type(offer).__name__}.")
     most, until = offer.max_acts, offer.expires_at
@@ -237,7 +238,7 @@ def checked_offer(offer: MandateOffer, now: float) -> MandateOffer:
 
 
 def checked_targets(targets: Iterable[str]) -> tuple[str, ...]:
-    """Return the targets sorted, without duplicates. Raises `InvalidInput` that names an invalid one."""
+    """Return the targets sorted, without duplicates. Raises `InvalidInput` that names an invalid target."""
     found = sorted({targets} if isinstance(targets, str) else set(targets))
     for one in found:
         if not isinstance(one, str) or not one or one.strip() != one:

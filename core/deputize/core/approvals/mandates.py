@@ -1,13 +1,14 @@
 """Mandates: approvals of several acts, such as "up to 20 mails to @acme.example until Friday, by this agent".
 
-A mandate applies if the policy asks and the act has no approval of its own. A denial by the policy stands. Your
-application gives it on the user's order, or the user gives it with the approval of one act: then it has that act's
-tool, targets, audience, agent and account, which no caller can widen. No adapter, resume value or model affects it.
+A mandate applies if the policy requires an approval and the act has no approval of its own. It does not override a
+denial by the policy. Your application creates a mandate at the user's request, or the user creates it with the approval
+of one act. In the second case, it has that act's tool, targets, audience, agent and account, and no caller can widen
+it. No adapter, resume value or model affects it.
 
 An act that uses a mandate adds its key to the mandate's record by compare-and-swap, before it claims its ledger record.
-So no more acts begin than were allowed, even after races and crashes. A later run of the act finds its key there, for
-as long as the ledger knows the act; after that, the same call is another use. A refusal without effect removes the key.
-An act that may have happened stays counted.
+So no more acts begin than were allowed, even after races and crashes. A later run of the act finds its key there, as
+long as the ledger has a record of the act; after that, the same call is another use. A refusal without effect removes
+the key. An act that may have happened stays counted.
 """
 
 from __future__ import annotations
@@ -44,10 +45,10 @@ _ID: Final = "[0-9a-f]{16}"
 
 
 class Mandates:
-    """Mandates of all users in one vault."""
+    """The mandates of all users in one vault."""
 
     def __init__(self, engine: Engine, approvals: Approvals, kept: float) -> None:
-        """``kept``: seconds for which the ledger keeps outcomes, and a repeated call is the same act."""
+        """``kept``: seconds for which the ledger stores outcomes, and a repeated call is the same act."""
         self.vault, self.audit, self.clock, self.agent = engine.vault, engine.audit, engine.clock, engine.agent
         self.approvals, self.kept, self.rows = approvals, kept, Repository(engine, MandateRecord)
 
@@ -63,7 +64,7 @@ class Mandates:
         agent: str,
         destroys: bool,
     ) -> Mandate:
-        """Create a mandate for each of the user's accounts. Raises `InvalidInput` if it could cover nothing."""
+        """Create a mandate for all of the user's accounts. Raises `InvalidInput` if it could cover nothing."""
         if not tools:
             raise InvalidInput("A mandate needs at least one tool.", fix_by="operator")
         if blind := [tool.name for tool in tools if not tool.shows]:
@@ -86,7 +87,7 @@ class Mandates:
     ) -> Approval:
         """Approve an act and create a mandate for more acts like it. A repeat returns the same mandate, ended or not.
 
-        Raises as `Approvals.decide` does, and `InvalidInput` if no mandate is possible for such acts.
+        Raises the errors of `Approvals.decide`, and `InvalidInput` if no mandate is possible for such acts.
         """
         if decision != "approve":
             raise InvalidInput(f"A mandate can be given with approve only, not {decision!r}.", fix_by="operator")
@@ -114,9 +115,9 @@ class Mandates:
         return approved
 
     async def reject(self, approval_id: str, *, by: User, reason: str, edit: Edit | None) -> Approval:
-        """Reject an act and end the mandate for more like it, even if the rejection is too late for the act.
+        """Reject an act and end the mandate of its approval, even if the rejection is too late for the act.
 
-        The mandate is ended before the rejection, in case this process dies, and again after it, in case one was given
+        The mandate is ended before the rejection, in case this process dies, and again after it, in case it was created
         in between.
         """
         await self._end_mandate_of(approval_id, by)
@@ -137,7 +138,7 @@ class Mandates:
                     await self.end(user, one.id)
 
     async def end_all(self, tenant: str | None) -> None:
-        """End all mandates of one tenant, or of all users if ``tenant`` is None: their accounts are being
+        """End all mandates of one tenant, or of all users if ``tenant`` is None, because their accounts are being
         disconnected."""
         async for rows, _ in self.vault.pages(MandateRecord.KIND):
             for found in MandateRecord.read_all(rows):
@@ -162,7 +163,7 @@ class Mandates:
         return given.public()
 
     async def list_valid(self, user: User) -> list[Mandate]:
-        """Return the user's valid mandates, the first to end first."""
+        """Return the user's valid mandates, ordered by expiry."""
         return [one.public() for one in await self._load_valid(user)]
 
     async def end(self, user: User, mandate_id: str) -> None:
@@ -174,9 +175,9 @@ class Mandates:
     # ------------------------------------------------------------- used
 
     async def find_covering(self, act: Act, account: Account, beside: Mapping[str, int]) -> str:
-        """Return the id of a mandate that covers the act and has a use left, or "". Nothing is used.
+        """Return the id of a mandate that covers the act and has a use left, or "". Does not use the mandate.
 
-        ``beside``: by mandate, how many other acts are about to use it.
+        ``beside``: by mandate, the uses of other acts that are about to begin.
         """
         if act.show is None:
             return ""
@@ -184,7 +185,7 @@ class Mandates:
         return next((one.id for one in fit if one.is_left(act, beside, self._ledger_horizon)), "")
 
     async def spend(self, act: Act, account: Account) -> bool:
-        """Use the act's mandate. Return False if it no longer covers the act, or is used up."""
+        """Use the act's mandate. Return False if it no longer covers the act or has no use left."""
         known = False
 
         def used(found: MandateRecord) -> Change | None:
@@ -198,18 +199,18 @@ class Mandates:
         return record is not None and ((await self.rows.swap(record, used))[1] or known)
 
     async def release(self, act: Act) -> None:
-        """Release the act's use: it was refused before it did anything."""
+        """Release the act's use of its mandate, because the act was refused before it did anything."""
         if record := await self._load(act.user, act.mandate):
             await self.rows.swap(record, lambda found: found.release(act) if act.key.hex in found.spent else None)
 
     @property
     def _ledger_horizon(self) -> float:
-        """The time before which the ledger knows no acts any more."""
+        """The time before which the ledger no longer has records of acts."""
         return self.clock() - self.kept
 
     async def _load_valid(self, user: User) -> list[MandateRecord]:
-        """Return the user's valid mandates, the first to end first. Records that this version cannot read are left out:
-        they cover nothing, and cannot be ended here."""
+        """Return the user's valid mandates, ordered by expiry. Records that this version cannot read are left out: they
+        cover nothing, and cannot be ended here."""
         rows = await self.vault.scan(MandateRecord.KIND, self.vault.key_prefix(user))
         counting = [one for one in MandateRecord.read_all(rows) if one.counts(self.clock())]
         return sorted(counting, key=lambda one: one.until)

@@ -3,8 +3,8 @@
     claimed -> claimed | done | unknown
     done    -> done, with a rejection that came too late
 
-A rejection counts until the act has begun to write. After that, the user is told the outcome instead. If the act is
-done, each later run of it returns the result with a ``note`` about the rejection.
+A rejection counts until the act has begun to write. After that, the user sees the outcome instead. If the act is done,
+each later run of it returns the result with a ``note`` about the rejection.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class LedgerRecord(StoredRecord):
 
     ``at``: time of its last write. ``expires``: end of its validity. ``account``: the acting subject, None in old
     records. ``service_account``: the app of an organisation's account. ``arguments``: their digest. ``noted``: data
-    with which a later run can find out how this one ended. ``until``: no request of the run that claimed it is sent
-    later, by the store's clock. ``show``: digest of the preview. ``began``: when the act was first requested.
-    ``answered_by``: what allowed it. ``people``: resolved people by name. Only for a done act: ``tool``; ``undoes``,
-    the act that it undid; and if it can be undone, ``undo`` and the fields of `Undoable`. ``late_no``: when the user
-    rejected it after it was done; ``effect``: its effect, in the words of its approval.
+    from which a later run can find out how this run ended. ``until``: the time, by the store's clock, after which the
+    run that claimed the record sends no request. ``show``: digest of the preview. ``began``: when the act was first
+    requested. ``answered_by``: the reason why the act was allowed. ``people``: resolved people by name. Only for a done
+    act: ``tool``; ``undoes``, the act that it undid; and if it can be undone, ``undo`` and the fields of `Undoable`.
+    ``late_no``: when the user rejected it after it was done; ``effect``: its effect, in the words of its approval.
     """
 
     KIND = "act"
@@ -82,7 +82,7 @@ class LedgerRecord(StoredRecord):
 
     @classmethod
     def begin(cls, act: Act, account: str) -> LedgerRecord:
-        """Return a new record for this act, to be saved when the act first writes."""
+        """Return a new record for this act. It is saved when the act first writes."""
         return _NEW.copy_with(account=account, arguments=act.digest, service_account=act.service_account)
 
     # ------------------------------------------------------------- transitions
@@ -93,7 +93,7 @@ class LedgerRecord(StoredRecord):
         return self.copy_with(state=state, **facts)
 
     def claim(self, **facts: Any) -> Self:
-        """Record that a run of the act may write from now on, or has noted something."""
+        """Record that a run of the act may write from now on, or has stored a note."""
         return self._move("claim", State.CLAIMED, facts)
 
     def finish(self, result: Any, undo: Mapping[str, Any] | None = None, **facts: Any) -> Self:
@@ -113,7 +113,7 @@ class LedgerRecord(StoredRecord):
 
     @property
     def outcome(self) -> Outcome:
-        """The outcome, in the words of an approval."""
+        """The outcome of the act, in the words of an approval."""
         return OUTCOMES[self.state]
 
     def result_now(self) -> Any:
@@ -140,8 +140,8 @@ _NEW: Final = LedgerRecord(expires=0.0, arguments="")
 
 
 def describe_outcome(approval: Approval, zone: tzinfo | None) -> str:
-    """Return the outcome of the act that used this approval: ``it was already sent at 22:36 UTC``. ``zone``: None for
-    the machine's."""
+    """Return the outcome of the act that used this approval, such as ``it was already sent at 22:36 UTC``. ``zone``:
+    for the time, None for the machine's."""
     if approval.outcome == "done":
         return f"it was already {_verb(approval.effect)}{_when(approval.ended_at, zone)}"
     if approval.outcome == "unknown":

@@ -1,4 +1,4 @@
-"""Lists of a user's approvals, and the limit of how many may be pending."""
+"""Lists of a user's approvals, and the limit for pending ones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class ApprovalLists:
         return await self._public(user, await self._load_pending(user))
 
     async def list_by_request(self, user: User, step: str) -> list[Approval]:
-        """Return the approvals that one model message requested, decided or not, in order."""
+        """Return the approvals that one model message requested, decided or pending, in order."""
         rows = await self.rows.of_user(user)
         return await self._public(user, (row for row in rows if row.step == step and row.expires > self.clock()))
 
@@ -49,7 +49,7 @@ class ApprovalLists:
 
     @asynccontextmanager
     async def room_for_one_more(self, user: User, life: float) -> AsyncIterator[None]:
-        """Hold the lock under which one more approval may be requested. ``life``: seconds until the newest expires.
+        """Hold the lock under which one more approval may be requested. ``life``: seconds until the newest one expires.
 
         Raises `RateLimited` if the limit is reached, counted over all processes.
         """
@@ -73,7 +73,7 @@ class ApprovalLists:
         """Return True if the user has ``most`` pending approvals; otherwise count one more. The caller holds the lock.
 
         The vault is not read if only this process has written since the last count and the cached number is below the
-        limit. No record is opened if the number of records is below the limit.
+        limit. No record is decrypted if the number of records is below the limit.
         """
         record_key = self.vault.key_prefix(user)
         known = _may_wait_in(self.vault.store)
@@ -95,15 +95,14 @@ class ApprovalLists:
         return waiting
 
     def _remember(self, record: ApprovalRecord) -> None:
-        """Remember a decided record by its stored bytes, so that it is not opened again."""
+        """Remember a decided record by its stored bytes, so that it is not decrypted again."""
         while len(self._answered) >= MAX_REMEMBERED:
             del self._answered[next(iter(self._answered))]  # only the oldest, so that few records are opened again
         self._answered[record.place.key] = record.place.mark
 
 
 def _may_wait_in(store: Store) -> dict[str, int]:
-    """Return the cached upper bounds of pending approvals by user. They are dropped after a write of another
-    process."""
+    """Return the cached upper bounds of pending approvals, by user. A write of another process empties the cache."""
     unshared = getattr(store, "unshared", lambda: None)()
     known = {} if unshared is None else _may_wait.setdefault(unshared, {})
     if len(known) >= MAX_USERS:

@@ -1,10 +1,10 @@
-"""An approval as a state machine. Only this module reads and writes its JSON in the vault.
+"""An approval as a state machine. Only this module reads and writes the JSON of approvals in the vault.
 
     pending -> approved -> used
        any  -> rejected, except a used one
        used -> its earlier status, if its act did nothing
 
-An `ApprovalRecord` is immutable. Each transition returns a new one and an audit event, if there is one;
+An `ApprovalRecord` is immutable. Each transition returns a new record, with an audit event if the transition has one.
 `deputize.core.approvals.repository` saves both by compare-and-swap.
 """
 
@@ -68,14 +68,14 @@ MOVES: Final[Mapping[str, frozenset[Status]]] = {
 
 @frozen
 class Edit(Printed):
-    """The user's edited arguments. ``arguments``: as given. ``meant``: as the tool understands them."""
+    """The user's edited arguments. ``arguments``: as entered. ``meant``: as validated by the tool."""
 
     arguments: Mapping[str, Any]
     meant: Mapping[str, Any]
 
     @classmethod
     def of(cls, tool: Tool, arguments: Mapping[str, Any]) -> Edit:
-        """Return these arguments validated by this tool. Raises `InvalidInput` that names each invalid field."""
+        """Return these arguments as a validated edit. Raises `InvalidInput` that names each invalid field."""
         valid = tool.validate(arguments)
         try:
             plain = json.loads(json.dumps(dict(arguments)))
@@ -88,8 +88,8 @@ class Edit(Printed):
 class Question(ValueObject):
     """A provider's question during an act: see `deputize.core.acts.elicitation`.
 
-    ``kept``: data that the tool stored with it. ``seconds``: how long the provider waits. ``reply``, ``content``: the
-    user's reply; "" while there is none.
+    ``kept``: data that the tool stored with the question. ``seconds``: how long the provider waits. ``reply``,
+    ``content``: the user's reply; "" while there is none.
     """
 
     kept: Mapping[str, Any]
@@ -99,11 +99,11 @@ class Question(ValueObject):
 
     @classmethod
     def unpack(cls, stored: Mapping[str, Any]) -> Question:
-        """Return the question from the field of its record."""
+        """Return the question from the approval record's ``question`` field."""
         return cls(**take_fields(cls, {**stored, **stored.get("said", {})}))
 
     def pack(self) -> dict[str, Any]:
-        """Return the question as JSON for the field of its record."""
+        """Return the question as JSON for the approval record's ``question`` field."""
         said = {"said": {"reply": self.reply, "content": self.content}} if self.reply else {}
         return {"kept": self.kept, "seconds": self.seconds, **said}
 
@@ -114,10 +114,11 @@ class ApprovalRecord(StoredRecord):
 
     ``subject``: of the account, None in old records. ``call``, ``step``: ids of the tool call and of its message.
     ``began``: when the act was first requested. ``show``: the preview as `Preview.kept`; ``digest``: its digest.
-    ``outside``, ``chosen_by_others``: which parts untrusted content has named. ``arguments``: those asked about, under
-    their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the user edited them;
-    ``settled``: True once the preview of the edit was shown. ``agreed``: the preview that the user last approved;
-    ``changed``: what differs from it. ``act``: key of the act that used it; ``was``: its status before.
+    ``outside``, ``chosen_by_others``: the parts that untrusted content has named. ``arguments``: the arguments to
+    approve, under their public names; ``preview``: the same in the oldest records. ``edited``: the arguments as the
+    user edited them; ``settled``: True after the preview of the edit was made. ``agreed``: the preview that the user
+    last approved; ``changed``: the differences from it. ``act``: key of the act that used the approval; ``was``: its
+    status before.
     """
 
     KIND = "approval"
@@ -155,8 +156,8 @@ class ApprovalRecord(StoredRecord):
     def ask(
         cls, act: Act, account: Account, key: str, now: float, life: float, old: ApprovalRecord | None, **facts: Any
     ) -> tuple[Self, Event]:
-        """Return a new approval of this act that is pending for ``life`` seconds, to be stored at ``key`` in place of
-        ``old``."""
+        """Return a new approval of this act that is pending for ``life`` seconds, to be stored at ``key``. ``old``: the
+        record that it replaces."""
         asked = cls(
             id=_fresh_id(key),
             tool=act.tool.name,
@@ -200,13 +201,13 @@ class ApprovalRecord(StoredRecord):
         return self._move("reject", Status.REJECTED, reason=reason), ApprovalRejected(self.facts(by))
 
     def reply(self, by: User, said: Question, now: float) -> Change:
-        """Record the user's reply to the question and keep it for as long as the provider could wait."""
+        """Record the user's reply to the question, and keep it as long as the provider may wait."""
         accepted = said.reply == "accept"
         status, event = (Status.APPROVED, ApprovalApproved) if accepted else (Status.REJECTED, ApprovalRejected)
         return self._move("reply", status, expires=now + said.seconds, question=said), event(self.facts(by))
 
     def renew(self) -> Change:
-        """Replace the id, so that no stored link or answer fits."""
+        """Replace the id, so that links and answers with the old id no longer match."""
         return self._move("renew", self.status, id=_fresh_id(self.place.key)), None
 
     def settle(self, act: Act) -> Change:
@@ -214,12 +215,12 @@ class ApprovalRecord(StoredRecord):
         return self._move("settle", self.status, settled=True, **preview_fields(act)), None
 
     def consume(self, act: Act) -> Change:
-        """Use the approval for the act that begins."""
+        """Record that the act uses the approval and begins."""
         used = self._move("consume", Status.USED, act=act.key.hex, was=self.status)
         return used, ApprovalUsed(self.facts(act.user))
 
     def supersede(self, act: Act) -> Change:
-        """Close the approval: the act begins without it."""
+        """Close the approval, because the act begins without it."""
         return self._move("supersede", Status.USED, act=act.key.hex, was=self.status), None
 
     def pass_on(self, act: Act) -> Change:
@@ -227,19 +228,19 @@ class ApprovalRecord(StoredRecord):
         return self._move("pass_on", Status.USED, act=act.key.hex, was=self.decision), None
 
     def release(self) -> Change:
-        """Restore the status from before the use: the act did nothing."""
+        """Restore the status from before the use, because the act did nothing."""
         return self._move("release", self.decision, act="", was=None), None
 
     # ------------------------------------------------------------- judging
 
     @property
     def decision(self) -> Status:
-        """The status without a use."""
+        """The status, or the status before the use if the approval is used."""
         return self.status if self.status is not Status.USED else self.was or Status.APPROVED
 
     @property
     def turn(self) -> tuple[float, int, str]:
-        """The sort key: by time, then by call id, "9" before "10"."""
+        """The sort key of the approval: by time, then by call id, "9" before "10"."""
         return self.asked, len(self.call), self.call
 
     def waits(self, now: float) -> bool:
@@ -247,15 +248,15 @@ class ApprovalRecord(StoredRecord):
         return self.status is Status.PENDING and self.expires > now
 
     def is_consumed(self, act: Act) -> bool:
-        """Return True if another call that looked the same used it, or if it is a rejected undo, which only the user
-        requests."""
+        """Return True if an equal call without an id used the approval, or if this is a rejected undo. An undo is only
+        requested by the user, so a rejection does not block the next request."""
         if not act.call.has_id:
             return self.status in (Status.USED, Status.REJECTED)
         return act.call.undoes is not None and self.status is Status.REJECTED
 
     def is_about(self, act: Act) -> bool:
-        """Return True if the approval is for the act's current preview. A rejection or a use applies to any preview of
-        the act."""
+        """Return True if the approval is for the act's current preview. A rejected or used approval counts for any
+        preview."""
         if act.show is None or self.status in (Status.USED, Status.REJECTED):
             return True
         return self.digest == act.show.digest
@@ -263,8 +264,8 @@ class ApprovalRecord(StoredRecord):
     def edit_is_about(self, act: Act, unedited: Preview | None) -> bool:
         """Return True if the current preview differs from the approved one only by the words of the user's edit.
 
-        ``unedited``: the current preview of the arguments before the edit. It must equal the approved one: otherwise
-        somebody else has changed a text.
+        ``unedited``: the current preview of the arguments before the edit. If it differs from the approved preview,
+        somebody else has changed a text, and the result is False.
         """
         if act.show is None or act.asked is None or unedited is None or unedited.digest != self.digest:
             return False
@@ -276,21 +277,22 @@ class ApprovalRecord(StoredRecord):
 
     @property
     def is_unseen_edit(self) -> bool:
-        """True if the user edited the arguments and their preview was not shown yet."""
+        """True if the user edited the arguments and the preview of the edit was not made yet."""
         return self.status is Status.APPROVED and self.edited is not None and not self.settled
 
     def is_same(self, edit: Edit | None) -> bool:
-        """Return True if a second approval with this edit equals the first."""
+        """Return True if a second approval with this edit equals the first approval."""
         return self.edited == edit.arguments if edit else not self.is_unseen_edit
 
     def approved_preview(self) -> Mapping[str, Any] | None:
-        """Return the preview that the user last approved."""
+        """Return the preview that the user last approved, or None."""
         return self.show if self.status is Status.APPROVED else self.agreed
 
     def repeatable(self) -> tuple[str, ...]:
-        """Return the targets of a mandate for more acts like this one, or () if none can be given.
+        """Return the targets of a mandate for more acts like this one, or () if no mandate is possible.
 
-        None can be given for a destructive act, an unknown audience, or a value that untrusted content may have chosen.
+        No mandate is possible for a destructive act, an unknown audience, or a value that untrusted content may have
+        chosen.
         """
         if not self.show or self.chosen_by_others or not self.thread or self.edited is not None or self.subject is None:
             return ()
@@ -299,8 +301,7 @@ class ApprovalRecord(StoredRecord):
         return () if once else show.reached
 
     def refuse_yes_to_question(self, decision: str) -> None:
-        """Raise `InvalidInput` if this is a question and the decision is not a rejection: it is answered on its
-        page."""
+        """Raise `InvalidInput` if this is a question and the decision is not a rejection: the page takes the answer."""
         if self.question is not None and decision != "reject":
             raise InvalidInput(
                 "This is a question. It can be answered on its page only.",
@@ -312,8 +313,8 @@ class ApprovalRecord(StoredRecord):
     # ------------------------------------------------------------- as others see it
 
     def public(self, home: str, zone: tzinfo | None) -> Approval:
-        """Return the public form, with the preview. It has the arguments instead for a tool without a preview, and for
-        an edit whose preview was not made yet. ``zone``: for times."""
+        """Return the public form, with the preview. ``zone``: for times. The arguments replace the preview for a tool
+        without one, and for an edit whose preview was not made yet."""
         show = Preview.of(self.show) if self.show and not self.is_unseen_edit else None
         rows = show_rows(show, zone) if show else argument_rows(self.arguments or self.preview or {})
         return Approval(
@@ -377,7 +378,7 @@ def preview_fields(act: Act) -> dict[str, Any]:
 
 
 def rows_by_name(rows: Rows) -> dict[str, str]:
-    """Return all rows by name. If names repeat, the last row keeps its name, because deputize's own rows come last."""
+    """Return the lines of a preview by name. If names repeat, the last line keeps its name: it is deputize's own."""
     found: dict[str, str] = {}
     for name, text in reversed(rows):
         names = chain([name], (f"{name} ({number})" for number in count(2)))
@@ -392,12 +393,12 @@ def meant(tool: Tool, valid: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    """Return all texts, numbers and names in a JSON value, in order; "" for none."""
+    """Return all strings, numbers and names in a JSON value, in order; "" for none."""
     if isinstance(value, Mapping):
         value = [part for pair in value.items() for part in pair]
     return "\n".join(map(_text, value)) if isinstance(value, list) else "" if value is None else str(value)
 
 
 def _fresh_id(key: str) -> str:
-    """Return a new id that leads to this record key and cannot be guessed."""
+    """Return a new id that cannot be guessed and that contains this record key."""
     return f"{key.rpartition('.')[2]}-{secrets.token_hex(4)}"

@@ -1,8 +1,8 @@
-"""Typed records in one vault, loaded by key and saved by compare-and-swap; and the use of approvals.
+"""Typed records in one vault, loaded by key and saved by compare-and-swap; and the use of approvals by acts.
 
-Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, a used
-approval always has a record of the act that used it. If the store keeps the order of its writes, both are requested at
-once and share a sync.
+Two records are written before a write is sent: the act's claim, then the use of its approval. In this order, every used
+approval has a record of the act that used it. If the store keeps the order of its writes, both are requested at once
+and share one sync to disk.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ Write: TypeAlias = Callable[[], Awaitable[None]]
 
 
 class Claim:
-    """The claim of one act. ``make``: makes it durable; it calls the store before it awaits anything else. ``keep``:
-    receives a write that the store could not take, for a retry before the next run of the act reads."""
+    """The claim of one act. ``make``: makes the claim durable; it calls the store before it awaits anything else.
+    ``keep``: takes a write that the store rejected, and retries it before the next run of the act reads."""
 
     def __init__(self, make: Write, keep: Callable[[Write], None]) -> None:
         self.make, self.keep = make, keep
@@ -43,13 +43,13 @@ class Repository(Generic[Kind]):
         return self.kind.of(row) if row else None
 
     async def of_user(self, user: User, known: Mapping[str, bytes] | None = None) -> list[Kind]:
-        """Return all records of a user, except those that are ``known``: see `Records.scan`."""
+        """Return all records of a user, except the ``known`` ones: see `Records.scan`."""
         rows = await self.vault.scan(self.kind.KIND, self.vault.key_prefix(user), known=known)
         return [self.kind.of(row) for row in rows]
 
     async def put(self, key: str, record: Kind) -> Kind | None:
-        """Save the record over the row that it was read from, or as a new one at ``key``. Return None, and change
-        nothing, if the stored row is another one by now."""
+        """Save the record in place of the row from which it was read, or as a new record at ``key``. Returns None, and
+        changes nothing, if the stored row has changed since."""
         content = record.pack()
         saving = self.vault.swap(record.row, content) if record.row else self.vault.insert(record.KIND, key, content)
         row = await saving
@@ -60,8 +60,8 @@ class Repository(Generic[Kind]):
     ) -> tuple[Kind | None, bool]:
         """Make the transition, save it and audit it. Return the stored record, and True if the transition was made.
 
-        A record that changed in between is loaded and judged again. ``transition``: returns None, or raises, if the
-        record should stay. A save that has begun completes and is audited, even if the caller is cancelled.
+        A record that changed in between is loaded and judged again. ``transition`` returns None, or raises, if the
+        record should stay. A save that has begun is completed and audited, even if the caller is cancelled.
         """
         found: Kind | None = record
         while found is not None and (change := transition(found)) is not None:
@@ -78,13 +78,13 @@ class Repository(Generic[Kind]):
 
 
 class ApprovalRepository(Repository[ApprovalRecord]):
-    """Approvals of all users, and their use by acts."""
+    """The approvals of all users, and their use by acts."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine, ApprovalRecord)
 
     async def release(self, key: str) -> None:
-        """Release the approval at this key: its act did nothing."""
+        """Release the approval at this key, because its act did nothing."""
         if record := await self.load(key):
             await self.swap(record, lambda found: found.release() if found.may("release") else None)
 
@@ -106,8 +106,8 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         """Run both writes to their end, even if the caller is cancelled: an approval used without a claim would be
         lost.
 
-        The approval is encrypted before the claim is requested. Encryption lets other threads run, and the store would
-        begin with the claim alone.
+        The approval is encrypted before the claim is requested. Otherwise other threads could run during the
+        encryption, and the store would write the claim alone.
         """
         swapping = self.vault.start_swap(used.place, used.pack())
         claimed, swapped = await asyncio.gather(claim.make(), swapping, return_exceptions=True)
@@ -120,7 +120,7 @@ class ApprovalRepository(Repository[ApprovalRecord]):
         return swapped is not None
 
     async def _restore(self, used: Record, before: Record, claim: Claim) -> None:
-        """Restore the approval now, or as soon as the store, which may be full, takes writes again."""
+        """Restore the approval now, or as soon as the store, which may be full, accepts writes again."""
 
         async def write() -> None:
             await self.vault.swap(used, before.json)

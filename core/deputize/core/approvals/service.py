@@ -1,10 +1,10 @@
 """Approvals of exact acts. Only the stored record counts: a resume value or an event merely triggers a read of it.
 
 An approval is bound to the act, the account, the arguments and the digest of the preview. If the preview changes, a new
-approval with a new id names the changes. The user may edit the arguments: the approval then applies to the edit, as
-long as the preview differs only in the edited words, and the act is done with them, whatever the caller requested. An
-act uses its approval when it begins, and releases it if it was refused before it did anything. A call without an id
-needs a new approval each time.
+approval with a new id names the changes. The user may edit the arguments. The approval then applies to the edit, as
+long as the preview differs only in the edited words. The act is done with the edited arguments, not with those that the
+caller requested. An act uses its approval when it begins, and releases it if it was refused before it did anything. A
+call without an id needs a new approval each time.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Decision = Literal["approve", "reject", "edit"]
 
 
 class Approvals:
-    """Approvals of all users in one vault."""
+    """The approvals of all users in one vault."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault, self.clock = engine, engine.vault, engine.clock
@@ -59,11 +59,11 @@ class Approvals:
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
     ) -> Mapping[str, Any] | None:
-        """Return if the user has approved exactly this act. Return the arguments if the user edited them.
+        """Return normally only if the user has approved exactly this act. The result is the user's edit, or None.
 
-        ``seen``: the act's record, or None, if it was just loaded. ``unedited``: as in `ApprovalRecord.edit_is_about`.
-        Raises `ApprovalRequired`, `Declined` after a rejection, or `RateLimited` if too many approvals are pending for
-        the user.
+        ``seen``: the act's record, or None, if the caller has just loaded it. ``unedited``: as in
+        `ApprovalRecord.edit_is_about`. Raises `ApprovalRequired`, `Declined` after a rejection, or `RateLimited` if too
+        many approvals are pending for the user.
         """
         record = await self._load_or_ask(act, account, seen, unedited)
         _refuse_declined(act, record)
@@ -73,8 +73,8 @@ class Approvals:
         return record.edited
 
     async def find_unconsumed(self, act: Act, account: Account) -> ApprovalRecord | EllipsisType | None:
-        """Return the act's record, expired or not; None if there is none, or ``...`` if another act used it. An edit
-        applies even if the policy does not ask."""
+        """Return the act's record, even if expired; None if there is none, or ``...`` if another act used it. An edit
+        applies even if the policy requires no approval."""
         record = await self.rows.load(self._key(act, account))
         return ... if record and record.is_consumed(act) else record
 
@@ -90,7 +90,7 @@ class Approvals:
         seen: ApprovalRecord | EllipsisType | None = ...,
         unedited: Preview | None = None,
     ) -> ApprovalRecord:
-        """Return the record for exactly this act. Request a new approval if there is none, or if it is for another
+        """Return the record for exactly this act. Requests a new approval if there is none, or if it is for another
         preview. A record that changes in between is judged again, so an approval of something else never counts."""
         key = self._key(act, account)
         while True:
@@ -113,8 +113,8 @@ class Approvals:
     async def _ask(
         self, act: Act, account: Account, key: str, old: ApprovalRecord | None, agreed: Mapping[str, Any] | None
     ) -> ApprovalRecord | None:
-        """Store a new approval. Return None if another process was faster. ``agreed``: the preview that the user
-        approved before."""
+        """Store a new approval and return it, or None if another process was faster. ``agreed``: the preview that the
+        user approved before."""
         changed = act.show.differs(Preview.of(agreed)) if act.show and agreed else ()
         edited = old.edited if old is not None and act.asked is not None else None
         asked, event = ApprovalRecord.ask(
@@ -133,7 +133,7 @@ class Approvals:
         return made
 
     def _room(self, user: User, old: ApprovalRecord | None) -> AbstractAsyncContextManager[None]:
-        """Return the limit's lock. None is needed to replace a pending approval."""
+        """Return the lock of the limit. Replacing a pending approval needs no lock."""
         if old is not None and old.waits(self.clock()):
             return nullcontext()
         return self.room_for_one_more(user, APPROVAL_TTL)
@@ -143,8 +143,8 @@ class Approvals:
     ) -> Approval:
         """Record the user's decision. Raises `NotFound` if the approval has expired or is another user's.
 
-        The same decision twice counts once. A rejection counts until the act has begun, whatever was decided before.
-        Any other decision about a decided approval raises `Conflict`, which states the outcome of the act.
+        The same decision twice counts once. A rejection counts until the act has begun, even after an approval. Any
+        other decision about a decided approval raises `Conflict`, which states the outcome of the act.
         """
         if decision not in get_args(Decision) or (edit is None) == (decision == "edit"):
             raise InvalidInput("A decision is approve, reject, or edit with arguments.", fix_by="operator")
@@ -168,8 +168,8 @@ class Approvals:
         raise await self._too_late_error(by, record, decision)
 
     async def _too_late_error(self, by: User, record: ApprovalRecord, decision: Decision) -> Conflict:
-        """Return the error for a decision about a decided approval. If the act is done, record the rejection, which
-        every later run reports: see `LedgerRecord.result_now`."""
+        """Return the error for a decision about a decided approval. If the act is done, also record the rejection,
+        which every later run reports: see `LedgerRecord.result_now`."""
         if record.status is not Status.USED:
             return Conflict(f"This approval was already {record.status}.", reason="already_decided")
         shown, act = await self._with_outcome(by, record), await self._act_of(by, record)
@@ -183,13 +183,13 @@ class Approvals:
         return Conflict(f"Too late: {said}.", reason="already_decided", hint=hint)
 
     async def get(self, approval_id: str, *, by: User) -> Approval | None:
-        """Return the user's approval with this id, decided or not, or None. A question that has expired is None."""
+        """Return the user's approval with this id, decided or pending, or None. An expired question counts as None."""
         record = await self._load(approval_id, by)
         gone = record is None or (record.question is not None and record.expires <= self.clock())
         return None if record is None or gone else await self._with_outcome(by, record)
 
     async def wait_for_decision(self, approval_id: str, by: User, timeout: float) -> Approval | None:
-        """Return the approval once it is decided, in any process, or after ``timeout`` seconds."""
+        """Return the approval once it is decided, in any process, or unchanged after ``timeout`` seconds."""
         ends = deadline(timeout)
         if (now := await self.get(approval_id, by=by)) is None or now.status != "pending" or not timeout > 0:
             return now
@@ -201,11 +201,11 @@ class Approvals:
         return now
 
     async def public(self, user: User, record: ApprovalRecord) -> Approval:
-        """Return the public form."""
+        """Return the approval in its public form."""
         return record.public(self.engine.home, await self.engine.zones.of(user))
 
     async def _with_outcome(self, user: User, record: ApprovalRecord) -> Approval:
-        """Return the public form with the outcome of its act."""
+        """Return the approval in its public form, with the outcome of its act."""
         shown, act = await self.public(user, record), await self._act_of(user, record)
         return replace(shown, outcome=act.outcome, ended_at=act.at) if act else shown
 
@@ -232,17 +232,17 @@ class Approvals:
         return self.vault.key_prefix(user) + approval_id.partition("-")[0]
 
     async def renew(self, approval_ids: Iterable[str], user: User) -> None:
-        """Give pending approvals new ids after another user tried to decide them, so that no answer of that user
-        fits."""
+        """Give pending approvals new ids after another user tried to decide them, so that no answer with an old id
+        matches."""
         for approval_id in approval_ids:
             if record := await self._load(approval_id, user):
                 await self.rows.swap(record, partial(_renew, approval_id))
 
     async def consume(self, act: Act, account: Account, claim: Claim | None = None) -> str:
-        """Use the approval for the act that begins, and return its id. For one run at a time.
+        """Use the approval for the act that begins, and return its id. Only one run may call this at a time.
 
-        ``claim``: what must be durable before the approval is used. A record that changed in between is loaded once
-        more. Raises `ApprovalRequired` if another equal call used the approval or the preview has changed, and
+        ``claim``: made durable before the approval is used. A record that changed in between is loaded once more.
+        Raises `ApprovalRequired` if another equal call used the approval or the preview has changed, and
         `OutcomeUnknown` if an earlier run used it and left no outcome.
         """
         mine = None if act.asked is None else meant(act.tool, act.arguments)
@@ -268,8 +268,8 @@ class Approvals:
         raise ApprovalRequired(f"{act.tool.name} needs a new approval.", approval=waits)
 
     async def supersede(self, act: Act, account: Account) -> bool:
-        """Close the act's approval, because the act begins under a mandate or without one. Return True if there was
-        one. Raises `Declined` after a rejection, which applies whatever else permits the act."""
+        """Close the act's approval, because the act begins under a mandate or without an approval. Return True if there
+        was one. Raises `Declined` after a rejection, which overrides every other permission."""
         record = await self.rows.load(self._key(act, account)) if act.call.has_id else None
 
         def apply_supersede(found: ApprovalRecord) -> Change | None:
@@ -281,12 +281,11 @@ class Approvals:
         return record is not None and (await self.rows.swap(record, apply_supersede))[1]
 
     async def release(self, act: Act, account: Account) -> None:
-        """Release the approval: nothing happened."""
+        """Release the approval, because the act did nothing."""
         await self.rows.release(self._key(act, account))
 
     def _key(self, act: Act, account: Account) -> str:
-        """Return a record key from the act, its account and its exact arguments. It is keyed, so that nobody can guess
-        it."""
+        """Return a record key from the act, its account and its exact arguments. Nobody can guess them from it."""
         who = act.key.hex if act.call.has_id else f"{act.call.thread}/{act.tool.name}"
         exact = json.dumps([who, account.subject, act.canonical_arguments]).encode()
         return (
