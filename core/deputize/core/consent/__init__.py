@@ -1,1 +1,1 @@
-"""Consents: from a missing scope to a grant, through the user's browser or a code entered elsewhere."""
+"""Consents: from a missing scope to a grant, through the user's browser or a device code."""

@@ -1,4 +1,4 @@
-"""Answers that the user already gave: the same request does not ask them again."""
+"""Decisions that the user already made: the same request does not ask the user again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ scopes each time would ask its users forever."""
 async def check_answers(
     repository: ConsentRepository, user: User, app: App, wanted: tuple[str, ...] | None, ask: str, why: str
 ) -> int:
-    """Return how many consents are pending for the user. ``wanted`` None: the user insists on being asked.
+    """Return the number of consents that are pending for the user. ``wanted``: the scopes, or None to ask in any case.
 
     Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if a consent for these scopes was just refused or failed.
     """
@@ -62,5 +62,5 @@ def _stop_if_answered(
 
 
 def _is_same_request(record: ConsentRecord, ask: str, now: float) -> bool:
-    """Return True if the same request asked for the record. Without a request id, a record that ended lately counts."""
+    """Return True if the same user request led here. Without a request id, a consent that ended lately counts."""
     return ask in record.asks if ask else record.finished > now - TICKET_LIFE

@@ -1,7 +1,7 @@
-"""Consent in the user's browser: the link, Connect, the provider's page, and the callback.
+"""Consent in the user's browser: the link, the Connect button, the provider's page, and the callback.
 
-The callback brings a code, which `deputize.core.consent.redeem` exchanges for a grant. Sources: RFC 6749 4.1, RFC 7636,
-RFC 9126, RFC 9207, RFC 9700 4.
+The callback carries a code, which `deputize.core.consent.redeem` exchanges for a grant. Sources: RFC 6749 4.1, RFC
+7636, RFC 9126, RFC 9207, RFC 9700 4.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ backup is being restored."""
 
 @frozen
 class Started(Frozen):
-    """The browser's way after Connect: the ``url`` to go to, and the ``nonce`` that binds the browser to ``state``."""
+    """A browser's next step after Connect: the ``url`` to open, and the ``nonce`` that binds it to ``state``."""
 
     url: str = field(repr=False)
     nonce: Secret
@@ -51,22 +51,23 @@ class Started(Frozen):
 
 
 class AuthorizationFlow:
-    """The steps of consents in browsers, from the link to the provider and back."""
+    """The steps of a consent in a browser, from the link to the provider and back."""
 
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
         self.repository, self.redeemer = repository, redeemer
 
     async def open(self, ticket: str, who: Who) -> Consent:
-        """Return the consent of a link, for its page. Changes nothing unless another signed-in user holds the link.
+        """Return the consent of a link, for its page. Changes nothing unless another signed-in user opens the link.
 
-        Raises `InvalidInput`, always the same, for a link that is unknown, expired, or another user's.
+        Raises the same `InvalidInput` for a link that is unknown, expired, or another user's.
         """
         return await self.repository.to_public(await self.repository.find_by_ticket(ticket, who))
 
     async def start(self, ticket: str, who: Who, return_to: str = "") -> Started:
-        """Bind this browser after Connect, and return where it goes. The last three presses may come back.
+        """Bind this browser to the consent after a press of Connect, and return its next address.
 
-        ``return_to``: an address of your application, checked by the caller, to which the page leads back in the end.
+        The last three presses stay valid. ``return_to``: an address of your application, checked by the caller, to
+        which the page links at the end.
         """
         repository, engine = self.repository, self.repository.engine
         base = await engine.pages.base_url()
@@ -108,9 +109,9 @@ class AuthorizationFlow:
         return Started(await self._push(opened, asked), nonce, state)
 
     async def _push(self, record: ConsentRecord, asked: Secret) -> str:
-        """Return the browser's next address: the provider's, or our page if the provider refused the request for good.
+        """Return the browser's next address: the provider's, or deputize's page if the provider refused the request.
 
-        Raises `ProviderUnavailable` if the same link may be tried again.
+        Raises `ProviderUnavailable` if the user may try the same link again.
         """
         provider, app = self.repository.get_provider_and_app(record)
         endpoint = Endpoint(self.repository.engine.http, provider, app, self.repository.engine.clock)
@@ -125,7 +126,7 @@ class AuthorizationFlow:
         return (await self.repository.to_public(record)).link
 
     async def decline(self, ticket: str, who: Who) -> None:
-        """End the consent as denied: the user pressed Cancel. It counts like a rejection on the provider's page."""
+        """End the consent as denied: the user pressed Cancel. This counts like a refusal on the provider's page."""
         record = await self.repository.find_by_ticket(ticket, who)
         if record.status not in OPENABLE:
             await self.repository.audit_misuse("used", record)
@@ -133,9 +134,9 @@ class AuthorizationFlow:
         await self.repository.end(record, "denied", "consent_denied")
 
     def finish(self, app_name: str, params: Mapping[str, str], who: Who, nonce: str) -> Coroutine[Any, Any, str]:
-        """Handle the callback at ``/callback/{app}``. Returns the ticket, whose page shows the outcome.
+        """Handle the callback at ``/callback/{app}``, and return the ticket, whose page shows the outcome.
 
-        Raises `InvalidInput`, always the same, if anything does not fit. No token request is sent then.
+        Raises the same `InvalidInput` for any mismatch, and sends no token request then.
         """
         return self._finish(
             app_name, flow.parse_callback(params), who, Secret(nonce)
@@ -170,8 +171,8 @@ class AuthorizationFlow:
         return repository.ticket(record)
 
     async def _redeem(self, record: ConsentRecord) -> None:
-        """Redeem the code. If the store refuses a write, continue from there, as the next reader of the consent would:
-        the grant may be stored already. Raises `StoreUnavailable` if it still refuses after 15 seconds."""
+        """Redeem the code. If the store refuses a write, resume from there, because the grant may be stored already.
+        Raises `StoreUnavailable` if the store still refuses after 15 seconds."""
         for pause in STORE_PAUSES:
             try:
                 return await self.redeemer.resume(record, LOCK_WAIT)
@@ -182,7 +183,7 @@ class AuthorizationFlow:
     def _misfit(
         self, record: ConsentRecord, visit: Visit | None, app_name: str, back: flow.Callback, nonce: Secret
     ) -> Misuse | None:
-        """Return why a callback does not belong to this consent, or None if it does."""
+        """Return the reason why a callback does not belong to this consent, or None if it does."""
         provider = self.repository.engine.providers.get(record.provider)
         if record.status not in ("opened", *REDEEMING) or provider is None or visit is None:
             return "replayed"
@@ -198,7 +199,7 @@ class AuthorizationFlow:
         return None
 
     async def _refuse_other_user(self, record: ConsentRecord) -> None:
-        """End the consent and refuse: the browser is right, but another user is signed in. Ends a redemption, too."""
+        """End the consent, even during its redemption, and raise: another user is signed in to this browser."""
         await self.repository.audit_misuse("user_mismatch", record)
         now: ConsentRecord | None = record
         while now and now.id == record.id and now.status in PENDING:

@@ -1,8 +1,8 @@
 """Consents of all users: from missing scopes to a link for the user, and back.
 
-The same need finds the same pending consent in every process and after every restart. A refusal is remembered for the
-request that led to it. A consent is completed by a browser (`authorization_flow`) or by a code that is entered on
-another device (`device`); both end in `redeem`. `record` is the state machine, `repository` stores it.
+Equal needs lead to the same pending consent in every process and after every restart. A refusal is remembered for the
+request that led to it. The user completes a consent in a browser (`authorization_flow`) or by a code on another device
+(`device`); both end in `redeem`. `record` is the state machine, `repository` stores it.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ MAX_PENDING: Final = 20
 
 @frozen
 class Details(Printed):
-    """Details of a consent for the pages, beyond a `Consent`.
+    """Details of a consent for the pages, in addition to a `Consent`.
 
-    ``missing``: the scopes that the user left out. ``redeeming``: the browser is back, and its code is being redeemed.
-    ``other``, ``instead``: it adds an account, or replaces the default account ``instead``. ``return_to``: the address
-    of your application to which its page leads back, if the user came with one.
+    ``missing``: the scopes that the user left out. ``redeeming``: True while the code is being redeemed. ``other``: set
+    if the consent adds an account, or replaces the default account ``instead``. ``return_to``: the address of your
+    application to which the page links at the end, if the user came from there.
     """
 
     user: User
@@ -76,7 +76,7 @@ class Details(Printed):
 
 
 class Consents:
-    """Consents of all users, in one vault."""
+    """The consents of all users in one vault."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.repository, self._queue = ConsentRepository(engine), queue
@@ -103,17 +103,17 @@ class Consents:
         insist: bool = False,
         other: Other = "",
     ) -> Consent:
-        """Return the pending consent for these scopes, a new one if there is none.
+        """Return the pending consent for these scopes. Creates one if there is none.
 
-        ``enough``: groups of scopes, one of each group suffices; without it all scopes are needed. ``held``: the grant
-        that lacks the scopes; its account must come back. ``ask``: id of the user's request that led here; a refused
-        consent is not asked again for the same request unless ``insist``. ``claims``: claims to request from the
-        provider, verbatim. ``other``: any account may come back, as ``another`` one or to ``switch`` to; only users ask
-        for that.
+        ``enough``: groups of scopes of which one each suffices; default: all scopes are needed. ``held``: the grant
+        that lacks the scopes, whose account must consent. ``ask``: id of the user's request that led here; if a consent
+        was refused, the same request does not ask again unless ``insist``. ``claims``: claims to request from the
+        provider, verbatim. ``other``: the user may choose any account, as ``another`` one or to ``switch`` to; only
+        users request that.
 
         Raises `Declined`, `ScopeNotGranted` or `AccountMismatch` if the user already answered, and `RateLimited` above
-        20 pending consents. Raises `InvalidInput` if the app now leads to another server than the one a grant of the
-        user came from, or if it is a service account's, for which no user can consent.
+        20 pending consents. Raises `InvalidInput` if the app now leads to another server than the one that issued a
+        grant of the user, or if the app is a service account's, for which no user can consent.
         """
         repository, engine = self.repository, self.repository.engine
         scopes, enough = tuple(scopes), tuple(enough)
@@ -164,16 +164,16 @@ class Consents:
         return self._turns.setdefault((id(asyncio.get_running_loop()), key), asyncio.Lock())
 
     async def _find_expected_account(self, user: User, app: App, account: str, held: Grant | None) -> tuple[str, str]:
-        """Return subject and name of the account that must come back, as far as they are known.
+        """Return subject and name of the account that must consent, as far as they are known.
 
-        A connection id names its account even after a disconnect; pages and providers cannot use the id itself.
+        A connection id identifies its account even after a disconnect. Pages and providers cannot use the id itself.
         """
         grants = await self.repository.engine.vault.list_grants(user, app.provider, app.name) if account else []
         meant = held or next((grant for grant in grants if grant.connection_id == account), None)
         return (meant.account.subject, meant.account.name) if meant else ("", account)
 
     async def _take_place(self, key: str, new: ConsentRecord, old: ConsentRecord | None) -> ConsentRecord | None:
-        """Save a new consent over an ended one for the same need. Returns None if another process was faster."""
+        """Save a new consent in place of an ended one for the same need. Returns None if another process was faster."""
         if old:
             new = new.copy_with(row=old.row, before=(*old.before[1 - FORMER :], old.to_former()))
         await self.repository.index(key, new)
@@ -182,7 +182,7 @@ class Consents:
     async def _keep(
         self, key: str, record: ConsentRecord, ask: str, why: str, enough: tuple[tuple[str, ...], ...], claims: str
     ) -> ConsentRecord | None:
-        """Return the pending consent with this request and a ticket that opens, or None if it changed meanwhile."""
+        """Return the pending consent with this request and a valid ticket, or None if the consent has changed."""
         now = self.repository.engine.clock()
         known = (not ask or ask in record.asks) and (not why or why == record.why)
         known = known and record.has_enough_for(enough) and claims in ("", record.claims)
@@ -228,7 +228,7 @@ class Consents:
         return await self.repository.to_public(record) if record else None
 
     async def get_details(self, consent_id: str) -> Details | None:
-        """Return the details of a consent, or None if the same need was asked for again meanwhile."""
+        """Return the details of a consent, or None if a newer consent for the same need replaced it."""
         record = await self.repository.find_by_id(consent_id)
         if record is None:
             return None
@@ -242,21 +242,21 @@ class Consents:
         )
 
     async def _resume(self, record: ConsentRecord | None) -> ConsentRecord | None:
-        """Return the current record. A redemption that a dead process left unfinished is finished first."""
+        """Return the current record, after finishing a redemption that a dead process left unfinished."""
         if record is None or record.status not in REDEEMING:
             return record
         await self.repository.engine.in_flight.run(partial(self._redeemer.resume, record))
         return await self.repository.reload(record)
 
     async def recover(self, user: User | None = None) -> None:
-        """Finish consents that dead processes left, everybody's or this user's, and send the revocations due."""
+        """Finish consents that dead processes left, of all users or of this user, and send the due revocations."""
         await self.settle(self.repository.engine.vault.key_prefix(user) if user else "")
         await self._queue.flush()
 
     async def settle(self, key: str = "", *, wait: bool = False) -> None:
-        """Finish what dead processes left below this key, which is a user's, or empty for everybody's. Received tokens
-        are kept if their consent still waits for them, and revoked otherwise. ``wait``: include consents that another
-        process is redeeming, and wait up to `LOCK_WAIT` for them."""
+        """Finish consents that dead processes left. ``key``: a user's key prefix, or empty for all users. Received
+        tokens are stored if their consent still waits for them, and revoked otherwise. ``wait``: include consents that
+        another process is redeeming, and wait up to `LOCK_WAIT` seconds for them."""
         await self.repository.engine.in_flight.run(partial(self._redeemer.settle, key, LOCK_WAIT if wait else 0.0))
 
     async def list_pending(self, user: User) -> list[Consent]:
@@ -284,7 +284,7 @@ class Consents:
         return ended
 
     async def _cancel(self, found: ConsentRecord) -> int:
-        """Cancel this consent if it is pending, and any that replaces it meanwhile. Returns the number cancelled."""
+        """Cancel this consent if it is pending, and any consent that replaces it in between. Return their number."""
         ended = 0
         record: ConsentRecord | None = found
         while record and record.status in PENDING:

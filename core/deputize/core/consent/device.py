@@ -3,8 +3,8 @@
     created -> opened (there are codes) -> confirmed (there are tokens) -> granted | partial
        any  -> denied | failed | cancelled
 
-Nothing ties the browser in which the code is entered to our user, as a link does. So this is for local mode only, where
-the person who reads the terminal is the user. The terminal and the audit name the account that was connected.
+Unlike a link, a code does not bind the browser in which it is entered to the user. So this is for local mode only,
+where the person who reads the terminal is the user. The terminal and the audit name the account that was connected.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ LONGEST: Final = 1800.0
 
 @frozen
 class DeviceCode(ValueObject):
-    """The code to show the user: enter ``code`` at ``address`` before ``expires_at`` (Unix seconds)."""
+    """The code to show to the user, who enters ``code`` at ``address`` before ``expires_at`` (Unix seconds)."""
 
     code: str
     address: str
@@ -49,7 +49,7 @@ class DeviceCode(ValueObject):
 
 
 class Device:
-    """Completion of consents with a code that is entered on another device."""
+    """Completion of consents by device codes."""
 
     def __init__(self, repository: ConsentRepository, redeemer: Redeemer) -> None:
         self.repository, self.redeemer = repository, redeemer
@@ -57,10 +57,10 @@ class Device:
     async def connect_by_device_code(
         self, consent_id: str, user: User, tell: Callable[[DeviceCode], None], sleep: Sleep = asyncio.sleep
     ) -> Consent:
-        """Get a code, show it with ``tell``, and poll the provider until it was entered. Returns the ended consent.
+        """Get a code, show it with ``tell``, and poll the provider until it is entered. Return the ended consent.
 
         Raises `SettingsError` outside local mode. Raises `InvalidInput` if the provider has no device flow, or the
-        consent is closed or another user's. Raises `ProviderUnavailable` if the provider gives no code.
+        consent is closed or another user's. Raises `ProviderUnavailable` if the provider issues no code.
         """
         record, first = await self._begin(consent_id, user, tell)
         interval: float | None = first
@@ -135,9 +135,9 @@ class Device:
         return None
 
     async def _poll_again(self, record: ConsentRecord, interval: float) -> float | None:
-        """Poll the provider once. Returns the seconds until the next poll, or None if the reply ended the consent.
+        """Poll the provider once. Return the seconds until the next poll, or None if the reply ended the consent.
 
-        A poll that has started runs to its end: tokens in transit are kept or revoked even if no caller waits any more.
+        A poll that has started runs to its end: its tokens are stored or revoked even if the caller is cancelled.
         """
         repository, asked_at = self.repository, self.repository.engine.clock()
         provider, app = repository.get_provider_and_app(record)
@@ -174,7 +174,7 @@ class Device:
     async def _keep_tokens(
         self, record: ConsentRecord, provider: Provider, app: App, outcome: Outcome, asked_at: float
     ) -> None:
-        """Keep the received tokens if the consent still waits for them."""
+        """Store the received tokens if the consent still waits for them."""
         engine, code = self.repository.engine, record.device.code if record.device else Secret("")
         try:
             tokens = flow.parse_tokens(provider, outcome.data)

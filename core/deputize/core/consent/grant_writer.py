@@ -1,10 +1,10 @@
-"""Storage of token replies: each becomes a grant or is revoked, whichever process does it and however often it starts.
+"""Storage of token replies: each becomes a grant or is revoked, in whatever process and after any number of restarts.
 
-    reply -> account and scopes -> the right account? still wanted? -> vault -> consent ended -> what this replaces ends
-                                            no -> tokens in the revocation queue -> reply removed -> tokens end
+    reply -> account and scopes -> right account? still wanted? -> vault -> consent ended -> replaced tokens revoked
+                                            no -> tokens in the revocation queue -> reply removed -> tokens revoked
 
-Each step finds what the step before wrote. So a crash between two of them has one outcome: the grant is stored and its
-consent granted, or neither. Tokens that must not be kept are revoked at the provider (RFC 7009).
+Each step finds the records of the step before. So a crash between two of them has one of two outcomes: the grant is
+stored and its consent granted, or neither. Tokens that must not be stored are revoked at the provider (RFC 7009).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class GrantWriter:
         self.repository, self.received, self.queue = repository, received, queue
 
     async def keep_or_end(self, reply: Received) -> None:
-        """Keep the tokens if their consent still waits for them, else revoke them; then remove the reply."""
+        """Store the tokens if their consent still waits for them, else revoke them; then remove the reply."""
         endpoint = await self._endpoint(reply)
         record = await self._find_waiting_consent(reply)
         if record is None:
@@ -74,9 +74,9 @@ class GrantWriter:
         return None
 
     async def _was_kept(self, reply: Received, endpoint: Endpoint | None) -> bool | None:
-        """Return True if tokens whose consent does not wait for them are a grant or must not be revoked because a grant
-        would end with them, None if that is unknown now. Takes back a grant whose consent was cancelled before it was
-        closed."""
+        """Decide about tokens whose consent does not wait for them: True if they must not be revoked. That is so if
+        they are a grant, or if a grant would end with them. None: unknown now. Revokes a grant whose consent was
+        cancelled before it was closed."""
         record = await self.repository.get(reply.key)
         mine = record if record and record.id == reply.consent else None
         if mine and _was_granted(mine, reply):
@@ -97,8 +97,8 @@ class GrantWriter:
         return await self._must_spare(reply, endpoint.provider, account)
 
     async def _keep(self, record: ConsentRecord, endpoint: Endpoint, reply: Received) -> bool | None:
-        """Store the tokens if they are of the right account. Returns False if they must be revoked, None if the
-        provider does not name their account now and a grant might end with them."""
+        """Store the tokens if they belong to the right account. Return False if they must be revoked. Returns None if
+        the provider does not name their account now and revoking them might end a grant."""
         provider = endpoint.provider
         if stored := await self._find_stored_grant(
             reply
@@ -126,8 +126,8 @@ class GrantWriter:
     async def _account(
         self, endpoint: Endpoint, reply: Received, record: ConsentRecord | None
     ) -> tuple[Account, dict[str, str]]:
-        """Return the account of the tokens. If the provider never names accounts, it is the account that was expected
-        or is connected, else a new account for each grant. Raises `Refusal`."""
+        """Return the account of the tokens. Raises `Refusal`. If the provider never names accounts, it is the expected
+        or the connected account, else a new account for each grant."""
         provider, late = endpoint.provider, self.repository.engine.registry.late.get(reply.app)
         if late and (named := await late.account_of(reply.tokens.access)):
             return named, {}
@@ -141,7 +141,7 @@ class GrantWriter:
         return (held.account if held else nameless_account(provider.label, reply.family)), {}
 
     async def _store(self, record: ConsentRecord, provider: Provider, reply: Received, fresh: Grant) -> bool:
-        """Store the grant unless it is stored, and end the consent. Returns False if it was just cancelled."""
+        """Store the grant unless it is stored already, and end the consent. Return False if it was just cancelled."""
         vault, accounts = self.repository.engine.vault, Accounts(self.repository.engine)
         before = await vault.find_undamaged(record.user, record.provider, record.app)
         key = vault.record_key(fresh := replace(fresh, epoch=record.epoch))
@@ -164,7 +164,7 @@ class GrantWriter:
         return granted
 
     async def _find_stored_grant(self, reply: Received) -> Grant | None:
-        """Return the active grant that has these tokens, or the tokens they were refreshed to."""
+        """Return the active grant with these tokens, or with tokens refreshed from them, or None."""
         for grant in await self.repository.engine.vault.list_grants(reply.user, reply.provider, reply.app):
             if grant.status == "active" and _is_of_family(grant, reply):
                 return grant
@@ -173,7 +173,7 @@ class GrantWriter:
     async def _end_granted(
         self, record: ConsentRecord, provider: Provider, grant: Grant, family: str
     ) -> ConsentRecord | None:
-        """End the consent as granted or partial. Returns None if it ended otherwise meanwhile."""
+        """End the consent as granted or partial. Return None if it was ended in another way in between."""
         missing = tuple(sorted(set(record.scopes) - provider.implied_scopes(grant.scopes)))
         obtained = Obtained(
             scopes_granted=sorted(grant.scopes),
@@ -188,7 +188,7 @@ class GrantWriter:
     async def _refusal_reason(
         self, record: ConsentRecord, provider: Provider, account: Account, granted: frozenset[str]
     ) -> str:
-        """Return why the tokens of this account must not be kept, or "" if they may be."""
+        """Return the reason why the tokens of this account must be refused, or ""."""
         if not _is_expected(account, record):
             return "account_mismatch"
         return "same_account" if record.other and await self._is_narrower(record, provider, account, granted) else ""
@@ -212,16 +212,15 @@ class GrantWriter:
     async def _is_narrower(
         self, record: ConsentRecord, provider: Provider, account: Account, granted: frozenset[str]
     ) -> bool:
-        """Return True if this account is already connected with more scopes, which the new tokens would take away."""
+        """Return True if this account is connected with more scopes, which the new tokens would take away."""
         held = await self._find_active_grant(record.user, provider.name, record.app, account)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return not kept <= provider.implied_scopes(granted)
 
     async def _must_spare(self, reply: Received, provider: Provider, account: Account) -> bool:
-        """Return True if tokens that are not kept must not be revoked now, because a grant of the account might end
-        with them.
+        """Return True if refused tokens must not be revoked now, because a grant of the account might end with them.
 
-        They end with that grant, at the provider or by an entry that waits for it in the revocation queue.
+        They end together with that grant: at the provider, or by an entry of the revocation queue that waits for it.
         """
         held = await self._find_active_grant(reply.user, reply.provider, reply.app, account)
         if held is None or not may_end_others(provider):
@@ -231,8 +230,8 @@ class GrantWriter:
         return True
 
     async def _decide_unnamed(self, reply: Received, provider: Provider) -> bool | None:
-        """Decide about tokens whose account the provider does not name now. False: they are revoked. None: they stay
-        among the received replies until they expire, because a grant that the user has there might end with them."""
+        """Decide about tokens whose account the provider does not name now. False: they are revoked. None: the reply
+        stays stored until it expires, because revoking its tokens might end a grant of the user."""
         engine, lifetime = self.repository.engine, reply.tokens.lifetime or ABANDON_AFTER
         if not may_end_others(provider) or engine.clock() >= reply.asked_at + lifetime:
             return False
@@ -240,20 +239,19 @@ class GrantWriter:
         return None if any(grant.status == "active" for grant in grants) else False
 
     async def _is_still_wanted(self, record: ConsentRecord) -> bool:
-        """Return True unless the consent was ended meanwhile."""
+        """Return True unless the consent has ended in between."""
         await self.repository.engine.vault.ended.refresh(fresh=True)
         now = await self.repository.reload(record)
         return now is not None and (now.id, now.status) == (record.id, "confirmed")
 
     async def _was_granted_meanwhile(self, reply: Received) -> bool:
-        """Return True if another process, which has lost its lock or has got a lost one, granted the consent with these
-        very tokens."""
+        """Return True if another process granted the consent with these tokens, because one of both lost its lock."""
         record = await self.repository.get(reply.key)
         return record is not None and record.id == reply.consent and _was_granted(record, reply)
 
 
 def nameless_account(label: str, subject: str, *, one_more: bool = False) -> Account:
-    """Return an account whose provider names nobody. ``one_more``: it gets a suffix that tells it apart from others."""
+    """Return an account for a provider that names none. ``one_more``: add a suffix that tells it apart from others."""
     return Account(subject, f"an account of {label}" + (f" ({subject[:4]})" if one_more else ""))
 
 
@@ -262,12 +260,12 @@ def _was_granted(record: ConsentRecord, reply: Received) -> bool:
 
 
 def _has_moved(reply: Received, endpoint: Endpoint) -> bool:
-    """Return True if the settings now lead to another server; no token is sent there."""
+    """Return True if the settings now lead to another server, which must receive no token."""
     return reply.origin != origin_of(endpoint.provider, endpoint.app)
 
 
 def _is_of_family(grant: Grant, reply: Received) -> bool:
-    """Return True if the grant came from these tokens. One that kept an earlier refresh token is of its family."""
+    """Return True if the grant came from these tokens, even if it still has an earlier refresh token."""
     return grant.family == reply.family or grant.access_token == reply.tokens.access
 
 
@@ -292,9 +290,9 @@ def _grant(reply: Received, account: Account, scopes: frozenset[str], extra: Map
 
 
 def _is_expected(account: Account, record: ConsentRecord) -> bool:
-    """Return True if this is the account of before, or the one that was named; any account if there is neither.
+    """Return True if this is the earlier or the named account. If there is neither, any account is expected.
 
-    Subjects are case-sensitive (OpenID Connect Core 2, Salesforce's ids), names are not.
+    Subjects are case-sensitive (OpenID Connect Core 2, Salesforce's ids); names are not.
     """
     if record.subject or not record.account:
         return record.subject in ("", account.subject)

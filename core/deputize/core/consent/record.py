@@ -1,13 +1,13 @@
-"""A consent as a state machine, and the only reader and writer of its JSON in the vault.
+"""A consent as a state machine. Only this module reads and writes the JSON of consents in the vault.
 
     created -> opened -> returned -> confirmed -> granted | partial
        any  -> denied | failed | cancelled
 
 ``created``: a ticket exists. ``opened``: the verified user pressed Connect; state, verifier and nonce exist.
 ``returned``: the browser is back with a code, which is stored. ``confirmed``: the user was verified again; the code is
-redeemed, once. An expired link leads from ``opened`` back to ``created``; a device code leads from ``opened`` straight
-to ``confirmed``. Final states hold neither code nor verifier. A `ConsentRecord` never changes: each transition makes a
-new one, which `deputize.core.consent.repository` saves by compare-and-swap.
+redeemed, once. If a link expires, ``opened`` becomes ``created`` again. With a device code, ``opened`` becomes
+``confirmed`` directly. Final states contain neither code nor verifier. A `ConsentRecord` is immutable: each transition
+makes a new record, which `deputize.core.consent.repository` saves by compare-and-swap.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ MOVES: Final[Mapping[Status, frozenset[str]]] = {
 
 
 class AnyLocalUser:
-    """The user at this machine, whoever it is: only for pages that no other machine can reach."""
+    """The user of this machine, without an identity: only for pages that no other machine can reach."""
 
 
 Who = User | AnyLocalUser | None
 
 
 def refuse_link(reason: str) -> InvalidInput:
-    """Return the one error for every unusable link and callback. Only the audit has the reason."""
+    """Return the one error for every unusable link and callback. Only the audit contains the reason."""
     hint = "Go back to where you were asked and open the newest link."
     return InvalidInput("This link cannot be used.", hint=hint, fix_by="user", reason=reason)
 
@@ -104,12 +104,13 @@ class ConsentRecord(StoredRecord):
     """A consent in the vault. Times are in Unix seconds.
 
     ``enough``: groups of scopes; a grant with one scope of each group is enough. ``subject``, ``account``: the account
-    that must come back, empty for any. ``other``, ``instead``: it adds an account, or replaces the default account
+    that must consent, empty for any. ``other``: set if the consent adds an account, or replaces the default account
     ``instead``. ``why``: the reason code of the request. ``claims``: claims to request from the provider, besides
     scopes. ``asks``: ids of the user's requests that led here. ``issue``: number of tickets issued. ``asked``: all
-    scopes requested from the provider; ``missing``: those it did not give. ``return_to``: the address to which its page
-    leads back. ``family``: the token family it led to. ``epoch``: the revocation epoch it was requested in. ``lease``:
-    until when, by the store's clock, the process that sent the code may still get its reply; 0: as long as it lives.
+    scopes requested from the provider; ``missing``: those that it did not grant. ``return_to``: the address to which
+    the page links at the end. ``family``: the token family that it led to. ``epoch``: the revocation epoch in which it
+    was requested. ``lease``: the time, by the store's clock, until which the process that sent the code may still
+    receive the reply; 0: as long as that process lives.
     """
 
     KIND = "consent"
@@ -160,12 +161,12 @@ class ConsentRecord(StoredRecord):
     def open(
         self, visit: Visit, *, redirect_uri: str, asked: frozenset[str], origin: Origin, return_to: str = ""
     ) -> Self:
-        """Move to opened: the verified user pressed Connect. The last presses may come back."""
+        """Move to opened: the verified user pressed Connect. The browsers of the last presses may return."""
         visits, back = (*self.visits[1 - MAX_VISITS :], visit), {"redirect_uri": redirect_uri, "return_to": return_to}
         return self._move("opened", visits=visits, visit_expires=visit.expires, asked=asked, origin=origin, **back)
 
     def open_by_device(self, device: DeviceWait, *, asked: frozenset[str], origin: Origin) -> Self:
-        """Move to opened: a device code waits to be entered."""
+        """Move to opened: a device code was issued and waits for the user."""
         return self._move("opened", device=device, visit_expires=device.expires, asked=asked, origin=origin)
 
     def receive_code(self, visit: Visit, code: Secret, now: float) -> Self:
@@ -173,16 +174,16 @@ class ConsentRecord(StoredRecord):
         return self._move("returned", visits=(visit,), code=code, returned=now)
 
     def confirm(self, lease: float) -> Self:
-        """Move to confirmed: the code is being redeemed, and neither it nor its verifier is kept."""
+        """Move to confirmed: the code is being redeemed. The code and its verifier are removed."""
         visits = tuple(replace(visit, verifier=Secret("")) for visit in self.visits)
         return self._move("confirmed", code=Secret(""), visits=visits, lease=lease)
 
     def confirm_by_device(self, now: float) -> Self:
-        """Move to confirmed: the device code was entered and brought tokens."""
+        """Move to confirmed: the user entered the device code, and the provider sent tokens."""
         return self._move("confirmed", visits=(), device=None, returned=now)
 
     def renew_ticket(self, now: float) -> Self:
-        """Return the record with a new ticket. Earlier tickets stop working, and no visit may come back."""
+        """Return the record with a new ticket. Earlier tickets become invalid, and no open browser may return."""
         return self._without_secrets()._move("created", issue=self.issue + 1, ticket_expires=now + TICKET_LIFE)
 
     def end(self, status: EndStatus, reason: str, now: float, **facts: Any) -> Self:
@@ -190,7 +191,7 @@ class ConsentRecord(StoredRecord):
         return self._without_secrets()._move(status, reason=reason, finished=now, **facts)
 
     def add_request(self, ask: str, why: str, enough: tuple[tuple[str, ...], ...]) -> Self:
-        """Return the record with one more request, which needs ``enough``, too."""
+        """Return the record with one more user request and its scope groups ``enough``."""
         asks = (*(a for a in self.asks[1 - MAX_ASKS :] if a != ask), *((ask,) if ask else ()))
         return self.copy_with(asks=asks, why=why or self.why, enough=tuple(dict.fromkeys(self.enough + enough)))
 
@@ -200,11 +201,11 @@ class ConsentRecord(StoredRecord):
     # ------------------------------------------------------------- judging
 
     def is_for(self, who: Who) -> bool:
-        """Return True if this is the user whose consent it is."""
+        """Return True if the consent belongs to this user."""
         return self.user == who if isinstance(who, User) else isinstance(who, AnyLocalUser)
 
     def has_enough_for(self, groups: tuple[tuple[str, ...], ...]) -> bool:
-        """Return True if these groups are already among those needed."""
+        """Return True if the consent already requires all of these groups."""
         return set(groups) <= set(self.enough)
 
     def is_met_by(self, granted: frozenset[str]) -> bool:
@@ -212,15 +213,15 @@ class ConsentRecord(StoredRecord):
         return all(not granted.isdisjoint(group) for group in self.enough or ((scope,) for scope in self.scopes))
 
     def is_live(self, now: float) -> bool:
-        """Return True if it can still be completed. An expired ticket can be issued again."""
+        """Return True if the consent can still be completed. If its ticket has expired, a new one can be issued."""
         return now < self.returned + REDEEM_LIFE if self.status in REDEEMING else self.status in OPENABLE
 
     def is_late(self, now: float) -> bool:
-        """Return True if the link has expired and no visit can come back from the provider any more."""
+        """Return True if the link has expired and no browser can return from the provider any more."""
         return now >= max(self.ticket_expires, self.visit_expires)
 
     def public_status(self, now: float) -> ConsentStatus:
-        """Return the state as `Consent` names it."""
+        """Return the status in the terms of `Consent`."""
         if self.status not in PENDING:
             return cast("ConsentStatus", self.status)
         if not self.is_live(now):
@@ -228,22 +229,22 @@ class ConsentRecord(StoredRecord):
         return "expired" if self.is_late(now) and self.status not in REDEEMING else "pending"
 
     def visit_of(self, state: str) -> Visit | None:
-        """Return the visit with this fingerprint of a state, or None."""
+        """Return the visit whose ``state`` has this fingerprint, or None."""
         return next((visit for visit in self.visits if visit.state == state), None)
 
     def to_former(self) -> Former:
-        """Return what is remembered of this consent when the same need is asked for again."""
+        """Return the facts to remember when a new consent for the same need replaces this one."""
         return Former(**{field.name: getattr(self, field.name) for field in fields(Former)})
 
     def version_with_id(self, consent_id: str) -> Self | None:
-        """Return this consent, or the remembered end of an earlier one with this id, or None."""
+        """Return the consent with this id, this one or the remembered end of an earlier one, or None."""
         if consent_id == self.id:
             return self
         found = next((one for one in self.before if one.id == consent_id), None)
         return self.copy_with(**_fields(found)) if found else None
 
     def facts(self) -> OfConsent:
-        """Return the fields that audit rows have of it."""
+        """Return the consent's fields for audit rows."""
         return OfConsent(
             tenant=self.user.tenant,
             user=self.user.id,
@@ -265,7 +266,7 @@ class ConsentRecord(StoredRecord):
 
     @staticmethod
     def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-        """Return the content with the user's id and tenant as one field, and without the empty values of old rows."""
+        """Return old content in the present form: user id and tenant as one field, no empty values."""
         if content.get("tenant") is not None:
             content["user"] = {"id": content.get("user"), "tenant": content.pop("tenant")}
         return {name: value for name, value in content.items() if value or name not in ("device", "origin")}

@@ -1,12 +1,12 @@
 """Redemption of codes, once each, and recovery of consents that a dead process left in any state.
 
-    code, kept -> code sent, no longer kept -> reply sealed (`received`) -> grant kept or tokens ended (`keep`)
+    code stored -> code removed and sent -> reply stored (`token_reply_journal`) -> grant stored or tokens revoked
 
-One process at a time works on a consent, under a lock that is free again when the process dies. The next process that
-reads a consent between two of these steps continues from there. If a process died between sending the code and sealing
-the reply, the tokens, if any, are lost: the consent ends as ``interrupted``, and the user is asked again. If the lock
-can be lost while its holder continues (`HeldLock`), the holder also has a lease, and no other process ends the consent
-before that. Sources: RFC 6749 4.1.3, RFC 7636 4.5.
+One process at a time works on a consent, under a lock that is released if the process dies. The next process that reads
+a consent between two of these steps continues from there. If a process died between sending the code and storing the
+reply, the tokens, if any, are lost: the consent ends as ``interrupted``, and the user is asked again. If the lock can
+be lost while its holder continues (`HeldLock`), the holder also has a lease, and no other process ends the consent
+before the lease does. Sources: RFC 6749 4.1.3, RFC 7636 4.5.
 """
 
 from __future__ import annotations
@@ -41,18 +41,18 @@ log = logging.getLogger("deputize")
 
 
 class Turn:
-    """A process's turn to redeem the consents of one user and app. ``lock``: the lock, if it can be lost."""
+    """The right of one process to redeem the consents of one user and app. ``lock``: the lock, if it can be lost."""
 
     def __init__(self, lock: HeldLock | None) -> None:
         self.lock = lock
 
     async def take_lease(self) -> float:
-        """Return the end of a lease that begins now, or 0.0 if none is needed. Raises `StoreUnavailable` if the lock
-        was lost: then nothing may be sent."""
+        """Return the end of a lease that begins now, or 0.0 if no lease is needed. Raises `StoreUnavailable` if the
+        lock was lost: nothing may be sent then."""
         return await self.lock.confirm() + LEASE if self.lock else 0.0
 
     async def has_ended(self, lease: float) -> bool:
-        """Return True if the process with this lease sends nothing any more."""
+        """Return True if the lease has ended, so that its holder sends nothing any more."""
         return self.lock is None or await self.lock.confirm() >= lease
 
 
@@ -63,9 +63,9 @@ class Redeemer:
         self.repository, self.received, self.keeper = repository, received, keeper
 
     async def resume(self, found: ConsentRecord, timeout: float = 0.0) -> None:
-        """Finish a consent whose code is here. Does nothing if another process is working on it.
+        """Finish a consent whose code is stored. Does nothing if another process is working on it.
 
-        Once started it runs to its end. ``timeout``: seconds to wait for another redemption of this user and app.
+        Once started, it runs to its end. ``timeout``: seconds to wait for another redemption of this user and app.
         """
         async with self._try_lock(found.user, found.provider, found.app, timeout) as turn:
             if turn is None or await self._finish_received(found):
@@ -78,9 +78,9 @@ class Redeemer:
                     await self.repository.end(record, "failed", INTERRUPTED)
 
     async def settle(self, key: str = "", timeout: float = 0.0) -> None:
-        """Finish what dead processes left below this key, which is a user's, or empty for everybody's.
+        """Finish consents that dead processes left. ``key``: a user's key prefix, or empty for all users.
 
-        ``timeout``: seconds to wait for a process that is working on a consent to finish or die.
+        ``timeout``: seconds to wait until a process that is working on a consent has finished or died.
         """
         async for reply in self.received.list_below(key):
             async with self._try_lock(reply.user, reply.provider, reply.app, timeout) as turn:
@@ -92,7 +92,7 @@ class Redeemer:
 
     @asynccontextmanager
     async def _try_lock(self, user: User, provider: str, app: str, timeout: float) -> AsyncIterator[Turn | None]:
-        """Yield the turn of this process, or None if another one redeems a consent of this user and app."""
+        """Yield this process's turn, or None if another process redeems a consent of this user and app."""
         vault, turn = self.repository.engine.vault, None
         async with AsyncExitStack() as lock:
             try:
@@ -103,14 +103,14 @@ class Redeemer:
             yield turn
 
     async def _finish_received(self, record: ConsentRecord) -> bool:
-        """Keep or revoke the sealed replies of a consent. Returns False if there are none."""
+        """Store or revoke the tokens in the stored replies of a consent. Return False if there are none."""
         replies = await self.received.find(record.user, record.provider, record.app, record.id)
         for reply in replies:
             await self.keeper.keep_or_end(reply)
         return bool(replies)
 
     async def _redeem(self, record: ConsentRecord, turn: Turn) -> None:
-        """Send the code, seal the reply, and keep or revoke its tokens."""
+        """Send the code, store the reply, then store or revoke its tokens."""
         engine = self.repository.engine
         provider, app = engine.providers.get(record.provider), engine.apps.get(record.app)
         if provider is None or app is None:
@@ -135,7 +135,7 @@ class Redeemer:
     async def take_from_device(
         self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float, code: Secret
     ) -> None:
-        """Keep the tokens of an entered device code if the consent still waits for them."""
+        """Store the tokens of an entered device code if the consent still waits for them."""
         await self._seal(record, endpoint, tokens, asked_at, code)
         async with self._try_lock(record.user, record.provider, record.app, LOCK_WAIT) as turn:
             if turn:
@@ -148,8 +148,8 @@ class Redeemer:
     async def _seal(
         self, record: ConsentRecord, endpoint: Endpoint, tokens: Tokens, asked_at: float, code: Secret | None = None
     ) -> None:
-        """Seal the reply. If the store stays unavailable, the tokens are revoked at the provider while they are known,
-        unless a stored grant would end with them."""
+        """Store the reply, encrypted. If the store stays unavailable, the tokens are revoked at the provider while this
+        process knows them, unless a stored grant would end with them."""
         reply = Received(
             family=secrets.token_hex(16),
             consent=record.id,
@@ -177,4 +177,4 @@ class Redeemer:
 
 
 async def _nothing() -> None:
-    """Do nothing: another process did it."""
+    """Do nothing, because another process completed the work."""

@@ -1,7 +1,7 @@
 """Consents of all users in one vault: found by link, `state` or id, saved by compare-and-swap, ended, and displayed.
 
-The hashes of tickets, states and ids lead to a record. A ticket is derived from the record's id and issue with the
-vault's own key, so that it is the same after a restart and is not stored.
+Index rows lead from the hashes of tickets, states and ids to a record. A ticket is derived from the record's id and
+issue number with the vault's own key, so it is the same after a restart and is not stored.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Index = Literal["ticket", "asked", "state"]
 
 
 class ConsentRepository:
-    """The consents in a vault: how they are found, saved and ended."""
+    """The consents in a vault: looked up, saved and ended."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -42,7 +42,7 @@ class ConsentRepository:
     # ------------------------------------------------------------- finding
 
     def key(self, user: User, app: App, scopes: tuple[str, ...], account: str) -> str:
-        """Return the key of the consent for these scopes: the same need finds the same consent.
+        """Return the key of the consent for these scopes. Equal needs have equal keys.
 
         Raises `InvalidInput` for an account or a scope that is not valid Unicode.
         """
@@ -65,12 +65,12 @@ class ConsentRepository:
         return base64.urlsafe_b64encode(mac).rstrip(b"=").decode()
 
     async def get(self, key: str) -> ConsentRecord | None:
-        """Return the consent with this key, or None. The key of tokens that came without a consent is ""."""
+        """Return the consent with this key, or None. The key "" stands for tokens that came without a consent."""
         row = await self.engine.vault.get("consent", key) if key else None
         return await self._refresh_status(ConsentRecord.of(row)) if row else None
 
     async def _refresh_status(self, record: ConsentRecord) -> ConsentRecord:
-        """Wait for the consent's app to be registered. Returns the consent, cancelled if it ended with many others."""
+        """Wait until the consent's app is registered. Return the consent, cancelled if a bulk revocation ended it."""
         await self.engine.registry.wait_until_loaded(record.app)
         ended = self.engine.vault.ended
         await ended.refresh()
@@ -79,7 +79,7 @@ class ConsentRepository:
         return record
 
     async def reload(self, record: ConsentRecord) -> ConsentRecord | None:
-        """Return the current record with the key of this one."""
+        """Return the current version of this record, or None."""
         return await self.get(record.place.key)
 
     async def list_for_user(self, user: User) -> list[ConsentRecord]:
@@ -91,7 +91,7 @@ class ConsentRepository:
         ]
 
     async def find_by_ticket(self, ticket: str, who: Who) -> ConsentRecord:
-        """Return the consent of a link. Raises `InvalidInput`, always the same, if the link cannot be used.
+        """Return the consent of a link. Raises the same `InvalidInput` for any link that cannot be used.
 
         If another signed-in user opens the link, the consent ends.
         """
@@ -108,23 +108,23 @@ class ConsentRepository:
         return record
 
     async def find_by_state(self, state: Secret) -> ConsentRecord | None:
-        """Return the consent of the visit with this ``state``, or None if newer visits replaced it."""
+        """Return the consent of the visit with this ``state``, or None if newer visits replaced that visit."""
         digest = fingerprint(state)
         record = await self._find_by("state", digest) if state else None
         overtaken = record is not None and record.visit_of(digest) is None and record.status in PENDING
         return None if overtaken else record
 
     async def find_by_id(self, consent_id: str) -> ConsentRecord | None:
-        """Return the consent of this id, or None if the same need was asked for again since it ended."""
+        """Return the consent with this id, or None if a newer consent for the same need replaced it."""
         return await self._find_by("asked", fingerprint(consent_id))
 
     async def find_remembered(self, consent_id: str) -> ConsentRecord | None:
-        """Return the consent of this id, pending or ended, or None if it is forgotten."""
+        """Return the consent with this id, pending or ended, or None if it is unknown."""
         record = await self._find_by("asked", fingerprint(consent_id), same=False)
         return record.version_with_id(consent_id) if record else None
 
     async def _find_by(self, index: Index, digest: str, *, same: bool = True) -> ConsentRecord | None:
-        """Return the consent of an index row. ``same``: only if the same need was not asked for again meanwhile."""
+        """Return the consent of an index row, or None. ``same``: None also if a newer consent replaced it."""
         row = await self.engine.vault.get(index, digest)
         if row is None or row.json["expires"] < self.engine.clock():
             return None
@@ -134,17 +134,17 @@ class ConsentRepository:
     # ------------------------------------------------------------- saving
 
     async def save(self, record: ConsentRecord) -> ConsentRecord | None:
-        """Save the record over the row it was read from. Returns None, and changes nothing, if that row has changed."""
+        """Save the record over the row it was read from. Returns None, changing nothing, if the row has changed."""
         row = await self.engine.vault.swap(record.place, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def insert(self, key: str, record: ConsentRecord) -> ConsentRecord | None:
-        """Store a first consent under this key. Returns None if there is one."""
+        """Store a first consent under this key. Returns None if the key already has one."""
         row = await self.engine.vault.insert("consent", key, record.pack())
         return ConsentRecord.of(row) if row else None
 
     async def index(self, key: str, record: ConsentRecord) -> None:
-        """Store the index rows of ticket and id, before the record itself is stored. They hold only hashes."""
+        """Store the index rows of ticket and id, which contain only hashes, before the record itself is stored."""
         await self._point("ticket", self.ticket(record), key, record, record.expires)
         await self._point("asked", record.id, key, record, record.expires)
 
@@ -170,15 +170,15 @@ class ConsentRepository:
         raise refuse_link(why)
 
     async def audit_misuse(self, why: Misuse, record: ConsentRecord | None = None) -> None:
-        """Record that a request fits no consent, or not this one."""
+        """Record in the audit that a request fits no consent, or not this one."""
         await self.engine.audit.record(MISUSES[why](record.facts() if record else None))
 
     async def end(
         self, record: ConsentRecord, status: EndStatus, reason: str, *, obtained: Obtained | None = None, **facts: Any
     ) -> ConsentRecord | None:
-        """Move the consent to a final state, and audit that. Returns None if it ended otherwise meanwhile.
+        """Move the consent to a final state, and audit that. Returns None if it was ended in another way in between.
 
-        ``obtained``: the grant it led to. ``facts``: see `ConsentRecord.end`.
+        ``obtained``: the grant that it led to. ``facts``: see `ConsentRecord.end`.
         """
         began = record
         while not (stored := await self.save(record.end(status, reason, self.engine.clock(), **facts))):
@@ -192,28 +192,28 @@ class ConsentRepository:
     # ------------------------------------------------------------- what belongs to it
 
     def get_provider_and_app(self, record: ConsentRecord) -> tuple[Provider, App]:
-        """Return provider and app of a consent. Raises the one refusal if the settings no longer have them."""
+        """Return the provider and the app of a consent. Raises the error of `refuse_link` if the settings lack them."""
         provider, app = self.engine.providers.get(record.provider), self.engine.apps.get(record.app)
         if provider is None or app is None:
             raise refuse_link("unknown_app")
         return provider, app
 
     async def check_origin(self, user: User, app: App) -> None:
-        """Raise `InvalidInput` if a grant of this app came from another server than the app leads to now. Before the
-        user disconnects it, neither its key in the vault nor the client secret is used for the new server."""
+        """Raise `InvalidInput` if a grant of this app came from another server than the app leads to now. Until the
+        user disconnects that grant, the new server receives no client secret, and nothing is stored for it."""
         row = self.engine.providers[app.provider]
         for grant in await self.engine.vault.list_grants(user, app.provider, app.name):
             if grant.status != "revoked" and origin_change(grant.origin, row, app) == "place":
                 raise moved(grant, row)
 
     async def scopes_to_ask(self, record: ConsentRecord, provider: Provider) -> frozenset[str]:
-        """Return the scopes to request: those missing, and those of the grant that must not get lost."""
+        """Return the scopes to request: the missing ones, and those of the current grant that must not get lost."""
         held = await self._grant_of(record)
         kept = held.scopes - provider.apis.incompatible_scopes.keys() if held else frozenset[str]()
         return frozenset(record.scopes) | kept
 
     async def _grant_of(self, record: ConsentRecord) -> Grant | None:
-        """Return the active grant of the account that must come back, or None."""
+        """Return the active grant of the account that must consent, or None."""
         if not record.subject:
             return None
         vault = self.engine.vault
@@ -221,7 +221,7 @@ class ConsentRepository:
         return grant if grant and grant.status != "revoked" else None
 
     async def to_public(self, record: ConsentRecord, ask: str = "") -> Consent:
-        """Return the public form of the consent, as part of the request ``ask`` or of the newest request."""
+        """Return the consent in its public form. ``ask``: the user's request; default: the newest one."""
         step = ask or (record.asks[-1] if record.asks else "")
         provider = self.engine.providers.get(record.provider)
         status = record.public_status(self.engine.clock())

@@ -1,7 +1,7 @@
 """Waiting for consents to end, in this process, in another one, or in a browser.
 
-Only the vault knows how a consent stands. A pending consent has ended, too, once the user's grant has all scopes that
-it asks for, whichever link brought them.
+Only the vault has the current state of a consent. A pending consent also counts as ended when the user's grant has all
+of its scopes, through any link.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from deputize.core.vault.notify import deadline, watch_records
 
 
 async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], timeout: float) -> list[Consent]:
-    """Return how each of these consents ended, in order; see `Deputy.wait_for_consents`."""
+    """Return these consents in order, after they have ended or timed out; see `Deputy.wait_for_consents`."""
     asked = list(asked)
     known = {one.id: _as_removed(one) for one in asked if isinstance(one, Consent)}
     ids = [id_of(one) for one in asked]
@@ -42,14 +42,14 @@ async def wait_for_ends(consents: Consents, asked: Iterable[Consent | str], time
 
 
 async def _watched_prefixes(consents: Consents, ids: Iterable[str]) -> list[tuple[str, str]]:
-    """Return the kinds and key prefixes of the records by which these may end."""
+    """Return the kinds and key prefixes of the records whose change may end these consents."""
     records = [await consents.repository.find_by_id(one) for one in ids]
     places = [consents.repository.owner(record) for record in records if record]
     return [(kind, key) for key in places for kind in ("consent", "grant")]
 
 
 async def _current(consents: Consents, consent_id: str) -> Consent | None:
-    """Return the current consent: ``granted`` with the reason ``elsewhere`` if a grant has all of its scopes by now."""
+    """Return the current consent: ``granted`` with the reason ``elsewhere`` if a grant has all of its scopes."""
     consent = await consents.status(consent_id)
     if consent is None or consent.status not in ("pending", "expired"):
         return consent
@@ -60,10 +60,10 @@ async def _current(consents: Consents, consent_id: str) -> Consent | None:
 
 
 async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
-    """Return True if the expected account has a grant with these scopes, or with others that cover them.
+    """Return True if the expected account has a grant with these scopes, or with scopes that include them.
 
-    False for an added or switched account, which the user still has to choose. False if the provider refused scopes
-    that the grant has, or the grant has a scope that makes the others useless: then only a new consent helps.
+    False for an added or switched account, which the user still has to choose. False if only a new consent helps: the
+    provider refused scopes that the grant has, or the grant has a scope that makes the others useless.
     """
     row, app = engine.providers.get(record.provider), engine.apps.get(record.app)
     if row is None or app is None or record.other or record.why == "scope_missing":
@@ -81,5 +81,5 @@ async def _is_held(engine: Engine, record: ConsentRecord) -> bool:
 
 
 def _as_removed(consent: Consent) -> Consent:
-    """Return the consent as failed, for when nothing is stored about it any more, as after its user was erased."""
+    """Return the consent as failed. For a consent with no stored data, for example after its user was erased."""
     return replace(consent, status="failed", reason_code="removed")
