@@ -1,9 +1,9 @@
 """Choice of the account that acts: the named one, else the user's default, else the first connected.
 
-If the default account is disconnected, another of the same app replaces it, always the same one until the user chooses.
+If the default account is disconnected, another account of the same app becomes the default until the user chooses one.
 
-A mark in the grants tells the accounts of one app apart, so that no act reads twice. If tools can be used through
-several apps (github.com and a company's own server), a record says which app the user chose.
+A mark in a grant identifies the default account of an app, so that an act need not read a second record. If tools can
+be used through several apps (github.com and a company's own server), a record contains the app that the user chose.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ class Accounts:
     async def choose_app(self, user: User, provider: str, name: str = "", account: str | None = None) -> App:
         """Return the app through which a user's tools of this provider are used.
 
-        ``name``: the app, if one is named. ``account``: a connected account, or the id of an earlier connection. Raises
-        `InvalidInput` if the app is not of this provider, `SettingsError` if there is no app.
+        ``name``: the app, if the caller names one. ``account``: a connected account, or the id of an earlier
+        connection. Raises `InvalidInput` if the app does not serve this provider, and `SettingsError` if there is no
+        app.
         """
         await self.registry.arrive(name or provider)
         apps = [self.registry.app(provider, name)] if name else self.registry.apps_for(provider)
@@ -48,9 +49,9 @@ class Accounts:
         return self.registry.app(provider)
 
     async def choose(self, user: User, provider: str, account: str, app: str = "") -> Grant:
-        """Make this account the default.
+        """Make this account the default, and return its grant.
 
-        Raises `AccountMismatch` if it is not connected, or several accounts have this name.
+        Raises `AccountMismatch` if the account is not connected, or several accounts have this name.
         """
         await self.registry.arrive(app or provider)
         apps = [self.registry.app(provider, app)] if app else self.registry.apps_for(provider)
@@ -76,7 +77,7 @@ class Accounts:
         await self.audit.record(AccountChosen(grant_fields(marked or grant)))
 
     async def choose_next(self, user: User, providers: Iterable[str]) -> None:
-        """Mark the new default account after a disconnect, so that one connected later does not become it."""
+        """Mark the new default account after a disconnect, so that a later connection does not become it."""
         ended = set(providers)
         for app in list(self.registry.apps.values()):
             held = await self._list_held(user, [app]) if app.provider in ended else []
@@ -85,7 +86,7 @@ class Accounts:
                     await self.audit.record(AccountChosen(grant_fields(marked)))
 
     async def is_default(self, user: User, grant: Grant) -> bool:
-        """Return True if this account acts when none is named."""
+        """Return True if calls that name no account use this one."""
         if grant.app not in self.registry.apps:
             return grant.default
         if (await self.choose_app(user, self.registry.family(grant.provider))).name != grant.app:
@@ -98,7 +99,7 @@ class Accounts:
         return [grant for grant in found if grant.status != "revoked"]
 
     async def _mark(self, grant: Grant, *, chosen: bool) -> Grant | None:
-        """Set or clear the mark of the grant, and return the stored grant, or None if it was revoked meanwhile."""
+        """Set or clear the mark of the grant. Return the stored grant, or None if it was revoked in between."""
         while (now := await self.vault.get_grant(self.vault.record_key(grant))) and now.status != "revoked":
             if now.default is chosen:
                 return now

@@ -57,25 +57,24 @@ class Backoff:
         return len(self._pauses)
 
     def pause(self, key: str) -> Pause | None:
-        """Return the current pause of this grant, or None. A clock that was set back makes no pause longer."""
+        """Return the current pause of this grant, or None. If the clock was set back, no pause becomes longer."""
         found = self._pauses.get(key)
         return found if found and 0 < found.until - self.clock() <= found.length * JITTER else None
 
     def allows_second_try(self, key: str, outcome: Outcome, *, urgent: bool) -> bool:
-        """Return True if the same request may be sent once more at once, after this outcome. ``urgent``: callers have
-        no other token.
+        """Return True if the same request may be sent once more at once. ``urgent``: the callers have no other token.
 
-        True if the answer was lost in transit. If the provider answered with a server error, or the request cannot have
-        left: true if ``urgent`` and the request before succeeded. The token may be used up by then; waiting would not
-        bring it back, and some providers forgive a second use within seconds. False if the provider may still process
-        the first request, which would look like a theft to it (RFC 9700 4.14.2), or asks for a pause.
+        True if the answer was lost in transit. True also after a server error, or if the request cannot have left,
+        provided that it is ``urgent`` and the request before succeeded. The token may be used up by then; waiting would
+        not help, and some providers accept a second use within seconds. False if the provider asks for a pause, or may
+        still process the first request: a second one would look like a theft (RFC 9700 4.14.2).
         """
         if outcome.kind is not Kind.TRANSIENT or outcome.wait or outcome.detail == LATE:
             return False
         return outcome.detail == UNANSWERED or (urgent and key not in self._pauses)
 
     def record_failure(self, key: str, outcome: Outcome) -> Pause:
-        """Start a pause as long as the provider asks for, else twice as long as the last one, with jitter."""
+        """Start a pause. It lasts as long as the provider requests, else twice as long as the last one, with jitter."""
         before = self._pauses.get(key)
         length = outcome.wait or min(2 * before.length if before else FIRST_PAUSE, LONGEST_PAUSE)
         until = self.clock() + length * random.uniform(1.0, JITTER)  # noqa: S311
@@ -88,8 +87,8 @@ class Backoff:
 
 
 class Circuits:
-    """The providers whose API refuses the tokens of several users, and none in between is accepted: its outage, not the
-    tokens' fault. Then one token is refreshed at a time, as a probe, with a growing pause."""
+    """Circuit breakers of providers whose API refuses several users' tokens in a row: an outage, not the tokens' fault.
+    Until the API accepts a token, one token is refreshed at a time, as a probe, with growing pauses."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._refused = dict[str, set[str]]()
@@ -99,7 +98,7 @@ class Circuits:
         return bool(self._refused)
 
     def record_refusal(self, provider: str, key: str) -> bool:
-        """Count the grant with this key. Return True if the provider's circuit opens with it."""
+        """Count a refusal for the grant with this key. Return True if it opens the provider's circuit."""
         refused = self._refused.setdefault(provider, set())
         before = len(refused)
         if before < ENOUGH:
@@ -116,6 +115,6 @@ class Circuits:
         return True
 
     def close(self, provider: str) -> None:
-        """Record that the API accepts a token."""
+        """Record that the API accepts a token, which closes the provider's circuit."""
         self._refused.pop(provider, None)
         self._probes.reset(provider)

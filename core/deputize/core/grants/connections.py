@@ -16,9 +16,9 @@ ended, and the user is asked to connect the account again."""
 
 @frozen
 class Connection(ValueObject):
-    """One connected account, for people: its scopes, and whether it still works. It holds no token.
+    """One connected account, for people: its scopes and its status. It contains no token.
 
-    ``id``: opaque, the same for as long as this account can be connected. It can be passed as any ``account`` argument.
+    ``id``: opaque, and the same after a reconnection of this account. Any ``account`` argument accepts it.
     """
 
     id: str
@@ -33,7 +33,7 @@ class Connection(ValueObject):
 
 
 async def connections_of(user: User, engine: Engine, accounts: Accounts) -> list[Connection]:
-    """Return all accounts that are not disconnected. ``default``: it acts if no account is named."""
+    """Return all accounts that are not disconnected. ``default``: True for the account of calls that name none."""
     found = []
     for grant in await engine.vault.list_grants(user):
         if grant.status != "revoked":

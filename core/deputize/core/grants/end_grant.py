@@ -1,4 +1,4 @@
-"""The local end of a grant: its tokens are stored in the revocation queue, then its tombstone is written."""
+"""The local end of a grant: its tokens enter the revocation queue, then its tombstone is written."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ QUEUED: Final = "queued"
 
 
 async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> list[Ended]:
-    """Write the grant's tombstone, even if it is refreshed meanwhile. Returns nothing if another process wrote it.
+    """Write the grant's tombstone, even if it is refreshed in between. Return nothing if another process wrote it.
 
-    An entry is withdrawn only once its successor is enqueued: a process that finds one without a tombstone finishes
-    both.
+    A queue entry is withdrawn only after its successor was added. A process that finds an entry without a tombstone
+    finishes both.
     """
     vault, before = queue.vault, None
     while True:
@@ -37,8 +37,8 @@ async def end_grant(queue: RevocationQueue, grant: Grant, *, leaked: bool) -> li
 
 
 async def finish_bulk_end(queue: RevocationQueue, key: str) -> list[Record]:
-    """Finish the end of a grant that ended with many others but is still stored, because a newer grant replaces it or
-    it came too late. Returns its queue entries, to be delivered once the newer grant is stored: else both might end."""
+    """Finish the end of a grant that a bulk revocation ended but that is still stored: a newer grant replaces it, or it
+    came too late. Returns its queue entries, to deliver after the newer grant is stored: else both might end."""
     vault = queue.vault
     ends = await vault.ended.refresh(fresh=True)
     grant = None

@@ -1,13 +1,13 @@
 """The token families that may be alive at providers, as far as the vault knows. No other module decides that.
 
-A family is every token that one consent led to: those of its reply, and those they are refreshed to. From the first
-token on it is in one of three kinds of records, each of which survives a crash, and in none once it has ended:
+A family is all tokens that one consent led to: those of its reply, and those refreshed from them. From its first token
+on, a family is in one of these kinds of records, each of which survives a crash, and in none after it has ended:
 
-    received             a reply is sealed, its consent not finished (`deputize.core.grants.token_reply_journal`)
-    active               a grant holds it
-    superseded           a newer consent takes its place: an entry of the revocation queue, which waits while a grant of
-                         the account holds the tokens, or might end with them
-    pending_revocation   any other entry of the queue, removed once the provider was told (RFC 7009)
+    received             a stored reply whose consent is not finished (`deputize.core.grants.token_reply_journal`)
+    active               a grant has it
+    superseded           replaced by a newer consent: an entry of the revocation queue, which waits while a grant of
+                         the account has its tokens, or might end with them
+    pending_revocation   any other entry of the queue, removed after the provider was informed (RFC 7009)
 
 The vault cannot know a reply that never came, or that came to a process that died before it could write.
 """
@@ -33,7 +33,7 @@ _STRONGER: Final[tuple[FamilyState, ...]] = ("superseded", "active", "received",
 
 @frozen
 class TokenFamily(ValueObject):
-    """A family that may be alive. ``id``: empty for tokens from before families had ids.
+    """A token family that may be alive. ``id``: empty for tokens from before families had ids.
 
     ``tokens``: fingerprints of the tokens in the vault; they cannot be used as tokens.
     """
@@ -47,7 +47,7 @@ class TokenFamily(ValueObject):
 
 
 async def families(vault: Vault) -> list[TokenFamily]:
-    """Return every family that may be alive. Leaves out records that do not open: `Vault.scan_openable` counts them."""
+    """Return every family that may be alive. Leaves out damaged records: `Vault.scan_openable` counts them."""
     found: dict[str, TokenFamily] = {}
     nameless: list[TokenFamily] = []
     async for one in _records(vault):

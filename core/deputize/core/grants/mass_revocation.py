@@ -1,11 +1,11 @@
-"""Revocation of everybody's grants, or all of a tenant: here with one write, the rest by pages.
+"""Revocation of the grants of all users, or of one tenant: here with one write, at the providers in pages.
 
     revocation epoch, durable -> mandates -> tombstones, each with an entry in the revocation queue
-                              -> consents cancelled -> tombstones for what slipped in between -> providers
+                              -> consents cancelled -> tombstones for late grants -> providers
 
-The first write ends all grants, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`). The
-follow-up does the rest. The process that began does it, or any other one in the background if that one died: the vault
-stores the progress, and every step may be repeated.
+The first write ends all grants, in every process within `FRESH` seconds (`deputize.core.vault.bulk_revocation`). A
+follow-up does the rest: in the process that began, or, if that process died, in the background of any other one. The
+vault stores the progress, and every step may be repeated.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ EndMandates: TypeAlias = Callable[[str | None], Awaitable[None]]
 
 
 class WaitingConsents(Protocol):
-    """The consents of all users, which are cancelled with the grants they were for."""
+    """The consents of all users, which are cancelled together with the grants they were for."""
 
     async def cancel(self, user: User, provider: str, app: str) -> int:
         """Cancel the pending consents of this user and app."""
         ...
 
     async def cancel_all(self, end: BulkRevocation) -> int:
-        """Cancel the consents that were pending when many grants ended."""
+        """Cancel the consents that were pending at a bulk revocation."""
         ...
 
     async def settle(self, key: str = "") -> None:
-        """Keep or revoke the tokens received for consents below this key."""
+        """Store or revoke the tokens that were received for consents below this key."""
         ...
 
 
@@ -64,8 +64,8 @@ class Revoked(ValueObject):
 
 
 class EndProgress:
-    """Progress of a follow-up: the number of tombstones, of grants that did not open, and of revocations by their
-    state. ``tell``: called after each page."""
+    """Progress of a follow-up: the number of tombstones, of grants that could not be decrypted, and of revocations by
+    their state. ``tell``: called after each page."""
 
     def __init__(self, tell: Callable[[EndProgress], object] | None = None) -> None:
         self.tell = tell
@@ -77,7 +77,7 @@ class EndProgress:
         self.stones += 1
 
     def count_revocation(self, entry: Record, upstream: Upstream) -> None:
-        """Count a revocation that was sent, or could not be."""
+        """Count a revocation that was sent, or that could not be sent."""
         self.upstream[upstream] += 1
 
     def page(self) -> None:
@@ -87,7 +87,7 @@ class EndProgress:
 
 
 class EndedAccounts(EndProgress):
-    """Progress with the names of the accounts: the first ``most`` of them, or all if that is None."""
+    """Progress with the names of the accounts. ``most``: the number of accounts to name, None for all."""
 
     def __init__(self, tell: Callable[[EndProgress], object] | None = None, most: int | None = None) -> None:
         super().__init__(tell)
@@ -108,7 +108,7 @@ class EndedAccounts(EndProgress):
 
 
 class MassRevocation:
-    """Revocation of the grants of many users in one vault. ``end_mandates``: ends their mandates, too."""
+    """Revocation of the grants of many users in one vault. ``end_mandates``: ends their mandates too."""
 
     def __init__(
         self, engine: Engine, consents: WaitingConsents, queue: RevocationQueue, end_mandates: EndMandates | None = None
@@ -118,7 +118,7 @@ class MassRevocation:
         self._told_of = set[int]()
 
     async def end(self, tenant: str | None, *, leaked: bool, progress: EndProgress) -> None:
-        """End all grants here with one write, then complete the follow-up. If interrupted, others continue it."""
+        """End all grants here with one write, then complete the follow-up, which others continue if interrupted."""
         async with AsyncExitStack() as turn:
             alone = await self._try_lock(turn, 0.0)
             await self.begin(tenant, leaked=leaked)
@@ -126,7 +126,7 @@ class MassRevocation:
                 await self._follow_all(progress)
 
     async def begin(self, tenant: str | None, *, leaked: bool) -> BulkRevocation:
-        """End all grants here. The end is durable and in force when this returns."""
+        """End all grants here. When this returns, the end is durable and in force."""
         end = await self.vault.ended.begin(tenant, leaked=leaked)
         await self._tell(end)
         return end
@@ -190,8 +190,8 @@ class MassRevocation:
             yield records[-1].key if records else end.after
 
     async def _end_together(self, grants: list[Grant], end: BulkRevocation) -> list[Ended]:
-        """Write the tombstones of a page, which share their syncs, and the audit rows. If some cannot be written, the
-        others are written and audited before the error is raised."""
+        """Write the tombstones of a page, which share their syncs to disk, and the audit rows. If some tombstones
+        cannot be written, the others are written and audited before the error is raised."""
         work = (end_grant(self.queue, grant, leaked=end.leaked) for grant in grants)
         tried = await asyncio.gather(*work, return_exceptions=True)
         ended = [one for some in tried if not isinstance(some, BaseException) for one in some]
@@ -202,14 +202,14 @@ class MassRevocation:
         return ended
 
     async def _consents(self, end: BulkRevocation, _: EndProgress) -> AsyncIterator[str]:
-        """Cancel pending consents and requests, and revoke the tokens received for them."""
+        """Cancel pending consents and token requests, and revoke the tokens received for them."""
         await self.consents.cancel_all(end)
         await under_way.stop_all_requests(self.vault, end)
         await self.consents.settle()
         yield ""
 
     async def _providers(self, end: BulkRevocation, progress: EndProgress) -> AsyncIterator[str]:
-        """Send all revocations, and report the state of each. Yields the last key of each page."""
+        """Send all revocations and report the state of each. Yields the last key of each page."""
         size = LEAKED_AT_ONCE // 2 if end.leaked else PAGE
         async for records, _ in self.vault.pages("outbox", size, after=end.after):
             entries = [record for record in records if _is_of_tenant(record.json, end.tenant)]
@@ -221,5 +221,5 @@ class MassRevocation:
 
 
 def _is_of_tenant(content: Mapping[str, Any], tenant: str | None) -> bool:
-    """Return True if the record is of a user of the tenant; None means all tenants."""
+    """Return True if the record belongs to a user of the tenant. None means all tenants."""
     return tenant is None or content["tenant"] == tenant

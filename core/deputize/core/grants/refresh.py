@@ -1,16 +1,17 @@
 """Refresh of grants: one live token per grant, however many callers, threads and processes want it.
 
-Three layers, none of which replaces another: one task per grant in this process, one lock per grant in the store (freed
-by the system if its holder dies), and the generation of the row as the fence. In this order:
+Three layers work together: one task per grant in this process, one lock per grant in the store (released by the system
+if its holder dies), and the generation of the record as the fence. In this order:
 
-    task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent away -> hand out
+    task -> lock -> re-read (fresh? use it) -> intent, durable -> POST -> swap, durable -> intent deleted -> hand out
 
 If the lock can be lost while its holder continues, the intent is a lease (`Intent`): no other process sends the token
-as long as it lasts, and a process that wrote one reads the grant again before it sends anything.
+until the lease ends, and a process that wrote an intent reads the grant again before it sends anything.
 
-An open intent that is found later means: a process sent this refresh token and never saw new tokens. It is tried once
-more; if the provider refuses, the rotation was lost and the user is asked again. A grant without a refresh token may be
-obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6, RFC 9700 4.14.
+An open intent that is found later means that a process sent this refresh token and never stored new tokens. The token
+is tried once more. If the provider refuses it, the rotation was lost and the user is asked again. A grant without a
+refresh token may be obtained again from its app's source (`grants.sources`), in the same order. Sources: RFC 6749 6,
+RFC 9700 4.14.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ _REFUSED: Final = outcome_of(Kind.TRANSIENT)
 
 
 class GrantLost(Exception):
-    """The error for a grant that is dead or deleted; ``reason`` says why. Only a new consent helps."""
+    """A grant is dead or deleted; ``reason`` says why. Only a new consent helps."""
 
     def __init__(self, reason: str, grant: Grant | None = None) -> None:
         super().__init__(reason)
@@ -83,7 +84,7 @@ class GrantLost(Exception):
 
 
 class Refresher:
-    """Source of grants whose access token is valid now."""
+    """Source of grants with a valid access token."""
 
     def __init__(self, engine: Engine, revocation_queue: RevocationQueue) -> None:
         self.vault, self.http, self.audit, self.revocation_queue = (
@@ -99,7 +100,7 @@ class Refresher:
         self._refusals, self._circuits, self._id = Backoff(engine.clock), Circuits(engine.clock), secrets.token_hex(8)
 
     def is_valid(self, grant: Grant) -> bool:
-        """Return True if the token stays valid for at least a minute, or a fifth of a short lifetime."""
+        """Return True if the token stays valid for at least a minute, or for a fifth of a short lifetime."""
         if not grant.expires_at:
             return True
         margin = min(60.0, 0.2 * max(grant.expires_at - grant.obtained_at, 0.0))
@@ -127,7 +128,7 @@ class Refresher:
         return await portal().hop(lambda: self._join(key, failed, again))
 
     async def _join(self, key: str, failed: Secret | None, again: Ask | None = None) -> Grant:
-        """Return the result of this process's one refresh of the grant. Runs on the portal's loop only."""
+        """Return the result of this process's only refresh of the grant. Runs on the portal's loop only."""
         while True:
             task = self._running.get(key)
             if task is None or task.done():
@@ -141,7 +142,7 @@ class Refresher:
                 return grant
 
     async def _wait_for(self, task: asyncio.Task[Grant], key: str, failed: Secret | None) -> Grant:
-        """Return the refreshed grant, or after a while the old one if it is usable. Raises why there is none."""
+        """Return the refreshed grant, or after some time the old one if usable. Raises the refresh's error."""
         done, _ = await asyncio.wait((task,), timeout=CALLER_TIMEOUT)
         if done:
             return task.result()
@@ -240,7 +241,7 @@ class Refresher:
         return Intent(self.vault, key, token, holder=holder, lock=lock, seconds=seconds)
 
     async def _unrenewable(self, grant: Grant, failed: Secret | None) -> Grant:
-        """Return a grant that cannot be renewed, or end it if it has expired."""
+        """Return a grant that cannot be renewed. Ends the grant, and raises, if it has expired."""
         if self._is_usable(grant, failed):
             return grant
         if not self._is_unexpired(grant):
@@ -251,7 +252,7 @@ class Refresher:
         raise error
 
     async def _is_unknown(self, grant: Grant) -> bool:
-        """Return True if the provider, asked about the token itself, does not know it. A 401 does not say that."""
+        """Return True if the provider, asked about the token itself, does not know it. A 401 is not enough for that."""
         try:
             return await Endpoint(self.http, *self._row(grant), self.clock).is_of_app(grant.access_token) is False
         except Refusal:
@@ -259,7 +260,7 @@ class Refresher:
 
     async def suspect(self, grant: Grant, reason: str) -> None:
         """Record that the API refuses the grant's token. It may be an outage, so the grant keeps its tokens, and the
-        next act tries them again: only the token endpoint says that a grant is dead."""
+        next act tries them again. Only the token endpoint can report that a grant is dead."""
         with suppress(StoreUnavailable):
             if grant.reason != reason and await self.vault.replace(grant, replace(grant, reason=reason)):
                 await self._tell(GrantSuspected(grant_fields(grant), reason))
@@ -267,14 +268,13 @@ class Refresher:
             await self._tell(ProviderRefusesTokens(grant.provider))
 
     def has_doubts(self, grant: Grant) -> bool:
-        """Return True if `clear` has anything to record."""
+        """Return True if `clear` would record anything."""
         return grant.is_suspect or bool(self._refusals) or bool(self._circuits)
 
     async def clear(self, grant: Grant) -> Grant:
         """Record that the API accepts the grant's token, and return the grant.
 
-        Until then the grant is not refreshed again after a refusal, whichever act meets it, except after a growing
-        pause.
+        Until this is called, acts that meet a refusal do not refresh the grant again, except after a growing pause.
         """
         self._refusals.reset(self.vault.record_key(grant))
         self._circuits.close(grant.provider)
@@ -285,19 +285,19 @@ class Refresher:
         return grant
 
     def _refusal_error(self, grant: Grant, again: Ask | None) -> GrantLost | ProviderUnavailable:
-        """Return the error for callers while the API refuses the token. The user is asked if the token cannot be
-        renewed and the provider cannot be asked about it; the grant stays until they have consented again."""
+        """Return the error for callers while the API refuses the token. The user is asked if it cannot be renewed and
+        the provider cannot be asked about it; the grant stays until the user has consented again."""
         row, renewable = self._row(grant)[0], refresh_request(grant, again) is not None
         if not (renewable or row.oauth.revoke_by == "app"):
             return GrantLost(REJECTED, grant)
         return token_refused_error(row.label, refreshed=renewable)
 
     async def _mark_dead(self, grant: Grant, reason: str, intent: Intent | None = None, *, told: bool = False) -> Grant:
-        """Mark the grant dead, then delete the intent: in the other order, a crash would lose the reason.
+        """Mark the grant dead, then delete the intent. In the other order, a crash would lose the reason.
 
-        The tokens are also revoked at the provider, unless it has just ``told`` us that their family is dead. After a
-        lost rotation, tokens that never arrived live on there, and the old token may tell the provider which family to
-        end.
+        The tokens are also revoked at the provider, unless the provider has just reported their family as dead
+        (``told``). After a lost rotation, tokens that never arrived are still valid there, and the old token may
+        identify the family to end.
         """
         lost: Record | None = None
         if not told or must_revoke_on_end(grant):
@@ -316,7 +316,7 @@ class Refresher:
         return newer
 
     async def _ask(self, grant: Grant, ask: Ask, intent: Intent, *, urgent: bool) -> Tokens:
-        """Send a token request, and a second one with the same token if `Backoff.allows_second_try`."""
+        """Send a token request, and a second one with the same token if `Backoff.allows_second_try` permits it."""
         endpoint = Endpoint(self.http, *self._row(grant), self.clock, REQUEST_TIMEOUT)
         try:
             return await ask(endpoint)
@@ -343,15 +343,15 @@ class Refresher:
         return provider, app
 
     def _check_origin(self, grant: Grant) -> None:
-        """Raise if the current token endpoint, or its app, is not the one that this grant came from."""
+        """Raise if the current token endpoint, or its app, differs from the one that issued this grant."""
         provider, app = self._row(grant)
         if where := origin_change(grant.origin, provider, app):
             raise moved(grant, provider) if where == "place" else GrantLost(MOVED, grant)
 
     async def _save(self, old: Grant, new: Grant) -> tuple[Grant, Record | None]:
-        """Store the new tokens before any caller uses them. The lock and the token are held until the store takes it.
+        """Store the new tokens before any caller uses them. Lock and token are held until the store accepts them.
 
-        Returns also the queue entry of replaced tokens that nothing else would end.
+        Also returns the queue entry of replaced tokens that nothing else would end.
         """
         left: Record | None = None
         noted = not must_revoke_on_end(old)
@@ -381,19 +381,19 @@ class Refresher:
         return saved, left
 
     async def _tell(self, event: Event) -> None:
-        """Record the event. The audit writes it in any case: a store outage must not cost callers the new token."""
+        """Record the event. A store outage is ignored: the audit writes the row later, and callers get their token."""
         with suppress(StoreUnavailable):
             await self.audit.record(event)
 
     async def _end_overtaken(self, old: Grant, new: Grant, current: Grant | None) -> GrantLost:
-        """Handle a revocation that came first: the grant stays revoked, and the new tokens are revoked, too."""
+        """Handle a revocation during the refresh: the grant stays revoked, and the new tokens are revoked too."""
         lifetime = max(new.expires_at - new.obtained_at, 0.0)
         tokens = Tokens(new.access_token, new.refresh_token, None, lifetime)
         await self.revocation_queue.end(old.user, old.provider, old.app, tokens)
         return GrantLost(current.reason if current else "disconnected", current)
 
     def _is_usable(self, grant: Grant, failed: Secret | None) -> bool:
-        """Return True if the old token may be used while no new one can be obtained."""
+        """Return True if callers may use the old token while no new one can be obtained."""
         return grant.status == "active" and self._is_unexpired(grant) and grant.access_token != failed
 
     def _is_unexpired(self, grant: Grant) -> bool:
@@ -405,8 +405,8 @@ class Refresher:
         raise pause.error()
 
     async def end(self, grant: Grant, reason: str, *, replaced: bool = False) -> GrantLost:
-        """Mark the grant dead and revoke its tokens at the provider: else the next consent would bring the same grant
-        back. ``replaced``: it gets no tombstone; see `RevocationQueue.enqueue_grant`."""
+        """Mark the grant dead and revoke its tokens at the provider. Otherwise the next consent would bring the same
+        grant back. ``replaced``: the grant gets no tombstone; see `RevocationQueue.enqueue_grant`."""
         queued = await self.revocation_queue.enqueue_grant(grant, replaced=replaced)
         try:
             await self._end_with(grant, reason, queued)

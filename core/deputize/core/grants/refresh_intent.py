@@ -1,8 +1,9 @@
-"""The record written before a token is used for new ones: after a crash, it says that the token may have been used.
+"""The record written before a token is exchanged for new ones. After a crash, it proves that the token may be used up.
 
-If a store's lock can be lost while its holder continues (`HeldLock`), the intent is also a lease: it names its holder,
-and until when a request with this token may be in progress, by the store's clock. No other process sends the token
-before that. So a holder that loses its lock during a request is the only one that sent it, and stores the reply.
+If a store's lock can be lost while its holder continues (`HeldLock`), the intent is also a lease. It names its holder,
+and the time, by the store's clock, until which a request with this token may be in progress. No other process sends the
+token before that time. So if a holder loses its lock during a request, it is still the only sender, and stores the
+reply.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ LOOK: Final = 0.2
 
 
 class Intent:
-    """A record that one refresh of one holder is about to use this token of the grant with this key.
+    """A record that one refresh by one holder is about to use this token of the grant.
 
-    ``holder``: differs in each process; an intent left by an earlier refresh of the same process does not bind it.
-    ``lock``: the lock that covers it; None if only the death of its holder frees that. ``seconds``: how long a request
-    may take. ``reopened``: the same intent had been written before.
+    ``holder``: differs in each process; an intent left by an earlier refresh of the same process does not block it.
+    ``lock``: the lock that covers it; None if only the death of its holder releases the lock. ``seconds``: how long a
+    request may take. ``reopened``: True if an earlier refresh left the same intent.
     """
 
     def __init__(
@@ -44,8 +45,8 @@ class Intent:
         self._until = 0.0
 
     async def write(self, now: float, timeout: float) -> None:
-        """Store the intent durably. ``now``: Unix seconds. Raises TimeoutError if another holder's lease lasts longer
-        than ``timeout`` seconds, `StoreUnavailable` if the lock is lost: then nothing may be sent."""
+        """Store the intent durably. ``now``: Unix seconds. Raises `TimeoutError` if another holder's lease lasts longer
+        than ``timeout`` seconds. Raises `StoreUnavailable` if the lock is lost: nothing may be sent then."""
         deadline = time.monotonic() + timeout
         while True:
             old = await self.vault.get("intent", self.place)
@@ -65,7 +66,7 @@ class Intent:
                 return
 
     def _seconds_left(self, old: Record | None, stored: float) -> float:
-        """Return the seconds for which another holder may still send."""
+        """Return the seconds for which another holder may still send the token."""
         if old is None or self.lock is None or old.json.get("holder") == self.holder:
             return 0.0
         return float(old.json.get("until", 0.0)) - stored
@@ -78,7 +79,7 @@ class Intent:
         return {**mark, "holder": self.holder, "until": self._until}
 
     async def allows_another(self) -> bool:
-        """Return True if another request may be sent: the lease covers the time it may take."""
+        """Return True if another request may be sent, because the lease covers the time that it may take."""
         if self.lock is None:
             return True
         try:
@@ -91,13 +92,13 @@ class Intent:
         return self._record is not None
 
     async def end(self) -> None:
-        """Delete the intent: the token was not used, or the reply is stored. A failed deletion does no harm."""
+        """Delete the intent, because the token was not used or the reply is stored. A failed deletion does no harm."""
         if self._record:
             with suppress(StoreUnavailable):
                 await self.vault.delete(self._record)
 
     async def leave(self) -> None:
-        """End the lease: the provider may have taken the token, but no request is in progress any more."""
+        """End the lease, because no request is in progress any more. The provider may have accepted the token."""
         if self.lock and self._record:
             with suppress(StoreUnavailable):
                 await self.vault.swap(self._record, {**self._record.json, "until": 0.0})

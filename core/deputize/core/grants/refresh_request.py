@@ -27,30 +27,30 @@ Ask: TypeAlias = Callable[[Endpoint], Awaitable[Tokens]]
 
 
 def refresh_request(grant: Grant, again: Ask | None) -> Ask | None:
-    """Return the request for new tokens: by the refresh token, else ``again``, as at first. None if there is no way."""
+    """Return the function that requests new tokens: by the refresh token, else ``again``. None if both are missing."""
     token, key = grant.refresh_token, grant.proof_key
     return (lambda endpoint: endpoint.refresh(token, key)) if token and has_refresh_token(grant) else again
 
 
 def has_refresh_token(grant: Grant) -> bool:
-    """Return True if the refresh token brings new tokens. Some sources give one that is only revoked."""
+    """Return True if the refresh token can be exchanged. Some sources issue one that can only be revoked."""
     return grant.refresh_token is not None and grant.source not in RENEWED_BY_SOURCE
 
 
 def must_revoke_on_end(grant: Grant) -> bool:
-    """Return True if the grant has an unused refresh token that lives on until it is revoked."""
+    """Return True if the grant has an unused refresh token that stays valid until it is revoked."""
     return grant.refresh_token is not None and grant.source in RENEWED_BY_SOURCE
 
 
 def death_reason(grant: Grant, reason: str, *, unanswered: bool) -> str:
-    """Return why a grant is dead, from the server's reason. ``unanswered``: it may have sent tokens that got lost."""
+    """Return the reason why a grant is dead. ``reason``: the server's; ``unanswered``: its new tokens may be lost."""
     if not has_refresh_token(grant):
         return reason
     return LOST_ROTATION if unanswered else "invalid_grant"
 
 
 def refusal_reason(provider: Provider, grant: Grant, tokens: Tokens) -> str:
-    """Return why these tokens must not replace the grant's, or "" if they may."""
+    """Return the reason why these tokens must not replace the grant's, or ""."""
     if unbound(provider, tokens):
         return NOT_BOUND
     named = tokens.id_token
@@ -58,7 +58,7 @@ def refusal_reason(provider: Provider, grant: Grant, tokens: Tokens) -> str:
 
 
 def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -> Grant:
-    """Return the grant with the fields of the reply; others stay the same. ``asked_at``: Unix seconds."""
+    """Return the grant with the fields of the reply; other fields stay the same. ``asked_at``: Unix seconds."""
     return replace(
         grant,
         access_token=tokens.access,
@@ -74,7 +74,7 @@ def apply_reply(grant: Grant, tokens: Tokens, asked_at: float, origin: Origin) -
 
 
 def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
-    """Return the current row with the refreshed tokens; a step-up's newer access token is kept."""
+    """Return the current grant with the refreshed tokens. If a step-up stored a newer access token, that stays."""
     if current.access_token != before.access_token:
         return replace(current, refresh_token=new.refresh_token)
     return replace(
@@ -89,8 +89,8 @@ def merge_refreshed(before: Grant, current: Grant, new: Grant) -> Grant:
 
 
 def token_refused_error(label: str, *, refreshed: bool) -> ProviderUnavailable:
-    """Return the error for callers while the provider's API refuses a token that may be valid: an outage may answer
-    401, too. ``refreshed``: the token was refreshed just before."""
+    """Return the error for callers while the provider's API refuses a token that may be valid. An outage may answer 401
+    too. ``refreshed``: True if the token was refreshed just before."""
     why = "although it was just refreshed" if refreshed else "and it cannot be refreshed"
     return ProviderUnavailable(
         f"{label} refuses the user's access token, {why}. The connection was kept; nothing was done.",
@@ -101,7 +101,7 @@ def token_refused_error(label: str, *, refreshed: bool) -> ProviderUnavailable:
 
 
 def not_saved_error() -> StoreUnavailable:
-    """Return the error for callers while the store does not take a new token. This process keeps trying."""
+    """Return the error for callers while the store does not accept a new token. This process keeps trying."""
     return StoreUnavailable(
         "The grant was refreshed, but the vault cannot keep the new token now: nothing was done.",
         hint="Free space or unlock the vault, and leave this program running: it has the only copy.",

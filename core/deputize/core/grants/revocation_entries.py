@@ -1,7 +1,7 @@
-"""Entries of the revocation queue: which tokens are still to be revoked, and where.
+"""Entries of the revocation queue: the tokens that still have to be revoked, and the server of each.
 
-An entry is one sealed record. It is written before the token is deleted anywhere, and removed by the process that sent
-the revocation (`deputize.core.grants.revocation_queue`).
+An entry is one encrypted record. It is written before the token is deleted anywhere, and removed by the process that
+sent the revocation (`deputize.core.grants.revocation_queue`).
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class RevocationEntries:
     ) -> Record:
         """Store an entry for these tokens, durably. ``alone``: no other tokens may end with them.
 
-        ``asked_at``: the start of their lifetime; ``origin``: where they came from. Default: now, and the app as it is
-        set up now. ``beside``: a grant of the account that might end with them, so that they end with it.
+        ``asked_at``: the start of their lifetime, default: now. ``origin``: their server, default: that of the app.
+        ``beside``: a grant of the account that revoking them might end, so that they end with it.
         """
         begun = self.clock() if asked_at is None else asked_at
         expires = begun + tokens.lifetime if tokens.lifetime else 0.0
@@ -57,10 +57,10 @@ class RevocationEntries:
         return origin_of(row, one) if row and one else None
 
     async def enqueue_grant(self, grant: Grant, *, leaked: bool = False, replaced: bool = False) -> Record | None:
-        """Store an entry for a grant's tokens; None if it has none. A process that finds the entry also ends the grant.
+        """Store an entry for a grant's tokens; None without tokens. A process that finds it also ends the grant.
 
-        ``replaced``: the entry waits until no grant holds the tokens. ``leaked``: others may have the tokens, so all
-        are revoked at once and without the app, if the provider allows that.
+        ``replaced``: the entry waits until no grant has the tokens. ``leaked``: others may have the tokens, so all are
+        revoked at once and without the app, if the provider allows that.
         """
         if not grant.access_token and not grant.refresh_token:
             return None
@@ -74,9 +74,9 @@ class RevocationEntries:
         return await self._note(grant.user, grant.provider, grant.app, tokens, grant.expires_at, **more)
 
     async def enqueue_replaced(self, before: Grant, after: Grant) -> Record | None:
-        """Store an entry for what a newer consent replaces: the earlier tokens, or its own once they are replaced.
+        """Store an entry for the tokens that a newer consent replaces: the earlier ones, or its own when replaced.
 
-        Returns None if there is nothing to revoke: the provider ends both with one, or they are the same.
+        Returns None if there is nothing to revoke: the provider ends both with one, or the tokens are the same.
         """
         same = (before.access_token, before.refresh_token) == (after.access_token, after.refresh_token)
         if same or not before.access_token or self._holds_older(before.provider):
@@ -90,7 +90,7 @@ class RevocationEntries:
         return await self._note(before.user, before.provider, before.app, tokens, ending.expires_at, **more)
 
     async def enqueue_in(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
-        """Store an entry in another vault, see `enqueue_grant`."""
+        """Store an entry in another vault; see `enqueue_grant`."""
         await RevocationEntries(replace(self.engine, vault=vault)).enqueue_grant(grant, replaced=replaced)
 
     async def _note(self, user: User, provider: str, app: str, tokens: Tokens, expires: float, **more: Any) -> Record:
@@ -102,14 +102,14 @@ class RevocationEntries:
                 return entry
 
     def _to_send(self, provider: str, tokens: Tokens, expires: float) -> dict[str, Any]:
-        """Return the token to send, and a refresh token if only a live access token can be revoked."""
+        """Return the token to send, with the refresh token if only a live access token can be revoked."""
         row = self.providers.get(provider)
         by_form = row is None or row.oauth.revoke_by == "form"
         named = {"token": tokens.refresh if by_form and tokens.refresh else tokens.access, "expires": expires}
         return named | ({"refresh": tokens.refresh} if tokens.refresh and expires and not by_form else {})
 
     async def entries(self, key: str, *, leaked: bool = False) -> list[Record]:
-        """Return the entries below this key. ``leaked``: marked as leaked, see `enqueue_grant`."""
+        """Return the entries below this key. ``leaked``: mark them as leaked; see `enqueue_grant`."""
         found = (await self.vault.scan_openable("outbox", key))[0]
         return [await self.as_leaked(entry) for entry in found] if leaked else found
 
@@ -123,21 +123,21 @@ class RevocationEntries:
         return await self.vault.swap(entry, {**note, "leaked": tokens}) or entry
 
     def _holds_older(self, provider: str) -> bool:
-        """Return True if only revoking a newer grant there ends the tokens of an older one."""
+        """Return True if the tokens of an older grant end only when a newer grant is revoked."""
         row = self.providers.get(provider)
         return row is not None and all_end_with_one(row)
 
     def _ends_with_grant(self, provider: str) -> bool:
-        """Return True if revoking older tokens there may end the newer ones of the account."""
+        """Return True if revoking older tokens at this provider may end the newer ones of the account."""
         row = self.providers.get(provider)
         return row is not None and not all_end_with_one(row) and may_end_others(row)
 
 
 def may_end_others(row: Provider) -> bool:
-    """Return True if revoking older tokens of an account may end its newer ones, or the other way round."""
+    """Return True if revoking older tokens of an account may end its newer ones, or the reverse."""
     return not row.oauth.revoke_one_url and (row.oauth.revokes_all or row.oauth.ends_replaced == "with_grant")
 
 
 def all_end_with_one(row: Provider) -> bool:
-    """Return True if revoking any token of an account ends all that the app has, and none can be revoked alone."""
+    """Return True if revoking any token of an account ends all tokens of the app, and none can be revoked alone."""
     return row.oauth.revokes_all and not row.oauth.revoke_one_url

@@ -1,17 +1,17 @@
 """Queue of tokens to revoke at the provider (RFC 7009): sent at once, or as soon as the provider can be reached.
 
-A sealed entry is written before the token is deleted anywhere. So a crash or a provider outage leaves an entry, never a
-live token that no record knows. Only the process that sent the revocation removes the entry:
+An encrypted entry is written before the token is deleted anywhere. So a crash or a provider outage leaves an entry,
+never a live token without a record. Only the process that sent the revocation removes the entry:
 
-    a disconnect      enqueued before the tombstone. Who finds the entry while the grant still lives finishes both: the
-                      process that began was cut off, or is one step behind
-    a newer consent   the tokens that it replaces, enqueued before they are written over. They are revoked once no grant
-                      holds them any more, and alone, where the provider can revoke one token alone; or held until the
-                      newer grant has ended, too, where to revoke them might end that (`OAuthEndpoints.ends_replaced`)
+    a disconnect      enqueued before the tombstone. A process that finds the entry while the grant still lives finishes
+                      both: the process that began was interrupted, or is one step behind
+    a newer consent   enqueues the tokens that it replaces before it overwrites them. They are revoked alone, once no
+                      grant has them, if the provider can revoke one token alone. If revoking them might end the newer
+                      grant, they wait until that has ended too (`OAuthEndpoints.ends_replaced`)
     anything else     sent at once
 
-If revoking one token ends everything the account has given the app, and no token can be revoked alone, a newer grant
-holds what an older one did: revoking the older one would end the newer. Such an entry is superseded by that grant.
+At some providers, revoking one token ends all tokens of the app for that account. A newer grant then includes the older
+one, and revoking the older would end the newer. Such an entry is superseded by that grant.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class RevocationQueue(RevocationEntries):
         self._next_flush = 0.0
 
     async def _with_live_token(self, entry: Record, endpoint: Endpoint) -> Record:
-        """Return the entry with an access token that has not expired; a new pair is stored before it is used."""
+        """Return the entry with an access token that has not expired. A new pair is stored before it is used."""
         note = entry.json
         if not note.get("refresh") or self.clock() < note["expires"] - MARGIN:
             return entry
@@ -69,7 +69,7 @@ class RevocationQueue(RevocationEntries):
         return await self.vault.swap(entry, note) or entry
 
     async def deliver(self, *entries: Record) -> list[Upstream]:
-        """Send the revocations, and return the state of each. Those that cannot be sent now stay in the queue."""
+        """Send the revocations and return the state of each. Revocations that cannot be sent now stay in the queue."""
         results: dict[str, Upstream] = {}
         for begin in range(0, len(entries), LEAKED_AT_ONCE // 2):
             results |= await self._deliver_batch(entries[begin : begin + LEAKED_AT_ONCE // 2])
@@ -159,12 +159,12 @@ class RevocationQueue(RevocationEntries):
         }
 
     def _has_moved(self, note: dict[str, Any]) -> bool:
-        """Return True if the settings lead to another server than the tokens came from, which must not get them."""
+        """Return True if the settings lead to another server than the tokens' own, which must not get them."""
         row, app = self.providers.get(note["provider"]), self.apps.get(note["app"])
         return bool(row and app and origin_change(origin_in(note), row, app) == "place")
 
     def _after(self, note: dict[str, Any], refusal: Refusal) -> Upstream:
-        """Return the state after a refused revocation: done if the provider had already ended the token."""
+        """Return the state after a refused revocation. It is done if the provider had already ended the token."""
         return "done" if refusal.outcome.kind is Kind.REAUTH else self._state_later(note)
 
     def _state_later(self, note: dict[str, Any]) -> Upstream:
@@ -186,7 +186,7 @@ class RevocationQueue(RevocationEntries):
         return upstream
 
     async def _owner_facts(self, note: Mapping[str, Any]) -> OfApp:
-        """Return the owner's audit fields; empty if the user was erased meanwhile: a row would name them again."""
+        """Return the owner's audit fields; empty for an erased user, whom a row would name again."""
         app = {name: note.get(name) or "" for name in ("tenant", "user", "provider", "app")}
         names = self.audit.names
         if names and not await names.has_key(app["tenant"], app["user"]):
@@ -194,7 +194,7 @@ class RevocationQueue(RevocationEntries):
         return OfApp(**app)
 
     async def end(self, user: User, provider: str, app: str, tokens: Tokens, *, alone: bool = False) -> Upstream:
-        """Revoke tokens that must not be kept, now or later. ``alone``: no other tokens may end with them."""
+        """Revoke tokens that must not be stored, now or later. ``alone``: no other tokens may end with them."""
         return (await self.deliver(await self.enqueue(user, provider, app, tokens, alone=alone)))[0]
 
     async def retry(self) -> list[Upstream]:
@@ -202,7 +202,7 @@ class RevocationQueue(RevocationEntries):
         return [one async for page, _ in self.vault.pages("outbox") for one in await self.deliver(*page)]
 
     async def flush(self, *, but: str = "-") -> None:
-        """Send what is due, at most once a minute. An abandoned entry is due once a day.
+        """Send the due entries, at most once a minute. An abandoned entry is due once a day.
 
         ``but``: leave out the entries below this key, which the caller handles.
         """
@@ -219,5 +219,5 @@ def _has_token(grant: Grant, note: Mapping[str, Any]) -> bool:
 
 
 def _is_of_family(grant: Grant, note: Mapping[str, Any]) -> bool:
-    """Return True if the grant holds the token's successor: if one ends, the other does."""
+    """Return True if the grant has the token's successor: if one of both ends, the other does too."""
     return bool(grant.family) and grant.family == note.get("family")

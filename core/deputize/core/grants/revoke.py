@@ -1,10 +1,10 @@
-"""Revocation that wins over everything in progress: a local tombstone first, then all else. Source: RFC 7009.
+"""Revocation that overrides everything in progress: a local tombstone first, then all other steps. Source: RFC 7009.
 
-    tombstone, durable -> consents and requests under way end -> tombstone for what slipped in -> provider -> audit
+    tombstone, durable -> consents and open requests end -> tombstones for late grants -> provider -> audit
 
-Once the tombstone is written, no process starts an act with the grant, and no refresh or consent in progress can bring
-it back. If the provider is down, its tokens wait in the revocation queue. Grants of many users end in
-`mass_revocation`.
+After the tombstone is written, no process starts an act with the grant, and no refresh or consent in progress can
+restore it. If the provider is down, its tokens wait in the revocation queue. `mass_revocation` ends grants of many
+users.
 """
 
 from __future__ import annotations
@@ -40,12 +40,11 @@ class Revoker:
     async def disconnect(
         self, user: User, provider: str = "", app: str = "", account: str | None = None, *, leaked: bool = False
     ) -> list[Revoked]:
-        """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject). Marks
-        the default among those that are left.
+        """End the user's grants: all, or those at one provider, of one app, or of one account (name or subject).
 
-        ``leaked``: others may have the tokens; see `RevocationQueue.enqueue_grant`. Raises `InvalidInput` if neither
-        the settings nor the user's grants know the provider. Raises `VaultError` if a grant of the user does not open,
-        after all others have ended.
+        Marks a new default among the remaining accounts. ``leaked``: others may have the tokens; see
+        `RevocationQueue.enqueue_grant`. Raises `InvalidInput` if neither the settings nor the user's grants contain the
+        provider. Raises `VaultError` if a grant of the user cannot be decrypted, after all others have ended.
         """
         key = self.vault.key_prefix(user)
         await self._check_provider(key, provider)
@@ -62,7 +61,7 @@ class Revoker:
         return whole
 
     async def _check_provider(self, key: str, name: str) -> None:
-        """Raise `InvalidInput` for an unknown provider. A grant of the user makes it known, even without settings."""
+        """Raise `InvalidInput` for an unknown provider. A grant of the user makes a provider known without settings."""
         if name and name not in self.registry.providers:
             if not any(grant.provider == name for grant in await self._grants(key)):
                 self.registry.provider(name)
@@ -70,18 +69,17 @@ class Revoker:
     async def disconnect_all(
         self, tenant: str | None = None, *, leaked: bool = False, progress: EndedAccounts | None = None
     ) -> list[Revoked]:
-        """End the grants of all users, or of one tenant: first all of them here, with one write, then at the providers.
-        If it is interrupted, it is finished in the background.
+        """End the grants of all users, or of one tenant: here with one write, then at the providers.
 
-        ``progress``: called after each page; it says how many accounts to name. Raises `VaultError` if a grant does not
-        open, after all others have ended.
+        An interrupted revocation is finished in the background. ``progress``: called after each page, and decides how
+        many accounts to name. Raises `VaultError` if a grant cannot be decrypted, after all others have ended.
         """
         progress = progress or EndedAccounts()
         await self.many.end(tenant, leaked=leaked, progress=progress)
         return _whole(list(progress.found.values()), progress.damaged, progress.stones)
 
     async def _grants(self, key: str) -> list[Grant]:
-        """Return the grants that open: a damaged one must not keep the others alive."""
+        """Return the grants that can be decrypted. A damaged grant must not keep the others alive."""
         records, _ = await self.vault.scan_openable("grant", key)
         return [Grant.unpack(record.plain, record.generation) for record in records]
 

@@ -1,4 +1,4 @@
-"""Journal of token replies between a code and a grant: sealed before any other step, so that no crash loses one.
+"""Journal of token replies: each is stored before any other step, so that no crash loses its tokens.
 
     reply -> received, durable -> account and scopes -> grant stored, or tokens in the revocation queue -> removed
 
@@ -27,10 +27,10 @@ SEAL_TRIES: Final = 20
 
 @frozen(kw_only=True)
 class Received(Frozen):
-    """A token reply. ``family``: the id of its tokens and those they are refreshed to.
+    """A token reply. ``family``: the id of its tokens and of those refreshed from them.
 
     ``consent``, ``key``: id and key of the consent, "" without one (`deputize.core.grants.sources`). ``device``:
-    fingerprint of the device code that brought it. ``asked_at``: start of the tokens' lifetime (Unix seconds).
+    fingerprint of the device code that led to it. ``asked_at``: start of the tokens' lifetime (Unix seconds).
     """
 
     family: str
@@ -72,7 +72,7 @@ class Received(Frozen):
 
     @classmethod
     def of(cls, row: Record) -> Self:
-        """Return the reply in this row of the vault."""
+        """Return the reply in this record."""
         content = row.json
         tokens = content["tokens"]
         return cls(
@@ -95,13 +95,13 @@ _MORE: Final = ("extra", "id_token", "nonce", "proof_key")
 
 
 class ReceivedReplies:
-    """The replies of all users in one vault that are not yet kept or revoked."""
+    """The replies of all users in one vault whose tokens are neither stored as a grant nor revoked."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine, self.vault = engine, engine.vault
 
     async def put(self, reply: Received) -> Received:
-        """Store the reply durably, and return it with its row. Retries; raises `StoreUnavailable` in the end."""
+        """Store the reply durably, and return it with its record. Retries; raises `StoreUnavailable` in the end."""
         key = self._place(reply.user, reply.provider, reply.app, reply.consent) + reply.family
         attempt = 0
         while True:
@@ -118,12 +118,12 @@ class ReceivedReplies:
         return self.vault.key_prefix(user, provider, app) + fingerprint(consent)[:32] + "."
 
     async def find(self, user: User, provider: str, app: str, consent: str) -> list[Received]:
-        """Return the replies for this consent: one, or two if both a link and a code were followed."""
+        """Return the replies for this consent: one, or two if the user followed both a link and a code."""
         return [reply async for reply in self.list_below(self._place(user, provider, app, consent))]
 
     async def list_below(self, key: str = "") -> AsyncIterator[Received]:
-        """Yield the replies below this key, which is a user's, or empty for everybody's. Those that do not open, or are
-        of a later version, are left alone."""
+        """Yield the replies below this key, a user's prefix or empty for all users. Skips replies that cannot be
+        decrypted, or that a later version stored."""
         async for rows, _ in self.vault.pages("received", after=key):
             for row in rows:
                 if not row.key.startswith(key):
@@ -132,18 +132,18 @@ class ReceivedReplies:
                     yield reply
 
     async def reload(self, reply: Received) -> Received | None:
-        """Return the stored reply, or None if it was kept or revoked."""
+        """Return the stored reply, or None if its tokens were stored as a grant or revoked."""
         row = await self.vault.get("received", reply.row.key) if reply.row else None
         return read_reply(row) if row else None
 
     async def remove(self, reply: Received) -> None:
-        """Delete a reply that was kept or is in the revocation queue."""
+        """Delete a reply whose tokens are in a grant or in the revocation queue."""
         if reply.row:
             await self.vault.delete(reply.row)
 
 
 def read_reply(row: Record) -> Received | None:
-    """Return the reply in this row, or None for a form that this version does not know."""
+    """Return the reply in this record, or None for a form that this version does not know."""
     try:
         return Received.of(row)
     except (KeyError, TypeError, ValueError):

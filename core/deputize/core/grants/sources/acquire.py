@@ -1,12 +1,12 @@
-"""Grants from an app's source: obtained if an act lacks one, and obtained again if one expires.
+"""Grants from an app's source: obtained if an act lacks a grant, and obtained again if it expires.
 
-    held, active, wide enough              -> used
-    none, lost, or too narrow              -> session token, asked where the act runs -> lock -> re-read -> source
-    disconnected by the user               -> not obtained: the user is asked, as at any app
-    no session, or the server says no      -> the user is asked, as at any app; a service account's act fails
+    active, with enough scopes             -> used
+    none, lost, or too few scopes          -> session token, requested where the act runs -> lock -> re-read -> source
+    disconnected by the user               -> not obtained: the user is asked, as for any app
+    no session, or the server refuses      -> the user is asked, as for any app; a service account's act fails
 
-Concurrent callers share one request: a caller that waited for the lock finds the grant of the first one, or the reason
-why it was refused.
+Concurrent callers share one request. A caller that waited for the lock finds the grant of the first caller, or the
+reason of its refusal.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ AS_IT_WAS: Final = 60.0
 class GrantSources:
     """The grants of apps that have a source. ``token_for``: returns your application's session token of a user.
 
-    Set ``token_for`` once, before any act. It is called where the act runs, each time a token is needed.
+    Set ``token_for`` once, before any act. It is called in the context of the act, each time a token is needed.
     """
 
     token_for: TokenFor | None = None
@@ -81,9 +81,9 @@ class GrantSources:
                 )
 
     async def obtain(self, owner: User, app: App, held: Grant | None, missing: Sequence[str]) -> Grant | None:
-        """Return the grant to use, and obtain it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
+        """Return the grant to use, obtaining it if that helps. ``missing``: the scopes that the grant ``held`` lacks.
 
-        Raises `NotObtained` if the user must be asked, else a `DeputizeError`.
+        Raises `NotObtained` if the user must be asked, or another `DeputizeError`.
         """
         row = self.engine.providers[app.provider]
         if held is not None and held.status == "active":
@@ -97,9 +97,9 @@ class GrantSources:
         return await self.engine.in_flight.run(partial(self._obtain, owner, app, ask, session, scopes, held))
 
     async def renewal_request(self, grant: Grant) -> Ask | None:
-        """Return the request for new tokens of a grant without a usable refresh token, or None if there is none.
+        """Return the function that requests new tokens for a grant without a usable refresh token, or None.
 
-        Tokens of another account are refused and revoked. Raises the same errors as `obtain`.
+        Tokens of another account are refused and revoked. Raises the errors of `obtain`.
         """
         app = self.engine.apps.get(grant.app)
         if app is None or app.source is None or grant.source != app.source.kind or has_refresh_token(grant):
@@ -109,11 +109,10 @@ class GrantSources:
 
     async def session_ended(self, user: AnyUser) -> None:
         """End the grants that came from the user's session, here and at the provider, and stop requests in progress.
-        The next session brings them again. Grants by consent, imported ones, and those on behalf of the user with a
-        refresh token stay.
 
-        Call this when your application learns of a logout; `deputize.core.web.signin.sign_in.SignIn` does so for its
-        own.
+        The user's next session brings them back. Grants by consent, imported ones, and those on behalf of the user with
+        a refresh token stay. Call this when your application learns of a logout;
+        `deputize.core.web.signin.sign_in.SignIn` does so for its own.
         """
         who = User.of(user)
         for app in list(self.engine.apps.values()):
@@ -140,12 +139,12 @@ class GrantSources:
     ) -> Imported:
         """Import existing tokens of a user; see `deputize.core.grants.sources.import_tokens`.
 
-        ``account``: their account at the provider, by name or id. ``by``: who imports them, for the audit; never a
-        model. The refresh token is used at once. ``foreign``: the access token may be of another client than the app.
+        ``account``: the user's account, by name or id. ``by``: who imports the tokens, for the audit; never a model.
+        The refresh token is used at once. ``foreign``: the access token may belong to another client than the app.
 
         Raises `AccountMismatch` for tokens of another account than the named or the connected one. Raises
         `InvalidInput` for tokens that are dead, personal or another app's. Then nothing is changed, with one exception:
-        a refresh token of another account ends if no live access token came with it.
+        a refresh token of another account ends if it came without a live access token.
         """
         from deputize.core.grants.sources.import_tokens import (
             Given,
@@ -177,7 +176,7 @@ class GrantSources:
     # ------------------------------------------------------------- obtaining
 
     def _is_sufficient(self, owner: User, app: App, held: Grant, missing: Sequence[str]) -> bool:
-        """Return True if this grant is to be used: a new request would only end its token for other callers."""
+        """Return True if this grant should be used: a new request would only end its token for other callers."""
         source, row = app.source, self.engine.providers[app.provider]
         if not isinstance(source, ServiceAccount):
             return not missing
@@ -188,7 +187,7 @@ class GrantSources:
         return not missing or lately or service_account.has_all(source, row, held)
 
     async def _ask(self, owner: User, app: App, scopes: frozenset[str]) -> tuple[Ask, str]:
-        """Return the request for tokens of this user with the current session token, and that token's fingerprint."""
+        """Return the function that requests this user's tokens with the session token, and that token's fingerprint."""
         source = app.source
         if isinstance(source, ServiceAccount):
             return partial(service_account.request_tokens, source=source), ""
@@ -227,7 +226,7 @@ class GrantSources:
 
     @asynccontextmanager
     async def _lock(self, owner: User, app: App) -> AsyncIterator[None]:
-        """Hold the lock of this user and app during the block; see `redeem`."""
+        """Hold the lock of this user and app; see `redeem`."""
         async with AsyncExitStack() as lock:
             try:
                 name = f"consent-{self.vault.key_prefix(owner, app.provider, app.name)}"
@@ -286,7 +285,7 @@ class GrantSources:
         )
 
     async def _tokens_of_account(self, ask: Ask, grant: Grant, endpoint: Endpoint) -> Tokens:
-        """Send the request and return new tokens if they are of the grant's account."""
+        """Send the request and return the new tokens. Raises if they belong to another account than the grant."""
         asked_at = self.engine.clock()
         tokens = await ask(endpoint)
         try:
@@ -299,14 +298,14 @@ class GrantSources:
         return tokens
 
     async def _is_disconnected(self, owner: User, app: App) -> bool:
-        """Return True if the user disconnected this app: only the user can connect it again."""
+        """Return True if the user disconnected this app. Then only the user can connect it again."""
         if isinstance(app.source, ServiceAccount):
             return False
         return any(one.status == "revoked" for one in await self.vault.list_grants(owner, app.provider, app.name))
 
 
 class RefusedRequests:
-    """The last refusal of each request for a user's tokens, in this process, not repeated by concurrent callers.
+    """The last refusal of each request for a user's tokens, in this process, so that callers do not repeat the request.
 
     A refused session says nothing about the user's next session. A rate limit or an outage applies to all sessions.
     ``clock`` returns Unix seconds.
@@ -316,7 +315,7 @@ class RefusedRequests:
         self._backoff, self._sessions = Backoff(clock), dict[str, str]()
 
     def check(self, key: str, session: str) -> None:
-        """Raise the last refusal if it is too early. ``session``: fingerprint of the session token, "" for none."""
+        """Raise the last refusal if it is too early to repeat the request. ``session``: the token's fingerprint."""
         pause = self._backoff.pause(key)
         if pause is None:
             return
@@ -333,6 +332,6 @@ class RefusedRequests:
         self._backoff.record_failure(key, outcome)
 
     def reset(self, key: str) -> None:
-        """Forget the refusals, because a request brought tokens."""
+        """Forget the refusals, because a request was successful."""
         self._sessions.pop(key, None)
         self._backoff.reset(key)

@@ -1,12 +1,12 @@
-"""Identity assertion: two steps to a token without a page. The company's provider names the user, the API's server
-accepts that.
+"""Identity assertion: two requests for a token, without a page. The company's provider identifies the user to the API's
+server.
 
-    session token -> company's provider -> ID-JAG, good for minutes and once -> the API's server -> access token
+    session token -> company's provider -> ID-JAG, valid for minutes and once -> the API's server -> access token
 
-Trusted: the company's provider, for who its users are and which APIs they may use; the API's server, for what that is
-worth there. Both are named in the settings, each with our registration there: no API reply decides which server to use.
-There is no refresh token; each new token takes both steps and a new ID-JAG, because a server may accept one only once.
-Sources: draft-ietf-oauth-identity-assertion-authz-grant, RFC 8693 2, RFC 7523 2.1.
+Trusted: the company's provider, for the identity of its users and the APIs they may use; the API's server, for their
+rights there. The settings name both, with deputize's registration at each: no API reply decides which server to use.
+There is no refresh token. Each new token takes both requests and a new ID-JAG, because a server may accept an ID-JAG
+only once. Sources: draft-ietf-oauth-identity-assertion-authz-grant, RFC 8693 2, RFC 7523 2.1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _SAID: Final = {"company": "iss", "company_subject": "sub", "company_email": "em
 async def request_tokens(
     endpoint: Endpoint, company: Endpoint, source: IdentityAssertion, subject: Secret, scopes: frozenset[str]
 ) -> flow.Tokens:
-    """Return tokens of the API for the user of this session token. ``company``: at its provider. Raises `Refusal`."""
+    """Return the API's tokens for the user of this session token. ``company``: its provider. Raises `Refusal`."""
     oauth = replace(
         company.provider.oauth, always_scopes=(), resource=""
     )  # these are of its own tokens, not of the API's
@@ -55,10 +55,10 @@ async def request_tokens(
 
 
 def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:
-    """Return the account as the company's provider named it, or None if the server names accounts itself.
+    """Return the account as the company's provider named it, or None if the API's server names accounts itself.
 
-    A subject of the same name at another company is another account. The ID-JAG came from the company's token endpoint
-    over TLS, so its signature is not checked.
+    The same subject at another company is another account. The ID-JAG came from the company's token endpoint over TLS,
+    so its signature is not checked.
     """
     if provider.apis.identity.url or provider.oauth.jwks_url or "company_subject" not in tokens.extra:
         return None
@@ -67,7 +67,7 @@ def asserted_account(provider: Provider, tokens: flow.Tokens) -> Account | None:
 
 
 def parse_assertion(provider: Provider, reply: Any, _: Secret | None) -> Secret:
-    """Return the ID-JAG of a reply (4.3.3 of the draft). Raises `ProviderUnavailable` for anything else."""
+    """Return the ID-JAG of a reply (4.3.3 of the draft). Raises `ProviderUnavailable` for any other reply."""
     found = reply if isinstance(reply, Mapping) else {}
     kind, asserted = found.get("issued_token_type"), found.get("access_token")
     if kind == TYPE_OF + ID_JAG and usable(asserted):

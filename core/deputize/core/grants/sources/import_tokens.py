@@ -1,11 +1,11 @@
 """Import of existing tokens: checked before anything is changed, then stored as a grant.
 
-    whose are they? -> refreshed by our app, which makes them ours alone -> the same account? which scopes? -> vault
-                       no refresh token: are they of our app?
+    their account? -> refreshed by the app, so that old copies end -> same account? scopes? -> vault
+                      without a refresh token: do they belong to the app?
 
-Trusted: the operator, that the user wants it; the provider, for the tokens' account, scopes and app: it takes the
-refresh token from us, or names the client of an access token. If a provider rotates refresh tokens, a copy that another
-program continues to use ends the whole family (RFC 9700 4.14): so stop that program first.
+Trusted: the operator, that the user wants the import; the provider, for the tokens' account, scopes and app. The
+provider accepts the refresh token from the app, or names the client of an access token. If a provider rotates refresh
+tokens, a copy that another program continues to use ends the whole family (RFC 9700 4.14): stop that program first.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from deputize.core.vault.record import Record
 
 
 class Imported(NamedTuple):
-    """The result of an import. ``scopes``: the scopes the provider reports; empty if it reports none, so that the user
-    is asked when an act needs some. ``rotated``: the imported tokens no longer work. ``advice``: what to do about
-    copies."""
+    """The result of an import. ``scopes``: the scopes that the provider reports. If it reports none, this is empty, and
+    the user is asked when an act needs some. ``rotated``: True if the imported tokens no longer work. ``advice``: what
+    to do about copies."""
 
     account: str
     scopes: tuple[str, ...]
@@ -40,9 +40,9 @@ class Imported(NamedTuple):
 
 @frozen(kw_only=True)
 class Given(Frozen):
-    """The tokens to import. ``account``: the expected account, by name or subject; ``held``: the grant of the connected
-    account, if no other may be imported. ``by``: who imports it. ``foreign``: the access token may be of another client
-    than the app."""
+    """The tokens to import. ``account``: the expected account, by name or subject. ``held``: the grant of the connected
+    account, if only this account may be imported. ``by``: who imports the tokens. ``foreign``: the access token may
+    belong to another client than the app."""
 
     user: User
     access: Secret | None
@@ -59,7 +59,7 @@ class Given(Frozen):
 
 
 def check_tokens(provider: Provider, access: Secret | None, refresh: Secret | None, *, foreign: bool = False) -> str:
-    """Return what is wrong with tokens to import, as a sentence, or "". Raises nothing: its frame holds them."""
+    """Return a sentence about faulty tokens to import, or "". An exception would keep the tokens in its frame."""
     plain = [one.reveal() for one in (access, refresh) if one]
     if not plain:
         return "There is no token to import."
@@ -78,11 +78,11 @@ def to_secret(token: str | Secret | None) -> Secret | None:
 
 
 async def import_tokens(entrance: TokenImporter, endpoint: Endpoint, given: Given, mark: Record) -> Imported:
-    """Import these tokens. The caller holds the lock of user and app, and has marked the request (`in_progress`).
+    """Import these tokens. The caller holds the lock of user and app, and has marked the request (`inflight_requests`).
 
-    Raises `AccountMismatch` for tokens of another account. Raises `InvalidInput` for those that are dead, of another
-    app, or whose scopes the provider does not report. Then they stay as they were, except a refresh token without a
-    live access token: its account is known only after it was used, and then it ends.
+    Raises `AccountMismatch` for tokens of another account. Raises `InvalidInput` for tokens that are dead, of another
+    app, or whose scopes the provider does not report. The tokens then stay valid, except a refresh token without a live
+    access token: its account is only known after its use, which ends it.
     """
     provider, asked_at = endpoint.provider, entrance.engine.clock()
     tokens, scopes = Tokens(given.access or Secret(""), None, None, 0.0), frozenset[str]()
@@ -147,7 +147,7 @@ def advice(provider: Provider, given: Given, rotated: bool) -> str:
 def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> None:
     """Raise `InvalidInput` for tokens that would replace a better connection.
 
-    Tokens of another client cannot be refreshed, and would be stored beside a refresh token of ours, which ends
+    Tokens of another client cannot be refreshed, and would be stored beside a refresh token of the app, which ends
     differently. Fewer scopes would take away what the user consented to.
     """
     held = given.held
@@ -167,7 +167,7 @@ def _check_gain(given: Given, scopes: frozenset[str], provider: Provider) -> Non
 
 
 async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) -> Account | None:
-    """Return the account of the access token, or None if it has expired and can be refreshed."""
+    """Return the account of the access token, or None if the token has expired and can be refreshed."""
     try:
         return (await endpoint.whoami(tokens, at))[0]
     except Refusal as refusal:
@@ -177,7 +177,7 @@ async def _account(endpoint: Endpoint, tokens: Tokens, at: float, given: Given) 
 
 
 async def _check_client(endpoint: Endpoint, access: Secret) -> None:
-    """Raise `InvalidInput` for an access token that is not known to be of this app."""
+    """Raise `InvalidInput` unless the access token is known to belong to this app."""
     ours, label = await endpoint.is_of_app(access), endpoint.provider.label
     if ours:
         return
@@ -193,14 +193,14 @@ async def _check_client(endpoint: Endpoint, access: Secret) -> None:
 
 
 async def _scopes(endpoint: Endpoint, tokens: Tokens) -> frozenset[str]:
-    """Return the scopes of the tokens as the provider reports them, besides the reply; empty if it reports none."""
+    """Return the scopes of the tokens as the provider reports them outside the reply; empty if it reports none."""
     if endpoint.provider.apis.permissions:
         return await endpoint.granted(tokens, frozenset())
     return await endpoint.shown_scopes(tokens) or frozenset()
 
 
 def _with_known_values(tokens: Tokens, refresh: Secret | None, scopes: frozenset[str]) -> Tokens:
-    """Return the tokens with the refresh token that stays valid, if no other came, and with the known scopes."""
+    """Return the tokens with what the reply omits: the old refresh token, if still valid, and known scopes."""
     return replace(tokens, refresh=tokens.refresh or refresh, scopes=scopes if tokens.scopes is None else tokens.scopes)
 
 
@@ -210,8 +210,8 @@ def _check_account(given: Given, account: Account, provider: Provider) -> None:
 
 
 def _check_name(given: Given, account: Account | None, provider: Provider) -> None:
-    """Raise `InvalidInput` if a name does not identify an account at this provider. ``account``: of the tokens, if
-    known. If not, this check runs before the refresh token is used, and so ended."""
+    """Raise `InvalidInput` if a name does not identify an account at this provider. ``account``: that of the tokens, if
+    known. If it is unknown, this check runs before the refresh token is used up."""
     if provider.apis.imports.unique_names or provider.apis.identity.may_be_subject(given.account):
         return
     theirs = f" These are of {account.name}, {account.subject}: is that what the user sees there?" if account else ""

@@ -1,10 +1,10 @@
-"""Marks of requests for tokens without a consent, while they are in progress: so that a disconnect in between wins.
+"""Marks of token requests without a consent while they are in progress, so that a disconnect in between wins.
 
-    mark, durable -> tokens -> mark still there? -> grant -> mark removed -> it was there? -> used
-                                no -> tokens end                              no -> tombstone, tokens end
+    mark, durable -> tokens -> mark still there? -> grant -> mark removed -> was it there? -> used
+                                no -> tokens revoked                          no -> tombstone, tokens revoked
 
-If a grant exists, its tombstone says the same; a user's first request has none, nor has that of an erased user. A
-disconnect removes the marks, then ends what slipped in between: so one of both sees the other.
+If a grant exists, its tombstone has the same effect; a user's first request and an erased user have no tombstone. A
+disconnect removes the marks, then ends grants stored in between. So the request sees the disconnect, or the reverse.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ async def mark_request(engine: Engine, owner: User, provider: str, app: str) -> 
 
 
 async def stop_requests(vault: Vault, key: str) -> None:
-    """Remove the marks below this key, a user's or an app's of theirs: the requests there bring no grant any more."""
+    """Remove the marks below this key of a user or of a user's app, so that these requests store no grant."""
     for mark in (await vault.scan_openable(KIND, key))[0]:
         await vault.delete(mark)
 
 
 async def stop_all_requests(vault: Vault, end: BulkRevocation) -> None:
-    """Remove the marks of requests that began before the grants of many users ended."""
+    """Remove the marks of requests that began before a bulk revocation."""
     async for marks, _ in vault.pages(KIND):
         for mark in marks:
             if end.covers(mark.json["tenant"], mark.json["epoch"]):

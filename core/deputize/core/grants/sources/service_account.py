@@ -31,7 +31,7 @@ ASSERTION_TTL: Final = 300
 
 
 def owner_of(app: App, user: User) -> User:
-    """Return whose grants an act of this user uses through this app: the user, or the owner of the service account.
+    """Return the owner of the grants that an act of this user uses: the user, or the service account's owner.
 
     Raises `PolicyDenied` for a user of another tenant than the account's.
     """
@@ -43,13 +43,13 @@ def owner_of(app: App, user: User) -> User:
 
 
 def organisation_of(app: App) -> str:
-    """Return the organisation that acts through this app, or "" if users do."""
+    """Return the organisation that acts through this app, or "" if its users act."""
     return app.source.organisation if isinstance(app.source, ServiceAccount) else ""
 
 
 def check_reference(apps: Mapping[str, App], app: str, came_from: str) -> None:
-    """Raise `InvalidInput` if a reference from a service account is used by a user's call, or the other way round.
-    ``app``: the app that the caller names; ``came_from``: the app that the reference names."""
+    """Raise `InvalidInput` if a user's call follows a reference from a service account, or the reverse. ``app``: the
+    app that the caller names; ``came_from``: the app that the reference names."""
     if app != came_from and any(one in apps and organisation_of(apps[one]) for one in (app, came_from)):
         raise InvalidInput(
             "ref belongs to another account than this call.", hint="Read the item again with this account."
@@ -57,15 +57,15 @@ def check_reference(apps: Mapping[str, App], app: str, came_from: str) -> None:
 
 
 def account_of(app: App, source: ServiceAccount) -> Account:
-    """Return the account, with the organisation in its displayed name."""
+    """Return the service account, with the organisation in its displayed name."""
     return Account(app.client_id, f"{source.organisation} (service account {app.client_id})")
 
 
 def refuse_to_ask(
     app: App, provider: Provider, scopes: Iterable[str] = (), enough: Iterable[frozenset[str]] = ()
 ) -> None:
-    """Raise `InvalidInput` for a service account's app: no user can consent for an organisation. ``scopes``: those that
-    the account lacks; ``enough``: groups of scopes, one of each group suffices."""
+    """Raise `InvalidInput` for a service account's app, because no user can consent for an organisation. ``scopes``:
+    those that the account lacks; ``enough``: groups of scopes of which one each suffices."""
     if not isinstance(source := app.source, ServiceAccount):
         return
     may = provider.implied_scopes(source.scopes)
@@ -84,17 +84,17 @@ def refuse_to_ask(
 
 
 def has_all(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
-    """Return True if this grant has all scopes that the account may have, so that a new request brings nothing more."""
+    """Return True if this grant has all scopes that the account may have, so that a new request adds none."""
     return source.scopes <= provider.implied_scopes(grant.scopes)
 
 
 def has_more(source: ServiceAccount, provider: Provider, grant: Grant) -> bool:
-    """Return True if this grant has scopes that the account may no longer have: the settings changed since."""
+    """Return True if this grant has scopes that the account may no longer have, because the settings have changed."""
     return not grant.scopes <= provider.implied_scopes(source.scopes)
 
 
 async def request_tokens(endpoint: Endpoint, source: ServiceAccount) -> flow.Tokens:
-    """Return tokens of the account with the scopes that it may have, whatever the server gives. Raises `Refusal`."""
+    """Return tokens of the account, limited to its allowed scopes even if the server grants more. Raises `Refusal`."""
     provider, app = endpoint.provider, endpoint.app
     came = await endpoint.issue(lambda: _request(provider, app, source), flow.parse_tokens)
     if came.scopes is None:
@@ -111,7 +111,7 @@ def _request(provider: Provider, app: App, source: ServiceAccount) -> httpx.Requ
 
 
 def _sign_assertion(provider: Provider, app: App, source: ServiceAccount, key: ClientKey) -> Secret:
-    """Return the signed JWT (RFC 7523 3). It names no user (``sub``): the account itself acts."""
+    """Return the signed JWT (RFC 7523 3). It has no ``sub``, because the account itself acts."""
     now = int(time.time())
     claims = {"iss": app.client_id, "aud": provider.oauth.token_url, "scope": " ".join(sorted(source.scopes))}
     return key.signed(claims | {"jti": secrets.token_urlsafe(16), "iat": now, "exp": now + ASSERTION_TTL})

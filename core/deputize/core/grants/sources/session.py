@@ -1,7 +1,7 @@
 """Your application's session token of a user: requested each time, used once, never stored and never logged.
 
-Trusted: your application, that this is a session of the user; and the server that takes the token, that it is not
-forged. Only the user in the token is checked here, so that another user's session is refused before anything is sent.
+Trusted: your application, that the session belongs to the user; the server that receives the token, that it is not
+forged. This module only checks the user in the token, so that another user's session is refused before it is sent.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SESSION_ENDED: Final = "session_ended"
 
 
 class NotObtained(Exception):
-    """The error for a grant that cannot be obtained now; ``reason`` says why. Asking the user may help. Never leaves
-    the deputy. ``claims``: claims that the server wants requested then; see `deputize.core.failures.Outcome`."""
+    """A grant cannot be obtained now; ``reason`` says why. Asking the user may help. Never leaves the deputy.
+    ``claims``: claims to request from the user's consent; see `deputize.core.failures.Outcome`."""
 
     def __init__(self, reason: str, claims: str = "") -> None:
         super().__init__(reason)
@@ -42,7 +42,7 @@ async def session_token(
 ) -> Secret:
     """Return the user's session token. ``now``: Unix seconds.
 
-    Raises `NotObtained` if the user has no session, `InvalidInput` if the application returns none or another user's.
+    Raises `NotObtained` without a session, and `InvalidInput` if the application's token is invalid or another user's.
     """
     if token_for is None:
         raise InvalidInput(
@@ -70,7 +70,7 @@ async def session_token(
 
 def _names_user(claims: Mapping[str, Any], claim: str, user: User) -> bool:
     """Return True if a claim is the user's id. If the id has an issuer (``https://login.example.com#alice``), the
-    token's issuer must be the same: two issuers may give two people the same subject."""
+    token's issuer must be equal, because two issuers may use the same subject for two people."""
     said, (issuer, mark, subject) = claims.get(claim), user.id.partition("#")
     if mark and issuer.startswith(("https://", "http://")):
         return claims.get("iss") == issuer and said in (subject, user.id)
@@ -78,7 +78,7 @@ def _names_user(claims: Mapping[str, Any], claim: str, user: User) -> bool:
 
 
 async def _read_token(token_for: TokenFor, user: User) -> Secret | None:
-    """Return the application's token. Reports nothing of its errors or invalid values, which may hold a token."""
+    """Return the application's token. Its errors and invalid values, which may contain a token, are not reported."""
     given = await _call_token_for(token_for, user)
     if isinstance(given, str):
         raise InvalidInput(f"deputy.sources.token_for {given}.", fix_by="operator")
@@ -86,7 +86,7 @@ async def _read_token(token_for: TokenFor, user: User) -> Secret | None:
 
 
 async def _call_token_for(token_for: TokenFor, user: User) -> Secret | str | None:
-    """Return the token, or the end of a sentence that says what is wrong. Raises only our errors: its frame has it."""
+    """Return the token or, because an exception would keep it in its frame, the end of an error message."""
     try:
         async with asyncio.timeout(SECONDS):
             found = token_for(user)

@@ -1,7 +1,7 @@
-"""Exchange of a session token for a token of the API: RFC 8693, and Microsoft's on-behalf-of.
+"""Exchange of a session token for a token of the API: RFC 8693, and Microsoft's on-behalf-of flow.
 
-The server is trusted, as at every token request: it has checked the session token, its audience, and what this client
-may have for the user. The user was not asked on a page. Source of on-behalf-of:
+The server is trusted, as for every token request: it checks the session token, its audience, and the rights of this
+client for the user. The user sees no page. Source of on-behalf-of:
 learn.microsoft.com/entra/identity-platform/v2-oauth2-on-behalf-of-flow.
 """
 
@@ -39,8 +39,8 @@ async def request_tokens(
 
 
 def with_lifetime(found: flow.Tokens) -> flow.Tokens:
-    """Return the tokens with a lifetime if the server gives none (RFC 8693 2.2.1 recommends one): else they would
-    outlive every session of the user here."""
+    """Return the tokens with a default lifetime if the server states none (RFC 8693 2.2.1 recommends one). Without a
+    lifetime they would outlive every session of the user here."""
     return found if found.lifetime else replace(found, lifetime=UNSAID)
 
 
@@ -65,7 +65,7 @@ def request(
 def exchange_request(
     provider: Provider, app: App, kind: str, subject: Secret, scopes: frozenset[str], wanted: str, **targets: str
 ) -> httpx.Request:
-    """Return the request that exchanges this token for one of the type ``wanted`` (RFC 8693 2.1). ``targets``: audience
+    """Return the request that exchanges a token for one of the type ``wanted`` (RFC 8693 2.1). ``targets``: audience
     and resource."""
     return flow.by_grant(
         provider,
@@ -80,7 +80,7 @@ def exchange_request(
 
 
 def parse_exchanged(provider: Provider, reply: Any, proof_key: Secret | None) -> flow.Tokens:
-    """Return the tokens of the reply (RFC 8693 2.2.1). Raises `ProviderUnavailable` if they are not for access."""
+    """Return the tokens of the reply (RFC 8693 2.2.1). Raises `ProviderUnavailable` if they are not access tokens."""
     kind = reply.get("issued_token_type") if isinstance(reply, Mapping) else None
     if kind not in _ISSUED:
         del reply  # else a traceback shows it

@@ -1,10 +1,11 @@
-"""Storage of tokens that came without a consent: sealed first, so that no crash leaves unknown tokens.
+"""Storage of tokens that came without a consent. The reply is stored first, so that no crash leaves unknown tokens.
 
-    tokens -> reply sealed (`received`) -> whose, and which scopes? -> vault -> reply removed -> what this replaces ends
-                                            no -> tokens in the revocation queue -> reply removed -> tokens end
+    tokens -> reply stored (`token_reply_journal`) -> account? scopes? -> vault -> reply removed -> replaced tokens
+    revoked
+                                                       no -> revocation queue -> reply removed -> tokens revoked
 
-A process that dies in between leaves a reply without a consent. The process that settles what was left
-(`consent.redeem`) revokes its tokens at the provider, or finds the grant and removes the reply.
+If a process dies in between, it leaves a reply without a consent. `consent.redeem` later revokes the reply's tokens, or
+finds the grant and removes the reply.
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ DISCONNECTED = "disconnected"
 
 @frozen(kw_only=True)
 class ImportedTokens(Frozen):
-    """Tokens and what is known of them. ``asked``: the requested scopes. ``subject``: the required subject, if any;
-    ``named``: the required subject or name; ``known``: the account, if it need not be looked up. ``by``: who imported
-    them. ``again``: import even if the user disconnected the account before. ``mark``: of the request (`in_progress`).
+    """Tokens and the facts known about them. ``asked``: the requested scopes. ``subject``: the required subject, if
+    any. ``named``: the required subject or name. ``known``: the account, if it need not be looked up. ``by``: who
+    imported them. ``again``: import even if the user disconnected the account before. ``mark``: of the request
+    (`inflight_requests`).
     """
 
     user: User
@@ -50,14 +52,14 @@ class ImportedTokens(Frozen):
 
 
 class _Refused(Exception):
-    """The error for tokens that must not be kept."""
+    """The tokens must not be stored."""
 
 
 def is_called(account: Account, name: str) -> bool:
-    """Return True if this name or subject means the account.
+    """Return True if this name or subject identifies the account.
 
-    Case is ignored in ASCII only: otherwise the Kelvin sign is a k, and straße is strasse, and those are other
-    accounts. A name of digits only is an id: at GitHub anybody may take another's id as a login.
+    Only the case of ASCII letters is ignored: full case folding makes the Kelvin sign a k, and straße strasse, which
+    are other accounts. A name of digits only is an id: at GitHub anybody may choose another user's id as a login.
     """
     if name == account.subject:
         return True
@@ -69,14 +71,14 @@ def _fold_case(name: str) -> bytes:
 
 
 class TokenImporter:
-    """Importer of tokens: it stores or revokes them."""
+    """Importer of tokens, which stores or revokes them."""
 
     def __init__(self, engine: Engine, queue: RevocationQueue) -> None:
         self.engine, self.vault, self.queue = engine, engine.vault, queue
         self.received = ReceivedReplies(engine)
 
     async def enter(self, endpoint: Endpoint, came: ImportedTokens) -> Grant:
-        """Store the tokens and return their grant. Raises `Refusal` if they are not kept; then they are revoked.
+        """Store the tokens and return their grant. Raises `Refusal` after revoking tokens that must not be stored.
 
         The caller holds the lock of user and app under which consents are redeemed.
         """
@@ -104,7 +106,7 @@ class TokenImporter:
             raise Refusal(outcome_of(Kind.REAUTH, str(why))) from None
 
     async def _check(self, endpoint: Endpoint, came: ImportedTokens, reply: Received) -> Grant:
-        """Check the tokens, and return the grant to store."""
+        """Check the tokens and return the grant to store."""
         if unbound(endpoint.provider, came.tokens):
             raise _Refused(NOT_BOUND)
         account, extra = came.known, dict[str, str]()
@@ -154,7 +156,7 @@ class TokenImporter:
         return grant
 
     async def _take_back(self, grant: Grant, sealed: Received) -> None:
-        """Write a tombstone for a grant that came at the moment of its disconnect, unless the disconnect did."""
+        """Write a tombstone for a grant that was stored during its disconnect, unless the disconnect has written it."""
         if ended := await self.vault.end_grant(grant, grant.tombstone(), sealed.row):
             await self.engine.audit.record(GrantRevoked(grant_fields(ended)))
 
