@@ -1,10 +1,10 @@
-"""Acceptance of a restore by an operator, after which the audit is whole again except for what the acceptance names.
+"""Acceptance of a restore by an operator. After it, the audit counts as whole except for the rows that it names.
 
-A restore of the audit's files, of a whole machine, or of a whole database leaves traces that never go away: chains end
-before the heads that the vault or the anchors know, and grants are older than the audit saw them. To the audit this
-looks like an attack. An operator who knows better accepts it with a reason. The acceptance is a row of the audit, so
-only somebody with the vault's key can make it. It names the lost rows by their chain, their numbers and the macs on
-both sides: neither another row nor a further cut is accepted with it.
+A restore of the audit's files, of a whole machine, or of a whole database leaves permanent traces: chains end before
+the heads in the vault or the anchors, and grants are older than in the audit. To the audit this looks like an attack.
+An operator who knows better accepts it with a reason. The acceptance is a row of the audit, so only somebody with the
+vault's key can make it. It names the lost rows by their chain, their numbers and the macs on both sides: it accepts
+neither other rows nor a further cut.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RESTORED: Final = "restored"
 
 @frozen
 class Acceptable(ValueObject):
-    """The traces of a restore. ``gaps``: lost rows of the audit; ``older``: grants older than the audit saw them;
+    """The traces of a restore. ``gaps``: lost rows of the audit. ``older``: grants older than in the audit.
     ``restored``: findings of backups that were put in the vault's place."""
 
     gaps: tuple[Gap, ...]
@@ -59,8 +59,8 @@ async def find_acceptable(vault: Vault, trail: Trail, anchors: Sequence[str] = (
 async def accept_restore(
     vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue, found: Acceptable, reason: str, now: float
 ) -> None:
-    """Accept these traces, durably. If grants are older than the audit saw them, treat the vault as a restored backup
-    first. ``now``: Unix seconds."""
+    """Accept these traces, durably. If grants are older than in the audit, treat the vault as a restored backup first.
+    ``now``: Unix seconds."""
     if found.older:
         doubted = await distrust(vault, await AuditedGenerations.read(trail, vault), enqueue)
         await record_generations(vault, audit, now, doubted)

@@ -1,8 +1,8 @@
-"""Records in the vault of dropped audit rows, so that the remaining rows prove as much as before.
+"""The vault's record of dropped audit rows, with which the remaining rows prove as much as before.
 
-Only the first rows of a chain can go. The vault stores, encrypted, the last dropped row of each chain, and which chains
-are gone entirely. `prove` accepts exactly that. Facts that rollback detection needs are repeated in a new row
-(``grant.snapshot``).
+Only the first rows of a chain can be dropped. The vault stores, encrypted, the last dropped row of each chain, and the
+names of chains that are dropped entirely. `prove` accepts exactly that. Facts that rollback detection needs are
+repeated in a new row (``grant.snapshot``).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_CHAINS: Final = 1000
 
 
 class Cut(NamedTuple):
-    """The last dropped row of a chain, whether the whole chain goes, and the number of rows (tables only)."""
+    """The last row to drop from a chain, whether the whole chain is dropped, and the number of rows (tables only)."""
 
     last: Row
     whole: bool
@@ -40,17 +40,17 @@ class Cut(NamedTuple):
 
 
 def is_over(last: Row, before: int) -> bool:
-    """Return whether the chain has ended: it says so, or it has been silent for a day longer."""
+    """Return whether the chain has ended: its last row says so, or is more than a day older than ``before``."""
     return last.get("ended") is True or last["ts"] < before - DAY * 1e9
 
 
 async def is_whole(vault: Vault, trail: Trail) -> bool:
-    """Return whether an audit may lose rows. One that is not whole, or shows a rollback, is evidence."""
+    """Return whether rows of an audit may be dropped. An audit with gaps, or with signs of a rollback, is evidence."""
     return (await verify_audit(vault, trail)).ok and not await find_rolled_back(vault, trail)
 
 
 async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left: AuditedGenerations) -> None:
-    """Write again the state of grants that only dropped rows tell."""
+    """Repeat the state of grants that is only in the rows to drop."""
     for end in [one for one in everything.ends if one not in left.ends]:
         await audit.record(end_event(end))
     async for grant in all_grants(vault):
@@ -60,9 +60,9 @@ async def carry(vault: Vault, audit: Audit, everything: AuditedGenerations, left
 
 
 async def plan(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping[str, Sequence[Part]]) -> Dropped:
-    """Return the record of dropped rows for the vault. Chains that are gone stay in it as long as something may miss
-    them. Chains that may continue stay with the point of continuation: a process that was silent for long may still
-    run."""
+    """Return the vault's new record of dropped rows. Dropped chains stay in it as long as something may miss them. For
+    a chain that may continue, the record contains the point of continuation, because a process that was silent for long
+    may still run."""
     was = read_dropped(await vault.get(*DROPPED))
     ring = [Key(key) for key in vault.keys.audits]
     missed = {mark.writer for mark in await asyncio.to_thread(closing_marks, left, ring)}
@@ -78,7 +78,7 @@ async def plan(vault: Vault, before: int, cuts: Mapping[str, Cut], left: Mapping
 
 
 async def remember(vault: Vault, dropped: Dropped) -> None:
-    """Store the record in the vault, before anything is removed. Raises `Conflict` if another program changed it."""
+    """Store the record in the vault, before rows are removed. Raises `Conflict` if another program changed it."""
     record = await vault.get(*DROPPED)
     content = {"until": dropped.until, "begins": dropped.begins, "gone": sorted(dropped.gone)}
     if not await (vault.swap(record, content) if record else vault.insert(*DROPPED, content)):
@@ -86,7 +86,7 @@ async def remember(vault: Vault, dropped: Dropped) -> None:
 
 
 async def settle(vault: Vault, dropped: Dropped, cuts: Mapping[str, Cut]) -> None:
-    """Forget chains that have ended, after all of their rows were removed."""
+    """Remove ended chains from the record, after all of their rows were removed."""
     over = {writer for writer, cut in cuts.items() if cut.whole and cut.last.get("ended") is True}
     begins = {writer: begin for writer, begin in dropped.begins.items() if writer not in over}
     await remember(vault, dropped._replace(begins=begins))

@@ -1,7 +1,7 @@
 """Backups of a vault while it is in use, and their restoration. A backup is as encrypted as the vault.
 
-A backup is marked in its first record: a vault with that mark is a restored backup, and `restore` says what in it may
-be trusted.
+The first record of a backup is marked. A vault with this mark is a restored backup, and `restore` decides which of its
+records can be trusted.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ def backups_of(vault: Vault) -> Backup:
 
 
 def backups_at(url: str) -> Backup:
-    """Return the backup interface for this address, with or without a vault. Raises `SettingsError` if there is
-    none."""
+    """Return the backup interface for this address, which need not have a vault. Raises `SettingsError` if the store
+    has none."""
     make = store_type(url).backup
     return _require_backup(make(url) if make else None)
 
@@ -44,7 +44,7 @@ def _require_backup(backup: Backup | None) -> Backup:
 async def back_up(vault: Vault, to: Path, now: float) -> None:
     """Make a consistent copy at ``to``, mode 0600, while others read and write. ``now``: Unix seconds.
 
-    Raises `SettingsError` if the file exists or cannot be written, and leaves nothing behind then.
+    Raises `SettingsError` if the file exists or cannot be written, and then leaves no file behind.
     """
     backups = backups_of(vault)
     await vault.get(*FIRST)  # reads the keys again if they have changed
@@ -62,11 +62,11 @@ async def back_up(vault: Vault, to: Path, now: float) -> None:
 
 
 async def restore(vault: Vault, backup: Path, audit: Audit, trail: Trail, enqueue: Enqueue) -> Restored:
-    """Replace the content of the vault by a backup of it, in one step, while others use it. Return what was kept.
+    """Replace the vault's content by a backup of it, in one step, while others use it. Return what was kept.
 
-    ``trail``: the audit's. Newer tokens of the same family, outcomes and queued revocations stay; the queue also gets
-    the tokens that are overwritten. Raises `SettingsError` for a backup of another vault, `VaultError` for one that
-    does not open, and changes nothing then.
+    ``trail``: the audit's. Newer tokens of the same family, outcomes and queued revocations stay. Tokens that are
+    overwritten enter the queue. Raises `SettingsError` for a backup of another vault, and `VaultError` for one that
+    cannot be decrypted; nothing is changed then.
     """
     async with backups_of(vault).draft(backup) as draft:
         copied = await Vault.open(draft.store, vault.sealer)

@@ -1,4 +1,4 @@
-"""Opening of a vault: its first record, which an empty store gets, and the key that a record needs."""
+"""Opening of a vault: its first record, which an empty store receives, and the key that decrypts a record."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LOST: Final = "Restore it (deputize vault restore), or start a new one: deputize
 
 
 async def open_first(store: Store, sealer: Sealer, *, begin: bool) -> tuple[Sealer, VaultKeys]:
-    """Return the sealer that opens the vault in this store, and the vault's own keys, from its first record.
+    """Return the sealer that decrypts the vault in this store, and the vault's own keys, from its first record.
 
-    An empty store gets one, unless ``begin`` is False. Raises as `deputize.core.vault.vault.Vault.open` says.
+    An empty store gets one, unless ``begin`` is False. Raises the errors of `deputize.core.vault.vault.Vault.open`.
     """
     for _ in range(2):
         if sealed := await store.get(*FIRST):
@@ -44,10 +44,9 @@ async def _any(store: Store) -> bool:
 
 
 def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
-    """Return a sealer with the keys that the source has now, if it knows the key of one of these records; else this
-    one.
+    """Return a sealer with the source's present keys if it can decrypt one of these records, else this sealer.
 
-    Raises `StoreUnavailable` if the source fails for now. It reads the source: call it in a thread.
+    Raises `StoreUnavailable` if the source fails for now. Reads the source, so call it in a thread.
     """
     if sealer.source is None:
         return sealer
@@ -59,7 +58,7 @@ def find_keys(rows: Sequence[bytes], sealer: Sealer) -> Sealer:
 
 
 def check_key(sealed: bytes, sealer: Sealer) -> None:
-    """Raise `VaultError` if the key of a record is missing."""
+    """Raise `VaultError` if the key of a record is unknown."""
     if not sealer.knows(sealed):
         raise _key_missing(sealed, sealer)
 

@@ -1,10 +1,10 @@
-"""Bulk revocation: one encrypted record ends many grants at once, and says which follow-up work is left.
+"""Bulk revocation: one encrypted record ends many grants at once, and stores the remaining follow-up work.
 
-Each bulk revocation begins a new **revocation epoch**, a number. A grant carries the epoch in which its consent was
-requested, however often it is refreshed. So one write ends all existing grants and those in progress, and none that is
-requested later. No clock is compared: servers whose clocks differ agree, and a restored backup takes over the epochs
-(`deputize.core.vault.restore`). The rest, a tombstone for each grant and the revocation at its provider, follows in
-pages (`deputize.core.grants.mass_revocation`), and the record stores the progress.
+Each bulk revocation begins a new **revocation epoch**, a number. A grant has the epoch in which its consent was
+requested, and keeps it when refreshed. So one write ends all existing grants and those in progress, but none that is
+requested later. No clocks are compared: servers with different clocks agree, and a restored backup takes over the
+epochs (`deputize.core.vault.restore`). The follow-up writes a tombstone for each grant and revokes it at its provider,
+in pages (`deputize.core.grants.mass_revocation`). The record stores the progress.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ FRESH: Final = 0.5
 
 @frozen
 class BulkRevocation(ValueObject):
-    """One bulk revocation. ``tenant`` None: of all users. ``leaked``: others may have the tokens.
+    """One bulk revocation. ``tenant``: None for all users. ``leaked``: True if others may have the tokens.
 
-    ``stage`` and ``after``: progress of the follow-up, and the key after which the stage continues.
+    ``stage``: progress of the follow-up; ``after``: the key after which the stage continues.
     """
 
     epoch: int
@@ -45,8 +45,8 @@ class BulkRevocation(ValueObject):
 
 @frozen
 class BulkRevocations(ValueObject):
-    """The record's content. ``everybody``, ``tenants``: the epoch before which all grants are ended; ``open``: bulk
-    revocations with follow-up left, oldest first."""
+    """The record's content. ``everybody``, ``tenants``: the epoch before which all grants have ended. ``open``: bulk
+    revocations with unfinished follow-up, oldest first."""
 
     epoch: int = 0
     everybody: int = 0
@@ -58,7 +58,7 @@ class BulkRevocations(ValueObject):
         return epoch < self.epoch and epoch < max(self.everybody, self.tenants.get(tenant, 0))
 
     def with_end(self, end: BulkRevocation) -> BulkRevocations:
-        """Return the content with this bulk revocation added, and its follow-up left to do."""
+        """Return the content with this bulk revocation added, and its whole follow-up still to do."""
         epoch, still = max(self.epoch, end.epoch), (*self.open, end)
         if end.tenant is None:
             later = {name: at for name, at in self.tenants.items() if at > end.epoch}
@@ -67,13 +67,13 @@ class BulkRevocations(ValueObject):
         return BulkRevocations(epoch, self.everybody, {**self.tenants, end.tenant: at}, still)
 
     def knows(self, end: BulkRevocation) -> bool:
-        """Return whether all grants that this one ends have ended."""
+        """Return whether all grants that this bulk revocation ends have already ended."""
         return end.epoch <= (
             self.everybody if end.tenant is None else max(self.everybody, self.tenants.get(end.tenant, 0))
         )
 
     def list_ends(self) -> list[BulkRevocation]:
-        """Return all bulk revocations, with all of their follow-up left to do."""
+        """Return all bulk revocations, each with its whole follow-up still to do."""
         found = [BulkRevocation(self.everybody, None)] if self.everybody else []
         return [*found, *(BulkRevocation(at, tenant) for tenant, at in self.tenants.items())]
 
@@ -93,7 +93,7 @@ class BulkRevocations(ValueObject):
 
 
 class BulkRevocationState:
-    """The bulk revocations in one vault as this process knows them: at most `FRESH` seconds old after `refresh`."""
+    """The bulk revocations of one vault in this process's cache, at most `FRESH` seconds old after `refresh`."""
 
     def __init__(self, records: Records, clock: Callable[[], float] = time.monotonic) -> None:
         self._records, self._clock, self._due = records, clock, 0.0
@@ -104,7 +104,7 @@ class BulkRevocationState:
         return epoch < self.ends.epoch and self.ends.over(tenant, epoch)
 
     async def refresh(self, *, fresh: bool = False) -> BulkRevocations:
-        """Read the record again if it is older than `FRESH`, or always if ``fresh``."""
+        """Read the record again if the cache is older than `FRESH` seconds, or if ``fresh``."""
         if fresh or self._clock() >= self._due:
             due = self._clock() + FRESH
             self._know(BulkRevocations.of(await self._records.get(*PLACE)))
@@ -116,7 +116,7 @@ class BulkRevocationState:
         return (await self.refresh(fresh=True)).epoch
 
     async def begin(self, tenant: str | None, *, leaked: bool = False) -> BulkRevocation:
-        """End all grants requested before now, of everybody or of one tenant, with one write. Durable on return."""
+        """End all grants requested before now, of all users or of one tenant, with one write. Durable on return."""
         await self._change(lambda ends: ends.with_end(BulkRevocation(self._next(ends), tenant, leaked)))
         return self.ends.open[-1]
 
@@ -124,7 +124,7 @@ class BulkRevocationState:
         return max(ends.epoch, self.ends.epoch) + 1
 
     async def take_over(self, ends: Iterable[BulkRevocation]) -> None:
-        """Add bulk revocations from another copy of this vault or from its audit. Each is followed up here."""
+        """Add bulk revocations from another copy of this vault or from its audit. Their follow-up is done here too."""
         more = list(ends)
 
         def merged(now: BulkRevocations) -> BulkRevocations:
@@ -162,7 +162,7 @@ class BulkRevocationState:
 
 
 def end_event(end: BulkRevocation) -> GrantsEnded:
-    """Return the audit row of a bulk revocation, from which a restored backup learns it again."""
+    """Return the audit row of a bulk revocation, from which a restored backup can add it again."""
     everybody = end.tenant is None
     return GrantsEnded(end.epoch, everybody=everybody, leaked=end.leaked or None, tenant=end.tenant or "")
 

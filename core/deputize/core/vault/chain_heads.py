@@ -1,12 +1,12 @@
 """Heads of the audit's chains, encrypted in the vault, which reveal a missing file or a cut chain.
 
-A chain proves every row except its end, and nothing about a chain that is gone. So each process's audit stores its
-anchors here: one with its first rows, one a minute while it writes, and one that says that the chain has ended. The
-record has the newest of each chain. If it has grown long, a process that starts writes the heads of ended chains into
-its own chain (``chain.closed``) and removes them from the record: from then on that chain vouches for them.
+A chain proves all of its rows except its end, and nothing about a chain that is missing. So each process's audit stores
+its anchors here: one with its first rows, one a minute while it writes, and one at the end of the chain. The record has
+the newest anchor of each chain. If the record has become long, a starting process writes the heads of ended chains into
+its own chain (``chain.closed``) and removes them from the record. From then on that chain proves them.
 
-Not detected: missing rows that a killed process wrote in its last minute, and an older record restored together with
-the files of that time. Lines kept on another machine (``DEPUTIZE_AUDIT_ANCHOR_FILE``) reveal both.
+Not detected: rows that a killed process wrote in its last minute, and an older record restored together with the files
+of that time. Lines stored on another machine (``DEPUTIZE_AUDIT_ANCHOR_FILE``) reveal both.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ log = logging.getLogger("deputize")
 
 
 class ChainHeads:
-    """The heads in one vault. An instance is an ``anchor`` of `deputize.core.audit.Audit`."""
+    """The chain heads of one vault. An instance is an ``anchor`` of `deputize.core.audit.Audit`."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
@@ -76,12 +76,12 @@ class ChainHeads:
         await asyncio.gather(*waiting, return_exceptions=True)
 
     async def load(self) -> list[Head] | None:
-        """Return the heads of all chains in the record, or None if there is no record."""
+        """Return the heads of all chains in the record, or None without a record."""
         record = await self.vault.get("meta", KEY)
         return None if record is None else [Head(*head) for head in record.json["heads"]]
 
     async def fold(self, audit: Audit, now: float) -> None:
-        """Let ``audit`` vouch for ended chains if there are many. ``now``: Unix seconds."""
+        """Move the heads of ended chains into this audit's chain if there are many. ``now``: Unix seconds."""
         heads = await self.load() or []
         if len(heads) <= MAX_HEADS:
             return
@@ -93,7 +93,7 @@ class ChainHeads:
             await self._change({head.writer: head}, ended)
 
     async def take_over(self, other: ChainHeads) -> None:
-        """Add all heads of another vault: a restored backup takes over those of the vault that it replaces."""
+        """Add all heads of another vault, which a restored backup replaces."""
         if record := await other.vault.get(*DROPPED):
             ours = await self.vault.get(*DROPPED)
             await (self.vault.swap(ours, record.plain) if ours else self.vault.insert(*DROPPED, record.plain))
@@ -113,13 +113,13 @@ class ChainHeads:
                 return
 
     async def forget(self, writers: Collection[str]) -> None:
-        """Remove the heads of chains that were dropped because they were old."""
+        """Remove the heads of chains that were dropped because of their age."""
         heads = await self.load() or ()
         await self._change({}, [head for head in heads if head.writer in writers])
 
 
 def read_dropped(record: Record | None) -> Dropped:
-    """Return what was dropped from the audit, by its record in the vault."""
+    """Return what was dropped from the audit, from its record in the vault."""
     from deputize.core.audit.verification import Dropped
 
     content = record.json if record else {}
@@ -130,7 +130,7 @@ def read_dropped(record: Record | None) -> Dropped:
 async def verify_audit(vault: Vault, trail: Trail, anchors: Iterable[str] = (), *, full: bool = False) -> Report:
     """Verify the audit of this vault, and compare it with the vault; ``anchors`` and ``full`` as in `verify`.
 
-    A finding ``gone``: the folder or the vault's record of heads is missing although there was one. Raises
+    The finding ``gone``: the folder, or the vault's record of heads, is missing although there was one. Raises
     `StoreUnavailable` if there is no folder and no trace of one.
     """
     from deputize.core.audit.verification import Finding, Report, verify  # only needed here

@@ -1,4 +1,4 @@
-"""Check of a vault: whether its storage is whole, and whether all records open."""
+"""Check of a vault: its storage is undamaged, and all records can be decrypted."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ SHOWN: Final = 5
 
 @dataclass(eq=False)
 class Openable:
-    """The result of the check. ``opened``: number of records by kind; ``damaged``: kind and key of those that their key
-    does not open; ``sealed_by``: number of records that need a missing key, by its id; ``unread``: kinds that cannot be
-    read to their end; ``storage``: damage that the store found, each with a remedy."""
+    """The result of the check. ``opened``: number of records by kind. ``damaged``: kind and key of records that their
+    key cannot decrypt. ``sealed_by``: number of records that need a missing key, by its id. ``unread``: kinds that
+    cannot be read to their end. ``storage``: damage that the store found, each with a remedy."""
 
     opened: Counter[str] = field(default_factory=Counter)
     damaged: list[tuple[str, str]] = field(default_factory=list)
@@ -35,12 +35,12 @@ class Openable:
 
     @property
     def whole(self) -> bool:
-        """True if all records open and nothing hides others."""
+        """True if all records can be decrypted and no damage hides others."""
         return not (self.damaged or self.sealed_by or self.unread or self.storage)
 
 
 async def try_all(vault: Vault) -> Openable:
-    """Look for damage in the storage, and open each record, a page at a time. Changes nothing. Raises
+    """Look for damage in the storage, and decrypt each record, a page at a time. Changes nothing. Raises
     `StoreUnavailable`."""
     found = Openable()
     if isinstance(vault.store, Inspects):

@@ -1,11 +1,11 @@
-"""The next owner of a grant's tokens: a grant ends only if something else answers for them.
+"""The next owner of a grant's tokens: a grant may end only if something else can still end its tokens.
 
-Tokens live on at the provider until they are revoked there (RFC 7009) or the provider ends them. A token that no record
-knows can no longer be revoked. So whoever ends a grant names the next owner of its tokens, and `Vault.end_grant`
-refuses to drop them without one:
+Tokens are valid at the provider until they are revoked there (RFC 7009) or the provider ends them. A token without a
+record can no longer be revoked. So code that ends a grant names the next owner of its tokens, and `Vault.end_grant`
+refuses to drop them without an owner:
 
     an entry of the revocation queue, or a received reply    the record has the token
-    the provider                                             its token endpoint said that the family is dead
+    the provider                                             its token endpoint reported the family as dead
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @frozen
 class EndedByProvider(Frozen):
-    """The token endpoint said that the grant's token family is dead (RFC 6749 5.2): nothing is left to revoke."""
+    """The token endpoint reported that the grant's token family is dead (RFC 6749 5.2). No token is left to revoke."""
 
 
 NextOwner: TypeAlias = "Record | EndedByProvider | None"
@@ -29,7 +29,7 @@ NextOwner: TypeAlias = "Record | EndedByProvider | None"
 
 
 def has_next_owner(grant: Grant, owner: NextOwner) -> bool:
-    """Return True if ``owner`` answers for the grant's tokens. A record does so only if it has one of them."""
+    """Return whether ``owner`` is responsible for the grant's tokens. A record is, if it contains one of them."""
     tokens = [token for token in (grant.access_token, grant.refresh_token) if token]
     if not tokens or isinstance(owner, EndedByProvider):
         return True

@@ -1,4 +1,4 @@
-"""Encoding of record contents as JSON bytes, and back. Tokens in them stay opaque."""
+"""Encoding of record contents as JSON bytes, and decoding. Tokens in them are never printed."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Handling of a vault whose database failed over to a server with another past, like that of a restored backup.
+"""Handling of a vault whose database failed over to a server with another history, as with a restored backup.
 
-The last writes that the earlier server acknowledged may be gone. Each live process writes again its recent writes
-(`deputize.core.vault.stores.postgres.timeline`), including audit rows. Then one of them distrusts the rest, as
-`deputize.core.vault.restore` describes: open requests are dropped, grants are confirmed before use. The record
-``timeline`` says with which past the vault was last seen, so a start that meets another one does the same.
+The last writes that the earlier server acknowledged may be missing. Each live process repeats its recent writes
+(`deputize.core.vault.stores.postgres.timeline`), including audit rows. Then one of them distrusts the other records, as
+`deputize.core.vault.restore` describes: it drops open requests, and grants are confirmed before use. The record
+``timeline`` names the history with which the vault was last seen, so a start that meets another one does the same.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PATIENCE: Final = 300.0
 
 
 async def follow_failovers(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
-    """Distrust the vault if its database has another past than last time, at the start and after each failover."""
+    """Distrust the vault if its database has another history than last time, at the start and after each failover."""
     store = vault.store
     if isinstance(store, FailsOver):
         await _look(store, vault, audit, trail, enqueue)

@@ -22,7 +22,7 @@ from deputize.core.vault.user import User as User
 
 @frozen
 class Account(ValueObject):
-    """The account that consented at the provider: a stable subject, and a name to show (an address, a login)."""
+    """The account that consented at the provider: a stable subject, and a name to display (an address, a login)."""
 
     subject: str
     name: str
@@ -30,11 +30,12 @@ class Account(ValueObject):
 
 @frozen
 class Origin(ValueObject):
-    """The origin of a grant, stored with it: its tokens may go there and nowhere else. Made by `origin_of`.
+    """The origin of a grant, stored with it. The grant's tokens may be sent there and nowhere else. Made by
+    `origin_of`.
 
     ``client_id``: of the app. ``endpoints``: issuer, authorization and token endpoint. ``ends``: revocation endpoints.
-    ``hosts``: of the API. ``built_in``: the provider definition was the built-in one, so that the origin stays the same
-    if a later version changes that definition. The port of a simulated provider on loopback is left out, because it
+    ``hosts``: of the API. ``built_in``: True for the built-in provider definition, so that the origin stays the same if
+    a later version changes that definition. The port of a simulated provider on loopback is left out, because it
     changes with each start.
     """
 
@@ -45,11 +46,11 @@ class Origin(ValueObject):
     built_in: bool = False
 
     def is_same_server(self, other: Origin) -> bool:
-        """Return whether both are at one server, for any app."""
+        """Return whether both origins are at the same server, for any app."""
         return (self.built_in and other.built_in) or (self.endpoints, self.ends) == (other.endpoints, other.ends)
 
     def is_same_app(self, other: Origin) -> bool:
-        """Return whether both are of one app at one server."""
+        """Return whether both origins are of the same app at the same server."""
         return self.client_id == other.client_id and self.is_same_server(other)
 
     @property
@@ -63,7 +64,7 @@ class Origin(ValueObject):
 
     @classmethod
     def unpack(cls, text: str) -> Origin:
-        """Return the origin that `pack` made. Results are cached, because few differ."""
+        """Return the origin in a text from `pack`. Results are cached, because few origins differ."""
         return _origin(text)
 
 
@@ -82,14 +83,15 @@ NEVER = 0.0
 
 @frozen(weakref_slot=True)
 class Grant(ValueObject):
-    """One user's account that consented, for one app: its scopes and tokens.
+    """The consent of one account of a user to one app: its scopes and tokens.
 
     ``expires_at`` and ``obtained_at`` are Unix seconds; ``expires_at`` 0: the token does not expire. ``generation``
-    grows with every write. ``reason``: why a grant is not active, or why it is suspect. ``origin`` None: stored before
-    origins were, so that of the built-in definition. ``family``: the token family of its refresh token, or of its
-    access token if it has none; empty if stored before families were. ``proof_key``: the private key that its tokens
-    are bound to (RFC 9449), as a JSON Web Key; None: bearer tokens. ``source``: the origin of a grant that came without
-    a consent. ``epoch``: the revocation epoch in which it was requested, see `deputize.core.vault.bulk_revocation`.
+    grows with every write. ``reason``: why a grant is not active, or why it is suspect. ``origin``: None for grants
+    stored before there were origins, which are from the built-in definition. ``family``: the token family of its
+    refresh token, or of its access token if it has none; empty if stored before there were families. ``proof_key``: the
+    private key that its tokens are bound to (RFC 9449), as a JSON Web Key; None for bearer tokens. ``source``: the
+    origin of a grant without a consent. ``epoch``: the revocation epoch in which it was requested, see
+    `deputize.core.vault.bulk_revocation`.
     """
 
     user: User
@@ -116,14 +118,14 @@ class Grant(ValueObject):
     def connection_id(self) -> str:
         """The id of this user's account at this app, the same after every reconnect: 32 hexadecimal characters.
 
-        It reveals nothing and is not a secret: knowing it does not allow anybody to act.
+        It reveals nothing, and knowing it allows nobody to act, so it is not a secret.
         """
         whose = [self.user.tenant, self.user.id, self.provider, self.app, self.account.subject]
         return hashlib.sha256(json.dumps(whose).encode()).hexdigest()[:32]
 
     @property
     def is_suspect(self) -> bool:
-        """True if the API refused its token, and nothing has shown since that the token is accepted."""
+        """True if the API refused the grant's token, and has not accepted it since."""
         return self.status == "active" and self.reason != ""
 
     def tombstone(self) -> Grant:
@@ -142,7 +144,7 @@ class Grant(ValueObject):
         )
 
     def dead(self, reason: str) -> Grant:
-        """Return the grant after the provider ended it: account and scopes for the next consent, without tokens."""
+        """Return the grant after the provider ended it: no tokens, but account and scopes for the next consent."""
         return replace(
             self, status="needs_reauth", reason=reason, access_token=_EMPTY, refresh_token=None, proof_key=None
         )
@@ -155,7 +157,7 @@ class Grant(ValueObject):
 
     @classmethod
     def unpack(cls, plain: SecretBytes, generation: int) -> Self:
-        """Return the grant that `pack` made. Raises `VaultError` for anything else."""
+        """Return the grant in bytes from `pack`. Raises `VaultError` for other bytes."""
         if (grant := _unpacked(cls, plain, generation)) is None:
             raise VaultError("A grant in the vault has a form this version does not know.")
         return grant
@@ -165,7 +167,7 @@ G = TypeVar("G", bound=Grant)
 
 
 def _packed(grant: Grant) -> SecretBytes | None:
-    """Return the grant as bytes, or None if it cannot be encoded. An exception would keep this frame and its tokens."""
+    """Return the grant as bytes, or None if it cannot be encoded. An exception would keep the tokens in its frame."""
     rest = (
         grant.user.id,
         grant.user.tenant,
@@ -193,7 +195,7 @@ def _packed(grant: Grant) -> SecretBytes | None:
 
 
 def _later(grant: Grant) -> list[str]:
-    """Return the parts that records of earlier versions lack, without empty ones at the end."""
+    """Return the fields that records of earlier versions lack, without empty ones at the end."""
     parts = [grant.proof_key.reveal() if grant.proof_key else "", grant.source, str(grant.epoch or "")]
     while parts and not parts[-1]:
         parts.pop()
@@ -201,7 +203,7 @@ def _later(grant: Grant) -> list[str]:
 
 
 def _unpacked(kind: type[G], opaque: SecretBytes, generation: int) -> G | None:
-    """Return the grant in these bytes, or None for others. An exception would keep this frame, and its tokens."""
+    """Return the grant in these bytes, or None for others. An exception would keep the tokens in its frame."""
     plain = opaque.reveal()
     try:
         status, expires_at, a, s = _HEAD.unpack_from(plain)
@@ -243,7 +245,7 @@ _seen: dict[bytes, frozenset[str]] = {}
 
 
 def _scopes(raw: bytes) -> frozenset[str]:
-    """Return the set of scopes in these bytes. Results are cached, because few differ."""
+    """Return the set of scopes in these bytes. Results are cached, because few sets differ."""
     if raw not in _seen:
         if len(_seen) > 4096:
             _seen.clear()

@@ -1,6 +1,6 @@
 """Keys of a user's grants, and the choice among them: the grant of the named account, or the default one.
 
-Keys are keyed digests, so that no user id is readable in the store and one user's grants are one range.
+Keys are keyed digests. So no user id is readable in the store, and one user's grants have a common key prefix.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from deputize.core.vault.grant import Grant, User
 
 
 class GrantIndex:
-    """Keys under the vault's own index key: ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)``."""
+    """Grant keys, made with the vault's own index key: ``HMAC(tenant, user) . HMAC(provider, app) . HMAC(account)``."""
 
     def __init__(self, index: bytes) -> None:
         self._index = index
@@ -25,7 +25,7 @@ class GrantIndex:
         return hmac.digest(self._index, framed, "sha256")[:16].hex()
 
     def key_prefix(self, user: User, provider: str = "", app: str = "", subject: str = "") -> str:
-        """Return the key of a grant; with fewer parts, the common prefix of several."""
+        """Return the key of a grant, or with fewer parts the common prefix of several keys."""
         key = self._digest("user", user.tenant, user.id) + "."
         if provider:
             key += self._digest("app", provider, app) + "."
@@ -37,9 +37,9 @@ class GrantIndex:
 
 
 def select_grant(grants: Sequence[Grant], account: str | None) -> Grant | None:
-    """Return the grant of the named account, else the default one, else the first; None if none is live.
+    """Return the grant of the named account, or the default one, or the first; None if no grant is live.
 
-    Raises `AccountMismatch` for an account that is not connected while others are, or if several have that name.
+    Raises `AccountMismatch` if the account is not connected while others are, or if several have that name.
     """
     held = [grant for grant in grants if grant.status != "revoked"]
     if account is None:
@@ -57,15 +57,15 @@ def select_grant(grants: Sequence[Grant], account: str | None) -> Grant | None:
 
 
 def grants_of_account(grants: Sequence[Grant], account: str) -> list[Grant]:
-    """Return the grants for an account: by connection id, else by subject, else by name in any case. A provider chooses
-    subjects and names, so deputize's own id comes first."""
+    """Return the grants for an account: by connection id, else by subject, else by name in any case. The connection id
+    comes first, because a provider chooses subjects and names."""
     by_id = [grant for grant in grants if grant.connection_id == account]
     exact = by_id or [grant for grant in grants if grant.account.subject == account]
     return exact or [grant for grant in grants if grant.account.name.casefold() == str.casefold(account)]
 
 
 def has_same_origin(before: Grant, grant: Grant) -> bool:
-    """Return whether both came from the same server and app, so that one's refresh token may serve the other."""
+    """Return whether both grants are from the same server and app, so that one refresh token may serve both."""
     if grant.origin is None:
         return before.origin is None
     return before.origin.is_same_app(grant.origin) if before.origin else grant.origin.built_in

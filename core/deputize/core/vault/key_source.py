@@ -1,4 +1,4 @@
-"""The interface of key sources: they give the root keys of a vault, and may let deputize change them."""
+"""The interface of key sources, which provide the root keys of a vault and may let deputize change them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from deputize.core.errors import DeputizeError, StoreUnavailable
 
 
 class KeySource(Protocol):
-    """A source of root keys. deputize may call any method from any thread, and never on an event loop: it may take
-    seconds.
+    """A source of root keys. deputize may call any method from any thread, and never on an event loop, because a method
+    may take seconds.
 
-    A source raises `SettingsError` if an operator must act, such as for a missing or malformed key, and
-    `StoreUnavailable` if it may succeed later, such as for a service that is down. No message contains a key.
+    A source raises `SettingsError` if an operator must act, for example because a key is missing or malformed, and
+    `StoreUnavailable` if it may succeed later, for example because a service is down. No message contains a key.
     """
 
     @property
@@ -21,40 +21,40 @@ class KeySource(Protocol):
         ...
 
     def exists(self) -> bool:
-        """Return whether keys can be expected there. Reads no key."""
+        """Return whether the source is expected to have keys, without reading any."""
         ...
 
     def read_keys(self) -> list[bytes]:
-        """Return all root keys as they are now, 32 bytes each, newest first."""
+        """Return all root keys, 32 bytes each, newest first."""
         ...
 
 
 @runtime_checkable
 class ChangeableKeySource(KeySource, Protocol):
-    """A source whose keys deputize may change. Only the operator changes the keys of any other source.
+    """A source whose keys deputize may change. The keys of other sources are changed by the operator only.
 
-    Every change is durable when it returns, and has changed nothing if it raises.
+    Every change is durable on return. A method that raises has changed nothing.
     """
 
     def make_key(self) -> list[bytes]:
-        """Make the first key and return it in a list. Raises `SettingsError` if there are keys already."""
+        """Create the first key and return it in a list. Raises `SettingsError` if there are keys already."""
         ...
 
     def add_key(self) -> list[bytes]:
-        """Put a new key first, and return all keys, newest first."""
+        """Add a new key in front, and return all keys, newest first."""
         ...
 
     def remove_key(self, id: str) -> str:
-        """Remove the older key with this id, and return the location of its copy. The caller knows whether a vault
-        needs it.
+        """Remove the older key with this id, and return the location of its copy.
 
-        Raises `SettingsError` if there is no such key, or if it is the newest.
+        The caller has checked that no vault needs the key. Raises `SettingsError` if there is no such key, or if it is
+        the newest.
         """
         ...
 
 
 def read_keys(source: KeySource) -> list[bytes]:
-    """Return the root keys of a source. Raises only `DeputizeError`: any other exception becomes `StoreUnavailable`."""
+    """Return the root keys of a source. Any exception except a `DeputizeError` becomes `StoreUnavailable`."""
     try:
         return source.read_keys()
     except DeputizeError:

@@ -1,8 +1,8 @@
-"""Migration from one store to another: it copies the encrypted records, so it needs no key.
+"""Migration from one store to another. It copies the encrypted records, so it needs no key.
 
-The first record goes last, so that an interrupted copy is not a vault yet and the next one continues it. Nobody may
-write meanwhile, because a token that is rotated in one of two vaults is dead in the other: a change is detected at the
-end.
+The first record is copied last: after an interruption, the copy is not a vault yet, and the next run continues it.
+Nobody may write during the copy, because a token that is rotated in one of two vaults is dead in the other. A change is
+detected at the end.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ PAGE: Final = 200
 
 
 async def copy_records(start: Store, to: Store) -> int:
-    """Make the records of ``to`` those of ``start``, and return their number.
+    """Copy the records of ``start`` to ``to``, and return their number.
 
     Raises `SettingsError` if ``start`` has no vault or ``to`` has one already. Raises `Conflict` if another program
-    wrote to ``start`` meanwhile; then ``to`` is not a vault yet.
+    wrote to ``start`` in between; then ``to`` is not a vault yet.
     """
     first = await start.get(*FIRST)
     if first is None:
@@ -58,7 +58,7 @@ async def _put(to: Store, kind: str, key: str, value: bytes) -> None:
 
 
 async def _drop_others(start: Store, to: Store) -> None:
-    """Delete records that an interrupted copy has left and that have been deleted in ``start`` since."""
+    """Delete records that an interrupted copy left behind and that were deleted in ``start`` since."""
     for kind in KINDS:
         async for key, value in _rows(to, kind):
             if await start.get(kind, key) is None:

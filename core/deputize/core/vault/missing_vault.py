@@ -1,4 +1,4 @@
-"""Missing vaults: traces of an earlier one, moved ones, and the start of a new one in the same place."""
+"""Missing vaults: traces of an earlier vault, vaults moved to another store, and a new vault in the same place."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ from deputize.core.vault.stores import shown_url, store_type
 
 
 def has_begun(url: str, trail: Trail) -> bool:
-    """Return whether there has been a vault at this address: it has left an audit. Raises as `AuditTable` says."""
+    """Return whether there was a vault at this address: its audit is left. Raises the errors of `AuditTable`."""
     if not store_type(url).durable:
         return False
     return is_there(trail) and (not isinstance(trail, Path) or any(trail.iterdir()))
 
 
 def refuse_new(url: str, *, begun: bool) -> None:
-    """Raise `VaultError` if no vault is there but none must be made: it was moved to another store, or is lost.
+    """Raise `VaultError` if the vault is missing and must not be created: it was moved to another store, or is lost.
 
-    ``begun``: the result of `has_begun` from before the vault was found missing; another process may have made one
-    since.
+    ``begun``: the result of `has_begun` before the vault was found missing; another process may have created one since.
     """
     store = store_type(url)
     if store.moved and (moved := store.moved(url)):
@@ -34,8 +33,8 @@ def refuse_new(url: str, *, begun: bool) -> None:
 
 
 def clear_moved_mark(url: str) -> list[Path]:
-    """Rename the moved file, because a vault is at this address again: if that one is lost later, it must not count as
-    moved. Return the new paths."""
+    """Rename the mark of a moved vault, because there is a vault at this address again. Return the new paths.
+    Otherwise, if that vault is lost later, it would count as moved."""
     moved, renamed = store_type(url).moved, list[Path]()
     while moved and (old := moved(url)):
         renamed.append(old.rename(old.with_name(f"{old.name}.before")))
@@ -43,9 +42,9 @@ def clear_moved_mark(url: str) -> list[Path]:
 
 
 def set_aside(url: str, trail: Trail, folder: Path, stamp: str) -> list[Path]:
-    """Move away the remains of a lost vault, including ``folder``, so that a new one can start. Return the new paths.
+    """Move away the remains of a lost vault, including ``folder``, for a new one. Return the new paths.
 
-    Raises `SettingsError` if a store has remains and cannot move them, and has moved nothing then.
+    Raises `SettingsError` if a store cannot move the remains; nothing was moved then.
     """
     store = store_type(url)
     if store.set_aside is None and store.exists(url):

@@ -20,7 +20,7 @@ LONGEST: Final = 365 * 86400.0
 
 
 def deadline(timeout: float) -> float:
-    """Return the `time.monotonic` at which a wait of ``timeout`` seconds ends. One of NaN seconds ends at once."""
+    """Return the `time.monotonic` at which a wait of ``timeout`` seconds ends. A wait of NaN seconds ends at once."""
     return time.monotonic() + min(LONGEST, max(0.0, timeout))
 
 

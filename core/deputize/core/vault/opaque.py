@@ -7,10 +7,10 @@ from typing import AnyStr, Generic, NoReturn
 
 
 class _Opaque(Generic[AnyStr]):
-    """Plaintext that is readable only through `reveal`.
+    """Plaintext that only `reveal` returns.
 
-    repr, str and format are masked; pickle, copy, deepcopy and JSON are refused; equality takes constant time. Python
-    cannot wipe a string: plaintext lives as long as the act that uses it.
+    repr, str and format are masked. pickle, copy, deepcopy and JSON are refused. Equality takes constant time. Python
+    cannot wipe a string, so plaintext lives as long as the act that uses it.
     """
 
     __slots__ = ("_value",)
@@ -20,7 +20,7 @@ class _Opaque(Generic[AnyStr]):
         self._value = value
 
     def reveal(self) -> AnyStr:
-        """Return the plaintext: to put a token into a request, to fill a form for a token endpoint, and to encrypt."""
+        """Return the plaintext, to add a token to a request, to fill a form for a token endpoint, or to encrypt."""
         return self._value
 
     def __repr__(self) -> str:
@@ -56,6 +56,6 @@ class Secret(_Opaque[str]):
 
 
 class SecretBytes(_Opaque[bytes]):
-    """The content of a record, before encryption."""
+    """The content of a record before encryption."""
 
     __slots__ = ()

@@ -53,8 +53,8 @@ def check_private(path: Path, status: os.stat_result) -> None:
 def read_private(path: Path, most: int) -> bytes:
     """Return the first ``most`` bytes of a key file.
 
-    Raises `SettingsError` unless this account owns it with mode 0600 or less, or root with 0440 or less: Kubernetes and
-    systemd hand in such files, which a group or an access list may read.
+    Raises `SettingsError` unless this account owns the file with mode 0600 or less, or root with 0440 or less.
+    Kubernetes and systemd provide such files, which a group or an access list may read.
     """
     try:
         descriptor = os.open(usable_path(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -72,16 +72,16 @@ def read_private(path: Path, most: int) -> bytes:
 
 
 def new_file(path: Path) -> int:
-    """Create a file, mode 0600, and return its descriptor. Raises FileExistsError, OSError."""
+    """Create a file, mode 0600, and return its descriptor. Raises `FileExistsError` or another `OSError`."""
     return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
 
 
 @contextmanager
 def temporary_path(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside ``path``, for a file to be published. Nothing is left under that name afterwards.
+    """Yield a temporary name beside ``path``, for a file to be published. The name is unused again after the block.
 
-    Leftovers of killed processes under such names in this folder are removed, unless another process is making a file
-    there now. Raises OSError if there is no such folder.
+    Files that killed processes left under such names in this folder are removed, unless another process is creating a
+    file there now. Raises `OSError` if there is no such folder.
     """
     if not path.name:
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -103,8 +103,8 @@ def temporary_path(path: Path) -> Iterator[Path]:
 
 
 def _locked(folder: int, how: int) -> bool:
-    """Lock the folder and return whether that worked: shared to make files, exclusive to remove leftovers. It is the
-    folder that is locked, because a lock on the file itself would disturb SQLite on some systems."""
+    """Lock the folder and return whether that succeeded: shared to create files, exclusive to remove leftovers. A lock
+    on the file itself would disturb SQLite on some systems."""
     with suppress(OSError):  # held by others, or a file system without such locks
         fcntl.flock(folder, how | fcntl.LOCK_NB)
         return True
@@ -112,7 +112,7 @@ def _locked(folder: int, how: int) -> bool:
 
 
 def _remove_unpublished(folder: Path, begin: str = "") -> None:
-    """Remove this account's files, mode 0600, under names from `temporary_path` with this prefix."""
+    """Remove this account's files with mode 0600 whose names are from `temporary_path` and have this prefix."""
     for name in os.listdir(folder):
         if name.startswith(begin) and re.fullmatch(_UNPUBLISHED, name):
             file = folder / name
@@ -123,7 +123,7 @@ def _remove_unpublished(folder: Path, begin: str = "") -> None:
 
 
 def publish(made: Path, path: Path) -> bool:
-    """Give a finished, synced file its final name. Return False if the name is taken; never replaces a file."""
+    """Give a finished, synced file its final name. Return False if the name is taken: no file is ever replaced."""
     try:
         os.link(made, path)
     except FileExistsError:

@@ -1,12 +1,13 @@
-"""Pseudonyms of users in the audit. Erasing a user erases the key that leads from the pseudonym back to them.
+"""Pseudonyms of users in the audit. Erasing a user erases the key that connects the pseudonym with the user.
 
-A user's pseudonym is a MAC of their id, and that of an account a MAC of its subject, under a key of that user. The key
-is a record of the vault at the user's place, with their id. So anyone who opens the vault reads names in the audit,
-anyone can see which rows belong to one user, and once the record is gone nobody can tell or guess whose rows they are.
-Rows written before there were pseudonyms keep their ids, because a chain cannot be changed.
+A user's pseudonym is a MAC of the user's id, and that of an account a MAC of its subject, under a key of that user. The
+key is a record of the vault under the user's key prefix, together with the id. So anyone who can decrypt the vault
+reads names in the audit, and anyone can see which rows belong to the same user. After the record was erased, nobody can
+tell or guess whose rows they are. Rows from before there were pseudonyms still contain ids, because a chain cannot be
+changed.
 
-If the store gives no key, rows are still written, under a key derived from the vault's: such a pseudonym can be
-resolved as long as the vault exists.
+If the store cannot provide the key, rows are still written, under a key derived from the vault's: such a pseudonym can
+be resolved as long as the vault exists.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ MAX_CACHED_USERS: Final = 20_000
 
 
 class Pseudonym:
-    """The names of one user and their accounts in audit rows."""
+    """The names of one user and the user's accounts in audit rows."""
 
     __slots__ = ("_accounts", "_key", "name", "until")
 
@@ -43,7 +44,7 @@ class Pseudonym:
         self.until = until
 
     def account(self, subject: str) -> str:
-        """Return the pseudonym of an account. Few users have many, and each act's row names one, so they are cached."""
+        """Return the pseudonym of an account. It is cached: each act's row names one, and few users have many."""
         if subject not in self._accounts:
             if len(self._accounts) >= ACCOUNTS:
                 self._accounts.clear()
@@ -59,7 +60,7 @@ class Pseudonym:
 
 
 class Pseudonyms:
-    """A cache of one vault's pseudonyms, read when first needed. ``clock``: monotonic seconds."""
+    """A cache of one vault's pseudonyms, each read on first use. ``clock``: monotonic seconds."""
 
     def __init__(self, vault: Vault, clock: Callable[[], float] = time.monotonic) -> None:
         self._vault, self._clock = vault, clock
@@ -70,7 +71,8 @@ class Pseudonyms:
         return (tenant, user) in self._known
 
     async def has_key(self, tenant: str, user: str) -> bool:
-        """Return whether the vault has the user's key or cannot be read, or whether this process wrote rows with it."""
+        """Return whether the user has a key. True also if the vault is unreadable or this process has written rows with
+        it."""
         if self.knows(tenant, user):
             return True
         try:
@@ -79,7 +81,7 @@ class Pseudonyms:
             return True
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Cache the user's pseudonym, and read it again a minute later: another process may have erased it."""
+        """Cache the user's pseudonym for a minute: another process may erase it."""
         known = self._known.get((tenant, user))
         if known and self._clock() < known.until:
             return
@@ -103,7 +105,7 @@ class Pseudonyms:
         return self._known.get((tenant, user)) or fallback_pseudonym(self._vault, User(user, tenant))
 
     async def forget(self, tenant: str, user: str) -> None:
-        """Erase the key. Running work keeps the same pseudonym, later rows get a new one."""
+        """Erase the user's key. Work in progress keeps the same pseudonym; later rows get a new one."""
         if record := await self._vault.get(KIND, self._vault.key_prefix(User(user, tenant))):
             await self._vault.delete(record)
         if known := self._known.get((tenant, user)):
@@ -120,7 +122,7 @@ def fallback_pseudonym(vault: Vault, user: User) -> Pseudonym:
 
 
 async def _key_of(vault: Vault, user: User) -> Secret:
-    """Return the user's key, and create it if there is none."""
+    """Return the user's key. Creates it if there is none."""
     record_key = vault.key_prefix(user)
     while (record := await vault.get(KIND, record_key)) is None:
         key = Secret(secrets.token_hex(32))
@@ -130,7 +132,7 @@ async def _key_of(vault: Vault, user: User) -> Secret:
 
 
 class People:
-    """All users whose keys the vault has, to read the audit by. Made by `People.of`."""
+    """All users whose keys are in the vault, to resolve pseudonyms in the audit. Made by `People.of`."""
 
     def __init__(self, vault: Vault, known: Iterable[tuple[User, Pseudonym]]) -> None:
         self._vault, self._by_user = vault, dict(known)
@@ -142,13 +144,13 @@ class People:
 
     @classmethod
     async def of(cls, vault: Vault) -> People:
-        """Read all keys in the vault."""
+        """Return all users, after reading all keys in the vault."""
         records = (await vault.scan_openable(KIND))[0]
         users = [(User(note["user"], note["tenant"]), note["key"]) for note in (record.json for record in records)]
         return cls(vault, [(user, Pseudonym(key, user)) for user, key in users])
 
     def pseudonyms(self, user: User) -> list[Pseudonym]:
-        """Return all pseudonyms that rows may have for this user."""
+        """Return all pseudonyms that audit rows may contain for this user."""
         own = self._by_user.get(user)
         return [*([own] if own else []), fallback_pseudonym(self._vault, user)]
 

@@ -1,4 +1,4 @@
-"""Opened records of the vault, typed records, and the list of record kinds."""
+"""Decrypted records of the vault, typed records, and the list of record kinds."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Content: TypeAlias = SecretBytes | bytes | dict[str, Any]
 
 @frozen
 class Record(Frozen):
-    """One opened record, with the encrypted bytes that a swap must still find."""
+    """One decrypted record, with its encrypted bytes, which a swap compares with the stored ones."""
 
     kind: str
     key: str
@@ -49,8 +49,8 @@ class Record(Frozen):
 
     @property
     def json(self) -> dict[str, Any]:
-        """The content as JSON, for records that hold JSON; `encoding` says which fields are opaque. It is decoded once,
-        so its nested values must not be changed."""
+        """The content as JSON, for records with JSON content; `encoding` lists the fields that are never printed. It is
+        decoded once, so its nested values must not be changed."""
         content = self._content
         if content is None:
             content = decode(self.kind, self.plain)
@@ -70,11 +70,11 @@ def mark_of(sealed: bytes) -> bytes:
 
 class StoredRecord(ValueObject):
     """A record of one kind with typed fields. A subclass declares the fields by their names in the JSON, each with a
-    default if older versions did not write it, and declares ``more`` and ``row``. It has no slots, because copying a
+    default if older versions did not write it, and the fields ``more`` and ``row``. It has no slots, because copying a
     dict is faster.
 
-    ``more``: fields that only a newer version knows, which a save keeps. ``row``: the encrypted record this was read
-    from, which a save must still find; None before the first save.
+    ``more``: fields that only a newer version knows, and that a save preserves. ``row``: the encrypted record that was
+    read, and that a save compares with the stored one; None before the first save.
     """
 
     KIND: ClassVar[str]
@@ -83,7 +83,7 @@ class StoredRecord(ValueObject):
 
     @classmethod
     def of(cls, row: Record) -> Self:
-        """Read the typed record. Raises `VaultError` if a field is missing or has a value of another type."""
+        """Return the typed record. Raises `VaultError` if a field is missing or has a value of another type."""
         kind: Any = cls
         content = cls.upgrade(row.json)
         try:
@@ -106,7 +106,7 @@ class StoredRecord(ValueObject):
 
     @staticmethod
     def upgrade(content: dict[str, Any]) -> dict[str, Any]:
-        """Return the content with the fields that older versions left out and no default can fill."""
+        """Return the content with fields that older versions omitted and that no default can provide."""
         return content
 
     def pack(self) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class StoredRecord(ValueObject):
         return self.pack_fields(_stored_fields(kind).defaults)
 
     def pack_fields(self, always: Collection[str]) -> dict[str, Any]:
-        """Return as JSON the fields that differ from their defaults, and those that ``always`` names."""
+        """Return as JSON the fields that differ from their defaults, and the fields in ``always``."""
         kind: Any = type(self)
         values, found = vars(self), {**self.more}
         for name, default in _stored_fields(kind).defaults.items():
@@ -134,7 +134,7 @@ class StoredRecord(ValueObject):
 
     @property
     def place(self) -> Record:
-        """The encrypted record this was read from. Raises `RuntimeError` if there is none."""
+        """The encrypted record that was read. Raises `RuntimeError` if the record was not read from a vault."""
         if self.row is None:
             raise RuntimeError(f"This {self.KIND} record was not read from a vault.")
         return self.row
@@ -159,7 +159,7 @@ Reader: TypeAlias = tuple[tuple[type, ...], Callable[[Any], Any] | None]
 
 
 class _StoredFields:
-    """The fields of a class that its JSON has."""
+    """The fields of a class that its JSON contains."""
 
     def __init__(self, kind: Any) -> None:
         hints, own = get_type_hints(kind), [one for one in fields(kind) if one.name not in ("more", "row")]

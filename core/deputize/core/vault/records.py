@@ -1,4 +1,4 @@
-"""Encrypted records in a store: opened under their kind and key, swapped atomically, read in pages."""
+"""Encrypted records in a store: bound to their kind and key, swapped atomically, read in pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Records:
         self.store, self.sealer, self.keys = store, sealer, keys
 
     async def get(self, kind: str, key: str) -> Record | None:
-        """Return the opened record, or None. Raises `VaultError` if it cannot be opened."""
+        """Return the decrypted record, or None. Raises `VaultError` if it cannot be decrypted."""
         sealed = await self.store.get(kind, key)
         if sealed is None:
             return None
@@ -30,7 +30,7 @@ class Records:
         return self._opened(kind, key, sealed)
 
     async def insert(self, kind: str, key: str, content: Content) -> Record | None:
-        """Insert a record and return it, or None if there is one. Raises `InvalidInput` for a kind not in `KINDS`."""
+        """Insert a record and return it, or None if the key has one. Raises `InvalidInput` for an unknown kind."""
         if kind not in KINDS:
             raise InvalidInput(f"A vault keeps no records of the kind {kind!r}.", fix_by="operator")
         plain = encode(content)
@@ -38,12 +38,11 @@ class Records:
         return Record(kind, key, 1, plain, sealed) if await self.store.insert(kind, key, sealed) else None
 
     async def swap(self, record: Record, content: Content) -> Record | None:
-        """Replace the content and return the record of the next generation, or None if the stored record has
-        changed."""
+        """Replace the content, and return the record of the next generation, or None if the old one has changed."""
         return await self.start_swap(record, content)
 
     def start_swap(self, record: Record, content: Content) -> Awaitable[Record | None]:
-        """Encrypt now, and return an awaitable that does the swap. Its first step is the call to the store."""
+        """Encrypt now, and return an awaitable that swaps. Its first step calls the store."""
         plain, generation = encode(content), record.generation + 1
         sealed = self.sealer.seal(record.kind, record.key, generation, plain)
         return self._swapped(record, Record(record.kind, record.key, generation, plain, sealed))
@@ -56,7 +55,7 @@ class Records:
         return new
 
     async def delete(self, record: Record) -> bool:
-        """Delete the record if it is unchanged, and return whether it was."""
+        """Delete the record if it is unchanged. Return whether it was deleted."""
         while not await self.store.delete(record.kind, record.key, record.sealed):
             if (again := await self._resealed(record)) is None:
                 return False
@@ -64,22 +63,22 @@ class Records:
         return True
 
     async def _resealed(self, record: Record) -> Record | None:
-        """Return the record as stored now if only its encryption differs, else None."""
+        """Return the stored record if it only differs in its encryption, else None."""
         now = await self.get(record.kind, record.key)
         same = now is not None and (now.generation, now.plain) == (record.generation, record.plain)
         return now if now is not None and same and now.sealed != record.sealed else None
 
     async def marks(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
-        """Return key and mark of each record with this key prefix, without opening any."""
+        """Return key and mark of each record with this key prefix, without decrypting any."""
         if (tails := getattr(self.store, "tails", None)) is not None:
             found: list[tuple[str, bytes]] = await tails(kind, prefix)
             return found
         return [(key, mark_of(sealed)) for key, sealed in await self.store.scan(kind, prefix)]
 
     async def scan(self, kind: str, prefix: str = "", *, known: Mapping[str, bytes] | None = None) -> list[Record]:
-        """Return all records with this key prefix, opened, in key order, except the ``known`` ones.
+        """Return all records with this key prefix, decrypted, in key order, except the ``known`` ones.
 
-        ``known``: marks by key, of records that the caller does not need.
+        ``known``: marks by key of records that the caller does not need.
         """
         past = known or {}
         rows = [
@@ -91,8 +90,8 @@ class Records:
         return [self._opened(kind, key, sealed) for key, sealed in rows]
 
     async def scan_openable(self, kind: str, prefix: str = "") -> tuple[list[Record], int]:
-        """Return the records with this key prefix that open, and the number of those that do not: for work that one
-        damaged record must not stop."""
+        """Return the records with this key prefix that can be decrypted, and the number of the others. For work that
+        one damaged record must not stop."""
         found, shut = [], 0
         rows = await self.store.scan(kind, prefix)
         await self.find_keys(*(sealed for _, sealed in rows))
@@ -106,11 +105,10 @@ class Records:
     async def pages(
         self, kind: str, size: int = PAGE, *, after: str = "", strict: bool = False
     ) -> AsyncIterator[tuple[list[Record], int]]:
-        """Yield all records of a kind after a key, in pages of ``size``: those that open, and the number of those that
-        do not.
+        """Yield all records of a kind after a key, in pages of ``size``: the decrypted ones, and the number of damaged
+        ones.
 
-        Records that are added meanwhile behind the last page are included. ``strict``: raise for one that does not
-        open.
+        Records that are added behind the last page in between are included. ``strict``: raise for a damaged record.
         """
         while page := await self.store.scan(kind, after=after, most=size):
             after, shut = page[-1][0], 0
@@ -127,7 +125,7 @@ class Records:
             await asyncio.sleep(0)
 
     async def count_openable(self, kind: str) -> tuple[int, int]:
-        """Return how many records of a kind open, and how many do not."""
+        """Return how many records of a kind can be decrypted, and how many cannot."""
         found = shut = 0
         async for records, closed in self.pages(kind):
             found, shut = found + len(records), shut + closed
@@ -138,7 +136,7 @@ class Records:
         return Record(kind, key, generation, plain, sealed)
 
     def unsealed(self, kind: str, key: str, sealed: bytes) -> tuple[int, SecretBytes]:
-        """Return generation and plaintext. Raises `VaultError`, also if the key is not known: see `find_keys`."""
+        """Return generation and plaintext. Raises `VaultError`, also if the key is unknown: see `find_keys`."""
         sealer = self.sealer  # read once: another thread may replace it
         try:
             return sealer.open(kind, key, sealed)
@@ -148,7 +146,7 @@ class Records:
 
     async def find_keys(self, *rows: bytes) -> None:
         """Read the key source again if one of these records has an unknown key. Raises `StoreUnavailable` if the source
-        fails for now. A key that the source does not have stays unknown."""
+        fails for now. A key that the source lacks stays unknown."""
         while unknown := [sealed for sealed in rows if not self.sealer.knows(sealed)]:
             before = self.sealer
             found = await asyncio.to_thread(find_keys, unknown, before)

@@ -2,17 +2,18 @@
 
 Since the backup was made, refresh tokens were used up, approvals consumed and grants revoked. So:
 
-    open requests                  dropped: the user is asked again
-    a grant the audit saw revoked  revoked, and queued for revocation at its provider; or ended by bulk revocation
-    any other that can be          not used before the provider has confirmed it: it is refreshed first. A used-up
-    refreshed                      refresh token leads to a new consent, once
-    any other                      used as it is: the provider refuses a token that has ended
-    tokens in the vault that is    those of the same family stay, because they are newer: the grant needs no
-    replaced                       confirmation. Others are queued for revocation
-    outcomes, queued revocations,  those in the vault that is replaced stay, up to the moment of the restore
+    open requests                  are dropped: the user is asked again
+    grants that the audit saw      are revoked and queued for revocation at their provider, or ended by bulk
+    revoked                        revocation
+    other grants, if refreshable   are refreshed before use, so that the provider confirms them. A used-up refresh token
+                                   leads to a new consent, once
+    other grants                   are used as they are: the provider refuses a token that has ended
+    tokens of the replaced vault   of the same family stay, because they are newer; those grants need no confirmation.
+                                   Other tokens are queued for revocation
+    outcomes, queued revocations,  of the replaced vault stay, up to the moment of the restore
     consents, pseudonyms
 
-An audit row records the generation that each grant has now: rollback detection begins there.
+An audit row records the generation that each grant has after the restore. Rollback detection begins there.
 """
 
 from __future__ import annotations
@@ -38,10 +39,10 @@ log = logging.getLogger("deputize")
 
 
 class Enqueue(Protocol):
-    """Adds a grant's tokens to the revocation queue of a vault; ``replaced``: to be sent once no grant has them."""
+    """Adds a grant's tokens to the revocation queue of a vault. ``replaced``: send them once no grant has them."""
 
     async def __call__(self, vault: Vault, grant: Grant, *, replaced: bool = False) -> None:
-        """Add them. Durable on return."""
+        """Add the tokens to the queue. Durable on return."""
         ...
 
 
@@ -53,7 +54,7 @@ KEPT: Final = ("act", "outbox", "received", "intent", "person", "erased", *CONSE
 
 
 async def take_into_use(vault: Vault, audit: Audit, trail: Trail, enqueue: Enqueue) -> None:
-    """Call at the start. If the vault is a restored backup, distrust its content; else do nothing."""
+    """Distrust the vault's content if it is a restored backup, else do nothing. Called at the start."""
     if not (at := vault.keys.copied_at):
         return
     log.warning("The vault is a restored backup: its grants are confirmed before they are used.")
@@ -75,10 +76,10 @@ async def record_generations(
 
 
 async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue, trusted: Collection[str] = ()) -> int:
-    """Drop open requests, end grants that were revoked since, and have all others confirmed first, except those with
-    ``trusted`` keys. Return their number.
+    """Drop open requests, end grants that were revoked since, and have the other grants confirmed before use.
 
-    It can be interrupted anywhere and repeated.
+    Grants with ``trusted`` keys need no confirmation. Returns the number of grants to confirm. May be interrupted
+    anywhere and repeated.
     """
     for kind in (kind for kind in EXPIRING if kind not in ("act", "erased")):
         async for records, _ in vault.pages(kind, strict=True):
@@ -92,7 +93,7 @@ async def distrust(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue, 
 
 
 async def _mark_doubted(vault: Vault, record: Record) -> bool:
-    """Mark the grant to be confirmed first if it can be refreshed, and return whether it is active."""
+    """Mark the grant to be confirmed before use if it can be refreshed. Return whether it is active."""
     grant = Grant.unpack(record.plain, record.generation)
     if grant.status == "active" and grant.refresh_token:
         await vault.swap(record, replace(grant, expires_at=_LONG_AGO).pack())
@@ -102,7 +103,7 @@ async def _mark_doubted(vault: Vault, record: Record) -> bool:
 @frozen
 class Restored(ValueObject):
     """The result of a restore. ``doubted``: active grants that are confirmed before they are used. ``kept``: active
-    grants that stay with the tokens of the replaced vault. ``unread``: grants there that do not open."""
+    grants with tokens of the replaced vault. ``unread``: grants of that vault that could not be decrypted."""
 
     doubted: int
     kept: int
@@ -110,9 +111,9 @@ class Restored(ValueObject):
 
 
 class Replaced:
-    """The vault that a backup replaces: it has the newer tokens, and the tokens that the backup overwrites.
+    """The vault that a backup replaces, with newer tokens, and with tokens that the backup overwrites.
 
-    ``kept``: keys of the active grants that stay, ``unread``: number of grants that do not open.
+    ``kept``: keys of its active grants that stay; ``unread``: number of its grants that cannot be decrypted.
     """
 
     def __init__(self, vault: Vault) -> None:
@@ -158,8 +159,8 @@ class Replaced:
             await enqueue(copied, now, replaced=True)
 
     def records_to_keep(self) -> dict[str, Keep]:
-        """Return which records stay. Of the grants: those that have changed since they were read, because they were
-        refreshed, revoked or consented to in between."""
+        """Return which records of the replaced vault stay. Of the grants, these are the ones that have changed since
+        they were read: refreshed, revoked or consented to."""
         kept: dict[str, Keep] = dict.fromkeys(KEPT, lambda key, sealed: True)
         if not self._damaged:
             kept["grant"] = lambda key, sealed: generation_of(sealed) > self._seen.get(key, 0)
@@ -167,7 +168,7 @@ class Replaced:
 
 
 def _is_same_family(one: Grant, other: Grant) -> bool:
-    """Return whether the tokens of one are those of the other, or what they were refreshed to."""
+    """Return whether both grants have the same tokens, or one has tokens refreshed from the other's."""
     if one.family and one.family == other.family:
         return True
     if one.refresh_token or other.refresh_token:
@@ -176,8 +177,8 @@ def _is_same_family(one: Grant, other: Grant) -> bool:
 
 
 async def end_revoked(vault: Vault, audited: AuditedGenerations, enqueue: Enqueue) -> None:
-    """End grants that the audit last saw revoked and that are live here, even at the same generation, which had another
-    past. Bulk revocations end theirs again with one write, and are followed up later."""
+    """End grants that are live here but that the audit last saw revoked, even at the same generation. A generation may
+    occur with two histories. Bulk revocations end their grants again with one write; their follow-up comes later."""
     await vault.ended.take_over(audited.ends)
     async for records, _ in vault.pages("grant", strict=True):
         for record in records:

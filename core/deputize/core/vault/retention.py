@@ -1,8 +1,8 @@
 """Upkeep of an audit in files: closed files are compressed, and whole files of old rows are dropped.
 
-What is left stays as provable as before. A file goes if all of its rows are old enough and nobody writes it any more.
-The vault records that first. Nothing is dropped from an audit that is not whole or that shows a rollback of a grant:
-that must be examined first.
+The remaining rows prove as much as before. A file may be dropped if all of its rows are old enough and nobody writes it
+any more. The vault records the drop first. Nothing is dropped from an audit with gaps or with signs of a rollback: that
+must be examined first.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ log = logging.getLogger("deputize")
 
 
 class Old(NamedTuple):
-    """A file that may go, and its last row."""
+    """A file that may be dropped, and its last row."""
 
     path: Path
     last: Row
@@ -41,7 +41,7 @@ class Old(NamedTuple):
 
 @dataclass(eq=False, repr=False)
 class Retention:
-    """Compresses the files of a vault's audit, and drops rows older than ``days``, 0: none. ``clock``: Unix seconds."""
+    """Compresses the files of a vault's audit, and drops rows older than ``days``; 0: none. ``clock``: Unix seconds."""
 
     vault: Vault
     audit: Audit
@@ -107,7 +107,7 @@ class Retention:
         return len(paths)
 
     def _old(self, before: int) -> dict[str, list[Old]]:
-        """Return the first files of each chain that may go."""
+        """Return the files that may be dropped, by chain."""
         found = {writer: list(self._first(writer, paths, before)) for writer, paths in files_of(self.folder).items()}
         return {writer: files for writer, files in found.items() if files}
 
@@ -134,7 +134,7 @@ class Retention:
 
 
 def _has_restore(path: Path) -> bool:
-    """Return whether the file says that a backup was restored: rollback detection begins there."""
+    """Return whether the file records a restored backup, because rollback detection begins there."""
     return any(VaultRestored.event.encode() in line for _, line in lines_of(path))
 
 

@@ -1,10 +1,10 @@
-"""Rollback detection: a grant whose generation in the vault is older than the newest one in the audit was put back.
+"""Rollback detection: a grant whose generation in the vault is older than the newest one in the audit was restored.
 
 The encryption binds a record to its key and generation, so a record can be replaced only by an earlier version of
-itself. Every write of a grant that matters is an audit row with its generation. If the vault is behind, somebody
-restored an older record or the whole file. This is not detected if the audit was cut too and no anchor is kept
-elsewhere, if only writes without a row were undone, or if the machine crashed before the rows were durable (half a
-second, in standard mode).
+itself. Every important write of a grant has an audit row with its generation. If the vault has an older one, somebody
+restored a record or the whole file. This is not detected if the audit was cut too and no anchor is stored elsewhere, if
+only writes without a row were undone, or if the machine crashed before the rows were durable (half a second, in
+standard mode).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Where: TypeAlias = tuple[str, str, str, str, str]
 
 @frozen
 class AuditedGeneration(Frozen):
-    """The newest generation of a grant in the audit, and whether it was a revocation."""
+    """The newest generation of a grant in the audit. ``revoked``: True if that row is a revocation."""
 
     generation: int
     revoked: bool
@@ -43,7 +43,7 @@ class AuditedGeneration(Frozen):
 
 @frozen
 class GenerationMismatch(ValueObject):
-    """A grant whose generation in the vault (0: it is missing) is not the newest one in the audit."""
+    """A grant whose generation in the vault (0 if it is missing) differs from the newest one in the audit."""
 
     user: User
     provider: str
@@ -56,7 +56,7 @@ class GenerationMismatch(ValueObject):
 class AuditedGenerations:
     """The newest generations of all grants in the audit. Made by `AuditedGenerations.read`.
 
-    Only rows made by one of the audit ``keys``, newest first, count. ``people``: resolves the pseudonyms in them.
+    Only rows made with one of the audit ``keys``, newest first, count. ``people``: resolves the pseudonyms in them.
     """
 
     def __init__(self, trail: Trail, keys: Sequence[bytes], people: People, without: Collection[Part] = ()) -> None:
@@ -75,7 +75,7 @@ class AuditedGenerations:
 
     @classmethod
     async def read(cls, trail: Trail, vault: Vault, without: Collection[Part] = ()) -> AuditedGenerations:
-        """Read the audit of this vault, ``without`` some files. Raises `StoreUnavailable` if it cannot be read."""
+        """Read the audit of this vault, except the files in ``without``. Raises `StoreUnavailable` if that fails."""
         return await asyncio.to_thread(cls, trail, vault.keys.audits, await People.of(vault), without)
 
     def _rows(self, trail: Trail) -> Iterator[Row]:
@@ -106,7 +106,7 @@ class AuditedGenerations:
         return [*now, *((user.tenant, user.id, *at, account) for account in old)]
 
     def gone(self, known: Collection[Where]) -> list[GenerationMismatch]:
-        """Return audited grants that are not among the known ones. The vault deletes no grant, except those of erased
+        """Return audited grants that are missing in ``known``. The vault deletes no grant, except those of erased
         users, which were revoked before."""
         return [
             GenerationMismatch(
@@ -123,27 +123,27 @@ def _is_end(row: Row) -> bool:
 
 async def all_grants(vault: Vault) -> AsyncIterator[Grant]:
     """Yield the grants of all users as stored, including tombstones, a page at a time. Keys are digests, so every
-    record is opened. Raises `VaultError` if one does not open."""
+    record is decrypted. Raises `VaultError` if that fails."""
     async for records, _ in vault.pages("grant", strict=True):
         for record in records:
             yield Grant.unpack(record.plain, record.generation)
 
 
 async def grant_states(vault: Vault) -> Counter[str]:
-    """Return how many grants are in each state. Grants that a bulk revocation ended count as revoked."""
+    """Return the number of grants in each state. Grants that a bulk revocation ended count as revoked."""
     await vault.ended.refresh(fresh=True)
     return Counter(["revoked" if vault.has_ended(grant) else grant.status async for grant in all_grants(vault)])
 
 
 async def find_rolled_back(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
-    """Return grants that are older in the vault than in the audit, or missing: somebody rolled them back."""
+    """Return grants that are older in the vault than in the audit, or missing, because somebody rolled them back."""
     audited = await AuditedGenerations.read(trail, vault)
     differing, known = await _find_mismatches(vault, audited)
     return [found for found in differing if found.generation < found.audited] + audited.gone(known)
 
 
 async def find_unaudited(vault: Vault, trail: Trail) -> list[GenerationMismatch]:
-    """Return grants whose last write has no row, because of a crash between the two. Not a sign of tampering."""
+    """Return grants whose last write has no audit row, because of a crash between the two. Not a sign of tampering."""
     differing, _ = await _find_mismatches(vault, await AuditedGenerations.read(trail, vault))
     return [found for found in differing if found.generation > found.audited]
 

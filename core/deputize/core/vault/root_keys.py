@@ -1,4 +1,4 @@
-"""Root keys as text, and keys derived from them. `key_sources` says where they come from."""
+"""Root keys as text, and keys derived from them. `key_sources` provide the root keys."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def new_key() -> str:
 def parse_keys(text: str) -> list[bytes]:
     """Return the keys in a list separated by commas or new lines, newest first.
 
-    Raises `SettingsError` for an empty list, or for a key that is malformed, short, weak or listed twice; it says
-    which.
+    Raises `SettingsError` for an empty list, or for a key that is malformed, short, weak or listed twice; the message
+    names the key's position.
     """
     entries = [entry.strip() for entry in re.split(r"[,\n]", text) if entry.strip()]
     if not entries:
@@ -58,7 +58,7 @@ def _decoded(entry: str) -> bytes | None:
 
 
 def _weakness(key: bytes) -> str:
-    """Return why these 32 bytes cannot be random, or "". Random ones are rejected less than once in 10^13."""
+    """Return why these 32 bytes cannot be random, or "". A random key is rejected less than once in 10^13."""
     if len(set(key)) < KEY_BYTES // 2:
         return "too regular to be random"
     if len({(b - a) % 256 for a, b in pairwise(key)}) == 1:
@@ -69,7 +69,7 @@ def _weakness(key: bytes) -> str:
 
 
 def derive(root: bytes, label: str) -> bytes:
-    """Derive a key for one purpose from a root key: HKDF-SHA256 (RFC 5869). It reveals nothing about other keys."""
+    """Return a key for one purpose, derived from a root key by HKDF-SHA256 (RFC 5869). It reveals no other key."""
     from cryptography.hazmat.primitives.hashes import SHA256
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 

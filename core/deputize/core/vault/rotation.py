@@ -1,4 +1,4 @@
-"""Rotation of root keys: encrypt again with the newest key, and count the records that need each key."""
+"""Rotation of root keys: encrypting records with the newest key, and counting the records that need each key."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ PAUSE: Final = 0.01
 
 @frozen
 class Resealed(ValueObject):
-    """The result of `reseal`: records encrypted again, and records left as they are because they do not open."""
+    """The result of `reseal`: records encrypted again, and damaged records, which are left unchanged."""
 
     anew: int
     shut: int
 
 
 async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) -> Resealed:
-    """Encrypt again with the newest key all records under older keys, the vault's own keys first.
+    """Encrypt all records under older keys with the newest key, the vault's own keys first.
 
-    Others may read and write meanwhile. It may be interrupted anywhere: then a process with the same newest key
-    continues in the background (`go_on`), or the call is repeated. An older key may be removed once no program uses it
-    and `key_uses` says that no record needs it. ``progress`` is called after each page with the number of records
-    encrypted so far.
+    Others may read and write during that. It may be interrupted anywhere: then a process with the same newest key
+    continues in the background (`continue_reseal`), or the caller repeats it. An older key may be removed once no
+    program uses it and `key_uses` counts no record for it. ``progress`` is called after each page with the number of
+    records encrypted so far.
     """
     mark = await begin_reseal(vault)
     begun_with = vault.sealer.ids[0]
@@ -48,15 +48,14 @@ async def reseal(vault: Vault, progress: Callable[[int], object] | None = None) 
 
 
 async def begin_reseal(vault: Vault) -> Record | None:
-    """Store the marker, so that running processes encrypt everything with the newest key in the background."""
+    """Store a marker, so that running processes encrypt all records with the newest key in the background."""
     await vault.renew_keys(lambda keys: keys.sealed_by(vault.sealer.ids[0]))  # read late: it may be a newer one
     content = {"key": vault.sealer.ids[0], "kind": KINDS[0], "after": ""}
     return await _note(vault, await vault.get(*RESEALING), content)
 
 
 async def continue_reseal(vault: Vault, audit: Audit) -> None:
-    """Finish an interrupted `reseal` in the background, in one process at a time, if this process has its newest
-    key."""
+    """Finish an interrupted `reseal` in the background, one process at a time, if this process has the newest key."""
     mark = await vault.get(*RESEALING)
     if mark is None or mark.json["key"] != vault.sealer.ids[0]:
         return
@@ -74,7 +73,7 @@ async def _through(
     progress: Callable[[int], object] | None = None,
     pause: float = 0.0,
 ) -> Resealed:
-    """Encrypt all pages again, from the marker on."""
+    """Encrypt all pages again, starting at the marker."""
     came = mark.json if mark else {}
     anew = shut = pages = 0
     async for kind, page in _pages(vault, came.get("kind", KINDS[0]), came.get("after", ""), pause):
@@ -98,7 +97,7 @@ async def _note(vault: Vault, mark: Record | None, content: dict[str, Any]) -> R
 
 
 async def _finish(vault: Vault, key: str) -> bool:
-    """Remove the marker unless it is for another key, and return whether this call did."""
+    """Remove the marker unless it is for another key. Return whether this call removed it."""
     mark = await vault.get(*RESEALING)
     return mark is not None and mark.json["key"] == key and await vault.delete(mark)
 
@@ -106,7 +105,7 @@ async def _finish(vault: Vault, key: str) -> bool:
 async def _pages(
     vault: Vault, first: str = KINDS[0], after: str = "", pause: float = 0.0
 ) -> AsyncIterator[tuple[str, list[tuple[str, bytes]]]]:
-    """Yield all records of all kinds, encrypted, a page at a time: writes of one page share a sync."""
+    """Yield all records of all kinds, encrypted, a page at a time: the writes of a page share a sync to disk."""
     for kind in KINDS[KINDS.index(first) if first in KINDS else 0 :]:
         while page := await vault.store.scan(kind, after=after, most=PAGE):
             after = page[-1][0]
@@ -116,7 +115,7 @@ async def _pages(
 
 
 async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
-    """Encrypt a record with the newest key, also one that was just found. Return whether this call did."""
+    """Encrypt a record with the newest key. Return whether this call did so."""
     while now is not None and vault.sealer.stale(now):
         await vault.find_keys(now)
         generation, plain = vault.unsealed(kind, key, now)
@@ -128,7 +127,7 @@ async def _reseal(vault: Vault, kind: str, key: str, now: bytes | None) -> bool:
 
 
 async def key_uses(vault: Vault) -> Counter[str]:
-    """Return how many records each root key has encrypted, by key id, including unknown keys."""
+    """Return the number of records that each root key has encrypted, by key id, including unknown keys."""
     uses = Counter[str]()
     async for _, page in _pages(vault):
         uses.update(key_id(sealed) for _, sealed in page)

@@ -2,12 +2,12 @@
 
     version      1 byte    so that the format can change
     kid          8 bytes   the key that encrypted it, as a one-way hash
-    generation   8 bytes   how often the record was written
+    generation   8 bytes   number of times that the record was written
     nonce       12 bytes   random (NIST SP 800-38D, 8.2.2)
     ciphertext, and the tag of 16 bytes
 
 The head, kind and key are the associated data: a record that was moved to another key, or given another generation,
-does not open. The key of a grant is an HMAC over tenant, user, provider, app and account, so those are bound too.
+cannot be decrypted. The key of a grant is an HMAC over tenant, user, provider, app and account, so those are bound too.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ _LENGTHS = Struct(">HH")
 class Sealer:
     """Encrypts with the newest key and decrypts with all of them. Safe to use from any thread.
 
-    ``keys``: 32 bytes each, newest first; ``ids``: theirs, in the same order. ``source``: the key source that can be
-    read again. Raises `SettingsError` for no key, a wrong length or a key listed twice.
+    ``keys``: 32 bytes each, newest first; ``ids``: their ids in the same order. ``source``: the key source that can be
+    read again. Raises `SettingsError` without keys, for a wrong length or for a key listed twice.
     """
 
     def __init__(self, keys: Sequence[bytes], source: KeySource | None = None) -> None:
@@ -68,7 +68,7 @@ class Sealer:
         return cls(read_keys(source), source)
 
     def seal(self, kind: str, key: str, generation: int, plain: SecretBytes) -> bytes:
-        """Encrypt ``plain`` for the record ``(kind, key)``. Raises `SettingsError` if the key has reached its limit."""
+        """Return ``plain``, encrypted for the record ``(kind, key)``. Raises `SettingsError` at the key's limit."""
         if next(self._seals) > SEALS_PER_KEY:
             raise SettingsError(
                 "The newest key has encrypted as many records as is safe.",
@@ -93,7 +93,7 @@ class Sealer:
         return sealed[: 1 + _KID_BYTES] in self._decrypt
 
     def stale(self, sealed: bytes) -> bool:
-        """Return whether another key than the newest encrypted it, so that it should be encrypted again."""
+        """Return whether the record should be encrypted again, because its key is not the newest."""
         return not sealed.startswith(self._newest)
 
 
@@ -103,7 +103,7 @@ def key_id(sealed: bytes) -> str:
 
 
 def generation_of(sealed: bytes) -> int:
-    """Return the generation in a record's head, or 0 if it is impossible. Unproven until the record opens."""
+    """Return the generation in a record's head, or 0 if it is impossible. It is unproven until decryption."""
     found = int.from_bytes(sealed[1 + _KID_BYTES : 9 + _KID_BYTES], "big")
     return found if found < 2**63 else 0
 
@@ -119,6 +119,6 @@ def _kid(key: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _place(kind: str, key: str) -> bytes:
-    """Return kind and key, each after its length, so that no two pairs give the same bytes."""
+    """Return kind and key, each after its length, so that different pairs never give the same bytes."""
     a, b = kind.encode(), key.encode()
     return _LENGTHS.pack(len(a), len(b)) + a + b

@@ -1,4 +1,4 @@
-"""Background sweeping: expired records are removed and half-done work is finished, in pages, by one process at a time.
+"""Background sweeping: one process at a time removes expired records and finishes interrupted work, in pages.
 
 No act and no start waits for it. After an interruption the next sweep continues: a record of the vault stores the
 progress and the time of the last full sweep.
@@ -31,10 +31,10 @@ Remove = Callable[[Record], Awaitable[object]]
 
 
 class Sweeper:
-    """Removes expired records of one vault. ``clock``: Unix seconds; ``remove_file`` removes a file with its parts.
+    """Removes expired records of one vault. ``clock``: Unix seconds. ``remove_file``: removes a file with its pieces.
 
-    ``recover`` is called in each turn to finish the work of processes that died. ``jobs``: other upkeep, called
-    repeatedly; each finds out itself whether there is work.
+    ``recover``: called in each turn to finish the work of processes that died. ``jobs``: other upkeep, called
+    repeatedly; each job checks itself whether there is work.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Sweeper:
             self._task = asyncio.create_task(self._again_and_again())
 
     async def stop(self) -> None:
-        """Stop after the record that is being removed."""
+        """Stop sweeping, after the removal in progress."""
         if self._task is not None:
             with contextlib.suppress(InvalidInput):  # the portal has ended, and the task with it
                 await portal().hop(self._end)
@@ -85,7 +85,7 @@ class Sweeper:
             await asyncio.sleep(self.every / 10)
 
     async def turn(self) -> int:
-        """Recover, and sweep once if that is due and no other process does. Return how many records were removed."""
+        """Recover, and sweep once if that is due and no other process sweeps. Return how many records were removed."""
         try:
             async with self.vault.store.lock("sweep", 0.0):
                 if self.recover:

@@ -1,8 +1,8 @@
-"""Retention for an audit in a table. Only the role that owns the table can remove rows, since programs may only add.
+"""Retention for an audit in a table. Only the role that owns the table can remove rows; programs may only add them.
 
-The first rows of each chain go, up to the first one that is young enough, no matter who writes the chain. First the
-remaining rows are verified, then the vault records the cut, then the rows are removed. An interruption at any point
-leaves a whole audit, and the next run continues.
+The first rows of each chain are removed, up to the first row that is young enough, whoever writes the chain. First the
+remaining rows are verified, then the vault records the cut, then the rows are removed. After an interruption at any
+point the audit is whole, and the next run continues.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Removes(Protocol):
     """A table, opened by the role that may remove its rows."""
 
     def refuse_other(self, writer: str) -> None:
-        """Raise `SettingsError` if this chain, which has just begun, is missing: then it is another table."""
+        """Raise `SettingsError` if this chain, which has just begun, is missing: then this is another table."""
         ...
 
     def remove(self, writer: str, last: int) -> int:
-        """Remove the rows of a chain up to this number, first ones first, and return how many. Blocks."""
+        """Remove the first rows of a chain, up to this number. Return how many were removed. Blocks."""
         ...
 
 
 class Pruned(NamedTuple):
-    """The rows that were dropped, the chains that were shortened, and the chains that are gone."""
+    """The result of `prune`: dropped rows, shortened chains, and chains removed entirely."""
 
     rows: int
     begun: int
@@ -48,8 +48,8 @@ class Pruned(NamedTuple):
 
 
 async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, before: int) -> Pruned:
-    """Drop rows written before a time, UTC ns. Raises `VaultError` if the audit is not whole, `Conflict` if another
-    program is dropping rows now."""
+    """Drop rows written before a time, UTC ns. Raises `VaultError` if the audit is not whole, and `Conflict` if another
+    program is dropping rows."""
     try:
         async with vault.store.lock("audit retention", 0.0) as held:
             cuts = await asyncio.to_thread(_find_cuts, table, before)
@@ -71,7 +71,7 @@ async def prune(vault: Vault, audit: Audit, table: AuditTable, by: Removes, befo
 
 
 async def _verify_cuts(vault: Vault, audit: Audit, table: AuditTable, cuts: Mapping[str, Cut], before: int) -> Dropped:
-    """Verify the table and the remaining rows, write snapshots of grants, and return the record for the vault."""
+    """Verify the table and the remaining rows, write snapshots of grants, and return the vault's record of the drop."""
     if not await is_whole(vault, table):
         raise VaultError("The audit is not whole, or it shows a rollback. No row was dropped.", hint=_LOOK)
     left = _Left(table, {writer: cut.last["seq"] for writer, cut in cuts.items()}, _whole_chains(cuts))
@@ -117,7 +117,7 @@ def _find_cut(chain: TableChain, before: int) -> Cut | None:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Rest:
-    """The rows of a chain from a number on: a `TableChain`."""
+    """The rows of a chain from a number on, as a `TableChain`."""
 
     chain: TableChain
     begin: int
@@ -131,7 +131,7 @@ class _Rest:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class _Left:
-    """The table as it will be after the removal: an `AuditTable`."""
+    """The table as it will be after the removal, as an `AuditTable`."""
 
     table: AuditTable
     lasts: Mapping[str, int]

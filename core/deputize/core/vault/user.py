@@ -1,4 +1,4 @@
-"""Users: the owner of every record in the vault, by the id that your application gives, and the rules for ids."""
+"""Users, who own every record in the vault, identified by your application's ids, and the rules for these ids."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class User(ValueObject):
 
     @classmethod
     def of(cls, user: AnyUser, *, by: str = "The application") -> User:
-        """Return the user for an id. Raises `UserRequired` for None or an empty id, and as `from_values` does."""
+        """Return the user for an id. Raises `UserRequired` for None or an empty id, and the errors of `from_values`."""
         if type(user) is str:  # the usual case
             found = cls(user)
         else:
@@ -36,8 +36,8 @@ class User(ValueObject):
     def from_values(cls, id: object, tenant: object = None, *, by: str) -> User:
         """Return the user with this id and tenant; None means empty. ``by``: the source of the values, for the error.
 
-        Raises `UserRequired` for an id that is not a string, a whole number above 0 or a UUID: other values may print
-        alike for two people, who would then be one user.
+        Raises `UserRequired` for an id that is not a string, a whole number above 0 or a UUID: other values of two
+        people may have the same text, and the two would then be one user.
         """
         return cls(_id_text(id, by, "user"), _id_text(tenant, by, "tenant"))
 
@@ -57,7 +57,7 @@ AN_ID: Final = (
 def _id_text(value: object, by: str, field: str) -> str:
     """Return an id as a plain string, or "" for None. Raises `UserRequired` for a value that is not an id.
 
-    Subclasses of str and UUID give the text they hold: the text they print may be the name of an enum member.
+    For subclasses of str and UUID, this is the value, not the printed text, which may be the name of an enum member.
     """
     if isinstance(value, str):
         return str.__str__(value)

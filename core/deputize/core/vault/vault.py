@@ -1,7 +1,7 @@
 """The vault: grants and all other records that must be encrypted, bound to their key and swapped atomically.
 
-A record opens only under its own kind and key (`records`). `grant_index` has the keys of grants and selects one,
-`bulk_revocation` ends many at once, `rotation` handles changed root keys.
+A record can only be decrypted under its own kind and key (`records`). `grant_index` makes the keys of grants and
+selects a grant, `bulk_revocation` ends many at once, `rotation` handles changed root keys.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Vault(Records):
     async def open(cls, store: Store, root_keys: Sequence[bytes] | Sealer, *, begin: bool = True) -> Vault:
         """Return the vault in this store. An empty store gets a new vault, unless ``begin`` is False.
 
-        ``root_keys``: newest first, or a `Sealer` of them. If the sealer has a key source, the vault reads the source
+        ``root_keys``: newest first, or a `Sealer` with them. If the sealer has a key source, the vault reads the source
         again when it finds a record that a newer key encrypted, because keys can change while this process runs or
-        starts. Raises `VaultError` if the keys do not open the vault or its first record is lost, `SettingsError` if
-        the keys are in the wrong order.
+        starts. Raises `VaultError` if the keys do not decrypt the vault or its first record is lost, and
+        `SettingsError` if the keys are in the wrong order.
         """
         sealer = root_keys if isinstance(root_keys, Sealer) else Sealer(root_keys)
         del root_keys  # the traceback of a store error would show them
@@ -60,20 +60,20 @@ class Vault(Records):
     # ------------------------------------------------------------- keys that change
 
     def rekey(self, root_keys: Sequence[bytes]) -> None:
-        """Replace the root keys by these, newest first."""
+        """Replace the root keys. ``root_keys``: newest first."""
         self.sealer = Sealer(root_keys, self.sealer.source)
         self._shared.clear()
 
     async def renew_audit_key(self) -> None:
-        """Give the audit a new key. The old one is kept to verify old rows.
+        """Give the audit a new key. The old key is kept to verify old rows.
 
-        Running programs keep using their key until they are restarted.
+        Running programs use the old key until they are restarted.
         """
         await self.renew_keys(VaultKeys.with_new_audit)
 
     async def accept_copy(self, newer: VaultKeys | None = None) -> None:
-        """Accept this vault, a restored backup, as the current one. ``newer``: the latest known keys of the vault; with
-        them an audit key that was replaced after the backup does not come back."""
+        """Accept this vault, a restored backup, as the current one. ``newer``: the latest known keys of the vault, so
+        that an audit key that was replaced after the backup does not come back."""
         await self.renew_keys(lambda keys: replace(newer or keys, copied_at=0.0))
 
     # ------------------------------------------------------------- grants
@@ -81,12 +81,12 @@ class Vault(Records):
     async def list_grants(self, user: User, provider: str = "", app: str = "") -> list[Grant]:
         """Return a user's grants, including tombstones of revoked ones, without damaged ones.
 
-        Raises `VaultError` if the key of one is missing.
+        Raises `VaultError` if a key needed to decrypt one is missing.
         """
         return (await self._open_grants(user, provider, app))[0]
 
     async def _open_grants(self, user: User, provider: str, app: str) -> tuple[list[Grant], int]:
-        """Return the grants that open, and the number of damaged ones."""
+        """Return the grants that can be decrypted, and the number of damaged ones."""
         await self.ended.refresh()
         found, damaged = [], 0
         rows = await self.store.scan("grant", self.key_prefix(user, provider, app))
@@ -108,7 +108,7 @@ class Vault(Records):
         return None
 
     async def get_stored_grant(self, key: str) -> Grant | None:
-        """Return the grant under this key as stored: with its tokens, even if a bulk revocation ended it."""
+        """Return the grant under this key as stored, with its tokens even if a bulk revocation ended it, or None."""
         record = await self.get("grant", key)
         return Grant.unpack(record.plain, record.generation) if record else None
 
@@ -125,7 +125,7 @@ class Vault(Records):
         """Return the grant to act with, or None: that of the named account (name or subject), or the default one.
 
         Raises `AccountMismatch` if the named account is not connected while others are, or if several accounts have
-        that name. Raises `VaultError` if a damaged grant may be the one that was meant: no other grant replaces it.
+        that name. Raises `VaultError` if the wanted grant may be a damaged one, which no other grant replaces.
         """
         whole, damaged = await self._open_grants(user, provider, app)
         grant = select_grant(whole, account)
@@ -134,15 +134,15 @@ class Vault(Records):
         return grant
 
     async def find_undamaged(self, user: User, provider: str, app: str, account: str | None = None) -> Grant | None:
-        """Return the grant like `find_grant`, but ignore damaged ones: a new consent replaces them."""
+        """Return the grant as `find_grant` does, but ignore damaged grants, which a new consent replaces."""
         return select_grant(await self.list_grants(user, provider, app), account)
 
     async def add(self, grant: Grant, replacing: Replacing | None = None) -> Grant:
         """Store a newly consented grant over any earlier one under its key. Return it with its generation.
 
-        Without a refresh token of its own it keeps the stored one, if that came from the same server and app and has
-        the same proof key. ``replacing`` is called before tokens are overwritten, with the old grant and the new one:
-        it sees to it that the old tokens end. Raises `TypeError` if there are such tokens and it is missing.
+        A grant without a refresh token keeps the stored one, if that came from the same server and app and has the same
+        proof key. ``replacing``: called with the old and the new grant before tokens are overwritten, to make sure that
+        the old tokens end. Raises `TypeError` if it is missing and there are such tokens.
         """
         key = self.record_key(grant)
         await self.ended.refresh(fresh=True)
@@ -184,7 +184,7 @@ class Vault(Records):
         return None
 
     async def delete_damaged(self) -> int:
-        """Remove the grants that do not open, and return their number. Their users and live tokens are unknown."""
+        """Remove the grants that cannot be decrypted, and return their number. Their users and tokens are unknown."""
         gone, after = 0, ""
         while page := await self.store.scan("grant", after=after, most=PAGE):
             after = page[-1][0]
@@ -200,7 +200,7 @@ class Vault(Records):
         """Replace ``old`` by ``new``. Return None if the stored grant is not ``old``: another write came first, or a
         backup with the same generation was restored. Return None also if a bulk revocation ended it.
 
-        Raises `TypeError` if ``new`` has no tokens: `end_grant` ends a grant.
+        Raises `TypeError` if ``new`` has no tokens, because only `end_grant` may end a grant.
         """
         if old.access_token and not new.access_token:
             raise TypeError("A grant that loses its tokens is ended by `end_grant`.")
@@ -208,11 +208,11 @@ class Vault(Records):
         return None if self.has_ended(old) else await self._swap_grant(old, new)
 
     async def end_grant(self, grant: Grant, ended: Grant, next_owner: NextOwner) -> Grant | None:
-        """Replace a grant by what is left of it, without tokens; return None as `replace` does. A tombstone can also be
-        written if a bulk revocation ended the grant. No other function drops the tokens of a grant that opens.
+        """Replace a grant by ``ended``, its remains without tokens. Returns None in the cases of `replace`, except that
+        a tombstone can be written after a bulk revocation. No other function drops the tokens of an undamaged grant.
 
-        ``next_owner``: what answers for the tokens from now on, see `deputize.core.vault.custody`. Raises `TypeError`
-        if it does not have them.
+        ``next_owner``: the next owner of the tokens, see `deputize.core.vault.custody`. Raises `TypeError` if it does
+        not have them.
         """
         if not has_next_owner(grant, next_owner):
             raise TypeError("Nothing would revoke the tokens of this grant.")
@@ -241,8 +241,8 @@ class Vault(Records):
         return grant.tombstone() if self.ended.has_ended(grant.user.tenant, grant.epoch) else grant
 
     def has_ended(self, grant: Grant) -> bool:
-        """Return whether a bulk revocation ended this grant, as far as this process knows: see
-        `EndedGrants.refresh`."""
+        """Return whether a bulk revocation ended this grant, as far as this process knows. See
+        `BulkRevocationState.refresh`."""
         return self.ended.has_ended(grant.user.tenant, grant.epoch)
 
     async def close(self) -> None:

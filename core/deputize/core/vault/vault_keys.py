@@ -19,7 +19,7 @@ class VaultKeys(ValueObject):
     """Keys that belong to the vault and outlive the root keys that encrypt them. Each has one purpose.
 
     ``old_audit``: earlier audit keys, newest first. ``sealers``: ids of the root keys that have encrypted this vault,
-    newest last. ``copied_at``: Unix seconds if this is a backup that is not yet in use; else 0.
+    newest last. ``copied_at``: if this is a backup that is not yet in use, its time in Unix seconds; else 0.
     """
 
     index: bytes = field(repr=False)
@@ -38,7 +38,7 @@ class VaultKeys(ValueObject):
 
     @property
     def audits(self) -> list[bytes]:
-        """All audit keys, the one in use first."""
+        """All audit keys, the current one first."""
         return [self.audit, *self.old_audit]
 
     def with_new_audit(self) -> VaultKeys:
@@ -46,7 +46,7 @@ class VaultKeys(ValueObject):
         return replace(self, audit=secrets.token_bytes(32), old_audit=tuple(self.audits))
 
     def sealed_by(self, sealer: str) -> VaultKeys:
-        """Return the keys, marked as encrypted by the root key with this id. Raises `SettingsError` if it was
+        """Return the keys, marked as encrypted by the root key with this id. Raises `SettingsError` if that key was
         replaced."""
         self.check_order(sealer)
         return self if sealer in self.sealers else replace(self, sealers=(*self.sealers, sealer))
@@ -67,14 +67,14 @@ class VaultKeys(ValueObject):
 
     @classmethod
     def unpack(cls, plain: SecretBytes) -> VaultKeys:
-        """Return the keys that `pack` made. Raises `VaultError` for anything else."""
+        """Return the keys in bytes from `pack`. Raises `VaultError` for other bytes."""
         if (keys := _unpacked(plain)) is None:
             raise VaultError("The vault's first record has a form this version does not know.")
         return keys
 
 
 def _unpacked(plain: SecretBytes) -> VaultKeys | None:
-    """Return the keys, or None. Raises nothing: its frame has the keys."""
+    """Return the keys, or None for other bytes. An exception would keep the keys in its frame."""
     try:
         content = json.loads(plain.reveal())
         index, ticket, web, audit = (bytes.fromhex(content[name]) for name in _NAMES)

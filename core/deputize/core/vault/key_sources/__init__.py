@@ -1,1 +1,1 @@
-"""Key sources, which give the root keys. `deputize.core.settings.Settings.key_source` chooses one of them."""
+"""Key sources, which provide the root keys. `deputize.core.settings.Settings.key_source` chooses one of them."""

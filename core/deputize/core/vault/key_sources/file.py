@@ -1,4 +1,4 @@
-"""Root keys in a file, which is made, read, and replaced as a whole."""
+"""Root keys in a file, which is created, read, and replaced as a whole."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class KeyFile(Printed):
             raise SettingsError("The key file is not a list of keys.", hint=str(self.path)) from None
 
     def make_key(self) -> list[bytes]:
-        """Make the file with one new key, mode 0600, in a folder of mode 0700. Durable on return.
+        """Create the file with one new key, mode 0600, in a folder of mode 0700. Durable on return.
 
-        Raises `SettingsError` if the file exists: a key is never overwritten.
+        Raises `SettingsError` if the file exists, because a key is never overwritten.
         """
         private_folder(self.path.parent)
         text = new_key()
@@ -58,9 +58,9 @@ class KeyFile(Printed):
         return parse_keys(text)
 
     def add_key(self) -> list[bytes]:
-        """Put a new key before those in the file, and return all, newest first. Durable on return.
+        """Add a new key before those in the file, and return all, newest first. Durable on return.
 
-        Raises `SettingsError` if the file cannot be read or written, and has changed nothing then.
+        Raises `SettingsError` if the file cannot be read or written; nothing has changed then.
         """
         with self._held():
             keys = parse_keys(new_key()) + self.read_keys()
@@ -70,8 +70,8 @@ class KeyFile(Printed):
     def remove_key(self, id: str) -> str:
         """Move the key with this id into a file of its own, and return that file's path.
 
-        Raises `SettingsError` if there is no such key, or if it is the newest. The caller knows whether a vault needs
-        it.
+        The caller has checked that no vault needs the key. Raises `SettingsError` if there is no such key, or if it is
+        the newest.
         """
         with self._held():
             newest, *older = self.read_keys()
@@ -87,8 +87,7 @@ class KeyFile(Printed):
 
     @contextmanager
     def _held(self) -> Iterator[None]:
-        """Hold the lock for a change of the file: several vaults may share it, and a lost key makes a vault unreadable
-        for good."""
+        """Hold the lock for changes of the file. Several vaults may share it, and a vault without its key is lost."""
         from filelock import FileLock, Timeout
 
         real = self.path.resolve()
@@ -106,7 +105,7 @@ class KeyFile(Printed):
             lock.release()
 
     def _rewrite(self, keys: list[bytes]) -> None:
-        """Replace the file as a whole: concurrent readers, or a power cut, find the old or the new one.
+        """Replace the file as a whole, so that a concurrent reader, or a power cut, finds the old or the new one.
 
         A link stays a link and its target is replaced, because others may read the target by its own name.
         """
@@ -124,7 +123,7 @@ class KeyFile(Printed):
 
 
 def _write(path: Path, text: str) -> None:
-    """Make a file with this text, mode 0600, that survives a power cut."""
+    """Create a file with this text, mode 0600, that survives a power cut."""
     with open(new_file(path), "w", encoding="ascii") as file:
         file.write(text)
         file.flush()

@@ -11,7 +11,7 @@ from deputize.core.vault.root_keys import parse_keys
 
 @frozen
 class GivenKeys(Printed):
-    """A list of keys as text, newest first. It does not change while the process runs."""
+    """Root keys as text in the setting, newest first. They do not change while the process runs."""
 
     text: Secret = field(repr=False)
 
@@ -21,9 +21,9 @@ class GivenKeys(Printed):
         return "DEPUTIZE_KEY"
 
     def exists(self) -> bool:
-        """Return whether keys can be expected there."""
+        """Return True: the setting has keys."""
         return True
 
     def read_keys(self) -> list[bytes]:
-        """Return the keys. Raises `SettingsError` as `parse_keys` does."""
+        """Return the keys. Raises the errors of `parse_keys`."""
         return parse_keys(self.text.reveal())

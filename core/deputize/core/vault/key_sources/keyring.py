@@ -20,11 +20,11 @@ class KeyringEntry(Printed):
         return "the keyring"
 
     def exists(self) -> bool:
-        """Return whether keys can be expected there. Only `read_keys` checks."""
+        """Return True. Only `read_keys` checks that there are keys."""
         return True
 
     def read_keys(self) -> list[bytes]:
-        """Return the keys. Raises `SettingsError` if keyring, a backend or the entry is missing."""
+        """Return the keys. Raises `SettingsError` if the keyring package, a backend or the entry is missing."""
         try:
             import keyring
             import keyring.errors

@@ -81,7 +81,7 @@ def store_type(url: str) -> StoreType:
 
 
 def open_store(url: str, *, create: bool) -> Store:
-    """Open the store at this address; ``create`` it if there is none.
+    """Open the store at this address. ``create``: create it if it does not exist.
 
     Raises `SettingsError` for an address that cannot be used, and the store's own errors.
     """

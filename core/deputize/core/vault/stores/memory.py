@@ -1,4 +1,4 @@
-"""Store in memory, which ends with its process."""
+"""Store in memory, whose records end with the process."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from deputize.core.vault.stores.protocol import StoreType
 
 
 class MemoryStore:
-    """Records in this process, for tests and trials: they are gone when the process ends."""
+    """Records in this process, for tests and trials."""
 
     local_reads = True
     in_order = True

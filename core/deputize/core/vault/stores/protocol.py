@@ -1,8 +1,8 @@
 """The interface of stores: encrypted bytes under a kind and a key, compare-and-swap, and locks that end with their
 holder.
 
-A `StoreType` finds stores by their address. A store declares what it can do beyond the contract (`local_reads`,
-`in_order`, `backup`), so that nobody has to know its class.
+A `StoreType` opens stores by their address. A store declares its abilities beyond the contract (`local_reads`,
+`in_order`, `backup`), so that callers need not know its class.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ Keep: TypeAlias = Callable[[str, bytes], bool]
 
 
 class HeldLock(Protocol):
-    """A lock that may be lost while its holder continues, for example if its connection is cut."""
+    """A lock that may be lost while its holder continues, for example because its connection broke."""
 
     async def confirm(self) -> float:
-        """Return the time on the store's clock, in Unix seconds, while the lock is certainly held.
+        """Return the time on the store's clock, in Unix seconds, at which the lock was certainly held.
 
-        Raises `StoreUnavailable` if another may have the lock by now: then the caller must write nothing more.
+        Raises `StoreUnavailable` if another process may hold the lock by now: the caller must write nothing more then.
         """
         ...
 
 
 class Store(Protocol):
-    """A store of encrypted records. Built in are memory, sqlite (the default) and postgres; packages bring others.
+    """A store of encrypted records. Built in are memory, sqlite (the default) and postgres; packages can add others.
 
     A record's place is ``(kind, key)``: both short strings of ``[a-z0-9._-]``. Values are opaque bytes. Every write is
-    durable when it returns (memory: for the life of the process). Any method may be called from any thread and event
-    loop. It raises `StoreUnavailable` (did not happen, unless its hint says that it may have) or `VaultError` (damaged,
-    or not a store of deputize).
+    durable when it returns (memory: until the process ends). Any method may be called from any thread and event loop.
+    Methods raise `StoreUnavailable` (the operation did not happen, unless the hint says that it may have) or
+    `VaultError` (damaged, or not a store of deputize).
     """
 
     @property
     def local_reads(self) -> bool:
-        """True if a read takes microseconds, without a network: then polling for other processes' writes is fine."""
+        """True if a read takes microseconds, without a network, so that polling for others' writes is cheap."""
         ...
 
     @property
     def in_order(self) -> bool:
-        """True if writes happen in the order of their calls on one event loop, even if none has been awaited. Then two
-        writes with a required order may share a sync. False for a store whose locks can be lost (`HeldLock`): the lock
-        must be confirmed before each write."""
+        """True if writes happen in the order of their calls on one event loop, even before one is awaited. Then two
+        writes with a required order may share a sync to disk. False for a store whose locks can be lost (`HeldLock`),
+        because the lock must be confirmed before each write."""
         ...
 
     @property
@@ -61,19 +61,19 @@ class Store(Protocol):
         ...
 
     async def get(self, kind: str, key: str) -> bytes | None:
-        """Return the value, or None. Every act calls this: it waits for no writer, and blocks no event loop."""
+        """Return the value, or None. Every act calls this, so it waits for no writer and blocks no event loop."""
         ...
 
     async def insert(self, kind: str, key: str, value: bytes) -> bool:
-        """Insert a new record. Return False, and change nothing, if there is one."""
+        """Insert a new record. Return False, and change nothing, if the key has one."""
         ...
 
     async def swap(self, kind: str, key: str, old: bytes, new: bytes) -> bool:
-        """Replace exactly ``old``. Return False, and change nothing, if the value is another or none."""
+        """Replace the value if it equals ``old``. Return False, and change nothing, otherwise."""
         ...
 
     async def delete(self, kind: str, key: str, old: bytes) -> bool:
-        """Delete exactly ``old``. Return False, and change nothing, if the value is another or none."""
+        """Delete the record if its value equals ``old``. Return False, and change nothing, otherwise."""
         ...
 
     async def scan(
@@ -81,16 +81,15 @@ class Store(Protocol):
     ) -> list[tuple[str, bytes]]:
         """Return all records of a kind whose key begins with ``prefix``, in key order.
 
-        ``after``: only later keys than this one, which need not exist; ``most``: the maximum number, for pages.
+        ``after``: only keys after this one, which need not exist; ``most``: the maximum number, for pages.
         """
         ...
 
     def lock(self, name: str, timeout: float) -> AbstractAsyncContextManager[HeldLock | None]:
-        """Hold a lock that is exclusive among all tasks, threads and processes of this store. The system frees it if
-        its holder dies.
+        """Hold a lock that is exclusive among all tasks, threads and processes of this store.
 
-        Raises TimeoutError after ``timeout`` seconds; never takes a lock away from a holder. Not re-entrant. Gives None
-        if only the end of its holder can end it.
+        The system releases it if its holder dies; it is never taken away from a live holder. Not re-entrant. Yields
+        None if the lock cannot be lost in another way. Raises `TimeoutError` after ``timeout`` seconds.
         """
         ...
 
@@ -108,13 +107,13 @@ class FailsOver(Protocol):
     It is called again if it raises."""
 
     async def timeline(self) -> str:
-        """Return the id of the server's past, which changes with each failover; empty if the server does not tell."""
+        """Return the id of the server's history, which changes with each failover; empty if the server hides it."""
         ...
 
 
 @runtime_checkable
 class Tails(Protocol):
-    """A store that can identify record versions without reading whole records, for callers that know most of them."""
+    """A store that can identify record versions without reading whole records, which callers may have cached."""
 
     async def tails(self, kind: str, prefix: str = "") -> list[tuple[str, bytes]]:
         """Return key and last 16 bytes of each record whose key begins with ``prefix``, in key order."""
@@ -123,10 +122,10 @@ class Tails(Protocol):
 
 @runtime_checkable
 class Unshared(Protocol):
-    """A store that can tell whether other processes write to it."""
+    """A store that can detect writes of other processes."""
 
     def unshared(self) -> object | None:
-        """Return the same object as long as only this process has written; None if the store cannot tell."""
+        """Return the same object as long as only this process writes, or None if the store cannot tell."""
         ...
 
 
@@ -135,7 +134,7 @@ class Inspects(Protocol):
     """A store that can look for damage that hides records."""
 
     async def find_damage(self) -> list[tuple[str, str]]:
-        """Return what is damaged, each with a remedy. Reads the whole vault. Raises `StoreUnavailable`."""
+        """Return the damage found, each with a remedy. Reads the whole vault. Raises `StoreUnavailable`."""
         ...
 
 
@@ -143,14 +142,14 @@ class Watch(Protocol):
     """Wakes a task that waits for records."""
 
     async def changed(self, timeout: float) -> None:
-        """Wait until a record may have been written since the last time, or at most ``timeout`` seconds. The caller
-        must read to find out."""
+        """Wait until a record may have been written since the last call, or for at most ``timeout`` seconds. The caller
+        must read the record to find out."""
         ...
 
 
 @runtime_checkable
 class Watches(Protocol):
-    """A store that notifies about writes of other processes, so that nobody has to poll often."""
+    """A store that notifies about writes of other processes, so that callers poll less often."""
 
     def watch(self, *prefixes: tuple[str, str]) -> AbstractAsyncContextManager[Watch]:
         """Watch records, each by kind and key prefix, from the beginning of the block on."""
@@ -158,9 +157,9 @@ class Watches(Protocol):
 
 
 class Backup(Protocol):
-    """Backups of one vault as files with mode 0600, made and restored while others use it.
+    """Backups of one vault as files with mode 0600, made and restored while others use the vault.
 
-    Methods raise `SettingsError` (the file exists, or cannot be written), `VaultError` (not a vault, damaged) and
+    Methods raise `SettingsError` (the file exists, or cannot be written), `VaultError` (not a vault, damaged) or
     `StoreUnavailable`, and have changed nothing then.
     """
 
@@ -169,20 +168,20 @@ class Backup(Protocol):
         ...
 
     def draft(self, backup: Path) -> AbstractAsyncContextManager[Draft]:
-        """Give a copy of a backup to work on. It is removed at the end of the block."""
+        """Yield a copy of a backup to work on. The copy is removed at the end of the block."""
         ...
 
     def put_in_place(self, backup: Path) -> None:
-        """Make a copy of the backup the vault, if there is no vault any more. May block."""
+        """Copy the backup to the vault's place, if there is no vault any more. May block."""
         ...
 
     def remove(self) -> None:
-        """Remove what `put_in_place` has created."""
+        """Remove the files that `put_in_place` has created."""
         ...
 
 
 class Draft(Protocol):
-    """A backup that is being prepared to become the vault again."""
+    """A copy of a backup, prepared to become the vault."""
 
     @property
     def store(self) -> Store:
@@ -190,10 +189,10 @@ class Draft(Protocol):
         ...
 
     async def publish(self, kept: Mapping[str, Keep]) -> None:
-        """Close the copy, and replace the vault's content by it in one step, also for processes that have it open.
+        """Close the copy, and replace the vault's content by it in one step, also for processes that use the vault.
 
-        ``kept``: kinds of records of which the vault's own may stay. They are read in the same step, while nobody else
-        can write. If the vault is too damaged for that, nothing of it stays.
+        ``kept``: by kind, a function that decides which records of the vault stay. They are read in the same step,
+        while nobody else can write. If the vault is too damaged for that, none of its records stay.
         """
         ...
 
@@ -202,13 +201,13 @@ class Draft(Protocol):
 class StoreType(Frozen):
     """A type of stores. ``name``: the scheme of their URLs, as in ``name://...``.
 
-    Each function gets the URL as it was set. ``open``: opens the store, and creates it if the flag is set; raises
-    `SettingsError` for an address it cannot use, without repeating a password. ``exists``: whether a vault is there.
-    ``durable``: records outlive the process. ``backup``: the backup interface, whether the vault exists or not.
-    ``risks``: what a vault there may lose, each with a remedy; it may query the store, and block. ``audit``: the table
-    beside the records for the audit rows of all machines; it is not queried yet. ``set_aside``: moves the content away,
-    under names with the given ending, and returns the new paths: ``lost-...`` for the remains of a lost vault,
-    ``moved-...`` for one that was copied to another store. ``moved``: the path that was last moved away like that.
+    Each function receives the URL from the settings. ``open``: opens the store, and creates it if the flag is set;
+    raises `SettingsError` for an address it cannot use, without quoting a password. ``exists``: whether a vault is
+    there. ``durable``: records outlive the process. ``backup``: the backup interface, even without a vault. ``risks``:
+    possible losses of a vault there, each with a remedy; it may query the store, and block. ``audit``: the table beside
+    the records for the audit rows of all machines, without querying it. ``set_aside``: moves the content away, under
+    names with the given ending, and returns the new paths: ``lost-...`` for the remains of a lost vault, ``moved-...``
+    for one that was copied to another store. ``moved``: the path to which content was last moved.
     """
 
     name: str

@@ -1,8 +1,9 @@
-"""Address of a vault in Postgres: as libpq reads it, with defaults of deputize.
+"""Address of a vault in Postgres, in libpq's form, with deputize's defaults.
 
 Server and client authenticate each other by TLS with host name verification, unless they share a machine: an address
-without ``sslmode`` gets ``verify-full``. Settings in the address win, except modes that continue without TLS if the
-other side, or an attacker in between, says so (https://www.postgresql.org/docs/current/libpq-ssl.html).
+without ``sslmode`` gets ``verify-full``. Settings in the address take precedence, except modes that continue without
+TLS at the request of the other side, which may be an attacker in between
+(https://www.postgresql.org/docs/current/libpq-ssl.html).
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ UNREPLICATED: Final = "01000"
 
 
 class Connection(psycopg.AsyncConnection[tuple[Any, ...]]):
-    """A connection of one event loop. ``unreplicated``: it has committed something that standbys may lack."""
+    """A connection of one event loop. ``unreplicated``: True after a commit that standbys may lack."""
 
     unreplicated = False
 
@@ -118,23 +119,23 @@ class Address(Frozen):
 
     @property
     def unverified(self) -> bool:
-        """True if the address skips the check of the server's identity, on another machine."""
+        """True if the server is on another machine and the address disables the check of its identity."""
         return self.parameters.get("sslmode", "verify-full") != "verify-full" and not _are_local(self.host)
 
     @property
     def host(self) -> str:
-        """The name of the server, or of several with commas, safe to show."""
+        """The name of the server, or several names with commas, safe to display."""
         return str(self.parameters.get("host", "the server of its service"))
 
     def connect_waiting(self) -> psycopg.Connection[tuple[Any, ...]]:
-        """Return a blocking connection: for the command line, and for the check whether a vault exists."""
+        """Return a blocking connection, for the command line and for the check whether a vault exists."""
         try:
             return psycopg.connect(**self.parameters, autocommit=True)
         except psycopg.Error as error:
             raise SettingsError(f"No connection to the vault's database at {self.host}.", hint=explain(error)) from None
 
     async def connect(self) -> Connection:
-        """Return a connection of the running event loop, set up. Raises psycopg's errors."""
+        """Return a connection of the running event loop, ready for use. Raises psycopg's errors."""
         made = await Connection.connect(**self.parameters, autocommit=True)
         made.add_notice_handler(made.on_notice)
         try:
@@ -158,7 +159,7 @@ def _loopback(host: str) -> bool:
 
 
 def explain(error: psycopg.Error) -> str:
-    """Return the shareable part of an error: its class and SQLSTATE. Its text may quote values, addresses and names.
+    """Return the part of an error that may be shared: class and SQLSTATE. The text may quote values and addresses.
 
     A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
     """
@@ -174,12 +175,12 @@ def explain(error: psycopg.Error) -> str:
 
 
 def is_lost(error: psycopg.Error, connection: Connection) -> bool:
-    """Return whether the connection is useless after this error: cut, or to a server that is read-only now."""
+    """Return whether the connection is useless after this error: it broke, or its server has become read-only."""
     return connection.closed or isinstance(error, psycopg.errors.ReadOnlySqlTransaction)
 
 
 def refusal(error: psycopg.Error) -> VaultError:
-    """Return the error for a lasting refusal: missing rights, missing tables."""
+    """Return the error for a permanent refusal: missing rights, missing tables."""
     if isinstance(error, psycopg.errors.UndefinedTable):
         if "deputize_audit" in str(error):  # added in version 2, so the others may exist
             hint = "With the owner's role: deputize store init, or deputize store migrate if a vault exists already."

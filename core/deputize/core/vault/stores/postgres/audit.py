@@ -1,10 +1,10 @@
-"""The audit in the vault's database: one table for the rows of all machines, to which programs only add.
+"""The audit in the vault's database: one table for the rows of all machines, to which programs can only add.
 
     writer, seq, line       make up the chain; a line is exactly the bytes that its mac covers
-    ts, tenant, who, event  search columns, with the line's JSON values; nothing here trusts them
+    ts, tenant, who, event  search columns with the line's JSON values, which verification ignores
 
 The programs' role may read and insert, and the server denies it everything else. That is a second line of defense: the
-owner of the database can do anything, so the proof is the rows' chain, and heads that are kept elsewhere.
+owner of the database can do anything. The proof is the rows' chain, and heads that are stored elsewhere.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ _REMOVE: Final = "DELETE FROM deputize_audit WHERE writer = %s AND seq <= %s"
 
 
 def _paged(columns: str, where: str, order: str) -> str:
-    """Return the query for rows in an order: at most the requested number, fewer if they are long. Its last two
-    parameters are the number of rows to skip, and to return."""
+    """Return the query for one page of rows in an order, shorter if the rows are long. Its last two parameters are the
+    number of rows to skip, and to return."""
     return f"""
         SELECT {columns} FROM (
             SELECT seq, line, row_number() OVER ranked AS rank, sum({_LENGTH}) OVER ranked - {_LENGTH} AS before
@@ -83,7 +83,7 @@ _NEWEST: Final = _paged(_LINE, "who = ANY(%s)", "ts DESC, seq DESC, writer")
 
 
 class PostgresAudit:
-    """The `AuditTable` at an address. One connection reads; each sink has one of its own."""
+    """The `AuditTable` at an address. One connection reads; each sink has its own."""
 
     def __init__(self, address: Address) -> None:
         self.address = address.host
@@ -132,11 +132,11 @@ class PostgresChain:
 
 
 class AuditSink:
-    """A `Sink`: rows wait here until `sync`, which is one insert and one commit for all of them.
+    """A `Sink`: rows wait here until `sync`, which inserts and commits all of them at once.
 
-    If the answer is lost and the server stays away, the rows may be stored: then exactly these are inserted again, as
-    often as needed, before any later ones. Changed rows would break the chain. Rows of the last minutes are kept, and
-    go first to a server of another past, which may lack them.
+    If the server's answer is lost, the rows may be stored. Then exactly these rows are inserted again, as often as
+    needed, before any later ones: changed rows would break the chain. Rows of the last minutes are kept. A server with
+    another history receives them first, because it may lack them.
     """
 
     at_once = False
@@ -180,7 +180,7 @@ class AuditSink:
         self._remember(lines)
 
     def _insert(self, lines: list[bytes]) -> None:
-        """Insert the rows. Raises `ChainTaken`, and writes no row of that page, if another row has the place of one."""
+        """Insert a page of rows. Raises `ChainTaken`, and writes none of them, if another row has the place of one."""
         for page in _pages(lines):
             columns = _columns(page)
             try:
@@ -225,8 +225,7 @@ def _pages(lines: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
 
 
 def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
-    """Return seq, ts, tenant, who, event and text of the lines, by column. Raises `VaultError` for one that is not a
-    row."""
+    """Return seq, ts, tenant, who, event and text of the lines, by column. Raises `VaultError` for an invalid line."""
     rows = list[tuple[object, ...]]()
     for line in lines:
         if (row := parse_row(line)) is None:
@@ -237,7 +236,7 @@ def _columns(lines: Iterable[bytes]) -> tuple[list[Any], ...]:
 
 
 def _escaped(value: object) -> str:
-    """Return the value as the line has it: ASCII, without characters that a column cannot hold."""
+    """Return the value as in the line: ASCII, without characters that a column cannot store."""
     return json.dumps(value).strip('"')
 
 
@@ -246,9 +245,9 @@ def _bytes(line: str) -> bytes:
 
 
 class OwnedAudit:
-    """The table, opened by the role that owns it: only that role can remove rows.
+    """The audit table, opened by the role that owns it: only this role can remove rows.
 
-    Raises `SettingsError` for any other role, `StoreUnavailable`.
+    Raises `SettingsError` for any other role, and `StoreUnavailable`.
     """
 
     def __init__(self, address: Address) -> None:

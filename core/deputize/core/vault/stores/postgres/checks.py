@@ -27,8 +27,8 @@ _TRY: Final = "SELECT pg_try_advisory_lock(%s)"
 
 
 async def check(address: Address, connect: Connect | None = None) -> None:
-    """Raise `SettingsError` for an address where locks do not work or whose tables are not this version's;
-    `StoreUnavailable` if nobody answers; `VaultError` if this role may not read."""
+    """Raise `SettingsError` for an address where locks do not work or whose tables have another version. Raises
+    `StoreUnavailable` if no server answers, and `VaultError` if this role may not read."""
     connect = connect or address.connect
     made = list[Connection]()
     try:
@@ -71,7 +71,7 @@ async def _value(connection: Connection, sql: str, *values: object) -> Any:
 
 
 def risks(address: Address) -> list[tuple[str, str]]:
-    """Return the losses that a vault there risks after acknowledging a write, each with a remedy. For `deputize
+    """Return the losses that a vault at this address risks after acknowledged writes, each with a remedy. For `deputize
     doctor`: it blocks. Raises `SettingsError` if no connection can be made."""
     found = list[tuple[str, str]]()
     with address.connect_waiting() as connection:
@@ -93,8 +93,7 @@ def risks(address: Address) -> list[tuple[str, str]]:
 
 
 def _standbys(connection: psycopg.Connection[tuple[Any, ...]]) -> list[tuple[str, str]]:
-    """Return the possible losses in a failover. Without pg_monitor only the number of standbys is visible, not their
-    state."""
+    """Return the possible losses in a failover. Without pg_monitor, only the number of standbys is visible."""
     following = connection.execute("SELECT sync_state FROM pg_stat_replication").fetchall()
     named = _setting(connection, "synchronous_standby_names")
     if not named:

@@ -1,8 +1,9 @@
-"""Connection pool: a few connections, each used by one statement at a time, and the errors of a server that is away.
+"""Connection pool: a few connections, each used by one statement at a time, and errors for an unreachable server.
 
-A connection with any error is closed, and all idle ones with it, because a restarted server has closed them too. A
-connection without an answer is closed and not cancelled: a commit that waits for a standby reports success if it is
-cancelled (https://www.postgresql.org/docs/current/warm-standby.html, SYNCHRONOUS-REPLICATION).
+After any error, a connection is closed, and all idle ones with it, because a restarted server has closed them too. If
+the server does not answer, the connection is closed and the statement is not cancelled: a commit that waits for a
+standby reports success if it is cancelled (https://www.postgresql.org/docs/current/warm-standby.html,
+SYNCHRONOUS-REPLICATION).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _CROWDED: Final = ("The vault's database has no connection left.", CROWDED)
 
 
 def find_fault(error: BaseException) -> tuple[str, str]:
-    """Return message and hint for an error; two empty strings if its class alone says all.
+    """Return message and hint for an error; two empty strings if its class is explanation enough.
 
     A refused connection has no SQLSTATE here, so it is recognized by its text if the server writes English.
     """
@@ -55,7 +56,7 @@ def find_fault(error: BaseException) -> tuple[str, str]:
 
 
 def statement_error(error: psycopg.Error) -> StoreUnavailable | VaultError:
-    """Return the error for a statement that the server aborted (no room, a lock, a timeout) or refuses for good."""
+    """Return the error for a statement that the server aborted (no room, a lock, a timeout) or refused permanently."""
     if not isinstance(error, psycopg.OperationalError):
         return refusal(error)
     message, hint = find_fault(error)
@@ -64,21 +65,21 @@ def statement_error(error: psycopg.Error) -> StoreUnavailable | VaultError:
 
 
 def no_answer_error(sent: bool, fault: tuple[str, str] = ("", "")) -> StoreUnavailable:
-    """Return the error for a server that did not answer. ``sent``: a try may have succeeded; ``fault``: the last
-    one."""
+    """Return the error for a server that did not answer. ``sent``: True if an attempt may have succeeded. ``fault``:
+    the last one, from `find_fault`."""
     message, hint = fault
     message = message or "The vault's database does not answer."
     return StoreUnavailable(message, hint=f"{hint or AWAY} {MAYBE if sent else ''}".strip())
 
 
 def add_doubt(error: StoreUnavailable) -> StoreUnavailable:
-    """Return the error with a hint that an earlier try may have succeeded."""
+    """Return the error with a hint that an earlier attempt may have succeeded."""
     return error if MAYBE in error.hint else StoreUnavailable(error.message, hint=f"{error.hint} {MAYBE}".strip())
 
 
 class Lost(Exception):
-    """Error for a broken connection. ``sent``: the statement had been sent, so it may have run; ``fault``: the cause,
-    as `find_fault` returns it."""
+    """Error for a broken connection. ``sent``: True if the statement was sent, so that it may have run. ``fault``: the
+    cause, from `find_fault`."""
 
     def __init__(self, *, sent: bool, fault: tuple[str, str] = ("", "")) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class Lost(Exception):
 
 
 class Connections:
-    """A pool of at most ``most`` connections. ``meet`` is awaited with each new one before its first use."""
+    """A pool of at most ``most`` connections. ``meet``: awaited with each new connection before its first use."""
 
     def __init__(self, address: Address, most: int, meet: Meets) -> None:
         self._address, self._idle, self._meet = address, list[Connection](), meet
@@ -94,8 +95,8 @@ class Connections:
 
     @asynccontextmanager
     async def one(self, timeout: float) -> AsyncIterator[Connection]:
-        """Give a connection for one statement. Raises `StoreUnavailable` if none is free in time, `Lost` if making one
-        fails."""
+        """Yield a connection for one statement. Raises `StoreUnavailable` if none becomes free in time, and `Lost` if a
+        new one cannot be opened."""
         try:
             async with asyncio.timeout(timeout):
                 await self._room.acquire()
@@ -139,9 +140,9 @@ class Connections:
 
 
 async def open_connection(address: Address) -> Connection:
-    """Return a new connection. Raises `Lost` if that fails because the server is away, full or shutting down.
+    """Return a new connection. Raises `Lost` if the server is unreachable, full or shutting down.
 
-    Raises `VaultError` for causes that another try cannot fix: a password, a role, a missing database.
+    Raises `VaultError` for causes that another attempt cannot fix: a password, a role, a missing database.
     """
     try:
         async with asyncio.timeout(2 * CONNECT):
@@ -151,7 +152,7 @@ async def open_connection(address: Address) -> Connection:
 
 
 async def await_answer(connection: Connection, work: Coroutine[Any, Any, T]) -> T:
-    """Return the result of a statement. Closes the connection and raises `Lost` after `ANSWER` seconds without one."""
+    """Return the result of a statement. After `ANSWER` seconds, closes the connection and raises `Lost`."""
     task = asyncio.ensure_future(work)
     try:
         done, _ = await asyncio.wait((task,), timeout=ANSWER)

@@ -1,4 +1,4 @@
-"""Failover of a store in use: if the server has another past, all callers wait until the vault has been checked."""
+"""Failover of a store in use: if the server has another history, all callers wait until the vault was checked."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ log = logging.getLogger("deputize")
 
 
 class Failover:
-    """The failover handling of one store, on one event loop. ``looks``: awaited if the server has another past, with
-    the number of records that were written again, until it succeeds; all other calls wait. ``statements`` go to the
-    server on ``most`` connections."""
+    """The failover handling of one store, on one event loop. ``looks``: if the server has another history, awaited
+    until it succeeds, with the number of records that were written again; all other calls wait. ``statements`` use
+    ``most`` connections."""
 
     def __init__(self, address: Address, most: int, looks: Callable[[], Looks | None]) -> None:
         self.recent = RecentWrites()
@@ -89,7 +89,7 @@ class Failover:
                 await asyncio.sleep(_PAUSE)
 
     async def _follow_others(self) -> None:
-        """Write again the values that follow those of another process, which must write first."""
+        """Repeat writes that followed those of another process, after that process has repeated its own."""
         until = time.monotonic() + FOLLOWS
         while self.recent.left and time.monotonic() < until:
             await asyncio.sleep(_BETWEEN)
@@ -99,7 +99,7 @@ class Failover:
                         log.warning("After other processes, %d more records were written again there.", count)
 
     def wrote(self) -> None:
-        """Start regular checks after a write, so that a failover is noticed in time even without calls."""
+        """Start regular checks after a write, so that a failover is noticed in time even without further calls."""
         if self.recent and (self._pulse is None or self._pulse.done()):
             self._pulse = asyncio.create_task(self._looks_often())
 

@@ -1,4 +1,4 @@
-"""Check of a vault's table for damage that hides records: whether its index leads to every row."""
+"""Check of a vault's table for damage that hides records: its index must lead to every row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEDY: Final = "Run REINDEX TABLE deputize_record, and check the disk. Restore
 
 
 def find_damage(address: Address) -> list[tuple[str, str]]:
-    """Return what is damaged, each with a remedy. It reads all places twice, in one snapshot, and blocks. Raises
+    """Return the damage found, each with a remedy. Blocks, and reads all places twice in one snapshot. Raises
     `SettingsError` if no connection can be made."""
     with address.connect_waiting() as connection:
         try:

@@ -1,7 +1,7 @@
-"""Locks among processes in Postgres: all locks of a process are in one session, so that they end with it.
+"""Locks among processes in Postgres. All locks of a process are in one session, and end with it.
 
-The server frees a lock when its session ends. It does so too if the session is cut while the holder continues: after a
-restart, a failover, a network timeout. So a holder can check its lock (`SessionLock.confirm`). Advisory locks:
+The server also frees a lock if the session breaks while the holder continues: after a restart, a failover, a network
+timeout. So a holder can check its lock (`SessionLock.confirm`). Advisory locks:
 https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
 """
 
@@ -23,20 +23,20 @@ _NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
 
 
 def lock_number(name: str) -> int:
-    """Return the number of a name's lock: one of 2**64, under deputize's own prefix, because all users of a database
-    share them. Two names with the same number would only wait for each other."""
+    """Return the number of a name's lock: one of 2**64, hashed with deputize's own prefix, because all users of a
+    database share the numbers. Two names with the same number would only wait for each other."""
     digest = hashlib.blake2b(name.encode(), digest_size=8, person=b"deputize.lock").digest()
     return int.from_bytes(digest, signed=True)
 
 
 class LockSession:
-    """One session, and whether its locks may be held by another by now."""
+    """One session. ``lost``: True if others may hold its locks by now."""
 
     def __init__(self, connection: Connection) -> None:
         self.connection, self.lost = connection, False
 
     async def value(self, sql: str, *values: object) -> object:
-        """Return the value of a query. Raises `Lost` if the session is lost, now and from then on."""
+        """Return the value of a query. Raises `Lost` now and from then on if the session has ended."""
         if self.lost or self.connection.closed:
             self.lost = True
             raise Lost(sent=False)
@@ -57,7 +57,7 @@ class LockSession:
             raise Lost(sent=True) from None
 
     async def end(self) -> None:
-        """End the session. Its locks are not held any more."""
+        """End the session, which releases its locks."""
         self.lost = True
         await self.connection.close()
 
@@ -71,9 +71,9 @@ class PostgresLocks:
         self._one = asyncio.Lock()
 
     async def take(self, name: str) -> LockSession | None:
-        """Take the lock and return its session, or None if another process has it.
+        """Take the lock and return its session, or None if another process holds it.
 
-        Raises `StoreUnavailable` if the server cannot be reached, `VaultError` if it refuses.
+        Raises `StoreUnavailable` if the server cannot be reached, and `VaultError` if it refuses.
         """
         number = lock_number(name)
         try:
@@ -85,7 +85,7 @@ class PostgresLocks:
             raise refusal(error) from None
 
     async def free(self, name: str, session: LockSession) -> None:
-        """Free the lock. Locks of a lost session are free already."""
+        """Release the lock. The locks of a lost session are free already."""
         with suppress(Lost, psycopg.Error):
             await session.value(_FREE, lock_number(name))
 
@@ -98,7 +98,7 @@ class PostgresLocks:
             return self._session
 
     async def confirm(self, session: LockSession) -> float:
-        """Return the server's clock, from the lock's session. Raises `StoreUnavailable` if the session was cut."""
+        """Return the server's clock, read in the lock's session. Raises `StoreUnavailable` if the session has ended."""
         try:
             return float(str(await session.value(_NOW)))
         except Lost:
@@ -110,6 +110,6 @@ class PostgresLocks:
             raise StoreUnavailable("The vault's database does not answer.", hint=explain(error)) from None
 
     async def end(self) -> None:
-        """End the session, and with it all locks."""
+        """End the session, which releases all locks."""
         if self._session:
             await self._session.end()

@@ -1,8 +1,8 @@
-"""Notification of waiting tasks about written records: NOTIFY for a few kinds, and one LISTEN a process.
+"""Notification of waiting tasks about written records: NOTIFY for a few kinds, and one LISTEN per process.
 
-Commits with NOTIFY take one lock for the whole server, so only awaited kinds notify. Nothing depends on delivery: a
-woken task reads, and it reads again after a while anyway, more often while the listener is disconnected.
-https://www.postgresql.org/docs/current/sql-notify.html
+Commits with NOTIFY take one lock for the whole server, so only kinds for which tasks wait notify. Nothing depends on
+delivery: a notified task reads the record, and it reads again after some time anyway, more often while the listener is
+disconnected. https://www.postgresql.org/docs/current/sql-notify.html
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _CHANNEL: Final = "deputize"
 
 
 def with_notify(sql: str) -> str:
-    """Return the statement with a notification if it changes a record. Its row count stays the same."""
+    """Return the statement, extended by a notification if it changes a record. Its row count stays the same."""
     return f"WITH done AS ({sql} RETURNING place) SELECT pg_notify('{_CHANNEL}', place) FROM done"  # noqa: S608
 
 
@@ -54,7 +54,7 @@ class PlaceWatch:
         self._looked = time.monotonic()
 
     def wake(self, where: str = "") -> None:
-        """Wake the task after a write to this place; to any place, if empty. From any thread."""
+        """Wake the task after a write to this place, or to any place if empty. May be called from any thread."""
         if not where or where.startswith(self._prefixes):
             with suppress(RuntimeError):  # its loop has ended
                 self._loop.call_soon_threadsafe(self._woken.set)
@@ -69,14 +69,14 @@ class Listener:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, watch: PlaceWatch) -> None:
-        """Start waking this watch."""
+        """Start notifying this watch."""
         self._watches.add(watch)
         watch.listener = self
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._listens())
 
     def drop(self, watch: PlaceWatch) -> None:
-        """Stop waking this watch."""
+        """Stop notifying this watch."""
         self._watches.discard(watch)
 
     async def _listens(self) -> None:

@@ -1,7 +1,7 @@
-"""Tables of a vault in Postgres, and the rights on them. Only the owner's role makes or changes them.
+"""Tables of a vault in Postgres, and the rights on them. Only the owner's role creates or changes them.
 
-Records are in byte order ("C"), so that a common prefix is one range. Only the place is indexed, so that a swap touches
-one page. Encrypted bytes do not compress, so compression is off.
+Records are in byte order ("C"), so that a common prefix is one range. Only the place is indexed, so that a swap changes
+one page. Compression is off, because encrypted bytes cannot be compressed.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _ROLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$-]{0,62}")
 
 
 def migrate(address: Address) -> tuple[int, int]:
-    """Migrate the tables to this version in one transaction. Return the version before (0: none) and the one after.
+    """Migrate the tables to this version in one transaction. Return the version before (0: no tables) and after.
 
     Raises `SettingsError` if the tables are newer, or if this role lacks the right.
     """
@@ -83,7 +83,7 @@ def migrate(address: Address) -> tuple[int, int]:
 
 
 def grant_to(address: Address, role: str) -> None:
-    """Let an existing role read and write records, read the audit and add to it, and nothing else of deputize's.
+    """Allow an existing role to read and write records, to read the audit and to add to it, and nothing else.
 
     Raises `SettingsError` if there is no such role, or if this role may not grant rights.
     """

@@ -1,8 +1,8 @@
-"""Statements on the vault's records: each is a transaction of its own, and is repeated if its answer was lost.
+"""Statements on the vault's records. Each is its own transaction, and is repeated if its answer was lost.
 
-A lost answer leaves open whether a write happened. Repeating it decides that: the server finishes what was running on
-the cut connection first, and of two equal writes one changes nothing. If the second changes nothing and its value is
-stored, the first one wrote it, because encrypted values are never the same twice.
+After a lost answer, it is unknown whether a write happened. Repeating the write decides that: the server first finishes
+the statement of the broken connection, and of two equal writes one changes nothing. If the repetition changes nothing
+and its value is stored, the first write succeeded, because encrypted values are never equal.
 """
 
 from __future__ import annotations
@@ -48,28 +48,28 @@ Passed = Callable[[], Awaitable[None]]
 
 
 class Statements:
-    """A store's statements, on one event loop. ``passed`` is awaited before a statement is repeated."""
+    """A store's statements, on one event loop. ``passed``: awaited before a statement is repeated."""
 
     def __init__(self, address: Address, most: int, meet: Meets, passed: Passed) -> None:
         self.connections, self._passed = Connections(address, most, meet), passed
 
     async def rows(self, sql: str, *values: object) -> Rows:
-        """Return the rows of a query. Raises `StoreUnavailable` if the server is away, `VaultError` if it refuses."""
+        """Return the rows of a query. Raises `StoreUnavailable` for a lost server, `VaultError` if it refuses."""
         return (await self._decided(sql, values))[0][0]
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Insert a value, and return whether the place was free. Raises as `rows`."""
+        """Insert a value. Return whether the place was free. Raises the errors of `rows`."""
         changed, repeated = await self._changes(_notifying(INSERT, key), key, value)
         return changed or (repeated and await self._lies_there(key, value))
 
     async def swap(self, key: str, old: bytes, new: bytes) -> bool:
-        """Replace the old value, and return whether it was there. Raises as `rows`."""
+        """Replace the old value. Return whether it was stored. Raises the errors of `rows`."""
         changed, repeated = await self._changes(_notifying(SWAP, key), new, key, old)
         return changed or (repeated and await self._lies_there(key, new))
 
     async def delete(self, key: str, old: bytes) -> bool:
-        """Delete the old value, and return whether it was there. Raises as `rows`, also if it is unknown who deleted
-        it."""
+        """Delete the old value. Return whether it was stored. Raises the errors of `rows`, also if it is unknown who
+        deleted it."""
         changed, repeated = await self._changes(_notifying(DELETE, key), key, old)
         if not changed and repeated and not await self.rows(GET, key):
             raise StoreUnavailable(
@@ -81,12 +81,12 @@ class Statements:
         return [bytes(row[0]) for row in await self.rows(GET, key)] == [value]
 
     async def _changes(self, sql: str, *values: object) -> tuple[bool, bool]:
-        """Return whether it changed a record, and whether an earlier try may have done that."""
+        """Return whether the statement changed a record, and whether an earlier attempt may have done so."""
         (_, changed), repeated = await self._decided(sql, values)
         return changed == 1, repeated
 
     async def _decided(self, sql: str, values: Sequence[object]) -> tuple[tuple[Rows, int], bool]:
-        """Return rows and row count of the first answered try, and whether an earlier one was sent."""
+        """Return rows and row count of the first answered attempt, and whether an earlier attempt was sent."""
         deadline, sent = time.monotonic() + PATIENCE, False
         while True:
             try:

@@ -3,9 +3,9 @@
     any thread, any loop -> the portal's loop -> a pooled connection, one statement  (`statements`)
                                               -> the session with all locks          (`locks`)
 
-Connections belong to the loop that made them, so all live on the portal's. A replaced or deleted value stays in the
-server's internal data (old versions of rows, the write-ahead log, standbys, base backups) for as long as the server
-keeps it. A leak there is ended by a new key, and by revocation at the provider.
+A connection belongs to one event loop, so all are on the portal's. A replaced or deleted value stays in the server's
+internal data (old versions of rows, the write-ahead log, standbys, base backups) as long as the server keeps it. After
+a leak of that data, change the key and revoke the grants at the provider.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ class PostgresStore:
 
     @classmethod
     def open(cls, address: Address) -> Self:
-        """Open the vault at this address, whose tables must exist. For the start: it blocks.
+        """Open the vault at this address, whose tables must exist. Blocks, so call it at the start only.
 
-        Raises `SettingsError` (locks do not work there, no tables, another version), `StoreUnavailable` (no
-        connection), `VaultError` (no right to read).
+        Raises `SettingsError` (locks do not work there, no tables, another version), `StoreUnavailable` (no connection)
+        or `VaultError` (no right to read).
         """
         portal().run(check(address))
         return cls(address)
@@ -118,14 +118,14 @@ class PostgresStore:
             await inside.home.hop(inside.end)
 
     async def _do(self, step: Callable[[_Inside], Coroutine[Any, Any, T]]) -> T:
-        """Run a step on the portal's loop, to its end even if the caller is cancelled."""
+        """Run a step on the portal's loop. It runs to its end even if the caller is cancelled."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
         home = portal()
         return await home.hop(lambda: self._begin(home).do(step))
 
     def _begin(self, home: Portal) -> _Inside:
-        """Return what is open on the portal's loop, opened again after a fork or if the portal was closed."""
+        """Return the open connections on the portal's loop. Opens new ones after a fork or if the portal was closed."""
         if self._inside is None or self._inside.home is not home:
             self._inside = _Inside(self._address, home, lambda: self.on_failover)
         return self._inside
@@ -159,7 +159,7 @@ class PostgresStore:
                 self._names.release(name)
 
     async def _take(self, name: str, taken: list[SessionLock]) -> bool:
-        """Take the lock in this process first, because a session refuses itself nothing; then at the server."""
+        """Take the lock in this process first (the server grants a session the same lock twice), then at the server."""
         if self._closed:
             raise StoreUnavailable("The vault is closed.")
         if not self._names.take(name):
@@ -194,17 +194,17 @@ class SessionLock:
         return await self._home.hop(lambda: self._locks.confirm(self._session))
 
     async def free(self) -> None:
-        """Free the lock, even if the caller is cancelled."""
+        """Release the lock, even if the caller is cancelled."""
         await self._home.hop(lambda: self._locks.free(self._name, self._session))
 
     def begin_to_free(self) -> None:
-        """Free the lock without waiting."""
+        """Release the lock without waiting."""
         with suppress(DeputizeError):
             self._home.begin(self._locks.free(self._name, self._session))
 
 
 class _Inside:
-    """All open connections on the portal's loop. Every method is called there."""
+    """All open connections on the portal's loop. All methods are called on that loop."""
 
     def __init__(self, address: Address, home: Portal, looks: Callable[[], Looks | None]) -> None:
         self.home, self._locks = home, PostgresLocks(address)
@@ -225,18 +225,18 @@ class _Inside:
             ended.set()
 
     async def wrote(self, write: Awaitable[bool], key: str, old: bytes | None, new: bytes | None) -> bool:
-        """Await a write, and remember it for a while if it succeeded."""
+        """Await a write and return its result. A successful write is remembered for some minutes."""
         if done := await write:
             self._failover.recent.add(key, old, new)
             self._failover.wrote()
         return done
 
     async def listen(self, watch: PlaceWatch, *, end: bool = False) -> None:
-        """Start, or end, waking this watch."""
+        """Start notifying this watch, or stop with ``end``."""
         self._listener.drop(watch) if end else self._listener.add(watch)
 
     async def timeline(self) -> str:
-        """Return the server's past as last seen."""
+        """Return the server's history as last seen."""
         await self.statements.rows("SELECT 1")
         return self._failover.past.timeline
 
@@ -252,7 +252,7 @@ class _Inside:
         return held
 
     async def end(self) -> None:
-        """Finish pending calls, and close all connections."""
+        """Finish pending calls, then close all connections."""
         with suppress(TimeoutError):
             async with asyncio.timeout(FINISH):
                 for ended in list(self._asked):
@@ -270,7 +270,7 @@ _registered: Portal | None = None
 
 
 async def _register(home: Portal) -> None:
-    """Register with this portal to end all open instances when it closes: the store may not have been closed."""
+    """Register with this portal to end all open instances when the portal closes."""
     global _registered
     if _registered is not home:
         _registered = home
@@ -287,12 +287,12 @@ async def _ended_at_last(home: Portal) -> AsyncIterator[None]:
 
 
 def _open_store(url: str, create: bool) -> Store:
-    """Open the store. `deputize store init` makes its tables, never a start: the programs' role may not."""
+    """Open the store. Its tables are created by `deputize store init`, because the programs' role may not do so."""
     return PostgresStore.open(Address.of(url))
 
 
 def _exists(url: str) -> bool:
-    """Return whether the tables exist and hold the first record of a vault."""
+    """Return whether the tables exist and contain the first record of a vault."""
     with Address.of(url).connect_waiting() as connection:
         try:
             connection.execute(SET_UP)  # limits the wait for a locked table

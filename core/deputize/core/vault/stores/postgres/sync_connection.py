@@ -1,8 +1,8 @@
-"""Blocking connection for threads: those that write the audit, and those that read it.
+"""Blocking connection for threads that write or read the audit.
 
-It belongs to no event loop, so rows can be written after the last loop has ended, as when a process exits. It is closed
-if no answer comes, like those of the store, and a statement whose answer was lost is repeated. So every statement must
-be safe to repeat: a query, or an insert that leaves existing rows alone.
+It belongs to no event loop, so rows can be written after the last loop has ended, for example while a process exits. As
+in the store, the connection is closed if the server does not answer, and a statement whose answer was lost is repeated.
+So every statement must be safe to repeat: a query, or an insert that leaves existing rows unchanged.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _PAUSE: Final = 0.1
 
 
 class InDoubt(StoreUnavailable):
-    """Error for a statement that may have succeeded: the server is away and has not answered."""
+    """Error for a statement that may have succeeded, because the server has not answered."""
 
 
 class AlreadyThere(VaultError):
-    """Error for a row whose key exists; nothing was changed."""
+    """Error for a row whose key exists already. Nothing was changed."""
 
 
 class _NoAnswer(Exception):
@@ -57,7 +57,7 @@ _inherited = list[_Bounded]()
 
 
 def _limit_wait(gen: PQGen[T], deadline: float) -> PQGen[T]:
-    """Run the same generator, but raise `_NoAnswer` if nothing arrives until the deadline."""
+    """Run the generator, but raise `_NoAnswer` if nothing arrives before the deadline."""
     try:
         wanted = next(gen)
         while True:
@@ -71,7 +71,7 @@ def _limit_wait(gen: PQGen[T], deadline: float) -> PQGen[T]:
 
 
 class KeptConnection:
-    """A connection made when needed, and used by one thread at a time. Closed when this object is garbage-collected."""
+    """A connection opened on first use, and used by one thread at a time. It is closed with this object."""
 
     def __init__(self, address: Address) -> None:
         self._address, self._one = address, threading.Lock()
@@ -80,20 +80,20 @@ class KeptConnection:
         weakref.finalize(self, _hang_up, self._open, self._pid)
 
     def rows(self, sql: str, *values: object) -> Sequence[tuple[Any, ...]]:
-        """Return the rows of a query. Raises as `changed`."""
+        """Return the rows of a query. Raises the errors of `changed`."""
         return self._decided(sql, values)[0]
 
     def timeline(self) -> str:
-        """Return the past of the connected server: see `timeline`. Raises as `changed`."""
+        """Return the history of the connected server: see `timeline`. Raises the errors of `changed`."""
         if not self._open or self._open[0].closed or self._pid != os.getpid():
             self.rows("SELECT 1")
         return self._timeline
 
     def changed(self, sql: str, *values: object) -> int:
-        """Run a statement and return how many rows it changed.
+        """Run a statement and return the number of rows it changed.
 
-        Raises `InDoubt` or `StoreUnavailable` if the server stays away, `VaultError` if it refuses, and its subclass
-        `AlreadyThere`.
+        Raises `InDoubt` or `StoreUnavailable` if the server stays unreachable, `VaultError` if it refuses, and its
+        subclass `AlreadyThere`.
         """
         return self._decided(sql, values)[1]
 
@@ -127,7 +127,7 @@ class KeptConnection:
             time.sleep(_PAUSE)
 
     def _lock_of_this_process(self) -> threading.Lock:
-        """Return the lock. After a fork, replace it and drop the parent's connection."""
+        """Return the lock. After a fork, creates a new one and drops the parent's connection."""
         if self._pid != os.getpid():
             _inherited.extend(self._open)
             self._open.clear()
@@ -145,7 +145,7 @@ class KeptConnection:
         return self._open[0]
 
     def _lost(self, connection: psycopg.Connection[Any], error: psycopg.Error | _NoAnswer) -> psycopg.Error | _NoAnswer:
-        """Close a useless connection and return the error. Raises errors that another try cannot fix."""
+        """Close a useless connection and return the error. Raises errors that another attempt cannot fix."""
         if (
             not isinstance(error, _NoAnswer)
             and not connection.closed

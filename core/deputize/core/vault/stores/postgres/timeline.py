@@ -1,9 +1,8 @@
-"""The past of the server, and the recovery of recent writes. After a failover or a restored backup the server has
-another past, and the last writes that the earlier server acknowledged may be missing.
+"""The history of the server, and the recovery of recent writes after a failover or a restored backup.
 
-So a process keeps its writes of the last minutes. If a server of another past lacks them, the process writes them again
-before any other statement. Only writes of processes that ended with their server are lost then. The past of a server is
-its timeline and the identity of its cluster
+The server then has another history, and may lack the last writes that the earlier server acknowledged. So a process
+keeps its writes of the last minutes, and writes the missing ones again before any other statement. Only the writes of
+processes that ended with their server are lost then. A history is the server's timeline and the identity of its cluster
 (https://www.postgresql.org/docs/current/continuous-archiving.html#BACKUP-TIMELINES).
 """
 
@@ -51,7 +50,7 @@ log = logging.getLogger("deputize")
 
 
 async def timeline_of(connection: Connection) -> str:
-    """Return the past of the server; empty if it does not tell, like some hosted ones. Raises psycopg's errors."""
+    """Return the server's history, or "" if the server hides it, like some hosted ones. Raises psycopg's errors."""
     try:
         row = await (await connection.execute(TIMELINE.encode())).fetchone()
     except NOT_SAID:
@@ -68,7 +67,7 @@ class _Written:
     before: dict[bytes, None] = field(default_factory=dict)
 
     def follows(self, *states: bytes | None) -> None:
-        """Add earlier values, the last one last. A place that is written often keeps the newest ones."""
+        """Add earlier values, the last one at the end. For a place that is written often, only the newest are kept."""
         for state in map(_digest, states):
             self.before.pop(state, None)
             self.before[state] = None
@@ -77,7 +76,7 @@ class _Written:
 
 
 class RecentWrites:
-    """The recent writes of this process, on one event loop. Values are encrypted as in the database."""
+    """The recent writes of this process, on one event loop. The values are encrypted as in the database."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock, self._places, self._size = clock, OrderedDict[str, _Written](), 0
@@ -89,7 +88,7 @@ class RecentWrites:
         return bool(self._places)
 
     def add(self, key: str, old: bytes | None, new: bytes | None) -> None:
-        """Add an acknowledged write of ``new`` over ``old``; None: no record."""
+        """Add an acknowledged write of ``new`` over ``old``. None means no record."""
         if key.partition("/")[0] not in PUT_AGAIN:
             return
         written = self._places.pop(key, None) or _Written(None, 0.0)
@@ -108,11 +107,10 @@ class RecentWrites:
             self._size -= len(self._places.pop(key).newest or b"")
 
     async def rewrite_missing(self, connection: Connection, places: Iterable[str] | None = None) -> int:
-        """Write missing values again over earlier ones that this process knows, and return how many.
+        """Write missing values again over earlier ones that this process knows. Return how many were written.
 
-        An unknown value was written by another process: it stays. Its place goes into ``left``, because the other
-        process may yet write there the value that this process's write followed. ``places``: only these. Raises
-        psycopg's errors.
+        An unknown value is from another process and stays. Its place is added to ``left``, because that process may
+        still restore the value that this process's write followed. ``places``: only these. Raises psycopg's errors.
         """
         count, left = 0, list[str]()
         for key in list(self._places if places is None else places):
@@ -136,8 +134,8 @@ async def _read_value(connection: Connection, key: str) -> bytes | None:
 
 
 async def _is_erased(connection: Connection, record_key: str) -> bool:
-    """Return whether the place must stay empty, because its user was erased lately (`deputize.core.acts.erase`).
-    Otherwise a missing record was lost: nobody removes the record of an act before its time."""
+    """Return whether the place must stay empty, because its user was erased lately (`deputize.core.acts.erase`). Any
+    other missing record was lost: records of acts are never removed early."""
     kind, _, key = record_key.partition("/")
     return kind in _GOES_WITH_ITS_USER and await _read_value(connection, f"erased/{key.partition('.')[0]}.") is not None
 
@@ -157,9 +155,9 @@ def _digest(value: bytes | None) -> bytes:
 
 
 class Past:
-    """Ensures that a server of another past gets this process's recent writes before a connection to it is used.
+    """Writes the recent writes of this process to a server of another history, before a connection to it is used.
 
-    ``changed`` is called then, with the number of records that were written again.
+    ``changed`` is called afterwards with the number of records that were written again.
     """
 
     def __init__(self, recent: RecentWrites, timeline: str, changed: Callable[[int], None]) -> None:

@@ -30,7 +30,7 @@ _FILL: Final = f'INSERT INTO main."{TABLE}" SELECT key, value FROM copied."{TABL
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SqliteBackup(ValueObject):
-    """The `deputize.core.vault.stores.Backup` of the vault at ``path``. ``open_file`` opens a copy as a store."""
+    """The `deputize.core.vault.stores.Backup` of the vault at ``path``. ``open_file``: opens a copy as a store."""
 
     path: Path
     open_file: Callable[[Path], Store]
@@ -41,7 +41,7 @@ class SqliteBackup(ValueObject):
 
     @asynccontextmanager
     async def draft(self, backup: Path) -> AsyncIterator[SqliteDraft]:
-        """Give a copy of the backup beside the vault, so that its records are as private as the vault's."""
+        """Yield a copy of the backup beside the vault, so that its records are as private as the vault's."""
         check(backup)
         with temporary_path(self.path) as made:
             await asyncio.to_thread(copy, backup, made, {})
@@ -52,8 +52,8 @@ class SqliteBackup(ValueObject):
                 await store.close()
 
     def put_in_place(self, backup: Path) -> None:
-        """Make a copy of the backup the vault. Raises `SettingsError` if the log of a lost vault is there, because
-        SQLite would apply it to this one."""
+        """Copy the backup to the vault's place. Raises `SettingsError` if the log of a lost vault is there, because
+        SQLite would apply it to the copy."""
         check(backup)
         private_folder(self.path.parent)
         if self.path.with_name(f"{self.path.name}-wal").exists():
@@ -67,7 +67,7 @@ class SqliteBackup(ValueObject):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class SqliteDraft(ValueObject):
-    """A copy of a backup in its own file ``made``, which is to replace the content of ``path``."""
+    """A copy of a backup in the file ``made``, which will replace the content of ``path``."""
 
     store: Store
     made: Path
@@ -80,7 +80,7 @@ class SqliteDraft(ValueObject):
 
 
 def _change_cell(change: Callable[[bytes], bytes], cell: bytes) -> bytes:
-    """Return a changed value in its form in the table."""
+    """Return a changed value in the table's form."""
     return FORMAT + change(cell[len(FORMAT) :])
 
 
@@ -104,7 +104,7 @@ def _overwrite(made: Path, path: Path, kept: Mapping[str, Keep]) -> None:
 
 
 def _replace_records(target: sqlite3.Connection, made: Path, kept: Mapping[str, Keep]) -> None:
-    """Replace all records in one transaction, in which no other process writes. Raises sqlite3.Error."""
+    """Replace all records in one transaction, during which no other process writes. Raises sqlite3.Error."""
     target.execute("PRAGMA secure_delete=1")
     target.execute("ATTACH DATABASE ? AS copied", (f"file:{quote(str(made))}?mode=rw",))
     target.execute("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""File of the sqlite store: made whole or not at all, and refused if it is damaged or not a vault."""
+"""File of the sqlite store: created whole or not at all, and refused if it is damaged or not a vault."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _NETWORK = {
 
 
 def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> CountedConnection:
-    """Return a connection of the standard library. ``mode``: ro or rw; never makes a file."""
+    """Return a connection of the standard library. ``mode``: ro or rw; never creates a file."""
     uri = f"file:{quote(os.fsencode(path))}?mode={mode}"
     with opening():
         connection = sqlite3.connect(
@@ -50,7 +50,7 @@ def connect(path: Path, *, mode: str = "ro", timeout: float = BUSY_SECONDS) -> C
 
 
 def make(path: Path) -> None:
-    """Make an empty vault. If another process makes one at the same time, one of the two remains for both."""
+    """Create an empty vault. If another process creates one at the same time, one of them remains for both."""
     try:
         if (
             path.with_name(path.name + "-wal").exists() and not path.exists()
@@ -71,9 +71,9 @@ def make(path: Path) -> None:
 
 
 def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) -> None:
-    """Make a consistent copy of a vault in use, mode 0600, with these cells changed. SQLite copies the log's content
-    too. Raises `SettingsError` if ``to`` exists or cannot be written, `VaultError` if such a cell is missing or the
-    copy is damaged."""
+    """Make a consistent copy of a vault in use, mode 0600, with these cells changed. It includes the log's content.
+    Raises `SettingsError` if ``to`` exists or cannot be written, and `VaultError` if such a cell is missing or the copy
+    is damaged."""
     try:
         with temporary_path(to) as made:
             os.close(new_file(made))
@@ -91,7 +91,7 @@ def copy(path: Path, to: Path, changes: Mapping[str, Callable[[bytes], bytes]]) 
 
 
 def _refuse_damaged(copied: sqlite3.Connection, path: Path) -> None:
-    """Raise `VaultError` for a copy that hides records: it would be kept, and be missed when it is needed."""
+    """Raise `VaultError` for a copy whose damage hides records, which would be noticed only when it is needed."""
     if (found := copied.execute("PRAGMA integrity_check(1)").fetchone()) != ("ok",):
         raise VaultError(f"The vault's file is damaged: {found[0]}", hint=f"Nothing was copied from {path}.")
 
@@ -112,7 +112,7 @@ def remove(path: Path) -> None:
 
 def check(path: Path) -> tuple[int, int]:
     """Return device and inode of the vault's file. Raises `StoreUnavailable` if it is missing or locked, `VaultError`
-    if it is not a vault, `SettingsError` if others may read it."""
+    if it is not a vault, and `SettingsError` if others may read it."""
     try:
         status = path.stat()
     except OSError as error:
@@ -139,7 +139,7 @@ def check(path: Path) -> tuple[int, int]:
 
 
 def _back_to_wal(path: Path) -> None:
-    """Restore write-ahead mode after a tool disabled it. sqlitedict would lose the error in its own thread."""
+    """Restore write-ahead mode after a tool disabled it. In sqlitedict the error would be lost in its own thread."""
     with closing(connect(path, mode="rw")) as db:
         db.execute("PRAGMA journal_mode=WAL")
 
@@ -184,7 +184,7 @@ _UNAVAILABLE = {
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """Return the kind of network file system the path is on, or "". Locks and SQLite's log do not work there."""
+    """Return the kind of the path's network file system, or "". Locks and SQLite's log do not work there."""
     real, best, found = path.resolve(), -1, ""
     lines = mounts.read_text(errors="replace").splitlines() if mounts.exists() else []
     for _, point, kind, *_ in (line.split(" ", 3) for line in lines if line.count(" ") >= 3):

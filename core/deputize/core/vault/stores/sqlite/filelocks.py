@@ -1,4 +1,4 @@
-"""Locks among processes: a file each, locked by the kernel, which frees it when its holder dies."""
+"""Locks among processes: one file each, locked by the kernel, which releases the lock when its holder dies."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class FileLocks:
 
     @asynccontextmanager
     async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` if its file cannot be used."""
+        """Hold a lock. Raises `TimeoutError` after ``timeout`` seconds, `StoreUnavailable` if its file is unusable."""
         file = await asyncio.to_thread(self._file, name)
         await wait_until(lambda: self._take(name, file), timeout)
         try:
@@ -33,13 +33,13 @@ class FileLocks:
             self._let_go(name, file)
 
     def end(self) -> None:
-        """Do nothing: each file is open only while it is locked."""
+        """Do nothing, because each file is open only while it is locked."""
 
     def forget(self) -> None:
-        """Do nothing in a forked child: the parent frees its own locks."""
+        """Do nothing in a forked child, because the parent releases its own locks."""
 
     async def _take(self, name: str, file: FileLock) -> bool:
-        """Take the lock in this process first, which is cheap; then among all processes, off the event loop."""
+        """Take the lock in this process first, which is fast; then among all processes, off the event loop."""
         if not self._names.take(name):
             return False
         trying = asyncio.ensure_future(asyncio.to_thread(_try, file))
@@ -62,7 +62,7 @@ class FileLocks:
             self._names.release(name)
 
     def _file(self, name: str) -> FileLock:
-        """Return the lock file for a name. It is never removed: else two processes could hold the same lock."""
+        """Return the lock file for a name. It is never removed; otherwise two processes could hold the same lock."""
         private_folder(self._folder)
         path = self._folder / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.lock"
         return FileLock(path, thread_local=False, fallback_to_soft=False, mode=0o600)

@@ -1,9 +1,9 @@
-"""Checks of a vault's SQLite files for damage that SQLite itself would pass over in silence.
+"""Checks of a vault's SQLite files for damage that SQLite itself does not report.
 
 A flipped bit in an index hides rows from every query; ``PRAGMA integrity_check`` finds that. A flipped bit in the
-write-ahead log is worse: SQLite takes the first frame with a wrong checksum for the end of the log, and forgets all
-later transactions, also those that were durable. So the log is checked before SQLite reads it. If transactions follow a
-damaged frame, the log is copied beside the vault, because SQLite will overwrite it
+write-ahead log is worse: SQLite treats the first frame with a wrong checksum as the end of the log, and drops all later
+transactions, including durable ones. So the log is checked before SQLite reads it. If transactions follow a damaged
+frame, the log is copied beside the vault, because SQLite will overwrite it
 (https://www.sqlite.org/fileformat2.html#the_write_ahead_log).
 """
 
@@ -35,8 +35,8 @@ log = logging.getLogger("deputize")
 
 
 def check_log(path: Path) -> int:
-    """Return the number of transactions in the vault's log that SQLite will not read because of damage, and keep a copy
-    of the log then. Call it before the vault is opened."""
+    """Return the number of transactions in the vault's log that SQLite will ignore because of damage. If there are any,
+    keeps a copy of the log. Call it before the vault is opened."""
     lost = _lost_for_sure(path.with_name(f"{path.name}-wal"))
     if lost:
         kept = _keep_copy(path)
@@ -45,7 +45,7 @@ def check_log(path: Path) -> int:
 
 
 def find_damage(path: Path) -> list[tuple[str, str]]:
-    """Return what is damaged in the vault's files, each with a remedy. Reads the whole vault."""
+    """Return the damage in the vault's files, each with a remedy. Reads the whole vault."""
     found = [(f"The vault's log was damaged, and transactions are lost: {file}", _LOG_HINT) for file in _copies(path)]
     lines = check_file(path) or _check_records(path)
     remedy = "Restore a backup (deputize vault restore): what can be read in this vault and is newer stays."
@@ -64,7 +64,7 @@ def check_file(path: Path) -> list[str]:
 
 
 def _check_records(path: Path) -> list[str]:
-    """Return the rows that no scan of a kind of records would meet."""
+    """Return the faulty rows that a scan of their kind of records would miss."""
     lost = list[str]()
     try:
         with closing(connect(path)) as db:
@@ -82,7 +82,7 @@ def _check_records(path: Path) -> list[str]:
 
 
 def _lost_for_sure(file: Path) -> int:
-    """Return the same answer of two looks in a row, because another process may be writing to the log."""
+    """Return the count once two checks in a row agree, because another process may be writing to the log."""
     before = -1
     for _ in range(5):
         lost = _lost_transactions(file)
@@ -127,20 +127,20 @@ def _frames(content: bytes, size: int) -> list[tuple[int, ...]]:
 
 
 def _count_commits(frames: list[tuple[int, ...]], salt: list[int]) -> int:
-    """Return the number of transactions of this log in these frames. Frames that an earlier use of the log has left
-    have another salt, and those of a transaction that was not finished contain no commit."""
+    """Return the number of this log's transactions in these frames. Frames from an earlier use of the log have another
+    salt, and an unfinished transaction has no commit."""
     return sum(frame[1] != 0 for frame in frames if _is_like(frame, salt))
 
 
 def _is_like(frame: tuple[int, ...], salt: list[int]) -> bool:
-    """Return whether a frame's salt is the log's, or was it before one bit flipped."""
+    """Return whether a frame has the log's salt, with at most one flipped bit."""
     return ((frame[2] ^ salt[0]).bit_count() + (frame[3] ^ salt[1]).bit_count()) <= 1
 
 
 def _was_commit(
     head: bytes, page: bytes, before: tuple[int, int], order: str, frame: tuple[int, ...], salt: list[int]
 ) -> int:
-    """Return 1 if the frame fits once a bit of its head is flipped back: it was a commit then."""
+    """Return 1 if the frame becomes a valid commit when one bit of its head is flipped back, else 0."""
     if list(frame[2:4]) != salt:
         return 0
     number = int.from_bytes(head)
@@ -168,7 +168,7 @@ def _copies(path: Path) -> list[Path]:
 
 
 def _keep_copy(path: Path) -> Path | None:
-    """Copy the log beside the vault, unless that was done, and return the copy."""
+    """Copy the log beside the vault, unless there is a copy already, and return the path of the copy."""
     with suppress(OSError):
         content = path.with_name(f"{path.name}-wal").read_bytes()
         for kept in _copies(path):

@@ -1,7 +1,8 @@
-"""Locks among processes on one file that stays open: one byte for each lock, freed by the kernel when its holder dies.
+"""Locks among processes on one open file: one byte for each lock, released by the kernel when its holder dies.
 
-They belong to the open file and not to the process (fcntl(2), F_OFD_SETLK): two openings exclude each other even in one
-process, and closing one frees nothing of the other. On a system without them, `filelocks` opens a file for each lock.
+The locks belong to the open file and not to the process (fcntl(2), F_OFD_SETLK). Two openings exclude each other even
+in one process, and closing one releases nothing of the other. On a system without such locks, `filelocks` opens a file
+for each lock.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class RangeLocks:
 
     @asynccontextmanager
     async def hold(self, name: str, timeout: float) -> AsyncIterator[None]:
-        """Hold a lock. Raises TimeoutError after ``timeout`` seconds, `StoreUnavailable` if the file cannot be used."""
+        """Hold a lock. Raises `TimeoutError` after ``timeout`` seconds, `StoreUnavailable` if its file is unusable."""
         taken: list[int] = []
         at = _byte(name)
         await wait_until(lambda: self._take(name, at, taken), timeout)
@@ -53,20 +54,19 @@ class RangeLocks:
             self._let_go(name, at, taken[0])
 
     def end(self) -> None:
-        """Close the file, or as soon as its last lock is freed."""
+        """Close the file now, or after its last lock is released."""
         with self._guard:
             self._ended = True
             self._retire()
 
     def forget(self) -> None:
-        """Close the files in a forked child, which must keep no lock of its parent alive. It frees no lock."""
+        """Close the files in a forked child, which must keep no lock of its parent alive. Releases no lock."""
         self._forgotten = True
         for file in {*self._uses, *([] if self._opened is None else [self._opened])}:
             os.close(file)
 
     async def _take(self, name: str, at: int, taken: list[int]) -> bool:
-        """Take the lock in this process first, then among all, without waiting. Only opening the file takes a
-        thread."""
+        """Take the lock in this process first, then among all, without waiting. Only opening the file uses a thread."""
         if not self._names.take(name):
             return False
         file = None
@@ -92,7 +92,7 @@ class RangeLocks:
         self._names.release(name)
 
     def _use(self) -> int | None:
-        """Return the open file and count its use; None if it must be opened: at first, and after it was removed."""
+        """Return the open file and count its use. None if it must be opened: at first, and after it was removed."""
         with self._guard:
             if self._opened is not None and not os.fstat(self._opened).st_nlink:
                 self._retire()
@@ -121,7 +121,7 @@ class RangeLocks:
             os.close(file)
 
     def _open(self) -> None:
-        """Open the lock file. It is never removed: else two processes could hold the same lock."""
+        """Open the lock file. It is never removed; otherwise two processes could hold the same lock."""
         private_folder(self._path.parent)
         try:
             file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -144,7 +144,7 @@ def _byte(name: str) -> int:
 
 
 def _lock(file: int, at: int, how: int) -> bool:
-    """Lock or unlock a byte, and return whether that worked. Never waits."""
+    """Lock or unlock a byte without waiting. Return whether that succeeded."""
     try:
         fcntl.fcntl(file, _SET, struct.pack("hhqqi4x", how, os.SEEK_SET, at, 1, 0))
     except (BlockingIOError, PermissionError):  # both can mean that another process has it
@@ -167,7 +167,7 @@ def supported() -> bool:
 
 
 def locks_in(folder: Path) -> RangeLocks | FileLocks:
-    """Return the locks in this folder, of the same kind for all processes of this system."""
+    """Return the locks in this folder. All processes of this system use the same kind."""
     if supported():
         return RangeLocks(folder)
     from deputize.core.vault.stores.sqlite.filelocks import FileLocks

@@ -1,4 +1,4 @@
-"""Reads that bypass sqlitedict: an act's reads must not queue behind writers, nor block an event loop.
+"""Reads that bypass sqlitedict, so that an act's reads neither queue behind writers nor block an event loop.
 
 One thread reads for all event loops, because a disk may stall in the middle of a statement.
 """
@@ -33,7 +33,7 @@ _WAITS = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 
 class Known:
-    """A cache of rows that is valid for one header of the WAL index: by kind, single records and ranges."""
+    """A cache of rows, single records and ranges by kind, that is valid for one header of the WAL index."""
 
     def __init__(self, header: bytes) -> None:
         self.header = header
@@ -49,7 +49,7 @@ class Known:
         return self._alike(asked).get(asked)
 
     def keep(self, asked: Asked, rows: Rows) -> None:
-        """Cache rows if they are few; drop all others of the kind if there are too many."""
+        """Cache rows if they are few. Drops all other rows of the kind if there are too many."""
         alike = self._alike(asked)
         if _weight(rows) > MAX_BYTES:
             alike.pop(asked, None)
@@ -59,7 +59,7 @@ class Known:
         alike[asked] = rows
 
     def follow(self, header: bytes, changes: Sequence[Change]) -> None:
-        """Update the cache after exactly these changes. Until the end concurrent readers find another header."""
+        """Update the cache after exactly these changes. Until it is done, concurrent readers find another header."""
         for key, value in changes:
             self._ranges.pop(kind_at(key), None)
             self.keep((GET, (key,)), [] if value is None else [(value,)])
@@ -67,10 +67,10 @@ class Known:
 
 
 class Reader:
-    """A read-only connection for all threads, opened when first needed.
+    """A read-only connection for all threads, opened on first use.
 
-    Each statement sees what is on the disk when it runs, from all writers: cached rows are used only while the WAL
-    index shows that nobody has written since. Methods raise `StoreUnavailable` and `VaultError`.
+    Each statement sees the present content of the disk, from all writers: cached rows are used only while the WAL index
+    proves that nobody has written since. Methods raise `StoreUnavailable` and `VaultError`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +84,7 @@ class Reader:
         self._answering = AnsweringThread[Asked, Rows | None]("deputize reader", self._all)
 
     async def read(self, statement: str, *values: str | int) -> Rows | None:
-        """Return cached rows, or those of `rows` in the reader's thread."""
+        """Return cached rows, or the result of `rows` in the reader's thread."""
         asked = statement, values
         known = self.current_cache()
         if known is not None and (rows := known.rows_of(asked)) is not None:
@@ -101,7 +101,7 @@ class Reader:
         return rows
 
     def current_cache(self) -> Known | None:
-        """Return the cache since anybody's last write; None if that cannot be determined."""
+        """Return the cache if it is current, or None if that cannot be determined."""
         index, known = self._index, self._known
         if index is None:
             return None
@@ -129,7 +129,7 @@ class Reader:
             self._known = known  # a concurrent reader has replaced it
 
     def begin(self) -> None:
-        """Start the thread. Else the first read does, which blocks an event loop longer than a read."""
+        """Start the thread in advance. The first read starts it too, but blocks its event loop for that time."""
         self._answering.begin()
 
     def _all(self, asked: Sequence[Asked]) -> list[Rows | BaseException | None]:
@@ -142,7 +142,7 @@ class Reader:
             return error
 
     def rows(self, statement: str, *values: str | int) -> Rows | None:
-        """Return the rows, in microseconds; None if SQLite would have to wait."""
+        """Return the rows, in microseconds, or None if SQLite would have to wait."""
         with self._turn:
             try:
                 if self._connection is None:
@@ -157,7 +157,7 @@ class Reader:
                 raise store_error(error, self._path) from None
 
     def rows_patiently(self, statement: str, *values: str | int) -> Rows:
-        """Return the rows, after waiting for a lock if need be. Not for an event loop's thread."""
+        """Return the rows, waiting for a lock if necessary. Not for an event loop's thread."""
         try:
             with closing(connect(self._path)) as connection:
                 return connection.execute(statement, values).fetchall()
@@ -188,7 +188,7 @@ class Reader:
             self._close()
 
     def pause(self) -> None:
-        """Close the connection, and let readers wait until `go_on`."""
+        """Close the connection, and make readers wait until `go_on`."""
         self._turn.acquire()
         self._close()
 

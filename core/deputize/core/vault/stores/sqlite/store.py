@@ -1,6 +1,6 @@
-"""Embedded store: one SQLite file in sqlitedict's format, written by one thread, read by another.
+"""Embedded store: one SQLite file in sqlitedict's format, written by one thread and read by another.
 
-Its address is a path, or ``sqlite:///absolute/path``. `table` describes the part of sqlitedict and its rules.
+Its address is a path, or ``sqlite:///absolute/path``. `table` describes the role of sqlitedict and its rules.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ _HINT: Final = "Write memory:, sqlite:///absolute/path or a plain path."
 class SqliteStore:
     """A `Store` in one file with mode 0600, in a folder with mode 0700, for all processes of one machine.
 
-    Reads happen in a thread of their own, and wait for no writer. A replaced or deleted value is gone from the disk,
+    Reads happen in a separate thread and wait for no writer. A replaced or deleted value is erased from the disk,
     including the log, half a second after the last write, or when the store is closed.
     """
 
@@ -76,9 +76,9 @@ class SqliteStore:
 
     @classmethod
     def open(cls, path: Path, *, create: bool) -> Self:
-        """Open the vault at ``path``, or make one if there is none and ``create`` is True. For the start: it may block.
+        """Open the vault at ``path``. ``create``: create it if it is missing. May block: for the start only.
 
-        Raises `StoreUnavailable` (none there, locked), `VaultError` (empty, damaged, not a vault), `SettingsError`
+        Raises `StoreUnavailable` (no vault, locked), `VaultError` (empty, damaged, not a vault) or `SettingsError`
         (others may enter the folder or read the file).
         """
         path = Path(os.path.abspath(path))
@@ -169,7 +169,7 @@ class SqliteStore:
             raise StoreUnavailable("The vault does not answer.", hint=LATE) from None
 
     async def _done(self, step: Callable[[], T]) -> T:
-        """Run a step on the owner's thread and return its result. A step that cannot begin in time is withdrawn."""
+        """Run a step on the owner's thread and return its result. If the step cannot begin in time, it is withdrawn."""
         asked = self._owner.submit(step)
         outcome = asyncio.wrap_future(asked)
         try:
@@ -207,7 +207,7 @@ class SqliteStore:
         self._opened()
 
     def _opened(self) -> Writer:
-        """Return the connection. It is opened again after a fork, and if its file was replaced."""
+        """Return the connection. It is opened again after a fork, and after its file was replaced."""
         if self._writer is not None and self._writer.identity != _identity(self.path):
             self._drop()
         if self._writer is None:
@@ -296,7 +296,7 @@ os.register_at_fork(
 
 
 def path_of(url: str) -> Path:
-    """Return the path of the vault's file. Raises `SettingsError` for an address that names none."""
+    """Return the path of the vault's file. Raises `SettingsError` for an address without a path."""
     url = url.strip()
     if "://" not in url:
         if not url or url.endswith("/"):

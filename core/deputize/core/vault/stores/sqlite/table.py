@@ -1,10 +1,10 @@
 """Table in sqlitedict's format: its statements, the form of its cells, and the only use of sqlitedict.
 
-sqlitedict 2.1.0 defines the file's form: it opens each vault before anything else does, and reads its content with the
+sqlitedict 2.1.0 defines the file's form. It opens each vault before any other code does, and reads its content with the
 codec of this module. Acts bypass it, on connections of `reader` and `writer`, because it writes without syncing, hands
-errors to the wrong caller, and can wait for ever for a thread that is gone. It unpickles what it reads unless it has a
-codec (CVE-2024-35515): this codec passes bytes and nothing else. Errors in its own thread are avoided by checking the
-file first, and only one thread calls it here, for a bounded time.
+errors to the wrong caller, and can wait for ever for a thread that is gone. Without a codec it unpickles what it reads
+(CVE-2024-35515); this codec passes bytes and nothing else. Checking the file first avoids errors in sqlitedict's own
+thread. Only one thread calls sqlitedict here, for a bounded time.
 """
 
 from __future__ import annotations
@@ -44,12 +44,12 @@ _NO_MORE = "--no more--"  # how sqlitedict ends an answer
 
 
 def pack(value: bytes) -> bytes:
-    """Return a value in its form in the table."""
+    """Return a value in the table's form."""
     return FORMAT + opaque(value)
 
 
 def unpack(stored: object) -> bytes:
-    """Return the value in a cell. Raises `VaultError` for anything that `pack` did not make."""
+    """Return the value in a cell. Raises `VaultError` for a cell that is not from `pack`."""
     if not isinstance(stored, bytes) or not stored.startswith(FORMAT):
         raise VaultError("A record in the vault was not written by this program.")
     return stored[len(FORMAT) :]
@@ -63,16 +63,16 @@ def change_by(statement: str, values: Sequence[Any]) -> Change:
 
 
 def dictionary(path: Path) -> SqliteDict:
-    """Open the vault with sqlitedict, with a codec that runs nothing and one write at a time. The caller closes it."""
+    """Open the vault with sqlitedict, with a codec that executes nothing. The caller closes it."""
     return SqliteDict(
         str(path), TABLE, autocommit=True, journal_mode="WAL", encode=pack, decode=unpack, outer_stack=False
     )
 
 
 def check_as_sqlitedict(path: Path) -> None:
-    """Open the vault with sqlitedict and read its first row. `file.check` must have passed.
+    """Open the vault with sqlitedict and read its first row, after `file.check` has passed.
 
-    Raises sqlite3.Error, `VaultError` if it reads another row, `StoreUnavailable` if it does not answer.
+    Raises sqlite3.Error, `VaultError` if it reads another row, and `StoreUnavailable` if it does not answer.
     """
     with closing(connect(path)):  # counted, as sqlitedict's own is not
         _check_as_sqlitedict(path)

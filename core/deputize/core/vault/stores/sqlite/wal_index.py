@@ -4,9 +4,9 @@ In write-ahead mode all processes map the file ``…-shm``. Its first 48 bytes i
 updated before a commit returns, and SQLite itself uses them to decide whether its cached pages are still valid
 (https://www.sqlite.org/walformat.html#the_wal_index_header).
 
-A mapping keeps descriptors, and the system drops all locks that a process has on a file when the process closes any
-descriptor of it (https://www.sqlite.org/howtocorrupt.html, 2.2). So they are closed only when this process has no
-connection to that vault left; `file.connect` gives connections that are counted here.
+A mapping keeps file descriptors. When a process closes any descriptor of a file, the system drops all locks of the
+process on it (https://www.sqlite.org/howtocorrupt.html, 2.2). So the descriptors are closed only after this process's
+last connection to that vault; `file.connect` returns connections that are counted here.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class CountedConnection(sqlite3.Connection):
     _shared = ""
 
     def count(self, path: Path) -> None:
-        """Count the connection for this file, before it is used."""
+        """Count the connection for this file. Call it before the first use of the connection."""
         with suppress(OSError):  # the file is gone, so nobody else will open it
             status = os.stat(path)
             self._vault, self._shared = (status.st_dev, status.st_ino), f"{os.path.realpath(path)}-shm"
@@ -51,8 +51,8 @@ class CountedConnection(sqlite3.Connection):
             _count_out(vault)
 
     def index(self) -> WalIndex | None:
-        """Return the WAL index of this connection; None before its first read, or if there is none that is understood,
-        such as on a read-only disk. An index that is left from before a change of mode is not returned."""
+        """Return the WAL index of this connection, or None before its first read. None also if the index is unusable,
+        for example on a read-only disk, or left from before a change of mode."""
         with suppress(sqlite3.Error, OSError, ValueError):
             if self.execute("PRAGMA journal_mode").fetchone() == ("wal",):
                 with _turn:
@@ -61,7 +61,7 @@ class CountedConnection(sqlite3.Connection):
 
 
 class WalIndex:
-    """The WAL index of a vault, valid while this process has a connection to it."""
+    """The WAL index of a vault, valid while this process has a connection to the vault."""
 
     def __init__(self, mapped: mmap) -> None:
         self._mapped = mapped
@@ -75,13 +75,12 @@ class WalIndex:
 
 
 def is_understood(header: bytes) -> bool:
-    """Return whether rows that were read under this header are valid while it stays."""
+    """Return whether rows that were read under this header are valid until it changes."""
     return header[:4] == _VERSION and header[_MADE] == 1
 
 
 def is_next(before: bytes, now: bytes) -> bool:
-    """Return whether exactly one transaction is between these headers. False if the count starts again, as after a
-    crash."""
+    """Return whether exactly one transaction is between these headers. False if the count was reset by a crash."""
     return is_understood(before) and is_understood(now) and 0 < _count(before) == _count(now) - 1
 
 
@@ -90,7 +89,7 @@ def _count(header: bytes) -> int:
 
 
 class _File:
-    """A vault's connections in this process, under any of its names: SQLite, too, keeps one entry for all names."""
+    """A vault's connections in this process, under any of its names. SQLite too has one entry for all names."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -98,8 +97,8 @@ class _File:
         self._mapped: dict[tuple[int, int], mmap] = {}
 
     def mapping(self, path: str) -> mmap:
-        """Return the mapped header, mapped again if the file was replaced. Raises OSError, ValueError: then the next
-        try reuses the descriptor, so that many tries cost no more than one."""
+        """Return the mapped header, mapped again if the file was replaced. Raises `OSError` or `ValueError`. The next
+        attempt reuses the descriptor, so that many attempts cost no more than one."""
         status = os.stat(path)
         which = status.st_dev, status.st_ino
         if which not in self._descriptors:
@@ -146,9 +145,9 @@ def _count_out(vault: tuple[int, int]) -> None:
 
 
 def _before_fork() -> None:
-    """Take the lock once the last connection is closed. Otherwise a child would wait for ever for a lock that another
-    thread held, this one or SQLite's own; and SQLite would take the parent's locks for the child's. The stores have
-    closed their connections by now; a backup in another thread is waited for, but not for ever."""
+    """Take the lock after the last connection was closed. Otherwise a child could wait for ever for a lock that another
+    thread held, this one or SQLite's, and SQLite would take the parent's locks for the child's. The stores have closed
+    their connections by now. A backup in another thread is waited for, for a limited time."""
     _turn.acquire()
     _turn.wait_for(lambda: not _files, _FORK_SECONDS)
 

@@ -1,8 +1,8 @@
 """Writes that bypass sqlitedict: a connection for them, and the thread that owns it and writes for all callers.
 
-Writes that are requested while the thread writes form the next group, made durable with one transaction and one sync:
-so many writers cost one sync, and a single one waits for nobody. Groups only save time: if one write of a group fails,
-each is done by itself, so that the error reaches its own caller and no other write is lost.
+Writes that are requested while the thread writes form the next group, made durable with one transaction and one sync.
+So many writers cost one sync, and a single writer waits for nobody. If one write of a group fails, each is repeated
+alone, so that the error reaches its own caller and no other write is lost.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ Step: TypeAlias = tuple["Future[Any]", Callable[[], Any]]
 
 @dataclass(slots=True, eq=False, repr=False)
 class Write:
-    """One writing statement, and the future for whether it changed a record."""
+    """One writing statement, and a future with True if it changed a record."""
 
     statement: str
     values: tuple[object, ...]
@@ -59,10 +59,10 @@ Outcome: TypeAlias = bool | BaseException
 
 
 class Owner:
-    """Runs steps and groups of writes one after another in a thread of its own, which starts with the first of them.
+    """Runs steps and groups of writes one after another, in a thread that starts with the first of them.
 
-    ``commit`` makes a group of writes durable, and returns the outcome of each. Unlike an executor the thread still
-    works while the interpreter exits. When idle it calls ``rest``, until that returns True.
+    ``commit``: makes a group of writes durable, and returns the outcome of each. Unlike an executor, the thread still
+    works while the interpreter exits. ``rest``: called while the thread is idle, until it returns True.
     """
 
     def __init__(self, commit: Callable[[Sequence[Write]], Sequence[Outcome]], rest: Callable[[], bool]) -> None:
@@ -74,10 +74,10 @@ class Owner:
         self._go_on = Event()
 
     async def write(self, timeout: float, statement: str, *values: object) -> bool:
-        """Run the statement, and return whether it changed a record, durably. A cancelled caller does not cancel it.
+        """Run the statement. Return whether it changed a record, durably. A cancelled caller does not cancel it.
 
-        Raises `StoreUnavailable` once closed, and if it cannot begin in ``timeout`` seconds: then it is withdrawn, and
-        did not happen. One that began and takes that long again may still take effect.
+        Raises `StoreUnavailable` once closed, and if the statement cannot begin within ``timeout`` seconds: then it is
+        withdrawn and did not happen. A statement that began and takes that long again may still take effect.
         """
         loop = asyncio.get_running_loop()
         write = Write(statement, values, loop.create_future())
@@ -140,7 +140,7 @@ class Owner:
             self._thread.start()
 
     def _take_back(self, write: Write, timeout: float) -> None:
-        """Withdraw a write that has waited too long. One that has begun is waited for once more."""
+        """Withdraw a write that has waited too long. If it has begun, wait for it once more."""
         with self._gate:
             write.taken_back = not write.begun
         if not write.taken_back:
@@ -170,14 +170,14 @@ class Owner:
             return [error] * len(writes)
 
     def _more(self, jobs: deque[Write | Step | None], timeout: float | None) -> None:
-        """Fetch queued jobs; wait for one if there is none."""
+        """Fetch queued jobs. Waits for one if there is none."""
         if not jobs:
             jobs.append(self._jobs.get(timeout=timeout))
         while not self._jobs.empty():
             jobs.append(self._jobs.get())
 
     def _start_writes(self, jobs: deque[Write | Step | None]) -> list[Write]:
-        """Return the writes at the front of the queue, without withdrawn ones. From here on they happen."""
+        """Return the writes at the front of the queue that were not withdrawn. From now on they cannot be withdrawn."""
         writes: list[Write] = []
         with self._gate:
             while jobs and isinstance(first := jobs[0], Write) and len(writes) < GROUP:
@@ -189,7 +189,7 @@ class Owner:
 
 
 def _run_step(job: Write | Step | None) -> bool:
-    """Run a step, and return whether there was one: nothing follows the last."""
+    """Run a step. Return False for None, which ends the thread."""
     if not isinstance(job, tuple):
         return False
     future, step = job
@@ -213,8 +213,8 @@ def _time_out(write: Write) -> None:
 
 
 class Writer:
-    """A connection for the one thread that writes. Methods raise sqlite3.Error; opening one also raises
-    `StoreUnavailable` and `VaultError`."""
+    """A connection for the thread that writes. Methods raise sqlite3.Error. Opening also raises `StoreUnavailable` and
+    `VaultError`."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.identity = path, sqlite_file.check(path)
@@ -235,7 +235,7 @@ class Writer:
         return self.connection.execute(statement).fetchall()
 
     def commit(self, writes: Sequence[Write]) -> Sequence[Outcome]:
-        """Return the outcome of each write. Changed records are durable."""
+        """Commit the writes and return the outcome of each. Changed records are durable."""
         if len(writes) == 1:
             return [self._alone(writes[0])]
         try:
@@ -262,7 +262,7 @@ class Writer:
             return done.rowcount == 1
 
     def settle(self) -> bool:
-        """Empty the log, so that replaced values are gone from the disk. Return False while a reader is in the way."""
+        """Empty the log, so that replaced values are erased from the disk. Return False while a reader prevents it."""
         self.ask("PRAGMA busy_timeout=0")
         [(busy, *_)] = self.ask("PRAGMA wal_checkpoint(TRUNCATE)")
         self.ask(f"PRAGMA busy_timeout={PRAGMAS['busy_timeout']}")
