@@ -5,14 +5,16 @@
 
     {"ts": UTC ns, "writer": ..., "seq": 0, 1, 2..., "event": ..., facts..., "prev": ..., "mac": ...}
 
-``mac`` is keyed BLAKE2b over ``prev`` and the exact bytes of the line before ``,"mac":``; ``prev`` is the mac of the
-row before, across files; the first is derived from the writer. So an attacker who can write the files, but lacks the
-key, cannot edit, remove, add or move a row unseen, except at the end, or a whole chain. Heads that are kept elsewhere
-reveal that too (``anchor``; the vault has those of all chains, see `deputize.core.vault.chain_heads`).
+``mac`` is keyed BLAKE2b over ``prev`` and the exact bytes of the line before ``,"mac":``. ``prev`` is the mac of the
+row before, also across files; the first ``prev`` is derived from the writer. So an attacker who can write the files,
+but lacks the key, cannot edit, remove, add or move a row unnoticed. The exceptions are rows at the end, or a whole
+chain. Heads that are stored elsewhere reveal these too (``anchor``; the vault has the heads of all chains, see
+`deputize.core.vault.chain_heads`).
 
 Rows wait in memory. One thread makes all waiting rows durable with one write and one sync: at most half a second after
-the first, or at once if `Audit.settle` is awaited. A crash loses at most the rows of that time that nobody awaited. An
-unwritable disk loses nothing up to `WAITING` rows, then the oldest, and the row ``audit.lost`` says how many.
+the first, or at once if a caller awaits `Audit.settle`. A crash loses at most the rows of that time that nobody
+awaited. While the disk is unwritable, up to `WAITING` rows wait; then the oldest are lost, and the row ``audit.lost``
+counts them.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> Any:
-        """Import the verification lazily: processes that only write never need it."""
+        """Import the verification on first use: processes that only write never need it."""
         if name not in ("Finding", "Report", "verify"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from deputize.core.audit import verification

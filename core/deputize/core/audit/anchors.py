@@ -1,4 +1,4 @@
-"""Delivery of anchors to their keeper; an anchor file gets lines only if it is this account's."""
+"""Delivery of anchors to a function that stores them, and a file of anchors that must belong to this account."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _FIRST: Final = 4096  # bytes: longer is no anchor
 
 
 def deliver_anchors(anchors: deque[str], keep: Callable[[str], None] | None) -> None:
-    """Hand over the waiting anchors. A refused one is dropped: the next says more."""
+    """Hand over the waiting anchors. An anchor that is refused is dropped, because the next one proves more rows."""
     while keep and anchors:
         try:
             keep(anchors.popleft().rstrip())
@@ -36,17 +36,17 @@ class AnchorFile(ValueObject):
 
     @classmethod
     def open(cls, path: Path) -> Self:
-        """Open the file, and make it with mode 0600 if it is missing.
+        """Open the file. Creates it with mode 0600 if it is missing.
 
         Raises `SettingsError` unless it is a regular file of this account that nobody else may write, and is empty or
-        begins with an anchor: a setting that names another file must not damage it.
+        begins with an anchor: a setting that names the wrong file must not damage it.
         """
         file = cls(path)
         os.close(file._open_descriptor())
         return file
 
     def __call__(self, line: str) -> None:
-        """Add a line. Raises `StoreUnavailable` if the file has been replaced by an unfit one."""
+        """Add a line. Raises `StoreUnavailable` if the file has been replaced by an unsuitable one."""
         try:
             descriptor = self._open_descriptor()
         except SettingsError as error:

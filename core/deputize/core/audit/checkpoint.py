@@ -1,10 +1,10 @@
-"""Checkpoints: proof, in the header of a compressed file, that all of its rows were verified before.
+"""Checkpoints: proof, in the header of a compressed file, that all rows of the file were verified before.
 
-Whoever compresses a file checks each row first. The checkpoint has what the rest of the verification needs of them: the
-first row's place in the chain, the macs of the last row and of anchors, and the acts that are still open. Its own mac
-is made with the key of the rows and covers this and every byte of the file. So `deputize.core.audit.verification` reads
-each byte, but not each row. Without the key nobody can make a checkpoint, change one, or move one to other rows. If one
-does not prove its file, each row is verified.
+The process that compresses a file checks each row first. The checkpoint contains what the rest of the verification
+needs from the rows: the place of the first row in the chain, the macs of the last row and of anchors, and the open
+acts. Its own mac is made with the key of the rows and covers the checkpoint and every byte of the file. So
+`deputize.core.audit.verification` reads each byte, but does not check each row. Without the key nobody can create a
+checkpoint, change it, or move it to other rows. If a checkpoint does not prove its file, each row is verified.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class OpenActs:
         """The act of each, and whether it was done."""
 
     def take(self, row: Row) -> None:
-        """Add an intent, or close the latest open one of a result's act, unless the outcome is unknown."""
+        """Add an intent, or close the latest open intent of a result's act, unless the outcome is unknown."""
         if row["event"] == ActIntent.event:
             self.intents[_act(row)].append(row)
         elif row["event"] == ActResult.event and row.get("decision") != "outcome_unknown":
@@ -60,15 +60,15 @@ class OpenActs:
 
 
 def _act(row: Row) -> str:
-    """Return the digest of what rows of the same act share."""
+    """Return a digest of the fields that rows of the same act share."""
     parts = row.get("act") or [row.get(name) for name in ("tenant", "user", "thread", "run", "call_id", "tool")]
     return blake2b(repr(parts).encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
 
 
 class Checkpoint(NamedTuple):
-    """The rows of one file, all genuine and one after the other. ``seq``, ``prev``, ``ts``: of the first row.
-    ``macs``: of the anchors and the last row, by number. ``closed``: ends of other chains that rows vouch for.
-    ``age``: position in the ring of the key that made it, and all rows."""
+    """Facts about the rows of one file, all genuine and consecutive. ``seq``, ``prev``, ``ts``: of the first row.
+    ``macs``: of the anchors and the last row, by number. ``closed``: ends of other chains that rows vouch for. ``age``:
+    position in the ring of the key that made the checkpoint and all rows."""
 
     writer: str
     seq: int
@@ -94,8 +94,8 @@ class Checkpoint(NamedTuple):
 
 
 def check_rows(writer: str, lines: Iterable[bytes], ring: Sequence[Key]) -> Checkpoint | None:
-    """Return the checkpoint of a file's rows. None: one is not genuine, does not follow the one before, or is about a
-    restore."""
+    """Return the checkpoint for the rows of a file. None if a row is not genuine, does not follow the one before, or is
+    about a restore."""
     first: Row | None = None
     age: int | None = None
     last, mac, ended = -1, "", False

@@ -23,9 +23,9 @@ Waiter: TypeAlias = tuple[asyncio.AbstractEventLoop | None, "asyncio.Future[None
 
 
 class CommitThread:
-    """Calls ``commit`` in a thread of its own, which starts with the first row; ``inline``: in the caller's thread.
+    """Calls ``commit`` in a thread, which starts with the first row. ``inline``: in the caller's thread.
 
-    ``commit`` makes all waiting rows durable, or raises `StoreUnavailable`, and is then called again. ``begun`` is
+    ``commit``: makes all waiting rows durable, or raises `StoreUnavailable`, and is then called again. ``begun``:
     called when the thread has started.
     """
 
@@ -42,11 +42,11 @@ class CommitThread:
 
     @property
     def inline(self) -> bool:
-        """True if there is no thread, or none any more."""
+        """True if there is no thread, or it has ended."""
         return self._inline
 
     def ring(self) -> None:
-        """Handle the waiting rows within `GATHER` seconds; without a thread, at once and here."""
+        """Make the waiting rows durable within `GATHER` seconds; without a thread, at once in the caller's."""
         with self._state:
             if self._wake():
                 return
@@ -66,8 +66,8 @@ class CommitThread:
             future.result()
 
     def end(self, last: Callable[[], None]) -> None:
-        """End the thread, then call ``last`` instead of ``commit`` for remaining waiters. A second call only does
-        that."""
+        """End the thread, then call ``last`` instead of ``commit`` for remaining waiters. A second call only calls
+        ``last``."""
         with self._state:
             self._inline = True
             thread, self._thread = self._thread, None
@@ -79,7 +79,7 @@ class CommitThread:
         self._serve(last)
 
     def _ask(self, waiter: Waiter) -> bool:
-        """Return whether the thread will answer the waiter. If not, the rows have been written here."""
+        """Return whether the thread will answer the waiter. If not, the rows have been written in this call."""
         with self._state:
             if self._wake():
                 self._waiters.append(waiter)
@@ -89,7 +89,7 @@ class CommitThread:
         return False
 
     def _wake(self) -> bool:
-        """Wake or start the thread, and return whether it handles the rows (with _state held)."""
+        """Wake or start the thread. Return whether it handles the rows. Called with _state held."""
         if self._thread is None and not self._inline:
             thread = threading.Thread(target=self._run, name="audit", daemon=True)
             try:

@@ -1,7 +1,7 @@
-"""Fields that several audit events share: of a user, a grant, a consent, an approval, a call. No secret, no raw
-argument.
+"""Fields that several audit events share, about a user, a grant, a consent, an approval or a call. They contain no
+secret and no raw argument.
 
-Each field has its description; `docs/audit.md` is generated from them.
+Each field has a description, from which `docs/audit.md` is generated.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ Kind = TypeVar("Kind", bound="Facts")
 
 
 class Facts:
-    """Fields of a row. A field that holds `Facts` stands for all of their fields. Empty fields are left out of the row.
+    """Fields of a row. A field whose value is `Facts` stands for all fields of that value. Empty fields are omitted.
 
-    Subclasses behave like frozen dataclasses, without being any: `dataclasses` took a sixth of the core's import time
+    Subclasses behave like frozen dataclasses without being dataclasses, which took a sixth of the core's import time
     for fifty events.
     """
 

@@ -1,8 +1,8 @@
 """Closed audit files as gzip: ``{writer}.{n}.jsonl`` becomes ``{writer}.{n}.jsonl.gz``, with the same bytes inside.
 
-Any gzip program reads them. The header has an extra field (RFC 1952) for a checkpoint, which covers all later bytes of
-the file: see `deputize.core.audit.checkpoint`. Callers name a file by its path without ``.gz``, compressed or not. As
-long as the original exists, it is read, so that a crash while it is compressed changes nothing.
+Any gzip program can read them. The header has an extra field (RFC 1952) for a checkpoint, which covers all later bytes
+of the file: see `deputize.core.audit.checkpoint`. Callers name a file by its path without ``.gz``, compressed or not.
+While the original exists, readers use it, so that a crash during compression changes nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LONGEST: Final = 0xFFFF - 4  # bytes of the extra field's content
 
 
 class DamagedFile(VaultError):
-    """A compressed audit file that cannot be read to its end. ``reason``: what is wrong with it."""
+    """A compressed audit file that cannot be read to its end. ``reason``: the kind of damage."""
 
     def __init__(self, path: Path, reason: str) -> None:
         hint = "deputize audit verify names every damaged file. Restore it from a copy of the audit folder."
@@ -40,7 +40,7 @@ def compressed_path(path: Path) -> Path:
 
 
 def stored_status(path: Path) -> os.stat_result | None:
-    """Return size and times of a file, compressed or not; None if it was removed. Compression keeps the times."""
+    """Return size and times of a file, compressed or not, or None if it was removed. Compression keeps the times."""
     for stored in (path, compressed_path(path)):
         with suppress(FileNotFoundError):
             return stored.stat()
@@ -60,7 +60,7 @@ def pack(data: bytes, sign: Callable[[bytes], bytes]) -> bytes:
 
 
 def read_header(path: Path) -> tuple[bytes, bytes] | None:
-    """Return the content of the checkpoint's field and the digest of all later bytes. None: no such file, or field."""
+    """Return the header's checkpoint and the digest of all later bytes. None if file or checkpoint is missing."""
     try:
         with compressed_path(path).open("rb") as file:
             head = file.read(16)
@@ -77,7 +77,7 @@ def read_header(path: Path) -> tuple[bytes, bytes] | None:
 
 
 def unpack(path: Path, at: int) -> Iterator[bytes]:
-    """Yield the content of a compressed file from byte ``at``, in blocks; nothing if there is no such file.
+    """Yield the content of a compressed file from byte ``at``, in blocks; nothing if the file is missing.
 
     Raises `DamagedFile`. No file is open between blocks.
     """
@@ -108,7 +108,7 @@ def unpack(path: Path, at: int) -> Iterator[bytes]:
 
 
 def _size(packed: Path) -> int:
-    """Return the size before compression, as the file's last bytes say."""
+    """Return the uncompressed size that the file's last bytes state."""
     try:
         return int.from_bytes(block(packed, packed.stat().st_size - 4), "little")
     except (OSError, ValueError):
@@ -116,7 +116,7 @@ def _size(packed: Path) -> int:
 
 
 def block(path: Path, at: int, size: int = BLOCK) -> bytes:
-    """Return bytes of a file, empty if there is no such file."""
+    """Return bytes of a file, or b"" if the file is missing."""
     try:
         with path.open("rb") as file:
             file.seek(at)

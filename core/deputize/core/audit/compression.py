@@ -1,8 +1,8 @@
-"""Compression of audit files that are closed: off the path of any act, and safe to interrupt at any point.
+"""Compression of closed audit files: never during an act, and safe to interrupt at any point.
 
-A file is closed if its chain goes on in another file, or if no process has it open. A writer holds a shared lock on its
-file, and whoever compresses one an exclusive lock (flock(2)), so neither a writer nor a rival can touch it meanwhile,
-and no lock outlives its process. The original goes last, after its copy is durable.
+A file is closed if its chain continues in another file, or if no process has it open. A writer holds a shared lock on
+its file, and the compressing process an exclusive lock (flock(2)). So neither a writer nor another compressor can touch
+the file, and no lock outlives its process. The original is removed last, after its copy is durable.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PAUSE: Final = 0.001
 
 
 def closed_files(folder: Path, now: float) -> list[Path]:
-    """Return the files that may be closed and are not compressed. ``now``: Unix seconds."""
+    """Return the uncompressed files that may be closed. ``now``: Unix seconds."""
     found = []
     for paths in files_of(folder).values():
         for path in paths:
@@ -46,10 +46,10 @@ def closed_files(folder: Path, now: float) -> list[Path]:
 
 
 def compress_file(path: Path, ring: Sequence[Key]) -> bool:
-    """Replace a closed file by its compressed form, with a checkpoint. Return whether that was done.
+    """Replace a closed file by its compressed form, with a checkpoint. Return whether it was replaced.
 
-    A file stays as it is if a process has it open, or if one of its rows is not genuine: it is evidence. Raises
-    `OSError`.
+    A file is unchanged if a process has it open, or if one of its rows is not genuine, because it is evidence then.
+    Raises `OSError`.
     """
     with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
         try:
@@ -76,7 +76,7 @@ def compress_file(path: Path, ring: Sequence[Key]) -> bool:
 
 
 def _is_same(path: Path, file: io.BufferedReader) -> bool:
-    """Return whether the path still leads to the open file: nobody compressed or removed it before the lock."""
+    """Return whether the path still leads to the open file, so that nobody compressed or removed it before the lock."""
     try:
         return os.path.samestat(path.lstat(), os.fstat(file.fileno()))
     except FileNotFoundError:
@@ -91,7 +91,7 @@ def _pace(lines: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _write(path: Path, data: bytes, like: os.stat_result) -> None:
-    """Write a file durably, or not at all, with the times of another: readers order files by them."""
+    """Write a file durably, or not at all, with the times of the file ``like``, because readers order files by time."""
     part = part_path(path)
     part.unlink(missing_ok=True)
     try:

@@ -1,4 +1,4 @@
-"""Copy of one trail to another: the same lines, so it needs no key, and the proof stays valid."""
+"""Copy of one trail to another, line by line. It needs no key, and the proof stays valid."""
 
 from __future__ import annotations
 
@@ -15,11 +15,10 @@ from deputize.core.errors import SettingsError
 
 
 def copy_rows(start: Trail, to: Trail) -> int:
-    """Add all rows of a trail to another, and return how many were missing. A repeated call continues an interrupted
-    one.
+    """Add all rows of a trail to another, and return the number of added rows. Repeat the call after an interruption.
 
     Unfinished last lines are left out. Raises `SettingsError` if the folder has a different chain of the same name,
-    `VaultError` for a line that is not a row, `StoreUnavailable`.
+    `VaultError` for a line that is not a row, and `StoreUnavailable`.
     """
     count = 0
     for writer, parts in files_of(start).items():
@@ -31,9 +30,9 @@ def copy_rows(start: Trail, to: Trail) -> int:
 
 
 def refuse_strange(folder: Path, keys: Sequence[bytes]) -> None:
-    """Raise `SettingsError` if a folder has chains that none of these audit keys made, or lines that are not rows of
-    their chain. Call it before the rows are copied into a database: from there nobody can remove them, so that the
-    audit would fail its verification from then on."""
+    """Raise `SettingsError` if a folder has chains made with none of these audit keys, or lines that are not rows of
+    their chain. Call it before the rows are copied into a database. Nobody can remove them there, so the audit would
+    fail its verification from then on."""
     findings = verify(folder, keys).findings
     strange = [found.writer for found in findings if found.kind == "unknown_key"]
     if strange:

@@ -1,8 +1,8 @@
 """The list of all audit events and their fields. Only these events can be written.
 
 An event is a frozen value: ``audit.write(TokenRefreshed(of_grant))``. Its fields are `Facts` that several events share,
-and its own, each with its meaning. To add a field, add it here; to add an event, add a class here; then run ``python -m
-tests.docs.generated``, which writes docs/audit.md.
+and its own, each with a description. To add a field, add it here; to add an event, add a class here; then run ``python
+-m tests.docs.generated``, which writes docs/audit.md.
 """
 
 from __future__ import annotations

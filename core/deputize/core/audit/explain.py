@@ -1,9 +1,9 @@
 """The story of one act, from audit rows: the request, the preview, the decision, the outcome.
 
 Three rows have the digest of the preview: the request, the user's decision and the intent. If they are equal, the act
-is the one that was approved. After an edit the intent's digest must equal that of the row that used the approval. An
-approval is good for one act, a mandate for a number of acts until a time: an act beyond that is not proved. The proof
-is only as good as the rows' chains, which `deputize.core.vault.chain_heads.prove` verifies.
+is the one that was approved. After an edit, the intent's digest must equal that of the row in which the approval was
+used. An approval is valid for one act, a mandate for a number of acts until a time: an act beyond that is not proved.
+The proof is only as good as the rows' chains, which `deputize.core.vault.chain_heads.prove` verifies.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ VERDICTS: Final[Mapping[Verdict, str]] = {
 
 @dataclass(eq=False, repr=False)
 class Story:
-    """One act. ``rows``: all of its rows in order; ``given``: rows of its mandates; ``beyond``: the ``id()`` of each
-    intent that began under a used-up approval."""
+    """One act. ``rows``: all of its rows in order. ``given``: rows of its mandates. ``beyond``: the ``id()`` of each
+    intent that began with a used-up approval."""
 
     rows: list[Row]
     given: list[Row] = field(default_factory=list)
@@ -56,13 +56,13 @@ class Story:
 
     @property
     def intent(self) -> Row | None:
-        """The last row before a write, or None."""
+        """The last intent row, written before a write, or None."""
         return next(iter(self.rows_of("act.intent")[::-1]), None)
 
     @property
     def outcome(self) -> str:
-        """The outcome of the run that wrote: done, an error code, or "" without a row. If none wrote, that of the last
-        run."""
+        """The outcome of the run that wrote: done, an error code, or "" without a row. Without such a run: of the last
+        one."""
         intent = self.intent
         ends = [row for row in self.rows_of("act.result") if intent is None or row["ts"] >= intent["ts"]]
         found = ends[:1] if intent else ends[-1:]
@@ -74,7 +74,7 @@ class Story:
         return str(self.intent.get("show", "")) if self.intent else ""
 
     def find_decision(self, intent: Row) -> Row | None:
-        """Return the row of the decision that allowed a write: the user's, or the use of a mandate."""
+        """Return the row of the decision that allowed a write: the user's decision, or the use of a mandate."""
         by = intent.get("answered_by")
         answers = self.rows_of("approval.approved", "approval.edited", "mandate.used")
         return next(
@@ -83,7 +83,7 @@ class Story:
 
     @property
     def verdict(self) -> Verdict:
-        """The verdict on all writes: the gravest one."""
+        """The gravest verdict on the act's writes."""
         found: list[Verdict] = [self._verdict(intent) for intent in self.rows_of("act.intent")]
         gravest: tuple[Verdict, ...] = ("different", "used_up", "not_compared")
         for verdict in gravest:
@@ -104,7 +104,7 @@ class Story:
         return "used_up" if id(intent) in self.beyond and found != "different" else found
 
     def _check_approval(self, answer: Row, done: str) -> Verdict:
-        """Compare the digests of request, decision and act. An edit has a new one, which the row of its use has."""
+        """Compare the digests of request, decision and act. For an edit, the row of its use has the new digest."""
         of_it = [row for row in self.rows if row.get("approval_id") == answer["approval_id"]]
         asked = [row for row in of_it if row["event"] == "approval.requested"]
         if not asked:
@@ -115,7 +115,7 @@ class Story:
         return ("edited" if edits else "same") if same else "different"
 
     def _check_mandate(self, use: Row) -> Verdict:
-        """Check that the mandate was given before this use, and not revoked."""
+        """Check that the mandate was created before this use, and not revoked."""
         given = [row for row in self.given if row["mandate_id"] == use["mandate_id"] and row["ts"] <= use["ts"]]
         if not given or given[0]["event"] != "mandate.given":
             return "not_compared"
@@ -140,7 +140,7 @@ _Call = tuple[str, ...]
 
 
 def _calls(rows: Sequence[Row]) -> dict[int, _Call]:
-    """Return the call of each row. Without a call id, an approval belongs to the act that it allowed."""
+    """Return the call of each row. An approval without a call id belongs to the act that it allowed."""
     let = {row["answered_by"]: row for row in rows if row["event"] == "act.intent" and row.get("answered_by")}
     found: dict[int, _Call] = {}
     for row in rows:

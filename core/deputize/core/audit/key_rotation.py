@@ -24,7 +24,7 @@ _NONE: Final[Mapping[Part, Checkpoint]] = MappingProxyType({})
 
 @frozen
 class Mark(Printed):
-    """A statement of the mac that a row had. ``age``: of the key that vouches, -1 for an anchor from outside."""
+    """A statement about the mac that a row had. ``age``: position of the key that vouches; -1 for an anchor."""
 
     writer: str
     seq: int
@@ -33,7 +33,7 @@ class Mark(Printed):
 
 
 def closing_rows(trail: Trail, keys: Sequence[Key]) -> Iterator[KeyRotated]:
-    """Yield a row to close each chain that ends under an older key and is not closed there."""
+    """Yield a row to close each chain that ends under an older key and has no such row yet."""
     files: Mapping[str, Sequence[Part]] = files_of(trail)
     closed = {(mark.writer, mark.seq, mark.mac) for mark in rotation_marks(files, keys)}
     for writer, paths in files.items():
@@ -74,14 +74,14 @@ def closing_marks(
 
 
 def _readable_lines(part: Part) -> Iterator[bytes]:
-    """Yield the lines before any damage, which is a finding of `verify`."""
+    """Yield the lines before any damage, which `verify` reports as a finding."""
     with suppress(DamagedFile):
         for _, line in lines_of(part):
             yield line
 
 
 def last_row(parts: Iterable[Part]) -> tuple[Row | None, bytes]:
-    """Return the last whole row of a chain, and its line."""
+    """Return the last complete row of a chain, and its line."""
     for part in reversed(list(parts)):
         end = read_end(part, 16 * BLOCK)[0] if isinstance(part, Path) else part.last()
         for line in reversed(end.splitlines(keepends=True)):

@@ -9,24 +9,24 @@ from deputize.core.audit.rows import Fact
 
 
 class Subject(str):
-    """An account's subject at the provider, in the facts of an event: its row gets a keyed digest instead."""
+    """An account's subject at the provider, as a value of an event. The audit row contains a keyed digest instead."""
 
     __slots__ = ()
 
 
 class Names(Protocol):
-    """The pseudonyms of users. `deputize.core.vault.pseudonyms` keeps their keys in the vault."""
+    """The pseudonyms of users. `deputize.core.vault.pseudonyms` stores their keys in the vault."""
 
     def knows(self, tenant: str, user: str) -> bool:
         """Return whether the user's pseudonym is cached."""
         ...
 
     async def has_key(self, tenant: str, user: str) -> bool:
-        """Return whether the user can be resolved to a pseudonym: not after an erasure."""
+        """Return whether the user has a pseudonym key. False after an erasure."""
         ...
 
     async def learn(self, tenant: str, user: str) -> None:
-        """Cache the pseudonym, and notice an erasure soon after. Raises no error of the store."""
+        """Cache the pseudonym for a short time, after which an erasure is noticed. Ignores errors of the store."""
         ...
 
     def user(self, tenant: str, user: str) -> str:
@@ -38,13 +38,13 @@ class Names(Protocol):
         ...
 
     async def forget(self, tenant: str, user: str) -> None:
-        """Erase the key that leads from the pseudonym back to the user."""
+        """Erase the key that connects the pseudonym with the user."""
         ...
 
 
 def pseudonymize(facts: dict[str, Fact], names: Names | None, digest: Callable[[str], str]) -> dict[str, Fact]:
-    """Replace user and account in the facts by their pseudonyms. Without ``names``, the user's id stays and the account
-    gets the ``digest`` of its subject."""
+    """Return the facts with user and account replaced by their pseudonyms. Without ``names``, the user's id stays and
+    the account becomes the ``digest`` of its subject."""
     subject = facts.get("account_hash")
     if names and (user := facts.get("user")):
         tenant, user = str(facts.get("tenant", "")), str(user)

@@ -19,9 +19,9 @@ from deputize.core.errors import StoreUnavailable
 def read(trail: Trail, *, follow: bool = False, poll: float = 0.5, ring: Sequence[Key] = ()) -> Iterator[Row]:
     """Yield the rows of a folder or a table, by time, over all writers. Missing rows are not detected.
 
-    An unfinished line is left out, an unreadable one is a row ``unreadable``. With a ``ring`` each row that none of its
-    keys made has ``"unproven": True``. With ``follow`` it never ends, and reads new rows every ``poll`` seconds. Raises
-    StoreUnavailable.
+    An unfinished line is left out, and an unreadable line becomes a row ``unreadable``. With a ``ring``, each row made
+    with none of its keys has ``"unproven": True``. With ``follow`` it never ends, and reads new rows every ``poll``
+    seconds. Raises `StoreUnavailable`.
     """
     at: dict[Part, int] = {}
     while True:
@@ -62,7 +62,7 @@ def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]
 def files_of(trail: Trail) -> dict[str, list[Path]] | dict[str, list[TableChain]]:
     """Return the files of each writer in order, or its chain in a table. Raises `StoreUnavailable` without a folder.
 
-    A file has the same path before and after its compression.
+    Compression does not change the path of a file here.
     """
     if not isinstance(trail, Path):
         return {writer: [chain] for writer, chain in trail.chains().items()}
@@ -107,7 +107,7 @@ def _blocks(path: Path, at: int) -> Iterator[bytes]:
 
 
 def read_end(path: Path, size: int) -> tuple[bytes, bool]:
-    """Return the last bytes of a file, and whether these are all. Raises `StoreUnavailable` and `DamagedFile`."""
+    """Return the last bytes of a file, and if that is all of it. Raises `StoreUnavailable` and `DamagedFile`."""
     try:
         with path.open("rb") as file:
             length = file.seek(0, os.SEEK_END)

@@ -28,7 +28,7 @@ _RESERVED = frozenset({"ts", "writer", "seq", "event", "prev", "mac"})
 
 
 class Head(NamedTuple):
-    """A row of a chain that was kept elsewhere, and its time (UTC ns). ``ended``: no other row followed."""
+    """A row of a chain that was stored elsewhere, and its time (UTC ns). ``ended``: True if it is the last row."""
 
     writer: str
     seq: int
@@ -56,7 +56,7 @@ class Key:
         return mac.hexdigest()
 
     def chain(self, writer: str, rows: Iterable[tuple[float, str]], seq: int, prev: str) -> tuple[list[str], int, str]:
-        """Return rows, each given as UTC seconds and its own part, as lines; and the next number and ``prev``."""
+        """Return lines for ``rows``, pairs of UTC seconds and a row's own part; and the next number and ``prev``."""
         lines = []
         for ts, text in rows:
             body = f'{{"ts":{int(ts * 1e6)}000,"writer":"{writer}","seq":{seq},{text},"prev":"{prev}"'
@@ -86,7 +86,7 @@ class Key:
         return mac.hexdigest()
 
     def has_made(self, row: Row, line: bytes) -> bool:
-        """Return whether this key made the row on the line."""
+        """Return whether the row on this line was made with this key."""
         body, tail = line[:-_TAIL].decode("ascii"), line[-_TAIL:].decode("ascii")
         return tail == f',"mac":"{row["mac"]}"}}\n' and hmac.compare_digest(self.row(row["prev"], body), row["mac"])
 
@@ -110,7 +110,7 @@ EARLIER_DECISIONS: Final[Mapping[str, str]] = {"cut_off": "interrupted"}
 
 
 def age_of(row: Row, line: bytes, ring: Sequence[Key]) -> int | None:
-    """Return the position in the ring of the key that made the row, or None."""
+    """Return the ring position of the key with which the row was made, or None."""
     return next((age for age, key in enumerate(ring) if key.has_made(row, line)), None)
 
 
@@ -184,7 +184,7 @@ def _render_any(event: str, facts: Mapping[str, Fact]) -> str:
 
 
 def _plain(value: object) -> Fact:
-    """Return the value, cut if it is long. An unknown object is replaced by its type: its text may be secret."""
+    """Return the value, cut if it is long. An unknown object becomes its type, because its text may be secret."""
     match value:
         case None | bool():
             return value

@@ -18,7 +18,7 @@ KEPT = 100_000  # rows kept without a folder
 
 
 class Memory:
-    """Sink of a process without files: the latest `KEPT` rows."""
+    """Sink of a process without files: keeps the latest `KEPT` rows."""
 
     at_once, in_doubt = True, False
 
@@ -26,30 +26,30 @@ class Memory:
         self.lines: deque[bytes] = deque(maxlen=KEPT)
 
     def turn(self) -> bool:
-        """Return False: there is no file to end."""
+        """Return False, because there is no file to end."""
         return False
 
     def append(self, data: bytes) -> None:
         self.lines.extend(data.splitlines(keepends=True))
 
     def add(self, data: bytes) -> bool:
-        """Take the lines, always."""
+        """Store the lines. Always succeeds."""
         self.append(data)
         return True
 
     def mark(self) -> int:
-        """Return 0: nothing has to be synced."""
+        """Return 0, because nothing has to be synced."""
         return 0
 
     def sync(self, mark: int) -> None:
         """Do nothing."""
 
     def take_back(self) -> bool:
-        """Return True: nothing fails."""
+        """Return True, because nothing can fail."""
         return True
 
     def ends_after(self, size: int) -> bool:
-        """Return False: there is no file."""
+        """Return False, because there is no file."""
         return False
 
     def close(self) -> None:
@@ -59,8 +59,8 @@ class Memory:
 class Files:
     """The files of one writer. A file grows by whole groups until it is full, missing or failing; then the next begins.
 
-    Written rows outlive the process, synced rows outlive the machine. `sync` may run while `add` does; everything else
-    is for one thread at a time.
+    Written rows outlive the process, synced rows outlive the machine. `sync` may run while `add` does; the other
+    methods are for one thread at a time.
     """
 
     at_once, in_doubt = True, False
@@ -75,7 +75,7 @@ class Files:
         return self.folder / f"{self._writer}.{self._number}.jsonl"
 
     def turn(self) -> bool:
-        """End a file that is full or missing, durably. Return whether there was one. After OSError call `take_back`."""
+        """End a file that is full or missing, durably. Return whether one was ended. After OSError call `take_back`."""
         ends = self._fd >= 0 and (self._size >= self._limit or self._is_missing())
         if ends:
             self.sync(self._size)
@@ -83,7 +83,7 @@ class Files:
         return ends
 
     def append(self, data: bytes) -> None:
-        """Write all of the data. After an OSError call `take_back`."""
+        """Write all of the data. After an `OSError` call `take_back`."""
         if self._fd < 0:
             self._begin()
         self._put(data)
@@ -112,11 +112,11 @@ class Files:
         self._size += len(data)
 
     def mark(self) -> int:
-        """Return the number of bytes written, for `sync`."""
+        """Return the number of bytes written, as the argument of `sync`."""
         return self._size if self._fd >= 0 else 0
 
     def sync(self, mark: int) -> None:
-        """Make durable all bytes up to a mark. After an OSError call `take_back`."""
+        """Make all bytes up to a mark durable. After an `OSError` call `take_back`."""
         if self._fd < 0 or mark <= self._synced:
             return
         if not self._named:
@@ -130,11 +130,11 @@ class Files:
         self._synced = mark
 
     def ends_after(self, size: int) -> bool:
-        """Return whether the current file ends after so many more bytes."""
+        """Return whether ``size`` more bytes fill the current file."""
         return (self._size if self._fd >= 0 else 0) + size >= self._limit
 
     def close(self) -> None:
-        """End the current file, if there is one."""
+        """End the current file, if any."""
         if self._fd >= 0:
             fd, self._fd = self._fd, -1
             self._number += 1
@@ -153,7 +153,7 @@ class Files:
             return True
 
     def take_back(self) -> bool:
-        """End the file as the last sync left it: after a failed sync its later pages prove nothing."""
+        """Cut the file to its state at the last sync, because after a failed sync the later bytes prove nothing."""
         if self._fd < 0:
             return True
         with contextlib.suppress(OSError):  # then a partial last line stays, which readers expect
@@ -166,14 +166,14 @@ class Files:
 
 
 def sink_at(trail: Trail | None, writer: str, limit: int) -> Sink:
-    """Return the sink for a writer; ``limit``: bytes of a file."""
+    """Return the sink for a writer. ``limit``: maximum bytes of a file."""
     if trail is None:
         return Memory()
     return Files(trail, writer, limit) if isinstance(trail, Path) else trail.sink(writer)
 
 
 def write_error(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUnavailable:
-    """Return the error for rows that a sink did not take; ``tell``: log it too."""
+    """Return the error for rows that a sink did not store. ``tell``: also log it."""
     if isinstance(error, DeputizeError):
         reason, hint = error.message.rstrip("."), error.hint
     else:
@@ -185,7 +185,7 @@ def write_error(error: Exception, trail: Trail | None, *, tell: bool) -> StoreUn
 
 
 def prepare_trail(trail: Trail | None) -> Trail | None:
-    """Return the trail, after making its folder if need be. Raises `SettingsError` if others have access to it."""
+    """Return the trail, after creating its folder if necessary. Raises `SettingsError` if others can access it."""
     return prepare_folder(trail) if isinstance(trail, Path) else trail
 
 
@@ -197,7 +197,7 @@ def _mode(path: Path) -> int:
 
 
 def prepare_folder(folder: Path) -> Path:
-    """Return the folder, after making it if need be. Raises SettingsError if others have access to it."""
+    """Return the folder, after creating it if necessary. Raises `SettingsError` if others can access it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         modes = [folder.stat().st_mode, *map(_mode, folder.glob("*.jsonl*"))]

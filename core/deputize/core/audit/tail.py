@@ -1,4 +1,4 @@
-"""The newest rows of some users, read from the ends of the newest files up to a number of bytes."""
+"""The newest rows of some users, read backwards from the ends of the newest files, up to a number of bytes."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ MAX_BYTES: Final = 2**25
 
 
 class Newest(NamedTuple):
-    """Rows, newest first. ``whole``: all files were read entirely, and no row was left out."""
+    """Rows, newest first. ``whole``: True if all files were read entirely and no row was left out."""
 
     rows: list[Row]
     whole: bool
 
 
 def read_newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, most_bytes: int = MAX_BYTES) -> Newest:
-    """Return the rows with one of these user names. Raises StoreUnavailable.
+    """Return the rows with one of these user names. Raises `StoreUnavailable`.
 
-    ``ring``: the keys, one of which must have made a row. Missing rows are not detected.
+    ``ring``: the keys with which a row may have been made. Missing rows are not detected.
     """
     marks = [f'"user":"{name}"'.encode() for name in users]
     rows: dict[tuple[str, int], Row] = {}  # a table may contain copies of a row
@@ -44,7 +44,7 @@ def read_newest(trail: Trail, users: Collection[str], ring: Sequence[Key], *, mo
 
 
 def _ends(folder: Path, most_bytes: int) -> Iterator[tuple[list[bytes], bool]]:
-    """Yield the last lines of each file, the last changed file first, and whether these are all."""
+    """Yield the last lines of each file, the last changed file first, and whether they are all of its lines."""
     left = most_bytes
     paths = [path for paths in files_of(folder).values() for path in paths] if folder.is_dir() else []
     for path in reversed(sorted(paths, key=_modification_time)):  # of two at the same time, the later number first

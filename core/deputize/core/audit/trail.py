@@ -14,50 +14,50 @@ from deputize.core.errors import VaultError
 
 
 class ChainTaken(VaultError):
-    """Error for a chain that another program has written to: no row can follow its last durable row any more."""
+    """Error for a chain to which another program has written: this process can add no more rows to it."""
 
 
 class Sink(Protocol):
-    """Takes the rows of one writer, in order. All methods except `sync` are for one thread at a time."""
+    """Stores the rows of one writer, in order. All methods except `sync` are for one thread at a time."""
 
     @property
     def at_once(self) -> bool:
-        """True if `add` takes microseconds; else only `sync` stores rows outside this process."""
+        """True if `add` takes microseconds. Otherwise only `sync` stores rows outside this process."""
         ...
 
     @property
     def in_doubt(self) -> bool:
-        """True if a failed `sync` may have stored rows: then the same rows must be synced again."""
+        """True if a failed `sync` may have stored rows, so that the same rows must be synced again."""
         ...
 
     def turn(self) -> bool:
-        """End a file that is full or missing, durably, and return whether there was one."""
+        """End a file that is full or missing, durably. Return whether a file was ended."""
         ...
 
     def append(self, data: bytes) -> None:
-        """Take whole lines. After an exception call `take_back`."""
+        """Store whole lines. After an exception call `take_back`."""
         ...
 
     def add(self, data: bytes) -> bool:
-        """Make whole lines outlive this process at once, or return False and take none."""
+        """Make whole lines outlive this process at once, or return False and store none."""
         ...
 
     def mark(self) -> int:
-        """Return the amount taken so far, for `sync`."""
+        """Return the amount of data stored so far, as the argument of `sync`."""
         ...
 
     def sync(self, mark: int) -> None:
-        """Make durable all lines up to a mark. After an exception call `take_back`. Raises `ChainTaken` if that will
-        never work; some lines may be durable then."""
+        """Make all lines up to a mark durable. After an exception call `take_back`. Raises `ChainTaken` if that can
+        never succeed; some lines may be durable then."""
         ...
 
     def take_back(self) -> bool:
-        """Forget lines that are not durable, so that they are given again. Return False, and forget nothing, if that is
-        in doubt."""
+        """Forget lines that are not durable; the caller passes them again. Return False, forgetting nothing, if in
+        doubt."""
         ...
 
     def ends_after(self, size: int) -> bool:
-        """Return whether the file ends after so many more bytes."""
+        """Return whether ``size`` more bytes fill the file."""
         ...
 
     def close(self) -> None:
@@ -82,11 +82,11 @@ class AuditTable(Protocol):
 
     @property
     def address(self) -> str:
-        """The address, safe to show."""
+        """The address, safe to display."""
         ...
 
     def holds_rows(self) -> bool:
-        """Return whether it has any row."""
+        """Return whether the table has any row."""
         ...
 
     def chains(self) -> Mapping[str, TableChain]:
@@ -94,7 +94,7 @@ class AuditTable(Protocol):
         ...
 
     def newest(self, users: Collection[str], most_bytes: int) -> tuple[list[bytes], bool]:
-        """Return lines filed under these users, newest first, and whether these are all."""
+        """Return lines of these users, newest first, and whether they are all."""
         ...
 
     def sink(self, writer: str) -> Sink:
@@ -102,7 +102,7 @@ class AuditTable(Protocol):
         ...
 
     def take_over(self, writer: str, lines: Sequence[bytes]) -> int:
-        """Add lines of a chain from elsewhere, under their own numbers, and return how many were missing."""
+        """Add lines of a chain from elsewhere, under their own numbers. Return the number of added lines."""
         ...
 
 
@@ -118,10 +118,10 @@ def is_there(trail: Trail) -> bool:
 
 
 def shown_trail(trail: Trail) -> str:
-    """Return the location as text for people."""
+    """Return the location of the trail as text for people."""
     return str(trail) if isinstance(trail, Path) else f"the table deputize_audit in {trail.address}"
 
 
 def whole_lines(data: Iterable[bytes]) -> list[bytes]:
-    """Return the lines that a crash has not cut off."""
+    """Return the complete lines, without one that a crash cut off."""
     return [line for line in data if line.endswith(b"\n")]

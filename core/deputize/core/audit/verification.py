@@ -1,4 +1,4 @@
-"""Verification of a trail: every chain is walked, and each mismatch is a finding."""
+"""Verification of a trail: every chain is checked row by row, and each mismatch is a finding."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from deputize.core.errors import SettingsError
 
 
 class Gap(NamedTuple):
-    """Rows that are gone from a chain: from ``first``, after the row with the mac ``before`` ("" if there is none), to
-    ``last``, whose mac is known from outside or from the row after it."""
+    """Rows that are missing in a chain: from ``first``, after the row with the mac ``before`` ("" if there is none), to
+    ``last``, whose mac is known from an anchor or from the next row."""
 
     writer: str
     first: int
@@ -33,14 +33,14 @@ class Gap(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """A fault of a chain, and its position. ``gap``: the rows that are gone, if a restore can have removed them.
+    """A fault of a chain, and its position. ``gap``: the missing rows, if a restore can have removed them.
 
     ``kind``: ``partial`` (a last line that a crash left unfinished: tolerated), ``unreadable``, ``damaged`` (a
     compressed file that cannot be read to its end), ``foreign`` (another writer's row), ``altered`` (its mac does not
-    fit), ``missing`` (rows before this one), ``moved`` (not its place), ``broken`` (does not continue the row before),
-    ``beginning`` (the first rows are gone and no anchor vouches for the rest), ``truncated`` (the end is gone),
-    ``anchor`` (an anchor that is forged, or contradicts the rows), ``unknown_key`` (no given key made this chain),
-    ``old_key`` (ends under an older key, and no ``key.rotated`` row closed it there: start an `Audit` with
+    fit), ``missing`` (rows before this one), ``moved`` (in the wrong place), ``broken`` (does not continue the row
+    before), ``beginning`` (the first rows are missing and no anchor vouches for the rest), ``truncated`` (the end is
+    missing), ``anchor`` (an anchor that is forged, or contradicts the rows), ``unknown_key`` (no given key made this
+    chain), ``old_key`` (ends under an older key, and no ``key.rotated`` row closed it there: start an `Audit` with
     ``old_keys``), ``restored`` (a backup was put in the vault's place, and no operator has accepted that).
     """
 
@@ -52,10 +52,9 @@ class Finding(NamedTuple):
 
 
 class Dropped(NamedTuple):
-    """The rows that the vault recorded as dropped because they were old. ``until``: earlier rows may be missing, UTC
-    ns.
+    """The rows that the vault recorded as dropped because of their age. ``until``: earlier rows may be missing, UTC ns.
 
-    ``begins``: the last dropped row, and its mac, of chains that continue. ``gone``: chains that do not.
+    ``begins``: by chain that continues, its last dropped row and the mac. ``gone``: chains that were dropped entirely.
     """
 
     until: int = 0
@@ -64,10 +63,10 @@ class Dropped(NamedTuple):
 
 
 class Report(NamedTuple):
-    """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of acts that are
-    running now. ``open``: writers whose chain does not say that it has ended: they run, or were killed.
-    ``by_checkpoint``: the rows that a checkpoint of their file proved. ``since``: time of the oldest row, UTC ns.
-    ``accepted``: ``restore.accepted`` rows, by which an operator accepted the loss of rows that are no findings then.
+    """The result of `verify`. ``orphans``: ``act.intent`` rows without an outcome, including those of running acts.
+    ``open``: writers whose chain has no end row: they are running, or were killed. ``by_checkpoint``: the rows that a
+    checkpoint of their file proved. ``since``: time of the oldest row, UTC ns. ``accepted``: ``restore.accepted`` rows,
+    by which an operator accepted the loss of rows. Those rows are not findings.
     """
 
     rows: int
@@ -81,7 +80,7 @@ class Report(NamedTuple):
 
     @property
     def ok(self) -> bool:
-        """True if nothing was changed, as far as keys and anchors can tell."""
+        """True if no change was detected with these keys and anchors."""
         return all(finding.kind == "partial" for finding in self.findings)
 
 
@@ -94,10 +93,10 @@ def verify(
     dropped: Dropped | None = None,
     full: bool = False,
 ) -> Report:
-    """Walk every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
-    ``anchor`` was given, with any log prefix. ``heads``: of chains that must exist, from the vault. ``dropped``: rows
-    that may be missing, from the vault. ``full``: walk also the rows of files that a checkpoint proves. Raises
-    SettingsError for a bad key, StoreUnavailable. A missing folder is a finding if there are heads."""
+    """Verify every chain of a trail. ``keys``: the audit key, then older ones, newest first. ``anchors``: lines that
+    ``anchor`` received, with any log prefix. ``heads``: of chains that must exist, from the vault. ``dropped``: rows
+    that may be missing, from the vault. ``full``: also check the rows of files that a checkpoint proves. Raises
+    `SettingsError` for a bad key, and `StoreUnavailable`. A missing folder is a finding if there are heads."""
     if not keys:
         raise SettingsError("The audit cannot be verified without its key.")
     ring = [Key(key) for key in keys]
@@ -155,8 +154,8 @@ class _Chain:
         self.restored: list[Row] = []
 
     def go_on_from(self, point: Checkpoint) -> bool:
-        """Take all rows of a file by its checkpoint. Return False, and take none, if they must be walked: they do not
-        continue the chain, or a mark names a row that the checkpoint does not have."""
+        """Accept all rows of a file by its checkpoint. Return False, accepting none, if they must be checked one by
+        one. That is so if they do not continue the chain, or a mark names a row that is not in the checkpoint."""
         if point.writer != self.writer or self.age not in (None, point.age):
             return False
         self.age = point.age
@@ -209,23 +208,23 @@ class _Chain:
         return self.findings
 
     def find_unaccepted(self, accepted: int) -> list[Finding]:
-        """Return a finding for each backup that was found in the vault's place after the last acceptance (UTC ns)."""
+        """Return a finding for each backup that was put in the vault's place after the last acceptance (UTC ns)."""
         detail = "a backup was put in the vault's place, and no operator has accepted that"
         return [Finding("restored", self.writer, row["seq"], detail) for row in self.restored if row["ts"] > accepted]
 
     def find_unclosed(self, newest: int) -> list[Finding]:
-        """Return a finding if the chain is under an older key than others, and its end not closed under a newer one."""
+        """Return a finding if the chain has an older key than other chains, and no newer key closed its end."""
         if self.age is None or self.age <= newest or self._find_vouching_mark(self.seq):
             return []
         return [Finding("old_key", self.writer, self.seq, "an older key, and no key.rotated row closed it here")]
 
     def _mark(self, seq: int) -> Mark | None:
-        """Return the mark of a row from outside, or from another chain under the same key or a newer one."""
+        """Return the mark of a row from an anchor, or from another chain under the same key or a newer one, or None."""
         mark = self.marks.get(seq)
         return mark if mark and mark.age <= (0 if self.age is None else self.age) else None
 
     def _find_vouching_mark(self, seq: int) -> Mark | None:
-        """Return the mark of a row by a newer key than this chain's. Other marks may accuse a chain, not excuse it."""
+        """Return the mark of a row by a newer key than this chain's, or None. Other marks can only accuse a chain."""
         mark = self._mark(seq)
         return mark if mark and mark.age < (0 if self.age is None else self.age) else None
 
@@ -233,7 +232,7 @@ class _Chain:
         self.findings.append(Finding(kind, self.writer, seq, detail, gap))
 
     def _genuine(self, row: Row, line: bytes) -> bool:
-        """Return whether the chain's key made the row unchanged. The first genuine row decides which key that is."""
+        """Return whether the row is unchanged since the chain's key made it. The first genuine row decides the key."""
         if self.age is None:
             self.age = age_of(row, line, self.ring)
         genuine = self.age is not None and self.ring[self.age].has_made(row, line)
@@ -242,7 +241,7 @@ class _Chain:
         return genuine
 
     def _check_place(self, row: Row) -> bool:
-        """Return whether the row continues the chain. Add a finding if not, or if an anchor names another row here."""
+        """Return whether the row continues the chain. Adds a finding if not, or if an anchor names another row here."""
         seq = row["seq"]
         mark = self._mark(seq)
         if mark and mark.mac != row["mac"]:
@@ -268,7 +267,7 @@ class _Chain:
         return seq == self.seq + 1 and prev == due
 
     def _follows_dropped(self, seq: int, prev: str) -> bool:
-        """Return whether all rows before this one were dropped, or would have been without an interruption."""
+        """Return whether all rows before this one were dropped, or would be dropped but for an interruption."""
         last, mac = self.dropped or (-1, "")
         return seq <= last or (seq - 1 == last and prev == mac)
 
@@ -278,7 +277,7 @@ class _Chain:
 
 
 def _orphans(chains: Iterable[_Chain]) -> tuple[Row, ...]:
-    """Return the intents that no outcome closed, in their chain or in that of another process."""
+    """Return the intents without an outcome in their chain or in that of another process."""
     done = Counter(act for chain in chains for act, done in chain.acts.outcomes if done)
     open_ = [row for chain in chains for act, rows in chain.acts.intents.items() for row in rows[done[act] :]]
     return tuple(sorted(open_, key=time_of))

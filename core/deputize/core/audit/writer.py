@@ -1,7 +1,7 @@
-"""`Audit`: rows wait in memory, and one thread makes all waiting rows durable with one write and one sync.
+"""Writer of the audit: rows wait in memory, and one thread makes them durable with one write and one sync.
 
-Rows that must outlive the process are handed to the kernel at once, by the thread that wrote them, and synced with the
-rest.
+Rows that must outlive the process are passed to the kernel at once, by the thread that wrote them, and synced with the
+others.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ _log = logging.getLogger("deputize.core.audit")
 class Audit:
     """Writes the rows of this process. Safe for threads, event loops and forks (a child is another writer).
 
-    ``trail``: the folder of its files (0700, made if need be), a table that machines share, or None for memory.
-    ``key``: 32 to 64 bytes, not the vault's. ``old_keys``: earlier ones; chains that end under one of them are closed
-    by a ``key.rotated`` row each. ``mode``: in ``strict`` callers await `settle` before a side effect. ``clock``: UTC
-    seconds. ``anchor``: gets, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end of a file (of
+    ``trail``: the folder of its files (0700, created if necessary), a table that machines share, or None for memory.
+    ``key``: 32 to 64 bytes, not the vault's. ``old_keys``: earlier ones; a chain that ends under one of them is closed
+    by a ``key.rotated`` row. ``mode``: if ``strict``, callers await `settle` before a side effect. ``clock``: UTC
+    seconds. ``anchor``: receives, as a line, the row ``chain.anchor`` after every 1,000 rows, at the end of a file (of
     about ``rotate_bytes``) and when the object closes (``ended``); with ``anchor_every``, also after the first rows and
-    then so many seconds after the last one. Keep the lines elsewhere, for `verify`. It runs on the writing thread and
-    must not wait for it. Raises SettingsError (key, mode, folder).
+    then that many seconds after the last one. Store the lines elsewhere, for `verify`. It runs on the writing thread
+    and must not wait for that. Raises `SettingsError` (key, mode, folder).
     """
 
     writer: str
@@ -87,7 +87,7 @@ class Audit:
                 self.write(rotated)
 
     def _begin(self, *, inline: bool) -> None:
-        """Set the state that belongs to one process. ``inline``: no thread, so that each caller commits its rows."""
+        """Initialize the state of one process. ``inline``: no thread, so that each caller commits its rows."""
         self._lost, self._lost_unsynced, self.failing = 0, 0, False
         self._queue, self._unsynced = deque[tuple[float, str]](), deque[tuple[float, str]]()
         self._anchors, self._due = deque[str](), deque[str]()
@@ -97,7 +97,7 @@ class Audit:
         self._begin_chain()
 
     def _begin_chain(self) -> None:
-        """Start a new chain under a new random writer id."""
+        """Start a new chain with a new random writer id."""
         self.writer = os.urandom(8).hex()
         self._seq, self._prev, self._since_anchor = 0, self._key.first(self.writer), 0
         self._ended, self._next_anchor = False, 0.0 if math.isfinite(self._every) else math.inf
@@ -105,10 +105,10 @@ class Audit:
         self._sink = sink_at(self.trail, self.writer, self._limit)
 
     def write(self, event: Event) -> None:
-        """Queue a row. Empty fields are left out, long strings cut at 4,096 characters. Never waits for the disk.
+        """Queue a row. Empty fields are omitted, and strings are cut at 4,096 characters. Never waits for the disk.
 
-        Raises InvalidInput for an event that is not in `deputize.core.audit.events`. After `close` the row is still
-        written, at once, or StoreUnavailable raised.
+        Raises `InvalidInput` for an event that is not in `deputize.core.audit.events`. After `close`, the row is still
+        written at once, or `StoreUnavailable` is raised.
         """
         if type(event) not in _KNOWN:
             hint = "Use an event of deputize.core.audit.events."
@@ -132,13 +132,13 @@ class Audit:
             self.write(event)
 
     def _append(self, event: str, /, **facts: Fact) -> None:
-        """Queue a row of any event. Raises InvalidInput for a reserved fact name."""
+        """Queue a row of any event. Raises `InvalidInput` for a reserved fact name."""
         self._queue.append((self._clock(), render(event, facts)))
         if not self._thread.awake:
             self._thread.ring()
 
     async def hand_over_async(self) -> None:
-        """Call `hand_over` in a thread of its own, because even that blocks if a disk stalls."""
+        """Call `hand_over` in a separate thread, because even that blocks if a disk stalls."""
         with suppress(ThreadEnded):  # closed: all waiting rows are durable
             await self._handing.ask(None)
 
@@ -162,14 +162,14 @@ class Audit:
             self._unsynced.extend(taken)
 
     def head(self) -> Head | None:
-        """Return the last durable row; None before the first."""
+        """Return the last durable row, or None before the first."""
         with self._io:
             seq, mac, _ = self._safe
         return Head(self.writer, seq - 1, mac, int(self._clock() * 1e9), False) if seq else None
 
     async def settle(self) -> None:
-        """Wait until every row written so far is durable. Raises StoreUnavailable if they cannot be written now: they
-        keep waiting, and so does the ``act.result`` of a caller that then refuses the act."""
+        """Wait until every row written so far is durable. Raises `StoreUnavailable` if that is impossible now. The rows
+        keep waiting then, including the ``act.result`` of a caller that refuses the act because of this."""
         await self._thread.wait()
 
     def flush(self) -> None:
@@ -177,19 +177,19 @@ class Audit:
         self._thread.flush()
 
     def digest(self, *parts: str | bytes) -> str:
-        """Return a keyed digest for values that no row may show, 32 hex: equal for equal parts, unguessable without the
-        key."""
+        """Return a keyed digest of values that no row may contain, as 32 hexadecimal characters. Equal parts have equal
+        digests. Nobody can guess the parts without the key."""
         return self._key.value(parts)
 
     def rows(self) -> list[Row]:
-        """Return all rows of the trail, or of memory, oldest first. Raises StoreUnavailable."""
+        """Return all rows of the trail, or of memory, oldest first. Raises `StoreUnavailable`."""
         self.flush()
         if isinstance(self._sink, Memory):
             return [json.loads(line) for line in list(self._sink.lines)]
         return list(read(self.trail)) if self.trail else []
 
     def close(self) -> None:
-        """Make all rows durable and end the thread. Safe to call twice. Raises StoreUnavailable if rows were left."""
+        """Make all rows durable and end the thread. Safe to call twice. Raises `StoreUnavailable` if rows remain."""
         try:
             self._thread.end(partial(self._commit, ending=True))
         finally:
@@ -198,7 +198,7 @@ class Audit:
                 self._sink.close()
 
     def _commit(self, *, ending: bool = False) -> None:
-        """Make the waiting rows durable, group by group. Raises StoreUnavailable; the other rows keep waiting."""
+        """Make the waiting rows durable, group by group. Raises `StoreUnavailable`; unwritten rows keep waiting."""
         with self._turn:
             try:
                 if self._sink.in_doubt:
@@ -222,7 +222,7 @@ class Audit:
         deliver_anchors(self._anchors, self._anchor)
 
     def _make_durable(self) -> None:
-        """Sync all rows given to the sink so far."""
+        """Sync all rows passed to the sink so far."""
         with self._io:
             mark, chain, number = self._sink.mark(), self._chain(), len(self._unsynced)
         self._sink.sync(mark)  # other threads may hand rows over meanwhile
@@ -230,7 +230,7 @@ class Audit:
             self._mark_durable(chain, number)
 
     def _mark_durable(self, chain: tuple[int, str, int], number: int) -> None:
-        """Mark ``number`` rows, and the chain with them, as durable (with _io held)."""
+        """Mark ``number`` rows, and the chain with them, as durable. Called with _io held."""
         self._safe, self._lost_unsynced = chain, 0
         for _ in range(number):
             self._unsynced.popleft()
@@ -242,7 +242,7 @@ class Audit:
         return self._seq, self._prev, self._since_anchor
 
     def _take_back(self) -> None:
-        """Reset to the last sync. Later rows wait again (with _io held), except those in doubt."""
+        """Reset to the last sync. Later rows wait again, except those in doubt. Called with _io held."""
         if not self._sink.take_back():
             return
         self._queue.extendleft(reversed(self._unsynced))
@@ -253,7 +253,7 @@ class Audit:
         self._lost, self._lost_unsynced = self._lost + self._lost_unsynced, 0
 
     def _go_on_elsewhere(self) -> None:
-        """Continue in a new chain, which vouches for the end of this one (with _io held)."""
+        """Continue in a new chain, which vouches for the end of this one. Called with _io held."""
         writer, (seq, mac, _) = self.writer, self._safe
         self._sink.close()
         self._begin_chain()
@@ -289,7 +289,7 @@ class Audit:
         return len(taken)
 
     def _refusal(self, error: Exception) -> StoreUnavailable:
-        """Return the error for a refused write, log the first one, and limit the number of waiting rows."""
+        """Return the error for a refused write. Logs the first one, and limits the number of waiting rows."""
         refused = write_error(error, self.trail, tell=not self.failing)
         self.failing = True
         while len(self._queue) > WAITING:
@@ -298,7 +298,7 @@ class Audit:
         return refused
 
     def restart_in_child(self) -> None:
-        """Start again as another writer in a forked child: the parent writes the inherited rows."""
+        """Start again as another writer in a forked child. The parent writes the inherited rows."""
         self._sink.close()
         self._begin(inline=self._thread.inline)
 
@@ -317,8 +317,8 @@ def _close_all() -> None:
 
 
 def _close_with_child() -> None:
-    """Close all audits if this process ends without atexit: a child that multiprocessing has forked. That is before the
-    portal closes, which stores the heads of chains in the vault; a later row is written at once."""
+    """Close all audits if this process is a child forked by multiprocessing, which ends without atexit. That is before
+    the portal closes, which stores the heads of chains in the vault. A later row is written at once."""
     util, process = sys.modules.get("multiprocessing.util"), sys.modules.get("multiprocessing.process")
     if util and process and process.parent_process() is not None:
         util.Finalize(None, _close_all, exitpriority=1)
