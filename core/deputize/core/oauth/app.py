@@ -1,6 +1,6 @@
-"""An OAuth client: the registration of this program at a provider (RFC 6749 2), and the source of its grants, as data.
+"""OAuth clients as data: the registration of this program at a provider (RFC 6749 2), and the source of its grants.
 
-An app without a source gets its grants by consent. `deputize.core.grants.sources` implements the others.
+An app without a source gets its grants by consent. `deputize.core.grants.sources` implements the other ways.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class TokenExchange(ValueObject):
 
     ``session``: kind of the session token. ``on_behalf_of``: RFC 7523's grant with ``requested_token_use``, which Entra
     requires. ``token_audience``: name of the API at the server, if it requires one (RFC 8693 2.1). ``user_claim``: the
-    claim of the session token that must equal the user's id; "": trust your application that the token is the user's.
+    claim of the session token that must equal the user's id; "" to rely on your application for that.
     """
 
     session: SessionToken = "access_token"
@@ -41,7 +41,7 @@ class TokenExchange(ValueObject):
 
     @property
     def kind(self) -> str:
-        """Its name in the audit."""
+        """The name of this source in the audit."""
         return "on_behalf_of" if self.on_behalf_of else "exchange"
 
 
@@ -49,8 +49,8 @@ class TokenExchange(ValueObject):
 class IdentityAssertion(ValueObject):
     """Assertion of the user's identity by the company's provider, which the API's server accepts (ID-JAG).
 
-    ``identity_app``: the app that is our client at the company's provider. ``token_audience``: the exact issuer of the
-    API's server. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
+    ``identity_app``: the app registered at the company's provider. ``token_audience``: the exact issuer of the API's
+    server. ``resource``: the API. ``session``, ``user_claim``: as in `TokenExchange`.
     """
 
     identity_app: str
@@ -65,8 +65,8 @@ class IdentityAssertion(ValueObject):
 class ServiceAccount(ValueObject):
     """An organisation's own account that belongs to no user. It acts only if your application names its app.
 
-    ``organisation``: its owner, as shown to people. ``scopes``: the most it may ever have. ``tenant``: whose users may
-    act as it. ``key``: its signing key (RFC 7523 2.1); None: the app's own credentials (RFC 6749 4.4).
+    ``organisation``: its owner, as displayed. ``scopes``: the most it may ever have. ``tenant``: whose users may act as
+    it. ``key``: its signing key (RFC 7523 2.1); None for the app's own credentials (RFC 6749 4.4).
     """
 
     organisation: str
@@ -92,9 +92,9 @@ class App(ValueObject):
     """An OAuth client registration at a provider.
 
     ``client_secret``: None for a public client. ``key``: replaces the secret if the app authenticates by signed
-    assertions (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: the registration has PKCE enabled, if the
-    provider leaves that to it (Slack). ``client_auth``: the registration's authentication method (RFC 7591 2), if not
-    the provider's usual one. ``source``: where its grants come from, if not from each user's consent.
+    assertions (``private_key_jwt``, OpenID Connect Core 9). ``pkce``: True if the registration has PKCE enabled, at a
+    provider where that is optional (Slack). ``client_auth``: the registration's authentication method (RFC 7591 2), if
+    it differs from the provider's. ``source``: the source of its grants, if not each user's consent.
     """
 
     provider: str

@@ -23,10 +23,10 @@ def bearer(token: Secret) -> dict[str, str]:
 
 
 def form_request(url: str, provider: Provider, app: App, body: str, *, names_client: bool = False) -> httpx.Request:
-    """Build a form request with the client's credentials as the provider expects them (RFC 6749 2.3.1).
+    """Return a form request with the client's credentials in the form that the provider expects (RFC 6749 2.3.1).
 
-    ``names_client``: include ``client_id`` even if the credentials do (RFC 9126 2.1). For a registration that assigned
-    Basic it is always included (RFC 6749 3.2.1): servers built with MCP's SDK look only there.
+    ``names_client``: include ``client_id`` even if the credentials do (RFC 9126 2.1). For a registration that was
+    assigned Basic, it is always included (RFC 6749 3.2.1), because servers built with MCP's SDK look only there.
     """
     kind = "application/x-www-form-urlencoded"
     headers = {"content-type": kind, "accept": "application/json", "user-agent": AGENT}
@@ -47,7 +47,7 @@ def form_request(url: str, provider: Provider, app: App, body: str, *, names_cli
 
 
 def check_client(provider: Provider, app: App) -> None:
-    """Raise `SettingsError` for an app that is known to be unable to authenticate at its provider."""
+    """Raise `SettingsError` for an app that certainly cannot authenticate at its provider."""
     if isinstance(app.source, ServiceAccount) and not provider.oauth.service_accounts:
         raise SettingsError(
             f"{provider.label} has no service accounts, so the app {app.name!r} cannot be one: its tokens are users'.",

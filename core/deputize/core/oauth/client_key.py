@@ -1,7 +1,7 @@
 """A client's signing key instead of a secret: ``private_key_jwt`` (OpenID Connect Core 9, RFC 7523 2.2).
 
 Each request to the token, revocation, device or PAR endpoint carries its own signed assertion. It is valid for
-`ASSERTION_TTL` seconds and for one server, and its id is never reused. Nothing reusable leaves this machine.
+`ASSERTION_TTL` seconds and for one server, and its id is never reused. Nothing that leaves this machine can be reused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_BYTES: Final = 2**16
 
 @frozen
 class ClientKey(Frozen):
-    """A private key. ``jwk``: as a JSON Web Key. ``alg``: its algorithm. ``kid``: its id at the server, or ""."""
+    """A private key. ``jwk``: in JSON Web Key form. ``alg``: its algorithm. ``kid``: its id at the server, or ""."""
 
     jwk: Secret = field(repr=False)
     alg: str
@@ -41,7 +41,7 @@ class ClientKey(Frozen):
     def read(cls, path: Path, *, app: str, alg: str = "", kid: str = "") -> ClientKey:
         """Read the key from a file with mode 0600: PEM (PKCS 8, PKCS 1, SEC 1) or a JSON Web Key.
 
-        ``alg``, ``kid``: replace those of the key. Raises `SettingsError` that names its ``app``.
+        ``alg``, ``kid``: override those of the key. ``app``: named in the `SettingsError` for a bad file.
         """
         try:
             text = SecretBytes(read_private(path, _MAX_BYTES))
@@ -70,7 +70,7 @@ def _import_key(jwk: Secret) -> AnyKey:
 
 
 def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
-    """Return the key in PEM or a JSON Web Key, or what is wrong. Raises nothing: its frame has the plaintext."""
+    """Return the key in PEM or a JSON Web Key, or an error text. An exception would keep the plaintext in its frame."""
     pem = b"-----BEGIN" in text.reveal()
     try:
         jwk = _jwk_from_pem(text) if pem else json.loads(text.reveal())
@@ -92,7 +92,7 @@ def key_in(text: SecretBytes, alg: str = "", kid: str = "") -> ClientKey | str:
 
 
 def _jwk_from_pem(text: SecretBytes) -> Mapping[str, Any]:
-    """Return the JSON Web Key of PEM, empty for an unused type. Raises TypeError if it is locked, ValueError."""
+    """Return the JSON Web Key of PEM, empty for an unsupported type. Raises TypeError if locked, or ValueError."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -1,8 +1,8 @@
-"""Providers from a server's own metadata: RFC 8414, or OpenID Connect Discovery 1.0 if it serves only that.
+"""Providers from a server's own metadata: RFC 8414, or OpenID Connect Discovery 1.0 if the server has only that.
 
-Metadata is checked before use: its issuer must be the one that was named, every URL in it must be https on a public
-host (SSRF guard, CWE-918), and the server must support PKCE with S256. The vault keeps it, so that a
-program starts while a server is down.
+Metadata is checked before use: its issuer must be the requested one, every URL in it must be https on a public host
+(SSRF guard, CWE-918), and the server must support PKCE with S256. The vault stores the metadata, so that a program can
+start while a server is down.
 """
 
 from __future__ import annotations
@@ -55,15 +55,16 @@ async def discover(
 ) -> Provider:
     """Return the provider of an issuer, from its metadata.
 
-    ``issuer``: its https URL exactly as it spells it. ``name``, ``label``, ``api``, ``resource``,
+    ``issuer``: its https URL exactly as the issuer spells it. ``name``, ``label``, ``api``, ``resource``,
     ``assertion_audience``: as in `Provider`; tokens may go to the API's hosts and the issuer's identity endpoint.
     ``allow_private_network``: allow private addresses (an intranet). ``trusted_origins``: further origins that its
-    endpoints may have (``https://oauth2.example.com``). Any other is refused: a server that names somebody else's
-    sign-in page and its own token endpoint would get the codes of users who sign in there. ``par``: push requests (RFC
-    9126) even if the server does not require it. ``dpop``: bind its tokens to a key (RFC 9449). ``transport`` replaces
-    the network, ``resolve`` the look-up of host names. ``known`` stores the metadata for times when the server is down.
+    endpoints may have (``https://oauth2.example.com``). Any other origin is refused: a server could name somebody
+    else's sign-in page with its own token endpoint, and get the codes of users who sign in there. ``par``: push
+    requests (RFC 9126) even if the server does not require it. ``dpop``: bind its tokens to a key (RFC 9449).
+    ``transport`` replaces the network, ``resolve`` the look-up of host names. ``known`` stores the metadata for times
+    when the server is down.
 
-    Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` for one that cannot be reached.
+    Raises `SettingsError` for a server that cannot be used, and `ProviderUnavailable` if it cannot be reached.
     """
     if not re.fullmatch(PLAIN_HTTPS, issuer):
         raise SettingsError("An issuer is an https address without query, login and fragment.")
@@ -100,10 +101,10 @@ async def discover(
 
 
 class Known(Protocol):
-    """A store of issuers' metadata, as of when each was last reached."""
+    """A store of issuers' metadata, from the last time each issuer was reached."""
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
-        """Return an issuer's metadata, None if it is unknown."""
+        """Return an issuer's metadata, or None if it is unknown."""
         ...
 
     async def write(self, issuer: str, metadata: Mapping[str, Any]) -> None:
@@ -123,7 +124,7 @@ async def _fetch_metadata(issuer: str, guard: AddressGuard, transport: Transport
 async def metadata_of(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str, Any]:
     """Return an issuer's metadata, which must name the same issuer.
 
-    Raises `SettingsError` if there is none or it names another, `ProviderUnavailable` if it cannot be read now.
+    Raises `SettingsError` if there is none or it names another issuer, `ProviderUnavailable` if it cannot be read now.
     """
     metadata = await _metadata(http, issuer, guard)
     if metadata.get("issuer") != issuer:
@@ -151,9 +152,9 @@ async def _metadata(http: Http, issuer: str, guard: AddressGuard) -> Mapping[str
 
 
 async def document(http: Http, url: str) -> dict[str, Any] | None:
-    """Return the JSON object at a well-known URL that the guard has allowed; None if there is none.
+    """Return the JSON object at a well-known URL that the guard has allowed, or None if there is none.
 
-    Raises `ProviderUnavailable` if there may be one at another time.
+    Raises `ProviderUnavailable` for a failure that may be temporary.
     """
     request = httpx.Request("GET", url, headers={"accept": "application/json"})
     answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
@@ -171,7 +172,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 
 async def check_all(guard: AddressGuard, row: Provider, *, down: bool = False) -> None:
-    """Check every URL of a provider. ``down``: ignore unknown hosts, to which nothing can be sent anyway."""
+    """Check every URL of a provider. ``down``: ignore unknown hosts, which can receive nothing anyway."""
     for url in row.addresses().values():
         with suppress(ProviderUnavailable) if down else nullcontext():
             if url:
@@ -183,12 +184,12 @@ log = logging.getLogger("deputize")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class KnownIssuers(ValueObject):
-    """Metadata by issuer, encrypted like all records; for `deputize.core.discover`."""
+    """Metadata by issuer, encrypted like all records; for `discover`."""
 
     vault: Vault
 
     async def read(self, issuer: str) -> Mapping[str, Any] | None:
-        """Return an issuer's metadata as of when it was last reached; None if it never was."""
+        """Return an issuer's metadata from the last time it was reached, or None if it never was."""
         if (kept := await self.vault.get("meta", _record_key(issuer))) is None:
             return None
         log.warning("%s cannot be reached: using its stored metadata.", issuer)

@@ -1,12 +1,12 @@
 """Demonstrating proof of possession (RFC 9449): a token bound to a key is useless without the key.
 
     consent -> new key -> token request with a proof -> bound tokens, encrypted together with the key
-                          refresh, and each request with the token: its own proof by the same key
+                          refresh, and each request with the token: a new proof by the same key
 
-A proof is for one method and URL, one moment and one token, and its id is never reused. Proofs are made only where a
-token is attached (`token_headers`) or requested (`prove`). A server may require its nonce in them, so that no proof can
-be made in advance. The latest nonce of each server is kept in memory, separately for each key, so that nothing passes
-from one user's requests to another's.
+A proof is for one method and URL, one moment and one token, and its id is never reused. Proofs are only made when a
+token is attached (`token_headers`) or requested (`prove`). A server may require its nonce in a proof, so that no proof
+can be made in advance. The latest nonce of each server is cached in memory, separately for each key, so that nothing
+passes from one user's requests to another's.
 """
 
 from __future__ import annotations
@@ -73,14 +73,14 @@ def thumbprint(public: Mapping[str, str]) -> str:
 
 
 def unbound(provider: Provider, tokens: Tokens) -> bool:
-    """Return True if these are bearer tokens of a provider that must bind its tokens: not to be stored (RFC 9449 5)."""
+    """Return True if these are bearer tokens of a provider that must bind tokens: not to be stored (RFC 9449 5)."""
     return provider.oauth.dpop and tokens.proof_key is None
 
 
 def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | None = None) -> str:
     """Return a proof for one request, with the latest nonce of its server (RFC 9449 4.2).
 
-    ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token that it accompanies, if any.
+    ``url``: as it is sent. ``now``: Unix seconds. ``token``: the access token in the request, if any.
     """
     private, public, key_id = _import_key(key)
     claims: dict[str, Any] = {
@@ -97,7 +97,7 @@ def proof(key: Secret, method: str, url: str, now: float, *, token: Secret | Non
 
 
 def _target(url: str) -> str:
-    """Return the URL without query and fragment, its path never empty (RFC 3986 6.2.3)."""
+    """Return the URL without query and fragment, and with a path that is never empty (RFC 3986 6.2.3)."""
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     return bare if urlsplit(bare).path else f"{bare}/"
 
@@ -122,9 +122,9 @@ def token_headers(
 
 
 def asks_again(key: Secret, url: str, answer: httpx.Response) -> bool:
-    """Store the nonce of an answer. Return True if the server wants the same request once more with it (RFC 9449 8, 9).
+    """Store the nonce of a response. Return True if the server wants the request repeated with it (RFC 9449 8, 9).
 
-    A nonce of any answer is stored: a successful one may carry the nonce for the next request.
+    The nonce of any response is stored, because a successful one may carry the nonce for the next request.
     """
     nonce = answer.headers.get("dpop-nonce", "")
     if not re.fullmatch(_NONCE, nonce):

@@ -1,4 +1,4 @@
-"""A provider's token endpoint and its neighbours: sends the requests of `flow` and classifies the replies."""
+"""A provider's token endpoint and its other OAuth endpoints: sends the requests of `flow`, classifies the replies."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ LEAKED_AT_ONCE: Final = 1000
 
 
 class Refusal(Exception):
-    """The provider, or the connection to it, did not give the requested result. ``outcome`` classifies why."""
+    """The provider refused a request, or the connection failed. ``outcome``: the classified reason."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.kind)
@@ -51,11 +51,11 @@ class Refusal(Exception):
 
 
 class Unanswered(Refusal):
-    """A refusal of a second try whose first may have been carried out without returning tokens."""
+    """A refused second attempt, after a first one that may have been carried out without returning tokens."""
 
 
 class Endpoint:
-    """One app at one provider, over one pooled client. All its errors are a `Refusal`.
+    """One app at one provider, over one pooled client. Every error is a `Refusal`.
 
     ``seconds``: timeout of a request.
     """
@@ -78,7 +78,7 @@ class Endpoint:
         return flow.pushed_url(self.provider, self.app, self._read(outcome, "no_request_uri", flow.parse_pushed))
 
     async def exchange(self, code: Secret, verifier: Secret, redirect_uri: str, nonce: str = "") -> flow.Tokens:
-        """Exchange a code for tokens, once, bound to a new key if the provider binds tokens. ``nonce``: of the
+        """Exchange a code for tokens, once. They are bound to a new key if the provider binds tokens. ``nonce``: of the
         authorization request."""
 
         def request() -> httpx.Request:
@@ -100,8 +100,8 @@ class Endpoint:
     async def issue(
         self, request: Make, parse: Callable[[Provider, Any, Secret | None], T], proof_key: Secret | None = None
     ) -> T:
-        """Request tokens by another grant type (RFC 6749 4.5), and return the result of ``parse``, which gets the
-        provider, the reply, and the proven key if any. ``request`` is called for each time that it is sent."""
+        """Request tokens by another grant type (RFC 6749 4.5), and return the result of ``parse``. ``request``: called
+        for each time that it is sent. ``parse``: receives the provider, the reply, and the proven key, if any."""
         key = proof_key or (dpop.new_key() if self.provider.oauth.dpop else None)
         outcome = await self._ask_proven("refresh", request, key)
         return self._read(outcome, NO_TOKEN, lambda provider, reply: parse(provider, reply, key))
@@ -115,7 +115,7 @@ class Endpoint:
         """Return the account of tokens, and the extra fields of its identity. ``at``: when they arrived (Unix seconds).
 
         The source is a verified id_token if there is one (`deputize.core.oauth.id_token`), else the provider's reply to
-        the access token. A token bound to a resource (RFC 8707) has no other use, so it cannot identify the account.
+        the access token. A token bound to a resource (RFC 8707) is for no other API, so it cannot identify the account.
         """
         if not (self.provider.apis.identity.url or self.provider.oauth.jwks_url):
             raise Refusal(outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody"))
@@ -152,7 +152,7 @@ class Endpoint:
         return found
 
     async def _key_set(self) -> Any:
-        """Return the issuer's key set; None if it has none."""
+        """Return the issuer's key set, or None if it has none."""
         try:
             request = flow.key_set(self.provider)
             answer = await self.http.send(request, timeout=self.seconds, max_bytes=id_token.MAX_BYTES)
@@ -174,7 +174,7 @@ class Endpoint:
         return Refusal(outcome_of(Kind.INVALID_INPUT, DISBELIEVED, fix_by="nobody"))
 
     async def granted(self, tokens: flow.Tokens, asked: frozenset[str]) -> frozenset[str]:
-        """Return the scopes of new tokens, from the reply or the provider's permissions. ``asked``: requested."""
+        """Return the scopes of new tokens, from the reply or the provider's permissions. ``asked``: as requested."""
         if shown := self.provider.apis.permissions:
             return await self._rights(shown, tokens)
         if tokens.scopes is None:
@@ -182,7 +182,7 @@ class Endpoint:
         return tokens.scopes
 
     async def shown_scopes(self, tokens: flow.Tokens) -> frozenset[str] | None:
-        """Return a token's scopes from a response header, None if the provider sends none."""
+        """Return a token's scopes from a response header, or None if the provider sends none."""
         if not (header := self.provider.apis.imports.scopes_header):
             return None
         request = flow.identity(self.provider, access_token=tokens.access)
@@ -196,7 +196,7 @@ class Endpoint:
         raise Refusal(outcome)
 
     async def is_of_app(self, token: Secret) -> bool | None:
-        """Return True if an access token was issued to this app; None if the provider does not say."""
+        """Return True if an access token was issued to this app, or None if the provider does not say."""
         request = flow.is_of_app(self.provider, self.app, token=token)
         if request is None:
             return None
@@ -224,7 +224,7 @@ class Endpoint:
         return found
 
     async def revoke(self, token: Secret, *, alone: bool = False) -> bool:
-        """Revoke a token. Return False if the provider has no way to. A dead token counts as revoked.
+        """Revoke a token. Return False if the provider has no revocation. A dead token counts as revoked.
 
         ``alone``: revoke no other token of the account, if the provider supports that.
         """
@@ -238,7 +238,7 @@ class Endpoint:
         return True
 
     def _read(self, outcome: Outcome, without: str, parse: Callable[[Provider, Any], T]) -> T:
-        """Return the parsed content of a successful reply. One without such content raises `Refusal`."""
+        """Return the parsed content of a successful reply. Raises `Refusal` for a reply without it."""
         with suppress(ProviderUnavailable):
             return parse(self.provider, outcome.data)
         raise Refusal(replace(outcome, kind=Kind.TRANSIENT, detail=without, data=None))
@@ -251,7 +251,7 @@ class Endpoint:
         return await self._ask_proven("read", request, tokens.proof_key, tokens.access)
 
     async def _ask_proven(self, call: Call, request: Make, key: Secret | None, token: Secret | None = None) -> Outcome:
-        """Send a request with a proof of the key, if there is one."""
+        """Send a request with a proof of the key, if there is a key."""
 
         def proven() -> httpx.Request:
             made = request()
@@ -263,7 +263,7 @@ class Endpoint:
 
 
 async def end_leaked(http: Http, provider: Provider, tokens: Sequence[Secret], now: float) -> None:
-    """Revoke tokens without their app; at most `LEAKED_AT_ONCE`. Raises `Refusal`. ``now``: Unix seconds."""
+    """Revoke at most `LEAKED_AT_ONCE` tokens without their app. Raises `Refusal`. ``now``: Unix seconds."""
     await _send(http, provider, "revoke", lambda: flow.revoke_leaked(provider, tokens), now)
 
 

@@ -1,4 +1,4 @@
-"""The protocol without I/O: builds requests to a provider and parses its replies, in the order of a flow.
+"""The OAuth protocol without I/O: builds requests to a provider and parses its replies, in the order of a flow.
 
 Requests are `httpx.Request` objects that another module sends; parameters go through Authlib's functions. Sources: RFC
 6749 (4.1, 5, 6), RFC 7636, RFC 7009, RFC 9126, RFC 9207.
@@ -42,7 +42,7 @@ def authorize_url(
     """Return the authorization URL: RFC 6749 4.1.1, with PKCE S256 (RFC 7636 4.3) if the app supports it.
 
     ``choose``: let the user choose an account even if only one is signed in. ``nonce``: must be repeated in an id_token
-    (OpenID Connect Core 3.1.2.1). ``claims``: the claims that the provider has told us to request (5.5).
+    (OpenID Connect Core 3.1.2.1). ``claims``: the claims that the provider requires in the request (5.5).
     """
     from authlib.oauth2.rfc6749.parameters import prepare_grant_uri  # here: a read needs no authlib
 
@@ -75,13 +75,13 @@ def _scopes_asked(oauth: OAuthEndpoints, scopes: frozenset[str]) -> dict[str, st
 
 
 def push(provider: Provider, app: App, url: Secret) -> httpx.Request:
-    """Build the server-to-server request that pushes an authorization request (RFC 9126 2.1)."""
+    """Return the server-to-server request that pushes an authorization request (RFC 9126 2.1)."""
     asked = {name: value for name, value in parse_qsl(urlsplit(url.reveal()).query) if name != "client_id"}
     return form_request(provider.oauth.par_url, provider, app, urlencode(asked), names_client=True)
 
 
 def parse_pushed(provider: Provider, reply: Any) -> str:
-    """Return the request URI of a reply to `push` (RFC 9126 2.2). Raises `ProviderUnavailable` if it has none."""
+    """Return the request URI in a reply to `push` (RFC 9126 2.2). Raises `ProviderUnavailable` if there is none."""
     uri = reply.get("request_uri") if isinstance(reply, Mapping) else None
     if not usable(uri) or len(uri) > MAX_URI:
         raise ProviderUnavailable(f"{provider.label} gave no usable address of the request that it was sent.")
@@ -89,14 +89,14 @@ def parse_pushed(provider: Provider, reply: Any) -> str:
 
 
 def pushed_url(provider: Provider, app: App, request_uri: str) -> str:
-    """Return the URL for the browser of a pushed request (RFC 9126 4)."""
+    """Return the URL that the browser opens for a pushed request (RFC 9126 4)."""
     joint = "&" if "?" in provider.oauth.authorize_url else "?"
     return provider.oauth.authorize_url + joint + urlencode({"client_id": app.client_id, "request_uri": request_uri})
 
 
 @frozen
 class Callback(ValueObject):
-    """The parameters that the browser returned with. ``code`` and ``state`` are secret until they are used."""
+    """The parameters with which the browser returned. ``code`` and ``state`` are secret until they are used."""
 
     state: Secret
     code: Secret | None
@@ -105,7 +105,7 @@ class Callback(ValueObject):
 
 
 def parse_callback(params: Mapping[str, str]) -> Callback:
-    """Parse a callback: RFC 6749 4.1.2 and 4.1.2.1; RFC 9207 2 for ``iss``."""
+    """Return the parameters of a callback: RFC 6749 4.1.2 and 4.1.2.1; RFC 9207 2 for ``iss``."""
     code = params.get("code", "")
     return Callback(
         Secret(params.get("state", "")), Secret(code) if code else None, params.get("error", ""), params.get("iss", "")
@@ -113,19 +113,19 @@ def parse_callback(params: Mapping[str, str]) -> Callback:
 
 
 def exchange(provider: Provider, app: App, *, code: Secret, verifier: Secret, redirect_uri: str) -> httpx.Request:
-    """Build the request of tokens for a code (RFC 6749 4.1.3, RFC 7636 4.5)."""
+    """Return the request for tokens with a code (RFC 6749 4.1.3, RFC 7636 4.5)."""
     proof = {"code_verifier": verifier.reveal()} if provider.oauth.uses_pkce(app) else {}
     params = {"redirect_uri": redirect_uri, "code": code.reveal(), **proof}
     return _token_request(provider, app, "authorization_code", **params)
 
 
 def refresh(provider: Provider, app: App, *, refresh_token: Secret) -> httpx.Request:
-    """Build the request of tokens for a refresh token (RFC 6749 6). ``scope`` could only narrow the grant."""
+    """Return the request for tokens with a refresh token (RFC 6749 6), without ``scope``, which could only narrow."""
     return _token_request(provider, app, "refresh_token", refresh_token=refresh_token.reveal())
 
 
 def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) -> httpx.Request:
-    """Build a revocation: RFC 7009 2.1, or the provider's own. ``alone``: of this token only, by ``revoke_one_url``."""
+    """Return a revocation request: RFC 7009 2.1, or the provider's own. ``alone``: by ``revoke_one_url``."""
     oauth = provider.oauth
     place = oauth.revoke_one_url if alone and oauth.revoke_one_url else oauth.revoke_url
     url = place.replace("{client_id}", quote(app.client_id, safe=""))
@@ -140,8 +140,8 @@ def revoke(provider: Provider, app: App, *, token: Secret, alone: bool = False) 
 
 
 def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request | None:
-    """Build the request that checks whether a token is the app's; None if the provider has none. "Check a token"
-    (docs.github.com/en/rest/apps/oauth-applications), at the URL that also revokes."""
+    """Return the request that checks whether a token is the app's, or None if the provider has no such request. "Check
+    a token" (docs.github.com/en/rest/apps/oauth-applications), at the URL that also revokes."""
     oauth = provider.oauth
     if oauth.revoke_by != "app":
         return None
@@ -151,14 +151,14 @@ def is_of_app(provider: Provider, app: App, *, token: Secret) -> httpx.Request |
 
 
 def revoke_leaked(provider: Provider, tokens: Iterable[Secret]) -> httpx.Request:
-    """Build the request that revokes found tokens at ``revoke_leaked_url``. It names neither app nor user."""
+    """Return the request that revokes leaked tokens at ``revoke_leaked_url``. It names neither app nor user."""
     headers = {"accept": "application/json", "user-agent": AGENT}
     content = {"credentials": [token.reveal() for token in tokens]}
     return httpx.Request("POST", provider.oauth.revoke_leaked_url, headers=headers, json=content)
 
 
 def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
-    """Build the request of the token's account: OpenID Connect Core 5.3, or the provider's own."""
+    """Return the request for the token's account: OpenID Connect Core 5.3, or the provider's own."""
     shape, headers = provider.apis.identity, bearer(access_token)
     if shape.json is not None:
         return httpx.Request(shape.method, shape.url, headers=headers, json=shape.json)
@@ -166,19 +166,19 @@ def identity(provider: Provider, *, access_token: Secret) -> httpx.Request:
 
 
 def key_set(provider: Provider) -> httpx.Request:
-    """Build the request of the keys that sign id_tokens (OpenID Connect Discovery 3, RFC 7517 5)."""
+    """Return the request for the keys that sign id_tokens (OpenID Connect Discovery 3, RFC 7517 5)."""
     return httpx.Request("GET", provider.oauth.jwks_url, headers={"accept": "application/json", "user-agent": AGENT})
 
 
 def permissions(shown: Permissions, page: int, *, access_token: Secret) -> httpx.Request:
-    """Build the request of a token's permissions, for a provider without scopes. ``page``: from 1."""
+    """Return the request for a token's permissions, at a provider without scopes. ``page``: from 1."""
     url = httpx.URL(shown.url)
     more = {} if page == 1 else {"page": str(page)}
     return httpx.Request("GET", url.copy_merge_params(more) if more else url, headers=bearer(access_token))
 
 
 def by_grant(provider: Provider, app: App, grant_type: str, scopes: frozenset[str], **params: str) -> httpx.Request:
-    """Build a token request by another grant type, with these scopes (RFC 6749 4.5)."""
+    """Return a token request by another grant type, with these scopes (RFC 6749 4.5)."""
     return _token_request(provider, app, grant_type, **params, **_scopes_asked(provider.oauth, scopes))
 
 
@@ -190,24 +190,24 @@ def _token_request(provider: Provider, app: App, grant_type: str, **params: str)
 
 
 def _resource(oauth: OAuthEndpoints) -> dict[str, str]:
-    """Return the ``resource`` parameter (RFC 8707 2), which every request of a code or token carries."""
+    """Return the ``resource`` parameter (RFC 8707 2), which every request for a code or token carries."""
     return {"resource": oauth.resource} if oauth.resource else {}
 
 
 def device_codes(provider: Provider, app: App, *, scopes: frozenset[str]) -> httpx.Request:
-    """Build the request of a device code (RFC 8628 3.1)."""
+    """Return the request for a device code (RFC 8628 3.1)."""
     asked = {**_scopes_asked(provider.oauth, scopes), **_resource(provider.oauth)}
     return form_request(provider.oauth.device_url, provider, app, urlencode(asked))
 
 
 def device_token(provider: Provider, app: App, *, code: Secret) -> httpx.Request:
-    """Build the poll for tokens of a device code (RFC 8628 3.4)."""
+    """Return the request that polls for the tokens of a device code (RFC 8628 3.4)."""
     return _token_request(provider, app, "urn:ietf:params:oauth:grant-type:device_code", device_code=code.reveal())
 
 
 @frozen
 class DeviceCodes(Printed):
-    """A reply to `device_codes`: the code to poll with, and what the user enters where. Times in seconds."""
+    """A reply to `device_codes`: the code for polling, and the code and address for the user. Times in seconds."""
 
     code: Secret
     user_code: str
@@ -217,7 +217,7 @@ class DeviceCodes(Printed):
 
 
 def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
-    """Parse RFC 8628 3.2. Raises `ProviderUnavailable` for anything unsafe for a terminal or browser."""
+    """Return the codes in a reply (RFC 8628 3.2). Raises `ProviderUnavailable` if it is unsafe to display."""
     codes = _device_codes(provider, reply if isinstance(reply, Mapping) else {})
     del reply
     if codes is None:
@@ -226,7 +226,7 @@ def parse_device_codes(provider: Provider, reply: Any) -> DeviceCodes:
 
 
 def _device_codes(provider: Provider, reply: Mapping[str, Any]) -> DeviceCodes | None:
-    """Return the codes of a reply, None if they cannot be used. Raises nothing: its frame has the code."""
+    """Return the codes in a reply, or None if they are unusable. An exception would keep the code in its frame."""
     code, shown = reply.get("device_code"), reply.get("user_code")
     address = _own_address(provider, reply.get("verification_uri") or reply.get("verification_url"))
     if not usable(code) or not isinstance(shown, str) or not re.fullmatch(r"[A-Za-z0-9-]{4,20}", shown) or not address:
@@ -246,7 +246,7 @@ def _own_address(provider: Provider, url: Any) -> str:
 
 
 def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, str]]:
-    """Return the account of a token and its extra fields. Raises `ProviderUnavailable` if there is none."""
+    """Return the account of a token and its extra fields. Raises `ProviderUnavailable` if there is no account."""
     found = provider.apis.identity.read(reply)
     if found is None:
         raise ProviderUnavailable(f"{provider.label} did not say whose account this is.")
@@ -254,7 +254,7 @@ def parse_identity(provider: Provider, reply: Any) -> tuple[Account, dict[str, s
 
 
 def parse_permissions(provider: Provider, reply: Any) -> tuple[frozenset[str], bool]:
-    """Return the permissions in a reply, as ``name:level``, and whether there may be more on the next page.
+    """Return the permissions in a reply, as ``name:level``, and whether the next page may have more.
 
     Raises `ProviderUnavailable` for a reply without a list of them.
     """

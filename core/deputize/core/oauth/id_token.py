@@ -1,7 +1,7 @@
-"""The account of an id_token, after all checks that OpenID Connect Core 3.1.3.7 requires.
+"""The account in an id_token, after all checks that OpenID Connect Core 3.1.3.7 requires.
 
-The issuer is trusted for its own accounts, and only for tokens that a key of its key set (``jwks_url``) signed by an
-algorithm in its metadata. The token proves only who consented: it is not a credential here, and is not stored.
+The issuer is trusted for its own accounts, and only for tokens signed by a key of its key set (``jwks_url``) with an
+algorithm in its metadata. The token only proves who consented: it is not a credential here, and is not stored.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _MAX_CHARACTERS: Final = 2**14
 
 
 def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any, at: float) -> dict[str, Any] | str:
-    """Return the claims of an id_token, or why it is invalid, as the end of a sentence. Raises nothing.
+    """Return the claims of an id_token, or the end of a sentence that says why it is invalid. Never raises.
 
     ``nonce``: that of the authorization request, "" if there was none (RFC 8628). ``keys``: the key set as received.
     ``at``: when the token arrived (Unix seconds), which may be a while ago.
@@ -40,7 +40,7 @@ def claims_of(provider: Provider, app: App, token: Secret, nonce: str, keys: Any
 
 
 def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, Any] | str:
-    """Return the claims that a key of this set signed by one of these algorithms, or why they are invalid."""
+    """Return the claims, signed by a key of this set with one of these algorithms, or why they are invalid."""
     content = _signed(token, [alg for alg in ALGS if alg in algs], keys)
     if isinstance(content, str):
         return content
@@ -54,8 +54,8 @@ def signed_claims(token: Secret, algs: Collection[str], keys: Any) -> dict[str, 
 def names_another_account(provider: Provider, token: Secret, subject: str) -> bool:
     """Return True if the id_token of a refresh names another account than ``subject``.
 
-    OpenID Connect Core 12.2. Its signature is not checked (3.1.3.7, 6): it came from the token endpoint over TLS, and
-    can only cost a grant. False if it cannot be read, or its ``sub`` is not the subject of accounts here.
+    OpenID Connect Core 12.2. Its signature is not checked (3.1.3.7, 6): it came from the token endpoint over TLS, and a
+    forged one can only end a grant. False if it cannot be read, or its ``sub`` is not the subject of accounts here.
     """
     claims = content_of(token.reveal())
     if provider.apis.identity.subject != "{sub}" or "sub" not in claims:
@@ -103,7 +103,7 @@ def _verify_with(text: str, jwk: Mapping[str, Any], alg: str) -> bytes | None:
 
 
 def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str, at: float) -> str:
-    """Return why claims are for another client, from another issuer or out of date; "" if they fit."""
+    """Return the reason why claims are for another client, from another issuer or expired; "" if they are valid."""
     if not provider.oauth.issuer or claims.get("iss") != provider.oauth.issuer:
         return "is another issuer's"
     audience = claims.get("aud")
@@ -121,7 +121,7 @@ def _misfit(provider: Provider, app: App, claims: Mapping[str, Any], nonce: str,
 
 
 def validity_fault(claims: Mapping[str, Any], at: float) -> str:
-    """Return why a token is not valid at this time (Unix seconds), as the end of a sentence; "" if it is."""
+    """Return why a token is not valid at this time (Unix seconds), as the end of a sentence; "" if it is valid."""
     ends, issued, begins = claims.get("exp"), claims.get("iat"), claims.get("nbf", 0)
     if not (_is_time(ends) and _is_time(issued) and _is_time(begins)):
         return "does not say how long it holds"

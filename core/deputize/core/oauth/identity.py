@@ -1,4 +1,4 @@
-"""The account of a token, and its permissions if no scope lists them: where providers report them, and how."""
+"""The account of a token, and its permissions if they are not scopes: where providers report them, and in what form."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _FIELD: Final = r"\{([\w.|]+)\}"
 class Identity(ValueObject):
     """How to identify the account of a token.
 
-    ``method`` and ``json``: of the request, if it is not a plain GET. Templates name fields of the reply: ``{sub}``,
+    ``method`` and ``json``: of the request, unless it is a plain GET. Templates name fields of the reply: ``{sub}``,
     ``{data.viewer.id}``; ``{email|name}`` is the first that exists. ``subject`` must be stable, ``name`` is for people,
     ``extra`` is stored with the grant. `NAMELESS` is for a server that never identifies accounts.
     """
@@ -41,17 +41,18 @@ class Identity(ValueObject):
         return not self.subject
 
     def bad_subject(self) -> str:
-        """Return why the subject cannot identify an account, or ""."""
+        """Return why the subject template cannot identify an account, or ""."""
         return "" if re.search(_FIELD, self.subject) else "its subject names no field of the reply, such as {sub}."
 
     def may_be_subject(self, text: str) -> bool:
-        """Return True if this text has the form of a subject: ``T1:U1`` for ``{team_id}:{user_id}``."""
+        """Return True if this string has the form of a subject, such as ``T1:U1`` for ``{team_id}:{user_id}``."""
         return re.fullmatch(r"\S+".join(map(re.escape, re.split(_FIELD, self.subject)[::2])), text) is not None
 
     def read(self, reply: Any) -> tuple[Account, dict[str, str]] | None:
-        """Return the account in a reply with its ``extra``; None if it has no valid subject.
+        """Return the account in a reply with its ``extra``, or None without a valid subject.
 
-        People choose account names, which others and models read. So a name is one line without invisible characters.
+        People choose account names, and other people and models read them. So a name is one line without invisible
+        characters.
         """
         subject, name = _fill(self.subject, reply), _plain(_fill(self.name, reply))
         if not re.fullmatch(_SUBJECT, subject):
@@ -65,9 +66,9 @@ NAMELESS: Final = Identity("", "", "")
 
 
 class Imports(NamedTuple):
-    """How imported tokens are recognized. ``scopes_header``: response header with the token's scopes, "" if there is
-    none. ``personal``: pattern of the start of tokens that no user gave an app; "" if there are none. ``unique_names``:
-    the provider guarantees unique account names, so a name identifies an account; otherwise only an id does."""
+    """How imported tokens are recognized. ``scopes_header``: response header with the token's scopes, or "".
+    ``personal``: pattern for the start of personal tokens, which users create without an app, or "". ``unique_names``:
+    True if the provider guarantees unique account names, so that a name identifies an account as an id does."""
 
     scopes_header: str = ""
     personal: str = ""
@@ -78,10 +79,10 @@ NO_IMPORTS: Final = Imports()
 
 
 class Permissions(NamedTuple):
-    """Where permissions come from other than scopes: ``items`` of the reply, each with a map ``of``.
+    """Where permissions other than scopes come from: the ``items`` of a reply, each with a map ``of`` permissions.
 
-    ``{"issues": "write"}`` there becomes ``issues:write`` here. The url requests ``per_page`` items; if as many arrive,
-    there may be more on the next ``page``.
+    The entry ``{"issues": "write"}`` becomes ``issues:write``. The url requests ``per_page`` items. If that many
+    arrive, there may be more on the next ``page``.
     """
 
     url: str
@@ -101,7 +102,7 @@ class Permissions(NamedTuple):
 
 
 def _plain(name: str) -> str:
-    """Return the name as it can be shown anywhere."""
+    """Return the name in a form that can be displayed anywhere."""
     return " ".join(without_hidden(name).split())[:MAX_OF_NAME]
 
 
@@ -110,7 +111,7 @@ def _is_word(value: object) -> bool:
 
 
 def _fill(template: str, reply: Any) -> str:
-    """Return the template with ``{a.b}`` replaced, ``{a|b}`` by the first that exists; "" if any is missing."""
+    """Return the template with ``{a.b}`` filled in, ``{a|b}`` by the first that exists; "" if a value is missing."""
     missing = False
 
     def value(match: re.Match[str]) -> str:

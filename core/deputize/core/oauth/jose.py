@@ -30,7 +30,7 @@ _PRIVATE: Final = {"RSA": ("d", "p", "q", "dp", "dq", "qi"), "EC": ("d",), "OKP"
 
 
 def kind_of(jwk: Mapping[str, Any]) -> str:
-    """Return ``RSA`` or the curve of a supported JSON Web Key (RFC 7517); "" for any other."""
+    """Return ``RSA`` or the curve of a supported JSON Web Key (RFC 7517), or ""."""
     kind = jwk.get("kty")
     if kind == "RSA":
         return "RSA" if _bits(jwk.get("n")) in RSA_BITS else ""
@@ -39,7 +39,7 @@ def kind_of(jwk: Mapping[str, Any]) -> str:
 
 
 def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
-    """Return the key of a JSON Web Key. ``private``: with its private part. Raises ValueError for an invalid one."""
+    """Return the key of a JSON Web Key. ``private``: with its private part. Raises `ValueError` for an invalid one."""
     from joserfc.errors import JoseError
     from joserfc.jwk import ECKey, OKPKey, RSAKey
 
@@ -64,14 +64,14 @@ def key_of(jwk: Mapping[str, Any], *, private: bool = False) -> AnyKey:
 
 
 def sign(header: Mapping[str, Any], claims: Mapping[str, Any], key: AnyKey) -> str:
-    """Return a JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that fits the key."""
+    """Return a JSON Web Token with these claims. ``header``: with ``alg``, one of `ALGS` that suits the key."""
     from joserfc import jws
 
     return jws.serialize_compact(dict(header), json.dumps(claims).encode(), key, registry=_registry(header["alg"]))
 
 
 def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
-    """Return the content if this key signed it by this algorithm, whatever the header says; else None."""
+    """Return the content if this key signed it with this algorithm, whatever the header claims; else None."""
     from joserfc import jws
     from joserfc.errors import JoseError
 
@@ -82,12 +82,12 @@ def verify(token: str, key: AnyKey, alg: str) -> bytes | None:
 
 
 def header_of(token: str) -> dict[str, Any]:
-    """Return the unverified header of a compact serialization; empty if it is not one."""
+    """Return the unverified header of a compact serialization; empty if the string is not one."""
     return _document(token.partition(".")[0])
 
 
 def content_of(token: str) -> dict[str, Any]:
-    """Return the unverified claims of a compact serialization; empty if it is not one, or is encrypted."""
+    """Return the unverified claims of a compact serialization; empty if the string is not one, or is encrypted."""
     return _document(token.split(".")[1]) if token.count(".") == 2 else {}
 
 

@@ -1,7 +1,7 @@
-"""A provider as data: all differences between OAuth servers are fields here, and none is code.
+"""Providers as data: all differences between OAuth servers are fields here, and none is code.
 
 OAuthEndpoints   the authorization server: its endpoints, and how their requests differ
-ApiRules         the API behind it: which hosts may get tokens, and how its replies identify an account
+ApiRules         the API of the provider: the hosts that may receive tokens, and how replies identify an account
 Provider         both, with failure rules and texts
 """
 
@@ -42,7 +42,7 @@ class OAuthEndpoints(ValueObject):
     """An OAuth authorization server. A URL that is "" does not exist there.
 
     ``authorize_url``, ``token_url``: its endpoints (RFC 6749 3.1, 3.2), https.
-    ``issuer``: what a callback's ``iss`` must be (RFC 9207); ``iss_required``: the server always sends it.
+    ``issuer``: the required ``iss`` of a callback (RFC 9207); ``iss_required``: the server always sends it.
 
     Requests for a code
     ``csp_form_targets``: where ``authorize_url`` may redirect a browser at once besides its own origin, as sources of a
@@ -50,30 +50,30 @@ class OAuthEndpoints(ValueObject):
     ``pkce``: ``always``, or ``if_app_enabled`` if the app's registration decides; a public client always uses it.
     ``scope_param``: the parameter that requests scopes, "" if the app's registration alone decides.
     ``scope_separator``: between the scopes of a request; replies are split on commas and spaces everywhere.
-    ``always_scopes``: in every consent. ``fallback_scopes``: if there were none and the server refuses that.
-    ``scope_aliases``: other names of scopes, as ``{theirs: ours}``.
-    ``params``: of every authorization request; ``params_consent``: those that make it show its page and issue a
+    ``always_scopes``: in every consent. ``fallback_scopes``: for a consent without scopes, if the server refuses that.
+    ``scope_aliases``: other names of scopes, as ``{provider's: deputize's}``.
+    ``params``: of every authorization request; ``params_consent``: those that make the server show its page and issue a
     refresh token even to a user who has consented before.
     ``params_choose``: those that let the user choose an account other than the one that is signed in.
     ``login_hint``: the parameter that names the account to choose.
-    ``resource``: the API that tokens are for, if the server must be told (RFC 8707).
+    ``resource``: the API that tokens are for, if the server requires that (RFC 8707).
     ``par_url``: where an authorization request is pushed before the browser leaves (RFC 9126).
     ``device_url``: where a machine without a browser gets a code that its user enters elsewhere (RFC 8628).
-    ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: it is for apps with PKCE only.
+    ``localhost``: loopback must be called by that name; ``loopback_needs_pkce``: only apps with PKCE may use loopback.
 
     How the client authenticates
-    ``client_auth``: how an app with a secret sends it to the token endpoint; with a key it signs: ``private_key_jwt``.
-    ``client_auth_methods``, ``client_auth_algs``: what the server's metadata says it accepts (RFC 8414 2); empty if it
-    does not say. ``assertion_audience``: the required ``aud`` of signed assertions, its issuer (so that no other server
+    ``client_auth``: how an app with a secret sends it to the token endpoint; with a key, it is ``private_key_jwt``.
+    ``client_auth_methods``, ``client_auth_algs``: those that the server's metadata lists (RFC 8414 2); empty if it
+    lists none. ``assertion_audience``: the required ``aud`` of signed assertions, its issuer (so that no other server
     can use them) or its token endpoint (OpenID Connect Core 9).
     ``service_accounts``: the server may have them.
 
     Tokens
-    ``absent_scope``: what a reply to a code without ``scope`` grants: what was ``requested``, or nothing (``empty``).
+    ``absent_scope``: the scopes that a code's reply without ``scope`` grants: ``requested``, or none (``empty``).
     ``default_lifetime``: seconds, if a token reply has no ``expires_in``; 0: such a token does not expire.
     ``dpop``: tokens are bound to a key of each grant (RFC 9449), and are useless without it.
     ``jwks_url``: the key set of the issuer's id_tokens (OpenID Connect Discovery 3), "" if none are used.
-    ``id_token_algs``: the algorithms it signs them by; RS256 if it does not say.
+    ``id_token_algs``: the algorithms that sign them; RS256 if the server lists none.
 
     Revocation
     ``revoke_url``: where tokens are revoked; ``{client_id}`` in it is the app's.
@@ -124,7 +124,7 @@ class OAuthEndpoints(ValueObject):
     ends_replaced: EndsReplaced = "with_grant"
 
     def normal(self, scopes: str | frozenset[str]) -> frozenset[str]:
-        """Return scopes as we spell them: split on spaces and commas, aliases resolved."""
+        """Return scopes in deputize's spelling: split on spaces and commas, aliases resolved."""
         parts = scopes.replace(",", " ").split() if isinstance(scopes, str) else scopes
         return frozenset(self.scope_aliases.get(scope, scope) for scope in parts)
 
@@ -168,15 +168,15 @@ NEVER_SET: Final = frozenset(
 class ApiRules(ValueObject):
     """An API that accepts the provider's tokens.
 
-    ``roots``: base URLs of its APIs by name. One may begin with a field of ``kept_fields``:
+    ``roots``: base URLs of its APIs by name. A root may begin with a field of ``kept_fields``:
     ``{instance_url}/services``. ``hosts``: where a token may be sent, as ``host`` or ``host:port``; `for_grant` adds
     the hosts of a grant's roots. ``identity``: how to identify the account of a token, from an id_token's claims if
-    ``oauth.jwks_url`` is set. ``permissions``: where permissions are read if not from scopes. ``imports``: how imported
-    tokens are recognized. ``kept_fields``: fields of a token reply that are stored with the grant, each with its
-    required pattern. ``request_headers``: further headers that tools may set, in lower case, besides those of
-    `act.request.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts where anybody can
-    have pages. Naming one means the whole URL, not the host. ``incompatible_scopes``: scopes that are never requested,
-    each with the API that rejects a token with that scope, whatever other scopes it has.
+    ``oauth.jwks_url`` is set. ``permissions``: where permissions are read if they are not scopes. ``imports``: how
+    imported tokens are recognized. ``kept_fields``: fields of a token reply that are stored with the grant, each with
+    its required pattern. ``request_headers``: further headers that tools may set, in lower case, besides those of
+    `deputize.core.acts.build_request.HEADERS`; ``mcp-param-*`` stands for all with this prefix. ``shared_hosts``: hosts
+    where anybody can have pages. The whole URL identifies such a page, not the host. ``incompatible_scopes``: scopes
+    that are never requested, each with the API that rejects a token with that scope, whatever other scopes it has.
     """
 
     roots: Mapping[str, str]
@@ -194,11 +194,11 @@ class ApiRules(ValueObject):
         return {api: root for api, root in self.roots.items() if _kept_part(root) not in self.kept_fields}
 
     def foreign_api(self) -> str:
-        """Return the first API whose host may not get tokens, so that all its requests would be refused; or ""."""
+        """Return the first API whose host may not receive tokens, so that all its requests would be refused; or ""."""
         return next((api for api, url in self.own_roots().items() if urlsplit(url).netloc not in self.hosts), "")
 
     def for_grant(self, extra: Mapping[str, str]) -> ApiRules:
-        """Return the rules for a grant with this ``extra``: with its own roots and their hosts."""
+        """Return the rules for a grant with this ``extra``, including the grant's own roots and their hosts."""
         if not self.kept_fields:
             return self
         own = {api: name for api, root in self.roots.items() if (name := _kept_part(root)) in self.kept_fields}
@@ -222,7 +222,7 @@ class ApiRules(ValueObject):
 
 
 def _kept_part(root: str) -> str:
-    """Return the field that a root begins with: ``instance_url`` for ``{instance_url}/services``."""
+    """Return the field with which a root begins: ``instance_url`` for ``{instance_url}/services``."""
     found = re.match(r"\{(\w+)\}/", root) if root.startswith("{") else None
     return found[1] if found else ""
 
@@ -237,7 +237,7 @@ _STAND_IN: Final = r"http://(?:127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?(?:/[A-Za-z0
 
 @frozen
 class Site(Frozen):
-    """The URLs of a provider that somebody else hosts. ``hosts``: pattern of its host names.
+    """The URLs of a provider's software at another host. ``hosts``: pattern of allowed host names.
 
     ``places``: prefixes of the provider's URLs with their replacements, which contain ``{host}``. ``roots``: of APIs
     whose root does not follow from these. ``csp_form_targets``: as in `OAuthEndpoints`, besides the provider's own.
@@ -254,12 +254,12 @@ class Provider(ValueObject):
     """One OAuth authorization server, and the API hosts that accept its tokens.
 
     ``name``, ``label``: in settings, and for people. ``oauth``: the authorization server. ``apis``: where its tokens
-    may go, and how accounts are identified. ``rules``: how replies of both are classified. ``token_shapes``: patterns
-    of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain language. ``more_scopes``:
-    there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what people expect, as a sentence
-    for a page. ``base``: the provider definition it was made from, if it is hosted elsewhere under another name; else
-    its name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other hosts of its software;
-    see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
+    may be sent, and how accounts are identified. ``rules``: how replies of both are classified. ``token_shapes``:
+    patterns of its tokens, which are masked in any text. ``scope_descriptions``: scopes in plain language.
+    ``more_scopes``: there may be others (RFC 8414 2). ``revoke_note``: what a disconnect ends beyond what people
+    expect, as a sentence for a page. ``base``: the provider definition from which it was derived for another host and
+    name; else its own name. ``stands_in_for``: the provider whose toolkits also work with it. ``sites``: other hosts of
+    its software; see `at_host`. ``plain_http``: http on loopback is accepted, for a sandbox.
     """
 
     name: str
@@ -326,7 +326,7 @@ class Provider(ValueObject):
         return describe_scope(scope, self.scope_descriptions)
 
     def implied_scopes(self, scopes: frozenset[str]) -> frozenset[str]:
-        """Return all scopes that these allow: themselves, and those that a broader one includes."""
+        """Return all scopes that these allow: themselves, and scopes that a broader one includes."""
         known = self._known.get(scopes)  # on the path of every act, and few sets differ
         if known is None:
             if len(self._known) >= 1024:
@@ -345,11 +345,11 @@ class Provider(ValueObject):
         return tuple(dict.fromkeys((self.oauth.authorize_origin, *self.oauth.csp_form_targets, *back)))
 
     def _as_loopback_name(self, base_url: str) -> str:
-        """Return our own URL with the loopback name that this provider requires."""
+        """Return this URL of deputize's pages with the loopback name that this provider requires."""
         return re.sub(_LOCAL, r"http://localhost\1", base_url) if self.oauth.localhost else base_url
 
     def cookie_fault(self, base_url: str) -> SettingsError | None:
-        """Return the error of pages at ``base_url`` that have no cookies after the redirect, or None."""
+        """Return the error if pages at ``base_url`` would have no cookies after the redirect, or None."""
         if (own_url := self._as_loopback_name(base_url)) == base_url:
             return None
         return SettingsError(
@@ -373,12 +373,12 @@ class Provider(ValueObject):
     # ------------------------------------------------------------- the same provider at other URLs
 
     def for_grant(self, extra: Mapping[str, str]) -> Provider:
-        """Return the provider for a grant with this ``extra``: with its own API roots and their hosts."""
+        """Return the provider for a grant with this ``extra``, including the grant's own API roots and their hosts."""
         apis = self.apis.for_grant(extra)
         return self if apis is self.apis else replace(self, apis=apis)
 
     def played(self) -> Provider:
-        """Return the provider as a sandbox simulates it: nothing is pushed or signed, userinfo names the account."""
+        """Return the provider as a sandbox simulates it: nothing is pushed or signed, and userinfo names accounts."""
         oauth, shape = self.oauth, self.apis.identity
         shape = shape if shape.url else replace(shape, url=urljoin(oauth.token_url, "userinfo"))
         auth = "post" if oauth.client_auth == "private_key_jwt" else oauth.client_auth
@@ -388,8 +388,8 @@ class Provider(ValueObject):
     def moved_to(self, base_url: str) -> Provider:
         """Return the same provider at a sandbox: ``https://host/path`` becomes ``{base_url}/host/path``.
 
-        No URL leads off this machine, whatever the sandbox replies. Plain http is accepted on loopback only. Raises
-        `SettingsError` if ``base_url`` is not such a URL.
+        No URL leads to another machine, whatever the sandbox replies. Plain http is accepted on loopback only. Raises
+        `SettingsError` if ``base_url`` is not on loopback.
         """
         if not re.fullmatch(_STAND_IN, base_url):
             raise SettingsError(
@@ -411,7 +411,7 @@ class Provider(ValueObject):
     def at_host(self, host: str, name: str = "") -> Provider:
         """Return the same software under this name, hosted by somebody else at ``host`` (``github.example.com``).
 
-        ``host`` comes from the operator, never from a tool. Raises `SettingsError` if it cannot be such a host.
+        ``host`` comes from the operator, never from a tool. Raises `SettingsError` if `sites` does not allow it.
         """
         site = next((s for s in self.sites if re.fullmatch(_HOST, host) and re.fullmatch(s.hosts, host)), None)
         if site is None:
@@ -440,9 +440,9 @@ class Provider(ValueObject):
 
 
 def describe_scope(scope: str, descriptions: Mapping[str, str]) -> str:
-    """Return what this scope allows, as a verb: ``read your email``. Without a description, its name.
+    """Return the description of a scope, as a verb: ``read your email``. Without a description: the scope's name.
 
-    A server that was discovered has none, and a description may only repeat the name.
+    A discovered server has no descriptions, and a description may only repeat the name.
     """
     text = descriptions.get(scope, "").strip()
     return text if text and text.casefold() != scope.casefold() else f'use the permission "{scope}"'

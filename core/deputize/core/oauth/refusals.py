@@ -1,7 +1,7 @@
-"""Refusals by an authorization server that the operator must fix, not the user, with the remedies.
+"""Refusals by an authorization server that the operator must fix, not the user, with their remedies.
 
-The reasons are the errors' own names (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6). The server's own description is
-neither shown nor logged.
+The keys are the names of OAuth errors (RFC 6749 4.1.2.1, OpenID Connect Core 3.1.2.6). The server's own description is
+neither displayed nor logged.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ REMEDIES: Final[Mapping[str, str]] = {
 
 
 def log_refusal(provider: Provider, app: App, outcome: Outcome) -> None:
-    """Log a refusal that the operator can fix. No user can."""
+    """Log a refusal that only the operator can fix."""
     if outcome.fix_by != "operator":
         return
     reason = outcome.detail or str(outcome.kind)

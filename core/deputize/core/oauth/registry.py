@@ -1,6 +1,6 @@
-"""The OAuth apps of a deputy and their providers: from the start, or created on first use.
+"""The OAuth apps of a deputy and their providers: set up at the start, or created on first use.
 
-A provider that must first be discovered (an MCP server) is registered by name. The first act, page or refresh that
+A provider that must be discovered first (an MCP server) is registered by name. The first act, page or refresh that
 needs it creates it; all others wait for the same attempt.
 """
 
@@ -33,16 +33,16 @@ class LazyProvider(Protocol):
         ...
 
     async def renew(self, app: App) -> App | None:
-        """Return a new registration if the server no longer knows the old one; None if it is not ours to make."""
+        """Return a new registration if the server has lost the old one; None if deputize did not make it."""
         ...
 
     async def account_of(self, access: Secret) -> Account | None:
-        """Return the account of a new token; None if it is found as usual, or not at all. Raises `Refusal`."""
+        """Return the account of a new token, or None for the usual way to find it, or for none. Raises `Refusal`."""
         ...
 
 
 def unknown_provider(name: str, known: Iterable[str]) -> tuple[str, str]:
-    """Return message and hint for an unknown provider name: those that exist, and how to add another."""
+    """Return message and hint for an unknown provider name: the known names, and how to add another."""
     names = list(known)
     near = instead(name, names, every=False)
     add = "Install its package, or register it under `deputize.providers` or as [providers.NAME] in deputize.toml."
@@ -50,8 +50,8 @@ def unknown_provider(name: str, known: Iterable[str]) -> tuple[str, str]:
 
 
 class Registry:
-    """Apps by name. Raises `SettingsError` for two with one name, one of an unknown provider, or one that cannot
-    authenticate at its provider."""
+    """Apps by name. Raises `SettingsError` for two apps with one name, or an app that has an unknown provider or cannot
+    authenticate there."""
 
     def __init__(self, apps: Iterable[App], providers: Mapping[str, Provider]) -> None:
         self.providers = dict(providers)
@@ -80,7 +80,7 @@ class Registry:
         self.late[name] = late
 
     def forget(self, name: str, *, expected: bool) -> None:
-        """Remove a provider that was created on first use. ``expected``: it is created again on its next use."""
+        """Remove a provider that was created on first use. ``expected``: its next use creates it again."""
         late = self.late.pop(name, None)
         if late is None:
             return
@@ -90,19 +90,19 @@ class Registry:
             self.late[name] = late
 
     async def arrive(self, name: str) -> None:
-        """Wait until the provider of this name exists, if it is expected. Raises as `Late.make` does."""
+        """Wait until the provider of this name exists, if registered. Raises the errors of `LazyProvider.make`."""
         if name in self.late and name not in self.apps:
             await portal().hop(lambda: self._join(name))
 
     async def wait_until_loaded(self, name: str) -> None:
-        """Do the same, but log an error instead of raising it: the provider is then unknown."""
+        """Wait like `arrive`, but log an error instead of raising it. The provider is unknown then."""
         try:
             await self.arrive(name)
         except DeputizeError as e:
             log.warning("%s cannot be used now: %s", name, e)
 
     async def renew(self, app: App) -> None:
-        """Register the app again after the server has lost it, if that is ours to do."""
+        """Register the app again after the server has lost the registration that deputize made."""
         if app.name in self.late:
             await portal().hop(lambda: self._renew(app))
 
@@ -133,10 +133,10 @@ class Registry:
     # ------------------------------------------------------------- all providers
 
     def app(self, provider: str, name: str = "") -> App:
-        """Return the app of this name, or the default app of a provider: that of its name, else the first, else the
-        first of another provider that stands in for it.
+        """Return the app of this name, or the default app of a provider: the one with the provider's name, else its
+        first, else the first of another provider that stands in for it.
 
-        Raises `InvalidInput` for an unknown name or one of another provider, `SettingsError` if there is no app.
+        Raises `InvalidInput` for an unknown app or one of another provider, `SettingsError` if there is no app.
         """
         if not name:
             return self.apps_for(provider)[0]
@@ -147,8 +147,8 @@ class Registry:
         return self.apps[name]
 
     def apps_for(self, provider: str) -> list[App]:
-        """Return all apps through which a provider's tools can be used, the default first, without service accounts,
-        which act only if they are named. Raises `SettingsError` if there is none."""
+        """Return all apps through which a provider's tools can be used, the default first. Leaves out service accounts,
+        which act only if they are named. Raises `SettingsError` if there is no app."""
         first, own, stand_ins = list[App](), list[App](), list[App]()
         for app in list(self.apps.values()):
             if isinstance(app.source, ServiceAccount):
@@ -170,7 +170,7 @@ class Registry:
         raise self._no_app(provider)
 
     def missing_apps(self, providers: Iterable[str]) -> SettingsError | None:
-        """Return the error for those of these providers that have no app; None if each has one."""
+        """Return the error if one of these providers has no app, or None."""
         have = {family for app in self.apps.values() for family in (app.provider, self.family(app.provider))}
         missing = sorted(set(providers) - have - self.late.keys() - {""})
         return self._no_app(*missing) if missing else None
@@ -195,18 +195,18 @@ class Registry:
         return row.stands_in_for or provider if row else provider
 
     def provider(self, name: str) -> Provider:
-        """Return the provider of this name. Raises `InvalidInput` for an unknown one."""
+        """Return the provider of this name. Raises `InvalidInput` for an unknown name."""
         if name not in self.providers:
             message, hint = unknown_provider(name, self.providers)
             raise InvalidInput(message, hint=hint)
         return self.providers[name]
 
     def scopes(self, provider: str, scopes: Iterable[str]) -> list[str]:
-        """Return scopes in full: as given, or the one known scope with this ending (``gmail.readonly``)."""
+        """Return scopes in full: unchanged, or the first known scope with this ending (``gmail.readonly``)."""
         known = self.provider(provider).scope_descriptions
         return [next((full for full in known if full.endswith(f"/{s}")), s) for s in scopes]
 
     def words(self, provider: str, scope: str) -> str:
-        """Return a scope's description for people, even if its provider is no longer set up."""
+        """Return a scope's description for people, even if its provider is no longer in the settings."""
         row = self.providers.get(provider)
         return describe_scope(scope, row.scope_descriptions if row else {})

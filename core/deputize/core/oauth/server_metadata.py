@@ -1,6 +1,6 @@
 """Provider definitions from a server's metadata: RFC 8414 2, OpenID Connect Discovery 1.0 3.
 
-Missing and unsupported features of the server are detected here, at the start, so that no consent fails later.
+Missing and unsupported features of the server are detected at the start, so that no consent fails later.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def provider_from_metadata(
     nameless: bool = False,
     plain_http: bool = False,
 ) -> Provider:
-    """Return the provider definition. ``nameless``: it names no accounts. ``plain_http``: as in `Provider`.
+    """Return the provider definition. ``nameless``: it never identifies accounts. ``plain_http``: as in `Provider`.
 
     Raises `SettingsError` for a server that cannot be used.
     """
@@ -116,7 +116,7 @@ _WORDS: Final = {
 
 
 def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
-    """Raise `SettingsError` if the server requires or lacks something without which no consent can succeed."""
+    """Raise `SettingsError` if every consent would fail, because of what the server requires or lacks."""
     if "code" not in _words(metadata, "response_types_supported", ["code"]):
         raise unusable_server(issuer, "gives no authorization codes")
     if "query" not in (modes := _words(metadata, "response_modes_supported", ["query"])):
@@ -130,7 +130,7 @@ def _check(issuer: str, metadata: Mapping[str, Any]) -> None:
 
 
 def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
-    """Return the key set's URL if id_tokens are signed by a supported algorithm, else "": they are not used."""
+    """Return the key set's URL, or "" if no supported algorithm signs the id_tokens, which are not used then."""
     algs = _words(metadata, "id_token_signing_alg_values_supported") or ["RS256"]
     if any(alg in ALGS for alg in algs):
         return _url(metadata, "jwks_uri")
@@ -142,7 +142,7 @@ def _jwks(issuer: str, metadata: Mapping[str, Any], resource: str) -> str:
 
 
 def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Iterable[str]) -> None:
-    """Raise `SettingsError` if an endpoint that gets codes or credentials has another origin than the issuer's.
+    """Raise `SettingsError` if an endpoint that receives codes or credentials has another origin than the issuer's.
 
     ``trusted_origins``: origins that the operator has named. OAuth 2.0 Security (RFC 9700) 4.4: a server that names
     somebody else's sign-in page gets the codes of users who sign in there.
@@ -161,7 +161,7 @@ def check_origins(issuer: str, metadata: Mapping[str, Any], trusted_origins: Ite
 
 
 def origin_at(url: str) -> str:
-    """Return scheme and host of a URL in metadata, "" if it is not a URL."""
+    """Return scheme and host of a URL in metadata, or "" if it is not a URL."""
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -180,9 +180,9 @@ _ENDPOINTS: Final = (
 
 
 def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
-    """Raise `SettingsError` for a server that names a URL of another provider as its own.
+    """Raise `SettingsError` for a server whose metadata contains a URL of another provider.
 
-    Users would consent there, and this server would get the code. A server whose issuer is there is that provider.
+    Users would consent there, and this server would get the code. If the issuer is there, it is that provider.
     """
     oauth, home = row.oauth, urlsplit(row.oauth.issuer).netloc
     ends = (oauth.authorize_url, oauth.token_url, oauth.par_url, oauth.device_url)
@@ -197,13 +197,13 @@ def check_addresses(row: Provider, known: Iterable[Provider]) -> None:
 
 
 def _par(issuer: str, metadata: Mapping[str, Any], *, wanted: bool) -> str:
-    """Return where requests are pushed, if the server requires that of all clients (RFC 9126 5) or our app does it."""
+    """Return the URL for pushed requests if the server requires them (RFC 9126 5) or the app wants them, or ""."""
     required = metadata.get("require_pushed_authorization_requests") is True
     return _required_url(issuer, metadata, "pushed_authorization_request_endpoint") if required or wanted else ""
 
 
 def _client_auth(issuer: str, metadata: Mapping[str, Any]) -> ClientAuth:
-    """Return the authentication method; Basic if the server names none (RFC 8414 2)."""
+    """Return the authentication method. It is Basic if the server lists none (RFC 8414 2)."""
     offered = _words(metadata, "token_endpoint_auth_methods_supported", ["client_secret_basic"])
     for method, client_auth in _METHODS.items():
         if method in offered:
@@ -240,7 +240,7 @@ def _words(metadata: Mapping[str, Any], name: str, absent: list[str] | None = No
 
 
 def unusable_server(issuer: str, why: str, offered: Iterable[str] = ()) -> SettingsError:
-    """Return the error for a server that cannot be used. ``offered``: what it supports instead."""
+    """Return the error for a server that cannot be used. ``offered``: the alternatives that it supports."""
     instead = f"It offers: {', '.join(offered)}. " if offered else ""
     hint = "Change that at the server; or write the provider as [providers.NAME], if its metadata is not what it does."
     return SettingsError(f"The server at {issuer} {why}.", hint=instead + hint)

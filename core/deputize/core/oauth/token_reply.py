@@ -17,8 +17,9 @@ from deputize.core.vault.grant import Secret
 class Tokens(Frozen):
     """A token reply. ``scopes``: None if the reply has none. ``lifetime``: seconds, 0 for no expiry.
 
-    ``id_token``: present if it is used; not verified yet. Its nonce must be ``nonce``, "" if none was sent. ``extra``:
-    other fields stored with the grant. ``proof_key``: the key that the tokens are bound to (RFC 9449), if any.
+    ``id_token``: unverified, and only present if it is used. Its nonce must be ``nonce``, "" if none was sent.
+    ``extra``: other fields stored with the grant. ``proof_key``: the key to which the tokens are bound (RFC 9449), if
+    any.
     """
 
     access: Secret
@@ -32,8 +33,8 @@ class Tokens(Frozen):
 
 
 def parse_tokens(provider: Provider, reply: Any, proof_key: Secret | None = None) -> Tokens:
-    """Parse a token reply (RFC 6749 5.1). Raises `ProviderUnavailable` without a usable token or with an invalid stored
-    field. ``proof_key``: the proven key; the tokens are bound to it if their type says so (RFC 9449 5)."""
+    """Return the tokens of a reply (RFC 6749 5.1). Raises `ProviderUnavailable` for a missing or invalid value.
+    ``proof_key``: the proven key. The tokens are bound to it if their type says so (RFC 9449 5)."""
     tokens = _tokens(provider, reply, proof_key)
     del reply  # else the frame of an error would show it
     if isinstance(tokens, str):
@@ -42,7 +43,7 @@ def parse_tokens(provider: Provider, reply: Any, proof_key: Secret | None = None
 
 
 def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens | str:
-    """Return the tokens of a reply, or what is wrong with it. Raises nothing: its frame has them in plaintext."""
+    """Return the tokens of a reply, or an error text. An exception would keep the tokens in its frame."""
     reply = token_reply(provider.rules, whole) or {}
     access, kind = reply.get("access_token"), str(reply.get("token_type", "bearer")).lower()
     if not usable(access) or kind not in ("bearer", "user", *(["dpop"] if proof_key else [])):
@@ -62,15 +63,14 @@ def _tokens(provider: Provider, whole: Any, proof_key: Secret | None) -> Tokens 
 
 
 def _scopes(provider: Provider, scope: Any) -> frozenset[str] | None:
-    """Return the scopes of a reply, a string or a list. Only visible ASCII is a scope (RFC 6749 3.3)."""
+    """Return the scopes of a reply, a string or a list. A scope consists of visible ASCII (RFC 6749 3.3)."""
     if isinstance(scope, list):
         scope = " ".join(one for one in scope if isinstance(one, str))
     return frozenset(filter(usable, provider.oauth.normal(scope))) if isinstance(scope, str) else None
 
 
 def _kept(provider: Provider, reply: Any) -> dict[str, str] | None:
-    """Return the fields stored with the grant; None if a value is invalid, because it could send tokens to another
-    host."""
+    """Return the fields stored with the grant, or None if a value is invalid and could send tokens to another host."""
     kept = {name: reply[name] for name in provider.apis.kept_fields if name in reply}
     if not all(
         isinstance(value, str) and re.fullmatch(provider.apis.kept_fields[name], value) for name, value in kept.items()
@@ -85,7 +85,7 @@ def usable(token: object) -> TypeGuard[str]:
 
 
 def seconds(value: Any, absent: float) -> float:
-    """Return a lifetime in seconds. ``expires_in`` may be a string, missing, or nonsense: then ``absent``."""
+    """Return a lifetime in seconds. ``expires_in`` may be a string. If it is missing or nonsense: ``absent``."""
     try:
         found = float(value)
     except (TypeError, ValueError):
