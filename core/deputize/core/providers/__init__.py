@@ -1,6 +1,6 @@
 """The providers: one file each, with facts from the providers' own documentation; and those that packages add.
 
-Rows end where their differences end: what all have in common (code flow, S256, rotation, expiry) is the engine's.
+What all providers share (code flow, S256, rotation, expiry) is in the engine, not in a definition.
 
     built in           `PROVIDERS`
     another package    an entry point of the group ``deputize.providers``: a `Provider`, or a module with ``PROVIDER``
@@ -43,7 +43,7 @@ _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 def bad_name(name: str) -> str:
     """Return why a provider of a package or of settings may not have this name, or "".
 
-    A name that people would take for a built-in one, such as ``Google`` or ``github-app``, is refused.
+    A name that people would mistake for a built-in one, such as ``Google`` or ``github-app``, is refused.
     """
     if not _NAME.fullmatch(name):
         return "a name has letters a-z, digits, - and _ only."
@@ -66,5 +66,5 @@ PLUGINS: Final = Plugins(
 
 
 def known_providers() -> dict[str, Provider]:
-    """Return built-in providers and those of installed packages, by name. A bad one is logged once and left out."""
+    """Return built-in providers and those of installed packages, by name. A faulty one is logged once and left out."""
     return {**PROVIDERS, **PLUGINS.all()}

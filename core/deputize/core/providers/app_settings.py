@@ -1,4 +1,4 @@
-"""An OAuth app in ``deputize.toml``: ``[apps.google]``, and ``[apps.google.source]``, where its grants come from."""
+"""An OAuth app in ``deputize.toml``: ``[apps.google]``, and ``[apps.google.source]``, the source of its grants."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ExchangeSettings(BaseModel):
     user_claim: str = Field("sub", description=_CLAIM)
 
     def source(self, app: str, client_id: str) -> Source:
-        """Return the source. Raises `SettingsError`."""
+        """Return the source of grants. Raises `SettingsError` if it is invalid."""
         if self.kind == "on_behalf_of" and self.model_fields_set & {"session", "token_audience"}:
             raise SettingsError(
                 f"[apps.{app}.source]: session and audience are of an exchange, not of on_behalf_of.",
@@ -98,8 +98,8 @@ def _key_of_account(path: Path, app: str, client_id: str) -> ClientKey:
 
 
 def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
-    """Return the key, from Google's file if that is for this account, or what is wrong with it. Raises nothing: its
-    frame has the plaintext."""
+    """Return the key, from Google's file if it is for this account, or an error text. An exception would keep the
+    plaintext in its frame."""
     try:
         file = json.loads(text.reveal())
     except (ValueError, RecursionError):
@@ -119,18 +119,18 @@ def _key_for(text: SecretBytes, client_id: str) -> ClientKey | str:
 class AppSettings(BaseModel):
     """One OAuth client, as registered at its provider.
 
-    ``pkce``: the registration has PKCE enabled, if the provider leaves that to it (Slack). ``host``: where somebody
-    else hosts the provider (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the app's name is then
-    also the provider's. ``issuer``: of a server that is not built in, whose metadata is read at start; ``label``,
-    ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` add what metadata does
-    not say: see `deputize.core.discover`.
+    ``pkce``: True if the registration has PKCE enabled, at a provider where that is optional (Slack). ``host``: the
+    host of a provider that somebody else runs (GitHub Enterprise, a Salesforce domain), as ``github.example.com``; the
+    app's name is then also the provider's. ``issuer``: of a server that is not built in, whose metadata is read at
+    start; ``label``, ``api``, ``resource``, ``allow_private_network``, ``trusted_origins``, ``par`` and ``dpop`` add
+    what metadata omits: see `deputize.core.discover`.
 
     ``client_secret_file``: a file with the secret. ``private_key_file``: the client's signing key instead of a secret
     (``private_key_jwt``): PEM or a JSON Web Key, mode 0600. ``private_key_id``: its ``kid``, if the server requires
     one. ``private_key_alg``: the algorithm, if not the key's usual one. ``assertion_audience``: whether assertions name
     the server's ``issuer`` or its ``token`` endpoint.
 
-    ``source``: where its grants come from without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
+    ``source``: the source of grants without a consent page, as a table ``[apps.NAME.source]`` with a ``kind``:
     ``exchange``, ``on_behalf_of``, ``identity_assertion`` or ``service_account``; see docs/grants-without-a-screen.md.
     """
 
@@ -180,5 +180,5 @@ class AppSettings(BaseModel):
         )
 
     def row(self, name: str) -> str:
-        """Return the provider's name for an app of this name."""
+        """Return the name of the provider for an app of this name."""
         return name if self.host else self.provider or name

@@ -1,6 +1,6 @@
 """Microsoft Entra: refusals of its token endpoint beyond the RFCs.
 
-Entra reports most of them as ``invalid_grant``, whoever can fix it; the real reason is a number, AADSTS, at the
+Entra reports most of them as ``invalid_grant``, whoever can fix them. The real reason is a number, AADSTS, at the
 beginning of the description. Sources: learn.microsoft.com/entra/identity-platform/reference-error-codes,
 v2-oauth2-on-behalf-of-flow and v2-conditional-access-dev-guide. Its APIs have their own rules.
 """

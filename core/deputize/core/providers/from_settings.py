@@ -1,8 +1,8 @@
 """Providers described in settings, without code: ``[providers.acme]`` in ``deputize.toml``.
 
-A definition decides where codes, tokens and client secrets go, so it is checked like one in code: https everywhere (or
-loopback everywhere, for a sandbox), no name of a known provider, no unknown field. A grant is encrypted with the origin
-it came from: if the definition leads elsewhere later, it does not get the grant's tokens
+A definition decides where codes, tokens and client secrets are sent, so it gets the checks of one in code: https
+everywhere (or loopback everywhere, for a sandbox), no name of a known provider, no unknown field. A grant is encrypted
+with its origin: if the definition later names another server, that server does not get the grant's tokens
 (`deputize.core.providers.origin`).
 """
 
@@ -164,7 +164,7 @@ class OAuthSettings(BaseModel):
 
 
 class ApiSettings(BaseModel):
-    """Where its tokens may go, and how accounts are identified. Fields as in `deputize.core.ApiRules`."""
+    """The API hosts that may receive tokens, and how accounts are identified. Fields as in `deputize.core.ApiRules`."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -191,7 +191,7 @@ class ApiSettings(BaseModel):
 
 
 class ProviderSettings(BaseModel):
-    """One provider without code. Fields as in `deputize.core.Provider`; its replies are classified as the RFCs say."""
+    """One provider without code. Fields as in `deputize.core.Provider`. Its replies are classified by the RFCs."""
 
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
@@ -210,7 +210,7 @@ class ProviderSettings(BaseModel):
 
     @model_validator(mode="after")
     def _check_schemes(self) -> ProviderSettings:
-        """Raise `ValueError` if https and http are mixed: one http URL would send a token in the clear."""
+        """Raise `ValueError` if https and http are mixed, because one http URL would send a token unencrypted."""
         if len({urlsplit(url).scheme for url in self._addresses() if url}) > 1:
             raise ValueError("all addresses are https, or all are http on loopback")
         return self
@@ -234,7 +234,7 @@ class ProviderSettings(BaseModel):
 
 
 def with_settings(described: Mapping[str, ProviderSettings]) -> dict[str, Provider]:
-    """Return all providers by name: built-in ones, those of installed packages, and these.
+    """Return all providers by name: built-in ones, those of installed packages, and ``described`` ones.
 
     Raises `SettingsError` for a taken or invalid name.
     """

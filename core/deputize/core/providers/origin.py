@@ -1,10 +1,10 @@
-"""Where a grant may be used: only where it came from, whatever the settings say now.
+"""The use of a grant is limited to its origin, even if the settings have changed since.
 
 Each grant is encrypted with its `Origin`. If the settings now name another server or registration, its grants do not
 apply: no token and no client secret is sent there. A grant without an origin is from before origins were stored. It
 counts as one of its provider's built-in definition and is used with no other.
 
-    another registration at the same server    the user must consent again; a disconnect tells that server
+    another registration at the same server    the user must consent again; a disconnect is reported to that server
     another server                             `InvalidInput` with the reason ``moved``: only the operator can fix it
 """
 
@@ -31,7 +31,7 @@ _PORT: Final = re.compile(r"(?:(?<=://127\.0\.0\.1)|(?<=://\[::1\])|(?<=^127\.0\
 
 
 def origin_of(row: Provider, app: App) -> Origin:
-    """Return the origin of grants that this app gets at this provider now."""
+    """Return the origin of grants that this app would get at this provider now."""
     return _origin(row.name, _places(row), row.apis.hosts, row.plain_http, app.client_id)
 
 
@@ -53,7 +53,7 @@ def _places(row: Provider) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def origin_change(origin: Origin | None, row: Provider, app: App) -> Differs:
-    """Return what has changed in the settings since this was granted."""
+    """Return the difference between a grant's origin and the present settings."""
     now = origin_of(row, app)
     if origin is None:
         return "" if now.built_in else "place"
@@ -63,7 +63,7 @@ def origin_change(origin: Origin | None, row: Provider, app: App) -> Differs:
 
 
 def restrict_to_origin(row: Provider, grant: Grant, app: App) -> Provider:
-    """Return the provider as far as this grant may use it: without API hosts that are new since its consent.
+    """Return the provider as far as this grant may use it: without API hosts that were added since its consent.
 
     Raises `InvalidInput` with the reason ``moved`` if the provider has changed.
     """
@@ -100,5 +100,5 @@ def pack_origin(origin: Origin | None) -> dict[str, str]:
 
 
 def origin_in(note: Mapping[str, Any]) -> Origin | None:
-    """Return the origin in a record that `noted` wrote, or None."""
+    """Return the origin in a record with the field from `pack_origin`, or None."""
     return Origin.unpack(note["origin"]) if note.get("origin") else None
