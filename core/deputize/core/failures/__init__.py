@@ -1,9 +1,9 @@
-"""Classification of provider responses into what to do about them.
+"""Classification of provider responses, as the basis for retries and errors.
 
 `classify` reads status, headers and body and returns one of ten failure classes, or OK. Providers differ only in data:
-a `Rules` says where failures appear, and has tables of "if this is seen, it means that". Limits take priority over
-permissions, the organization over the user, scopes over everything else. `lost` classifies a request without an answer,
-and `denied` the ``error`` that a browser returned with. `redact` masks secrets in any text.
+their `Rules` say where failures appear, and have tables from patterns to outcomes. Limits take priority over
+permissions, the organization over the user, scopes over everything else. `outcome_without_answer` classifies a request
+without a response, and `outcome_of_callback_error` the ``error`` of a callback. `redact` masks secrets in any text.
 """
 
 from deputize.core.failures.classify import classify, outcome_of_callback_error, outcome_without_answer

@@ -1,4 +1,4 @@
-"""Classification of one response: the tables' outcome, then its wait, its scopes and its risk for this call."""
+"""Classification of one response: the outcome from the tables, then its wait, its scopes and its risk for this call."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def classify(
     now: float | None = None,
     rpc_id: RpcId | None = None,
 ) -> Outcome:
-    """Return what a response means. Never raises for anything a provider may send.
+    """Return the outcome of a response. Never raises, whatever a provider sends.
 
-    ``headers``: case-insensitive, or in lower case. ``granted``: scopes of the grant. ``needs``: the call needs one
-    scope of each of these. ``now``: Unix seconds, if the response has no Date. ``rpc_id``: id of the request if it was
-    JSON-RPC; `Outcome.data` is then the whole message. The ``body`` of a callback is its query string, and the scopes
+    ``headers``: case-insensitive, or in lower case. ``granted``: scopes of the grant. ``needs``: groups of scopes; the
+    call needs one of each. ``now``: Unix seconds, if the response has no Date. ``rpc_id``: id of the request if it was
+    JSON-RPC; `Outcome.data` is then the whole message. For a callback, ``body`` is its query string, and the scopes
     granted in it are compared with ``needs``.
     """
     if call == "callback":
@@ -95,14 +95,14 @@ def _json_rpc_outcome(
 
 
 def outcome_without_answer(call: Call, *, sent: bool) -> Outcome:
-    """Return the outcome of a request without an answer. ``sent`` is False only if the request cannot have left."""
+    """Return the outcome of a request without a response. ``sent``: False only if it certainly was not sent."""
     if not sent:
         return outcome_of(Kind.TRANSIENT, "unsent", backoff=True, safe=True)
     return lost_outcome(call)
 
 
 def outcome_of_callback_error(rules: Rules, error: str) -> Outcome:
-    """Return the outcome of a callback's ``error`` parameter (RFC 6749 4.1.2.1). Unknown ones are for the operator."""
+    """Return the outcome of a callback's ``error`` parameter (RFC 6749 4.1.2.1). The operator must fix unknown ones."""
     seen = RefusedAnswer("callback", 0, {}, None, (error,), "", 0.0)
     return _first(rules.callback, seen) or _unclassified_outcome(seen)
 
@@ -160,7 +160,7 @@ def _unclassified_outcome(seen: RefusedAnswer) -> Outcome:
 
 
 def _shape(data: Any, depth: int = 3) -> str:
-    """Return a body's keys and types, none of its values."""
+    """Return the keys and types of a body, without values."""
     if isinstance(data, dict) and depth:
         shapes = ((k if re.fullmatch(_PLAIN_KEY, k) else "?", _shape(v, depth - 1)) for k, v in data.items())
         return "{" + ", ".join(f"{key}: {shape}" for key, shape in islice(shapes, MANY)) + "}"
@@ -202,7 +202,7 @@ def _has_data(data: Any) -> bool:
 
 
 def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
-    """Return the outcome of partial GraphQL data: good enough to read, unless consent or a refresh helps."""
+    """Return the outcome of partial GraphQL data. It counts as success for a read unless consent or a refresh helps."""
     if seen.call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "partial")
     if seen.call != "read" or outcome.kind in (Kind.MISSING_SCOPE, Kind.REFRESH_ONCE, Kind.REAUTH):
@@ -213,22 +213,22 @@ def _partial_outcome(seen: RefusedAnswer, outcome: Outcome) -> Outcome:
 
 
 def _unmet(rules: Rules, granted: frozenset[str], needs: Sequence[Sequence[str]]) -> list[Sequence[str]]:
-    """Return the any-of sets of which no scope is granted."""
+    """Return the groups of scopes of which none is granted."""
     have = rules.covered(granted)
     return [need for need in needs if not have & set(need)]
 
 
 def _flat(needs: Iterable[Sequence[str]]) -> tuple[str, ...]:
-    """Return the scopes of all sets, each once."""
+    """Return the scopes of all groups, each once."""
     return tuple(dict.fromkeys(scope for need in needs for scope in need))
 
 
 def _with_scopes(
     rules: Rules, seen: RefusedAnswer, outcome: Outcome, granted: frozenset[str], needs: Sequence[Sequence[str]]
 ) -> Outcome:
-    """Return the outcome with the scopes to request: those of both provider and tool, else those of either.
+    """Return the outcome with the scopes to request: those that provider and tool both name, else those of either.
 
-    If the two do not agree, consent may not help: the outcome is uncertain.
+    If the two have none in common, consent may not help, and the outcome is uncertain.
     """
     named = _challenge_scopes(seen) or outcome.needed or scope_list(word(as_object(seen.data), "needed"))
     if named and rules.challenge_names_all:
@@ -246,7 +246,7 @@ def _challenge_scopes(seen: RefusedAnswer) -> tuple[str, ...]:
 
 
 def _missing_alternatives(rules: Rules, seen: RefusedAnswer) -> tuple[str, ...]:
-    """Return the scopes of which any would do, if the token's headers show that it has none of them."""
+    """Return alternative scopes, any of which suffices, if the token's headers prove that it has none of them."""
     accepted = scope_list(seen.headers.get(rules.accepted, ""))
     if seen.status not in (403, 404) or not accepted or rules.have not in seen.headers:
         return ()

@@ -1,6 +1,6 @@
-"""JSON-RPC 2.0 over HTTP: which message responds to the request, and what an error in it means.
+"""JSON-RPC 2.0 over HTTP: finding the response to a request, and the meaning of an error in it.
 
-A status says little there: an error may come in a 200, a stream may end before the response, and a 202 confirms
+The HTTP status means little: an error may come in a 200, a stream may end before the response, and a 202 confirms
 nothing. Sources: https://www.jsonrpc.org/specification section 5, WHATWG HTML 9.2.6 for the stream, and
 https://modelcontextprotocol.io/specification/2026-07-28/basic/transports for both forms of a response.
 """
@@ -36,7 +36,7 @@ def events(body: bytes) -> Iterator[str]:
 def response_to(asked: RpcId, content_type: str, body: bytes) -> dict[str, Any] | None:
     """Return the message that responds to the request, or None. An error may have no id.
 
-    Requests and notifications of the server are ignored: they do not respond to it.
+    Requests and notifications from the server are ignored, because they are not responses.
     """
     nameless: dict[str, Any] | None = None
     for text in events(body) if is_stream(content_type) else (body,):
@@ -70,19 +70,19 @@ def _is_same_id(own: object, asked: RpcId) -> bool:
 
 
 def code_of(message: Any) -> int | None:
-    """Return the code of a JSON-RPC error, None if the message is not one."""
+    """Return the code of a JSON-RPC error, or None if the message is not an error."""
     error = message.get("error") if isinstance(message, dict) else None
     code = error.get("code") if isinstance(error, dict) else None
     return code if isinstance(code, int) and not isinstance(code, bool) else None
 
 
 def is_refusal(outcome: Outcome) -> bool:
-    """Return True if a JSON-RPC error, in the outcome's ``data``, says that nothing was executed."""
+    """Return True if the outcome's ``data`` is a JSON-RPC error that proves that nothing was executed."""
     return outcome.kind is Kind.INVALID_INPUT and code_of(outcome.data) is not None
 
 
 def json_rpc_outcome(codes: RpcErrors, call: Call, status: int, message: dict[str, Any] | None) -> Outcome | None:
-    """Return the outcome of a response, or of its absence at a good status; None if the status itself decides."""
+    """Return the outcome of a response, or of a missing response with a good status; None if the status decides."""
     code = code_of(message)
     if 200 <= status < 300:
         if message is None:

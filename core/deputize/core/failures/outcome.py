@@ -39,15 +39,14 @@ class Kind(StrEnum):
 
 @frozen
 class Outcome(ValueObject):
-    """What a response means, in our terms. Only ``data``, ``url``, scopes and an organization's name are the
-    provider's.
+    """The classified response. Only ``data``, ``url``, scopes and an organization's name are the provider's own.
 
-    ``wait``: seconds the provider requires, None if it does not say. ``backoff``: wait longer each time, with jitter
-    (from ``wait``, or from a second). ``needed``: scopes of which any may do. ``certain``: False if the class is the
-    best guess. ``url``: https, for the user only, its host unchecked. ``safe``: the same request may be sent again.
-    ``about``: whose limit, or which organization. ``claims``: what the token endpoint requires in the next
-    authorization request (OpenID Connect Core 5.5). ``data``: the parsed body (bytes if a good answer is not JSON); it
-    may have tokens, so it has no repr.
+    ``wait``: seconds that the provider requires, None if it requires none. ``backoff``: wait longer each time, with
+    jitter (starting at ``wait``, or at a second). ``needed``: scopes of which any one suffices. ``certain``: False if
+    the class is only the best guess. ``url``: https, for the user only, its host unchecked. ``safe``: the same request
+    may be sent again. ``about``: the owner of the limit, or the organization. ``claims``: what the token endpoint
+    requires in the next authorization request (OpenID Connect Core 5.5). ``data``: the parsed body (bytes if a
+    successful response is not JSON). It may contain tokens, so it is not in the repr.
     """
 
     kind: Kind
@@ -87,7 +86,7 @@ def outcome_of(
     safe: bool = False,
     about: str = "",
 ) -> Outcome:
-    """Return an outcome for a table. Who can fix it, and whether it may be repeated, follow from its kind."""
+    """Return an outcome for a table. ``fix_by`` and ``safe`` follow from ``kind`` by default."""
     fix_by = fix_by or _FIXES.get(kind, "nobody")
     safe = safe or kind in _UNACTED
     return Outcome(kind, wait, backoff, detail, fix_by, needed, certain, safe=safe, about=about)
@@ -100,13 +99,13 @@ SERVER_ERROR = outcome_of(Kind.TRANSIENT, backoff=True)
 
 
 def scope_list(text: str) -> tuple[str, ...]:
-    """Return the scopes in a text, whatever separates them, each once."""
+    """Return the scopes in a string, each once, whatever separates them."""
     words = re.split(_BETWEEN, text[: 4 * TEXT])
     return tuple(dict.fromkeys(word for word in words if re.fullmatch(_SCOPE, word)))
 
 
 def lost_outcome(call: Call) -> Outcome:
-    """Return the outcome of a request that was sent and got no answer."""
+    """Return the outcome of a request that was sent without getting a response."""
     if call == "write":
         return outcome_of(Kind.AMBIGUOUS_WRITE, "lost")
     if call == "code":

@@ -1,4 +1,4 @@
-"""Parsing of a response: its body, the user's token in it, the names, messages and reason of a refusal."""
+"""Parsing of a response: its body, the user's token in it, and the names, messages and reason of a refusal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _URL: Final = r"(?i)\b([a-z][a-z0-9+.-]{1,20}:/{2,})(?:[^\s/?#@\"'<>]*@)?([^\s?#
 
 
 def parse_body(call: Call, body: bytes) -> Any:
-    """Return the body as JSON; at token endpoints also as a form; else as bytes."""
+    """Return the body as JSON, or as a form at token endpoints, or else as bytes."""
     if not body:
         return None
     try:
@@ -42,7 +42,7 @@ def parse_body(call: Call, body: bytes) -> Any:
 
 
 def form(body: bytes) -> dict[str, str] | bytes:
-    """Return the fields of a form (or query) that contains an error or a token; else the bytes."""
+    """Return the fields of a form (or query) if it contains an error or a token, else the bytes."""
     try:
         pairs = dict(parse_qsl(body[:ERROR_BODY].decode("utf-8", "replace"), max_num_fields=100))
     except ValueError:
@@ -62,12 +62,12 @@ def is_refused(rules: Rules, call: Call, data: Any) -> bool:
 
 
 def _is_graphql(data: dict[str, Any]) -> bool:
-    """Return True for a GraphQL body: it has data, or more than messages. Some REST bodies list ``errors``, too."""
+    """Return True for a GraphQL body: it has data, or errors with more than messages, unlike some REST bodies."""
     return "data" in data or any(e.keys() & {"type", "extensions", "locations"} for e in as_objects(data["errors"]))
 
 
 def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
-    """Return the part of a token reply that has the user's own token, or None."""
+    """Return the part of a token reply with the user's own token, or None."""
     for root in rules.roots:
         part = data.get(root) if root and isinstance(data, dict) else data
         if isinstance(part, dict) and word(part, "access_token") and word(part, "token_type") not in rules.not_users:
@@ -76,8 +76,8 @@ def token_reply(rules: Rules, data: Any) -> dict[str, Any] | None:
 
 
 def claims_in(data: Any) -> str:
-    """Return what the next authorization request must repeat as ``claims``, unchanged; "" if there is none, or none
-    that is a JSON object and fits into a URL (OpenID Connect Core 5.5)."""
+    """Return the ``claims`` that the next authorization request must contain, unchanged, or "". "" also for claims that
+    are not a JSON object or too long for a URL (OpenID Connect Core 5.5)."""
     claims = data.get("claims") if isinstance(data, dict) else None
     if not isinstance(claims, str) or len(claims) > MAX_CLAIMS or not claims.isprintable():
         return ""
@@ -90,7 +90,7 @@ def claims_in(data: Any) -> str:
 def look(
     rules: Rules, call: Call, status: int, headers: Mapping[str, str], data: Any, now: float | None
 ) -> RefusedAnswer:
-    """Parse a refusal. ``now``: the time if it has no Date header."""
+    """Return the parsed refusal. ``now``: the time if it has no Date header."""
     lower = {name.lower(): value for name, value in headers.items()}
     if isinstance(data, bytes):
         text = data[:TEXT].decode("utf-8", "replace")
@@ -142,7 +142,7 @@ def _messages(data: Any) -> Iterator[Any]:
 
 
 def as_object(value: Any) -> dict[str, Any]:
-    """Return the value if it is an object, else an empty one."""
+    """Return the value if it is an object, else an empty object."""
     return value if isinstance(value, dict) else {}
 
 
@@ -161,7 +161,7 @@ def provider_reason(rules: Rules, data: Any, without_token: Callable[[str], str]
     """Return the message, fields and codes of a refusal; empty if the body has none.
 
     ``data``: the parsed body. ``without_token``: removes the token that was sent. Anybody may have written any part of
-    it, so the result has the mark of untrusted content, and no line break, invisible character or secret.
+    the body, so the result is marked as untrusted, and contains no line break, invisible character or secret.
     """
     if not isinstance(data, dict | list):
         return {}

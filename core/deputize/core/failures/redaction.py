@@ -1,8 +1,8 @@
-"""Masking of secrets in a text that is to be shown or stored.
+"""Masking of secrets in text that will be displayed or stored.
 
-Each provider defines the form of its tokens (`TokenShape`); other secrets are recognized here by their name or header.
-A text may be anybody's, of any length. So each pattern is tried only where its mark is, nothing is read twice, and the
-time is linear for any text.
+Each provider defines the form of its tokens (`TokenShape`). Other secrets are recognized here by their name or header.
+Anybody may have written the text, with any length. So each pattern is tried only at its mark, no part is read twice,
+and the time is linear for any text.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 
 class TokenShape(NamedTuple):
-    """The form of a provider's tokens. ``mark``: the text, in lower case, without which ``pattern`` is not tried.
+    """The form of a provider's tokens. ``mark``: a lower-case substring without which ``pattern`` is not tried.
 
-    A pattern that begins with its mark costs nothing without it; any other is tried on the whole text.
+    A pattern that begins with its mark costs nothing without it; any other pattern is tried on the whole text.
     """
 
     mark: str
@@ -56,15 +56,15 @@ def add_shapes(shapes: Iterable[TokenShape]) -> None:
 
 
 def redact(text: str) -> str:
-    """Return the text with everything masked that looks like a token, a code, a secret or a credential header.
+    """Return the text with all substrings masked that look like a token, a code, a secret or a credential header.
 
-    This is the second line of defence: secrets are kept out of texts in the first place.
+    This is the second line of defence: secrets should not get into texts in the first place.
     """
     return _mask_all(text, (*_provider_masks(tuple(_shapes)), *_other_masks()))
 
 
 def _mask_all(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
-    """Return the text without these kinds of secrets, each searched only if its mark is in the text."""
+    """Return the text without these kinds of secrets. Each kind is searched only if its mark is in the text."""
     low = _lower(text)
     for mark, mask in secrets:
         if mark in low and (masked := mask(text, low)) is not text:
@@ -73,13 +73,13 @@ def _mask_all(text: str, secrets: Iterable[tuple[str, _Mask]]) -> str:
 
 
 def _lower(text: str) -> str:
-    """Return the text in lower case with the same length: some letters become two, which would shift positions."""
+    """Return the text in lower case with the same length. Some letters would become two, which shifts positions."""
     low = text.lower()
     return low if len(low) == len(text) else text.translate(_LOWER)
 
 
 def _mask_at(mark: str, find: _Find) -> tuple[str, _Mask]:
-    """Return a mask for secrets at a mark."""
+    """Return the mark, and a function that masks secrets at it."""
 
     def mask(text: str, low: str) -> str:
         parts, done, at = list[str](), 0, low.find(mark)
@@ -99,7 +99,7 @@ def _mask_at(mark: str, find: _Find) -> tuple[str, _Mask]:
 
 @cache
 def _provider_masks(shapes: tuple[TokenShape, ...]) -> tuple[tuple[str, _Mask], ...]:
-    """Return masks for tokens of these forms."""
+    """Return the marks and masks for tokens of these forms."""
     return tuple(
         _mask_at(mark, _whole(pattern)) if _leads(mark, pattern) else (mark, _anywhere(pattern))
         for mark, pattern in shapes
@@ -121,7 +121,7 @@ def _whole(pattern: str) -> _Find:
 
 
 def _value(pattern: str, *, no_word: bool = False) -> _Find:
-    """Return a finder of the pattern's second group; with ``no_word`` only of a value that is not a plain word."""
+    """Return a finder of the pattern's second group. ``no_word``: skips values that are plain words."""
 
     def find(text: str, at: int) -> _Found:
         found = re.compile(pattern).match(text, at)
@@ -133,7 +133,7 @@ def _value(pattern: str, *, no_word: bool = False) -> _Find:
 
 
 def _web_token(text: str, at: int) -> _Found:
-    """Find a JSON Web Token. If none begins here, none begins later in the same run of characters."""
+    """Find a JSON Web Token at this position. If none begins here, none begins later in the same run of characters."""
     found = re.compile(_JWT).match(text, at)
     if found:
         return *found.span(), True

@@ -1,4 +1,4 @@
-"""When to retry, from a response's headers and message."""
+"""The time of the next retry, from a response's headers and message."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _retry_after(seen: RefusedAnswer) -> float | None:
 
 
 def _exhausted_budget(rules: Rules, seen: RefusedAnswer) -> Budget | None:
-    """Return the exhausted budget, or None. A reset that is not a point in time is ignored."""
+    """Return the exhausted budget, or None. Ignores a reset header that is not a point in time."""
     there = [b for b in rules.budgets if re.fullmatch(_EPOCH, seen.headers.get(b.reset, ""))]
     used = (b for b in there if seen.headers.get(b.left, "").strip() == "0")
     return next(used, None) or next((b for b in there if b.always), None)
@@ -50,7 +50,7 @@ def _message_time(rules: Rules, seen: RefusedAnswer) -> float | None:
 
 
 def http_date(value: str) -> float | None:
-    """Return a header's date (RFC 9110 5.6.7) in Unix seconds, None if it is invalid."""
+    """Return a header's date (RFC 9110 5.6.7) in Unix seconds, or None if it is invalid."""
     try:
         return _epoch(parsedate_to_datetime(value)) if value else None
     except (ValueError, TypeError, IndexError, OverflowError):

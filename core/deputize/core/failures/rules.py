@@ -25,9 +25,9 @@ class RefusedAnswer(Printed):
 
 
 class When:
-    """A row of a table. All its conditions must hold; groups named needed, about and url fill the outcome.
+    """A rule of a table. All of its conditions must hold. Regex groups named needed, about and url fill the outcome.
 
-    ``names`` match exactly; ``like`` is the pattern of those with stars. Patterns are compiled on first use.
+    ``names`` match exactly; ``like`` is a pattern for names with stars. Patterns are compiled on first use.
     """
 
     __slots__ = ("calls", "header", "like", "names", "status", "text", "then")
@@ -46,7 +46,7 @@ class When:
         self.header, self.status, self.calls = header, status, calls
 
     def means(self, seen: RefusedAnswer) -> Outcome | None:
-        """Return the outcome, or None if the row does not match."""
+        """Return the outcome, or None if the rule does not match."""
         if (self.status and seen.status not in self.status) or (self.calls and seen.call not in self.calls):
             return None
         name = self._match_name(seen.names)
@@ -59,7 +59,7 @@ class When:
         return None if found is None else self._fill_outcome(name, found)
 
     def _match_name(self, names: Iterable[str]) -> str | None:
-        """Return the first matching name, "" if the row has none, None if none matches."""
+        """Return the first matching name, "" if the rule has no names, or None if none matches."""
         if not self.names and not self.like:
             return ""
         return next((n for n in names if n in self.names or (self.like and re.fullmatch(self.like, n))), None)
@@ -75,7 +75,7 @@ class When:
 
 
 def _groups(pattern: str | None, text: str | None) -> dict[str, str] | None:
-    """Return the named groups of a match, {} without a pattern, None if it does not match."""
+    """Return the named groups of a match, {} without a pattern, or None if it does not match."""
     if pattern is None:
         return {}
     hit = re.search(pattern, text, re.IGNORECASE) if text is not None else None
@@ -90,7 +90,7 @@ def when(
     status: Iterable[int] = (),
     calls: Iterable[Call] = (),
 ) -> When:
-    """Return a row: any of ``names`` (``*`` stands for letters), ``text`` in a message, a header, a status, a call."""
+    """Return a rule: any of ``names`` (``*`` stands for letters), ``text`` in a message, a header, a status, a call."""
     plain = frozenset(name for name in names if "*" not in name)
     like = "|".join(re.escape(name).replace(r"\*", "[A-Za-z_]*") for name in names if "*" in name)
     return When(then, plain, like, text or None, header, frozenset(status), frozenset(calls))
@@ -100,14 +100,14 @@ _STAGES = (Kind.RATE_LIMITED, Kind.ORG_BLOCKED, Kind.MISSING_SCOPE)
 
 
 def table(*rows: When) -> tuple[When, ...]:
-    """Return rows by priority: limits, organization, scopes, then the rest as written."""
+    """Return rules by priority: limits, organization, scopes, then the others in the given order."""
     return tuple(sorted(rows, key=lambda row: _STAGES.index(row.then.kind) if row.then.kind in _STAGES else 3))
 
 
 class Budget(NamedTuple):
-    """A limit's headers: what is left, when it resets (Unix time in ``unit`` seconds), whose it is.
+    """A limit's headers: the remainder, the reset time (Unix time in ``unit`` seconds), and the limit's owner.
 
-    ``always``: its reset applies even if something is left, because the request cost more than that.
+    ``always``: the reset applies even if something remains, because the request cost more than that.
     """
 
     left: str
@@ -122,19 +122,19 @@ NO_TOKEN = outcome_of(Kind.INVALID_INPUT, "no_token", fix_by="operator")
 
 @frozen
 class Rules(Frozen):
-    """How one provider's responses are read, as data.
+    """How to read one provider's responses, as data.
 
     ``ok_field``: the body's field that is false in a refusal. ``graphql``: refusals may be ``errors`` in a 200.
     ``roots``: where the user's token is in a token reply, "" for the top. ``not_users``: types of tokens that belong to
     no user. ``no_token``: meaning of a reply to a code without the user's token. ``partial``: header, pattern and words
-    of a successful but incomplete answer. ``have`` and ``accepted``: headers with the token's scopes, and with those of
-    which any would do. ``error_names``: paths of error names, the most specific first, as ``error.details[].reason``,
-    with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are always read. ``implies``: scopes that a
-    scope includes. ``until``: pattern of a message's ISO time to wait for. ``challenge_names_all``: all scopes in a
-    challenge (RFC 6750 3) are needed, not any. ``reason``, ``reason_fields``: such paths to a refusal's messages, and
-    to the fields it is about. ``json_rpc``: meaning of the codes of a JSON-RPC API; see
-    `deputize.core.failures.json_rpc`. ``still_refused``: meaning of a token that is refused right after its refresh,
-    None if unknown. Of the four tables, the first matching row wins.
+    of a successful but incomplete response. ``have`` and ``accepted``: headers with the token's scopes, and with the
+    alternative scopes that would suffice. ``error_names``: paths of error names, the most specific first, as
+    ``error.details[].reason``, with ``[]`` for each item; OAuth's ``error`` and GraphQL's ``errors`` are always read.
+    ``implies``: scopes that a scope includes. ``until``: pattern of a message's ISO time to wait for.
+    ``challenge_names_all``: all scopes in a challenge (RFC 6750 3) are needed, not any. ``reason``, ``reason_fields``:
+    paths to a refusal's messages, and to the fields it is about. ``json_rpc``: meaning of the codes of a JSON-RPC API;
+    see `deputize.core.failures.json_rpc`. ``still_refused``: meaning of a token that is refused right after its
+    refresh, None if unknown. In each of the four tables, the first matching rule wins.
     """
 
     callback: tuple[When, ...]

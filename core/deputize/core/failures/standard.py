@@ -1,7 +1,7 @@
-"""Meaning of responses by the RFCs, for any OAuth server and HTTP API, and rows that providers share.
+"""Meaning of responses by the RFCs, for any OAuth server and HTTP API, and rules that providers share.
 
-Names are error names as in the responses; rows are tried from the top, after limits, organization and scopes
-(`deputize.core.failures.table`). Sources: the providers' API references, RFC 6749, 6750, 8628 and OpenID Connect Core.
+Names are error names in the responses. Rules are tried from the top, after limits, organization and scopes
+(`deputize.core.failures.rules`). Sources: the providers' API references, RFC 6749, 6750, 8628 and OpenID Connect Core.
 Undocumented refusals are matched by status and name, never by wording alone, except if a provider has no names
 (GitHub's REST messages).
 """
@@ -63,7 +63,7 @@ HTTP = (
 
 
 def _operator(reason: str) -> Outcome:
-    """Return an outcome that only the operator can fix; `deputize.core.oauth.refusals` says how."""
+    """Return an outcome that only the operator can fix. `deputize.core.oauth.refusals` has the remedy."""
     return outcome_of(Kind.INVALID_INPUT, reason, fix_by="operator")
 
 
