@@ -1,8 +1,8 @@
-"""SSRF guard (CWE-918): which addresses that others name may be called. None that leads inside, in whatever form.
+"""SSRF guard (CWE-918): checks addresses chosen by others. None may lead to an internal host, in whatever form.
 
-Source: the IANA special-purpose address registries (RFC 6890, RFC 8190) and RFC 4291 2.4. Everything in the registries
-is refused, reachable or not, because no public host has such an address. Python's `is_global` is as old as the Python.
-Metadata services of clouds with a public address are also refused.
+Source: the IANA special-purpose address registries (RFC 6890, RFC 8190) and RFC 4291 2.4. Every address in the
+registries is refused, reachable or not, because no public host has one. Python's `is_global` depends on the Python
+version. Metadata services of clouds with a public address are also refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ async def addresses_of(host: str) -> list[str]:
 
 
 class AddressGuard:
-    """Allows only https to public addresses, so that metadata cannot name a machine in an intranet.
+    """Guard that allows only https to public addresses, so that metadata cannot name a machine in an intranet.
 
     ``allow_private_network``: allow private addresses. ``loopback``: allow plain http to this machine, for a sandbox.
     DNS rebinding (a name that resolves to another address a moment later) fails at TLS, which requires a matching
@@ -44,7 +44,7 @@ class AddressGuard:
         self._known: set[str] = set()
 
     async def check(self, url: str) -> None:
-        """Raise `SettingsError` for a URL that must not be called, `ProviderUnavailable` for an unknown host."""
+        """Raise `SettingsError` for a URL that must not be called, and `ProviderUnavailable` for an unknown host."""
         place = url.partition("?")[0]
         if self._loopback and re.fullmatch(_ON_LOOPBACK, place):
             return
@@ -89,7 +89,7 @@ _INNER: Final = ("::ffff:0:0/96", "64:ff9b::/96")
 
 
 def is_public(address: str) -> bool:
-    """Return True if this text is a public IP address, and not an internal one in another form."""
+    """Return True if the string is a public IP address, and not an internal one in another form."""
     try:
         found = ip_address(address.partition("%")[0])
     except ValueError:

@@ -32,11 +32,11 @@ def _tls() -> ssl.SSLContext:
 
 
 class FastTransport(httpx.AsyncBaseTransport):
-    """aiohttp's connections behind httpx's interface, with httpx's behaviour: each request once, as written.
+    """aiohttp's connections behind httpx's interface, with httpx's behaviour: each request once, without changes.
 
     No cookies, no proxy, no redirect, no retry. Belongs to the event loop that first uses it. ``tls``: trusted
-    certificates instead of httpx's defaults. ``keep_alive``: whether connections are reused. Raises ImportError if
-    aiohttp is missing.
+    certificates instead of httpx's defaults. ``keep_alive``: True to reuse connections. Raises `ImportError` if aiohttp
+    is missing.
     """
 
     def __init__(self, tls: ssl.SSLContext | None = None, *, keep_alive: bool = True) -> None:
@@ -49,12 +49,12 @@ class FastTransport(httpx.AsyncBaseTransport):
         self._session: aiohttp.ClientSession | None = None
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send, and return with the head of the response. Raises the exceptions of httpx's transport."""
+        """Send a request and return the response once its head has arrived. Raises httpx's transport exceptions."""
         head = await self.start(request)
         return httpx.Response(head.status, headers=head.raw_headers, stream=_Body(head))
 
     async def start(self, request: httpx.Request) -> aiohttp.ClientResponse:
-        """Do the same without httpx's response object."""
+        """Send a request like `handle_async_request`, but return aiohttp's response object."""
         url, headers, body = await _parts(request)
         limits = request.extensions.get("timeout", {})
         _allowed_headers.set(frozenset(name.lower() for name, _ in headers))
@@ -104,7 +104,7 @@ class FastTransport(httpx.AsyncBaseTransport):
 
 
 async def _parts(request: httpx.Request) -> tuple[str, Sequence[tuple[str, str]], bytes]:
-    """Return URL, headers and body as aiohttp wants them."""
+    """Return URL, headers and body in aiohttp's types."""
     if is_untouched(request):
         return request.written, request.given, request.body
     url = request.url if not request.url.userinfo else request.url.copy_with(userinfo=b"")
@@ -139,8 +139,8 @@ def _connector() -> type[aiohttp.TCPConnector]:
     import aiohttp
 
     class Connector(aiohttp.TCPConnector):
-        """A connector that skips idle connections which the server closed while the loop was busy: a write would be
-        lost. It also removes headers that the request was not given."""
+        """A connector that skips idle connections which the server closed while the loop was busy, because a write
+        would be lost. It also removes headers that are not in the request."""
 
         async def connect(
             self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
@@ -187,7 +187,7 @@ def _table() -> tuple[tuple[type[Exception], type[httpx.TransportError]], ...]:
 
 
 def _as_httpx_error(error: Exception) -> Exception:
-    """Return the exception that httpx's own transport would have raised; the same one if it is not a network error."""
+    """Return the exception that httpx's own transport would raise, or the same one if it is no network error."""
     for aiohttp_error, httpx_error in _table():
         if isinstance(error, aiohttp_error):
             return httpx_error(type(error).__name__)

@@ -23,14 +23,14 @@ _SCHEME: Final = rf"(?s)({_WORD})(?:\s+(.*))?"
 
 @frozen
 class Challenge(ValueObject):
-    """One scheme and its parameters, both in lower case. Of a repeated parameter, the first."""
+    """One scheme and its parameters, both in lower case. Of a repeated parameter, the first value counts."""
 
     scheme: str
     parameters: Mapping[str, str]
 
 
 def challenges(header: str) -> list[Challenge]:
-    """Return all challenges of a header, or of several joined by commas."""
+    """Return all challenges of a header, or of several headers joined by commas."""
     found: list[tuple[str, dict[str, str]]] = []
     for element in _elements(header[:MAX_CHARACTERS]):
         if parameter := re.fullmatch(_PARAMETER, element):
@@ -43,7 +43,7 @@ def challenges(header: str) -> list[Challenge]:
 
 
 def bearer(header: str) -> Mapping[str, str]:
-    """Return the parameters of the first Bearer challenge (RFC 6750 3) that has any; empty if there is none."""
+    """Return the parameters of the first Bearer challenge (RFC 6750 3) that has any, or an empty mapping."""
     return next((one.parameters for one in challenges(header) if one.scheme == "bearer" and one.parameters), {})
 
 

@@ -24,9 +24,9 @@ Transport: TypeAlias = httpx.AsyncBaseTransport | Callable[[], httpx.AsyncBaseTr
 class Http:
     """Sends requests over one transport for each running event loop.
 
-    ``transport``: None uses aiohttp if it is installed (the extra ``fast``), else httpx's own. A factory makes one for
-    each loop, closed when the loop ends, or by `close`. An instance is used from every loop as it is. ``keep_alive``:
-    whether the default transport keeps connections for later requests.
+    ``transport``: None uses aiohttp if it is installed (the extra ``fast``), else httpx's own. A factory creates one
+    for each loop, closed at the end of the loop or by `close`. An instance is used from every loop as it is.
+    ``keep_alive``: True if the default transport keeps connections for later requests.
     """
 
     def __init__(self, transport: Transport | None = None, *, keep_alive: bool = True) -> None:
@@ -46,15 +46,15 @@ class Http:
         cut: bool = False,
         enough: Callable[[bytes], bool] | None = None,
     ) -> httpx.Response:
-        """Return the whole response, of any status, within ``timeout`` seconds and ``max_bytes`` (on the wire, and
-        unpacked).
+        """Return the whole response, of any status, within ``timeout`` seconds and ``max_bytes``, compressed and
+        unpacked.
 
-        ``address``: the IP address to connect to, whatever the host's name resolves to now; our own transports and
-        httpx's obey it, others connect as they like. gzip and deflate are decoded. The response has no reference to its
-        request. ``cut``: if a stream of events breaks off or times out, return what has arrived. ``enough``: gets each
-        part of a body and returns True to end the connection there. Raises `ProviderUnavailable`, with ``sent=False``
-        only if nothing of the request can have left, ``reason="too_long"`` for a response that is longer, and
-        ``"late"`` for one that timed out.
+        ``address``: the IP address to connect to, whatever the host's name resolves to now; deputize's own transports
+        and httpx's obey it, others ignore it. gzip and deflate are decoded. The response has no reference to its
+        request. ``cut``: if a stream of events breaks off or times out, return the part that has arrived. ``enough``:
+        receives each part of a body and returns True to end the connection there. Raises `ProviderUnavailable`, with
+        ``sent=False`` only if nothing of the request can have left, ``reason="too_long"`` for a response that is
+        longer, and ``"late"`` for one that timed out.
         """
         connect = min(timeout, 20.0) * 0.4  # twice this is below the timeout: a failed connect sent nothing
         request.extensions["timeout"] = {"pool": connect, "connect": connect, "read": None, "write": None}
@@ -77,7 +77,7 @@ class Http:
         raise failure  # raised here without a context, which would hold the request
 
     def has_other_transports(self) -> bool:
-        """Return True if other loops than the running one have open transports."""
+        """Return True if event loops other than the running one have open transports."""
         here = asyncio.get_running_loop()
         with self._guard:
             return any(loop is not here and not loop.is_closed() for loop in self._leases)
@@ -112,7 +112,7 @@ class _Lease:
 
 
 async def _keep(transport: httpx.AsyncBaseTransport) -> AsyncGenerator[None, None]:
-    """Close the transport on its own loop: when a loop ends, as in asyncio.run, it closes its generators first."""
+    """Close the transport on its own loop. When a loop ends, as in asyncio.run, it closes its generators first."""
     try:
         yield
     finally:
@@ -123,7 +123,7 @@ _Headers: TypeAlias = Sequence[tuple[bytes, bytes]]
 
 
 class _Whole(httpx.Response):
-    """A response with its body, without a request. Its headers are parsed only on use."""
+    """A response with its body, without its request. Its headers are parsed on first use."""
 
     def __init__(self, status: int, headers: _Headers, body: bytes) -> None:
         self.status_code, self.given, self._content, self._request = status, headers, body, None
@@ -148,13 +148,13 @@ class _Came:
 
     @property
     def is_stream(self) -> bool:
-        """True for an uncompressed stream of events: half of a compressed one cannot be decoded."""
+        """True for an uncompressed stream of events. A part of a compressed stream cannot be decoded."""
         names = {name.lower(): value for name, value in self.headers}
         plain = names.get(b"content-encoding", b"identity") == b"identity"
         return plain and names.get(b"content-type", b"").lower().startswith(b"text/event-stream")
 
     def so_far(self) -> _Whole:
-        """Return a response of the arrived part."""
+        """Return a response with the part that has arrived."""
         return _Whole(self.status, self.headers, b"".join(self.parts))
 
 
@@ -187,7 +187,7 @@ async def _take(answer: httpx.Response, limit: int, came: _Came) -> tuple[str, b
 
 
 async def _read(stream: httpx.SyncByteStream | httpx.AsyncByteStream, limit: int, came: _Came) -> bytes:
-    """Return the bytes of a stream, not many more than ``limit``; ``came`` collects them as they arrive."""
+    """Return the bytes of a stream, at most slightly more than ``limit``. ``came`` collects them as they arrive."""
     if not isinstance(stream, httpx.AsyncByteStream):
         raise TypeError("the transport gave a stream that is not asynchronous")
     try:
@@ -222,11 +222,11 @@ def _unpack(body: bytes, coding: str, limit: int) -> bytes:
 
 
 class _Unusable(Exception):
-    """A response that cannot be used. The text is ours."""
+    """A response cannot be used. The text is deputize's own."""
 
 
 class _TooLong(_Unusable):
-    """A response that is too long."""
+    """A response is too long."""
 
 
 _UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol)

@@ -1,4 +1,4 @@
-"""Requests that are cheap to make, and connections to a checked IP address."""
+"""Requests that are cheap to create, and connections to a checked IP address."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from deputize.core.errors import InvalidInput
 
 
 class LeanRequest(httpx.Request):
-    """A request for an encoded URL, which is parsed only on use.
+    """A request for an encoded URL, which is parsed on first use.
 
-    ``url``: absolute, http or https, visible ASCII, without login and fragment; it is sent as written, to ``netloc``
-    (host and port, lower case). ``headers``: all headers except Host and Content-Length. Raises `InvalidInput` for
-    another URL, without repeating it.
+    ``url``: absolute, http or https, visible ASCII, without login and fragment; it is sent unchanged to ``netloc``
+    (host and port, lower case). ``headers``: all headers except Host and Content-Length. Raises `InvalidInput` for any
+    other URL, without quoting it.
     """
 
     def __init__(self, method: str, url: str, headers: Sequence[tuple[str, str]] = (), content: bytes = b"") -> None:
@@ -47,12 +47,12 @@ class LeanRequest(httpx.Request):
 
 
 def is_untouched(request: httpx.Request) -> TypeGuard[LeanRequest]:
-    """Return True if the headers that the request was made with were neither read nor changed."""
+    """Return True if the request's headers were neither read nor changed since its creation."""
     return isinstance(request, LeanRequest) and "headers" not in vars(request)
 
 
 def _pinned(request: httpx.Request, address: str) -> httpx.Request:
-    """Return the same request over a connection to this address, with its Host, and TLS for its host name."""
+    """Return the same request over a connection to this address, with its own Host, and TLS for its host name."""
     pinned = httpx.Request(
         request.method,
         request.url.copy_with(host=address),

@@ -1,9 +1,9 @@
-"""Protection of requests from tracers in the process: they are sent as written.
+"""Protection of requests from tracers in the process: requests are sent unchanged.
 
 Tracers (OpenTelemetry, Sentry, APM agents) patch HTTP libraries. They add headers with ids of your application's traces
 and its baggage (https://www.w3.org/TR/baggage/), which often contains ``user.email``, and they log URLs. Providers must
-not see the former, nor tracers the latter. So requests are not traced if the tracer can be told so, and headers that
-were added anyway are removed when the head of a request is written.
+not receive these headers, and tracers must not see these URLs. So requests are not traced if the tracer has a switch
+for that, and headers that were added anyway are removed when the head of a request is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FRAMING: Final = frozenset({"host", "content-length", "transfer-encoding", "conn
 
 
 def untraced() -> AbstractContextManager[None]:
-    """Return a context in which OpenTelemetry's instrumentation of HTTP clients is off, by its own switch."""
+    """Return a context that turns off OpenTelemetry's instrumentation of HTTP clients, by its own switch."""
     utils = sys.modules.get("opentelemetry.instrumentation.utils")
     off: Callable[[], AbstractContextManager[None]] | None = getattr(utils, "suppress_http_instrumentation", None)
     return off() if off else _NOTHING
@@ -28,16 +28,16 @@ _NOTHING: Final = nullcontext()
 
 
 def remove_added(headers: MutableMapping[str, str], given: frozenset[str]) -> None:
-    """Remove headers that were not given from aiohttp's headers, right before sending. ``given``: names, lower case."""
+    """Remove headers that are not in ``given`` from aiohttp's, right before sending. ``given``: lower-case names."""
     for name in [name for name in headers if (lower := name.lower()) not in given and lower not in FRAMING]:
         headers.pop(name, None)
 
 
 class AsGiven:
-    """The same for httpcore, as its extension ``trace`` (https://www.encode.io/httpcore/extensions/#trace).
+    """The same protection for httpcore, as its extension ``trace`` (https://www.encode.io/httpcore/extensions/#trace).
 
-    It is called with the request right before its head is written. A head is written once, so later events are not
-    traced: httpcore would call this eight times more for each request.
+    httpcore calls it with the request right before it writes the head. The head is written once, so later events are
+    not traced: httpcore would call this eight more times for each request.
     """
 
     def __init__(self, given: Iterable[tuple[str | bytes, str | bytes]]) -> None:
