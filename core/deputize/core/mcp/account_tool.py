@@ -1,4 +1,4 @@
-"""The account of a new token, if the operator has named a tool of the server that returns it.
+"""The account of a new token, from a tool of the server that the operator has named.
 
 MCP has no userinfo. The tool is a read without arguments, called once per consent with the new token. Its result is
 trusted to identify the account, because it comes from the server that the token is for.
@@ -34,7 +34,7 @@ MAX_BYTES: Final = 2**20
 async def account_of(
     server: McpServer, row: Provider, said: AccountTool, access: Secret, http: Http, clock: Callable[[], float]
 ) -> Account:
-    """Return the account that the tool names. Raises `Refusal` if it names none, or the server does not answer."""
+    """Return the account in the tool's result. Raises `Refusal` if it has none, or the server does not answer."""
     nobody = outcome_of(Kind.INVALID_INPUT, NAMELESS_ACCOUNT, fix_by="nobody")
     steps, last = _call_tool(server, said.tool), outcome_of(Kind.TRANSIENT)
     failure: Exception | None = None
@@ -55,7 +55,7 @@ async def account_of(
 
 
 def _call_tool(server: McpServer, tool: str) -> McpSteps:
-    """Return the result of the tool; None if the server refused to run it."""
+    """Return the result of the tool, or None if the server refused to run it."""
     link = Link(server)
     yield from link.open()
     try:
@@ -67,7 +67,7 @@ def _call_tool(server: McpServer, tool: str) -> McpSteps:
 async def _send_request(
     request: Request, row: Provider, access: Secret, http: Http, clock: Callable[[], float]
 ) -> Outcome:
-    """Send one request. The outcome's data is the answer, without the token in case the server echoes it."""
+    """Send one request. The outcome's data is the response, with the token masked in case the server echoes it."""
     own, content = headers_and_body(request, row.apis.request_headers)
     url = address_of(row.apis.roots[API], request)
     made = httpx.Request(request.method, url, headers=[*bearer(access).items(), *own], content=content)

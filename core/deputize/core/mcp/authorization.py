@@ -1,7 +1,7 @@
-"""An MCP server's authorization metadata, as it was when the server was added, and the provider made from it.
+"""An MCP server's authorization metadata, stored when the server is added, and the provider made from it.
 
-The operator trusts a server when adding it, and that metadata is stored. If another authorization server or other
-endpoints appear under the same name, that is an incident, and no token goes there.
+The operator trusts the server at that time. If another authorization server or other endpoints appear under the same
+name later, that is an incident, and no token is sent there.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _OFFLINE: Final = "offline_access"
 
 @frozen
 class Authorization(ValueObject):
-    """The authorization of a server. ``resource``: what its tokens are for (RFC 8707). ``metadata``: the issuer's.
+    """The authorization of a server. ``resource``: the resource of its tokens (RFC 8707). ``metadata``: the issuer's.
 
-    ``asked``: the scopes in its challenge; ``offered``: those in its own metadata.
+    ``asked``: the scopes in the server's challenge; ``offered``: those in its own metadata.
     """
 
     resource: str
@@ -41,7 +41,7 @@ class Authorization(ValueObject):
     metadata: Mapping[str, Any]
 
     def pack(self) -> dict[str, Any]:
-        """Return it as JSON for the vault."""
+        """Return the authorization as JSON for the vault."""
         return {
             "resource": self.resource,
             "issuer": self.issuer,
@@ -52,25 +52,25 @@ class Authorization(ValueObject):
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> Self:
-        """Return the authorization that `pack` wrote."""
+        """Return the authorization in JSON from `pack`."""
         texts = {name: tuple(content[name]) for name in ("asked", "offered")}
         return cls(content["resource"], content["issuer"], metadata=content["metadata"], **texts)
 
     @property
     def places(self) -> Mapping[str, str]:
-        """The URLs that get codes, credentials and tokens."""
+        """The URLs that receive codes, credentials and tokens."""
         ends = {name: str(self.metadata.get(name) or "") for name in _HELD}
         return {"resource": self.resource, "issuer": self.issuer, **ends}
 
 
 class KnownServers:
-    """The authorization of servers as of when each was added, encrypted in a vault."""
+    """The authorization of each server at the time when it was added, encrypted in a vault."""
 
     def __init__(self, vault: Vault) -> None:
         self.vault = vault
 
     async def read(self, server: McpServer) -> Authorization | None:
-        """Return a server's stored authorization; None if it is new or its URL has changed."""
+        """Return a server's stored authorization, or None if the server is new or its URL has changed."""
         kept = await self.vault.get("meta", _record_key(server))
         return Authorization.of(kept.json) if kept else None
 
@@ -83,7 +83,7 @@ class KnownServers:
                 return
 
     async def forget(self, server: McpServer) -> None:
-        """Delete it, so that the next one is trusted: the operator has checked it, or removes the server."""
+        """Delete a server's authorization, so that the next one is trusted: the operator checked or removes the server."""
         while kept := await self.vault.get("meta", _record_key(server)):
             if await self.vault.delete(kept):
                 return
@@ -167,7 +167,7 @@ def label_of(server: McpServer) -> str:
 
 
 def _names_accounts(metadata: Mapping[str, Any]) -> bool:
-    """Return True if an id_token identifies who consented. Userinfo does not help: tokens are for the resource only."""
+    """Return True if an id_token identifies the account. Userinfo cannot do so: tokens are for the resource only."""
     algs = metadata.get("id_token_signing_alg_values_supported")
     signs = any(isinstance(alg, str) and alg in ALGS for alg in algs) if isinstance(algs, list) else True
     return bool(metadata.get("jwks_uri")) and signs and "openid" in scopes_of(metadata)

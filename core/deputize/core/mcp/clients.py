@@ -1,9 +1,9 @@
-"""Our client at an MCP server's authorization server: configured, a metadata document, or registered dynamically.
+"""deputize's client at an MCP authorization server: configured, a metadata document, or registered dynamically.
 
-    given id -> client id metadata document -> registration, encrypted in the vault -> the operator is asked
+    configured id -> client id metadata document -> registration, encrypted in the vault -> the operator is asked
 
-A registration belongs to the application, not to a user: one for each issuer and URL of ours. It is made under a lock,
-stored before use, and renewed only if the server no longer knows it. Sources: RFC 7591,
+A registration belongs to the application, not to a user: one for each issuer and URL of deputize's pages. It is made
+under a lock, stored before use, and renewed only if the server no longer knows it. Sources: RFC 7591,
 draft-ietf-oauth-client-id-metadata-document, MCP 2026-07-28 basic/authorization.
 """
 
@@ -57,8 +57,8 @@ _LATEST: Final = 1e12
 async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redirect: str, http: Http) -> App:
     """Return the app at this provider. ``redirect``: its redirect URI, ``https://agents.example/callback/linear``.
 
-    Raises `SettingsError` if the operator has to register one or the server refuses, `ProviderUnavailable` if the
-    server cannot be reached now.
+    Raises `SettingsError` if the operator has to register a client or the server refuses, and `ProviderUnavailable` if
+    the server cannot be reached now.
     """
     if app := await known_client(server, provider, vault=vault, redirect=redirect):
         return app
@@ -74,8 +74,7 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
 
 
 async def known_client(server: McpServer, provider: Provider, *, vault: Vault, redirect: str) -> App | None:
-    """Return the app if that needs no request; else None. The port of a loopback ``redirect`` is ignored (RFC 8252
-    7.3)."""
+    """Return the app if that needs no request, else None. Ignores the port of a loopback ``redirect`` (RFC 8252 7.3)."""
     if server.client_id:
         return App(server.name, server.client_id, server.client_secret, server.name)
     if document := await _document(server, vault, redirect):
@@ -87,8 +86,8 @@ async def known_client(server: McpServer, provider: Provider, *, vault: Vault, r
 async def client_again(
     server: McpServer, provider: Provider, app: App, *, vault: Vault, redirect: str, http: Http
 ) -> App | None:
-    """Return a new registration in place of ``app``, which the server no longer knows, or the one that another process
-    made; None if it is not ours to make, or was made a moment ago. Raises as `client_of` does."""
+    """Return a new registration in place of ``app``, which the server no longer knows, or one by another process. None
+    if deputize did not register the app, or did so a moment ago. Raises the errors of `client_of`."""
     key = _record_key(provider, redirect)
     try:
         async with vault.store.lock(f"client-{key}", LOCK_WAIT):
@@ -105,19 +104,19 @@ async def client_again(
 
 
 async def registered_until(server: McpServer, vault: Vault) -> float:
-    """Return when the first secret of our registrations for this server expires (Unix seconds), 0 if none does."""
+    """Return when the first client secret of the registrations at this server expires (Unix seconds), or 0."""
     kept = await vault.scan("meta", "client.")
     clients = [record.json for record in kept if record.json["redirect"].endswith(f"/callback/{server.name}")]
     return min((float(client["expires"]) for client in clients if client["expires"]), default=0.0)
 
 
 def document_of(base_url: str) -> str:
-    """Return the URL of our client document, which is a client id; "" if the pages are not served over https."""
+    """Return the URL of deputize's client document, which is a client id; "" unless the pages are served over https."""
     return base_url + DOCUMENT if base_url.startswith("https://") else ""
 
 
 async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
-    """Return the document to use as our client id if the server accepts one of a public client; or ""."""
+    """Return the document to use as the client id if the server accepts one from a public client, or ""."""
     said = await KnownServers(vault).read(server)
     if said is None or said.metadata.get("client_id_metadata_document_supported") is not True:
         return ""
@@ -127,7 +126,7 @@ async def _document(server: McpServer, vault: Vault, redirect: str) -> str:
 
 
 def _methods(metadata: Mapping[str, Any]) -> list[str]:
-    """Return how clients may authenticate; Basic if the server does not say (RFC 8414 2)."""
+    """Return the authentication methods of the server; Basic if it lists none (RFC 8414 2)."""
     said = metadata.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
     return [one for one in said if isinstance(one, str)] if isinstance(said, list) else []
 
@@ -138,7 +137,7 @@ def _record_key(provider: Provider, redirect: str) -> str:
 
 
 def _is_valid(kept: Record) -> bool:
-    """Return True if its secret has not expired (RFC 7591 3.2.1)."""
+    """Return True if the registration's secret has not expired (RFC 7591 3.2.1)."""
     return not kept.json["expires"] or time.time() < kept.json["expires"] - AGAIN
 
 
@@ -179,7 +178,7 @@ async def _register(
 
 
 def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...]) -> dict[str, Any]:
-    """Return the registration request (RFC 7591 2). It names all scopes: some servers allow no others later."""
+    """Return the registration request (RFC 7591 2). It names all scopes, because some servers allow no others later."""
     methods = _methods(metadata)
     scopes = dict.fromkeys((*offered, *scopes_of(metadata)))
     return {
@@ -194,7 +193,7 @@ def _request(metadata: Mapping[str, Any], redirect: str, offered: tuple[str, ...
 
 
 async def _registration_reply(server: McpServer, http: Http, key: str, asked: dict[str, Any]) -> Mapping[str, Any]:
-    """Return the reply to a registration (RFC 7591 3.2). An error shows its name; its description is only logged."""
+    """Return the reply to a registration (RFC 7591 3.2). An error contains its name; its description is only logged."""
     headers = {"accept": "application/json", "content-type": "application/json", "user-agent": AGENT}
     request = httpx.Request("POST", key, headers=headers, content=json.dumps(asked).encode())
     answer = await http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
@@ -218,8 +217,8 @@ async def _registration_reply(server: McpServer, http: Http, key: str, asked: di
 
 
 def _client(said: Mapping[str, Any], redirect: str, asked: str) -> dict[str, Any] | str:
-    """Return the fields of a registration to store, or why it is unusable. The assigned method applies, not the
-    requested one. Raises nothing: its frame has the secret."""
+    """Return the fields of a registration to store, or an error text. The assigned method counts, not the requested
+    one. An exception would keep the secret in its frame."""
     name, secret, backs = said.get("client_id"), said.get("client_secret"), said.get("redirect_uris", [redirect])
     method = _METHODS.get(str(said.get("token_endpoint_auth_method") or asked))
     if not usable(name) or len(name) > _MAX_ID:

@@ -1,8 +1,8 @@
-"""A foreign tool's definition: what is offered of it, under which name, and when it has changed.
+"""A foreign tool's definition: the parts that are offered, the tool's name here, and the detection of changes.
 
-The server's operator writes it and may change it any time, so none of it is trusted. Names get our prefix, descriptions
-are untrusted content, and a schema must be checkable with bounded work and without a request (JSON Schema 2020-12;
-https://modelcontextprotocol.io/specification/2026-07-28/server/tools, "security considerations").
+The server's operator writes the definition and may change it any time, so no part is trusted. Names get a prefix,
+descriptions are untrusted content, and a schema must be checkable with bounded work and without a request (JSON Schema
+2020-12; https://modelcontextprotocol.io/specification/2026-07-28/server/tools, "security considerations").
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _COMPARED: Final = ("name", "description", "inputSchema", "outputSchema", "annot
 
 
 class LeftOut(Exception):
-    """The reason why a tool is not offered, as the end of a sentence about it."""
+    """A tool is not offered. The message is the reason, as the end of a sentence about the tool."""
 
 
 def clean_text(text: Any, most: int) -> str:
@@ -52,7 +52,7 @@ def clean_text(text: Any, most: int) -> str:
 
 
 def digest_of(definition: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of all parts that affect a model or us; titles, icons and the order of keys may change."""
+    """Return the SHA-256 of all parts that affect a model or deputize, without titles, icons and the order of keys."""
     kept = {name: definition.get(name) for name in _COMPARED}
     if is_task_only(definition):
         kept["execution"] = "task"
@@ -61,14 +61,14 @@ def digest_of(definition: Mapping[str, Any]) -> str:
 
 
 def is_task_only(definition: Mapping[str, Any]) -> bool:
-    """Return True if a tool can be called only as a task (2025-11-25, Tasks: ``execution.taskSupport``)."""
+    """Return True if a tool can only be called as a task (2025-11-25, Tasks: ``execution.taskSupport``)."""
     execution = definition.get("execution")
     return isinstance(execution, Mapping) and execution.get("taskSupport") == "required"
 
 
 def own_name(server: str, name: Any, taken: Container[str] = ()) -> str:
-    """Return our name of a tool: ``linear_create_issue``; a dot becomes two underscores. If it is too long or taken, it
-    ends in eight digits of its hash. Raises `LeftOut`."""
+    """Return deputize's name of a tool: ``linear_create_issue``; a dot becomes two underscores. If the name is too long
+    or taken, it ends in eight digits of its hash. Raises `LeftOut`."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise LeftOut("its name has characters that no tool's name may have")
     made = f"{server}_{name.replace('.', '__')}"
@@ -118,7 +118,7 @@ def _check_node(node: Any) -> None:
 
 
 class _Sizes:
-    """Counts the parts of a schema with its references expanded: they must neither form cycles nor multiply."""
+    """Counter of a schema's parts with references expanded, which must neither form cycles nor multiply."""
 
     def __init__(self, root: dict[str, Any]) -> None:
         self.root, self.known = root, dict[int, int]()
@@ -154,7 +154,7 @@ class _Sizes:
 
 
 def header_paths(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    """Return the paths of arguments that are also sent in headers, by header. Raises `LeftOut` for a bad mark."""
+    """Return the paths of arguments that are also sent in headers, by header. Raises `LeftOut` for an invalid mark."""
     found: dict[str, tuple[str, ...]] = {}
     for node, path in _marked_parts(schema, ()):
         name = node["x-mcp-header"]
@@ -170,7 +170,7 @@ def header_paths(schema: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
 def _marked_parts(
     node: Any, path: tuple[str, ...] | None
 ) -> Iterator[tuple[Mapping[str, Any], tuple[str, ...] | None]]:
-    """Yield the marked parts with their paths, None for a part that properties alone do not reach."""
+    """Yield the marked parts with their paths. The path is None for a part that properties alone do not reach."""
     if isinstance(node, list):
         for one in node:
             yield from _marked_parts(one, None)
@@ -187,8 +187,8 @@ def _marked_parts(
 
 
 def shown_schema(schema: Any, *, names: bool = False) -> Any:
-    """Return the schema for a model: texts cleaned and short, without parts that only cost tokens. ``names``: the keys
-    are names of properties."""
+    """Return the schema for a model: texts cleaned and shortened, without parts that only cost tokens. ``names``: True
+    if the keys are names of properties."""
     if isinstance(schema, list):
         return [shown_schema(one) for one in schema]
     if not isinstance(schema, dict):
@@ -211,7 +211,7 @@ def shown_schema(schema: Any, *, names: bool = False) -> Any:
 
 def shown_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments for a person: complete, and none in a form that `Preview` displays specially. Anybody may
-    have chosen the names: each is one line, and unique."""
+    have chosen the names, so each is one line, and unique."""
     return {
         f"argument {json.dumps(name, ensure_ascii=False)[1:-1]}": _shown_value(arguments[name]) for name in arguments
     }

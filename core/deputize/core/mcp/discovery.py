@@ -1,11 +1,11 @@
-"""Discovery of an MCP server's authorization: from its 401 to a provider, starting from its URL alone.
+"""Discovery of an MCP server's authorization: from its 401 to a provider, starting with its URL only.
 
     401 -> protected resource metadata (RFC 9728) -> authorization server metadata (RFC 8414, OpenID) -> a provider
 
 No discovered value is trusted unchecked. Metadata is read at the server's own origin, by https, from public addresses
-and without redirects. It may describe this server only. The issuer must name itself. Its endpoints are at its own
-origin, or where the operator said. If they differ from the stored ones, the server is not used (`authorization`).
-Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization.
+and without redirects. It may describe this server only. The issuer must name itself. Its endpoints must be at its own
+origin, or at origins that the operator named. If they differ from the stored ones, the server is not used
+(`authorization`). Source: https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ async def discover_server(
     resolve: Resolve = addresses_of,
     known: KnownServers | None = None,
 ) -> Provider:
-    """Return the provider of a server. ``known`` stores what was discovered, which must not change afterwards.
+    """Return the provider of a server. ``known``: stores the discovered values, which must not change afterwards.
 
     Raises `SettingsError` for a server that cannot be used or has changed; `ProviderUnavailable` for one that cannot be
     reached and is not stored.
@@ -69,9 +69,9 @@ async def check(
     transport: Transport | None = None,
     resolve: Resolve = addresses_of,
 ) -> Provider:
-    """Return the provider as the server shows it now, without storing it or sending a token.
+    """Return the provider from the server's present metadata, without storing it or sending a token.
 
-    ``before``: the stored authorization. Raises as `found` does; `ProviderUnavailable` even if one is stored.
+    ``before``: the stored authorization. Raises as `discover_server`; `ProviderUnavailable` even if one is stored.
     """
     guard = _guard(server, resolve)
     return await _checked_provider(server, await _read_authorization(server, guard, before, transport), guard, before)
@@ -131,7 +131,7 @@ async def _request_authorization(
 
 
 async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
-    """Return the server's challenge to a request without a token; empty if it answers anyway."""
+    """Return the server's challenge to a request without a token; empty if the server accepts the request."""
     headers = {
         "accept": "application/json, text/event-stream",
         "content-type": "application/json",
@@ -146,9 +146,9 @@ async def _challenge(http: Http, server: McpServer) -> Mapping[str, str]:
 
 
 async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressGuard) -> Mapping[str, Any] | None:
-    """Return its protected resource metadata, from the challenge's URL or the well-known ones; None if there is none.
+    """Return the server's protected resource metadata, from the challenge's URL or the well-known ones, or None.
 
-    RFC 9728 3.1, 3.3, 5.1. Raises `SettingsError` if it describes another server.
+    RFC 9728 3.1, 3.3, 5.1. Raises `SettingsError` if the metadata describes another server.
     """
     places = [f"{server.origin}{WELL_KNOWN}{server.path}", f"{server.origin}{WELL_KNOWN}"]
     if pointer:
@@ -169,7 +169,7 @@ async def _resource(http: Http, server: McpServer, pointer: str, guard: AddressG
 
 
 def covers(resource: object, server: McpServer) -> bool:
-    """Return True if metadata for this resource may describe the server: at the same origin, and the same path or a
+    """Return True if metadata for this resource may describe the server: it has the same origin, and the same path or a
     parent of it, by whole segments."""
     if not isinstance(resource, str) or not resource.isascii() or "#" in resource:
         return False
@@ -184,7 +184,7 @@ def covers(resource: object, server: McpServer) -> bool:
 
 
 def _issuer(server: McpServer, resource: Mapping[str, Any], before: Authorization | None) -> str:
-    """Return the authorization server: the one that the operator named, else the stored one, else the first."""
+    """Return the authorization server: the one that the operator named, else the stored one, else the first listed."""
     named = resource.get("authorization_servers")
     issuers = [one for one in named if isinstance(one, str)] if isinstance(named, list) else []
     if not issuers:

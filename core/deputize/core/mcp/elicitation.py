@@ -1,17 +1,17 @@
-"""Questions of a foreign server to its user: links and flat forms, checked before they are shown, and the answers.
+"""Questions of a foreign server to its user: links and flat forms, checked before display, and the answers.
 
-A question is untrusted content. So only two kinds are passed on: an https URL that is shown in full, and a form of
-texts, numbers, booleans and choices. Secrets are never requested, which the specification forbids to servers:
+A question is untrusted content. So only two kinds are accepted: an https URL that is displayed in full, and a form of
+texts, numbers, booleans and choices. Secrets are never requested; the specification forbids that to servers:
 https://modelcontextprotocol.io/specification/2026-07-28/client/elicitation.
 
 A call may take several rounds, and the server may ask in each of the first five:
 
-    tools/call                              a result, or a question: the run ends, the user answers on our page
+    tools/call                              a result, or a question: the run ends, the user answers on deputize's page
     tools/call again, with the answer       in a later run of the same act, with the server's own state
 
-The first round is claimed as a write, and the answer goes to one run only: if it was sent and not answered, the outcome
-is unknown. If the server no longer knows its state, nothing was done: the call starts again from its first round.
-https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr.
+The first round is claimed as a write, and only one run receives the answer. If the answer was sent without getting a
+response, the outcome is unknown. If the server no longer knows its state, nothing was done, and the call starts again
+with its first round. https://modelcontextprotocol.io/specification/2026-07-28/basic/patterns/mrtr.
 """
 
 from __future__ import annotations
@@ -62,11 +62,11 @@ LOST_STATE: Final = "invalid_request_state"
 
 
 class NotPassedOn(Exception):
-    """The reason why a question is not asked, as the end of a sentence about it."""
+    """A question is not passed to the user. The message is the reason, as the end of a sentence about the question."""
 
 
 def parts_of(requests: Mapping[str, Any]) -> list[Part]:
-    """Return the question in parts that a page can show. Raises `NotPassedOn` if any part cannot be asked here."""
+    """Return the question in parts that a page can display. Raises `NotPassedOn` if any part is not allowed."""
     if len(requests) > MAX_PARTS:
         raise NotPassedOn("it asks for too much at once")
     found = [_part(str(key), request) for key, request in requests.items()]
@@ -91,7 +91,7 @@ def _part(key: str, request: Any) -> Part:
 
 
 def _link(url: Any) -> Part:
-    """Return a URL that may be shown: https, without a user, without invisible characters."""
+    """Return a URL that may be displayed: https, without a user, without invisible characters."""
     parts = None
     try:
         parts = urlsplit(url) if isinstance(url, str) and _URL.fullmatch(url) else None
@@ -137,7 +137,7 @@ def _smells(*texts: str) -> bool:
 
 
 def _options(schema: Mapping[str, Any], rules: Part) -> tuple[list[list[str]], Part]:
-    """Return the choices with their labels, and the rules, reduced to these choices."""
+    """Return the choices with their labels, and rules that allow only these choices."""
     listed, titled = schema.get("enum"), schema.get("oneOf")
     if listed is None and titled is None:
         return [], rules
@@ -178,7 +178,7 @@ def read_form(part: Part, given: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(field: Part, text: str) -> Any:
-    """Return one value; None for a field that was left out."""
+    """Return the value of one field, or None if it was left empty."""
     kind = field["rules"]["type"]
     if kind == "boolean":
         return text == "on"
@@ -190,7 +190,7 @@ def _value(field: Part, text: str) -> Any:
 
 
 def _bounds(rules: Mapping[str, Any]) -> str:
-    """Return the bounds of a field in words."""
+    """Return a description of the bounds of a field."""
     said = [
         f"{words} {rules[rule]}"
         for rule, words in (
@@ -209,7 +209,7 @@ def _bounds(rules: Mapping[str, Any]) -> str:
 
 
 def show_of(parts: Sequence[Part], tool: str, host: str) -> Preview:
-    """Return what programs and models may know of a question: its text without URLs, and its hosts or fields."""
+    """Return what programs and models may see of a question: its text without URLs, and its hosts or fields."""
     opens = sorted({part["host"] for part in parts if part["url"]})
     wants = [field["title"] for part in parts for field in part["fields"]]
     says = [words for part in parts if (words := _without_addresses(part["message"]))]
@@ -220,12 +220,12 @@ def show_of(parts: Sequence[Part], tool: str, host: str) -> Preview:
 
 
 def _without_addresses(text: str) -> str:
-    """Return the text without URLs, which only the page shows."""
+    """Return the text without URLs, which only the page displays."""
     return _ADDRESS.sub("(an address)", text)
 
 
 def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``inputResponses`` by the server's own keys. ``content``: of each form, by its key."""
+    """Return ``inputResponses`` with the server's own keys. ``content``: of each form, by its key."""
     forms = {part["key"]: not part["url"] for part in parts}
     return {
         key: {"action": reply} | ({"content": content.get(key, {})} if form and reply == "accept" else {})
@@ -234,8 +234,8 @@ def responses_of(parts: Iterable[Part], reply: str, content: Mapping[str, Any]) 
 
 
 class Sent(NamedTuple):
-    """What a round sends: answers and state of the previous one. ``asked``: how often the user was asked; ``anew``: it
-    was already started again."""
+    """The content of a round's request: answers and state of the previous round. ``asked``: number of questions so far.
+    ``anew``: True if the call was already started again."""
 
     answers: Mapping[str, Any] | None = None
     state: str | None = None
@@ -248,7 +248,7 @@ SendRound = Callable[[Sent], Steps]
 
 
 def rounds(send: SendRound, tool: str, server: McpServer, *, can_ask: bool) -> Steps:
-    """Return the result of the call. Raises the server's `Refused`, and errors of invalid answers."""
+    """Return the result of the call. Raises the server's `Refused`, and errors of invalid responses."""
     host = server.host
     now = _after((yield Heard()), tool, host)
     for _ in range(MAX_ROUNDS + 1):
@@ -274,7 +274,7 @@ def _has_forgotten(refused: Refused) -> bool:
 
 
 def _after(said: UserSaid | None, tool: str, host: str) -> Sent:
-    """Return what the next round sends. Raises if the user's answer means that there is none."""
+    """Return the content of the next round. Raises if the user's answer ends the call."""
     if said is None:
         return Sent()
     if said.reply == "late":

@@ -19,7 +19,7 @@ from deputize.core.vault.grant import Account, Secret
 
 @frozen
 class LateServer(Frozen):
-    """One server. ``transport`` replaces the network, ``resolve`` the look-up of host names."""
+    """One MCP server. ``transport`` replaces the network, ``resolve`` the look-up of host names."""
 
     server: McpServer
     engine: Engine
@@ -27,7 +27,7 @@ class LateServer(Frozen):
     resolve: Resolve = addresses_of
 
     async def make(self) -> tuple[Provider, App]:
-        """Return the provider as its server shows it, and the app there. Raises as `found` and `client_of` do."""
+        """Return the provider from the server's metadata, and the app. Raises as `discover_server` and `client_of`."""
         vault = self.engine.vault
         row = await self._discover(KnownServers(vault))
         likely = self._callback(self.engine.home or "http://127.0.0.1")  # avoids serving pages for a read
@@ -37,7 +37,7 @@ class LateServer(Frozen):
         )
 
     async def _discover(self, known: KnownServers) -> Provider:
-        """Return the provider. If a new server is refused, what was stored of it is deleted again."""
+        """Return the provider. If a new server is refused, its stored authorization is deleted again."""
         new = await known.read(self.server) is None
         row = await discover_server(self.server, transport=self.transport, resolve=self.resolve, known=known)
         try:
@@ -51,10 +51,10 @@ class LateServer(Frozen):
         return row
 
     async def _check_not_anothers(self, row: Provider, known: KnownServers) -> None:
-        """Raise `SettingsError` for a server that names another one's authorization server as its own.
+        """Raise `SettingsError` for a server that names another server's authorization server as its own.
 
-        If that ignores ``resource`` (RFC 8707), users who believe that they sign in here would give this server a token
-        for the other. Only the operator knows whether both belong together.
+        If the authorization server ignores ``resource`` (RFC 8707), users who believe that they sign in here would give
+        this server a token for the other one. Only the operator knows whether both belong together.
         """
         others = [other for other in self.engine.providers.values() if other.apis.hosts != row.apis.hosts]
         there = {other.name: other.oauth.issuer for other in others}
@@ -84,7 +84,7 @@ class LateServer(Frozen):
         )
 
     async def account_of(self, access: Secret) -> Account | None:
-        """Return the account from the tool that the operator has named; see `account_of`."""
+        """Return the account from the tool that the operator has named, or None without one; see `account_of`."""
         if self.server.identity is None:
             return None
         row = self.engine.providers[self.server.name]

@@ -33,7 +33,7 @@ class IdentitySettings(BaseModel):
 
 
 class McpSettings(BaseModel):
-    """One server; `deputize.core.mcp.server.McpServer` explains the fields. Unknown names are rejected, so that a
+    """One server. `deputize.core.mcp.server.McpServer` explains the fields. Unknown names are rejected, so that a
     misspelt ``trust_hint`` is noticed."""
 
     model_config = ConfigDict(extra="forbid")

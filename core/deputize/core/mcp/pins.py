@@ -1,8 +1,8 @@
-"""Pinned definitions: a server's tools as the operator checked them, and what each may do.
+"""Pinned definitions: a server's tools as the operator checked them, and the allowed effect of each.
 
 A server may change a definition any time, for everybody or for one user, to turn a model against its user ("rug pull").
-So a tool is offered as it was pinned or not at all. Pins are encrypted in the vault, bound to their server's name. The
-toolkits at start come from them, without network or user.
+So a tool is offered with its pinned definition or not at all. Pins are encrypted in the vault, bound to their server's
+name. At the start, toolkits are made from the pins, without network or user.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EFFECTS: Final[Mapping[ForeignEffect, Effect]] = {
 
 @frozen
 class Pin(ValueObject):
-    """One tool as it was checked. ``effect``: the operator's setting, "" if there is none. ``at``: Unix seconds."""
+    """One tool as the operator checked it. ``effect``: the operator's setting, or "". ``at``: Unix seconds."""
 
     definition: Mapping[str, Any]
     effect: ForeignEffect | str = ""
@@ -42,7 +42,7 @@ class Pin(ValueObject):
 
     @property
     def digest(self) -> str:
-        """The digest that detects another definition."""
+        """The digest that detects a changed definition."""
         return digest_of(self.definition)
 
 
@@ -53,8 +53,8 @@ def hints_of(definition: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def effect_of(server: McpServer, pin: Pin) -> ForeignEffect:
-    """Return a tool's effect: the operator's setting, else ``sends``. The server's hints may make it graver, but less
-    grave only if they are trusted."""
+    """Return a tool's effect: the operator's setting, else ``sends``. The server's hints may always make it graver, but
+    less grave only if the operator trusts them."""
     said = server.tools.get(pin.name, ToolOverride()).effect or pin.effect
     hints = hints_of(pin.definition)
     for effect in EFFECTS:
@@ -66,7 +66,7 @@ def effect_of(server: McpServer, pin: Pin) -> ForeignEffect:
 
 
 def repeat_of(server: McpServer, pin: Pin, effect: ForeignEffect) -> ForeignRepeat:
-    """Return the effect of a second request. Raises `SettingsError` for a tool that writes but is set to ``read``."""
+    """Return the effect of a repeated request. Raises `SettingsError` if a tool that writes is set to ``read``."""
     said = server.tools.get(pin.name, ToolOverride()).repeat
     if effect == "reads":
         return "read"
@@ -86,7 +86,7 @@ class Pins:
         self.vault, self.clock = vault, clock
 
     async def of(self, server: str) -> dict[str, Pin]:
-        """Return the pins of a server by its tools' own names."""
+        """Return the pins of a server by its own names of the tools."""
         record = await self.vault.get(KIND, server)
         return {one["definition"]["name"]: Pin(**one) for one in record.json["tools"]} if record else {}
 
@@ -102,7 +102,7 @@ class Pins:
         by: str,
         effects: Mapping[str, ForeignEffect] | None = None,
     ) -> None:
-        """Pin these definitions, replacing those of the same name. An effect that was set before stays."""
+        """Pin these definitions, replacing those of the same name. An earlier setting of the effect stays."""
         definitions = list(definitions)
         while True:
             record = await self.vault.get(KIND, server)

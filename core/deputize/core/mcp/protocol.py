@@ -1,7 +1,7 @@
-"""MCP over HTTP as a client, in both eras, without I/O: steps that yield `Request`s and receive `Answer`s.
+"""MCP over HTTP as a client, in both protocol eras, without I/O: steps that yield `Request`s and receive `Answer`s.
 
-2026-07-28 one POST per request, no session: server/discover, tools/list with pages, tools/call 2025-11-25 and older
-initialize creates a session, which each later request names
+    2026-07-28             one POST per request, no session: server/discover, tools/list with pages, tools/call
+    2025-11-25 and older   initialize creates a session, which each later request names
 
 Only the parts that acts need are here. A server is never offered sampling or roots, and its requests on a stream are
 ignored. Sources: https://modelcontextprotocol.io/specification/2026-07-28/basic/transports, and the same page of
@@ -49,7 +49,7 @@ McpSteps = Generator[Request, Any, Any]
 
 
 class Refused(Exception):
-    """A JSON-RPC error that says that nothing was done. ``message`` is the server's own text."""
+    """A JSON-RPC error that proves that nothing was done. ``message`` is the server's own text."""
 
     def __init__(self, code: int, message: str, data: Any, status: int) -> None:
         super().__init__(f"refused ({code})")
@@ -59,8 +59,8 @@ class Refused(Exception):
 class Asked(NamedTuple):
     """The server's questions to the user before it continues: ``requests`` by its own keys, and its ``state``.
 
-    ``nothing_done``: the server says so; else it may have started. ``again``: it takes no answer (-32042); the same
-    call is repeated after the user has opened the link.
+    ``nothing_done``: True if the server says so; otherwise it may have started. ``again``: True if it takes no answer
+    (-32042): the same call is repeated after the user has opened the link.
     """
 
     requests: Mapping[str, Any]
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
 
 
 class ToolList(NamedTuple):
-    """The definitions as received, and for how many seconds they may be cached for this grant."""
+    """The definitions as received, and the seconds for which they may be cached for this grant."""
 
     tools: list[dict[str, Any]]
     fresh: float
@@ -82,7 +82,7 @@ def first_id() -> int:
 
 
 def header_value(value: str | int | float | bool) -> str:
-    """Return a value for a header: visible ASCII as it is, all else in base64 between MCP's marks."""
+    """Return a value for a header: visible ASCII unchanged, any other value in base64 between MCP's marks."""
     text = ("true" if value else "false") if isinstance(value, bool) else str(value)
     if _PLAIN.fullmatch(text) and not (text.startswith("=?base64?") and text.endswith("?=")):
         return text
@@ -90,7 +90,7 @@ def header_value(value: str | int | float | bool) -> str:
 
 
 def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers that also carry arguments, by ``x-mcp-header``."""
+    """Return the headers that repeat arguments, as ``x-mcp-header`` requires."""
     found: dict[str, str] = {}
     for name, path in header_paths(schema).items():
         value: Any = arguments
@@ -103,9 +103,10 @@ def mirrored_headers(schema: Mapping[str, Any], arguments: Mapping[str, Any]) ->
 
 @dataclass(eq=False, repr=False)
 class Link:
-    """One server as one grant sees it. ``version`` "": its era is unknown yet.
+    """The connection of one grant to one server. ``version``: "" while the era is unknown.
 
-    ``ids``: of its requests. No two links share any, so that a response from another's stream is never taken for ours.
+    ``ids``: of its requests. They are unique across connections, so that a response from another connection's stream is
+    never mistaken for this one's.
     """
 
     server: McpServer
@@ -115,7 +116,7 @@ class Link:
 
     @property
     def modern(self) -> bool:
-        """True if it speaks 2026-07-28, which has no sessions."""
+        """True if the server speaks 2026-07-28, which has no sessions."""
         return self.version not in KNOWN_LEGACY
 
     def request(
@@ -128,8 +129,8 @@ class Link:
         answered: bool = True,
         can_ask: bool = False,
     ) -> Request:
-        """Return one message. ``repeat``: effect of a second request. ``answered``: False for a notification.
-        ``can_ask``: whether its server may ask the user something first."""
+        """Return one message. ``repeat``: effect of a repeated request. ``answered``: False for a notification.
+        ``can_ask``: True if the server may ask the user something first."""
         fields, headers = dict(params or {}), {"accept": "application/json, text/event-stream"}
         if method == "initialize":
             fields = {"protocolVersion": LEGACY, "capabilities": CAPABILITIES, "clientInfo": CLIENT}
@@ -162,7 +163,7 @@ class Link:
         )
 
     def ask(self, method: str, params: Mapping[str, Any] | None = None, **how: Any) -> McpSteps:
-        """Return the result of one request. Raises `Refused`, and errors of responses that are not results."""
+        """Return the result of one request. Raises `Refused`, and errors for responses that are not results."""
         answer: Answer = yield self.request(method, params, **how)
         if 300 <= answer.status < 400:
             raise self._leads_elsewhere(answer, how.get("repeat", "read"))
@@ -187,7 +188,7 @@ class Link:
     # ----------------------------------------------------------------- protocol era
 
     def open(self) -> McpSteps:
-        """Find out the server's era, and start a session if it has those. Changes nothing at the server.
+        """Determine the server's era, and start a session if the era has sessions. Changes nothing at the server.
 
         Raises `ProviderUnavailable`, `RateLimited` or `NotFound` (no right) if the response does not reveal the era.
         """
@@ -208,7 +209,7 @@ class Link:
         yield from self._initialize()
 
     def _is_modern(self, refused: Refused) -> bool:
-        """Return True if it does not speak the requested version, and names one that we speak (of drafts, perhaps)."""
+        """Return True if the server rejects the version but lists one that deputize speaks (perhaps of drafts)."""
         supported = refused.data.get("supported") if isinstance(refused.data, dict) else None
         return refused.code == NO_VERSION and isinstance(supported, list) and MODERN in supported
 
@@ -225,7 +226,7 @@ class Link:
         yield self.request("notifications/initialized", answered=False)
 
     def is_stale(self, failure: Refused | InvalidInput | NotFound) -> bool:
-        """Return True if the failure may mean an ended session or an unsupported version: nothing was done."""
+        """Return True if the failure may mean an ended session or an unsupported version, so that nothing was done."""
         if isinstance(failure, InvalidInput):
             return failure.reason == "unclassified"  # a 400: servers word a missing session in any way
         if isinstance(failure, NotFound):
@@ -263,7 +264,7 @@ class Link:
         state: str | None = None,
         can_ask: bool = False,
     ) -> McpSteps:
-        """Send ``tools/call`` and return its result, or `Asked`. ``answers`` and ``state``: of an earlier round."""
+        """Send ``tools/call`` and return its result, or `Asked`. ``answers`` and ``state``: from an earlier round."""
         params: dict[str, Any] = {"name": name, "arguments": dict(arguments)}
         params |= {"inputResponses": dict(answers)} if answers is not None else {}
         params |= {"requestState": state} if state is not None else {}
@@ -288,6 +289,6 @@ class Link:
 
 
 def _seconds(ttl: Any) -> float:
-    """Return ``ttlMs`` in seconds; 0 if it is invalid."""
+    """Return ``ttlMs`` in seconds, or 0 if it is invalid."""
     good = isinstance(ttl, int | float) and not isinstance(ttl, bool) and ttl > 0
     return min(ttl, 1000 * LONGEST_FRESH) / 1000 if good else 0.0

@@ -45,7 +45,7 @@ class _Content(NamedTuple):
 
 
 def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> KeepSteps:
-    """Return the result for an agent. ``tool``: its name, for file names. ``fits``: whether it matches its schema."""
+    """Return the result for an agent. ``tool``: its name, for files. ``fits``: True if it matches its schema."""
     content, structured = _read(result.get("content")), result.get("structuredContent")
     shown: dict[str, Any] = {"untrusted": True}
     if result.get("isError") is True:
@@ -68,7 +68,7 @@ def outcome_of_call(result: Mapping[str, Any], tool: str, *, fits: bool) -> Keep
 
 
 def _short(structured: Any) -> Any:
-    """Return a structure that a model may get whole; None if there is none, or it is too long or too deep."""
+    """Return a structure that a model may receive whole, or None if there is none, or it is too long or too deep."""
     try:
         return _plain(structured) if 0 < len(_dump_json(structured)) <= MAX_TEXT else None
     except RecursionError:
@@ -84,7 +84,7 @@ def _repeats(texts: list[str], structured: Any) -> bool:
 
 
 def _dump_json(structured: Any) -> str:
-    """Return the structure as JSON; "" if there is none or it is too deep."""
+    """Return the structure as JSON, or "" if there is none or it is too deep."""
     try:
         return "" if structured is None else json.dumps(structured, ensure_ascii=False)
     except (ValueError, RecursionError):
@@ -92,7 +92,7 @@ def _dump_json(structured: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Return the value without invisible characters, and with numbers that JSON lacks (RFC 8259 6) as text."""
+    """Return the value without invisible characters, and with numbers that JSON lacks (RFC 8259 6) as strings."""
     if isinstance(value, dict):
         return {without_hidden(name): _plain(item) for name, item in value.items()}
     if isinstance(value, list):
@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 
 def _text(text: str, tool: str) -> KeepSteps:
-    """Return a short text whole, else its beginning and the file with all of it."""
+    """Return a short text whole, else its beginning and a file with the whole text."""
     text = without_hidden(text)
     if len(text) <= MAX_TEXT:
         return {"text": text} if text else {}
@@ -120,7 +120,7 @@ def _read(blocks: Any) -> _Content:
 
 
 def _take(block: Mapping[str, Any], found: _Content) -> bool:
-    """Add one block to the content. Return True if it could be read."""
+    """Add one block to the content. Return False if it could not be read."""
     inner = block.get("resource") if block.get("type") == "resource" else block
     if not isinstance(inner, Mapping):
         return False
@@ -137,7 +137,7 @@ def _take(block: Mapping[str, Any], found: _Content) -> bool:
 
 
 def _blobs(block: Mapping[str, Any]) -> Iterator[_Blob]:
-    """Yield the bytes of a block, if it has valid base64."""
+    """Yield the bytes of a block if it has valid base64."""
     data, mime = block.get("data", block.get("blob")), block.get("mimeType")
     if not isinstance(data, str):
         return

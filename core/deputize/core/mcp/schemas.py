@@ -1,6 +1,6 @@
 """Validation of values by a foreign schema with jsonschema-rs: bounded patterns, no requests, no values in messages.
 
-Its extra is ``mcp``. A schema has been bounded before it gets here (`definitions.checked`).
+The extra ``mcp`` installs it. Schemas are bounded before (`definitions.check_schema_shape`).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_schema(schema: Mapping[str, Any]) -> None:
 
 
 def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
-    """Return where and how a value violates the schema, without the value; the first five.
+    """Return the first five violations of a schema by a value: their places and kinds, without the value.
 
     Raises `SettingsError` if jsonschema-rs is not installed.
     """
@@ -46,7 +46,7 @@ def faults_of(schema: Mapping[str, Any], value: Any) -> list[str]:
 
 
 def fits(schema: Any, result: Mapping[str, Any]) -> bool:
-    """Return True if a result's structure matches its tool's schema, or one is missing, or it is too long to check."""
+    """Return True if a result's structure matches its tool's schema, is too long to check, or if either is missing."""
     structured = result.get("structuredContent")
     if not isinstance(schema, Mapping) or structured is None or result.get("isError") is True:
         return True
@@ -57,7 +57,7 @@ def fits(schema: Any, result: Mapping[str, Any]) -> bool:
 
 
 def load() -> Any:
-    """Return the package, imported once. Raises `SettingsError` if it is not installed."""
+    """Return the package, imported on first use. Raises `SettingsError` if it is not installed."""
     try:
         import jsonschema_rs
     except ImportError as missing:

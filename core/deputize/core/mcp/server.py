@@ -1,6 +1,6 @@
-"""A foreign MCP server as the operator describes it: its URL, our client there, and what is trusted.
+"""A foreign MCP server as the operator describes it: its URL, deputize's client there, and the extent of trust.
 
-The operator's settings are trusted. The server's own metadata is not, except if a field here says so. Protocol:
+The operator's settings are trusted. The server's own metadata is not, unless a field here says so. Protocol:
 https://modelcontextprotocol.io/specification/2026-07-28.
 """
 
@@ -45,7 +45,7 @@ class ToolOverride(ValueObject):
 
 @frozen
 class AccountTool(ValueObject):
-    """The tool that returns the account of a grant, because MCP has no userinfo: a read without arguments.
+    """The tool that returns the account of a grant, because MCP has no userinfo. It is a read without arguments.
 
     ``subject``, ``name``: paths of the account's stable id and name in its structured result, as ``user.id``.
     """
@@ -68,13 +68,13 @@ class McpServer(ValueObject):
 
     ``name``: of its provider, app and toolkit. ``url``: its only URL; http on loopback only. ``client_id``,
     ``client_secret``: of an app that the operator registered there; ``client_document``: the https URL of a client
-    metadata document instead of ours. Without either, a client is found or registered. ``issuer``: the authorization
-    server that it must name, "" for the one found first. ``trusted_origins``: further origins that its endpoints may
-    have. ``scopes``: requested in every consent. ``trust_hints``: trust ``readOnlyHint`` and ``idempotentHint``.
-    ``allow_private_network``: allow hosts with private addresses. ``legacy_auth``: a server of 2025-03-26 without
-    metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of the tools that are
-    offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how the account is
-    identified if no id_token does.
+    metadata document instead of deputize's. Without either, a client is found or registered. ``issuer``: the
+    authorization server that it must name, "" for the one found first. ``trusted_origins``: further origins that its
+    endpoints may have. ``scopes``: requested in every consent. ``trust_hints``: trust ``readOnlyHint`` and
+    ``idempotentHint``. ``allow_private_network``: allow hosts with private addresses. ``legacy_auth``: a server of
+    2025-03-26 without metadata, whose endpoints are ``/authorize``, ``/token`` and ``/register``. ``only``: names of
+    the tools that are offered, empty for all that are pinned. ``tools``: settings of single tools. ``identity``: how
+    the account is identified if no id_token does so.
     """
 
     name: str
@@ -124,18 +124,18 @@ class McpServer(ValueObject):
 
     @property
     def origin(self) -> str:
-        """Scheme and host, ``https://mcp.linear.app``."""
+        """Scheme and host, such as ``https://mcp.linear.app``."""
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.lower()}"
 
     @property
     def host(self) -> str:
-        """``mcp.linear.app``, with a port if there is one: the only host that gets its tokens."""
+        """Host, such as ``mcp.linear.app``, with a port if there is one. Tokens are sent to no other host."""
         return urlsplit(self.url).netloc.lower()
 
     @property
     def path(self) -> str:
-        """Its path below the origin, as written; "" for the origin itself."""
+        """The path of the URL, unchanged; "" for the origin itself."""
         path = urlsplit(self.url).path
         return "" if path == "/" else path
 
@@ -146,10 +146,10 @@ class McpServer(ValueObject):
 
     @property
     def resource(self) -> str:
-        """What its tokens are for (RFC 8707), unless metadata differs: the URL without a query."""
+        """The resource of its tokens (RFC 8707), unless metadata names another one: the URL without a query."""
         return self.origin + self.path
 
     @property
     def local(self) -> bool:
-        """True on loopback without TLS: a sandbox."""
+        """True for a server on loopback without TLS, such as a sandbox."""
         return self.url.startswith("http://")

@@ -1,6 +1,6 @@
-"""The foreign MCP servers of one deputy: their listed and pinned tools, the toolkits made of these, and their status.
+"""The foreign MCP servers of one deputy: their listed and pinned tools, their toolkits, and their status.
 
-A server's provider and app are created on first use; its toolkit is available at once, from the pins in the vault.
+A server's provider and app are created on first use. Its toolkit is available at once, from the pins in the vault.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from deputize.core.vault.vault import Vault
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class _Lister(Tool):
-    """The listing of an MCP server's tools as a tool, so that it is authorized and audited like any act."""
+    """The listing of an MCP server's tools as a tool of deputize, authorized and audited like any act."""
 
     server: McpServer
 
@@ -66,10 +66,11 @@ def _list_tools(server: McpServer) -> Steps:
 
 @frozen
 class Listing(Frozen):
-    """Reads the tools that a server lists for one user now: as that user, audited as any act, pinned or not.
+    """Reads the tools that a server lists for one user now, pinned or not: as that user, and audited like any act.
 
     For the operator, who checks definitions before anybody may call them. No list of tools contains this tool. It needs
-    the scopes that the settings name for tools: servers made with FastMCP hide tools from users who lack a scope.
+    the scopes that the settings name for tools, because servers made with FastMCP hide tools from users who lack a
+    scope.
     """
 
     engine: Engine
@@ -78,8 +79,8 @@ class Listing(Frozen):
     asking: Asking
 
     async def of(self, server: McpServer, user: User, call: Call | None = None) -> dict[str, Any]:
-        """Return ``{era, tools}``. Raises `ConsentRequired` if the user has not signed in there yet, or `Declined` if
-        they declined: in this ``call``, or without one, recently."""
+        """Return ``{era, tools}``. Raises `ConsentRequired` if the user has not signed in there yet. Raises `Declined`
+        if the user declined: in this ``call``, or without a call, recently."""
         await self.engine.registry.arrive(server.name)
         act = Act(
             user=user,
@@ -124,7 +125,7 @@ def _lister(server: McpServer) -> Tool:
 class ListedTool(ValueObject):
     """A tool as its server lists it now, with its pin; see `McpServers.look`.
 
-    ``state``: ``gone`` is pinned and no longer listed; ``left out`` cannot be offered, for the reason in ``why``.
+    ``state``: ``gone`` if it is pinned but not listed; ``left out`` if it cannot be offered, for the reason in ``why``.
     """
 
     name: str
@@ -135,7 +136,7 @@ class ListedTool(ValueObject):
 
 
 class McpServers:
-    """The foreign servers. ``late``: makes the provider of a server that is created on first use."""
+    """The foreign servers. ``late``: creates the provider of a server on first use."""
 
     def __init__(
         self, engine: Engine, catalog: Catalog, listing: Listing, late: Callable[[McpServer], LateServer]
@@ -146,7 +147,7 @@ class McpServers:
         self._links: dict[str, Links] = {}
 
     async def add(self, server: McpServer | str, url: str = "") -> Toolkit:
-        """Add a server and return the toolkit of its pinned tools. Sends no request to it before the first act there.
+        """Add a server and return the toolkit of its pinned tools. The server gets no request before its first act.
 
         Raises `SettingsError` for a name that is taken, and for invalid settings of a tool.
         """
@@ -167,15 +168,16 @@ class McpServers:
         return made
 
     def server(self, name: str) -> McpServer:
-        """Return the server of this name. Raises `InvalidInput` for one that was not added."""
+        """Return the server of this name. Raises `InvalidInput` if it was not added."""
         if name not in self.known:
             hint = instead(name, self.known) or "deputize mcp add NAME URL adds one."
             raise InvalidInput(f"No MCP server is called {name[:60]!r}.", hint=hint, fix_by="operator")
         return self.known[name]
 
     async def look(self, name: str, user: AnyUser, *, call: Call | None = None) -> list[ListedTool]:
-        """Return the tools that the server lists for this user now, with their pins. ``call``: an id of this look,
-        which asks again a user who declined an earlier one. Raises `ConsentRequired` before the user has signed in."""
+        """Return the tools that the server lists for this user now, with their pins. ``call``: an id of this request; a
+        new one asks a user again who declined an earlier one. Raises `ConsentRequired` before the user has signed in.
+        """
         server, pins = self.server(name), await self.pins.of(name)
         said = await self.listing.of(server, User.of(user), call)
         found = {str(definition.get("name")): definition for definition in said["tools"]}
@@ -201,9 +203,9 @@ class McpServers:
         return await self._offer_pinned(self.server(name))
 
     async def reset_trust(self, name: str) -> None:
-        """Trust the server's current authorization server and endpoints instead of the stored ones.
+        """Trust the server's present authorization server and endpoints instead of the stored ones.
 
-        Deletes the stored ones; they are read again at the next act there.
+        The stored ones are deleted, and read again at the next act there.
         """
         await KnownServers(self.engine.vault).forget(self.server(name))
         self.engine.registry.forget(name, expected=True)
@@ -223,7 +225,7 @@ class McpServers:
         return made
 
     def _offer(self, made: Toolkit) -> None:
-        """Add a toolkit to the catalog. Reads packages, and loads the validator of arguments."""
+        """Add a toolkit to the catalog. Blocks: reads packages, and loads the validator of arguments."""
         if made.tools:
             load()
         self.catalog.add(made)
@@ -243,7 +245,7 @@ def servers_of(
     transport: Transport | None,
     resolve: Resolve,
 ) -> McpServers:
-    """Return the servers of a deputy with these parts."""
+    """Return the servers of a deputy that has these parts."""
     listing = Listing(engine, authorizer, executor, asking)
     return McpServers(engine, catalog, listing, lambda server: LateServer(server, engine, transport, resolve))
 
@@ -259,8 +261,8 @@ def _compare_with_pin(server: McpServer, now: Mapping[str, Any], pin: Pin | None
 
 @frozen
 class Standing(ValueObject):
-    """One server. ``pinned``: number of its pinned tools. ``changed``: those whose definition acts or looks have found
-    changed. ``users``: number of connected users. ``secret_ends``: when our registration's client secret expires, Unix
+    """The status of one server. ``pinned``: number of its pinned tools. ``changed``: tools whose definition was found
+    changed. ``users``: number of connected users. ``secret_ends``: when the registration's client secret expires, Unix
     seconds, 0 for never."""
 
     server: McpServer
@@ -271,7 +273,7 @@ class Standing(ValueObject):
 
 
 async def server_status(vault: Vault, servers: Iterable[McpServer]) -> list[Standing]:
-    """Return the status of each server. Raises `VaultError` if a record does not open."""
+    """Return the status of each server. Raises `VaultError` if a record cannot be decrypted."""
     servers = list(servers)
     users: dict[str, set[User]] = {server.name: set() for server in servers}
     await vault.ended.refresh(fresh=True)

@@ -1,6 +1,6 @@
-"""Per-process cache for each server and grant: the era, a session of the older one, the compared list.
+"""Per-process cache for each server and grant: the era, a session of the older one, and the compared list.
 
-It is lost with the process, and filled again by the next act.
+It is lost with the process. The next act fills it again.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Known:
     grant: str = ""
 
     def copy(self) -> Known:
-        """Return a copy for another act. Request ids continue: no two of a session may be the same."""
+        """Return a copy for another act. It continues the request ids, which must be unique in a session."""
         return replace(self, link=replace(self.link))
 
 
 @dataclass(eq=False, repr=False)
 class Links:
-    """One server for all grants. ``clock``: monotonic seconds. ``pinned``: the pinned digests, by the tools' own names.
-    ``told``: the changed digests that were last reported to the operator.
+    """The cache of one server, for all grants. ``clock``: monotonic seconds. ``pinned``: the pinned digests, by the
+    server's own tool names. ``told``: the changed digests last reported to the operator.
 
-    Acts of one grant run at the same time on their own copies; later ones start with what an earlier one found.
+    Concurrent acts of one grant use their own copies. Later acts start with the results of an earlier one.
     """
 
     server: McpServer
@@ -50,15 +50,15 @@ class Links:
     _known: dict[str, Known] = field(default_factory=dict)
 
     def of(self, grant: str) -> Known:
-        """Return the cache for this grant; empty at first, and for a grant without a name."""
+        """Return the cache for this grant. It is empty at first, and for a grant without a name."""
         known = self._known.get(grant)
         return known.copy() if known else Known(Link(self.server), grant=grant)
 
     def current(self, known: Known, pinned: Pin) -> Steps:
-        """Ensure that the protocol era is known, and that the list of tools is fresh.
+        """Determine the protocol era and read the list of tools, unless both are cached.
 
-        If the list lacks the pinned tool or has another definition of it, it is read again even if it is fresh: the
-        operator may have pinned the tool since.
+        If the cached list lacks the pinned tool or has another definition of it, the list is read again: the operator
+        may have pinned the tool since.
         """
         if not known.link.version:
             known.until = 0.0
@@ -71,7 +71,7 @@ class Links:
             yield from self._tell(changed_of(self.pinned, known.digests))
 
     def _tell(self, changed: Mapping[str, str]) -> Steps:
-        """Report changed definitions to the operator if this process has not yet. A change that only one user sees
+        """Report changed definitions to the operator, unless this process has done so. A change that only one user sees
         stays reported until the operator has checked it."""
         if changed and changed != self.told:
             self.told = {**self.told, **changed}

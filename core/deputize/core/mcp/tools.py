@@ -1,12 +1,12 @@
 """A foreign server's tool as a deputize tool: its schema checks the arguments, its call is an act like any other.
 
-    definition of the user's own list, compared with the pin   a different one -> PolicyDenied, none -> NotFound
+    definition in the user's own list, compared with the pin   a different one -> PolicyDenied, none -> NotFound
     preview                                                    server, tool, every argument, header arguments
-    tools/call                                                 once; a lost answer is unknown, never sent again
-    a question of the server to its user                       asked on our page, then the call continues: see `rounds`
+    tools/call                                                 once; a lost response is unknown, never sent again
+    a question of the server to its user                       asked on deputize's page, then the call continues
 
-The state between two acts (the era, a session of the older one, when the list was last compared) is kept for each grant
-in this process, and is lost with it.
+The state between two acts (the era, a session of the older one, when the list was last compared) is cached for each
+grant in this process, and is lost with it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from deputize.core.tools.toolkit import Toolkit
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class ForeignTool(Tool):
-    """A foreign tool. ``pin``: its definition; ``repeat``: effect of a second request; ``links``: its server."""
+    """A foreign tool. ``pin``: its definition. ``repeat``: effect of a repeated request. ``links``: its server."""
 
     pin: Pin
     repeat: ForeignRepeat
@@ -81,29 +81,29 @@ class ForeignTool(Tool):
 
     @cached_property
     def output_schema(self) -> Mapping[str, Any] | None:
-        """The server's schema of its results, None if it cannot be checked."""
+        """The server's schema of its results, or None if it cannot be checked."""
         try:
             return check_schema_shape(self.pin.definition.get("outputSchema"))
         except LeftOut:
             return None
 
     def headers(self, arguments: Arguments) -> dict[str, str]:
-        """Return the headers that also carry arguments. Raises `InvalidInput` for a value that is too long for one."""
+        """Return the headers that repeat arguments. Raises `InvalidInput` for a value that is too long for a header."""
         found = mirrored_headers(self.pin.definition["inputSchema"], arguments)
         return {name: visible(name, value) for name, value in found.items()}
 
     def begin(self, arguments: Arguments, run: Callable[[], Run]) -> Steps:
-        """See `Tool.begin`."""
+        """Start a call: see `Tool.begin`."""
         now = run()
         return self.steps(self, arguments, self.links.of(now.grant), can_ask=now.can_ask)
 
     @property
     def reads_notes(self) -> bool:
-        """True: an act that has asked its user continues where it stopped; see `rounds`."""
+        """True, because an act that has asked its user continues where it stopped; see `rounds`."""
         return True
 
     def act(self, arguments: Arguments, known: Known, *, can_ask: bool) -> Steps:
-        """Run its steps: compare, preview, call, as often as the user is asked something."""
+        """Run the tool's steps: compare, preview, and call, repeated after each question to the user."""
         yield from self._compare(known)
         if self.gravest is not Effect.READS:
             yield self._show(arguments)
@@ -120,7 +120,7 @@ class ForeignTool(Tool):
         return (yield from outcome_of_call(result, self.name, fits=good))
 
     def _compare(self, known: Known) -> Steps:
-        """Check that the user's own list has exactly this definition. Raises `NotFound`, `PolicyDenied`."""
+        """Check that the user's own list has exactly this definition. Raises `NotFound` or `PolicyDenied`."""
         try:
             yield from self.links.current(known, self.pin)
         except (Refused, InvalidInput, NotFound) as failure:
@@ -146,8 +146,8 @@ class ForeignTool(Tool):
             )
 
     def _called(self, arguments: Arguments, known: Known, sent: Sent, *, can_ask: bool) -> Steps:
-        """Return the result of a round, or `Asked`. If a refusal says that nothing was done and we caused it (an ended
-        session, a version, a list that has changed since), it is tried once more."""
+        """Return the result of a round, or `Asked`. A refusal that proves that nothing was done is tried once more if
+        deputize caused it: an ended session, a version, a changed list."""
         for again in (False, True):
             how: dict[str, Any] = {"repeat": self.repeat, "extra": self.headers(arguments), "can_ask": can_ask}
             how |= {"answers": sent.answers, "state": sent.state}
@@ -172,7 +172,7 @@ class ForeignTool(Tool):
         return InvalidInput(f"{self.server.host} refused {self.pin.name} ({refused.code}){words}. Nothing was done.")
 
     def _show(self, arguments: Arguments) -> Preview:
-        """Return the preview of all that is sent, and its pin. The approval is also bound to the definition."""
+        """Return the preview of all values that are sent, and of the pin, to which the approval is bound too."""
         mirrors = header_paths(self.pin.definition["inputSchema"])
         headers = sorted(".".join(path) for path in mirrors.values() if path[0] in arguments)
         fields = shown_arguments(arguments)
@@ -189,7 +189,7 @@ class ForeignTool(Tool):
 
     @property
     def _audience(self) -> Audience:
-        """The audience, unknown unless the operator has set the effect."""
+        """The audience of the act, unknown unless the operator has set the effect."""
         if self.gravest is Effect.WRITES:
             return Audience.SELF
         said = self.pin.effect or self.server.tools.get(self.pin.name, ToolOverride()).effect
@@ -197,7 +197,7 @@ class ForeignTool(Tool):
 
 
 def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | None = None) -> Toolkit:
-    """Return the toolkit of a server's pinned tools, without those that cannot be offered: see `left_out`.
+    """Return the toolkit of a server's pinned tools, without those that cannot be offered: see `reason_left_out`.
 
     Raises `SettingsError` if the operator's settings of a tool contradict each other.
     """
@@ -215,7 +215,7 @@ def foreign_toolkit(server: McpServer, pins: Mapping[str, Pin], links: Links | N
 
 
 def reason_left_out(server: McpServer, definition: Mapping[str, Any]) -> str:
-    """Return why a definition cannot be offered, "" if it can."""
+    """Return the reason why a definition cannot be offered, or ""."""
     try:
         tool = _tool(server, Pin(definition), Links(server), {})
         check_schema(tool.pin.definition["inputSchema"])
