@@ -83,7 +83,7 @@ class KnownServers:
                 return
 
     async def forget(self, server: McpServer) -> None:
-        """Delete a server's authorization, so that the next one is trusted: the operator checked or removes the server."""
+        """Delete a server's authorization, so that the next one is trusted. For a checked or a removed server."""
         while kept := await self.vault.get("meta", _record_key(server)):
             if await self.vault.delete(kept):
                 return

@@ -74,7 +74,7 @@ async def client_of(server: McpServer, provider: Provider, *, vault: Vault, redi
 
 
 async def known_client(server: McpServer, provider: Provider, *, vault: Vault, redirect: str) -> App | None:
-    """Return the app if that needs no request, else None. Ignores the port of a loopback ``redirect`` (RFC 8252 7.3)."""
+    """Return the app if that needs no request, or None. The port of a loopback ``redirect`` is free (RFC 8252 7.3)."""
     if server.client_id:
         return App(server.name, server.client_id, server.client_secret, server.name)
     if document := await _document(server, vault, redirect):
