@@ -1,11 +1,11 @@
-"""The web pages: consents, approvals, the way to the provider and back, and connected accounts.
+"""The web pages: consents, approvals, the redirects to the provider and back, and connected accounts.
 
-    GET  /connect/{ticket}      who asks for what; later: how it went
-    POST /connect/{ticket}      Continue was pressed: to the provider
-    GET  /callback/{app}        back from the provider; leads to /connect/{ticket}, so that no code stays in sight
+    GET  /connect/{ticket}      the requested access; later the outcome
+    POST /connect/{ticket}      Continue was pressed: redirects to the provider
+    GET  /callback/{app}        back from the provider; redirects to /connect/{ticket}, so that the URL has no code
     GET  /connections           accounts, waiting consents and approvals; POST .../revoke, .../choose and .../renew
-    GET  /oauth/client.json     who we are, for servers that take its address as a client id
-    GET  /approve/{approval}    one act that waits for the user's yes; POST decides
+    GET  /oauth/client.json     client metadata, for servers that take its address as a client id
+    GET  /approve/{approval}    one act that waits for the user's approval; POST decides
 
 On loopback, where nobody signs in, connections and approvals are below /me/{me}, and each link works in one browser:
 see `deputize.core.web.pages.local_links`. Except for the callback, a GET changes nothing. All unusable requests, with
@@ -105,14 +105,14 @@ def pages_app(
 ) -> ASGIApp:
     """Return the pages as an ASGI application, to be served by itself or mounted in another one.
 
-    ``verifier``: returns the browser's user. ``sign_in``: your page for users who are not signed in; it gets ``?next=``
-    with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's ``base_url`` is the
-    public address of the pages, including the path of a mount. ``pages``: all pages, as ``[*PAGES, Page(...)]``.
-    ``templates``: folders with your own templates, read now; one with the name of ours replaces it. ``return_to``:
-    addresses of your application, as ``["/chat", "https://app.example/"]``, to which the page of a consent may lead
-    back: the first one, or the one that its link names with ``?return_to=``. ``brand``: your application as the pages
-    show it. Raises `SettingsError` if a web application could not tell its users apart, for plain http beyond this
-    machine, and for a missing folder.
+    ``verifier``: returns the browser's user. ``sign_in``: your page for users who are not signed in; it receives
+    ``?next=`` with a path on the same host. ``local``: no verifier, one person, loopback only. The deputy's
+    ``base_url`` is the public address of the pages, including the path of a mount. ``pages``: all pages, as ``[*PAGES,
+    Page(...)]``. ``templates``: folders with your own templates, read now; a template with the name of a built-in one
+    replaces it. ``return_to``: addresses of your application, as ``["/chat", "https://app.example/"]``, to which the
+    page of a consent may link at the end: the first one, or the one that its link names with ``?return_to=``.
+    ``brand``: the name and look of your application on the pages. Raises `SettingsError` if a web application could not
+    tell its users apart, for plain http beyond this machine, and for a missing folder.
     """
     if verifier is None and not local:
         raise SettingsError(
@@ -138,7 +138,7 @@ def pages_app(
 
 
 def _warn_of_lost_cookies(deputy: BaseDeputy, base_url: str) -> None:
-    """Log each app that cannot be connected because its provider brings browsers back to another host."""
+    """Log each app that cannot be connected because its provider redirects browsers to another host."""
     for app in deputy.apps.values():
         if fault := deputy.providers[app.provider].cookie_fault(base_url):
             log.warning("The app %s cannot be connected: %s %s", app.name, fault.message, fault.hint)
@@ -185,7 +185,7 @@ def _guard(site: Site, page: Page) -> Callable[[Request], Awaitable[Response]]:
 
 
 def limit_request_size(app: ASGIApp) -> ASGIApp:
-    """Return ``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request with a longer head."""
+    """Return ``app``, answering 414 or 431 (RFC 9110 15.5.15, RFC 6585 5) to a request with too long a head."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         status = _excess_status(scope) if scope["type"] == "http" else 0

@@ -1,4 +1,4 @@
-"""The cookies of our pages: names, attributes, and the one that forms are bound to (CSRF)."""
+"""The cookies of deputize's pages: names, attributes, and the cookie to which forms are bound (CSRF)."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @frozen
 class Cookies(ValueObject):
-    """The names of our cookies, and whether they are for https only.
+    """The names of the pages' cookies. ``secure``: True if they are for https only.
 
-    ``name``: the cookie that forms are bound to. Each visit to a provider has its own, so that tabs do not interfere.
+    ``name``: the cookie to which forms are bound. Each visit to a provider has its own, so that tabs do not interfere.
     """
 
     name: str
@@ -39,7 +39,7 @@ class Cookies(ValueObject):
 
     @property
     def link(self) -> str:
-        """The cookie of the browser that a link of local mode belongs to, below the link's own path."""
+        """The name of the cookie that binds a link of local mode to its browser, set below the link's path."""
         return f"{self.name}-link"
 
     def put(self, response: Response, name: str, value: str, life: int, path: str = "/") -> None:
@@ -51,11 +51,11 @@ class Cookies(ValueObject):
         response.delete_cookie(name, path="/", secure=self.secure, httponly=True, samesite="lax")
 
     def form(self, request: Request) -> str:
-        """Return the value that this browser's forms are bound to, or a new one."""
+        """Return the value to which this browser's forms are bound, or a new one."""
         return self.read(request, self.name) or secrets.token_urlsafe(32)
 
     def read(self, request: Request, name: str) -> str:
-        """Return a random value that the browser's cookie holds in our format, or ""."""
+        """Return the random value in the browser's cookie, or "" if it is missing or has another format."""
         value = request.cookies.get(name, "")
         return value if _RANDOM.fullmatch(value) else ""
 
@@ -64,8 +64,8 @@ def cookies_for(base_url: str, key: bytes) -> Cookies:
     """Return the cookies for this address: ``__Host-`` and Secure on https, neither on loopback.
 
     All servers on 127.0.0.1 see each other's cookies, and HTTP clients other than browsers do not send Secure ones
-    there. So the name is the vault's own, and the value means nothing to other servers. Raises `SettingsError` for
-    plain http anywhere else.
+    there. So the name is derived from the vault, and the value means nothing to other servers. Raises `SettingsError`
+    for plain http anywhere else.
     """
     parts = urlsplit(base_url)
     if parts.scheme == "https" and parts.hostname:

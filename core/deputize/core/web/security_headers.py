@@ -1,4 +1,4 @@
-"""Security headers of every answer: they isolate the pages from other sites and forbid content sniffing."""
+"""Security headers of every response: they isolate the pages from other sites and forbid content sniffing."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ ALWAYS: Final[Mapping[str, str]] = {
 
 
 def plain_headers(*more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
-    """Return the ASGI headers of an answer that is not a page; it must not be cached."""
+    """Return the ASGI headers of a response that is not a page and must not be cached."""
     always = [(name.encode(), value.encode()) for name, value in ALWAYS.items()]
     return [(b"content-type", b"text/plain; charset=utf-8"), (b"cache-control", b"no-store"), *always, *more]

@@ -1,1 +1,1 @@
-"""The pages on the user's own machine: a local server, and who may reach it."""
+"""The pages on the user's own machine: a local server, and the check who may reach it."""

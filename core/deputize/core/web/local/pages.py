@@ -1,4 +1,4 @@
-"""The pages on loopback, for one person: served by the first process that needs them, and found by later ones."""
+"""The pages on loopback, for one person: the first process that needs them serves them, and later ones find it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ LOOK_AGAIN: Final = 1.0
 
 @frozen
 class _Server(ValueObject):
-    """The server of the pages. ``ours``: this process serves them; else another one with the same vault."""
+    """The server of the pages. ``ours``: True if this process serves them, else another one with the same vault."""
 
     url: str
     portal: Portal
@@ -40,17 +40,17 @@ class _Server(ValueObject):
     seen: float = field(default_factory=time.monotonic)
 
     def is_up(self, here: Portal) -> bool:
-        """Return True if this portal can rely on it without another check."""
+        """Return True if this portal can rely on the server without another check."""
         return self.portal is here and (self.ours or time.monotonic() < self.seen + LOOK_AGAIN)
 
 
 class LocalPages:
-    """A server of the pages on the portal's loop, from the first need on, on one port for the life of the process.
+    """A server of the pages on the portal's loop, started on first use, on one port for the life of the process.
 
-    If another process serves the same vault's pages on that port, its pages are used, and ours once it has ended.
-    ``port`` 0 takes any free one. ``local``: nobody signs in, so a user's own pages have links of their own; see
-    `deputize.core.web.pages.local_links`. ``brand``: your application as the pages show it. A deputy makes its own:
-    ``Deputy(vault, apps, pages=LocalPages)``.
+    If another process serves the same vault's pages on that port, that process is used until it ends. ``port`` 0 takes
+    any free one. ``local``: nobody signs in, so a user's own pages have links of their own; see
+    `deputize.core.web.pages.local_links`. ``brand``: the name and look of your application on the pages. A deputy
+    creates its own server: ``Deputy(vault, apps, pages=LocalPages)``.
     """
 
     local: Final = True
@@ -101,7 +101,7 @@ def _port_taken(port: int) -> SettingsError:
 
 
 async def same_vault(deputy: BaseDeputy, port: int) -> bool:
-    """Return True if the server on this port serves our vault's local pages. It must answer a fresh challenge."""
+    """Return True if the server on this port serves the same vault's local pages. It must answer a new challenge."""
     challenge, http = secrets.token_hex(16), Http()
     request = httpx.Request("GET", f"http://{HOST}:{port}/health", params={"challenge": challenge})
     try:
@@ -118,7 +118,7 @@ async def same_vault(deputy: BaseDeputy, port: int) -> bool:
 def _application(
     deputy: BaseDeputy, brand: Brand | None
 ) -> tuple[ASGIApp, Callable[..., AbstractAsyncContextManager[str]]]:
-    """Return the guarded pages and their server. Imported here: only a process that serves needs a web framework."""
+    """Return the guarded pages and their server. Imported here: only a serving process needs a web framework."""
     try:
         import uvicorn  # noqa: F401
 

@@ -1,8 +1,8 @@
 """A web server on this machine only, inside your process, with guards against DNS rebinding and other accounts.
 
-Every account of the machine can reach a server on loopback. Linux reports which account a connection comes from. If
-that is unknown (another system, another namespace), the request passes, and only links and their cookies protect the
-pages. root always passes, and could read the vault as well.
+Every account of the machine can reach a server on loopback. Linux reports the account that opened a connection. If it
+is unknown (another system, another namespace), the request is accepted, and only links and their cookies protect the
+pages. root is always accepted, because root could read the vault as well.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _NOBODY: Final = -1
 async def serve(app: ASGIApp, port: int = 0, host: str = "127.0.0.1") -> AsyncIterator[str]:
     """Serve ``app`` over http on the running loop, and yield the base URL: ``http://127.0.0.1:49152``.
 
-    ``port`` 0 takes any free one. It leaves your program's signal handlers and logging alone, and writes no access log,
-    where callbacks would show their ``code`` and ``state``. Raises `SettingsError` if the port is taken, the address is
-    not a loopback one, or uvicorn is missing.
+    ``port`` 0 takes any free one. Your program's signal handlers and logging stay unchanged. There is no access log,
+    which would show the ``code`` and ``state`` of callbacks. Raises `SettingsError` if the port is taken, the address
+    is not a loopback one, or uvicorn is missing.
     """
     with _listen(host, port) as sock:
         server = _server(app)
@@ -122,8 +122,8 @@ def _server(app: ASGIApp) -> uvicorn.Server:
 def require_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
     """Return ``app``, answering 400 to a request whose Host is none of ``hosts``: names, or names with a port.
 
-    A foreign page can point its own name to 127.0.0.1 and read our pages as its own (DNS rebinding), but then its name
-    is the Host. A name without a port matches every port.
+    A foreign page can point its own name to 127.0.0.1 and read these pages as its own (DNS rebinding). But then the
+    Host is the foreign name. A name without a port matches every port.
     """
     ours = frozenset(host.lower() for host in hosts)
 
@@ -140,12 +140,11 @@ def require_host(app: ASGIApp, hosts: Collection[str]) -> ASGIApp:
 
 
 def redirect_localhost(app: ASGIApp, path: str) -> ASGIApp:
-    """Return ``app``, in which a GET at ``localhost`` for a path like ``path`` (a pattern) is redirected to this
-    server's address.
+    """Return ``app``, with GETs at ``localhost`` redirected to this server's address if the path matches ``path``.
 
-    Some providers bring browsers back to loopback only if it is called ``localhost``, where our cookies are not sent.
-    The query stays the same. The target comes from the socket, never from the request. All other requests are left to
-    ``app``.
+    Some providers redirect browsers to loopback only under the name ``localhost``, where the pages' cookies are not
+    sent. ``path`` is a pattern. The query stays the same. The target comes from the socket, never from the request.
+    ``app`` gets all other requests.
     """
     ours, plain = re.compile(path.encode()), re.compile(rb"[!-~]{0,16384}")
 
@@ -165,7 +164,7 @@ def redirect_localhost(app: ASGIApp, path: str) -> ASGIApp:
 
 
 def _is_asked_as(scope: Scope, name: str) -> bool:
-    """Return True if the request names this host, with the port on which it came in."""
+    """Return True if the request names this host, with the port on which it arrived."""
     asked = [value.decode("latin-1").lower() for key, value in scope["headers"] if key == b"host"]
     return asked == [f"{name}:{scope['server'][1]}"]
 
@@ -202,9 +201,9 @@ def require_own_account(app: ASGIApp) -> ASGIApp:
 
 
 def connection_uid(client: tuple[str, int], server: tuple[str, int]) -> int | None:
-    """Return the uid of the process with this end of a connection, by address and port, or None if unknown.
+    """Return the uid of the process at this end of a connection, by address and port, or None if unknown.
 
-    Source: proc(5), ``/proc/net/tcp``. A connection that no process holds any more has the uid -1.
+    Source: proc(5), ``/proc/net/tcp``. A connection whose process has ended has the uid -1.
     """
     try:
         ends = _format_end(client), _format_end(server)
@@ -220,7 +219,7 @@ def connection_uid(client: tuple[str, int], server: tuple[str, int]) -> int | No
 
 
 def _format_end(end: tuple[str, int]) -> str:
-    """Return an address and a port as the table has them: words in the machine's byte order, in hexadecimal."""
+    """Return an address and a port in the table's form: words in the machine's byte order, in hexadecimal."""
     packed = _pack_address(end[0])
     words = struct.unpack(f">{len(packed) // 4}I", packed)
     return "".join(f"{struct.unpack('=I', struct.pack('>I', word))[0]:08X}" for word in words) + f":{end[1]:04X}"

@@ -1,9 +1,9 @@
-"""Access logs and traces without links: no ticket, no local link, no code, no state of our pages.
+"""Access logs and traces without links: no ticket, no local link, no code, no state of deputize's pages.
 
-Servers log a request when its answer begins or has ended, from the scope that they passed to the application;
-middleware in between, such as an instrumentation, reads it before. So the pages work on a copy and leave only loggable
-values in the scope (`pages_scope`), and `hide_links` does that first around a whole application. `LinkFilter` is for
-loggers with other sources: gunicorn's ASGI worker logs what it has parsed itself, uvicorn's level TRACE every scope.
+Servers log a request when its response begins or has ended, from the scope that they passed to the application.
+Middleware in between, such as an instrumentation, reads the scope before. So the pages work on a copy and leave only
+loggable values in the scope (`pages_scope`), and `hide_links` does that first around a whole application. `LinkFilter`
+is for loggers with other sources: gunicorn's ASGI worker logs its own parsed request, uvicorn's TRACE every scope.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEPT: Final = "deputize.request"
 
 
 class _Request:
-    """The original request. Opaque, because scopes are logged."""
+    """The original request. It is never printed, because scopes are logged."""
 
     def __init__(self, scope: Scope) -> None:
         self._parts = {name: scope[name] for name in ("path", "raw_path", "query_string", "headers") if name in scope}
@@ -41,7 +41,7 @@ class _Request:
 
 
 def pages_scope(app: ASGIApp) -> ASGIApp:
-    """Return ``app``, our pages, with the original request. Other readers of the incoming scope do not see it."""
+    """Return ``app``, the pages, with the original request. Other readers of the incoming scope do not see it."""
 
     async def restored(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,11 +54,11 @@ def pages_scope(app: ASGIApp) -> ASGIApp:
 
 
 def hide_links(app: ASGIApp, at: str) -> ASGIApp:
-    """Return ``app``, your whole application, wrapped so that only our pages see their addresses.
+    """Return ``app``, your whole application, wrapped so that only deputize's pages see their addresses.
 
     ``at``: the path at which `pages_app` is mounted, as ``/agents``; empty if nothing else is served. Everything
-    between this and the pages, such as an instrumentation of the application, sees ``/agents/connect/-`` and no query.
-    Raises `SettingsError` for another path.
+    between this wrapper and the pages, such as an instrumentation, sees ``/agents/connect/-`` and no query. Raises
+    `SettingsError` for another path.
     """
     if at and not re.fullmatch("(/[^/?#]+)+", at):
         raise SettingsError(
@@ -77,13 +77,13 @@ def hide_links(app: ASGIApp, at: str) -> ASGIApp:
 
 def _mount_in(scope: Scope, at: str) -> str | None:
     """Return the prefix of this request's path if it leads below ``at``, or None. A server that knows the path of its
-    proxy has that in front (``uvicorn --root-path``); routes are found with and without it, as in Starlette."""
+    proxy prepends that path (``uvicorn --root-path``). Routes are found with and without it, as in Starlette."""
     root = scope.get("root_path", "").rstrip("/")
     return next((mount for mount in (root + at, at) if scope["path"].startswith(f"{mount}/")), None)
 
 
 def _hide(scope: Scope, at: str = "") -> None:
-    """Leave only loggable values in the scope. Changes it in place: it is the one that the server logs."""
+    """Replace the scope's values by loggable ones, in place, because the server logs this object."""
     path = at + _IN_PATH.sub(lambda found: f"/{found[1] or found[2]}-", scope["path"][len(at) :])
     scope["path"], scope["query_string"] = path, b""
     if "raw_path" in scope:
@@ -95,7 +95,7 @@ def _hide(scope: Scope, at: str = "") -> None:
 
 
 def remove_links(text: str) -> str:
-    """Return the text without the tickets, local links and queries of our pages' addresses, and of callback scopes."""
+    """Return the text without tickets, local links and queries in the pages' addresses, and callback scopes."""
     if "/callback" in text or "/sign-in" in text:
         text = _IN_SCOPE.sub(r"\1''", text)
     return _IN_TEXT.sub(lambda found: f"{found[1]}-" if found[1] else found[2], text)
@@ -104,11 +104,11 @@ def remove_links(text: str) -> str:
 class LinkFilter(logging.Filter):
     """A logging filter for requests: ``logging.getLogger("gunicorn.access").addFilter(LinkFilter())``.
 
-    It removes tickets, local links and callback queries from each record, and lets all records through.
+    It removes tickets, local links and callback queries from each record, and drops no record.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Change the record. Its arguments keep their number and types, which some formatters need."""
+        """Change the record and return True. Its arguments keep their number and types, which some formatters need."""
         if isinstance(record.args, MutableMapping):
             for name, value in record.args.items():
                 record.args[name] = _clean(value)

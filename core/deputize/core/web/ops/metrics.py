@@ -1,8 +1,8 @@
 """``/metrics`` of one process: counters of its deputy, for Prometheus and other readers of its format.
 
-The counters count audit events, so each act, refresh and revocation counts once, in whatever process it began. No label
-holds a user, a tenant, an account, an id or a text: labels are tools, providers and words from the code. The gauges of
-the vault (`deputize_waiting`, `deputize_revocations_due`) are the same in all of its processes.
+The counters count audit events, so each act, refresh and revocation counts once, in the process where it began. No
+label contains a user, a tenant, an account, an id or a text: labels are tools, providers and words from the code. The
+gauges of the vault (`deputize_waiting`, `deputize_revocations_due`) are the same in all of its processes.
 
 The text is Prometheus' format 0.0.4: https://prometheus.io/docs/instrumenting/exposition_formats/
 """
@@ -64,7 +64,7 @@ BEYOND: Final = ("on_failover", "timeline", "watch")
 
 
 class MeasuredStore(Store):
-    """A store whose operations are timed. ``took`` gets seconds and the operation's name. Lock waits are not timed."""
+    """A store whose operations are timed, except lock waits. ``took``: receives seconds and the operation's name."""
 
     def __init__(self, store: Store, took: Callable[[float, str], None]) -> None:
         self._store, self._took = store, took
@@ -129,12 +129,12 @@ class Metric:
         self._turn = threading.Lock()
 
     def add(self, *values: str, by: float = 1.0) -> None:
-        """Add to the number. ``values``: of the labels, in their order."""
+        """Add to the number for these label values, which are in the order of the labels."""
         with self._turn:
             self._numbers[values] = self._numbers.get(values, 0.0) + by
 
     def put(self, *values: str, to: float) -> None:
-        """Set the number."""
+        """Set the number for these label values."""
         with self._turn:
             self._numbers[values] = to
 
@@ -168,7 +168,7 @@ class Histogram:
             self._found[values] = counts, total + seconds
 
     def lines(self) -> Iterator[str]:
-        """Yield the lines for Prometheus: each bucket includes those below it."""
+        """Yield the lines for Prometheus. Each bucket includes the smaller ones."""
         yield from _head(self.name, self.help, "histogram")
         with self._turn:
             found = sorted((values, list(accumulate(counts)), total) for values, (counts, total) in self._found.items())
@@ -274,7 +274,7 @@ class Metrics:
         return name if not name or name in self.deputy.providers else OTHER
 
     async def _read_gauges(self) -> None:
-        """Read the gauges from the vault, and clear them if it does not answer."""
+        """Read the gauges from the vault, or clear them if the vault does not answer."""
         now, vault = self.deputy.clock(), self.deputy.vault
         try:
             for kind, waits in WAITS.items():

@@ -1,10 +1,10 @@
 """Health probes of one process, for load balancers and supervisors.
 
-    GET /healthz   ok, with no look at anything: a process that cannot say this is to be started again
-    GET /readyz    ok, or 503 and a word why: store_unavailable, vault_error (its key is not here), audit_unavailable,
-                   leaving (it was told to end). It is to be passed over; starting it again mends nothing
+    GET /healthz   ok, without checking anything: restart a process that does not answer
+    GET /readyz    ok, or 503 with a reason: store_unavailable, vault_error (its key is missing), audit_unavailable,
+                   leaving (it is shutting down). Send no requests then; a restart does not help
 
-No authentication, any host name. Replies hold no secret, and the store is read at most twice a second.
+No authentication, any host name. Replies contain no secret, and the store is read at most twice a second.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Probes:
         return [Route("/healthz", self.healthz), Route("/readyz", self.readyz)]
 
     def leave(self) -> None:
-        """Report the process as leaving: it was told to end, and still answers requests."""
+        """Report the process as leaving: it is shutting down, but still answers requests."""
         self._leaving = True
 
     async def healthz(self, request: Request) -> Response:
@@ -53,7 +53,7 @@ class Probes:
         return PlainTextResponse("ok", headers={"Cache-Control": "no-store"})
 
     async def readyz(self, request: Request) -> Response:
-        """Answer whether to send requests to the process."""
+        """Answer if requests should be sent to the process."""
         said = LEAVING if self._leaving else await self._state()
         return PlainTextResponse(said, 200 if said == READY else 503, {"Cache-Control": "no-store"})
 

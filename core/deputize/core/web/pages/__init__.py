@@ -1,1 +1,1 @@
-"""The pages: one module per subject, each a table of `Page`s with their handlers and template values."""
+"""The pages: one module per subject, each with a table of `Page`s, their handlers and template values."""

@@ -96,7 +96,7 @@ async def choose(site: Site, request: Request) -> Response:
 
 
 def _account(fields: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return the provider, the app and the connection id of a form of the page."""
+    """Return the provider, the app and the connection id in a form of the page."""
     provider, app, account = (fields.get(name, "") for name in ("provider", "app", "account"))
     if not provider or not app or not account:
         raise _no_account()
@@ -108,7 +108,7 @@ def _no_account() -> InvalidInput:
 
 
 async def renew(site: Site, request: Request) -> Response:
-    """Give a consent a new link if its link has expired or belongs to another browser."""
+    """Give a consent a new link if the link has expired or belongs to another browser."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/connections")
@@ -124,7 +124,7 @@ async def renew(site: Site, request: Request) -> Response:
 
 
 async def _ticket(site: Site, user: User, consent: Consent) -> str:
-    """Return the new ticket, or "" if nothing is missing any more."""
+    """Return the new ticket, or "" if no scope is missing any more."""
     held = [c for c in await site.deputy.connections(user) if (c.provider, c.app) == (consent.provider, consent.app)]
     default = any(c.default and c.account == consent.account for c in held)
     known = await site.deputy.consents.get_details(consent.id)

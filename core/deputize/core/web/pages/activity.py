@@ -1,10 +1,10 @@
 """The user's history of acts, with undo.
 
-    GET   /activity        activity   activity.html; ?q= searches, ?reads=1 also shows what was only looked up
+    GET   /activity        activity   activity.html; ?q= searches, ?reads=1 includes read-only acts
     POST  /activity/undo   undo       back to /activity; undo.html if the policy asks first
 
-It needs no storage of its own: the audit has a row for each call. The audit names users by pseudonyms, so a history is
-read by the user's own pseudonym and holds nothing of other users.
+It needs no storage of its own, because the audit has a row for each call. The audit names users by pseudonyms, so a
+history is read by the user's own pseudonym and contains no rows of other users.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ ASKED: Final = frozenset({"consent_required", "approval_required", "reconsent_re
 
 @frozen
 class Entry(ValueObject):
-    """One act. ``outcome``: its style, as of a consent; ``undo``: its id if it can be undone now."""
+    """One act. ``outcome``: its style, as of a consent. ``undo``: its id if it can be undone now."""
 
     what: str
     where: str
@@ -55,15 +55,15 @@ class Entry(ValueObject):
     undo: str
 
     def contains(self, words: list[str]) -> bool:
-        """Return True if each of these words is in it."""
+        """Return True if the entry contains each of these words."""
         text = " ".join((self.what, self.where, self.tool, self.account, self.agent, self.when, self.said)).lower()
         return all(word in text for word in words)
 
 
 @frozen
 class History(ValueObject):
-    """Acts, newest first. ``older``: start of the next page, 0 on the last; ``whole``: the record was read to its
-    start."""
+    """Acts, newest first. ``older``: start of the next page, 0 on the last page. ``whole``: True if the record was read
+    to its start."""
 
     entries: list[Entry]
     older: int
@@ -72,7 +72,7 @@ class History(ValueObject):
 
 @frozen
 class Use(ValueObject):
-    """When an account was connected and last used, and by which agent; "" if the record does not go back so far."""
+    """When an account was connected and last used, and by which agent; "" if the record starts later."""
 
     since: str = ""
     last: str = ""
@@ -82,7 +82,7 @@ class Use(ValueObject):
 async def history_of(
     deputy: BaseDeputy, user: User, *, before: int = 0, query: str = "", reads: bool = False, most: int = PAGE
 ) -> History:
-    """Return the acts of this user's agents before a row's time (nanoseconds) that hold all words of ``query``.
+    """Return the acts of this user's agents before a row's time (nanoseconds) that contain all words of ``query``.
 
     ``reads``: include read-only acts.
     """
@@ -93,7 +93,7 @@ async def history_of(
 
 
 def _page(found: Newest, told: _Teller, before: int, words: list[str], reads: bool, most: int) -> History:
-    """Return a page of the rows. Tens of thousands of rows take a second, so never call this in the event loop."""
+    """Return a page of the rows. Tens of thousands of rows take a second, so never call this on the event loop."""
     entries, seen, last = list[Entry](), set[str](), 0
     for row in found.rows:
         if not _is_act(row, reads=reads) or (key := row.get("act_id") or str(row["ts"])) in seen:
@@ -131,7 +131,7 @@ def _is_act(row: Mapping[str, Any], *, reads: bool) -> bool:
 
 
 async def _own_rows(deputy: BaseDeputy, user: User) -> Newest:
-    """Return the rows of this user. A user without a pseudonym gets none here: reading changes nothing."""
+    """Return the rows of this user. A user without a pseudonym gets none: reading changes nothing."""
     names = cast("Pseudonyms", deputy.audit.names)
     users = {fallback_pseudonym(deputy.vault, user).name}
     if await names.has_key(user.tenant, user.id):
@@ -157,7 +157,7 @@ def _sentence(description: str) -> str:
 
 
 class _Teller:
-    """A writer of sentences for rows, with the accounts and undoable acts from the vault."""
+    """A writer of sentences for audit rows, with the accounts and undoable acts from the vault."""
 
     def __init__(
         self, zone: tzinfo | None, tools: Iterable[Tool], accounts: Mapping[str, str], undone: set[str]
@@ -227,7 +227,7 @@ async def activity(site: Site, request: Request) -> Response:
 
 
 async def undo(site: Site, request: Request) -> Response:
-    """Undo an act. If the policy asks first, show what the undo will do, and take an approval of just that."""
+    """Undo an act. If the policy asks first, show the preview of the undo, and accept an approval of exactly that."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/activity")
@@ -252,7 +252,7 @@ async def undo(site: Site, request: Request) -> Response:
 
 
 async def _record_decision(site: Site, user: User, approval: str, sure: bool) -> bool:
-    """Record the decision about an undo, and return it. A second decision is ignored: the current state is shown."""
+    """Record the decision about an undo, and return it. A second decision is ignored; the page shows the state."""
     try:
         await site.deputy.decide(approval, "approve" if sure else "reject", by=user)
     except (Conflict, NotFound) as e:

@@ -1,10 +1,10 @@
 """The page of an act that waits for the user's approval, or of a foreign server's question during a call.
 
-    GET   ask      approve.html or question.html; approval_result.html once it is decided
-    POST  decide   back to the same address, or to the list of all that the step asks
+    GET   ask      approve.html or question.html; approval_result.html after the decision
+    POST  decide   back to the same address, or to the list of all requests of the step
 
-A foreign server's texts and its form are untrusted, and shown in a frame that says so. Its address is written out, and
-opened in a tab without access to ours. The user's answers go to that server alone.
+A foreign server's texts and its form are untrusted, and displayed in a frame that says so. Its address is written out,
+and opened in a tab without access to this page. The user's answers are sent to that server only.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ async def ask(site: Site, request: Request) -> Response:
 
 
 async def decide(site: Site, request: Request) -> Response:
-    """Record the user's decision. A rejection counts until the act begins; else the earlier decision is shown."""
+    """Record the user's decision. A rejection counts until the act begins. Otherwise the earlier decision is shown."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, _path(request))
@@ -90,7 +90,7 @@ async def _act(site: Site, request: Request, user: User) -> Approval:
 
 
 def _list_of(request: Request, step: Step) -> str:
-    """Return the page with all requests of this step, or "" if this is the only one."""
+    """Return the page with all requests of this step, or "" if there is only one."""
     above = current_path(request).rpartition("/approve/")[0]
     return f"{above}/asks/{step.name}" if step.progress else ""
 
@@ -109,7 +109,7 @@ async def _question_page(
     given: Mapping[str, str] | None = None,
     fault: str = "",
 ) -> Response:
-    """Show the question, or the reply to it. ``given``: invalid answers, with the reason ``fault``."""
+    """Show the question, or the reply to it. ``given``: invalid answers to show again, with the error ``fault``."""
     asked = await site.deputy.questions.load_kept(question.id, user)
     facts: dict[str, Any] = {
         "question": question,
@@ -127,7 +127,7 @@ async def _question_page(
 
 
 async def _take_reply(site: Site, request: Request, user: User, question: Approval, fields: Mapping[str, str]) -> str:
-    """Record the user's reply, and return what is wrong with the form, or "". Raises the refusal of malformed forms."""
+    """Record the user's reply. Return the error in the form, or "". Raises the refusal of malformed forms."""
     reply, content = fields.get("decision", ""), dict[str, Any]()
     if reply not in ("accept", "decline", "cancel"):
         raise InvalidInput("The form has no valid decision.", fix_by="user", reason="invalid_form")

@@ -1,8 +1,8 @@
-"""The brand on every page: the application's name, logo, colour and links. Checked once, at the start.
+"""The brand on every page: the application's name, logo, colour and links, checked once at the start.
 
-A colour needs a contrast of 3 on light and on dark pages (WCAG 2.2 1.4.11, for what is not text). The text on a button
-of that colour is black or white, whichever has more contrast (1.4.3: 4.5, which one of them always has). A logo is a
-bitmap: an SVG may hold scripts and links, which are not removed here.
+A colour needs a contrast of 3 on light and on dark pages (WCAG 2.2 1.4.11, for graphics). The text on a button of that
+colour is black or white, whichever has more contrast (1.4.3: 4.5, which one of them always reaches). A logo is a
+bitmap, because an SVG may contain scripts and links, which are not removed here.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _LINK: Final = re.compile(r"[A-Za-z0-9\-._~:/?#@!$&'()*+,;=%]{1,500}")
 
 @frozen
 class Brand(ValueObject):
-    """The application that these pages belong to.
+    """The application to which these pages belong.
 
     ``name``: as people know it, on one line. ``logo``: a PNG, JPEG or WebP of at most 256 KiB, as a path or as bytes,
-    shown 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: an https or mailto
-    address for help. ``privacy``: an https address. Raises `SettingsError` that names the invalid field, and for a
-    colour its contrast.
+    displayed 32 pixels high. ``colour``: of buttons and lines, as ``#0a5`` or ``#00aa55``. ``support``: an https or
+    mailto address for help. ``privacy``: an https address. Raises `SettingsError` that names the invalid field, and for
+    a colour its contrast.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Brand(ValueObject):
 
     @property
     def css(self) -> str:
-        """The rules that follow our stylesheet."""
+        """The CSS rules of the brand, which follow the stylesheet."""
         if not self.colour:
             return ""
         ink = max("#000000", LIGHT, key=lambda one: contrast(self.colour, one))
@@ -109,7 +109,7 @@ def _check_link(what: str, link: str, schemes: tuple[str, ...]) -> None:
 
 
 def _is_allowed_link(link: str, schemes: tuple[str, ...]) -> bool:
-    """Return True if a link names a host or a mailbox. A user or password before an @ would be shown to everybody."""
+    """Return True if a link names a host or a mailbox, without a user or password, which everybody would see."""
     parts = urlsplit(link) if _LINK.fullmatch(link) else None
     if parts is None or parts.scheme not in schemes:
         return False
@@ -137,7 +137,7 @@ def _read(logo: Path | bytes) -> bytes:
 
 
 def _media_type(image: bytes) -> str:
-    """Return the media type by the first bytes, never by the name."""
+    """Return the media type by the image's first bytes, never by its name."""
     if image.startswith(b"\x89PNG\r\n\x1a\n"):
         return "image/png"
     if image.startswith(b"\xff\xd8\xff"):

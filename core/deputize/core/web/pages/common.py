@@ -1,14 +1,14 @@
 """Pages without a user, and the files that pages load.
 
-    GET  /refused, /failed   where a callback leads that cannot be used, or that broke
+    GET  /refused, /failed   targets of a callback that cannot be used, or that failed
     GET  /connections        in local mode only: how to get the link to one's own page
-    GET  /health             whose pages these are, for another process with the same vault
-    GET  /oauth/client.json  the client metadata document; its address is our client id
-    GET  /                   on to /connections
+    GET  /health             identifies the vault of these pages, for another process with the same vault
+    GET  /oauth/client.json  the client metadata document; its address is the client id
+    GET  /                   redirects to /connections
     GET  /style.css, /logo, /favicon.svg, /favicon.ico
 
 The client metadata document (draft-ietf-oauth-client-id-metadata-document, CIMD) names a callback for each server that
-supports it, and none on loopback, which anybody on a machine could claim.
+supports it, but none on loopback, which anybody on a machine could claim.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ async def show_failed(site: Site, request: Request) -> Response:
 
 
 async def explain_local_link(site: Site, request: Request) -> Response:
-    """Serve the fixed address of local mode, which even a model may see: it opens nothing."""
+    """Serve the fixed address of local mode, which even a model may see because it opens nothing."""
     return site.message_page(request, 200, texts.LOCAL_CONNECTIONS)
 
 
 async def serve_health(site: Site, request: Request) -> Response:
-    """Answer another process with the same vault that these are the vault's pages."""
+    """Prove to another process with the same vault that these are the vault's pages."""
     challenge = request.query_params.get("challenge", "")[:64]
     port = request.scope["server"][1] if site.local and request.scope.get("server") else 0
     return json_of(json.dumps(health(site.key, challenge, port=port or 0)))
@@ -72,14 +72,14 @@ async def style(site: Site, request: Request) -> Response:
 
 
 async def logo(site: Site, request: Request) -> Response:
-    """Serve the brand's logo from our own origin: pages load nothing from other origins."""
+    """Serve the brand's logo from the pages' own origin, because pages load nothing from other origins."""
     if not site.brand or not site.brand.image:
         raise HTTPException(404)
     return asset(site.brand.image, site.brand.media_type)
 
 
 async def icon(site: Site, request: Request) -> Response:
-    """Serve the icon of the tab."""
+    """Serve the icon of the browser tab."""
     return asset(file_of_ours("favicon.svg"), "image/svg+xml")
 
 

@@ -1,6 +1,6 @@
-"""One consent: the request, the way to the provider and back, the outcome.
+"""One consent: the request, the redirects to the provider and back, the outcome.
 
-GET   /connect/{ticket}   ask        connect.html, connecting.html; consent_result.html once it is over
+GET   /connect/{ticket}   ask        connect.html, connecting.html; consent_result.html after its end
 POST  /connect/{ticket}   start      on to the provider; after Cancel, back to the same address
 GET   /callback/{app}     callback   back to /connect/{ticket}
 """
@@ -93,7 +93,7 @@ def _query(return_to: str) -> str:
 
 
 def _return_address(site: Site, named: str, kept: str) -> str:
-    """Return where the page leads back to: the address in its link, the one in the first link, or the default."""
+    """Return the address to which the page links at the end: from this link, from the first link, or the default."""
     return named or (kept if site.return_to.allows(kept) else "") or site.return_to.default
 
 
@@ -139,7 +139,7 @@ async def _facts(site: Site, consent: Consent, return_to: str) -> dict[str, Any]
 
 
 def _hosts(provider: Provider) -> tuple[str, str]:
-    """Return the host of the sign-in, and the hosts of the API: a discovered server may name any sign-in."""
+    """Return the host of the sign-in, and the hosts of the API, because a discovered server may name any sign-in."""
     return provider.oauth.authorize_origin.partition("://")[2], ", ".join(sorted(provider.apis.hosts))
 
 

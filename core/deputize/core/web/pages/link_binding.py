@@ -1,8 +1,8 @@
-"""Binding of links in local mode: a link opens only in the first browser that keeps our cookie.
+"""Binding of links in local mode: a link opens only in the first browser that keeps the pages' cookie.
 
-A browser without the cookie gets it, below the link's own path, and is redirected to the same address once; with it,
-the link becomes that browser's. Link previews keep no cookies: they see nothing and do not bind the link. Other servers
-on 127.0.0.1 see our cookies, so cookie and link are both needed.
+A browser without the cookie gets it, below the link's own path, and is redirected to the same address once. With the
+cookie, the link becomes that browser's. Link previews keep no cookies, so they see nothing and do not bind the link.
+Other servers on 127.0.0.1 see these cookies, so cookie and link are both needed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ RETURNED: Final = "cookie"
 
 
 async def bind_to_browser(site: Site, page: Page, request: Request) -> Response:
-    """Return this page's answer if its link is this browser's or nobody's yet. Raises the refusal of unusable links."""
+    """Return the page's response if its link is this browser's or nobody's yet. Raises the refusal of bad links."""
     token = request.path_params["me" if page.own else page.link]
     cookies = await site.cookies()
     given = cookies.read(request, cookies.link)

@@ -1,9 +1,9 @@
-"""Links of local mode: a user's own pages, and the browser that a link belongs to. Needs no web framework.
+"""Links of local mode: a user's own pages, and the browser to which a link belongs. Needs no web framework.
 
-In a web application the verifier names the user, so everybody's page has one address. On loopback nobody signs in: the
-address itself names the user, encrypted under the vault's key and valid for a day. Other accounts of the machine may
-see an address in a list of processes or in a log. So a link belongs to the browser that opens it first, which gets a
-cookie, and is useless in any other.
+In a web application the verifier identifies the user, so all users share the address of a page. On loopback nobody
+signs in: the address itself contains the user, encrypted with the vault's key and valid for a day. Other accounts of
+the machine may see an address in a list of processes or in a log. So a link belongs to the browser that opens it first,
+which gets a cookie, and is useless in any other.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ _PLACE: Final = ("link", "me")
 async def connections_link(deputy: BaseDeputy, user: User | str) -> str:
     """Return the link to this user's accounts and pending requests.
 
-    In local mode it is for the user's eyes only: the browser that opens it first can approve and disconnect for a day.
-    A model may see ``/connections`` alone, which opens nothing by itself.
+    In local mode only the user may see it: for a day, the browser that opens it first can approve and disconnect. A
+    model may see ``/connections`` without the rest, which opens nothing by itself.
     """
     return f"{await _home(deputy, user)}/connections"
 
 
 async def approval_link(deputy: BaseDeputy, user: User | str, approval_id: str) -> str:
-    """Return the link to this user's decision about one act. For the user's eyes only, as `connections_link`."""
+    """Return the link to this user's decision about one act. Only the user may see it, as `connections_link`."""
     return f"{await _home(deputy, user)}/approve/{approval_id}"
 
 
 async def step_link(deputy: BaseDeputy, user: User | str, step: str) -> str:
-    """Return the link to all requests of a step. For the user's eyes only, as `connections_link`."""
+    """Return the link to all requests of a step. Only the user may see it, as `connections_link`."""
     return f"{await _home(deputy, user)}/asks/{step}"
 
 
 async def show_anew(deputy: BaseDeputy, link: str) -> None:
-    """Unbind a consent's link in local mode, before a person sees it again: the next browser may open it.
+    """Unbind a consent's link in local mode before a person sees it again, so that the next browser may open it.
 
     Otherwise a user who opened it in the wrong browser would have to wait until it expires.
     """
@@ -67,13 +67,13 @@ def _is_local(deputy: BaseDeputy) -> bool:
 
 
 def me_token(deputy: BaseDeputy, user: User) -> str:
-    """Return the token of this user for local addresses: opaque, and made by this vault only."""
+    """Return the token of this user for local addresses. It is opaque, and only this vault can make it."""
     note = SecretBytes(json.dumps([user.tenant, user.id, deputy.clock() + ME_LIFE]).encode())
     return base64.urlsafe_b64encode(deputy.vault.sealer.seal(*_PLACE, 0, note)).rstrip(b"=").decode()
 
 
 def user_of(deputy: BaseDeputy, token: str) -> User:
-    """Return the user of a `me_token`. Raises `InvalidInput`, always the same, for anything else."""
+    """Return the user of a `me_token`. Raises the same `InvalidInput` for any other text."""
     try:
         sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         tenant, user, expires = json.loads(deputy.vault.sealer.open(*_PLACE, sealed)[1].reveal())
@@ -88,8 +88,8 @@ def user_of(deputy: BaseDeputy, token: str) -> User:
 
 
 async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
-    """Return True if the link with this ticket or `me_token` belongs to the browser with this cookie, False if to none
-    yet.
+    """Return True if the link with this ticket or `me_token` belongs to the browser with this cookie, and False if it
+    belongs to none yet.
 
     Raises the refusal of all unusable links if it belongs to another browser.
     """
@@ -100,14 +100,14 @@ async def is_bound(deputy: BaseDeputy, token: str, cookie: str) -> bool:
 
 
 async def bind(deputy: BaseDeputy, token: str, cookie: str) -> None:
-    """Bind the link to the browser with this cookie. Raises the same refusal if another was faster."""
+    """Bind the link to the browser with this cookie. Raises the same refusal if another browser was faster."""
     owner = {"cookie": fingerprint(cookie), "expires": deputy.clock() + BINDING_TTL}
     if not await deputy.vault.insert("browser", fingerprint(token), owner):
         await is_bound(deputy, token, cookie)
 
 
 async def unbind(deputy: BaseDeputy, token: str) -> None:
-    """Unbind the link: it belongs to the next browser that opens it."""
+    """Unbind the link, so that it belongs to the next browser that opens it."""
     row = await deputy.vault.get("browser", fingerprint(token))
     if row:
         await deputy.vault.delete(row)

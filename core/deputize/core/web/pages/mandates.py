@@ -68,7 +68,7 @@ async def approve_with_mandate(site: Site, request: Request) -> Response:
 
 
 async def end(site: Site, request: Request) -> Response:
-    """End a mandate. Does nothing if it has ended meanwhile."""
+    """End a mandate. Does nothing if it has ended already."""
     user = await site.user(request)
     if user is None:
         return site.redirect_to_sign_in(request, "/connections")

@@ -1,7 +1,6 @@
-"""The rows of an approval in the order in which a person decides: recipients, subject, texts, files.
+"""The lines of an approval in the order in which a person decides: recipients, subject, texts, files.
 
-All rows are there, whole; only their order and their look differ from the one rendering in
-`deputize.core.tools.preview`.
+All lines are complete; only their order and their look differ from the rendering in `deputize.core.tools.preview`.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ MAX_LISTED: Final = 120
 
 
 class Row(NamedTuple):
-    """One row. ``long``: it scrolls. ``changed``: it differs from what the user approved."""
+    """One line of the preview. ``long``: it scrolls. ``changed``: it differs from the approved preview."""
 
     name: str
     text: str
@@ -37,7 +36,7 @@ class Row(NamedTuple):
 
 
 class Reading(NamedTuple):
-    """The rows of an approval, in order. ``changed``: the names of all changes, including those without a row."""
+    """The lines of an approval, in order. ``changed``: the names of all changes, including those without a line."""
 
     warnings: list[Row]
     rows: list[Row]
@@ -46,7 +45,7 @@ class Reading(NamedTuple):
 
 
 def arrange_rows(approval: Approval) -> Reading:
-    """Return the rows of this approval."""
+    """Return the lines of this approval in reading order."""
     changed = [NAMED.get(name, name) for name in approval.changed_fields]
     rows = sorted((_row(name, text, changed) for name, text in approval.preview.items()), key=_place)
     return Reading(
@@ -58,7 +57,7 @@ def arrange_rows(approval: Approval) -> Reading:
 
 
 def first_line(preview: Mapping[str, str]) -> str:
-    """Return what tells one act from others in a list, its recipients or its subject, or ""."""
+    """Return the recipients or the subject, which tell one act from others in a list, or ""."""
     found = [
         _begins(preview[name].partition("\n")[0]) for name in ("to", "subject", "title", "where") if name in preview
     ]
@@ -74,6 +73,6 @@ def _row(name: str, text: str, changed: list[str]) -> Row:
 
 
 def _place(row: Row) -> int:
-    """Return the sort key of a row. A row "text now" or "to as written" stays beside "text" and "to"."""
+    """Return the sort key of a line. A line "text now" or "to as written" stays beside "text" and "to"."""
     name = row.name.removesuffix(" now").removesuffix(" as written")
     return FIRST.index(name) if name in FIRST else len(FIRST)

@@ -1,6 +1,6 @@
-"""Pages from templates, and the headers of all our answers.
+"""Pages from templates, and the headers of all responses.
 
-Templates and files are read before the first request: a request runs on an event loop, which reading would block.
+Templates and files are read before the first request, because reading would block the event loop of a request.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def visible(value: Any) -> Any:
 
 
 def templates_in(*folders: Path) -> Environment:
-    """Return our templates and those in these folders, as they are now. An earlier folder's template wins.
+    """Return the built-in templates and those in these folders, as they are now. An earlier folder's template wins.
 
     Raises `SettingsError` for a missing folder.
     """
@@ -40,7 +40,7 @@ def templates_in(*folders: Path) -> Environment:
 
 @cache
 def _our_templates() -> Environment:
-    """Return our own templates, for all pages of a process: each is compiled when it is first used."""
+    """Return the built-in templates, for all pages of a process. Each is compiled on first use."""
     return _templates()
 
 
@@ -78,18 +78,18 @@ def _read(folder: Path) -> dict[str, str]:
 def page(
     templates: Environment, request: Request, name: str, status: int = 200, *, forms_to: str = "", **facts: Any
 ) -> Response:
-    """Return a page. ``forms_to``: where its forms may lead, as in a content security policy; "" if it has none."""
+    """Return a page. ``forms_to``: targets of its forms, as in a content security policy; "" without forms."""
     content = templates.get_template(name).render(root=root_of(request), **facts)
     return HTMLResponse(content, status, headers=_headers(forms_to))
 
 
 def see_other(url: str) -> Response:
-    """Redirect with GET, whatever the request was. RFC 9700 4.12: never 307."""
+    """Redirect with GET, whatever the request's method. RFC 9700 4.12: never 307."""
     return RedirectResponse(url, 303, headers=_headers(""))
 
 
 def json_of(content: str) -> Response:
-    """Return a small JSON answer for programs."""
+    """Return a small JSON response for programs."""
     return Response(content, media_type="application/json", headers=_headers(""))
 
 
@@ -100,26 +100,26 @@ def asset(content: str | bytes, media_type: str) -> Response:
 
 
 def file_of_ours(name: str) -> bytes:
-    """Return the content of our own file with this name."""
+    """Return the content of the built-in file with this name."""
     return _FILES[name]
 
 
 def put_root(request: Request, base_url: str) -> None:
-    """Set the root path of this request's pages to that of our own address.
+    """Set the root path of this request's pages to that of ``base_url``.
 
-    A ``root_path`` of a server or a middleware may come from the client (``X-Forwarded-Prefix``), and a link that
-    begins with ``//evil.example`` leads away: no link is built from it.
+    A ``root_path`` from a server or a middleware may come from the client (``X-Forwarded-Prefix``), and a link that
+    begins with ``//evil.example`` leads to another host. So no link is built from it.
     """
     request.scope[_ROOT] = urlsplit(base_url).path.rstrip("/")
 
 
 def root_of(request: Request) -> str:
-    """Return the path below which our pages are: "", or a path without a trailing slash."""
+    """Return the path below which the pages are: "", or a path without a trailing slash."""
     return str(request.scope.get(_ROOT, ""))
 
 
 def _headers(forms_to: str) -> dict[str, str]:
-    """Return the headers of a page. With a form, the browser may tell our own origin the referrer; else nobody."""
+    """Return the headers of a page. With a form, the browser may send the referrer to the pages' own origin."""
     forms = forms_to or "'none'"
     policy = (
         f"default-src 'none'; style-src 'self'; form-action {forms}; img-src 'self'; "

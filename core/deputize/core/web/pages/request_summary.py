@@ -1,7 +1,7 @@
 """All requests of one agent step on one page, ``/asks/{step}``: the consents and approvals of one model message.
 
-A step is named by `Call.ask`, a hash of the thread and the message: consents store the names of the steps that led to
-them, approvals that of their own. The name is no secret: only the user's own records are searched for it.
+The name of a step is `Call.ask`, a hash of the thread and the message. Consents store the names of the steps that led
+to them, approvals that of their own. The name is no secret, because only the user's own records are searched for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NAME: Final = re.compile(r"[0-9a-f]{32}")
 
 @frozen
 class Question(ValueObject):
-    """One consent or approval of a step. ``outcome``: its style, empty while it waits. ``link``: a consent's."""
+    """One consent or approval of a step. ``outcome``: its style, empty while pending. ``link``: a consent's link."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -61,7 +61,7 @@ class Step(ValueObject):
 
 
 async def step_of(deputy: BaseDeputy, user: User, name: str) -> Step:
-    """Return the step of this name with its requests to this user, which are none for an unknown name."""
+    """Return the step of this name with its requests to this user. An unknown name gives a step without requests."""
     if not _NAME.fullmatch(name):
         return Step(name)
     repository = deputy.consents.repository
@@ -96,7 +96,7 @@ def _approval(approval: Approval) -> Question:
 
 
 async def asks(site: Site, request: Request) -> Response:
-    """Show all requests of a step with their states and links. After an answer, the user is led back here."""
+    """Show all requests of a step with their states and links. After an answer, the user returns to this page."""
     name = request.path_params["step"]
     user = await site.user(request)
     if user is None:

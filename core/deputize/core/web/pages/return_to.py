@@ -1,6 +1,6 @@
-"""The way back to your application after a consent: only to addresses that it named itself (no open redirect).
+"""The link back to your application after a consent, only to addresses that it named itself (no open redirect).
 
-Source: RFC 9700 4.11 (open redirectors). A page links there; nobody is redirected there without a click.
+Source: RFC 9700 4.11 (open redirectors). A page links to the address; nobody is redirected without a click.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ _DECODED: Final = 4
 
 @frozen
 class ReturnTo(ValueObject):
-    """The allowed addresses: paths of this host, or URLs. One that ends in ``/`` allows all below it.
+    """The allowed addresses: paths of this host, or URLs. An address that ends in ``/`` allows all below it.
 
-    The first one is the default.
+    The first address is the default.
     """
 
     allowed: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, addresses: Iterable[str]) -> Self:
-        """Return these addresses. Raises `SettingsError` unless each is a path, https, or http on loopback."""
+        """Return these addresses, checked. Raises `SettingsError` unless each is a path, https, or http on loopback."""
         allowed = tuple(addresses)
         for address in allowed:
             parts = _split(address)
@@ -44,7 +44,7 @@ class ReturnTo(ValueObject):
 
     @property
     def default(self) -> str:
-        """The address if the link names none; "" for no way back."""
+        """The address if the link names none, or "" if there is no link back."""
         return self.allowed[0] if self.allowed else ""
 
     def check(self, target: str) -> str:
@@ -60,7 +60,7 @@ class ReturnTo(ValueObject):
 
 
 def _split(address: str) -> SplitResult | None:
-    """Return the parts of an address that browsers read as we do, or None for any other."""
+    """Return the parts of an address that browsers parse in the same way as this function, or None for any other."""
     if not _URL.fullmatch(address) or address.startswith("//"):
         return None
     try:
@@ -75,11 +75,11 @@ def _split(address: str) -> SplitResult | None:
 
 
 def _climbs(path: str) -> bool:
-    """Return True if a server might read this path as another one: it holds ``..`` or a control character, however
+    """Return True if a server might read this path as another one: it contains ``..`` or a control character, however
     encoded.
 
     Browsers resolve ``..`` and ``%2e%2e`` only. Servers behind proxies also decode ``%2f`` and ``%5c``, some twice, and
-    drop what follows a ``;``.
+    drop the part after a ``;``.
     """
     for _ in range(_DECODED):
         if (plain := unquote(path)) == path:

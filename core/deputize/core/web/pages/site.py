@@ -44,10 +44,10 @@ MAX_FORM_BYTES: Final = 16384
 
 
 class Site:
-    """The pages of one deputy. Without a verifier it is the local one.
+    """The pages of one deputy. Without a verifier, they are in local mode.
 
-    ``templates``: folders with more templates. ``return_to``: where pages may lead back to. ``brand``: the application
-    that the pages show. ``sign_out``: the page that ends one of our sessions, "" if there is none.
+    ``templates``: folders with more templates. ``return_to``: addresses to which pages may link at the end. ``brand``:
+    the name and look of the application. ``sign_out``: the page that ends a session of the pages, "" if there is none.
     """
 
     def __init__(
@@ -68,17 +68,17 @@ class Site:
         self.key = deputy.vault.keys.web
 
     async def consent_user(self, request: Request) -> Who:
-        """Return who opens a consent: the verified user, nobody, or the user at this machine."""
+        """Return the user who opens a consent: the verified user, None, or the user of this machine."""
         return await _verify_user(self.verifier, request) if self.verifier else AnyLocalUser()
 
     async def user(self, request: Request) -> User | None:
-        """Return whose own pages these are: the verified user's, or those of the user in a local link."""
+        """Return the owner of the user's own pages: the verified user, or the user in a local link."""
         if self.verifier:
             return await _verify_user(self.verifier, request)
         return user_of(self.deputy, request.path_params["me"])
 
     async def cookies(self) -> Cookies:
-        """Return the cookies for our address."""
+        """Return the cookies for the pages' address."""
         return cookies_for(await self.deputy.pages.base_url(), self.key)
 
     def label(self, provider: str) -> str:
@@ -99,11 +99,11 @@ class Site:
         return self.page(request, "message.html", status, **message._asdict(), outcome=outcome)
 
     def refusal_page(self, request: Request) -> Response:
-        """Return the one answer to everything that cannot be used, whatever the reason."""
+        """Return the one response to everything that cannot be used, whatever the reason."""
         return self.message_page(request, 403, texts.REFUSED)
 
     def redirect_to_sign_in(self, request: Request, path: str) -> Response:
-        """Redirect to your sign-in page, which can send the user back to ``path``, one of ours."""
+        """Redirect to your sign-in page, which can send the user back to ``path`` of these pages."""
         if not self.sign_in:
             return self.message_page(request, 401, texts.SIGN_IN)
         if self.sign_out and request.method == "POST":  # our forms may not lead to the issuer's host (CSP)
@@ -128,7 +128,7 @@ class Site:
         return response
 
     async def form(self, request: Request, who: Who) -> dict[str, str]:
-        """Return the fields of one of our forms. Raises `InvalidInput` for any other form."""
+        """Return the fields of a form from `with_forms`. Raises `InvalidInput` for any other form."""
         fields = await fields_of(request)
         base = await self.deputy.pages.base_url()
         cookie = request.cookies.get(cookies_for(base, self.key).name, "")
@@ -140,7 +140,7 @@ class Site:
 
 
 async def _verify_user(verifier: UserVerifier, request: Request) -> User | None:
-    """Return the user that your application vouches for. Raises `UserRequired` for an invalid answer."""
+    """Return the user that your application vouches for. Raises `UserRequired` for an invalid result."""
     found = verifier(request)
     if inspect.isawaitable(found):
         found = await found
@@ -156,7 +156,7 @@ class Page(ValueObject):
     """An address and its handler. ``path``: as in Starlette's routes, below the application's root.
 
     ``own``: of one user, and so below ``/me/{me}`` in local mode. ``local``: in local mode only. ``link``: the path
-    parameter that makes it a link, which in local mode opens in one browser only; ``me`` for a user's own page.
+    parameter of a link, which in local mode opens in one browser only; ``me`` for a user's own page.
     """
 
     method: Literal["GET", "POST"]
@@ -174,12 +174,12 @@ def current_path(request: Request) -> str:
 
 
 def is_refusal(e: Exception) -> bool:
-    """Return True if the browser sent something that cannot be used: all such errors get one answer."""
+    """Return True if the browser sent something that cannot be used. All such errors get the same response."""
     return isinstance(e, NotFound) or (isinstance(e, InvalidInput) and e.fix_by == "user")
 
 
 def note(e: Exception, during: str) -> None:
-    """Log the kind and the place of an error, but not its message, which may hold secrets."""
+    """Log the kind and the place of an error, but not its message, which may contain secrets."""
     if isinstance(e, DeputizeError):
         reason = getattr(e, "reason", "") if is_refusal(e) else ""  # a reason code: the page does not show it
         log.warning("%s while answering %s: %s%s", e.code, during, e.message, f" ({reason})" if reason else "")
@@ -189,7 +189,7 @@ def note(e: Exception, during: str) -> None:
 
 
 def _origin_of(url: str) -> str:
-    """Return scheme, host and port as browsers write them in ``Origin``."""
+    """Return scheme, host and port in the form of browsers' ``Origin`` headers."""
     parts = urlsplit(url)
     default = {"https": 443, "http": 80}.get(parts.scheme)
     host = f"[{parts.hostname}]" if parts.hostname and ":" in parts.hostname else parts.hostname
@@ -197,7 +197,7 @@ def _origin_of(url: str) -> str:
 
 
 def _form_token(key: bytes, cookie: str, who: Who, path: str) -> str:
-    """Return the token of a form, which proves that we gave it to this browser and user, for this address."""
+    """Return the token of a form, which proves that this browser and user received the form for this address."""
     whose = (who.tenant, who.id) if isinstance(who, User) else ("",)
     return sign(key, "form", cookie, path, *whose)
 

@@ -179,7 +179,7 @@ QUESTION_HEADS: Final[Mapping[str, str]] = {"approved": "Answered", "rejected": 
 
 
 def approval_head(act: Approval, zone: tzinfo | None) -> str:
-    """Return the first line of a decided approval; once its act has begun, the act's state."""
+    """Return the first line of a decided approval. If its act has begun, the line is about the act's state."""
     if act.outcome in ("done", "unknown"):
         so = describe_outcome(act, zone)
         return f"{so[:1].upper()}{so[1:]}"
@@ -226,7 +226,7 @@ UPSTREAM: Final[Mapping[str, str]] = {
 
 
 def other_words(other: str, instead: str, label: str) -> str:
-    """Return what happens to the connected accounts if a consent is for another one, or ""."""
+    """Return the effect on the connected accounts if a consent is for another account, or ""."""
     if other == "another":
         return f"This adds one more account. Choose it at {label}; what is connected already stays as it is."
     if other == "switch":
@@ -236,7 +236,7 @@ def other_words(other: str, instead: str, label: str) -> str:
 
 
 def nameless_words(label: str) -> str:
-    """Return what users must know about a provider that never names the account."""
+    """Return the explanation for users about a provider that never names the account."""
     return (
         f"{label} does not tell us whose account this is. If somebody else is signed in there when you continue, "
         "we cannot notice: look there, before you say yes, that the account is yours."
@@ -249,11 +249,11 @@ def agent_words(name: str) -> str:
 
 
 def sentence(table: Mapping[str, str], key: str, otherwise: str, label: str, account: str = "") -> str:
-    """Return the sentence for a reason, filled in."""
+    """Return the sentence for a reason, with label and account filled in."""
     return table.get(key, otherwise).format(label=label, account=account or "the account you had connected")
 
 
 def minutes(seconds: float) -> str:
-    """Return the remaining time, rounded."""
+    """Return the remaining time, rounded to minutes."""
     whole = max(round(seconds / 60), 1)
     return "1 minute" if whole == 1 else f"{whole} minutes"

@@ -1,8 +1,8 @@
 """Verification of access tokens: signed ones by the issuer's key set (RFC 9068), opaque ones by introspection (RFC
 7662).
 
-The issuer is trusted for tokens that it made for this audience, that are valid now, and that are a person's. The reason
-of a refusal is only logged; the client learns only that the token is refused.
+The issuer is trusted for tokens that it made for this audience, that are valid now, and that belong to a person. The
+reason of a refusal is only logged; the client only learns that the token is refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _OF_OTHERS: Final = ("nonce", "at_hash", "c_hash", "s_hash", "events")
 
 @frozen
 class Caller(ValueObject):
-    """The caller: a user, and the scopes of the client that calls for them."""
+    """A verified caller: the user, and the scopes of the client that calls for the user."""
 
     user: User
     scopes: frozenset[str]
@@ -47,10 +47,10 @@ class Caller(ValueObject):
 
 @dataclass(eq=False, repr=False)
 class AccessTokens:
-    """The access tokens of one issuer for one audience.
+    """Verifier of access tokens from one issuer for one audience.
 
     ``token_audience``: the required `aud`, the address of the resource (RFC 8707) or the issuer's name for it.
-    ``subject``: the claim with the user id, one the issuer never gives to another user; ``uid`` in Okta's signed
+    ``subject``: the claim with the user id, which the issuer must never give to another user; ``uid`` in Okta's signed
     tokens, ``oid`` in Entra's. ``plain_jwt``: accept signed tokens whose type is ``JWT`` or missing. ``app``: the
     client that introspects opaque tokens; None: opaque tokens are refused. ``never``: the client id of the sign-in,
     which is the audience of id_tokens. Raises `SettingsError` for an audience that would accept id_tokens.
@@ -79,7 +79,7 @@ class AccessTokens:
     async def caller(self, token: Secret) -> Caller | str:
         """Return the caller with this token, or why it is refused, as the end of a sentence.
 
-        Raises `ProviderUnavailable` while the issuer cannot be reached, `SettingsError` if its metadata cannot be used.
+        Raises `ProviderUnavailable` while the issuer cannot be reached, `SettingsError` if its metadata is unusable.
         """
         if len(token.reveal()) > MAX_CHARACTERS:
             return "is too long"
@@ -145,7 +145,7 @@ class AccessTokens:
         return answer
 
     def _misfit(self, claims: Mapping[str, Any]) -> str:
-        """Return why a token of the issuer is not for us or not a person's, or "" if it is."""
+        """Return why a token of the issuer is for another audience or not a person's, or "" if it is accepted."""
         audience = claims.get("aud")
         if self.token_audience not in (audience if isinstance(audience, list) else [audience]):
             return "is for another audience"

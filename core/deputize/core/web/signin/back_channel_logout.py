@@ -1,8 +1,8 @@
 """Back-channel logout: the issuer reports, from server to server, that a user has signed out there.
 
 OpenID Connect Back-Channel Logout 1.0. The issuer is trusted, by its signature, for its own sessions and this client
-only. A logout token has no other use, and no other token is one: an id_token or an access token of the same issuer
-names no such event, and an id_token has a nonce, which a logout token must not have (2.6).
+only. A logout token has no other use, and no other token counts as one: an id_token or an access token of the same
+issuer names no such event, and an id_token has a nonce, which a logout token must not have (2.6).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAX_ID_CHARACTERS: Final = 255
 
 @frozen
 class Logout(ValueObject):
-    """The content of a logout token. ``session``: the session at the issuer, "" for all of the subject's; ``subject``:
+    """The content of a logout token. ``session``: the session at the issuer, "" for all of the subject's. ``subject``:
     its user, "" if only the session is named. ``id``: its ``jti``. ``until``: its expiry in Unix seconds."""
 
     session: str

@@ -1,8 +1,9 @@
 """The issuer that authenticates users: its metadata (OpenID Connect Discovery 1.0, RFC 8414) and its key set.
 
-It is trusted for all its own users, and for no others: the operator has named it, so whoever controls it can act as any
-of its users. So the addresses in its metadata are fetched over https only (plain http on loopback, for an issuer that
-runs there). A user is issuer and subject together (`user_at`), so that the alice of two issuers are two users.
+The issuer is trusted for all of its own users, and for no others. The operator has named it, so whoever controls it can
+act as any of its users. So the addresses in its metadata are fetched over https only (plain http on loopback, for an
+issuer that runs there). A user is issuer and subject together (`user_at`), so that an alice of two issuers is two
+users.
 """
 
 from __future__ import annotations
@@ -52,10 +53,10 @@ def user_at(issuer: str, subject: Any) -> User | None:
 
 
 class Issuer:
-    """One issuer, for one event loop. ``url``: exactly as it spells itself. ``clock``: Unix seconds.
+    """One issuer, for one event loop. ``url``: exactly as the issuer spells it. ``clock``: Unix seconds.
 
     Raises `SettingsError` if the address is invalid. Its methods raise `ProviderUnavailable` while it cannot be reached
-    and nothing is cached, and `SettingsError` for metadata that cannot be used.
+    and no metadata is cached, and `SettingsError` for unusable metadata.
     """
 
     def __init__(self, url: str, http: Http, clock: Callable[[], float] = time.time) -> None:
@@ -73,28 +74,28 @@ class Issuer:
         self._lock = asyncio.Lock()
 
     async def metadata(self) -> Mapping[str, Any]:
-        """Return its metadata."""
+        """Return the issuer's metadata."""
         async with self._lock:
             return await self._cached_metadata()
 
     async def keys(self) -> Any:
-        """Return its key set as received, or None if it serves none."""
+        """Return the issuer's key set as received, or None if it serves none."""
         self._expire_future()
         return await self._key_set(self.clock() - KEYS_LIFE)
 
     def _expire_future(self) -> None:
-        """Expire what was fetched in the future, after the clock was set back."""
+        """Expire cached values with a future time, which exist after the clock was set back."""
         now = self.clock()
         self._metadata_at = self._metadata_at if self._metadata_at <= now else float("-inf")
         self._asked_at = self._asked_at if self._asked_at <= now else float("-inf")
         self._keys_at = min(self._keys_at, now)
 
     async def claims(self, token: Secret, algs: frozenset[str]) -> dict[str, Any] | str:
-        """Return the claims that the issuer signed by one of these algorithms, or why they are refused, as the end of a
-        sentence.
+        """Return the claims that the issuer signed with one of these algorithms, or the end of a sentence that says why
+        they are refused.
 
-        An unknown key makes it fetch the key set again, at most every `KEYS_PAUSE` seconds. Verified tokens are cached
-        by their digests: a client sends the same one with every call.
+        An unknown key causes a new request for the key set, at most every `KEYS_PAUSE` seconds. Verified tokens are
+        cached by their digests, because a client sends the same token with every call.
         """
         keys, name = await self.keys(), (hashlib.sha256(token.reveal().encode()).digest(), algs)
         if known := self._believed.get(name):
@@ -109,7 +110,7 @@ class Issuer:
         return found
 
     async def _cached_metadata(self) -> Mapping[str, Any]:
-        """Return its metadata, or the earlier one if it serves nothing usable now, as during maintenance."""
+        """Return the metadata, or the earlier one if the issuer serves nothing usable now, as during maintenance."""
         if self._metadata is None or self._metadata_at <= self.clock() - METADATA_LIFE:
             try:
                 found = await self._fetch_metadata()
@@ -124,7 +125,7 @@ class Issuer:
         return self._metadata
 
     async def _fetch_metadata(self) -> Mapping[str, Any] | None:
-        """Fetch its metadata, or None if it serves none."""
+        """Fetch the metadata. Returns None if the issuer serves none."""
         parts = urlsplit(self.url)
         origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
         for url in (
@@ -143,7 +144,7 @@ class Issuer:
         return None
 
     async def json(self, request: httpx.Request) -> dict[str, Any] | None:
-        """Return the JSON object that the issuer answers, or None. Raises `ProviderUnavailable` in an outage."""
+        """Return the JSON object in the issuer's response, or None. Raises `ProviderUnavailable` in an outage."""
         answer = await self.http.send(request, timeout=SECONDS, max_bytes=MAX_BYTES)
         if answer.status_code >= 500 or answer.status_code == 429:
             raise ProviderUnavailable(f"{request.url.host} cannot answer now.")
@@ -154,7 +155,7 @@ class Issuer:
         return found if isinstance(found, dict) else None
 
     def endpoint(self, metadata: Mapping[str, Any], name: str) -> str:
-        """Return an address of the metadata, or "" if it is missing. Raises `SettingsError` unless it is https, or on
+        """Return an address in the metadata, or "" if it is missing. Raises `SettingsError` unless it is https, or on
         loopback like the issuer itself."""
         url = metadata.get(name)
         if not isinstance(url, str) or not url:
@@ -165,7 +166,7 @@ class Issuer:
         return url
 
     async def _key_set(self, no_older_than: float) -> Any:
-        """Return its keys, fetched since that time if possible, else cached for `METADATA_LIFE`; None without any."""
+        """Return the keys, fetched after ``no_older_than`` if possible, else cached for `METADATA_LIFE`; or None."""
         async with self._lock:  # waiting callers use what the first one fetched
             if self._asked_at > no_older_than:
                 return self._keys

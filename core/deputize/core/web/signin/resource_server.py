@@ -4,8 +4,8 @@
     app.mount("/agents", guard.protect(server.app(user_of)))
     app.add_route(guard.metadata_path, guard.show_metadata)
 
-The token goes no further than this check: the application gets the request without it. An MCP server must not pass a
-client's token on, to providers or anywhere else (Model Context Protocol, "Token passthrough").
+Only this check sees the token: the application receives the request without it. An MCP server must not pass a client's
+token to providers or anybody else (Model Context Protocol, "Token passthrough").
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SCOPE: Final = re.compile(r"[!#-\[\]-~]+")
 
 
 def user_of(scope: Mapping[str, Any]) -> User | None:
-    """Return the user that a `ResourceServer` has found for this request, or None if it did not pass through one."""
+    """Return the user that a `ResourceServer` has found for this request, or None if no such guard checked it."""
     found = scope.get(_USER)
     return found if isinstance(found, User) else None
 
@@ -51,10 +51,10 @@ class _Refusal(NamedTuple):
 
 
 class ResourceServer:
-    """A guard that accepts requests with a token of ``tokens`` that has all of ``scopes``.
+    """A guard that accepts requests with a token that ``tokens`` verifies and that has all of ``scopes``.
 
     ``resource``: the address that clients call, https or on loopback; it is the ``resource`` of RFC 9728. Raises
-    `SettingsError` for another address, and for an invalid scope.
+    `SettingsError` for any other address, and for an invalid scope.
     """
 
     def __init__(self, tokens: AccessTokens, *, resource: str, scopes: Iterable[str] = (), name: str = "") -> None:
@@ -71,7 +71,7 @@ class ResourceServer:
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        """The metadata of RFC 9728 2."""
+        """The protected resource metadata of RFC 9728 2."""
         scopes = {"scopes_supported": list(self.scopes)} if self.scopes else {}
         name = {"resource_name": self.name} if self.name else {}
         return {

@@ -1,17 +1,17 @@
-"""Sign-in to our pages at an issuer (OpenID Connect Core 1.0): authorization code, PKCE, nonce.
+"""Sign-in to deputize's pages at an issuer (OpenID Connect Core 1.0): authorization code, PKCE, nonce.
 
     sign_in = SignIn(deputy, issuer="https://login.example.com", client_id="...", client_secret=Secret("..."))
     pages = pages_app(deputy, verifier=sign_in, sign_in=sign_in.path, pages=[*PAGES, *sign_in.pages])
 
     GET  /sign-in             to the issuer, and with ?next= back to a page of this host
-    GET  /sign-in/callback    back from there: a session begins, under a new cookie whatever the browser had
-    GET  /sign-out            a question, POST: the session ends here, and at the issuer where it offers that
-    GET  /signed-out          that it has
-    POST /sign-in/backchannel from the issuer: somebody has signed out there (Back-Channel Logout 1.0)
+    GET  /sign-in/callback    back from the issuer: a session begins, under a new cookie whatever the browser had
+    GET  /sign-out            asks; POST ends the session here, and at the issuer if it supports that
+    GET  /signed-out          confirms the sign-out
+    POST /sign-in/backchannel from the issuer: a user has signed out there (Back-Channel Logout 1.0)
 
-The issuer is trusted for who its users are (`deputize.core.web.signin.issuer.user_at`). The user here is the user that
-a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call. The
-access token that comes with the code is neither used nor kept.
+The issuer is trusted for its users' identity (`deputize.core.web.signin.issuer.user_at`). The user here equals the user
+that a `ResourceServer` finds in a token of the same issuer, so the person at a link can only be the user of the call.
+The access token that comes with the code is neither used nor stored.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ _COOKIE: Final = re.compile(r"([A-Za-z0-9_-]{43})\.([0-9]{1,12})\.([A-Za-z0-9_=-
 
 @frozen
 class SignInRequest(ValueObject):
-    """A sign-in that has begun: what ties its browser to the answer that it brings (login CSRF, replay).
+    """A sign-in that has begun: it binds the browser to the issuer's response (login CSRF, replay).
 
     Nothing is stored on the server, because anybody may begin one. The browser keeps one signed cookie with a random
     value, the time and the target page; ``state``, ``nonce`` and PKCE's verifier are keyed digests of that random
@@ -123,12 +123,12 @@ def _signature(key: bytes, *parts: str) -> str:
 class SignIn:
     """Sign-in at one issuer, and the `UserVerifier` of pages that use it.
 
-    ``issuer``: its address exactly as it spells it, or the `Issuer` shared with a resource server. ``client_id``,
-    ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and ``{base_url}/signed-out``
-    for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``). ``subject``: the claim of an
-    id_token with the user id, one that the issuer gives to no other user: ``oid`` at Entra, whose ``sub`` differs from
-    client to client. ``idle``, ``lasts``: seconds until a session ends. Raises `SettingsError` in local mode, and for
-    an invalid issuer address.
+    ``issuer``: its address exactly as the issuer spells it, or the `Issuer` shared with a resource server.
+    ``client_id``, ``client_secret``: of a client with the redirect URI ``{base_url}/sign-in/callback`` (and
+    ``{base_url}/signed-out`` for sign-outs, ``{base_url}/sign-in/backchannel`` as its ``backchannel_logout_uri``).
+    ``subject``: the claim of an id_token with the user id, which the issuer gives to no other user: ``oid`` at Entra,
+    whose ``sub`` differs from client to client. ``idle``, ``lasts``: seconds until a session ends. Raises
+    `SettingsError` in local mode, and for an invalid issuer address.
     """
 
     def __init__(
@@ -224,7 +224,7 @@ class SignIn:
         return answer
 
     async def _id_token(self, provider: Provider, code: Secret, asked: SignInRequest) -> Secret | None:
-        """Exchange the code for an id_token, None if the issuer refuses. Raises `ProviderUnavailable` in an outage."""
+        """Exchange the code for an id_token; None if the issuer refuses. Raises `ProviderUnavailable` in an outage."""
         endpoint = Endpoint(self.issuer.http, provider, self.app, self.deputy.clock)
         try:
             tokens = await endpoint.exchange(code, asked.verifier, self._redirect_uri, asked.nonce)
@@ -257,7 +257,7 @@ class SignIn:
         )
 
     async def _end(self, site: Site, request: Request) -> Response:
-        """End our session first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
+        """End the session at the pages first, whatever the issuer does then (RP-Initiated Logout 1.0 2)."""
         if (user := await self(request)) is None:
             return see_other(f"{root_of(request)}/signed-out")
         await site.form(request, user)
@@ -268,7 +268,7 @@ class SignIn:
         return answer
 
     async def _end_session_url(self, token: Secret | None) -> str:
-        """Return the address that ends the session at the issuer, or "" if it offers none or cannot be reached."""
+        """Return the address that ends the session at the issuer, or "" if it has none or cannot be reached."""
         try:
             key = self.issuer.endpoint(await self.issuer.metadata(), "end_session_endpoint")
         except ProviderUnavailable:
@@ -283,8 +283,8 @@ class SignIn:
     async def _handle_logout(self, site: Site, request: Request) -> Response:
         """Handle a back-channel logout: end the user's sessions here, and the grants that came from them.
 
-        Only the log says why a token is refused, not the reply (2.8). Raises `ProviderUnavailable` while no key is
-        available.
+        The reason for refusing a token is in the log, not in the reply (2.8). Raises `ProviderUnavailable` while no key
+        is available.
         """
         found = await self._logout(request)
         if not isinstance(found, str) and not await self.sessions.is_used(found):
@@ -299,7 +299,7 @@ class SignIn:
         return Response(status_code=400, headers=NOT_KEPT)
 
     async def _logout(self, request: Request) -> Logout | str:
-        """Return the logout that the issuer sent, or why it is refused."""
+        """Return the logout that the issuer sent, or the reason why it is refused."""
         try:
             token = Secret((await fields_of(request)).get("logout_token", ""))
         except InvalidInput:

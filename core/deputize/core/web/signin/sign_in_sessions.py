@@ -1,8 +1,8 @@
-"""Sessions at our own pages: one encrypted record of the vault for each browser, with an expiry.
+"""Sessions at deputize's pages: one encrypted record of the vault for each browser, with an expiry.
 
-The browser has a random value; the record's key begins with its user's, and ends with a keyed digest of that value.
-Processes share only the vault, an erased user's sessions are erased with the rest, and a copy of the store signs nobody
-in. A session ends at a sign-out, `idle` seconds after the last page, and `lasts` seconds after it began.
+The browser has a random value. The record's key begins with its user's prefix and ends with a keyed digest of that
+value. So processes share only the vault, erasing a user erases the user's sessions, and a copy of the store signs
+nobody in. A session ends at a sign-out, `idle` seconds after the last page, and `lasts` seconds after it began.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Sessions(ValueObject):
     lasts: float = LASTS
 
     async def begin(self, user: User, id_token: Secret | None) -> str:
-        """Start a session, and return its cookie value. ``id_token``: kept for its end (RP-Initiated Logout 1.0)."""
+        """Start a session and return its cookie value. ``id_token``: for the sign-out (RP-Initiated Logout 1.0)."""
         cookie = f"{secrets.token_urlsafe(32)}.{self.vault.key_prefix(user)}"
         ends, key = self.clock() + self.lasts, self._key(cookie)
         content = {"issuer": self.issuer, "user": [user.tenant, user.id], "ends": ends, **self._touch(ends)}
@@ -72,7 +72,7 @@ class Sessions(ValueObject):
         return _user(content)
 
     async def end(self, cookie: str) -> Secret | None:
-        """End a session, if it is one, and return the id_token it began with."""
+        """End the session of this cookie, if any, and return the id_token with which it began."""
         while record := await self._record(cookie):
             if await self.vault.delete(record):
                 token: Secret | None = record.json.get("id_token")
@@ -80,17 +80,17 @@ class Sessions(ValueObject):
         return None
 
     async def is_used(self, logout: Logout) -> bool:
-        """Return True if everything this logout token asks for was done before."""
+        """Return True if the effects of this logout token are complete."""
         return await self.vault.get("logged_out", self._name("jti", logout.id)) is not None
 
     async def mark_used(self, logout: Logout) -> None:
-        """Record that a logout token is done. If a crash prevents that, the issuer may repeat it."""
+        """Record that a logout token was handled. If a crash prevents that, the issuer may repeat the token."""
         await self._write(self._name("jti", logout.id), {"expires": logout.until})
 
     async def log_out(self, logout: Logout) -> list[User]:
         """End the sessions that the issuer has ended, in any browser, and return their users.
 
-        A session that begins meanwhile, by an earlier id_token, ends at once: it reads the record written here first.
+        If a session begins in between by an earlier id_token, it ends at once: it reads the record written here first.
         """
         name = self._name("sid", logout.session) if logout.session else self._name("sub", logout.subject)
         await self._write(name, {"at": logout.issued, "expires": self.clock() + ON_THE_WAY})
