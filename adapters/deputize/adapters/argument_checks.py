@@ -1,4 +1,4 @@
-"""Checks of constructor arguments, so that a mistake is refused at construction and not in the middle of a run."""
+"""Checks of constructor arguments, so that a mistake is reported at construction and not in the middle of a run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WHO: Final = 'user="alice", a User, or a function of the run that returns either
 
 
 def check_user(user: Any, *, may_be_async: bool = False) -> None:
-    """Raise `SettingsError` if ``user`` can name no user in any run. ``may_be_async``: async functions are allowed."""
+    """Raise `SettingsError` if ``user`` can identify no user. ``may_be_async``: async functions are allowed."""
     if callable(user):
         if is_async(user) and not may_be_async:
             raise SettingsError("user= is an async function, but it is called without await.", hint=NOT_ASYNC)
@@ -42,20 +42,20 @@ def check_user(user: Any, *, may_be_async: bool = False) -> None:
 
 
 def select_tools(deputy: DeputyProtocol, names: Iterable[str], *, read_only: bool = False, app: str = "") -> list[Tool]:
-    """Return the tools with these names, as `Deputy.tools` does. Raises `SettingsError` unless ``deputy`` is one."""
+    """Return the tools with these names, as `Deputy.tools` does. Raises `SettingsError` without a real deputy."""
     check_deputy(deputy)
     return deputy.tools(*names, read_only=read_only, app=app)
 
 
 def check_deputy(deputy: DeputyProtocol) -> None:
-    """Raise `SettingsError` unless this is an instance of a deputy."""
+    """Raise `SettingsError` unless ``deputy`` is an instance of a deputy."""
     if not isinstance(deputy, DeputyProtocol) or isinstance(deputy, type):
         found = "a class" if isinstance(deputy, type) else f"a value of type {type(deputy).__name__}"
         raise SettingsError(f"The first argument must be a deputy, not {found}.", hint=A_DEPUTY)
 
 
 def check_list(name: str, given: Any) -> None:
-    """Raise `SettingsError` for a single string, whose letters would be taken for names."""
+    """Raise `SettingsError` for a single string, whose letters would be read as names."""
     if isinstance(given, str | bytes):
         raise SettingsError(f"{name}= is a string, but must be a list of strings.", hint=f"{name}=[...]")
 
@@ -70,7 +70,7 @@ def check_thread(thread: Any) -> None:
 
 
 def check_function(name: str, given: Any) -> None:
-    """Raise `SettingsError` if a value is given that cannot be called."""
+    """Raise `SettingsError` if the value is neither None nor callable."""
     if given is not None and not callable(given):
         raise SettingsError(f"{name}= is a value of type {type(given).__name__}.", hint="Pass a function or None.")
 
@@ -81,7 +81,7 @@ def is_async(function: Any) -> bool:
 
 
 def resolve_user(function: Callable[[Any], AnyUser], run: Any) -> User:
-    """Return the user that your application's function names. Raises `UserRequired` for no user or an awaitable."""
+    """Return the user from your application's function. Raises `UserRequired` if it returns no user or an awaitable."""
     said: Any = function(run)
     try:
         return User.of(said, by=FUNCTION)

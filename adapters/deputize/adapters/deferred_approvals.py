@@ -3,9 +3,9 @@
     {"type": "deputize.consent", "v": 1, "consent_id": ..., "link": ...}       missing consent: the user opens a link
     {"type": "deputize.approval", "v": 1, "approval_id": ..., "preview": ...}  planned action: the user decides
 
-For frameworks that describe a waiting call to your application and run it again on resume. Trust: a framework's own
-"approved" only resumes the call and proves nothing, because deputize reads the vault again. A decision counts for the
-user the run acts for, and only if it names the approval that was shown. It is recorded, and the record decides.
+For frameworks that describe a waiting call to your application and run the call again on resume. Trust: a framework's
+own "approved" only resumes the call and proves nothing, because deputize reads the vault again. A decision counts for
+the run's user, and only if it names the displayed approval. Only the decision stored in the vault counts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Decision:
 def parse_decisions(given: Mapping[str, Any], shown: Iterable[Payload], reason: str = "") -> dict[str, Decision]:
     """Return your application's decisions, by approval id.
 
-    Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
+    Raises `InvalidInput` for a malformed decision, or one about an approval that is not in ``shown``.
     """
     known = {str(ask.get("approval_id")) for ask in shown}
     if unknown := sorted(set(given) - known):
@@ -94,7 +94,7 @@ def _parse_decision(approval: str, what: Any, reason: str) -> Decision:
 
 
 def request_payload(error: DeputizeError | None) -> Payload | None:
-    """Return the request to show to the user, or None if the error is not a missing consent or approval."""
+    """Return the request payload to show to the user, or None if the error is not a missing consent or approval."""
     if isinstance(error, ConsentRequired):
         return {"type": "deputize.consent", "v": 1, **error.consent.payload()}
     if isinstance(error, ApprovalRequired):
@@ -103,19 +103,19 @@ def request_payload(error: DeputizeError | None) -> Payload | None:
 
 
 def select_requests(asks: Iterable[Any], kind: Kind) -> list[Payload]:
-    """Return the requests of this kind, each once: calls at one provider share their consent."""
+    """Return the requests of this kind, each once, because calls at one provider share their consent."""
     ours = [ask for ask in asks if isinstance(ask, Mapping) and ask.get("type") == f"deputize.{kind}"]
     return list({str(ask[f"{kind}_id"]): dict(ask) for ask in ours}.values())
 
 
 def error_text(error: DeputizeError) -> str:
-    """Return a failure as text for the model. Log it if the operator must fix it."""
+    """Return a failure as text for the model. Logs the failure if the operator must fix it."""
     warn_operator(error)
     return failure_text(error)
 
 
 def tool_facts(tool: Tool) -> dict[str, Any]:
-    """Return metadata that your application can filter and label tools by. The model does not see it."""
+    """Return metadata by which your application can filter and label tools. The model does not see it."""
     return {
         "provider": tool.provider,
         "scopes": sorted({need.ask for need in tool.usual_needs()}),
@@ -126,7 +126,7 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class DeferredHost:
-    """The application's configuration, shared by the tools of one list."""
+    """Your application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
     user: UserOf
@@ -137,13 +137,13 @@ class DeferredHost:
         check_user(self.user)
 
     def acting_user(self, run: Any) -> User:
-        """Return the user this run acts for. Raises `UserRequired` if no user is named."""
+        """Return the user for whom this run acts. Raises `UserRequired` if there is none."""
         if callable(self.user):
             return resolve_user(self.user, run)
         return User.of(self.user)
 
     async def check_calls(self, calls: Sequence[ToolCall], user: User) -> list[DeputizeError | None]:
-        """Return for each call the error that blocks it, or None. Missing scopes at one provider become one consent."""
+        """Return for each call the error that blocks it, or None. Missing scopes at one provider share one consent."""
         return await self.deputy.check_calls(calls, user=user, app=self.app, agent=self.agent)
 
     async def act(self, tool: str, arguments: Mapping[str, Any], user: User, call: Call) -> str:
@@ -152,9 +152,9 @@ class DeferredHost:
         return as_text(await acted)
 
     async def record(self, said: Decision, user: User) -> str:
-        """Record a decision as this user's. Return what is wrong with an edit, or "".
+        """Store a decision as this user's. Return the error in an edit, or "".
 
-        A decision about another user's approval, or about one that was decided or used before, changes nothing.
+        A decision about another user's approval, or about one that was already decided or used, changes nothing.
         """
         with suppress(NotFound, Conflict):
             try:
@@ -170,7 +170,7 @@ class DeferredHost:
 class BatchedChecks:
     """Checks the calls of one message together, although the framework runs them in separate tasks.
 
-    Their missing scopes at one provider then become one consent with one link.
+    Missing scopes at one provider then share one consent with one link.
     """
 
     look: Callable[[Sequence[ToolCall], User], Awaitable[list[DeputizeError | None]]]

@@ -1,13 +1,13 @@
-"""Who acts, for every adapter: one source that your application names in code. Other channels may agree, never differ.
+"""The acting user, for every adapter: one source that your application names in code. Other channels must agree.
 
     user="alice"               bound: a run that names another user is refused.
     user=lambda run: ...       the result of a plain (not async) function; nothing else is read.
     user=server_user("org")    the server's verified user; the tenant is the named field of that user.
     nothing                    LangGraph Server: its custom authentication. Elsewhere: the run's context.
 
-Trust: on LangGraph Server the client sends the context and ``configurable`` of a run, so they name no user there,
+Trust: on LangGraph Server the client sends the context and ``configurable`` of a run, so they identify no user there,
 unless your application trusts all clients (``trust_client_context=True``). The identity of an API key (LangSmith's
-``StudioUser``) is not an end user. A user's tenant comes from the source that named the user.
+``StudioUser``) is not an end user. A user's tenant comes from the same source as the user.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ class RunInfo:
 
     @property
     def is_scheduled(self) -> bool:
-        """True if the run has the id of a cron. The server's scheduler writes it, and so can any client."""
+        """True if the run has the id of a cron job. The server's scheduler writes it, but any client can do so too."""
         return any("cron_id" in (self.config.get(part) or ()) for part in ("configurable", "metadata"))
 
     @property
     def server_id(self) -> Any:
-        """The id of the caller of the server, or of the cron's creator. No client chooses it, but it may be an API
-        key's."""
+        """The id of the server's caller, or of the cron job's creator. No client chooses it, but it may belong to an
+        API key."""
         return field(getattr(self._server, "user", None), "identity")
 
     @property
@@ -118,9 +118,9 @@ UserSource: TypeAlias = AnyUser | Callable[[RunInfo], AnyUser]
 
 
 def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
-    """Return a source that reads the server's verified user. ``tenant``: the field of that user that holds the tenant.
+    """Return a source that reads the server's verified user. ``tenant``: the field of that user with the tenant.
 
-    The source raises `PolicyDenied` if the field is missing or empty, because no tenant is a different tenant.
+    The source raises `PolicyDenied` if the field is missing or empty, because no tenant is a tenant of its own.
     """
 
     def named(run: RunInfo) -> User:
@@ -135,16 +135,16 @@ def server_user(tenant: str = "") -> Callable[[RunInfo], User]:
 
 @dataclass(frozen=True)
 class UserPolicy:
-    """The application's choice of who acts. ``trust_client_context``: believe what a server's clients send."""
+    """Your application's choice of the acting user. ``trust_client_context``: trust what a server's clients send."""
 
     user: UserSource = None
     user_from_configurable: bool = False
     trust_client_context: bool = False
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """Return the user this run acts for.
+        """Return the user for whom this run acts.
 
-        Raises `UserRequired` if no user is named or the id is invalid. Raises `PolicyDenied` if two sources differ.
+        Raises `UserRequired` if there is none or the id is invalid. Raises `PolicyDenied` if two sources differ.
         """
         run = RunInfo(config, runtime)
         if callable(self.user):
@@ -160,7 +160,7 @@ class UserPolicy:
         return user
 
     def _unbound(self, run: RunInfo, claims: Mapping[str, User]) -> User | None:
-        """Return the server's user; else the context's, or ``configurable``'s if your application opted in."""
+        """Return the server's user, else the context's, or that of ``configurable`` if your application opted in."""
         if (verified := claims.get(SERVER_USER)) and not run.is_scheduled:
             return verified
         trusted = ("context", "configurable") if self.user_from_configurable else ("context",)
@@ -193,7 +193,7 @@ def _named_by_server(verified: Any) -> User:
 
 
 def _claims(run: RunInfo) -> dict[str, User]:
-    """Return the user and tenant that each channel names, empty if it names none."""
+    """Return the user and tenant from each channel that names one."""
     claims = {"context": _claim("context", run.context), "configurable": _claim("configurable", run.configurable)}
     if run.is_scheduled:  # a client that writes a cron id keeps its own identity
         claims[SERVER_USER] = User.from_values(run.server_id, by=SERVER)
@@ -209,7 +209,7 @@ def _claim(where: str, said: Any) -> User:
 
 
 def field(holder: Any, name: str) -> Any:
-    """Return a field of an object or a mapping, or None if it has none."""
+    """Return a field of an object or a mapping, or None."""
     if type(holder) is dict or isinstance(holder, Mapping):
         return holder.get(name)
     return getattr(holder, name, None)

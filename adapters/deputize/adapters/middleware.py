@@ -1,13 +1,13 @@
-"""LangChain adapter for ``create_agent``: one middleware that adds the tools and asks for what their calls need.
+"""LangChain adapter for ``create_agent``: a middleware that adds the tools and asks for their consents and approvals.
 
     from deputize.adapters.middleware import DeputyMiddleware
 
     create_agent(model, middleware=[DeputyMiddleware(deputy, "gmail")])
 
 After the model has called tools, one pause lists every missing consent, then one lists every approval. The pauses are
-in a graph of their own (`deputize.adapters.langgraph.approval_graph`), so the order of middlewares does not matter, and
-an answer to another middleware's question is never taken for an answer to deputize's. If another middleware edits a
-call afterwards, the tool asks again when it runs. The agent's other tools are left alone.
+in a graph of their own (`deputize.adapters.langgraph.approval_graph`). So the order of middlewares does not matter, and
+an answer to another middleware's question is never mistaken for an answer to deputize's. If another middleware edits a
+call afterwards, the tool asks again when it runs. The agent's other tools are unchanged.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     """Middleware that adds tools which act as the user, and pauses for their consents and approvals.
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``, ``user_from_configurable``,
-    ``trust_client_context``: who acts, see `deputize.adapters.host`. ``app``: the app that the tools act through, as in
-    `Deputy.act`; all tools are then of its provider. ``read_only``: only tools that never change anything.
+    ``trust_client_context``: the acting user, see `deputize.adapters.host`. ``app``: the app through which the tools
+    act, as in `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
     ``interrupt_mode``: as in `act_node`. ``name``: of its nodes, if an agent has two. ``search``: show the model a
     search tool, the tools of ``always``, and those it has found; see `deputize.adapters.langchain.tool_search`.
     """
@@ -100,7 +100,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
     @property
     def name(self) -> str:
-        """The name of its nodes in the agent's graph."""
+        """The name of the middleware's nodes in the agent's graph."""
         return self._name
 
     def _make_search(self, mine: Sequence[BaseTool], always: Sequence[str]) -> ToolSearch:
@@ -108,11 +108,11 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return ToolSearch(self.host.deputy, mine, always=always, name=called)
 
     def before_agent(self, state: Any, runtime: Any) -> Payload | None:
-        """Record the user who starts the run: no other user may resume it."""
+        """Record the user who starts the run, because no other user may resume it."""
         return self._owner_state(self._user(runtime))
 
     async def abefore_agent(self, state: Any, runtime: Any) -> Payload | None:
-        """Do the same as `before_agent`."""
+        """Record the user, like `before_agent`."""
         return self.before_agent(state, runtime)
 
     def wrap_model_call(self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Any]) -> Any:
@@ -122,11 +122,11 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_model_call(
         self, request: ModelRequest[Any], handler: Callable[[ModelRequest[Any]], Awaitable[Any]]
     ) -> Any:
-        """Do the same as `wrap_model_call`."""
+        """Add the explanation, like `wrap_model_call`."""
         return await handler(self._prepare_request(request))
 
     def after_model(self, state: Any, runtime: Any) -> Payload | None:
-        """Pause until nothing is left to ask the user. Then tell the model which calls are refused."""
+        """Pause until no request is pending. Then tell the model which calls are refused."""
         if not (tail := self._latest_if_ours(state["messages"])):
             return None
         config, user, run = get_config(), self._user(runtime), self.host.deputy.run
@@ -140,7 +140,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return begun | _refusals(tail, asked["outputs"])
 
     async def aafter_model(self, state: Any, runtime: Any) -> Payload | None:
-        """Do the same as `after_model`."""
+        """Pause, like `after_model`."""
         if not (tail := self._latest_if_ours(state["messages"])):
             return None
         config, user = get_config(), self._user(runtime)
@@ -154,7 +154,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return begun | _refusals(tail, asked["outputs"])
 
     def wrap_tool_call(self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Any]) -> Any:
-        """Run the tool. If it lacks a consent or approval that was lost since, ask the user again."""
+        """Run the tool. If a consent or approval was lost since, ask the user again."""
         if not self._is_mine(request.tool):
             return handler(request)
         if refused := self._refusal(request):
@@ -173,7 +173,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
     async def awrap_tool_call(
         self, request: ToolCallRequest, handler: Callable[[ToolCallRequest], Awaitable[Any]]
     ) -> Any:
-        """Do the same as `wrap_tool_call`."""
+        """Run the tool, like `wrap_tool_call`."""
         if not self._is_mine(request.tool):
             return await handler(request)
         if refused := self._refusal(request):
@@ -204,7 +204,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return use_strict_tools(add_untrusted_notice(self._limit_tools(request)))
 
     def _limit_tools(self, request: ModelRequest[Any]) -> ModelRequest[Any]:
-        """Return the request with the deputize tools that are always shown or were found; all without search."""
+        """Return the request with only the deputize tools that are always bound or were found; all without search."""
         if self.search is None:
             return request
         names = self.search.names(request.state["messages"])
@@ -223,26 +223,26 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         return tool is not None and self._mine.get(getattr(tool, "name", "")) is tool
 
     def _latest_if_ours(self, messages: Sequence[AnyMessage]) -> list[AnyMessage]:
-        """Return the model's last message and what followed it, if it calls a deputize tool; else an empty list."""
+        """Return the model's last message and those after it, if it calls a deputize tool, else an empty list."""
         tail = list(latest_messages(messages))
         calls = tail[0].tool_calls if tail and isinstance(tail[0], AIMessage) else ()
         return tail if any(call["name"] in self.gate.providers for call in calls) else []
 
     def _owner_state(self, user: User | None) -> Payload:
-        """Return the state that records who starts the run, under this name: an agent may have two of these
+        """Return the state that records who starts the run, under this name, because an agent may have two of these
         middlewares."""
         return {"deputize": {self._name: {"user": user.id, "tenant": user.tenant} if user and user.id else {}}}
 
     def _note(self, state: Mapping[str, Any]) -> Payload | None:
-        """Return the user who started the run: empty for no user, None if `before_agent` has not run."""
+        """Return the recorded user who started the run: empty for no user, None if `before_agent` has not run."""
         found = (state.get("deputize") or {}).get(self._name)
         return dict(found) if isinstance(found, Mapping) else None
 
     async def _check_owner(self, state: Any, tail: list[AnyMessage], user: User | None) -> Payload:
-        """Return the user who starts the run if another middleware skipped `before_agent`; else an empty update.
+        """Return the user who starts the run if another middleware skipped `before_agent`, else an empty update.
 
-        Raises `PolicyDenied` for another user than the one who started. LangGraph keeps that user's answer and passes
-        it to the next resume, so it is forgotten. If that fails, the approvals get new ids.
+        Raises `PolicyDenied` for another user than the one who started. LangGraph stores that user's answer and passes
+        it to the next resume, so it is deleted. If that fails, the approvals get new ids.
         """
         if (note := self._note(state)) is None:
             return self._owner_state(user)  # a deputize pause has its own record of the owner
@@ -273,7 +273,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
         await deputy.refresh_approval_ids(waiting, user=owner)
 
     def _refusal(self, request: ToolCallRequest) -> ToolMessage | None:
-        """Return the refusal if another user, or no user, resumed this call past its owner's pause; else None."""
+        """Return the refusal if another user, or no user, resumed this call past its owner's pause, else None."""
         call, note, user = request.tool_call, self._note(request.state) or {}, self._user(request.runtime)
         if note or user:
             try:
@@ -284,7 +284,7 @@ class DeputyMiddleware(AgentMiddleware[Any, Any, Any]):
 
 
 def _no_tasks(seen: Findings, calls: Any, state: State, *, back: bool) -> list[Any]:
-    """Return no tasks: the agent itself runs the tools."""
+    """Return no tasks, because the agent itself runs the tools."""
     return []
 
 
@@ -296,7 +296,7 @@ def _lost_input(request: ToolCallRequest, missing: Payload) -> Payload:
 def _refusals(tail: Sequence[AnyMessage], outputs: Sequence[Output]) -> Payload:
     """Return the refusals that the model can read before tools run.
 
-    LangChain takes a message as the answer to every call with its id. If several calls share an id, each tool refuses
+    LangChain treats a message as the answer to every call with its id. If several calls share an id, each tool refuses
     its own call.
     """
     ids = [call["id"] for call in tail[0].tool_calls] if isinstance(tail[0], AIMessage) else []

@@ -1,4 +1,4 @@
-"""Text that a model reads: a tool's result, or its failure. The same in every framework."""
+"""Text that a model reads: a tool's result, or its failure. It is the same in every framework."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ Older releases fail late or silently:
 - llama-index-core before 0.14.7 tells the model about the wait.
 - llama-index-workflows before 2.23 fails in each call. Before 2.23.3 it copies a tokenizer at each step, a third of a
   second. Before 2.24.1 it imports any module that a saved run names.
-- google-adk before 2.12 gives an answer to the wrong one of two parallel agents whose calls share an id. 2.12 warns
+- google-adk before 2.12 delivers an answer to the wrong one of two parallel agents whose calls share an id. 2.12 warns
   that tool confirmation is experimental.
 - pydantic-ai before 2.16 cannot tell a model that a call has failed for good.
 """

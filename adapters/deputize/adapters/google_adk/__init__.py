@@ -7,9 +7,9 @@
     asks = requests_in(events)                            # to show the user: consents, then approvals
     message = answers(events, {approval_id: "approve"})  # the message to resume with
 
-A missing consent and a waiting approval are both an ``adk_request_confirmation``. ADK runs the call again once it is
-answered. ``confirmed: true`` only resumes the call: deputize reads the vault again and asks for what is still missing.
-A decision counts for the run's user if the answer names the approval that was shown. ``confirmed: false`` is recorded
+A missing consent and a waiting approval are both an ``adk_request_confirmation``. ADK runs the call again after the
+answer. ``confirmed: true`` only resumes the call: deputize reads the vault again and requests what is still missing. A
+decision counts for the run's user if the answer names the approval that was displayed. ``confirmed: false`` is stored
 as a rejection. An answer to another user's call raises `PolicyDenied`, and the call stays open. If ADK loses a result
 and runs the call again, it is the same act, which is done once (see `calls`).
 """
@@ -65,16 +65,16 @@ __all__ = ["ActTool", "DeputyToolset", "answers", "requests_in", "session_user",
 
 
 def session_user(ctx: ToolContext) -> str:
-    """Return the user of ADK's session, whom the caller of the runner has named."""
+    """Return the user of ADK's session, set by the caller of the runner."""
     return ctx.user_id
 
 
 class DeputyToolset(BaseToolset):
     """The tools of these toolkits as an ADK toolset.
 
-    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
-    of the call's `ToolContext`; the session's user by default. ``app``: the app that the tools act through, as in
-    `Deputy.act`; all tools are then of its provider. ``read_only``: only tools that never change anything.
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
+    of the call's `ToolContext`; the session's user by default. ``app``: the app through which the tools act, as in
+    `Deputy.act`; all tools must be of its provider. ``read_only``: only tools that never change anything.
     ``tool_filter``, ``tool_name_prefix``: as in any ADK toolset.
     """
 
@@ -100,14 +100,14 @@ class DeputyToolset(BaseToolset):
         return [tool for tool in self.tools if self._is_tool_selected(tool, readonly_context)]
 
     async def process_llm_request(self, *, tool_context: ToolContext, llm_request: LlmRequest) -> None:
-        """Add the explanation of ``untrusted`` to the instructions once. Ask first what is still to be asked."""
+        """Add the explanation of ``untrusted`` to the instructions once, after asking any open question again."""
         ensure_asked(tool_context)
         if system_prompt() not in str(llm_request.config.system_instruction or ""):
             llm_request.append_instructions([system_prompt()])
 
 
 class ActTool(BaseTool):
-    """One deputize tool as an ADK tool. ``together``: shared by its toolset."""
+    """One deputize tool as an ADK tool. ``together``: the batched checks, shared by its toolset."""
 
     def __init__(self, tool: Tool, host: DeferredHost, together: BatchedChecks) -> None:
         super().__init__(name=tool.name, description=tool.description, custom_metadata=tool_facts(tool))
@@ -121,8 +121,8 @@ class ActTool(BaseTool):
     async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> dict[str, str]:
         """Act as the user and return the result in ``result``, or a failure as text for the model in ``error``.
 
-        Raises `PolicyDenied` out of the run if another user was asked about the call, `UserRequired` if no user
-        answers. The question then stays open.
+        Raises `PolicyDenied` out of the run if the question about the call was to another user, and `UserRequired` if
+        the answer comes from no user. The question then stays open.
         """
         resumed = tool_context.tool_confirmation is not None
         blocker: DeputizeError | None
@@ -152,10 +152,10 @@ class ActTool(BaseTool):
         return {"error": told}
 
     async def _record_answer(self, answer: ToolConfirmation, shown: Payload | None, user: User) -> str:
-        """Record the user's decision. Return what is wrong with an edit, or "".
+        """Record the user's decision. Return the error in an edit, or "".
 
         Raises `Declined` for a rejection that changes no record: of a consent, or of a call approved elsewhere. For a
-        recorded or late rejection, the record itself says the outcome.
+        recorded or late rejection, the record itself contains the outcome.
         """
         said, fault = _read_decision(answer, shown)
         if said is None:
@@ -172,7 +172,7 @@ class ActTool(BaseTool):
     ) -> DeputizeError | None:
         """Return the error that blocks the call, or None. Checks all calls of the response together.
 
-        Without ``look``, a single call is not checked, because the act itself reports what it lacks.
+        Without ``look``, a single call is not checked, because the act itself reports missing requests.
         """
         if len(calls_of(response_of(ctx))) < 2 and not look:
             return None
@@ -181,16 +181,16 @@ class ActTool(BaseTool):
 
 
 def _keep_open(ctx: ToolContext, error: DeputizeError) -> DeputizeError:
-    """Return the error to raise. Ask again first: a plugin of your application may turn the error into a result."""
+    """Return the error to raise, after asking again, because a plugin of your application may catch the error."""
     if shown := last_request(ctx):
         ask(ctx, error_text(error), shown)
     return error
 
 
 def _read_decision(answer: ToolConfirmation, shown: Payload | None) -> tuple[Decision | None, str]:
-    """Return the decision in an answer, or None if it only resumes; and what is wrong with it.
+    """Return the decision in an answer and an error text. The decision is None if the answer only resumes.
 
-    An approval names its id, as `answers` does, or returns the shown payload unchanged, as ADK's own pages do.
+    An approval names its id, as `answers` does, or returns the displayed payload unchanged, as ADK's own pages do.
     """
     given = answer.payload if isinstance(answer.payload, Mapping) else {}
     approval, reason = str((shown or {}).get("approval_id") or ""), str(given.get("reason") or "")

@@ -1,11 +1,11 @@
 """Identity of an ADK tool call: the same in the run, in its resume and in another process.
 
-ADK keeps the ids of session, invocation and call in the session. A resumed call has the same ids; a later turn has
-another invocation. Some models give one call id twice in an invocation, so the act also includes the number of the
+ADK stores the ids of session, invocation and call in the session. A resumed call has the same ids; a later turn has
+another invocation. Some models use one call id twice in an invocation, so the identity also includes the number of the
 response with that id, and agent and branch, because several may run at once. A rewind undoes no act: the next turn is
 another invocation with other acts, and ADK refuses an answer to a rewound call. A tool that is a graph node gets a new
 id in each run, so its node path is used. If your application loads only the last events of a session, the question
-still holds the number.
+still contains the number.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CONFIRMATION = "adk_request_confirmation"
 
 
 def response_of(ctx: ToolContext) -> Event | None:
-    """Return the model response that asked for the call, or None if a program made the call."""
+    """Return the model response with the call, or None if a program made the call."""
     found = _asking_responses(ctx, ctx.function_call_id or "")
     return found[-1] if found else None
 
@@ -37,9 +37,9 @@ def calls_of(response: Event | None) -> dict[str, types.FunctionCall]:
 
 
 def identify_call(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
-    """Return the identity of a call: session, response and call id. With tool and user, it names the act.
+    """Return the identity of a call: session, response and call id. With tool and user, it identifies the act.
 
-    ``owner``: the tag in the call's question, which knows the response if the session was cut before it.
+    ``owner``: the tag in the call's question, which contains the response's number if the session was cut before it.
     """
     found = _asking_responses(ctx, call_id)
     if ctx.node is not None and not found:  # a tool as a graph node: ADK gives its call a new id in each run
@@ -53,7 +53,7 @@ def identify_call(ctx: ToolContext, call_id: str, owner: str = "") -> Call:
 def owner_tag(deputy: DeputyProtocol, user: User, call: Call) -> str:
     """Return a tag for the user of a call, which only this deputy can compute and which reveals no name.
 
-    Before the dot: the number of the call's response.
+    The part before the dot is the number of the call's response.
     """
     number = call.message.rpartition("\0")[2]
     whose = "\0".join((user.tenant, user.id, call.thread, call.message, call.id))
@@ -62,7 +62,7 @@ def owner_tag(deputy: DeputyProtocol, user: User, call: Call) -> str:
 
 
 def _asking_responses(ctx: ToolContext, call_id: str) -> list[Event]:
-    """Return this agent's responses of the invocation with this call id, preferring its own branch."""
+    """Return this agent's responses of the invocation with this call id, if possible of its own branch."""
     found = [
         one
         for one in ctx.session.events

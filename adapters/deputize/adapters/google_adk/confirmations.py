@@ -1,8 +1,9 @@
 """Questions to the user as ADK tool confirmations: asking, asking again, listing and answering.
 
 ADK turns a tool's request into a question if a model called the tool, but not if the tool was run again for an answer:
-the run would continue, and no user could answer. So on such a request a plugin is registered that puts the question in
-place of the model's next response. It compares how often a confirmation was requested and asked in the session.
+the run would continue, and no user could answer. So such a request registers a plugin that puts the question in place
+of the model's next response. The plugin compares the number of requested confirmations in the session with the number
+of questions.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class _Questions(BasePlugin):
     async def before_model_callback(
         self, *, callback_context: CallbackContext, llm_request: LlmRequest
     ) -> LlmResponse | None:
-        """Answer with the open questions in place of the model, if there are any."""
+        """Return the open questions in place of the model's response, if there are any."""
         parts = [types.Part(function_call=_question(*one)) for one in _unasked_calls(callback_context)]
         if not parts:
             return None
@@ -69,14 +70,14 @@ class _Questions(BasePlugin):
 
 
 class _Waiting(BaseTool):
-    """A long-running call that the application answers, so that ADK ends the run there."""
+    """A long-running call that the application answers, so that ADK ends the run at it."""
 
     async def run_async(self, *, args: dict[str, Any], tool_context: ToolContext) -> None:
         """Return nothing, so that ADK waits."""
 
 
 def _question(call: types.FunctionCall, confirmation: ToolConfirmation) -> types.FunctionCall:
-    """Return the question as a function call in ADK's form, without an id: ADK assigns one."""
+    """Return the question as a function call in ADK's form, without an id, which ADK assigns."""
     args = {
         "originalFunctionCall": call.model_dump(exclude_none=True, by_alias=True),
         "toolConfirmation": confirmation.model_dump(exclude_none=True, by_alias=True),
@@ -102,7 +103,7 @@ def _unasked_calls(ctx: CallbackContext) -> list[tuple[types.FunctionCall, ToolC
 
 
 def last_request(ctx: ToolContext) -> Payload | None:
-    """Return the payload that the user was last shown for this call. A later turn may reuse the call's id."""
+    """Return the payload last displayed for this call. A later turn may reuse the call's id."""
     response, last = response_of(ctx), None
     call = ctx.node_path if response is None and ctx.node is not None else ctx.function_call_id
     for event in ctx.session.events:
@@ -116,7 +117,7 @@ def last_request(ctx: ToolContext) -> Payload | None:
 
 
 class _Question(NamedTuple):
-    """A question that ADK waits for. ``call``: id of the call it is about, or the path of a graph node."""
+    """A question for which ADK waits. ``call``: id of the call it is about, or the path of a graph node."""
 
     id: str
     name: str
@@ -142,7 +143,7 @@ def _questions(event: Event) -> Iterator[_Question]:
 
 
 def _parse_question(call: types.FunctionCall) -> tuple[Any, Any]:
-    """Return the id of the call that a question is about, and the payload it shows."""
+    """Return the id of the call that a question is about, and its payload."""
     if call.name == CONFIRMATION:
         return _dig(call.args, "originalFunctionCall", "id"), _dig(call.args, "toolConfirmation", "payload")
     return None, _dig(call.args, "payload", "confirmation_payload") if call.name == INPUT else None
@@ -155,7 +156,7 @@ def _dig(args: Any, *keys: str) -> Any:
 
 
 def _is_ours(payload: Any) -> TypeGuard[Mapping[str, Any]]:
-    """Return whether this is a complete payload of `request_payload`: a remote agent can send half of one."""
+    """Return whether this is a complete payload of `request_payload`. A remote agent may send an incomplete one."""
     return any(_dig(payload, "type") == f"deputize.{kind}" and _dig(payload, f"{kind}_id") for kind in KINDS)
 
 
@@ -173,7 +174,7 @@ def _live_events(events: Iterable[Event]) -> list[Event]:
 def _open_questions(events: Iterable[Event]) -> list[_Question]:
     """Return the questions without a result, in the last invocation that waits.
 
-    An answer alone closes no question: the run that received it may have been refused or lost.
+    An answer alone closes no question, because the run that received it may have been refused or lost.
     """
     asks: dict[str, tuple[Event, _Question]] = {}
     answered: set[str | None] = set()
@@ -190,7 +191,7 @@ def _open_questions(events: Iterable[Event]) -> list[_Question]:
 
 
 def _ends(event: Event, results: set[str | None], asking: Event, question: _Question) -> bool:
-    """Return whether these results of an event include the question's call: parallel agents may use the same ids."""
+    """Return whether these results of an event include the question's call. Parallel agents may use the same ids."""
     return question.call in results and (event.author, event.branch) == (asking.author, asking.branch)
 
 
@@ -204,11 +205,11 @@ def requests_in(events: Iterable[Event], kind: Kind | None = None) -> list[Paylo
 
 
 def answers(events: Iterable[Event], decisions: Mapping[str, Any] | None = None, *, reason: str = "") -> types.Content:
-    """Return the message to resume with: a signal to look again, and the user's decisions.
+    """Return the message that resumes the run: a signal to read the vault again, and the user's decisions.
 
     ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
     only decisions of the session's own user. Answer questions of other tools yourself, in the same message (``parts``).
-    Raises `InvalidInput` for a malformed decision, or for an approval that was not shown.
+    Raises `InvalidInput` for a malformed decision, or for an approval that was not displayed.
     """
     waiting, given, parts = _open_questions(events), decisions or {}, list[types.Part]()
     parse_decisions(given, [one.payload for one in waiting], reason)

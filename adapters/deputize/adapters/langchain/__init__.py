@@ -4,7 +4,7 @@
 
     model.bind_tools(tools(deputy, "gmail", user="alice"))
 
-Your application names the user in code, never the model: see `deputize.adapters.host`. A missing consent is an error
+Your application, never the model, names the user, in code: see `deputize.adapters.host`. A missing consent is an error
 message without a link. ``on_consent`` and ``on_approval`` receive the request itself.
 """
 
@@ -47,11 +47,11 @@ def tools(
 
     ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`: ``github``, ``github:actions``,
     ``github:all``, ``gmail_send_email``. ``user``, ``user_from_configurable`` (``configurable`` names ``user_id`` and
-    ``tenant_id``; only if clients cannot set it), ``trust_client_context``: who acts, see `deputize.adapters.host`.
-    ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its provider. ``read_only``:
-    only tools that never change anything. ``on_consent``, ``on_approval``: sync or async functions that receive a
-    call's missing request before the call returns; their errors are logged. ``strict``: for ``bind_tools(...,
-    strict=True)``, where a model gives every argument: optional ones may be null.
+    ``tenant_id``; only if clients cannot set it), ``trust_client_context``: the acting user, see
+    `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
+    provider. ``read_only``: only tools that never change anything. ``on_consent``, ``on_approval``: sync or async
+    functions that receive a call's missing request before the call returns; their errors are logged. ``strict``: for
+    ``bind_tools(..., strict=True)``, where a model must give every argument: optional ones may be null.
     """
     host = Host(deputy, user, agent, user_from_configurable, on_consent, on_approval, trust_client_context, app)
     return [

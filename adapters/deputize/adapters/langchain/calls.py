@@ -1,4 +1,4 @@
-"""Identity of a LangChain tool call, so that a re-run of it is the same act."""
+"""Identity of a LangChain tool call, so that a repeated run of the call is the same act."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _asked: ContextVar[tuple[str, object]] = ContextVar("deputize_asked", default=("
 
 @contextmanager
 def answering_message(message: str, host: object) -> Iterator[None]:
-    """Mark calls of this host's tools as made by the message with this id, inside the block.
+    """Mark calls of this host's tools inside the block as made by the message with this id.
 
-    Nested agents and wrappers answer messages of their own with their own tools. ``host``: the `Host` of the tools.
-    Empty ``message``: no message made the call.
+    Nested agents and wrappers run calls of other messages with tools of their own. ``host``: the `Host` of the tools.
+    An empty ``message`` means that no message made the call.
     """
     token = _asked.set((message, host))
     try:
@@ -33,7 +33,7 @@ def answering_message(message: str, host: object) -> Iterator[None]:
 
 
 def message_asking(host: object) -> str:
-    """Return the id of the message whose calls of this host's tools are being answered, or "" without a gate."""
+    """Return the id of the message whose calls of this host's tools are running, or "" without a gate."""
     message, whose = _asked.get()
     return message if whose is host else ""
 

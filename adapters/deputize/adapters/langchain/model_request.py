@@ -30,7 +30,7 @@ def add_untrusted_notice(request: ModelRequest[Any]) -> ModelRequest[Any]:
 def use_strict_tools(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """Return the request with strict deputize tools if the model must give every argument.
 
-    Optional arguments may then be null; otherwise the model would invent values.
+    Optional arguments may then be null. Otherwise the model would invent values.
     """
     if not _is_strict(request):
         return request
@@ -40,8 +40,8 @@ def use_strict_tools(request: ModelRequest[Any]) -> ModelRequest[Any]:
 def _is_strict(request: ModelRequest[Any]) -> bool:
     """Return whether tools are bound strictly.
 
-    That is so if a setting says it, if LangChain binds tools strictly for a response format enforced by the provider,
-    and with OpenAI's Responses API, unless a setting forbids it.
+    That is so if a setting requires it, if LangChain binds tools strictly for a response format enforced by the
+    provider, and with OpenAI's Responses API, unless a setting forbids it.
     """
     form, model, said = request.response_format, request.model, request.model_settings.get("strict")
     openai = sys.modules.get("langchain_openai.chat_models.base")
@@ -52,7 +52,7 @@ def _is_strict(request: ModelRequest[Any]) -> bool:
 
 
 def _uses_responses_api(model: Any, request: ModelRequest[Any]) -> bool:
-    """Return whether this goes to OpenAI's Responses API: by the model's own check, if it has one."""
+    """Return whether the request goes to OpenAI's Responses API: by the model's own check, if it has one."""
     asked = getattr(model, "_use_responses_api", None)
     if asked is None:
         return bool(getattr(model, "use_responses_api", False))

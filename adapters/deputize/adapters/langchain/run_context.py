@@ -1,6 +1,6 @@
 """The LangGraph runs around a call, read from private names in each task's configuration.
 
-If a release of LangGraph keeps them elsewhere, nothing is found here.
+If a release of LangGraph uses other names, no run is found.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _names: Final = WeakKeyDictionary[Any, str]()
 
 
 def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
-    """Yield the task with this configuration, the task that runs its graph, and so on outwards; each with its loop."""
+    """Yield the task with this configuration, the task that runs its graph, and so on outwards, each with its loop."""
     while (call := (config.get("configurable") or {}).get(CALL)) is not None:
         try:
             call = _unwrap_call(call)
@@ -37,7 +37,7 @@ def tasks_around(config: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
 
 
 def _callers(task: Any, loop: Any) -> Iterator[Any]:
-    """Yield the task, the task that called it as a function, and so on: a task's path holds its caller's path."""
+    """Yield the task, the task that called it as a function, and so on. A task's path contains its caller's path."""
     while task is not None:
         yield task
         path: Any = getattr(task, "path", ())
@@ -47,7 +47,7 @@ def _callers(task: Any, loop: Any) -> Iterator[Any]:
 
 
 def _unwrap_call(call: Any) -> Any:
-    """Return the partial, which LangGraph wraps in a function for a node with a timeout."""
+    """Return the partial that LangGraph wraps in a function for a node with a timeout."""
     code = getattr(call, "__code__", None)
     return (
         call if code is None else dict(zip(code.co_freevars, call.__closure__ or (), strict=True))["call"].cell_contents
@@ -60,7 +60,7 @@ def _outermost(config: Mapping[str, Any]) -> Any:
 
 
 def run_of(config: Mapping[str, Any]) -> str:
-    """Return a name for the outermost graph's run, or "" if LangGraph does not show it."""
+    """Return a name for the outermost graph's run, or "" if LangGraph does not reveal it."""
     loop = _outermost(config)
     return "" if loop is None else _names.setdefault(loop, uuid4().hex)
 
@@ -78,8 +78,8 @@ def has_bare_resume(config: Mapping[str, Any]) -> bool:
 def refuse_cached(config: Mapping[str, Any]) -> None:
     """Raise `SettingsError` if LangGraph caches this task or one around it.
 
-    A cache would return one user's results to another user with the same input, and no deputize code would run.
-    LangGraph caches nothing that raises.
+    A cache would return one user's results to another user with the same input, without running deputize's code.
+    LangGraph does not cache a task that raises.
     """
     outermost = None
     for inner, loop in tasks_around(config):

@@ -1,4 +1,4 @@
-"""A deputize tool as a LangChain tool, which answers each call as the user and reports failures as text."""
+"""A deputize tool as a LangChain tool, which runs each call as the user and reports failures as text."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def _store_signature(function: Function) -> Function:
-    """Return the function with its signature and types stored: LangChain reads them in each call, and Python would
+    """Return the function with its signature and types stored. LangChain reads them in each call, and Python would
     compile each annotation again."""
     function.__annotations__ = get_type_hints(function)
     vars(function)["__signature__"] = signature(function)
@@ -32,8 +32,8 @@ def _store_signature(function: Function) -> Function:
 
 
 class ActTool(StructuredTool):
-    """One deputize tool as a `StructuredTool`, with the id of the call it answers, so that a repeated call is the same
-    act.
+    """One deputize tool as a `StructuredTool`, with the id of the call that it runs, so that a repeated call is the
+    same act.
 
     ``shown``: deputize's schema, which models see: LangChain's copy of an argument model loses arguments named like
     keywords. ``ours``: the deputy's tool, hidden from pydantic.
@@ -71,9 +71,9 @@ class ActTool(StructuredTool):
             current_id.reset(token)
 
     def _parse_input(self, tool_input: str | dict[str, Any], tool_call_id: str | None) -> dict[str, Any]:
-        """Return all arguments as one, so that none is taken for a keyword of the same name.
+        """Return all arguments as one, so that no argument is mistaken for a keyword of the same name.
 
-        Behind a gate, arguments go to the core unchanged: it checks them and reports errors as text.
+        Behind a gate, arguments go to the core unchanged, which checks them and reports errors as text.
         """
         given = (
             {next(iter(self.shown.get("properties") or ("input",))): tool_input}
@@ -85,8 +85,8 @@ class ActTool(StructuredTool):
         return {"arguments": given}
 
     def _filter_injected_args(self, tool_input: dict[str, Any]) -> dict[str, Any]:
-        """Return the arguments that callbacks see: all, because the model gave every one. LangChain's own version asks
-        the argument model about each, in each call."""
+        """Return the arguments for callbacks: all of them, because the model gave every one. LangChain's own version
+        asks the argument model about each argument in each call."""
         return dict(tool_input)
 
     # LangChain's own versions look up types in each call, a third of its cost. A direct ``run`` passes no ``config``.
@@ -101,7 +101,7 @@ class ActTool(StructuredTool):
 
 
 def _runtime() -> Any:
-    """Return LangGraph's runtime if this call runs inside a graph; else None."""
+    """Return LangGraph's runtime if this call runs inside a graph, else None."""
     try:
         from langgraph.runtime import get_runtime
 
@@ -114,7 +114,7 @@ def act_tool(tool: Tool, host: Host, *, strict: bool = False) -> BaseTool:
     """Return this deputize tool as a LangChain tool, sync and async. ``strict``: with its strict schema."""
 
     async def outcome(arguments: Mapping[str, Any], config: RunnableConfig) -> Any:
-        """Return the act's result, or the error, which the caller reports to your application."""
+        """Return the act's result or error. The caller reports the error to your application."""
         refuse_cached(config)
         try:
             user = host.acting_user(config, _runtime())

@@ -45,7 +45,7 @@ log = logging.getLogger("deputize")
 
 @dataclass(frozen=True)
 class Host:
-    """The application's configuration, shared by the tools of one list."""
+    """Your application's configuration, shared by the tools of one list."""
 
     deputy: DeputyProtocol
     user: UserSource = None
@@ -62,7 +62,7 @@ class Host:
         check_function("on_approval", self.on_approval)
 
     def acting_user(self, config: Mapping[str, Any], runtime: Any = None) -> User:
-        """Return the user this run acts for. Raises the errors of `UserPolicy.acting_user`."""
+        """Return the user for whom this run acts. Raises the errors of `UserPolicy.acting_user`."""
         return self._identity.acting_user(config, runtime)
 
     @cached_property
@@ -70,7 +70,7 @@ class Host:
         return UserPolicy(self.user, self.user_from_configurable, self.trust_client_context)
 
     def resuming_user(self, config: Mapping[str, Any], runtime: Any) -> User | None:
-        """Return the user this run acts for, None for no user, or `REFUSED` for a refused identity."""
+        """Return the user for whom this run acts, None for no user, or `REFUSED` for a refused identity."""
         try:
             return self.acting_user(config, runtime)
         except UserRequired as error:
@@ -79,7 +79,7 @@ class Host:
             return REFUSED
 
     def error_message(self, name: str, call_id: str, error: DeputizeError) -> ToolMessage:
-        """Return a failure as an error message for the model. Log it if the operator must fix it."""
+        """Return a failure as an error message for the model. Logs the failure if the operator must fix it."""
         warn_operator(error, NO_USER_IN_GRAPH)
         artifact: dict[str, Any] = {"error": error.code}
         if isinstance(error, ConsentRequired):
@@ -89,19 +89,19 @@ class Host:
         return ToolMessage(failure_text(error), name=name, tool_call_id=call_id, status="error", artifact=artifact)
 
     async def tell(self, error: DeputizeError) -> None:
-        """Pass the missing request to your application's function. Log its errors: the call already has its answer."""
+        """Pass the missing request to your application's function and log its errors, after the call got its answer."""
         with _raising_nothing():
             if (said := self._notify(error)) is not None:
                 await said
 
     def tell_now(self, error: DeputizeError) -> None:
-        """Do the same as `tell` in the caller's thread, where the function may wait for the user with `Deputy.run`."""
+        """Pass the missing request like `tell`, in the caller's thread, where the function may use `Deputy.run`."""
         with _raising_nothing():
             if (said := self._notify(error)) is not None:
                 self.deputy.run(_await(said))
 
     def _notify(self, error: DeputizeError) -> Awaitable[object] | None:
-        """Call the application's function, and return its result if it must be awaited."""
+        """Call the application's function. Return its result if it must be awaited, else None."""
         said: Any = None
         if isinstance(error, ConsentRequired) and self.on_consent:
             said = self.on_consent(error.consent)
@@ -116,7 +116,7 @@ class Host:
     async def check_calls(
         self, calls: Sequence[ToolCallOf], user: User | None, approved: set[str] | None = None
     ) -> list[DeputizeError | None]:
-        """Return for each call the error that blocks it, or None; see `DeputyProtocol.check_calls`."""
+        """Return one entry per call: the error that blocks it, or None; see `DeputyProtocol.check_calls`."""
         whose: dict[str, Any] = {"user": user, "app": self.app, "agent": self.agent}
         return await self.deputy.check_calls(calls, approved=approved, **whose)
 
@@ -127,8 +127,8 @@ async def _await(said: Awaitable[object]) -> None:
 
 @contextmanager
 def _raising_nothing() -> Iterator[None]:
-    """Log an error of your application's function without its text, which may hold a link. Let LangGraph's pauses,
-    which are exceptions, pass."""
+    """Log an error of your application's function without its text, which may contain a link. LangGraph's pauses, which
+    are exceptions, pass."""
     try:
         yield
     except Exception as error:

@@ -1,10 +1,10 @@
-"""Tool search: of many tools a model is shown those that are always bound, and those it has searched for.
+"""Tool search: of many tools, a model sees the ones that are always bound and the ones that it has searched for.
 
     search = ToolSearch(deputy, tools(deputy, "github:all", "linear:all", user="alice"))
     model.bind_tools(search.bound(messages)).invoke(messages)       # before each model call
     ToolNode(search.tools)                                           # all tools that it may call
 
-A search result is kept only in the conversation's messages, which a run in another process has, too. They are not
+A search result is only stored in the conversation's messages, which a run in another process has too. Messages are not
 trusted: only the tools that were passed in can be bound.
 """
 
@@ -33,9 +33,9 @@ _CALLED: Final = {"find": "people"}
 class ToolSearch:
     """Tools of a deputy, and a tool that searches them.
 
-    ``always``: names that are bound from the start, as in `Deputy.tools`. ``most``: how many others are bound at once;
-    the last found or called stay. ``name``: of the search tool. Raises `SettingsError` if ``always`` is a single
-    string, or names a tool that is not among the tools.
+    ``always``: names that are bound from the start, as in `Deputy.tools`. ``most``: the maximum number of other tools
+    bound at once; the last found or called stay. ``name``: of the search tool. Raises `SettingsError` if ``always`` is
+    a single string, or names a tool that is not among the tools.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ToolSearch:
         return [*(tool for name, tool in self._given.items() if name in names), self.tool]
 
     def names(self, messages: Sequence[AnyMessage]) -> set[str]:
-        """Return the names of these tools without the search tool."""
+        """Return the names of the tools to bind, without the search tool."""
         found = dict.fromkeys(name for name in self._newest_first(messages) if name in self._given)
         names = {*self._always, *[name for name in found if name not in self._always][: self._most]}
         return names | {self._follows[kit] for name in names if (kit := self._reads.get(name)) in self._follows}
@@ -120,7 +120,7 @@ def _summary(tool: Tool) -> dict[str, Any]:
 
 
 def _read_names(content: Any) -> Iterator[str]:
-    """Yield the tool names in a search result; none if it is cut, summarized or not a search result."""
+    """Yield the tool names in a search result; none if the text is cut, summarized or not a search result."""
     try:
         rows = json.loads(content)["tools"]
         yield from [name for row in rows if isinstance(name := row["name"], str)]

@@ -3,8 +3,8 @@
     builder.add_node("tools", act_node(deputy, "gmail", tools=[my_own_tool]))
 
 Every call runs as in ``ToolNode``: callbacks, traces, injected state, commands, error handling. Before that, a gate
-reads the vault and asks the user (`deputize.adapters.langgraph.approval_graph`). If all calls only read and nothing is
-missing, they run at once. Writes at one provider run one after another, in the order of the message.
+reads the vault and asks the user (`deputize.adapters.langgraph.approval_graph`). If all calls only read and no request
+is missing, they run at once. Writes at one provider run one after another, in the order of the message.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def act_node(
     """Return a ``ToolNode`` with the tools of these toolkits, which act as the user, and your own ``tools``.
 
     The graph needs a checkpointer to be resumed. ``toolkits``: names of toolkits, toolsets or tools, as in
-    `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: who acts, see
-    `deputize.adapters.host`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its
+    `Deputy.tools`. ``user``, ``user_from_configurable``, ``trust_client_context``: the acting user, see
+    `deputize.adapters.host`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
     provider. ``read_only``: of the toolkits, only tools that never change anything. ``interrupt_mode="hitl"``: pause in
     the format of LangChain's inboxes. Other arguments go to ``ToolNode``: ``name``, ``tags``, ``handle_tool_errors``,
     ``messages_key``, ``wrap_tool_call``, ``awrap_tool_call``. Raises `SettingsError` if one of your tools has the name
@@ -169,14 +169,14 @@ class ActNode(ToolNode):
         return self._combine_tool_outputs(turn.ordered(done), turn.form)
 
     async def _at_once(self, turn: ToolBatch, config: RunnableConfig, runtime: Runtime[Any]) -> list[Any]:
-        """Run all calls at once. One call needs only its tool, unless your application handles tool errors itself."""
+        """Run all calls at once. A single call needs its tool only, unless your application handles tool errors."""
         with answering_message(turn.asked, self.host):
             if len(turn.calls) > 1 or self._handles_errors:
                 return flat(await self._afunc(turn.input_of_all, config, runtime))
             return [await self.tools_by_name[call["name"]].ainvoke(call, config) for call in turn.called]
 
     def _given(self, input: Any, config: RunnableConfig, runtime: Runtime[Any]) -> ToolBatch:
-        """Return the input of this run, parsed from each form that ``ToolNode`` takes."""
+        """Return the input of this run, parsed from each form that ``ToolNode`` accepts."""
         calls, form = self._parse_input(input)
         state = self._extract_state(input, config)
         messages = state if isinstance(state, list) else field(state, self._messages_key) or []
@@ -193,10 +193,10 @@ class ActNode(ToolNode):
         return all(call["name"] in self.gate.reads for call in turn.calls)
 
     def _place(self, turn: ToolBatch, config: RunnableConfig) -> TaskLocation | None:
-        """Return the location of the inner graph if it may not be needed, else None.
+        """Return the location of the inner graph if the graph may not be needed, else None.
 
-        Reads may skip it, because nothing is kept before they are done, and so may a single write. A wrapper of your
-        application may pause: then the graph must record who started the run, or any user could resume it.
+        Reads may skip it, because they store no state before they are done, and so may a single write. A wrapper of
+        your application may pause: then the graph must record who started the run, or any user could resume it.
         """
         if not turn.tail[0].id or self._wrap_tool_call or self._awrap_tool_call:
             return None
@@ -205,13 +205,13 @@ class ActNode(ToolNode):
         return TaskLocation.of(config, pausing=True) if len(turn.calls) == 1 and self.gate.mode == "by_id" else None
 
     def _unknown(self, turn: ToolBatch, user: User | None) -> Sequence[ToolCall]:
-        """Return the calls to check before any runs."""
+        """Return the calls to check before any call runs."""
         return self.last_reads.to_look_at(user, turn.calls) if self._only_reads(turn) else turn.calls
 
     async def _look(
         self, turn: ToolBatch, unknown: Sequence[ToolCall], place: TaskLocation, user: User | None
     ) -> Ahead:
-        """Return whether all calls may run at once. Reads outside ``unknown`` count as done."""
+        """Return whether all calls may run at once. Reads that are not in ``unknown`` count as checked."""
         if not self._only_reads(turn):
             return await self.alone.settled(turn.tail, place, user)
         names = {call["id"] for call in unknown}
@@ -265,7 +265,7 @@ class ActNode(ToolNode):
                 given = await self._afunc(one, config, runtime)
 
     def _asking(self, task: Task) -> str:
-        """Return the message whose deputize calls this task answers, or "" for a call of your own tools."""
+        """Return the message whose deputize calls this task runs, or "" for a call of your own tools."""
         return task["message"] if task["call"]["name"] in self.gate.providers else ""
 
     async def _goes_on(self, task: Task, config: RunnableConfig) -> None:
@@ -273,8 +273,8 @@ class ActNode(ToolNode):
             await self.gate.continue_run(self.host.resuming_user(config, get_runtime()), task, config)
 
     def _steps(self, task: Task) -> Generator[Any, Any, Command[Any]]:
-        """Run calls one after another as the user the gate saw. A call that has lost its consent or approval returns to
-        the gate."""
+        """Run calls one after another as the user whom the gate saw. A call that has lost its consent or approval
+        returns to the gate."""
         outputs, turn = list[Output](), current.get()
         for call in [task["call"], *task["then"]]:
             answers, call_id = flat((yield turn.input_of_call(call))), str(call["id"])
@@ -286,7 +286,7 @@ class ActNode(ToolNode):
         return Command(update={"outputs": outputs}, goto="gate" if task["back"] else END)
 
     def _missing(self, answers: Iterable[Any]) -> Payload:
-        """Return the request that a deputize call still lacks, or an empty payload."""
+        """Return the missing request that a deputize call reports, or an empty payload."""
         return next(
             (found for one in answers if (found := missing_requests(one)) and one.name in self.gate.providers), {}
         )

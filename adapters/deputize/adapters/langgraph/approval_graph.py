@@ -2,11 +2,11 @@
 
 The gate checks every open call of a model's message against the vault; it has effects but never pauses. A wait node
 only pauses, once, so nothing runs twice; a run that arrives after the decision passes. A resume is a signal: the gate
-checks again. One pause lists every consent the message needs, then one lists every approval. Decisions in a resume
-value are recorded as the resuming user's, and the record decides.
+checks again. The first pause lists every consent that the message needs, the next one every approval. Decisions in a
+resume value are stored as the resuming user's, and only the stored decision counts.
 
-Calls that need no approval and come before the first one that does run before the user is asked. The user then sees
-what the remaining calls would do after them.
+Calls that precede the first one that needs an approval run before the user is asked. The user then sees the effect of
+the remaining calls after those.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ class State(_Given, _Done, total=False):
 
 
 class Acts(Protocol):
-    """The next step for calls that may run. ``back``: the gate checks again afterwards."""
+    """A function that returns the next tasks for calls that may run. ``back``: the gate checks again afterwards."""
 
     def __call__(self, seen: Findings, calls: Sequence[ToolCall], state: State, *, back: bool) -> list[Send]:
         """Return the tasks."""
@@ -113,7 +113,7 @@ class Gate:
         self.reads = frozenset(tool.name for tool in found if tool.gravest is Effect.READS)
 
     def graph(self, name: str, acts: Acts, **nodes: Runnable[Any, Any]) -> Graph:
-        """Return the graph gate -> wait -> gate -> ``nodes`` or end, where ``acts`` sends the calls that may run."""
+        """Return the graph gate -> wait -> gate -> ``nodes`` or end. ``acts`` sends the calls that may run."""
 
         async def gate(state: State, config: RunnableConfig, user: User | None) -> Command[Any]:
             ahead = Ahead.taken()
@@ -184,14 +184,14 @@ class Gate:
         return seen
 
     async def _add_lost(self, seen: Findings, lost: Sequence[Lost], user: User) -> None:
-        """Add the requests that acts themselves raised and that still wait."""
+        """Add the requests that acts themselves raised and that are still pending."""
         for one in lost:
             for kind, ask in one["asks"].items():
                 if await self._pending([ask], user if kind == "approval" else None):
                     seen.asks[kind].setdefault(ask[f"{kind}_id"], ask)
 
     async def wait_consent(self, state: Mapping[str, Any], config: RunnableConfig, user: User | None) -> Command[Any]:
-        """Pause until the user has opened the links. The answer proves nothing: the gate checks again.
+        """Pause until the user has opened the links. The resume value proves nothing: the gate checks again.
 
         Only an inbox's answer can refuse a consent, because an inbox has no other way.
         """
@@ -211,7 +211,7 @@ class Gate:
     async def wait_approval(
         self, state: Mapping[str, Any], config: RunnableConfig, user: User | None, *, new: bool = False
     ) -> Command[Any]:
-        """Pause until the user has decided. Record decisions as the resuming user's. ``new``: asked just now."""
+        """Pause until the user has decided. Record decisions as the resuming user's. ``new``: requested just now."""
         note = state["deputize"]
         asked = approval_ids_in(note)
         who = await self.check_owner(user, note, config, asked)
@@ -231,9 +231,9 @@ class Gate:
     ) -> User:
         """Return the user who started the run. Raises `PolicyDenied` for another user.
 
-        LangGraph keeps another user's answer and passes it to the next resume, so it is forgotten. If that fails, the
-        approvals of ``asked`` get new ids. An answer by position counts for the pause that was shown, and is not kept
-        for the next one.
+        LangGraph stores another user's answer and passes it to the next resume, so it is deleted. If that fails, the
+        approvals in ``asked`` get new ids. An answer by position counts for the displayed pause, and is not stored for
+        the next one.
         """
         who = await self.continue_run(user, note, config, asked)
         if self.mode == "hitl":
@@ -243,9 +243,9 @@ class Gate:
     async def continue_run(
         self, user: User | None, note: Mapping[str, Any], config: RunnableConfig, asked: Sequence[str] = ()
     ) -> User:
-        """Check the owner past a wait, where no answer is read: an earlier run may have failed there.
+        """Check the owner after a wait whose answer was not read, because an earlier run may have failed there.
 
-        A rejection in this run's resume value is always recorded: it counts until the act has started.
+        A rejection in this run's resume value is always recorded, because it counts until the act has started.
         """
         try:
             who = same_user(note, user)
@@ -262,12 +262,12 @@ class Gate:
         return who
 
     def _asked(self, note: Mapping[str, Any], schema: Any) -> Any:
-        """Pause, in the format of this gate's clients."""
+        """Pause in the format of this gate's clients, and return the answer."""
         pause = note["pause"]
         return wait_for(as_hitl(pause), answers_to(pause)) if self.mode == "hitl" else wait_for(pause, schema, note)
 
     async def _pending(self, asks: Sequence[Payload], who: User | None = None) -> bool:
-        """Return whether one of these still waits for the user. Racing resumes leave answered pauses behind."""
+        """Return whether one of these requests is still pending. Concurrent resumes leave answered pauses behind."""
         for ask in asks:
             one: Consent | Approval | None
             if who is None:
@@ -282,7 +282,7 @@ class Gate:
 def both(
     name: str, host: Host, body: Callable[[Any, RunnableConfig, User | None], Coroutine[Any, Any, Command[Any]]]
 ) -> Runnable[Any, Any]:
-    """Return a node's body for sync and async graphs."""
+    """Return a node with this body, for sync and async graphs."""
 
     async def awaited(given: Any, config: RunnableConfig) -> Command[Any]:
         return await body(given, config, host.resuming_user(config, get_runtime()))

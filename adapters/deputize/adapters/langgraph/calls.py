@@ -1,4 +1,4 @@
-"""Unanswered calls of a conversation, and the identity of each, so that a re-run is the same act."""
+"""Unanswered calls of a conversation, and the identity of each, so that a repeated run is the same act."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def latest_messages(messages: Sequence[AnyMessage]) -> Sequence[AnyMessage]:
 def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[str, list[ToolCall]]:
     """Return the id of the model's last message, and its unanswered calls.
 
-    Calls of earlier messages are dropped: the user continued without them.
+    Calls of earlier messages are dropped, because the user continued without them.
     """
     if not (tail := latest_messages(messages)):
         return "", []
@@ -34,12 +34,12 @@ def open_calls(messages: Sequence[AnyMessage], config: RunnableConfig) -> tuple[
 
 
 def _task(config: RunnableConfig) -> str:
-    """Return the task this node runs in, which is the same in every re-run."""
+    """Return the task in which this node runs, the same in every repeated run."""
     return str((config.get("configurable") or {}).get("checkpoint_ns", "")).split("|")[0]
 
 
 def identify_call(config: RunnableConfig, asked: str, call: ToolCall) -> Call:
-    """Return the identity of a call: conversation, message and call id. With tool and user, it names the act."""
+    """Return the identity of a call: conversation, message and call id. With tool and user, it identifies the act."""
     chosen = config.get("configurable") or {}
     run = str((config.get("metadata") or {}).get("run_id") or "")
     return Call(thread=str(chosen.get("thread_id") or ""), message=asked, id=str(call["id"] or ""), run=run)

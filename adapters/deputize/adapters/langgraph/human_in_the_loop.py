@@ -3,16 +3,16 @@
     {"decisions": [{"type": "approve"}]}        LangChain's HumanInTheLoopMiddleware (HITLResponse)
     [{"type": "accept", "args": None}]          Agent Inbox (HumanResponse)
 
-Both count positions. A resume value must name ids: LangGraph keeps the value of a refused resume and passes it to the
-next one, so another user's "approve" without an id would answer whatever waits then.
+Both identify approvals by position. A resume value must contain ids: LangGraph stores the value of a refused resume and
+passes it to the next one, so another user's "approve" without an id would approve whatever is pending then.
 
-`decisions_by_id` is for applications that show pauses and translate before they resume. If several approvals get
+`decisions_by_id` is for applications that display pauses and translate before they resume. If several approvals get
 different answers, each must name its ``approval_id``: in a list that was reordered or shortened, a position would
 approve the wrong act.
 
-`read_hitl` is for a pause that an inbox was shown by `as_hitl`, in exactly this order, by a gate that kept what it has
-shown. Each decision is about the request at its position. LangGraph passes a value that names no interrupt to later
-runs, so a gate calls `forget_bare_resume` before it interrupts, for its user and for other users.
+`read_hitl` is for a pause that `as_hitl` displayed in an inbox, in exactly this order, by a gate that stored the
+displayed pause. Each decision is about the request at its position. LangGraph passes a value that names no interrupt to
+later runs, so a gate calls `forget_bare_resume` before it interrupts, for its user and for other users.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def decisions_by_id(pauses: Pauses, answer: Any) -> Payload:
 
 
 def answers_to(pause: Mapping[str, Any]) -> Any:
-    """Return the schema of a pause shown by `as_hitl`, for `wait_for`. It reads an answer by `read_hitl`.
+    """Return the schema of a pause displayed by `as_hitl`, for `wait_for`. It reads an answer by `read_hitl`.
 
     An unusable answer raises pydantic's `ValidationError` caused by the `InvalidInput` of `read_hitl`.
     """
@@ -75,12 +75,12 @@ def answers_to(pause: Mapping[str, Any]) -> Any:
 
 
 def read_hitl(answer: Any, pause: Mapping[str, Any]) -> Payload:
-    """Return an inbox's answer to exactly this pause, which was shown by `as_hitl`.
+    """Return an inbox's answer to exactly this pause, which `as_hitl` displayed.
 
     For approvals: ``{"decisions": {approval_id: "approve"}, "reason": "..."}``, as `Answers` takes it. For consents:
     ``{"refused": [consent_id], "reason": "..."}``; the others are checked again. Each decision is about the request at
     its position, or the one whose ``approval_id`` it names. An answer of Agent Inbox is about the first request, the
-    only one it shows. Decisions by id stay unchanged; an answer without decisions only resumes.
+    only one it displays. Decisions by id stay unchanged; an answer without decisions only resumes.
 
     Raises `InvalidInput` for a wrong number of decisions, and for a decision that was not offered.
     """
@@ -100,8 +100,8 @@ def read_hitl(answer: Any, pause: Mapping[str, Any]) -> Payload:
 
 
 def _is_ours(answer: Any, kind: str) -> bool:
-    """Return whether this is not an inbox's answer: a signal to resume, or decisions by id. To a consent, any string is
-    one."""
+    """Return whether the answer is a signal to resume or has decisions by id, and so is not an inbox's. Any string
+    resumes a consent."""
     if isinstance(answer, Mapping):
         return not isinstance(answer.get("decisions", [] if "type" in answer else {}), list)
     return kind == "consent" and not isinstance(answer, list)
@@ -148,7 +148,7 @@ def _named(asks: list[Payload], said: list[Mapping[str, Any]]) -> list[tuple[Pay
 
 
 def _offered(ask: Payload, one: Mapping[str, Any]) -> str:
-    """Return a decision that `as_hitl` offers. An edit would change the displayed values, not the tool's arguments."""
+    """Return the decision if `as_hitl` offers it. An edit would change displayed values, not the tool's arguments."""
     if one.get("type") == "edit":
         raise _unusable("An edit was not offered: args hold displayed values, not the tool's arguments.", IN_ORDER)
     return str(_decision(ask, one, IN_ORDER))

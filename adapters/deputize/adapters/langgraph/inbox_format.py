@@ -3,12 +3,12 @@
     action_requests, review_configs        LangChain's HITLRequest: Agent Chat UI, Agent Inbox, useStream, Deep Agents
     action_request, config, description    the older Agent Inbox, of the first request
 
-Both inboxes show the values of ``args`` as Markdown, and one of them runs its HTML. Arguments are untrusted content, so
-everything except plain words is put in a code span or block, where it cannot become a link, heading, image or button.
-Escapes would not suffice: GitHub's Markdown turns bare addresses into links after it has read the escapes.
+Both inboxes display the values of ``args`` as Markdown, and one of them runs its HTML. Arguments are untrusted content,
+so everything except plain words is put in a code span or block, where it cannot become a link, heading, image or
+button. Escapes would not suffice: GitHub's Markdown turns bare addresses into links after it has read the escapes.
 
-Edits are not offered. A form would edit ``args``, which hold displayed values and not the tool's arguments: their names
-differ, and one act of the tool may depend on another's id.
+Edits are not offered. A form would edit ``args``, which contain displayed values and not the tool's arguments: their
+names differ, and one act of the tool may depend on another's id.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def as_hitl(pause: Mapping[str, Any]) -> Payload:
 
 
 def asks_of(pause: Mapping[str, Any]) -> tuple[str, list[Payload]]:
-    """Return ``consent`` or ``approval``, and the requests of this pause. Raises `InvalidInput` if it is not
+    """Return ``consent`` or ``approval``, and the requests of this pause. Raises `InvalidInput` unless the pause is
     deputize's."""
     kind = str(pause.get("type")).removeprefix("deputize.")
     asks = pause.get(f"{kind}s")
@@ -91,14 +91,14 @@ _REQUESTS: Final[Mapping[str, Callable[[Payload], Payload]]] = {"consent": _conn
 
 
 def _request(name: str, rows: Rows) -> Payload:
-    """Return an action request. ``arguments`` repeats ``args``: Agent Inbox reads it, other inboxes the latter."""
+    """Return an action request. ``arguments`` repeats ``args``: Agent Inbox reads it, other inboxes ``args``."""
     args = _by_name(rows)
     description = "\n\n".join(_paragraph(name, text) for name, text in args.items())
     return {"name": name, "args": args, "arguments": dict(args), "description": description}
 
 
 def _by_name(rows: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return all rows by name. A repeated name gets a number; deputize's own rows come first and keep theirs."""
+    """Return all lines by name. A repeated name gets a number. deputize's own lines come first and keep their names."""
     found: dict[str, str] = {}
     for name, text in rows:
         names = chain([name], (f"{name} ({number})" for number in count(2)))
@@ -132,5 +132,5 @@ def literal(text: str) -> str:
 
 
 def link(url: str) -> str:
-    """Return a link whose text is its whole address; any other address as literal text."""
+    """Return a link whose text is its whole address. Any other address becomes literal text."""
     return f"<{url}>" if _ADDRESS.fullmatch(url) else literal(url)

@@ -1,6 +1,6 @@
 """Conditions under which the inner graph of a task need not run, because its work can be done directly.
 
-They are read from private names in the configuration that LangGraph gives to a task. If one is missing, the graph runs
+They are read from private names in the configuration that LangGraph passes to a task. If one is missing, the graph runs
 as usual. It also runs if it has a checkpoint, because a pause ends where it began.
 """
 
@@ -56,11 +56,11 @@ _firsts: Final = WeakKeyDictionary[Any, dict[int, int]]()
 
 
 def reserve_graph_number(config: RunnableConfig) -> RunnableConfig:
-    """Return the configuration with the number of this task's next graph reserved; its checkpoints are kept under it.
+    """Return the configuration with the number of this task's next graph reserved, for its checkpoints.
 
-    LangGraph keeps counting when it retries a task, but starts from zero in the next run, which would not find a pause
-    of a retry, nor its owner. So the first graph of each attempt gets the number of the first attempt's, and later ones
-    follow.
+    LangGraph continues its count when it retries a task, but starts from zero in the next run, which would not find a
+    pause of a retry, nor its owner. So the first graph of each attempt gets the number of the first attempt's graph,
+    and later ones follow.
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad: Any = inside.get(PAD)
@@ -76,7 +76,7 @@ def reserve_graph_number(config: RunnableConfig) -> RunnableConfig:
 
 @dataclass(frozen=True, eq=False)
 class TaskLocation:
-    """The place where a graph of this task keeps its checkpoints: its number is reserved, and in ``config``."""
+    """The location where a graph of this task stores its checkpoints. Its number is reserved, and in ``config``."""
 
     config: RunnableConfig
     saver: BaseCheckpointSaver[Any] | None
@@ -90,7 +90,7 @@ class TaskLocation:
     def of(cls, config: RunnableConfig, *, pausing: bool = False) -> TaskLocation | None:
         """Return the location, or None outside a task and if the graph must run.
 
-        It must run for reads that a caller streams, and for a pause without a checkpointer.
+        The graph must run for reads that a caller streams, and for a pause without a checkpointer.
         """
         inside: Mapping[str, Any] = config.get("configurable") or {}
         saver, heard = inside.get(SAVER), STREAM in inside
@@ -112,9 +112,9 @@ class TaskLocation:
 
     @property
     def may_have_run(self) -> bool:
-        """True if this task may have run before: only then has it left anything.
+        """True if this task may have run before, and so may have stored something.
 
-        A run of an outermost graph says in its first step whether it continues another run; tasks of later steps are
+        A run of an outermost graph reveals in its first step whether it continues another run; tasks of later steps are
         new. A graph inside a task is called by functions, which may continue anything.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
@@ -123,24 +123,24 @@ class TaskLocation:
         return False
 
     async def has_begun(self) -> bool:
-        """Return whether the graph has run here before."""
+        """Return whether the graph has run at this location before."""
         return await self.inside() is not None
 
     async def inside(self) -> Mapping[str, Any] | None:
-        """Return the state of the graph, or None if it has not run here before."""
+        """Return the state of the graph, or None if it has not run at this location before."""
         if self.saver is None or not self.may_have_run:
             return None
         kept = await call_saver(self.saver.aget_tuple, self.saver.get_tuple, self.rows)
         return None if kept is None else kept.checkpoint["channel_values"]
 
     def has_begun_now(self) -> bool:
-        """Return the same as `has_begun`; blocking."""
+        """Return the result of `has_begun`, blocking."""
         return self.may_have_run and self.saver is not None and self.saver.get_tuple(self.rows) is not None
 
     async def paused(self) -> list[Any]:
         """Return the values of earlier pauses of this step's tasks: of this task and of those beside it.
 
-        A task called by another task, as in the functional API, names that task as its parent. Both keep their pauses
+        A task called by another task, as in the functional API, names that task as its parent. Both store their pauses
         with the graph, which is the outermost of the names at one checkpoint.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
@@ -158,14 +158,14 @@ class TaskLocation:
     def answers(self) -> list[Any]:
         """The answers to this task's pauses so far, in order: LangGraph's own list.
 
-        LangGraph counts it in every later run, so a placeholder for a deputize answer must stay in it.
+        LangGraph counts its entries in every later run, so a placeholder for a deputize answer must stay in it.
         """
         return answers_in(self.config)
 
     def keep_answers(self) -> None:
-        """Let LangGraph keep these answers, except this run's resume value, however the task ends.
+        """Make LangGraph store these answers, except this run's resume value, however the task ends.
 
-        For a failed task, it otherwise keeps only the answers that were asked for again.
+        For a failed task, it otherwise stores only the answers that were requested again.
         """
         inside: Mapping[str, Any] = self.config.get("configurable") or {}
         inside.get(SEND, list)([(RESUME, read_resume_value(self.config)[1])])
@@ -187,7 +187,7 @@ class TaskLocation:
 
 
 def answers_in(config: RunnableConfig) -> list[Any]:
-    """Return the answers to this task's pauses; empty if LangGraph keeps none here. See `TaskLocation.answers`."""
+    """Return the answers to this task's pauses; empty if LangGraph stores none here. See `TaskLocation.answers`."""
     answers: list[Any] = getattr((config.get("configurable") or {}).get(PAD), ANSWERS, [])
     return answers
 
@@ -209,7 +209,7 @@ Kept = TypeVar("Kept")
 async def call_saver(
     awaited: Callable[Given, Awaitable[Kept]], blocking: Callable[Given, Kept], *given: Given.args, **more: Given.kwargs
 ) -> Kept:
-    """Return the result of a checkpointer's method; blocking checkpointers only have the second one."""
+    """Return the result of a checkpointer's method. Blocking checkpointers only have the second form."""
     try:
         return await awaited(*given, **more)
     except NotImplementedError:
@@ -223,9 +223,9 @@ MAX_CACHED: Final = 4096
 class LastReads:
     """Cache of the tools that recently read for a user without asking anything.
 
-    Such a call is not checked before it runs: the act itself checks, and a call that lacks something by now, as after a
-    revocation, returns to the gate. The same holds for several calls with equal needs, which would ask for one consent.
-    Calls with different needs would each ask for their own, so one call of each tool is checked. ``alike``: tools whose
+    Such a call is not checked before it runs. The act itself checks, and a call that lacks something by now, as after a
+    revocation, returns to the gate. The same holds for several calls with equal needs, which would share one consent.
+    Calls with different needs would each request their own, so one call of each tool is checked. ``alike``: tools whose
     calls all have the same needs, whatever their arguments.
     """
 
@@ -233,7 +233,7 @@ class LastReads:
         self._alike, self._known = alike, set[tuple[User, str]]()
 
     def to_look_at(self, user: User | None, calls: Sequence[ToolCall]) -> Sequence[ToolCall]:
-        """Return the calls that must be checked before any runs."""
+        """Return the calls that must be checked before any call runs."""
         ids = {call["id"] for call in calls}
         if user is None or None in ids or len(ids) < len(calls):
             return calls
@@ -245,7 +245,7 @@ class LastReads:
         return [call for call in calls if call["name"] not in known or call is first[call["name"]]]
 
     def note(self, user: User | None, calls: Iterable[ToolCall], *, asked: bool) -> None:
-        """Record the outcome of these reads. ``asked``: the user must be asked after all."""
+        """Record the outcome of these reads. ``asked``: True if the user must be asked after all."""
         if user is None:
             return
         if len(self._known) >= MAX_CACHED:

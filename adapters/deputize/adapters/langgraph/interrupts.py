@@ -3,8 +3,9 @@
     {"type": "deputize.consent", "v": 1, "consents": [...]}      resume with `RESUME`: the gate reads the vault again
     {"type": "deputize.approval", "v": 1, "approvals": [...]}    resume with `RESUME`, or with decisions: `Answers`
 
-A decision in a resume value is recorded as the resuming user's, and the record decides. Any value of another form works
-like `RESUME`: it raises nothing and decides nothing. Resuming another user's pause is refused, and it stays open.
+A decision in a resume value is stored as the resuming user's, and only the stored decision counts. Any value of another
+form works like `RESUME`: it raises nothing and decides nothing. Resuming another user's pause is refused, and the pause
+stays open.
 """
 
 from __future__ import annotations
@@ -101,8 +102,8 @@ MADE_IN: Final = "made_in"
 def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None) -> Any:
     """Pause here, once, and return the resume value, parsed by ``schema``.
 
-    A value of another form counts as `RESUME`, and is logged if it looks like an answer. A value that is older than the
-    pause, by its ``note``, cannot answer it and is ignored. A pause without a checkpointer is logged.
+    A value of another form counts as `RESUME`, and is logged if it looks like an answer. If the ``note`` shows that the
+    value is older than the pause, it is ignored. A pause without a checkpointer is logged.
     """
     config = get_config()
     try:
@@ -117,12 +118,12 @@ def wait_for(pause: Payload, schema: Any, note: Mapping[str, Any] | None = None)
 
 
 def _asked(pause: Payload, schema: Any) -> Any:
-    """Pause with the schema as JSON: with any other schema, LangGraph raises at a value that does not fit."""
+    """Pause with the schema as JSON. With any other schema, LangGraph raises for a value that does not match."""
     return interrupt(pause, response_schema=_form(schema))
 
 
 def _answer_of(value: Any, schema: Any) -> Any:
-    """Return the parsed resume value, or that of `RESUME` if it does not fit the schema."""
+    """Return the parsed resume value, or that of `RESUME` if the value does not match the schema."""
     if isinstance(schema, dict):  # which takes anything
         return value
     adapter = TypeAdapter[Any](schema)
@@ -146,7 +147,7 @@ def _looks_like_answer(value: Any) -> bool:
 
 
 def stale_resume_marker(config: RunnableConfig) -> Payload:
-    """Return a marker of this run's bare resume value, to record with a new pause; empty without one.
+    """Return a marker of this run's bare resume value, to record with a new pause; empty without such a value.
 
     LangGraph passes a value that names no interrupt to later runs, although an earlier pause has received it.
     """
@@ -155,7 +156,7 @@ def stale_resume_marker(config: RunnableConfig) -> Payload:
 
 
 def mark_of(answer: Any) -> str:
-    """Return a digest of an answer, to recognize it."""
+    """Return a digest by which an answer is recognized."""
     return blake2b(json.dumps(answer, skipkeys=True, default=repr).encode(), digest_size=16).hexdigest()
 
 
@@ -203,7 +204,7 @@ def _form(schema: Any) -> dict[str, Any]:
 
 
 def _unusable(value: Any, wrong: ValidationError | None) -> tuple[str, str]:
-    """Return the misfit in a value, without its content, and a hint, for the log."""
+    """Return an error about a value, without its content, and a hint, for the log."""
     more = " decisions_by_id translates answers that count positions." if not isinstance(value, str) else ""
     if wrong is None:
         return "It has no decisions by approval id.", f"{BY_ID}{more}"
@@ -222,7 +223,7 @@ def decisions_in(answer: Any) -> Mapping[Any, Any]:
 
 
 def approval_ids_in(note: Mapping[str, Any]) -> list[str]:
-    """Return the ids of the approvals that a recorded pause asks for."""
+    """Return the ids of the approvals in a recorded pause."""
     return [ask["approval_id"] for ask in (note.get("pause") or {}).get("approvals", ())]
 
 
@@ -247,7 +248,7 @@ class Recorded(NamedTuple):
 
 
 async def record(deputy: DeputyProtocol, given: Any, user: User | None) -> Recorded:
-    """Record the decisions in a resume value as this user's."""
+    """Record the decisions in a resume value as this user's. Return the approved ids and the errors."""
     answers, agreed, faults = Answers.model_validate(given), set[str](), dict[str, str]()
     for approval, said in answers.decisions.items():
         what, changed = (said.decision, said.arguments) if isinstance(said, Edited) else (said, None)

@@ -25,7 +25,7 @@ class Output(TypedDict):
 
 
 class Lost(TypedDict):
-    """A call that returned to the gate, because it lost its consent or approval or raised a new request; and the
+    """A call that returned to the gate, because it lost its consent or approval or raised a new request, and that
     request."""
 
     id: str
@@ -37,7 +37,7 @@ class Findings:
     """The result of checking the open calls of a message.
 
     ``asks``: requests for the user, by kind and id. ``outputs``: refusals. ``ready``: calls that may run. ``first``:
-    those of ``ready`` that run before an approval is asked. ``others``: calls of your own tools.
+    those of ``ready`` that run before an approval is requested. ``others``: calls of your own tools.
     """
 
     asked: str
@@ -54,7 +54,7 @@ class Findings:
 
     @property
     def pause(self) -> Payload | None:
-        """The payload to pause with now: consents, else approvals."""
+        """The payload of the next pause: consents, else approvals."""
         for kind, waiting in self.asks.items():
             if waiting and self.user:
                 return {"type": f"deputize.{kind}", "v": 1, f"{kind}s": list(waiting.values())}
@@ -63,9 +63,9 @@ class Findings:
 
 @dataclass(frozen=True, eq=False)
 class Ahead:
-    """Results known before the inner graph starts. ``go``: all calls may run at once, without that graph.
+    """Results known before the inner graph starts. ``go``: True if all calls may run at once, without that graph.
 
-    ``seen``: the check, so that its first step need not repeat it. ``faults``: errors of edits, by approval id.
+    ``seen``: the check, so that the graph's first step need not repeat it. ``faults``: errors of edits, by approval id.
     """
 
     go: bool = False
@@ -74,7 +74,7 @@ class Ahead:
 
     @contextmanager
     def known(self) -> Iterator[None]:
-        """Give these results to an inner graph that starts inside the block."""
+        """Pass these results to an inner graph that starts inside the block."""
         token = _told.set([self])
         try:
             yield
@@ -83,7 +83,7 @@ class Ahead:
 
     @classmethod
     def taken(cls) -> Ahead:
-        """Return the results known before this step. They are given once: every later step checks itself."""
+        """Return the results known before this step. They are returned once: every later step checks itself."""
         told = _told.get()
         return told.pop() if told else cls()
 

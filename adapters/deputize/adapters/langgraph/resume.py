@@ -32,7 +32,7 @@ def requests_in(interrupts: Pauses, kind: Kind) -> list[Payload]:
     """Return the requests of this kind that wait for the user, in full.
 
     See `Consent.payload` and `Approval.payload`. ``interrupts``: from a graph, or from LangGraph's SDK, where each is a
-    dict, and a thread's are grouped by task. Raises `InvalidInput` for anything else, and for another kind.
+    dict, and a thread's are grouped by task. Raises `InvalidInput` for other values, and for another kind.
     """
     if kind not in get_args(Kind):
         raise InvalidInput(f"kind={kind!r} does not exist.", hint='Pass "consent" or "approval".', fix_by="operator")
@@ -60,7 +60,7 @@ def _listed(given: Any) -> list[Any]:
 
 
 def _type_of(value: Any) -> Any:
-    """Return the type of a deputize pause; a pause of your application may hold anything."""
+    """Return the type of a deputize pause. A pause of your application may contain any value."""
     return value.get("type") if isinstance(value, Mapping) else None
 
 
@@ -74,12 +74,12 @@ async def resume_when_done(
     resume: Callable[[Command[Any]], Awaitable[Any]] | None = None,
     user: User | str | None = None,
 ) -> Any:
-    """Wait until the consents that a graph pauses for have ended, in any process, and resume it.
+    """Wait until the consents for which a graph pauses have ended, in any process, and resume the graph.
 
     Returns the graph's result; after ``timeout`` seconds it pauses again for the same consents. ``resume``: called with
-    the `Command` instead of the graph, for servers that queue their runs. ``user``: the owner of the run; then it also
-    waits until this user has decided its approvals. Raises `InvalidInput` if the graph has only other pauses, which
-    would be asked for ever.
+    the `Command` instead of the graph, for servers that queue their runs. ``user``: the owner of the run; with it, this
+    also waits until the user has decided the run's approvals. Raises `InvalidInput` if the graph has only other pauses,
+    which would be waited for without end.
     """
     pauses, ends = (await graph.aget_state(config)).interrupts, time.monotonic() + timeout
     with suppress(NotFound):  # a consent was removed: the graph checks again

@@ -1,9 +1,9 @@
 """Scope of a resume value without an interrupt id: it counts for its run, and for no later one.
 
 LangGraph stores the value of ``Command(resume=value)`` with the graph's checkpoint, which does not change while a graph
-inside one of its tasks runs. A later run, resumed with a map of interrupts or with nothing, passes the value to the
-next interrupt without a value of its own: to a pause that the user had not seen, or from another user to the owner.
-With approval ids that is harmless. A decision by position would approve whatever is asked next.
+inside one of its tasks runs. A later run that is resumed with a map of interrupts, or without a value, passes this
+value to the next interrupt without its own: to a pause that the user had not seen, or from another user to the owner.
+With approval ids that is harmless. A decision by position would approve whatever is pending next.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ RESUMED_WITH: Final = "__resume__"
 async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
     """Replace this run's resume value by `RESUME` for every later run. Return whether no later run can receive it.
 
-    Call it in a task before it interrupts, with the task's ``config``. ``heard``: this run still receives the value; if
-    False, as for another user's, it is dropped here as well, and the write is read back. If a run ends in between, the
-    answer is lost, and the user is asked again.
+    Call it in a task before it interrupts, with the task's ``config``. ``heard``: True if this run still receives the
+    value; if False, as for another user's, it is dropped here as well, and the write is read back. If a run ends in
+    between, the answer is lost, and the user is asked again.
     """
     inside: Mapping[str, Any] = config.get("configurable") or {}
     pad, saver, root = inside.get(PAD), inside.get(SAVER), (inside.get("checkpoint_map") or {}).get("")
@@ -50,10 +50,10 @@ async def forget_bare_resume(config: RunnableConfig, *, heard: bool) -> bool:
 
 
 async def drop_kept_answer(config: RunnableConfig, asked: Container[str] | None) -> None:
-    """Let a pause receive this run's resume value, and not the answer that an earlier run could not record.
+    """Make a pause receive this run's resume value instead of the answer that an earlier run could not record.
 
-    LangGraph keeps the answer of a failed run, and would give it to the pause instead of the new value. If the run has
-    no value, the pause receives the kept answer again. ``asked``: the pause's approvals, by which its answer differs
+    LangGraph stores the answer of a failed run, and would pass it to the pause instead of the new value. If the run has
+    no value, the pause receives the stored answer again. ``asked``: the pause's approvals, by which its answer differs
     from those of your own pauses in the same task. None: the task has no other pause.
     """
     came, before = read_resume_value(config)

@@ -1,7 +1,7 @@
 """Fast path for a single write, the content of most messages: its pause needs no inner graph.
 
 The act node pauses in its own task, as a function of an application would, and acts there after the approval. The
-pause's owner, which the inner graph would keep, is encrypted in the pause and read from it again. Everything except a
+pause's owner, which the inner graph would store, is encrypted in the pause and read from it again. Everything except a
 plain approval leads to the inner graph: a rejection, a faulty edit, a consent that was lost.
 """
 
@@ -106,9 +106,9 @@ class SingleWrite:
         self._made[place.thread, place.task] = json.dumps(pause.value)
 
     def _heard(self, place: TaskLocation) -> Payload | None:
-        """Return the placeholder for the answer that an earlier run, or attempt, of this task received; else None.
+        """Return the placeholder for the answer that an earlier run, or attempt, of this task received, or None.
 
-        If a pause of your application follows in the same task, LangGraph keeps only this.
+        If a pause of your application follows in the same task, LangGraph stores only this placeholder.
         """
         notes = (
             note for note in place.answers if (whose := _of(note, HEARD, place)) and self._opened(whose, place, HEARD)
@@ -116,7 +116,7 @@ class SingleWrite:
         return next(notes, None)
 
     async def _said_anew(self, note: Payload, place: TaskLocation) -> bool:
-        """Return whether this run brought another answer to the pause, which stayed open since an earlier run failed.
+        """Return whether this run brought another answer to the pause, which stayed open because an earlier run failed.
 
         The new answer then replaces the placeholder.
         """
@@ -130,8 +130,8 @@ class SingleWrite:
         return True
 
     async def _again(self, note: Payload, place: TaskLocation, user: User | None) -> Ahead:
-        """Count the deputize pause, once in each attempt, before the next pause of your application. Nothing is done
-        again.
+        """Count the deputize pause, once in each attempt, before the next pause of your application. The act is not
+        repeated.
 
         Raises `PolicyDenied` for another user, unless the inner graph has paused, which checks itself.
         """
@@ -166,6 +166,6 @@ class SingleWrite:
 
 
 def _of(value: Any, what: str, place: TaskLocation) -> Payload | None:
-    """Return the encrypted part of a pause or placeholder, if it belongs to this task."""
+    """Return the encrypted part of a pause or placeholder, or None if it belongs to another task."""
     whose = value.get(what) if isinstance(value, dict) else None
     return whose if isinstance(whose, dict) and whose.get("task") == place.task else None

@@ -1,4 +1,4 @@
-"""The input of one run of the act node, in each form that ``ToolNode`` takes, and its outputs."""
+"""The input of one run of the act node, in each form that ``ToolNode`` accepts, and its outputs."""
 
 from __future__ import annotations
 
@@ -50,15 +50,14 @@ class ToolBatch:
     writer: StreamWriter
 
     def inside(self, config: RunnableConfig) -> RunnableConfig:
-        """Return the inner graph's configuration, in which the run's step limit cannot cut it off and lose a result."""
+        """Return the inner graph's configuration, without the run's step limit, which could lose a result."""
         return {**config, "recursion_limit": STEPS}
 
     def heard(self, config: RunnableConfig) -> tuple[RunnableConfig, Runtime[Any]]:
-        """Return configuration and runtime of an inner task, so that its tools write to the outer run's stream, as from
-        the node.
+        """Return configuration and runtime of an inner task whose tools write to the outer run's stream, like the node.
 
         LangGraph gives an inner graph no writer unless all graphs are streamed, and selects streams by the metadata.
-        The place where pauses are kept and answered stays the task's own.
+        Pauses are still stored and answered at the task's own location.
         """
         runtime, callbacks = get_runtime().override(stream_writer=self.writer), config.get("callbacks")
         around = self.config.get("callbacks")
@@ -85,7 +84,8 @@ class ToolBatch:
 
     @property
     def input_of_all(self) -> Any:
-        """The same; if these are all calls of the message, the state itself, which saves ``ToolNode`` a lookup."""
+        """An input of ``ToolNode``: the state itself for all calls of the message, which saves a lookup; else these
+        calls."""
         whole = self.form != "tool_calls" and len(self.calls) == len(cast("AIMessage", self.tail[0]).tool_calls)
         return self.state if whole else self.called
 

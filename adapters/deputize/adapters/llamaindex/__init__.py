@@ -5,12 +5,12 @@
     FunctionAgent(tools=GmailToolSpec(deputy, user="alice").to_tool_list(), llm=llm)
     FunctionAgent(tools=GmailToolSpec(deputy, user=store_user("user_id")).to_tool_list(), llm=llm)
 
-Your application names the user in code, never the model: bound to the tools, or found in each run, so that one agent
+Your application, never the model, names the user, in code: bound to the tools, or found in each run, so that one agent
 serves all users (see `deputize.adapters.llamaindex.host`). Events in the stream ask for consent and approval: a
 `ConsentResponse` resumes a `ConsentRequest`, an `ApprovalResponse` an `ApprovalRequest`. An event is only a signal:
 deputize reads the vault again. A call waits once for each request, and again if its effect has changed since the
-approval. Resumed too early, it fails and may be called again. `save_paused` and `resume_paused` move a waiting run to
-another process. Outside an agent, a call never waits.
+approval. If it is resumed too early, it fails and may be called again. `save_paused` and `resume_paused` move a waiting
+run to another process. Outside an agent, a call never waits.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ LOOK: Final = 0.3
 class DeputyToolSpec(BaseToolSpec):
     """The tools of these toolkits as a LlamaIndex tool spec. Raises `InvalidInput` for an unknown toolkit.
 
-    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
-    of the run's `Context`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
+    of the run's `Context`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its
     provider. ``read_only``: only tools that never change anything.
     """
 
@@ -163,9 +163,9 @@ async def resume_when_done(
 ) -> None:
     """Wait until this request has been answered, in any process, and resume the calls that wait for it.
 
-    ``asked``: an event of the run's stream, an item of `Deputy.pending`, or an id. ``user``: who was asked; required
-    for an approval. After ``timeout`` seconds the calls are resumed without an answer. Raises `UserRequired` for an
-    approval without a user.
+    ``asked``: an event of the run's stream, an item of `Deputy.pending`, or an id. ``user``: the user of the request;
+    required for an approval. After ``timeout`` seconds the calls are resumed without an answer. Raises `UserRequired`
+    for an approval without a user.
     """
     one = _asked_id(asked)
     if isinstance(asked, ConsentRequest | Consent) or (
@@ -195,11 +195,11 @@ async def resume_paused(
 ) -> WorkflowHandler:
     """Resume a saved run and return its handler. Consents and decisions made in between need no event.
 
-    ``user``: who resumes it, as your application knows them; required if the tools find their user in each run, because
-    such a function may read data that was saved with the run. ``types``: your own classes of events and data in the
-    run; no other class is loaded. Requests are not streamed again: use `Deputy.pending`. Raises `InvalidInput` for text
-    that cannot be loaded, `PolicyDenied` if the run or the agent's tools belong to another user, `UserRequired` if no
-    user is named.
+    ``user``: the user who resumes, as your application knows them; required if the tools find their user in each run,
+    because such a function may read data that was saved with the run. ``types``: your own classes of events and data in
+    the run; no other class is loaded. Requests are not streamed again: use `Deputy.pending`. Raises `InvalidInput` for
+    text that cannot be loaded, `PolicyDenied` if the run or the agent's tools belong to another user, and
+    `UserRequired` without a user.
     """
     return await resume(agent, blob, _resuming(agent, user), types)
 

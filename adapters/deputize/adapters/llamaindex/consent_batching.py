@@ -1,8 +1,8 @@
 """Consent requests of one message's calls, combined: one consent and one link for each app.
 
 LlamaIndex delivers each call separately, up to four at a time. The first delivery waits a few turns of the event loop
-until the others have arrived, and checks all calls together. The group of calls of a consent is stored with the
-run, so that a later check, as after a restart, asks for the same scopes and not for a part of them.
+until the others have arrived, and checks all calls together. The group of calls of a consent is stored with the run, so
+that a later check, as after a restart, requests the same scopes and not a part of them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CALLS_OF_MESSAGE: Final = "num_tool_calls"
 
 @dataclass
 class _Gathering:
-    """Calls that are delivered together, and what blocks each."""
+    """Calls that are delivered together, and the error that blocks each."""
 
     calls: list[Asked]
     found: asyncio.Future[list[Blocker]]
@@ -52,7 +52,7 @@ class _Gathering:
 
 @dataclass
 class Together:
-    """One delivery of a call, and the calls that are asked about with it. ``speaks``: it streams their request."""
+    """One delivery of a call, and the calls that share its request. ``speaks``: it streams their request."""
 
     deputy: DeputyProtocol
     agent: str
@@ -62,7 +62,7 @@ class Together:
     speaks: bool = True
 
     async def blocker(self) -> Blocker:
-        """Return the error that blocks the call, or None. A consent covers all calls that were asked about together."""
+        """Return the error that blocks the call, or None. A consent covers all calls that share its request."""
         consent = await self.delivery.get("lacks")
         if not consent:
             return await self._gathered() if self.delivery.first else await self.alone()
@@ -82,7 +82,7 @@ class Together:
         await self.delivery.set("lacks", consent)
 
     async def still_waits(self, consent: str) -> bool:
-        """Return whether the user has yet to answer: the event came too early."""
+        """Return whether the consent is still pending, because the event came too early."""
         return await self._status(consent) == "pending"
 
     async def _gathered(self) -> Blocker:
@@ -106,7 +106,7 @@ class Together:
             gathering.found.set_result(found or [None] * len(gathering.calls))  # none: each act reports what it lacks
 
     async def _kept(self, calls: list[Asked], found: list[Blocker]) -> Blocker:
-        """Store with the run which calls were asked about together. Return this call's blocker."""
+        """Store with the run which calls share a consent request. Return this call's blocker."""
         for consent in {one.consent.id for one in found if isinstance(one, ConsentRequired)}:
             kept = await self.delivery.ctx.store.get(_slot(consent), default=[])
             known = {call for _, _, call in kept}
@@ -136,7 +136,7 @@ class Together:
 
 
 def _slot(consent: str) -> str:
-    """Return the store key of the calls that a consent was asked for."""
+    """Return the store key of the calls that share a consent."""
     return f"deputize_asked_{consent}"
 
 

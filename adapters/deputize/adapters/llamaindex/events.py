@@ -10,7 +10,7 @@ __all__ = ["EVENTS", "ApprovalRequest", "ApprovalResponse", "ConsentRequest", "C
 
 
 class ConsentRequest(InputRequiredEvent):
-    """A request that the user opens ``link`` before a call continues. Show it only to this user; see
+    """A request to the user to open ``link`` before a call continues. Show it only to this user; see
     `deputize.core.Consent`."""
 
     consent_id: str
@@ -28,13 +28,13 @@ class ConsentRequest(InputRequiredEvent):
 
 
 class ConsentResponse(HumanResponseEvent):
-    """A signal to look again. It proves nothing."""
+    """A signal to read the vault again. It proves nothing."""
 
     consent_id: str
 
 
 class ApprovalRequest(InputRequiredEvent):
-    """A request that the user approves one act before it happens; see `deputize.core.Approval`."""
+    """A request to the user to approve one act before it happens; see `deputize.core.Approval`."""
 
     approval_id: str
     tool: str
@@ -52,11 +52,11 @@ class ApprovalRequest(InputRequiredEvent):
 
 
 class ApprovalResponse(HumanResponseEvent):
-    """A signal to look again, after recording ``decision``, if it is not empty. ``by``: the user, as your application
-    knows them.
+    """A signal to read the vault again, after recording ``decision`` unless it is empty. ``by``: the user, as your
+    application knows them.
 
-    An edit is an approval with other ``arguments``: all of them. On a workflow server, clients write events: a decision
-    counts only if `UserMiddleware` let the event in, and is ignored otherwise.
+    An edit is an approval with other ``arguments``: all of them. On a workflow server, clients write events. There a
+    decision counts only if `UserMiddleware` accepted the event, and is ignored otherwise.
     """
 
     approval_id: str
@@ -67,7 +67,7 @@ class ApprovalResponse(HumanResponseEvent):
 
 
 class Never(HumanResponseEvent):
-    """The event that a parked delivery waits for. It never comes."""
+    """The event for which a parked delivery waits. It never comes."""
 
 
 for _shown in (ConsentRequest, ConsentResponse, ApprovalRequest, ApprovalResponse):

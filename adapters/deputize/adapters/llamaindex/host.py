@@ -1,14 +1,14 @@
-"""Who acts in a LlamaIndex run: one source that your application names in code.
+"""The acting user of a LlamaIndex run: one source that your application names in code.
 
     user="alice"                bound: one agent for one user.
     user=lambda ctx: ...        the result of a sync or async function of the run's `Context`.
     user=store_user("user_id")  the value that your application put into the run's store, before the run or in a step.
-    user=served_user            the user whom `UserMiddleware` has let in to a workflow server.
+    user=served_user            the user whom `UserMiddleware` has admitted to a workflow server.
 
 Trust: the model and the conversation never name the user. On a workflow server (``llama_agents.server.WorkflowServer``)
 the client chooses the start event, the events, and the store of a run that continues an earlier one. Only your
-authentication can set a `ContextVar` before the run begins: `served_user` reads one, `store_user` refuses to read the
-store. A run belongs to its first user: a source that later names another user is refused.
+authentication can set a `ContextVar` before the run begins: `served_user` reads it, and `store_user` refuses to read
+the store there. A run belongs to its first user. If a source later names another user, the run is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NAME_A_SOURCE: Final = "Name who acts from your authentication: user=served_user
 
 
 async def acting_user(who: UserSource, ctx: Context | None) -> User:
-    """Return the user this run acts for. Raises `UserRequired` if no user is named."""
+    """Return the user for whom this run acts. Raises `UserRequired` if there is none."""
     if not callable(who):
         return User.of(who)
     if ctx is None:
@@ -45,7 +45,7 @@ async def acting_user(who: UserSource, ctx: Context | None) -> User:
 
 
 def served_user(ctx: Context) -> User | None:
-    """Return the user whom `UserMiddleware` has let in, or None if the run did not come through it."""
+    """Return the user whom `UserMiddleware` has admitted, or None if the run did not pass through it."""
     return SERVED.get()
 
 
@@ -53,7 +53,8 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
     """Return a source that reads the user from the run's store at ``key``, and the tenant at ``tenant``.
 
     The source raises `PolicyDenied` on a workflow server, where a client may continue with the store of any ended run,
-    or send one. It also raises it if a tenant is wanted and missing, because no tenant is a different tenant.
+    or send its own. It also raises `PolicyDenied` if a required tenant is missing, because no tenant is a tenant of its
+    own.
     """
 
     async def named(ctx: Context) -> User:
@@ -68,9 +69,9 @@ def store_user(key: str = "user_id", *, tenant: str = "") -> Callable[[Context],
 
 
 def on_server(ctx: Context) -> bool:
-    """Return whether anything but LlamaIndex's own runtime in this process runs this: clients may then send it events.
+    """Return whether another runtime than LlamaIndex's own in this process runs this. Clients may then send it events.
 
-    No public API says so; if it is unknown, the result is True.
+    No public API reports that. If it is unknown, the result is True.
     """
     runtime: Any = getattr(getattr(getattr(ctx, "_face", None), "_workflow", None), "runtime", None)
     if runtime is None:

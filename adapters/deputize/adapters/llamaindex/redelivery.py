@@ -1,8 +1,8 @@
-"""Deliveries of a waiting LlamaIndex tool call: it runs again from its start with every event that it waits for.
+"""Deliveries of a waiting LlamaIndex tool call: the call runs again from its start for every event that it waits for.
 
 Deliveries of one call may run at the same time. Only one may answer, because a second answer would displace another
 call's. Only the first may wait, because another wait would replace it and lose its request or answer. All others are
-parked: suspended for good by a wait that never ends. No public API says which call is delivered, so private names are
+parked: suspended for good by a wait that never ends. No public API identifies the delivered call, so private names are
 read, which are checked once, on import; `tests/adapters/test_llamaindex_traps.py` guards them.
 """
 
@@ -52,7 +52,7 @@ CONVERSATION: Final = "deputize_thread"
 
 @dataclass
 class _Run:
-    """State of a run in this process: its name, the waits it asked for, the calls that a delivery has taken.
+    """State of a run in this process: its name, its waits, and the calls that a delivery has taken.
 
     ``owner``: recorded here before it is stored in the run, so that only one of two concurrent calls can set it.
     ``gathering``: calls of one message that are being delivered; see `consent_batching`.
@@ -71,8 +71,8 @@ _runs: WeakKeyDictionary[Any, _Run] = WeakKeyDictionary()
 
 @dataclass(frozen=True)
 class Delivery:
-    """One delivery of one call. ``call``: the same in each delivery and process. ``first``: whether it is the call's
-    first."""
+    """One delivery of one call. ``call``: the same in each delivery and process. ``first``: True for the call's first
+    delivery."""
 
     ctx: Context
     step: StepWorkerContext
@@ -106,10 +106,10 @@ class Delivery:
         return cls(ctx, step, run, user, Call(thread=thread, message=name, id=place), not before)
 
     async def wait(self, kind: type[E], request: Event, *, tells: bool = True, **wanted: str) -> E:
-        """Ask, and wait once for a matching event. There is no timeout: the request itself expires.
+        """Send the request, and wait once for a matching event. There is no timeout: the request itself expires.
 
-        ``tells``: stream the request; False if another call with the same request has done so. A restored wait receives
-        any event of its class until it is made again.
+        ``tells``: True to stream the request; False if another call with the same request has done so. A restored wait
+        receives any event of its class until it is made again.
         """
         waiter = f"deputize_{self.call.id}_{type(request).__name__}_{next(iter(wanted.values()))}"
         answered = any(w.waiter_id == waiter and w.resolved_event for w in self.step.state.collected_waiters)
@@ -123,7 +123,7 @@ class Delivery:
 
     @property
     def decisions_count(self) -> bool:
-        """True if an event's decision is its user's: clients of a workflow server can write events for other users."""
+        """True if an event's decision is its user's: clients of a workflow server can write events for others."""
         return not on_server(self.ctx) or SERVED.get() == self.user
 
     async def take(self) -> None:
@@ -133,11 +133,11 @@ class Delivery:
         self.run.taken.add(self.call.id)
 
     def let_go(self) -> None:
-        """Release the call, which asks its user something in the middle: the delivery of the answer continues it."""
+        """Release the call while it asks its user something. The delivery of the answer continues it."""
         self.run.taken.discard(self.call.id)
 
     async def done(self) -> None:
-        """Record that the call is answered, for waits that outlive it. A call that was cut off is answered again."""
+        """Record that the call is answered, for waits that outlive it. An interrupted call is answered again."""
         await self.set("answered", True)
 
     async def get(self, name: str) -> Any:

@@ -1,7 +1,7 @@
 """A waiting LlamaIndex run as JSON, to resume it in another process or later.
 
 `save_paused` waits until no call is running, then saves the workflow's context and the conversation. `resume` restores
-only a run of the same user, loads no class that is not listed, and lets the restored calls wait again before any event
+only a run of the same user, loads no class that is not listed, and makes the restored calls wait again before any event
 can reach them.
 """
 
@@ -48,7 +48,7 @@ _KNOWN: Final[list[type[Any]]] = [
 async def save_paused(handler: WorkflowHandler) -> str:
     """Stop a waiting run and return it as JSON, for `resume_paused`. Store it where its user cannot write.
 
-    Running calls get ten seconds to end; one that is cut off is called again after the resume. Raises `Conflict` if the
+    Running calls get ten seconds to end; a call that is cut off is repeated after the resume. Raises `Conflict` if the
     run has ended, or none of its calls acts as a user.
     """
     await _still(handler, DRAIN)
@@ -85,7 +85,7 @@ async def resume(agent: Any, blob: str, user: User, types: Iterable[type[Any]]) 
 
 
 async def _still(handler: WorkflowHandler, seconds: float) -> None:
-    """Wait until no step of a run is working, at most ``seconds``."""
+    """Wait until no step of a run is working, for at most ``seconds``."""
     deadline = time.monotonic() + seconds
     for _ in range(20):
         await asyncio.sleep(0)  # events just sent or restored need a few turns of the loop

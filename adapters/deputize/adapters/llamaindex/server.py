@@ -1,12 +1,12 @@
-"""Users on LlamaIndex's workflow server, which knows none: every client can list, read and answer all runs.
+"""Users on LlamaIndex's workflow server, which has no users: every client can list, read and answer all runs.
 
     server = WorkflowServer(middleware=[Middleware(UserMiddleware, authenticate=session_user)])
     server.add_workflow("mail", agent, additional_events=EVENTS)
 
 ``authenticate`` is your function from a request to its user, or None. Each run that a client starts gets a handler id
-that begins with a digest of its user. A path with another user's handler is answered as if there were none, so nothing
-has to be stored. A list of all handlers, and a ``context`` sent by a client, are refused. The digest is not secret: it
-is compared with the digest of the requesting user. Paths that LlamaIndex may add later are refused.
+that begins with a digest of its user. A path with another user's handler gets the response for a missing handler, so
+nothing has to be stored. A list of all handlers, and a ``context`` sent by a client, are refused. The digest is not
+secret: it is compared with the digest of the requesting user. Paths that LlamaIndex may add later are refused.
 """
 
 from __future__ import annotations
@@ -99,8 +99,8 @@ async def _allowed(request: Request, user: User) -> JSONResponse | bytes | None:
 
 
 async def _run_of(request: Request, user: User) -> JSONResponse | bytes:
-    """Return the body of a request to run, with a handler id of this user. A client may name its own, to continue with
-    it."""
+    """Return the body of a request to run, with a handler id of this user. A client may name its own handler, to
+    continue with it."""
     try:
         body: Any = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError):

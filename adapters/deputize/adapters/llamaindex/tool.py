@@ -1,4 +1,4 @@
-"""A deputize tool as a LlamaIndex tool: inside an agent it waits for its user, and acts as them.
+"""A deputize tool as a LlamaIndex tool: inside an agent it waits for its user, and acts as that user.
 
 LlamaIndex would write the text of any exception into the conversation, so only its own waiting exception leaves a call.
 """
@@ -52,7 +52,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def with_signature(method: F) -> F:
-    """Return the method with its signature stored (PEP 362): LlamaIndex's tracing reads it in every call, a third of
+    """Return the method with its signature stored (PEP 362). LlamaIndex's tracing reads it in every call, a third of
     its cost."""
     method.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
     return method
@@ -73,7 +73,7 @@ class ActTool(FunctionTool):
         self.requires_context, self.ctx_param_name = True, "ctx"  # agents fill it in, replacing a value of the model's
 
     def call(self, /, *args: Any, **arguments: Any) -> ToolOutput:
-        """Do the same as `acall`, without waiting for the user."""
+        """Act like `acall`, but without waiting for the user."""
         return self.deputy.run(self.acall(*args, **arguments))
 
     @with_signature
@@ -92,7 +92,7 @@ class ActTool(FunctionTool):
             return self._broken(arguments, error)
 
     async def _delivered(self, ctx: Context | None, arguments: dict[str, Any]) -> ToolOutput:
-        """Wait for what blocks the call, take it, and act. Outside an agent act at once."""
+        """Wait until nothing blocks the call, take it, and act. Outside an agent, act at once."""
         user = await acting_user(self.user, ctx)
         delivery = await Delivery.of(ctx, user) if ctx else None
         if delivery is None:
@@ -108,7 +108,7 @@ class ActTool(FunctionTool):
         return output
 
     async def _acted(self, delivery: Delivery, arguments: dict[str, Any]) -> ToolOutput:
-        """Act and return the output. Wait for answers to the provider's questions as for approvals."""
+        """Act and return the output. Answers to the provider's questions are waited for like approvals."""
         asked: ApprovalRequired | None = None
         for _ in range(QUESTIONS):
             await delivery.take()
@@ -126,10 +126,9 @@ class ActTool(FunctionTool):
         return self._failed(arguments, asked or Conflict("The tool asks its user too often."))
 
     async def _clear(self, delivery: Delivery, arguments: dict[str, Any]) -> ConsentRequired | None:
-        """Wait for a missing consent, then for the approval. Return a consent that the user has not given yet, else
-        None.
+        """Wait for a missing consent, then for the approval. Return a consent that the user has not given yet, or None.
 
-        The act itself reports anything else that still blocks the call.
+        The act itself reports any other error that still blocks the call.
         """
         asked = (self.tool.name, arguments, delivery.call)
         call = Together(self.deputy, self.agent, self.app, delivery, asked)
@@ -191,7 +190,7 @@ class ActTool(FunctionTool):
         return ToolOutput(self.metadata.get_name(), as_text(result), raw_input=given, raw_output=result)
 
     def _broken(self, arguments: dict[str, Any], error: Exception) -> ToolOutput:
-        """Return the output for an unexpected error. Only its type is logged: its text may hold anything."""
+        """Return the output for an unexpected error. Only its type is logged, because its text may contain anything."""
         log.warning("%s failed: %s", self.tool.name, type(error).__name__)
         return self._failed(arguments, DeputizeError("The tool failed."))
 

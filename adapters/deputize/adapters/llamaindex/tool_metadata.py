@@ -25,5 +25,5 @@ class ShownTool(ToolMetadata):
 
     @property
     def fn_schema_str(self) -> str:
-        """The schema as JSON. A tool that is described by a schema has no model."""
+        """The schema as JSON. A tool described by a schema has no argument model."""
         return json.dumps(self.schema, ensure_ascii=False)

@@ -10,9 +10,9 @@ One server speaks the protocol of 2026-07-28 and the older ones. A call asks its
 declared on this request: see `elicitation`.
 
 Trust: over HTTP, ``user_of`` names the user from the ASGI scope, without the arguments. On stdio, the user is bound at
-start. A client's declared name and abilities decide only how the user is asked. An "accepted" question is
-only a signal: deputize reads the vault again. A decision in the client's own form counts as the user's, because the
-user talks to the client. With ``forms=False``, decisions are taken only on deputize's pages.
+start. A client's declared name and abilities only decide how the user is asked. An "accepted" question is only a
+signal: deputize reads the vault again. A decision in the client's own form counts as the user's, because the user talks
+to the client. With ``forms=False``, only deputize's pages accept decisions.
 """
 
 from deputize.core import SettingsError

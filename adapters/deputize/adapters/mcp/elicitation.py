@@ -5,8 +5,8 @@
     text     an error result for the model: it names the users' dashboard, one address for all, without a ticket; a
              server on the user's own machine also opens their browser at the question's page
 
-All questions have one key, because a client (`langchain.mcp`) that continues a call answers every key it was ever
-asked. A call that starts again finds the same question under the same link. No round only waits: each asks again.
+All questions have one key, because a client (`langchain.mcp`) that continues a call answers every key that the call
+ever sent. A call that starts again finds the same question under the same link. Each round sends its question again.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ _DECISIONS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """A question to the user. ``link``: its page, "" if only the user may be told. ``forms``: whether a client's form
-    can answer it; a foreign server's question is answered only on deputize's page."""
+    """A question to the user. ``link``: its page, "" if only the user may see it. ``forms``: True if a client's form
+    can answer it; a foreign server's question is answered on deputize's page only."""
 
     kind: Literal["consent", "approval"]
     id: str
@@ -53,22 +53,22 @@ class Question:
 
     @property
     def url(self) -> types.ElicitRequestURLParams:
-        """The question as a link for the client to show."""
+        """The question as a link for the client to display."""
         return types.ElicitRequestURLParams(message=self.message, url=self.link)
 
     @property
     def legacy_url(self) -> types.ElicitRequestURLParams:
-        """The same, for protocols that name each question."""
+        """The question as a link, for protocols that name each question."""
         return self.url.model_copy(update={"elicitation_id": self.id})
 
     @property
     def form(self) -> types.ElicitRequestFormParams:
-        """The question as a form for the client to show."""
+        """The question as a form for the client to display."""
         return types.ElicitRequestFormParams(message=self.message, requested_schema=_DECISIONS)
 
 
 class Guidance(NamedTuple):
-    """The way a user was pointed to a question. ``opened``: its page was opened. ``words``: text for the model."""
+    """How a user learns of a question. ``opened``: its page was opened. ``words``: text for the model."""
 
     opened: bool
     words: str
@@ -79,7 +79,7 @@ OpenPage: TypeAlias = Callable[[User, Question], Awaitable[Guidance]]
 
 
 def question_of(error: ConsentRequired | ApprovalRequired) -> Question:
-    """Return the question that this error asks."""
+    """Return the question for the user that this error requires."""
     if isinstance(error, ConsentRequired):
         return Question("consent", error.consent.id, _consent_words(error), error.consent.link)
     asked = error.approval
@@ -98,7 +98,7 @@ def _consent_words(error: ConsentRequired) -> str:
 
 
 def _approval_words(error: ApprovalRequired) -> str:
-    """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a row."""
+    """Return the whole preview as text. Lines of a longer value are indented, so that none looks like a new field."""
     asked = error.approval
     lines = [f"{asked.summary or asked.tool}{f' as {asked.account}' if asked.account else ''}", ""]
     if asked.changed_fields:
@@ -121,7 +121,7 @@ class Ways:
 
     @classmethod
     def of(cls, ctx: Context, *, forms: bool) -> Self:
-        """Return this client's ways. ``forms``: whether decisions in a form count. ``elicitation: {}`` means forms."""
+        """Return this client's ways. ``forms``: True if decisions in a form count. ``elicitation: {}`` means forms."""
         declared = ctx.session.client_capabilities
         can, modern = declared.elicitation if declared else None, ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
         if can is None:
@@ -138,7 +138,7 @@ class Ways:
 
 
 class Waiting(NamedTuple):
-    """State that a client returns with an answer, encrypted: the call, the question, and how it was asked."""
+    """State that a client returns with an answer, encrypted: the call, the question, and the way of asking."""
 
     call: Call
     kind: str

@@ -1,12 +1,12 @@
 """Forms of the protocols before 2026-07-28, whose answers may reach another worker than the one that asked.
 
-In these protocols a server asks within its answer to a call, and the client replies with a new request, which a load
-balancer may send to any worker, even a new one. The SDK numbers questions from 1 in each process, so such a reply was
-lost, or answered another question with the same number.
+In these protocols a server asks within its response to a call, and the client replies with a new request, which a load
+balancer may send to any worker, even a new one. The SDK numbers questions from 1 in each process, so such a reply would
+be lost, or answer another question with the same number.
 
-So a question's id is its content, encrypted for its user. A worker that did not ask it writes the decision into the
-vault, where the asking worker looks. If a form was closed without a decision, the question gets another id there, which
-tells the waiting worker so.
+So a question's id is its content, encrypted for its user. A worker that did not ask the question writes the decision
+into the vault, where the asking worker finds it. If a form was closed without a decision, the question gets another id
+in the vault, by which the waiting worker notices that.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Forms:
         self._asking: set[str] = set()
 
     async def ask(self, ctx: Context, user: User, waiting: Waiting, form: ElicitRequestFormParams) -> ElicitResult:
-        """Return the user's answer to a form, if it arrives here. Raises `MCPError` if the client shows no forms."""
+        """Return the user's answer to a form, if it arrives here. Raises `MCPError` if the client has no forms."""
         id = self._codec.seal(json.dumps([user.tenant, user.id, waiting.packed()]).encode())
         asked = types.ElicitRequest(params=form).model_dump(by_alias=True, mode="json", exclude_none=True)
         # The only way to choose an id: `ServerSession.elicit_form` leaves it to the dispatcher.
@@ -48,7 +48,7 @@ class Forms:
         return ElicitResult.model_validate(said, by_name=False)
 
     async def takes(self, body: bytes, user: User) -> bool:
-        """Record an answer to another worker's question to this user. Return whether the body was one."""
+        """Record an answer to another worker's question to this user. Return whether the body contained one."""
         try:
             said = json.loads(body)
             id = said["id"] if "method" not in said else None
@@ -71,7 +71,7 @@ class Forms:
         return Waiting.of(state) if User(name, tenant) == user else None
 
     async def _record(self, waiting: Waiting, user: User, said: Mapping[str, Any]) -> None:
-        """Record the decision, or renew the question's id without one. A decision made elsewhere stays."""
+        """Record the decision, or renew the question's id if there is none. A decision made elsewhere stays."""
         try:
             answer = ElicitResult.model_validate(said.get("result"), by_name=False)
         except ValidationError:  # an error, or anything else

@@ -1,7 +1,7 @@
 """Streamable HTTP: the ASGI app, its callers, and its allowed host names.
 
-``user_of`` names each request's user before the body is read. A session of the older protocols belongs to the user who
-opened it; for any other user it does not exist (see `sessions`).
+``user_of`` identifies each request's user before the body is read. A session of the older protocols belongs to the user
+who opened it; for any other user it does not exist (see `sessions`).
 """
 
 from __future__ import annotations
@@ -70,15 +70,15 @@ def mcp_app(
 
     ``unauthorized`` answers requests without a user. ``key`` encrypts session names. ``takes``: see `Sessions`.
     ``hosts``: allowed host names besides loopback's. Other hosts, and pages of other origins, are refused (421, 403): a
-    page could let its own name lead here (DNS rebinding). ``finish`` is awaited at shutdown, for calls whose clients
-    have hung up.
+    page could point its own name to this server (DNS rebinding). ``finish`` is awaited at shutdown, for calls whose
+    clients have disconnected.
     """
     endpoint = _Endpoint(server, user_of, [*LOOPBACK, *hosts], unauthorized, finish, key, takes)
     return Starlette(routes=[Route(path, endpoint)], lifespan=endpoint.lifespan)
 
 
 class _Endpoint:
-    """The endpoint. Sessions run from the host's start, or from the first request if this is mounted."""
+    """The endpoint. Sessions run from the host's start, or from the first request if the app is mounted."""
 
     def __init__(
         self,
@@ -131,15 +131,15 @@ class _Endpoint:
             await self._started.wait()
 
     async def _run(self) -> None:
-        """Run the sessions in a task of its own: the SDK requires that one task enters and leaves them."""
+        """Run the sessions in a separate task, because the SDK requires that one task enters and leaves them."""
         async with self._manager.run():
             self._started.set()
             await self._over.wait()
 
 
 def _owner(user: User) -> AuthenticatedUser:
-    """Return the user in the form by which the SDK compares session owners. The token is left out: nothing needs it
-    here."""
+    """Return the user in the form in which the SDK compares session owners. The token is left out, because it is not
+    needed here."""
     return AuthenticatedUser(
         AccessToken(token="", client_id="", scopes=[], subject=user.id, claims={"iss": user.tenant})
     )

@@ -1,7 +1,7 @@
 """Progress notifications during a call, if the client sent a ``progressToken``.
 
 Many clients give up on a call that is silent for a minute, and restart their timer with each notification. The progress
-value is the seconds since the call began: it only grows, as the specification requires, even if a call waits several
+value is the seconds since the call began. So it only grows, as the specification requires, even if a call waits several
 times.
 """
 

@@ -19,8 +19,8 @@ INSTRUCTIONS: Final = "A call may need the user: it then says where they decide.
 def tool_definition(tool: Tool) -> types.Tool:
     """Return a tool's definition as clients list it. Its annotations are hints for its strongest effect.
 
-    It has no output schema: clients abort a call whose result does not fit one, after the act has happened. See
-    https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
+    It has no output schema, because clients abort a call whose result does not match one, after the act has happened.
+    See https://modelcontextprotocol.io/specification/2026-07-28/server/tools.
     """
     return types.Tool(
         name=tool.name,
@@ -31,7 +31,7 @@ def tool_definition(tool: Tool) -> types.Tool:
 
 
 def _hints(effect: Effect) -> types.ToolAnnotations:
-    """Return annotations. Reading meets untrusted content and sending reaches others, so both are the open world."""
+    """Return the annotations. A read meets untrusted content and a message reaches others, so both are "open world"."""
     if effect is Effect.READS:
         return types.ToolAnnotations(read_only_hint=True, open_world_hint=True)
     return types.ToolAnnotations(
@@ -43,13 +43,13 @@ def _hints(effect: Effect) -> types.ToolAnnotations:
 
 
 def tool_result(result: Any) -> types.CallToolResult:
-    """Return a tool's result as text for the model, and objects as structured content, too."""
+    """Return a tool's result as text for the model, and objects also as structured content."""
     structured = result if isinstance(result, dict) else None
     return types.CallToolResult(content=[_text(as_text(result))], structured_content=structured)
 
 
 def error_result(error: DeputizeError, more: str = "") -> types.CallToolResult:
-    """Return a failure as text for the model, followed by ``more``. Log it if the operator must fix it."""
+    """Return a failure as text for the model, followed by ``more``. Logs the failure if the operator must fix it."""
     warn_operator(error)
     return types.CallToolResult(content=[_text(f"{failure_text(error)} {more}".strip())], is_error=True)
 

@@ -58,7 +58,7 @@ class Search:
         return tool_result({"tools": rows})
 
     def meant(self, arguments: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
-        """Return the tool and arguments of a call of ``call_tool``. Raises `InvalidInput` for malformed arguments."""
+        """Return the tool and arguments in a call of ``call_tool``. Raises `InvalidInput` for malformed arguments."""
         _only(CALL_TOOL, arguments, "name", "arguments")
         name, inner = arguments["name"], arguments["arguments"]
         if not isinstance(name, str) or not isinstance(inner, dict):

@@ -41,10 +41,10 @@ class DeputyServer:
 
     ``tools``: names of toolkits, toolsets or tools, as in `Deputy.tools`; all tools by default. ``search``: list two
     tools that find and call these, for hundreds of them. ``agent``: name of the acting program, for users and the
-    audit; the deputy's by default. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then
-    of its provider. ``read_only``: only tools that never change anything. ``forms``: whether a user may approve in a
-    client's form, or only on deputize's pages. ``open_page``: opens a question's page on the user's own machine, if the
-    client shows no links.
+    audit; the deputy's by default. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be
+    of its provider. ``read_only``: only tools that never change anything. ``forms``: True if a user may approve in a
+    client's form, False for deputize's pages only. ``open_page``: opens a question's page on the user's own machine, if
+    the client displays no links.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DeputyServer:
     async def stdio(self, user: User | str) -> None:
         """Serve this process's stdin and stdout to one client, as this user, until the client closes them.
 
-        Raises `UserRequired` if no user is named.
+        Raises `UserRequired` without a user.
         """
         bound = User.of(user)
         await serve_stdio(self.sdk_server(lambda ctx: bound))
@@ -87,8 +87,8 @@ class DeputyServer:
     ) -> ASGIApp:
         """Return an ASGI app that serves streamable HTTP at ``path``, to run alone or to mount.
 
-        ``user_of``: sync or async function from the ASGI scope to the caller; ``unauthorized`` answers None, with a
-        401. ``hosts``: allowed host names besides loopback's, such as ``["mcp.acme.example"]``.
+        ``user_of``: sync or async function from the ASGI scope to the caller. ``unauthorized``: answers if that is
+        None, with a 401. ``hosts``: allowed host names besides loopback's, such as ``["mcp.acme.example"]``.
         """
         server = self.sdk_server(lambda ctx: User.of(user_in(ctx.request)))
         return mcp_app(

@@ -1,11 +1,11 @@
 """Sessions of the protocols before 2026-07-28, valid at every worker and after a restart.
 
 The SDK keeps a session in the process that opened it. Another process does not know its id, and clients fail there. So
-a session id holds the client's handshake, encrypted for its user, and a process that does not know the session opens it
+a session id contains the client's handshake, encrypted for its user. A process that does not know the session opens it
 again with that handshake.
 
 An id is only a name and grants nothing: each request has its user, and for any other user the session does not exist.
-It holds no state of calls, which is in the vault.
+It contains no state of calls, which is in the vault.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class _Session:
 
     @property
     def lives(self) -> bool:
-        """True if the SDK still has it."""
+        """True if the SDK still has the session."""
         return self.busy > 0 or self.used > time.monotonic() - KEPT
 
 
@@ -73,7 +73,7 @@ class _Session:
 class Sessions:
     """``app``, the SDK's, with sessions that outlive its process.
 
-    ``key``: the same in each process. ``takes``: sees what a session's client sends before the SDK does.
+    ``key``: the same in each process. ``takes``: receives what a session's client sends before the SDK does.
     """
 
     app: ASGIApp
@@ -146,7 +146,7 @@ class Sessions:
             return self._open[name]
 
     async def _make_room(self, scope: Scope, user: User) -> None:
-        """End this user's least recently used sessions above the limit. They are opened again when used."""
+        """End this user's least recently used sessions above the limit. Their next use opens them again."""
         self._open = {name: one for name, one in self._open.items() if one.lives}
         theirs = [(one.used, name) for name, one in self._open.items() if one.user == user and not one.busy]
         ended = [self._open.pop(name) for _, name in sorted(theirs)[: max(0, len(theirs) - MAX_OF_ONE + 1)]]
@@ -204,13 +204,13 @@ def _message(method: str, params: Mapping[str, Any] | None = None, **id: int) ->
 
 
 def _with_id(scope: Scope, id: bytes) -> Scope:
-    """Return the scope as a request in this session of the SDK's, or in none for an empty id."""
+    """Return the scope as a request in this session of the SDK's. An empty id means no session."""
     named = [(_ID, id)] if id else []
     return {**scope, "headers": [*(one for one in scope["headers"] if one[0] != _ID), *named]}
 
 
 def _renaming(send: Send, name: bytes) -> Send:
-    """Return ``send``, which replaces the SDK's session id by the client's."""
+    """Return ``send`` with the SDK's session id replaced by the client's."""
 
     async def renamed(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -222,7 +222,7 @@ def _renaming(send: Send, name: bytes) -> Send:
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """Return the first bytes of a body, enough for a handshake or an answer, and a way to read it from the start."""
+    """Return the first bytes of a body, enough for a handshake or an answer, and a ``receive`` that starts over."""
     body, read = b"", list[Message]()
     while not read or (read[-1].get("more_body") and len(body) <= LONGEST_HANDSHAKE):
         read.append(await receive())

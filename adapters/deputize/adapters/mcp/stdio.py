@@ -1,7 +1,7 @@
 """The stdio transport: a process that a client has started for one user, who is named at its start.
 
-The SDK takes any number of requests, and keeps each answer until its client reads it. If `MAX_UNREAD` messages wait for
-a client that does not read, no more requests are taken: its pipe fills, and it must wait.
+The SDK accepts any number of requests, and keeps each response until its client reads it. If `MAX_UNREAD` messages wait
+for a client that does not read, no more requests are accepted: its pipe fills, and it must wait.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def serve_stdio(server: Server[Any]) -> None:
 async def _hear(
     read: Any, asked: MemoryObjectSendStream[SessionMessage | Exception], say: MemoryObjectSendStream[SessionMessage]
 ) -> None:
-    """Pass on what the client sends, while it reads its answers."""
+    """Pass on what the client sends, while it reads its responses."""
     async with read, asked:
         async for message in read:
             while say.statistics().tasks_waiting_send >= MAX_UNREAD:  # noqa: ASYNC110

@@ -1,7 +1,7 @@
-"""A ``tools/call``: its identity, the questions to its user, and its result.
+"""One ``tools/call``: its identity, the questions to its user, and its result.
 
-Trust: the vault, not the client, knows which call is the same one. An accepted question is only a signal; the vault
-says whether it was answered. A rejection is taken from the client, which speaks for the user.
+Trust: the vault, not the client, decides which calls are the same one. An accepted question is only a signal; the vault
+shows if it was answered. A rejection is accepted from the client, which speaks for the user.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ that was not made uses the same approval."""
 
 @dataclass
 class Performing:
-    """Makes calls as users. ``forms``: whether a decision in a client's form counts. ``open_page``: opens questions
-    that a client cannot show, on the user's own machine."""
+    """Makes calls as users. ``forms``: True if a decision in a client's form counts. ``open_page``: opens questions
+    that a client cannot display, on the user's own machine."""
 
     deputy: DeputyProtocol
     agent: str = ""
@@ -86,7 +86,7 @@ class Performing:
     async def call(
         self, ctx: Context, user: User, tool: str, arguments: Arguments, params: types.CallToolRequestParams
     ) -> Outcome:
-        """Return a call's result, or the question to its user. Raises -32042 for a client that expects it."""
+        """Return a call's result, or the question to its user. Raises the error -32042 for a client that expects it."""
         start_progress()
         waiting = Waiting.of(params.request_state)
         if waiting is None:
@@ -116,7 +116,7 @@ class Performing:
                 return await self._over(ctx, error_result(error), call, user)
 
     async def _shield(self, act: Awaitable[T]) -> T:
-        """Await an act in a task of its own: a client that hangs up cancels the handler, but must not interrupt a
+        """Await an act in a separate task: a client that disconnects cancels the handler, but must not interrupt a
         write."""
         task = asyncio.ensure_future(act)
         self._acts.add(task)
@@ -124,7 +124,7 @@ class Performing:
         return await asyncio.shield(task)
 
     def wait_no_longer(self) -> None:
-        """Stop waiting for users, because this process is about to end. They are asked by another process."""
+        """Stop waiting for users, because this process is about to end. Another process asks them again."""
         self.longest_wait = 0.0
         for one in self._waits:
             one.cancel()
@@ -135,7 +135,7 @@ class Performing:
             await asyncio.wait(self._acts)
 
     async def _over(self, ctx: Context, result: types.CallToolResult, call: Call, user: User) -> types.CallToolResult:
-        """Return the result, marked as delivered. If the client has hung up, a repeated call stays the same call."""
+        """Return the result, marked as delivered unless the client has disconnected: then a repeat is the same call."""
         if call.has_id and not (isinstance(ctx.request, Request) and await ctx.request.is_disconnected()):
             await self.deputy.mark_delivered(call, user=user)
         return result
@@ -163,7 +163,7 @@ class Performing:
         return error_result(error, told.words)
 
     def _asked_before(self, question: Question) -> bool:
-        """Return whether this process has asked the question before: a repeated call waits for the answer."""
+        """Return whether this process has asked the question before, so that a repeated call waits for the answer."""
         before = question.id in self._asked
         self._asked[question.id] = None
         if len(self._asked) > MAX_REMEMBERED:
@@ -171,7 +171,7 @@ class Performing:
         return before
 
     async def _guide(self, user: User, question: Question) -> Guidance:
-        """Return the address at which users answer, for the model: the same for all users, and it opens nothing."""
+        """Return the address where users answer, for the model: the same for all users, and it opens nothing."""
         if self.open_page is not None:
             return await self.open_page(user, question)
         page = self.deputy.dashboard_url()
@@ -204,7 +204,7 @@ class Performing:
     async def _answered(
         self, ctx: Context, user: User, waiting: Waiting, answer: types.InputResponse | None
     ) -> types.CallToolResult | None:
-        """Record the user's answer, or wait for it. Return the result if there is nothing left to do, else None."""
+        """Record the user's answer, or wait for it. Return the result if the call is complete, else None."""
         said = answer if isinstance(answer, types.ElicitResult) else types.ElicitResult(action="accept")
         if said.action == "cancel":  # no answer: the question stays open, and a repeated call is the same call
             return error_result(Declined(CLOSED))
@@ -241,7 +241,7 @@ class Performing:
                 self._waits.discard(waits)
 
     async def _is_answered(self, user: User, kind: str, question: str, within: float = 0.0) -> bool:
-        """Return whether the question no longer waits. A deleted or expired one does not: another one is then asked."""
+        """Return whether the question is no longer pending, because it was answered, deleted or has expired."""
         if kind == "consent":
             with suppress(NotFound):
                 [consent] = await self.deputy.wait_for_consents([question], timeout=within)

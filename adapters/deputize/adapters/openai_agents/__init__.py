@@ -11,8 +11,8 @@
     result = await Runner.run(agent, state)
 
 Neither a state nor ``state.approve`` proves anything: deputize reads the vault again, and a call resumed too early
-tells the model what it lacks. `settle` leaves such a call waiting, so consent and approval are two rounds. A decision
-counts for the run's user; another user's approval raises `PolicyDenied`. Use `settle` for rejections, too:
+reports to the model what is missing. `settle` leaves such a call waiting, so consent and approval are two rounds. A
+decision counts for the run's user; another user's approval raises `PolicyDenied`. Use `settle` for rejections too:
 ``state.reject`` prevents the call, but leaves the user's request open.
 """
 
@@ -74,9 +74,9 @@ def tools(
 ) -> list[AgentTool]:
     """Return the tools of these toolkits as `FunctionTool`s.
 
-    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
     of the run's `RunContextWrapper`. ``thread``: the conversation's id, such as its session's, or a function like
-    ``user``. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of its provider.
+    ``user``. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of its provider.
     ``read_only``: only tools that never change anything. ``defer_loading``: show a definition once the model has
     searched for it with the SDK's ``ToolSearchTool``; needs a Responses model that supports it.
     """
@@ -100,7 +100,7 @@ class ActTool(FunctionTool):
 
 def _function_tool(tool: Tool, host: DeferredHost, thread: ThreadOf, together: BatchedChecks) -> ActTool:
     async def needs(ctx: RunContextWrapper[Any], arguments: dict[str, Any], call_id: str) -> bool:
-        """Return whether the user must be asked first. The act itself reports everything else."""
+        """Return whether the user must be asked first. The act itself reports any other error."""
         try:
             call = identify_call(thread, ctx, ctx.turn_input, call_id)
             blocker = await together.blocker((tool.name, arguments, call), host.acting_user(ctx))
@@ -163,12 +163,12 @@ async def requests_in(state: RunState[Any, Any]) -> list[Payload]:
 async def settle(
     state: RunState[Any, Any], decisions: Mapping[str, Any] | None = None, *, reason: str = ""
 ) -> list[Payload]:
-    """Record the user's decisions, approve the calls that wait for nothing more, and return the requests that still
+    """Record the user's decisions, approve the calls that nothing blocks any more, and return the requests that still
     wait.
 
     ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
-    only decisions of the run's own user; without any, it only looks again. Raises `InvalidInput` for a malformed
-    decision, `PolicyDenied` for another user's approval.
+    only decisions of the run's own user; without any, it only reads the vault again. Raises `InvalidInput` for a
+    malformed decision, and `PolicyDenied` for another user's approval.
     """
     said = parse_decisions(decisions or {}, [{"approval_id": one} for one in decisions or {}], reason)
     faults: dict[str, str] = {}
@@ -184,7 +184,7 @@ async def settle(
 
 
 async def _find_asked_user(approval: str, waiting: list[_Blocked]) -> tuple[DeferredHost, User]:
-    """Return the user who was asked, among those of waiting calls: agents of one run may act for different users."""
+    """Return the user of this approval among those of waiting calls: agents of one run may act for different users."""
     for host, user in dict.fromkeys((each.host, each.user) for each in waiting):
         if await host.deputy.get_approval(approval, by=user) is not None:
             return host, user
@@ -200,7 +200,7 @@ def _asks(found: list[_Blocked], faults: Mapping[str, str]) -> list[Payload]:
 
 
 async def _look(state: RunState[Any, Any]) -> list[_Blocked]:
-    """Return the waiting deputize calls and what blocks them. Missing scopes at one provider become one consent."""
+    """Return the waiting deputize calls and their blockers. Missing scopes at one provider share one consent."""
     found: list[_Blocked] = []
     together: dict[tuple[DeferredHost, User], list[tuple[Waiting, ActTool]]] = {}
     for waiting in waiting_calls(state):

@@ -1,8 +1,8 @@
 """Identity of an OpenAI Agents tool call: the same in the run, in its `RunState` and in another process.
 
-The SDK gives a tool its call id and the run's input, but no id of the response. Call ids are unique in one run, and a
-later run of the conversation has a longer input. A state shows its input, and the run of an agent used as a tool, only
-in private names, which are checked once, on import.
+The SDK passes a tool its call id and the run's input, but no id of the response. Call ids are unique in one run, and a
+later run of the conversation has a longer input. A state has its input, and the run of an agent used as a tool, only in
+private names, which are checked once, on import.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ require_names("openai-agents", OPENAI_AGENTS, *USED)
 
 @dataclass(frozen=True)
 class Waiting:
-    """A call that a state waits for, in the run that made it."""
+    """A call for which a state waits, in the run that made it."""
 
     item: ToolApprovalItem
     ctx: RunContextWrapper[Any]
@@ -51,7 +51,7 @@ class Waiting:
 
 
 def waiting_calls(state: RunState[Any, Any]) -> Iterator[Waiting]:
-    """Yield every call that the run waits for. Raises `InvalidInput` if the state has no context.
+    """Yield every call for which the run waits. Raises `InvalidInput` if the state has no context.
 
     The state of an agent used as a tool has its own context, which `RunState.from_string` reads from the text. Its
     application context is replaced by the outermost state's, as the SDK does when the call runs.
@@ -67,12 +67,12 @@ def waiting_calls(state: RunState[Any, Any]) -> Iterator[Waiting]:
 
 
 def identify_call(thread: ThreadOf, ctx: RunContextWrapper[Any], given: Sequence[Any], call_id: str) -> Call:
-    """Return the identity of a call: conversation, run and call id. With tool and user, it names the act."""
+    """Return the identity of a call: conversation, run and call id. With tool and user, it identifies the act."""
     return Call(thread(ctx) if callable(thread) else thread, _input_digest(given), call_id)
 
 
 def _input_digest(given: Sequence[Any]) -> str:
-    """Return a digest of a run's input. Assistant messages are left out: they are stored in another form."""
+    """Return a digest of a run's input, without assistant messages, which are stored in another form."""
     said = [item.get("content") for item in given if isinstance(item, dict) and item.get("role") == "user"]
     whole = json.dumps([len(given), said[-1:]], sort_keys=True, default=str)
     return hashlib.sha256(whole.encode("utf8", "surrogatepass")).hexdigest()[:32]

@@ -6,10 +6,10 @@
     agent = Agent(model, toolsets=[gmail], output_type=[str, DeferredToolRequests])
 
 A missing consent and a waiting approval are both entries of ``DeferredToolRequests.approvals``. pydantic-ai runs their
-calls again when the run is resumed. `requests_in` returns what to show, `answers` returns what to resume with. An
-approved call only resumes: deputize reads the vault again and defers what is still missing. A decision counts for the
-run's user if it names the approval that was shown. A denied call is recorded as a rejection. Resuming another user's
-calls raises `PolicyDenied`, and they stay open.
+calls again when the run is resumed. `requests_in` returns the requests to display, `answers` returns the value to
+resume with. An approved call only resumes: deputize reads the vault again and defers the call if a request is still
+missing. A decision counts for the run's user if it names the approval that was displayed. A denied call is recorded as
+a rejection. Resuming another user's calls raises `PolicyDenied`, and they stay open.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ ARGUMENTS: Final = SchemaValidator(core_schema.dict_schema(core_schema.str_schem
 class DeputyToolset(AbstractToolset[Any]):
     """The tools of these toolkits as a pydantic-ai toolset. Writes run one after another, in the order of the message.
 
-    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: who acts: a user, or a function
-    of the run's `RunContext`. ``app``: the app that the tools act through, as in `Deputy.act`; all tools are then of
+    ``toolkits``: names of toolkits, toolsets or tools, as in `Deputy.tools`. ``user``: the acting user, or a function
+    of the run's `RunContext`. ``app``: the app through which the tools act, as in `Deputy.act`; all tools must be of
     its provider. ``read_only``: only tools that never change anything. ``id``: of the toolset, if an agent has two of
     the same toolkits.
     """
@@ -89,7 +89,7 @@ class DeputyToolset(AbstractToolset[Any]):
 
     @property
     def id(self) -> str:
-        """See `AbstractToolset`."""
+        """The id of the toolset; see `AbstractToolset`."""
         return self._id
 
     async def get_instructions(self, ctx: RunContext[Any]) -> InstructionPart:
@@ -97,7 +97,7 @@ class DeputyToolset(AbstractToolset[Any]):
         return InstructionPart(content=system_prompt())
 
     async def get_tools(self, ctx: RunContext[Any]) -> dict[str, ToolsetTool[Any]]:
-        """Return the tools. First record calls that the application has denied itself as the user's rejections."""
+        """Return the tools, after recording calls that the application has denied itself as the user's rejections."""
         response, approvals = denied_approvals(ctx)
         if approvals:
             user = self.host.acting_user(ctx)
@@ -114,8 +114,8 @@ class DeputyToolset(AbstractToolset[Any]):
     ) -> str:
         """Act as the user and return the result as text.
 
-        Raises `ApprovalRequired` if the user must be asked, `ToolFailed` for a failure. Raises `PolicyDenied` out of
-        the run if its calls belong to another user.
+        Raises `ApprovalRequired` if the user must be asked, and `ToolFailed` for a failure. Raises `PolicyDenied` out
+        of the run if its calls belong to another user.
         """
         try:
             user = self.host.acting_user(ctx)
@@ -143,7 +143,7 @@ class DeputyToolset(AbstractToolset[Any]):
     ) -> DeputizeError | None:
         """Return the error that blocks the call, or None. Checks all calls of the response together.
 
-        Without ``look``, a single call is not checked, because the act itself reports what it lacks.
+        Without ``look``, a single call is not checked, because the act itself reports missing requests.
         """
         calls = [own, *self._neighbours(own, ctx, response)]
         if len(calls) == 1 and not look:
@@ -153,7 +153,7 @@ class DeputyToolset(AbstractToolset[Any]):
     def _neighbours(self, own: _Own, ctx: RunContext[Any], response: ModelResponse | None) -> list[_Own]:
         """Return the response's other calls at the same provider.
 
-        An outer toolset may have renamed the tools, but their definitions still hold this toolset's metadata object.
+        An outer toolset may have renamed the tools, but their definitions still contain this toolset's metadata object.
         """
         calls, found = calls_of(response) if response else {}, list[_Own]()
         ours = {id(one.metadata): name for name, one in self._definitions.items()}
@@ -179,8 +179,8 @@ class _Own(NamedTuple):
 def _read_decision(ctx: RunContext[Any], given: Mapping[str, Any], response: ModelResponse | None) -> Decision | None:
     """Return the decision in this call's metadata, or None if it only resumes.
 
-    Changed arguments count only if the decision is an edit: an outer toolset may change the arguments of any call, and
-    an approval of what was shown does not cover them.
+    Changed arguments count only if the decision is an edit. An outer toolset may change the arguments of any call, and
+    an approval of the displayed arguments does not cover them.
     """
     said = ctx.tool_call_metadata if ctx.tool_call_approved and response else None
     if not isinstance(said, Mapping) or not said.get("approval_id"):
@@ -203,12 +203,12 @@ def requests_in(requests: DeferredToolRequests, kind: Kind) -> list[Payload]:
 def answers(
     requests: DeferredToolRequests, decisions: Mapping[str, Any] | None = None, *, reason: str = ""
 ) -> DeferredToolResults:
-    """Return the results to resume with: a signal to look again, and the user's decisions.
+    """Return the results that resume the run: a signal to read the vault again, and the user's decisions.
 
     ``decisions``, by approval id: ``"approve"``, ``"reject"``, or ``{"decision": "edit", "arguments": {...}}``. Pass
     only decisions of the run's own user. A rejection is passed on like an approval, so that it is recorded; the model
     is told. Answer calls of other toolsets yourself: ``answers(...).update(others)``. Raises `InvalidInput` for a
-    malformed decision, or for an approval that was not shown.
+    malformed decision, or for an approval that was not displayed.
     """
     said = parse_decisions(decisions or {}, requests_in(requests, "approval"), reason)
     results = DeferredToolResults()

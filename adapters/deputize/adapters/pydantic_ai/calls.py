@@ -1,7 +1,7 @@
 """Identity of a pydantic-ai tool call, and its owner.
 
 A deferred call runs again in another run, maybe in another process. Run ids then differ, but the model's response in
-the history is the same, so its conversation, run, time and the call's id name the act. The response's ``metadata``,
+the history is the same. So its conversation, run, time and the call's id identify the act. The response's ``metadata``,
 which no model sees, records the first user of its calls: no other user may resume them.
 """
 
@@ -22,7 +22,7 @@ NOTE: Final = "deputize"
 
 
 def response_of(ctx: RunContext[Any]) -> ModelResponse | None:
-    """Return the model response that asked for the call, or None if a program made the call."""
+    """Return the model response with the call, or None if a program made the call."""
     for message in reversed(ctx.messages):
         if isinstance(message, ModelResponse) and ctx.tool_call_id in calls_of(message):
             return message
@@ -35,7 +35,7 @@ def calls_of(response: ModelResponse) -> dict[str, ToolCallPart]:
 
 
 def identify_call(ctx: RunContext[Any], response: ModelResponse | None, call_id: str) -> Call:
-    """Return the identity of a call: conversation, response and call id. With tool and user, it names the act."""
+    """Return the identity of a call: conversation, response and call id. With tool and user, it identifies the act."""
     run = ctx.run_id or ""
     if response is None:
         return Call(thread=ctx.conversation_id or "", message=run, id=call_id, run=run)
@@ -54,7 +54,7 @@ def claim(response: ModelResponse | None, user: User) -> None:
 
 
 def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given: Mapping[str, Any]) -> None:
-    """Record the approval that was shown for a call, and its arguments if they are not the model's own."""
+    """Record the approval that was displayed for a call, and its arguments if they differ from the model's."""
     if response is not None and "approval_id" in ask:
         note = {**_note(response), "approvals": {**_note_field(response, "approvals"), call_id: ask["approval_id"]}}
         if dict(given) != calls_of(response)[call_id].args_as_dict():
@@ -63,7 +63,7 @@ def note_asked(response: ModelResponse | None, call_id: str, ask: Payload, given
 
 
 def shown_arguments(response: ModelResponse | None, call_id: str) -> dict[str, Any]:
-    """Return the arguments that the user was shown for a call. Your application may have changed them since."""
+    """Return the arguments that were displayed to the user for a call. Your application may have changed them since."""
     if response is None:
         return {}
     noted = _note_field(response, "arguments").get(call_id)
