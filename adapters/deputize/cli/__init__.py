@@ -1,4 +1,4 @@
-"""The command line. It needs the extra ``cli``; a command that needs more names it."""
+"""The command line. It needs the extra ``cli``. A command that needs another extra names it in its error."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def main(
 
 
 def _named(config: Path) -> Callable[[], None]:
-    """Make all later reads of the settings use this file. Return a function that undoes it."""
+    """Make all later reads of the settings use this file. Return a function that undoes this."""
     from deputize.core.configfile import VARIABLE
 
     before = os.environ.get(VARIABLE)

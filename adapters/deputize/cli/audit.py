@@ -112,7 +112,7 @@ def verify(
 
 
 async def _prove(settings: Settings, anchors: list[str], *, full: bool) -> tuple[Report, People, int]:
-    """Open only the vault and prove the audit. A whole deputy would write rows, and create a folder for them."""
+    """Open only the vault and prove the audit. A whole deputy would write rows and create a folder for them."""
     from deputize.core.start import open_vault
     from deputize.core.vault.chain_heads import DROPPED, read_dropped, verify_audit
     from deputize.core.vault.pseudonyms import People
@@ -230,7 +230,7 @@ def rekey() -> None:
 
 
 def _read_rows(settings: Settings, *, follow: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield all rows, with ids instead of pseudonyms if the vault opens. Rows that its keys did not make are marked."""
+    """Yield all rows, with user ids if the vault opens, else pseudonyms. Rows made with other keys are marked."""
     from deputize.core import DeputizeError
     from deputize.core.audit import read
     from deputize.core.audit.rows import Key

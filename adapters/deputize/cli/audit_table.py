@@ -1,7 +1,7 @@
-"""Audit rows as a table for people, in local time. ``deputize audit --json`` has every field.
+"""Audit rows as a table for people, in local time. ``deputize audit --json`` prints every field.
 
 Names of events, tools and scopes are never broken, so that they can be searched and copied. A narrow terminal wraps the
-line; in a file or a pipe each row gets the width that it needs.
+line. In a file or a pipe each row gets the width that it needs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ GAP: Final = 2
 
 @dataclass
 class AuditTable:
-    """A table that can be continued: its head is printed once, the date when the day changes."""
+    """A table that can be continued: its head is printed once, and the date when the day changes."""
 
     console: Console = field(default_factory=lambda: show.out)
     day: str = ""
@@ -93,7 +93,7 @@ def _act(row: Row) -> Iterator[str]:
 
 
 def _scopes(row: Row) -> Iterator[str]:
-    """Yield each scope by its last part: whether the act or consent needs it, has it, or may use it."""
+    """Yield each scope by its last part. It is a scope that the act or consent needs, has, or may use."""
     said = (row.get(name) for name in ("scopes_required", "scopes_granted"))
     needs, may = ([_last(scope) for scope in scopes] if isinstance(scopes, list) else [] for scopes in said)
     for scope in dict.fromkeys([*needs, *may]):
@@ -114,7 +114,7 @@ def _stack_lines(lines: list[str]) -> Text:
 
 
 def _table_width(rows: Iterable[list[Text]], whole: Collection[str] = WHOLE) -> int:
-    """Return the width of a table of these rows in which these columns are not broken."""
+    """Return the width of a table of these rows in which the columns ``whole`` are not broken."""
     columns = zip(COLUMNS.items(), zip(*rows, strict=True), strict=True)
     widest = (max([least, *(_widest(cell) for cell in cells if name in whole)]) for (name, least), cells in columns)
     return sum(width + GAP for width in widest)

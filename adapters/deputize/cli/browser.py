@@ -1,4 +1,4 @@
-"""Opening the user's browser without showing the link in the list of processes.
+"""Opening the user's browser without the link being visible in the list of processes.
 
 Every account of the machine can read the arguments of a process. So the browser gets a file that redirects to the link:
 mode 0600, in a folder of mode 0700, deleted after two minutes or with the command, as in Jupyter.
@@ -41,10 +41,10 @@ _PAGE: Final = """<!doctype html>
 
 
 def open_browser(link: str, *, watched: bool = False) -> bool:
-    """Open the user's browser at a link, if there is one and a user is present. Return whether that was tried.
+    """Open the user's browser at a link, if there is a browser and a user is present. Return whether that was tried.
 
-    Text browsers would take over the terminal. ``watched``: a user is present although there is no terminal, as for a
-    program that a window has started.
+    Text browsers would take over the terminal. ``watched``: True if a user is present although there is no terminal, as
+    for a program started from a window.
     """
     desktop = sys.platform in ("darwin", "win32") and "SSH_CONNECTION" not in os.environ
     named = any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")))
@@ -55,7 +55,7 @@ def open_browser(link: str, *, watched: bool = False) -> bool:
 
 
 def _write_redirect(link: str) -> Path | None:
-    """Return a file that redirects to the link, or None if none can be written: the terminal shows the link, too."""
+    """Return a file that redirects to the link, or None if none can be written: the terminal shows the link too."""
     try:
         for folder in _stale_folders():
             shutil.rmtree(folder, ignore_errors=True)

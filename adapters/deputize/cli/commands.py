@@ -18,7 +18,7 @@ GROUP = "deputize.commands"
 class Commands(TyperGroup):
     """Deputize's commands, and those that other packages add under the entry-point group ``deputize.commands``.
 
-    An entry point is a function in Typer's form, or a `typer.Typer`. For equal names, deputize's command is used.
+    An entry point is a function in Typer's form, or a `typer.Typer`. Of two equal names, deputize's command is used.
     """
 
     def list_commands(self, ctx: Any) -> list[str]:
@@ -27,13 +27,13 @@ class Commands(TyperGroup):
         return [*ours, *sorted(name for name in _plugin_commands() if name not in ours)]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return the command with this name. Another package's command is loaded here."""
+        """Return the command with this name. Loads another package's command."""
         ours = super().get_command(ctx, cmd_name)
         point = None if ours else _plugin_commands().get(cmd_name)
         return _unwrap_help(_loaded(point) if point else ours)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command. A `DeputizeError` ends it with a message, what to do, and exit code 1."""
+        """Run a command. A `DeputizeError` ends it with the message, the hint, and exit code 1."""
         from deputize.core.errors import DeputizeError
 
         show.quiet_logs()
@@ -52,8 +52,8 @@ class Commands(TyperGroup):
 
 
 def _unwrap_help(command: Any) -> Any:
-    """Return the command with each paragraph of its help on one line: Typer keeps the source's line breaks in all but
-    the first."""
+    """Return the command with each paragraph of its help on one line, because Typer keeps the source's line breaks in
+    all but the first paragraph."""
     if command is not None and command.help:
         command.help = "\n\n".join(" ".join(one.split()) for one in command.help.split("\n\n"))
     for beneath in getattr(command, "commands", {}).values():
@@ -66,7 +66,7 @@ def _plugin_commands() -> dict[str, EntryPoint]:
 
 
 def _loaded(point: EntryPoint) -> Any:
-    """Return the entry point's command. One that cannot be loaded is still listed, and reports why it fails."""
+    """Return the entry point's command. A command that cannot be loaded is still listed, and reports why it fails."""
     try:
         found = point.load()
     except Exception as e:

@@ -32,7 +32,7 @@ def open_deputy() -> Iterator[Deputy]:
 
 
 def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
-    """Tell the user which providers of these tools have no OAuth app, or one whose calls fail here."""
+    """Tell the user which providers of these tools have no OAuth app, or an app whose calls fail here."""
     from deputize.core.oauth.app import IdentityAssertion, TokenExchange
 
     providers = {tool.provider for tool in tools}
@@ -51,7 +51,7 @@ def tell_unusable_apps(deputy: Deputy, tools: Iterable[Tool]) -> None:
 
 
 def acting_user(named: str) -> str:
-    """Return the user a command acts for. Raises `UserRequired` if only the operator can say."""
+    """Return the user for whom a command acts. Raises `UserRequired` if only the operator can name one."""
     import getpass
 
     from deputize.core import UserRequired
@@ -65,7 +65,7 @@ def acting_user(named: str) -> str:
 
 
 def known_provider(deputy: Deputy, provider: str) -> str:
-    """Return the name if it is a provider's, also of one that is loaded on demand. Raises `InvalidInput` with near
+    """Return the name if it is a provider's, also of a provider loaded on demand. Raises `InvalidInput` with near
     names."""
     deputy.run(deputy.registry.arrive(provider))
     return deputy.registry.provider(provider).name

@@ -102,7 +102,7 @@ def accounts(user: UserOption = "", as_json: JsonOption = False) -> None:
 
 
 def _known(deputy: Deputy, provider: str, scopes: list[str]) -> list[str]:
-    """Return the scopes, checked to be whole or known by their last part: a provider only says "invalid scope".
+    """Return the scopes, checked to be complete or known by their last part: a provider only says "invalid scope".
 
     Raises `InvalidInput` for an unknown scope if the provider's list is complete; otherwise prints a note.
     """

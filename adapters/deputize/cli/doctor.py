@@ -1,4 +1,4 @@
-"""``deputize doctor``: checks that find problems early, one finding a line, each with what to do. Changes nothing."""
+"""``deputize doctor``: checks that find problems early, one finding a line, each with a remedy. Changes nothing."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _home(home: Path) -> Finding:
 
 @contextmanager
 def _opened(settings: Settings) -> Iterator[tuple[Vault | None, list[Finding]]]:
-    """Open the vault if it exists, and yield it with the findings on the way. Nothing is created."""
+    """Open the vault if it exists, and yield it with the findings on the way. Creates nothing."""
     vault, findings = None, []
     try:
         begun, new = settings.has_begun(), settings.new_vault()
@@ -140,7 +140,7 @@ def _shut(settings: Settings, what: str, e: DeputizeError) -> Finding:
 
 
 def _risks(settings: Settings) -> list[Finding]:
-    """Return findings about data loss from the way the database is run."""
+    """Return findings about possible data loss from the way in which the database is run."""
     found = store_type(settings.vault_url).risks
     return [Finding("database", "open", what, todo) for what, todo in (found(settings.vault_url) if found else ())]
 
@@ -156,7 +156,7 @@ def _key_of_new_vault(settings: Settings) -> Finding:
 
 
 async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
-    """Return the number of tokens to revoke at each provider, and the oldest's time, without held revocations."""
+    """Return the number of tokens to revoke at each provider and the oldest one's time, without waiting revocations."""
     found = dict[str, tuple[int, float]]()
     async for records, _ in vault.pages("outbox", strict=True):
         for note in (record.json for record in records if not record.json.get("held")):
@@ -166,7 +166,7 @@ async def _queued(vault: Vault) -> dict[str, tuple[int, float]]:
 
 
 def _held(vault: Vault) -> Iterator[Finding]:
-    """Yield findings about live grants and queued revocations: together, every token that may live. Never a token."""
+    """Yield findings about live grants and queued revocations: together, every token that may be valid."""
     try:
         status = portal().run(grant_states(vault))
         queued = portal().run(_queued(vault))
@@ -231,7 +231,7 @@ def _audit(settings: Settings, vault: Vault) -> Finding:
 
 
 def _todo_where_away(settings: Settings) -> str:
-    """Return what to do about a provider that does not answer; a sandbox is a program of this machine."""
+    """Return the remedy for a provider that does not answer. A sandbox is a program of this machine."""
     if settings.sandbox_url:
         return f"Start the sandbox at the port of {settings.sandbox_url}: deputize sandbox --port PORT."
     return "Check the network, the proxy and the firewall."
@@ -268,7 +268,7 @@ def _port(settings: Settings, vault: Vault | None, apps: list[App]) -> Finding:
 
 
 def _serving(settings: Settings) -> Finding:
-    """Return the finding on whether MCP clients can be served, and how they sign in."""
+    """Return the finding whether MCP clients can be served, and how they sign in."""
     try:
         from deputize.cli.http_app import finding
     except ImportError as missing:

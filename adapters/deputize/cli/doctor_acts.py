@@ -33,7 +33,7 @@ TODO: Final = {
 
 
 def acts(settings: Settings, vault: Vault) -> Iterator[Finding]:
-    """Yield a finding for each record that the audit requires and the vault lacks, or one that none is missing."""
+    """Yield a finding for each record that the audit requires and the vault lacks, or a single good one."""
     if not is_there(settings.audit_trail) or vault.keys.copied_at:
         return
     try:

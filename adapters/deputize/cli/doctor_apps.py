@@ -12,7 +12,7 @@ from deputize.core.settings import Settings
 
 
 def apps(settings: Settings) -> Iterator[Finding]:
-    """Yield a finding for each app, or one that there is none."""
+    """Yield a finding for each app, or one finding that there is none."""
     try:
         rows, issuers, found = settings.all_providers(), settings.issuers(), settings.all_apps()
     except DeputizeError as e:
@@ -31,9 +31,9 @@ def apps(settings: Settings) -> Iterator[Finding]:
 
 
 def _app(row: Provider | None, settings: Settings, app: App, names: Collection[str]) -> Finding:
-    """Return the finding for an app: the source of its grants, and the redirect URI as the provider wants it.
+    """Return the finding for an app: the source of its grants, and the redirect URI in the provider's form.
 
-    ``row`` is None for a provider that is named by its issuer.
+    ``row``: None for a provider that is configured by its issuer.
     """
     source, what = app.source, f"app {app.name}"
     base = settings.base_url.rstrip("/") or f"http://127.0.0.1:{settings.port}"

@@ -1,4 +1,4 @@
-"""A finding of ``doctor``: what was checked, its state, and what to do."""
+"""A finding of ``doctor``: the checked subject, its state, and the remedy."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ async def _one_reached(server: McpServer, vault: Vault | None) -> Finding:
 
 
 def _left(one: Standing) -> Iterator[Finding]:
-    """Yield what is left to do, by the vault's records."""
+    """Yield the work left to do for a server, by the vault's records."""
     name = one.server.name
     if not one.pinned:
         yield _nothing_pinned(one.server)

@@ -1,4 +1,4 @@
-"""Findings on whether servers answer, and whether issuers in the settings can be used."""
+"""Findings whether servers answer, and whether issuers in the settings can be used."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deputize.core.start import from_issuer
 
 
 def servers(settings: Settings) -> Iterator[Finding]:
-    """Yield how each issuer can be used, or why not. Raises `DeputizeError` for unreadable settings."""
+    """Yield for each issuer how it can be used, or why not. Raises `DeputizeError` for unreadable settings."""
     rows, apps = settings.all_providers(), settings.all_apps()
     for name, app in settings.issuers().items():
         try:
@@ -46,7 +46,7 @@ def _used(row: Provider) -> str:
 
 
 def reached(what: str, url: str, todo: str) -> Finding:
-    """Return whether a server answers there; the content of the answer does not matter."""
+    """Return the finding whether a server answers at this URL. The content of the answer does not matter."""
     host = httpx.URL(url).netloc.decode()
     try:
         with httpx.Client(timeout=5.0, follow_redirects=False) as client:

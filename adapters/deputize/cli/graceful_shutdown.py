@@ -1,10 +1,11 @@
 """Graceful shutdown of a server: it tells its load balancer, finishes its calls, then ends.
 
-SIGTERM   /readyz returns 503, and all is served as before, for `drain` seconds, until balancers have noticed then
-no new connection is accepted; one that the system has accepted by then may send one request and       endless streams
-are closed, so that their clients reconnect elsewhere then      calls in progress are answered, within `GRACE` seconds;
-a write that has begun is always finished SIGHUP    the same: the terminal was closed; under nohup it is ignored Ctrl-C
-the same without the first step; a second one ends at once
+SIGTERM   /readyz returns 503 for `drain` seconds, so that balancers notice; everything is still served
+then      no new connection is accepted; one that the system has accepted by then may send one request
+and       endless streams are closed, so that their clients reconnect elsewhere
+then      calls in progress are answered, within `GRACE` seconds; a write that has begun is always finished
+SIGHUP    the same: the terminal was closed; under nohup it is ignored
+Ctrl-C    the same without the first step; a second one ends the process at once
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ log = logging.getLogger("deputize")
 
 
 class Leaving:
-    """The shutdown of a process. ``told``: called when it begins. ``over``: called when the process stops serving."""
+    """The shutdown of a process. ``told``: called at its beginning. ``over``: called when the process stops serving."""
 
     def __init__(self, told: Callable[[], None], over: Callable[[], None]) -> None:
         self.told, self._over, self._gone = told, over, asyncio.Event()
@@ -88,7 +89,7 @@ class Leaving:
 
 
 class LeavingServer(uvicorn.Server):
-    """A uvicorn server with this shutdown. ``drain``: seconds."""
+    """A uvicorn server with a graceful shutdown. ``drain``: seconds."""
 
     def __init__(self, config: uvicorn.Config, leaving: Leaving, drain: float) -> None:
         super().__init__(config)
@@ -98,8 +99,8 @@ class LeavingServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Handle signals while the server runs.
 
-        The handlers are plain functions: sse-starlette takes a server's methods for the order to cut all streams, in
-        which calls of the older MCP protocols are answered.
+        The handlers are plain functions, because sse-starlette reads a server's methods as the order to cut all
+        streams, in which calls of the older MCP protocols are answered.
         """
 
         def terminated(number: int, frame: FrameType | None) -> None:
@@ -134,8 +135,8 @@ class LeavingServer(uvicorn.Server):
         return over
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening after accepting the connections that the system has let in: a proxy sends such a call only
-        once."""
+        """Stop listening, after accepting the connections that the system has already accepted: a proxy sends such a
+        call only once."""
         doors = [door for server in self.servers for door in server.sockets]
         await _remove_readers(doors)
         late, until = list[socket.socket](), time.monotonic() + PATIENCE
@@ -156,7 +157,7 @@ class LeavingServer(uvicorn.Server):
         await super().shutdown(sockets)
 
     async def _begin(self, late: list[socket.socket]) -> None:
-        """Serve these accepted connections; ``late`` is empty afterwards."""
+        """Serve these accepted connections, and empty ``late``."""
         while late:
             who = late.pop(0)
             try:

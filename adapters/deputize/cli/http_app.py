@@ -2,7 +2,7 @@
 
     uvicorn deputize.cli.http_app:application --factory --workers 4 --no-access-log
 
-This runs it with the same settings in several workers, which share only keys and store.
+This command runs it with the same settings in several workers, which share only keys and store.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ _LOOPBACK: Final = re.compile(r"https?://(?:127\.0\.0\.1|\[::1\]|localhost)(?::[
 
 @dataclass(frozen=True)
 class Asgi:
-    """An ASGI application as a route's endpoint: for a function, Starlette would expect a request handler."""
+    """An ASGI application as a route's endpoint. For a function, Starlette would expect a request handler."""
 
     app: ASGIApp
 
@@ -138,8 +138,8 @@ def served(deputy: Deputy, settings: Settings) -> Starlette:
 def numbers(deputy: Deputy, host: str) -> ASGIApp:
     """Return the app for ``/metrics`` of this process, for clients that reach ``host``.
 
-    On loopback, any page in a browser of this machine could reach it by its own name (DNS rebinding), so only this
-    machine's own names are accepted. Elsewhere any name is accepted, such as a service's.
+    On loopback, any page in a browser of this machine could reach it by the page's own name (DNS rebinding), so only
+    this machine's own names are accepted. Elsewhere any name is accepted, such as a service's.
     """
     app, own = Metrics(deputy).app(), {"127.0.0.1", "localhost", "[::1]"}
     here = f"[{host}]" if ":" in host else host

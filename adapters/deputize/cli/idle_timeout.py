@@ -1,8 +1,8 @@
 """A uvicorn connection with a timeout for requests that never come or never end.
 
 uvicorn closes a connection that is idle after a response, but keeps one that never sends a request, or never finishes
-the head of one. Anyone who opens many of those takes all file descriptors. At shutdown uvicorn also closes a connection
-whose first request may be on its way: a proxy would lose a call.
+the head of a request. Anyone who opens many of those takes all file descriptors. At shutdown uvicorn also closes a
+connection whose first request may be on its way, so that a proxy would lose a call.
 """
 
 from __future__ import annotations

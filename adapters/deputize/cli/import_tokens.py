@@ -1,4 +1,4 @@
-"""``deputize import``: take over a user's tokens from another program, after checking whose they are."""
+"""``deputize import``: import a user's tokens from another program, after checking their account."""
 
 from __future__ import annotations
 
@@ -130,9 +130,9 @@ def _is_stopped() -> None:
 
 
 def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
-    """Raise `InvalidInput` if the file's scopes show that the tokens cannot identify their user.
+    """Raise `InvalidInput` if the file's scopes prove that the tokens cannot identify their user.
 
-    After a refresh it would be too late: the provider would have to revoke them.
+    After a refresh it would be too late, because the provider would have to revoke them.
     """
     from deputize.core import InvalidInput
 
@@ -147,7 +147,7 @@ def _says_whose(deputy: Deputy, provider: str, found: Found) -> None:
 
 
 def _app(deputy: Deputy, provider: str, named: str, found: Found, *, foreign: bool) -> str:
-    """Return the app that the tokens were issued to, if the file says. Raises `InvalidInput` for another client."""
+    """Return the app to which the tokens were issued, if the file says so. Raises `InvalidInput` for another client."""
     from deputize.core import InvalidInput
 
     app = deputy.registry.app(provider, named)

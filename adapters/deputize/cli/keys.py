@@ -2,11 +2,11 @@
 
     key rotate         add a new key in front of the key file, and encrypt every record with it
     key list           show the keys, and how many records each has encrypted
-    key remove ID      remove an old key from the key file, once no record needs it
+    key remove ID      remove an old key from the key file, after no record needs it any more
 
-If keys come from the environment or a keyring, or each machine has its own file, the operator changes the list: `key
-new`; the new key behind the others, and all programs restarted; the new key in front, and restarted again; `key
-reseal`; `key list`; the old key removed.
+If keys come from the environment or a keyring, or each machine has its own file, the operator changes the list in this
+order: `key new`; add the new key behind the others, and restart all programs; move it to the front, and restart again;
+`key reseal`; `key list`; remove the old key.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def remove(id: Annotated[str, typer.Argument(help="Which key; deputize key list 
 
 
 def _refuse_shared_vault() -> None:
-    """Raise `SettingsError` if several machines share the vault: their own key files would lack the new key."""
+    """Raise `SettingsError` if several machines share the vault, because their own key files would lack the new key."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
     from deputize.core.vault.stores import store_type
@@ -141,7 +141,7 @@ def _refuse_shared_vault() -> None:
 
 
 async def _change_keys(deputy: Deputy, change: Callable[[], Awaitable[T]]) -> T:
-    """Make one change of the key file at a time. Raises `StoreUnavailable` while another is running."""
+    """Make one change of the key file at a time. Raises `StoreUnavailable` during another change."""
     from deputize.core import StoreUnavailable
 
     try:

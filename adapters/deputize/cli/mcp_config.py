@@ -1,4 +1,4 @@
-"""``deputize mcp config``: configuration that MCP clients need to find this machine's server, or one over HTTP.
+"""``deputize mcp config``: the configuration with which MCP clients find this machine's server, or one over HTTP.
 
 The formats are those of the clients' documentation, as of November 2026: code.claude.com/docs/en/mcp,
 cursor.com/docs/mcp, code.visualstudio.com/docs/agents/reference/mcp-configuration, and Codex's config.toml.
@@ -39,7 +39,7 @@ class Client(StrEnum):
 
 
 class _Form(NamedTuple):
-    """A client's format. ``table``: the table of servers. ``own_id``: where the client's own client id goes."""
+    """A client's format. ``table``: the table of servers. ``own_id``: where the client's own client id belongs."""
 
     files: str
     table: str
@@ -88,8 +88,8 @@ def config(
 def _missing_apps(tools: list[str]) -> SettingsError | None:
     """Return the error if the provider of these tools has no OAuth app, else None.
 
-    Raises `InvalidInput` for an unknown name: a client would only report that the server has ended. Names of foreign
-    servers are skipped: only the vault, which is not opened here, knows their tools.
+    Raises `InvalidInput` for an unknown name, because a client would only report that the server has ended. Names of
+    foreign servers are skipped: only the vault, which is not opened here, knows their tools.
     """
     from deputize.core import SettingsError
     from deputize.core.oauth.registry import Registry
@@ -117,7 +117,7 @@ def config_for(client: Client, *, url: str = "", client_id: str = "", tools: lis
 
 
 def _local(form: _Form, tools: list[str]) -> dict[str, Any]:
-    """Return the entry for stdio. Clients with a window do not know a shell's PATH, so the program is named in full."""
+    """Return the entry for stdio, with the program's full path: clients with a window do not have a shell's PATH."""
     program = shutil.which("deputize")
     start = [program] if program else [sys.executable, "-m", "deputize.cli"]
     kind = {"type": "stdio"} if form.typed else {}

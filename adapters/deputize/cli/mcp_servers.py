@@ -1,7 +1,7 @@
 """``deputize mcp add``, ``list``, ``tools``, ``pin``, ``remove``: foreign MCP servers, and which of their tools are
 used.
 
-The operator signs in to a server once and pins the tools it lists. Only pinned tools are ever offered.
+The operator signs in to a server once and pins the tools that it lists. Only pinned tools are ever offered.
 """
 
 from __future__ import annotations
@@ -216,7 +216,7 @@ def _says_it_reads(one: ListedTool) -> bool:
 
 
 def _tell(one: ListedTool, effect: str) -> None:
-    """Print one tool. The server's text is put after deputize's, and on its own lines."""
+    """Print one tool. The server's text follows deputize's, on its own lines."""
     from deputize.cli.tool_definition_view import words_of
 
     name = " ".join(one.name.split())  # the name of a tool that is left out is unchecked

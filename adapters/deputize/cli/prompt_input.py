@@ -1,4 +1,4 @@
-"""The user's typed input: with line editing, and for questions that may be answered on a page meanwhile."""
+"""The user's typed input: with line editing, and for questions that the user may answer on a page instead."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class AnsweredElsewhere(Exception):
 
 
 def typed_line(elsewhere: Callable[[], bool]) -> str | None:
-    """Return the next line, stripped, or None at the end of the input. Raises `AnsweredElsewhere` once ``elsewhere`` is
-    True.
+    """Return the next line, stripped, or None at the end of the input. Raises `AnsweredElsewhere` once ``elsewhere``
+    returns True.
 
     Without a terminal, and on Windows, it only waits for the line.
     """
@@ -38,9 +38,9 @@ def _wait_for_line(elsewhere: Callable[[], bool]) -> None:
 
 
 def line_editing() -> ModuleType | None:
-    """Return GNU readline, which `input` uses once it is imported, or None without a terminal or without readline.
+    """Return GNU readline, which `input` uses after its import, or None without a terminal or without readline.
 
-    Only messages to the model are remembered, while the demo runs; answers to questions never.
+    Its history has only messages to the model, while the demo runs, and never answers to questions.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return None

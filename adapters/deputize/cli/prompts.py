@@ -40,7 +40,7 @@ QUESTION: Final = {False: "Do this? [y/N] ", True: "Do this? [y/N, or m for: yes
 
 @dataclass(frozen=True)
 class Asking:
-    """How to ask the user. ``seconds``: for a consent. ``yes``: approve unasked. ``device``: use a device code."""
+    """How to ask the user. ``seconds``: for a consent. ``yes``: approve without asking. ``device``: by device code."""
 
     deputy: Deputy
     user: str
@@ -50,7 +50,7 @@ class Asking:
     device: bool = False
 
     def consents(self, asked: Sequence[Consent], seconds: float | None = None) -> list[Consent]:
-        """Show each link, wait until all consents have ended, and return them; unanswered ones pending or expired."""
+        """Show each link, wait until all consents have ended, and return them. Unanswered: pending or expired."""
         if self.device:
             return [self.deputy.run(self._connect_by_device(one)) for one in asked]
         for one in asked:
@@ -64,7 +64,7 @@ class Asking:
             )
 
     async def _connect_by_device(self, asked: Consent) -> Consent:
-        """Show a code, and wait until it was entered at the provider."""
+        """Show a device code, and wait until the user has entered it at the provider."""
         payload = asked.payload() | {"link": ""}
         show.consent(payload, self.label(asked.provider), asked.agent or self.deputy.agent)
         with suppress(TimeoutError):
@@ -74,7 +74,7 @@ class Asking:
         return await self.deputy.get_consent(asked) or asked
 
     def act(self, tool: str, arguments: Mapping[str, Any], account: str | None, app: str = "") -> Any:
-        """Act, and ask for what is missing. Raises `DeputizeError` if the act is rejected or fails."""
+        """Act, and ask for missing consents and approvals. Raises `DeputizeError` if the act is rejected or fails."""
         token, deputy = secrets.token_hex(16), self.deputy
         call = Call(thread="cli", message=token, id=token)
         result = self.run_until_done(
@@ -86,11 +86,11 @@ class Asking:
         return result
 
     def undo(self, act: str) -> Any:
-        """Undo an act, and ask as for any other. Raises `DeputizeError` if it is rejected or fails."""
+        """Undo an act, asking like `act`. Raises `DeputizeError` if the undo is rejected or fails."""
         return self.run_until_done(lambda: self.deputy.undo(self.user, act))
 
     def run_until_done(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
-        """Return the result of an attempt, repeated after each answered question."""
+        """Return the result of an attempt, repeated after each answered request."""
         deadline = time.monotonic() + self.seconds
         while True:
             try:
@@ -155,7 +155,7 @@ class Asking:
         return now is None or now.status != "pending"
 
     def _offer(self, approval: Approval) -> MandateOffer | None:
-        """Return the mandate that the user gives: how many more acts, how long. None at the end of the input."""
+        """Return the mandate that the user creates: how many more acts, and how long. None at the end of the input."""
         who = f"{approval.tool} as {approval.account}"
         show.note(f"{who} then reaches only: {', '.join(approval.targets)}. You are not asked before.")
         most = number("How many more?", 10, MAX_ACTS, lambda: self._is_decided(approval))
@@ -168,7 +168,7 @@ class Asking:
 
 
 def approval_page(deputy: Deputy, user: str, approval: Approval) -> str:
-    """Return the URL of the page that shows this act and takes the answer, or "" if no page can be served."""
+    """Return the URL of the page with this act and its decision, or "" if no page can be served."""
     try:
         return deputy.run(approval_link(deputy, user, approval.id))
     except SettingsError:  # no web framework, or the port is taken: the terminal still asks
@@ -202,7 +202,7 @@ def number(question: str, usual: int, most: int, elsewhere: Callable[[], bool]) 
 
 
 def raise_unless_granted(consent: Consent, label: str) -> None:
-    """Return if the user consented to everything. Raises a `DeputizeError` that says what happened instead."""
+    """Raise a `DeputizeError` about the outcome unless the user consented to everything."""
     if consent.status == "granted":
         return
     if consent.status == "partial":

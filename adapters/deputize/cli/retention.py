@@ -1,4 +1,4 @@
-"""``deputize retention``: what is stored, for how long, by which setting, and how much of it there is."""
+"""``deputize retention``: what is stored, for how long, by which setting, and how many records there are."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FORGOTTEN: Final = "until the user is forgotten"
 
 class Kept(NamedTuple):
     """A row of the report. ``kinds``: of vault records. ``how_long``: as text. ``setting``: the setting that changes
-    it."""
+    this."""
 
     what: str
     kinds: tuple[str, ...]
@@ -31,7 +31,7 @@ class Kept(NamedTuple):
 
 
 def retention_rows(settings: Settings) -> list[Kept]:
-    """Return all that a vault stores: each kind of record is in exactly one row."""
+    """Return the rows for all that a vault stores. Each kind of record is in exactly one row."""
     from deputize.core.acts import call_dedup as recognizing
     from deputize.core.acts import erase
     from deputize.core.approvals import service as approval
@@ -150,7 +150,7 @@ def retention(as_json: JsonOption = False) -> None:
 
 
 def wrapped(line: str, width: int) -> str:
-    """Return a row wrapped for a terminal of this width, continued below the third column."""
+    """Return a row wrapped for a terminal of this width. Further lines begin below the third column."""
     return fill(line, width, subsequent_indent=" " * 37, break_long_words=False, break_on_hyphens=False)
 
 

@@ -1,7 +1,7 @@
-"""All scopes that a tool's calls may need, with the arguments that cause each: to plan consent in advance.
+"""All scopes that a tool's calls may need, with the arguments that cause each need, to plan consent in advance.
 
 The tool's own function of its needs is called with its defaults, with each possible value of each argument that it
-reads, and with combinations of up to three. Strings are tried in the forms in which people and places are named; a need
+reads, and with combinations of up to three. Strings are tried in the forms in which people and places are named. A need
 that depends on another property of a string is not found. tests/toolkits/test_listed_needs.py compares the result with
 real calls.
 """
@@ -55,7 +55,7 @@ Choices = Callable[[str], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class ListedNeed:
-    """A need, and the arguments that cause it: any item of ``when``, such as ``url, remove=true``; none for the plain
+    """A need, and the arguments that cause it: any item of ``when``, such as ``url, remove=true``; () for the plain
     call."""
 
     need: Need
@@ -63,7 +63,7 @@ class ListedNeed:
 
 
 def listed_needs(tool: Tool, provider: str = "") -> list[ListedNeed]:
-    """Return every need of a tool's calls, the plain call's first. ``provider``: if another than the toolkit's."""
+    """Return every need of a tool's calls, the plain call's first. ``provider``: another than the toolkit's."""
     if not callable(tool.needs):
         return [ListedNeed(need) for need in tool.usual_needs(provider)]
     names = {inner: outer for outer, inner in tool.parameters.items()}
@@ -116,7 +116,7 @@ def _samples(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tu
 
 
 def _objects(schema: Mapping[str, Any], known: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield a sample object for each of `FORMS`: its properties have that form if they can."""
+    """Yield a sample object for each of `FORMS`. Its properties have that form if they can."""
     parts = {name: dict(_samples(one, known)) for name, one in schema.get("properties", {}).items()}
     if isinstance(more := schema.get("additionalProperties"), Mapping):
         parts["some"] = dict(_samples(more, known))
@@ -163,7 +163,7 @@ class _Search:
             beginnings = [longer for labels in beginnings for longer in self._longer(labels, known, seen)]
 
     def _longer(self, labels: Labels, known: frozenset[Key], seen: set[frozenset[Label]]) -> Iterator[Labels]:
-        """Yield these arguments with one more that is read, if that adds a need which is not ``known``."""
+        """Yield these arguments with one more argument that is read, if that adds a need which is not ``known``."""
         for inner in sorted(self.asked(labels)[1] - {name for name, _ in labels}):
             outcomes = set[Any]()
             for longer in ((*labels, (inner, label)) for label in self.choices(inner)):
@@ -196,7 +196,7 @@ def _describe_causes(causes: Sequence[Labels], choices: Choices, names: Mapping[
 
 
 def _says_no_more(labels: Labels, causes: Sequence[Labels]) -> bool:
-    """Return whether a plain word in place of another form causes the same."""
+    """Return whether a plain word in place of another form causes the same needs."""
     return any(
         label in _WORDS and (*labels[:n], (name, "a word"), *labels[n + 1 :]) in causes
         for n, (name, label) in enumerate(labels)

@@ -1,6 +1,6 @@
-"""Output in a terminal. Results go to stdout; messages to the user go to stderr.
+"""Output in a terminal. Results go to stdout, messages to the user to stderr.
 
-Untrusted content, such as a mail or a provider's message, is shown without control characters: it cannot move the
+Untrusted content, such as a mail or a provider's message, is printed without control characters. So it cannot move the
 cursor, or use colours as if it came from deputize.
 """
 
@@ -33,7 +33,7 @@ err: Final = Console(stderr=True, highlight=False)
 
 
 def clean(text: object) -> str:
-    """Return the text without invisible characters and those that a terminal acts on."""
+    """Return the text without invisible characters and without characters on which a terminal acts."""
     return without_hidden(str(text).replace("\r\n", "\n"))
 
 
@@ -43,7 +43,7 @@ def plain(text: object, style: str = "") -> Text:
 
 
 def error(e: DeputizeError) -> None:
-    """Print what failed, what to do about it, and the code for programs."""
+    """Print the error's message, hint, and code for programs."""
     line = Text.assemble(("error ", "bold red"), clean(e.message), (f"  [{e.code}]", "dim"))
     err.print(line, soft_wrap=True)
     if e.from_provider:
@@ -60,14 +60,14 @@ def note(text: str, style: str = "dim") -> None:
 def data(value: Any) -> None:
     """Print a result as JSON on stdout, indented in a terminal.
 
-    Invisible characters, and those that a terminal acts on, are escaped, which is the same text to a program.
+    Invisible characters, and characters on which a terminal acts, are escaped, which is the same text to a program.
     """
     text = json.dumps(value, ensure_ascii=False, indent=2 if out.is_terminal else None, default=str)
     print(replaced(text, lambda character: json.dumps(character)[1:-1])[0], flush=True)
 
 
 def counted(number: int, what: str) -> str:
-    """Return ``1 record``, ``2 records``."""
+    """Return a count with its noun, such as ``1 record`` or ``2 records``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
@@ -77,7 +77,7 @@ def link(url: str, console: Console = err) -> None:
 
 
 def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = err) -> None:
-    """Print what a consent asks for, as text, and its link."""
+    """Print the requested scopes of a consent, as text, and its link."""
     from deputize.core.web.pages.texts import agent_words
 
     who, where = (clean(agent_words(agent)), "bold"), (clean(label), "bold")
@@ -99,7 +99,7 @@ def consent(ask: Mapping[str, Any], label: str, agent: str, console: Console = e
 
 
 def ended(asked: Consent, label: str, console: Console = err) -> None:
-    """Print a tick for a consent that was given, or a cross."""
+    """Print a tick for a consent that was granted, or a cross."""
     if asked.status in ("granted", "partial"):
         part = ", in part" if asked.status == "partial" else ""
         console.print(plain(f"  ✓ {label} is connected{part}", "green"), soft_wrap=True)
@@ -116,7 +116,7 @@ def code(given: DeviceCode, console: Console = err) -> None:
 
 
 def approval(asked: Approval, console: Console = err, page: str = "") -> None:
-    """Print the whole preview of an act before its approval. ``page`` shows the same."""
+    """Print the whole preview of an act before its approval. ``page``: the URL that displays the same."""
     lines = [plain(asked.summary, "bold"), Text()] if asked.summary else []
     if asked.changed_fields:
         lines += [plain("It has changed since you approved it.", "bold yellow"), Text()]
@@ -138,7 +138,7 @@ def _line(value: Any) -> str:
 
 
 def connections(held: Sequence[Connection], console: Console = out) -> None:
-    """Print a user's connected accounts, and what each may be used for."""
+    """Print a user's connected accounts, and the scopes of each."""
     if not held:
         console.print("Nothing is connected.")
         return
@@ -189,7 +189,7 @@ def queued(outcomes: Sequence[str], console: Console = out) -> None:
 
 
 def tools(found: Iterable[Tool]) -> None:
-    """Print tools: effect, scopes, token cost of the definition, and what they do."""
+    """Print tools: effect, scopes, token cost of the definition, and a description."""
     for tool in found:
         asks = ", ".join(dict.fromkeys(need.ask.rpartition("/")[2] for need in tool.usual_needs()))
         costs = f"about {tokens(tool)} tokens"
@@ -201,8 +201,7 @@ def tools(found: Iterable[Tool]) -> None:
 def tool_facts(tool: Tool) -> dict[str, Any]:
     """Return all facts about a tool, as JSON.
 
-    ``needs``: by API method, the scope that is asked for, the scopes that suffice, and the arguments that cause the
-    need.
+    ``needs``: by API method, the scope to request, the scopes that suffice, and the arguments that cause the need.
     """
     needs = [
         {"method": one.need.method, "asks": one.need.ask, "accepts": sorted(one.need.accepts)}
@@ -225,13 +224,13 @@ def tool_facts(tool: Tool) -> dict[str, Any]:
 
 
 def tokens(tool: Tool) -> int:
-    """Return about how many tokens a model reads for a tool: 4.4 bytes each, as o200k for deputize's own tools, within
-    a fifth."""
+    """Return about how many tokens a model reads for a tool: 4.4 bytes per token, as in o200k for deputize's own tools,
+    within a fifth."""
     return round(len(definition(tool)) / 4.4)
 
 
 def definition(tool: Tool) -> bytes:
-    """Return a tool's definition as a model gets it."""
+    """Return a tool's definition as a model receives it."""
     what = {"name": tool.name, "description": tool.description, "parameters": tool.schema}
     return json.dumps(what, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -244,7 +243,7 @@ def step(result: Mapping[str, Any]) -> None:
 
 
 def finding(state: str, what: str, found: str, todo: str) -> None:
-    """Print one line of ``doctor``, and what to do below it."""
+    """Print one line of ``doctor``, and the remedy below it."""
     marks = {"ok": ("ok  ", "green"), "open": ("todo", "yellow"), "bad": ("bad ", "bold red")}
     out.print(Text.assemble(marks[state], "  ", (f"{clean(what)}: ", "bold"), clean(found)), soft_wrap=True)
     if todo:
@@ -296,7 +295,7 @@ def quiet_logs() -> None:
 
 
 def reason(e: Exception) -> str:
-    """Return what failed. For other errors only type and place: their text may hold URLs with codes."""
+    """Return what failed. For other errors only type and place, because their text may contain URLs with codes."""
     if isinstance(e, DeputizeError):
         return " ".join(filter(None, (e.message, e.provider_says, f"[{e.code}]", e.hint)))
     last = traceback.extract_tb(e.__traceback__)[-1]

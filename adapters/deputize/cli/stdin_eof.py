@@ -1,8 +1,8 @@
 """stdin that ends when the process is told to end, as if the client had closed it.
 
-A thread that waits for a line cannot be interrupted: after SIGTERM, a stdio server would wait until its client hangs
-up, and then cut off its calls. So the server reads a pipe that the client's input is copied to, and signals close it:
-SIGTERM, SIGHUP of a closed terminal, Ctrl-C. Calls in progress then finish first.
+A thread that waits for a line cannot be interrupted: after SIGTERM, a stdio server would wait until its client
+disconnects, and then cut off its calls. So the server reads a pipe to which the client's input is copied, and signals
+close the pipe: SIGTERM, SIGHUP of a closed terminal, Ctrl-C. Calls in progress then finish first.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _AT_ONCE: Final = 65536
 
 @contextmanager
 def ending_stdin() -> Iterator[threading.Event]:
-    """Replace stdin in the block, in the main thread. Yields an event that is set once stdin has ended.
+    """Replace stdin in the block, in the main thread. Yields an event that is set when stdin has ended.
 
-    At its end, it raises SystemExit (128 plus the signal's number) if a signal came; a second Ctrl-C is
+    At its end, the block raises SystemExit (128 plus the signal's number) if a signal came; a second Ctrl-C is
     KeyboardInterrupt. Signals that the process was started to ignore, as by nohup, stay ignored. Without POSIX signals
     nothing changes.
     """
@@ -62,7 +62,7 @@ def ending_stdin() -> Iterator[threading.Event]:
 
 
 def _copy(client: int, to: int, wake: int, ended: threading.Event) -> None:
-    """Copy the client's input until it hangs up or ``wake`` is written to."""
+    """Copy the client's input until the client disconnects or ``wake`` is written to."""
     with suppress(OSError):  # the server has stopped reading
         while True:
             ready, _, _ = select.select([client, wake], [], [])
@@ -76,7 +76,7 @@ def _copy(client: int, to: int, wake: int, ended: threading.Event) -> None:
 
 
 def _written(to: int, data: bytes, wake: int) -> int:
-    """Return how many bytes the server took. Raises OSError if ``wake`` is written to before it takes any."""
+    """Return the number of bytes that the server read. Raises `OSError` if ``wake`` is written to first."""
     if wake in select.select([wake], [to], [])[0]:
         raise BrokenPipeError
     return os.write(to, data[: select.PIPE_BUF])

@@ -1,8 +1,8 @@
 """stdout of a stdio server whose client may have stopped reading.
 
-A thread that writes to a full pipe cannot be interrupted: a server that is told to end, or whose client has hung up,
-would wait for ever. So the server writes to a pipe that is copied to the client, and dropped if the client reads
-nothing for a while after the server's stdin has ended.
+A thread that writes to a full pipe cannot be interrupted. A server that is told to end, or whose client has
+disconnected, would wait for ever. So the server writes to a pipe that is copied to the client. Its content is dropped
+if the client reads nothing for some time after the server's stdin has ended.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def unread_stdout(ended: threading.Event) -> Iterator[None]:
 
 
 def _copy(said: int, client: int, wake: int, ended: threading.Event) -> None:
-    """Copy the server's output until ``wake`` is written to and all is copied, or the client has closed its end."""
+    """Copy the server's output until ``wake`` is written to and all is copied, or the client has disconnected."""
     reads = True
     with suppress(OSError):
         while said in select.select([said, wake], [], [])[0] and (data := os.read(said, _AT_ONCE)):
@@ -57,7 +57,7 @@ def _copy(said: int, client: int, wake: int, ended: threading.Event) -> None:
 
 
 def _takes(client: int, ended: threading.Event) -> bool:
-    """Wait until the client has room, without limit while the server runs. Return False after the timeout."""
+    """Wait until the client reads, without limit while the server runs. Return False after the timeout."""
     since = time.monotonic()
     while not select.select([], [client], [], _LOOK)[1]:
         if not ended.is_set():

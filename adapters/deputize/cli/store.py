@@ -33,7 +33,7 @@ AppRoleOption = Annotated[
 
 
 def _address(url: str) -> Address:
-    """Return the named address, else the vault's. Raises `SettingsError` unless it is a database."""
+    """Return the named address, or the vault's. Raises `SettingsError` unless it is a database."""
     from deputize.core import SettingsError
     from deputize.core.settings import Settings
     from deputize.core.vault.stores import shown_url
@@ -93,7 +93,7 @@ def _check_database(address: Address) -> None:
 
 
 def _contents(url: str) -> bool:
-    """Print what is wrong with the vault's contents, if it is the vault of the settings. Return whether nothing is."""
+    """Print the faults in the vault's contents, if it is the vault of the settings. Return whether there are none."""
     from deputize.cli.store_check import contents
     from deputize.core.background_loop import portal
     from deputize.core.settings import Settings
@@ -213,7 +213,7 @@ def copy(
 
 
 def _copied_audit(settings: Settings, start: str, to: str) -> tuple[int, Path | None]:
-    """Copy the audit to where it will be read. Return the number of rows, and the folder that is no longer needed."""
+    """Copy the audit to its new location. Return the number of rows, and the folder that is no longer needed."""
     from deputize.core.audit.copy import copy_rows
     from deputize.core.vault.stores import store_type
 

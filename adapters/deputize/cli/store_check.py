@@ -1,4 +1,4 @@
-"""Checks of a vault's contents: a line for each fault, and what to do."""
+"""Checks of a vault's contents: a line for each fault, with the remedy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from deputize.core.vault.vault import Vault
 
 
 async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> AsyncIterator[tuple[bool, str, str]]:
-    """Yield for each check whether it passed, what was found, and what to do. Raises `StoreUnavailable`."""
+    """Yield for each check whether it passed, its finding, and the remedy. Raises `StoreUnavailable`."""
     found = await try_all(vault)
     for line in record_lines(found):
         yield line
@@ -48,7 +48,7 @@ async def contents(settings: Settings, vault: Vault, anchors: list[str]) -> Asyn
 
 
 def record_lines(found: Openable) -> list[tuple[bool, str, str]]:
-    """Return what the check of all records found: whether it is fine, what it is, and what to do."""
+    """Return for each kind of finding about the records whether it is fine, the finding, and the remedy."""
     lines = [(False, what, todo) for what, todo in found.storage]
     for kind in found.unread:
         todo = "Restore a backup: deputize vault restore."

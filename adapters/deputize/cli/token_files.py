@@ -7,7 +7,7 @@
     Slack's ``oauth.v2.access``, and slack_sdk's installation                  authed_user, user_token
     a single token, on one line
 
-The provider is named in the file, or follows from the token's prefix. Nothing else of a file is ever printed.
+The file names the provider, or the token's prefix identifies it. No other part of a file is ever printed.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ Held: TypeAlias = Mapping[str, Any]
 
 
 class Found(NamedTuple):
-    """The tokens in a file. ``form``: the program's form. ``client``: id of the client they were issued to, or "".
-    ``scopes``: as the file states them."""
+    """The tokens in a file. ``form``: the program's form. ``client``: id of the client to which they were issued, or
+    "". ``scopes``: as the file states them."""
 
     form: str
     access: Secret | None
@@ -55,7 +55,7 @@ class Found(NamedTuple):
 def content_of(path: Path) -> tuple[SecretBytes, bool]:
     """Return the content of this file, or of stdin for ``-``, and whether other accounts of this machine can read it.
 
-    Raises `InvalidInput` for a link, for what is not a regular file, and above 64 KiB.
+    Raises `InvalidInput` for a link, for anything but a regular file, and above 64 KiB.
     """
     if str(path) == "-":
         return _at_most(SecretBytes(sys.stdin.buffer.read(MAX_BYTES + 1)), "stdin"), False
@@ -76,7 +76,7 @@ def content_of(path: Path) -> tuple[SecretBytes, bool]:
 
 
 def parse_tokens(content: SecretBytes) -> Found:
-    """Return the tokens in a file's content. Raises `InvalidInput`, without any of it, if its form is unknown."""
+    """Return the tokens in a file's content. Raises `InvalidInput`, without quoting it, for an unknown form."""
     found = _read(content.reveal())
     if isinstance(found, str):
         raise _refused(found)
@@ -122,7 +122,7 @@ def _alone(token: str) -> Found:
 
 
 def _found(form: str, access: object, refresh: object, provider: str = "", client: object = "") -> Found | None:
-    """Return the tokens that are strings, or None for none."""
+    """Return the tokens that are strings, or None if none is."""
     first, second = (one.strip() if isinstance(one, str) else "" for one in (access, refresh))
     begins = (name for one in (first, second) for name, begin in BEGINS.items() if re.match(begin, one))
     if not first and not second:

@@ -87,7 +87,7 @@ def new(yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask first.
 
 
 async def _close(settings: Settings) -> None:
-    """Open the vault and close it. Raises `VaultError` if it does not open."""
+    """Open the vault and close it. Raises `VaultError` if it cannot be decrypted."""
     from deputize.core.start import open_vault
 
     vault = await open_vault(settings)
@@ -95,7 +95,7 @@ async def _close(settings: Settings) -> None:
 
 
 def _restore_as_new(settings: Settings, backup: Path) -> None:
-    """Make the backup the vault, if the existing key opens it. No key and no empty vault are created first."""
+    """Make the backup the vault, if the existing key decrypts it. Creates no key and no empty vault first."""
     from deputize.core import SettingsError, VaultError
     from deputize.core.audit.events import RestoreAccepted
     from deputize.core.vault.backup import backups_at

@@ -48,7 +48,7 @@ def _place(folder: Path | None) -> Iterator[Path]:
 
 
 def chat(folder: Path | None, *, model: str, fresh: bool, browser: bool, live: str) -> None:
-    """Chat until the user leaves. ``live``: the user of the real providers; empty: the sandbox's alice."""
+    """Chat until the user leaves. ``live``: the user of the real providers; "" for the sandbox's alice."""
     place = DemoFolder(folder or Settings.load().home / "demo")
     _need_extras()
     from deputize.cli.demo.runtime import demo_stage, live_stage

@@ -1,7 +1,7 @@
 """``deputize demo --auto``: the whole story without a user, each step compared with the sandbox's state.
 
-The consent pages are clicked over HTTP as a browser would. In the middle everything is closed and reopened from disk,
-as after a crash. Secrets are recorded at the provider and searched for in every byte that remains.
+The consent pages are clicked over HTTP as by a browser. In the middle everything is closed and reopened from disk, as
+after a crash. Secrets are recorded at the provider and searched for in every byte that remains.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def play(folder: DemoFolder, tell: Callable[[Detail], None]) -> bool:
 
 
 class Story(Harness):
-    """The steps, in order; each builds on the ones before it."""
+    """The steps of the story, in order. Each builds on the ones before it."""
 
     def steps(self) -> Iterator[tuple[str, Callable[[], Detail]]]:
         """Yield the steps."""
@@ -72,7 +72,7 @@ class Story(Harness):
         return {"scopes": ask["scopes"], "scope_descriptions": ask["scope_descriptions"], "link": _host(ask["link"])}
 
     def allow_reading(self) -> Detail:
-        """Click both pages, and expect the answer."""
+        """Click both consent pages, and expect the answer."""
         turn = self._turn(self._clicked(self.link))
         mail = self._from_bob()
         expect(not turn.consents and not turn.approvals, "the chat paused again")
@@ -82,7 +82,7 @@ class Story(Harness):
     # ------------------------------------------------------------- sending
 
     def answer(self) -> Detail:
-        """Ask for something that needs a scope which was not granted yet."""
+        """Ask for something that needs a scope that was not granted yet."""
         ask = self._one_consent(self._turn(self.chat.ask("Answer him yes")), SEND)
         expect(ask["account"] == ALICE, "the consent is not for the account that is connected")
         return {"scopes": ask["scopes"], "link": _host(ask["link"])}
@@ -128,7 +128,7 @@ class Story(Harness):
     # ------------------------------------------------------------- three more products
 
     def plan(self) -> Detail:
-        """Ask for work that needs three accounts which were never connected; Google's is."""
+        """Ask for work at three providers that were never connected, unlike Google."""
         turn = self._turn(self.chat.ask(WORK))
         asks = {ask["provider"]: ask["scopes"] for ask in turn.consents}
         expect(len(turn.consents) == 3 and not turn.approvals, f"{len(turn.consents)} consents, not three")
@@ -137,7 +137,7 @@ class Story(Harness):
         return {"scopes": asks}
 
     def allow_three(self) -> Detail:
-        """Allow three pages, in any order, and expect one pause that shows everything others will see."""
+        """Allow three pages, in any order, and expect one pause with everything that others will see."""
         turn = self._turn(self._all_clicked(self.links))
         expect(len(turn.approvals) == 3 and not turn.consents, f"{len(turn.approvals)} approvals, not three")
         expect(self._made() == (0, 0, 0), "something was made before it was approved")
@@ -145,7 +145,7 @@ class Story(Harness):
         return {"tools": sorted(ask["tool"] for ask in turn.approvals)}
 
     def work(self) -> Detail:
-        """Approve, and expect each write exactly once. The link is known only now."""
+        """Approve, and expect each write exactly once. The link needs their ids, so it is requested afterwards."""
         turn = self._turn(self.chat.decide(dict.fromkeys(self.asked, "approve")))
         expect(self._made() == (1, 1, 1), f"made {self._made()}, not one of each")
         expect(len(turn.approvals) == 1 and not turn.consents, "there is not exactly one approval for the link")
@@ -173,7 +173,7 @@ class Story(Harness):
     # ------------------------------------------------------------- ending
 
     def revoke(self) -> Detail:
-        """Revoke all grants, and expect that they are gone everywhere."""
+        """Revoke all grants, and expect that they are gone at deputize and at the providers."""
         held = {one.provider for one in self._run(self.stage.deputy.connections(USER))}
         ended = [self._run(self.stage.deputy.revoke(USER, provider))[0] for provider in sorted(held)]
         expect([one.upstream for one in ended] == ["done"] * 4, "a provider did not revoke its tokens")
@@ -202,7 +202,7 @@ class Story(Harness):
         return {"rows": report.rows, "chains": report.writers}
 
     def scan(self) -> Detail:
-        """Search for secrets in every file, and in every text that the user or the model got."""
+        """Search for secrets in every file, and in every text that the user or the model received."""
         kinds = set(self.secrets.recorded.values())
         expect(kinds >= {"access_token", "refresh_token", "code", "state", "code_verifier"}, f"recorded only {kinds}")
         files = [path for path in self.folder.path.rglob("*") if path.is_file()]

@@ -23,7 +23,7 @@ Payload = dict[str, Any]
 
 @dataclass(frozen=True)
 class Turn:
-    """The result of one step: messages that were not shown yet, and what the user is asked now.
+    """The result of one step: messages not displayed yet, and the requests to the user.
 
     ``late``: approvals that were answered too late, in their current state.
     """
@@ -55,7 +55,7 @@ class Chat:
         return await self.turn()
 
     async def look_again(self) -> Turn:
-        """Continue from the graph's state: resume its pauses, which proves nothing, or finish an interrupted run."""
+        """Continue from the graph's state: resume its pauses with a bare signal, or finish an interrupted run."""
         state = await self.graph.aget_state(self.config)
         if state.tasks:
             wake = {pause.id: RESUME for pause in state.interrupts}
@@ -63,14 +63,14 @@ class Chat:
         return await self.turn()
 
     async def wait(self, seconds: float = 600.0, tell: Callable[[Consent], None] = lambda consent: None) -> Turn:
-        """Wait until the user has opened the links, then continue. ``tell`` receives each consent that ends."""
+        """Wait until the user has opened the links, then continue. ``tell``: receives each consent that ends."""
         pauses = (await self.graph.aget_state(self.config)).interrupts
         async with ticking(self.deputy, [ask["consent_id"] for ask in requests_in(pauses, "consent")], seconds, tell):
             await resume_when_done(self.deputy, self.graph, self.config, timeout=seconds)
         return await self.turn()
 
     async def decide(self, decisions: Mapping[str, Decision]) -> Turn:
-        """Record the user's decisions, by approval id, and continue. An expired approval is asked again."""
+        """Record the user's decisions, by approval id, and continue. An expired approval is requested again."""
         late: list[Approval | None] = []
         for approval, decision in decisions.items():
             try:
@@ -86,12 +86,12 @@ class Chat:
         return await self.deputy.get_approval(asked["approval_id"], by=self.user)
 
     async def is_decided(self, asked: Mapping[str, Any]) -> bool:
-        """Return whether no answer is needed any more."""
+        """Return whether the approval needs no answer any more."""
         now = await self.found(asked)
         return now is None or now.status != "pending"
 
     async def turn(self) -> Turn:
-        """Return the state of the conversation; each message is returned once."""
+        """Return the state of the conversation. Each message is returned once."""
         state = await self.graph.aget_state(self.config)
         messages: list[AnyMessage] = state.values.get("messages", [])
         said, self.seen = messages[self.seen :], len(messages)
@@ -109,7 +109,7 @@ class Chat:
         return str(messages[asked[-1]].text)
 
     async def whole(self, asked: Payload) -> Approval:
-        """Return the whole approval: a pause holds only the beginning of long texts. Raises `NotFound`."""
+        """Return the whole approval, because a pause contains only the beginning of long texts. Raises `NotFound`."""
         found = await self.found(asked)
         if found is None:
             raise NotFound("This approval no longer waits.", hint="Ask again.")

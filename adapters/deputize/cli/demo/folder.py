@@ -62,7 +62,7 @@ class DemoFolder:
             lock.release()
 
     def _make(self) -> None:
-        """Create the folder and missing parents, for its owner alone: the parent is often the home."""
+        """Create the folder and missing parents, for its owner alone, because the parent is often the home."""
         missing = [folder for folder in self.path.parents if not folder.exists()]
         for folder in (*reversed(missing), self.path):
             private_folder(folder)
@@ -78,7 +78,7 @@ class DemoFolder:
         return self.path / name
 
     def keys(self) -> list[bytes]:
-        """Return the root keys; creates and announces a key if there is no vault yet. Raises `SettingsError`."""
+        """Return the root keys. Creates and announces a key if there is no vault yet. Raises `SettingsError`."""
         source = KeyFile(self.file("key"))
         if source.exists() or self.file("vault.sqlite").exists():
             return source.read_keys()
@@ -89,8 +89,8 @@ class DemoFolder:
     def port(self, name: str, *, chosen: int = 0, other: int = 0) -> int:
         """Return a port for ``pages`` or the ``sandbox``: the same as last time, unless another program took it.
 
-        ``chosen``: a port that the user wants, which is never replaced. ``other``: a port that is used for something
-        else.
+        ``chosen``: a port that the user wants, which is never replaced. ``other``: a port that is already in use for
+        the other one.
         """
         before = self._remembered()
         wanted = before.get(name, PORTS[name])

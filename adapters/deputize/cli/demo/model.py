@@ -1,6 +1,6 @@
 """The demo's own chat model: no network, no key, no memory.
 
-Its answers follow from the messages alone, so a conversation continues in another process without a difference. It
+Its answers depend on the messages only, so a conversation continues in another process without a difference. It
 understands a few sentences, calls the real tools, and answers from their real results.
 """
 
@@ -56,7 +56,7 @@ class ScriptedChatModel(BaseChatModel):
     def bind_tools(
         self, tools: Sequence[Any], *, tool_choice: str | None = None, **kwargs: Any
     ) -> Runnable[LanguageModelInput, AIMessage]:
-        """Return the model: the script knows its tools by name."""
+        """Return the model itself, because the script knows its tools by name."""
         return self
 
 
@@ -85,7 +85,7 @@ class _History:
         return next(_results(self.answers, tool), None)
 
     def last_mail(self) -> dict[str, Any] | None:
-        """Return the mail that was read last, in the whole conversation."""
+        """Return the last mail that was read in the whole conversation."""
         return next(_results(self.messages, "gmail_get_email"), None)
 
     def failure(self) -> str:
@@ -137,7 +137,7 @@ def _quoted(mail: dict[str, Any], others: Sequence[dict[str, Any]]) -> str:
 
 
 def _answer_him(history: _History, match: re.Match[str]) -> AIMessage:
-    """Reply to the mail that was read last."""
+    """Reply to the last mail that was read."""
     if (sent := history.result("gmail_reply_email")) is not None:
         return AIMessage(f"Sent: “{sent['subject']}” to {_listed(sent['to'])}.")
     mail = history.last_mail()

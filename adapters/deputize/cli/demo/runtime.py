@@ -146,7 +146,7 @@ async def _demo_deputy(folder: DemoFolder, base: str, port: int) -> Deputy:
 def _chat(
     deputy: Deputy, model: BaseChatModel, checkpoints: Path, user: str, toolkits: Sequence[str]
 ) -> Iterator[Chat]:
-    """Open the conversation in this file; the deputy is closed with it."""
+    """Open the conversation in this file. The deputy is closed with it."""
     with deputy:
         checkpoints.touch(mode=0o600)
         held, run = AsyncExitStack(), deputy.run
@@ -179,7 +179,7 @@ def _graph(
 
 
 async def _answer(model: Runnable[LanguageModelInput, AIMessage], messages: list[AnyMessage]) -> AIMessage:
-    """Return the model's next message. An error's text may hold keys, so only its type is shown."""
+    """Return the model's next message. An error's text may contain keys, so only its type is shown."""
     try:
         return await model.ainvoke(messages)
     except Exception as e:

@@ -33,7 +33,7 @@ class Surprise(Exception):
 
 
 def expect(truth: object, otherwise: str) -> None:
-    """Raise `Surprise` unless this is true."""
+    """Raise `Surprise` unless ``truth`` is true."""
     if not truth:
         raise Surprise(otherwise)
 
@@ -62,7 +62,7 @@ class Harness:
         return self.stage.sandbox
 
     def _open(self) -> Stage:
-        """Open everything from disk, after closing what was open, down to the event loop and its servers."""
+        """Close everything, down to the event loop and its servers, and open it again from disk."""
         self._close()
         return self.opened.enter_context(demo_stage(self.folder, ScriptedChatModel(), front=self.secrets.front))
 
@@ -81,7 +81,7 @@ class Harness:
         return turn
 
     def _one_consent(self, turn: Turn, scope: str) -> Payload:
-        """Return the only consent of a pause: for this scope only, on deputize's host, without any provider URL."""
+        """Return the only consent of a pause. Checks that it has only this scope, deputize's host and no provider URL."""
         expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
         ask = turn.consents[0]
         expect(ask["scopes"] == [scope], f"it asks for {ask['scopes']}")
@@ -104,7 +104,7 @@ class Harness:
             waiting.cancel()
 
     def _issues_at_linear(self) -> list[Detail]:
-        """Return the issues that were made from the mail."""
+        """Return the Linear issues that were made from the mail."""
         title = self._from_bob().subject
         return [row for row in self.sandbox.service("linear")["issues"] if row["title"] == title]
 

@@ -22,7 +22,7 @@ class SecretRecorder:
         self.recorded: dict[str, str] = {}
 
     def front(self, sandbox: Sandbox) -> AsgiApp:
-        """Return the sandbox's application, which records every secret in its traffic."""
+        """Return the sandbox's application, wrapped to record every secret in its traffic."""
 
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] != "http":
@@ -49,7 +49,7 @@ class SecretRecorder:
         return app
 
     def _token_reply(self, answer: Any) -> None:
-        """Record the tokens in a token endpoint's answer, at any depth."""
+        """Record the tokens in a token endpoint's response, at any depth."""
         if isinstance(answer, dict):
             self._note({name: [value] for name, value in answer.items() if isinstance(value, str)})
             for value in answer.values():
@@ -64,6 +64,6 @@ class SecretRecorder:
 
 
 def _forms(value: bytes) -> tuple[bytes, ...]:
-    """Return a value, and the parts of its base64 that do not depend on the surrounding bytes."""
+    """Return a value, and the parts of its base64 forms that do not depend on the surrounding bytes."""
     whole = [base64.b64encode(bytes(shift) + value)[4:-4] for shift in range(3)]
     return value, *whole, *(part.replace(b"+", b"-").replace(b"/", b"_") for part in whole)

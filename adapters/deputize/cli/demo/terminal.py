@@ -60,7 +60,7 @@ class Terminal:
     editing: ModuleType | None = field(default_factory=lambda: line_editing())
 
     def talk(self) -> None:
-        """Chat until the user leaves. Open requests then stay open, on disk."""
+        """Chat until the user leaves. Pending requests stay on disk."""
         self._welcome()
         try:
             self._pick_up()
@@ -96,7 +96,7 @@ class Terminal:
         show.out.print()
 
     def _pick_up(self) -> None:
-        """Continue the last run, if it stopped in the middle of something."""
+        """Continue the last run if it was interrupted."""
         chat = self.stage.chat
         if asked := self._run(chat.unfinished_message()):
             show.out.print(show.plain(f"Picking up where we stopped: “{asked}”"), soft_wrap=True)
@@ -134,7 +134,7 @@ class Terminal:
             show.out.print(show.plain(turn.text), soft_wrap=True)
 
     def _consented(self, turn: Turn) -> Turn:
-        """Show the links, once, and the link of their common page. Wait, with a tick for each that is done."""
+        """Show the links, once, and the link of their common page. Wait, with a tick for each consent that ends."""
         from deputize.cli.browser import open_browser
         from deputize.core.web.pages.local_links import show_anew
 
@@ -152,7 +152,7 @@ class Terminal:
             return self._run(self.stage.chat.wait(tell=self._tick))
 
     def _on_one_page(self, asks: Sequence[Payload]) -> str:
-        """Show the common link of several questions and return it, or "" for one or if no page can be served."""
+        """Show the common link of several requests and return it, or "" for one request or if no page can be served."""
         from deputize.core.web.pages.local_links import step_link
 
         steps = {ask["request_id"] for ask in asks}
@@ -170,7 +170,7 @@ class Terminal:
         show.ended(consent, self.stage.deputy.providers[consent.provider].label, show.out)
 
     def _decided(self, turn: Turn) -> Turn:
-        """Show the pending acts, and ask."""
+        """Show the pending acts, and ask for a decision."""
         from deputize.cli.prompts import approval_page, describe_decision
 
         stage = self.stage
@@ -209,8 +209,8 @@ class Terminal:
     def _line(self, prompt: str, *, remember: bool = False, elsewhere: Callable[[], bool] | None = None) -> str:
         """Return the user's input.
 
-        The prompt goes through `input`, which tells readline its width. A prompt that may be answered ``elsewhere``
-        does not: `input` would not notice that.
+        The prompt goes through `input`, which reports its width to readline. A prompt that may be answered
+        ``elsewhere`` does not, because `input` would not notice that.
         """
         if elsewhere and sys.stdin.isatty():
             show.out.print(show.plain(prompt), end="")
