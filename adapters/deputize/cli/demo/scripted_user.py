@@ -81,7 +81,7 @@ class Harness:
         return turn
 
     def _one_consent(self, turn: Turn, scope: str) -> Payload:
-        """Return the only consent of a pause. Checks that it has only this scope, deputize's host and no provider URL."""
+        """Return the only consent of a pause. It must have only this scope, deputize's host and no provider URL."""
         expect(len(turn.consents) == 1 and not turn.approvals, f"{len(turn.consents)} consents, not one")
         ask = turn.consents[0]
         expect(ask["scopes"] == [scope], f"it asks for {ask['scopes']}")
