@@ -26,11 +26,11 @@ _SEPARATORS: Final = {"form": ",", "spaceDelimited": " ", "pipeDelimited": "|"}
 
 @dataclass(frozen=True, slots=True)
 class Argument:
-    """An argument. ``wire``: its name in the description; ``place``: "whole" is the body itself, "clear" the members to
-    set to null.
+    """An argument. ``wire``: its name in the description. ``place``: its place in the request; "whole" is the body
+    itself, "clear" the members to set to null.
 
-    ``separator``: of a list that is one value of a query; "" if each item is one. ``default``: the value that is sent
-    if the call gives none; None for nothing.
+    ``separator``: joins a list that is one value of a query; "" if each item is its own value. ``default``: the value
+    sent if the call gives none; None sends nothing.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Argument:
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a request. ``members``: by name, if it is an object with its own; else it is one ``value``."""
+    """The body of a request. ``members``: by name, if it is an object with listed members; else it is one ``value``."""
 
     members: Mapping[str, Any]
     required: frozenset[str]
@@ -89,9 +89,9 @@ def parameters_of(
     notes: list[str],
     changes: bool = False,
 ) -> list[Argument]:
-    """Return all arguments; ``notes`` takes the optional ones that are left out. Raises `CannotTranslate` for a
-    required one. ``keys``: names of credentials in a query. ``changes``: the call changes an existing object, so values
-    can be cleared."""
+    """Return all arguments. ``notes``: optional ones that are left out are added to it. Raises `CannotTranslate` for a
+    required one. ``keys``: names of credentials in a query. ``changes``: True if the call changes an existing object,
+    so that values can be cleared."""
     told = [*_parameters(description, item, operation).values()]
     made = _build_each(told, lambda one: _parameter(description, one, headers, keys), notes)
     made += _body_arguments(description, body, notes) if body else []
@@ -110,7 +110,7 @@ def parameters_of(
 
 
 def _parameters(description: Description, item: Json, operation: Json) -> dict[tuple[str, str], Json]:
-    """Return the parameters of path and operation, by place and name; the latter override."""
+    """Return the parameters of path and operation, by place and name. Those of the operation take precedence."""
     found: dict[tuple[str, str], Json] = {}
     for listed in (item.get("parameters"), operation.get("parameters")):
         for one in listed if isinstance(listed, list) else []:
@@ -241,7 +241,7 @@ def _describe(told: Json, kind: Kind) -> str:
 
 
 def _default(told: Json, kind: Kind) -> str | int | bool | None:
-    """Return a query's default, if it is one of the argument's values."""
+    """Return the default of a query parameter, if it is one of the argument's values."""
     schema = told.get("schema")
     default = schema.get("default") if isinstance(schema, dict) else None
     if kind.type == "{}":

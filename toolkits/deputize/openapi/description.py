@@ -24,13 +24,13 @@ VERSIONS: Final = ("3.0", "3.1")
 
 
 class CannotTranslate(ValueError):
-    """The reason why a part of a description cannot be translated, in words for the operator."""
+    """A part of a description cannot be translated. The message is the reason, for the operator."""
 
 
 @dataclass(slots=True)
 class Description:
-    """A whole description. ``looked``: parts resolved since `begin`, limited because a few schemas that refer to each
-    other give many paths."""
+    """A whole description. ``looked``: number of parts resolved since `begin`. It is limited, because a few schemas
+    that refer to each other give many paths."""
 
     root: Json
     looked: int = 0
@@ -40,10 +40,10 @@ class Description:
         self.looked = 0
 
     def resolve(self, part: Any) -> Json:
-        """Resolve a part's references; members beside a reference override those behind it.
+        """Return a part with its references resolved. Members beside a reference override those behind it.
 
-        Raises `CannotTranslate` for a reference out of the document, in a circle, or to nothing; and after `MAX_PARTS`
-        parts.
+        Raises `CannotTranslate` for a reference out of the document, in a circle, or to a missing part, and after
+        `MAX_PARTS` parts.
         """
         self.looked += 1
         if self.looked > MAX_PARTS:
@@ -134,7 +134,7 @@ def _yaml(text: str, name: str) -> Any:
 
 
 def _as_json(value: Any, done: dict[int, Any]) -> Any:
-    """Convert keys and dates to texts. An object with several aliases is converted once."""
+    """Return the value with keys and dates as strings. An object with several aliases is converted once."""
     if id(value) in done:
         return done[id(value)]
     if isinstance(value, dict):

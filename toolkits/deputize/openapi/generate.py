@@ -29,7 +29,7 @@ _PROVIDER: Final = re.compile(r"[a-z][a-z0-9_-]{0,29}")
 class Wanted:
     """The operator's request.
 
-    ``only``: tags, operationIds, calls (``GET /pets``) or beginnings of paths; none is all. ``sends``, ``reads``:
+    ``only``: tags, operationIds, calls (``GET /pets``) or beginnings of paths; empty selects all. ``sends``, ``reads``:
     operationIds or calls. ``api``, ``server``, ``whoami``: see `deputize.openapi.servers`, `.provider_row`.
     """
 
@@ -54,8 +54,8 @@ class Wanted:
 class Made:
     """The generated modules. ``module``, ``provider``: their texts, "" for an existing provider. ``tools``: by name.
 
-    ``left_out``: calls without a tool, with the reason. ``notes``: parts that a tool lacks, by tool. ``pages``: the
-    paging arguments of tools. ``unselected``: the number of calls that were not selected.
+    ``left_out``: calls without a tool, with the reason. ``notes``: missing parts, by tool. ``pages``: the paging
+    arguments of tools. ``unselected``: number of calls that were not selected.
     """
 
     module: str
@@ -68,7 +68,7 @@ class Made:
 
 
 def generate_modules(description: Description, wanted: Wanted, providers: Mapping[str, Provider]) -> Made:
-    """Return the generated modules. Raises `InvalidInput` if there can be none."""
+    """Return the generated modules. Raises `InvalidInput` if no module can be generated."""
     if not _NAME.fullmatch(wanted.toolkit):
         raise InvalidInput(
             f"No toolkit can be called {wanted.toolkit[:60]!r}.", hint="--name: a-z, 0-9 and _, 30 at most."
@@ -122,7 +122,7 @@ def _servers(description: Description, wanted: Wanted, row: Provider | None) -> 
 
 
 def _check_wanted(entry: Entry, wanted: Wanted, operation: Operation) -> Operation:
-    """Return the operation. Raises `CannotTranslate` for one that has to be selected by name."""
+    """Return the operation. Raises `CannotTranslate` for an operation that must be selected by name."""
     if wanted.read_only and not operation.reads:
         raise CannotTranslate("it changes something (--read-only)")
     if entry.spec.get("deprecated") is True and not {entry.id, entry.key} & set(wanted.only):

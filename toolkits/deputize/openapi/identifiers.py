@@ -1,4 +1,4 @@
-"""Names of functions, arguments and constants: made from a description's, valid in Python, and unique."""
+"""Names of functions, arguments and constants: made from a description's names, valid in Python, and unique."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def snake(text: str) -> str:
 
 
 def shorten(name: str, most: int) -> str:
-    """Shorten a name to ``most`` letters, cut at a word."""
+    """Return a name of at most ``most`` letters, cut at a word."""
     if len(name) <= most:
         return name
     cut = name[:most].rpartition("_")[0] if name[most] != "_" else name[:most]

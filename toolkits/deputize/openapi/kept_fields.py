@@ -1,4 +1,4 @@
-"""Fields of an answer that a model gets: of those in the description, the ones that it can use."""
+"""Fields of a response that a model receives: the useful ones among those in the description."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _NOISE: Final = frozenset("node_id _links links gravatar_id etag".split())
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """``fields``: the kept fields of a row, none for all; ``rows``: the member with the rows, "" for the answer itself.
+    """``fields``: the fields to keep of a row, empty for all; ``rows``: the member with the rows, "" for the response.
 
-    ``about``: the name of a row. ``form``: "raw" is a text that is not JSON.
+    ``about``: the name of a row. ``form``: "raw" for text that is not JSON.
     """
 
     fields: tuple[str, ...] = ()
@@ -32,7 +32,7 @@ class Kept:
 
 
 def kept_part(description: Description, operation: Json) -> Kept:
-    """Return the kept part of an operation's good answers. Raises `CannotTranslate` for files and redirects."""
+    """Return the parts to keep of an operation's good responses. Raises `CannotTranslate` for files and redirects."""
     told = description.objects("responses", operation)
     good = sorted(status for status in told if status.startswith("2"))
     if not good:
@@ -74,7 +74,7 @@ def _schema_name(schema: Any) -> str:
 
 
 def _object(description: Description, schema: Any, depth: int = 0) -> Json:
-    """Return a schema with the members of all its parts; of a choice the first with members."""
+    """Return a schema with the members of all its parts; of alternatives, the first with members."""
     found = description.resolve(schema) if isinstance(schema, dict) else {}
     if depth > 4:
         return found
@@ -98,7 +98,7 @@ def _is_list_of_objects(description: Description, schema: Any) -> bool:
 
 
 def _fields(description: Description, schema: Any) -> list[str]:
-    """Return the kept fields of a row, in the description's order; none if nothing is known of it."""
+    """Return the fields of a row to keep, in the description's order; [] if none are described."""
     members = description.objects("properties", _object(description, schema))
     address = next((one for one in _ADDRESSES if one in members), "")
     fields = [field for name, one in members.items() if (field := _field(description, name, one, address))]
@@ -106,7 +106,7 @@ def _fields(description: Description, schema: Any) -> list[str]:
 
 
 def _field(description: Description, name: str, schema: Any, address: str) -> str:
-    """Return a member, or an object's naming field; "" to leave it out."""
+    """Return a member, or an object's naming field, or "" to leave it out."""
     if len(name) > LONGEST_NAME or "." in name or not name.isprintable() or _is_noise(name, schema, address):
         return ""
     found = _object(description, schema)

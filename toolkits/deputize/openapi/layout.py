@@ -1,6 +1,6 @@
 """Python code in ruff's format: a call, list or signature on one line if it fits, else one part per line.
 
-All text of a description is a literal made by `literal`, so it is never code.
+All text of a description becomes a literal made by `literal`, so it is never code.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PLAIN: Final = frozenset(map(chr, [*range(0x20, 0x7F), *range(0xC0, 0xD7), *ran
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Parts between brackets. ``open`` and ``close``: the text before and after them on the same line."""
+    """Parts between brackets. ``open`` and ``close``: the text before and after the parts."""
 
     open: str
     parts: Sequence[Part]
@@ -44,7 +44,7 @@ def lay_out(part: Part, indent: int = 0, room: int = 0) -> str:
 
 
 def literal(value: Any) -> str:
-    """Return a text, number, truth value or None as a literal, with the quotes that need fewer escapes."""
+    """Return a string, number, boolean or None as a literal, with the quotes that need fewer escapes."""
     if not isinstance(value, str):
         return repr(value)
     quote = "'" if value.count('"') > value.count("'") else '"'

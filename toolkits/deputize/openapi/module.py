@@ -37,7 +37,7 @@ class Module:
     _taken: set[str] = field(default_factory=set)
 
     def add(self, operation: Operation) -> str:
-        """Write a tool; return its function's name."""
+        """Write a tool, and return the name of its function."""
         name = function_name(operation.id or operation.key, self.toolkit, operation.method, self._taken)
         self.functions[name] = self._function(name, operation)
         return name
@@ -180,7 +180,7 @@ class Module:
     def _members(
         self, start: str, members: Sequence[Argument], own: Sequence[str] = (), clear: Sequence[str] = ()
     ) -> Part:
-        """Return an object of the required members and the given optional ones."""
+        """Return an object with the required members and the optional ones that the call gives."""
         always = [*own, *(f"{literal(one.wire)}: {one.name}" for one in members if one.required)]
         maybe = [f"{literal(one.wire)}: {one.name}" for one in members if not one.required]
         if not maybe:
@@ -211,7 +211,7 @@ class Module:
 
 
 def _call_fields(operation: Operation) -> list[str]:
-    """Return the call itself, which no summary can hide; in two fields if it is too long for a line."""
+    """Return the fields with the call itself, which no summary can hide: two if it is too long for a line."""
     whole = f"request={literal(f'{operation.method} {operation.path}')}"
     if len(whole) <= WIDTH - 10:
         return [whole]
@@ -239,7 +239,7 @@ def _pages(operation: Operation) -> Iterator[str]:
 
 
 def page_arguments(operation: Operation) -> list[str]:
-    """Return the paging arguments, for the operator."""
+    """Return the paging arguments, to list them for the operator."""
     return list(paging_arguments({one.wire: one.name for one in operation.arguments_in("query")}))
 
 

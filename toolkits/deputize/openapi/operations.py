@@ -1,4 +1,4 @@
-"""Operations of a description as tools: arguments, effect, needs, kept answer; or the reason why not."""
+"""Operations of a description as tools: arguments, effect, needs, kept response; or the reason why not."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ EffectName = Literal["reads", "writes", "sends", "destructive"]
 class Operation:
     """An operation as a tool. ``key``: ``GET /pets/{id}``; ``id``: its operationId, or "".
 
-    ``path``: below the API's root, with the arguments' names as placeholders. ``effects``: none if it only reads.
-    ``once``: it takes an idempotency key. ``notes``: the parts that the tool lacks.
+    ``path``: below the API's root, with the arguments' names as placeholders. ``effects``: empty if it only reads.
+    ``once``: it accepts an idempotency key. ``notes``: the parts that the tool lacks.
     """
 
     key: str
@@ -50,7 +50,7 @@ class Operation:
 
     @property
     def reads(self) -> bool:
-        """True if it changes nothing."""
+        """True if the operation changes nothing."""
         return not self.effects
 
     def arguments_in(self, place: str) -> list[Argument]:
@@ -70,13 +70,13 @@ class Entry:
 
     @property
     def id(self) -> str:
-        """Its operationId, or ""."""
+        """The operationId, or ""."""
         id = self.spec.get("operationId")
         return id[:200] if isinstance(id, str) else ""
 
     @property
     def tags(self) -> list[str]:
-        """Its tags."""
+        """The tags of the operation."""
         tags = self.spec.get("tags")
         return [one for one in tags if isinstance(one, str)] if isinstance(tags, list) else []
 
@@ -162,7 +162,7 @@ def _summary(entry: Entry) -> str:
 
 
 def _effects(entry: Entry, rulings: Rulings) -> frozenset[EffectName]:
-    """Return the effects: of the method, the operator's rulings, and the description if it makes them graver."""
+    """Return the effects: those of the method, the operator's rulings, and the description if it makes them graver."""
     named = {entry.key, entry.id} - {""}
     told = entry.spec.get(KEY)
     effects: set[EffectName] = set()

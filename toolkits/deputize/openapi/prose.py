@@ -28,7 +28,7 @@ _NOT_AN_END: Final = ("e.g.", "i.e.", "etc.", "vs.", "incl.", "approx.")
 
 
 def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
-    """Return the first sentence of a text, cut at a word if long, without its full stop; "" if it is not a text."""
+    """Return the first sentence of a text, cut at a word if it is long, without its full stop; "" for other values."""
     if not isinstance(text, str):
         return ""
     words = _MARKUP.sub("", _LINK.sub(r"\1", _as_typed(_PARAGRAPH.split(text[:_LOOKED_AT].strip())[0])))
@@ -37,7 +37,7 @@ def plain(text: Any, longest: int = LONGEST_ABOUT) -> str:
 
 
 def _as_typed(text: str) -> str:
-    """Replace quotes and dashes by those of a keyboard."""
+    """Return the text with typographic quotes and dashes replaced by those of a keyboard."""
     return text.translate(_TYPED)
 
 
@@ -62,7 +62,7 @@ def _whole_words(line: str, longest: int) -> str:
 
 
 def says_more(text: str, name: str, known: str) -> bool:
-    """Return whether a description says more of an argument than its name. ``known``: the tool's description."""
+    """Return whether a description adds information to an argument's name. ``known``: the tool's description."""
     words = set(_WORD.findall(text.lower()))
     return not {_stem(one) for one in words - _SMALL} <= {
         _stem(one) for one in _WORD.findall(f"{name} {known}".lower())

@@ -30,7 +30,7 @@ _ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?/[A-Za-z0-9
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The parts of a provider's row. ``whoami``: the address that tells a token's user."""
+    """The parts of a provider definition. ``whoami``: the address that identifies a token's user."""
 
     name: str
     label: str
@@ -44,7 +44,7 @@ class Row:
 
 
 def row_of(description: Description, name: str, servers: Servers, whoami: str = "") -> Row:
-    """Return the row of a description. ``whoami``: the path that tells a token's user, unless guessed.
+    """Return the provider definition. ``whoami``: the path that identifies a token's user; guessed by default.
 
     Raises `InvalidInput` without an authorization code flow, or without such a path.
     """
@@ -91,7 +91,7 @@ def _endpoint(flow: Json, name: str) -> str:
 
 
 def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
-    """Yield scopes with labels for "It asks to be allowed to", because descriptions phrase them in any form."""
+    """Yield scopes with labels that continue "It asks to be allowed to", because descriptions use any form."""
     there = flow.get("scopes")
     for scope, what in list((there if isinstance(there, dict) else {}).items())[:MAX_SCOPES]:
         if 0 < len(scope) <= LONGEST_SCOPE and scope.isascii() and scope.isprintable() and " " not in scope:
@@ -100,7 +100,7 @@ def _scopes(flow: Json) -> Iterator[tuple[str, str]]:
 
 
 def _identity(description: Description, whoami: str) -> tuple[str, str, str]:
-    """Return the path that tells a token's user, and its answer's fields with the id and a name."""
+    """Return the path that identifies a token's user, and the response fields with the id and a name."""
     paths = description.objects("paths")
     likely = [whoami] if whoami else sorted((one for one in paths if len(one) < 60 and _WHO.fullmatch(one)), key=len)
     for path in filter(_PATH.fullmatch, likely):  # a path without its slash would be part of the host
@@ -127,7 +127,7 @@ def _members(description: Description, item: Any) -> dict[str, Any]:
 
 
 def row_text(row: Row, once: bool) -> str:
-    """Return the module with the row. ``once``: its calls take idempotency keys."""
+    """Return the module with the provider definition. ``once``: its calls accept idempotency keys."""
     constant = constant_name(row.name, set())
     hosts = sorted({urlsplit(url).netloc.lower() for url in (row.servers.address, row.whoami)})
     identity = [

@@ -1,7 +1,7 @@
-"""Results of generated tools: the fields that matter, cleaned, within a model's budget, whole in parts.
+"""Results of generated tools: the useful fields, cleaned, within a model's budget, readable to their end in parts.
 
-An answer that does not fit has ``next_part``, which goes into ``part`` of the same call: ``"12"`` is from row 12 on;
-``"12+3500"`` is row 12, as JSON, from its character 3,500 on. So the whole answer can be read.
+A result that is too long has ``next_part``, to pass as ``part`` of the same call. ``"12"`` continues at row 12;
+``"12+3500"`` continues in row 12, as JSON, at its character 3,500.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ def fitted(
 ) -> Json:
     """Return the result of a tool.
 
-    ``found``: the API's answer, as JSON or, if requested raw, as the bytes of a text. ``fields``: the kept fields of
-    each row, such as ``user.login``; none keeps all. ``rows``: the member with the list, if the answer is an object
-    around one. ``page``, ``size``: of the call, if the API numbers pages: a full one has a ``next_page``. Raises
-    `InvalidInput` for an invalid part.
+    ``found``: the API's response, as JSON or, if requested raw, as the bytes of a text. ``fields``: the fields to keep
+    of each row, such as ``user.login``; empty keeps all. ``rows``: the member with the list, if the response is an
+    object around one. ``page``, ``size``: of the call, if the API numbers pages: a full page has a ``next_page``.
+    Raises `InvalidInput` for an invalid part.
     """
     if found is None or found == b"":
         return {"done": True}
@@ -63,8 +63,8 @@ def fitted(
 
 
 def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Json:
-    """Return a body's given optional members. ``clear``: those to set to null. Raises `InvalidInput` for one that is
-    both: the user approved a value that would not be sent."""
+    """Return the optional members of a body that are not None. ``clear``: those to set to null. Raises `InvalidInput`
+    for a member in both: the user approved a value that would not be sent."""
     there = {name: value for name, value in optional.items() if value is not None}
     emptied = dict.fromkeys(clear or (), None)
     if both := sorted(there.keys() & emptied.keys()):
@@ -73,7 +73,7 @@ def given(optional: Mapping[str, Any], clear: Iterable[str] | None = None) -> Js
 
 
 def as_text(value: Any) -> str | None:
-    """Return a value as JSON, so that a `Preview` contains no object that could pass for something else, such as a
+    """Return a value as JSON, so that a `Preview` contains no object that could be mistaken for another kind, such as a
     file."""
     return None if value is None else json.dumps(value, ensure_ascii=False, indent=1)
 
@@ -91,7 +91,7 @@ def _word(value: Any) -> str:
 
 
 def _find_list(found: Any, rows: str) -> list[Any] | None:
-    """Return the list that an answer is or contains; None if it is a single object."""
+    """Return the list that a response is or contains, or None for a single object."""
     if isinstance(found, list):
         return found
     inside = found.get(rows) if rows and isinstance(found, dict) else None
@@ -99,7 +99,7 @@ def _find_list(found: Any, rows: str) -> list[Any] | None:
 
 
 def _keep_fields(value: Any, fields: Sequence[str]) -> Any:
-    """Return the fields of a row, or all of it if it has none of them."""
+    """Return the fields of a row, or the whole row if it has none of them."""
     if not fields or not isinstance(value, dict):
         return value
     kept = {name: _value_at(value, name.split(".")) for name in fields}
@@ -115,7 +115,7 @@ def _value_at(value: Any, path: Sequence[str]) -> Any:
 
 
 def _clean(value: Any, outside: Outside, depth: int = 0) -> Any:
-    """Remove empty values, and text that a person cannot see."""
+    """Return the value without empty values, and without text that a person cannot see."""
     if isinstance(value, str):
         return outside.text(value)
     if depth >= _DEEPEST:
@@ -161,7 +161,7 @@ def _rows(values: Sequence[Any], around: Json, name: str, part: str) -> Json:
 
 
 def _without_next_part(answer: Json) -> Json:
-    """Rename a member ``next_part``, so that it cannot pass for deputize's: a caller would follow it forever."""
+    """Rename a member ``next_part``, so that a caller does not mistake it for deputize's and follow it forever."""
     return {f"{name}_of_answer" if name == "next_part" else name: value for name, value in answer.items()}
 
 

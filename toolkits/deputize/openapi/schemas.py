@@ -1,7 +1,7 @@
-"""Types of arguments from a description's schemas, in Python's words.
+"""Types of arguments from a description's schemas, in Python's terms.
 
-An object inside an argument is a dict, whose members are described in words: a tool has one level of arguments, and its
-schema has no references. The API itself checks everything beyond type, choice and range.
+An object inside an argument is a dict, whose members are described in words, because a tool has one level of arguments,
+and its schema has no references. The API itself checks everything beyond type, choice and range.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ OBJECT: Final = "dict[str, Any]"
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """The values that an argument takes.
+    """The values that an argument accepts.
 
-    ``type``: as Python writes it, with ``{}`` for the choice of ``values``. ``null``: it may be null. ``bounds``:
-    keywords of a `Field`. ``inside``: an object's members, in words.
+    ``type``: as Python writes it, with ``{}`` for the choice of ``values``. ``null``: True if it may be null.
+    ``bounds``: keywords of a `Field`. ``inside``: an object's members, in words.
     """
 
     type: str
@@ -40,7 +40,7 @@ class Kind:
 
     @property
     def is_text(self) -> bool:
-        """True if each value is a text."""
+        """True if each value is a string."""
         return self.type == "str" or (self.type == "{}" and all(isinstance(one, str) for one in self.values))
 
     @property
@@ -50,7 +50,7 @@ class Kind:
 
 
 def kind_of(description: Description, schema: Any, depth: int = 0) -> Kind:
-    """Return the values that a schema allows. Raises `CannotTranslate` for a reference that leads nowhere."""
+    """Return the values that a schema allows. Raises `CannotTranslate` for a reference to a missing part."""
     if schema is True or schema is None or schema == {}:
         return Kind("Any")
     found = description.resolve(schema)
@@ -100,7 +100,7 @@ def _enum(found: Json) -> list[Any]:
 
 
 def _choice(found: Json) -> tuple[str | int | bool, ...]:
-    """Return the values of an enumeration, if a `Literal` can express them; else none."""
+    """Return the values of an enumeration if a `Literal` can express them, else ()."""
     values = [one for one in _enum(found) if one is not None]
     if not values or len(values) > MAX_VALUES or not all(map(_is_literal, values)):
         return ()
@@ -209,7 +209,8 @@ def _union(kinds: Sequence[Kind]) -> Kind:
 def members_of(description: Description, schema: Any, depth: int = 0) -> tuple[dict[str, Any], frozenset[str]] | None:
     """Return an object's members by name, and the required ones; None if it has no members of its own.
 
-    An ``allOf`` has those of all its parts; a choice has none, because no single list of arguments expresses it.
+    An ``allOf`` has the members of all its parts. Alternatives have none, because no single list of arguments expresses
+    them.
     """
     found = description.resolve(schema)
     types = [one for one in _types(found) if one != "null"]

@@ -79,7 +79,7 @@ def keys_of(description: Description) -> frozenset[str]:
 
 
 def _check(scheme: Json) -> None:
-    """Raise `CannotTranslate` for a scheme that a user's OAuth token does not meet."""
+    """Raise `CannotTranslate` for a scheme that a user's OAuth token cannot satisfy."""
     type = scheme.get("type")
     if type == "oauth2":
         flows = scheme.get("flows")
@@ -95,9 +95,9 @@ def _check(scheme: Json) -> None:
 
 
 def combine(alternatives: Sequence[tuple[str, ...]]) -> Needs:
-    """Return the needs that are met exactly if one alternative is granted whole. The scope to request is first.
+    """Return needs that are met exactly if one alternative is granted whole. The scope to request is first.
 
-    If those are too many, only the first alternative counts: it requests more than necessary, never less.
+    If there would be too many, only the first alternative counts, which requests more than necessary, never less.
     """
     if not alternatives or not all(alternatives):
         return ()
@@ -110,6 +110,6 @@ def combine(alternatives: Sequence[tuple[str, ...]]) -> Needs:
 
 
 def _smallest(needs: Iterable[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Remove the needs that are met whenever another one is."""
+    """Return the needs without those that are met whenever another one is."""
     unique = list({frozenset(need): need for need in needs}.values())
     return [one for one in unique if not any(frozenset(other) < frozenset(one) for other in unique)]

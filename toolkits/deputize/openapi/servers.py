@@ -1,4 +1,4 @@
-"""Address of an API: the provider's root that a description's server means, and the prefix of paths below it."""
+"""Address of an API: the provider's root for a description's server, and the prefix of paths below it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _ADDRESS: Final = re.compile(r"https://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """``api``: the name of the provider's root; ``address``: the description's server; ``between``: the prefix of its
-    paths below the root."""
+    """The server of a description. ``api``: the name of the provider's root. ``address``: the description's server.
+    ``between``: the prefix of its paths below the root."""
 
     api: str
     address: str
     between: str = ""
 
     def prefix(self, item: Json, operation: Json) -> str:
-        """Return the prefix of a path. Raises `CannotTranslate` if the operation is served elsewhere."""
+        """Return the prefix of a path. Raises `CannotTranslate` if another server serves the operation."""
         for told in (operation, item):
             if isinstance(there := told.get("servers"), list) and there:
                 if not (own := address_in({"servers": there})) or not self.address or not self._is_here(own):
@@ -38,7 +38,7 @@ class Servers:
 
 
 def address_in(told: Mapping[str, Any]) -> str:
-    """Return the first server's address, its variables at their defaults; "" if there is none."""
+    """Return the first server's address, with defaults for its variables, or "" if there is none."""
     listed = told.get("servers")
     first = listed[0] if isinstance(listed, list) and listed and isinstance(listed[0], dict) else {}
     variables = first.get("variables") if isinstance(first.get("variables"), dict) else {}

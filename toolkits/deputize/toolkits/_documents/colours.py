@@ -24,7 +24,7 @@ def colour(text: str) -> str:
 
 
 def is_blended(text: str, behind: str) -> bool:
-    """True if a text of this colour is invisible on that background, "" being paper. Text of colour "" is visible."""
+    """True if text of this colour is invisible on the background, "" being paper. Text of colour "" is visible."""
     return bool(text) and all(
         abs(int(text[at : at + 2], 16) - int((behind or PAPER)[at : at + 2], 16)) <= _NEAR for at in (0, 2, 4)
     )

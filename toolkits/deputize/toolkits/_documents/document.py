@@ -1,4 +1,4 @@
-"""The result of every reader: units of text (pages, sheets, slides, or one), each read on demand."""
+"""The result of every reader: units of text (pages, sheets, slides, or the whole file), each read on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Json = dict[str, Any]
 
 
 class Unreadable(Exception):
-    """A file that cannot be read. ``reason``: a word for programs; ``words``: a sentence for the caller."""
+    """A file cannot be read. ``reason``: a word for programs; ``words``: a sentence for the caller."""
 
     def __init__(self, reason: str, words: str) -> None:
         super().__init__(words)
@@ -19,8 +19,8 @@ class Unreadable(Exception):
 
 @dataclass
 class Unit:
-    """One page, sheet or slide, or the whole text. ``hidden``: characters left out that a person would not see;
-    ``doubts``: what may hide more."""
+    """One page, sheet or slide, or the whole text. ``hidden``: number of characters left out because a person would not
+    see them. ``doubts``: features that may hide more."""
 
     text: str = ""
     hidden: int = 0
@@ -29,8 +29,8 @@ class Unit:
 
 @dataclass
 class Document:
-    """An opened file. ``unit``: the name of its parts, "" if there is only one; ``titles``: of its parts, if any;
-    ``facts``: metadata; ``members``: the files in it."""
+    """An opened file. ``unit``: what its parts are called, "" if there is only one. ``titles``: of its parts, if any.
+    ``facts``: metadata. ``members``: the files in it."""
 
     kind: str
     read: Callable[[int], Unit]
@@ -42,5 +42,5 @@ class Document:
 
 
 def count_letters(text: str) -> int:
-    """Count the characters other than blanks."""
+    """Return the number of characters other than blanks."""
     return len("".join(text.split()))

@@ -187,6 +187,6 @@ def _is_unseen(node: Node) -> bool:
 
 
 def _is_flat(height: Node | None) -> bool:
-    """True if a row is too low for its text, in twentieths of a point."""
+    """True if a row is too low for its text. Heights are in twentieths of a point."""
     value = height.get("val") if height and height.get("hRule") == "exact" else ""
     return value.isdecimal() and int(value) < _LOWEST

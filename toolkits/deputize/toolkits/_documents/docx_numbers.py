@@ -1,4 +1,4 @@
-"""Numbers that Word generates before paragraphs: "4.2", "(a)", a bullet. They are not part of the text."""
+"""Numbers that Word generates before paragraphs: "4.2", "(a)", a bullet. They are not in the stored text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Numbering:
         return found
 
     def next(self, own: Node | None, styled: Node | None) -> str:
-        """Return the number of the next paragraph with these properties, with a blank, or ""."""
+        """Return the number of the next paragraph with these properties, followed by a blank, or ""."""
         number = _value(own, "numId") or _value(styled, "numId")
         if number in ("", "0"):
             return ""

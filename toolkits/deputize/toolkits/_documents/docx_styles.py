@@ -33,7 +33,7 @@ class Look:
         return self.vanished or self.tiny or self.narrow or is_blended(self.colour, self.behind)
 
     def with_shading(self, shading: Node | None) -> Look:
-        """Return the look on the background of a ``shd``."""
+        """Return the look on the background that a ``shd`` element sets."""
         return self if shading is None else replace(self, behind=shade(shading))
 
     def with_run(self, properties: Node | None) -> Look:
@@ -58,7 +58,7 @@ class Look:
 
 
 def shade(shading: Node) -> str:
-    """Return the colour of a ``shd``, "" for the page's; a solid pattern's colour covers all."""
+    """Return the colour of a ``shd`` element, "" for the page's; a solid pattern's colour covers all."""
     return colour(shading.get("color" if shading.get("val") == "solid" else "fill"))
 
 
@@ -74,7 +74,7 @@ class _Style:
 
 @dataclass
 class Styles:
-    """A document's styles by id. ``default``: for paragraphs that name none; ``base``: the look of all text."""
+    """A document's styles by id. ``default``: for paragraphs without a style. ``base``: the look of all text."""
 
     styles: dict[str, _Style] = field(default_factory=dict)
     default: str = ""
@@ -104,7 +104,7 @@ class Styles:
             self.default = node.get("styleId")
 
     def _ancestry(self, name: str) -> list[_Style]:
-        """Return a style and those it is based on, the base first."""
+        """Return a style and the styles on which it is based, the base first."""
         found: list[_Style] = []
         while (style := self.styles.get(name)) and style not in found and len(found) < 20:
             found.append(style)

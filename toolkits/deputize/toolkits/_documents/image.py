@@ -1,4 +1,4 @@
-"""Pictures: metadata only, without the place where one was taken."""
+"""Pictures: metadata only, without the location of a photo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Detection of a file's type by its bytes. Its name and declared type count only for text files."""
+"""Detection of a file's type by its bytes. Its name and declared type only count for text files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _TEXTS: Final = {
 
 
 def open_file(content: bytes, name: str, mime: str) -> tuple[Document, Member]:
-    """Open a file. Return the document and a function that returns the bytes of a file in it. Raises `Unreadable`."""
+    """Open a file. Return the document and a function that returns the bytes of an inner file. Raises `Unreadable`."""
     if not content:
         raise Unreadable("empty", "The file is empty.")
     if content.startswith(b"%PDF-") or (
@@ -111,7 +111,7 @@ def _archive(package: Package) -> Document:
 
 
 def _old_office(content: bytes) -> Unreadable:
-    """Return the error for a container of old office files: an encrypted new file, or an old format."""
+    """Return the error for a container of old office files, which is an encrypted new file or an old format."""
     if "EncryptedPackage".encode("utf-16-le") in content:
         return Unreadable("encrypted", "The office file is encrypted with a password.")
     return Unreadable("unknown_kind", "The file is of an old office format (doc, xls, ppt, msg): save it in a new one.")

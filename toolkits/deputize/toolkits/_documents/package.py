@@ -1,8 +1,8 @@
 """Office Open XML (ECMA-376): a zip of XML parts with relations.
 
-Read with the standard library only: zipfile for the package, expat for the parts. A document type declaration, which no
-office file has, is refused, and with it every entity. Sizes are counted during decompression, whatever the directory
-declares.
+It is read with the standard library only: zipfile for the package, expat for the parts. A document type declaration,
+which no office file has, is refused, and with it every entity. Sizes are counted during decompression, whatever the
+directory declares.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Package:
         self.infos = {info.filename: info for info in infos}
 
     def part(self, name: str, largest: int = LARGEST) -> bytes:
-        """Return a part's bytes, b"" if it is missing. Raises `Unreadable` if it is too large or encrypted."""
+        """Return a part's bytes, or b"" if it is missing. Raises `Unreadable` if it is too large or encrypted."""
         info = self.infos.get(name.lstrip("/"))
         if info is None:
             return b""
@@ -109,11 +109,11 @@ class Package:
 
 
 class StopScan(Exception):
-    """Raised by a callback that needs no more elements."""
+    """A callback raises this if it needs no more elements."""
 
 
 def scan(xml: bytes, wanted: set[str], take: Callable[[Node], None]) -> None:
-    """Pass each outermost element of these names to ``take`` when it ends. Nothing else stays in memory.
+    """Pass each outermost element of these names to ``take`` when the element ends. No other element stays in memory.
 
     Raises `Unreadable` if it is not XML, nested too deep, or has a document type declaration.
     """

@@ -1,4 +1,4 @@
-"""Layers of a PDF (optional content, ISO 32000-1, 8.11) that are off when it is opened."""
+"""Layers of a PDF (optional content, ISO 32000-1, 8.11) that are switched off when the file is opened."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _array(value: Any) -> list[Any]:
 
 
 class Layers:
-    """The layers that are off."""
+    """The layers that are switched off."""
 
     def __init__(self, reader: PdfReader) -> None:
         found = dictionary(dictionary(reader.trailer.get("/Root")).get("/OCProperties"))
@@ -31,7 +31,7 @@ class Layers:
             self._off += [one for one in _array(found.get("/OCGs")) if one not in on]
 
     def hide(self, layer: Any) -> bool:
-        """True if this group, or this membership dictionary, is off. A visibility expression (VE) goes first."""
+        """True if this group, or this membership dictionary, is off. A visibility expression (VE) takes precedence."""
         about = dictionary(layer)
         if about.get("/Type") != "/OCMD":
             return bool(about) and self._is_off(layer)
@@ -46,7 +46,7 @@ class Layers:
         return reference in self._off or layer in self._off
 
     def _holds(self, rule: Any, deep: int) -> bool:
-        """True if an expression of ``/And``, ``/Or`` and ``/Not`` is visible."""
+        """True if an expression of ``/And``, ``/Or`` and ``/Not`` makes the content visible."""
         if not (parts := _array(rule)) or deep > 10:
             return not self._is_off(rule)
         name, *rest = parts
@@ -55,7 +55,7 @@ class Layers:
 
 
 def _is_visible(policy: str, off: list[bool]) -> bool:
-    """Apply a policy to the states of layers."""
+    """Return whether content is visible under a policy. ``off``: the states of its layers."""
     match policy:
         case "/AllOn":
             return not any(off)

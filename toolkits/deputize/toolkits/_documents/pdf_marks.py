@@ -12,7 +12,7 @@ from deputize.toolkits._documents.pdf_state import Box, Colour
 @dataclass
 class PaintedText:
     """A painted text: its operation, position, number of characters, the reason why it may be invisible, and its fill
-    colour. ``follows``: another text of unknown width precedes it in its line."""
+    colour. ``follows``: True if another text of unknown width precedes it in its line."""
 
     stream: ContentStream
     operation: int
@@ -25,8 +25,8 @@ class PaintedText:
 
 @dataclass(frozen=True, slots=True)
 class Paint:
-    """A painted box. ``after``: how many texts were painted before; ``exact``: the shape is the box; ``white``: the
-    colour of paper; ``path``: the number of its path, whose boxes may be holes in each other."""
+    """A painted box. ``after``: number of texts painted before. ``exact``: True if the shape is the box. ``white``:
+    True for the colour of paper. ``path``: the number of its path, whose boxes may be holes in each other."""
 
     after: int
     box: Box

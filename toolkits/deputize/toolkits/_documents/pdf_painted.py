@@ -41,7 +41,7 @@ _NARROWEST: Final = 0.3  # points of the widest unreadable letter
 
 @dataclass
 class Painted:
-    """The painted content of a page with this crop ``box``. ``doubts``: what is not certain."""
+    """The painted content of a page with this crop ``box``. ``doubts``: features that could not be interpreted."""
 
     reader: PdfReader
     box: Box
@@ -57,13 +57,13 @@ class Painted:
     def walk(
         self, stream: ContentStream, resources: DictionaryObject, state: State, depth: int, *, off: bool = False
     ) -> None:
-        """Interpret a stream. ``off``: it is in a hidden layer."""
+        """Interpret a stream. ``off``: True if it is in a hidden layer."""
         walk = _Walk(self, stream, resources, state, depth, off=off)
         for index, (operands, operator) in enumerate(stream.operations):
             walk.step(index, operands if isinstance(operands, list) else [], operator)
 
     def paint(self, box: Box, **what: Any) -> None:
-        """Record a box that may cover or underlie others; one as thin as a line covers nothing."""
+        """Record a box that may cover or underlie others. A box as thin as a line covers nothing."""
         if box[2] - box[0] < SMALLEST or box[3] - box[1] < SMALLEST:
             return
         if len(self.paints) >= _MAX_BOXES:
@@ -135,7 +135,7 @@ class _Walk:
             self._path(operands, operator)
 
     def _text(self, operands: list[Any], operator: bytes) -> bool:
-        """Apply a text operator that shows no text. Return False for other operators."""
+        """Apply a text operator that paints no text. Return False for other operators."""
         state = self.state
         if operator == b"BT":
             self._set_line(IDENTITY)
@@ -184,7 +184,7 @@ class _Walk:
             self.page.paint(self.page.box, exact=False)
 
     def _finish_path(self, *, fills: bool) -> None:
-        """Record what the path paints, and apply its clip."""
+        """Record the painting of the path, and apply its clip."""
         state, boxes = self.state, self.boxes
         around_points = [bounds(self.points, state.ctm)] if self.points else []
         if fills and state.alpha > 0.9:
@@ -214,7 +214,7 @@ class _Walk:
             self.follows = True
 
     def _text_box(self, count: int) -> Box:
-        """Return about where a text of ``count`` characters is."""
+        """Return the approximate box of a text of ``count`` characters."""
         size, rise = self.state.size, self.state.rise
         right, top = _WIDTH * size * self.state.scale * count, rise + _HEIGHT * size
         corners = [(0.0, rise), (right, rise), (0.0, top), (right, top)]
@@ -263,7 +263,7 @@ class _Walk:
 
 
 def _length(value: Any) -> int:
-    """Count the characters that are shown, without blanks."""
+    """Return the number of painted characters, without blanks."""
     if isinstance(value, ArrayObject | list):
         return sum(map(_length, value))
     if isinstance(value, NameObject) or not isinstance(value, str | bytes):

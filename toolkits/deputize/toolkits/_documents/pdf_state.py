@@ -21,9 +21,9 @@ _INKS: Final = ("/Separation", "/DeviceN")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The graphics state. ``fill``: lightness from 0 to 1, None if unknown, as is ``rgb``. ``alpha``: opacity;
-    ``mode``: Tr; ``scale`` and ``rise``: Tz and Ts; ``clip``: nothing is painted outside; ``ink``: colours are inks;
-    ``masked``: a soft mask may remove everything."""
+    """The graphics state. ``fill``: lightness from 0 to 1, None if unknown, as is ``rgb``. ``alpha``: opacity.
+    ``mode``: Tr. ``scale`` and ``rise``: Tz and Ts. ``clip``: the box outside of which nothing is painted. ``ink``:
+    True if colours are inks. ``masked``: True if a soft mask may remove everything."""
 
     ctm: Matrix = IDENTITY
     fill: float | None = 0.0
@@ -46,7 +46,7 @@ class State:
         return self.fill is not None and self.fill >= _WHITE
 
     def with_colour(self, operator: bytes, operands: Sequence[Any]) -> State:
-        """Return the state with the fill colour that one of ``g rg k sc scn cs`` sets."""
+        """Return the state with the fill colour that one of the operators ``g rg k sc scn cs`` sets."""
         if operator == b"cs":
             name = str(operands[0]) if operands else ""
             device = name.startswith(("/DeviceGray", "/DeviceRGB", "/DeviceCMYK", "/Cal", "/ICC"))
@@ -79,12 +79,12 @@ def _rgb(values: Sequence[float]) -> Colour | None:
 
 
 def is_alike(one: Colour | None, other: Colour | None) -> bool:
-    """True if two colours are not distinguishable; False if one is unknown."""
+    """True if two colours cannot be distinguished; False if one is unknown."""
     return one is not None and other is not None and all(abs(a - b) < _APART for a, b in zip(one, other, strict=True))
 
 
 def is_visible_in(clip: Box, text: Box) -> bool:
-    """True if a clip shows more than a hair of a text."""
+    """True if a clip leaves more than a hair of a text visible."""
     wide = min(clip[2], text[2]) - max(clip[0], text[0])
     high = min(clip[3], text[3]) - max(clip[1], text[1])
     return wide > _HAIR and high > _HAIR
@@ -111,7 +111,7 @@ def multiply(inner: Matrix, outer: Matrix) -> Matrix:
 
 
 def matrix(operands: Sequence[Any]) -> Matrix:
-    """Return the six operands of ``cm`` or ``Tm``."""
+    """Return the six operands of ``cm`` or ``Tm`` as a matrix."""
     a, b, c, d, e, f = numbers(operands, 6)
     return (a, b, c, d, e, f)
 

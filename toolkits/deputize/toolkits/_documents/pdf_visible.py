@@ -1,8 +1,8 @@
 """Removal of invisible text from a PDF page before its text is extracted.
 
-Text is invisible if it is painted invisible, in the colour of its background, smaller than two points, outside the page
-or a clip, in a layer that is off, or under an opaque box that was painted later. Invisible text over a picture that
-fills the page is a scanner's OCR: it stays, and is a doubt; so is white text over a picture.
+Text is invisible if it is painted as invisible, in the colour of its background, smaller than two points, outside the
+page or a clip, in a layer that is off, or under an opaque box that was painted later. Invisible text over a picture
+that fills the page is a scanner's OCR: it stays, and is reported as a doubt. So is white text over a picture.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from deputize.toolkits._documents.pdf_state import SMALLEST, State, is_alike, is
 
 @dataclass
 class VisibleText:
-    """The visible text of a page. ``hidden``: characters that were removed; ``doubts``: what may hide more."""
+    """The visible text of a page. ``hidden``: number of removed characters. ``doubts``: features that may hide more."""
 
     reader: PdfReader
     page: PageObject
@@ -68,7 +68,7 @@ class VisibleText:
     def is_off(self, about: DictionaryObject) -> bool:
         """True if an annotation is in a layer that is off, or its text belongs on the page and has no room there.
 
-        Viewers list other notes beside the page.
+        Other notes are visible, because viewers list them beside the page.
         """
         left, bottom, right, top = self.box
         one, two, three, four = numbers(about.get("/Rect") or (), 4)
@@ -96,7 +96,7 @@ class VisibleText:
         return bool(one.wrong) or self._is_blended(one, before)
 
     def _is_blended(self, one: PaintedText, before: Sequence[Paint]) -> bool:
-        """True if a text has the colour of the box below it; boxes of one path may be a frame."""
+        """True if a text has the colour of the box below it. Boxes of one path may form a frame."""
         x, y = one.at
         found = [paint for paint in before if is_within(x, y, paint.box)] if one.rgb else []
         if not found or not is_alike(one.rgb, found[-1].rgb):
@@ -113,7 +113,7 @@ class VisibleText:
 
 
 def _blank_texts(stream: ContentStream, hidden: Sequence[PaintedText]) -> None:
-    """Make these operations of a stream show nothing."""
+    """Make these operations of a stream paint nothing."""
     if not hidden:
         return
     operations = list(stream.operations)

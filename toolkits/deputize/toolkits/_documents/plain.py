@@ -48,7 +48,7 @@ def open_html(text: str) -> Document:
 
 
 def open_mail(content: bytes) -> tuple[Document, Callable[[str], bytes | None]]:
-    """Open a mail. Return the document and a function that returns the bytes of a file in it."""
+    """Open a mail. Return the document, and a function that returns the bytes of a file inside it."""
     from deputize.toolkits._shared.html import read_html
     from deputize.toolkits._shared.mail_raw import RawMail
 

@@ -18,7 +18,7 @@ _LONGEST_ALT: Final = 150
 
 
 def open_pptx(package: Package, main: str) -> Document:
-    """Open slides. Hidden ones are not units."""
+    """Open slides. Hidden slides are not units."""
     links = package.links(main)
     show = parse_tree(package.part(main))
     listed, size = show.child("sldIdLst"), show.child("sldSz")
@@ -48,7 +48,7 @@ def _read(package: Package, part: str, extent: tuple[int, int]) -> Unit:
 
 @dataclass
 class _Slide:
-    """One slide. ``extent``: its width and height, 0 if unknown; ``behind``: its own background, None if inherited."""
+    """One slide. ``extent``: its width and height, 0 if unknown. ``behind``: its own background, None if inherited."""
 
     unit: Unit = field(default_factory=Unit)
     lines: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ class _Slide:
             self.lines += [f"# {' '.join(lines)}"] if lines and kind in _TITLES else lines
 
     def _is_outside(self, shape: Node) -> bool:
-        """True if a shape with a position is beside the slide."""
+        """True if a shape is positioned outside the slide."""
         place = shape.child("spPr", "xfrm") or shape.child("xfrm")
         off, size = (place.child("off"), place.child("ext")) if place else (None, None)
         for at, long, all_ in (("x", "cx", self.extent[0]), ("y", "cy", self.extent[1])):
@@ -132,7 +132,7 @@ class _Slide:
 
 
 def _fill(about: Node | None) -> str | None:
-    """Return the one fill colour, or None if there is none or the theme decides."""
+    """Return the single fill colour, or None if there is none or the theme decides."""
     solid = about.child("solidFill") if about else None
     for one in solid.children if solid else ():
         if one.tag == "srgbClr":
@@ -143,7 +143,7 @@ def _fill(about: Node | None) -> str | None:
 
 
 def _is_clear(solid: Node | None) -> bool:
-    """True if a colour is almost transparent, in thousandths of a percent."""
+    """True if a colour is almost transparent. Its opacity is in thousandths of a percent."""
     alpha = next(solid.find_all("alpha"), None) if solid else None
     return alpha is not None and _whole(alpha, "val") < _THINNEST
 

@@ -1,6 +1,6 @@
-"""The entry point of the parser process: opens a file, and reads from a place until there is enough.
+"""The entry point of the parser process: opens a file, and reads from a position until the room is used up.
 
-A place is a unit (a page, a sheet, a slide), from 1, and a character in it.
+A position is a unit (a page, a sheet, a slide), from 1, and a character in it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LABEL: Final = 20  # characters of each unit's label
 
 
 def parse(question: Json, content: bytes) -> Json:
-    """Answer a ``question`` {name, mime, member, start, offset, room} with {error, words}, or with what was read.
+    """Answer a ``question`` {name, mime, member, start, offset, room} with the parts read, or {error, words}.
 
     `RecursionError` and `MemoryError` are left to the caller.
     """
@@ -36,7 +36,7 @@ def parse(question: Json, content: bytes) -> Json:
 
 
 def _document(question: Json, content: bytes) -> Document:
-    """Open the file, or the requested one in it."""
+    """Open the file, or the requested file inside it."""
     document, member = open_file(content, question["name"], question["mime"])
     if not (wanted := question["member"]):
         return document
@@ -61,7 +61,7 @@ def _summary(document: Document) -> Json:
 
 
 def _start(document: Document, start: str) -> int:
-    """Return the unit of this number or title. Raises `Unreadable` with the available ones."""
+    """Return the number of the unit with this number or title. Raises `Unreadable` that lists the available ones."""
     if start.isdecimal() and 1 <= int(start) <= max(document.count, 1):
         return int(start)
     called = [title.casefold() for title in document.titles]
@@ -72,7 +72,7 @@ def _start(document: Document, start: str) -> int:
 
 
 def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]:
-    """Return texts from a place: ``text`` is the part of unit ``number`` from ``offset``, ``whole`` its length."""
+    """Return texts from a position: ``text`` is the part of unit ``number`` from ``offset``, ``whole`` its length."""
     parts: list[Json] = []
     until = time.process_time() + _SECONDS
     for number in range(start, document.count + 1):
@@ -90,7 +90,7 @@ def _parts(document: Document, start: int, offset: int, room: int) -> list[Json]
 
 
 def _unit(document: Document, number: int) -> Unit:
-    """Return a unit; one of several that is damaged says so, so that the others can be read."""
+    """Return a unit. If it is damaged and not the only one, its text says so, so that the others can be read."""
     try:
         found = document.read(number - 1)
         return found if found.text or document.count == 1 else Unit("[no text]", found.hidden, found.doubts)

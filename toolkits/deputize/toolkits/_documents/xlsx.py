@@ -41,7 +41,7 @@ def open_xlsx(package: Package, main: str) -> Document:
 
 
 def _runs(node: Node) -> Words:
-    """Return a cell's text without phonetic hints, in parts with their fonts if they have any."""
+    """Return a cell's text without phonetic hints, in parts with their fonts if it has any."""
     node.children = [one for one in node.children if one.tag not in ("rPh", "phoneticPr")]
     if not any(font_colour(one) for one in node.find_all("rPr")):
         return node.words()
@@ -111,7 +111,7 @@ class _Sheet:
             self.length += len(line)
 
     def _place(self, cell: Node, before: int, row: Node) -> tuple[int, str]:
-        """Return a cell's column, from 1, and its address; the next column if it states none."""
+        """Return a cell's column, from 1, and its address. Without an address, it is the next column."""
         if found := _ADDRESS.fullmatch(cell.get("r")):
             return _column(found[1]), cell.get("r")
         return before + 1, f"{_name(before + 1)}{row.get('r') or '?'}"

@@ -1,4 +1,4 @@
-"""Formats of cells: numbers as dates, percentages, money or plain; and detection of invisible cells."""
+"""Formats of cells (numbers as dates, percentages, money or plain), and detection of invisible cells."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """The style of a cell. ``form``: of its number; ``places``: decimals of a percentage; ``unit``: of money.
+    """The style of a cell. ``form``: of its number. ``places``: decimals of a percentage. ``unit``: of money.
 
-    ``fill``: the background, as in `is_unseen_on`; ``silent``: values that are not displayed.
+    ``fill``: the background, as in `is_unseen_on`. ``silent``: values that are not displayed.
     """
 
     form: str = ""
@@ -75,7 +75,7 @@ class CellStyles:
         return self.styles[at] if at < len(self.styles) else Style()
 
     def format_number(self, value: str, style: Style) -> str:
-        """Return a number about as Excel displays it."""
+        """Return a number approximately as Excel displays it."""
         try:
             number = float(value)
         except ValueError:
@@ -124,7 +124,7 @@ def parse_number(text: str, other: float) -> float:
 
 
 def font_colour(font: Node) -> str:
-    """Return the colour of a font, "" for black or automatic, `TINY` for an unreadable size."""
+    """Return the colour of a font, "" for black or automatic, or `TINY` for an unreadable size."""
     size = font.child("sz")
     if size and parse_number(size.get("val"), _SMALLEST) < _SMALLEST:
         return TINY
@@ -160,7 +160,7 @@ def is_unseen_on(font: str, fill: str | None) -> bool:
 
 
 def _silent_values(code: str, fill: str | None) -> frozenset[str]:
-    """Return which values a format displays nothing for: its sections are for positive, negative, zero and text."""
+    """Return the values that a format does not display. Its sections are for positive, negative, zero and text."""
     parts = code.split(";")
     silent = [not _BLANK.sub("", one) or ("[white]" in one.lower() and is_unseen_on(PAPER, fill)) for one in parts]
     if len(parts) < 2:

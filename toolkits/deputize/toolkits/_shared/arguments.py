@@ -1,4 +1,4 @@
-"""Argument types that all toolkits share, and names that other toolkits gave them."""
+"""Argument types that all toolkits share, and the names that other toolkits use for them."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ _SHADE = re.compile(r"#[0-9a-f]{3,8}\b|(?:rgb|hsl|hwb|color)a?\([^()]*\)|\b[a-z]
 
 @dataclass(slots=True)
 class Values:
-    """Raw values by property name. Values that cannot be calculated become doubts."""
+    """Raw values by property name. A value that cannot be calculated becomes a doubt."""
 
     given: dict[str, str] = field(default_factory=dict)
     _doubts: set[str] = field(default_factory=set)
@@ -61,7 +61,7 @@ class Values:
         return otherwise if found is None else min(max(found, 0.0), 10.0)
 
     def colour(self, name: str, current: Colour, otherwise: Colour | None) -> Colour | None:
-        """Return a colour; ``current`` for ``currentcolor``."""
+        """Return a colour. ``current``: the value of ``currentcolor``."""
         value = self.given.get(name)
         if not value:
             return otherwise
@@ -72,7 +72,7 @@ class Values:
             return otherwise
 
     def shades(self, name: str) -> list[Colour]:
-        """Return all colours in a value such as a gradient."""
+        """Return all colours in a value, such as those of a gradient."""
         found: list[Colour] = []
         for one in _SHADE.findall(self.given.get(name, "")[:_LONGEST]):
             try:
@@ -137,7 +137,7 @@ def _reset(values: Values, name: str, keyword: str) -> None:
 
 
 def _resolve(value: str, variables: Mapping[str, str]) -> str | None:
-    """Return a value with its variables replaced; None if the replacement does not end."""
+    """Return a value with its variables replaced, or None if the replacement does not end."""
     for _ in range(10):
         if not _VARIABLE.search(value):
             return value if "var(" not in value.lower() else None

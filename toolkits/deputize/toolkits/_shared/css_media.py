@@ -43,7 +43,7 @@ def _evaluate(query: str) -> bool | None:
 
 
 def _condition(text: str) -> bool | None:
-    """Evaluate features in brackets, joined by ``and``, ``or`` or ``not``; None if unknown."""
+    """Evaluate bracketed features, joined by ``and``, ``or`` or ``not``. Return None if unknown."""
     text = text.strip()
     if found := re.match(r"not\b", text):
         inner = _condition(text[found.end() :])
@@ -59,7 +59,7 @@ def _condition(text: str) -> bool | None:
 
 
 def _split_condition(text: str) -> tuple[list[str], list[str]] | None:
-    """Return the words between bracketed pieces, and the pieces."""
+    """Return the words between bracketed pieces, and the pieces; None if the text is malformed."""
     words: list[str] = []
     pieces: list[str] = []
     depth, start, between = 0, 0, ""

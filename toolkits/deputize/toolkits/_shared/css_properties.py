@@ -186,7 +186,7 @@ def _is_judged(name: str) -> bool:
 
 
 def _doubt_if_new(name: str, value: str) -> Expanded:
-    """Return nothing for a value that browsers ignore. A function or second keyword may be new: return a doubt."""
+    """Return a doubt for a value that newer browsers may support: a function or a second keyword; else ()."""
     newer = name == "mix-blend-mode" or "(" in value or (name in _KEYWORDS and " " in value)
     return (("doubt", name),) if newer else ()
 
@@ -210,7 +210,7 @@ def _is_valid(name: str, value: str) -> bool:
 
 
 def is_dark_only(scheme: str) -> bool:
-    """True if a page is always dark, so that black text on no background is invisible."""
+    """True if a page is always dark, so that black text without a background is invisible."""
     words = scheme.lower().replace(",", " ").split()
     return "dark" in words and "light" not in words
 
@@ -238,12 +238,12 @@ def _sides(prefix: str) -> Callable[[str], Iterator[tuple[str, str]]]:
 
 
 def _words(value: str) -> list[str]:
-    """Split a value into words; a function is one word."""
+    """Return the words of a value. A function is one word."""
     return re.findall(rf"(?:[^\s()]|{_INNER})+", value[:2_000])
 
 
 def _font(value: str) -> Iterator[tuple[str, str]]:
-    """Yield size, line height and family of ``font``, or a doubt if there is anything else."""
+    """Yield size, line height and family of ``font``, or a doubt if it contains anything else."""
     words = _words(re.sub(r"\s*/\s*", "/", value))
     styles = list(takewhile(bool, map(_FONT_STYLE.fullmatch, words)))
     if len(words) < len(styles) + 2:  # size and family are required
@@ -261,7 +261,7 @@ def _font(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _background(value: str) -> Iterator[tuple[str, str]]:
-    """Yield colour and picture of ``background``, or a doubt if there is anything else."""
+    """Yield colour and picture of ``background``, or a doubt if it contains anything else."""
     layers = [[*_LAYER.finditer(layer)] for layer in _split_commas(value)]
     pieces = [(piece.lastgroup or "", piece[0].strip()) for layer in layers for piece in layer]
     tints = [text for kind, text in pieces if kind == "tint"]
@@ -295,7 +295,7 @@ def _is_tint(word: str) -> bool:
 
 
 def _split_commas(value: str) -> list[str]:
-    """Split at commas outside of brackets."""
+    """Return the parts between commas that are outside of brackets."""
     return re.findall(rf"(?:[^(),]|{_INNER})+", value[:2_000])
 
 
@@ -315,7 +315,7 @@ def _border_left(value: str) -> Iterator[tuple[str, str]]:
 
 
 def _border(value: str) -> Iterator[tuple[str, str]]:
-    """Yield the width of a border that is wider than a line."""
+    """Yield the first width in a border's value, if there is one."""
     wide = [word for word in _words(value) if re.fullmatch(r"[\d.]+(?:px|pt|em|cm)", word)]
     yield from [("border-top-width", word) for word in wide[:1]]
 

@@ -1,6 +1,6 @@
 """CSS selectors (Selectors 4) over the tree of a mail, with a budget that bounds the time of matching.
 
-deputize has its own matcher because available packages compile an untrusted selector to Python and evaluate it, or try
+deputize has its own matcher, because available packages compile an untrusted selector to Python and evaluate it, or try
 each rule on each element.
 """
 
@@ -33,7 +33,7 @@ class Step:
 
 @dataclass(slots=True)
 class Budget:
-    """The remaining steps."""
+    """The remaining steps of matching."""
 
     left: int = _MAX_STEPS
     _places: dict[Element, dict[Element, tuple[int, int]]] = field(default_factory=dict)
@@ -45,7 +45,7 @@ class Budget:
             raise TooComplex
 
     def sibling_positions(self, element: Element) -> tuple[int, int]:
-        """Return the position among siblings of its tag, from the first and from the last, each from 1."""
+        """Return the position among siblings with the same tag, from the first and from the last, each from 1."""
         parent = element.parent
         if parent is None:
             return 1, 1
@@ -60,7 +60,7 @@ class Budget:
 
 @dataclass(slots=True)
 class Compound:
-    """The conditions on one element, all of which must hold. ``pseudo`` is a pseudo-element."""
+    """The conditions on one element, all of which must hold. ``pseudo``: a pseudo-element."""
 
     tests: list[Test] = field(default_factory=list)
     key: str = ""  # index key: "#id", ".class" or "tag"
@@ -110,7 +110,7 @@ class Selector:
 
 
 def _reachable(step: Step, combinator: str) -> Iterator[Step]:
-    """Yield the elements that a combinator reaches, leftwards."""
+    """Yield the elements to which a combinator leads, leftwards."""
     upwards, once = combinator in " >", combinator in ">+"
     at = step.at_element(step.element.parent if upwards else previous_element(step.element))
     while at is not None:

@@ -35,7 +35,7 @@ class Unclear(Exception):
 
 
 def read_selectors(tokens: Tokens, quirks: bool, deep: int = 0, *, forgiving: bool = False) -> list[Selector]:
-    """Return the selectors of a list. ``quirks``: compare names case-insensitively; ``forgiving``: skip invalid ones.
+    """Return the selectors of a list. ``quirks``: ignore the case of names. ``forgiving``: skip invalid selectors.
 
     Raises `Invalid` and `Unclear`.
     """
@@ -265,7 +265,7 @@ def _siblings(element: Element) -> list[Element]:
 
 
 def _position(step: Step, same: bool, backwards: bool) -> int:
-    """Return the position among siblings, from 1; ``same``: among those with the same tag."""
+    """Return the position among siblings, from 1. ``same``: among those with the same tag."""
     if same:
         return step.budget.sibling_positions(step.element)[backwards]
     return len(_siblings(step.element)) - step.element.nth if backwards else step.element.nth + 1

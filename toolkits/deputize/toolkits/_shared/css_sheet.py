@@ -1,7 +1,7 @@
 """The style sheets in a mail, and the declarations that apply to an element (CSS Cascade 5).
 
 Rules are read as in a browser with a wide, light screen: those for print, dark mode or small screens do not apply.
-External sheets are not loaded, as in mail programs; one in a data URL is a doubt.
+External sheets are not loaded, as in mail programs. A sheet in a data URL is a doubt.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Rule:
 
 @dataclass(slots=True)
 class Sheet:
-    """All rules of a mail, indexed by a requirement on their element. ``doubts``: what was not understood."""
+    """All rules of a mail, indexed by a requirement on their element. ``doubts``: rules that were not understood."""
 
     quirks: bool
     doubts: set[str] = field(default_factory=set)
@@ -69,7 +69,7 @@ class Sheet:
 
     @classmethod
     def of(cls, document: Document) -> Sheet:
-        """Read the sheets of a document. Raises `TooComplex`."""
+        """Return the sheets of a document. Raises `TooComplex`."""
         sheet, read = cls(document.quirks), 0
         for element in document.root.walk():
             if element.tag == "style":
@@ -187,7 +187,7 @@ def declarations_of(rules: Sequence[Rule], style: str) -> Iterator[Declaration]:
 
 
 def is_deep(text: str) -> bool:
-    """True if brackets are nested deeper than anybody writes, which would exhaust tinycss2's stack."""
+    """True if brackets are nested deeper than in any real sheet, which would exhaust tinycss2's stack."""
     depth = 0
     for bracket in _BRACKET.findall(text):
         depth += 1 if bracket in "([{" else -1 if depth else 0
@@ -209,7 +209,7 @@ def _covers(declared: Sequence[Declaration]) -> bool:
 
 
 def _declarations(content: Any) -> tuple[tuple[Declaration, ...], list[Any]]:
-    """Return the declarations in a block that could matter, and its nested rules."""
+    """Return the declarations in a block that may hide text, and its nested rules."""
     from tinycss2 import parse_blocks_contents, serialize
 
     found: list[Declaration] = []

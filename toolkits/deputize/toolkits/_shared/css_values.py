@@ -1,7 +1,7 @@
 """CSS values that decide whether a person sees a text: lengths in pixels, numbers, colours.
 
-A value that browsers ignore is None, because an earlier declaration then applies. A value that browsers support and
-deputize does not raises `Unknown`.
+A value that browsers ignore is None, because an earlier declaration then applies. For a value that browsers support and
+deputize does not, `Unknown` is raised.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _SYSTEM_UNKNOWN: Final = frozenset(
 
 @lru_cache(1000)
 def colour(value: str) -> Colour | None:
-    """Parse a CSS colour, or return None. Raises `Unknown` for a system colour or one that cannot be converted."""
+    """Return a CSS colour, or None. Raises `Unknown` for a system colour or one that cannot be converted."""
     from tinycss2.color4 import parse_color
 
     if value in _SYSTEM:
@@ -93,7 +93,7 @@ def colour(value: str) -> Colour | None:
 
 
 def legacy_colour(value: str) -> Colour | None:
-    """Parse a colour attribute such as ``bgcolor``, in which browsers accept anything (HTML, 2.3.6)."""
+    """Return the colour in an attribute such as ``bgcolor``, where browsers accept anything (HTML, 2.3.6), or None."""
     value = value.strip().lower()
     if not value or value == "transparent":
         return None
@@ -110,14 +110,14 @@ def legacy_colour(value: str) -> Colour | None:
 
 
 def number(value: str) -> float | None:
-    """Return a number, or a percentage as a fraction; None for anything else."""
+    """Return a number, or a percentage as a fraction, or None for any other value."""
     if found := _LENGTH.fullmatch(value):
         return float(found[1]) / 100 if found[2] == "%" else float(found[1]) if not found[2] else None
     return _calculate(value, 16.0, 1.0, lengths=0)
 
 
 def pixels(value: str, size: float, whole: float = WIDTH) -> float | None:
-    """Return a length in pixels; None if it is not a length. ``size``: of the font; ``whole``: 100 per cent.
+    """Return a length in pixels, or None if the value is not a length. ``size``: of the font; ``whole``: 100 per cent.
 
     Raises `Unknown` for an unsupported function.
     """
@@ -162,7 +162,7 @@ class _Term(NamedTuple):
 class _Sum:
     """The value of a CSS math function (CSS Values 4, 10), with units converted to pixels.
 
-    Raises `Unknown` for what browsers might ignore: numbers added to lengths, signs without blanks around them.
+    Raises `Unknown` for input that browsers might ignore: numbers added to lengths, signs without blanks around them.
     """
 
     def __init__(self, tokens: list[re.Match[str]], size: float, whole: float, per_cent: int) -> None:

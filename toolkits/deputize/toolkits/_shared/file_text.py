@@ -11,7 +11,7 @@ _READABLE: Final = ("text/", "application/json", "application/xml")
 
 
 def file_text(content: bytes, mime: str, outside: Outside) -> str | None:
-    """Return the text a person would read; None for other types. Text that HTML hides is counted in ``outside``."""
+    """Return the text that a person would read; None for other types. Hidden text is counted in ``outside``."""
     if not mime.startswith(_READABLE):
         return None
     text = content.decode(errors="replace")

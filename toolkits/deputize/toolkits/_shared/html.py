@@ -1,4 +1,4 @@
-"""HTML mail as the text a person sees: without markup and hidden text, each link's address beside its words."""
+"""HTML mail as the text that a person sees: without markup and hidden text, each link's address beside its words."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _Children = Iterator[Element | str]
 
 @dataclass
 class Page:
-    """The text of an HTML body. ``hidden``: characters that a person would not see; ``doubts``: styles that may hide
-    more; ``mismatch``: a link shows another host than its own; ``links``: the words of each visible link by its whole
-    address."""
+    """The text of an HTML body. ``hidden``: number of characters that a person would not see. ``doubts``: styles that
+    may hide more. ``mismatch``: True if a link's words name another host than its own. ``links``: the words of each
+    visible link, by its whole address."""
 
     lines: list[Line] = field(default_factory=list)
     hidden: int = 0
@@ -56,7 +56,7 @@ class Page:
 
 @dataclass(slots=True)
 class _BoxStart:
-    """The output at the start of a box that cuts off overflow."""
+    """The state of the output at the start of a box that cuts off overflow."""
 
     lines: int
     heights: float
@@ -78,7 +78,7 @@ _FOLDED: Final = _Place(Look(hidden="details"))
 
 
 def read_html(html: str, *, whole_links: bool = False) -> Page:
-    """Return the page of an HTML body of any quality, in linear time. The end of a very long one is dropped.
+    """Return the page of an HTML body of any quality, in linear time. The end of a very long body is dropped.
 
     ``whole_links``: do not shorten long addresses, for text that people read.
     """
@@ -182,7 +182,7 @@ class _Reader:
             self._end_box(place.box, place.look.box, place.look)
 
     def _notice(self, element: Element, seen: Look, above: Look) -> None:
-        """Record how an element may affect others: cover them, or push them out of their box."""
+        """Record how an element may affect others: it may cover them, or push them out of their box."""
         self.page.doubts |= seen.doubts - above.doubts
         self._heights += 0.0 if seen.box is not above.box else seen.tall
         self._unbroken += seen.nowrap and not above.nowrap
@@ -205,7 +205,7 @@ class _Reader:
             self.page.doubts.add("overflow")
 
     def _is_quote(self, element: Element) -> bool:
-        """Return True for an element with quoted history; some elements mark all later text as history."""
+        """Return True for an element with quoted history. Some elements mark all later text as history."""
         attributes = element.attributes
         classes = {name.removeprefix("x_") for name in attributes.get("class", "").split()}
         if attributes.get("id", "").removeprefix("x_") in _REPLY_IDS:

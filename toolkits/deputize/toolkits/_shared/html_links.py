@@ -1,4 +1,4 @@
-"""Links in HTML: the address shown beside their words, and detection of words that name another host."""
+"""Links in HTML: the address displayed beside their words, and detection of words that name another host."""
 
 from __future__ import annotations
 

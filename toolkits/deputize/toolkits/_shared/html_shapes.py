@@ -136,7 +136,7 @@ def _degrees(angle: str) -> float:
 
 
 def _clip(shape: Shape, values: Values, size: float) -> None:
-    """Apply ``clip`` and ``clip-path``: text clipped to nothing is hidden, any other shape is a doubt."""
+    """Apply ``clip`` and ``clip-path``. Text clipped to nothing is hidden; any other shape is a doubt."""
     clip = values.get("clip", "auto")
     if clip != "auto" and values.get("position") in ("absolute", "fixed"):
         lengths = _lengths(re.sub(r"[,()]|rect", " ", clip).split(), size)
@@ -206,7 +206,7 @@ def _box(shape: Shape, values: Values, size: float, kind: str) -> None:
 
 
 def _limit(values: Values, side: str, size: float, cell: bool) -> float:
-    """Return the largest size of a box; infinite if it grows with its content."""
+    """Return the largest size of a box, infinite if it grows with its content."""
     whole = _NO_LIMIT if side == "height" else 600.0
     named = (side,) if cell else (side, f"max-{side}")
     given = [values.length(name, _NO_LIMIT, size, 600.0) for name in named if _is_fixed(values.get(name), whole)]
@@ -215,7 +215,7 @@ def _limit(values: Values, side: str, size: float, cell: bool) -> float:
 
 
 def _is_fixed(value: str, whole: float) -> bool:
-    """True if a size applies: a percentage of an unknown height does not, except 0."""
+    """True if a size applies. A percentage of an unknown height does not apply, except 0."""
     return bool(value) and (whole != _NO_LIMIT or not value.endswith("%") or value.startswith("0"))
 
 

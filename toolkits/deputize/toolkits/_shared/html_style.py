@@ -1,7 +1,7 @@
 """The look of an element of an HTML mail, as far as it decides whether a person sees its text.
 
 There is no layout. A text is hidden if its own styles or those around it say so. It is in doubt if only a layout of the
-whole page could tell: unsupported styles, overlap, overflow. See docs/decisions.md.
+whole page could decide: unsupported styles, overlap, overflow. See docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _NEVER_SEEN: Final = frozenset(
 class Look:
     """The inherited and own look of an element.
 
-    ``hidden``: why a person cannot see it, or "". ``pictured``: a picture covers the background. ``doubts``: styles
-    that could hide its text and cannot be evaluated. ``box``: width and height in pixels of the smallest box that cuts
-    off overflow, if known.
+    ``hidden``: why a person cannot see it, or "". ``pictured``: True if a picture covers the background. ``doubts``:
+    styles that could hide its text and cannot be evaluated. ``box``: width and height in pixels of the smallest box
+    that cuts off overflow, if known.
     """
 
     hidden: str = ""
@@ -86,7 +86,7 @@ class Look:
 
     @cached_property
     def doubt(self) -> frozenset[str]:
-        """Reasons why a text that seems visible may not be."""
+        """The reasons why a text that seems visible may be hidden."""
         more = set()
         if self.size * self.scale < _SMALL:
             more.add("font-size")
@@ -120,7 +120,7 @@ ROOT: Final = Look()
 def look(element: Element, sheet: Sheet, above: Look) -> Look:
     """Return the look of an element inside another. Raises `TooComplex`.
 
-    Elements with the same tag, parent look, rules and attributes look the same.
+    Elements with the same tag, parent look, rules and attributes have the same look.
     """
     rules, attributes = sheet.matching_rules(element), element.attributes
     said = tuple(one for one in attributes.items() if one[0] not in _WITHOUT_LOOKS)
@@ -211,7 +211,7 @@ def _is_link(element: Element) -> bool:
 
 
 def _hidden_reason(element: Element, values: Values) -> str:
-    """Return why an element and its content are not shown, or ""."""
+    """Return the reason why an element and its content are not displayed, or ""."""
     if element.tag in _NEVER_SEEN or element.foreign:
         return element.tag
     if values.get("display") in ("none", "table-column", "table-column-group") or "popover" in element.attributes:
@@ -235,7 +235,7 @@ def _is_folded(element: Element) -> bool:
 
 
 def is_closed(element: Element) -> bool:
-    """True if an element's content is not shown: folded until a click, or replaced by a shadow tree."""
+    """True if an element's content is not displayed: folded until a click, or replaced by a shadow tree."""
     if element.tag == "details":
         return "open" not in element.attributes
     return element.shadowed
@@ -261,7 +261,7 @@ def _size(values: Values, above: float) -> float:
 def _background(values: Values, above: Look, kind: str) -> tuple[Colour, bool]:
     """Return the colour behind the text, and whether a picture covers it.
 
-    The background of an inline element does not extend to blocks inside, nor does that of an element without a box.
+    The background of an inline element does not extend to blocks inside it, nor does that of an element without a box.
     """
     below = above.background if kind == "inline" else above.behind
     if values.get("display") == "contents":

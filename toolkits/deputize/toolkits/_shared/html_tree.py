@@ -1,8 +1,8 @@
 """HTML of any quality as the tree that a browser builds, in bounded time.
 
-The parser is justhtml, which follows the tree construction of the HTML standard: a stray end tag decides what a reader
-sees, and a sentence hidden in a browser must be hidden here. The standard's algorithm takes quadratic time for some
-markup, which is refused before parsing.
+The parser is justhtml, which follows the tree construction of the HTML standard. That matters, because a stray end tag
+decides what a reader sees, and a sentence hidden in a browser must be hidden here. The standard's algorithm takes
+quadratic time for some markup, which is refused before parsing.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _RARE = re.compile(r"<(?:svg|math|select|template|frameset|textarea|xmp|iframe|n
 
 
 class TooComplex(Exception):
-    """Markup that nobody writes and that would take more than a second to parse."""
+    """Markup that would take more than a second to parse, and that nobody writes by hand."""
 
 
 @dataclass(slots=True, eq=False)
 class Element:
-    """An element. ``inner``: child elements, ``nth``: its index among them; ``raw``: the text of a template;
-    ``summary``: the first child of that name; ``shadowed``: a child has a shadow tree, which is shown instead of the
-    others."""
+    """An element. ``inner``: child elements. ``nth``: its index among its siblings. ``raw``: the text of a template.
+    ``summary``: the first child of that name. ``shadowed``: True if a child has a shadow tree, which is displayed
+    instead of the others."""
 
     tag: str
     attributes: dict[str, str] = field(default_factory=dict)
@@ -69,7 +69,7 @@ class Element:
 @dataclass(frozen=True, slots=True)
 class Document:
     """A parsed page. ``quirks``: no doctype, so browsers use older style rules. ``cut``: its end was dropped.
-    ``conditional``: text in conditional comments, which only old Outlooks show."""
+    ``conditional``: text in conditional comments, which only old versions of Outlook display."""
 
     root: Element
     quirks: bool
@@ -89,7 +89,7 @@ def parse(html: str) -> Document:
 
 
 def _check_cost(html: str) -> int:
-    """Return where the last read tag ends. Raises `TooComplex` for markup that takes quadratic time."""
+    """Return the position where the last read tag ends. Raises `TooComplex` for markup that takes quadratic time."""
     tags = 0
     opened: Counter[str] = Counter()
     depth = 0

@@ -1,7 +1,7 @@
 """Line ends, byte order mark and final newline of a text file.
 
 A model reads and writes lines that end with LF. A changed file keeps its form: each line that stays keeps its line end,
-and a new line ends like the line it replaces. A CR alone ends a line only if the file has no LF; otherwise it is a
+and a new line ends like the line that it replaces. A CR alone ends a line only if the file has no LF; otherwise it is a
 character of the line.
 """
 
@@ -25,7 +25,7 @@ def split_lines(data: bytes) -> Lines:
 
 
 def with_lf(data: bytes) -> bytes:
-    """Return the file as a model reads it: without its byte order mark, its lines ending with LF."""
+    """Return the file as a model reads it: without its byte order mark, with lines ending with LF."""
     if b"\r" not in data:
         return data.removeprefix(BOM)
     return b"".join(line + (b"\n" if end else b"") for line, end in split_lines(data))
@@ -37,7 +37,7 @@ def is_text(data: bytes) -> bool:
 
 
 def replace_all(old: bytes, new: bytes) -> bytes:
-    """Return ``new`` in the form of ``old``, or as it is if ``old`` is empty or not a text."""
+    """Return ``new`` in the form of ``old``, or unchanged if ``old`` is empty or not a text."""
     before, after = split_lines(old), split_lines(new)
     if not is_text(old) or not old:
         return new
@@ -64,13 +64,13 @@ def append_lines(old: bytes, new: bytes) -> bytes:
 
 
 def _count_common(one: Lines, other: Lines) -> int:
-    """Return how many lines are the same from the beginning."""
+    """Return the number of equal lines at the beginning."""
     pairs = enumerate(zip(one, other, strict=False))
     return next((n for n, (left, right) in pairs if left[0] != right[0]), min(len(one), len(other)))
 
 
 def _join(old: bytes, before: Lines, after: Lines, first: int, last: int) -> bytes:
-    """Return the lines ``after`` in the form of ``old``. ``first``, ``last``: how many lines at each side stay."""
+    """Return the lines ``after`` in the form of ``old``. ``first``, ``last``: unchanged lines at each side."""
     mark = BOM if old.startswith(BOM) else b""
     if not after:
         return mark
@@ -97,14 +97,14 @@ def _join(old: bytes, before: Lines, after: Lines, first: int, last: int) -> byt
 
 
 def count_lines(data: bytes) -> int:
-    """Return how many lines a file has."""
+    """Return the number of lines in a file."""
     data = data.removeprefix(BOM)
     end = b"\n" if b"\n" in data else b"\r"
     return data.count(end) + (bool(data) and not data.endswith(end))
 
 
 def line_ends(data: bytes) -> str:
-    """Return the name of a file's line ends, such as ``CRLF``; "" if it has none. Mixed ones come with their counts."""
+    """Return the name of a file's line ends, such as ``CRLF``; "" if it has none. Mixed ends come with their counts."""
     lf, crlf = data.count(b"\n"), data.count(b"\r\n")
     counts = {"LF": lf - crlf, "CRLF": crlf, "CR": 0 if lf else data.count(b"\r")}
     there = [name for name, count in counts.items() if count]
@@ -120,9 +120,9 @@ def form_of(data: bytes) -> str:
 
 
 def form_change(old: bytes | None, new: bytes) -> tuple[str, str] | None:
-    """Return the form before and after if it changes in a way that a comparison of the texts does not show.
+    """Return the form before and after if it changes in a way that a comparison of the texts does not reveal.
 
-    ``old``: None or empty for a new file; then only line ends other than LF are reported, with "" before.
+    ``old``: None or empty for a new file. Then only line ends other than LF are reported, with "" before.
     """
     if not is_text(new) or not is_text(old or b""):
         return None

@@ -1,9 +1,9 @@
 """Long texts: read in parts or as stored, and replaced only by a caller that has read all of them.
 
 A text is displayed as readers of its page see it: without comments, pictures as words, cut to a budget. Written back,
-it would destroy the rest for everybody. So a text that was read completely, with nothing left out, comes with its
-digest (``text_digest``). A replacement passes it as ``if_text``, and it is compared with the stored text just before
-the write. Offsets are characters of the stored text in both forms.
+the displayed text would destroy the hidden rest for everybody. So a text that was read completely, with nothing left
+out, comes with its digest (``text_digest``). A replacement passes it as ``if_text``, which is compared with the stored
+text just before the write. Offsets are characters of the stored text in both forms.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class Form:
     """The display form of a provider's texts.
 
     ``outside``: creates the counter of hidden text. ``show``: cleans a piece without stripping it. ``uncut``: patterns
-    that no displayed piece may split. ``mask``: masks text that no model may see, even as stored; ``secret``: what it
-    masks, which no piece may split. ``own``: a mark of deputize that readers do not need.
+    that no displayed piece may split. ``mask``: masks text that no model may see, even as stored. ``secret``: patterns
+    of the masked text, which no piece may split. ``own``: a mark of deputize that readers do not need.
     """
 
     outside: Callable[[], Outside]
@@ -118,7 +118,7 @@ def room(text: str, offset: int, budget: int = ALONE) -> int:
 
 
 def _shown_part(form: Form, text: str, spans: Spans, start: int, limit: int) -> tuple[str, int]:
-    """Return about ``limit`` bytes of displayed text and where it ends; hidden text takes no room."""
+    """Return about ``limit`` bytes of displayed text and the position where it ends. Hidden text takes no room."""
     sane, end, room, used = _SURROGATE.sub("\ufffd", text), start, limit, 0
     further = end
     for _ in range(_TRIES):
@@ -155,7 +155,7 @@ def _skip_span(spans: Spans, at: int) -> int:
 def shortened(
     form: Form, outside: Outside, text: Any, limit: int, name: str = "body", *, more: Continuation | None = None
 ) -> Json:
-    """Return the start of a text for a row, with ``cut`` if it is not whole, and ``more``, the call that reads on."""
+    """Return the start of a text for a row. If it is cut: with ``cut``, and ``more``, the call that reads on."""
     result = part(form, outside, text, limit, name=name, more=more)
     if "next_offset" not in result:
         return {name: result[name]}
@@ -221,14 +221,14 @@ def check_read(name: str, old: str, if_text: str | None, reads: str, *, cut: boo
 
 
 def note_of(texts: Mapping[str, tuple[Any, str]]) -> Json:
-    """Return the note before texts are written: by field the digests of the old and the new one."""
+    """Return the note to store before texts are written: by field the digests of the old and the new one."""
     return {"texts": {field: {"before": _hash(old), "after": _hash(new)} for field, (old, new) in texts.items()}}
 
 
 def written_before(noted: Mapping[str, Any] | None, field: str, text: Any) -> bool:
     """True if an earlier run of this act wrote the text, so that nothing is added twice.
 
-    Raises `Conflict` if the text is neither what that run read nor what it wrote.
+    Raises `Conflict` if the text is neither the one that this run read nor the one that it wrote.
     """
     known = ((noted or {}).get("texts") or {}).get(field)
     if not known:
@@ -255,7 +255,7 @@ _HOW: Final = (
 
 
 def _replace_once(field: str, text: str, old: str, new: str) -> str:
-    """Replace the one occurrence of ``old``, with the line ends of the text."""
+    """Return the text with the single occurrence of ``old`` replaced, with the line ends of the text."""
     if "\r\n" in text and (old not in text or text.count("\n") == text.count("\r\n")):
         old, new = (one.replace("\r\n", "\n").replace("\n", "\r\n") for one in (old, new))
     first = text.find(old) if old else -1

@@ -1,7 +1,7 @@
 """A raw mail as its receivers get it: parsed but not cleaned, for previews of mail that is sent unchanged.
 
-No mail raises an error and nothing is left out: every header except bookkeeping, and every part except the body as a
-file. Ambiguous values are also given as written.
+No mail raises an error, and no part is left out: every header except technical ones, and every part except the body as
+a file. Ambiguous values are also given as written.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class RawMail:
 
     @property
     def is_doubtful(self) -> bool:
-        """True if a server may find more recipients than deputize did."""
+        """True if a server may find more recipients in the headers than deputize did."""
         unsure = (one for name in ("To", "Cc", "Bcc") for one in self.people[name] if not one.address)
         return any("@" in one.name for one in unsure) or not self.as_written.keys().isdisjoint(("To", "Cc", "Bcc"))
 
@@ -80,18 +80,18 @@ class RawMail:
 
 
 def _header_values(message: Message[Any, Any], name: str) -> list[str]:
-    """Return the value of every header of this name on one line: receivers differ in which one they use."""
+    """Return the value of every header of this name, each on one line, because receivers use different ones."""
     values = (str(value) for key, value in message.raw_items() if key.lower() == name.lower())
     return ["".join(value.splitlines()).strip() for value in values]
 
 
 def _decode(value: str) -> str:
-    """Decode a header to its end, because later recipients get this mail too."""
+    """Return a header decoded to its end, because later recipients get this mail too."""
     return decode_words(value, len(value))
 
 
 def _is_odd(value: str, people: list[Person]) -> bool:
-    """True if a header has an address that is in none of these people."""
+    """True if a header contains an address that none of these people has."""
     return _decode(value).count("@") != sum(str(one).count("@") for one in people)
 
 
@@ -115,7 +115,7 @@ def content_at(raw: bytes, place: str) -> bytes:
 
 
 def _content(part: EmailMessage) -> bytes:
-    """Return the bytes of a part; a part with others, such as an attached mail, as written."""
+    """Return the bytes of a part. A part that contains others, such as an attached mail, is returned as written."""
     if part.is_multipart():
         return b"".join(child.as_bytes() for child in children(part))
     content = part.get_payload(decode=True)

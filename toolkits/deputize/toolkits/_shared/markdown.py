@@ -30,8 +30,8 @@ def parse(text: str, *, bare_links: bool = False, tables: bool = False) -> list[
     """Return markdown-it's block tokens. Every link has words; titles and pictures become words and links.
 
     ``bare_links``: link addresses without brackets. ``tables``: parse GitHub's tables. Very deep quotes and lists stay
-    text, because the parser would drop their content; so do links in text with very many brackets, because each open
-    one is searched to the end.
+    text, because the parser would drop their content. So do links in text with very many brackets, because each open
+    bracket is searched to the end.
     """
     flat, open_ended = bool(_TOO_DEEP.search(text)), text.count("[") > _MAX_BRACKETS
     tokens = _parser(bare_links, tables, flat, open_ended).parse(text.replace("\x00", ""))
@@ -61,7 +61,7 @@ def _is_link(url: str) -> bool:
 
 
 def _bare_link(state: StateInline, silent: bool) -> bool:
-    """Parse an address from its ``:``, in the text or in angle brackets; the scheme before it is pending already."""
+    """Parse an address from its ``:``, in the text or in angle brackets. The scheme before it is pending already."""
     scheme = next((s for s in ("https", "http") if state.pending.lower().endswith(s)), "")
     bare, angled = scheme and state.linkLevel == 0, state.pending[: -len(scheme)].endswith("<")
     found = _ANGLED.match(state.src, state.pos) if bare and angled else None
@@ -117,6 +117,6 @@ def _fence(renderer: Any, tokens: Sequence[Token], at: int, options: Any, env: A
 
 
 def to_html(text: str) -> str:
-    """Return the text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. All else is escaped."""
+    """Return the text as HTML: paragraphs, headings, lists, quotes, code, links, emphasis. The rest is escaped."""
     parser = _parser(False, False, False, False)
     return str(parser.renderer.render(parse(text), parser.options, {})).removesuffix("\n")

@@ -44,8 +44,8 @@ _SEEN: Final = re.compile(r"\b(?:href|src)\s*=\s*(?:\"[^\"]*\"|'[^']*'|[^\s\"'>]
 
 
 def without_unseen(text: str, *, raw_html: bool = False) -> tuple[str, int]:
-    """Return the text as its readers see it, and how many characters were removed. Pictures become words in brackets.
-    ``raw_html``: the page renders HTML."""
+    """Return the text as its readers see it, and the number of removed characters. Pictures become words in brackets.
+    ``raw_html``: True if the page renders HTML."""
     labels = _labels(text)
     kept: list[str] = []
     at, hidden = 0, 0
@@ -58,7 +58,7 @@ def without_unseen(text: str, *, raw_html: bool = False) -> tuple[str, int]:
 
 
 def _labels(text: str) -> dict[str, int]:
-    """Count the texts in brackets."""
+    """Return the texts in brackets, with their counts."""
     found: dict[str, int] = {}
     for label in re.findall(r"\[([^\[\]\n]{1,999})\]", text):
         found[label.lower()] = found.get(label.lower(), 0) + 1

@@ -43,7 +43,7 @@ _OTHER_COSTS: Final = (
 
 
 def tokens(value: Any) -> int:
-    """Estimate the tokens of a value as JSON: mostly a little more than o200k counts, and never much less.
+    """Return the estimated tokens of a value as JSON: mostly a little more than o200k counts, and never much less.
 
     The price of each script is fitted to that tokenizer on results and mails in fourteen languages
     (`tests/counterparts/test_token_estimate.py`).
@@ -52,7 +52,7 @@ def tokens(value: Any) -> int:
 
 
 def text_tokens(text: str) -> int:
-    """Estimate the tokens of a bare text."""
+    """Return the estimated tokens of a bare text."""
     return _tokens(text.encode(errors="replace"))
 
 
@@ -81,7 +81,7 @@ def lean(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def room_of_rows(budget: int) -> int:
-    """Return the tokens for a list's rows: rows of mostly ids cost a twentieth more than estimated."""
+    """Return the tokens available for a list's rows. Rows that are mostly ids cost a twentieth more than estimated."""
     return budget * 19 // 20 - _ENVELOPE
 
 
@@ -104,13 +104,13 @@ class Rows:
 
 
 def write_cursor(bound_to: Iterable[Any], place: list[str | int]) -> str:
-    """Return a cursor for this place in the list that ``bound_to`` (tool, account, filters: JSON) identifies."""
+    """Return a cursor for this position in the list that ``bound_to`` (tool, account, filters: JSON) identifies."""
     kept = base64.urlsafe_b64encode(_compact(place)).decode().rstrip("=")
     return _digest(bound_to, kept) + kept
 
 
 def read_cursor(bound_to: Iterable[Any], cursor: str, shape: tuple[type, ...]) -> list[Any]:
-    """Return the place in a cursor; ``shape``: its types. Raises `InvalidInput` for a cursor of another list."""
+    """Return the position in a cursor. ``shape``: its types. Raises `InvalidInput` for a cursor of another list."""
     digest, kept = cursor[:_DIGEST], cursor[_DIGEST:]
     if digest == _digest(bound_to, kept):
         place = _parse(kept)

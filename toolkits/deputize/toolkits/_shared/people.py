@@ -1,4 +1,4 @@
-"""Arguments that name people: addresses are used as given, names are looked up in the user's accounts."""
+"""Arguments that name people: addresses are used unchanged, names are looked up in the user's accounts."""
 
 from __future__ import annotations
 

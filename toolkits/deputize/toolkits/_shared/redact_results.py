@@ -1,4 +1,4 @@
-"""Helpers of screens: redaction of answers, and the user's own domain."""
+"""Helpers of screens: redaction of responses, and the user's own domain."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _is_word(value: Any) -> bool:
 
 
 def data_of(answer: Any) -> Any:
-    """Return the data of an answer, with or without its envelope."""
+    """Return the data of a response, with or without its envelope."""
     return answer.data if isinstance(answer, Answer) else answer
 
 

@@ -17,7 +17,7 @@ Asks = Generator[Step, Any, T]
 
 
 def many(requests: Sequence[Request]) -> Asks[list[Any]]:
-    """Return the answers to requests, ten at a time. Missing and refused ones have their error as the answer.
+    """Return the responses to requests, sent ten at a time. Missing and refused ones have their error as the response.
 
     A batch with a refusal is sent again one by one, so the requests must be repeatable.
     """

@@ -46,9 +46,9 @@ def codec(charset: str) -> str:
 
 
 def decode(data: bytes, charset: str = "") -> str:
-    """Decode bytes, whatever charset they declare. Undecodable bytes become U+FFFD.
+    """Return decoded bytes, whatever charset they declare. Undecodable bytes become U+FFFD.
 
-    A single-byte charset decodes anything, so UTF-8 is tried first if one is declared, or none.
+    A single-byte charset decodes anything. So UTF-8 is tried first if such a charset is declared, or none.
     """
     declared = codec(charset)
     for name in (declared, "utf_8") if declared.startswith(_SEVERAL_BYTES) else ("utf_8", declared):
@@ -68,7 +68,7 @@ def _decode_strictly(data: bytes, name: str) -> str | None:
 
 
 def clean(text: str) -> tuple[str, int]:
-    """Return the text in NFC without characters that a person cannot see, and how many were removed.
+    """Return the text in NFC without characters that a person cannot see, and the number of removed characters.
 
     `deputize.core.text` defines them: joiners stay between letters that need them. Line ends become newlines.
     """
@@ -83,7 +83,7 @@ def newlined(text: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Return the text in NFC with newlines, as `clean` does if there is nothing to remove."""
+    """Return the text in NFC with newlines, like `clean` but without removing characters."""
     return _compose(newlined(text))
 
 
@@ -132,7 +132,7 @@ def _word_end(text: str, start: int, limit: int) -> int:
 
 
 class Outside:
-    """A cleaner of untrusted text. ``hidden``: removed characters; ``doubts``: what may hide more."""
+    """A cleaner of untrusted text. ``hidden``: number of removed characters. ``doubts``: what may hide more."""
 
     def __init__(self) -> None:
         self.hidden = 0

@@ -1,5 +1,5 @@
-"""Points in time as people and models write them, and as results show them: in UTC here, and in the user's zone after
-the runtime has converted the result."""
+"""Points in time as people and models write them, and as results contain them: in UTC here; the runtime converts the
+result to the user's zone."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def moment(text: str, now: float, field: str, zone: tzinfo = UTC) -> datetime:
-    """Parse an ISO date (its first second), ISO date-time, now, today, yesterday, tomorrow, a time of today, or a
-    distance from ``now``.
+    """Return the moment of an ISO date (its first second), ISO date-time, now, today, yesterday, tomorrow, a time of
+    today, or a distance from ``now``.
 
     A date, and a date-time without offset, are in ``zone``. Days of a distance are calendar days there; its hours are
-    elapsed time. Raises `InvalidInput` that names ``field`` for anything else.
+    elapsed time. Raises `InvalidInput` that names ``field`` for any other text.
     """
     words = text.strip().lower()
     try:
@@ -56,13 +56,13 @@ def _read(text: str, words: str, here: datetime) -> datetime:
 
 
 def names_a_day(text: str | None) -> bool:
-    """True if a text means another time in another zone: a date, a time without offset, or today."""
+    """True if a text means different moments in different zones: a date, a time without offset, or today."""
     words = (text or "").strip()
     return words.lower() in _DAYS or bool(_CLOCK.fullmatch(words)) or _has_offset(words) is False
 
 
 def moves_with_zone(text: str | None) -> bool:
-    """True if a text means another day in another zone: all except a date and a time without offset."""
+    """True if a text means different days in different zones: all except a date and a time without offset."""
     words = (text or "").strip()
     return words.lower() in ("now", *_DAYS) or bool(_DISTANCE.fullmatch(words.lower())) or _has_offset(words) is True
 
@@ -81,7 +81,7 @@ def day(text: str, now: float, field: str, zone: tzinfo) -> str:
 
 
 def _distance(words: str) -> tuple[timedelta, timedelta]:
-    """Return whole days, which are calendar days, and the rest of a distance."""
+    """Return the whole days of a distance, which are calendar days, and its other time."""
     parts = re.findall(r"(\d+)([mhdw])", words)
     sign = -1 if words.startswith("-") else 1
     days, rest = (
@@ -113,12 +113,12 @@ def window(after: str | None, before: str | None, now: float, zone: tzinfo = UTC
 
 
 def short(milliseconds: str | int) -> str:
-    """Return a row's time, ``YYYY-MM-DD HH:MM``, or "" for an invalid one."""
+    """Return the time for a row, ``YYYY-MM-DD HH:MM``, or "" for an invalid one."""
     return _format(milliseconds, "short")
 
 
 def full(milliseconds: str | int) -> str:
-    """Return a detail's time, ISO 8601 with offset, or "" for an invalid one."""
+    """Return the time for a detail, ISO 8601 with offset, or "" for an invalid one."""
     return _format(milliseconds, "full")
 
 

@@ -21,7 +21,7 @@ def nobody(run: Run) -> Asks[object]:
 
 
 def in_zone(run: Run, ask: AskZone, /, **moments: str | None) -> Asks[Run]:
-    """Return the run with the zone of these arguments, given by name.
+    """Return the run with the zone for these arguments. ``moments``: the arguments by name.
 
     Nothing is requested if the zone is known, or if no argument depends on it. Raises `InvalidInput` in a tool that
     writes if the zone cannot be found. A tool that reads then continues in UTC, and its result says so.
@@ -30,7 +30,7 @@ def in_zone(run: Run, ask: AskZone, /, **moments: str | None) -> Asks[Run]:
 
 
 def days_in_zone(run: Run, ask: AskZone, /, **days: str | None) -> Asks[Run]:
-    """Do the same for arguments of which only the day counts: a date is the same day in every zone."""
+    """Return the run like `in_zone`, for arguments of which only the day counts: a date is equal in every zone."""
     return (yield from _resolve(run, ask, next((name for name, day in days.items() if times.moves_with_zone(day)), "")))
 
 

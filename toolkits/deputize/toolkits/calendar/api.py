@@ -43,7 +43,7 @@ def list_instances(calendar: str, series_id: str, params: Mapping[str, Any]) -> 
 
 
 def insert_event(calendar: str, body: Json, params: Mapping[str, Any]) -> Request:
-    """Return an events.insert request. A lost answer is resolved by the event's id, not by a repeat."""
+    """Return an events.insert request. After a lost response, the event is looked up, not inserted again."""
     return Request("POST", "/calendars/{calendar}/events", at={"calendar": calendar}, json=body, params=params)
 
 
@@ -105,7 +105,7 @@ def name_of(entry: Mapping[str, Any]) -> str:
 
 
 def find_id(entries: Sequence[Json], calendar: str) -> str:
-    """Return the id of a calendar given by id or name. Raises `InvalidInput` as `calendar_ids` does."""
+    """Return the id of a calendar given by id or name. Raises the errors of `calendar_ids`."""
     return calendar if is_id(calendar) else _match_name(calendar, entries, "calendar")
 
 
@@ -147,7 +147,7 @@ def _similar(name: str, entries: Sequence[Json]) -> list[Json]:
 
 def zone_of(calendar: str, run: Run) -> Asks[tzinfo | None]:
     """Return the user's zone from their settings, else from their main calendar, as far as the grant allows; else the
-    runtime's known zone; else the zone of ``calendar``, or None. The runtime learns the zone that Google reports."""
+    runtime's known zone; else the zone of ``calendar``, or None. The runtime stores the zone that Google reports."""
     granted = run.granted
     if granted & KNOWS_SETTINGS:
         settings = yield from try_request(SETTINGS_LIST)

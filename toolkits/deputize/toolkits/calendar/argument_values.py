@@ -82,7 +82,7 @@ def colour_name(number: Any) -> str:
 def parse_guests(
     people: Sequence[str] | None, optional: Sequence[str] | None, account: Account, calendar: str = PRIMARY
 ) -> Asks[list[Json]]:
-    """Return the guests, each once. The user is left out on the main calendar, where they are the organizer. Raises
+    """Return the guests, each once. On the main calendar, the user is left out, who is the organizer there. Raises
     `InvalidInput` that names the entry."""
     found: dict[str, Json] = {}
     for field, named in (("attendees", people), ("optional_attendees", optional)):
@@ -103,7 +103,7 @@ def parse_guests(
 
 def update_guests(event: Mapping[str, Any], add: Sequence[Json], remove: Sequence[str]) -> list[Json]:
     """Return the guest list with ``add`` and without ``remove``; other entries stay unchanged. Raises `InvalidInput` if
-    Google did not show the whole list, because a write replaces all of it."""
+    Google did not return the whole list, because a write replaces all of it."""
     if has_hidden_guests(event):
         raise InvalidInput(
             "attendees: Google does not show all guests of this event, so its guest list cannot be changed here.",
@@ -121,7 +121,7 @@ def _keys(remove: Sequence[str]) -> list[str]:
 
 
 def check_removed(event: Mapping[str, Any], remove: Sequence[str]) -> None:
-    """Raise `InvalidInput` for a person to remove who is not a guest."""
+    """Raise `InvalidInput` if a person to remove is not a guest."""
     there = [str(one.get("email") or "").lower() for one in guests(event)]
     for at, key in enumerate(_keys(remove)):
         if key not in there and not has_hidden_guests(event):
@@ -133,18 +133,18 @@ def check_removed(event: Mapping[str, Any], remove: Sequence[str]) -> None:
 
 
 def conference(key: ActKey) -> Json:
-    """Return the request for a video call; repeats of the act have the same request id."""
+    """Return the request for a video call. Repeats of the act have the same request id."""
     return {"createRequest": {"requestId": key.hex, "conferenceSolutionKey": {"type": "hangoutsMeet"}}}
 
 
 def has_pending_call(event: Mapping[str, Any]) -> bool:
-    """Whether the video call is still being made."""
+    """True if the video call is still being created."""
     status = ((event.get("conferenceData") or {}).get("createRequest") or {}).get("status") or {}
     return status.get("statusCode") == "pending"
 
 
 def mail_params(notify: str, *, guests: bool) -> dict[str, str]:
-    """Return the ``sendUpdates`` parameter, always set if there are guests, because Google's default is nobody."""
+    """Return the ``sendUpdates`` parameter. With guests it is always set, because Google's default is nobody."""
     return {"sendUpdates": UPDATES[notify]} if guests else {}
 
 

@@ -2,8 +2,8 @@
 
 API: developers.google.com/workspace/calendar/api/v3/reference. The accepted scopes are from its discovery document,
 calendar.v3 of 2026-10-30, without scopes that are not enough for the tools: calendar.app.created allows only calendars
-that the app created, calendar.events.freebusy shows no titles, calendar.events.public.readonly allows public calendars
-only. calendar.events.owned allows the user's own calendars; only ``primary`` is known in advance to be one.
+that the app created, calendar.events.freebusy returns no titles, calendar.events.public.readonly allows public
+calendars only. calendar.events.owned allows the user's own calendars; only ``primary`` is known in advance to be one.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def reads(method: str, *calendars: str) -> list[Need]:
 
 
 def writes(methods: str, *calendars: str) -> list[Need]:
-    """Return the needs of methods that write events on these calendars and read them before: one scope is asked for."""
+    """Return the needs of methods that write events on these calendars and read them before, under one scope."""
     ask = OWNED if all(one == PRIMARY for one in calendars) else EVENTS
     return [
         *(replace(need, ask=ask) for need in reads("get", *calendars) if need.method == "calendar.events.get"),

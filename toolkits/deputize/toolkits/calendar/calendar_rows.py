@@ -40,7 +40,7 @@ def calendar_description(entry: Mapping[str, Any], offset: int) -> Json:
 
 
 def check_description(old: str, if_text: str | None) -> None:
-    """Check with `check_read` before the description of a calendar is replaced."""
+    """Check with `check_read`, before the description of a calendar is replaced."""
     cut = bool(old.strip()) and (len(old.encode(errors="replace")) > _SHOWN or not DESCRIPTION.shows_all(old))
     check_read("description", old, if_text, _HOW, cut=cut)
 

@@ -108,7 +108,7 @@ def _preview_cancel(event: Mapping[str, Any], calendar: str, name: str, notify: 
 
 
 def _preview_rest(split: Split, calendar: str, name: str, notify: str) -> Preview:
-    """Preview the cancelled occurrences of a series, by the first of them, and the rule that remains."""
+    """Return the preview of the cancelled occurrences of a series, by the first of them, and of the remaining rule."""
     whom = {name: split.series.get(name) for name in ("attendees", "organizer")}
     rest = {**split.rest, "recurrence": split.lines, **whom}
     pins = {"calendar": calendar, "event": split.series.get("id")}
@@ -203,7 +203,7 @@ def _is_answered(event: Mapping[str, Any], answer: Json) -> bool:
 
 
 def _preview_answer(event: Mapping[str, Any], answer: Json, calendar: str, name: str, notify: str) -> Preview:
-    """Preview the user's answer beside the earlier one, and who is notified."""
+    """Return the preview of the user's answer beside the earlier one, and of the people who are notified."""
     own, others, fields = own_guest(event) or {}, other_addresses(event), event_fields(event)
     before, comment = str(own.get("responseStatus") or "needsAction"), answer.get("comment")
     previous = str(own.get("comment") or "")

@@ -1,4 +1,4 @@
-"""Calendar: change a series from one occurrence on: the rest becomes a series of its own."""
+"""Calendar: change a series from one occurrence on: the later occurrences become a series of their own."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from deputize.toolkits.calendar.split_series import Split, cut_off
 
 
 def change_following(place: CalendarRef, split: Split, wish: Wish, run: Run) -> Asks[Json]:
-    """Create the rest as its own series, then end the old one. The opposite order could lose events."""
+    """Create the later occurrences as a series, then end the old one. The opposite order could lose events."""
     (calendar, _, notify), key, noted = place, run.key, run.noted
     zone = yield from zone_for(calendar, split.rest, wish, run)
     rest: Json = {**split.rest, "recurrence": split.lines}
@@ -49,7 +49,7 @@ def change_following(place: CalendarRef, split: Split, wish: Wish, run: Run) -> 
 
 
 def _preview_rest(split: Split, rest: Json, body: Json, key: ActKey, place: CalendarRef) -> Preview:
-    """Preview the new series, and the rule that remains of the old one."""
+    """Return the preview of the new series, and of the rule that remains in the old one."""
     calendar, name, notify = place
     fields = event_fields(body)
     whom = {"organizer": split.series.get("organizer"), "attendees": [*guests(split.series), *_new_guests(split, body)]}

@@ -185,10 +185,10 @@ def _times(
 def insert(
     calendar: str, body: Json, params: Mapping[str, Any], noted: Noted, show: Preview | None = None
 ) -> Asks[Json]:
-    """Create an event under an id of deputize. After a lost answer, look for it before one more attempt.
+    """Create an event under an id of deputize. After a lost response, look for it before one more attempt.
 
-    ``show``: a preview to yield first. Raises `Conflict` if the event was created and deleted since, `OutcomeUnknown`
-    if this cannot be determined.
+    ``show``: a preview to yield first. Raises `Conflict` if the event was created and deleted since, and
+    `OutcomeUnknown` if this cannot be determined.
     """
     event_id = str(body["id"])
     if noted and (there := (yield from _find_created(calendar, event_id))):
@@ -271,7 +271,7 @@ def _is_conflict(one: Mapping[str, Any], event: Mapping[str, Any]) -> bool:
 
 
 def _undo(event: Mapping[str, Any], calendar: str, notify: str) -> Undo:
-    """Return the call that cancels the event as long as it is unchanged."""
+    """Return the call that cancels the event, which works only while the event is unchanged."""
     args: Json = {"event_id": event.get("id"), "calendar": calendar, "notify": notify}
     args |= {"apply_to": "series"} if event.get("recurrence") else {}
     is_now = event_fields(event)

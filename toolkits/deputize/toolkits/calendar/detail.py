@@ -46,7 +46,7 @@ _ENVELOPE: Final = 150  # tokens reserved for the rest of a result
 def event_detail(event: Event, calendar: str, here: tzinfo) -> Json:
     """Return one event. ``cut`` lists texts and guests that are shortened, each with the call that reads on.
 
-    ``here``: the user's zone; the start is added in it if its offset differs.
+    ``here``: the user's zone. If its offset differs, the start is also given in it.
     """
     detail, start = _fit_budget(event, calendar)[0], start_of(event, offset_of(event))
     if start and not start.all_day and named_zone(here) and start.at.astimezone(here).utcoffset() != start.offset:
@@ -55,7 +55,7 @@ def event_detail(event: Event, calendar: str, here: tzinfo) -> Json:
 
 
 def shown_description_bytes(event: Event) -> int:
-    """Return how many bytes of an event's description its detail may show."""
+    """Return how many bytes of an event's description its detail may contain."""
     return _fit_budget(event, "")[1]
 
 
@@ -116,7 +116,7 @@ def _detail(event: Event, calendar: str, share: int) -> Json:
 
 
 def guest_row(one: Mapping[str, Any], outside: Outside, *, alone: bool = False) -> Json:
-    """Return a guest and their answer. ``alone``: in a list of guests only, with their whole comment."""
+    """Return a guest and their answer. ``alone``: in a list of guests only, with the whole comment."""
     row: Json = {
         "email": address(one, outside),
         "name": outside.line(str(one.get("displayName") or ""), 200 if alone else 40),

@@ -80,7 +80,7 @@ def apply_edit(wish: Wish, edit: Edit, event: Mapping[str, Any], noted: Noted) -
 
 
 def _check_not_cut(name: str, old: str, shown: str, new: str | None) -> None:
-    """Raise `InvalidInput` for a shortened text from a list, which would replace the whole one."""
+    """Raise `InvalidInput` for a shortened text from a list, which would replace the whole text."""
     head = (new or "").partition(rows.MORE)[0].strip()
     if new and rows.MORE in new and rows.MORE not in old and (new == shown or (head and old.startswith(head))):
         called = {"summary": "title"}.get(name, name)
@@ -96,7 +96,7 @@ def _iso(moment: Moment) -> str:
 
 
 def changed_body(event: Json, wish: Wish, zone: tzinfo, key: ActKey) -> Json:
-    """Return the fields that differ from the event; arrays whole, because Google replaces them."""
+    """Return the fields that differ from the event. Arrays are whole, because Google replaces them."""
     body = {name: value for name, value in wish.plain.items() if event.get(name, DEFAULTS.get(name)) != value}
     start, end = _times(event, None, wish, zone)
     if wish.moves:
@@ -153,7 +153,7 @@ DEFAULTS = {"transparency": "opaque", "visibility": "default"}
 def _times(
     event: Mapping[str, Any], occurrence: Mapping[str, Any] | None, wish: Wish, zone: tzinfo
 ) -> tuple[Moment | None, Moment | None]:
-    """Return the new start and end. A new start keeps the length; a series moves as far as its named occurrence."""
+    """Return the new start and end. A new start keeps the length. A series moves as far as its named occurrence."""
     base = occurrence if occurrence and wish.moves else event
     old_start, old_end = moment_of(base.get("start"), zone), moment_of(base.get("end"), zone)
     if old_start is None or old_end is None or not wish.moves:
@@ -184,7 +184,7 @@ def _shift_series(series: Moment, shown: Moment, start: Moment, end: Moment) -> 
 
 
 def _replacement(old: Mapping[str, Any] | None, new: Moment | None) -> Json:
-    """Return a time as patch body that clears the fields of the other form (day or date-time)."""
+    """Return a time as a patch body that clears the fields of the other form (day or date-time)."""
     resource: Json = dict(new.resource) if new else {}
     if old and ("date" in old) != ("date" in resource):
         resource |= {"dateTime": None, "timeZone": None} if "date" in resource else {"date": None}

@@ -1,6 +1,6 @@
 """Times of events: zones of the IANA database, days and moments, and hours that a clock change skips or repeats.
 
-Google gets a moment as local time with its zone, so that it keeps its local time if a government changes the rules.
+Google receives a moment as local time with its zone, so that it keeps its local time if a government changes the rules.
 Minutes and hours of a duration are added as elapsed time, days as calendar days.
 """
 

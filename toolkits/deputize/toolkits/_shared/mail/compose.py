@@ -1,4 +1,4 @@
-"""Composition of mail: a letter as the bytes that are sent. Headers come from `headers` in wire form only."""
+"""Composition of mail: a letter as the bytes that are sent. Headers come from `headers`, in wire form only."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Recipients(NamedTuple):
 
 @dataclass(frozen=True)
 class Letter:
-    """A mail to send. ``answers``: the Message-ID it replies to, and the References before that one."""
+    """A mail to send. ``answers``: the Message-ID of the mail that it answers, and the References of that mail."""
 
     subject: str
     text: Text
@@ -114,7 +114,7 @@ class Letter:
         return self.message().as_bytes()
 
     def message(self) -> EmailMessage:
-        """Return the built mail. Raises `InvalidInput` for a value that no header can hold."""
+        """Return the built mail. Raises `InvalidInput` for a value that no header can contain."""
         message = EmailMessage(policy=WIRE)
         for name, value in self._headers():
             if value:
@@ -144,19 +144,19 @@ def attach(message: EmailMessage, file: File) -> None:
 
 
 def base64url(data: bytes) -> str:
-    """Encode bytes as Gmail expects them in JSON."""
+    """Return bytes in the form in which Gmail expects them in JSON."""
     return base64.urlsafe_b64encode(data).decode()
 
 
 def file_type(name: str) -> str:
-    """Return a valid media type for a declared one; nested mails are sent as plain files."""
+    """Return a valid media type for a declared one. Nested mails are sent as plain files."""
     name = name.strip().lower()
     composite = name.startswith(("multipart/", "message/"))
     return name if _TYPE.fullmatch(name) and not composite else "application/octet-stream"
 
 
 def write_text(part: EmailMessage, text: Text, pictures: Sequence[Picture] = ()) -> None:
-    """Replace a part's content with this text. ``pictures``: those that its HTML shows."""
+    """Replace a part's content with this text. ``pictures``: those that its HTML displays."""
     part.set_content(_sendable(text.plain))
     if not text.html:
         return
@@ -188,7 +188,7 @@ def _sendable(text: str) -> str:
 def recipients(
     to: Sequence[str] | None, cc: Sequence[str] | None, bcc: Sequence[str] | None, me: str = ""
 ) -> Recipients:
-    """Parse the recipients that a model named; ``me``: the user's own address.
+    """Return the recipients that a model named. ``me``: the user's own address.
 
     Raises `InvalidInput` that names the wrong entry.
     """
@@ -200,7 +200,7 @@ def recipients(
 
 
 def deduplicate(to: Sequence[Person], cc: Sequence[Person], bcc: Sequence[Person]) -> Recipients:
-    """Keep each person once, in the first field that names them.
+    """Return each person once, in the first field that names the person.
 
     Raises `InvalidInput` for more than a hundred people.
     """
@@ -234,7 +234,7 @@ def render_body(body: str, body_format: BodyFormat) -> Text:
 
 
 def _refuse_loading(body: str) -> None:
-    """Refuse HTML that loads remote content, which would tell its server who opened the mail, and when."""
+    """Raise `InvalidInput` for HTML that loads remote content, which would reveal who opened the mail, and when."""
     try:
         elements = list(parse(body).root.walk())
     except TooComplex as error:

@@ -40,7 +40,7 @@ def raw_header(message: Message[Any, Any], name: str) -> str:
 
 
 def _replace_text(message: EmailMessage, text: Text) -> None:
-    """Replace the body's text; in a mail that begins with a file, insert it before."""
+    """Replace the body's text. In a mail that begins with a file, insert it before the file."""
     leaves = _body_texts(message, 0)
     plain = next((leaf for leaf in leaves if type_of(leaf) == "text/plain"), None)
     markup = next((leaf for leaf in leaves if type_of(leaf) == "text/html"), None)

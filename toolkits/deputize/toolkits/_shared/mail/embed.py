@@ -1,6 +1,6 @@
-"""Embedding of another sender's HTML in a mail: the visible content with its layout, and nothing that affects the rest.
+"""Embedding of another sender's HTML in a mail: the visible content with its layout, without effects on the rest.
 
-It is written again from the tree that a browser builds, so that none of its tags closes one of the mail's own.
+The HTML is written again from the tree that a browser builds, so that none of its tags closes a tag of the mail.
 Invisible content, such as tracking pictures, is dropped: the user who approves a forwarded mail has seen all of it.
 """
 
@@ -39,15 +39,15 @@ _ATTRIBUTES: Final = frozenset(
 
 @dataclass
 class Embedded:
-    """An HTML fragment and the original content ids of the pictures that it shows."""
+    """An HTML fragment, and the original content ids of the pictures that it displays."""
 
     html: str
     pictures: set[str] = field(default_factory=set)
 
 
 def embed_page(page: str, pictures: Mapping[str, str]) -> Embedded | None:
-    """Return the page as a fragment, or None if it is too large or complex, or if its text would differ there because a
-    rule is missing.
+    """Return the page as a fragment, or None if it is too large or complex, or if a missing rule would change its
+    visible text.
 
     ``pictures``: new content ids of the mail's pictures, by their original ones.
     """
@@ -79,7 +79,7 @@ class _Writer:
         self._out: list[str] = []
 
     def whole(self) -> str:
-        """Return the fragment in its own element, which bounds its styles and clips its painting."""
+        """Return the fragment in an element of its own, which bounds its styles and clips its painting."""
         rules = "\n".join(filter(None, self._styles))
         styles = f"<style>\n{rules}\n</style>\n" if rules else ""
         return f'{styles}<div class="{self._mark}" style="overflow:auto">{"".join(self._out).strip()}</div>'
@@ -115,7 +115,7 @@ class _Writer:
         return "" if tag in _VOID else f"</{tag}>"
 
     def _picture(self, element: Element, pictures: Mapping[str, str]) -> None:
-        """Write a remote picture unchanged, one of the mail's own with its new id, any other as its description."""
+        """Write a remote picture unchanged, a picture of the mail with its new id, any other as its description."""
         source = element.attributes.get("src", "").strip()
         text = describe_picture(element)
         own = source[4:].strip() if source[:4].lower() == "cid:" else ""

@@ -1,7 +1,7 @@
-"""Styles of an embedded mail, restricted so that they affect only its own text.
+"""Styles of an embedded mail, restricted so that they affect its own text only.
 
 A rule of a quoted mail could hide or cover the text above it. So each selector is placed below the quote's own class,
-and only properties are kept that cannot leave their element.
+and only properties are kept whose effects stay in their element.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _scope(rules: Sequence[Any], place: str, deep: int) -> Iterator[str]:
 
 
 def _selectors(prelude: Sequence[Any], place: str) -> Iterator[str]:
-    """Yield each selector below ``place``; those of the page mean the first element below it."""
+    """Yield each selector below ``place``. Selectors of the page mean the first element below it."""
     from tinycss2 import serialize
 
     one: list[Any] = []

@@ -38,7 +38,7 @@ class Encoded(str):
 
     @classmethod
     def of(cls, value: str) -> Self:
-        """Raise `InvalidInput` unless the value is printable ASCII: nothing else can reach a header."""
+        """Return the value. Raises `InvalidInput` unless it is printable ASCII: nothing else can reach a header."""
         if not (value.isascii() and value.isprintable()):
             raise InvalidInput("A header cannot hold line ends or control characters.")
         return cls(value)
@@ -92,9 +92,9 @@ def _words(text: str) -> Iterator[str]:
 
 
 def decode_words(value: str, most: int = LONGEST) -> str:
-    """Decode the encoded words of a value. Neighbours of one charset are decoded together, as bytes.
+    """Return a value with its encoded words decoded. Neighbours of one charset are decoded together, as bytes.
 
-    ``most``: characters that are read.
+    ``most``: number of characters that are read.
     """
     value = re.sub(r"\r?\n(?=[ \t])", "", value[:most])
     read: list[str] = []
@@ -122,7 +122,7 @@ def _word_bytes(encoding: str, text: str) -> bytes:
 
 
 class Person(NamedTuple):
-    """A sender or recipient. The name is only claimed; the address is where mail goes."""
+    """A sender or recipient. The name is only the sender's claim; mail is sent to the address."""
 
     name: str
     address: str
@@ -148,7 +148,7 @@ def _is_valid(address: str) -> bool:
 
 
 def person(text: str, field: str) -> Person:
-    """Parse a recipient that a model gave: an address or ``Name <address>``, nothing else.
+    """Return a recipient that a model gave: an address or ``Name <address>``, nothing else.
 
     Raises `InvalidInput` that names ``field`` for groups, lists, invalid addresses and header injection.
     """
@@ -187,7 +187,7 @@ def ascii_host(host: str) -> str:
 
 
 def network_host(host: str) -> str:
-    """Return a link's host as browsers resolve it, as far as possible: to compare and show, never to send."""
+    """Return a link's host as browsers resolve it, as far as possible. For comparison and display only."""
     for form in (ascii_host, lambda name: name.encode("idna").decode()):
         try:
             return form(host)
@@ -203,9 +203,9 @@ def _a_label(label: str) -> str:
 
 
 def parse_people(value: str, most: int = LONGEST) -> list[Person]:
-    """Parse the people in an untrusted address header. Groups are flattened, comments become names.
+    """Return the people in an untrusted address header. Groups are flattened, comments become names.
 
-    ``most``: characters that are read.
+    ``most``: number of characters that are read.
     """
     return [Person(decode_words(name, most).strip(), address) for name, address in _mailboxes(value[:most])]
 

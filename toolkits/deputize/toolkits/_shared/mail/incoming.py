@@ -1,4 +1,4 @@
-"""Received mail: a message of Gmail's API, of any quality, as a reader needs it."""
+"""Received mail: a message of Gmail's API, of any quality, in the form that a reader needs."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ _VERDICTS = frozenset({"pass", "fail", "softfail", "neutral", "none", "temperror
 
 @dataclass
 class Body:
-    """A mail's cleaned text: its lines, whether a link shows another host than its own, whether it has a style sheet,
-    the words of its links by address, and whether its subject marks it as forwarded."""
+    """A mail's cleaned text: its lines, whether a link's words name another host than its own, whether it has a style
+    sheet, the words of its links by address, and whether its subject marks it as forwarded."""
 
     lines: list[Line] = field(default_factory=list)
     mismatch: bool = False
@@ -43,7 +43,7 @@ class Body:
 
 
 class Mail:
-    """A parsed message. Its texts are cleaned when they are read; ``outside`` counts what was hidden."""
+    """A parsed message. Its texts are cleaned when they are read; ``outside`` counts the hidden text."""
 
     def __init__(self, message: Json) -> None:
         self.message = message
@@ -71,7 +71,7 @@ class Mail:
 
     @property
     def sender(self) -> Person:
-        """The sender that it claims."""
+        """The sender that the mail claims."""
         return next(iter(self.people("From")), Person("", ""))
 
     def subject(self, limit: int = 1000) -> str:
@@ -84,7 +84,7 @@ class Mail:
 
     @property
     def encrypted(self) -> bool:
-        """True if the text is encrypted for its receiver (RFC 8551, RFC 3156), so that not all of it is here."""
+        """True if the text is encrypted for its receiver (RFC 8551, RFC 3156), so that it cannot be read here."""
         kind = str(self.payload.get("mimeType", "")).lower()
         sealed = kind.endswith("pkcs7-mime") and "signed-data" not in self.header("Content-Type").lower()
         return sealed or kind == "multipart/encrypted"
@@ -92,7 +92,7 @@ class Mail:
     # ------------------------------------------------------------- parts
 
     def texts(self) -> list[Part]:
-        """Return the parts of the body; of alternatives the HTML, which people see."""
+        """Return the parts of the body. Of alternatives, this is the HTML, which people see."""
         return [part for one in texts_in(Part.of(self.payload)) for part in one.shown]
 
     def files(self) -> list[Part]:

@@ -19,7 +19,7 @@ MAX_PICTURES: Final = 5 * 2**20
 
 @dataclass(frozen=True)
 class Original:
-    """``text``: the whole text, links whole; ``html``: a fragment, "" if the mail is plain, too large or too complex.
+    """``text``: the whole text, with whole links; ``html``: a fragment, "" if the mail is plain, too large or complex.
 
     ``pictures``: those of the fragment, by their new content ids; ``files``: all other files.
     """
@@ -73,5 +73,5 @@ def _pictures(leaves: Sequence[Part]) -> list[Part]:
 
 
 def _new_content_id(part: Part) -> str:
-    """Return a content id of deputize, because the sender chose the original one freely."""
+    """Return a new content id, because the sender chose the original one freely."""
     return f"{hashlib.sha256(part.content_id.encode(errors='replace')).hexdigest()[:16]}@original"

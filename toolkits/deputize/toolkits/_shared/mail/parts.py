@@ -22,7 +22,7 @@ _MAX_PARTS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One part of a mail. ``id``: its position in the mail; ``attachment``: where its bytes are, if not in ``data``."""
+    """One part of a mail. ``id``: its position in the mail. ``attachment``: where its bytes are, if not in ``data``."""
 
     id: str
     type: str
@@ -63,7 +63,7 @@ class Part:
 
     @property
     def content_id(self) -> str:
-        """The content id that HTML refers to, without brackets."""
+        """The content id by which HTML refers to the part, without brackets."""
         return header(self.headers, "Content-ID").strip().strip("<>")
 
     @property
@@ -74,7 +74,7 @@ class Part:
 
 @dataclass
 class Texts:
-    """Parts of one text: ``shown`` to people, and the plain alternative that they do not see."""
+    """Parts with the same text: ``shown`` to people, and the plain alternative, which they do not see."""
 
     shown: list[Part] = field(default_factory=list)
     unseen: list[Part] = field(default_factory=list)
@@ -82,7 +82,7 @@ class Texts:
 
 
 def texts_in(part: Part, depth: int = 0) -> list[Texts]:
-    """Return the texts of a mail in order. Alternatives show their last HTML, else their last part."""
+    """Return the texts of a mail in order. Of alternatives, the last HTML counts, else the last part."""
     if part.is_file or depth > _DEEPEST:
         return []
     if not part.type.startswith("multipart/"):
@@ -101,7 +101,7 @@ def texts_in(part: Part, depth: int = 0) -> list[Texts]:
 
 
 def _root(part: Part, children: Sequence[Part]) -> Part:
-    """Return the part of a multipart/related that is shown and refers to the others (RFC 2387)."""
+    """Return the part of a multipart/related that is displayed and refers to the others (RFC 2387)."""
     start = parameter(header(part.headers, "Content-Type"), "start").strip().strip("<>")
     return next((child for child in children if start and child.content_id == start), children[0])
 
@@ -119,7 +119,7 @@ def _choose_alternative(alternatives: Sequence[list[Texts]]) -> list[Texts]:
 
 
 def leaves_in(payload: Json) -> Iterator[Part]:
-    """Yield the parts that are not containers, in order; an attached mail is one part."""
+    """Yield the parts that are not containers, in order. An attached mail is one part."""
     waiting: list[tuple[Json, int]] = [(payload, 0)]
     for _ in range(_MAX_PARTS):
         if not waiting:
@@ -133,7 +133,7 @@ def leaves_in(payload: Json) -> Iterator[Part]:
 
 
 def leaves_in_once(payload: Json) -> list[Part]:
-    """Return the leaves without an invitation that is also a named file."""
+    """Return the leaves, without an invitation that is also attached as a named file."""
     found = list(leaves_in(payload))
     named = any(part.name.lower().endswith(".ics") for part in found)
     return [part for part in found if not (named and part.type == INVITATION and not part.name)]

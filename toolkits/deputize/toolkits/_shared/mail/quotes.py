@@ -42,7 +42,7 @@ _RULE = re.compile(r"[_\-=\s]{5,}")
 
 
 class Line(NamedTuple):
-    """A line of a mail's text; ``quoted``: its markup says that it is from an earlier mail."""
+    """A line of a mail's text. ``quoted``: its markup says that it is from an earlier mail."""
 
     text: str
     quoted: bool = False
@@ -54,10 +54,10 @@ def plain_lines(text: str) -> list[Line]:
 
 
 def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[str, int]:
-    """Return the text without quoted history, and how many characters were cut.
+    """Return the text without quoted history, and the number of characters that were cut.
 
-    History is cut only if nothing else follows it: a mail with answers between the quotes stays whole, and so does one
-    that was forwarded or has no text of its own. ``passed_on``: its subject marks it as forwarded.
+    History is cut only if nothing else follows it. A mail with answers between the quotes stays whole, and so does a
+    mail that was forwarded or has no text of its own. ``passed_on``: its subject marks it as forwarded.
     """
     if passed_on:
         return _join(lines), 0
@@ -75,7 +75,7 @@ def without_history(lines: Sequence[Line], *, passed_on: bool = False) -> tuple[
 
 
 def without_quotes(lines: Sequence[Line]) -> tuple[str, int]:
-    """Return the text without any quoted line and without forwarded text, and how many characters that was."""
+    """Return the text without quoted lines and forwarded text, and the number of characters that were removed."""
     flags = _quote_flags(lines)
     end = next((n for n, line in enumerate(lines) if _FORWARDED.match(line.text.strip("> "))), len(lines))
     own = [line for line, flag in zip(lines[:end], flags, strict=False) if not flag]
@@ -96,7 +96,7 @@ def _join(lines: Sequence[Line]) -> str:
 
 
 def _quote_flags(lines: Sequence[Line]) -> list[bool]:
-    """Return which lines are quoted, by their markup or their words."""
+    """Return for each line whether it is quoted, by its markup or its words."""
     flags = [line.quoted or line.text.startswith(">") for line in lines]
     for at, line in enumerate(lines):
         if _ORIGINAL.fullmatch(line.text.strip()) or _begins_head(lines, at):
@@ -113,7 +113,7 @@ def _quote_flags(lines: Sequence[Line]) -> list[bool]:
 
 
 def _attribution(lines: Sequence[Line], at: int) -> int:
-    """Return how many lines from here are an attribution such as "On Monday, Bob wrote:"; 0 if none."""
+    """Return the number of lines from here that are an attribution such as "On Monday, Bob wrote:"; 0 if none."""
     words = ""
     for length, line in enumerate(lines[at : at + _ATTRIBUTION_LINES], 1):
         words = f"{words} {line.text.strip()}".strip()
@@ -129,7 +129,7 @@ def _words(lines: Sequence[Line]) -> str:
 
 
 def _begins_head(lines: Sequence[Line], at: int) -> bool:
-    """True if the head of an earlier mail begins here, as Outlook writes it: sender, date and subject."""
+    """True if the head of an earlier mail begins here, in Outlook's form: sender, date and subject."""
     if header_of_line(lines[at].text) != "from":
         return False
     named = {"from"}
@@ -141,5 +141,5 @@ def _begins_head(lines: Sequence[Line], at: int) -> bool:
 
 
 def _is_sure(words: str) -> bool:
-    """True if an attribution is certain although no quote mark follows."""
+    """True if an attribution is certain, even without a quote mark after it."""
     return bool(_WROTE.fullmatch(words)) and "@" in words and any(c.isdigit() for c in words)
