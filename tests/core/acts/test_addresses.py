@@ -93,20 +93,20 @@ def line_of(deputy: Deputy) -> Line:
 
 
 @pytest.mark.parametrize("value", HOSTILE)
-def test_D4_a_segment_that_could_leave_its_place_is_refused(value: str) -> None:
+def test_D4_path_segment_with_traversal_characters_is_refused(value: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         segment("id", value)
     assert str(caught.value) == "id: not an id."
 
 
 @pytest.mark.parametrize("value", [None, 7, b"x", ["x"], {"x": 1}])
-def test_D4_a_segment_that_is_no_text_is_refused(value: Any) -> None:
+def test_D4_path_segment_that_is_not_a_string_is_refused(value: Any) -> None:
     with pytest.raises(InvalidInput):
         segment("id", value)
 
 
 @pytest.mark.parametrize("value", INNOCENT)
-def test_D4_a_segment_with_harmless_characters_is_encoded_whole(value: str) -> None:
+def test_D4_path_segment_with_safe_characters_is_percent_encoded(value: str) -> None:
     assert unquote(segment("id", value)) == value and not set(segment("id", value)) & set("/?#\\ @:;{}")
 
 
@@ -131,7 +131,7 @@ _segments = st.text(min_size=1, max_size=60)
 
 
 @given(first=_segments, second=_segments, query=st.dictionaries(st.text(max_size=9), st.text(max_size=30), max_size=3))
-async def test_D4_a_built_url_parses_back_to_the_same_segments_on_both_transports(
+async def test_D4_built_url_parses_to_the_same_segments_on_both_transports(
     first: str, second: str, query: dict[str, str]
 ) -> None:
     try:
@@ -149,7 +149,7 @@ async def test_D4_a_built_url_parses_back_to_the_same_segments_on_both_transport
 
 
 @given(value=st.text(st.sampled_from("./\\%2eEfF@:?#; \t\r\n\u00a0ab"), max_size=12))
-def test_D4_whatever_is_made_of_dots_slashes_and_percents_stays_one_segment(value: str) -> None:
+def test_D4_path_argument_of_dots_slashes_and_percents_stays_one_segment(value: str) -> None:
     try:
         made = httpx.URL(f"https://gmail.googleapis.com/a/{segment('id', value)}/b")
     except InvalidInput:
@@ -166,13 +166,13 @@ def test_D4_whatever_is_made_of_dots_slashes_and_percents_stays_one_segment(valu
         *("/./a", "/%2e%2e/%2e%2e/oauth", "/%2E./x", "/a\r\nHost: evil", "/a\x00b", "/a/%2f..%2f"),
     ],
 )
-async def test_D1_a_path_that_is_more_than_a_path_below_the_root_is_not_sent(deputy: Deputy, path: str) -> None:
+async def test_D1_path_that_leaves_the_api_root_is_not_sent(deputy: Deputy, path: str) -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("wild_fetch", {"path": path}, user="alice")
     assert line_of(deputy).sent == []
 
 
-async def test_D1_an_argument_that_names_another_host_goes_nowhere(deputy: Deputy) -> None:
+async def test_D1_argument_naming_another_host_sends_nothing_there(deputy: Deputy) -> None:
     for value in HOSTILE:
         with pytest.raises(InvalidInput):
             await deputy.act("gmail_get", {"id": value}, user="alice")
@@ -184,27 +184,27 @@ async def test_D1_an_argument_that_names_another_host_goes_nowhere(deputy: Deput
     }
 
 
-async def test_D4_an_id_longer_than_any_address_is_refused_as_input(deputy: Deputy) -> None:
+async def test_D4_id_longer_than_a_url_is_invalid_input(deputy: Deputy) -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("gmail_get", {"id": "x" * 70_000}, user="alice")
     assert line_of(deputy).sent == []
 
 
-async def test_D4_a_query_longer_than_any_address_is_refused_as_input(deputy: Deputy) -> None:
+async def test_D4_query_longer_than_a_url_is_invalid_input(deputy: Deputy) -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("gmail_search", {"query": "x" * 70_000}, user="alice")
     assert line_of(deputy).sent == []
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
-async def test_a_lone_surrogate_in_an_argument_is_refused_as_input(deputy: Deputy, text: str) -> None:
+async def test_lone_surrogate_in_argument_is_invalid_input(deputy: Deputy, text: str) -> None:
     for tool, argument in (("gmail_get", "id"), ("gmail_search", "query"), ("wild_fetch", "path")):
         with pytest.raises(InvalidInput):
             await deputy.act(tool, {argument: text}, user="alice")
 
 
 @pytest.mark.parametrize("method", ["GET /evil HTTP/1.1\r\nX: y", "PUT", "DELETE", "PATCH", "get", "", "QUERY"])
-async def test_a_read_tool_sends_no_other_method(deputy: Deputy, method: str) -> None:
+async def test_read_tool_cannot_send_write_methods(deputy: Deputy, method: str) -> None:
     with pytest.raises(DeputizeError):
         await deputy.act("wild_verb", {"method": method}, user="alice")
     assert line_of(deputy).sent == []
@@ -222,7 +222,7 @@ async def test_a_read_tool_sends_no_other_method(deputy: Deputy, method: str) ->
         "https://gmail.googleapis.com@evil.example.test/v1",
     ],
 )
-async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(root: str) -> None:
+async def test_D1_token_is_not_attached_to_a_foreign_host(root: str) -> None:
     google = PROVIDERS["google"]
     if "@" in root or not root.isascii():
         await _nothing_leaves(_unchecked(google, root))
@@ -231,7 +231,7 @@ async def test_D1_the_token_is_not_attached_to_a_host_that_is_not_the_providers(
 
 
 @pytest.mark.parametrize("plain_http", [False, True], ids=["provider", "stand-in"])
-async def test_D1_token_is_not_sent_without_tls_to_the_providers_own_host(plain_http: bool) -> None:
+async def test_D1_token_is_not_sent_to_the_provider_without_tls(plain_http: bool) -> None:
     row = replace(PROVIDERS["google"], plain_http=plain_http)
     assert "without TLS" in await _nothing_leaves(_unchecked(row, "http://gmail.googleapis.com/gmail/v1"))
 
@@ -266,7 +266,7 @@ def _alice() -> Any:
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("target", ["https://evil.example.test/x", "http://gmail.googleapis.com/x", "/gmail/v1/x"])
-async def test_D2_a_redirect_is_not_followed_with_the_token(deputy: Deputy, status: int, target: str) -> None:
+async def test_D2_redirect_is_not_followed_with_the_token(deputy: Deputy, status: int, target: str) -> None:
     line = line_of(deputy)
     line.answers[GMAIL_API] = [answer(status, {}, location=target)] * 5
     with pytest.raises(DeputizeError):
@@ -274,14 +274,14 @@ async def test_D2_a_redirect_is_not_followed_with_the_token(deputy: Deputy, stat
     assert {str(request.url) for request in line.sent} == {f"{ROOT}/users/me/messages"}
 
 
-async def test_D3_a_tool_is_given_neither_token_nor_client() -> None:
+async def test_D3_tool_receives_neither_token_nor_http_client() -> None:
     told = {"key", "granted", "account", "noted", "now", "zone", "zone_known", "trusted_authors", "can_ask"}
     assert Run.__dataclass_fields__.keys() == told | {"grant"}  # a name for it, and no way to it
     assert "token" not in str({tool.name: tool.schema for tool in gmail.tools.values()})
     assert ProviderTransport.__dataclass_fields__.keys() >= {"engine", "refresher"}
 
 
-def test_half_of_a_character_is_refused_in_the_words_of_unicode() -> None:
+def test_lone_surrogate_error_names_unicode() -> None:
     for request in (
         Request("GET", "/users/{id}", at={"id": "a\ud800"}),
         Request("GET", "/users", params={"q": "a\ud800"}),

@@ -11,7 +11,7 @@ from tests.core.consent.test_consents import House
 from tests.support.gmail_toolkit import ALL, MAIL
 
 
-async def test_answers_that_come_at_the_same_time_are_taken_together_before_one_is_used() -> None:
+async def test_concurrent_answers_are_collected_before_one_is_used() -> None:
     in_step, all_sent, steps = BatchedReads(), asyncio.Event(), list[str]()
 
     async def read() -> None:
@@ -37,12 +37,12 @@ async def alone_in(in_step: BatchedReads) -> None:
     assert not turned
 
 
-async def test_who_is_alone_gives_way_to_nobody() -> None:
+async def test_single_read_does_not_yield() -> None:
     await alone_in(BatchedReads())
 
 
 @pytest.mark.parametrize("ends", ["fails", "is cancelled"])
-async def test_a_read_that_does_not_end_well_is_waited_for_no_more(ends: str) -> None:
+async def test_failed_read_is_not_waited_for(ends: str) -> None:
     in_step, under_way = BatchedReads(), asyncio.Event()
 
     async def read() -> None:
@@ -59,7 +59,7 @@ async def test_a_read_that_does_not_end_well_is_waited_for_no_more(ends: str) ->
     await alone_in(in_step)
 
 
-async def test_who_is_cancelled_before_it_has_left_is_waited_for_no_more() -> None:
+async def test_read_cancelled_before_sending_is_not_waited_for() -> None:
     in_step = BatchedReads()
 
     async def read() -> None:
@@ -74,7 +74,7 @@ async def test_who_is_cancelled_before_it_has_left_is_waited_for_no_more() -> No
     await alone_in(in_step)
 
 
-async def test_reads_take_part_and_writes_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reads_are_batched_and_writes_are_not(monkeypatch: pytest.MonkeyPatch) -> None:
     house, came = await House().begin(), list[BatchedReads]()
     await house.connected(*ALL)
     enter = BatchedReads.__aenter__

@@ -21,7 +21,7 @@ async def call(deputy: Deputy, user: str | User = "alice", thread: str = "mcp", 
     return await deputy.resolve_call(SEND, MAIL | changed, user=user, thread=thread)
 
 
-async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
+async def test_equal_calls_share_an_id_until_the_outcome_is_delivered() -> None:
     async with await build() as deputy:
         first = await call(deputy)
         assert await asyncio.gather(*(call(deputy) for _ in range(5))) == [first] * 5
@@ -35,7 +35,7 @@ async def test_equal_calls_are_one_until_the_outcome_was_handed_over() -> None:
         assert first.message not in repr(await deputy.vault.store.scan("call", ""))
 
 
-async def test_whoever_and_whatever_differs_is_another_call() -> None:
+async def test_call_id_differs_if_any_field_differs() -> None:
     async with await build() as deputy:
         calls = [
             await call(deputy),
@@ -49,7 +49,7 @@ async def test_whoever_and_whatever_differs_is_another_call() -> None:
         assert await call(deputy) == calls[0], "nobody else ends it"
 
 
-async def test_it_outlives_the_process_and_its_questions_and_then_ends(tmp_path: Path) -> None:
+async def test_call_id_survives_restart_and_pending_approvals_then_expires(tmp_path: Path) -> None:
     clock, key = Clock(1_800_000_000.0), bytes(32)
     found = list[Call]()
     for ahead in (0.0, CALL_TTL / 2 + 1, CALL_TTL - 1, CALL_TTL + 1):
@@ -59,7 +59,7 @@ async def test_it_outlives_the_process_and_its_questions_and_then_ends(tmp_path:
     assert found[0] == found[1] == found[2] != found[3]
 
 
-async def test_calls_that_begin_together_are_one_act() -> None:
+async def test_concurrent_equal_calls_run_one_act() -> None:
     sandbox = Sandbox()
     async with await build(sandbox, policy=allow_all) as deputy:
         await connect(deputy, sandbox, "send")
@@ -72,7 +72,7 @@ async def test_calls_that_begin_together_are_one_act() -> None:
         assert len({one["id"] for one in results}) == 1 == len(sandbox.sent("alice@example.test"))
 
 
-async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
+async def test_call_ids_are_not_stored_for_reads_or_erased_users() -> None:
     async with await build() as deputy:
         reading = await deputy.resolve_call("gmail_search_emails", {"query": "x"}, user="alice", thread="mcp")
         assert reading == Call("mcp") and await deputy.vault.scan("call") == []
@@ -83,13 +83,13 @@ async def test_nothing_is_kept_of_reading_nor_of_who_was_erased() -> None:
 
 
 @pytest.mark.parametrize(("tool", "wrong"), [(SEND, {"to": "bob"}), ("no_such_tool", {})])
-async def test_what_cannot_be_called_is_no_call(tool: str, wrong: dict[str, Any]) -> None:
+async def test_invalid_call_is_refused(tool: str, wrong: dict[str, Any]) -> None:
     async with await build() as deputy:
         with pytest.raises(InvalidInput):
             await deputy.resolve_call(tool, wrong, user="alice", thread="mcp")
 
 
-async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:
+async def test_derived_keys_depend_on_purpose_and_vault_and_are_hidden() -> None:
     async with await build() as deputy, await build() as other:
         key = deputy.derive_key("a")
         assert key.reveal() == deputy.derive_key("a").reveal() and len(bytes.fromhex(key.reveal())) == 32
@@ -98,6 +98,6 @@ async def test_keys_are_of_one_purpose_and_one_vault_and_show_nothing() -> None:
         assert deputy.vault.keys.index.hex() not in key.reveal()
 
 
-async def test_the_own_page_is_one_address_for_all() -> None:
+async def test_dashboard_url_is_the_same_for_all_users() -> None:
     async with await build() as deputy:
         assert deputy.dashboard_url() == "http://127.0.0.1:8736/connections"

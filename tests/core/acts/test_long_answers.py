@@ -39,7 +39,7 @@ def on_the_loop() -> bool:
     return threading.current_thread() is threading.main_thread()
 
 
-async def test_a_tool_works_on_a_thread_once_its_answers_are_long(probe: Probe) -> None:
+async def test_tool_moves_to_a_thread_after_long_answers(probe: Probe) -> None:
     where: list[bool] = []
 
     def body() -> Steps:
@@ -54,7 +54,7 @@ async def test_a_tool_works_on_a_thread_once_its_answers_are_long(probe: Probe) 
     assert where == [True, True, False, False, False]
 
 
-async def test_a_tool_with_short_answers_stays_on_the_loop(probe: Probe) -> None:
+async def test_tool_with_short_answers_stays_on_the_loop(probe: Probe) -> None:
     where: list[bool] = []
 
     def body() -> Steps:
@@ -66,7 +66,7 @@ async def test_a_tool_with_short_answers_stays_on_the_loop(probe: Probe) -> None
     assert where == [True]
 
 
-async def test_the_loop_turns_while_a_tool_reads_a_long_answer(probe: Probe) -> None:
+async def test_loop_keeps_running_while_a_tool_reads_a_long_answer(probe: Probe) -> None:
     """The tool waits for the loop: if it worked there, neither could go on."""
     turned = threading.Event()
 
@@ -84,7 +84,7 @@ async def test_the_loop_turns_while_a_tool_reads_a_long_answer(probe: Probe) -> 
     assert await probe.script(body) is True
 
 
-async def test_at_most_two_tools_of_a_loop_work_on_threads_at_a_time(probe: Probe) -> None:
+async def test_at_most_two_tools_per_loop_run_on_threads(probe: Probe) -> None:
     gate, counted, most, now = threading.Event(), threading.Lock(), 0, 0
     both = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -111,7 +111,7 @@ async def test_at_most_two_tools_of_a_loop_work_on_threads_at_a_time(probe: Prob
     assert most == runner.READERS
 
 
-async def test_a_tool_on_a_thread_has_the_context_of_its_caller(probe: Probe) -> None:
+async def test_tool_on_a_thread_keeps_its_callers_context(probe: Probe) -> None:
     def body() -> Steps:
         yield ASKED
         return f"{HERE.get()}, {on_the_loop()}"
@@ -121,7 +121,7 @@ async def test_a_tool_on_a_thread_has_the_context_of_its_caller(probe: Probe) ->
     assert await probe.script(body) == "Alice's run, False"
 
 
-async def test_a_tool_on_a_thread_hears_of_failures_and_may_go_on(probe: Probe) -> None:
+async def test_tool_on_a_thread_receives_failures_and_can_continue(probe: Probe) -> None:
     def body() -> Steps:
         yield ASKED
         try:
@@ -134,7 +134,7 @@ async def test_a_tool_on_a_thread_hears_of_failures_and_may_go_on(probe: Probe) 
 
 
 @pytest.mark.parametrize("broken", [ZeroDivisionError("secret"), StopIteration("secret"), RuntimeError("secret")])
-async def test_a_tool_that_breaks_on_a_thread_is_answered_for(probe: Probe, broken: Exception) -> None:
+async def test_broken_tool_on_a_thread_raises_typed_error(probe: Probe, broken: Exception) -> None:
     def body() -> Steps:
         yield ASKED
         raise broken
@@ -145,7 +145,7 @@ async def test_a_tool_that_breaks_on_a_thread_is_answered_for(probe: Probe, brok
     assert "secret" not in str(caught.value)
 
 
-async def test_a_tool_that_breaks_on_a_thread_after_its_write_leaves_the_write_unknown(probe: Probe) -> None:
+async def test_tool_that_breaks_on_a_thread_after_its_write_is_outcome_unknown(probe: Probe) -> None:
     def body() -> Steps:
         yield ASKED
         yield Request("POST", PATH, json={})
@@ -156,7 +156,7 @@ async def test_a_tool_that_breaks_on_a_thread_after_its_write_leaves_the_write_u
         await probe.script(body, tool="write")
 
 
-async def test_a_cancelled_call_ends_a_tool_on_a_thread_and_sends_nothing_more(probe: Probe) -> None:
+async def test_cancelled_call_stops_the_tool_on_its_thread(probe: Probe) -> None:
     began, gate, ended = asyncio.Event(), threading.Event(), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -182,7 +182,7 @@ async def test_a_cancelled_call_ends_a_tool_on_a_thread_and_sends_nothing_more(p
     assert probe.line.count(GMAIL_API) == 1
 
 
-async def test_a_cancelled_call_keeps_its_turn_until_its_thread_is_free(probe: Probe) -> None:
+async def test_cancelled_call_holds_its_thread_slot_until_the_thread_ends(probe: Probe) -> None:
     began, gate = asyncio.Semaphore(0), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -207,7 +207,9 @@ async def test_a_cancelled_call_keeps_its_turn_until_its_thread_is_free(probe: P
         await last
 
 
-async def test_tool_goes_on_when_no_thread_can_be_started(probe: Probe, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_tool_continues_on_the_loop_when_no_thread_can_start(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def body() -> Steps:
         yield ASKED
         return on_the_loop()
@@ -220,7 +222,7 @@ async def test_tool_goes_on_when_no_thread_can_be_started(probe: Probe, monkeypa
     assert await probe.script(body) is True
 
 
-def test_a_loop_is_freed_although_its_tools_waited_for_a_turn() -> None:
+def test_event_loop_is_garbage_collected_after_tools_waited_for_a_slot() -> None:
     """A program may start a loop for each request that it serves."""
 
     async def acts() -> weakref.ref[asyncio.AbstractEventLoop]:
@@ -238,7 +240,7 @@ def test_a_loop_is_freed_although_its_tools_waited_for_a_turn() -> None:
     assert loop() is None
 
 
-async def test_no_turn_is_kept_when_a_call_is_cancelled_while_it_waits_for_one(probe: Probe) -> None:
+async def test_thread_slot_is_not_lost_when_a_waiting_call_is_cancelled(probe: Probe) -> None:
     began, gate = asyncio.Semaphore(0), threading.Event()
     loop = asyncio.get_running_loop()
 
@@ -262,7 +264,7 @@ async def test_no_turn_is_kept_when_a_call_is_cancelled_while_it_waits_for_one(p
     assert loop not in runner._readers
 
 
-async def test_a_cancelled_call_of_a_tool_that_breaks_while_it_is_ended_is_cancelled(probe: Probe) -> None:
+async def test_cancelled_call_stays_cancelled_when_its_tool_breaks_on_close(probe: Probe) -> None:
     def body() -> Steps:
         try:
             yield ASKED

@@ -68,24 +68,24 @@ async def handle_of(deputy: Deputy, user: str = "alice") -> str:
     return str((await deputy.store_file(user, "a.txt", "text/plain", b"12345"))["file"])
 
 
-async def test_it_works_on_what_the_user_has_here_without_any_account(deputy: Deputy) -> None:
+async def test_local_tool_works_on_stored_files_without_an_account(deputy: Deputy) -> None:
     assert await deputy.act("kept_size", {"file": await handle_of(deputy)}, user="alice") == {"size": 5}
     assert await deputy.pending("alice") == []
 
 
-async def test_another_users_file_is_unknown_to_it(deputy: Deputy) -> None:
+async def test_local_tool_cannot_read_another_users_file(deputy: Deputy) -> None:
     with pytest.raises(NotFound):
         await deputy.act("kept_size", {"file": await handle_of(deputy, "bob")}, user="alice")
     with pytest.raises(NotFound):
         await deputy.act("kept_size", {"file": await handle_of(deputy)}, user=User("alice", "another tenant"))
 
 
-async def test_no_request_of_it_leaves(deputy: Deputy) -> None:
+async def test_local_tool_cannot_send_requests(deputy: Deputy) -> None:
     with pytest.raises(InvalidInput, match="no API"):
         await deputy.act("kept_ask", {"path": "/users/me"}, user="alice")
 
 
-async def test_not_even_a_yes_lets_one_leave_or_lets_it_say_where_the_user_is(deputy: Deputy) -> None:
+async def test_approved_local_tool_still_cannot_send_or_set_time_zone(deputy: Deputy) -> None:
     deputy.policy = allow_all
     for tool in ("kept_send", "kept_place"):
         with pytest.raises(InvalidInput, match="toolkit without a provider"):
@@ -93,7 +93,7 @@ async def test_not_even_a_yes_lets_one_leave_or_lets_it_say_where_the_user_is(de
     assert await deputy.engine.zones.of(User("alice")) is UTC
 
 
-async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
+async def test_policy_applies_to_local_tools(deputy: Deputy) -> None:
     handle = await handle_of(deputy)
 
     def nothing_kept(act: Act) -> Verdict:
@@ -104,7 +104,7 @@ async def test_the_policy_decides_about_it_too(deputy: Deputy) -> None:
         await deputy.act("kept_size", {"file": handle}, user="alice")
 
 
-async def test_it_is_ready_and_nothing_is_asked_for_it_beforehand(deputy: Deputy) -> None:
+async def test_local_tools_are_authorized_without_consent(deputy: Deputy) -> None:
     found: list[Any] = await deputy.authorized_tools("alice", "kept")
     assert {tool.name for tool in found} == {"kept_size", "kept_ask", "kept_send", "kept_place"}
     assert await deputy.connect("alice", tools=["kept_size"]) == []

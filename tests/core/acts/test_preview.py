@@ -63,7 +63,7 @@ def show(**more: Any) -> Preview:
     )
 
 
-def test_the_digest_is_of_the_canonical_json_of_all_but_what_changes_by_itself() -> None:
+def test_preview_digest_covers_canonical_json_without_volatile_fields() -> None:
     one = show(where="#eng", pins={"message": "m1"}, beside={"members": 3})
     compared = {name: value for name, value in one.kept.items() if name != "beside"}
     text = json.dumps(compared, sort_keys=True, separators=(",", ":"))
@@ -86,24 +86,24 @@ def test_the_digest_is_of_the_canonical_json_of_all_but_what_changes_by_itself()
         {"context": {"message": "Lunch?"}},
     ],
 )
-def test_whatever_else_differs_is_another_digest_and_is_named(more: dict[str, Any]) -> None:
+def test_preview_digest_changes_with_any_field_and_names_it(more: dict[str, Any]) -> None:
     other = show(**more)
     assert other.digest != show().digest
     assert other.differs(show()) == ["message" if {"pins", "context"} & more.keys() else next(iter(more))]
 
 
-def test_audiences_are_ordered_and_the_unknown_is_the_widest() -> None:
+def test_audiences_are_ordered_with_unknown_as_widest() -> None:
     assert Audience.SELF < Audience.PEOPLE < Audience.ORGANISATION < Audience.PUBLIC < Audience.UNKNOWN
 
 
-def test_a_name_stands_in_one_place_only() -> None:
+def test_preview_rejects_a_field_name_used_twice() -> None:
     with pytest.raises(ValueError, match="members"):
         show(members=1, beside={"members": 2})
     with pytest.raises(ValueError, match="members"):
         show(context={"members": 1}, beside={"members": 2})
 
 
-def test_a_person_reads_all_of_it() -> None:
+def test_preview_rows_contain_every_field() -> None:
     one = Preview(
         "Change this issue",
         audience=Audience.PUBLIC,
@@ -140,7 +140,7 @@ def test_a_person_reads_all_of_it() -> None:
     ]
 
 
-def test_arguments_are_shown_by_the_same_rules() -> None:
+def test_arguments_are_displayed_like_preview_fields() -> None:
     rows = argument_rows({"description": "", "to": ["a"], "flag": True, "none": None, "x\u200b": {"a": "\u202eb"}})
     assert rows == [
         ("description", "(emptied)"),
@@ -162,7 +162,7 @@ BEYOND: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("more", BEYOND, ids=lambda more: next(iter(more)))
-def test_edit_never_changes_more_than_texts(more: dict[str, Any]) -> None:
+def test_edit_changes_text_fields_only(more: dict[str, Any]) -> None:
     assert show().only_edits(show(), []) and not show(**more).only_edits(show(), [("Hi", "there")])
 
 
@@ -196,11 +196,11 @@ EDITS: list[tuple[Any, Any, str, str, bool]] = [
 
 
 @pytest.mark.parametrize(("old", "new", "taken", "written", "same"), EDITS)
-def test_edit_changes_only_words_that_it_wrote(old: Any, new: Any, taken: str, written: str, same: bool) -> None:
+def test_edit_changes_only_the_edited_text(old: Any, new: Any, taken: str, written: str, same: bool) -> None:
     assert show(text=new).only_edits(show(text=old), [(taken, written)]) is same
 
 
-def test_edit_may_change_two_texts_at_once() -> None:
+def test_edit_can_change_two_texts() -> None:
     old, new = show(text="One", title="Two"), show(text="Three", title="Four")
     assert new.only_edits(old, [("One", "Three"), ("Two", "Four")])
     assert not new.only_edits(old, [("One", "Three")]) and not new.only_edits(old, [("Two", "Four")])
@@ -281,7 +281,7 @@ async def desk() -> AsyncIterator[Desk]:
 # ----------------------------------------------------------------- the draft that is swapped
 
 
-async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(desk: Desk) -> None:
+async def test_draft_rewritten_after_approval_needs_a_new_approval(desk: Desk) -> None:
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
     assert first.summary == "Send this draft" and first.changed_fields == ()
@@ -304,7 +304,7 @@ async def test_a_draft_that_was_rewritten_after_the_yes_is_asked_about_again(des
     assert desk.sent == [("eve@evil.test", "All our secrets.")]
 
 
-async def test_prepare_compares_too_so_that_a_loop_can_pause(desk: Desk) -> None:
+async def test_prepare_compares_the_preview_with_the_approved_one(desk: Desk) -> None:
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "send", draft_id=draft)
     await desk.yes(first)
@@ -312,7 +312,7 @@ async def test_prepare_compares_too_so_that_a_loop_can_pause(desk: Desk) -> None
     assert (await desk.asked("gmail_send_draft", "send", draft_id=draft)).preview["to"] == "eve@evil.test"
 
 
-async def test_a_draft_that_is_swapped_when_it_leaves_is_sent_as_it_was_shown(desk: Desk) -> None:
+async def test_draft_swapped_while_sending_is_sent_as_previewed(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "send", draft_id=draft))
     desk.between("/drafts/send", lambda: desk.rewrite(draft))
@@ -320,7 +320,7 @@ async def test_a_draft_that_is_swapped_when_it_leaves_is_sent_as_it_was_shown(de
     assert desk.sent == [("bob@example.test", "As agreed.")]
 
 
-async def test_a_mail_whose_draft_is_swapped_when_it_leaves_is_sent_as_it_was_shown(desk: Desk) -> None:
+async def test_mail_whose_draft_is_swapped_while_sending_is_sent_as_previewed(desk: Desk) -> None:
     await desk.yes(await desk.asked("gmail_send_email", "send", **DRAFT))
 
     async def swap() -> None:
@@ -333,7 +333,7 @@ async def test_a_mail_whose_draft_is_swapped_when_it_leaves_is_sent_as_it_was_sh
 
 
 @pytest.mark.parametrize("tool", ["gmail_send_email", "gmail_send_draft"])
-async def test_a_draft_that_was_rewritten_after_a_crash_is_not_sent_by_a_later_run(desk: Desk, tool: str) -> None:
+async def test_draft_rewritten_after_a_crash_is_not_sent_by_a_later_run(desk: Desk, tool: str) -> None:
     given: dict[str, Any] = DRAFT if tool == "gmail_send_email" else {"draft_id": await desk.draft()}
     await desk.yes(await desk.asked(tool, "send", **given))
 
@@ -354,7 +354,7 @@ async def test_a_draft_that_was_rewritten_after_a_crash_is_not_sent_by_a_later_r
 
 
 @pytest.mark.parametrize("tool", ["gmail_send_email", "gmail_send_draft"])
-async def test_a_draft_that_nobody_touched_is_sent_by_a_later_run_once(desk: Desk, tool: str) -> None:
+async def test_unchanged_draft_is_sent_once_by_a_later_run(desk: Desk, tool: str) -> None:
     given: dict[str, Any] = DRAFT if tool == "gmail_send_email" else {"draft_id": await desk.draft()}
     await desk.yes(await desk.asked(tool, "send", **given))
 
@@ -369,7 +369,7 @@ async def test_a_draft_that_nobody_touched_is_sent_by_a_later_run_once(desk: Des
     assert desk.sent == [("bob@example.test", "As agreed.")]
 
 
-async def test_writing_over_a_draft_asks_and_shows_what_is_lost(desk: Desk) -> None:
+async def test_overwriting_a_draft_needs_approval_and_previews_the_lost_text(desk: Desk) -> None:
     draft = await desk.draft()
     approval = await desk.asked("gmail_save_draft", "save", draft_id=draft, body="")
     assert (approval.preview["text now"].strip(), approval.preview["text"]) == ("As agreed.", "(emptied)")
@@ -380,11 +380,11 @@ async def test_writing_over_a_draft_asks_and_shows_what_is_lost(desk: Desk) -> N
     assert "All our secrets." in again.preview["text now"] and "text" in again.changed_fields
 
 
-async def test_a_new_draft_is_not_asked_about(desk: Desk) -> None:
+async def test_new_draft_needs_no_approval(desk: Desk) -> None:
     assert await desk.way("gmail_save_draft", "new", **DRAFT) is None
 
 
-async def test_a_draft_that_is_thrown_away_is_shown(desk: Desk) -> None:
+async def test_deleting_a_draft_previews_its_content(desk: Desk) -> None:
     approval = await desk.asked("gmail_delete_draft", "gone", draft_id=await desk.draft())
     assert approval.preview["subject"] == "Contract" and approval.preview["warning"]
 
@@ -399,7 +399,7 @@ def arrived(desk: Desk, **headers: str) -> str:
     return str(desk.sandbox._world.mailbox("alice@example.test").add(raw.encode(), ["INBOX"], 1795528800000).id)
 
 
-async def test_a_hostile_reply_to_is_shown_and_named(desk: Desk) -> None:
+async def test_hostile_reply_to_is_previewed_with_a_note(desk: Desk) -> None:
     approval = await desk.asked(
         "gmail_reply_email", "r", message_id=arrived(desk, Reply_To="Bob <bob@evil.test>"), body="Yes"
     )
@@ -409,20 +409,20 @@ async def test_a_hostile_reply_to_is_shown_and_named(desk: Desk) -> None:
     assert plain.preview["to"] == "Bob <bob@example.test>" and "note" not in plain.preview
 
 
-async def test_a_line_that_looks_like_a_secret_is_shown_as_it_is_sent(desk: Desk) -> None:
+async def test_text_that_looks_like_a_secret_is_previewed_as_sent(desk: Desk) -> None:
     body = "cookie: chocolate chip\nauthorization: signed by Carol"
     approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
     assert approval.preview["text"] == body
 
 
-async def test_hidden_and_false_characters_are_written_out(desk: Desk) -> None:
+async def test_invisible_and_lookalike_characters_are_escaped_in_previews(desk: Desk) -> None:
     body = "Pay to b\u043eb\u202e\u200b \U000e0041"
     approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body, "subject": "A\u2066B"})
     assert approval.preview["text"] == "Pay to b[U+043E]b[U+202E][U+200B] [U+E0041]"
     assert approval.preview["subject"] == "A[U+2066]B"
 
 
-async def test_hidden_words_of_html_are_in_the_source_beside_the_text(desk: Desk) -> None:
+async def test_hidden_html_text_is_in_the_previewed_source(desk: Desk) -> None:
     body = '<p>Seen</p><p style="display:none">unseen words</p>'
     given = DRAFT | {"body": body, "body_format": "html"}
     assert "unseen words" in (await desk.asked("gmail_send_email", "s", **given)).preview["html"]
@@ -432,7 +432,7 @@ async def test_hidden_words_of_html_are_in_the_source_beside_the_text(desk: Desk
     assert "html" not in ours.preview
 
 
-async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
+async def test_attached_file_is_bound_to_its_digest(desk: Desk) -> None:
     kept = await desk.deputy.store_file("alice", "offer.pdf", "application/pdf", b"one")
     given = DRAFT | {"attachments": [kept["file"]]}
     approval = await desk.asked("gmail_send_email", "s", **given)
@@ -444,7 +444,7 @@ async def test_a_file_is_bound_to_its_bytes(desk: Desk) -> None:
     assert (await desk.asked("gmail_send_email", "s", **given)).changed_fields == ("files",)
 
 
-async def test_a_forward_shows_the_mail_its_files_and_whom(desk: Desk) -> None:
+async def test_forward_preview_contains_mail_files_and_recipients(desk: Desk) -> None:
     found = await desk.act("gmail_search_emails", query="has:attachment", limit=1)
     approval = await desk.asked("gmail_forward_email", "f", message_id=found["items"][0]["id"], to=["c@example.test"])
     assert approval.preview["to"] == "c@example.test" and "bytes" in approval.preview["files"]
@@ -454,7 +454,7 @@ async def test_a_forward_shows_the_mail_its_files_and_whom(desk: Desk) -> None:
     assert [to for to, _ in desk.sent] == ["c@example.test"]
 
 
-async def test_the_users_own_address_stays_where_it_is_named(desk: Desk) -> None:
+async def test_users_own_address_stays_a_recipient(desk: Desk) -> None:
     given = DRAFT | {"to": ["bob@example.test", "alice@example.test"], "bcc": ["Alice@Example.test", "d@example.test"]}
     approval = await desk.asked("gmail_send_email", "s", **given)
     assert approval.preview["to"] == "bob@example.test, alice@example.test"
@@ -463,14 +463,14 @@ async def test_the_users_own_address_stays_where_it_is_named(desk: Desk) -> None
     assert desk.sent[0][0] == "bob@example.test, alice@example.test"
 
 
-async def test_leaving_a_list_shows_where_the_request_goes(desk: Desk) -> None:
+async def test_unsubscribe_preview_shows_the_request_address(desk: Desk) -> None:
     message = arrived(desk, List_Unsubscribe="<mailto:leave@list.test?subject=out>")
     approval = await desk.asked("gmail_unsubscribe", "u", message_id=message, by_email=True, trash=True)
     assert (approval.preview["to"], approval.preview["subject"]) == ("leave@list.test", "out")
     assert "bin" in approval.preview["then"] and approval.preview["list"] == "Bob <bob@example.test>"
 
 
-async def test_a_payload_holds_the_beginning_and_the_link_and_the_row_all_of_it(desk: Desk) -> None:
+async def test_approval_payload_is_truncated_and_record_is_complete(desk: Desk) -> None:
     body = "word " * 5000 + "the end"
     approval = await desk.asked("gmail_send_email", "s", **DRAFT | {"body": body})
     payload = approval.payload()
@@ -484,7 +484,7 @@ async def test_a_payload_holds_the_beginning_and_the_link_and_the_row_all_of_it(
 # ----------------------------------------------------------------- answers
 
 
-async def test_an_edit_of_words_is_a_yes_and_one_of_people_is_shown_first(desk: Desk) -> None:
+async def test_edit_of_text_approves_and_edit_of_recipients_asks_again(desk: Desk) -> None:
     approval = await desk.asked("gmail_send_email", "a", **DRAFT)
     await desk.deputy.decide(approval, "edit", by="alice", arguments=DRAFT | {"body": "Better."})
     assert await desk.way("gmail_send_email", "a", **DRAFT) is None
@@ -499,7 +499,7 @@ async def test_an_edit_of_words_is_a_yes_and_one_of_people_is_shown_first(desk: 
     assert desk.sent[1][0] == "carol@example.test"
 
 
-async def test_what_others_change_after_an_edit_was_shown_is_asked_about(desk: Desk) -> None:
+async def test_concurrent_change_after_a_previewed_edit_needs_approval(desk: Desk) -> None:
     draft = await desk.draft()
     approval = await desk.asked("gmail_save_draft", "s", draft_id=draft, body="One")
     await desk.deputy.decide(approval, "edit", by="alice", arguments={"draft_id": draft, "body": "Two"})
@@ -508,7 +508,7 @@ async def test_what_others_change_after_an_edit_was_shown_is_asked_about(desk: D
     assert "All our secrets." in again.preview["text now"] and "Two" in again.preview["text"]
 
 
-async def test_a_no_after_a_yes_counts_until_the_act_has_begun(desk: Desk) -> None:
+async def test_rejection_after_approval_counts_until_the_act_starts(desk: Desk) -> None:
     approval = await desk.asked("gmail_send_email", "s", **DRAFT)
     await desk.yes(approval)
     await desk.deputy.decide(approval, "reject", by="alice")
@@ -517,14 +517,14 @@ async def test_a_no_after_a_yes_counts_until_the_act_has_begun(desk: Desk) -> No
     assert desk.sent == []
 
 
-async def test_a_no_stands_though_the_draft_has_changed(desk: Desk) -> None:
+async def test_rejection_stays_valid_when_the_draft_changed(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.deputy.decide(await desk.asked("gmail_send_draft", "s", draft_id=draft), "reject", by="alice")
     await desk.rewrite(draft)
     assert isinstance(await desk.way("gmail_send_draft", "s", draft_id=draft), Declined)
 
 
-async def test_a_used_yes_without_an_outcome_is_no_permission(desk: Desk) -> None:
+async def test_consumed_approval_without_outcome_permits_nothing(desk: Desk) -> None:
     approval = await desk.asked("gmail_send_email", "s", **DRAFT)
     await desk.yes(approval)
     [row] = [row for row in await desk.deputy.vault.scan("approval") if row.json["id"] == approval.id]
@@ -536,7 +536,7 @@ async def test_a_used_yes_without_an_outcome_is_no_permission(desk: Desk) -> Non
     assert desk.writes == []
 
 
-async def test_a_refusal_after_the_yes_gives_it_back(desk: Desk) -> None:
+async def test_refusal_after_approval_releases_the_approval(desk: Desk) -> None:
     await desk.yes(await desk.asked("gmail_send_email", "s", **DRAFT))
     inner = desk.wire.inner
     refused = {"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": "no"}}
@@ -547,12 +547,12 @@ async def test_a_refusal_after_the_yes_gives_it_back(desk: Desk) -> None:
     assert (await desk.act("gmail_send_email", "s", **DRAFT))["summary"] == "Sent."
 
 
-async def test_what_cannot_be_read_is_told_before_anybody_is_asked(desk: Desk) -> None:
+async def test_unreadable_target_fails_before_approval_is_requested(desk: Desk) -> None:
     assert isinstance(await desk.way("gmail_send_draft", "x", draft_id="r123"), NotFound)
     assert await desk.deputy.approvals.list_pending(User("alice")) == []
 
 
-async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path: Any) -> None:
+async def test_audit_and_ledger_record_the_preview_digest(desk: Desk, tmp_path: Any) -> None:
     desk.deputy.audit = desk.deputy.approvals.rows.audit = desk.deputy.executor.audit = Audit(tmp_path, b"k" * 32)
     approval = await desk.asked("gmail_send_email", "s", **DRAFT)
     await desk.yes(approval)
@@ -570,7 +570,7 @@ async def test_the_audit_and_the_ledger_say_what_was_shown(desk: Desk, tmp_path:
 # ----------------------------------------------------------------- how often is read
 
 
-async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None:
+async def test_act_reuses_what_prepare_read(desk: Desk) -> None:
     draft = await desk.draft()
     start = len(desk.wire.seen)
     approval = await desk.asked("gmail_send_draft", "s", draft_id=draft)
@@ -584,7 +584,7 @@ async def test_between_prepare_and_act_nothing_is_read_twice(desk: Desk) -> None
 
 
 @pytest.mark.parametrize("fits", [True, False])
-async def test_plan_counts_the_files_that_it_holds(desk: Desk, fits: bool) -> None:
+async def test_stored_plan_counts_the_size_of_its_files(desk: Desk, fits: bool) -> None:
     file = (await desk.deputy.store_file("alice", "a.txt", "text/plain", b"x" * 5000))["file"]
     desk.deputy.previewer.plans.most_bytes = 5500 if fits else 4500
     call = {**DRAFT, "attachments": [file]}
@@ -595,7 +595,7 @@ async def test_plan_counts_the_files_that_it_holds(desk: Desk, fits: bool) -> No
     assert desk.deputy.previewer.plans._kept == {} and len(desk.sent) == 1
 
 
-async def test_a_look_at_what_has_a_yes_reads_that_once_before_the_draft_and_once_after(desk: Desk) -> None:
+async def test_prepare_reads_the_approval_once_before_and_once_after_the_draft(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
     store, looks = desk.deputy.vault.store, list[str]()
@@ -610,7 +610,7 @@ async def test_a_look_at_what_has_a_yes_reads_that_once_before_the_draft_and_onc
     assert looks.count("approval") == 2
 
 
-async def test_a_write_drops_what_was_read_for_others(desk: Desk) -> None:
+async def test_write_invalidates_stored_plans(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
     assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
@@ -620,7 +620,7 @@ async def test_a_write_drops_what_was_read_for_others(desk: Desk) -> None:
     assert desk.sent == [] and desk.deputy.previewer.plans._kept == {}
 
 
-async def test_a_policy_that_says_no_meanwhile_is_heard_of_a_kept_plan(desk: Desk) -> None:
+async def test_policy_denial_applies_to_a_stored_plan(desk: Desk) -> None:
     draft = await desk.draft()
     await desk.yes(await desk.asked("gmail_send_draft", "s", draft_id=draft))
     assert await desk.way("gmail_send_draft", "s", draft_id=draft) is None
@@ -630,7 +630,7 @@ async def test_a_policy_that_says_no_meanwhile_is_heard_of_a_kept_plan(desk: Des
     assert desk.sent == []
 
 
-async def test_before_anything_is_read_only_a_denial_of_the_policy_counts(desk: Desk) -> None:
+async def test_policy_is_checked_without_preview_before_anything_is_read(desk: Desk) -> None:
     seen: list[Act] = []
 
     def policy(act: Act) -> Verdict:
@@ -799,14 +799,14 @@ async def own() -> AsyncIterator[Desk]:
 
 
 @pytest.mark.parametrize("what", EARLY)
-async def test_nothing_happens_before_it_was_shown_and_no_tool_talks_itself_out_of_it(own: Desk, what: str) -> None:
+async def test_tool_cannot_write_before_its_preview(own: Desk, what: str) -> None:
     with pytest.raises(InvalidInput, match="before it shows"):
         await own.act(f"gmail_early_{what}")
     assert isinstance(await own.way(f"gmail_early_{what}", "p"), InvalidInput)
     assert own.writes == [] and await own.deputy.vault.scan("act") == []
 
 
-async def test_a_no_is_never_thrown_into_a_tool(own: Desk) -> None:
+async def test_rejection_is_never_raised_inside_a_tool(own: Desk) -> None:
     with pytest.raises(ApprovalRequired):
         await own.act("gmail_catches")
     assert own.writes == []
@@ -815,19 +815,19 @@ async def test_a_no_is_never_thrown_into_a_tool(own: Desk) -> None:
 @pytest.mark.parametrize(
     ("tool", "error"), [("twice", InvalidInput), ("undeclared", InvalidInput), ("late", OutcomeUnknown)]
 )
-async def test_one_show_in_its_place(own: Desk, tool: str, error: type[Exception]) -> None:
+async def test_tool_must_yield_exactly_one_preview_at_its_place(own: Desk, tool: str, error: type[Exception]) -> None:
     own.deputy.policy = lambda act: Verdict.ALLOW
     with pytest.raises(error):
         await own.act(f"gmail_{tool}")
 
 
-async def test_where_there_is_nothing_to_do_nobody_is_asked(own: Desk) -> None:
+async def test_act_without_changes_needs_no_approval(own: Desk) -> None:
     assert await own.way("gmail_nothing", "n") is None
     assert await own.act("gmail_nothing", "n") == {"ok": True}
 
 
 @pytest.mark.parametrize("tool", ["bare_by_get", "gmail_by_get_asked"])
-async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Desk, tool: str) -> None:
+async def test_tool_without_declared_preview_needs_approval_before_its_get(own: Desk, tool: str) -> None:
     assert isinstance(await own.way(tool, "g", text="hello"), ApprovalRequired)
     approval = await own.asked(tool, "g", text="hello")
     assert approval.preview["text"] == "hello" and own.wire.seen == []
@@ -840,14 +840,14 @@ async def test_tool_that_declares_no_show_is_asked_about_before_its_get(own: Des
     assert len(own.wire.seen) == 1
 
 
-async def test_tool_that_declares_no_show_sends_nothing_if_policy_denies(own: Desk) -> None:
+async def test_tool_without_declared_preview_sends_nothing_when_policy_denies(own: Desk) -> None:
     own.deputy.policy = lambda act: Verdict.DENY
     with pytest.raises(PolicyDenied):
         await own.act("bare_by_get")
     assert own.wire.seen == []
 
 
-async def test_undeclared_show_is_refused_and_says_what_to_declare(own: Desk) -> None:
+async def test_undeclared_preview_is_refused_with_a_hint(own: Desk) -> None:
     await own.yes(await own.asked("bare_undeclared", "u"))
     with pytest.raises(InvalidInput, match="it yields a Preview, but is not declared"):
         await own.act("bare_undeclared", "u")
@@ -859,29 +859,29 @@ async def test_undeclared_show_is_refused_and_says_what_to_declare(own: Desk) ->
     assert own.writes == []
 
 
-async def test_tool_of_undeclared_toolkit_shows_if_it_declares_so_itself(own: Desk) -> None:
+async def test_tool_can_declare_a_preview_in_an_undeclared_toolkit(own: Desk) -> None:
     assert (await own.asked("bare_declared", "d")).preview["seen by"] == "everybody"
 
 
-async def test_declared_tool_without_show_runs_unasked_if_it_sends_only_gets(own: Desk) -> None:
+async def test_declared_tool_without_preview_runs_when_it_sends_only_gets(own: Desk) -> None:
     assert await own.way("gmail_by_get", "n") is None
     assert await own.act("gmail_by_get", "n") is not None
     assert [one.method for one in own.wire.seen] == ["GET", "GET"]  # once to find a Preview, once in the call
     assert await own.deputy.approvals.list_pending(User("alice")) == []
 
 
-async def test_get_that_is_declared_as_write_is_refused_before_show(own: Desk) -> None:
+async def test_get_declared_as_write_is_refused_before_the_preview(own: Desk) -> None:
     with pytest.raises(InvalidInput, match="before it shows"):
         await own.act("gmail_by_get_declared")
     assert own.wire.seen == []
 
 
-async def test_show_is_not_needed_by_call_that_reads(own: Desk) -> None:
+async def test_read_call_needs_no_preview(own: Desk) -> None:
     assert await own.act("gmail_by_argument") is not None
 
 
 @pytest.mark.parametrize("changes", [False, True])
-async def test_a_run_that_is_taken_up_goes_on_only_with_what_was_shown(own: Desk, changes: bool) -> None:
+async def test_resumed_run_continues_only_with_the_previewed_content(own: Desk, changes: bool) -> None:
     with pytest.raises(KeyboardInterrupt):
         await own.act("gmail_notes", "n")
     began = own.deputy.clock()
@@ -897,7 +897,7 @@ async def test_a_run_that_is_taken_up_goes_on_only_with_what_was_shown(own: Desk
     assert len(own.writes) == before
 
 
-async def test_a_distance_in_time_counts_from_when_it_was_asked_for(own: Desk) -> None:
+async def test_relative_time_counts_from_the_time_of_the_request(own: Desk) -> None:
     approval = await own.asked("gmail_later", "l")
     due = float(approval.preview["at"])
     own.deputy.clock.now += 1800  # type: ignore[attr-defined]
@@ -906,7 +906,7 @@ async def test_a_distance_in_time_counts_from_when_it_was_asked_for(own: Desk) -
     assert await own.act("gmail_later", "l") == {"at": due}
 
 
-async def test_a_yes_to_one_question_is_none_to_the_next_whoever_is_quicker(desk: Desk) -> None:
+async def test_approval_is_not_used_for_a_later_preview_in_a_race(desk: Desk) -> None:
     """The row is approved between a run's look and its swap: the run looks again, and does not take that yes."""
     draft = await desk.draft()
     first = await desk.asked("gmail_send_draft", "s", draft_id=draft)
@@ -946,7 +946,7 @@ def kept(plans: Plans, id: str, held: int = 1, user: str = "alice") -> Any:
     return plan, act, closed
 
 
-def test_a_plan_is_taken_once_and_by_its_own_act_only() -> None:
+def test_plan_is_used_once_and_by_its_own_act_only() -> None:
     plans = Plans()
     plan, act, closed = kept(plans, "a")
     other = replace(act, arguments={"x": 1})
@@ -956,7 +956,7 @@ def test_a_plan_is_taken_once_and_by_its_own_act_only() -> None:
     assert plans.take(act, grant) is plan and plans.take(act, grant) is None
 
 
-def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plans_are_limited_in_number_bytes_and_age(monkeypatch: pytest.MonkeyPatch) -> None:
     plans = Plans(most=2, most_bytes=100)
     ends = [kept(plans, str(n))[2] for n in range(3)]
     assert ends == [["0"], [], []]
@@ -969,7 +969,7 @@ def test_plans_are_bounded_in_number_in_bytes_and_in_time(monkeypatch: pytest.Mo
     assert plans.take(act, plan.grant) is None and closed == ["full"]
 
 
-def test_an_act_drops_plans_of_its_user_only() -> None:
+def test_act_drops_plans_of_its_user_only() -> None:
     plans = Plans()
     _, act, mine = kept(plans, "a")
     *_, theirs = kept(plans, "a", user="bob")
@@ -979,7 +979,7 @@ def test_an_act_drops_plans_of_its_user_only() -> None:
     assert theirs == ["a"]
 
 
-def test_the_default_policy_asks_where_others_see_it_or_something_is_lost() -> None:
+def test_default_policy_asks_for_visible_or_destructive_acts() -> None:
     tool = KIT.tools["gmail_nothing"]
     act = Act(User("alice"), tool, {}, Effect.SENDS, Call(), "", "google", "google")
     verdicts = {one: ask_before_sending(replace(act, show=Preview("x", audience=one))) for one in Audience}
@@ -1005,7 +1005,7 @@ async def reply_of(desk: Desk, headers: Mapping[str, str] = MappingProxyType({})
     return await desk.way("gmail_reply_email", "r", message_id=id, **{"body": "Fine.", **arguments})
 
 
-async def test_reply_to_writer_alone_is_covered_by_mandate_though_it_quotes_links(desk: Desk) -> None:
+async def test_mandate_covers_reply_to_sender_with_quoted_links(desk: Desk) -> None:
     assert await reply_of(desk) is None
 
 
@@ -1023,7 +1023,7 @@ async def test_reply_to_writer_alone_is_covered_by_mandate_though_it_quotes_link
     ],
     ids=["cc", "bcc", "all", "reply-to", "two to reply to", "host", "own quote", "html"],
 )
-async def test_reply_to_strangers_text_before_others(
+async def test_reply_quoting_another_sender_needs_approval(
     desk: Desk, headers: dict[str, str], arguments: dict[str, Any]
 ) -> None:
     way = await reply_of(desk, headers, **arguments)
@@ -1031,7 +1031,7 @@ async def test_reply_to_strangers_text_before_others(
     assert ("quote" in way.approval.preview) is (arguments.keys() == {"body"}), "to its writer alone, if at all"
 
 
-async def test_quote_of_a_reply_is_shown_beside_its_own_words(desk: Desk) -> None:
+async def test_reply_preview_separates_own_text_from_the_quote(desk: Desk) -> None:
     way = await reply_of(desk, body="See https://acme.example/y")
     assert way.approval.preview["text"] == "See https://acme.example/y"
     assert "> Bob, www.acme.example" in way.approval.preview["quote"]

@@ -159,7 +159,7 @@ SHOWN: Final = sample(
 
 
 @pytest.mark.parametrize("row", SHOWN)
-async def test_a_known_answer_becomes_what_its_row_says(row: dict[str, Any]) -> None:
+async def test_provider_refusal_raises_the_error_of_its_rule(row: dict[str, Any]) -> None:
     want, answer = row["expect"], answer_of(row)
     async with playing(row) as played:
         if want["kind"] == "REFRESH_ONCE":
@@ -249,13 +249,13 @@ async def _another(played: Played) -> DeputizeError:
     return caught.value
 
 
-def test_every_row_about_an_api_is_tried_and_there_are_many() -> None:
+def test_every_api_failure_rule_is_tested() -> None:
     assert len(API_ROWS) == len({row["id"] for row in API_ROWS}) == 129
     assert {provider_of(row) for row in API_ROWS} == SCOPES.keys() <= PROVIDERS.keys()
     assert {row["expect"]["kind"] for row in API_ROWS} == KIND.keys() | {"OK", "REFRESH_ONCE"}
 
 
-async def test_grant_that_cannot_be_refreshed_outlives_a_refusal() -> None:
+async def test_grant_without_refresh_token_survives_a_refusal() -> None:
     [row] = [row for row in API_ROWS if row["id"] == "F08"]
     async with playing(row) as played:
         assert await played.deputy.vault.replace(played.grant, replace(played.grant, refresh_token=None))
@@ -264,7 +264,7 @@ async def test_grant_that_cannot_be_refreshed_outlives_a_refusal() -> None:
 
 
 @pytest.mark.parametrize("url", ["https://evil.example.test/sso", "http://github.com/orgs/acme/sso", "javascript:x"])
-async def test_a_sign_in_address_that_is_not_the_providers_own_is_not_passed_on(url: str) -> None:
+async def test_foreign_sign_in_url_is_removed_from_org_blocked(url: str) -> None:
     [row] = [row for row in API_ROWS if row["id"] == "H09"]
     async with playing(row) as played:
         played.says(answer_of(row | {"headers": {"X-GitHub-SSO": f"required; url={url}"}}))

@@ -31,7 +31,7 @@ def spent(budgets: Budgets, user: User = ALICE, provider: str = "google") -> int
     return n
 
 
-def test_a_minutes_worth_may_be_sent_at_once_and_then_as_time_goes_on() -> None:
+def test_rate_limit_allows_a_minutes_burst_then_refills() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
     assert spent(budgets) == 60
@@ -41,7 +41,7 @@ def test_a_minutes_worth_may_be_sent_at_once_and_then_as_time_goes_on() -> None:
     assert spent(budgets) == 60
 
 
-def test_a_short_wait_is_asked_for_and_a_long_one_is_refused_with_its_length() -> None:
+def test_short_wait_is_returned_and_long_wait_is_refused_with_retry_after() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
     for _ in range(60):
@@ -54,7 +54,7 @@ def test_a_short_wait_is_asked_for_and_a_long_one_is_refused_with_its_length() -
     assert budgets.take(ALICE, "google") == pytest.approx(2)
 
 
-def test_a_refusal_costs_nothing() -> None:
+def test_refused_request_costs_no_budget() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
     spent(budgets)
@@ -70,12 +70,12 @@ def test_a_refusal_costs_nothing() -> None:
     ("user", "provider"),
     [(BOB, "google"), (User("alice", "acme"), "google"), (ALICE, "slack"), (User("google"), "alice")],
 )
-def test_each_user_has_a_budget_at_each_provider(user: User, provider: str) -> None:
+def test_rate_limit_is_per_user_and_provider(user: User, provider: str) -> None:
     budgets = Budgets(5, Clock(START))
     assert spent(budgets) == 5 and spent(budgets, user, provider) == 5
 
 
-def test_what_has_to_be_sent_is_sent_at_once_and_counts() -> None:
+def test_unavoidable_request_is_sent_at_once_and_counted() -> None:
     clock = Clock(START)
     budgets = Budgets(5, clock)
     assert [budgets.take(ALICE, "google", unavoidable=True) for _ in range(5)] == [0.0] * 5
@@ -87,7 +87,7 @@ def test_what_has_to_be_sent_is_sent_at_once_and_counts() -> None:
     assert spent(budgets) > 0  # what was owed is not held against the user for ever
 
 
-def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
+def test_clock_set_back_does_not_lock_users_out() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
     spent(budgets)
@@ -101,7 +101,7 @@ def test_a_clock_that_is_set_back_locks_nobody_out() -> None:
     assert spent(budgets) > 50
 
 
-def test_an_infinite_budget_is_none_and_nothing_less_than_one_is_a_budget() -> None:
+def test_infinite_rate_limit_is_unlimited_and_below_one_is_refused() -> None:
     budgets = Budgets(math.inf, Clock(START))
     assert all(budgets.take(ALICE, "google") == 0.0 for _ in range(10_000))
     for wrong in (0, -1, math.nan):
@@ -109,7 +109,7 @@ def test_an_infinite_budget_is_none_and_nothing_less_than_one_is_a_budget() -> N
             Budgets(wrong)
 
 
-def test_many_users_do_not_fill_the_memory() -> None:
+def test_rate_limit_memory_is_bounded_with_many_users() -> None:
     clock = Clock(START)
     budgets = Budgets(60, clock)
     for n in range(3 * MAX_BUCKETS):
@@ -118,7 +118,7 @@ def test_many_users_do_not_fill_the_memory() -> None:
     assert len(budgets._full_at) <= MAX_BUCKETS
 
 
-def test_threads_at_once_get_no_more_than_there_is() -> None:
+def test_rate_limit_holds_across_threads() -> None:
     budgets = Budgets(500, Clock(START))
 
     def some(_: int) -> int:
@@ -137,7 +137,7 @@ async def probe() -> AsyncIterator[Probe]:
         yield made
 
 
-async def test_an_act_over_the_budget_is_told_when_to_come_back_and_sends_nothing(probe: Probe) -> None:
+async def test_act_over_the_rate_limit_gets_retry_after_and_sends_nothing(probe: Probe) -> None:
     await probe.run(*[GET] * 5)
     with pytest.raises(RateLimited) as caught:
         await probe.run(GET)
@@ -145,13 +145,13 @@ async def test_an_act_over_the_budget_is_told_when_to_come_back_and_sends_nothin
     assert probe.deputy.audit.rows()[-1]["decision"] == "rate_limited"
 
 
-async def test_one_list_of_too_many_requests_is_stopped_too(probe: Probe) -> None:
+async def test_one_batch_of_requests_over_the_limit_is_stopped(probe: Probe) -> None:
     with pytest.raises(RateLimited):
         await probe.run([GET] * 50)
     assert len(probe.line.sent) == 5
 
 
-async def test_every_try_counts(probe: Probe) -> None:
+async def test_each_retry_counts_against_the_rate_limit(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(503)] * 2
     await probe.run(GET)
     probe.line.answers[GMAIL_API] = [answer(503)] * 9
@@ -160,7 +160,7 @@ async def test_every_try_counts(probe: Probe) -> None:
     assert len(probe.line.sent) == 5
 
 
-async def test_a_tool_can_make_do_with_what_it_has(probe: Probe) -> None:
+async def test_tool_can_return_partial_results_when_rate_limited(probe: Probe) -> None:
     def body() -> Steps:
         got = 0
         try:
@@ -172,7 +172,7 @@ async def test_a_tool_can_make_do_with_what_it_has(probe: Probe) -> None:
     assert await probe.script(body) == {"got": 5}
 
 
-async def test_a_write_that_was_not_sent_may_be_tried_later(probe: Probe) -> None:
+async def test_unsent_write_can_be_retried_after_rate_limit(probe: Probe) -> None:
     clock: Any = probe.deputy.clock
     call = Call("t", "m", "c")
     await probe.run(*[GET] * 5)
@@ -188,7 +188,7 @@ async def test_a_write_that_was_not_sent_may_be_tried_later(probe: Probe) -> Non
     assert await probe.script(body, tool="write", call=call) == {"id": "1"}
 
 
-async def test_an_act_that_has_begun_to_write_is_not_stopped_in_the_middle(probe: Probe) -> None:
+async def test_act_that_started_writing_is_not_rate_limited(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(200, {"id": "1"})] * 9
 
     def body() -> Steps:
@@ -201,7 +201,7 @@ async def test_an_act_that_has_begun_to_write_is_not_stopped_in_the_middle(probe
         await probe.run(GET)
 
 
-async def test_a_short_wait_is_waited_by_the_engine() -> None:
+async def test_engine_waits_out_a_short_rate_limit() -> None:
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -213,7 +213,7 @@ async def test_a_short_wait_is_waited_by_the_engine() -> None:
         assert len(probe.line.sent) == 61 and waited == [pytest.approx(1)]
 
 
-async def test_bob_goes_on_when_alices_budget_is_spent(probe: Probe) -> None:
+async def test_rate_limit_of_alice_does_not_stop_bob(probe: Probe) -> None:
     await probe.run(*[GET] * 5)
     with pytest.raises(RateLimited):
         await probe.run(GET)
@@ -223,13 +223,13 @@ async def test_bob_goes_on_when_alices_budget_is_spent(probe: Probe) -> None:
 
 
 @pytest.mark.parametrize("less", [0.5, 0.999, 1e-9])
-def test_a_budget_that_would_never_let_one_request_through_is_none(less: float) -> None:
+def test_rate_limit_that_allows_no_request_is_refused(less: float) -> None:
     with pytest.raises(SettingsError):
         Budgets(less)
     assert Budgets(1, Clock(START)).take(ALICE, "google") == 0.0
 
 
-def test_many_users_at_once_cost_each_no_look_at_all_the_others() -> None:
+def test_rate_limit_scans_rarely_with_many_users() -> None:
     """More users than are kept, none of them with a full budget: room is looked for now and then, not every time."""
     clock, looks = Clock(START), 0
 
@@ -251,7 +251,7 @@ def test_many_users_at_once_cost_each_no_look_at_all_the_others() -> None:
     assert len(budgets._full_at) <= 2 * MAX_BUCKETS
 
 
-async def test_requests_to_strangers_are_counted_by_themselves(probe: Probe) -> None:
+async def test_public_requests_have_their_own_rate_limit(probe: Probe) -> None:
     probe.line.answers["logs.example.test", "/"] = [answer(200)] * 50
     with pytest.raises(RateLimited):
         await probe.run(*[PublicRequest("https://logs.example.test/")] * 50)
@@ -259,7 +259,7 @@ async def test_requests_to_strangers_are_counted_by_themselves(probe: Probe) -> 
     await probe.run(GET)
 
 
-async def test_the_second_try_after_a_refused_token_counts(probe: Probe) -> None:
+async def test_retry_after_token_refresh_counts_against_the_rate_limit(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(401)]
     await probe.run(*[GET] * 4)
     with pytest.raises(RateLimited):

@@ -79,7 +79,7 @@ async def home(tmp_path: Path) -> AsyncIterator[Home]:
     await made.deputy.close()
 
 
-async def test_a_deleted_record_of_an_act_does_not_let_the_same_yes_send_again(home: Home) -> None:
+async def test_deleted_act_record_does_not_allow_the_same_approval_again(home: Home) -> None:
     await home.begin()
     await home.allowed()
     await home.send()
@@ -91,7 +91,7 @@ async def test_a_deleted_record_of_an_act_does_not_let_the_same_yes_send_again(h
     assert home.sent == 1 and await home.lost() == ["act"]  # though there is a record again: it does not know
 
 
-async def test_a_yes_that_was_put_back_is_found(home: Home) -> None:
+async def test_restored_approval_record_is_detected(home: Home) -> None:
     await home.begin()
     await home.allowed()
     before = dict(await home.store.scan("approval"))
@@ -101,7 +101,7 @@ async def test_a_yes_that_was_put_back_is_found(home: Home) -> None:
     assert await home.lost() == ["approval"]
 
 
-async def test_where_no_yes_is_needed_a_deleted_record_is_found_until_it_would_have_expired(home: Home) -> None:
+async def test_deleted_act_record_without_approval_is_detected_until_expiry(home: Home) -> None:
     await home.begin(allow_all)
     await home.send()
     await home.send(Call("t", "m", "another"))
@@ -109,7 +109,7 @@ async def test_where_no_yes_is_needed_a_deleted_record_is_found_until_it_would_h
     assert await home.lost() == ["act", "act"] and await home.lost(90_000) == []
 
 
-async def test_an_edit_after_a_refusal_is_no_missing_act(home: Home) -> None:
+async def test_edit_after_a_refusal_is_not_reported_as_missing(home: Home) -> None:
     await home.begin(allow_all)
     home.line.answers[GMAIL_API] = [answer(400)]
     with pytest.raises(InvalidInput):
@@ -118,7 +118,7 @@ async def test_an_edit_after_a_refusal_is_no_missing_act(home: Home) -> None:
     assert await home.lost() == []
 
 
-async def test_what_was_refused_given_back_or_erased_is_not_missing(home: Home) -> None:
+async def test_refused_released_or_erased_acts_are_not_reported_as_missing(home: Home) -> None:
     await home.begin()
     await home.allowed()
     home.line.answers[GMAIL_API] = [answer(400)]
@@ -131,7 +131,7 @@ async def test_what_was_refused_given_back_or_erased_is_not_missing(home: Home) 
     assert await home.lost() == []
 
 
-async def test_a_mandate_that_is_put_back_as_it_was_is_found(tmp_path: Path) -> None:
+async def test_restored_mandate_record_is_detected(tmp_path: Path) -> None:
     sandbox, store = Sandbox(), MemoryStore()
     vault = await Vault.open(store, [os.urandom(32)])
     audit = Audit(tmp_path / "audit", vault.keys.audit)

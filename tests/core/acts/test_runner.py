@@ -46,13 +46,13 @@ def google(status: int, reason: str, message: str = "") -> Any:
 # ------------------------------------------------------------- what is repeated
 
 
-async def test_a_401_is_answered_by_one_refresh_and_the_write_goes_out_once(house: House) -> None:
+async def test_status_401_refreshes_once_and_the_write_is_sent_once(house: House) -> None:
     house.sandbox.expire_access_tokens()
     assert (await house.act("send", **MAIL))["id"]
     assert house.mails == 1 and house.line.count(TOKEN) == 1 and house.line.count(GMAIL_API) == 2
 
 
-async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> None:
+async def test_status_429_is_waited_out_and_the_write_is_sent_once(house: House) -> None:
     house.line.answers[GMAIL_API] = [answer(429, {}, retry_after="2"), google(403, "rateLimitExceeded")]
     waited: list[float] = []
 
@@ -64,7 +64,7 @@ async def test_a_429_is_waited_out_and_the_write_goes_out_once(house: House) -> 
     assert house.mails == 1 and waited[0] == 2 and len(waited) == 2
 
 
-async def test_a_429_that_stays_or_is_too_long_is_told_with_its_wait_and_may_be_tried_later(house: House) -> None:
+async def test_persistent_429_raises_rate_limited_and_allows_a_later_call(house: House) -> None:
     house.line.answers[GMAIL_API] = [answer(429, {}, retry_after="2")] * 3 + [answer(429, {}, retry_after="600")]
     for wait in (2, 600):
         with pytest.raises(RateLimited) as caught:
@@ -75,7 +75,7 @@ async def test_a_429_that_stays_or_is_too_long_is_told_with_its_wait_and_may_be_
 
 
 @pytest.mark.parametrize("fault", [answer(503), answer(500), broken(), broken(httpx.ReadTimeout)])
-async def test_a_read_is_tried_three_times(house: House, fault: Any) -> None:
+async def test_failed_read_is_tried_three_times(house: House, fault: Any) -> None:
     house.line.answers[GMAIL_API] = [fault] * 2
     assert await house.act("search")
     house.line.answers[GMAIL_API] = [fault] * 3
@@ -85,7 +85,7 @@ async def test_a_read_is_tried_three_times(house: House, fault: Any) -> None:
 
 
 @pytest.mark.parametrize("fault", [answer(503), answer(500), answer(502), broken(), broken(httpx.RemoteProtocolError)])
-async def test_D9_a_write_whose_answer_is_lost_or_broken_is_sent_once_and_never_again(house: House, fault: Any) -> None:
+async def test_D9_write_with_lost_or_broken_answer_is_sent_once(house: House, fault: Any) -> None:
     house.line.answers[GMAIL_API] = [fault]
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
@@ -93,14 +93,14 @@ async def test_D9_a_write_whose_answer_is_lost_or_broken_is_sent_once_and_never_
     assert house.line.count(GMAIL_API) == 1
 
 
-async def test_D9_a_write_that_cannot_have_left_may_be_tried_again(house: House) -> None:
+async def test_D9_unsent_write_can_be_retried(house: House) -> None:
     house.line.answers[GMAIL_API] = [broken(httpx.ConnectError)] * 3
     with pytest.raises(ProviderUnavailable):
         await house.act("send", **MAIL)
     assert (await house.act("send", **MAIL))["id"] and house.mails == 1
 
 
-async def test_a_write_dropped_after_it_was_committed_is_unknown_and_one_mail(house: House) -> None:
+async def test_write_dropped_after_commit_is_outcome_unknown_and_sent_once(house: House) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail")
     for _ in range(3):
         with pytest.raises(OutcomeUnknown):
@@ -124,7 +124,7 @@ async def test_a_write_dropped_after_it_was_committed_is_unknown_and_one_mail(ho
     ],
 )
 @pytest.mark.parametrize("tool", ["search", "send"])
-async def test_a_refusal_becomes_a_typed_error_and_nothing_is_recorded(
+async def test_refusal_raises_typed_error_and_records_no_outcome(
     house: House, fault: Any, kind: type[DeputizeError], tool: str
 ) -> None:
     house.line.answers[GMAIL_API] = [fault]
@@ -135,7 +135,7 @@ async def test_a_refusal_becomes_a_typed_error_and_nothing_is_recorded(
     assert await house.act(tool, **arguments)  # refused, so it may be done now
 
 
-async def test_A19_a_scope_that_the_api_misses_is_asked_for_and_once_only(house: House) -> None:
+async def test_A19_missing_api_scope_is_requested_once(house: House) -> None:
     house.line.answers[GMAIL_API] = [google(403, "insufficientPermissions")] * 3
     with pytest.raises(ConsentRequired) as caught:
         await house.act("send", **MAIL)
@@ -146,14 +146,14 @@ async def test_A19_a_scope_that_the_api_misses_is_asked_for_and_once_only(house:
     assert house.mails == 0
 
 
-async def test_E3_of_the_scopes_that_the_api_would_take_the_narrowest_is_asked_for(house: House) -> None:
+async def test_E3_narrowest_of_the_accepted_scopes_is_requested(house: House) -> None:
     house.line.answers[GMAIL_API] = [google(403, "insufficientPermissions")]
     with pytest.raises(ConsentRequired) as caught:
         await house.act("widely_allowed")
     assert caught.value.consent.scopes == (READ,)
 
 
-async def test_E4_what_a_provider_echoes_is_not_repeated(house: House) -> None:
+async def test_E4_token_echoed_by_the_provider_is_not_repeated(house: House) -> None:
     grant = await house.grant()
     assert grant
     token = grant.access_token.reveal()
@@ -167,7 +167,7 @@ async def test_E4_what_a_provider_echoes_is_not_repeated(house: House) -> None:
     assert token not in json.dumps(house.deputy.audit.rows())
 
 
-async def test_L4_a_lost_request_raises_nothing_that_shows_the_token(house: House) -> None:
+async def test_L4_lost_request_error_does_not_show_the_token(house: House) -> None:
     grant = await house.grant()
     assert grant
     house.line.answers[GMAIL_API] = [broken()] * 3
@@ -179,31 +179,31 @@ async def test_L4_a_lost_request_raises_nothing_that_shows_the_token(house: Hous
 # ------------------------------------------------------------- tools that do not behave
 
 
-async def test_a_read_tool_that_writes_is_stopped_before_it_sends(house: House) -> None:
+async def test_read_tool_that_writes_is_stopped_before_sending(house: House) -> None:
     with pytest.raises(InvalidInput) as caught:
         await house.act("lying", **MAIL)
     assert caught.value.fix_by == "operator" and house.line.seen == [] and house.mails == 0
 
 
-async def test_a_read_tool_that_keeps_a_note_is_stopped(house: House) -> None:
+async def test_read_tool_that_saves_a_note_is_stopped(house: House) -> None:
     with pytest.raises(InvalidInput):
         await house.act("noting")
 
 
-async def test_concurrent_requests_come_back_in_order(house: House) -> None:
+async def test_concurrent_requests_return_in_order(house: House) -> None:
     ids = await house.act("search")
     assert len(ids) > 2 and await house.act("many", ids=ids) == ids
     assert await house.act("many", ids=[]) == []
 
 
-async def test_concurrent_requests_of_which_one_fails_are_all_awaited(house: House) -> None:
+async def test_concurrent_requests_are_all_awaited_when_one_fails(house: House) -> None:
     ids = await house.act("search")
     with pytest.raises((NotFound, InvalidInput)):
         await house.act("many", ids=[ids[0], "nosuchid", ids[1]])
     assert house.line.count(GMAIL_API) == 4
 
 
-async def test_two_concurrent_writes_of_one_act_both_go_out(house: House) -> None:
+async def test_two_concurrent_writes_of_one_act_are_both_sent(house: House) -> None:
     house.store.pause = 0.001  # a store that takes its time, as one on disk does
     assert len(await house.act("pair", **MAIL)) == 2
     assert house.mails == 2
@@ -211,7 +211,7 @@ async def test_two_concurrent_writes_of_one_act_both_go_out(house: House) -> Non
     assert house.mails == 2
 
 
-async def test_one_of_two_concurrent_writes_that_fails_leaves_the_act_unknown(house: House) -> None:
+async def test_one_failed_concurrent_write_makes_the_outcome_unknown(house: House) -> None:
     house.line.answers[GMAIL_API] = [google(400, "invalidArgument")]
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
@@ -220,9 +220,7 @@ async def test_one_of_two_concurrent_writes_that_fails_leaves_the_act_unknown(ho
 
 
 @pytest.mark.parametrize("returns", FALSY)
-async def test_falsy_results_come_back_unchanged_from_reads_and_writes_and_are_recorded(
-    house: House, returns: str
-) -> None:
+async def test_falsy_results_are_returned_and_recorded_unchanged(house: House, returns: str) -> None:
     expected = FALSY[returns]
     for _ in range(2):
         for tool, arguments in (("falsy", {}), ("label", {"name": "Lunch"})):
@@ -232,7 +230,7 @@ async def test_falsy_results_come_back_unchanged_from_reads_and_writes_and_are_r
 
 
 @pytest.mark.parametrize("tool", ["broken", "strange", "broken_at_once", "broken_read", "strange_read"])
-async def test_broken_tool_raises_a_typed_error_without_values(house: House, tool: str) -> None:
+async def test_broken_tool_raises_typed_error_without_values(house: House, tool: str) -> None:
     value = "canary-value"
     arguments = {
         "broken": MAIL | {"body": value},
@@ -249,7 +247,9 @@ async def test_broken_tool_raises_a_typed_error_without_values(house: House, too
 
 
 @pytest.mark.parametrize("tool", ["broken_at_once", "broken_read", "broken"])
-async def test_log_names_line_and_message(house: House, caplog: pytest.LogCaptureFixture, tool: str) -> None:
+async def test_broken_tool_log_names_line_and_message(
+    house: House, caplog: pytest.LogCaptureFixture, tool: str
+) -> None:
     arguments = (MAIL if tool == "broken" else {}) | {"body": "wrong key"}
     with pytest.raises(DeputizeError) as caught:
         await house.act(tool, **arguments)
@@ -261,7 +261,7 @@ async def test_log_names_line_and_message(house: House, caplog: pytest.LogCaptur
     assert ("no such field" if tool == "broken" else "raise KeyError(body)") in lines[int(at[2]) - start]
 
 
-async def test_log_of_broken_tool_has_no_secret(
+async def test_broken_tool_log_contains_no_secret(
     house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     grant = await house.deputy.vault.find_grant(User("alice"), "google", "google")
@@ -278,7 +278,7 @@ async def test_log_of_broken_tool_has_no_secret(
     assert not [line for line in said.splitlines() if line.startswith("forged")]
 
 
-async def test_log_of_a_broken_tool_is_fast_whatever_it_wrote(house: House, caplog: pytest.LogCaptureFixture) -> None:
+async def test_broken_tool_log_is_fast_for_any_message(house: House, caplog: pytest.LogCaptureFixture) -> None:
     began = time.monotonic()
     with pytest.raises(DeputizeError):
         await house.act("broken_read", body="https://" * 12_500)
@@ -292,7 +292,7 @@ class Mute(Exception):
         raise ValueError("no text")
 
 
-async def test_log_of_broken_tool_is_written_when_its_message_cannot_be(
+async def test_broken_tool_is_logged_when_its_message_cannot_be_rendered(
     house: House, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(gmail_toolkit, "KeyError", Mute, raising=False)
@@ -301,7 +301,7 @@ async def test_log_of_broken_tool_is_written_when_its_message_cannot_be(
     assert "bug in the tool: Mute at " in caplog.text
 
 
-async def test_answer_of_other_form_is_fault_of_provider(house: House) -> None:
+async def test_unexpected_answer_form_is_provider_unavailable(house: House) -> None:
     house.line.answers[GMAIL_API] = [answer(200, ["no", "object"])]
     with pytest.raises(ProviderUnavailable, match="Google has another form than the tool expects") as caught:
         await house.act("search")
@@ -309,7 +309,7 @@ async def test_answer_of_other_form_is_fault_of_provider(house: House) -> None:
 
 
 @pytest.mark.parametrize(("tool", "sent"), [("broken", 1), ("strange", 0)])
-async def test_a_tool_that_breaks_after_its_write_is_recorded_as_unknown(house: House, tool: str, sent: int) -> None:
+async def test_tool_that_breaks_after_its_write_is_recorded_as_unknown(house: House, tool: str, sent: int) -> None:
     arguments = MAIL if tool == "broken" else {"name": "Lunch"}
     with pytest.raises(Exception):  # noqa: B017
         await house.act(tool, **arguments)
@@ -318,7 +318,7 @@ async def test_a_tool_that_breaks_after_its_write_is_recorded_as_unknown(house: 
     assert house.line.count(GMAIL_API, "POST") == 1 and house.mails == sent
 
 
-async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(house: House) -> None:
+async def test_tool_that_breaks_before_its_write_is_not_recorded_as_unknown(house: House) -> None:
     for _ in range(2):
         with pytest.raises(InvalidInput, match=r"at_once: bug in the tool \(\w+\)\. Nothing was changed\."):
             await house.act("broken_at_once", body="x")
@@ -326,7 +326,9 @@ async def test_a_tool_that_breaks_before_it_wrote_is_not_recorded_as_unknown(hou
 
 
 @pytest.mark.parametrize(("place", "sent"), [("deputize.core.acts.sse_resume", 0), ("classify", 1)])
-async def test_breakage_says_unchanged_only_if_unsent(monkeypatch: pytest.MonkeyPatch, place: str, sent: int) -> None:
+async def test_broken_tool_error_says_unchanged_only_if_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch, place: str, sent: int
+) -> None:
     """A module that cannot be loaded any more, since another release was installed or no file can be opened; a bug."""
     if sent:
         monkeypatch.setattr(exchange, place, lambda *_, **__: 1 / 0)
@@ -342,7 +344,7 @@ async def test_breakage_says_unchanged_only_if_unsent(monkeypatch: pytest.Monkey
         assert probe.line.count(GMAIL_API, "POST") == sent
 
 
-async def test_a_grant_that_dies_between_two_requests_of_a_read_is_asked_for_again(house: House) -> None:
+async def test_grant_that_dies_during_a_read_needs_new_consent(house: House) -> None:
     ids = await house.act("search")
     house.sandbox.expire_access_tokens()
     house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
@@ -350,7 +352,7 @@ async def test_a_grant_that_dies_between_two_requests_of_a_read_is_asked_for_aga
         await house.act("many", ids=ids)
 
 
-async def test_a_conflict_says_what_it_is_about(house: House) -> None:
+async def test_conflict_error_has_its_reason(house: House) -> None:
     house.line.answers[GMAIL_API] = [google(412, "conditionNotMet")]
     with pytest.raises(Conflict, match=r"conflict \(stale\): the object changed since it was read\.") as caught:
         await house.act()

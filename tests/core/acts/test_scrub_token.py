@@ -27,17 +27,17 @@ ALL = "".join(f"\\u{ord(one):04x}" for one in TOKEN)
         (f'"\\u00e9 {ALL[:-6]}"', f'"\\u00e9 {ALL[:-6]}"'),  # one character short
     ],
 )
-def test_what_stands_around_it_stays_as_it_is(body: str, left: str) -> None:
+def test_scrub_token_keeps_the_surrounding_text(body: str, left: str) -> None:
     assert scrub_token(body.encode(), Secret(TOKEN)).decode() == left
 
 
-def test_a_token_with_backslashes_is_masked_too() -> None:
+def test_scrub_token_masks_tokens_with_backslashes() -> None:
     token = 'a\\b"c' + "y" * 20
     for body in (json.dumps(token), '"' + "".join(f"\\u{ord(one):04X}" for one in token) + '"'):
         assert scrub_token(b'"\\u0041" ' + body.encode(), Secret(token)) == b'"\\u0041" "***"'
 
 
-def test_no_pattern_is_made_of_a_token() -> None:
+def test_scrub_token_adds_no_pattern_to_the_re_cache() -> None:
     """`re` keeps the patterns of a process, hundreds of them, for as long as it runs."""
     cache: Any = vars(re)["_cache"]
     for token in (TOKEN, TOKEN[::-1]):

@@ -57,14 +57,14 @@ def said(status: int = 200, content: bytes = b"", **headers: str) -> Any:
 # ------------------------------------------------------------- another root
 
 
-async def test_a_request_goes_to_the_root_that_it_names(probe: Probe) -> None:
+async def test_request_uses_the_api_root_it_names(probe: Probe) -> None:
     probe.line.answers[CALENDAR] = [answer(200, {"id": "primary"})]
     assert await probe.run(Request("GET", "/calendars/primary", api="calendar")) == {"id": "primary"}
     assert str(probe.line.sent[0].url) == "https://www.googleapis.com/calendar/v3/calendars/primary"
 
 
 @pytest.mark.parametrize("api", ["slack", "https://evil.example.test", "Gmail", "gmail/.."])
-async def test_D1_a_root_that_the_provider_does_not_list_is_called_by_nobody(probe: Probe, api: str) -> None:
+async def test_D1_unlisted_api_root_is_refused(probe: Probe, api: str) -> None:
     with pytest.raises(InvalidInput):
         await probe.run(Request("GET", PATH, api=api))
     assert probe.line.sent == []
@@ -73,7 +73,7 @@ async def test_D1_a_root_that_the_provider_does_not_list_is_called_by_nobody(pro
 # ------------------------------------------------------------- headers
 
 
-async def test_a_request_sets_the_headers_it_may_set(probe: Probe) -> None:
+async def test_request_sets_allowed_headers(probe: Probe) -> None:
     await probe.run(Request("GET", PATH, headers={"Accept": "text/plain", "If-None-Match": '"x"', "prefer": "a=b"}))
     sent = probe.line.sent[0].headers
     assert (sent["accept"], sent["if-none-match"], sent["prefer"]) == ("text/plain", '"x"', "a=b")
@@ -87,7 +87,7 @@ async def test_a_request_sets_the_headers_it_may_set(probe: Probe) -> None:
         *("connection", "x-http-method-override", "accept\r\nx: y", "accept ", "", "x-forwarded-for", "accept\x00"),
     ],
 )
-async def test_D5_no_other_header_is_sent(probe: Probe, name: str) -> None:
+async def test_D5_forbidden_header_is_refused(probe: Probe, name: str) -> None:
     with pytest.raises(InvalidInput):
         await probe.run(Request("GET", PATH, headers={name: "x"}))
     assert probe.line.sent == []
@@ -97,7 +97,7 @@ async def test_D5_no_other_header_is_sent(probe: Probe, name: str) -> None:
     "value", ["", " ", "a\r\nx: y", "a\nb", "a\x00", "ä", " a", "a ", "x" * 1001, "\u2028", 7, None]
 )
 @pytest.mark.parametrize("name", sorted(HEADERS)[:1])
-async def test_D5_a_header_with_a_value_that_is_none_is_not_sent(probe: Probe, name: str, value: Any) -> None:
+async def test_D5_invalid_header_value_is_refused(probe: Probe, name: str, value: Any) -> None:
     with pytest.raises(InvalidInput):
         await probe.run(Request("GET", PATH, headers={name: value}))
     with pytest.raises(InvalidInput):
@@ -109,24 +109,24 @@ async def test_D5_a_header_with_a_value_that_is_none_is_not_sent(probe: Probe, n
 
 
 @pytest.mark.parametrize("content", [b"", b"plain", b'{"a": 1}', b"[1]", b"\xff\x00", b"<html>", b'"text"', b"null"])
-async def test_raw_bytes_come_as_they_are_whatever_they_parse_as(probe: Probe, content: bytes) -> None:
+async def test_raw_bytes_are_returned_unchanged(probe: Probe, content: bytes) -> None:
     probe.line.answers[GMAIL_API] = [said(200, content, content_type="application/json")]
     assert await probe.run(Request("GET", PATH, raw=True)) == content
 
 
-async def test_raw_content_that_looks_like_a_refusal_is_content(probe: Probe) -> None:
+async def test_raw_content_that_looks_like_a_refusal_is_returned(probe: Probe) -> None:
     content = b'{"ok": false, "error": "token_revoked", "errors": [{"type": "FORBIDDEN"}], "data": null}'
     probe.line.answers[GMAIL_API] = [said(200, content)]
     assert await probe.run(Request("GET", PATH, raw=True)) == content
 
 
-async def test_a_raw_request_that_is_refused_raises_as_any_other(probe: Probe) -> None:
+async def test_refused_raw_request_raises_as_usual(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(404, {"error": {"code": 404}})]
     with pytest.raises(NotFound):
         await probe.run(Request("GET", PATH, raw=True))
 
 
-async def test_a_whole_answer_has_its_headers_in_lower_case_and_neither_cookie_nor_login(probe: Probe) -> None:
+async def test_whole_answer_has_lowercase_headers_without_cookies(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [
         said(200, b'{"a": 1}', ETag='"7"', Link="<x>; rel=next", Set_Cookie="sid=1", WWW_Authenticate="Bearer x")
     ]
@@ -136,33 +136,33 @@ async def test_a_whole_answer_has_its_headers_in_lower_case_and_neither_cookie_n
     assert not {"set-cookie", "www-authenticate", "ETag"} & got.headers.keys()
 
 
-async def test_whole_and_raw_together_are_an_answer_with_bytes(probe: Probe) -> None:
+async def test_whole_raw_request_returns_answer_with_bytes(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(200, b'{"a": 1}')]
     assert (await probe.run(Request("GET", PATH, whole=True, raw=True))).data == b'{"a": 1}'
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_D2_a_redirect_is_a_whole_answer_and_is_not_followed(probe: Probe, status: int) -> None:
+async def test_D2_redirect_is_returned_as_whole_answer_and_not_followed(probe: Probe, status: int) -> None:
     probe.line.answers[GMAIL_API] = [said(status, location="https://evil.example.test/x?sig=1")]
     got = await probe.run(Request("GET", PATH, whole=True))
     assert (got.status, got.headers["location"]) == (status, "https://evil.example.test/x?sig=1")
     assert [request.url.host for request in probe.line.sent] == ["gmail.googleapis.com"]
 
 
-async def test_a_not_modified_answer_is_whole(probe: Probe) -> None:
+async def test_not_modified_is_returned_as_whole_answer(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(304, etag='"7"')]
     got = await probe.run(Request("GET", PATH, whole=True, headers={"if-none-match": '"7"'}))
     assert (got.status, got.data) == (304, None)
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, DeputizeError), (404, NotFound), (409, DeputizeError)])
-async def test_a_refusal_is_no_whole_answer(probe: Probe, status: int, kind: type[DeputizeError]) -> None:
+async def test_refusal_is_raised_for_whole_requests(probe: Probe, status: int, kind: type[DeputizeError]) -> None:
     probe.line.answers[GMAIL_API] = [answer(status)] * 2
     with pytest.raises(kind):
         await probe.run(Request("GET", PATH, whole=True))
 
 
-async def test_a_redirected_write_counts_as_done_and_is_not_repeated(probe: Probe) -> None:
+async def test_redirected_write_counts_as_done_and_is_not_repeated(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(302, location="/elsewhere"), answer(404)]
 
     def body() -> Steps:
@@ -176,7 +176,7 @@ async def test_a_redirected_write_counts_as_done_and_is_not_repeated(probe: Prob
 
 
 @pytest.mark.parametrize("status", [307, 308])
-async def test_write_sent_elsewhere_is_a_plain_refusal_when_refused(probe: Probe, status: int) -> None:
+async def test_refusal_after_a_redirected_write_is_a_plain_refusal(probe: Probe, status: int) -> None:
     probe.line.answers[GMAIL_API] = [said(status, location="/elsewhere"), answer(404)]
 
     def body() -> Steps:
@@ -190,25 +190,25 @@ async def test_write_sent_elsewhere_is_a_plain_refusal_when_refused(probe: Probe
 # ------------------------------------------------------------- how much
 
 
-async def test_D6_an_answer_that_is_too_long_is_refused_as_input_and_not_taken_again(probe: Probe) -> None:
+async def test_D6_too_long_answer_is_invalid_input_and_not_retried(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)] * 3
     with pytest.raises(InvalidInput, match="answer_too_long"):
         await probe.run(Request("GET", PATH, raw=True, max_bytes=100))
     assert len(probe.line.sent) == 1
 
 
-async def test_a_longer_answer_is_taken_where_the_tool_wants_one(probe: Probe) -> None:
+async def test_tool_can_request_a_longer_answer(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(200, b"x" * (11 * MIB))]
     assert len(await probe.run(Request("GET", PATH, raw=True, max_bytes=12 * MIB))) == 11 * MIB
 
 
-async def test_D6_no_tool_can_have_more_than_fifty_mebibytes(probe: Probe) -> None:
+async def test_D6_answer_limit_above_fifty_mebibytes_is_refused(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(200, bytes(50 * MIB + 1))]
     with pytest.raises(InvalidInput):
         await probe.run(Request("GET", PATH, raw=True, max_bytes=2**40))
 
 
-async def test_a_write_whose_answer_is_too_long_may_have_happened(probe: Probe) -> None:
+async def test_write_with_too_long_answer_is_outcome_unknown(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [said(200, b"x" * 101)]
     with pytest.raises(OutcomeUnknown):
         await probe.run(Request("POST", PATH, json={}, max_bytes=100), tool="write")
@@ -221,7 +221,7 @@ async def test_a_write_whose_answer_is_too_long_may_have_happened(probe: Probe) 
     "step",
     [None, "GET", 7, (), {}, [Wait(1)], [Request("GET", PATH), Take("file_aaaaaaaaaa")], [[Request("GET", PATH)]]],
 )
-async def test_what_is_no_step_stops_the_tool_before_anything_leaves(probe: Probe, step: Any) -> None:
+async def test_unknown_step_stops_the_tool_before_sending(probe: Probe, step: Any) -> None:
     with pytest.raises(InvalidInput) as caught:
         await probe.run(step)
     assert caught.value.fix_by == "operator" and probe.line.sent == []
@@ -230,7 +230,7 @@ async def test_what_is_no_step_stops_the_tool_before_anything_leaves(probe: Prob
 # ------------------------------------------------------------- waiting
 
 
-async def test_a_tool_waits_as_long_as_it_says_and_no_longer_than_it_may(probe: Probe) -> None:
+async def test_wait_step_lasts_as_requested_up_to_its_limit(probe: Probe) -> None:
     waited: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -246,7 +246,7 @@ async def test_a_tool_waits_as_long_as_it_says_and_no_longer_than_it_may(probe: 
         assert caught.value.fix_by == "operator" and sum(waited) <= 30
 
 
-async def test_step_of_a_derived_class_is_handled_as_its_base(probe: Probe) -> None:
+async def test_step_of_a_derived_class_uses_its_base_handler(probe: Probe) -> None:
     class Search(Request):
         """A request with a name of the tool's own."""
 
@@ -254,18 +254,18 @@ async def test_step_of_a_derived_class_is_handled_as_its_base(probe: Probe) -> N
     assert await probe.run(Search("GET", PATH)) == {"found": 1}
 
 
-async def test_every_step_but_show_has_a_handler(probe: Probe) -> None:
+async def test_every_step_except_preview_has_a_handler(probe: Probe) -> None:
     kinds = {get_origin(kind) or kind for kind in get_args(Step)}
     assert kinds - probe.deputy.runner.handlers.keys() == {Preview}
 
 
-async def test_waiting_too_long_after_a_write_leaves_the_write_unknown_not_undone(probe: Probe) -> None:
+async def test_too_long_wait_after_a_write_is_outcome_unknown(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(200)]
     with pytest.raises(OutcomeUnknown):
         await probe.run(Request("POST", PATH, json={}), Wait(11), tool="write")
 
 
-async def test_a_provider_that_is_down_for_long_is_not_waited_for(probe: Probe) -> None:
+async def test_provider_with_a_long_outage_is_not_waited_for(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [answer(503, {}, retry_after="3600")] * 3
     with pytest.raises(DeputizeError):
         await probe.run(Request("GET", PATH))
@@ -275,13 +275,13 @@ async def test_a_provider_that_is_down_for_long_is_not_waited_for(probe: Probe) 
 # ------------------------------------------------------------- files
 
 
-async def test_a_kept_file_is_taken_back_by_its_handle(probe: Probe) -> None:
+async def test_stored_file_is_loaded_by_its_handle(probe: Probe) -> None:
     kept = await probe.run(Keep(File("a.txt", "text/plain", b"hello")))
     assert set(kept) == {"file", "name", "mime", "size", "expires"} and json.dumps(kept)
     assert await probe.run(Take(kept["file"])) == File("a.txt", "text/plain", b"hello")
 
 
-async def test_a_handle_that_leads_nowhere_is_told_to_the_tool_which_may_go_on(probe: Probe) -> None:
+async def test_unknown_file_handle_is_raised_in_the_tool_which_can_continue(probe: Probe) -> None:
     def body() -> Steps:
         try:
             yield Take("file_aaaaaaaaaa")
@@ -291,7 +291,7 @@ async def test_a_handle_that_leads_nowhere_is_told_to_the_tool_which_may_go_on(p
     assert await probe.script(body) == "Unknown file handle."
 
 
-async def test_a_lost_answer_to_a_raw_read_is_asked_for_again(probe: Probe) -> None:
+async def test_lost_raw_read_is_retried(probe: Probe) -> None:
     probe.line.answers[GMAIL_API] = [broken(), said(200, b"x")]
     assert await probe.run(Request("GET", PATH, raw=True)) == b"x"
 
@@ -300,7 +300,7 @@ async def test_a_lost_answer_to_a_raw_read_is_asked_for_again(probe: Probe) -> N
 
 
 @pytest.mark.parametrize("status", [200, 302])
-async def test_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, status: int) -> None:
+async def test_token_echoed_in_a_header_is_masked(probe: Probe, status: int) -> None:
     sent: list[str] = []
 
     def echo(request: httpx.Request) -> httpx.Response:
@@ -317,7 +317,7 @@ async def test_a_token_that_comes_back_in_a_header_is_masked(probe: Probe, statu
     assert sent[0] not in str(got) and quote(sent[0], safe="") not in str(got)
 
 
-async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> None:
+async def test_escaped_echo_of_a_token_is_masked(probe: Probe) -> None:
     grant = await probe.deputy.vault.find_grant(User("alice"), "google", "google")
     assert grant is not None
     token = "00D5g!AQ/x+y=" + "z" * 40  # what Salesforce's look like, and more
@@ -336,7 +336,7 @@ async def test_a_token_that_comes_back_escaped_is_masked_too(probe: Probe) -> No
 @pytest.mark.parametrize(
     ("limit", "says"), [(40, "limit=10,"), (3, "limit=1,"), (1, "does not help"), (0, "100 bytes")]
 )
-async def test_an_answer_that_is_too_long_says_what_to_ask_for(limit: int, says: str) -> None:
+async def test_too_long_answer_error_hints_at_a_smaller_request(limit: int, says: str) -> None:
     kit = Toolkit("lists", provider="google", api="gmail")
 
     @kit.tool(needs=[any_of(READ)])
@@ -351,7 +351,7 @@ async def test_an_answer_that_is_too_long_says_what_to_ask_for(limit: int, says:
         assert says in refused.value.hint
 
 
-async def test_until_when_a_file_is_kept_is_told_on_the_users_clock() -> None:
+async def test_stored_file_expiry_is_in_the_users_time_zone() -> None:
     kit = Toolkit("keeps", provider="google", api="gmail")
 
     @kit.tool(needs=[any_of(READ)])

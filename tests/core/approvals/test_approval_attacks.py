@@ -66,7 +66,7 @@ async def approved(world: World, asked: Approval, after: int = 0) -> None:
 
 @pytest.mark.parametrize("rival", ["reject", "edit", "approve"])
 @pytest.mark.usefixtures("slow")
-async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_is_heeded(rival: Any) -> None:
+async def test_rival_decision_during_an_act_is_too_late_or_honoured(rival: Any) -> None:
     edit = {"people": ["bob@acme.example"], "text": "Edited"} if rival == "edit" else None
     turn, ended, outcomes = 0, False, set[bool]()
     async for one in new_worlds():
@@ -96,7 +96,7 @@ async def test_whoever_answers_elsewhere_at_any_turn_is_told_it_is_too_late_or_i
     assert outcomes == {True, False} and turn > 10
 
 
-async def test_second_edit_of_a_running_act_is_the_one_done(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_second_edit_of_a_running_act_is_the_one_executed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has said yes to the first edit after it was shown what it would do."""
     deputy, first = world.deputy, await world.asked(id="a")
     one, two = ({"people": ["eve@evil.test"], "text": text} for text in ("One", "Two"))
@@ -121,7 +121,9 @@ async def test_second_edit_of_a_running_act_is_the_one_done(world: World, monkey
     assert sent(world) == ["Two"]
 
 
-async def test_yes_is_taken_when_its_row_is_resealed_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_approval_is_consumed_when_its_record_is_resealed_in_between(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked, approvals = await world.asked(id="a"), world.deputy.approvals
     looked = approvals._load_or_ask
 
@@ -137,7 +139,7 @@ async def test_yes_is_taken_when_its_row_is_resealed_meanwhile(world: World, mon
     assert sent(world) == ["Hi"]
 
 
-async def test_cancelled_callers_decision_is_in_the_audit(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cancelled_callers_decision_is_audited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, swap, swapped = await world.asked(id="a"), MemoryStore.swap, asyncio.Event()
 
     async def slowly(self: MemoryStore, *given: Any) -> bool:
@@ -157,7 +159,7 @@ async def test_cancelled_callers_decision_is_in_the_audit(world: World, monkeypa
     assert told(world).count("approval.approved") == 1
 
 
-async def test_one_of_three_calls_without_ids_takes_the_yes(world: World) -> None:
+async def test_one_of_three_calls_without_ids_consumes_the_approval(world: World) -> None:
     async def call() -> Any:
         return await world.deputy.act("gmail_tell", {"people": ["bob@acme.example"]}, user="alice", call=Call("t"))
 
@@ -170,7 +172,7 @@ async def test_one_of_three_calls_without_ids_takes_the_yes(world: World) -> Non
 
 
 @pytest.mark.parametrize("known", [True, False])
-async def test_no_of_another_process_at_the_swap_is_declined(known: bool, world: World) -> None:
+async def test_rejection_by_another_process_during_the_swap_is_declined(known: bool, world: World) -> None:
     call = Call("t", "m", "a") if known else Call("t")
     arguments, store = {"people": ["bob@acme.example"], "text": "Hi"}, world.deputy.vault.store
     with pytest.raises(ApprovalRequired) as waits:
@@ -193,7 +195,7 @@ async def test_no_of_another_process_at_the_swap_is_declined(known: bool, world:
 
 @pytest.mark.parametrize("turns", range(14))
 @pytest.mark.usefixtures("slow")
-async def test_run_that_is_cancelled_at_any_turn_sends_nothing_without_a_used_yes(turns: int, world: World) -> None:
+async def test_cancelled_run_sends_nothing_without_a_consumed_approval(turns: int, world: World) -> None:
     run = asyncio.create_task(approved(world, await world.asked(id="a")))
     for _ in range(3 * turns + 1):
         await asyncio.sleep(0)

@@ -47,7 +47,7 @@ EVENTS = {
 }
 
 
-def test_transitions_of_the_table_are_those_of_the_record() -> None:
+def test_transition_table_matches_the_record() -> None:
     assert TRANSITIONS.keys() == MOVES.keys()
 
 
@@ -58,7 +58,7 @@ def test_transition_raises_when_its_status_does_not_allow_it(name: str, status: 
 
 
 @pytest.mark.parametrize("name", MOVES)
-def test_transition_leaves_its_record_as_it_was_and_keeps_the_row_a_save_must_find(name: str) -> None:
+def test_transition_returns_a_copy_and_keeps_the_expected_row(name: str) -> None:
     for status in MOVES[name]:
         before = replace(RECORD, status=status)
         after, event = TRANSITIONS[name](before)
@@ -67,14 +67,14 @@ def test_transition_leaves_its_record_as_it_was_and_keeps_the_row_a_save_must_fi
 
 
 @pytest.mark.parametrize("name", ["consume", "supersede", "pass_on"])
-def test_release_restores_the_status_before_the_use(name: str) -> None:
+def test_release_restores_the_status_before_use(name: str) -> None:
     for status in MOVES[name] - {Status.USED}:
         used, _ = TRANSITIONS[name](replace(RECORD, status=status))
         assert (used.status, used.decision, used.act) == (Status.USED, status, ACT.key.hex)
         assert used.release()[0] == replace(RECORD, status=status)
 
 
-def test_a_record_cannot_be_changed_nor_shows_what_it_is_about() -> None:
+def test_approval_record_is_immutable_and_hides_its_content() -> None:
     record = replace(RECORD, show={"what": "s3cret"}, arguments={"text": "s3cret"}, edited={"text": "s3cret"})
     with pytest.raises(AttributeError):
         record.status = Status.APPROVED  # type: ignore[misc]
@@ -104,7 +104,7 @@ FIRST_VERSION = {
 }
 
 
-async def test_row_of_the_first_version_opens_and_is_shown_by_its_preview(world: World) -> None:
+async def test_first_version_record_opens_with_its_preview(world: World) -> None:
     record = await stored(world.deputy, FIRST_VERSION)
     shown = record.public("https://agent.example", None)
     assert shown.preview == {"to": "bob@example.test"} and (shown.status, shown.kind) == ("approved", "act")
@@ -114,13 +114,13 @@ async def test_row_of_the_first_version_opens_and_is_shown_by_its_preview(world:
     assert json.loads(json.dumps(record.pack())).items() >= FIRST_VERSION.items()
 
 
-async def test_row_without_a_word_of_who_chose_its_targets_counts_them_as_chosen_by_others(world: World) -> None:
+async def test_record_without_target_origin_counts_targets_as_chosen_by_others(world: World) -> None:
     row = {**FIRST_VERSION, "edited": None, "thread": None, "outside": ["eve@evil.test: a mail"]}
     record = await stored(world.deputy, row)
     assert record.chosen_by_others and record.edited is None and record.facts(ALICE).facts().get("thread") is None
 
 
-async def test_a_save_keeps_what_only_a_newer_version_knows(world: World) -> None:
+async def test_saving_a_record_keeps_unknown_fields_of_newer_versions(world: World) -> None:
     record = await stored(world.deputy, {**FIRST_VERSION, "later": {"a": 1}})
     [made, done] = await world.deputy.approvals.rows.swap(record, lambda found: found.reject(ALICE, "no"))
     assert done and made is not None and made.more == {"later": {"a": 1}}
@@ -128,7 +128,7 @@ async def test_a_save_keeps_what_only_a_newer_version_knows(world: World) -> Non
     assert row.json["later"] == {"a": 1} and (row.json["status"], row.json["reason"]) == ("rejected", "no")
 
 
-async def test_a_new_row_has_the_fields_that_every_version_reads(world: World) -> None:
+async def test_new_record_has_the_fields_that_every_version_reads(world: World) -> None:
     with pytest.raises(ApprovalRequired):
         await world.act("a")
     [row] = await world.deputy.vault.scan("approval")
@@ -140,7 +140,7 @@ async def test_a_new_row_has_the_fields_that_every_version_reads(world: World) -
 # ----------------------------------------------------------------- races
 
 
-async def test_swap_judges_anew_what_another_wrote_first(world: World) -> None:
+async def test_swap_retries_against_the_record_another_process_wrote(world: World) -> None:
     asked, rows, judged = await world.asked(id="a"), world.deputy.approvals.rows, list[Status]()
     record = await world.deputy.approvals.row(asked.id, ALICE)
     await world.deputy.decide(asked, "reject", by="alice")
@@ -154,7 +154,7 @@ async def test_swap_judges_anew_what_another_wrote_first(world: World) -> None:
     assert left is not None and left.status is Status.REJECTED
 
 
-async def test_swap_of_an_approval_that_was_deleted_meanwhile_writes_nothing(world: World) -> None:
+async def test_swap_of_a_deleted_approval_writes_nothing(world: World) -> None:
     asked, rows = await world.asked(id="a"), world.deputy.approvals.rows
     record = await world.deputy.approvals.row(asked.id, ALICE)
     assert await world.deputy.vault.delete(record.place)
@@ -162,7 +162,7 @@ async def test_swap_of_an_approval_that_was_deleted_meanwhile_writes_nothing(wor
     assert await world.deputy.vault.scan("approval") == []
 
 
-async def test_decision_is_refused_when_the_id_changes_meanwhile(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decision_is_refused_when_the_approval_id_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, rows = await world.asked(id="a"), world.deputy.approvals.rows
     swap = rows.swap
 

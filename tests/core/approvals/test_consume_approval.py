@@ -57,7 +57,9 @@ async def test_claim_is_first_in_the_shared_transaction(deputy: Deputy, monkeypa
     assert isinstance(deputy.vault.store, SqliteStore) and deputy.vault.store.in_order
 
 
-async def test_nothing_is_sealed_between_claim_and_yes(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_is_encrypted_between_claim_and_approval_writes(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await approved(deputy)
     steps, seal, write = list[str](), Sealer.seal, SqliteStore._write
 
@@ -90,7 +92,9 @@ async def consuming(deputy: Deputy, claim: Callable[[], Awaitable[None]], times:
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_unwritable_claim_leaves_the_yes(in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_claim_write_leaves_the_approval_unused(
+    in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
 
     async def claim() -> None:
@@ -103,7 +107,9 @@ async def test_unwritable_claim_leaves_the_yes(in_order: bool, deputy: Deputy, m
 
 
 @pytest.mark.parametrize("in_order", [True, False])
-async def test_used_yes_is_not_used_again(in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_consumed_approval_cannot_be_consumed_again(
+    in_order: bool, deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", in_order)
     claims = list[int]()
 
@@ -114,7 +120,9 @@ async def test_used_yes_is_not_used_again(in_order: bool, deputy: Deputy, monkey
     assert sorted(both) == [False, True] and len(claims) == 2
 
 
-async def test_store_without_order_is_asked_in_turn(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_store_without_transactions_is_written_in_sequence(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(SqliteStore, "in_order", False)
     steps = list[str]()
     swap = deputy.vault.swap
@@ -132,7 +140,9 @@ async def test_store_without_order_is_asked_in_turn(deputy: Deputy, monkeypatch:
     assert steps == ["approved", "claimed", "used"]
 
 
-async def test_yes_kept_by_a_full_disk_is_back_at_the_next_run(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_approval_consumed_on_a_full_disk_is_released_at_the_next_run(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The last room was enough for the yes, and neither for the claim before it nor for the yes behind it."""
     await approved(deputy)
     swap, swaps = SqliteStore.swap, list[str]()
@@ -155,7 +165,9 @@ async def test_yes_kept_by_a_full_disk_is_back_at_the_next_run(deputy: Deputy, m
     assert not len(deputy.ledger.unsaved)
 
 
-async def test_failed_claim_without_its_caller_leaves_the_yes(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_failed_claim_leaves_the_approval_when_its_caller_is_cancelled(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The store was locked when it was asked for both, and for the claim for too long."""
     await approved(deputy)
     asked = asyncio.Event()
@@ -180,7 +192,7 @@ async def test_failed_claim_without_its_caller_leaves_the_yes(deputy: Deputy, mo
     assert await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
 
 
-async def test_used_yes_without_a_claim_outlives_its_validity(deputy: Deputy) -> None:
+async def test_consumed_approval_without_a_claim_stays_after_its_expiry(deputy: Deputy) -> None:
     await approved(deputy)
     await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
     [row] = await deputy.vault.scan("act")
@@ -193,7 +205,7 @@ async def test_used_yes_without_a_claim_outlives_its_validity(deputy: Deputy) ->
         await deputy.act(SEND["name"], SEND["args"], user="alice", call=CALL)
 
 
-async def test_a_kill_between_a_claim_that_failed_and_the_yes_given_back_leaves_doubt_and_nothing_done() -> None:
+async def test_crash_between_failed_claim_and_release_is_unknown_and_sends_nothing() -> None:
     world, fate = World(), Fate()
     world.deputy, killed = await world.process(), await world.process(fate)
     give_grant(world.sandbox, world.deputy, "alice", [MODIFY], provider="google", email="alice@example.test")

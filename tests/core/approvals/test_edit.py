@@ -46,7 +46,7 @@ def bodies(house: Asking) -> list[str]:
     return ["No, sorry." if b"No, sorry." in mail.raw else "as asked" for mail in mails]
 
 
-async def test_an_edited_act_is_done_once_with_what_the_user_wrote(house: Asking) -> None:
+async def test_edited_act_is_done_once_with_the_users_text(house: Asking) -> None:
     approval = await house.asked()
     edited = await house.deputy.decide(approval, "edit", by="alice", arguments=OTHER)
     assert (edited.status, edited.preview["body"]) == ("approved", "No, sorry.")
@@ -55,7 +55,7 @@ async def test_an_edited_act_is_done_once_with_what_the_user_wrote(house: Asking
     assert first["changed_by_user"] == {"body": "No, sorry."}, "who asked knows what was done instead"
 
 
-async def test_what_the_user_wrote_is_checked_when_it_is_said_and_the_approval_goes_on_waiting(house: Asking) -> None:
+async def test_invalid_edit_is_refused_and_the_approval_stays_pending(house: Asking) -> None:
     approval = await house.asked()
     wrong: list[Any] = [{"to": "bob@example.test"}, {**MAIL, "user": "bob"}, {**MAIL, "body": 3}, "body", {}]
     wrong.append({**MAIL, "body": b"No"})  # the tool would take it, but it is not JSON
@@ -69,7 +69,7 @@ async def test_what_the_user_wrote_is_checked_when_it_is_said_and_the_approval_g
     assert (await house.asked()).status == "pending" and house.mails == 0
 
 
-async def test_nobody_else_can_edit(house: Asking) -> None:
+async def test_other_users_cannot_edit(house: Asking) -> None:
     approval = await house.asked()
     for stranger in ("bob", "mallory"):
         with pytest.raises(NotFound):
@@ -77,7 +77,7 @@ async def test_nobody_else_can_edit(house: Asking) -> None:
     assert (await house.asked()).preview["body"] == MAIL["body"]
 
 
-async def test_an_edit_is_a_yes_to_these_arguments_of_this_call_only(house: Asking) -> None:
+async def test_edit_approves_only_its_arguments_of_this_call(house: Asking) -> None:
     approval = await house.asked()
     await house.deputy.decide(approval, "edit", by="alice", arguments=OTHER)
     with pytest.raises(ApprovalRequired):
@@ -87,7 +87,7 @@ async def test_an_edit_is_a_yes_to_these_arguments_of_this_call_only(house: Aski
     assert house.mails == 0
 
 
-async def test_the_policy_is_asked_about_what_the_user_wrote(house: Asking) -> None:
+async def test_policy_is_checked_for_the_edited_arguments(house: Asking) -> None:
     def nobody_says_no(act: Act) -> Verdict:
         return Verdict.DENY if "No" in act.arguments["body"] else Verdict.ASK
 
@@ -98,14 +98,14 @@ async def test_the_policy_is_asked_about_what_the_user_wrote(house: Asking) -> N
     assert house.mails == 0
 
 
-async def test_an_edit_counts_though_the_policy_no_longer_asks(house: Asking) -> None:
+async def test_edit_counts_when_the_policy_no_longer_asks(house: Asking) -> None:
     await house.deputy.decide(await house.asked(), "edit", by="alice", arguments=OTHER)
     house.deputy.policy = allow_all
     await house.act("send", "m1", **MAIL)
     assert bodies(house) == ["No, sorry."]
 
 
-async def test_what_the_user_wrote_may_need_another_consent(house: Asking) -> None:
+async def test_edited_arguments_can_need_another_consent(house: Asking) -> None:
     """The needs are those of the new arguments."""
     kit = Toolkit("kit", "google", api="gmail")
     send, modify = any_of(f"{GMAIL}send"), any_of(f"{GMAIL}modify")
@@ -128,7 +128,7 @@ async def test_what_the_user_wrote_may_need_another_consent(house: Asking) -> No
         await deputy.act("kit_tidy", {"deeply": False}, user="alice", call=call)
 
 
-async def test_after_an_edit_another_answer_is_too_late_and_the_same_is_the_same(house: Asking) -> None:
+async def test_another_decision_after_an_edit_is_a_conflict_and_the_same_is_accepted(house: Asking) -> None:
     approval = await house.asked()
     for _ in range(2):
         await house.deputy.decide(approval, "edit", by="alice", arguments=OTHER)
@@ -142,7 +142,7 @@ async def test_after_an_edit_another_answer_is_too_late_and_the_same_is_the_same
     assert bodies(house) == ["No, sorry."]
 
 
-async def test_an_edited_act_that_was_refused_before_it_did_anything_keeps_the_edit(house: Asking) -> None:
+async def test_edited_act_refused_before_any_change_keeps_the_edit(house: Asking) -> None:
     await house.deputy.decide(await house.asked(), "edit", by="alice", arguments=OTHER)
     house.sandbox.switches.faults[("POST", "/gmail")] = [(400, {}, {"error": {"code": 400, "message": "no"}})]
     with pytest.raises(InvalidInput):

@@ -25,7 +25,7 @@ async def said_no(world: World, approval: Approval) -> Conflict:
     return late.value
 
 
-async def test_a_no_after_the_act_hears_that_it_was_sent_and_when_and_so_does_every_later_run(world: World) -> None:
+async def test_rejection_after_the_act_reports_when_it_was_sent_in_all_runs(world: World) -> None:
     approval = await approved(world)
     await world.act("a")
     world.clock.now += 300
@@ -40,7 +40,7 @@ async def test_a_no_after_the_act_hears_that_it_was_sent_and_when_and_so_does_ev
     assert world.sent == 1
 
 
-async def test_without_a_no_the_result_is_what_it_was(world: World) -> None:
+async def test_result_is_unchanged_without_a_rejection(world: World) -> None:
     approval = await approved(world)
     await world.act("a")
     with pytest.raises(Conflict, match="already sent"):
@@ -48,7 +48,7 @@ async def test_without_a_no_the_result_is_what_it_was(world: World) -> None:
     assert await world.act("a") == {"told": BOB["people"]}
 
 
-async def test_a_no_while_it_is_written_hears_that_it_has_begun(world: World) -> None:
+async def test_rejection_during_the_write_reports_that_it_has_started(world: World) -> None:
     approval, inner, heard = await approved(world), world.wire.inner, list[str]()
 
     class Between(httpx.AsyncBaseTransport):
@@ -61,7 +61,7 @@ async def test_a_no_while_it_is_written_hears_that_it_has_begun(world: World) ->
     assert heard == ["Too late: it has begun."]
 
 
-async def test_a_no_after_nobody_knows_hears_just_that(world: World) -> None:
+async def test_rejection_after_an_unknown_outcome_reports_that(world: World) -> None:
     approval = await approved(world)
     world.sandbox.switches.drop_after_commit.append("/gmail/v1")
     with pytest.raises(OutcomeUnknown):
@@ -73,14 +73,14 @@ async def test_a_no_after_nobody_knows_hears_just_that(world: World) -> None:
         await world.act("a")
 
 
-async def test_a_no_to_what_a_mandate_has_done_meanwhile_hears_it_too(world: World) -> None:
+async def test_rejection_of_an_act_done_by_mandate_is_too_late(world: World) -> None:
     waiting = await world.asked(id="a")
     await world.give()
     await world.act("a")
     assert "already sent at 08:00 UTC" in str(await said_no(world, waiting))
 
 
-async def test_no_before_the_write_wins_over_the_pages_yes(
+async def test_rejection_before_the_write_wins_over_the_pages_approval(
     world: World,
 ) -> None:
     approval = await approved(world)

@@ -12,7 +12,7 @@ from tests.core.approvals.test_mandates import DAY, World, world
 __all__ = ["world"]
 
 
-async def test_a_job_that_makes_the_same_call_each_day_uses_it_up_as_others_do(world: World) -> None:
+async def test_daily_equal_calls_of_a_job_each_use_the_mandate(world: World) -> None:
     await world.give(most=2, days=80)
     for used in (1, 2):
         await world.act("nightly")
@@ -23,7 +23,7 @@ async def test_a_job_that_makes_the_same_call_each_day_uses_it_up_as_others_do(w
     assert world.sent == 2 and await world.used() == [2]
 
 
-async def test_no_between_a_yes_and_its_mandate_ends_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_rejection_between_approval_and_mandate_ends_both(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     asked, decide = await world.asked(id="a"), world.deputy.approvals.decide
 
     async def deciding(approval_id: str, decision: Any, **more: Any) -> Any:
@@ -39,7 +39,7 @@ async def test_no_between_a_yes_and_its_mandate_ends_both(world: World, monkeypa
 
 
 @pytest.mark.parametrize("tenant", [None, "", "another"])
-async def test_mandates_end_where_everybody_is_disconnected(world: World, tenant: str | None) -> None:
+async def test_revoke_all_ends_mandates_of_its_tenant(world: World, tenant: str | None) -> None:
     await world.give()
     await world.deputy.revoke_all(tenant=tenant)
     counting, ended = await world.deputy.mandates("alice"), world.rows("mandate.ended")

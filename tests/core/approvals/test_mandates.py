@@ -155,7 +155,7 @@ async def world() -> AsyncIterator[World]:
 # ----------------------------------------------------------------- what it covers
 
 
-async def test_a_mandate_lets_acts_happen_that_would_be_asked_about_and_the_audit_says_by_what(world: World) -> None:
+async def test_mandate_covers_acts_and_the_audit_names_it(world: World) -> None:
     mandate = await world.give("@acme.example", "carol@example.test", most=2)
     await world.act("one")
     await world.act("one")
@@ -170,7 +170,7 @@ async def test_a_mandate_lets_acts_happen_that_would_be_asked_about_and_the_audi
     assert {row["answered_by"] for row in intents} == {mandate.id} == {row["mandate_id"] for row in used}
 
 
-async def test_without_a_mandate_the_audit_says_policy_or_which_approval(world: World) -> None:
+async def test_audit_names_policy_or_approval_without_a_mandate(world: World) -> None:
     asked = await world.asked(id="a")
     await world.deputy.decide(asked, "approve", by="alice")
     await world.act("a")
@@ -205,13 +205,13 @@ async def test_without_a_mandate_the_audit_says_policy_or_which_approval(world: 
         {"user": "bob"},
     ],
 )
-async def test_whoever_and_whatever_it_does_not_name_is_asked_about(world: World, call: dict[str, Any]) -> None:
+async def test_mandate_does_not_cover_other_users_tools_or_targets(world: World, call: dict[str, Any]) -> None:
     await world.give("@acme.example")
     await world.asked(**call)
     assert world.sent == 0 and await world.used() == [0]
 
 
-async def test_what_others_see_at_a_place_needs_the_place_too_and_to_the_letter(world: World) -> None:
+async def test_mandate_for_a_visible_place_needs_the_exact_place(world: World) -> None:
     await world.give("@acme.example", "#Eng", audience=Audience.ORGANISATION)
     await world.act(audience="ORGANISATION", where="#Eng")
     await world.act(audience="ORGANISATION", where="#Eng", people=[])
@@ -220,7 +220,7 @@ async def test_what_others_see_at_a_place_needs_the_place_too_and_to_the_letter(
         await world.asked(audience="ORGANISATION", where=where, people=["bob@acme.example"] if where else [])
 
 
-async def test_a_denial_stays_one_and_a_policy_that_allows_spends_nothing(world: World) -> None:
+async def test_policy_denial_overrides_a_mandate_and_allow_uses_none(world: World) -> None:
     await world.give()
     world.deputy.policy = lambda act: Verdict.DENY if act.show else Verdict.ALLOW
     with pytest.raises(PolicyDenied):
@@ -230,7 +230,9 @@ async def test_a_denial_stays_one_and_a_policy_that_allows_spends_nothing(world:
     assert await world.used() == [0]
 
 
-async def test_whom_a_text_from_outside_names_is_never_covered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mandate_does_not_cover_recipients_from_untrusted_content(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, text in {"from": "eve@evil.test", "body": "Write to bob@acme.example."}.items():
         monkeypatch.setitem(LETTER, name, text)
     await world.give()
@@ -242,7 +244,7 @@ async def test_whom_a_text_from_outside_names_is_never_covered(world: World, mon
     assert await world.used() == [2]
 
 
-async def test_author_of_a_read_text_may_be_answered_when_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mandate_covers_a_named_author_of_a_read_message(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LETTER, "from", "Bob <bob@acme.example>")
     await world.act(tool="read")
     waiting = await world.asked()
@@ -255,20 +257,20 @@ async def test_author_of_a_read_text_may_be_answered_when_named(world: World, mo
     await world.asked(people=["eve@evil.test"])
 
 
-async def test_a_call_that_names_no_conversation_is_never_covered_nor_offered_more(world: World) -> None:
+async def test_call_without_conversation_is_not_covered_or_offered_a_mandate(world: World) -> None:
     await world.give()
     with pytest.raises(ApprovalRequired) as asked:
         await world.deputy.act("gmail_tell", {"people": ["bob@acme.example"]}, user="alice", call=Call(id="c"))
     assert asked.value.approval.targets == () and await world.used() == [0]
 
 
-async def test_what_destroys_is_covered_where_it_is_named(world: World) -> None:
+async def test_mandate_covers_destructive_acts_if_named(world: World) -> None:
     await world.give(allow_destructive=True)
     await world.act(destroys=True)
     assert await world.used() == [1]
 
 
-async def test_an_act_that_the_user_edited_or_refused_is_the_users_own(world: World) -> None:
+async def test_mandate_does_not_cover_an_edited_or_rejected_act(world: World) -> None:
     edited, refused = await world.asked(id="e"), await world.asked(id="r")
     await world.deputy.decide(edited, "edit", by="alice", arguments={"people": ["eve@evil.test"]})
     await world.deputy.decide(refused, "reject", by="alice")
@@ -282,7 +284,7 @@ async def test_an_act_that_the_user_edited_or_refused_is_the_users_own(world: Wo
 # ----------------------------------------------------------------- by whom it is given
 
 
-async def test_beside_a_yes_it_is_for_more_of_the_same_and_nothing_wider(world: World) -> None:
+async def test_mandate_offered_with_an_approval_is_no_wider_than_the_act(world: World) -> None:
     first = await world.asked(id="a", text="One")
     assert first.targets == ("bob@acme.example",) and "targets" not in first.payload()
     offer = MandateOffer(2, world.clock.now + DAY)
@@ -310,7 +312,7 @@ REACHED: list[tuple[dict[str, Any], tuple[str, ...]]] = [
 ]
 
 
-async def test_targets_of_an_approval_are_all_that_is_reached_or_none(world: World, subtests: pytest.Subtests) -> None:
+async def test_approval_targets_are_complete_or_empty(world: World, subtests: pytest.Subtests) -> None:
     """None for what cannot be undone, or whose readers nobody knows: for that no mandate is given."""
     offer = MandateOffer(2, world.clock.now + DAY)
     for call, targets in REACHED:
@@ -322,7 +324,7 @@ async def test_targets_of_an_approval_are_all_that_is_reached_or_none(world: Wor
                     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
 
 
-async def test_nobody_else_and_no_other_answer_gives_one(world: World) -> None:
+async def test_mandate_needs_an_approval_by_its_own_user(world: World) -> None:
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     with pytest.raises(NotFound):
         await world.deputy.decide(asked, "approve", by="bob", mandate=offer)
@@ -334,7 +336,7 @@ async def test_nobody_else_and_no_other_answer_gives_one(world: World) -> None:
     assert await world.deputy.mandates("alice") == await world.deputy.mandates("bob") == []
 
 
-async def test_one_that_was_ended_is_not_given_again_by_the_same_form(world: World) -> None:
+async def test_ended_mandate_is_not_recreated_by_the_same_form(world: World) -> None:
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
     [mandate] = await world.deputy.mandates("alice")
@@ -345,7 +347,7 @@ async def test_one_that_was_ended_is_not_given_again_by_the_same_form(world: Wor
 
 
 @pytest.mark.parametrize("done", [False, True])
-async def test_a_no_after_all_ends_it_too_though_it_be_too_late_for_the_act(world: World, done: bool) -> None:
+async def test_late_rejection_ends_the_mandate(world: World, done: bool) -> None:
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
     if done:
@@ -360,7 +362,7 @@ async def test_a_no_after_all_ends_it_too_though_it_be_too_late_for_the_act(worl
 
 
 @pytest.mark.parametrize("call", [{"destroys": True}, {"audience": "UNKNOWN"}, {"people": []}, {"tool": "blind"}])
-async def test_none_is_offered_where_none_can_be_given(world: World, call: dict[str, Any]) -> None:
+async def test_mandate_is_not_offered_when_none_is_possible(world: World, call: dict[str, Any]) -> None:
     asked = await world.asked(id="a", **({"people": ["bob@acme.example"]} | call))
     assert asked.targets == ()
     with pytest.raises(InvalidInput, match="No mandate"):
@@ -393,7 +395,7 @@ async def test_none_is_offered_where_none_can_be_given(world: World, call: dict[
         {"audience": Audience.UNKNOWN},
     ],
 )
-async def test_mandate_for_nothing_or_everything_is_refused_in_words(world: World, wrong: dict[str, Any]) -> None:
+async def test_mandate_for_nothing_or_everything_is_refused_with_a_message(world: World, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidInput) as refused:
         await world.give(**wrong)
     assert refused.value.message and await world.deputy.mandates("alice") == []
@@ -401,7 +403,7 @@ async def test_mandate_for_nothing_or_everything_is_refused_in_words(world: Worl
         assert repr(wrong["targets"][-1]) in refused.value.message and "@acme.example" in refused.value.hint
 
 
-async def test_mandate_takes_the_names_that_call_everybody_in_a_place(world: World) -> None:
+async def test_mandate_accepts_mentions_that_notify_everybody(world: World) -> None:
     given = await world.give("@channel", "#eng (public channel C0ENG000001)")
     assert given.targets == ("#eng (public channel C0ENG000001)", "@channel")
 
@@ -409,7 +411,7 @@ async def test_mandate_takes_the_names_that_call_everybody_in_a_place(world: Wor
 # ----------------------------------------------------------------- as often as it says
 
 
-async def test_prepare_counts_its_own_batch_against_what_is_left_and_spends_nothing(world: World) -> None:
+async def test_prepare_counts_its_batch_against_remaining_uses_without_spending(world: World) -> None:
     await world.give(most=2)
     calls = [("gmail_tell", {"people": ["bob@acme.example"], "text": str(n)}, Call("t", "m", str(n))) for n in range(3)]
     ways = await world.deputy.check_calls(calls, user="alice")
@@ -417,14 +419,14 @@ async def test_prepare_counts_its_own_batch_against_what_is_left_and_spends_noth
     assert await world.used() == [0] and world.sent == 0
 
 
-async def test_many_at_once_never_spend_more_than_there_are(world: World) -> None:
+async def test_concurrent_acts_never_exceed_the_mandate_limit(world: World) -> None:
     await world.give(most=5)
     ended = await asyncio.gather(*(world.act(text=str(n)) for n in range(12)), return_exceptions=True)
     assert sum(isinstance(one, dict) for one in ended) == 5 == world.sent
     assert all(isinstance(one, dict | ApprovalRequired) for one in ended) and await world.used() == [5]
 
 
-async def test_none_begins_after_it_was_ended_or_has_expired(world: World) -> None:
+async def test_ended_or_expired_mandate_starts_no_act(world: World) -> None:
     mandate = await world.give()
     await world.act()
     await world.deputy.revoke_mandate("alice", mandate)
@@ -439,7 +441,7 @@ async def test_none_begins_after_it_was_ended_or_has_expired(world: World) -> No
     assert world.sent == 1 and await world.deputy.mandates("alice") == []
 
 
-async def test_one_that_ends_between_the_look_and_the_act_is_not_used(world: World) -> None:
+async def test_mandate_that_ends_between_check_and_act_is_not_used(world: World) -> None:
     mandate = await world.give()
     spend = world.deputy.executor.mandates.spend
 
@@ -452,7 +454,7 @@ async def test_one_that_ends_between_the_look_and_the_act_is_not_used(world: Wor
     assert world.sent == 0
 
 
-async def test_a_refusal_gives_its_use_back_and_an_unknown_outcome_does_not(world: World) -> None:
+async def test_refusal_releases_the_mandate_use_and_unknown_outcome_does_not(world: World) -> None:
     await world.give(most=2)
     waiting = await world.asked(id="a", people=["eve@evil.test"])
     world.sandbox.switches.faults["POST", "/gmail/v1"] = [(400, {}, {"error": {"code": 400, "message": "no"}})]
@@ -469,7 +471,7 @@ async def test_a_refusal_gives_its_use_back_and_an_unknown_outcome_does_not(worl
     assert waiting.id in [one.id for one in await world.deputy.pending("alice")]
 
 
-async def test_what_was_asked_before_is_answered_by_the_mandate_unless_the_user_says_no(world: World) -> None:
+async def test_mandate_covers_a_pending_act_unless_the_user_rejects_it(world: World) -> None:
     first, second, third = [await world.asked(id=f"w{n}", text=f"Mail {n}") for n in range(3)]
     await world.deputy.decide(first, "approve", by="alice", mandate=MandateOffer(10, world.clock.now + DAY))
     await world.deputy.decide(third, "reject", by="alice")
@@ -482,7 +484,7 @@ async def test_what_was_asked_before_is_answered_by_the_mandate_unless_the_user_
         await world.deputy.decide(second, "reject", by="alice")
 
 
-async def test_a_no_that_comes_while_the_act_begins_is_heard_and_its_use_given_back(world: World) -> None:
+async def test_rejection_at_the_start_of_an_act_releases_its_mandate_use(world: World) -> None:
     waiting = await world.asked(id="w")
     await world.give()
     claim, wait_for = world.deputy.executor.approvals.supersede, world.deputy.decide(waiting, "reject", by="alice")
@@ -497,7 +499,7 @@ async def test_a_no_that_comes_while_the_act_begins_is_heard_and_its_use_given_b
     assert await world.used() == [0] and world.sent == 0
 
 
-async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_once(world: World) -> None:
+async def test_crash_at_any_step_costs_at_most_one_mandate_use(world: World) -> None:
     ended = set[str]()
     for when in ("before", "after"):
         for at in range(1, 40):
@@ -522,7 +524,7 @@ async def test_a_process_that_dies_anywhere_costs_one_use_at_most_and_writes_onc
     assert {"after swap mandate", "before insert act", "after insert act", "unknown"} <= ended
 
 
-async def test_mandates_end_with_the_account_that_they_are_for(world: World) -> None:
+async def test_mandates_end_with_their_account(world: World) -> None:
     asked, offer = await world.asked(id="a"), MandateOffer(2, world.clock.now + DAY)
     await world.deputy.decide(asked, "approve", by="alice", mandate=offer)
     for_each = await world.give()
@@ -535,7 +537,7 @@ async def test_mandates_end_with_the_account_that_they_are_for(world: World) -> 
 # ----------------------------------------------------------------- the record
 
 
-async def test_it_goes_with_its_user_and_is_among_what_is_swept_and_not_put_back_from_a_backup(world: World) -> None:
+async def test_mandate_is_erased_with_its_user_and_is_not_restored_from_backup(world: World) -> None:
     await world.give()
     [record] = await world.deputy.vault.scan("mandate")
     assert "mandate" in EXPIRING and record.json["expires"] == world.clock.now + DAY
@@ -543,7 +545,7 @@ async def test_it_goes_with_its_user_and_is_among_what_is_swept_and_not_put_back
     assert await world.deputy.vault.scan("mandate") == []
 
 
-async def test_it_is_sealed_anew_when_keys_change(world: World) -> None:
+async def test_mandate_is_reencrypted_on_key_rotation(world: World) -> None:
     await world.give()
     vault = await Vault.open(world.store, [b"n" * 32, b"k" * 32])
     await reseal(vault)
@@ -562,7 +564,7 @@ def spender(path: Path, name: str, tries: int) -> subprocess.Popen[str]:
 
 
 @pytest.mark.processes
-async def test_eight_processes_spend_twenty_uses_and_not_one_more(tmp_path: Path) -> None:
+async def test_eight_processes_spend_exactly_twenty_mandate_uses(tmp_path: Path) -> None:
     sandbox, path = Sandbox(), tmp_path / "vault" / "v.sqlite"
     async with await build(sandbox, vault=await new_vault(path, b"k" * 32), apps=apps(), toolkits=[KIT]) as deputy:
         give_grant(sandbox, deputy, "alice", [MODIFY], provider="google", email="alice@example.test")

@@ -35,7 +35,7 @@ async def asked(deputy: Deputy, number: int, user: str = "alice") -> Approval:
     return needed.value.approval
 
 
-async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: Deputy) -> None:
+async def test_approval_above_the_pending_limit_is_refused_and_lists_the_pending(deputy: Deputy) -> None:
     before = [await asked(deputy, n) for n in range(MAX_PENDING)]
     for call in ("more", "more"):
         with pytest.raises(RateLimited, match="20 approvals are pending") as refused:
@@ -50,7 +50,7 @@ async def test_the_one_too_many_is_refused_and_leads_to_those_that_wait(deputy: 
     await asked(deputy, 99)
 
 
-async def test_what_has_expired_does_not_count(deputy: Deputy) -> None:
+async def test_expired_approvals_do_not_count_towards_the_limit(deputy: Deputy) -> None:
     for n in range(MAX_PENDING):
         await asked(deputy, n)
     deputy.clock.now += APPROVAL_TTL  # type: ignore[attr-defined]
@@ -58,7 +58,7 @@ async def test_what_has_expired_does_not_count(deputy: Deputy) -> None:
         await asked(deputy, n)
 
 
-async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
+async def test_concurrent_requests_do_not_exceed_the_pending_limit(deputy: Deputy) -> None:
     calls = [deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", str(n))) for n in range(30)]
     ended = await asyncio.gather(*calls, return_exceptions=True)
     assert [sum(isinstance(one, kind) for one in ended) for kind in (ApprovalRequired, RateLimited)] == [20, 10]
@@ -66,7 +66,7 @@ async def test_many_at_once_are_no_more_either(deputy: Deputy) -> None:
 
 
 @pytest.mark.parametrize("stores", [1, 2])
-async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(stores: int, tmp_path: Path) -> None:
+async def test_two_requesters_of_one_user_do_not_exceed_the_pending_limit(stores: int, tmp_path: Path) -> None:
     sandbox = Sandbox(clock=(clock := Clock(1_800_000_000.0)))
     opened = [SqliteStore.open(tmp_path / "vault.db", create=True) for _ in range(stores)]
     made = [
@@ -88,7 +88,9 @@ async def test_of_two_who_ask_the_same_user_in_turn_neither_asks_one_too_many(st
         await store.close()
 
 
-async def test_past_answers_are_not_opened_to_ask_the_next(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_past_decisions_are_not_decrypted_for_the_next_request(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for n in range(3 * MAX_PENDING):
         await deputy.decide(await asked(deputy, n), "reject", by="alice")
     opened, unsealed = list[str](), deputy.vault.unsealed
@@ -106,7 +108,9 @@ async def test_past_answers_are_not_opened_to_ask_the_next(deputy: Deputy, monke
         await deputy.act("gmail_send", MAIL, user="alice", call=Call("t", "m", "more"))
 
 
-async def test_answered_ones_open_once_and_waiting_ones_always(deputy: Deputy, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decided_approvals_are_decrypted_once_and_pending_ones_always(
+    deputy: Deputy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A user who has answered hundreds is asked the next as fast as the first."""
     answered = [await asked(deputy, n) for n in range(5)]
     for one in answered:

@@ -12,7 +12,7 @@ from tests.support.gmail_toolkit import SENDING
 __all__ = ["world"]
 
 
-async def test_after_a_no_it_does_not_happen_though_only_the_user_would_see_it_now(world: World) -> None:
+async def test_rejected_act_is_declined_when_policy_no_longer_asks(world: World) -> None:
     asked = await world.asked(id="a")
     await world.deputy.decide(asked, "reject", by="alice", reason="Not this one")
     world.deputy.policy = lambda act: Verdict.ALLOW
@@ -23,7 +23,7 @@ async def test_after_a_no_it_does_not_happen_though_only_the_user_would_see_it_n
     assert world.sent == 1
 
 
-async def test_a_question_about_what_happened_unasked_waits_no_more_and_a_no_is_told_the_truth(world: World) -> None:
+async def test_pending_approval_of_a_completed_act_is_closed_and_rejection_is_too_late(world: World) -> None:
     asked = await world.asked(id="a")
     world.deputy.policy = lambda act: Verdict.ALLOW
     await world.act("a")
@@ -32,7 +32,7 @@ async def test_a_question_about_what_happened_unasked_waits_no_more_and_a_no_is_
         await world.deputy.decide(asked, "reject", by="alice")
 
 
-async def test_approval_of_a_refused_act_waits_again_though_it_was_seen_as_used(world: World) -> None:
+async def test_approval_of_a_refused_act_is_pending_again_after_it_was_seen_as_used(world: World) -> None:
     """The policy let the act begin, its user looked meanwhile, and the provider refused it."""
     asked, inner, seen = await world.asked(id="a"), world.wire.inner, list[int]()
 
@@ -50,7 +50,7 @@ async def test_approval_of_a_refused_act_waits_again_though_it_was_seen_as_used(
     assert seen == [0] and [one.id for one in await world.deputy.pending("alice")] == [asked.id]
 
 
-async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world: World) -> None:
+async def test_second_run_does_not_supersede_the_first_runs_approval(world: World) -> None:
     """Else the question would be lost once both were refused: the second would remember it as used."""
     asked, acts = await world.asked(id="a"), list[Act]()
 
@@ -68,7 +68,7 @@ async def test_second_run_of_an_act_does_not_pass_over_what_the_first_has(world:
     assert [one.id for one in await world.deputy.pending("alice")] == [asked.id]
 
 
-async def test_approval_of_a_refused_act_stays_approved_when_an_earlier_run_had_used_it_unasked(world: World) -> None:
+async def test_approval_stays_approved_when_an_earlier_unasked_run_was_refused(world: World) -> None:
     """The policy let the first run begin, the user approved after it was refused, and the second was refused, too."""
     asked, acts = await world.asked(id="a"), list[Act]()
 

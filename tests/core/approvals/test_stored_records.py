@@ -148,14 +148,14 @@ def test_ledger_transition_raises_unless_its_state_allows_it(name: str, state: S
     assert (after.row is before.row, after.more, after.show, after.account) == (True, {"later": 1}, "4ff7", "1000")
 
 
-def test_ended_act_keeps_nothing_that_only_its_claim_needs() -> None:
+def test_ended_act_drops_fields_that_only_its_claim_needs() -> None:
     claimed = LedgerRecord.of(row_of(LedgerRecord, SHOWN))
     for ended in (claimed.finish(None), claimed.lose()):
         assert as_json(ended).keys().isdisjoint({"noted", "until", "people"})
     assert claimed.finish(None, undo=UNDO).undo == Undo(**UNDO)
 
 
-def test_mandate_transition_raises_when_it_has_ended_or_is_used_up() -> None:
+def test_mandate_transition_raises_when_ended_or_used_up() -> None:
     given = MandateRecord.of(row_of(MandateRecord, MANDATE))
     used, event = given.use(ACT, 5.0)
     assert (
@@ -175,7 +175,7 @@ def test_mandate_transition_raises_when_it_has_ended_or_is_used_up() -> None:
 
 
 @pytest.mark.parametrize(("kind", "row"), EACH_ROW)
-def test_record_cannot_be_changed_nor_copied_with_a_field_it_has_not(kind: type[StoredRecord], row: Any) -> None:
+def test_record_cannot_be_changed_or_copied_with_an_unknown_field(kind: type[StoredRecord], row: Any) -> None:
     record = kind.of(row_of(kind, row))
     with pytest.raises(AttributeError):
         record.row = None
@@ -187,7 +187,7 @@ def test_record_cannot_be_changed_nor_copied_with_a_field_it_has_not(kind: type[
 
 
 @pytest.mark.parametrize(("kind", "row"), EACH_ROW)
-def test_stored_row_is_written_back_as_it_was(kind: type[StoredRecord], row: Any) -> None:
+def test_stored_record_is_written_back_unchanged(kind: type[StoredRecord], row: Any) -> None:
     newer = row | {"later": {"a": [1]}}
     record = kind.of(row_of(kind, newer))
     assert as_json(record).items() >= newer.items() and record.more == {"later": {"a": [1]}}
@@ -196,7 +196,7 @@ def test_stored_row_is_written_back_as_it_was(kind: type[StoredRecord], row: Any
 
 
 @pytest.mark.parametrize(("field", "row"), EACH_FIELD, ids=lambda one: one[1] if isinstance(one, tuple) else "")
-def test_row_with_a_value_of_another_type_is_a_vault_error_or_no_error(field: Any, row: Any) -> None:
+def test_record_with_a_wrongly_typed_value_is_a_vault_error_or_readable(field: Any, row: Any) -> None:
     kind, name = field
     refused = 0
     for odd in ODD:
@@ -213,7 +213,7 @@ def test_row_with_a_value_of_another_type_is_a_vault_error_or_no_error(field: An
 
 
 @pytest.mark.parametrize("field", [name for name in CONSENT if name in ("device", "visits", "before")])
-def test_odd_value_inside_a_stored_consent_is_a_vault_error(field: str) -> None:
+def test_invalid_value_in_a_stored_consent_is_a_vault_error(field: str) -> None:
     stored = CONSENT[field]
     for part in stored[0] if isinstance(stored, list) else stored:
         odd: Any
@@ -227,12 +227,12 @@ def test_odd_value_inside_a_stored_consent_is_a_vault_error(field: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ROWS)
-def test_row_without_a_required_field_is_a_vault_error(kind: type[StoredRecord]) -> None:
+def test_record_without_a_required_field_is_a_vault_error(kind: type[StoredRecord]) -> None:
     with pytest.raises(VaultError, match=r"it has no .*expires"):
         kind.of(row_of(kind, {}))
 
 
-async def test_act_with_a_row_of_an_unknown_state_is_not_done_again(world: World, tmp_path: Path) -> None:
+async def test_act_with_an_unknown_state_is_not_repeated(world: World, tmp_path: Path) -> None:
     await world.give()
     await world.act("a")
     await rewrite(world.deputy.vault, "act", state="paused")
@@ -248,7 +248,7 @@ async def test_act_with_a_row_of_an_unknown_state_is_not_done_again(world: World
 
 
 @pytest.mark.parametrize(("field", "value"), [("audience", 9), ("most", "20"), ("spent", {}), ("ended", None)])
-async def test_unreadable_mandate_covers_nothing_and_is_an_error(world: World, field: str, value: Any) -> None:
+async def test_unreadable_mandate_is_an_error_and_covers_nothing(world: World, field: str, value: Any) -> None:
     mandate = await world.give()
     await rewrite(world.deputy.vault, "mandate", **{field: value, "later": True})
     if value is None:  # the same as none
@@ -264,7 +264,7 @@ async def test_unreadable_mandate_covers_nothing_and_is_an_error(world: World, f
     assert await world.deputy.vault.scan("mandate") == []
 
 
-async def test_approval_of_an_unknown_status_lets_no_act_begin(world: World) -> None:
+async def test_approval_with_an_unknown_status_starts_no_act(world: World) -> None:
     asked = await world.asked(id="a")
     await world.deputy.decide(asked, "approve", by="alice")
     await rewrite(world.deputy.vault, "approval", status="approved_by_two")
@@ -279,7 +279,7 @@ async def test_approval_of_an_unknown_status_lets_no_act_begin(world: World) -> 
 # ----------------------------------------------------------------- races
 
 
-async def test_mandate_that_another_process_ended_meanwhile_lets_no_act_begin(world: World) -> None:
+async def test_mandate_ended_by_another_process_starts_no_act(world: World) -> None:
     mandate, other = await world.give(), await world.process()
     [stale] = await other._mandates.rows.of_user(ALICE)
     await world.deputy.revoke_mandate("alice", mandate.id)
@@ -289,7 +289,7 @@ async def test_mandate_that_another_process_ended_meanwhile_lets_no_act_begin(wo
         await world.act("a")
 
 
-async def test_late_no_of_two_processes_is_kept_and_the_result_stays(world: World) -> None:
+async def test_concurrent_late_rejections_are_kept_and_the_result_stays(world: World) -> None:
     asked = await world.asked(id="a")
     await world.deputy.decide(asked, "approve", by="alice")
     await world.act("a")
