@@ -11,7 +11,7 @@ from deputize.core.audit import Audit, verify
 from tests.core.audit.audit_files import CANARY, KEY, Make, files, imitate, kinds, lines, write
 
 
-def test_U4_a_cut_tail_shows_against_an_anchor_and_only_there(make: Make, folder: Path) -> None:
+def test_U4_truncated_chain_is_found_only_with_an_anchor(make: Make, folder: Path) -> None:
     anchors: list[str] = []
     write(audit := make(anchor=anchors.append), 5)
     audit.close()
@@ -28,7 +28,7 @@ def test_U4_a_cut_tail_shows_against_an_anchor_and_only_there(make: Make, folder
     assert (finding.kind, finding.writer, finding.seq) == ("truncated", audit.writer, 0)
 
 
-def test_U4_anchors_come_every_thousand_rows_and_only_when_the_row_is_on_disk(make: Make, folder: Path) -> None:
+def test_U4_anchors_are_logged_every_thousand_rows_after_the_row_is_on_disk(make: Make, folder: Path) -> None:
     on_disk: list[bool] = []
     seqs: list[int] = []
 
@@ -45,7 +45,7 @@ def test_U4_anchors_come_every_thousand_rows_and_only_when_the_row_is_on_disk(ma
     assert seqs == [1000, 2001, 2502] and verify(folder, [KEY]).rows == 2503
 
 
-def test_U4_a_forged_anchor_is_found_and_so_is_a_rewritten_chain(make: Make, folder: Path) -> None:
+def test_U4_forged_anchor_and_rewritten_chain_are_found(make: Make, folder: Path) -> None:
     anchors: list[str] = []
     write(audit := make(anchor=anchors.append), 5)
     audit.close()
@@ -58,7 +58,7 @@ def test_U4_a_forged_anchor_is_found_and_so_is_a_rewritten_chain(make: Make, fol
     assert kinds(verify(folder, [KEY], anchors=anchors)) == {"anchor"}
 
 
-def test_U4_an_anchor_that_cannot_be_kept_stops_nothing_and_is_logged(
+def test_U4_anchor_sink_failure_is_logged_and_stops_nothing(
     make: Make, folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(line: str) -> None:
@@ -71,7 +71,7 @@ def test_U4_an_anchor_that_cannot_be_kept_stops_nothing_and_is_logged(
     assert "ConnectionError" in caplog.text and CANARY not in caplog.text
 
 
-def test_U8_an_intent_without_a_result_is_an_unknown_outcome(folder: Path, audit: Audit) -> None:
+def test_U8_intent_without_result_is_an_unknown_outcome(folder: Path, audit: Audit) -> None:
     for act in ("a", "b", "c"):
         audit._append("act.intent", act=act)
         audit._append("act.intent", user="alice", thread="t", call_id=act, tool="gmail_send_email")
@@ -87,7 +87,7 @@ def test_U8_an_intent_without_a_result_is_an_unknown_outcome(folder: Path, audit
 
 
 @pytest.mark.parametrize(("decision", "orphans"), [("done", 0), ("outcome_unknown", 1), ("policy_denied", 1)])
-def test_U8_another_process_closes_an_intent_only_if_it_found_it_done(
+def test_U8_other_process_closes_an_intent_only_if_it_found_it_done(
     make: Make, folder: Path, decision: str, orphans: int
 ) -> None:
     crashed, later = make(), make()

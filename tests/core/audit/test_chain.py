@@ -55,7 +55,7 @@ TAMPERING: dict[str, tuple[Callable[[list[bytes]], list[bytes]], str]] = {
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_U3_no_change_goes_unseen(folder: Path, name: str, audit: Audit) -> None:
+def test_U3_every_change_of_a_chain_is_found(folder: Path, name: str, audit: Audit) -> None:
     write(audit, 6, user="alice")
     audit.close()
     untouched = verify(folder, [KEY])
@@ -75,7 +75,7 @@ def test_U3_one_edit_is_one_finding_at_its_row(folder: Path, audit: Audit) -> No
     assert verify(folder, [KEY]).findings == (Finding("altered", audit.writer, 2, "its mac does not fit"),)
 
 
-def test_U3_rows_cannot_change_writers(make: Make, folder: Path) -> None:
+def test_U3_rows_cannot_move_between_writers(make: Make, folder: Path) -> None:
     first, second = make(), make()
     write(first, 3)
     write(second, 3)
@@ -91,7 +91,7 @@ def test_U3_rows_cannot_change_writers(make: Make, folder: Path) -> None:
     assert kinds(verify(folder, [KEY])) == {"foreign"}
 
 
-def test_U3_every_mac_covers_the_one_before_and_its_own_line(make: Make, folder: Path) -> None:
+def test_U3_each_mac_covers_the_previous_mac_and_its_own_line(make: Make, folder: Path) -> None:
     write(audit := make(), 3)
     audit.close()
     prev = hashlib.blake2b(audit.writer.encode(), key=KEY, digest_size=16, person=b"deputize.first").hexdigest()
@@ -103,7 +103,7 @@ def test_U3_every_mac_covers_the_one_before_and_its_own_line(make: Make, folder:
         assert mac == f'"{prev}"}}\n'.encode()
 
 
-def test_U3_rows_of_another_past_do_not_fit(make: Make, folder: Path) -> None:
+def test_U3_rows_of_another_history_do_not_verify(make: Make, folder: Path) -> None:
     anchors: list[str] = []
     write(audit := make(anchor=anchors.append), 5)
     audit.close()
@@ -117,7 +117,7 @@ def test_U3_rows_of_another_past_do_not_fit(make: Make, folder: Path) -> None:
     assert [(f.kind, f.seq) for f in verify(folder, [KEY], anchors=anchors).findings] == [("beginning", 6)]
 
 
-def test_U3_a_whole_chain_by_somebody_else_is_not_ours(make: Make, folder: Path) -> None:
+def test_U3_complete_chain_under_a_foreign_key_is_reported(make: Make, folder: Path) -> None:
     write(ours := make(), 2)
     write(theirs := make(OLD), 3)
     ours.close()
@@ -126,7 +126,7 @@ def test_U3_a_whole_chain_by_somebody_else_is_not_ours(make: Make, folder: Path)
     assert (finding.kind, finding.writer) == ("unknown_key", theirs.writer)
 
 
-def test_U3_a_chain_copied_to_another_name_is_not_that_writers(make: Make, folder: Path) -> None:
+def test_U3_chain_copied_under_another_name_is_foreign(make: Make, folder: Path) -> None:
     write(audit := make(), 3)
     audit.close()
     files(folder)[0].rename(folder / "abcdef0123456789.0.jsonl")
@@ -134,13 +134,13 @@ def test_U3_a_chain_copied_to_another_name_is_not_that_writers(make: Make, folde
 
 
 @pytest.mark.parametrize("keys", [[], [b"short"], ["k" * 32]])
-def test_a_missing_or_useless_key_proves_nothing(folder: Path, keys: list[Any]) -> None:
+def test_verify_refuses_a_missing_or_unusable_key(folder: Path, keys: list[Any]) -> None:
     folder.mkdir()
     with pytest.raises(SettingsError):
         verify(folder, keys)
 
 
-def test_a_folder_that_is_not_there_is_not_a_clean_one(folder: Path) -> None:
+def test_verify_of_a_missing_folder_raises(folder: Path) -> None:
     with pytest.raises(StoreUnavailable):
         verify(folder, [KEY])
     with pytest.raises(StoreUnavailable):

@@ -67,7 +67,7 @@ def chain(make: Make, folder: Path) -> Audit:
     return audit
 
 
-def test_compressed_files_hold_the_same_bytes_and_any_gzip_program_reads_them(make: Make, folder: Path) -> None:
+def test_compressed_files_keep_their_bytes_for_any_gzip_program(make: Make, folder: Path) -> None:
     fill(make(rotate_bytes=8000)).close()
     before, report = {path.name: path.read_bytes() for path in files(folder)}, verify(folder, [KEY])
     times = {path.name: path.stat().st_mtime_ns for path in files(folder)}
@@ -85,14 +85,14 @@ def test_compressed_files_hold_the_same_bytes_and_any_gzip_program_reads_them(ma
     assert compress(folder) == 0
 
 
-def test_a_checkpoint_reports_what_the_rows_report(chain: Audit, folder: Path) -> None:
+def test_verify_reports_the_same_with_a_checkpoint_as_with_the_rows(chain: Audit, folder: Path) -> None:
     quick, full = verify(folder, [KEY]), verify(folder, [KEY], full=True)
     assert comparable(quick) == comparable(full) and quick.ok and quick.orphans
     assert full.by_checkpoint == 0 and quick.by_checkpoint > quick.rows - 10
     assert quick.open == () and len(quick.orphans) == len({row["seq"] for row in quick.orphans})
 
 
-def test_a_checkpoint_closes_the_intents_of_other_processes(make: Make, folder: Path) -> None:
+def test_checkpoint_closes_the_intents_of_other_processes(make: Make, folder: Path) -> None:
     crashed, later = make(rotate_bytes=8000), make(rotate_bytes=8000)
     write(crashed, 40)
     crashed._append("act.intent", act="a", user="u" * 4000)
@@ -105,7 +105,7 @@ def test_a_checkpoint_closes_the_intents_of_other_processes(make: Make, folder: 
     assert verify(folder, [KEY]).orphans == verify(folder, [KEY], full=True).orphans == ()
 
 
-def test_anchors_and_heads_are_compared_with_a_checkpoint(make: Make, folder: Path) -> None:
+def test_anchors_and_heads_are_compared_with_checkpoints(make: Make, folder: Path) -> None:
     anchors: list[str] = []
     fill(make(anchor=anchors.append, rotate_bytes=8000)).close()
     rows = list(read(folder))
@@ -119,7 +119,7 @@ def test_anchors_and_heads_are_compared_with_a_checkpoint(make: Make, folder: Pa
         assert kinds(verify(folder, [KEY], heads=[head._replace(mac="0" * 32)])) == {"anchor"}
 
 
-def test_a_chain_of_an_older_key_is_compressed_under_it_and_its_closing_is_known(make: Make, folder: Path) -> None:
+def test_chain_of_an_older_key_is_compressed_under_that_key(make: Make, folder: Path) -> None:
     old = fill(make(OLD, rotate_bytes=8000))
     old.close()
     new = make(old_keys=[OLD])
@@ -197,7 +197,7 @@ ATTACKS: dict[str, tuple[Callable[[list[Path]], object], set[str]]] = {
 
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("name", ATTACKS)
-def test_U3_no_change_of_a_compressed_file_goes_unseen(chain: Audit, folder: Path, name: str, full: bool) -> None:
+def test_U3_every_change_of_a_compressed_file_is_found(chain: Audit, folder: Path, name: str, full: bool) -> None:
     attack, expected = ATTACKS[name]
     attack(packed(folder))
     report = verify(folder, [KEY], full=full)
@@ -205,12 +205,12 @@ def test_U3_no_change_of_a_compressed_file_goes_unseen(chain: Audit, folder: Pat
     assert report.findings == verify(folder, [KEY], full=True).findings
 
 
-def test_U3_a_compressed_file_under_another_writers_name_is_foreign(chain: Audit, folder: Path) -> None:
+def test_U3_compressed_file_under_another_writers_name_is_foreign(chain: Audit, folder: Path) -> None:
     packed(folder)[0].rename(folder / "abcdef0123456789.0.jsonl.gz")
     assert kinds(verify(folder, [KEY])) == {"foreign", "beginning"}
 
 
-def test_U3_the_end_of_a_chain_is_missed_if_its_compressed_file_is_gone(make: Make, folder: Path) -> None:
+def test_U3_chain_is_truncated_when_its_last_compressed_file_is_missing(make: Make, folder: Path) -> None:
     fill(make(rotate_bytes=8000)).close()
     last = list(read(folder))[-1]
     head = Head(last["writer"], last["seq"], last["mac"], last["ts"], False)
@@ -219,7 +219,7 @@ def test_U3_the_end_of_a_chain_is_missed_if_its_compressed_file_is_gone(make: Ma
     assert kinds(verify(folder, [KEY], heads=[head])) == {"truncated"}
 
 
-def test_U3_a_file_that_somebody_else_compressed_again_is_walked(chain: Audit, folder: Path) -> None:
+def test_U3_file_recompressed_by_others_is_verified_row_by_row(chain: Audit, folder: Path) -> None:
     before = verify(folder, [KEY])
     path = packed(folder)[1]
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())))
@@ -228,7 +228,7 @@ def test_U3_a_file_that_somebody_else_compressed_again_is_walked(chain: Audit, f
 
 
 @pytest.mark.parametrize("part", range(3))
-def test_a_flipped_bit_anywhere_is_found_or_changes_no_row(chain: Audit, folder: Path, part: int) -> None:
+def test_flipped_bit_is_found_or_changes_no_row(chain: Audit, folder: Path, part: int) -> None:
     path = packed(folder)[1]
     whole, rows = path.read_bytes(), list(read(folder))
     step = max(1, len(whole) // 25)
@@ -242,7 +242,7 @@ def test_a_flipped_bit_anywhere_is_found_or_changes_no_row(chain: Audit, folder:
 
 
 @pytest.mark.parametrize("left", [0, 5, 40, -9, -1])
-def test_a_cut_file_is_damaged_and_every_reader_names_it(chain: Audit, folder: Path, left: int, tmp_path: Path) -> None:
+def test_truncated_file_is_reported_by_every_reader(chain: Audit, folder: Path, left: int, tmp_path: Path) -> None:
     path = packed(folder)[2]
     path.write_bytes(path.read_bytes()[:left])
     for full in (False, True):
@@ -256,13 +256,13 @@ def test_a_cut_file_is_damaged_and_every_reader_names_it(chain: Audit, folder: P
     Audit(folder, b"n" * 32, old_keys=[KEY]).close()  # a start is not refused
 
 
-def test_data_after_the_end_is_damage(chain: Audit, folder: Path) -> None:
+def test_data_after_the_gzip_end_is_damage(chain: Audit, folder: Path) -> None:
     path = packed(folder)[1]
     path.write_bytes(path.read_bytes() + gzip.compress(b"x"))
     assert kinds(verify(folder, [KEY])) == {"damaged"}
 
 
-def test_a_decompression_bomb_is_stopped(chain: Audit, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_is_stopped(chain: Audit, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bomb = folder / "abcdef0123456789.0.jsonl.gz"
     deflate = zlib.compressobj(9, zlib.DEFLATED, 31)
     zeros = bytes(1 << 20)
@@ -284,7 +284,7 @@ def test_a_decompression_bomb_is_stopped(chain: Audit, folder: Path, monkeypatch
 # ------------------------------------------------------------- crashes, rivals and readers
 
 
-def test_open_file_or_recent_last_file_of_a_chain_is_not_compressed(make: Make, folder: Path) -> None:
+def test_open_or_recent_last_file_is_not_compressed(make: Make, folder: Path) -> None:
     audit = make(rotate_bytes=100_000)
     fill(audit)
     assert closed_files(folder, time.time()) == []
@@ -299,7 +299,7 @@ def test_open_file_or_recent_last_file_of_a_chain_is_not_compressed(make: Make, 
 
 
 @pytest.mark.processes
-def test_the_file_of_a_killed_process_is_compressed(folder: Path) -> None:
+def test_file_of_a_killed_process_is_compressed(folder: Path) -> None:
     program = """
         import os, signal, sys
         from pathlib import Path
@@ -315,7 +315,7 @@ def test_the_file_of_a_killed_process_is_compressed(folder: Path) -> None:
     assert compress(folder) == 1 and verify(folder, [KEY]).rows == 200
 
 
-def test_evidence_is_not_compressed(make: Make, folder: Path) -> None:
+def test_files_with_findings_are_not_compressed(make: Make, folder: Path) -> None:
     fill(make(rotate_bytes=8000)).close()
     before = verify(folder, [KEY])
     path = files(folder)[1]
@@ -330,7 +330,7 @@ def test_evidence_is_not_compressed(make: Make, folder: Path) -> None:
     assert verify(folder, [KEY]).findings == found.findings
 
 
-def test_planted_links_are_not_followed(make: Make, folder: Path, tmp_path: Path) -> None:
+def test_planted_symlinks_are_not_followed(make: Make, folder: Path, tmp_path: Path) -> None:
     fill(make(rotate_bytes=8000)).close()
     other = tmp_path / "other"
     other.write_bytes(bytes(5000))
@@ -347,7 +347,7 @@ STEPS = ("rename", "unlink")
 
 
 @pytest.mark.parametrize("step", STEPS)
-def test_a_crash_at_any_step_loses_nothing_and_the_next_run_completes(
+def test_crash_during_compression_loses_nothing_and_the_next_run_completes(
     make: Make, folder: Path, step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(make(rotate_bytes=8000)).close()
@@ -367,7 +367,7 @@ def test_a_crash_at_any_step_loses_nothing_and_the_next_run_completes(
     assert list(read(folder)) == rows and comparable(verify(folder, [KEY])) == comparable(report)
 
 
-def test_a_file_that_is_dropped_while_it_is_compressed_stays_dropped(
+def test_file_dropped_during_compression_stays_dropped(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(make(rotate_bytes=8000)).close()
@@ -383,7 +383,7 @@ def test_a_file_that_is_dropped_while_it_is_compressed_stays_dropped(
     assert compress(folder) == len(others) == 4
 
 
-def test_a_copy_that_a_crash_left_is_replaced_whatever_it_holds(make: Make, folder: Path) -> None:
+def test_partial_copy_after_a_crash_is_replaced(make: Make, folder: Path) -> None:
     fill(make(rotate_bytes=8000)).close()
     rows = list(read(folder))
     for path in files(folder):
@@ -393,7 +393,7 @@ def test_a_copy_that_a_crash_left_is_replaced_whatever_it_holds(make: Make, fold
     assert compress(folder) == 5 and list(read(folder)) == rows and verify(folder, [KEY]).ok
 
 
-def test_a_reader_goes_on_in_the_compressed_file_if_it_is_replaced_meanwhile(make: Make, folder: Path) -> None:
+def test_reader_continues_in_the_compressed_file_when_it_replaces_the_original(make: Make, folder: Path) -> None:
     fill(make(), 20).close()
     [path] = files(folder)
     rows = list(read(folder))
@@ -404,7 +404,7 @@ def test_a_reader_goes_on_in_the_compressed_file_if_it_is_replaced_meanwhile(mak
     assert some + list(reading) == rows
 
 
-def test_following_shows_each_row_once_across_compression(make: Make, folder: Path) -> None:
+def test_follow_yields_each_row_once_across_compression(make: Make, folder: Path) -> None:
     audit = make(rotate_bytes=8000)
     fill(audit, 2)
     count = len(list(read(folder)))
@@ -416,7 +416,7 @@ def test_following_shows_each_row_once_across_compression(make: Make, folder: Pa
     assert [row["seq"] for row in [*seen, next(follow)]] == list(range(count + 1))
 
 
-def test_no_file_is_left_out_that_is_compressed_while_the_folder_is_listed(
+def test_listing_includes_files_compressed_in_between(
     make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(make(rotate_bytes=8000)).close()
@@ -432,7 +432,7 @@ def test_no_file_is_left_out_that_is_compressed_while_the_folder_is_listed(
     assert files_of(folder) == before and not list(glob(folder, "*.jsonl"))
 
 
-def test_files_are_listed_while_they_are_compressed(make: Make, folder: Path) -> None:
+def test_listing_is_complete_during_compression(make: Make, folder: Path) -> None:
     fill(make(rotate_bytes=8000), 30).close()
     rows, wrong = len(list(read(folder))), list[int]()
     ended = threading.Event()
@@ -451,7 +451,7 @@ def test_files_are_listed_while_they_are_compressed(make: Make, folder: Path) ->
 
 
 @pytest.mark.processes
-def test_two_processes_that_write_rotate_and_compress_at_once_lose_nothing(folder: Path) -> None:
+def test_two_processes_that_write_rotate_and_compress_lose_nothing(folder: Path) -> None:
     program = """
         import sys, time
         from pathlib import Path
@@ -487,7 +487,7 @@ def test_two_processes_that_write_rotate_and_compress_at_once_lose_nothing(folde
 
 @pytest.mark.processes
 @pytest.mark.parametrize("seed", range(3))
-def test_a_process_killed_while_it_compresses_loses_nothing(make: Make, folder: Path, seed: int) -> None:
+def test_process_killed_during_compression_loses_nothing(make: Make, folder: Path, seed: int) -> None:
     fill(make(rotate_bytes=8000), 30).close()
     rows = list(read(folder))
     program = """
@@ -510,7 +510,7 @@ def test_a_process_killed_while_it_compresses_loses_nothing(make: Make, folder: 
     assert list(read(folder)) == rows and verify(folder, [KEY]).ok and len(packed(folder)) == 30
 
 
-def test_newest_rows_are_read_from_compressed_files_too(chain: Audit, folder: Path) -> None:
+def test_tail_reads_compressed_files(chain: Audit, folder: Path) -> None:
     newest = read_newest(folder, ["alice"], RING)
     own = [row for row in read(folder) if row.get("user") == "alice"]
     assert newest.whole and newest.rows == own[::-1]
@@ -518,13 +518,13 @@ def test_newest_rows_are_read_from_compressed_files_too(chain: Audit, folder: Pa
     assert not some.whole and some.rows and some.rows == own[::-1][: len(some.rows)]
 
 
-def test_a_compressed_trail_is_copied_as_it_was(chain: Audit, folder: Path, tmp_path: Path) -> None:
+def test_copied_trail_keeps_compressed_files_unchanged(chain: Audit, folder: Path, tmp_path: Path) -> None:
     count = copy_rows(folder, tmp_path / "copy")
     assert count == verify(folder, [KEY]).rows == verify(tmp_path / "copy", [KEY]).rows
     assert list(read(tmp_path / "copy")) == list(read(folder))
 
 
-def test_a_file_whose_open_acts_do_not_fit_is_compressed_without_a_checkpoint(make: Make, folder: Path) -> None:
+def test_file_with_too_many_open_acts_is_compressed_without_checkpoint(make: Make, folder: Path) -> None:
     audit = make()
     for n in range(3000):
         audit._append("act.intent", act=os.urandom(16).hex(), user=os.urandom(16).hex(), n=n)
@@ -534,7 +534,7 @@ def test_a_file_whose_open_acts_do_not_fit_is_compressed_without_a_checkpoint(ma
     assert report.ok and report.by_checkpoint == 0 and len(report.orphans) == 3000
 
 
-def test_rows_put_into_a_chain_with_the_key_are_not_blessed_by_a_checkpoint(chain: Audit, folder: Path) -> None:
+def test_checkpoint_does_not_hide_rows_forged_with_the_key(chain: Audit, folder: Path) -> None:
     """Whoever has the key can write anything, but a head that is kept elsewhere still contradicts it."""
     rows = list(read(folder))
     path = packed(folder)[-1].with_suffix("")

@@ -13,7 +13,7 @@ from tests.core.audit.audit_files import KEY, lines
 
 
 @pytest.mark.parametrize("earlier", EARLIER_EVENTS)
-def test_earlier_event_is_read_with_its_name_of_today(earlier: str, folder: Path, audit: Audit) -> None:
+def test_earlier_event_name_is_read_as_its_current_name(earlier: str, folder: Path, audit: Audit) -> None:
     audit._append(earlier, user="alice")
     audit.close()
     assert f'"event":"{earlier}"'.encode() in lines(folder)[0]
@@ -21,7 +21,7 @@ def test_earlier_event_is_read_with_its_name_of_today(earlier: str, folder: Path
     assert EARLIER_EVENTS[earlier] in EVENTS and earlier not in EVENTS and verify(folder, [KEY]).ok
 
 
-def test_earlier_decision_is_read_with_its_name_of_today(folder: Path, audit: Audit) -> None:
+def test_earlier_decision_name_is_read_as_its_current_name(folder: Path, audit: Audit) -> None:
     audit._append("act.result", decision="cut_off")
     audit.close()
     assert next(read(folder))["decision"] == "interrupted" and verify(folder, [KEY]).ok

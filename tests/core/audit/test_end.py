@@ -15,7 +15,7 @@ from tests.core.audit.audit_files import KEY, Disk, Make, lines, run, write
 
 
 @pytest.mark.processes
-def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None:
+def test_process_that_exits_without_close_loses_no_rows(folder: Path) -> None:
     run(
         """
         import atexit, sys
@@ -35,7 +35,7 @@ def test_a_process_that_ends_without_closing_loses_nothing(folder: Path) -> None
 
 
 @pytest.mark.processes
-def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
+def test_first_row_during_exit_is_written(folder: Path) -> None:
     run(
         """
         import atexit, sys
@@ -50,7 +50,7 @@ def test_a_first_row_at_exit_is_not_lost(folder: Path) -> None:
 
 
 @pytest.mark.processes
-def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> None:
+def test_exit_with_a_full_disk_reports_the_lost_rows(folder: Path) -> None:
     run(
         """
         import resource, sys
@@ -66,7 +66,9 @@ def test_an_exit_with_a_full_disk_ends_and_says_what_is_lost(folder: Path) -> No
     assert list(read(folder)) == []
 
 
-def test_rows_are_written_at_once_without_a_thread(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_written_immediately_without_a_thread(
+    make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -77,7 +79,7 @@ def test_rows_are_written_at_once_without_a_thread(make: Make, folder: Path, mon
         assert len(lines(folder)) == n
 
 
-def test_closing_ends_the_thread_and_a_late_row_is_written_at_once(make: Make, folder: Path) -> None:
+def test_close_ends_the_thread_and_a_later_row_is_written_immediately(make: Make, folder: Path) -> None:
     before = set(threading.enumerate())  # those of an earlier test may end meanwhile
     audit = make()
     write(audit, 3)
@@ -91,7 +93,7 @@ def test_closing_ends_the_thread_and_a_late_row_is_written_at_once(make: Make, f
     assert verify(folder, [KEY]).ok
 
 
-def test_a_row_after_a_close_that_had_to_wait_is_written_too(folder: Path, disk: Disk, audit: Audit) -> None:
+def test_row_after_a_delayed_close_is_written(folder: Path, disk: Disk, audit: Audit) -> None:
     disk.open.clear()
     write(audit, 1)
     flushing, closing = threading.Thread(target=audit.flush), threading.Thread(target=audit.close)
@@ -109,7 +111,7 @@ def test_a_row_after_a_close_that_had_to_wait_is_written_too(folder: Path, disk:
     assert len(lines(folder)) == 3
 
 
-def test_rows_written_while_it_closes_are_kept(folder: Path, audit: Audit) -> None:
+def test_rows_written_during_close_are_kept(folder: Path, audit: Audit) -> None:
     with ThreadPoolExecutor(4) as pool:
         for _ in range(4):
             pool.submit(write, audit, 500)
@@ -117,7 +119,7 @@ def test_rows_written_while_it_closes_are_kept(folder: Path, audit: Audit) -> No
     assert len(lines(folder)) == 2000 and verify(folder, [KEY]).ok
 
 
-async def test_a_deputy_that_closes_over_a_slow_disk_does_not_hold_up_its_loop(make: Make, disk: Disk) -> None:
+async def test_closing_a_deputy_on_a_slow_disk_does_not_block_its_loop(make: Make, disk: Disk) -> None:
     from tests.support.sandbox_deputy import build
 
     audit = make()

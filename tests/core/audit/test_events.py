@@ -23,7 +23,7 @@ def audit() -> Audit:
     return Audit(None, b"k" * 32)
 
 
-def test_a_row_has_the_fields_of_its_event_and_no_empty_ones() -> None:
+def test_row_has_the_fields_of_its_event_without_empty_ones() -> None:
     kept = audit()
     kept.write(TokenRefreshed(GRANT))
     [row] = kept.rows()
@@ -44,7 +44,7 @@ class Invented(Event):
 
 
 @pytest.mark.parametrize("event", [Invented(), "token.refreshed", {"event": "token.refreshed"}, None])
-def test_an_event_that_is_not_in_the_list_cannot_be_written(event: Any) -> None:
+def test_unlisted_event_cannot_be_written(event: Any) -> None:
     kept = audit()
     with pytest.raises(InvalidInput, match="not an audit event") as caught:
         kept.write(event)
@@ -52,14 +52,14 @@ def test_an_event_that_is_not_in_the_list_cannot_be_written(event: Any) -> None:
     assert kept.rows() == []
 
 
-def test_a_row_cannot_be_changed_before_it_is_written() -> None:
+def test_row_is_immutable_before_it_is_written() -> None:
     with pytest.raises(FrozenInstanceError):
         GrantDropped(1).records = 2  # type: ignore[misc]
     with pytest.raises(FrozenInstanceError):
         del GrantDropped(1).records  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_each_event_says_what_it_means_and_so_does_each_field_which_means_the_same_everywhere() -> None:
+def test_events_and_fields_have_one_documented_meaning() -> None:
     meanings = dict[str, set[str]]()
     for name, kind in EVENTS.items():
         assert kind.event == name and kind.needed <= kind.form.keys()
@@ -83,7 +83,7 @@ def _facts(one: Any) -> bool:
     return isinstance(one, type) and issubclass(one, Facts)
 
 
-def test_all_events_are_written_somewhere_and_nothing_is_appended_beside_them() -> None:
+def test_every_event_is_emitted_and_the_writer_is_the_only_appender() -> None:
     """By name, in the product: what nobody writes is no event."""
     roots = [Path(path).parents[1] for path in deputize.core.__path__]
     adapters = Path(__file__).parents[3] / "adapters"

@@ -27,7 +27,7 @@ def fill(make: Make) -> tuple[Audit, list[str]]:
     return audit, anchors
 
 
-def test_U11_the_chain_goes_on_from_file_to_file(make: Make, folder: Path) -> None:
+def test_U11_chain_continues_across_files(make: Make, folder: Path) -> None:
     audit, anchors = fill(make)
     assert [path.name for path in files(folder)] == [f"{audit.writer}.{n}.jsonl" for n in range(6)]
     for before, after in itertools.pairwise(files(folder)):
@@ -37,7 +37,7 @@ def test_U11_the_chain_goes_on_from_file_to_file(make: Make, folder: Path) -> No
     assert report.ok and report.findings == () and (report.rows, report.writers, report.orphans) == (31, 1, ())
 
 
-def test_U11_the_oldest_files_may_go_if_an_anchor_tells_where_they_ended(make: Make, folder: Path) -> None:
+def test_U11_oldest_files_may_be_dropped_if_an_anchor_covers_their_end(make: Make, folder: Path) -> None:
     _, anchors = fill(make)
     for gone in files(folder)[:2]:
         gone.unlink()
@@ -50,13 +50,13 @@ def test_U11_the_oldest_files_may_go_if_an_anchor_tells_where_they_ended(make: M
 
 
 @pytest.mark.parametrize(("gone", "kind"), [(2, "missing"), (5, "truncated")])
-def test_U11_no_other_file_may_go(make: Make, folder: Path, gone: int, kind: str) -> None:
+def test_U11_any_other_missing_file_is_found(make: Make, folder: Path, gone: int, kind: str) -> None:
     _, anchors = fill(make)
     files(folder)[gone].unlink()
     assert kinds(verify(folder, [KEY], anchors=anchors)) == {kind}
 
 
-def test_files_are_for_their_owner_alone_whatever_the_umask(make: Make, folder: Path) -> None:
+def test_files_are_private_whatever_the_umask(make: Make, folder: Path) -> None:
     before = os.umask(0)
     try:
         write(audit := make(), 1)
@@ -67,7 +67,7 @@ def test_files_are_for_their_owner_alone_whatever_the_umask(make: Make, folder: 
     assert [stat.S_IMODE(path.stat().st_mode) for path in files(folder)] == [0o600]
 
 
-def test_a_folder_or_file_that_others_can_open_stops_the_start(make: Make, folder: Path) -> None:
+def test_folder_or_file_open_to_others_stops_the_start(make: Make, folder: Path) -> None:
     write(audit := make(), 1)
     audit.close()
     for path, wide in ((folder, 0o750), (files(folder)[0], 0o604)):
@@ -80,13 +80,13 @@ def test_a_folder_or_file_that_others_can_open_stops_the_start(make: Make, folde
     make()
 
 
-def test_a_folder_that_cannot_be_made_stops_the_start(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_created_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SettingsError, match="Not a directory"):
         Audit(tmp_path / "file" / "audit", KEY)
 
 
-def test_an_existing_file_is_never_written_to(folder: Path, audit: Audit) -> None:
+def test_existing_file_is_never_overwritten(folder: Path, audit: Audit) -> None:
     planted = folder / f"{audit.writer}.0.jsonl"
     planted.symlink_to(folder.with_name("elsewhere"))
     audit._append("act.intent")
@@ -97,7 +97,7 @@ def test_an_existing_file_is_never_written_to(folder: Path, audit: Audit) -> Non
     audit.flush()
 
 
-def test_reading_merges_writers_by_time(make: Make, folder: Path) -> None:
+def test_reader_merges_writers_by_time(make: Make, folder: Path) -> None:
     now = 1000.0
     audits = [make(clock=lambda: now, rotate_bytes=1) for _ in range(3)]
     for n in range(9):
@@ -107,14 +107,14 @@ def test_reading_merges_writers_by_time(make: Make, folder: Path) -> None:
     assert [row["n"] for row in read(folder)] == list(range(9))
 
 
-def test_reading_shows_that_a_line_cannot_be_read(make: Make, folder: Path) -> None:
+def test_reader_marks_an_unreadable_line(make: Make, folder: Path) -> None:
     write(audit := make(), 3)
     audit.close()
     files(folder)[0].write_bytes(b"".join([lines(folder)[0], b"garbage\n", lines(folder)[2]]))
     assert [row["event"] for row in read(folder)] == ["token.refreshed", "unreadable", "token.refreshed"]
 
 
-def test_following_shows_rows_as_they_come_once_each_from_new_writers_too(make: Make, folder: Path) -> None:
+def test_follow_yields_new_rows_once_including_new_writers(make: Make, folder: Path) -> None:
     first = make()
     write(first, 2)
     first.flush()
@@ -135,7 +135,7 @@ def test_following_shows_rows_as_they_come_once_each_from_new_writers_too(make: 
     assert next(follow)["n"] == 4
 
 
-def test_long_rows_span_the_blocks_that_are_read(folder: Path, audit: Audit) -> None:
+def test_rows_longer_than_a_read_block_are_read_whole(folder: Path, audit: Audit) -> None:
     for n in range(20):
         audit._append("e", n=n, **{f"f{i}": "\u00e9" * 4000 for i in range(8)})
     audit.close()

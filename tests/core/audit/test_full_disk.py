@@ -15,7 +15,7 @@ from deputize.core.errors import StoreUnavailable
 from tests.core.audit.audit_files import KEY, Disk, Make, files, kinds, lines, run, write
 
 
-async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
+async def test_U7_full_disk_refuses_strict_acts_and_loses_no_row(
     make: Make, folder: Path, disk: Disk, caplog: pytest.LogCaptureFixture
 ) -> None:
     audit = make(mode="strict")
@@ -39,7 +39,7 @@ async def test_U7_on_a_full_disk_a_strict_act_is_refused_and_no_row_is_lost(
     assert levels == [logging.ERROR, logging.WARNING]
 
 
-async def test_U7_after_a_failed_sync_the_file_is_not_trusted_again(folder: Path, disk: Disk, audit: Audit) -> None:
+async def test_U7_file_is_not_reused_after_a_failed_sync(folder: Path, disk: Disk, audit: Audit) -> None:
     audit._append("act.intent", n=0)
     await audit.settle()
     disk.sync_fails = True
@@ -52,7 +52,7 @@ async def test_U7_after_a_failed_sync_the_file_is_not_trusted_again(folder: Path
     assert verify(folder, [KEY]).findings == () and [row["n"] for row in read(folder)] == [0, 1]
 
 
-def test_U7_standard_mode_keeps_what_it_can_and_says_how_much_it_could_not(
+def test_U7_standard_mode_counts_the_rows_it_lost(
     make: Make, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WAITING", 10)
@@ -73,9 +73,7 @@ def test_U7_standard_mode_keeps_what_it_can_and_says_how_much_it_could_not(
 
 
 @pytest.mark.processes
-def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
-    folder: Path, disk: Disk, audit: Audit
-) -> None:
+def test_U7_rows_are_written_after_space_returns_without_a_waiter(folder: Path, disk: Disk, audit: Audit) -> None:
     disk.room = 0
     write(audit, 3)
     with pytest.raises(StoreUnavailable):
@@ -89,7 +87,7 @@ def test_U7_without_anybody_waiting_the_rows_follow_when_there_is_room_again(
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-async def test_U7_a_folder_taken_away_does_not_swallow_rows(make: Make, folder: Path, replaced: bool) -> None:
+async def test_U7_removed_folder_does_not_swallow_rows(make: Make, folder: Path, replaced: bool) -> None:
     audit = make(mode="strict")
     audit._append("act.intent", n=0)
     await audit.settle()
@@ -108,7 +106,7 @@ async def test_U7_a_folder_taken_away_does_not_swallow_rows(make: Make, folder: 
 
 
 @pytest.mark.processes
-def test_U7_a_limit_of_the_system_refuses_like_a_full_disk(folder: Path) -> None:
+def test_U7_file_size_limit_refuses_like_a_full_disk(folder: Path) -> None:
     told = run(
         """
         import asyncio, resource, sys

@@ -57,7 +57,7 @@ asyncio.run(main())
 
 @pytest.mark.processes
 @pytest.mark.parametrize("number", sample([7, 1, 2]))
-async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(tmp_path: Path, number: int) -> None:
+async def test_killed_process_has_an_intent_for_every_write_in_standard_mode(tmp_path: Path, number: int) -> None:
     sandbox = Sandbox(state=tmp_path / "sandbox.json")
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     key = vault.keys.audit
@@ -72,7 +72,7 @@ async def test_in_standard_mode_every_write_of_a_killed_process_has_its_intent(t
     assert kinds(verify(tmp_path / "audit", [key])) <= {"partial", "unfinished"}
 
 
-def test_handed_over_rows_are_in_the_file_at_once(
+def test_handed_over_rows_are_in_the_file_immediately(
     make: Make, folder: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(commit_thread, "GATHER", 60.0)  # a busy machine may take longer than half a second
@@ -87,7 +87,7 @@ def test_handed_over_rows_are_in_the_file_at_once(
     assert verify(folder, [KEY]).findings == ()
 
 
-async def test_waiting_hand_overs_go_together_and_none_waits_at_the_end(folder: Path, disk: Disk, audit: Audit) -> None:
+async def test_waiting_hand_overs_are_batched_and_flushed_at_the_end(folder: Path, disk: Disk, audit: Audit) -> None:
     handed, hand_over = list[int](), audit._sink.add
     audit._sink.add = lambda content: handed.append(content.count(b"\n")) or hand_over(content)  # type: ignore
 
@@ -104,7 +104,7 @@ async def test_waiting_hand_overs_go_together_and_none_waits_at_the_end(folder: 
     assert len(lines(folder)) == 33 and verify(folder, [KEY]).findings == ()
 
 
-def test_handed_over_rows_are_written_again_when_the_sync_fails(folder: Path, disk: Disk, audit: Audit) -> None:
+def test_handed_over_rows_are_rewritten_when_the_sync_fails(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     write(audit, 3)
@@ -119,7 +119,7 @@ def test_handed_over_rows_are_written_again_when_the_sync_fails(folder: Path, di
     assert verify(folder, [KEY]).findings == ()
 
 
-def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(folder: Path, disk: Disk, audit: Audit) -> None:
+def test_hand_over_on_a_full_disk_raises_nothing(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     disk.room = 50
@@ -131,7 +131,7 @@ def test_on_a_full_disk_handing_over_changes_nothing_and_raises_nothing(folder: 
     assert [row["n"] for row in read(folder)] == [0, 0, 1] and verify(folder, [KEY]).findings == ()
 
 
-def test_rows_handed_over_into_a_removed_folder_stay_there(folder: Path, audit: Audit) -> None:
+def test_rows_handed_over_to_a_removed_folder_stay_there(folder: Path, audit: Audit) -> None:
     write(audit, 1)
     audit.flush()
     write(audit, 2)
@@ -147,7 +147,7 @@ def test_rows_handed_over_into_a_removed_folder_stay_there(folder: Path, audit: 
     assert verify(folder, [KEY]).findings == ()
 
 
-def test_handing_over_does_not_wait_for_a_sync(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hand_over_does_not_wait_for_a_sync(make: Make, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import os
 
     slow, syncing, fsync = threading.Event(), threading.Event(), os.fsync
@@ -172,7 +172,7 @@ def test_handing_over_does_not_wait_for_a_sync(make: Make, folder: Path, monkeyp
     assert verify(folder, [KEY]).findings == () and len(lines(folder)) == 2
 
 
-def test_handing_over_keeps_the_chain_whole_over_files_threads_and_anchors(make: Make, folder: Path) -> None:
+def test_hand_over_keeps_the_chain_across_files_threads_and_anchors(make: Make, folder: Path) -> None:
     anchors: list[str] = []
     audit = make(rotate_bytes=4000, anchor=anchors.append)
 

@@ -13,9 +13,7 @@ from deputize.core.errors import SettingsError
 from tests.core.audit.audit_files import KEY, OLD, OLDER, Make, files, imitate, kinds, lines, write
 
 
-def test_U10_a_new_key_closes_the_chains_of_the_old_one_in_a_row_and_old_keys_verify_old_rows(
-    make: Make, folder: Path
-) -> None:
+def test_U10_new_key_closes_old_chains_and_old_keys_verify_old_rows(make: Make, folder: Path) -> None:
     write(old := make(OLD), 3)
     old.close()
     write(new := make(KEY, old_keys=[OLD]), 2)
@@ -32,7 +30,7 @@ def test_U10_a_new_key_closes_the_chains_of_the_old_one_in_a_row_and_old_keys_ve
     assert sum(row["event"] == "key.rotated" for row in read(folder)) == 1
 
 
-def test_U10_keys_change_twice(make: Make, folder: Path) -> None:
+def test_U10_chain_verifies_after_two_key_rotations(make: Make, folder: Path) -> None:
     for key, older in ((OLDER, []), (OLD, [OLDER]), (KEY, [OLD, OLDER])):
         write(audit := make(key, old_keys=older), 2)
         audit.close()
@@ -41,7 +39,7 @@ def test_U10_keys_change_twice(make: Make, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("kept", [1, 3, 5])
-def test_U10_a_stolen_old_key_cannot_rewrite_what_was_closed(make: Make, folder: Path, kept: int) -> None:
+def test_U10_stolen_old_key_cannot_rewrite_closed_chains(make: Make, folder: Path, kept: int) -> None:
     write(old := make(OLD), 3, user="alice")
     old.close()
     (path,) = files(folder)
@@ -54,7 +52,7 @@ def test_U10_a_stolen_old_key_cannot_rewrite_what_was_closed(make: Make, folder:
     assert kinds(report) & {"anchor", "truncated"}
 
 
-def test_U10_a_stolen_old_key_cannot_continue_or_replace_a_newer_chain(make: Make, folder: Path) -> None:
+def test_U10_stolen_old_key_cannot_extend_or_replace_a_newer_chain(make: Make, folder: Path) -> None:
     write(new := make(KEY), 3)
     new.close()
     (path,) = files(folder)
@@ -68,9 +66,7 @@ def test_U10_a_stolen_old_key_cannot_continue_or_replace_a_newer_chain(make: Mak
 
 
 @pytest.mark.parametrize(("made_by", "key"), [(KEY, OLD), (KEY, b"x" * 32), (OLD, b"x" * 32)])
-def test_U10_nobody_without_a_newer_key_vouches_for_a_chain(
-    make: Make, folder: Path, made_by: bytes, key: bytes
-) -> None:
+def test_U10_chain_without_a_newer_key_is_not_vouched_for(make: Make, folder: Path, made_by: bytes, key: bytes) -> None:
     write(new := make(made_by), 4)
     new.close()
     (path,) = files(folder)
@@ -83,7 +79,7 @@ def test_U10_nobody_without_a_newer_key_vouches_for_a_chain(
     assert ("beginning", new.writer) in {(f.kind, f.writer) for f in verify(folder, [KEY, OLD]).findings}
 
 
-def test_U10_a_process_that_went_on_under_the_old_key_is_closed_at_the_next_start(make: Make, folder: Path) -> None:
+def test_U10_process_that_kept_the_old_key_is_closed_at_the_next_start(make: Make, folder: Path) -> None:
     write(old := make(OLD), 2)
     old.flush()
     make(KEY, old_keys=[OLD]).close()
@@ -95,7 +91,7 @@ def test_U10_a_process_that_went_on_under_the_old_key_is_closed_at_the_next_star
 
 
 @pytest.mark.parametrize("key", [b"", b"k" * 31, b"k" * 65, "k" * 32])
-def test_a_key_of_the_wrong_size_stops_the_start_and_is_not_shown(folder: Path, key: Any) -> None:
+def test_key_of_wrong_size_stops_the_start_and_is_not_shown(folder: Path, key: Any) -> None:
     with pytest.raises(SettingsError) as caught:
         Audit(folder, key)
     assert "kkk" not in f"{caught.value} {caught.value.hint}" and not folder.exists()
@@ -103,6 +99,6 @@ def test_a_key_of_the_wrong_size_stops_the_start_and_is_not_shown(folder: Path, 
         Audit(None, KEY, old_keys=[key])
 
 
-def test_an_unknown_mode_stops_the_start(folder: Path) -> None:
+def test_unknown_mode_stops_the_start(folder: Path) -> None:
     with pytest.raises(SettingsError, match="strict"):
         Audit(folder, KEY, mode="strikt")  # type: ignore[arg-type]

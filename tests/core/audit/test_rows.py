@@ -18,7 +18,7 @@ from deputize.core.errors import InvalidInput
 from tests.core.audit.audit_files import CANARY, KEY, OLD, Make, lines, write
 
 
-def test_U1_a_row_says_when_who_what_and_every_fact_that_there_is(make: Make) -> None:
+def test_U1_row_contains_time_event_user_and_all_facts(make: Make) -> None:
     audit = make(clock=lambda: 1_700_000_000.25)
     audit._append(
         "act.result", user="alice", tenant="", run=None, scopes_granted=[], n=0, ok=False, **{"http.status": 200}
@@ -30,7 +30,7 @@ def test_U1_a_row_says_when_who_what_and_every_fact_that_there_is(make: Make) ->
     assert (row["user"], row["n"], row["ok"], row["http.status"]) == ("alice", 0, False, 200)
 
 
-def test_U1_facts_of_every_kind_become_plain_json(make: Make) -> None:
+def test_U1_facts_of_every_type_become_plain_json(make: Make) -> None:
     class Kind(str):
         __slots__ = ()
 
@@ -62,20 +62,20 @@ def test_U1_facts_of_every_kind_become_plain_json(make: Make) -> None:
 
 
 @pytest.mark.parametrize("name", ["ts", "writer", "seq", "event", "prev", "mac"])
-def test_U1_a_fact_cannot_take_the_place_of_a_field(name: str, audit: Audit) -> None:
+def test_U1_fact_cannot_replace_a_standard_field(name: str, audit: Audit) -> None:
     with pytest.raises(InvalidInput, match=f"'{name}'"):
         audit._append("act.result", **{name: "forged"})
     assert audit.rows() == []
 
 
-def test_U1_a_list_may_change_after_it_was_written(make: Make) -> None:
+def test_U1_list_may_change_after_it_was_written(make: Make) -> None:
     audit, scopes = make(), ["read"]
     audit._append("consent.granted", scopes=scopes)
     scopes.append("admin")
     assert audit.rows()[0]["scopes"] == ["read"]
 
 
-def test_U2_a_digest_cannot_be_guessed_without_the_key_and_is_the_same_for_the_same_values() -> None:
+def test_U2_digest_is_keyed_and_deterministic() -> None:
     ours, theirs = Audit(None, KEY), Audit(None, OLD)
     email = "alice@example.test"
     assert ours.digest(email) == ours.digest(email.encode()) == Audit(None, KEY).digest(email)
@@ -86,7 +86,7 @@ def test_U2_a_digest_cannot_be_guessed_without_the_key_and_is_the_same_for_the_s
     assert len(ours.digest("\ud800")) == 32
 
 
-def test_U2_an_object_that_is_no_fact_shows_only_its_type(make: Make, folder: Path) -> None:
+def test_U2_unsupported_object_shows_only_its_type(make: Make, folder: Path) -> None:
     class Token:
         def __repr__(self) -> str:
             return CANARY
@@ -101,9 +101,7 @@ def test_U2_an_object_that_is_no_fact_shows_only_its_type(make: Make, folder: Pa
 @pytest.mark.parametrize(
     "text", ["a\r\nb", "a\u2028b\u2029c", "\x1b[31mred\x1b[0m", "\x00\x07\x7f\x85", "\ud800", '","mac":"']
 )
-def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(
-    folder: Path, text: str, audit: Audit
-) -> None:
+def test_U9_row_stays_on_one_printable_ascii_line(folder: Path, text: str, audit: Audit) -> None:
     audit._append(text, target=text, scopes=[text], **{f"name {text}": text})
     audit.flush()
     (line,) = lines(folder)
@@ -113,7 +111,7 @@ def test_U9_whatever_a_fact_holds_it_stays_on_its_line_as_printable_ascii(
     assert verify(folder, [KEY]).ok
 
 
-def test_U9_a_megabyte_is_cut_and_says_so(folder: Path, audit: Audit) -> None:
+def test_U9_long_value_is_truncated_with_its_length(folder: Path, audit: Audit) -> None:
     audit._append("act.result", target="x" * 1_000_000, ids=["y" * 1_000_000] * 500, n=7)
     audit._append("act.result", target="z" * 4096)
     audit._append("act.result", target="z" * 4097)
@@ -124,7 +122,7 @@ def test_U9_a_megabyte_is_cut_and_says_so(folder: Path, audit: Audit) -> None:
     assert max(map(len, lines(folder))) < 50_000 and verify(folder, [KEY]).ok
 
 
-def test_rows_without_a_folder_stay_in_memory_and_need_no_thread() -> None:
+def test_rows_without_a_folder_stay_in_memory_without_a_thread() -> None:
     before = set(threading.enumerate())
     audit = Audit(None, KEY)
     write(audit, 3)

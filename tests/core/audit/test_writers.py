@@ -34,7 +34,7 @@ WRITER = """
 
 
 @pytest.mark.processes
-def test_U5_eight_processes_killed_while_they_write_leave_chains_that_verify(folder: Path) -> None:
+def test_U5_chains_verify_after_eight_writers_are_killed(folder: Path) -> None:
     command = [sys.executable, "-c", textwrap.dedent(WRITER), str(folder)]
     writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(8)]
     promised: dict[str, int] = {}
@@ -56,7 +56,7 @@ def test_U5_eight_processes_killed_while_they_write_leave_chains_that_verify(fol
         assert written == list(range(len(written))) and len(written) > promised[name]
 
 
-def test_U5_a_line_that_a_crash_left_unfinished_is_tolerated_and_reported(make: Make, folder: Path) -> None:
+def test_U5_unfinished_line_after_a_crash_is_tolerated_and_reported(make: Make, folder: Path) -> None:
     cut, whole = make(), make()
     write(cut, 5)
     write(whole, 5)
@@ -83,7 +83,7 @@ def test_U5_threads_share_a_chain_without_gaps(folder: Path, audit: Audit) -> No
 
 
 @pytest.mark.processes
-def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: Path) -> None:
+def test_forked_child_is_its_own_writer_and_loses_no_rows(folder: Path) -> None:
     parent, child = run(
         """
         import os, sys
@@ -117,9 +117,7 @@ def test_a_forked_child_is_another_writer_and_loses_nothing_of_its_own(folder: P
     )
 
 
-async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(
-    folder: Path, disk: Disk, audit: Audit
-) -> None:
+async def test_U6_thirty_two_tasks_share_syncs_and_keep_their_order(folder: Path, disk: Disk, audit: Audit) -> None:
 
     async def act(task: int) -> None:
         for n in range(10):
@@ -133,7 +131,7 @@ async def test_U6_thirty_two_tasks_share_their_syncs_and_keep_their_order(
         assert [row["n"] for row in rows if row["task"] == task] == list(range(10))
 
 
-async def test_U6_what_was_settled_is_on_disk(make: Make, folder: Path) -> None:
+async def test_U6_settled_rows_are_on_disk(make: Make, folder: Path) -> None:
     audit = make(mode="strict")
     for n in range(1, 20):
         audit._append("act.intent", n=n)
@@ -142,7 +140,7 @@ async def test_U6_what_was_settled_is_on_disk(make: Make, folder: Path) -> None:
     assert audit.mode == "strict"
 
 
-def test_U6_two_event_loops_settle_at_once(folder: Path, audit: Audit) -> None:
+def test_U6_two_event_loops_settle_concurrently(folder: Path, audit: Audit) -> None:
 
     async def settle(side: str) -> None:
         for n in range(50):
@@ -156,7 +154,7 @@ def test_U6_two_event_loops_settle_at_once(folder: Path, audit: Audit) -> None:
     assert len(lines(folder)) == 100 and verify(folder, [KEY]).ok
 
 
-async def test_U6_a_cancelled_or_vanished_waiter_disturbs_nobody(disk: Disk, audit: Audit) -> None:
+async def test_U6_cancelled_waiter_disturbs_no_other(disk: Disk, audit: Audit) -> None:
     disk.open.clear()
     audit._append("act.intent")
     cancelled, kept = asyncio.ensure_future(audit.settle()), asyncio.ensure_future(audit.settle())
@@ -189,7 +187,7 @@ def test_U6_writing_never_waits_for_the_disk(folder: Path, disk: Disk, audit: Au
 
 
 @pytest.mark.processes
-def test_U7_in_standard_mode_a_row_is_on_disk_within_a_second(folder: Path, disk: Disk, audit: Audit) -> None:
+def test_U7_row_is_on_disk_within_a_second_in_standard_mode(folder: Path, disk: Disk, audit: Audit) -> None:
     write(audit, 100)
     began = time.monotonic()
     while not disk.syncs or len(lines(folder)) < 100:

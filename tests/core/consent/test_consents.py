@@ -138,7 +138,7 @@ async def refused(work: Any) -> str:
 # ------------------------------------------------------------- asking
 
 
-async def test_B1_a_link_is_on_our_host_and_its_ticket_is_random_opaque_and_never_stored(house: House) -> None:
+async def test_B1_consent_link_is_on_our_host_with_a_random_ticket_that_is_not_stored(house: House) -> None:
     links = {(await house.ask("readonly", user=f"user{n}")).link for n in range(50)}
     assert len(links) == 50
     for link in links:
@@ -150,7 +150,7 @@ async def test_B1_a_link_is_on_our_host_and_its_ticket_is_random_opaque_and_neve
         assert not any(ticket.encode() in record.plain.reveal() or ticket in record.key for record in records)
 
 
-async def test_B10_five_runs_of_the_same_node_ask_once_and_show_one_link(house: House) -> None:
+async def test_B10_five_runs_of_a_node_request_one_consent_with_one_link(house: House) -> None:
     met = []
     for _ in range(5):
         with pytest.raises(ConsentRequired) as caught:
@@ -160,7 +160,7 @@ async def test_B10_five_runs_of_the_same_node_ask_once_and_show_one_link(house: 
     assert house.events().count("consent.requested") == 1
 
 
-async def test_B10_fifty_runs_at_the_same_time_ask_once(house: House) -> None:
+async def test_B10_fifty_concurrent_runs_request_one_consent(house: House) -> None:
     house.store.pause = 0.001
     errors = await asyncio.gather(*(house.act(message=f"m{n}") for n in range(50)), return_exceptions=True)
     assert all(type(e) is ConsentRequired for e in errors)
@@ -206,7 +206,7 @@ async def test_B10_two_processes_on_one_vault_show_the_same_link(tmp_path: Path)
     assert said[0][0].strip() and said[0][0] == said[1][0]
 
 
-async def test_a_restarted_program_shows_the_same_link(tmp_path: Path) -> None:
+async def test_restarted_program_shows_the_same_link(tmp_path: Path) -> None:
     path, links = tmp_path / "vault" / "vault.sqlite", set()
     for _ in range(2):
         deputy = await build(vault=await new_vault(path, b"k" * 32), toolkits=[gmail])
@@ -215,7 +215,7 @@ async def test_a_restarted_program_shows_the_same_link(tmp_path: Path) -> None:
     assert len(links) == 1
 
 
-async def test_A13_a_step_up_lists_only_the_narrowest_that_is_missing_and_asks_for_the_union(house: House) -> None:
+async def test_A13_step_up_lists_the_narrowest_missing_scope_and_requests_the_union(house: House) -> None:
     await house.connected("readonly", "labels")
     with pytest.raises(ConsentRequired) as caught:
         await house.act("send", **MAIL)
@@ -230,25 +230,25 @@ async def test_A13_a_step_up_lists_only_the_narrowest_that_is_missing_and_asks_f
     assert query["login_hint"] == ["alice@example.test"]
 
 
-async def test_a_step_up_keeps_what_was_granted_before(house: House) -> None:
+async def test_step_up_keeps_earlier_scopes(house: House) -> None:
     await house.connected("readonly")
     grant = await house.connected("send")
     assert {READ, SEND} <= grant.scopes and grant.generation == 2
 
 
-async def test_A13_a_reply_that_names_no_scopes_grants_what_was_requested(house: House) -> None:
+async def test_A13_token_reply_without_scopes_grants_the_requested_ones(house: House) -> None:
     await house.connected("readonly")
     house.sandbox.switches.omit_scope = True
     grant = await house.connected("send")
     assert {READ, SEND} <= grant.scopes
 
 
-async def test_a_scope_that_is_already_granted_is_not_asked_again(house: House) -> None:
+async def test_granted_scope_is_not_requested_again(house: House) -> None:
     await house.connected(*ALL)
     assert await house.deputy.connect("alice", "google", scopes=[READ, SEND]) == []
 
 
-async def test_B11_the_twenty_first_pending_consent_is_refused(house: House) -> None:
+async def test_B11_twenty_first_pending_consent_is_refused(house: House) -> None:
     labels = [f"scope{n}" for n in range(MAX_PENDING + 1)]
     for label in labels[:-1]:
         await house.ask(label)
@@ -261,7 +261,7 @@ async def test_B11_the_twenty_first_pending_consent_is_refused(house: House) -> 
     assert (await house.ask(labels[-1])).status == "pending"
 
 
-async def test_A19_after_a_no_the_same_request_does_not_ask_again_and_a_later_one_does(house: House) -> None:
+async def test_A19_denied_consent_is_not_asked_again_for_the_same_request_only(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="m1")
     ended = await consent(house.deputy, house.sandbox, caught.value.consent, deny=True)
@@ -275,7 +275,7 @@ async def test_A19_after_a_no_the_same_request_does_not_ask_again_and_a_later_on
     assert house.line.count(TOKEN) == 0
 
 
-async def test_A13_an_unticked_scope_is_told_for_the_same_request_and_asked_for_a_later_one(house: House) -> None:
+async def test_A13_unticked_scope_is_reported_for_the_same_request_and_asked_for_a_later_one(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act("send", message="m1", **MAIL)
     ended = await consent(house.deputy, house.sandbox, caught.value.consent, untick=["gmail.send"])
@@ -289,7 +289,7 @@ async def test_A13_an_unticked_scope_is_told_for_the_same_request_and_asked_for_
     assert (await house.ask("send")).status == "pending"  # and whoever insists is asked
 
 
-async def test_a_partial_consent_grants_the_part(house: House) -> None:
+async def test_partial_consent_grants_the_ticked_scopes(house: House) -> None:
     asked = await house.ask("readonly", "send")
     assert (await consent(house.deputy, house.sandbox, asked, untick=["gmail.send"])).status == "partial"
     assert await house.act("search") != []
@@ -298,7 +298,7 @@ async def test_a_partial_consent_grants_the_part(house: House) -> None:
 # ------------------------------------------------------------- tickets
 
 
-async def test_rule_12_an_expired_ticket_is_issued_anew_and_the_old_link_is_dead(house: House) -> None:
+async def test_expired_ticket_is_reissued_and_the_old_link_is_dead(house: House) -> None:
     old = await house.ask()
     house.clock.now += TICKET_LIFE + 1
     assert await house.status(old) == ("expired", "")
@@ -310,7 +310,7 @@ async def test_rule_12_an_expired_ticket_is_issued_anew_and_the_old_link_is_dead
     assert (await consent(house.deputy, house.sandbox, new)).status == "granted"
 
 
-async def test_a_consent_that_is_issued_anew_for_days_is_still_known_by_its_id(house: House) -> None:
+async def test_reissued_consent_keeps_its_id_for_days(house: House) -> None:
     first = await house.ask()
     for _ in range(30):
         house.clock.now += 3600
@@ -318,7 +318,7 @@ async def test_a_consent_that_is_issued_anew_for_days_is_still_known_by_its_id(h
         assert await house.status(first) == ("pending", "")
 
 
-async def test_a_link_opens_though_writing_it_down_failed_the_first_time(house: House) -> None:
+async def test_link_opens_after_its_first_write_failed(house: House) -> None:
     house.store.failing["insert", "ticket"] = 1
     with suppress(StoreUnavailable):
         await house.ask()
@@ -337,11 +337,11 @@ async def test_B8_opening_a_link_many_times_changes_nothing(house: House) -> Non
 
 
 @pytest.mark.parametrize("ticket", ["", "x", "../x", "A" * 43, "é", "x" * 5000])
-async def test_B5_a_ticket_nobody_gave_out_is_refused_alike(house: House, ticket: str) -> None:
+async def test_B5_unknown_tickets_are_refused_alike(house: House, ticket: str) -> None:
     assert await refused(house.deputy.consents.start(ticket, LOCAL)) == "unknown_ticket"
 
 
-async def test_B5_another_user_who_opens_the_link_ends_it_and_learns_nothing(house: House) -> None:
+async def test_B5_link_opened_by_another_user_ends_and_reveals_nothing(house: House) -> None:
     asked = await house.ask()
     assert await refused(house.deputy.consents.open(ticket_of(asked), BOB)) == "user_mismatch"
     assert await house.status(asked) == ("failed", "user_mismatch")
@@ -349,18 +349,18 @@ async def test_B5_another_user_who_opens_the_link_ends_it_and_learns_nothing(hou
     assert "connect.user_mismatch" in house.events() and house.line.seen == []
 
 
-async def test_B5_another_tenants_user_of_the_same_name_is_another_user(house: House) -> None:
+async def test_B5_user_of_the_same_name_in_another_tenant_is_another_user(house: House) -> None:
     asked = await house.ask()
     assert await refused(house.start(asked, User("alice", "tenant"))) == "user_mismatch"
 
 
-async def test_B2_nobody_signed_in_is_refused_and_the_link_stays_good(house: House) -> None:
+async def test_B2_link_stays_valid_when_nobody_is_signed_in(house: House) -> None:
     asked = await house.ask()
     assert await refused(house.start(asked, None)) == "nobody"
     assert (await house.start(asked, ALICE)).url.startswith("https://accounts.google.com/")
 
 
-async def test_either_of_two_presses_may_come_back_each_in_its_own_browser_and_one_code_is_spent(house: House) -> None:
+async def test_two_link_presses_may_each_return_and_one_code_is_spent(house: House) -> None:
     asked = await house.ask()
     first, second = await house.start(asked), await house.start(asked)
     back = await house.allowed(first)
@@ -373,7 +373,7 @@ async def test_either_of_two_presses_may_come_back_each_in_its_own_browser_and_o
     assert (await house.status(asked))[0] == "granted" and house.line.count(TOKEN) == 1
 
 
-async def test_of_many_presses_the_last_three_may_come_back(house: House) -> None:
+async def test_only_the_last_three_link_presses_may_return(house: House) -> None:
     asked = await house.ask()
     first, *_, last = [await house.start(asked) for _ in range(4)]
     assert await refused(house.finish(await house.allowed(first), first)) == "unknown_state"
@@ -384,7 +384,7 @@ async def test_of_many_presses_the_last_three_may_come_back(house: House) -> Non
 # ------------------------------------------------------------- the way back
 
 
-async def test_A4_a_state_that_is_missing_altered_or_unknown_never_reaches_the_token_endpoint(house: House) -> None:
+async def test_A4_missing_altered_or_unknown_state_never_reaches_the_token_endpoint(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -398,7 +398,7 @@ async def test_A4_a_state_that_is_missing_altered_or_unknown_never_reaches_the_t
     assert (await house.status(asked))[0] == "granted"
 
 
-async def test_A12_a_replayed_callback_spends_nothing_and_ends_on_the_page_of_how_it_went(house: House) -> None:
+async def test_A12_replayed_callback_spends_nothing_and_shows_the_result_page(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -408,7 +408,7 @@ async def test_A12_a_replayed_callback_spends_nothing_and_ends_on_the_page_of_ho
     assert house.line.count(TOKEN) == 1 and await house.act() != []
 
 
-async def test_A4_an_expired_state_is_refused(house: House) -> None:
+async def test_A4_expired_state_is_refused(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -419,7 +419,7 @@ async def test_A4_an_expired_state_is_refused(house: House) -> None:
 
 
 @pytest.mark.parametrize("nonce", ["", "x" * 43])
-async def test_A4_another_browser_is_refused_and_the_consent_ends(house: House, nonce: str) -> None:
+async def test_A4_callback_in_another_browser_is_refused_and_ends_the_consent(house: House, nonce: str) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -428,7 +428,7 @@ async def test_A4_another_browser_is_refused_and_the_consent_ends(house: House, 
     assert "connect.browser_mismatch" in house.events() and house.line.count(TOKEN) == 0
 
 
-async def test_attack_2_the_nonce_of_another_consent_does_not_fit(house: House) -> None:
+async def test_attack_2_nonce_of_another_consent_is_refused(house: House) -> None:
     mine, theirs = await house.ask(user="alice"), await house.ask(user="mallory")
     own, foreign = await house.start(mine), await house.start(theirs)
     back = await house.allowed(foreign, as_="bob@example.test")
@@ -436,7 +436,7 @@ async def test_attack_2_the_nonce_of_another_consent_does_not_fit(house: House) 
     assert house.line.count(TOKEN) == 0 and await house.grant("alice") is None
 
 
-async def test_A5_a_callback_on_another_apps_path_is_refused(house: House) -> None:
+async def test_A5_callback_on_another_apps_path_is_refused(house: House) -> None:
     deputy = await build(
         house.sandbox, transport=house.line, clock=house.clock, apps=[google_app(), google_app("other")]
     )
@@ -452,7 +452,7 @@ async def test_A5_a_callback_on_another_apps_path_is_refused(house: House) -> No
 @pytest.mark.parametrize(
     "iss", ["https://evil.example.test", "https://accounts.google.com/", "HTTPS://accounts.google.com"]
 )
-async def test_A5_another_issuer_is_refused(house: House, iss: str) -> None:
+async def test_A5_callback_from_another_issuer_is_refused(house: House, iss: str) -> None:
     house.sandbox.switches.iss = iss
     asked = await house.ask()
     started = await house.start(asked)
@@ -461,7 +461,7 @@ async def test_A5_another_issuer_is_refused(house: House, iss: str) -> None:
 
 
 @pytest.mark.parametrize(("iss", "good"), [("", False), ("right", True)])
-async def test_A5_where_the_issuer_is_always_sent_a_callback_without_it_is_refused(iss: str, good: bool) -> None:
+async def test_A5_callback_without_issuer_is_refused_when_always_sent(iss: str, good: bool) -> None:
 
     from deputize.core import PROVIDERS
 
@@ -479,7 +479,7 @@ async def test_A5_where_the_issuer_is_always_sent_a_callback_without_it_is_refus
 
 
 @pytest.mark.parametrize("who", [BOB, None, User("alice", "tenant")])
-async def test_B4_a_user_swapped_in_before_the_callback_gets_no_code_redeemed(house: House, who: Who) -> None:
+async def test_B4_user_switched_before_the_callback_gets_no_code_redeemed(house: House, who: Who) -> None:
     asked = await house.ask()
     started = await house.start(asked, ALICE)
     back = await house.allowed(started)
@@ -488,7 +488,7 @@ async def test_B4_a_user_swapped_in_before_the_callback_gets_no_code_redeemed(ho
     assert "connect.user_mismatch" in house.events()
 
 
-async def test_A12_a_no_at_the_provider_uses_up_the_state(house: House) -> None:
+async def test_A12_denial_at_the_provider_uses_up_the_state(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     denied = await at_provider(house.sandbox.transport(), started.url, as_="", deny=True)
@@ -499,7 +499,7 @@ async def test_A12_a_no_at_the_provider_uses_up_the_state(house: House) -> None:
     assert await house.status(asked) == ("denied", "consent_denied") and house.line.count(TOKEN) == 0
 
 
-async def test_a_provider_error_that_is_no_refusal_of_the_user_fails_the_consent(house: House) -> None:
+async def test_provider_error_other_than_denial_fails_the_consent(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = {"state": (await house.allowed(started))["state"], "error": "<script>alert(1)</script>"}
@@ -508,7 +508,7 @@ async def test_a_provider_error_that_is_no_refusal_of_the_user_fails_the_consent
     assert status == "failed" and "<" not in why
 
 
-async def test_neither_code_nor_error_is_no_grant(house: House) -> None:
+async def test_callback_with_neither_code_nor_error_grants_nothing(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     await house.finish({"state": (await house.allowed(started))["state"]}, started)
@@ -518,7 +518,7 @@ async def test_neither_code_nor_error_is_no_grant(house: House) -> None:
 # ------------------------------------------------------------- races
 
 
-async def test_A12_of_two_callbacks_at_the_same_time_one_spends_the_code_and_the_grant_stays(house: House) -> None:
+async def test_A12_one_of_two_concurrent_callbacks_spends_the_code_and_the_grant_stays(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -532,7 +532,7 @@ async def test_A12_of_two_callbacks_at_the_same_time_one_spends_the_code_and_the
     assert grant and grant.status == "active" and house.live() > 0
 
 
-async def test_attack_5_a_callback_loaded_again_while_the_code_is_spent_does_not_undo_it(house: House) -> None:
+async def test_attack_5_reloaded_callback_during_redemption_does_not_undo_it(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -547,7 +547,7 @@ async def test_attack_5_a_callback_loaded_again_while_the_code_is_spent_does_not
     assert await house.act() != []
 
 
-async def test_a_later_message_that_asks_for_the_same_meanwhile_does_not_undo_the_consent(house: House) -> None:
+async def test_equal_request_from_a_later_message_does_not_undo_the_consent(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="m1")
     started = await house.start(caught.value.consent)
@@ -564,7 +564,7 @@ async def test_a_later_message_that_asks_for_the_same_meanwhile_does_not_undo_th
     assert await house.act() != [] and house.line.count(REVOKE) == 0
 
 
-async def test_asking_again_while_the_code_is_spent_at_the_last_moment_does_not_undo_the_consent(house: House) -> None:
+async def test_repeated_request_at_the_end_of_redemption_does_not_undo_the_consent(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     house.clock.now += TICKET_LIFE - 1
@@ -580,7 +580,7 @@ async def test_asking_again_while_the_code_is_spent_at_the_last_moment_does_not_
 
 
 @pytest.mark.parametrize("connected", [False, True], ids=["first consent", "step-up"])
-async def test_R33_a_disconnect_at_any_moment_of_the_redemption_leaves_nothing_alive(connected: bool) -> None:
+async def test_R33_disconnect_at_any_point_of_redemption_leaves_no_live_token(connected: bool) -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await House().begin()
@@ -608,7 +608,7 @@ async def test_R33_a_disconnect_at_any_moment_of_the_redemption_leaves_nothing_a
     assert at > 10 and wrong == []
 
 
-async def test_R33_a_redemption_at_any_moment_of_a_disconnect_leaves_nothing_alive_or_a_good_grant() -> None:
+async def test_R33_redemption_at_any_point_of_a_disconnect_leaves_no_token_or_a_valid_grant() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await House().begin()
@@ -631,7 +631,7 @@ async def test_R33_a_redemption_at_any_moment_of_a_disconnect_leaves_nothing_ali
     assert at > 5 and wrong == []
 
 
-async def test_a_disconnect_ends_a_pending_consent(house: House) -> None:
+async def test_disconnect_ends_a_pending_consent(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="m1")
     started = await house.start(caught.value.consent)
@@ -647,7 +647,7 @@ async def test_a_disconnect_ends_a_pending_consent(house: House) -> None:
 
 
 @pytest.mark.parametrize("everybody", [False, True])
-async def test_disconnect_is_no_answer_to_a_later_act_without_request(house: House, everybody: bool) -> None:
+async def test_disconnect_does_not_answer_a_later_act_without_request(house: House, everybody: bool) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act(message="")
     await (house.deputy.revoke_all() if everybody else house.deputy.revoke("alice", "google"))
@@ -662,7 +662,7 @@ async def test_disconnect_is_no_answer_to_a_later_act_without_request(house: Hou
 # ------------------------------------------------------------- accounts
 
 
-async def test_B9_another_account_at_a_step_up_leaves_the_grant_alone_and_is_ended_upstream(house: House) -> None:
+async def test_B9_step_up_with_another_account_keeps_the_grant_and_revokes_the_new_token(house: House) -> None:
     before = await house.connected("readonly")
     house.sandbox.switches.swap_account = "bob@example.test"
     asked = await house.ask("send")
@@ -678,7 +678,7 @@ async def test_B9_another_account_at_a_step_up_leaves_the_grant_alone_and_is_end
     assert await house.act() != []
 
 
-async def test_B9_after_an_account_mismatch_the_same_request_is_told_so(house: House) -> None:
+async def test_B9_account_mismatch_is_reported_for_the_same_request(house: House) -> None:
     await house.connected("readonly")
     with pytest.raises(ConsentRequired) as caught:
         await house.act("send", **MAIL)
@@ -688,7 +688,7 @@ async def test_B9_after_an_account_mismatch_the_same_request_is_told_so(house: H
         await house.act("send", **MAIL)
 
 
-async def test_B9_a_mismatch_does_not_end_the_grant_that_the_other_account_has_here(house: House) -> None:
+async def test_B9_account_mismatch_keeps_the_other_accounts_own_grant(house: House) -> None:
     await house.connected("readonly")
     work = await house.ask("readonly", account="bob@example.test")
     assert (await consent(house.deputy, house.sandbox, work, as_="bob@example.test")).status == "granted"
@@ -699,14 +699,14 @@ async def test_B9_a_mismatch_does_not_end_the_grant_that_the_other_account_has_h
     assert await house.deputy.act("gmail_search", {}, user="alice", account="bob@example.test") is not None
 
 
-async def test_an_account_that_was_asked_for_by_name_is_the_one_that_must_come_back(house: House) -> None:
+async def test_requested_account_must_be_the_one_that_connects(house: House) -> None:
     asked = await house.ask("readonly", account="bob@example.test")
     ended = await consent(house.deputy, house.sandbox, asked, as_="alice@example.test")
     assert (ended.status, ended.reason_code) == ("failed", "account_mismatch")
     assert house.live("alice") == 0
 
 
-async def test_two_accounts_of_one_user_live_side_by_side(house: House) -> None:
+async def test_two_accounts_of_one_user_coexist(house: House) -> None:
     await house.connected("readonly")
     work = await house.ask("readonly", account="bob@example.test")
     await consent(house.deputy, house.sandbox, work, as_="bob@example.test")
@@ -733,7 +733,7 @@ async def test_two_accounts_of_one_user_live_side_by_side(house: House) -> None:
         (broken(httpx.ReadError), "restart_consent"),
     ],
 )
-async def test_failed_exchange_fails_the_consent_without_a_retry(house: House, fault: Any, why: str | None) -> None:
+async def test_failed_code_exchange_fails_the_consent_without_retry(house: House, fault: Any, why: str | None) -> None:
     asked = await house.ask()
     house.line.answers[TOKEN] = [fault]
     ended = await consent(house.deputy, house.sandbox, asked)
@@ -749,13 +749,13 @@ async def test_failed_exchange_fails_the_consent_without_a_retry(house: House, f
 
 
 @pytest.mark.parametrize("fault", [answer(500), answer(401), answer(200, {"name": "nobody"}), broken()])
-async def test_B5_tokens_whose_account_stays_unknown_are_ended_upstream(house: House, fault: Any) -> None:
+async def test_B5_tokens_of_an_unknown_account_are_revoked(house: House, fault: Any) -> None:
     house.line.answers[USERINFO] = [fault]
     assert (await consent(house.deputy, house.sandbox, await house.ask())).status == "failed"
     assert await house.grant() is None and house.live() == 0
 
 
-async def test_R36_tokens_that_must_not_be_kept_are_ended_once_the_provider_can_be_reached(house: House) -> None:
+async def test_R36_rejected_tokens_are_revoked_when_the_provider_is_reachable_again(house: House) -> None:
     await house.connected("readonly")
     house.sandbox.switches.swap_account = "bob@example.test"
     house.line.answers[REVOKE] = [answer(503)]
@@ -765,7 +765,7 @@ async def test_R36_tokens_that_must_not_be_kept_are_ended_once_the_provider_can_
     assert house.live("bob") == 0
 
 
-async def test_W12_a_store_that_refuses_the_new_grant_leaves_no_token_alive_and_asks_again(house: House) -> None:
+async def test_W12_store_failure_for_the_new_grant_leaves_no_live_token_and_asks_again(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -785,7 +785,7 @@ async def test_W12_a_store_that_refuses_the_new_grant_leaves_no_token_alive_and_
 @pytest.mark.parametrize(
     "refused", [("insert", "received"), ("insert", "grant"), ("swap", "consent"), ("get", "consent")]
 )
-async def test_callback_leads_to_the_granted_page_if_the_store_refuses_a_write_in_between(
+async def test_callback_leads_to_the_granted_page_after_a_failed_store_write(
     house: House, refused: tuple[str, str]
 ) -> None:
     asked = await house.ask()
@@ -805,7 +805,7 @@ async def test_callback_leads_to_the_granted_page_if_the_store_refuses_a_write_i
     assert house.line.count(TOKEN) == 1
 
 
-async def test_W12_a_crash_between_code_and_reply_ends_the_consent_and_the_user_is_asked_again(house: House) -> None:
+async def test_W12_crash_between_code_and_reply_ends_the_consent_and_asks_again(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -823,7 +823,7 @@ async def test_W12_a_crash_between_code_and_reply_ends_the_consent_and_the_user_
     assert again.id != asked.id and (await consent(house.deputy, house.sandbox, again)).status == "granted"
 
 
-async def test_a_cancelled_callback_finishes_all_the_same(house: House) -> None:
+async def test_cancelled_callback_still_completes(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -838,7 +838,7 @@ async def test_a_cancelled_callback_finishes_all_the_same(house: House) -> None:
     assert ended.status == "granted" and await house.act() != []
 
 
-async def test_a_refresh_at_any_moment_of_a_step_up_does_not_bring_back_a_used_refresh_token() -> None:
+async def test_refresh_during_a_step_up_does_not_restore_a_used_refresh_token() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await House().begin()
@@ -875,7 +875,7 @@ async def test_a_refresh_at_any_moment_of_a_step_up_does_not_bring_back_a_used_r
 
 
 @pytest.mark.parametrize("how", ["granted", "denied", "burnt", "failed", "cancelled"])
-async def test_L1_a_finished_consents_row_holds_neither_code_nor_verifier_nor_state(house: House, how: str) -> None:
+async def test_L1_finished_consent_record_holds_neither_code_verifier_nor_state(house: House, how: str) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     [record] = await house.deputy.vault.scan("consent")
@@ -897,7 +897,7 @@ async def test_L1_a_finished_consents_row_holds_neither_code_nor_verifier_nor_st
     assert ticket_of(asked) not in told
 
 
-async def test_L1_while_it_is_pending_state_and_nonce_are_hashes_only(house: House) -> None:
+async def test_L1_pending_consent_stores_state_and_nonce_as_hashes_only(house: House) -> None:
     started = await house.start(await house.ask())
     state = parse_qs(urlsplit(started.url).query)["state"][0]
     [record] = await house.deputy.vault.scan("consent")
@@ -908,7 +908,7 @@ async def test_L1_while_it_is_pending_state_and_nonce_are_hashes_only(house: Hou
     assert visit["verifier"].reveal().encode() not in sealed and b"alice" not in sealed
 
 
-async def test_L4_a_failed_callback_raises_nothing_that_shows_a_secret(house: House) -> None:
+async def test_L4_failed_callback_error_shows_no_secret(house: House) -> None:
     started = await house.start(await house.ask())
     back = await house.allowed(started)
     with pytest.raises(InvalidInput) as caught:
@@ -918,7 +918,7 @@ async def test_L4_a_failed_callback_raises_nothing_that_shows_a_secret(house: Ho
     assert str(caught.value) == "This link cannot be used."
 
 
-async def test_B6_a_consent_payload_holds_neither_user_nor_provider_address(house: House) -> None:
+async def test_B6_consent_payload_holds_neither_user_nor_provider_address(house: House) -> None:
     with pytest.raises(ConsentRequired) as caught:
         await house.act()
     text = json.dumps(caught.value.consent.payload())
@@ -926,7 +926,7 @@ async def test_B6_a_consent_payload_holds_neither_user_nor_provider_address(hous
     assert caught.value.consent.link not in str(caught.value) + caught.value.hint
 
 
-async def test_a_grant_that_died_is_asked_for_again_with_its_reason_and_its_account(house: House) -> None:
+async def test_dead_grant_is_requested_again_with_its_reason_and_account(house: House) -> None:
     grant = await house.connected("readonly")
     await house.deputy.refresher.end(grant, "invalid_grant")
     with pytest.raises(ReconsentRequired) as caught:
@@ -959,7 +959,7 @@ async def test_cancel_during_the_redemption_is_refused(house: House, monkeypatch
     assert await house.status(asked) == ("granted", "") and "connect.denied" not in house.events()
 
 
-async def test_consent_row_of_a_newer_version_keeps_its_new_field_when_it_is_opened(house: House) -> None:
+async def test_consent_record_keeps_unknown_fields_of_a_newer_version(house: House) -> None:
     asked = await house.ask()
     [row] = await house.deputy.vault.scan("consent")
     assert await house.deputy.vault.swap(row, row.json | {"later": {"a": [1]}})
@@ -968,7 +968,7 @@ async def test_consent_row_of_a_newer_version_keeps_its_new_field_when_it_is_ope
     assert (row.json["status"], row.json["later"]) == ("opened", {"a": [1]})
 
 
-async def test_consent_row_that_cannot_be_read_is_a_vault_error_and_revoke_all_passes_it(house: House) -> None:
+async def test_unreadable_consent_record_is_a_vault_error_and_revoke_all_skips_it(house: House) -> None:
     await house.connected()
     asked = await house.ask("send", user="bob")
     row = next(one for one in await house.deputy.vault.scan("consent") if one.json["user"] == "bob")

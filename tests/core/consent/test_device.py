@@ -107,7 +107,7 @@ async def house() -> House:
 
 
 @pytest.mark.parametrize(("app", "scope"), [("github", "gist"), ("github_app", "issues:write")])
-async def test_a_user_who_enters_the_code_elsewhere_is_connected(house: House, app: str, scope: str) -> None:
+async def test_device_code_entered_elsewhere_connects_the_user(house: House, app: str, scope: str) -> None:
     house.then[3] = house.enter
     ended = await house.run(await house.ask(scope, app=app))
     assert (ended.status, ended.account) == ("granted", "alice")
@@ -118,7 +118,7 @@ async def test_a_user_who_enters_the_code_elsewhere_is_connected(house: House, a
     assert opened["by"] == "device" and "consent.granted" in house.events()
 
 
-async def test_what_is_shown_is_githubs_own_address_and_a_short_code(house: House) -> None:
+async def test_device_code_prompt_shows_githubs_own_address_and_a_short_code(house: House) -> None:
     house.then[1] = house.enter
     await house.run(await house.ask())
     [shown] = house.shown
@@ -126,7 +126,7 @@ async def test_what_is_shown_is_githubs_own_address_and_a_short_code(house: Hous
     assert shown.expires_at == pytest.approx(house.clock.now + 895, abs=10)
 
 
-async def test_a_step_up_asks_for_the_union_as_with_a_link(house: House) -> None:
+async def test_device_code_step_up_requests_the_union_of_scopes(house: House) -> None:
     house.then[1] = house.enter
     await house.run(await house.ask("gist"))
     house.then[2] = house.enter
@@ -135,7 +135,7 @@ async def test_a_step_up_asks_for_the_union_as_with_a_link(house: House) -> None
     assert grant.scopes >= {"gist", "repo"}
 
 
-async def test_it_asks_less_often_when_told_to_and_says_nothing_meanwhile(house: House) -> None:
+async def test_device_code_poll_slows_down_on_request(house: House) -> None:
     house.sandbox.switches.faults[POLLS] = [
         (200, {}, {"error": "authorization_pending"}),
         (200, {}, {"error": "slow_down", "interval": 20}),
@@ -147,33 +147,33 @@ async def test_it_asks_less_often_when_told_to_and_says_nothing_meanwhile(house:
     assert house.waits == [5.0, 5.0, 20.0, 25.0, 30.0, 30.0] and len(house.shown) == 1
 
 
-async def test_a_provider_that_is_down_for_a_while_is_asked_less_often_and_then_answers(house: House) -> None:
+async def test_device_code_poll_backs_off_during_an_outage(house: House) -> None:
     house.sandbox.switches.faults[POLLS] = [(503, {}, {}), (502, {}, b"<html>"), (429, {"retry-after": "40"}, {})]
     house.then[4] = house.enter
     assert (await house.run(await house.ask())).status == "granted"
     assert house.waits == [5.0, 10.0, 20.0, 40.0]
 
 
-async def test_a_no_elsewhere_ends_it_and_is_remembered(house: House) -> None:
+async def test_device_code_denial_ends_the_consent_and_is_remembered(house: House) -> None:
     house.then[2] = lambda: house.enter(decision="deny")
     ended = await house.run(await house.ask())
     assert (ended.status, ended.reason_code) == ("denied", "consent_denied")
     assert await house.deputy.connections("alice") == [] and "consent.denied" in house.events()
 
 
-async def test_a_code_that_nobody_enters_ends_when_it_expires(house: House) -> None:
+async def test_unused_device_code_fails_when_it_expires(house: House) -> None:
     ended = await house.run(await house.ask())
     assert (ended.status, ended.reason_code) == ("failed", "expired_code")
     assert sum(house.waits) == pytest.approx(900) and house.live() == 0
 
 
-async def test_a_provider_that_says_expired_is_believed(house: House) -> None:
+async def test_expired_code_answer_of_the_provider_ends_the_consent(house: House) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": "expired_token"})]
     assert (await house.run(await house.ask())).reason_code == "expired_code"
 
 
 @pytest.mark.parametrize("error", ["incorrect_device_code", "incorrect_client_credentials", "unsupported_grant_type"])
-async def test_any_other_answer_ends_it(house: House, error: str) -> None:
+async def test_any_other_device_code_error_ends_the_consent(house: House, error: str) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, {"error": error})]
     house.then[3] = house.enter
     ended = await house.run(await house.ask())
@@ -181,20 +181,20 @@ async def test_any_other_answer_ends_it(house: House, error: str) -> None:
     assert house.live() == 0 and len(house.waits) == 1
 
 
-async def test_an_answer_that_says_nothing_is_asked_for_again(house: House) -> None:
+async def test_empty_device_code_answer_is_polled_again(house: House) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, []), (200, {}, b"<html>")]
     house.then[3] = house.enter
     assert (await house.run(await house.ask())).status == "granted"
 
 
-async def test_an_app_whose_registration_has_no_device_flow_is_the_operators_matter(house: House) -> None:
+async def test_app_without_device_flow_is_a_settings_error(house: House) -> None:
     house.sandbox.switches.faults[CODES] = [(200, {}, {"error": "device_flow_disabled"})]
     with pytest.raises(SettingsError):
         await house.run(await house.ask())
     assert house.shown == []
 
 
-async def test_a_provider_without_codes_says_so(house: House) -> None:
+async def test_provider_without_device_codes_is_refused(house: House) -> None:
     asked = await house.ask("https://www.googleapis.com/auth/gmail.readonly", app="google")
     with pytest.raises(InvalidInput, match="no codes"):
         await house.run(asked)
@@ -204,7 +204,7 @@ async def test_a_provider_without_codes_says_so(house: House) -> None:
 # ------------------------------------------------------------- attacks
 
 
-async def test_only_the_user_who_was_asked_gets_a_code(house: House) -> None:
+async def test_only_the_requested_user_gets_a_device_code(house: House) -> None:
     asked = await house.ask()
     for user in ("bob", "mallory"):
         with pytest.raises(InvalidInput):
@@ -219,7 +219,7 @@ async def test_only_the_user_who_was_asked_gets_a_code(house: House) -> None:
     assert now and now.status == "pending"
 
 
-async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token_is_ended(house: House) -> None:
+async def test_B9_device_code_entered_by_another_account_grants_nothing_and_is_revoked(house: House) -> None:
     house.then[1] = house.enter
     await house.run(await house.ask("gist"))
     house.then[2] = lambda: house.enter(as_=BOB)
@@ -230,13 +230,13 @@ async def test_B9_a_code_that_somebody_else_entered_widens_nothing_and_its_token
     assert house.live(BOB) == 0 and house.live() >= 1 and "consent.failed" in house.events()
 
 
-async def test_a_named_account_must_be_the_one_that_entered_the_code(house: House) -> None:
+async def test_device_code_must_be_entered_by_the_named_account(house: House) -> None:
     house.then[1] = lambda: house.enter(as_=BOB)
     ended = await house.run(await house.ask(account="alice"))
     assert (ended.status, ended.reason_code) == ("failed", "account_mismatch") and house.live(BOB) == 0
 
 
-async def test_where_pages_are_a_web_applications_there_are_no_codes(house: House) -> None:
+async def test_device_codes_are_refused_outside_local_mode(house: House) -> None:
     """RFC 8628 5.4: whoever is sent a code and enters it connects their account to somebody else's agent."""
     exchange(house.deputy, pages=FixedPages("https://deputy.example.test"))
     with pytest.raises(SettingsError, match="local mode"):
@@ -244,7 +244,7 @@ async def test_where_pages_are_a_web_applications_there_are_no_codes(house: Hous
     assert house.shown == [] and house.sandbox.requests == []
 
 
-async def test_a_code_brings_tokens_once(house: House) -> None:
+async def test_device_code_yields_tokens_once(house: House) -> None:
     house.then[1] = house.enter
     asked = await house.ask()
     assert (await house.run(asked)).status == "granted"
@@ -260,13 +260,13 @@ async def test_a_code_brings_tokens_once(house: House) -> None:
     assert answer.json()["error"] == "incorrect_device_code"
 
 
-async def test_a_code_that_was_never_given_out_opens_no_page(house: House) -> None:
+async def test_unissued_device_code_opens_no_page(house: House) -> None:
     house.then[1] = lambda: house.enter(code="BCDF-GHJK")
     house.then[2] = house.enter
     assert (await house.run(await house.ask())).status == "granted"
 
 
-async def test_R33_a_disconnect_while_the_code_is_entered_wins(house: House) -> None:
+async def test_R33_disconnect_while_the_device_code_is_pending_wins(house: House) -> None:
     async def entered_and_disconnected() -> None:
         await house.enter()
         await house.deputy.revoke("alice", "github")
@@ -277,7 +277,7 @@ async def test_R33_a_disconnect_while_the_code_is_entered_wins(house: House) -> 
     assert await house.deputy.connections("alice") == [] and house.live() == 0
 
 
-async def test_R33_a_disconnect_while_the_tokens_are_on_their_way_wins_and_ends_them(house: House) -> None:
+async def test_R33_disconnect_while_tokens_arrive_wins_and_revokes_them(house: House) -> None:
     async def disconnected() -> None:
         await house.deputy.revoke("alice", "github")
 
@@ -288,7 +288,7 @@ async def test_R33_a_disconnect_while_the_tokens_are_on_their_way_wins_and_ends_
     assert "connect.device_code_late" in house.events() and await house.deputy.connections("alice") == []
 
 
-async def test_a_consent_that_was_finished_by_its_link_meanwhile_is_left_alone(house: House) -> None:
+async def test_consent_already_finished_by_its_link_is_left_unchanged(house: House) -> None:
     asked = await house.ask()
 
     async def by_link() -> None:
@@ -299,7 +299,7 @@ async def test_a_consent_that_was_finished_by_its_link_meanwhile_is_left_alone(h
     assert (ended.status, len(house.line.forms)) == ("granted", 2)  # one poll, one code
 
 
-async def test_a_link_pressed_meanwhile_does_not_stop_the_code(house: House) -> None:
+async def test_link_press_does_not_stop_the_device_code(house: House) -> None:
     asked = await house.ask()
 
     async def pressed() -> None:
@@ -309,7 +309,7 @@ async def test_a_link_pressed_meanwhile_does_not_stop_the_code(house: House) -> 
     assert (await house.run(asked)).status == "granted"
 
 
-async def test_a_newer_code_takes_the_place_of_an_older_one(house: House) -> None:
+async def test_newer_device_code_replaces_an_older_one(house: House) -> None:
     asked = await house.ask()
     ended: list[Consent] = []
 
@@ -323,7 +323,7 @@ async def test_a_newer_code_takes_the_place_of_an_older_one(house: House) -> Non
     assert len(await house.deputy.vault.list_grants(User("alice"))) == 1
 
 
-async def test_nothing_of_it_is_left_where_it_could_be_read(house: House) -> None:
+async def test_device_code_is_not_left_in_records_or_audit(house: House) -> None:
     asked = await house.ask()
     house.then[1] = house.enter
     await house.run(asked)
@@ -348,7 +348,9 @@ async def test_nothing_of_it_is_left_where_it_could_be_read(house: House) -> Non
         {"verification_uri": "https://github.com/x\x1b[31m"},
     ],
 )
-async def test_A11_no_terminal_shows_a_strangers_address_or_an_odd_code(house: House, change: dict[str, Any]) -> None:
+async def test_A11_device_code_prompt_refuses_foreign_addresses_and_odd_codes(
+    house: House, change: dict[str, Any]
+) -> None:
     good = {"device_code": "d" * 40, "user_code": "WDJB-MJHT", "verification_uri": "https://github.com/login/device"}
     assert flow.parse_device_codes(GITHUB, good).user_code == "WDJB-MJHT"
     house.sandbox.switches.faults[CODES] = [(200, {}, good | change)]
@@ -358,12 +360,12 @@ async def test_A11_no_terminal_shows_a_strangers_address_or_an_odd_code(house: H
 
 
 @pytest.mark.parametrize(("interval", "waited"), [(0, 5.0), (-5, 5.0), (0.001, 1.0), (10**9 - 1, 60.0), ("x", 5.0)])
-def test_an_odd_interval_neither_floods_nor_hangs(interval: Any, waited: float) -> None:
+def test_device_code_interval_is_clamped(interval: Any, waited: float) -> None:
     good = {"device_code": "d" * 40, "user_code": "WDJB-MJHT", "verification_uri": "https://github.com/login/device"}
     assert flow.parse_device_codes(GITHUB, good | {"interval": interval}).interval == waited
 
 
-async def test_R36_tokens_that_come_when_nobody_waits_any_more_are_kept(house: House) -> None:
+async def test_R36_device_code_tokens_are_stored_after_the_waiter_timed_out(house: House) -> None:
     asked = await house.ask()
 
     async def slow() -> None:
@@ -378,7 +380,7 @@ async def test_R36_tokens_that_come_when_nobody_waits_any_more_are_kept(house: H
 
 
 @pytest.mark.parametrize("reply", [{"access_token": "x y"}, {"access_token": "x", "token_type": "mac"}])
-async def test_a_yes_without_a_usable_token_ends_it(house: House, reply: dict[str, str]) -> None:
+async def test_device_code_grant_without_usable_token_fails(house: House, reply: dict[str, str]) -> None:
     house.sandbox.switches.faults[POLLS] = [(200, {}, reply)]
     ended = await house.run(await house.ask())
     assert (ended.status, ended.reason_code) == ("failed", "no_token") and len(house.waits) == 1

@@ -34,7 +34,7 @@ class FarStore(MemoryStore):
         return done
 
 
-async def test_acts_that_meet_a_lost_grant_at_once_do_not_stand_in_each_others_way() -> None:
+async def test_concurrent_acts_with_a_lost_grant_all_get_the_same_consents() -> None:
     sandbox, store = Sandbox(), FarStore()
     async with await build(sandbox, vault=await Vault.open(store, [b"k" * 32]), toolkits=[gmail]) as deputy:
         await connect(deputy, sandbox, "readonly")

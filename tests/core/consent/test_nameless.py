@@ -57,7 +57,7 @@ async def house() -> House:
     return made
 
 
-async def test_a_grant_of_nobody_in_particular_works_and_nobody_is_asked_whose_it_is(house: House) -> None:
+async def test_grant_without_identity_works_and_sends_no_identity_request(house: House) -> None:
     ended = await house.connect("readonly", "labels")
     assert (ended.status, ended.account) == ("granted", "an account of Google")
     assert isinstance(await house.deputy.act("gmail_search", {}, user="alice", call=Call(id="1")), list)
@@ -67,7 +67,7 @@ async def test_a_grant_of_nobody_in_particular_works_and_nobody_is_asked_whose_i
     ]
 
 
-async def test_more_scopes_come_to_the_same_account_and_leave_no_second_one(house: House) -> None:
+async def test_step_up_of_a_grant_without_identity_keeps_its_account(house: House) -> None:
     await house.connect("readonly")
     (before,) = await house.grants()
     assert (await house.connect("labels")).status == "granted"
@@ -75,21 +75,21 @@ async def test_more_scopes_come_to_the_same_account_and_leave_no_second_one(hous
     assert after.account == before.account and {f"{PREFIX}readonly", f"{PREFIX}labels"} <= after.scopes
 
 
-async def test_two_links_that_were_open_at_the_same_time_make_one_account(house: House) -> None:
+async def test_two_links_open_at_once_make_one_account(house: House) -> None:
     first, second = await house.ask("readonly"), await house.ask("labels")
     for one in (first, second):
         assert (await consent(house.deputy, house.sandbox, one)).status == "granted"
     assert len(await house.grants()) == 1
 
 
-async def test_one_more_account_is_one_more_and_can_be_told_from_the_first(house: House) -> None:
+async def test_second_account_without_identity_has_its_own_name(house: House) -> None:
     await house.connect("readonly")
     await house.connect("readonly", as_="bob@example.test", add_account=True)
     names = [one.account for one in await house.deputy.connections("alice")]
     assert len(set(names)) == 2 and all(name.startswith("an account of Google") for name in names)
 
 
-async def test_two_users_never_share_such_an_account(house: House) -> None:
+async def test_accounts_without_identity_are_not_shared_between_users(house: House) -> None:
     await house.connect("readonly")
     (theirs,) = await house.deputy.connect("bob", "google", scopes=[f"{PREFIX}readonly"])
     await consent(house.deputy, house.sandbox, theirs, as_="bob@example.test")
@@ -97,7 +97,7 @@ async def test_two_users_never_share_such_an_account(house: House) -> None:
     assert len(subjects) == 2
 
 
-async def test_a_consent_for_no_scope_at_all_names_none_and_its_no_is_remembered(house: House) -> None:
+async def test_consent_without_scopes_sends_none_and_its_denial_is_remembered(house: House) -> None:
     """Servers may know no scopes: then the parameter is left out (RFC 6749 3.3 has no empty one)."""
     app, alice = house.deputy.apps["google"], User("alice")
     asked = await house.deputy.consents.require(alice, app, [], ask="run-1")
@@ -110,7 +110,7 @@ async def test_a_consent_for_no_scope_at_all_names_none_and_its_no_is_remembered
     assert await house.deputy.consents.require(alice, app, [], ask="run-1", insist=True)
 
 
-async def test_after_a_disconnect_the_next_account_is_another(house: House) -> None:
+async def test_account_without_identity_is_new_after_a_disconnect(house: House) -> None:
     await house.connect("readonly")
     (before,) = await house.grants()
     await house.deputy.revoke("alice", "google")
@@ -119,7 +119,7 @@ async def test_after_a_disconnect_the_next_account_is_another(house: House) -> N
     assert after.account.subject != before.account.subject
 
 
-async def test_the_page_says_that_another_account_could_not_be_noticed(house: House) -> None:
+async def test_page_says_that_another_account_cannot_be_detected(house: House) -> None:
     asked = await house.ask("readonly")
     client = httpx.AsyncClient(
         transport=httpx.ASGITransport(pages_app(house.deputy, verifier=lambda request: "alice")), base_url=PAGES

@@ -37,7 +37,7 @@ async def process(house: House, fate: Fate) -> Deputy:
 
 
 @pytest.mark.parametrize(("step", "number"), [(WHOAMI, 1), ("insert grant", 1), ("swap consent", 3)])
-async def test_W12_a_consent_whose_process_was_killed_with_the_tokens_is_finished_at_the_next_look(
+async def test_W12_consent_of_a_killed_process_with_tokens_is_finished_at_the_next_read(
     step: str, number: int, house: House
 ) -> None:
     asked = await house.ask()
@@ -75,7 +75,7 @@ WAYS: dict[str, Way] = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(way: str, house: House) -> None:
+async def test_interrupted_consent_is_finished_by_the_next_caller(way: str, house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -90,7 +90,7 @@ async def test_a_half_done_consent_is_finished_by_whoever_passes_by_and_at_once(
     assert house.line.count(TOKEN) == 1 and await house.deputy.vault.scan("received") == []
 
 
-async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kept_in_both_places(house: House) -> None:
+async def test_consent_that_cannot_be_closed_keeps_grant_and_received_tokens(house: House) -> None:
     asked = await house.ask()
     started = await house.start(asked)
     back = await house.allowed(started)
@@ -105,7 +105,7 @@ async def test_a_consent_that_cannot_be_closed_after_the_grant_was_stored_is_kep
 
 
 @pytest.mark.parametrize("held", [False, True], ids=["first consent", "beside a grant that would end with them"])
-async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: bool, house: House) -> None:
+async def test_tokens_that_the_store_refuses_are_revoked(held: bool, house: House) -> None:
     """At Google, ending one token ends all of the account's: there a grant that is held keeps the new tokens alive."""
     if held:
         await house.connected("readonly")
@@ -122,7 +122,7 @@ async def test_tokens_that_the_store_refuses_are_ended_at_the_provider(held: boo
 
 @pytest.mark.parametrize("status", [401, 403, 500])
 @pytest.mark.parametrize("disconnected", [False, True])
-async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(
+async def test_stored_grant_survives_a_userinfo_error_of_an_open_consent(
     status: int, disconnected: bool, house: House
 ) -> None:
     """A process is killed between the two writes; then the provider does not say any more whose the tokens are."""
@@ -148,9 +148,7 @@ async def test_stored_grant_outlives_userinfo_error_of_an_open_consent(
 
 @pytest.mark.parametrize("status", [401, 403, 503])
 @pytest.mark.parametrize("then", ["the same account", "another account", "a disconnect", "too late"])
-async def test_step_up_that_userinfo_refuses_does_not_end_the_grant_that_lives(
-    status: int, then: str, house: House
-) -> None:
+async def test_step_up_refused_by_userinfo_keeps_the_live_grant(status: int, then: str, house: House) -> None:
     """At Google one revoked token ends all that the account has given the app."""
     before = await house.connected("readonly")
     asked = await house.ask("send")
@@ -189,7 +187,7 @@ class _Refusing(MortalStore):
             raise StoreUnavailable("The vault is locked by another program.") from None
 
 
-async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are(house: House) -> None:
+async def test_tokens_are_not_sent_to_another_servers_userinfo(house: House) -> None:
     """The settings lead elsewhere by the time that somebody finishes for a process that was killed."""
     asked = await house.ask()
     started = await house.start(asked)
@@ -208,7 +206,7 @@ async def test_tokens_are_not_shown_to_another_server_to_see_whose_they_are(hous
     assert house.live() == 0 and await families(house.deputy.vault) == []
 
 
-async def test_somebody_elses_half_done_consent_holds_nobody_up(house: House) -> None:
+async def test_another_users_interrupted_consent_blocks_nobody(house: House) -> None:
     """A start finishes for its own user; what others have left, the background does, though one row be unreadable."""
     asked = await house.ask()
     started = await house.start(asked)

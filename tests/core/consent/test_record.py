@@ -45,12 +45,12 @@ def row_of(content: dict[str, Any]) -> Record:
     return Record("consent", "key", 1, encode(content), b"")
 
 
-def test_every_state_that_waits_leads_somewhere_and_final_ones_nowhere() -> None:
+def test_pending_states_lead_somewhere_and_final_states_nowhere() -> None:
     assert set(MOVES) == PENDING and set(get_args(Status)) - PENDING == set(get_args(EndStatus))
 
 
 @pytest.mark.parametrize("status", get_args(EndStatus))
-def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
+def test_ended_consent_cannot_change_state(status: EndStatus) -> None:
     over = record().copy_with(status=status)
     moves: list[Callable[[], object]] = [
         lambda: over.open(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN),
@@ -64,20 +64,20 @@ def test_what_has_ended_moves_no_more(status: EndStatus) -> None:
             move()
 
 
-def test_a_consent_is_not_granted_before_it_was_confirmed() -> None:
+def test_consent_is_not_granted_before_confirmation() -> None:
     with pytest.raises(RuntimeError, match="from returned to granted"):
         returned().end("granted", "", NOW)
     assert returned().confirm(0.0).end("granted", "", NOW).status == "granted"
 
 
-def test_once_confirmed_neither_code_nor_verifier_is_kept_and_at_the_end_no_visit() -> None:
+def test_confirmed_consent_drops_code_and_verifier_and_ended_consent_drops_visits() -> None:
     confirmed = returned().confirm(0.0)
     assert not confirmed.code and [bool(one.verifier) for one in confirmed.visits] == [False]
     ended = returned().end("failed", "raced", NOW).pack()
     assert not {"visits", "code", "device"} & ended.keys() and ended["finished"] == NOW
 
 
-def test_only_the_last_three_presses_may_come_back() -> None:
+def test_only_the_last_three_visits_are_kept() -> None:
     now = record()
     for name in "abcd":
         now = now.open(visit(name), redirect_uri="", asked=frozenset(), origin=ORIGIN)
@@ -85,13 +85,13 @@ def test_only_the_last_three_presses_may_come_back() -> None:
     assert now.visit_of("state-a") is None and now.visit_of("state-d") == visit("d")
 
 
-def test_a_new_ticket_forgets_the_visits_under_way() -> None:
+def test_new_ticket_drops_open_visits() -> None:
     opened = record().open(visit(), redirect_uri="", asked=frozenset(), origin=ORIGIN)
     renewed = opened.renew_ticket(NOW + 700)
     assert (renewed.status, renewed.issue, renewed.visits) == ("created", 2, ())
 
 
-def test_json_brings_back_the_same_record_with_its_secrets_opaque() -> None:
+def test_consent_record_round_trips_json_with_hidden_secrets() -> None:
     for one in (
         record(),
         returned(),
@@ -105,7 +105,7 @@ def test_json_brings_back_the_same_record_with_its_secrets_opaque() -> None:
         assert all(type(v["verifier"]) is Secret for v in row.json.get("visits", ()))
 
 
-def test_a_row_of_an_earlier_version_is_still_read() -> None:
+def test_record_of_an_earlier_version_is_read() -> None:
     content = {
         **{"id": "one", "user": "alice", "tenant": "", "provider": "google", "app": "google", "scopes": ["a"]},
         **{"agent": "agent", "subject": "", "account": "", "other": "", "instead": "", "why": "", "asks": ["m1"]},
@@ -119,13 +119,13 @@ def test_a_row_of_an_earlier_version_is_still_read() -> None:
     assert was is not None and was.status == "granted" and one.version_with_id("other") is None
 
 
-def test_no_secret_is_in_its_repr() -> None:
+def test_consent_record_repr_contains_no_secret() -> None:
     shown = repr(returned())
     assert "the-code" not in shown and "verifier-v" not in shown
     assert {f.name for f in fields(ConsentRecord) if not f.repr} == {"code", "more", "row"}
 
 
-def test_it_is_for_its_own_user_and_tenant_and_for_whoever_sits_at_a_local_machine() -> None:
+def test_consent_belongs_to_its_user_and_tenant_or_any_local_user() -> None:
     one = record()
     assert one.is_for(User("alice", "acme")) and one.is_for(AnyLocalUser())
     assert not one.is_for(User("alice")) and not one.is_for(User("bob", "acme")) and not one.is_for(None)

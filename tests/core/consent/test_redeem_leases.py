@@ -22,7 +22,7 @@ KEY = b"k" * 32
 
 
 @pytest.mark.parametrize(("passed", "ends"), [(0.0, ("granted", "")), (redeem.LEASE + 1, ("failed", "interrupted"))])
-async def test_rival_with_the_lost_lock_waits_until_the_lease_has_ended(passed: float, ends: tuple[str, str]) -> None:
+async def test_rival_without_the_lock_waits_until_the_lease_ends(passed: float, ends: tuple[str, str]) -> None:
     sandbox, store = Sandbox(), CutLocksStore()
     line = Line(sandbox.transport())
     one = await build(sandbox, vault=await Vault.open(store, [KEY]), transport=line, apps=[LINEAR])
@@ -50,7 +50,7 @@ async def test_rival_with_the_lost_lock_waits_until_the_lease_has_ended(passed: 
 
 
 @pytest.mark.parametrize("step", range(2, 12))
-async def test_two_processes_that_store_one_reply_grant_it_once(step: int) -> None:
+async def test_two_processes_that_store_one_reply_grant_once(step: int) -> None:
     """The first one's lock is lost after its reply was sealed, and the rival stores the reply as well."""
     sandbox, store = Sandbox(), CutLocksStore()
     line = Line(sandbox.transport())

@@ -92,11 +92,11 @@ def provider_and_kind(case: Mapping[str, Any]) -> tuple[str, str]:
 
 
 @pytest.mark.parametrize("case", sample(ROWS, provider_and_kind, ids=[f"row_{r['id']}" for r in ROWS]))
-def test_a_known_answer_means_what_its_row_says(case: dict[str, Any]) -> None:
+def test_provider_answer_is_classified_as_its_rule_says(case: dict[str, Any]) -> None:
     assert differences(case) == {}
 
 
-def test_every_row_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_failure_rule_is_covered(capsys: pytest.CaptureFixture[str]) -> None:
     understood = sum(not differences(case) for case in ROWS)
     with capsys.disabled():
         print(f"\nprovider answers understood: {understood}/{len(ROWS)}")
@@ -105,7 +105,7 @@ def test_every_row_is_understood(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("case", sample([r for r in ROWS if "body" in r], provider_and_kind), ids=lambda r: r["id"])
-def test_a_row_reads_the_same_with_plain_lower_case_headers(case: dict[str, Any]) -> None:
+def test_classification_is_the_same_with_lowercase_headers(case: dict[str, Any]) -> None:
     lower = {k.lower(): v for k, v in case.get("headers", {}).items()} | {"date": CLOCK}
     again = classify(RULES[case["provider"]], case["call"], case["status"] or 0, lower, case["body"].encode())
     assert again.kind is outcome_of(case).kind or case["id"] == "N08"
@@ -114,29 +114,29 @@ def test_a_row_reads_the_same_with_plain_lower_case_headers(case: dict[str, Any]
 # ---- what others get wrong
 
 
-def test_peer_arcade_a_403_limit_is_a_limit_and_its_reset_is_a_point_in_time() -> None:
+def test_peer_arcade_403_limit_is_rate_limited_with_its_reset_time() -> None:
     secondary, primary, too_many = (outcome_of(row(name)) for name in ("H19", "H17", "H18"))
     assert (secondary.kind, secondary.wait) == (Kind.RATE_LIMITED, 60)
     assert (primary.wait, too_many.wait) == (90, 1800)
 
 
-def test_peer_arcade_a_refusal_in_a_200_is_understood_and_names_its_scopes() -> None:
+def test_peer_arcade_error_in_a_200_is_classified_with_its_scopes() -> None:
     expired, revoked, missing = (outcome_of(row(name)) for name in ("S07", "S09", "S12"))
     assert (expired.kind, revoked.kind, missing.kind) == (Kind.REFRESH_ONCE, Kind.REAUTH, Kind.MISSING_SCOPE)
     assert missing.needed == ("chat:write",)
 
 
-def test_peer_google_adapter_limits_are_not_only_429() -> None:
+def test_peer_google_adapter_rate_limits_have_other_statuses_than_429() -> None:
     assert {outcome_of(row(name)).kind for name in ("G12", "G13", "G17", "G18")} == {Kind.RATE_LIMITED}
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_peer_N07_401_and_403_are_different_things(rules: Rules) -> None:
+def test_peer_N07_status_401_and_403_are_classified_differently(rules: Rules) -> None:
     assert read(rules, 401).kind is Kind.REFRESH_ONCE
     assert read(rules, 403).kind is Kind.HIDDEN_OR_NOT_FOUND
 
 
-def test_peer_N08_a_write_whose_answer_is_lost_is_not_repeated() -> None:
+def test_peer_N08_write_with_a_lost_answer_is_not_repeated() -> None:
     assert outcome_without_answer("write", sent=True) == Outcome(Kind.AMBIGUOUS_WRITE, detail="lost")
     assert (
         outcome_without_answer("read", sent=True).safe
@@ -155,20 +155,20 @@ def test_peer_nango_403_is_not_repeated_and_401_only_after_a_refresh(rules: Rule
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
-def test_peer_slack_sdk_a_write_is_not_sent_again_after_a_server_error(rules: Rules, status: int) -> None:
+def test_peer_slack_sdk_write_is_not_resent_after_a_server_error(rules: Rules, status: int) -> None:
     written = read(rules, status, "<html>", "write")
     assert (written.kind, written.safe, written.backoff) == (Kind.AMBIGUOUS_WRITE, False, False)
     for call in ("read", "idem"):
         assert read(rules, status, "<html>", call) == Outcome(Kind.TRANSIENT, backoff=True, safe=True)
 
 
-def test_peer_google_adk_no_failed_refresh_is_a_success() -> None:
+def test_peer_google_adk_failed_refresh_is_never_a_success() -> None:
     failed = [case for case in ROWS if case["call"] == "refresh"]
     assert len(failed) > 10
     assert all(outcome_of(case).kind is not Kind.OK for case in failed)
 
 
-def test_peer_arcade_scopes_declared_wrongly_do_not_send_the_user_round_in_circles() -> None:
+def test_peer_arcade_wrongly_declared_scopes_are_uncertain() -> None:
     wrong = read(
         SLACK_RULES, 200, '{"ok":false,"error":"missing_scope","needed":"invites"}', needs=[["channels:write"]]
     )
@@ -183,7 +183,7 @@ def test_peer_arcade_scopes_declared_wrongly_do_not_send_the_user_round_in_circl
 # ---- which reading wins
 
 
-def test_limits_come_before_the_organization_before_scopes_before_the_rest() -> None:
+def test_limits_are_classified_before_organization_before_scopes() -> None:
     def google(*reasons: str) -> Kind:
         return read(GOOGLE_RULES, 403, json.dumps({"error": {"errors": [{"reason": r} for r in reasons]}})).kind
 
@@ -193,25 +193,25 @@ def test_limits_come_before_the_organization_before_scopes_before_the_rest() -> 
     assert google("notFound", "authError") is Kind.REFRESH_ONCE
 
 
-def test_a_broken_server_is_not_believed_about_the_grant() -> None:
+def test_server_error_does_not_end_the_grant() -> None:
     assert read(GOOGLE_RULES, 500, '{"error":"invalid_grant"}', "refresh").kind is Kind.TRANSIENT
     assert read(SLACK_RULES, 503, '{"ok":false,"error":"token_revoked"}', "write").kind is Kind.AMBIGUOUS_WRITE
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
-def test_a_dead_refresh_token_is_dead_with_any_status(status: int) -> None:
+def test_dead_refresh_token_is_recognized_with_any_status(status: int) -> None:
     assert read(GITHUB_RULES, status, row("H01")["body"], "refresh").detail == "grant_dead"
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_no_grant_dies_of_a_word_nobody_knows(rules: Rules) -> None:
+def test_unknown_refresh_error_keeps_the_grant(rules: Rules) -> None:
     for status in (400, 401, 403, 404, 418):
         unknown = read(rules, status, '{"error":"grant_exploded"}', "refresh")
         assert (unknown.kind, unknown.detail, unknown.fix_by) == (Kind.INVALID_INPUT, "unclassified", "operator")
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_unknown_refusal_is_the_agents_and_logs_no_values(rules: Rules, caplog: pytest.LogCaptureFixture) -> None:
+def test_unknown_refusal_is_for_the_agent_and_logs_no_values(rules: Rules, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "deputize.core.failures")
     unknown = read(rules, 418, '{"teapot":{"secret-key-1":"hush"},"list":[1,"hush"]}')
     assert (unknown.kind, unknown.detail, unknown.fix_by) == (Kind.INVALID_INPUT, "unclassified", "agent")
@@ -220,13 +220,13 @@ def test_unknown_refusal_is_the_agents_and_logs_no_values(rules: Rules, caplog: 
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_what_was_never_sent_and_what_was_refused_may_be_sent_again(rules: Rules) -> None:
+def test_unsent_and_refused_requests_may_be_resent(rules: Rules) -> None:
     assert all(outcome_without_answer(call, sent=False).safe for call in CALLS)
     for call in ("read", "idem", "write"):
         assert read(rules, 429, "", call, {"Retry-After": "7"}) == Outcome(Kind.RATE_LIMITED, wait=7, safe=True)
 
 
-def test_a_code_is_good_for_one_try() -> None:
+def test_authorization_code_is_tried_once() -> None:
     assert outcome_without_answer("code", sent=True).detail == "restart_consent"
     assert not read(GENERIC, 503, "", "code").safe
     assert read(GENERIC, 503, "", "refresh").safe
@@ -245,7 +245,7 @@ SLACK_CODES = {
 
 
 @pytest.mark.parametrize("kind,code", [(kind, code) for kind, codes in SLACK_CODES.items() for code in codes.split()])
-def test_slacks_further_codes_are_known(kind: str, code: str) -> None:
+def test_slack_error_code_is_classified(kind: str, code: str) -> None:
     outcome = read(SLACK_RULES, 200, json.dumps({"ok": False, "error": code}))
     assert outcome.kind == kind
     special = {"no_permission": "user_lacks_rights", "name_taken": "exists"}
@@ -275,7 +275,7 @@ FURTHER: list[tuple[str, int, Kind, str, str]] = [
 @pytest.mark.parametrize(
     "provider,status,kind,detail,code", [(p, s, k, d, code) for p, s, k, d, codes in FURTHER for code in codes.split()]
 )
-def test_further_codes_are_known(provider: str, status: int, kind: Kind, detail: str, code: str) -> None:
+def test_provider_error_code_is_classified(provider: str, status: int, kind: Kind, detail: str, code: str) -> None:
     body = {
         "google": {"error": {"errors": [{"reason": code}]}},
         "salesforce": [{"errorCode": code}],
@@ -288,7 +288,7 @@ def test_further_codes_are_known(provider: str, status: int, kind: Kind, detail:
     "status,message,detail",
     [(409, "Git Repository is empty.", "empty_repository"), (403, "Resource not accessible by integration", "")],
 )
-def test_github_messages_without_a_code_are_known(status: int, message: str, detail: str) -> None:
+def test_github_message_without_a_code_is_classified(status: int, message: str, detail: str) -> None:
     outcome = read(GITHUB_RULES, status, json.dumps({"message": message}))
     assert outcome.detail == detail and outcome.kind in (Kind.HIDDEN_OR_NOT_FOUND, Kind.MISSING_SCOPE)
 
@@ -310,14 +310,14 @@ def test_github_messages_without_a_code_are_known(status: int, message: str, det
         ((200, 201, 202, 204, 206, 304), Kind.OK, ""),
     ],
 )
-def test_a_bare_status_means_what_http_says(statuses: tuple[int, ...], kind: Kind, detail: str) -> None:
+def test_bare_status_is_classified_by_http_semantics(statuses: tuple[int, ...], kind: Kind, detail: str) -> None:
     for status in statuses:
         outcome = read(GENERIC, status)
         assert (outcome.kind, outcome.detail) == (kind, detail)
 
 
 @pytest.mark.parametrize("status", [302, 303])
-def test_a_write_that_is_sent_elsewhere_may_have_happened(status: int) -> None:
+def test_redirected_write_is_an_ambiguous_write(status: int) -> None:
     assert read(GENERIC, status, "", "write").kind is Kind.AMBIGUOUS_WRITE
     assert read(GENERIC, status, "", "refresh").kind is Kind.TRANSIENT
 
@@ -332,7 +332,7 @@ def test_a_write_that_is_sent_elsewhere_may_have_happened(status: int) -> None:
         ("slow_down", Kind.RATE_LIMITED, "nobody"),
     ],
 )
-def test_the_standard_words_of_a_token_endpoint_are_known_everywhere(codes: str, kind: Kind, fix_by: str) -> None:
+def test_standard_token_endpoint_errors_are_classified_for_every_provider(codes: str, kind: Kind, fix_by: str) -> None:
     for rules in RULES.values():
         for code in codes.split():
             outcome = read(rules, 400, json.dumps({"error": code, "ok": False}), "refresh")
@@ -348,7 +348,7 @@ def test_the_standard_words_of_a_token_endpoint_are_known_everywhere(codes: str,
         ("server_error temporarily_unavailable", Kind.TRANSIENT, "nobody"),
     ],
 )
-def test_the_standard_words_of_a_callback_are_known_everywhere(codes: str, kind: Kind, fix_by: str) -> None:
+def test_standard_callback_errors_are_classified_for_every_provider(codes: str, kind: Kind, fix_by: str) -> None:
     outcomes = [outcome_of_callback_error(rules, code) for rules in RULES.values() for code in codes.split()]
     assert {(outcome.kind, outcome.fix_by) for outcome in outcomes} == {(kind, fix_by)}
     assert all(outcome.detail != "unclassified" for outcome in outcomes)
@@ -365,18 +365,18 @@ def test_the_standard_words_of_a_callback_are_known_everywhere(codes: str, kind:
         (SALESFORCE_RULES, 400, '{"error":"unsupported_token"}'),
     ],
 )
-def test_a_token_that_is_dead_already_counts_as_revoked(rules: Rules, status: int, body: str) -> None:
+def test_dead_token_counts_as_revoked(rules: Rules, status: int, body: str) -> None:
     assert read(rules, status, body, "revoke").detail == "already_done"
     assert read(rules, 503, body, "revoke").kind is Kind.TRANSIENT
 
 
 @pytest.mark.parametrize("rules", [LINEAR_RULES, SALESFORCE_RULES, GITHUB_RULES, GENERIC])
-def test_a_refused_client_revokes_nothing(rules: Rules) -> None:
+def test_refused_client_revokes_nothing(rules: Rules) -> None:
     refused = read(rules, 401 if rules is GITHUB_RULES else 400, '{"error":"invalid_client"}', "revoke")
     assert (refused.kind, refused.fix_by) == (Kind.INVALID_INPUT, "operator")
 
 
-def test_a_google_id_that_exists_is_ours_only_in_a_keyed_write() -> None:
+def test_google_id_conflict_is_ours_only_in_a_keyed_write() -> None:
     assert read(GOOGLE_RULES, 409, row("G25")["body"], "write").detail == "exists"
 
 
@@ -401,23 +401,23 @@ def test_a_google_id_that_exists_is_ours_only_in_a_keyed_write() -> None:
         ({"Retry-After": "9" * 400}, None),
     ],
 )
-def test_a_wait_is_what_the_answer_says_by_its_own_clock(headers: dict[str, str], wait: float | None) -> None:
+def test_wait_is_computed_from_the_answers_own_clock(headers: dict[str, str], wait: float | None) -> None:
     limited = read(GITHUB_RULES, 429, "", "read", headers, now=0.0)
     assert (limited.wait, limited.backoff) == (wait, wait is None)
 
 
-def test_the_given_clock_counts_where_the_answer_has_none() -> None:
+def test_local_clock_is_used_if_the_answer_has_none() -> None:
     headers = {"retry-after": "Tue, 24 Nov 2026 14:00:10 GMT"}
     assert classify(GENERIC, "read", 429, headers, b"", now=NOW).wait == 10
     soon = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
     assert 90 < (classify(GENERIC, "read", 429, {"retry-after": soon}, b"").wait or 0) <= 100
 
 
-def test_a_busy_server_may_name_the_wait_too() -> None:
+def test_status_503_may_name_the_wait() -> None:
     assert read(GENERIC, 503, "", "read", {"Retry-After": "9"}) == Outcome(Kind.TRANSIENT, wait=9, safe=True)
 
 
-def test_linear_waits_for_the_budget_that_is_used_up() -> None:
+def test_linear_waits_for_the_exhausted_limit() -> None:
     spent = {f"x-ratelimit-{b}-{w}": v for b in ("requests", "complexity") for w, v in [("remaining", "0")]}
     resets = {"x-ratelimit-requests-reset": "1795528830000", "x-ratelimit-complexity-reset": "1795528860000"}
     limited = '{"errors":[{"extensions":{"code":"RATELIMITED"}}]}'
@@ -429,7 +429,7 @@ def test_linear_waits_for_the_budget_that_is_used_up() -> None:
 # ---- scopes and organizations
 
 
-def test_a_broader_scope_covers_a_narrower_one() -> None:
+def test_broader_scope_covers_a_narrower_one() -> None:
     assert "read:org" in GITHUB_RULES.covered({"admin:org"})
     assert "comments:create" in LINEAR_RULES.covered({"admin"})
     assert GOOGLE_RULES.covered({"email"}) == {"email", "https://www.googleapis.com/auth/userinfo.email"}
@@ -438,7 +438,7 @@ def test_a_broader_scope_covers_a_narrower_one() -> None:
     ) == (Outcome(Kind.OK))
 
 
-def test_a_github_token_without_any_scope_lacks_all_of_them() -> None:
+def test_github_token_without_scopes_lacks_all() -> None:
     headers = {"X-OAuth-Scopes": "", "X-Accepted-OAuth-Scopes": "repo"}
     assert read(GITHUB_RULES, 403, "", "read", headers) == Outcome(
         Kind.MISSING_SCOPE, fix_by="user", needed=("repo",), certain=False
@@ -453,24 +453,24 @@ def test_a_github_token_without_any_scope_lacks_all_of_them() -> None:
         ('Bearer error="insufficient_scope"', ("x",)),
     ],
 )
-def test_any_api_may_name_the_scopes_in_its_challenge(challenge: str, needed: tuple[str, ...]) -> None:
+def test_www_authenticate_challenge_names_missing_scopes(challenge: str, needed: tuple[str, ...]) -> None:
     outcome = read(GENERIC, 403, "", "read", {"WWW-Authenticate": challenge}, needs=[["x"]])
     assert (outcome.kind, outcome.needed) == (Kind.MISSING_SCOPE, needed)
 
 
-def test_a_demand_for_a_stronger_login_is_no_refresh() -> None:
+def test_step_up_challenge_is_not_a_refresh() -> None:
     challenge = {"WWW-Authenticate": 'Bearer error="insufficient_user_authentication", max_age="60"'}
     assert read(GENERIC, 401, "", "read", challenge).detail == "step_up"
 
 
-def test_a_single_sign_on_link_is_https_or_left_out_and_is_in_no_repr() -> None:
+def test_sso_link_is_https_and_hidden_from_repr() -> None:
     good = outcome_of(row("H09"))
     assert good.url.startswith("https://github.com/") and good.url not in repr(good)
     bad = read(GITHUB_RULES, 403, "", "read", {"X-GitHub-SSO": "required; url=javascript:alert(1)"})
     assert (bad.kind, bad.url, bad.fix_by) == (Kind.ORG_BLOCKED, "", "admin")
 
 
-def test_scopes_named_by_a_provider_are_scopes_or_nothing() -> None:
+def test_scopes_named_by_a_provider_are_validated() -> None:
     assert scope_list("a:b, c|d 'e' <script> " + "x" * 300) == ("a:b", "c", "d", "e")
     assert scope_list("a a,a") == ("a",)
 
@@ -486,18 +486,18 @@ class Unread(dict[str, str]):
 
 
 @pytest.mark.parametrize("rules", [GOOGLE_RULES, SLACK_RULES, LINEAR_RULES, SALESFORCE_RULES, GENERIC])
-def test_a_good_answer_costs_no_look_at_its_headers(rules: Rules) -> None:
+def test_successful_answer_is_classified_without_reading_headers(rules: Rules) -> None:
     assert classify(rules, "read", 200, Unread(), b'{"ok":true,"data":{}}').data == {"ok": True, "data": {}}
 
 
 @pytest.mark.parametrize("body,data", [("[]", []), ("0", 0), ("false", False), ('""', ""), ("", None), ("hi", b"hi")])
-def test_falsy_empty_and_plain_answers_are_answers(body: str, data: object) -> None:
+def test_falsy_empty_and_plain_answers_are_ok(body: str, data: object) -> None:
     for rules in RULES.values():
         outcome = read(rules, 200, body)
         assert outcome.kind is Kind.OK and outcome.data == data
 
 
-def test_lists_of_errors_that_are_content_are_content() -> None:
+def test_error_lists_that_are_content_are_ok() -> None:
     owners = '{"errors":[{"line":3,"kind":"Invalid pattern","message":"x"}]}'
     assert read(GITHUB_RULES, 200, owners).kind is Kind.OK
     assert read(GITHUB_RULES, 200, '{"status":"built","error":{"message":null}}').kind is Kind.OK
@@ -508,7 +508,7 @@ def test_lists_of_errors_that_are_content_are_content() -> None:
     )
 
 
-def test_half_an_answer_serves_readers_only() -> None:
+def test_partial_answer_is_accepted_for_reads_only() -> None:
     half = '{"data":{"a":{"id":"1"},"b":null},"errors":[{"message":"x","path":["b","<i>"],"type":"NOT_FOUND"}]}'
     assert read(GITHUB_RULES, 200, half).warning == "incomplete: b"
     assert read(GITHUB_RULES, 200, half, "write").kind is Kind.AMBIGUOUS_WRITE
@@ -516,7 +516,7 @@ def test_half_an_answer_serves_readers_only() -> None:
 
 
 @pytest.mark.parametrize("body", ["<html>welcome</html>", '{"ok":tr', "[" * 100_000])
-def test_a_page_or_half_a_reply_confirms_no_write(body: str) -> None:
+def test_html_page_or_partial_reply_confirms_no_write(body: str) -> None:
     assert read(SLACK_RULES, 200, body, "write").kind is Kind.AMBIGUOUS_WRITE
     assert read(SLACK_RULES, 200, body, "idem") == Outcome(Kind.TRANSIENT, backoff=True, safe=True)
 
@@ -537,25 +537,25 @@ def test_a_page_or_half_a_reply_confirms_no_write(body: str) -> None:
         (GENERIC, [], None),
     ],
 )
-def test_the_users_own_token_is_found_in_a_reply(rules: Rules, reply: Any, token: str | None) -> None:
+def test_users_own_token_is_found_in_a_token_reply(rules: Rules, reply: Any, token: str | None) -> None:
     assert (token_reply(rules, reply) or {}).get("access_token") == token
     outcome = read(rules, 200, json.dumps(reply), "refresh")
     assert (outcome.kind is Kind.OK) == (token is not None)
 
 
-def test_a_form_is_a_token_reply_and_none_shows_its_token() -> None:
+def test_form_encoded_token_reply_is_read_and_hidden_from_repr() -> None:
     outcome = read(GITHUB_RULES, 200, "access_token=hush-hush&scope=repo%2Cgist&token_type=bearer", "code")
     assert outcome.data == {"access_token": "hush-hush", "scope": "repo,gist", "token_type": "bearer"}
     assert "hush" not in repr(outcome) + str(outcome)
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_a_reply_without_a_token_is_nobodys_consent(rules: Rules) -> None:
+def test_token_reply_without_a_token_is_an_operator_error(rules: Rules) -> None:
     assert read(rules, 200, "{}", "refresh") == Outcome(Kind.INVALID_INPUT, detail="no_token", fix_by="operator")
 
 
 @pytest.mark.parametrize("rules", RULES.values(), ids=RULES)
-def test_a_callback_error_is_the_users_no_or_the_operators_fault(rules: Rules) -> None:
+def test_callback_error_is_a_user_denial_or_an_operator_error(rules: Rules) -> None:
     assert outcome_of_callback_error(rules, "access_denied") == Outcome(
         Kind.REAUTH, detail="consent_denied", fix_by="user"
     )
@@ -595,7 +595,7 @@ HOSTILE: dict[str, bytes] = {
 
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
-def test_no_answer_however_hostile_breaks_the_classifier_or_kills_a_grant(body: bytes) -> None:
+def test_hostile_answer_neither_breaks_the_classifier_nor_ends_a_grant(body: bytes) -> None:
     for rules in (GOOGLE_RULES, SLACK_RULES, GITHUB_RULES, LINEAR_RULES, SALESFORCE_RULES, GENERIC):
         for call in CALLS if len(body) < 1_000_000 else ("write",):
             for status in (200, 400, 401, 500):
@@ -605,7 +605,7 @@ def test_no_answer_however_hostile_breaks_the_classifier_or_kills_a_grant(body: 
                 assert len(repr(outcome)) < 1000
 
 
-def test_a_huge_refusal_is_not_parsed() -> None:
+def test_huge_refusal_is_not_parsed() -> None:
     taken = []
     for _ in range(3):  # one of them may hold a collection of garbage
         started = time.thread_time()
@@ -642,7 +642,7 @@ JSON = st.recursive(
         st.text(max_size=30) | st.sampled_from(["0", "1795530600"]),
     ),
 )
-def test_any_json_gets_an_outcome(data: Any, status: int, call: Call, rules: Rules, headers: dict[str, str]) -> None:
+def test_any_json_is_classified(data: Any, status: int, call: Call, rules: Rules, headers: dict[str, str]) -> None:
     outcome = classify(rules, call, status, headers, json.dumps(data).encode(), now=NOW)
     assert outcome.kind in Kind
     assert outcome.wait is None or outcome.wait >= 1
@@ -690,12 +690,12 @@ def shows(text: str, secret: str) -> bool:
     return any(secret[i : i + 8] in text for i in range(6, len(secret) - 8))
 
 
-def test_the_kinds_of_secrets_are_all_there() -> None:
+def test_redaction_covers_all_kinds_of_secrets() -> None:
     assert len(SECRETS) == 28
 
 
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
-def test_a_token_of_any_kind_is_masked_wherever_it_stands(secret: str) -> None:
+def test_token_is_redacted_in_any_position(secret: str) -> None:
     for around in ("{}", "the token {}, sent", '{{"a":"{}"}}', "https://example.test/?x={}&y=1", "['{}']", "\n{}\n"):
         masked = redact(around.format(secret))
         assert "[redacted]" in masked and not shows(masked, secret)
@@ -703,13 +703,13 @@ def test_a_token_of_any_kind_is_masked_wherever_it_stands(secret: str) -> None:
 
 @pytest.mark.parametrize("name", ["access_token", "refresh_token", "id_token", "client_secret", "code_verifier"])
 @pytest.mark.parametrize("form", ["{}={}", '"{}": "{}"', "'{}': '{}'", "a=1&{}={}&b=2", "{}%3D{}"])
-def test_a_value_is_masked_by_its_name(name: str, form: str) -> None:
+def test_value_is_redacted_by_its_field_name(name: str, form: str) -> None:
     masked = redact(form.format(name, "plain-words"))
     assert "plain" not in masked and name in masked
 
 
 @pytest.mark.parametrize("name", ["code", "state", "token"])
-def test_a_code_or_a_state_is_masked_by_its_look(name: str) -> None:
+def test_code_or_state_is_redacted_by_its_shape(name: str) -> None:
     value = made(name, 20)
     for form in ("?{}={}&b=2", '{{"{}": "{}"}}'):
         assert value not in redact(form.format(name, value))
@@ -729,7 +729,7 @@ def test_a_code_or_a_state_is_masked_by_its_look(name: str) -> None:
         "X-GitHub-SSO: required; url=https://github.com/orgs/acme/sso?authorization_request={}",
     ],
 )
-def test_a_credential_header_is_masked(text: str) -> None:
+def test_credential_header_is_redacted(text: str) -> None:
     secret = made(text, 30)
     assert not shows(redact(text.format(secret)), secret)
 
@@ -756,7 +756,7 @@ LOOK_ALIKES = [
 
 
 @pytest.mark.parametrize("text", LOOK_ALIKES)
-def test_what_only_looks_alike_stays(text: str) -> None:
+def test_harmless_lookalike_text_is_not_redacted(text: str) -> None:
     assert redact(text) == text
 
 
@@ -778,14 +778,14 @@ def seconds_to_redact(text: str) -> float:
         *("authorization=", "authorization_request=", "xoxe.xoxp-", "\u0130", "a"),
     ],
 )
-def test_no_text_makes_redaction_slow(bait: str) -> None:
+def test_redaction_time_is_linear(bait: str) -> None:
     end = " .eyJ authorization_request= code= 1// bearer gh"
     size = 1_000_000 if Run.whole else 200_000
     short, long = (bait * (length // len(bait)) + end for length in (size // 10, size))
     assert seconds_to_redact(long) < 30 * max(seconds_to_redact(short), 0.001)  # a hundred times if it were quadratic
 
 
-def test_shape_without_its_mark_first_is_masked(
+def test_token_pattern_without_literal_prefix_is_redacted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shapes = [
@@ -796,12 +796,12 @@ def test_shape_without_its_mark_first_is_masked(
     assert redact(text) == "[redacted], [redacted], [redacted] and \u0130 ACMEX1 acme"
 
 
-def test_a_value_is_masked_however_long_it_takes_to_look_like_none() -> None:
+def test_long_value_is_redacted_whole() -> None:
     assert redact("code=" + "a" * 200 + "/state=" + "x" * 100 + "1 end") == "code=[redacted] end"
     assert redact("\u0130state=" + made("s", 20)) == "\u0130state=[redacted]"
 
 
-def test_a_sign_in_link_keeps_its_place_and_loses_what_it_is_good_for() -> None:
+def test_sign_in_link_is_redacted_except_its_address() -> None:
     text = "url=https://ghe.example.test:8443/sso?a=https://b&c=1&authorization_request=" + made("sso", 30)
     assert redact(text) == "url=https://ghe.example.test:8443/sso?a=https://b&c=1&[redacted]"
 
@@ -815,7 +815,7 @@ def test_a_sign_in_link_keeps_its_place_and_loses_what_it_is_good_for() -> None:
         ("a.b[].c.d", {"a": {"b": [{"c": {"d": "task_exists"}}]}}),
     ],
 )
-def test_a_provider_says_where_its_errors_have_their_names(path: str, body: Any) -> None:
+def test_provider_defines_the_field_of_its_error_names(path: str, body: Any) -> None:
     row = when(EXISTS, "task_exists")
     plain = replace(GENERIC, api=table(row, *HTTP))
     assert classify(plain, "write", 400, {}, json.dumps(body).encode()).kind is Kind.INVALID_INPUT

@@ -46,7 +46,7 @@ def judged(
 
 @pytest.mark.parametrize("status", [200, 400, 404])
 @pytest.mark.parametrize("code", CODES)
-def test_an_error_says_by_its_code_whether_anything_was_done(code: int, status: int) -> None:
+def test_json_rpc_error_code_decides_whether_anything_was_done(code: int, status: int) -> None:
     write, read = CODES[code]
     if status == 200:
         assert judged(refused(code), "write").kind is write
@@ -57,7 +57,7 @@ def test_an_error_says_by_its_code_whether_anything_was_done(code: int, status: 
         assert is_refusal(outcome) and outcome.data["error"]["code"] == code
 
 
-def test_an_error_of_the_server_is_tried_again_only_where_that_is_harmless() -> None:
+def test_json_rpc_server_error_is_retried_only_if_idempotent() -> None:
     assert judged(refused(-32603), "idem").safe
     assert not judged(refused(-32603), "write").safe
 
@@ -65,14 +65,14 @@ def test_an_error_of_the_server_is_tried_again_only_where_that_is_harmless() -> 
 @pytest.mark.parametrize(
     "body", [b"", b": ping\n\n: ping\n\n", streamed({"jsonrpc": "2.0", "method": "x"}), b"data: {\n\n"]
 )
-def test_a_good_status_without_a_response_is_a_lost_answer(body: bytes) -> None:
+def test_ok_status_without_a_response_is_a_lost_answer(body: bytes) -> None:
     assert judged(body, "write").kind is Kind.AMBIGUOUS_WRITE
     again = judged(body, "read")
     assert again.kind is Kind.TRANSIENT and again.safe
 
 
 @pytest.mark.parametrize("status", [200, 202, 204])
-def test_that_a_request_was_accepted_confirms_nothing(status: int) -> None:
+def test_accepted_status_confirms_nothing(status: int) -> None:
     assert judged(b"", "write", status, "text/plain").kind is Kind.AMBIGUOUS_WRITE
 
 
@@ -89,12 +89,12 @@ def test_that_a_request_was_accepted_confirms_nothing(status: int) -> None:
         refused(True),
     ],
 )
-def test_what_responds_to_something_else_is_no_response_to_ours(body: dict[str, Any]) -> None:
+def test_response_with_another_id_is_ignored(body: dict[str, Any]) -> None:
     assert judged(body).kind is Kind.AMBIGUOUS_WRITE
     assert judged(streamed(body)).kind is Kind.AMBIGUOUS_WRITE
 
 
-def test_the_response_is_found_behind_what_else_a_stream_has() -> None:
+def test_response_is_found_after_other_stream_events() -> None:
     before = b": ping\n\nid: 1\ndata:\n\nevent: other\ndata: " + json.dumps(refused(-32602)).encode() + b"\n\n"
     progress = {"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progress": 1}}
     request = {"jsonrpc": "2.0", "id": 7, "method": "sampling/createMessage", "params": {}}
@@ -102,26 +102,26 @@ def test_the_response_is_found_behind_what_else_a_stream_has() -> None:
     assert (outcome.kind, outcome.data) == (Kind.OK, RESULT)
 
 
-def test_a_response_may_stand_on_several_lines() -> None:
+def test_response_may_span_several_data_lines() -> None:
     lines = json.dumps(RESULT, indent=1).replace("\n", "\ndata: ")
     assert judged(f"data: {lines}\n\n".encode()).data == RESULT
 
 
 @pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
-def test_a_line_may_end_in_each_of_the_three_ways(end: bytes) -> None:
+def test_stream_lines_may_end_in_cr_lf_or_both(end: bytes) -> None:
     first, rest = json.dumps(RESULT).encode().split(b", ", 1)
     other = json.dumps(refused(-32602)).encode()
     lines = [b"event: ping", b"data: " + other, b"", b"event: message", b"data: " + first + b",", b"data: " + rest]
     assert judged(end.join([*lines, b"", b""])).kind is Kind.OK
 
 
-def test_a_refusal_of_nobody_knows_what_does_not_hide_the_response() -> None:
+def test_refusal_without_an_id_does_not_hide_the_response() -> None:
     assert judged(streamed(refused(-32602, id=None), RESULT)).kind is Kind.OK
     assert judged(streamed(RESULT, refused(-32602, id=None))).kind is Kind.OK
 
 
 @pytest.mark.parametrize("body", [b"data: 1\n\n" * 10**6, b"data:1\n" * 10**6, b"\n" * 10**7, b"\r\n\r\n" * 2_000_000])
-def test_a_stream_of_a_million_events_keeps_nobody_waiting(body: bytes) -> None:
+def test_stream_of_a_million_events_is_read_quickly(body: bytes) -> None:
     began = time.process_time()
     assert judged(body).kind is Kind.AMBIGUOUS_WRITE
     assert time.process_time() - began < 1.5
@@ -130,11 +130,11 @@ def test_a_stream_of_a_million_events_keeps_nobody_waiting(body: bytes) -> None:
 @pytest.mark.parametrize(
     "status, kind", [(401, Kind.REFRESH_ONCE), (429, Kind.RATE_LIMITED), (404, Kind.HIDDEN_OR_NOT_FOUND)]
 )
-def test_a_status_tells_where_no_code_does(status: int, kind: Kind) -> None:
+def test_status_decides_if_the_error_code_is_unknown(status: int, kind: Kind) -> None:
     assert judged(refused(-32001), "write", status).kind is kind
 
 
-def test_scopes_and_tokens_are_asked_for_by_status_whatever_the_body_says() -> None:
+def test_scopes_and_tokens_are_judged_by_status_whatever_the_body() -> None:
     challenge = {"www-authenticate": 'Bearer error="insufficient_scope", scope="issues:write"'}
     outcome = judged(refused(-32602), "write", 403, **challenge)
     assert (outcome.kind, outcome.needed) == (Kind.MISSING_SCOPE, ("issues:write",))
@@ -142,14 +142,14 @@ def test_scopes_and_tokens_are_asked_for_by_status_whatever_the_body_says() -> N
 
 
 @pytest.mark.parametrize("status", [500, 502, 503])
-def test_a_broken_server_is_not_believed_that_it_did_nothing(status: int) -> None:
+def test_server_error_does_not_confirm_that_nothing_was_done(status: int) -> None:
     assert judged(refused(-32602), "write", status).kind is Kind.AMBIGUOUS_WRITE
 
 
-def test_a_notification_has_no_response() -> None:
+def test_notification_needs_no_response() -> None:
     assert classify(MCP, "idem", 202, httpx.Headers(), b"").kind is Kind.OK
 
 
-def test_of_any_other_api_such_a_body_is_a_body() -> None:
+def test_json_rpc_body_of_another_api_is_plain_content() -> None:
     body = json.dumps(refused(-32602)).encode()
     assert classify(GENERIC, "write", 200, httpx.Headers(), body, rpc_id=7).kind is Kind.OK

@@ -104,7 +104,7 @@ async def grant_of(deputy: Deputy, account: str, app: str = "google") -> Grant:
 # ------------------------------------------------------------- choosing
 
 
-async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
+async def test_first_account_acts_until_another_becomes_the_default() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         assert (await added(deputy, sandbox, one, add_account=True)).status == "granted"
@@ -116,7 +116,7 @@ async def test_the_first_account_acts_until_the_user_chooses_another() -> None:
     assert (await People.of(deputy.vault)).resolve_row(row)["user"] == "alice" and BOB not in repr(row)
 
 
-async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> None:
+async def test_account_is_selected_by_name_in_any_case_or_by_id() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)
@@ -126,7 +126,7 @@ async def test_an_account_is_called_by_its_name_in_any_case_or_by_its_id() -> No
     assert await acts_as(deputy) == BOB
 
 
-async def test_an_account_that_is_not_connected_cannot_be_chosen_nor_anothers() -> None:
+async def test_unconnected_or_foreign_account_cannot_be_the_default() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (theirs,) = await deputy.connect("bob", "google", scopes=[READ])
@@ -137,7 +137,7 @@ async def test_an_account_that_is_not_connected_cannot_be_chosen_nor_anothers() 
     assert await acts_as(deputy) == ALICE and "account.chosen" not in [r["event"] for r in deputy.audit.rows()]
 
 
-async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
+async def test_accounts_of_one_name_are_selected_by_id() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)
@@ -151,7 +151,7 @@ async def test_two_accounts_of_one_name_are_told_apart_by_their_ids() -> None:
     assert await acts_as(deputy, account=theirs.account.subject) == BOB
 
 
-async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named() -> None:
+async def test_connection_id_selects_the_account_everywhere() -> None:
     deputy, sandbox = await house("work")
     for one, app in ((ALICE, "google"), (BOB, "google"), (ALICE, "work")):
         await added(deputy, sandbox, one, app=app, add_account=True)
@@ -168,7 +168,7 @@ async def test_a_connection_has_an_id_that_names_it_wherever_an_account_is_named
     assert {one.id for one in await deputy.connections("alice")} == set(held.values()), "the same when it is back"
 
 
-async def test_an_id_of_ours_names_no_account_that_a_provider_calls_so() -> None:
+async def test_connection_id_never_matches_an_account_name() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)
@@ -178,7 +178,7 @@ async def test_an_id_of_ours_names_no_account_that_a_provider_calls_so() -> None
     assert [one.account for one in await deputy.revoke("alice", account=ours)] == [ALICE]
 
 
-async def test_the_id_of_a_connection_that_was_asks_for_its_account_and_no_other() -> None:
+async def test_id_of_a_former_connection_asks_for_its_own_account() -> None:
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE, app="work")
     [was] = await deputy.connections("alice")
@@ -194,7 +194,7 @@ async def test_the_id_of_a_connection_that_was_asks_for_its_account_and_no_other
 
 
 @pytest.mark.parametrize("app", ["google", "work"])
-async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_calls_so(app: str) -> None:
+async def test_id_of_a_former_connection_never_matches_an_account_name(app: str) -> None:
     """Neither at the app it was connected through nor at another one."""
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE, app=app)
@@ -210,7 +210,7 @@ async def test_the_id_of_a_connection_that_was_names_no_account_that_a_provider_
     assert await acts_as(deputy) == BOB
 
 
-async def test_the_id_of_another_users_connection_names_nothing() -> None:
+async def test_connection_id_of_another_user_matches_nothing() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (theirs,) = await deputy.connect("bob", "google", scopes=[READ])
@@ -224,7 +224,7 @@ async def test_the_id_of_another_users_connection_names_nothing() -> None:
     assert [one.status for one in await deputy.connections("bob")] == ["active"]
 
 
-async def test_of_many_choices_at_once_one_holds() -> None:
+async def test_one_of_many_concurrent_defaults_holds() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
         await added(deputy, sandbox, one, add_account=True)
@@ -233,7 +233,7 @@ async def test_of_many_choices_at_once_one_holds() -> None:
     assert [account for account, chosen in (await defaults(deputy)).items() if chosen] == [("google", BOB)]
 
 
-async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
+async def test_setting_the_default_during_a_refresh_loses_no_token() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)
@@ -250,14 +250,14 @@ async def test_a_choice_costs_no_token_though_a_refresh_is_under_way() -> None:
 # ------------------------------------------------------------- one more, or another one
 
 
-async def test_B9_without_asking_for_it_another_account_is_refused() -> None:
+async def test_B9_another_account_is_refused_without_add_account() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     assert (await added(deputy, sandbox, BOB, SEND)).reason_code == "account_mismatch"
     assert list(await defaults(deputy)) == [("google", ALICE)]
 
 
-async def test_B9_an_account_is_switched_on_purpose_and_gets_what_the_one_before_had() -> None:
+async def test_B9_switched_account_gets_the_scopes_of_the_previous_one() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE, READ, SEND)
     (asked,) = await deputy.connect("alice", "google", switch_account=True)
@@ -269,14 +269,14 @@ async def test_B9_an_account_is_switched_on_purpose_and_gets_what_the_one_before
     assert events.index("account.chosen") < events.index("consent.granted", events.index("consent.granted") + 1)
 
 
-async def test_the_user_may_come_back_with_the_same_account_when_switching() -> None:
+async def test_switch_may_return_with_the_same_account() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     assert (await added(deputy, sandbox, ALICE, switch_account=True)).status == "granted"
     assert await acts_as(deputy) == ALICE and await defaults(deputy) == {("google", ALICE): True}
 
 
-async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_its_own() -> None:
+async def test_unanswered_switch_changes_nothing_and_has_its_own_link() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (plain,) = await deputy.connect("alice", "google", scopes=[SEND])
@@ -289,7 +289,7 @@ async def test_a_switch_that_nobody_answers_changes_nothing_and_has_a_link_of_it
     assert (await consent(deputy, sandbox, plain, as_=BOB)).reason_code == "account_mismatch"
 
 
-async def test_the_provider_is_told_to_let_the_user_choose() -> None:
+async def test_provider_is_asked_to_let_the_user_select_an_account() -> None:
     deputy, _ = await house()
     prompts, ways = {}, list[dict[str, Any]](({}, {"add_account": True}, {"switch_account": True}))
     for more in ways:
@@ -299,7 +299,7 @@ async def test_the_provider_is_told_to_let_the_user_choose() -> None:
     assert list(prompts.values()) == ["consent", "select_account consent", "select_account consent"]
 
 
-async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away() -> None:
+async def test_adding_the_same_account_with_fewer_scopes_keeps_its_grant() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE, READ, SEND)
     (asked,) = await deputy.connect("alice", "google", scopes=[READ], add_account=True)
@@ -312,13 +312,13 @@ async def test_one_more_account_that_is_the_same_one_for_less_takes_nothing_away
     assert (await grant_of(deputy, ALICE)).scopes >= {READ, SEND} and await acts_as(deputy) == ALICE
 
 
-async def test_both_ways_at_once_are_the_hosts_mistake() -> None:
+async def test_add_account_with_switch_account_is_invalid() -> None:
     deputy, _ = await house()
     with pytest.raises(InvalidInput):
         await deputy.connect("alice", "google", scopes=[READ], add_account=True, switch_account=True)
 
 
-async def test_a_switch_that_is_called_off_in_the_last_moment_leaves_the_account_there_was() -> None:
+async def test_switch_cancelled_at_the_last_moment_keeps_the_account() -> None:
     deputy, sandbox = await house()
     await added(deputy, sandbox, ALICE)
     (asked,) = await deputy.connect("alice", "google", switch_account=True)
@@ -338,7 +338,7 @@ async def test_a_switch_that_is_called_off_in_the_last_moment_leaves_the_account
 # ------------------------------------------------------------- several apps
 
 
-async def test_tools_are_used_through_the_app_whose_account_is_named_or_chosen() -> None:
+async def test_tools_use_the_app_of_the_named_or_default_account() -> None:
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
@@ -352,7 +352,7 @@ async def test_tools_are_used_through_the_app_whose_account_is_named_or_chosen()
     assert await acts_as(deputy) == ALICE
 
 
-async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() -> None:
+async def test_missing_scopes_are_requested_for_the_default_account_only() -> None:
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
@@ -367,7 +367,7 @@ async def test_what_the_chosen_account_lacks_is_asked_of_it_and_of_no_other() ->
     assert (await consent(deputy, sandbox, beforehand, as_=ALICE)).reason_code == "account_mismatch"
 
 
-async def test_one_users_choice_is_nobody_elses() -> None:
+async def test_default_account_is_per_user() -> None:
     deputy, sandbox = await house("work")
     for user in ("alice", "carol"):
         for app, account in (("google", ALICE), ("work", BOB)):
@@ -377,7 +377,7 @@ async def test_one_users_choice_is_nobody_elses() -> None:
     assert await deputy.act("mail_whose", {}, user="carol") == ALICE
 
 
-async def test_after_the_chosen_account_is_disconnected_the_first_app_acts_again() -> None:
+async def test_first_app_acts_again_after_the_default_account_is_disconnected() -> None:
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
@@ -386,7 +386,7 @@ async def test_after_the_chosen_account_is_disconnected_the_first_app_acts_again
     assert await acts_as(deputy) == ALICE
 
 
-async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tmp_path: Path) -> None:
+async def test_default_account_survives_a_restart_and_is_erased_with_the_user(tmp_path: Path) -> None:
     deputy, sandbox = await house("work", vault=await new_vault(tmp_path / "v.sqlite", b"k" * 32))
     await added(deputy, sandbox, ALICE)
     await added(deputy, sandbox, BOB, app="work")
@@ -400,7 +400,7 @@ async def test_a_choice_is_still_there_after_a_restart_and_gone_with_the_user(tm
     await deputy.close()
 
 
-async def test_the_account_that_acts_after_the_chosen_one_is_gone_is_shown_as_that() -> None:
+async def test_account_acting_after_the_default_is_gone_is_listed_as_default() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB, DECOY):
         await added(deputy, sandbox, one, add_account=True)
@@ -412,7 +412,7 @@ async def test_the_account_that_acts_after_the_chosen_one_is_gone_is_shown_as_th
     assert await acts_as(deputy) == acting  # a new account changes nothing
 
 
-async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_false_alarm(tmp_path: Path) -> None:
+async def test_V2_rolled_back_default_account_is_found_without_false_alarms(tmp_path: Path) -> None:
     vault = await new_vault(tmp_path / "v" / "v.sqlite", b"k" * 32)
     deputy, sandbox = await house(vault=vault)
     deputy.accounts.audit.close()
@@ -431,7 +431,7 @@ async def test_V2_a_choice_that_is_undone_in_the_vault_is_found_and_none_is_a_fa
     await deputy.close()
 
 
-async def test_an_app_that_was_connected_but_not_chosen_does_not_act_by_itself() -> None:
+async def test_connected_app_that_is_not_the_default_does_not_act() -> None:
     deputy, sandbox = await house("work")
     await added(deputy, sandbox, BOB, app="work")
     with pytest.raises(ConsentRequired) as asked:
@@ -440,7 +440,7 @@ async def test_an_app_that_was_connected_but_not_chosen_does_not_act_by_itself()
 
 
 @pytest.mark.parametrize("app", ["nobody", "slack"])
-async def test_an_app_that_leads_elsewhere_is_refused(app: str) -> None:
+async def test_app_of_another_provider_is_refused(app: str) -> None:
     deputy, sandbox = await house()
     deputy.registry.apps["slack"] = App("slack", "x")
     await added(deputy, sandbox, ALICE)
@@ -452,7 +452,7 @@ async def test_an_app_that_leads_elsewhere_is_refused(app: str) -> None:
 # ------------------------------------------------------------- a choice between two runs of one act
 
 
-async def test_W11_an_act_that_was_begun_as_one_account_is_not_finished_as_another() -> None:
+async def test_W11_act_started_as_one_account_is_not_finished_as_another() -> None:
     deputy, sandbox = await house()
     for one in (ALICE, BOB):
         await added(deputy, sandbox, one, add_account=True)

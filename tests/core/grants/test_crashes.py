@@ -192,7 +192,7 @@ def cases() -> list[Any]:
 
 
 @pytest.mark.parametrize(("name", "course"), cases())
-async def test_R36_a_process_that_dies_at_any_step_leaves_no_family_that_nobody_knows(name: str, course: str) -> None:
+async def test_R36_crash_at_any_step_leaves_no_unknown_token_family(name: str, course: str) -> None:
     steps, deaths, wrong = COURSES[course], 0, []
     for when in WHEN:
         fate = Fate(1, when)
@@ -217,7 +217,7 @@ async def recover(world: World, deputy: Deputy) -> None:
 @pytest.mark.parametrize(
     ("name", "course"), [("linear", "step-up"), ("github", "first consent"), ("google", "wrong account")]
 )
-async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, course: str) -> None:
+async def test_crash_during_recovery_at_any_step_leaves_no_unknown_token_family(name: str, course: str) -> None:
     steps, deaths, wrong, first_at, when = COURSES[course], 0, [], 1, WHEN[0]
     second_at, alive_at_first = 1, False
     while not alive_at_first:
@@ -240,7 +240,7 @@ async def test_whoever_finishes_for_the_dead_may_die_too_at_any_step(name: str, 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
-async def test_process_that_survives_a_refused_step_leaves_no_lost_family(name: Any, course: Any) -> None:
+async def test_store_failure_at_any_step_leaves_no_lost_token_family(name: Any, course: Any) -> None:
     """The store is locked once, or a connection breaks: what was to be done may have happened or not."""
     steps, met, wrong = COURSES[course], 0, []
     for when in WHEN:
@@ -260,7 +260,7 @@ async def test_process_that_survives_a_refused_step_leaves_no_lost_family(name: 
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("name", "course"), [one.values for one in cases()])
-async def test_somebody_who_recovers_at_any_step_of_another_disturbs_nothing(name: Any, course: Any) -> None:
+async def test_concurrent_recovery_at_any_step_disturbs_nothing(name: Any, course: Any) -> None:
     steps, met, wrong, at = COURSES[course], 0, [], 1
     while True:
         world = await begun(name, steps)

@@ -109,7 +109,7 @@ async def sent_to(deputy: Deputy, link: str) -> dict[str, list[str]]:
         ((429, {"error": "temporarily_unavailable"}), RateLimited, "limits"),
     ],
 )  # fmt: skip
-async def test_each_refusal_is_for_whoever_can_mend_it(
+async def test_entra_refusal_names_who_can_fix_it(
     world: World, deputy: Deputy, said: tuple[int, Any], means: type[DeputizeError], words: str
 ) -> None:
     world.answers[PLACE] = said
@@ -120,7 +120,7 @@ async def test_each_refusal_is_for_whoever_can_mend_it(
     assert "Trace" not in told and "9ab03e19" not in told
 
 
-async def test_claims_challenge_is_repeated_word_for_word(world: World, deputy: Deputy, tmp_path: Path) -> None:
+async def test_claims_challenge_is_repeated_verbatim(world: World, deputy: Deputy, tmp_path: Path) -> None:
     world.answers[PLACE] = CHALLENGE
     error = await refused(deputy)
     assert isinstance(error, ConsentRequired) and "9ab03e19" not in json.dumps(error.consent.payload())
@@ -132,7 +132,7 @@ async def test_claims_challenge_is_repeated_word_for_word(world: World, deputy: 
     assert "9ab03e19" not in "".join(path.read_text() for path in tmp_path.glob("*.jsonl"))
 
 
-async def test_a_consent_that_waits_already_asks_for_what_is_wanted_since(world: World, deputy: Deputy) -> None:
+async def test_pending_consent_uses_the_newest_claims_challenge(world: World, deputy: Deputy) -> None:
     world.answers[PLACE] = refusal("invalid_grant", 65001, "Not consented.")
     first = await refused(deputy)
     assert isinstance(first, ConsentRequired) and "claims" not in await sent_to(deputy, first.consent.link)
@@ -158,7 +158,7 @@ async def test_a_consent_that_waits_already_asks_for_what_is_wanted_since(world:
         "{" * 2000,
     ],
 )
-async def test_what_is_no_claims_request_is_not_repeated(world: World, deputy: Deputy, claims: Any) -> None:
+async def test_invalid_claims_challenge_is_not_repeated(world: World, deputy: Deputy, claims: Any) -> None:
     status, body = CHALLENGE
     world.answers[PLACE] = status, body | {"claims": claims}
     error = await refused(deputy)
@@ -176,5 +176,5 @@ async def test_what_is_no_claims_request_is_not_repeated(world: World, deputy: D
         ("https://login.microsoftonline.com:444/token", False),
     ],
 )
-def test_its_words_are_believed_of_its_own_servers_only(token: str, ours: bool) -> None:
+def test_claims_challenge_is_accepted_from_entra_servers_only(token: str, ours: bool) -> None:
     assert is_entra(token) is ours

@@ -32,14 +32,14 @@ def grant(family: str, refresh: str | None, **more: object) -> Grant:
     return replace(made, refresh_token=Secret(refresh) if refresh else None, family=family, **more)  # type: ignore[arg-type]
 
 
-def test_a_grant_keeps_its_family_and_a_row_from_before_there_were_any_is_read() -> None:
+def test_grant_keeps_its_family_and_a_record_without_one_is_read() -> None:
     packed = grant("f1", "r1").pack()
     assert Grant.unpack(packed, 1).family == "f1"
     earlier = SecretBytes(packed.reveal().rpartition(b"\0")[0])
     assert Grant.unpack(earlier, 1) == replace(grant("", "r1"), generation=1, access_token=Secret("access-f1"))
 
 
-async def test_a_grant_that_keeps_an_earlier_refresh_token_is_of_that_ones_family() -> None:
+async def test_grant_that_keeps_a_refresh_token_keeps_its_family() -> None:
     vault = await new_vault()
     replaced = list[str]()
 
@@ -68,7 +68,7 @@ async def _on_disk(folder: Path) -> tuple[Home, Vault, Deputy]:
 
 
 @pytest.mark.processes
-async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_path: Path) -> None:
+async def test_tokens_overwritten_by_a_restored_backup_are_revoked(tmp_path: Path) -> None:
     """Connected since the backup was made: its grant is gone with the restore, and its tokens would live on."""
     home, vault, deputy = await _on_disk(tmp_path)
     assert await home.allow("read") == "granted"
@@ -83,7 +83,7 @@ async def test_what_a_restored_backup_writes_over_is_ended_at_the_provider(tmp_p
 
 
 @pytest.mark.processes
-async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) -> None:
+async def test_received_token_reply_survives_a_restore(tmp_path: Path) -> None:
     home, vault, deputy = await _on_disk(tmp_path)
     await back_up(vault, tmp_path / "backup", time.time())
     fate = Fate(1, "before", "insert grant")
@@ -100,7 +100,7 @@ async def test_a_reply_that_was_not_kept_yet_outlives_a_restore(tmp_path: Path) 
     await deputy.close()
 
 
-async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_the_family() -> None:
+async def test_lost_rotation_is_reported_for_revocation() -> None:
     home = await Home(LINEAR).begin()
     home.sandbox.switches.rotate = True
     assert await home.allow("read") == "granted"
@@ -115,7 +115,7 @@ async def test_a_rotation_that_was_lost_is_told_to_the_provider_which_may_end_th
     await home.deputy.close()
 
 
-async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_has() -> None:
+async def test_rejected_tokens_do_not_end_the_accounts_other_grant() -> None:
     """At a server that may take both for one grant they wait for its disconnect (RFC 7009 2.1)."""
     home = await Home(LINEAR).begin()
     row = with_fields(PROVIDERS["linear"], ends_replaced="with_grant")
@@ -129,7 +129,7 @@ async def test_tokens_that_are_refused_do_not_end_the_grant_that_their_account_h
     await home.deputy.close()
 
 
-async def test_each_family_is_told_apart_by_what_becomes_of_it() -> None:
+async def test_token_families_are_listed_with_their_states() -> None:
     home, key = Home(LINEAR), b"k" * 32
     home.vault = await new_vault(key=key)
     await home.begin()

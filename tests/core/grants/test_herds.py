@@ -97,7 +97,7 @@ def tell(course: str, herd: Herd, came: Counter[str], began: float) -> None:
     print(f"\n{course:44} {came.total():5} acts  {herd.refreshes} refreshes  {time.monotonic() - began:5.1f} s  {came}")
 
 
-async def test_a_thousand_acts_in_eight_programs_are_one_refresh() -> None:
+async def test_thousand_acts_in_eight_processes_cause_one_refresh() -> None:
     async with herd() as all_:
         began = time.monotonic()
         came = await all_.rush(EXPIRED)
@@ -119,7 +119,7 @@ async def test_a_thousand_acts_in_eight_programs_are_one_refresh() -> None:
 
 
 @pytest.mark.parametrize(("grace", "acts"), [(60.0, ACTS), (0.0, 10)])  # each of which asks the user in the latter
-async def test_the_one_that_refreshes_is_killed_and_one_other_tries_once(grace: float, acts: int) -> None:
+async def test_one_process_retries_when_the_refreshing_process_is_killed(grace: float, acts: int) -> None:
     """With the new tokens on their way to it. Where the provider takes the old token a while longer, nobody notices;
     where it does not, all of the family is over there, and everybody hears that the user must connect again. Nobody
     sends the token before the lease of the killed one has ended, which is after six seconds here."""

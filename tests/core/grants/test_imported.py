@@ -39,7 +39,7 @@ async def grants(deputy: Deputy, user: str = "alice") -> list[Grant]:
     return await deputy.vault.list_grants(User(user))
 
 
-async def test_tokens_become_ours_alone_and_the_user_acts(world: World, deputy: Deputy) -> None:
+async def test_imported_tokens_are_rotated_and_the_user_can_act(world: World, deputy: Deputy) -> None:
     access, refresh = world.tokens_of("alice", READ, WRITE)
     found = await deputy.sources.import_tokens(
         "alice", "api", account=ALICE, by="operator", access_token=access, refresh_token=refresh
@@ -55,13 +55,13 @@ async def test_tokens_become_ours_alone_and_the_user_acts(world: World, deputy: 
     assert world.alive == []
 
 
-async def test_a_refresh_token_alone_does(world: World, deputy: Deputy) -> None:
+async def test_refresh_token_alone_can_be_imported(world: World, deputy: Deputy) -> None:
     _, refresh = world.tokens_of("alice", READ)
     found = await deputy.sources.import_tokens("alice", "api", account="alice", by="operator", refresh_token=refresh)
     assert found.account == ALICE
 
 
-async def test_an_access_token_that_has_expired_is_no_hindrance(world: World, deputy: Deputy) -> None:
+async def test_expired_access_token_does_not_prevent_import(world: World, deputy: Deputy) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     access, refresh = world.tokens_of("alice", READ)
@@ -72,7 +72,7 @@ async def test_an_access_token_that_has_expired_is_no_hindrance(world: World, de
     assert found.rotated
 
 
-async def test_tokens_of_somebody_else_are_left_as_they_were(world: World, deputy: Deputy) -> None:
+async def test_tokens_of_another_account_are_left_unchanged(world: World, deputy: Deputy) -> None:
     access, refresh = world.tokens_of("bob", READ)
     for user, account in (("alice", ALICE), ("alice", "alice")):
         with pytest.raises(AccountMismatch, match="not of the"):
@@ -83,7 +83,7 @@ async def test_tokens_of_somebody_else_are_left_as_they_were(world: World, deput
     assert (world.alive, list(world.refresh_tokens)) == (["bob"], [refresh])
 
 
-async def test_another_account_than_the_one_that_is_connected_is_refused(world: World, deputy: Deputy) -> None:
+async def test_import_for_another_account_than_the_connected_one_is_refused(world: World, deputy: Deputy) -> None:
     for subject in ("alice", "mallory"):
         access, refresh = world.tokens_of(subject, READ)
         given: dict[str, Any] = {"access_token": access, "refresh_token": refresh}
@@ -96,7 +96,7 @@ async def test_another_account_than_the_one_that_is_connected_is_refused(world: 
     assert [one.account.subject for one in await grants(deputy)] == ["alice"]
 
 
-async def test_a_refresh_token_of_somebody_else_never_becomes_a_grant(world: World, deputy: Deputy) -> None:
+async def test_foreign_refresh_token_never_becomes_a_grant(world: World, deputy: Deputy) -> None:
     """Without a live access token that is seen only when it was exchanged: then nobody has it."""
     _, refresh = world.tokens_of("bob", READ)
     with pytest.raises(AccountMismatch) as refused:
@@ -105,7 +105,7 @@ async def test_a_refresh_token_of_somebody_else_never_becomes_a_grant(world: Wor
     assert (await grants(deputy), world.refresh_tokens) == ([], {})
 
 
-async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_account(world: World, deputy: Deputy) -> None:
+async def test_account_name_equal_to_the_connected_id_is_refused(world: World, deputy: Deputy) -> None:
     """People choose their names: one may be another's id."""
     _, refresh = world.tokens_of("alice", READ)
     await deputy.sources.import_tokens("alice", "api", account=ALICE, by="operator", refresh_token=refresh)
@@ -127,13 +127,13 @@ async def test_a_name_that_is_the_id_of_the_connected_account_is_not_that_accoun
         ("u-1", "u-1", True),
     ],
 )
-def test_a_look_alike_of_a_name_is_another_account(name: str, said: str, same: bool) -> None:
+def test_lookalike_account_name_is_another_account(name: str, said: str, same: bool) -> None:
     assert is_called(Account("42", name), said) is same
     assert is_called(Account("583231", name), "583231")
 
 
 @pytest.mark.parametrize("name", ["slack", "linear"])
-async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str) -> None:
+async def test_user_chosen_name_does_not_identify_an_account(name: str) -> None:
     """Anybody may make a workspace that is called as ours is, and call themselves Alice there."""
     sandbox, client = Sandbox(), {"slack": slack.APP, "linear": linear.APP}[name]
     app = App(name, client.client_id, Secret(client.client_secret))
@@ -162,7 +162,7 @@ async def test_a_name_that_people_choose_does_not_say_whose_tokens_are(name: str
         ((READ,), False, f"they lack {WRITE}"),
     ],
 )
-async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
+async def test_weaker_tokens_do_not_replace_a_live_connection(
     world: World, deputy: Deputy, scopes: tuple[str, ...], foreign: bool, says: str
 ) -> None:
     world.shows_scopes = True
@@ -180,7 +180,7 @@ async def test_tokens_of_less_worth_take_no_place_of_a_live_connection(
     await deputy.sources.import_tokens("alice", "api", **usual, **given)
 
 
-async def test_token_without_refresh_needs_a_provider_that_names_its_client(world: World, deputy: Deputy) -> None:
+async def test_access_token_import_needs_a_provider_that_names_its_client(world: World, deputy: Deputy) -> None:
     access, _ = world.tokens_of("alice", READ)
     given: dict[str, Any] = {"account": ALICE, "by": "operator", "access_token": access}
     with pytest.raises(InvalidInput, match="does not say whether an access token is of the app 'api'") as unknown:
@@ -199,7 +199,7 @@ async def test_token_without_refresh_needs_a_provider_that_names_its_client(worl
 
 
 @pytest.mark.parametrize("ours", [True, False])
-async def test_a_token_of_another_client_is_refused_unless_that_is_said_and_ends_without_the_app(ours: bool) -> None:
+async def test_token_of_another_client_is_refused_unless_declared_foreign(ours: bool) -> None:
     """GitHub says whose a token is, and ends anybody's for whoever has it."""
     sandbox = Sandbox()
     reply = sandbox.give("github", "alice@example.test", ["repo"])
@@ -219,7 +219,7 @@ async def test_a_token_of_another_client_is_refused_unless_that_is_said_and_ends
             await deputy.sources.import_tokens("alice", "github", **given, foreign=True)
 
 
-async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) -> None:
+async def test_import_without_known_scopes_grants_none(world: World, deputy: Deputy) -> None:
     access, refresh = world.tokens_of("alice", READ)
     world.says_scopes = False
     found = await deputy.sources.import_tokens(
@@ -244,7 +244,7 @@ async def test_scopes_that_nobody_says_are_none(world: World, deputy: Deputy) ->
         ({"refresh_token": "good", "app": "bot"}, "no user can grant it"),
     ],
 )
-async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given: dict[str, Any], says: str) -> None:
+async def test_unimportable_tokens_are_refused_with_a_message(deputy: Deputy, given: dict[str, Any], says: str) -> None:
     with pytest.raises(InvalidInput, match=says) as refused:
         usual: dict[str, Any] = {"account": ALICE, "by": "operator"}
         await deputy.sources.import_tokens("alice", "api", **(usual | given))
@@ -252,7 +252,7 @@ async def test_what_cannot_be_imported_is_refused_in_words(deputy: Deputy, given
     assert refused.value.fix_by == "operator" and "pat_123" not in told and "two words" not in told
 
 
-async def test_a_provider_that_is_down_changes_nothing(world: World, deputy: Deputy) -> None:
+async def test_provider_outage_during_import_changes_nothing(world: World, deputy: Deputy) -> None:
     world.answers["auth.api.test/me"] = 503, {}
     access, refresh = world.tokens_of("alice", READ)
     with pytest.raises(ProviderUnavailable):
@@ -262,7 +262,7 @@ async def test_a_provider_that_is_down_changes_nothing(world: World, deputy: Dep
     assert refresh in world.refresh_tokens
 
 
-async def test_the_audit_says_who_imported_it(world: World, tmp_path: Path) -> None:
+async def test_audit_names_who_imported(world: World, tmp_path: Path) -> None:
     vault = await new_vault()
     async with await deputy_with(world, app(None), vault=vault, audit=Audit(tmp_path, vault.keys.audit)) as deputy:
         _, refresh = world.tokens_of("alice", READ)
@@ -274,7 +274,7 @@ async def test_the_audit_says_who_imported_it(world: World, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("name", "token"), [("github", "ghp_1"), ("github", "github_pat_1"), ("slack", "xoxb-1")])
-async def test_personal_and_bot_tokens_are_no_users(name: str, token: str) -> None:
+async def test_personal_and_bot_tokens_are_refused(name: str, token: str) -> None:
     from deputize.core.grants.sources.import_tokens import check_tokens
 
     assert "no user has given an app" in check_tokens(PROVIDERS[name], Secret(token), None)

@@ -80,7 +80,7 @@ async def over(house: House, other: Deputy) -> None:
 
 
 @pytest.mark.processes
-async def test_ten_thousand_grants_end_with_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_ten_thousand_grants_are_ended_with_one_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     await filled(vault, 10_000)
     assert (one := await vault.find_grant(User("u009999"), "google", "google")) and one.status == "active"
@@ -95,7 +95,7 @@ async def test_ten_thousand_grants_end_with_one_sync(tmp_path: Path, monkeypatch
     await deputy.close()
 
 
-async def test_the_rest_follows_by_pages_and_memory_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_bulk_revocation_proceeds_in_pages_with_constant_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     vault, seen = await new_vault(), list[int]()
     await filled(vault, 3 * PAGE)
     deputy = await build(vault=vault)
@@ -111,7 +111,7 @@ async def test_the_rest_follows_by_pages_and_memory_does_not_grow(monkeypatch: p
     await deputy.close()
 
 
-async def test_a_look_costs_one_read_in_half_a_second() -> None:
+async def test_bulk_revocation_check_costs_one_read_per_half_second() -> None:
     house = await House().begin()
     await house.connected(*ALL)
     reads, get = list[str](), house.store.get
@@ -133,7 +133,7 @@ async def test_a_look_costs_one_read_in_half_a_second() -> None:
 
 
 @pytest.mark.processes
-async def test_a_process_that_began_nothing_sees_it_within_a_second(tmp_path: Path) -> None:
+async def test_other_process_sees_the_bulk_revocation_within_a_second(tmp_path: Path) -> None:
     path, sandbox = tmp_path / "vault" / "vault.sqlite", Sandbox()
     one = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail], policy=allow_all)
     two = await build(sandbox, vault=await new_vault(path, b"k" * 32), toolkits=[gmail], policy=allow_all)
@@ -155,7 +155,7 @@ async def test_a_process_that_began_nothing_sees_it_within_a_second(tmp_path: Pa
 # ------------------------------------------------------------- what is under way
 
 
-async def test_a_refresh_that_is_under_way_brings_nothing_back_and_what_it_got_ends() -> None:
+async def test_refresh_in_flight_restores_nothing_and_its_tokens_are_revoked() -> None:
     house, other = await pair()
     house.sandbox.expire_access_tokens()
     grant = await house.grant()
@@ -173,7 +173,7 @@ async def test_a_refresh_that_is_under_way_brings_nothing_back_and_what_it_got_e
     await over(house, other)
 
 
-async def test_a_refresh_in_a_process_that_knows_is_overtaken() -> None:
+async def test_refresh_is_refused_in_a_process_that_knows_the_revocation() -> None:
     house, other = await pair()
     house.deputy.vault.ended = BulkRevocationState(house.deputy.vault)
     house.sandbox.expire_access_tokens()
@@ -192,7 +192,7 @@ async def test_a_refresh_in_a_process_that_knows_is_overtaken() -> None:
 
 
 @pytest.mark.parametrize("when", ["before the code is sent", "before the tokens are stored", "after the follow-up"])
-async def test_a_consent_that_is_under_way_leads_to_no_grant(when: str) -> None:
+async def test_consent_in_flight_leads_to_no_grant(when: str) -> None:
     house, other = await pair()
     [asked] = await house.deputy.connect("bob", "google", scopes=[READ])
     started = await house.deputy.consents.start(asked.link.rpartition("/")[2], LOCAL)
@@ -217,7 +217,7 @@ async def test_a_consent_that_is_under_way_leads_to_no_grant(when: str) -> None:
     assert house.live("bob") == 0
 
 
-async def test_a_link_from_before_opens_nothing_and_the_same_need_gets_a_new_one() -> None:
+async def test_older_link_opens_nothing_and_a_new_request_gets_a_new_link() -> None:
     house, other = await pair()
     [asked] = await house.deputy.connect("bob", "google", scopes=[READ])
     await other.revoker.many.begin(None, leaked=False)
@@ -232,7 +232,7 @@ async def given(deputy: Deputy, house: House, asked: Consent) -> str:
     return (await consent(deputy, house.sandbox, asked, as_="bob@example.test")).status
 
 
-async def test_a_consent_that_takes_the_place_of_an_ended_grant_ends_its_tokens_first() -> None:
+async def test_consent_replacing_an_ended_grant_revokes_its_tokens_first() -> None:
     house, other = await pair()
     await other.revoker.many.begin(None, leaked=False)
     for one in await other.connect("alice", "google", scopes=[READ]):
@@ -244,7 +244,7 @@ async def test_a_consent_that_takes_the_place_of_an_ended_grant_ends_its_tokens_
     assert await other.vault.scan("outbox") == []
 
 
-async def test_an_act_does_not_begin_once_all_has_ended_and_the_refreshed_grant_neither() -> None:
+async def test_act_and_refreshed_grant_stop_after_bulk_revocation() -> None:
     house = await House().begin()
     await house.connected(*ALL)
     await house.deputy.revoker.many.begin(None, leaked=False)
@@ -259,7 +259,7 @@ async def test_an_act_does_not_begin_once_all_has_ended_and_the_refreshed_grant_
     await house.deputy.close()
 
 
-async def test_a_tenant_ends_and_no_other_and_nobody_twice() -> None:
+async def test_tenant_revocation_ends_its_grants_once_and_no_others() -> None:
     vault = await new_vault()
     for tenant in ("", "acme", "other"):
         one = replace(grant_of(1), user=User("u", tenant))
@@ -278,7 +278,7 @@ async def test_a_tenant_ends_and_no_other_and_nobody_twice() -> None:
 # ------------------------------------------------------------- cut off
 
 
-async def test_killed_at_any_step_it_is_over_here_or_never_began_and_the_next_process_finishes_it() -> None:
+async def test_bulk_revocation_killed_at_any_step_is_finished_by_the_next_process() -> None:
     deaths, began = 0, 0
     for when in WHEN:
         for at in range(1, 200):
@@ -308,7 +308,7 @@ async def test_killed_at_any_step_it_is_over_here_or_never_began_and_the_next_pr
     assert deaths > 12 and began == deaths - 1
 
 
-async def test_it_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_interrupted_bulk_revocation_continues_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
     vault, store = await new_vault(), list[str]()
     await filled(vault, (MARKED + 2) * PAGE)
     deputy = await build(vault=vault)
@@ -342,7 +342,7 @@ async def test_it_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch) 
     await deputy.close()
 
 
-async def test_a_process_that_runs_takes_it_up_by_itself() -> None:
+async def test_running_process_continues_a_bulk_revocation() -> None:
     house, other = await pair()
     await house.deputy.revoker.many.begin(None, leaked=False)
     await other.sweeper.start()
@@ -353,7 +353,7 @@ async def test_a_process_that_runs_takes_it_up_by_itself() -> None:
     await over(house, other)
 
 
-async def test_a_provider_that_is_down_holds_up_nobody_and_hears_of_it_later() -> None:
+async def test_provider_outage_does_not_delay_bulk_revocation() -> None:
     house = await House().begin()
     await house.connected(*ALL)
     house.line.answers[TOKEN[0], "/revoke"] = [answer(503)] * 9
@@ -367,7 +367,7 @@ async def test_a_provider_that_is_down_holds_up_nobody_and_hears_of_it_later() -
 # ------------------------------------------------------------- the row
 
 
-async def test_what_is_known_is_not_taken_back_by_an_older_row() -> None:
+async def test_older_record_does_not_reverse_a_known_revocation() -> None:
     store = MemoryStore()
     vault = await Vault.open(store, [b"k" * 32])
     await vault.add(grant_of(1))
@@ -382,7 +382,7 @@ async def test_what_is_known_is_not_taken_back_by_an_older_row() -> None:
     assert (await vault.ended.begin("third")).epoch == 3
 
 
-def test_a_grant_from_before_epochs_is_read_and_one_of_the_first_is_written_as_before() -> None:
+def test_grants_without_epoch_are_read_and_first_epoch_is_written_unchanged() -> None:
     before, later = grant_of(1, family="f"), grant_of(1, family="f", epoch=7)
     assert before.pack().reveal() == later.pack().reveal().removesuffix(b"\0\0\0" + b"7")
     for one in (before, later, replace(later, source="imported")):

@@ -29,7 +29,7 @@ async def entry(vault: Vault, token: str, kind: str = "outbox") -> Record:
     return made
 
 
-async def test_grant_does_not_end_while_nothing_has_its_tokens() -> None:
+async def test_grant_with_unowned_tokens_cannot_end() -> None:
     vault = await new_vault()
     held = await vault.add(grant("f1", "r1"))
     for owner in (None, await entry(vault, "r2"), await entry(vault, "r1", "intent")):
@@ -42,7 +42,7 @@ async def test_grant_does_not_end_while_nothing_has_its_tokens() -> None:
 
 
 @pytest.mark.parametrize(("kind", "token"), [("outbox", "r1"), ("outbox", "access-f1"), ("received", "access-f1")])
-async def test_grant_ends_once_a_record_has_one_of_its_tokens(kind: str, token: str) -> None:
+async def test_grant_can_end_when_a_record_owns_one_of_its_tokens(kind: str, token: str) -> None:
     vault = await new_vault()
     held = await vault.add(grant("f1", "r1"))
     assert await vault.end_grant(held, held.tombstone(), await entry(vault, token, kind))
@@ -57,7 +57,7 @@ async def test_grant_without_tokens_ends_without_an_owner() -> None:
     await vault.close()
 
 
-async def test_no_other_write_drops_tokens() -> None:
+async def test_other_writes_cannot_drop_tokens() -> None:
     vault = await new_vault()
     held = await vault.add(grant("f1", "r1"))
     with pytest.raises(TypeError, match="end_grant"):
@@ -68,7 +68,7 @@ async def test_no_other_write_drops_tokens() -> None:
     await vault.close()
 
 
-def test_few_modules_end_grants_or_drop_received_replies() -> None:
+def test_only_listed_modules_end_grants_or_drop_token_replies() -> None:
     ends, drops = set[str](), set[str]()
     for path in CORE.rglob("*.py"):
         module = path.relative_to(CORE).as_posix()

@@ -98,7 +98,7 @@ class _Quick:
 
 
 @pytest.mark.parametrize("number", [200, 1000])
-async def test_R1_many_tasks_that_meet_an_expired_grant_cause_one_refresh(house: Refreshing, number: int) -> None:
+async def test_R1_many_tasks_with_an_expired_grant_cause_one_refresh(house: Refreshing, number: int) -> None:
     house.sandbox.switches.token_delay = 0.05
     house.expire()
     grant = await house.now()
@@ -107,7 +107,7 @@ async def test_R1_many_tasks_that_meet_an_expired_grant_cause_one_refresh(house:
     assert found[0].generation == grant.generation + 1
 
 
-async def test_R1_two_hundred_acts_at_once_all_succeed_with_one_refresh(house: Refreshing) -> None:
+async def test_R1_two_hundred_concurrent_acts_succeed_with_one_refresh(house: Refreshing) -> None:
     house.expire()
     results = await asyncio.gather(*(house.act() for _ in range(200)))
     assert house.posts == 1 and all(result for result in results)
@@ -145,7 +145,7 @@ async def test_R1_threads_and_tasks_share_one_refresh(house: Refreshing) -> None
     assert house.posts == 1 and len({one.generation for one in found}) == 1
 
 
-async def test_R1_a_cancelled_leader_does_not_cancel_the_refresh(house: Refreshing) -> None:
+async def test_R1_cancelled_leader_does_not_cancel_the_refresh(house: Refreshing) -> None:
     house.expire()
     house.line.held = TOKEN
     leader = asyncio.create_task(house.act())
@@ -159,7 +159,7 @@ async def test_R1_a_cancelled_leader_does_not_cancel_the_refresh(house: Refreshi
     assert all(await asyncio.gather(*followers)) and house.posts == 1
 
 
-async def test_R1_a_refresh_whose_callers_are_all_cancelled_is_saved(house: Refreshing) -> None:
+async def test_R1_refresh_is_saved_when_all_callers_are_cancelled(house: Refreshing) -> None:
     house.expire()
     before = await house.now()
     house.line.held = TOKEN
@@ -173,7 +173,7 @@ async def test_R1_a_refresh_whose_callers_are_all_cancelled_is_saved(house: Refr
     assert (await house.now()).generation == before.generation + 1
 
 
-async def test_R1_a_finished_refresh_that_is_still_listed_does_not_stop_the_loop(house: Refreshing) -> None:
+async def test_R1_finished_refresh_task_does_not_loop_its_followers(house: Refreshing) -> None:
     """A caller whose token was refused meets the task that has just brought that very token."""
     grant, refresher = await house.now(), house.deputy.refresher
     key = house.deputy.vault.record_key(grant)
@@ -356,7 +356,7 @@ async def test_R2_eight_processes_with_25_acts_each_refresh_once(tmp_path: Path)
 
 
 @pytest.mark.processes
-async def test_W2_a_holder_killed_before_sending_leaves_the_grant_to_the_next(tmp_path: Path) -> None:
+async def test_W2_next_process_refreshes_when_the_holder_is_killed_before_sending(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
     before = sandbox.count(*TOKEN)
     with _fleet(sandbox, path) as fleet:
@@ -376,7 +376,7 @@ async def test_W2_a_holder_killed_before_sending_leaves_the_grant_to_the_next(tm
     ],
     ids=["rotating", "rotating with grace", "not rotating"],
 )
-async def test_W5_a_holder_killed_with_the_reply_in_its_hands(
+async def test_W5_next_process_recovers_when_the_holder_is_killed_with_the_reply(
     tmp_path: Path, switches: dict[str, Any], expected: str
 ) -> None:
     sandbox, path = await _expired(tmp_path, **switches)
@@ -388,7 +388,7 @@ async def test_W5_a_holder_killed_with_the_reply_in_its_hands(
 
 
 @pytest.mark.processes
-async def test_R3_a_stopped_holder_causes_no_second_request_and_goes_on_when_it_is_woken(tmp_path: Path) -> None:
+async def test_R3_stopped_holder_causes_no_second_request_and_continues_later(tmp_path: Path) -> None:
     sandbox, path = await _expired(tmp_path, rotate=True, reuse_kills_family=True)
     before = sandbox.count(*TOKEN)
     with _fleet(sandbox, path) as fleet:
@@ -410,7 +410,7 @@ def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
-async def test_R3_a_caller_that_waited_long_enough_gets_an_error_or_the_old_token_and_steals_nothing(
+async def test_R3_timed_out_caller_gets_an_error_or_the_old_token(
     house: Refreshing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(refresh, "LOCK_WAIT", 0.05)
@@ -428,7 +428,7 @@ async def test_R3_a_caller_that_waited_long_enough_gets_an_error_or_the_old_toke
 
 
 @pytest.mark.parametrize("times", [1, 5, 30])
-async def test_R4_a_store_that_refuses_for_a_while_costs_no_token(house: Refreshing, times: int) -> None:
+async def test_R4_temporary_store_failure_loses_no_token(house: Refreshing, times: int) -> None:
     house.expire()
     house.store.failing["swap", "grant"] = times
     assert await house.act()
@@ -437,7 +437,7 @@ async def test_R4_a_store_that_refuses_for_a_while_costs_no_token(house: Refresh
     assert await house.act() and house.posts == 2  # with the rotated token, which was kept
 
 
-async def test_R4_nobody_uses_a_token_that_is_not_saved(house: Refreshing) -> None:
+async def test_R4_unsaved_token_is_never_used(house: Refreshing) -> None:
     house.expire()
     saved: list[int] = []
 
@@ -457,7 +457,7 @@ async def test_R4_nobody_uses_a_token_that_is_not_saved(house: Refreshing) -> No
     assert len(saved) == 21 and set(saved) == {0}
 
 
-async def test_W2_a_store_that_cannot_keep_the_intent_stops_the_refresh_before_it_is_sent(house: Refreshing) -> None:
+async def test_W2_refresh_is_not_sent_when_its_intent_cannot_be_stored(house: Refreshing) -> None:
     house.expire()
     house.store.failing["insert", "intent"] = 1
     with pytest.raises(DeputizeError) as caught:
@@ -466,7 +466,7 @@ async def test_W2_a_store_that_cannot_keep_the_intent_stops_the_refresh_before_i
     assert await house.act()
 
 
-async def test_an_intent_that_cannot_be_removed_does_not_lose_the_token_that_was_saved(house: Refreshing) -> None:
+async def test_saved_token_survives_an_intent_that_cannot_be_removed(house: Refreshing) -> None:
     house.expire()
     house.store.failing["delete", "intent"] = 1
     with suppress(DeputizeError):
@@ -480,7 +480,7 @@ async def test_an_intent_that_cannot_be_removed_does_not_lose_the_token_that_was
 
 
 @pytest.mark.parametrize("grace", [0, 30])
-async def test_R5_after_a_lost_reply_the_same_token_is_tried_once_more(house: Refreshing, grace: float) -> None:
+async def test_R5_refresh_token_is_retried_once_after_a_lost_reply(house: Refreshing, grace: float) -> None:
     house.sandbox.switches.grace = grace
     house.expire()
     house.sandbox.switches.lose_token_reply = 1
@@ -493,7 +493,7 @@ async def test_R5_after_a_lost_reply_the_same_token_is_tried_once_more(house: Re
     assert house.posts == 2
 
 
-async def test_R5_a_provider_that_does_not_rotate_forgives_every_lost_reply(house: Refreshing) -> None:
+async def test_R5_lost_replies_are_retried_when_the_provider_does_not_rotate(house: Refreshing) -> None:
     house.sandbox.switches.rotate = False
     house.expire()
     house.sandbox.switches.lose_token_reply = 2
@@ -503,7 +503,7 @@ async def test_R5_a_provider_that_does_not_rotate_forgives_every_lost_reply(hous
     assert await house.act() and house.posts == 3
 
 
-async def test_R5_a_second_try_that_cannot_be_sent_keeps_in_mind_that_the_first_may_have_arrived(
+async def test_R5_unsent_second_try_still_counts_the_first_as_possibly_received(
     house: Refreshing,
 ) -> None:
     house.expire()
@@ -552,14 +552,14 @@ def html(request: httpx.Request) -> httpx.Response:
 
 
 @pytest.mark.parametrize("once", [answer(500), answer(502), answer(503), html, broken(httpx.ConnectError)])
-async def test_one_fault_of_the_token_endpoint_fails_no_act(house: Refreshing, once: Any) -> None:
+async def test_single_token_endpoint_failure_fails_no_act(house: Refreshing, once: Any) -> None:
     house.expire()
     house.line.answers[TOKEN] = [once]
     assert all(await asyncio.gather(*(house.act() for _ in range(20))))
     assert house.line.count(TOKEN) == 2 and await house.deputy.vault.scan("intent") == []
 
 
-async def test_second_try_finds_the_used_token_and_names_the_loss(
+async def test_second_try_with_a_spent_token_reports_the_lost_rotation(
     house: Refreshing,
 ) -> None:
     house.expire()
@@ -578,7 +578,7 @@ async def test_busy_or_pausing_provider_gets_no_second_try(house: Refreshing, la
     assert house.posts == 1
 
 
-async def test_a_token_endpoint_that_stays_broken_gets_no_second_tries(house: Refreshing) -> None:
+async def test_broken_token_endpoint_gets_no_second_tries(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(500)] * 100
     for expected in (2, 3, 4):
@@ -588,13 +588,13 @@ async def test_a_token_endpoint_that_stays_broken_gets_no_second_tries(house: Re
         house.clock.now += 10
 
 
-async def test_who_has_a_token_that_still_lives_uses_it_instead_of_a_second_try(house: Refreshing) -> None:
+async def test_live_token_is_used_instead_of_a_second_try(house: Refreshing) -> None:
     house.clock.now += HOUR - 50
     house.line.answers[TOKEN] = [answer(500)] * 2
     assert await house.act() and house.posts == 1
 
 
-async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshing) -> None:
+async def test_grant_ends_before_its_refresh_intent_is_removed(house: Refreshing) -> None:
     """A process that dies in between leaves the next one the right reason."""
     house.expire()
     house.sandbox.switches.lose_token_reply = 1
@@ -618,7 +618,9 @@ async def test_a_grant_is_buried_before_its_intent_is_forgotten(house: Refreshin
 # ------------------------------------------------------------- a token endpoint that takes its time
 
 
-async def test_slow_endpoint_is_asked_once_for_all_callers(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_token_endpoint_is_called_once_for_all_callers(
+    house: Refreshing, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.expire()
     house.line.held = TOKEN
@@ -632,7 +634,7 @@ async def test_slow_endpoint_is_asked_once_for_all_callers(house: Refreshing, mo
     assert await house.act() and house.posts == 1 and (await house.now()).status == "active"
 
 
-async def test_live_token_is_used_beside_a_slow_endpoint(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_live_token_is_used_during_a_slow_refresh(house: Refreshing, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(refresh, "CALLER_TIMEOUT", 0.05)
     house.clock.now += HOUR - 30  # to be refreshed, and good for half a minute
     house.line.held = TOKEN
@@ -652,14 +654,14 @@ async def test_abandoned_token_request_is_not_resent(house: Refreshing, monkeypa
     assert len(await house.deputy.vault.scan("intent")) == 1
 
 
-def test_a_refresh_may_take_longer_than_anybody_waits_for_it() -> None:
+def test_request_timeout_is_longer_than_the_caller_timeout() -> None:
     assert refresh.REQUEST_TIMEOUT >= 60 > refresh.CALLER_TIMEOUT
 
 
 # ------------------------------------------------------------- R6, R7
 
 
-async def test_R6_what_a_reply_leaves_out_stays(house: Refreshing) -> None:
+async def test_R6_fields_missing_from_the_refresh_reply_are_kept(house: Refreshing) -> None:
     before = await house.now()
     house.sandbox.switches.omit_scope = True
     house.sandbox.switches.rotate = False
@@ -670,7 +672,7 @@ async def test_R6_what_a_reply_leaves_out_stays(house: Refreshing) -> None:
     assert after.access_token != before.access_token and after.account == before.account
 
 
-async def test_R6_a_narrower_scope_is_recorded_and_asked_for_when_needed(house: Refreshing) -> None:
+async def test_R6_narrowed_scope_is_stored_and_requested_when_needed(house: Refreshing) -> None:
     house.line.answers[TOKEN] = [answer(200, {"access_token": "a", "token_type": "Bearer", "scope": "openid"})]
     house.line.answers[GMAIL_API] = [answer(200, {"messages": [{"id": "1"}]})]
     house.expire()
@@ -682,7 +684,7 @@ async def test_R6_a_narrower_scope_is_recorded_and_asked_for_when_needed(house: 
 
 
 @pytest.mark.parametrize("life", [30, 300, 3600])
-async def test_R7_a_token_is_refreshed_once_in_its_life_however_short(house: Refreshing, life: int) -> None:
+async def test_R7_short_lived_token_is_refreshed_once_per_lifetime(house: Refreshing, life: int) -> None:
     house.sandbox.switches.access_ttl = life
     house.expire()
     assert await house.act()
@@ -693,7 +695,7 @@ async def test_R7_a_token_is_refreshed_once_in_its_life_however_short(house: Ref
     assert 5 <= house.posts <= 7
 
 
-async def test_R7_a_reply_without_a_lifetime_is_a_token_that_does_not_expire(house: Refreshing) -> None:
+async def test_R7_token_without_lifetime_does_not_expire(house: Refreshing) -> None:
     house.sandbox.switches.omit_expires_in = True
     house.sandbox.switches.access_ttl = 1e9
     house.expire()
@@ -702,7 +704,7 @@ async def test_R7_a_reply_without_a_lifetime_is_a_token_that_does_not_expire(hou
     assert await house.act() and house.posts == 1
 
 
-async def test_a_token_that_cannot_be_refreshed_serves_to_its_last_second(house: Refreshing) -> None:
+async def test_token_without_refresh_token_is_used_until_it_expires(house: Refreshing) -> None:
     grant = await house.now()
     assert await house.deputy.vault.replace(grant, replace(grant, refresh_token=None))
     house.clock.now = grant.expires_at - 20
@@ -716,20 +718,20 @@ async def test_a_token_that_cannot_be_refreshed_serves_to_its_last_second(house:
 # ------------------------------------------------------------- R8: refused by the API
 
 
-async def test_R8_a_hundred_concurrent_401s_cause_one_refresh(house: Refreshing) -> None:
+async def test_R8_hundred_concurrent_401s_cause_one_refresh(house: Refreshing) -> None:
     house.sandbox.expire_access_tokens()
     results = await asyncio.gather(*(house.act() for _ in range(100)))
     assert all(results) and house.posts == 1
 
 
-async def test_R8_a_hundred_concurrent_401s_inside_one_act_cause_one_refresh(house: Refreshing) -> None:
+async def test_R8_hundred_concurrent_401s_in_one_act_cause_one_refresh(house: Refreshing) -> None:
     ids = await house.act()
     house.forget()
     house.sandbox.expire_access_tokens()
     assert len(await house.act("many", ids=ids[:1] * 100)) == 100 and house.posts == 1
 
 
-async def test_R8_token_refused_right_after_its_refresh_keeps_its_grant_and_causes_no_loop(house: Refreshing) -> None:
+async def test_R8_token_refused_after_its_refresh_keeps_the_grant_without_loop(house: Refreshing) -> None:
     house.line.answers[GMAIL_API] = [answer(401)] * 3
     with pytest.raises(ProviderUnavailable) as caught:
         await house.act()
@@ -741,7 +743,7 @@ async def test_R8_token_refused_right_after_its_refresh_keeps_its_grant_and_caus
     assert (await house.now()).status == "active" and await house.act()
 
 
-async def test_R8_a_403_never_refreshes(house: Refreshing) -> None:
+async def test_R8_status_403_never_refreshes(house: Refreshing) -> None:
     house.line.answers[GMAIL_API] = [answer(403, {"error": {"errors": [{"reason": "forbidden"}]}})]
     with pytest.raises(DeputizeError):
         await house.act()
@@ -751,7 +753,7 @@ async def test_R8_a_403_never_refreshes(house: Refreshing) -> None:
 # ------------------------------------------------------------- R9, R10: refused by the token endpoint
 
 
-async def test_R9_a_refused_refresh_buries_the_grant_and_R10_the_dead_cause_no_traffic(house: Refreshing) -> None:
+async def test_R9_R10_refused_refresh_ends_the_grant_which_then_causes_no_traffic(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(400, {"error": "invalid_grant"})]
     with pytest.raises(ReconsentRequired) as caught:
@@ -766,7 +768,7 @@ async def test_R9_a_refused_refresh_buries_the_grant_and_R10_the_dead_cause_no_t
     assert {e.consent.id for e in errors if isinstance(e, ConsentRequired)} == {caught.value.consent.id}
 
 
-async def test_R9_a_loser_with_invalid_grant_adopts_the_winner(house: Refreshing) -> None:
+async def test_R9_losing_refresh_with_invalid_grant_adopts_the_winners_token(house: Refreshing) -> None:
     house.expire()
     old = await house.now()
     house.line.held = TOKEN
@@ -782,7 +784,7 @@ async def test_R9_a_loser_with_invalid_grant_adopts_the_winner(house: Refreshing
 
 
 @pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client"])
-async def test_R9_a_refused_client_is_the_operators_and_the_grant_stays(house: Refreshing, error: str) -> None:
+async def test_R9_refused_client_is_an_operator_error_and_the_grant_stays(house: Refreshing, error: str) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(401, {"error": error})]
     with pytest.raises(InvalidInput) as caught:
@@ -792,7 +794,7 @@ async def test_R9_a_refused_client_is_the_operators_and_the_grant_stays(house: R
     assert await house.act()  # when the client is mended
 
 
-async def test_R9_503_with_retry_after_pauses_and_a_valid_token_is_served_meanwhile(house: Refreshing) -> None:
+async def test_R9_retry_after_pauses_refreshes_and_a_valid_token_is_used_meanwhile(house: Refreshing) -> None:
     house.clock.now += HOUR - 50  # in its last minute
     house.line.answers[TOKEN] = [answer(503, {}, retry_after="30")]
     for _ in range(20):
@@ -802,7 +804,7 @@ async def test_R9_503_with_retry_after_pauses_and_a_valid_token_is_served_meanwh
     assert await house.act() and house.posts == 2
 
 
-async def test_R9_without_a_valid_token_a_503_is_told_and_not_repeated_before_its_time(house: Refreshing) -> None:
+async def test_R9_status_503_is_raised_and_not_retried_before_its_time(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(503, {}, retry_after="30")]
     for _ in range(20):
@@ -814,7 +816,7 @@ async def test_R9_without_a_valid_token_a_503_is_told_and_not_repeated_before_it
     assert await house.act() and house.posts == 2
 
 
-async def test_R9_the_pauses_grow_and_end(house: Refreshing) -> None:
+async def test_R9_refresh_pauses_grow_and_end(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(500)] * 1000
     for _ in range(1200):
@@ -827,7 +829,7 @@ async def test_R9_the_pauses_grow_and_end(house: Refreshing) -> None:
     assert await house.act()
 
 
-async def test_R9_a_429_says_how_long_to_wait(house: Refreshing) -> None:
+async def test_R9_status_429_raises_rate_limited_with_retry_after(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(429, {}, retry_after="7")]
     with pytest.raises(RateLimited) as caught:
@@ -835,7 +837,7 @@ async def test_R9_a_429_says_how_long_to_wait(house: Refreshing) -> None:
     assert caught.value.retry_after == 7
 
 
-async def test_R9_a_refused_client_is_not_asked_again_by_every_caller(house: Refreshing) -> None:
+async def test_R9_refused_client_is_not_retried_by_every_caller(house: Refreshing) -> None:
     house.expire()
     house.line.answers[TOKEN] = [answer(401, {"error": "invalid_client"})] * 100
     for _ in range(50):
@@ -847,7 +849,7 @@ async def test_R9_a_refused_client_is_not_asked_again_by_every_caller(house: Ref
 # ------------------------------------------------------------- R11, R12: others write meanwhile
 
 
-async def test_R12_a_row_that_was_only_touched_meanwhile_does_not_cost_the_rotated_token(house: Refreshing) -> None:
+async def test_R12_record_touched_in_between_does_not_lose_the_rotated_token(house: Refreshing) -> None:
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True
     acting = asyncio.create_task(house.act())
@@ -861,7 +863,7 @@ async def test_R12_a_row_that_was_only_touched_meanwhile_does_not_cost_the_rotat
     assert await house.act() and house.posts == 1
 
 
-async def test_R12_a_row_that_was_only_touched_meanwhile_is_still_buried_when_refused(house: Refreshing) -> None:
+async def test_R12_record_touched_in_between_still_ends_when_refused(house: Refreshing) -> None:
     house.expire()
     house.line.held, house.line.answers[TOKEN] = TOKEN, [answer(400, {"error": "invalid_grant"})] * 3
     acting = asyncio.create_task(house.act())
@@ -873,7 +875,7 @@ async def test_R12_a_row_that_was_only_touched_meanwhile_is_still_buried_when_re
         await acting
 
 
-async def test_L4_a_refused_refresh_raises_nothing_that_shows_a_token(house: Refreshing) -> None:
+async def test_L4_refused_refresh_error_shows_no_token(house: Refreshing) -> None:
     house.expire()
     grant = await house.now()
     assert grant.refresh_token
@@ -892,7 +894,7 @@ async def test_L4_a_refused_refresh_raises_nothing_that_shows_a_token(house: Ref
 # ------------------------------------------------------------- revocation and refresh, every interleaving
 
 
-async def test_W9_R33_a_disconnect_at_any_moment_of_a_refresh_wins() -> None:
+async def test_W9_R33_R33_disconnect_at_any_point_of_a_refresh_wins() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await Refreshing().ready()
@@ -911,7 +913,7 @@ async def test_W9_R33_a_disconnect_at_any_moment_of_a_refresh_wins() -> None:
     assert at > 6 and wrong == []
 
 
-async def test_R33_a_refresh_at_any_moment_of_a_disconnect_loses() -> None:
+async def test_R33_refresh_at_any_point_of_a_disconnect_loses() -> None:
     at, acted, wrong = 1, True, []
     while acted:
         house = await Refreshing().ready()
@@ -933,7 +935,7 @@ async def test_R33_a_refresh_at_any_moment_of_a_disconnect_loses() -> None:
     assert at > 4 and wrong == []
 
 
-async def test_R34_a_losing_refresh_whose_token_cannot_be_ended_now_leaves_it_to_the_outbox(house: Refreshing) -> None:
+async def test_R34_losing_refresh_queues_its_token_for_revocation(house: Refreshing) -> None:
     house.expire()
     house.line.held, house.line.held_after = TOKEN, True
     acting = asyncio.create_task(house.act())

@@ -95,7 +95,7 @@ class Two:
         await self.other.close()
 
 
-async def test_lock_lost_at_any_moment_of_a_refresh_sends_the_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lock_lost_at_any_point_of_a_refresh_sends_the_token_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intent, "LOOK", 0.01)
     here = asyncio.get_running_loop()  # a refresh runs on another one
     for at in range(1, 60):
@@ -122,7 +122,7 @@ async def test_lock_lost_at_any_moment_of_a_refresh_sends_the_token_once(monkeyp
     raise AssertionError("it never ends")
 
 
-async def test_lease_of_a_holder_that_is_gone_is_taken_over_when_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lease_of_a_dead_holder_is_taken_over_after_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed in the middle of its request: whoever comes waits until none can be under way any more, and no longer."""
     monkeypatch.setattr(intent, "LOOK", 0.01)
     monkeypatch.setattr(intent, "SPARE", 0.2)
@@ -145,7 +145,7 @@ async def test_lease_of_a_holder_that_is_gone_is_taken_over_when_it_has_ended(mo
     await two.close()
 
 
-async def test_lease_does_not_bind_its_own_process_nor_a_store_whose_locks_cannot_be_lost() -> None:
+async def test_lease_does_not_block_its_own_process_or_stores_with_safe_locks() -> None:
     store = CutLocksStore()
     two = await Two.on(store, store)
     async with store.lock("grant", 1) as lock:
@@ -163,7 +163,7 @@ async def test_lease_does_not_bind_its_own_process_nor_a_store_whose_locks_canno
     await two.close()
 
 
-async def test_second_request_is_not_sent_when_the_lock_is_lost_meanwhile() -> None:
+async def test_second_request_is_not_sent_after_the_lock_was_lost() -> None:
     store = CutLocksStore()
     two = await Two.on(store, store)
     async with store.lock("grant", 1) as lock:
@@ -245,7 +245,7 @@ async def stores(server: Server) -> AsyncIterator[tuple[Store, Store]]:
 @pytest.mark.parametrize("delay", [1.5, pytest.param(6.0, marks=pytest.mark.sweep)])
 @pytest.mark.parametrize("fault", [cut, crash])
 @pytest.mark.parametrize("moment", MOMENTS)
-async def test_postgres_that_is_cut_or_restarted_in_a_refresh_costs_no_grant(
+async def test_postgres_outage_during_a_refresh_loses_no_grant(
     server: Server, stores: tuple[Store, Store], moment: str, fault: Callable[[Server], None], delay: float
 ) -> None:
     rival, here = list[Future[Grant]](), asyncio.get_running_loop()

@@ -110,7 +110,7 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     await deputy.close()
 
 
-async def test_outage_that_answers_401_disconnects_none_of_a_hundred_users(world: World) -> None:
+async def test_outage_answering_401_disconnects_none_of_a_hundred_users(world: World) -> None:
     users = [f"user{n}" for n in range(100)]
     await world.connect(*users)
     grants = {user: await world.grant(user) for user in users}
@@ -130,7 +130,7 @@ async def test_outage_that_answers_401_disconnects_none_of_a_hundred_users(world
     assert world.line.tokens() <= 3 * len(users)
 
 
-async def test_hour_of_refusals_by_api_and_token_endpoint_disconnects_nobody(world: World) -> None:
+async def test_hour_of_401s_and_500s_disconnects_only_the_dead_grant(world: World) -> None:
     """401s for an hour, then 500s, from both. Then one user's refresh token is really dead."""
     users = [f"user{n}" for n in range(100)]
     await world.connect(*users)
@@ -147,7 +147,7 @@ async def test_hour_of_refusals_by_api_and_token_endpoint_disconnects_nobody(wor
     assert await world.deputy.vault.scan("outbox") == [] and await world.unknown() == set()
 
 
-async def test_one_dead_refresh_token_in_an_outage_ends_one_grant(world: World) -> None:
+async def test_dead_refresh_token_during_an_outage_ends_one_grant(world: World) -> None:
     users = [f"user{n}" for n in range(10)]
     await world.connect(*users)
     world.line.status = 401
@@ -160,7 +160,7 @@ async def test_one_dead_refresh_token_in_an_outage_ends_one_grant(world: World) 
     assert [(await world.grant(user)).status for user in users].count("needs_reauth") == 1
 
 
-async def test_outage_of_an_api_refreshes_one_token_at_a_time(world: World) -> None:
+async def test_api_outage_refreshes_one_token_at_a_time(world: World) -> None:
     """Once five users have been refused, it is not the tokens."""
     users = [f"user{n}" for n in range(40)]
     await world.connect(*users)
@@ -191,7 +191,7 @@ async def test_outage_with_another_status_neither_refreshes_nor_ends_a_grant(wor
     assert await world.grant() == before and world.line.tokens() == 0 and await world.told() == ""
 
 
-async def test_refused_token_is_refreshed_once_in_each_growing_pause(world: World) -> None:
+async def test_refused_token_is_refreshed_once_per_growing_pause(world: World) -> None:
     await world.connect("alice")
     world.line.status, requests = 401, list[int]()
     for _ in range(60):
@@ -207,7 +207,7 @@ async def test_refused_token_is_refreshed_once_in_each_growing_pause(world: Worl
     assert await world.told() == "" and world.line.tokens() == before
 
 
-async def test_many_acts_at_once_share_one_refresh_and_one_pause(world: World) -> None:
+async def test_concurrent_acts_share_one_refresh_and_one_pause(world: World) -> None:
     await world.connect("alice")
     world.line.status = 401
     assert set(await asyncio.gather(*(world.told() for _ in range(50)))) == {"provider_unavailable token_refused"}
@@ -216,7 +216,7 @@ async def test_many_acts_at_once_share_one_refresh_and_one_pause(world: World) -
     assert world.line.tokens() == 2
 
 
-async def test_expired_token_is_refreshed_in_the_pause_of_a_refused_one(world: World) -> None:
+async def test_expired_token_is_refreshed_during_the_pause_of_a_refused_one(world: World) -> None:
     await world.connect("alice")
     world.line.status = 401
     for _ in range(8):
@@ -227,7 +227,7 @@ async def test_expired_token_is_refreshed_in_the_pause_of_a_refused_one(world: W
 
 
 @pytest.mark.parametrize("world", ["salesforce"], indirect=True)
-async def test_provider_that_says_what_a_second_401_means_keeps_its_grant(world: World) -> None:
+async def test_grant_is_kept_when_the_provider_explains_a_second_401(world: World) -> None:
     await world.connect("alice")
     world.line.status, world.line.body = 401, [{"errorCode": "INVALID_SESSION_ID", "message": "Session expired"}]
     with pytest.raises(OrgBlocked):
@@ -243,7 +243,7 @@ async def test_provider_that_says_what_a_second_401_means_keeps_its_grant(world:
 
 @pytest.mark.parametrize("world", ["github"], indirect=True)
 @pytest.mark.parametrize("check", [0, 200, 401, 422, 500])
-async def test_refused_token_without_a_refresh_token_keeps_its_grant(world: World, check: int) -> None:
+async def test_refused_token_without_refresh_token_keeps_its_grant(world: World, check: int) -> None:
     """GitHub says 404, and nothing else, of a token that it has ended."""
     await world.connect("alice")
     before = await world.grant()
@@ -261,7 +261,7 @@ async def test_refused_token_without_a_refresh_token_keeps_its_grant(world: Worl
 
 
 @pytest.mark.parametrize("world", ["github"], indirect=True)
-async def test_user_is_asked_about_a_token_that_its_provider_does_not_know(world: World) -> None:
+async def test_reconsent_is_required_for_a_token_its_provider_does_not_know(world: World) -> None:
     await world.connect("alice")
     before = await world.grant()
     world.sandbox._world.authority.tokens.clear()  # removed in GitHub's settings
@@ -279,7 +279,7 @@ async def test_user_is_asked_about_a_token_that_its_provider_does_not_know(world
 
 
 @pytest.mark.parametrize("world", ["slack"], indirect=True)
-async def test_token_of_which_nobody_can_tell_is_kept_until_the_user_has_connected_anew(world: World) -> None:
+async def test_unverifiable_token_is_kept_until_the_user_reconnects(world: World) -> None:
     await world.connect("alice")
     before = await world.grant()
     assert before.refresh_token is None and not before.expires_at
@@ -304,9 +304,7 @@ async def test_token_of_which_nobody_can_tell_is_kept_until_the_user_has_connect
 
 @pytest.mark.parametrize("world", ["slack"], indirect=True)
 @pytest.mark.parametrize("word", ["token_revoked", "account_inactive"])
-async def test_token_that_an_api_calls_revoked_is_kept_until_the_user_has_connected_anew(
-    world: World, word: str
-) -> None:
+async def test_token_reported_as_revoked_is_kept_until_the_user_reconnects(world: World, word: str) -> None:
     await world.connect("alice")
     before = await world.grant()
     world.line.status, world.line.body = 200, {"ok": False, "error": word}
@@ -324,7 +322,7 @@ async def test_token_that_an_api_calls_revoked_is_kept_until_the_user_has_connec
     assert alive(world.sandbox, world.clock) == set() and await world.unknown() == set()
 
 
-async def test_api_that_wants_a_newer_sign_in_leaves_no_family_that_nobody_knows(world: World) -> None:
+async def test_step_up_demand_leaves_no_unknown_token_family(world: World) -> None:
     await world.connect("alice")
     world.line.status = 401
     world.line.headers = {"www-authenticate": 'Bearer error="insufficient_user_authentication"'}

@@ -43,7 +43,7 @@ LEAKED = ("api.github.com", "/credentials/revoke")
 # ------------------------------------------------------------- one grant
 
 
-async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_is_ended(house: House) -> None:
+async def test_R11_refresh_overtaken_by_a_disconnect_loses_and_its_tokens_are_revoked(house: House) -> None:
     house.sandbox.expire_access_tokens()
     house.clock.now += 3600
     grant = await house.grant()
@@ -62,7 +62,7 @@ async def test_R11_a_refresh_that_a_disconnect_overtakes_loses_and_what_it_got_i
 
 
 @pytest.mark.parametrize("reason", ["invalid_grant", "disconnected"])
-async def test_refresh_of_a_grant_that_ended_meanwhile_says_why(house: House, reason: str) -> None:
+async def test_refresh_of_an_ended_grant_raises_its_reason(house: House, reason: str) -> None:
     """The caller still holds the grant as it was; the vault knows more."""
     grant = await house.grant()
     assert grant
@@ -92,7 +92,7 @@ async def _standing(house: House, user: User) -> tuple[int, int]:
     return len(await house.deputy.connections(user)), len(waiting)
 
 
-async def test_R35_a_user_is_disconnected_from_everything_and_nobody_else_is() -> None:
+async def test_R35_revoke_all_of_a_user_ends_only_that_users_grants() -> None:
     house = await House().begin(apps=[google_app(), _apps()[0]])
     await _three(house)
     [more] = await house.deputy.connect(BOB, "github")
@@ -104,7 +104,7 @@ async def test_R35_a_user_is_disconnected_from_everything_and_nobody_else_is() -
     await house.deputy.close()
 
 
-async def test_R35_a_tenant_is_disconnected_and_no_other_and_a_new_consent_works() -> None:
+async def test_R35_revoke_all_of_a_tenant_ends_only_its_grants_and_allows_new_consent() -> None:
     house = await House().begin()
     await _three(house)
     ended = await house.deputy.revoke_all(tenant="acme")
@@ -122,13 +122,13 @@ async def test_R35_a_tenant_is_disconnected_and_no_other_and_a_new_consent_works
     await house.deputy.close()
 
 
-async def test_R35_the_users_without_a_tenant_are_not_those_of_all(house: House) -> None:
+async def test_R35_revoke_all_of_the_empty_tenant_does_not_end_other_tenants(house: House) -> None:
     await _three(house)
     assert [one.account for one in await house.deputy.revoke_all(tenant="")] == ["alice@example.test"]
     assert (await _standing(house, ALICE))[0] == (await _standing(house, BOB))[0] == 1
 
 
-async def test_R35_everybody_is_disconnected_here_though_the_provider_is_down() -> None:
+async def test_R35_revoke_all_works_locally_when_the_provider_is_down() -> None:
     house = await House().begin()
     await _three(house)
     house.line.answers[REVOKE] = [answer(503)] * 3
@@ -142,7 +142,7 @@ async def test_R35_everybody_is_disconnected_here_though_the_provider_is_down() 
     await house.deputy.close()
 
 
-async def test_R35_a_grant_whose_end_cannot_be_written_keeps_nobody_else_connected() -> None:
+async def test_R35_unwritable_grant_does_not_keep_others_connected() -> None:
     house = await House().begin()
     await _three(house)
     house.store.failing["swap", "grant"] = 1
@@ -157,7 +157,7 @@ async def test_R35_a_grant_whose_end_cannot_be_written_keeps_nobody_else_connect
     await house.deputy.close()
 
 
-async def test_R35_a_page_of_grants_ends_with_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_R35_page_of_grants_ends_with_few_syncs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     vault = await new_vault(tmp_path / "vault" / "vault.sqlite", b"k" * 32)
     one = Grant(ALICE, "google", "google", Account("1", "a"), frozenset({READ}), Secret("t"), None, 9e9, 1.0)
     await asyncio.gather(*(vault.add(replace(one, user=User(f"u{n}"))) for n in range(2 * PAGE)))
@@ -175,7 +175,7 @@ async def _undelivered(queue: RevocationQueue, *entries: Any) -> list[str]:
     return ["queued"] * len(entries)
 
 
-async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> None:
+async def test_R35_damaged_record_does_not_keep_others_connected_and_is_reported() -> None:
     house = await House().begin()
     await _three(house)
     store, record_key = house.deputy.vault.store, house.deputy.vault.key_prefix(BOB)
@@ -192,7 +192,7 @@ async def test_R35_a_damaged_row_keeps_nobody_else_connected_and_is_told() -> No
     await house.deputy.close()
 
 
-async def test_an_account_is_disconnected_by_its_name_in_any_case_and_by_its_id_alone(house: House) -> None:
+async def test_account_is_disconnected_by_name_in_any_case_or_id(house: House) -> None:
     user = User("alice")
     [first] = await house.deputy.vault.list_grants(user)
     odd = Account("other", first.account.subject)  # called as the first one's id
@@ -208,7 +208,7 @@ async def test_an_account_is_disconnected_by_its_name_in_any_case_and_by_its_id_
     assert again.account == first.account.name
 
 
-async def test_what_a_provider_said_of_a_person_is_gone_with_the_grant(house: House) -> None:
+async def test_provider_profile_data_is_deleted_with_the_grant(house: House) -> None:
     grant = await house.grant()
     assert grant and await house.deputy.vault.replace(grant, replace(grant, extra={"email": "alice@home.example"}))
     await house.deputy.erase("alice")
@@ -216,7 +216,7 @@ async def test_what_a_provider_said_of_a_person_is_gone_with_the_grant(house: Ho
     assert kept and b"alice@home.example" not in b"".join(kept)
 
 
-async def test_R36_every_token_that_may_live_is_a_live_grant_or_owed(house: House) -> None:
+async def test_R36_every_possibly_live_token_is_in_a_grant_or_the_revocation_queue(house: House) -> None:
     """Whatever the provider answers, and whoever is told so."""
     for fault in (answer(503), answer(429, {}, retry_after="9"), answer(200), answer(400, {"error": "invalid_token"})):
         house.line.answers[REVOKE] = [fault]
@@ -247,7 +247,7 @@ def _apps(secret: bool = True) -> tuple[App, App]:
     return App("github", GITHUB_CLIENT_ID, one), App("github_app", GITHUB_APP_CLIENT_ID, two)
 
 
-async def test_leaked_tokens_end_at_github_without_the_apps_secret() -> None:
+async def test_compromised_github_tokens_end_without_the_app_secret() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await _at_github(sandbox, line, *_apps())
@@ -268,7 +268,7 @@ async def test_leaked_tokens_end_at_github_without_the_apps_secret() -> None:
     await deputy.close()
 
 
-async def test_leaked_tokens_end_though_the_app_is_not_set_up_any_more() -> None:
+async def test_compromised_tokens_end_when_the_app_is_no_longer_configured() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await _at_github(sandbox, line, *_apps())
@@ -278,7 +278,7 @@ async def test_leaked_tokens_end_though_the_app_is_not_set_up_any_more() -> None
     await deputy.close()
 
 
-async def test_the_ordinary_disconnect_does_not_ring_the_alarm() -> None:
+async def test_ordinary_disconnect_does_not_report_compromised_tokens() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await _at_github(sandbox, line, *_apps())
@@ -287,7 +287,7 @@ async def test_the_ordinary_disconnect_does_not_ring_the_alarm() -> None:
     await deputy.close()
 
 
-async def test_what_cannot_be_told_of_a_leak_now_is_told_the_same_way_later() -> None:
+async def test_queued_compromise_report_is_sent_the_same_way_later() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await _at_github(sandbox, line, *_apps())
@@ -300,7 +300,7 @@ async def test_what_cannot_be_told_of_a_leak_now_is_told_the_same_way_later() ->
     await deputy.close()
 
 
-async def test_a_whole_vault_is_ended_in_few_requests() -> None:
+async def test_compromised_vault_is_ended_in_few_requests() -> None:
     sandbox = Sandbox()
     line = Line(sandbox.transport())
     deputy = await build(sandbox, transport=line, apps=_apps())
@@ -314,7 +314,7 @@ async def test_a_whole_vault_is_ended_in_few_requests() -> None:
     await deputy.close()
 
 
-async def test_everybody_is_disconnected_a_page_at_a_time_and_here_before_anywhere_else() -> None:
+async def test_revoke_all_ends_grants_locally_first_in_pages() -> None:
     house = await House().begin()
     number = 2 * PAGE + 3
     for n in range(number):
@@ -339,12 +339,12 @@ async def test_everybody_is_disconnected_a_page_at_a_time_and_here_before_anywhe
     await house.deputy.close()
 
 
-async def test_where_a_provider_has_no_such_way_a_leaked_grant_ends_as_usual(house: House) -> None:
+async def test_compromised_grant_ends_as_usual_at_providers_without_a_report_url(house: House) -> None:
     assert [one.upstream for one in await house.deputy.revoke("alice", "google", leaked=True)] == ["done"]
     assert house.live() == 0 and not PROVIDERS["google"].oauth.revoke_leaked_url
 
 
-def test_a_server_that_somebody_else_runs_is_not_told_of_leaks_where_the_way_is_not_known() -> None:
+def test_compromise_report_is_not_sent_to_self_hosted_servers() -> None:
     assert not PROVIDERS["github"].at_host("github.example.com").oauth.revoke_leaked_url
     moved = PROVIDERS["github"].moved_to("http://127.0.0.1:9").oauth.revoke_leaked_url
     assert moved == "http://127.0.0.1:9/api.github.com/credentials/revoke"
@@ -404,7 +404,7 @@ async def _expired(tmp_path: Path) -> tuple[Sandbox, Path, Path]:
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("dying")
-async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was_saved(tmp_path: Path) -> None:
+async def test_W7_R7_next_process_uses_the_saved_token_when_killed_before_release(tmp_path: Path) -> None:
     sandbox, path, _ = await _expired(tmp_path)
     before = sandbox.count(*TOKEN)
     with _fleet(sandbox, path) as fleet:
@@ -421,7 +421,7 @@ async def test_W7_killed_between_save_and_release_the_next_process_uses_what_was
 
 @pytest.mark.processes
 @pytest.mark.usefixtures("dying")
-async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_chain_is_whole(tmp_path: Path) -> None:
+async def test_W8_missing_audit_row_is_found_when_killed_between_save_and_audit(tmp_path: Path) -> None:
     sandbox, path, folder = await _expired(tmp_path)
     with _fleet(sandbox, path) as fleet:
         assert await fleet.go(fleet.start(1, "kill-audit")) == [""]
@@ -438,6 +438,6 @@ async def test_W8_killed_between_save_and_audit_row_the_row_is_missed_and_the_ch
         await vault.close()
 
 
-def test_the_script_of_dying_processes_is_the_one_that_was_meant(dying: Any) -> None:
+def test_dying_process_script_contains_the_expected_code(dying: Any) -> None:
     for part in ("kill-saved", "kill-audit", "audit=opened(vault)", "vault=vault,"):
         assert part in test_refresh.ACTING

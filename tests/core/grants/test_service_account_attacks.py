@@ -47,7 +47,7 @@ async def yes(deputy: Deputy) -> None:
     await deputy.decide(waits.id, "approve", by="alice")
 
 
-async def test_only_who_made_an_act_of_the_organisations_undoes_it_and_is_asked_as_for_any_other() -> None:
+async def test_organization_act_is_undone_by_its_author_with_approval() -> None:
     world = World(Clock(1_800_000_000.0))
     apps = app(EXCHANGE), bot_app(world)
     async with await deputy_with(world, *apps, policy=ask_before_sending, toolkits=[boards]) as deputy:
@@ -67,7 +67,7 @@ async def test_only_who_made_an_act_of_the_organisations_undoes_it_and_is_asked_
         assert world.posted == [(BOT, "lunch"), (BOT, "not lunch")]
 
 
-async def test_a_user_who_is_erased_takes_nothing_of_the_organisations_with_them() -> None:
+async def test_erasing_a_user_keeps_the_service_account() -> None:
     world = World(Clock(1_800_000_000.0))
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
         for user in ("alice", "bob"):

@@ -56,7 +56,7 @@ async def deputy(world: World) -> AsyncIterator[Deputy]:
 
 
 @pytest.mark.parametrize("signs", [True, False])
-async def test_it_acts_where_the_host_names_it(world: World, signs: bool) -> None:
+async def test_service_account_acts_when_the_application_names_it(world: World, signs: bool) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     async with await deputy_with(world, bot_app(world, signs=signs)) as deputy:
@@ -70,7 +70,7 @@ async def test_it_acts_where_the_host_names_it(world: World, signs: bool) -> Non
         assert world.asked["auth.api.test/me"] == 0
 
 
-async def test_it_never_acts_where_nobody_names_it(world: World, deputy: Deputy) -> None:
+async def test_service_account_never_acts_unless_named(world: World, deputy: Deputy) -> None:
     assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
     async with await deputy_with(world, bot_app(world)) as only_bot:
         with pytest.raises(SettingsError, match="but service accounts: bot"):
@@ -78,7 +78,9 @@ async def test_it_never_acts_where_nobody_names_it(world: World, deputy: Deputy)
 
 
 @pytest.mark.parametrize("forged", [{"app": "bot"}, {"account": ACME}, {"organisation": "Acme Ltd"}])
-async def test_no_argument_of_a_model_chooses_it(world: World, deputy: Deputy, forged: dict[str, str]) -> None:
+async def test_model_argument_cannot_select_the_service_account(
+    world: World, deputy: Deputy, forged: dict[str, str]
+) -> None:
     with pytest.raises(InvalidInput):
         await deputy.act("notes_count_notes", forged, user="alice")
     for tool in deputy.tools():
@@ -87,7 +89,7 @@ async def test_no_argument_of_a_model_chooses_it(world: World, deputy: Deputy, f
 
 
 @pytest.mark.parametrize("tool", ["notes_post_note", "notes_ring_bell"])
-async def test_who_is_asked_reads_for_whom_it_acts(deputy: Deputy, tool: str) -> None:
+async def test_approval_of_a_service_account_act_names_the_organization(deputy: Deputy, tool: str) -> None:
     arguments = {"text": "hello"} if tool == "notes_post_note" else {}
     with pytest.raises(ApprovalRequired) as asked:
         await deputy.act(tool, arguments, user="alice", app="bot", call=Call("t", "m", "1"))
@@ -95,7 +97,7 @@ async def test_who_is_asked_reads_for_whom_it_acts(deputy: Deputy, tool: str) ->
     assert arguments == {} or asked.value.approval.preview["acting for"] == f"{ACME}, not for you"
 
 
-async def test_a_yes_to_an_act_of_ones_own_is_none_to_the_organisations(world: World, deputy: Deputy) -> None:
+async def test_approval_of_a_users_own_act_is_not_valid_for_the_service_account(world: World, deputy: Deputy) -> None:
     call = Call("t", "m", "1")
     with pytest.raises(ApprovalRequired) as asked:
         await deputy.act("notes_post_note", {"text": "hello"}, user="alice", call=call)
@@ -106,7 +108,7 @@ async def test_a_yes_to_an_act_of_ones_own_is_none_to_the_organisations(world: W
     assert world.posted == []
 
 
-async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisations(world: World) -> None:
+async def test_mandate_for_own_accounts_does_not_cover_the_service_account(world: World) -> None:
     telling = Toolkit("told", provider="api", api="notes", shows=True)
 
     @telling.tool(needs=[any_of(WRITE)], effect=Effect.SENDS)
@@ -127,7 +129,7 @@ async def test_a_standing_yes_for_ones_own_accounts_is_none_for_the_organisation
         assert world.posted == [("alice", "mine")]
 
 
-async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_other(world: World) -> None:
+async def test_continuation_is_followed_with_its_own_account_only(world: World) -> None:
     cut = Toolkit("cut", provider="api", api="notes", cuts=True)
 
     @cut.tool(needs=[any_of(READ)])
@@ -146,7 +148,7 @@ async def test_a_reference_is_followed_as_the_account_that_it_came_from_and_no_o
 
 
 @pytest.mark.parametrize("first", ["", "bot"])
-async def test_one_call_is_not_done_or_answered_by_two_accounts(world: World, first: str) -> None:
+async def test_call_is_not_executed_or_answered_by_two_accounts(world: World, first: str) -> None:
     call, whose = Call("t", "m", "1"), BOT if first else "alice"
     async with await deputy_with(world, app(EXCHANGE), bot_app(world)) as deputy:
         world.session("alice")
@@ -157,7 +159,7 @@ async def test_one_call_is_not_done_or_answered_by_two_accounts(world: World, fi
         assert again == done and world.posted == [(whose, "hello")]
 
 
-async def test_calls_that_no_id_names_are_another_one_for_each_account(deputy: Deputy) -> None:
+async def test_calls_without_an_id_differ_by_account(deputy: Deputy) -> None:
     said: dict[str, Any] = {"tool": "notes_post_note", "arguments": {"text": "hello"}, "user": "alice", "thread": "t"}
     names = {name: await deputy.resolve_call(**said, app=name) for name in ("", "bot")}
     assert names[""] != names["bot"]
@@ -168,7 +170,7 @@ async def test_calls_that_no_id_names_are_another_one_for_each_account(deputy: D
     )
 
 
-async def test_people_and_time_zones_are_never_the_users_where_the_organisation_acts(world: World) -> None:
+async def test_service_account_acts_without_the_users_contacts_and_time_zone(world: World) -> None:
     card = Toolkit("cards", provider="api", api="notes")
 
     @card.people(needs=[any_of(READ)])
@@ -192,7 +194,7 @@ async def test_people_and_time_zones_are_never_the_users_where_the_organisation_
         assert str(await deputy.engine.zones.of(User("alice"))) == "Asia/Tokyo"
 
 
-async def test_the_audit_names_the_organisation_and_the_source(world: World, tmp_path: Path) -> None:
+async def test_audit_names_the_organization_and_the_grant_source(world: World, tmp_path: Path) -> None:
     vault = await new_vault()
     audit = Audit(tmp_path, vault.keys.audit)
     async with await deputy_with(world, app(EXCHANGE), bot_app(world), vault=vault, audit=audit) as deputy:
@@ -209,7 +211,7 @@ async def test_the_audit_names_the_organisation_and_the_source(world: World, tmp
     assert obtained == ["service_account", "exchange"]
 
 
-async def test_a_policy_may_refuse_it(world: World) -> None:
+async def test_policy_can_deny_the_service_account(world: World) -> None:
     def nobody_for_acme(act: Act) -> Verdict:
         return Verdict.DENY if act.organisation == "Acme Ltd" else Verdict.ALLOW
 
@@ -221,7 +223,7 @@ async def test_a_policy_may_refuse_it(world: World) -> None:
         assert world.alive == ["alice"]
 
 
-async def test_it_is_no_account_of_a_user(world: World, deputy: Deputy) -> None:
+async def test_service_account_is_not_listed_as_a_users_account(world: World, deputy: Deputy) -> None:
     await deputy.act("notes_count_notes", {}, user="alice", app="bot")
     await deputy.act("notes_count_notes", {}, user="alice")
     assert [one.account for one in await deputy.connections("alice")] == ["alice@acme.test"]
@@ -231,14 +233,14 @@ async def test_it_is_no_account_of_a_user(world: World, deputy: Deputy) -> None:
     assert world.alive == []
 
 
-async def test_no_host_can_name_its_owner_as_a_user(deputy: Deputy) -> None:
+async def test_service_account_owner_cannot_be_named_as_a_user(deputy: Deputy) -> None:
     await deputy.act("notes_count_notes", {}, user="alice", app="bot")
     for owner in ("\x1fbot", User("\x1fbot")):
         with pytest.raises(UserRequired):
             await deputy.connections(owner)
 
 
-async def test_it_is_for_the_users_of_its_tenant_only(world: World) -> None:
+async def test_service_account_is_limited_to_its_tenant(world: World) -> None:
     async with await deputy_with(world, bot_app(world, tenant="acme")) as deputy:
         assert (await deputy.act("notes_count_notes", {}, user=User("alice", "acme"), app="bot"))["user"] == BOT
         for stranger in (User("alice"), User("alice", "globex")):
@@ -246,7 +248,7 @@ async def test_it_is_for_the_users_of_its_tenant_only(world: World) -> None:
                 await deputy.act("notes_count_notes", {}, user=stranger, app="bot")
 
 
-async def test_a_broader_scope_than_the_narrowest_is_enough(world: World) -> None:
+async def test_service_account_accepts_a_broader_scope(world: World) -> None:
     either = Toolkit("either", provider="api", api="notes")
 
     @either.tool(needs=[any_of(WRITE, READ)])
@@ -270,7 +272,7 @@ async def test_a_broader_scope_than_the_narrowest_is_enough(world: World) -> Non
         assert world.asked["auth.api.test/token"] == 1
 
 
-async def test_scopes_that_were_added_to_the_settings_are_obtained(world: World, tmp_path: Path) -> None:
+async def test_service_account_obtains_scopes_added_to_the_settings(world: World, tmp_path: Path) -> None:
     for scopes in ({READ}, {READ, WRITE}):
         vault = await new_vault(tmp_path / "vault.sqlite", bytes(32))
         bot = bot_app(world, scopes=frozenset(scopes))
@@ -280,7 +282,7 @@ async def test_scopes_that_were_added_to_the_settings_are_obtained(world: World,
                 assert await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
 
 
-async def test_what_the_settings_do_not_name_is_not_used_though_the_server_gives_it(world: World) -> None:
+async def test_service_account_does_not_use_scopes_beyond_the_settings(world: World) -> None:
     world.gives = f"{READ} {WRITE}"
     clock = world.clock
     assert isinstance(clock, Clock)
@@ -294,7 +296,9 @@ async def test_what_the_settings_do_not_name_is_not_used_though_the_server_gives
 
 
 @pytest.mark.parametrize("says", [True, False])
-async def test_scopes_removed_from_the_settings_are_not_used(world: World, tmp_path: Path, says: bool) -> None:
+async def test_service_account_does_not_use_scopes_removed_from_the_settings(
+    world: World, tmp_path: Path, says: bool
+) -> None:
     world.says_scopes = says
     for scopes in ({READ, WRITE}, {READ}):
         vault = await new_vault(tmp_path / "vault.sqlite", bytes(32))
@@ -306,7 +310,7 @@ async def test_scopes_removed_from_the_settings_are_not_used(world: World, tmp_p
     assert world.posted == [] and world.asked["auth.api.test/token"] == 2
 
 
-async def test_where_the_server_gives_less_it_is_not_asked_again_by_each_act(world: World) -> None:
+async def test_service_account_with_fewer_scopes_is_not_requested_by_each_act(world: World) -> None:
     world.narrower = frozenset({READ})
     clock = world.clock
     assert isinstance(clock, Clock)
@@ -321,7 +325,7 @@ async def test_where_the_server_gives_less_it_is_not_asked_again_by_each_act(wor
         assert await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
 
 
-async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
+async def test_missing_service_account_scope_is_not_requested_from_users(world: World) -> None:
     async with await deputy_with(world, bot_app(world, scopes=frozenset({READ}))) as deputy:
         with pytest.raises(InvalidInput, match="may not have this: notes:write") as refused:
             await deputy.act("notes_ring_bell", {}, user="alice", app="bot")
@@ -334,7 +338,7 @@ async def test_what_it_lacks_no_user_is_asked_for(world: World) -> None:
         assert await deputy.pending("alice") == []
 
 
-async def test_a_key_that_the_server_refuses_is_the_operators_to_mend(world: World) -> None:
+async def test_refused_service_account_key_is_an_operator_error(world: World) -> None:
     world.answers["auth.api.test/token"] = 400, {"error": "invalid_grant"}
     async with await deputy_with(world, bot_app(world, signs=True)) as deputy:
         with pytest.raises(InvalidInput, match="gave no token by service account") as refused:
@@ -342,7 +346,7 @@ async def test_a_key_that_the_server_refuses_is_the_operators_to_mend(world: Wor
         assert refused.value.fix_by == "operator"
 
 
-async def test_its_acts_are_no_sign_of_a_vault_that_was_put_back(world: World, tmp_path: Path) -> None:
+async def test_service_account_acts_are_not_a_sign_of_a_rolled_back_vault(world: World, tmp_path: Path) -> None:
     vault = await new_vault()
     audit = Audit(tmp_path, vault.keys.audit)
     async with await deputy_with(world, app(EXCHANGE), bot_app(world), vault=vault, audit=audit) as deputy:

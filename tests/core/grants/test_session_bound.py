@@ -51,7 +51,7 @@ def grants_asked(world: World) -> list[str]:
 
 
 @without_refresh
-async def test_unwanted_refresh_token_is_never_used_and_ends(world: World, clock: Clock, source: Source) -> None:
+async def test_unwanted_refresh_token_is_never_used_and_is_revoked(world: World, clock: Clock, source: Source) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         world.session("alice", 1000)
         for _ in range(3):
@@ -68,7 +68,9 @@ async def test_unwanted_refresh_token_is_never_used_and_ends(world: World, clock
 
 
 @without_refresh
-async def test_it_ends_too_where_the_server_refuses_the_session(world: World, clock: Clock, source: Source) -> None:
+async def test_unwanted_refresh_token_is_revoked_when_the_session_is_refused(
+    world: World, clock: Clock, source: Source
+) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         token = world.session("alice", 10_000)
         await deputy.act("notes_count_notes", {}, user="alice")
@@ -79,7 +81,7 @@ async def test_it_ends_too_where_the_server_refuses_the_session(world: World, cl
         assert world.refresh_tokens == {} and "refresh_token" not in grants_asked(world)
 
 
-async def test_a_service_account_is_renewed_by_its_key_alone(world: World, clock: Clock) -> None:
+async def test_service_account_is_renewed_by_its_key_only(world: World, clock: Clock) -> None:
     async with await deputy_with(world, bot_app(world)) as deputy:
         for _ in range(2):
             await deputy.act("notes_count_notes", {}, user="alice", app="bot")
@@ -88,7 +90,7 @@ async def test_a_service_account_is_renewed_by_its_key_alone(world: World, clock
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
-async def test_a_token_of_no_said_lifetime_is_obtained_again_soon(
+async def test_token_without_lifetime_is_obtained_again_soon(
     world: World, clock: Clock, source: Source, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said, world.refreshes, world.life = World._token, False, 10**9
@@ -112,7 +114,7 @@ async def test_a_token_of_no_said_lifetime_is_obtained_again_soon(
     [(429, "slow_down", RateLimited), (503, "", ProviderUnavailable), (400, "invalid_grant", ConsentRequired)],
 )
 @pytest.mark.parametrize("source", SOURCES, ids=lambda one: one.kind)
-async def test_a_refusal_is_one_request_for_fifty_acts(
+async def test_refused_exchange_is_one_request_for_fifty_acts(
     world: World, clock: Clock, source: Source, status: int, error: str, raised: type[DeputizeError]
 ) -> None:
     async with await deputy_with(world, app(source)) as deputy:
@@ -130,7 +132,7 @@ async def test_a_refusal_is_one_request_for_fifty_acts(
         assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
 
 
-async def test_one_users_refused_session_holds_up_nobody_else(world: World) -> None:
+async def test_refused_session_of_one_user_does_not_block_others(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("bob")
         token = world.session("alice")
@@ -140,7 +142,7 @@ async def test_one_users_refused_session_holds_up_nobody_else(world: World) -> N
         assert (await deputy.act("notes_count_notes", {}, user="bob"))["user"] == "bob"
 
 
-async def test_silent_application_holds_an_act_only_a_while(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_application_callback_times_out(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     async def never(user: User) -> str:
         await asyncio.sleep(3600)
         return ""
@@ -154,7 +156,7 @@ async def test_silent_application_holds_an_act_only_a_while(world: World, monkey
     assert world.asked == {}
 
 
-async def test_an_assertion_is_asked_for_with_the_apis_scopes_and_resource_alone(world: World) -> None:
+async def test_assertion_request_names_only_the_api_scopes_and_resource(world: World) -> None:
     row = provider(always_scopes=("notes:me",))
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
         world.session("alice")

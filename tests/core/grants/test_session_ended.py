@@ -42,7 +42,7 @@ async def acts(deputy: Deputy, user: str = "alice") -> str:
 
 
 @pytest.mark.parametrize("source", SOURCES)
-async def test_session_tokens_end_here_and_there_and_return_with_the_next(world: World, source: Source) -> None:
+async def test_ended_session_revokes_its_tokens_until_the_next_session(world: World, source: Source) -> None:
     async for deputy in opened(world, source):
         assert [await acts(deputy, name) for name in ("alice", "bob")] == ["alice", "bob"]
         await deputy.act("notes_count_notes", {}, user="alice", app="bot")
@@ -60,7 +60,7 @@ async def test_session_tokens_end_here_and_there_and_return_with_the_next(world:
 
 
 @pytest.mark.parametrize("how", ["refresh token", "import", "consent"])
-async def test_what_is_meant_to_outlive_a_session_stays(world: World, how: str) -> None:
+async def test_grants_not_bound_to_a_session_stay(world: World, how: str) -> None:
     async for deputy in opened(world, ON_BEHALF_OF if how == "refresh token" else None):
         if how == "refresh token":
             world.refreshes = True
@@ -75,7 +75,7 @@ async def test_what_is_meant_to_outlive_a_session_stays(world: World, how: str) 
 
 @pytest.mark.parametrize("source", [EXCHANGE, ASSERTION])
 @pytest.mark.parametrize("held", [False, True])
-async def test_a_session_that_ends_in_the_middle_of_a_request_wins(world: World, source: Source, held: bool) -> None:
+async def test_session_end_during_a_request_wins(world: World, source: Source, held: bool) -> None:
     """Of a first grant, and of a renewal: the server has given the tokens, and they have not arrived yet."""
     async for deputy in opened(world, source):
         if held:

@@ -53,7 +53,7 @@ async def grant_of(deputy: Deputy, user: str) -> Grant:
 
 
 @kinds
-async def test_two_users_act_as_themselves_and_nobody_visits_a_page(world: World, source: Source) -> None:
+async def test_two_users_act_as_themselves_without_visiting_a_page(world: World, source: Source) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         for name in ("alice", "bob"):
             world.session(name)
@@ -66,7 +66,7 @@ async def test_two_users_act_as_themselves_and_nobody_visits_a_page(world: World
 
 
 @kinds
-async def test_what_runs_out_is_obtained_again_while_the_session_lasts(world: World, source: Source) -> None:
+async def test_expired_token_is_obtained_again_during_the_session(world: World, source: Source) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     async with await deputy_with(world, app(source)) as deputy:
@@ -84,7 +84,7 @@ async def test_what_runs_out_is_obtained_again_while_the_session_lasts(world: Wo
         assert (await deputy.act("notes_count_notes", {}, user="alice"))["user"] == "alice"
 
 
-async def test_a_user_without_a_session_is_asked_as_at_any_app(world: World) -> None:
+async def test_user_without_a_session_gets_a_consent_link(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         with pytest.raises(ReconsentRequired, match="sign in to the application again") as asked:
             await deputy.act("notes_count_notes", {}, user="alice")
@@ -92,7 +92,7 @@ async def test_a_user_without_a_session_is_asked_as_at_any_app(world: World) -> 
         assert world.asked == {}
 
 
-async def test_a_refresh_token_that_comes_is_used_and_outlives_the_session(world: World) -> None:
+async def test_refresh_token_from_an_exchange_is_used_after_the_session(world: World) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     world.refreshes = True
@@ -108,7 +108,7 @@ async def test_a_refresh_token_that_comes_is_used_and_outlives_the_session(world
 
 
 @kinds
-async def test_fifty_acts_at_once_cause_one_exchange(world: World, source: Source) -> None:
+async def test_fifty_concurrent_acts_cause_one_exchange(world: World, source: Source) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     async with await deputy_with(world, app(source)) as deputy:
@@ -134,7 +134,7 @@ async def test_more_scopes_are_obtained_when_an_act_needs_them(world: World, sou
         assert world.alive == ["alice"], "what the wider token replaces has ended"
 
 
-async def test_scopes_that_the_server_leaves_out_are_not_believed(world: World) -> None:
+async def test_scopes_missing_from_the_exchange_reply_are_not_granted(world: World) -> None:
     world.narrower = frozenset({READ})
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
@@ -144,7 +144,7 @@ async def test_scopes_that_the_server_leaves_out_are_not_believed(world: World) 
 
 
 @kinds
-async def test_another_users_session_is_refused_before_anything_is_sent(world: World, source: Source) -> None:
+async def test_session_of_another_user_is_refused_before_anything_is_sent(world: World, source: Source) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         bobs = world.session("bob")
         deputy.sources.token_for = lambda user: bobs
@@ -170,7 +170,7 @@ async def test_another_users_session_is_refused_before_anything_is_sent(world: W
     ],
 )
 @kinds
-async def test_who_is_called_the_same_at_another_issuer_is_another_user(
+async def test_same_subject_at_another_issuer_is_another_user(
     world: World, source: Source, user: str, claims: dict[str, Any], good: bool
 ) -> None:
     async with await deputy_with(world, app(source)) as deputy:
@@ -185,7 +185,7 @@ async def test_who_is_called_the_same_at_another_issuer_is_another_user(
         assert world.asked == {}
 
 
-async def test_who_is_called_the_same_at_another_company_is_another_account(world: World) -> None:
+async def test_same_subject_at_another_provider_is_another_account(world: World) -> None:
     """The company's provider was exchanged for another one: its Alice gets nothing of the first one's."""
     row = provider(identity=NAMELESS, jwks_url="")
     async with await deputy_with(world, app(ASSERTION), row=row) as deputy:
@@ -204,7 +204,7 @@ async def test_who_is_called_the_same_at_another_company_is_another_account(worl
         assert asked.value.reason == "other_account" and world.alive == []
 
 
-async def test_a_session_of_another_account_never_takes_over_a_grant(world: World) -> None:
+async def test_session_of_another_account_does_not_take_over_a_grant(world: World) -> None:
     """Where the application alone is believed: the account that the user's grant is of stays the one it is of."""
     clock = world.clock
     assert isinstance(clock, Clock)
@@ -222,7 +222,7 @@ async def test_a_session_of_another_account_never_takes_over_a_grant(world: Worl
         assert world.alive == [], "tokens of the other account have ended"
 
 
-async def test_a_forged_session_is_the_servers_to_refuse(world: World) -> None:
+async def test_forged_session_is_refused_by_the_server(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         deputy.sources.token_for = lambda user: forged(sub="alice", exp=world.clock() + 60)
         with pytest.raises(ConsentRequired):
@@ -230,7 +230,7 @@ async def test_a_forged_session_is_the_servers_to_refuse(world: World) -> None:
         assert world.tokens == {}
 
 
-async def test_an_assertion_for_another_server_is_refused_there(world: World) -> None:
+async def test_assertion_for_another_server_is_refused_there(world: World) -> None:
     async with await deputy_with(world, app(replace(ASSERTION, token_audience=f"{ISSUER}/"))) as deputy:
         world.session("alice")
         with pytest.raises(ConsentRequired):
@@ -238,7 +238,7 @@ async def test_an_assertion_for_another_server_is_refused_there(world: World) ->
         assert world.tokens == {}
 
 
-async def test_an_assertion_that_comes_twice_brings_nothing_and_each_token_takes_a_fresh_one(world: World) -> None:
+async def test_replayed_assertion_yields_nothing_and_each_token_uses_a_new_one(world: World) -> None:
     clock = world.clock
     assert isinstance(clock, Clock)
     async with await deputy_with(world, app(ASSERTION)) as deputy:
@@ -254,7 +254,7 @@ async def test_an_assertion_that_comes_twice_brings_nothing_and_each_token_takes
             await deputy.act("notes_count_notes", {}, user="alice")
 
 
-async def test_another_kind_of_token_is_sent_to_no_api(world: World) -> None:
+async def test_other_token_types_are_not_sent_to_an_api(world: World) -> None:
     world.issued = "id-jag"
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
@@ -265,7 +265,7 @@ async def test_another_kind_of_token_is_sent_to_no_api(world: World) -> None:
 
 
 @kinds
-async def test_a_disconnect_ends_it_and_no_session_brings_it_back(world: World, source: Source) -> None:
+async def test_disconnect_ends_an_exchanged_grant_for_later_sessions(world: World, source: Source) -> None:
     async with await deputy_with(world, app(source)) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")
@@ -276,7 +276,7 @@ async def test_a_disconnect_ends_it_and_no_session_brings_it_back(world: World, 
         assert world.asked["auth.api.test/token"] == 1
 
 
-async def test_a_disconnect_while_more_is_obtained_wins(world: World) -> None:
+async def test_disconnect_while_more_scopes_are_obtained_wins(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
         await deputy.act("notes_count_notes", {}, user="alice")
@@ -330,7 +330,7 @@ async def test_disconnect_wins_while_a_grant_is_stored(world: World, monkeypatch
         assert [one.status for one in await deputy.vault.list_grants(User("alice"))] == ["revoked"]
 
 
-async def test_a_disconnect_of_somebody_else_stops_nothing(world: World) -> None:
+async def test_disconnect_of_another_user_stops_nothing(world: World) -> None:
     async with await deputy_with(world, app(EXCHANGE)) as deputy:
         world.session("alice")
         world.hold = threading.Event()

@@ -90,7 +90,9 @@ FAULTS: dict[str, Fault] = {
 
 @pytest.mark.parametrize("source", [EXCHANGE, ASSERTION], ids=lambda one: one.kind)
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=list(FAULTS))
-async def test_no_token_shows(source: object, fault: Fault, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_exchange_shows_no_token_in_errors_logs_or_files(
+    source: object, fault: Fault, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.DEBUG)
     world, vault = World(Clock(1_800_000_000.0)), await new_vault(tmp_path / "vault.sqlite")
     audit = Audit(tmp_path / "audit", vault.keys.audit)

@@ -32,7 +32,7 @@ async def process(world: World, store: MemoryStore, source: Source, fate: Fate |
 
 @pytest.mark.parametrize("when", WHEN)
 @pytest.mark.parametrize("source", [EXCHANGE, ASSERTION], ids=lambda one: one.kind)
-async def test_the_next_process_acts_and_knows_every_token(source: Source, when: When) -> None:
+async def test_next_process_acts_and_knows_every_token_after_a_kill(source: Source, when: When) -> None:
     at, ended = 0, set[str]()
     while True:
         at += 1

@@ -44,7 +44,7 @@ async def another(house: House) -> Deputy:
     return await build(house.sandbox, vault=vault, **given)
 
 
-async def test_while_the_store_takes_nothing_no_more_are_kept_than_acts_had_begun(house: House) -> None:
+async def test_deferred_outcomes_are_bounded_during_a_store_outage(house: House) -> None:
     await unsaved(house)
     house.store.failing["swap", "act"] = house.store.failing["insert", "act"] = 1000
     for number in range(30):
@@ -53,7 +53,7 @@ async def test_while_the_store_takes_nothing_no_more_are_kept_than_acts_had_begu
     assert (house.mails, len(house.deputy.ledger.unsaved)) == (1, 1)
 
 
-async def test_a_process_that_ends_with_one_leaves_a_claim_that_nobody_else_repeats(house: House) -> None:
+async def test_deferred_outcome_is_unknown_and_not_repeated_after_exit(house: House) -> None:
     """It closes, though the store takes nothing still."""
     await unsaved(house)
     house.store.failing["swap", "act"] = 1000
@@ -65,7 +65,7 @@ async def test_a_process_that_ends_with_one_leaves_a_claim_that_nobody_else_repe
     assert house.mails == 1
 
 
-async def test_another_process_meanwhile_does_not_repeat_it_nor_does_this_one_then(house: House) -> None:
+async def test_deferred_outcome_is_repeated_by_no_process(house: House) -> None:
     await unsaved(house)
     async with await another(house) as other:
         for _ in range(2):
@@ -76,7 +76,7 @@ async def test_another_process_meanwhile_does_not_repeat_it_nor_does_this_one_th
     assert house.mails == 1 and not house.deputy.ledger.unsaved
 
 
-async def test_nothing_comes_back_of_a_user_who_was_erased_meanwhile(house: House) -> None:
+async def test_deferred_outcome_of_an_erased_user_is_not_stored(house: House) -> None:
     await unsaved(house)
     await house.deputy.erase("alice")
     await house.deputy.ledger.unsaved.settle_all()

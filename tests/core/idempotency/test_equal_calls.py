@@ -101,14 +101,14 @@ def receivers(house: House) -> list[str]:
 # ------------------------------------------------------------- no false success
 
 
-async def test_two_calls_of_one_id_with_other_arguments_are_two_acts_each_done_once(house: House) -> None:
+async def test_calls_with_one_id_and_different_arguments_are_two_acts(house: House) -> None:
     bob, carol = await house.act("send", **MAIL), await house.act("send", **CAROL)
     assert bob != carol and receivers(house) == ["bob", "carol"]
     assert (await house.act("send", **MAIL), await house.act("send", **CAROL)) == (bob, carol)
     assert receivers(house) == ["bob", "carol"]
 
 
-async def test_two_calls_of_one_id_with_other_arguments_are_asked_about_apart(asking: Asking) -> None:
+async def test_calls_with_one_id_and_different_arguments_have_two_approvals(asking: Asking) -> None:
     for arguments in (MAIL, CAROL):
         with pytest.raises(ApprovalRequired) as asked:
             await asking.act("send", "m1", **arguments)
@@ -117,7 +117,7 @@ async def test_two_calls_of_one_id_with_other_arguments_are_asked_about_apart(as
     assert receivers(asking) == ["bob", "carol"]
 
 
-async def test_a_yes_to_the_first_of_two_calls_of_one_id_does_nothing_for_the_second(asking: Asking) -> None:
+async def test_approval_of_the_first_of_two_calls_with_one_id_does_not_cover_the_second(asking: Asking) -> None:
     approval = await asking.asked()
     await asking.deputy.decide(approval, "approve", by="alice")
     await asking.act("send", "m1", **MAIL)
@@ -126,7 +126,7 @@ async def test_a_yes_to_the_first_of_two_calls_of_one_id_does_nothing_for_the_se
     assert receivers(asking) == ["bob"]
 
 
-async def test_an_act_that_ended_unknown_says_nothing_of_a_call_with_other_arguments(house: House) -> None:
+async def test_unknown_outcome_does_not_affect_a_call_with_other_arguments(house: House) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail")
     with pytest.raises(OutcomeUnknown):
         await house.act("send", **MAIL)
@@ -136,7 +136,7 @@ async def test_an_act_that_ended_unknown_says_nothing_of_a_call_with_other_argum
         await house.act("send", **MAIL)
 
 
-def test_a_key_that_a_provider_sees_differs_too() -> None:
+def test_provider_idempotency_keys_differ_by_arguments() -> None:
     one, two = act_of({"shapes": []}).key, act_of({"shapes": [], "size": 3}).key
     assert one.base32 != two.base32 and one.uuid != two.uuid
 
@@ -156,7 +156,7 @@ def test_a_key_that_a_provider_sees_differs_too() -> None:
         ({"shapes": [{"text": "caf\u00e9", "kind": "dot"}]}, {"shapes": [{"text": "cafe\u0301", "kind": "dot"}]}),
     ],
 )
-def test_arguments_that_travelled_as_json_are_the_same(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_arguments_after_a_json_round_trip_have_the_same_key(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert key(one) == key(other)
 
 
@@ -175,7 +175,7 @@ def test_arguments_that_travelled_as_json_are_the_same(one: dict[str, Any], othe
         ({"shapes": [], "tags": ["\ud800"]}, {"shapes": [], "tags": ["\ud801"]}),
     ],
 )
-def test_other_arguments_are_another_act(one: dict[str, Any], other: dict[str, Any]) -> None:
+def test_different_arguments_have_different_keys(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert key(one) != key(other)
 
 
@@ -189,7 +189,7 @@ def test_every_argument_survives_a_checkpoint() -> None:
     assert key(said) == key(json.loads(json.dumps(said))) == key(json.loads(json.dumps(said, ensure_ascii=False)))
 
 
-def test_a_version_with_one_more_optional_argument_knows_acts_under_way() -> None:
+def test_act_key_is_unchanged_by_a_new_optional_argument() -> None:
     def send(to: str) -> Steps:
         """Send."""
         yield Request("POST", "/users/me/messages/send", json={})
@@ -205,7 +205,7 @@ def test_a_version_with_one_more_optional_argument_knows_acts_under_way() -> Non
     assert key({"to": "bob", "urgent": True}, send_later) != before
 
 
-def test_an_edit_keeps_its_act() -> None:
+def test_edited_act_keeps_its_key() -> None:
     act = act_of({"shapes": []})
     edited = Act(
         act.user,
@@ -221,7 +221,7 @@ def test_an_edit_keeps_its_act() -> None:
     assert edited.key == act.key and edited.digest == act.digest
 
 
-def test_an_act_further_on_its_way_is_the_same_act_and_nothing_of_it_is_worked_out_again() -> None:
+def test_later_act_states_reuse_the_key_and_canonical_arguments() -> None:
     act = act_of({"shapes": []})
     key, needs = act.key, act.needs
     begun = act.having(began=7.0, approved=True)
@@ -230,7 +230,7 @@ def test_an_act_further_on_its_way_is_the_same_act_and_nothing_of_it_is_worked_o
     assert vars(begun).items() >= vars(replace(act, began=7.0, approved=True)).items()
 
 
-def test_kinds_made_from_plain_ones_are_what_they_are_made_from() -> None:
+def test_arguments_of_derived_types_equal_their_base_values() -> None:
     class Name(str):
         """A string of a kind of its own."""
 
@@ -248,14 +248,14 @@ def test_kinds_made_from_plain_ones_are_what_they_are_made_from() -> None:
     assert said({"a": Name("x"), "b": Level.HIGH}) == said({"a": "x", "b": 3}) == said({"a": "x", "b": 3.0})
 
 
-def test_an_argument_that_json_cannot_hold_is_refused_in_words() -> None:
+def test_argument_that_is_not_json_is_refused_with_a_message() -> None:
     act = act_of({"shapes": []})
     odd = Act(act.user, act.tool, {"shapes": [object()]}, act.effect, act.call, "agent", "google", "google")
     with pytest.raises(InvalidInput, match="kit_draw: its arguments cannot be written as JSON"):
         _ = odd.key
 
 
-def test_an_argument_deeper_than_anybody_can_go_is_refused_in_words() -> None:
+def test_too_deeply_nested_argument_is_refused_with_a_message() -> None:
     act = act_of({"shapes": []})
     deep: list[Any] = []
     for _ in range(5_000):
@@ -268,7 +268,7 @@ def test_an_argument_deeper_than_anybody_can_go_is_refused_in_words() -> None:
 # ------------------------------------------------------------- belt and braces
 
 
-async def test_texts_that_only_look_alike_are_neither_done_again_nor_told_as_done(house: House) -> None:
+async def test_lookalike_arguments_are_a_conflict(house: House) -> None:
     """One act by the key, since a store may have changed the form; to the letter it is another one: nobody guesses."""
     await house.act("send", **{**MAIL, "body": "caf\u00e9"})
     with pytest.raises(Conflict) as told:
@@ -276,7 +276,7 @@ async def test_texts_that_only_look_alike_are_neither_done_again_nor_told_as_don
     assert told.value.hint and receivers(house) == ["bob"]
 
 
-async def test_a_row_of_other_arguments_is_a_conflict(house: House) -> None:
+async def test_record_with_other_arguments_is_a_conflict(house: House) -> None:
     await house.act("send", **MAIL)
     [row] = await house.deputy.vault.scan("act")
     assert await house.deputy.vault.swap(row, {**row.json, "arguments": "0" * 32})
@@ -288,7 +288,7 @@ async def test_a_row_of_other_arguments_is_a_conflict(house: House) -> None:
 # ------------------------------------------------------------- how long
 
 
-async def test_how_long_outcomes_are_kept_is_the_hosts_to_say() -> None:
+async def test_outcome_retention_is_configurable() -> None:
     house = await House().begin(outcome_retention_seconds=2 * ledger.KEPT)
     await house.connected(*ALL)
     first = await house.act("send", **MAIL)
@@ -300,7 +300,7 @@ async def test_how_long_outcomes_are_kept_is_the_hosts_to_say() -> None:
     await house.deputy.close()
 
 
-def test_an_argument_that_is_not_there_is_named_with_what_comes_near_and_what_there_is() -> None:
+def test_unknown_argument_error_suggests_similar_names() -> None:
     tool = find_toolkits("gmail")["gmail"].tools["gmail_search_emails"]
     with pytest.raises(InvalidInput) as refused:
         tool.validate({"form": "secret words"})

@@ -47,12 +47,12 @@ async def state(house: House) -> list[str]:
 # ------------------------------------------------------------- one key
 
 
-async def test_fifty_runs_of_one_act_at_once_send_one_mail_and_have_one_result(house: House) -> None:
+async def test_fifty_concurrent_runs_of_one_act_send_once(house: House) -> None:
     results = await asyncio.gather(*(house.act("send", **MAIL) for _ in range(50)))
     assert house.mails == 1 and len({one["id"] for one in results}) == 1
 
 
-async def test_a_run_after_the_first_has_the_recorded_result_and_asks_nobody(house: House) -> None:
+async def test_later_run_returns_the_recorded_result_without_requests(house: House) -> None:
     first = await house.act("send", **MAIL)
     house.line.seen.clear()
     assert await house.act("send", **MAIL) == first and house.line.seen == []
@@ -61,13 +61,13 @@ async def test_a_run_after_the_first_has_the_recorded_result_and_asks_nobody(hou
 
 
 @pytest.mark.parametrize("other", [Call("t", "m2", "c"), Call("t", "m1", "c2"), Call("t2", "m1", "c"), Call()])
-async def test_another_message_call_or_thread_is_another_act(house: House, other: Call) -> None:
+async def test_other_message_call_or_thread_is_another_act(house: House, other: Call) -> None:
     await house.act("send", **MAIL)
     await house.deputy.act("gmail_send", MAIL, user="alice", call=other)
     assert house.mails == 2
 
 
-async def test_the_parts_of_a_key_cannot_flow_into_each_other() -> None:
+async def test_act_key_parts_cannot_collide() -> None:
     parts = [
         ("a", "bc"),
         ("ab", "c"),
@@ -83,14 +83,14 @@ async def test_the_parts_of_a_key_cannot_flow_into_each_other() -> None:
     assert len({key.hex, key.nth(1).hex, key.nth(2).hex, key.nth(1).nth(1).hex}) == 4
 
 
-async def test_another_users_same_call_is_another_act(house: House) -> None:
+async def test_same_call_of_another_user_is_another_act(house: House) -> None:
     await house.connected(*ALL, user="bob", as_="bob@example.test")
     await house.act("send", **MAIL)
     await house.deputy.act("gmail_send", MAIL, user="bob", call=Call("t", "m1", "c"))
     assert house.mails == 1 and len(house.sandbox.sent("bob@example.test")) == 1
 
 
-async def test_acts_that_share_a_lock_stay_independent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_acts_sharing_a_lock_stay_independent(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "STRIPES", 1)
     monkeypatch.setattr(ledger, "WAIT", 0.05)
     house.line.held = SENDING
@@ -103,7 +103,7 @@ async def test_acts_that_share_a_lock_stay_independent(house: House, monkeypatch
     await first
 
 
-async def test_a_recorded_result_is_sealed(house: House) -> None:
+async def test_recorded_result_is_encrypted(house: House) -> None:
     sent = await house.act("send", **MAIL)
     rows = await house.store.scan("act")
     assert rows and not any(sent["id"].encode() in value for _, value in rows)
@@ -117,7 +117,7 @@ async def test_reads_are_not_recorded(house: House) -> None:
 # ------------------------------------------------------------- what is unknown stays unknown
 
 
-async def test_after_an_ambiguous_write_a_lookup_that_fails_does_not_let_the_write_happen_again(house: House) -> None:
+async def test_failed_lookup_after_an_ambiguous_write_does_not_repeat_it(house: House) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail")
     house.line.answers["gmail.googleapis.com", "/gmail/v1/users/me/messages/lookup"] = [broken()] * 3
     with pytest.raises(OutcomeUnknown):
@@ -139,7 +139,7 @@ async def test_refused_lookup_does_not_repeat_an_ambiguous_write(house: House, r
 
 
 @pytest.mark.parametrize("failures", [[503] * 3, [401] * 2], ids=["no answer", "a refused token"])
-async def test_lookup_that_fails_after_a_crash_keeps_the_note(house: House, failures: list[int]) -> None:
+async def test_failed_lookup_after_a_crash_keeps_the_note(house: House, failures: list[int]) -> None:
     """Claimed and noted by a process that died; the next one cannot look; the one after it can."""
     await _interrupted(house)
     house.line.answers[DRAFTS] = [answer(status) for status in failures]
@@ -165,13 +165,13 @@ async def _interrupted(house: House) -> None:
     house.line.seen.clear()
 
 
-async def test_an_interrupted_act_with_a_note_looks_and_finds_that_it_was_done(house: House) -> None:
+async def test_interrupted_act_with_a_note_finds_that_it_was_done(house: House) -> None:
     await _interrupted(house)
     assert await house.act("two_step", **MAIL) == {"sent": True, "found": True}
     assert house.mails == 1
 
 
-async def test_an_act_that_failed_before_it_had_an_effect_may_run_again(house: House) -> None:
+async def test_act_that_failed_without_effect_may_run_again(house: House) -> None:
     house.line.answers[SENDING] = [answer(400, {"error": {"errors": [{"reason": "invalidArgument"}]}})]
     with pytest.raises(DeputizeError):
         await house.act("send", **MAIL)
@@ -180,7 +180,7 @@ async def test_an_act_that_failed_before_it_had_an_effect_may_run_again(house: H
     assert house.mails == 1
 
 
-async def test_a_part_that_was_done_before_a_failure_makes_the_act_unknown(house: House) -> None:
+async def test_failure_after_a_partial_write_makes_the_act_unknown(house: House) -> None:
     """A run that left a note is taken up where it stopped: one draft, one mail, however often it is run again."""
     house.line.answers[DRAFT_SENDING] = [answer(400, {"error": {"errors": [{"reason": "invalidArgument"}]}})]
     with pytest.raises(OutcomeUnknown):
@@ -195,7 +195,7 @@ async def test_a_part_that_was_done_before_a_failure_makes_the_act_unknown(house
 
 
 @pytest.mark.parametrize("after", [False, True])
-async def test_a_write_cancelled_on_its_way_is_unknown_and_not_repeated(house: House, after: bool) -> None:
+async def test_cancelled_write_is_unknown_and_not_repeated(house: House, after: bool) -> None:
     house.line.held, house.line.held_after = SENDING, after
     acting = asyncio.create_task(house.act("send", **MAIL))
     await house.line.until_held()
@@ -208,7 +208,7 @@ async def test_a_write_cancelled_on_its_way_is_unknown_and_not_repeated(house: H
     assert house.mails == int(after) and house.line.count(SENDING) == 1
 
 
-async def test_an_act_cancelled_before_its_write_may_run_again(house: House) -> None:
+async def test_act_cancelled_before_its_write_may_run_again(house: House) -> None:
     house.line.held = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
     acting = asyncio.create_task(house.act("look_then_send", **MAIL))
     await house.line.until_held()
@@ -219,7 +219,7 @@ async def test_an_act_cancelled_before_its_write_may_run_again(house: House) -> 
     assert (await house.act("look_then_send", **MAIL))["id"] and house.mails == 1
 
 
-async def test_a_cancelled_act_is_answered_for(house: House) -> None:
+async def test_cancelled_act_has_an_audit_result(house: House) -> None:
     house.line.held = SENDING
     acting = asyncio.create_task(house.act("send", **MAIL))
     await house.line.until_held()
@@ -233,7 +233,7 @@ async def test_a_cancelled_act_is_answered_for(house: House) -> None:
 # ------------------------------------------------------------- when the store fails
 
 
-async def test_a_claim_that_cannot_be_written_stops_the_act_before_it_is_sent(house: House) -> None:
+async def test_act_is_not_sent_when_its_claim_cannot_be_written(house: House) -> None:
     house.store.failing["insert", "act"] = 1
     with pytest.raises(DeputizeError) as caught:
         await house.act("send", **MAIL)
@@ -242,7 +242,7 @@ async def test_a_claim_that_cannot_be_written_stops_the_act_before_it_is_sent(ho
     assert house.mails == 1
 
 
-async def test_an_outcome_that_cannot_be_written_is_returned_and_not_repeated(house: House) -> None:
+async def test_unwritten_outcome_is_returned_and_not_repeated(house: House) -> None:
     house.store.failing["swap", "act"] = 2
     sent = await house.act("send", **MAIL)
     with pytest.raises(DeputizeError) as caught:  # it cannot be written yet
@@ -252,7 +252,7 @@ async def test_an_outcome_that_cannot_be_written_is_returned_and_not_repeated(ho
     assert house.mails == 1 and "ledger.save_failed" in house.events() and not house.deputy.ledger.unsaved
 
 
-async def test_an_outcome_that_could_not_be_written_is_written_though_nobody_asks_for_it(house: House) -> None:
+async def test_unwritten_outcome_is_written_later_in_the_background(house: House) -> None:
     house.store.failing["swap", "act"] = 1
     sent = await house.act("send", **MAIL)
     await house.deputy.ledger.unsaved.settle_all()
@@ -260,7 +260,7 @@ async def test_an_outcome_that_could_not_be_written_is_written_though_nobody_ask
     assert row.json["state"] == "done" and row.json["result"] == sent
 
 
-async def test_an_unknown_outcome_that_cannot_be_written_is_told_as_unknown(house: House) -> None:
+async def test_unwritten_unknown_outcome_is_raised_as_unknown(house: House) -> None:
     house.sandbox.switches.drop_after_commit.append("/gmail")
     house.store.failing["swap", "act"] = 1
     for _ in range(2):
@@ -269,7 +269,7 @@ async def test_an_unknown_outcome_that_cannot_be_written_is_told_as_unknown(hous
     assert house.mails == 1
 
 
-async def test_a_note_that_cannot_be_written_stops_the_act_and_is_not_repeated(house: House) -> None:
+async def test_act_stops_when_its_note_cannot_be_written(house: House) -> None:
     house.store.failing["swap", "act"] = 1
     with pytest.raises(DeputizeError):
         await house.act("two_step", **MAIL)
@@ -340,9 +340,7 @@ async def _again(folder: Path, tool: str) -> tuple[Any, int]:
 
 
 @pytest.mark.parametrize(("when", "sent"), [pytest.param("before", 0, marks=pytest.mark.processes), ("after", 1)])
-async def test_W11_an_act_whose_process_was_killed_is_unknown_and_not_repeated(
-    tmp_path: Path, when: str, sent: int
-) -> None:
+async def test_W11_act_of_a_killed_process_is_unknown_and_not_repeated(tmp_path: Path, when: str, sent: int) -> None:
     await _killed(tmp_path, "send", "/messages/send", when)
     for _ in range(2):
         assert await _again(tmp_path, "send") == (OutcomeUnknown, sent)
@@ -350,16 +348,14 @@ async def test_W11_an_act_whose_process_was_killed_is_unknown_and_not_repeated(
 
 @pytest.mark.processes
 @pytest.mark.parametrize(("when", "found"), [("before", True), ("after", True)])
-async def test_W11_a_two_step_act_whose_process_was_killed_is_looked_up_and_finished_once(
-    tmp_path: Path, when: str, found: bool
-) -> None:
+async def test_W11_two_step_act_of_a_killed_process_is_finished_once(tmp_path: Path, when: str, found: bool) -> None:
     await _killed(tmp_path, "two_step", "/drafts/send", when)
     for _ in range(2):
         assert await _again(tmp_path, "two_step") == ({"sent": True, "found": found}, 1)
 
 
 @pytest.mark.processes
-async def test_W11_a_two_step_act_killed_before_its_note_is_unknown(tmp_path: Path) -> None:
+async def test_W11_two_step_act_killed_before_its_note_is_unknown(tmp_path: Path) -> None:
     await _killed(tmp_path, "two_step", "/drafts", "after")
     assert await _again(tmp_path, "two_step") == (OutcomeUnknown, 0)
 
@@ -367,7 +363,7 @@ async def test_W11_a_two_step_act_killed_before_its_note_is_unknown(tmp_path: Pa
 # ------------------------------------------------------------- time
 
 
-async def test_rule_4_a_recorded_outcome_expires_after_a_day(house: House) -> None:
+async def test_recorded_outcome_expires_after_a_day(house: House) -> None:
     await house.act("send", **MAIL)
     house.clock.now += ledger.KEPT - 1
     await house.act("send", **MAIL)
@@ -377,7 +373,7 @@ async def test_rule_4_a_recorded_outcome_expires_after_a_day(house: House) -> No
     assert house.mails == 2
 
 
-async def test_a_swept_vault_keeps_what_is_still_good(house: House) -> None:
+async def test_sweep_keeps_unexpired_outcomes(house: House) -> None:
     await house.act("send", **MAIL)
     assert await house.deputy.sweeper.turn() == 0 and await state(house) == ["done"]
     house.clock.now += 2 * ledger.KEPT
@@ -402,7 +398,7 @@ def noting() -> tuple[Toolkit, list[Any]]:
     return kit, told
 
 
-async def test_a_run_that_is_taken_up_keeps_what_the_runs_before_it_noted() -> None:
+async def test_resumed_run_keeps_the_notes_of_earlier_runs() -> None:
     """Else the third run would prepare anew what the first has prepared."""
     kit, told = noting()
     sandbox = Sandbox()
@@ -417,7 +413,7 @@ async def test_a_run_that_is_taken_up_keeps_what_the_runs_before_it_noted() -> N
         assert told == [None, {"run1": 1}, {"run1": 1, "run2": 2}]
 
 
-async def test_a_run_that_is_taken_up_just_before_its_row_expires_is_still_known_after() -> None:
+async def test_act_resumed_just_before_expiry_is_still_known_afterwards() -> None:
     kit, told = Toolkit("notes", "google", api="gmail"), list[Any]()
 
     @kit.tool(needs=[any_of(SEND)], effect=Effect.SENDS, shows=False)

@@ -123,7 +123,7 @@ async def two(request: pytest.FixtureRequest) -> AsyncIterator[Two]:
         yield made
 
 
-async def test_who_lost_the_lock_before_it_wrote_writes_nothing_and_the_other_does(two: Two) -> None:
+async def test_run_that_lost_its_lock_before_writing_writes_nothing(two: Two) -> None:
     first = two.begun(0, "noted", MESSAGES)
     await two.lines[0].until_held()
     await two.cut()
@@ -136,7 +136,7 @@ async def test_who_lost_the_lock_before_it_wrote_writes_nothing_and_the_other_do
 
 
 @pytest.mark.processes
-async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_it_did(two: Two) -> None:
+async def test_recovery_waits_for_a_request_in_flight(two: Two) -> None:
     first = two.begun(0, "noted", SENT)
     await two.lines[0].until_held()
     await two.cut()
@@ -149,7 +149,7 @@ async def test_a_request_under_way_is_waited_out_before_anybody_looks_for_what_i
 
 
 @pytest.mark.processes
-async def test_other_goes_on_after_the_longest_request_time(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_recovery_continues_after_the_longest_request_time(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exchange, "SECONDS", 0.6)
     monkeypatch.setattr(ledger, "SPARE", 0.2)
     first = two.begun(0, "noted", SENT)
@@ -161,7 +161,7 @@ async def test_other_goes_on_after_the_longest_request_time(two: Two, monkeypatc
     assert two.mails == 1
 
 
-async def test_an_act_that_has_written_stops_in_the_middle_and_nobody_writes_it_again(two: Two) -> None:
+async def test_act_that_lost_its_lock_after_writing_stops_and_is_not_repeated(two: Two) -> None:
     first = two.begun(0, "plain", MESSAGES)
     two.lines[0].held = ("gmail.googleapis.com", "/gmail/v1/users/me/messages")
     two.lines[0].held_after = True  # of the first mail, which is sent
@@ -176,13 +176,13 @@ async def test_an_act_that_has_written_stops_in_the_middle_and_nobody_writes_it_
     assert two.mails == 1
 
 
-async def test_with_its_lock_an_act_goes_on_as_ever_and_a_store_clock_of_its_own_does_no_harm(two: Two) -> None:
+async def test_act_with_its_lock_continues_despite_a_different_store_clock(two: Two) -> None:
     sent = await two.act(0, "noted")
     assert await two.act(1, "noted") == sent and two.mails == 1
     assert [one.json["state"] for one in await two.deputies[0].vault.scan("act")] == ["done"]
 
 
-async def test_a_lock_is_asked_before_every_write_and_before_no_read() -> None:
+async def test_lock_is_checked_before_every_write_and_no_read() -> None:
     store = CutLocksStore()
 
     async def cut() -> None:

@@ -67,7 +67,7 @@ async def inbox(tmp_path: Path) -> AsyncIterator[Inbox]:
         yield Inbox(sandbox, deputy, sandbox.mailbox("alice@example.test").mails()[0].id, clock, tmp_path)
 
 
-async def test_an_act_is_put_back_once_by_the_call_that_its_tool_has_left(inbox: Inbox) -> None:
+async def test_act_is_undone_once_by_the_call_its_tool_stored(inbox: Inbox) -> None:
     await inbox.act()
     assert inbox.starred
     [one] = await inbox.deputy.undoable("alice")
@@ -80,7 +80,7 @@ async def test_an_act_is_put_back_once_by_the_call_that_its_tool_has_left(inbox:
     assert inbox.starred, "the same undo again is the one that was done"
 
 
-async def test_two_at_once_are_one(inbox: Inbox) -> None:
+async def test_concurrent_undos_are_one(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     first, second = await asyncio.gather(*(inbox.deputy.undo("alice", one) for _ in range(2)))
@@ -88,7 +88,7 @@ async def test_two_at_once_are_one(inbox: Inbox) -> None:
     assert len(await inbox.undoable()) == 1, "the undoing, and not what was undone"
 
 
-async def test_what_was_undone_can_be_done_again_and_is_then_no_more_undone(inbox: Inbox) -> None:
+async def test_undone_act_can_be_repeated_and_its_old_undo_is_a_conflict(inbox: Inbox) -> None:
     await inbox.act()
     [first] = await inbox.undoable()
     await inbox.deputy.undo("alice", first)
@@ -103,7 +103,7 @@ async def test_what_was_undone_can_be_done_again_and_is_then_no_more_undone(inbo
     assert not inbox.starred
 
 
-async def test_what_somebody_has_changed_since_stays_and_nobody_is_asked(inbox: Inbox) -> None:
+async def test_undo_of_a_changed_object_is_refused_without_asking(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     mail = inbox.sandbox._world.mailboxes["alice@example.test"].mails[inbox.mail]
@@ -119,7 +119,7 @@ async def test_what_somebody_has_changed_since_stays_and_nobody_is_asked(inbox: 
     assert not inbox.starred, "a refusal is no outcome"
 
 
-async def test_what_changes_while_the_user_thinks_stays_too(inbox: Inbox) -> None:
+async def test_undo_of_an_object_changed_during_approval_is_refused(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     inbox.deputy.policy = lambda act: Verdict.ASK
@@ -132,7 +132,7 @@ async def test_what_changes_while_the_user_thinks_stays_too(inbox: Inbox) -> Non
     assert inbox.starred
 
 
-async def test_the_policy_speaks_about_an_undo_as_about_any_act_and_knows_what_it_is(inbox: Inbox) -> None:
+async def test_policy_decides_about_an_undo_and_sees_what_it_undoes(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     seen: list[str] = []
@@ -153,7 +153,7 @@ async def test_the_policy_speaks_about_an_undo_as_about_any_act_and_knows_what_i
         await inbox.act(call="x")
 
 
-async def test_a_no_is_to_one_attempt_and_who_asks_again_is_asked_again(inbox: Inbox) -> None:
+async def test_rejection_of_an_undo_counts_for_one_attempt(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     inbox.deputy.policy = lambda act: Verdict.ASK
@@ -169,7 +169,7 @@ async def test_a_no_is_to_one_attempt_and_who_asks_again_is_asked_again(inbox: I
     assert not inbox.starred and len(asked) == 3
 
 
-async def test_an_act_is_its_users_alone(inbox: Inbox) -> None:
+async def test_act_can_be_undone_by_its_own_user_only(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     assert await inbox.deputy.undoable("bob") == []
@@ -178,7 +178,7 @@ async def test_an_act_is_its_users_alone(inbox: Inbox) -> None:
     assert inbox.starred
 
 
-async def test_what_cannot_be_undone_says_so_and_what_can_be(inbox: Inbox) -> None:
+async def test_irreversible_act_says_so_and_reversible_ones_are_documented(inbox: Inbox) -> None:
     await inbox.act()
     [can] = await inbox.undoable()
     await inbox.act("gmail_trash", "t")
@@ -191,7 +191,7 @@ async def test_what_cannot_be_undone_says_so_and_what_can_be(inbox: Inbox) -> No
     assert can in unknown.value.hint
 
 
-async def test_after_a_day_an_act_cannot_be_undone_any_more(inbox: Inbox) -> None:
+async def test_act_cannot_be_undone_after_a_day(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     inbox.clock.now += 86401
@@ -201,7 +201,7 @@ async def test_after_a_day_an_act_cannot_be_undone_any_more(inbox: Inbox) -> Non
     assert "24 hours" in caught.value.hint and "Nothing can be undone now" in caught.value.hint
 
 
-async def test_an_act_that_was_cut_off_is_not_undone(inbox: Inbox) -> None:
+async def test_interrupted_act_is_not_undone(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     [row] = await inbox.deputy.vault.scan("act")
@@ -210,21 +210,21 @@ async def test_an_act_that_was_cut_off_is_not_undone(inbox: Inbox) -> None:
         await inbox.deputy.undo("alice", one)
 
 
-async def test_a_tool_that_does_not_show_cannot_put_back_what_must_still_be_so(inbox: Inbox) -> None:
+async def test_undo_with_a_precondition_needs_a_tool_with_preview(inbox: Inbox) -> None:
     await inbox.act(undo="gmail_blind")
     [one] = await inbox.undoable()
     with pytest.raises(InvalidInput, match="makes no preview"):
         await inbox.deputy.undo("alice", one)
 
 
-async def test_a_way_back_is_left_after_what_was_shown_and_is_plain(inbox: Inbox) -> None:
+async def test_undo_is_yielded_after_the_preview_with_plain_values(inbox: Inbox) -> None:
     with pytest.raises(InvalidInput, match="yields an Undo before it shows"):
         await inbox.act("gmail_hasty")
     with pytest.raises(OutcomeUnknown, match="could not be recorded"):
         await inbox.act("gmail_strange", "s")
 
 
-async def test_the_audit_links_both(inbox: Inbox) -> None:
+async def test_audit_links_the_undo_with_its_act(inbox: Inbox) -> None:
     await inbox.act()
     [one] = await inbox.undoable()
     await inbox.deputy.undo("alice", one)
